@@ -1,0 +1,188 @@
+"""Every error the protocol side can answer, once: code, HTTP status, gRPC name, reason, and its shape on each line.
+
+Two exception classes, after h11: the other side broke the protocol (``ProtocolError``), or we did (``LocalError``).
+Sources: specification 1.0, sections 3.3.2, 5.4, 9.5 and 11.6; JSON-RPC 2.0, section 5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from attrs import frozen
+
+from .model import JsonObject
+
+DOMAIN = "a2a-protocol.org"
+
+
+@frozen(kw_only=True)
+class ErrorRow:
+    """One kind of error. ``code``: JSON-RPC; ``http``: status; ``grpc``: canonical status name."""
+
+    code: int
+    http: int
+    grpc: str
+    message: str
+
+
+class ErrorKind(Enum):
+    """The table of errors; the member's name is the ``reason`` that line 1.0 publishes."""
+
+    PARSE_ERROR = ErrorRow(code=-32700, http=400, grpc="INVALID_ARGUMENT", message="Invalid JSON payload")
+    INVALID_REQUEST = ErrorRow(code=-32600, http=400, grpc="INVALID_ARGUMENT", message="Invalid request")
+    METHOD_NOT_FOUND = ErrorRow(code=-32601, http=404, grpc="UNIMPLEMENTED", message="Method not found")
+    INVALID_PARAMS = ErrorRow(code=-32602, http=400, grpc="INVALID_ARGUMENT", message="Invalid parameters")
+    INTERNAL_ERROR = ErrorRow(code=-32603, http=500, grpc="INTERNAL", message="Internal error")
+    TASK_NOT_FOUND = ErrorRow(code=-32001, http=404, grpc="NOT_FOUND", message="Task not found")
+    TASK_NOT_CANCELABLE = ErrorRow(
+        code=-32002, http=409, grpc="FAILED_PRECONDITION", message="Task cannot be canceled"
+    )
+    PUSH_NOTIFICATION_NOT_SUPPORTED = ErrorRow(
+        code=-32003, http=400, grpc="UNIMPLEMENTED", message="Push notifications are not supported"
+    )
+    UNSUPPORTED_OPERATION = ErrorRow(
+        code=-32004, http=400, grpc="UNIMPLEMENTED", message="This operation is not supported"
+    )
+    CONTENT_TYPE_NOT_SUPPORTED = ErrorRow(
+        code=-32005, http=415, grpc="INVALID_ARGUMENT", message="Content type is not supported"
+    )
+    INVALID_AGENT_RESPONSE = ErrorRow(
+        code=-32006, http=502, grpc="INTERNAL", message="The agent's answer is not valid"
+    )
+    EXTENDED_AGENT_CARD_NOT_CONFIGURED = ErrorRow(
+        code=-32007, http=400, grpc="FAILED_PRECONDITION", message="No extended agent card is configured"
+    )
+    EXTENSION_SUPPORT_REQUIRED = ErrorRow(
+        code=-32008, http=400, grpc="FAILED_PRECONDITION", message="A required extension was not negotiated"
+    )
+    VERSION_NOT_SUPPORTED = ErrorRow(
+        code=-32009, http=400, grpc="UNIMPLEMENTED", message="A2A version is not supported"
+    )
+    UNAUTHENTICATED = ErrorRow(code=-32000, http=401, grpc="UNAUTHENTICATED", message="Unauthorized")
+    NOT_FOUND = ErrorRow(code=-32601, http=404, grpc="NOT_FOUND", message="Not found")
+    METHOD_NOT_ALLOWED = ErrorRow(code=-32601, http=405, grpc="UNIMPLEMENTED", message="Method not allowed")
+    PAYLOAD_TOO_LARGE = ErrorRow(code=-32600, http=413, grpc="OUT_OF_RANGE", message="Request body too large")
+    OVERLOADED = ErrorRow(code=-32603, http=503, grpc="UNAVAILABLE", message="Too many requests at once")
+
+    @property
+    def row(self) -> ErrorRow:
+        """The row of the table."""
+        return self.value
+
+
+@frozen
+class Violation:
+    """One wrong field: where (keys and indexes from the root), what kind of wrong, and what it takes."""
+
+    path: tuple[str | int, ...]
+    type: str
+    message: str
+
+    @property
+    def field(self) -> str:
+        """The path as clients write it: ``message.parts[0].text``."""
+        text = ""
+        for step in self.path:
+            text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+        return text
+
+
+class A2AError(Exception):
+    """Root of what this layer raises."""
+
+
+class LocalError(A2AError):
+    """We broke a rule of our own: a bug on this side, never the peer's doing."""
+
+
+class ProtocolError(A2AError):
+    """The other side cannot have what it asked for. Rendered by ``jsonrpc_error`` and ``http_error``.
+
+    ``data`` is for line 0.3's ``error.data`` (and, where ``structured`` is false, for 1.0's as well);
+    ``metadata`` goes into 1.0's ``ErrorInfo`` and holds strings only.
+    """
+
+    def __init__(
+        self,
+        kind: ErrorKind,
+        message: str | None = None,
+        *,
+        violations: Sequence[Violation] = (),
+        data: Any = None,
+        data_v1: Any = None,
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message or kind.row.message)
+        self.kind = kind
+        self.message = message or kind.row.message
+        self.violations = tuple(violations)
+        self.data = data
+        self.data_v1 = data_v1
+        self.metadata = metadata or {}
+
+
+def invalid(path: Sequence[str | int], message: str, type: str = "value_error") -> ProtocolError:
+    """An invalid-params error about one field."""
+    violation = Violation(tuple(path), type, message)
+    return ProtocolError(ErrorKind.INVALID_PARAMS, f"{violation.field}: {message}", violations=(violation,))
+
+
+def details(error: ProtocolError) -> list[JsonObject]:
+    """Line 1.0's error details: ``BadRequest`` for wrong fields, else ``ErrorInfo`` (section 9.5)."""
+    found: list[JsonObject] = []
+    if error.violations:
+        found.append(
+            {
+                "@type": "type.googleapis.com/google.rpc.BadRequest",
+                "fieldViolations": [{"field": v.field, "description": v.message} for v in error.violations],
+            }
+        )
+    else:
+        found.append(
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": error.kind.name,
+                "domain": DOMAIN,
+                "metadata": error.metadata,
+            }
+        )
+    return found
+
+
+def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
+    """The ``error`` member of a JSON-RPC response on ``line`` (``"0.3"`` or ``"1.0"``)."""
+    body: JsonObject = {"code": error.kind.row.code, "message": error.message}
+    if line == "1.0":
+        body["data"] = error.data_v1 if error.data_v1 is not None else details(error)
+        return body
+    if error.violations:
+        body["message"] = error.kind.row.message
+        body["data"] = [
+            {"type": v.type, "loc": ["params", *v.path], "msg": v.message} for v in error.violations
+        ]
+    elif error.data is not None:
+        body["data"] = error.data
+    return body
+
+
+def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
+    """Status and body of an HTTP+JSON error: AIP-193 on 1.0, a flat object on 0.3."""
+    row = error.kind.row
+    if line == "1.0":
+        return row.http, {
+            "error": {
+                "code": row.http,
+                "status": row.grpc,
+                "message": error.message,
+                "details": details(error),
+            }
+        }
+    body: JsonObject = {"message": error.message}
+    if error.violations:
+        body["type"] = error.kind.name
+        body["data"] = [{"type": v.type, "loc": list(v.path), "msg": v.message} for v in error.violations]
+    elif isinstance(error.data, dict):
+        body.update(error.data)
+    return row.http, body

@@ -1,0 +1,182 @@
+"""Reads typed fields out of decoded JSON and collects every violation with its path.
+
+For the wire forms; knows no A2A names. A reader never raises in the middle: it notes what is wrong,
+returns a stand-in, and ``done`` raises one ``ProtocolError`` for all of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, TypeVar
+
+from attrs import define, field
+
+from .errors import ErrorKind, ProtocolError, Violation
+from .model import JsonObject
+
+E = TypeVar("E", bound=Enum)
+T = TypeVar("T")
+
+INT32_MAX = 2**31 - 1
+
+
+@define
+class Fields:
+    """One JSON object being read, at ``path``; ``found`` is shared by all readers of one document."""
+
+    value: JsonObject
+    path: tuple[str | int, ...] = ()
+    found: list[Violation] = field(factory=list)
+
+    def wrong(self, key: str | int | None, type: str, message: str) -> None:
+        """Note that ``key`` (None: the object itself) is wrong."""
+        path = self.path if key is None else (*self.path, key)
+        self.found.append(Violation(path, type, message))
+
+    def done(self) -> None:
+        """Raise what was found, if anything."""
+        if self.found:
+            summary = "; ".join(f"{v.field or 'params'}: {v.message}" for v in self.found)
+            raise ProtocolError(ErrorKind.INVALID_PARAMS, summary, violations=self.found)
+
+    def text(self, key: str, *, required: bool = False, empty: bool = True) -> str | None:
+        """A string; with ``empty`` false, it must hold something where it is given."""
+        value = self.value.get(key)
+        if value is None:
+            if required:
+                self.wrong(key, "missing", "is required")
+            return None
+        if not isinstance(value, str):
+            self.wrong(key, "string_type", "must be a string")
+            return None
+        if not value and not empty:
+            self.wrong(key, "string_too_short", "must not be empty")
+            return None
+        return value
+
+    def required_text(self, key: str) -> str:
+        """A string that must be there and hold something."""
+        return self.text(key, required=True, empty=False) or ""
+
+    def flag(self, key: str) -> bool | None:
+        """A boolean."""
+        value = self.value.get(key)
+        if value is None or isinstance(value, bool):
+            return value
+        self.wrong(key, "bool_type", "must be true or false")
+        return None
+
+    def natural(self, key: str) -> int | None:
+        """An integer from 0 to 2**31 - 1; decimal strings are taken too (ProtoJSON, and query strings)."""
+        value = self.value.get(key)
+        if value is None:
+            return None
+        if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10) or (isinstance(value, float) and value.is_integer()):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.wrong(key, "int_type", "must be an integer")
+            return None
+        if not 0 <= value <= INT32_MAX:
+            self.wrong(key, "int_range", f"must be between 0 and {INT32_MAX}")
+            return None
+        return value
+
+    def mapping(self, key: str) -> JsonObject | None:
+        """An object, taken as it is."""
+        value = self.value.get(key)
+        if value is None or isinstance(value, dict):
+            return value
+        self.wrong(key, "dict_type", "must be an object")
+        return None
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings; missing is empty."""
+        value = self.value.get(key)
+        if value is None:
+            return ()
+        if not isinstance(value, list):
+            self.wrong(key, "list_type", "must be a list of strings")
+            return ()
+        for index, item in enumerate(value):
+            if not isinstance(item, str):
+                self.found.append(Violation((*self.path, key, index), "string_type", "must be a string"))
+        return tuple(item for item in value if isinstance(item, str))
+
+    def base64(self, key: str) -> str | None:
+        """Base64 text (standard or URL-safe alphabet), returned as it came."""
+        value = self.text(key)
+        if value is None:
+            return None
+        try:
+            standard = value.replace("-", "+").replace("_", "/")
+            base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+        except (binascii.Error, ValueError):
+            self.wrong(key, "bytes_invalid_encoding", "must be base64")
+            return None
+        return value
+
+    def choice(self, key: str, table: Mapping[str, T], *, required: bool = False) -> T | None:
+        """A string that is one of the table's keys."""
+        value = self.value.get(key)
+        if value is None:
+            if required:
+                self.wrong(key, "missing", "is required")
+            return None
+        chosen = table.get(value) if isinstance(value, str) else None
+        if chosen is None:
+            self.wrong(key, "enum", "must be one of " + ", ".join(table))
+        return chosen
+
+    def child(self, key: str, read: Callable[[Fields], T], *, required: bool = False) -> T | None:
+        """A nested object, read by ``read``."""
+        value = self.value.get(key)
+        if value is None:
+            if required:
+                self.wrong(key, "missing", "is required")
+            return None
+        if not isinstance(value, dict):
+            self.wrong(key, "dict_type", "must be an object")
+            return None
+        return read(Fields(value, (*self.path, key), self.found))
+
+    def children(
+        self, key: str, read: Callable[[Fields], T], *, required: bool = False, empty: bool = True
+    ) -> tuple[T, ...]:
+        """A list of nested objects, each read by ``read``."""
+        value = self.value.get(key)
+        if value is None:
+            if required:
+                self.wrong(key, "missing", "is required")
+            return ()
+        if not isinstance(value, list):
+            self.wrong(key, "list_type", "must be a list")
+            return ()
+        if not value and not empty:
+            self.wrong(key, "too_short", "must hold at least one element")
+        read_items: list[T] = []
+        for index, item in enumerate(value):
+            path = (*self.path, key, index)
+            if isinstance(item, dict):
+                read_items.append(read(Fields(item, path, self.found)))
+            else:
+                self.found.append(Violation(path, "dict_type", "must be an object"))
+        return tuple(read_items)
+
+
+def read_document(value: object, read: Callable[[Fields], T]) -> T:
+    """Read a whole document or raise one ``ProtocolError`` (kind INVALID_PARAMS) naming all wrong fields."""
+    if not isinstance(value, dict):
+        violation = Violation((), "dict_type", "must be an object")
+        raise ProtocolError(ErrorKind.INVALID_PARAMS, "params: must be an object", violations=(violation,))
+    fields = Fields(value)
+    result = read(fields)
+    fields.done()
+    return result
+
+
+def compact(**members: Any) -> JsonObject:
+    """A JSON object of the members that are not None."""
+    return {name: value for name, value in members.items() if value is not None}

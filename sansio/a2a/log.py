@@ -1,0 +1,304 @@
+"""A task is its event log: append-only events, numbered from 1, that fold to the task.
+
+The rules: every change goes through ``TaskLog.append``; a transition the table does not have is dropped, so the
+first terminal state wins; every way to look is a cursor. Cost is linear: folding keeps chunks and joins them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from attrs import define, evolve, field, frozen
+
+from .model import (
+    Artifact,
+    ArtifactUpdate,
+    JsonObject,
+    Message,
+    Part,
+    StatusUpdate,
+    StreamItem,
+    Task,
+    TaskState,
+    TaskStatus,
+    TextPart,
+)
+
+
+@frozen(kw_only=True)
+class StatusChanged:
+    """The task's status; ``metadata`` belongs to the event, not to the task."""
+
+    status: TaskStatus
+    metadata: JsonObject | None = None
+
+
+@frozen(kw_only=True)
+class ArtifactChunk:
+    """A chunk of an artifact.
+
+    Without ``append`` it replaces the artifact. ``joins``: its first part continues the text of the artifact's
+    last part (a token), rather than being a part of its own. ``leads``: the artifact stands before all others.
+    """
+
+    artifact: Artifact
+    append: bool = False
+    last_chunk: bool = False
+    joins: bool = False
+    leads: bool = False
+
+
+@frozen
+class MessageAdded:
+    """A message joined the history."""
+
+    message: Message
+
+
+@frozen
+class MetadataChanged:
+    """Members to merge into the task's metadata, objects member by member."""
+
+    metadata: JsonObject
+
+
+@frozen
+class Snapshot:
+    """Everything before this event, compacted away."""
+
+    task: Task
+
+
+LogEvent: TypeAlias = StatusChanged | ArtifactChunk | MessageAdded | MetadataChanged | Snapshot
+
+_OPEN = frozenset(
+    {
+        TaskState.WORKING,
+        TaskState.INPUT_REQUIRED,
+        TaskState.AUTH_REQUIRED,
+        TaskState.COMPLETED,
+        TaskState.FAILED,
+        TaskState.CANCELED,
+        TaskState.REJECTED,
+    }
+)
+
+TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
+    TaskState.UNKNOWN: _OPEN | {TaskState.SUBMITTED},
+    TaskState.SUBMITTED: _OPEN | {TaskState.SUBMITTED},
+    TaskState.WORKING: _OPEN,
+    TaskState.INPUT_REQUIRED: _OPEN,
+    TaskState.AUTH_REQUIRED: _OPEN,
+    TaskState.COMPLETED: frozenset(),
+    TaskState.FAILED: frozenset(),
+    TaskState.CANCELED: frozenset(),
+    TaskState.REJECTED: frozenset(),
+}
+"""From a state to those that may follow it. Whatever is not here is dropped."""
+
+
+def merge(old: JsonObject | None, new: JsonObject) -> JsonObject:
+    """``new`` over ``old``, objects member by member; neither is changed."""
+    merged = dict(old or {})
+    for name, value in new.items():
+        before = merged.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            merged[name] = merge(before, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+@define
+class _Building:
+    """An artifact while its chunks come: text that joins is kept in pieces until someone looks."""
+
+    artifact: Artifact
+    parts: list[Part]
+    pieces: list[str] = field(factory=list)  # continuation of the last part's text
+
+    def add(self, chunk: ArtifactChunk) -> None:
+        parts = chunk.artifact.parts
+        if chunk.joins and parts and self.parts:
+            first, last = parts[0], self.parts[-1]
+            if isinstance(first, TextPart) and isinstance(last, TextPart):
+                self.pieces.append(first.text)
+                parts = parts[1:]
+        if parts:
+            self.settle()
+            self.parts.extend(parts)
+
+    def settle(self) -> None:
+        if self.pieces:
+            last = self.parts[-1]
+            assert isinstance(last, TextPart)  # only text collects pieces
+            self.parts[-1] = evolve(last, text=last.text + "".join(self.pieces))
+            self.pieces.clear()
+
+    def snapshot(self) -> Artifact:
+        self.settle()
+        return evolve(self.artifact, parts=tuple(self.parts))
+
+
+class Folding:
+    """Events in, task out: the running fold of one task."""
+
+    def __init__(self, task_id: str, context_id: str) -> None:
+        self._start(Task(id=task_id, context_id=context_id, status=TaskStatus(state=TaskState.UNKNOWN)))
+
+    def _start(self, task: Task) -> None:
+        self._base = task
+        self.status = task.status
+        self.metadata = task.metadata
+        self._history = list(task.history)
+        self._artifacts = {a.artifact_id: _Building(a, list(a.parts)) for a in task.artifacts}
+
+    def accepts(self, event: LogEvent) -> bool:
+        """Whether the event may happen now: nothing after a terminal state, no transition beyond the table."""
+        if self.status.state.terminal:
+            return False
+        if isinstance(event, StatusChanged):
+            return event.status.state in TRANSITIONS[self.status.state]
+        return True
+
+    def add(self, event: LogEvent) -> bool:
+        """Apply the event; False if it was dropped."""
+        if not self.accepts(event):
+            return False
+        match event:
+            case ArtifactChunk():
+                self._chunk(event)
+            case StatusChanged():
+                self.status = event.status
+            case MessageAdded():
+                self._history.append(event.message)
+            case MetadataChanged():
+                self.metadata = merge(self.metadata, event.metadata)
+            case Snapshot():
+                self._start(event.task)
+        return True
+
+    def _chunk(self, chunk: ArtifactChunk) -> None:
+        artifact = chunk.artifact
+        building = self._artifacts.get(artifact.artifact_id)
+        if building is not None and chunk.append:
+            building.add(chunk)
+        elif building is not None:
+            building.artifact = artifact
+            building.parts = list(artifact.parts)
+            building.pieces.clear()
+        elif chunk.leads:
+            self._artifacts = {
+                artifact.artifact_id: _Building(artifact, list(artifact.parts)),
+                **self._artifacts,
+            }
+        else:
+            self._artifacts[artifact.artifact_id] = _Building(artifact, list(artifact.parts))
+
+    def task(self) -> Task:
+        """The task as it is now."""
+        return Task(
+            id=self._base.id,
+            context_id=self._base.context_id,
+            status=self.status,
+            artifacts=tuple(building.snapshot() for building in self._artifacts.values()),
+            history=tuple(self._history),
+            metadata=self.metadata,
+        )
+
+
+def fold(task_id: str, context_id: str, events: Iterable[LogEvent]) -> Task:
+    """The task that the events add up to; what the rules drop is dropped."""
+    folding = Folding(task_id, context_id)
+    for event in events:
+        folding.add(event)
+    return folding.task()
+
+
+@define(eq=False)
+class Entry:
+    """One numbered event of a log, and what stream readers see of it (None: nothing).
+
+    ``wire`` keeps the item's rendered JSON per line, so that any number of readers costs one rendering.
+    """
+
+    number: int
+    event: LogEvent
+    item: StreamItem | None
+    wire: dict[str, bytes] = field(factory=dict)
+
+
+class TaskLog:
+    """The log of one task: append, look from a cursor, fold."""
+
+    def __init__(self, task_id: str, context_id: str) -> None:
+        self.task_id = task_id
+        self.context_id = context_id
+        self._folding = Folding(task_id, context_id)
+        self._entries: list[Entry] = []
+        self._offset = 0  # events compacted away before the first entry
+
+    @classmethod
+    def resume(cls, task: Task, last: int, events: Iterable[LogEvent] = ()) -> TaskLog:
+        """A log whose first ``last`` events are only known as ``task``; ``events`` follow."""
+        log = cls(task.id, task.context_id)
+        log._folding.add(Snapshot(task))
+        log._offset = last
+        for event in events:
+            log.append(event)
+        return log
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event; 0 for none."""
+        return self._offset + len(self._entries)
+
+    @property
+    def state(self) -> TaskState:
+        """The task's state now."""
+        return self._folding.status.state
+
+    def append(self, event: LogEvent) -> Entry | None:
+        """Add an event; returns its entry, or None where the rules drop it."""
+        if not self._folding.add(event):
+            return None
+        entry = Entry(self.last + 1, event, self._item(event))
+        self._entries.append(entry)
+        return entry
+
+    def since(self, cursor: int) -> list[Entry]:
+        """The entries after event ``cursor``. Raises ``LookupError`` for what has been compacted away."""
+        if cursor < self._offset:
+            raise LookupError(f"events before {self._offset + 1} are no longer kept")
+        return self._entries[cursor - self._offset :]
+
+    def task(self) -> Task:
+        """The task as it is now."""
+        return self._folding.task()
+
+    def _item(self, event: LogEvent) -> StreamItem | None:
+        if isinstance(event, ArtifactChunk):
+            return ArtifactUpdate(
+                task_id=self.task_id,
+                context_id=self.context_id,
+                artifact=event.artifact,
+                append=event.append,
+                last_chunk=event.last_chunk,
+            )
+        if isinstance(event, StatusChanged):
+            return StatusUpdate(
+                task_id=self.task_id,
+                context_id=self.context_id,
+                status=event.status,
+                final=event.status.state.terminal,
+                metadata=event.metadata,
+            )
+        return None
+
+
+def trim_history(task: Task, length: int | None) -> Task:
+    """The task with at most the newest ``length`` messages of its history; None: all."""
+    if length is None or length >= len(task.history):
+        return task
+    return evolve(task, history=task.history[-length:] if length else ())

@@ -1,0 +1,204 @@
+"""The A2A data model, neutral of protocol line: what a task, a message and a stream event are.
+
+Values only. How they look on the wire is for ``v0_3`` and ``v1_0``; nothing here knows a transport or an agent.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, TypeAlias
+
+from attrs import field, frozen
+
+JsonObject: TypeAlias = dict[str, Any]
+"""A decoded JSON object. Treated as immutable once it is part of a model value."""
+
+
+class Role(Enum):
+    """Who speaks in a message."""
+
+    USER = "user"
+    AGENT = "agent"
+
+
+class TaskState(Enum):
+    """The life cycle of a task (specification 1.0, section 4.1.3); values are the 0.3 names."""
+
+    SUBMITTED = "submitted"
+    WORKING = "working"
+    INPUT_REQUIRED = "input-required"
+    AUTH_REQUIRED = "auth-required"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+
+    @property
+    def terminal(self) -> bool:
+        """No event may follow this state."""
+        return self in _TERMINAL
+
+    @property
+    def interrupted(self) -> bool:
+        """The task waits for its client; a blocking send returns here."""
+        return self in _INTERRUPTED
+
+
+_TERMINAL = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED})
+_INTERRUPTED = frozenset({TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED})
+
+
+@frozen(kw_only=True)
+class TextPart:
+    """Text, to the letter."""
+
+    text: str
+    metadata: JsonObject | None = None
+    media_type: str | None = None
+    filename: str | None = None
+
+
+@frozen(kw_only=True)
+class FilePart:
+    """A file: exactly one of ``raw`` (base64 text, as both lines carry it) and ``url`` is given."""
+
+    raw: str | None = None
+    url: str | None = None
+    metadata: JsonObject | None = None
+    media_type: str | None = None
+    filename: str | None = None
+
+
+@frozen(kw_only=True)
+class DataPart:
+    """Structured data: any JSON value (on line 0.3 an object)."""
+
+    data: Any
+    metadata: JsonObject | None = None
+    media_type: str | None = None
+    filename: str | None = None
+
+
+Part: TypeAlias = TextPart | FilePart | DataPart
+
+
+@frozen(kw_only=True)
+class Message:
+    """One unit of communication between client and agent."""
+
+    message_id: str
+    role: Role
+    parts: tuple[Part, ...]
+    context_id: str | None = None
+    task_id: str | None = None
+    metadata: JsonObject | None = None
+    extensions: tuple[str, ...] = ()
+    reference_task_ids: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Artifact:
+    """An output of a task. In an update it holds only the parts of that chunk."""
+
+    artifact_id: str
+    parts: tuple[Part, ...]
+    name: str | None = None
+    description: str | None = None
+    metadata: JsonObject | None = None
+    extensions: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class TaskStatus:
+    """A state, since when (RFC 3339, UTC), and what the agent says about it."""
+
+    state: TaskState
+    message: Message | None = None
+    timestamp: str | None = None
+
+
+@frozen(kw_only=True)
+class Task:
+    """The snapshot of a task: what its events fold to."""
+
+    id: str
+    context_id: str
+    status: TaskStatus
+    artifacts: tuple[Artifact, ...] = ()
+    history: tuple[Message, ...] = ()
+    metadata: JsonObject | None = None
+
+
+@frozen(kw_only=True)
+class StatusUpdate:
+    """The task's status changed. ``final`` is said on line 0.3 only: nothing follows in this stream."""
+
+    task_id: str
+    context_id: str
+    status: TaskStatus
+    final: bool = False
+    metadata: JsonObject | None = None
+
+
+@frozen(kw_only=True)
+class ArtifactUpdate:
+    """A chunk of an artifact: it replaces what was there, or with ``append`` continues it."""
+
+    task_id: str
+    context_id: str
+    artifact: Artifact
+    append: bool = False
+    last_chunk: bool = False
+    metadata: JsonObject | None = None
+
+
+StreamItem: TypeAlias = Task | Message | StatusUpdate | ArtifactUpdate
+
+
+@frozen(kw_only=True)
+class PushAuthentication:
+    """How the agent proves itself to a push receiver."""
+
+    scheme: str
+    credentials: str | None = field(default=None, repr=False)
+
+
+@frozen(kw_only=True)
+class PushConfig:
+    """Where and how to notify about a task."""
+
+    url: str
+    id: str | None = None
+    task_id: str | None = None
+    token: str | None = field(default=None, repr=False)
+    authentication: PushAuthentication | None = None
+
+
+@frozen(kw_only=True)
+class SendConfiguration:
+    """What the caller wants of a send. ``history_length`` None: no limit; 0: no history."""
+
+    accepted_output_modes: tuple[str, ...] = ()
+    history_length: int | None = None
+    blocking: bool = True
+    push: PushConfig | None = None
+
+
+@frozen(kw_only=True)
+class SendRequest:
+    """Parameters of sending a message, streamed or not."""
+
+    message: Message
+    configuration: SendConfiguration = SendConfiguration()
+    metadata: JsonObject | None = None
+    tenant: str | None = None
+
+
+@frozen(kw_only=True)
+class GetTaskRequest:
+    """Parameters of reading one task."""
+
+    id: str
+    history_length: int | None = None
+    tenant: str | None = None

@@ -1,0 +1,395 @@
+"""The wire form of protocol line 0.3 (JSON Schema of 0.3.0): parse and render the model.
+
+Objects are tagged by ``kind``, states and roles are lower-case, files are ``{bytes|uri, mimeType, name}``.
+Also accepted: the HTTP+JSON dialect of that line's gateways (``content`` for ``parts``, ``ROLE_USER``,
+untagged parts). Unknown fields are ignored; wrong ones are raised as one ``ProtocolError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .fields import Fields, compact, read_document
+from .model import (
+    Artifact,
+    ArtifactUpdate,
+    DataPart,
+    FilePart,
+    GetTaskRequest,
+    JsonObject,
+    Message,
+    Part,
+    PushAuthentication,
+    PushConfig,
+    Role,
+    SendConfiguration,
+    SendRequest,
+    StatusUpdate,
+    StreamItem,
+    Task,
+    TaskState,
+    TaskStatus,
+    TextPart,
+)
+
+LINE = "0.3"
+
+STATES = {state.value: state for state in TaskState}
+ROLES = {role.value: role for role in Role}
+_STATES_READ = STATES | {f"TASK_STATE_{state.name}": state for state in TaskState}
+_ROLES_READ = ROLES | {f"ROLE_{role.name}": role for role in Role}
+_KINDS = ("text", "file", "data")
+
+
+# --- parsing: values --------------------------------------------------------------------------------------
+
+
+def _kind_of(fields: Fields) -> str | None:
+    """The part's kind: as tagged, else as its only content member says."""
+    if "kind" in fields.value:
+        kind = fields.value["kind"]
+        if kind in _KINDS:
+            return str(kind)
+        fields.wrong("kind", "enum", "must be one of " + ", ".join(_KINDS))
+        return None
+    given = [name for name in _KINDS if fields.value.get(name) is not None]
+    if len(given) == 1:
+        return given[0]
+    fields.wrong("kind", "missing", "is required")
+    return None
+
+
+def _read_file(fields: Fields, metadata: JsonObject | None) -> FilePart:
+    raw_name = "bytes" if "bytes" in fields.value else "fileWithBytes"
+    url_name = "uri" if "uri" in fields.value else "fileWithUri"
+    raw = fields.base64(raw_name)
+    url = fields.text(url_name, empty=False)
+    given = [name for name in (raw_name, url_name) if fields.value.get(name) is not None]
+    if len(given) != 1:
+        fields.wrong(None, "file", "must hold exactly one of bytes, uri")
+    return FilePart(
+        raw=raw,
+        url=url,
+        metadata=metadata,
+        media_type=fields.text("mimeType") or None,
+        filename=fields.text("name") or None,
+    )
+
+
+def _read_data(fields: Fields, metadata: JsonObject | None) -> DataPart:
+    data = fields.mapping("data")
+    if data is None:
+        if fields.value.get("data") is None:
+            fields.wrong("data", "missing", "is required")
+        return DataPart(data={})
+    if "kind" not in fields.value and set(data) == {"data"} and isinstance(data["data"], dict):
+        data = data["data"]
+    return DataPart(data=data, metadata=metadata)
+
+
+def read_part(fields: Fields) -> Part:
+    """A part, tagged by ``kind``."""
+    metadata = fields.mapping("metadata")
+    kind = _kind_of(fields)
+    if kind == "text":
+        return TextPart(text=fields.text("text", required=True) or "", metadata=metadata)
+    if kind == "file":
+        part = fields.child("file", lambda inner: _read_file(inner, metadata), required=True)
+        return part or TextPart(text="")
+    if kind == "data":
+        return _read_data(fields, metadata)
+    return TextPart(text="")
+
+
+def read_message(fields: Fields) -> Message:
+    """A message: ``messageId``, ``parts`` (or ``content``) and ``role``."""
+    parts_name = "content" if "content" in fields.value and "parts" not in fields.value else "parts"
+    return Message(
+        message_id=fields.required_text("messageId"),
+        parts=fields.children(parts_name, read_part, required=True, empty=False),
+        role=fields.choice("role", _ROLES_READ, required=True) or Role.USER,
+        context_id=fields.text("contextId") or None,
+        task_id=fields.text("taskId") or None,
+        metadata=fields.mapping("metadata"),
+        extensions=fields.texts("extensions"),
+        reference_task_ids=fields.texts("referenceTaskIds"),
+    )
+
+
+def read_artifact(fields: Fields) -> Artifact:
+    """An artifact, whole or a chunk."""
+    return Artifact(
+        artifact_id=fields.required_text("artifactId"),
+        parts=fields.children("parts", read_part, required=True),
+        name=fields.text("name") or None,
+        description=fields.text("description") or None,
+        metadata=fields.mapping("metadata"),
+        extensions=fields.texts("extensions"),
+    )
+
+
+def read_status(fields: Fields) -> TaskStatus:
+    """A task status; the dialect calls its message ``update``."""
+    message_name = "update" if "update" in fields.value and "message" not in fields.value else "message"
+    return TaskStatus(
+        state=fields.choice("state", _STATES_READ, required=True) or TaskState.UNKNOWN,
+        message=fields.child(message_name, read_message),
+        timestamp=fields.text("timestamp") or None,
+    )
+
+
+_NO_STATUS = TaskStatus(state=TaskState.UNKNOWN)
+
+
+def read_task(fields: Fields) -> Task:
+    """A task."""
+    return Task(
+        id=fields.required_text("id"),
+        context_id=fields.text("contextId") or "",
+        status=fields.child("status", read_status, required=True) or _NO_STATUS,
+        artifacts=fields.children("artifacts", read_artifact),
+        history=fields.children("history", read_message),
+        metadata=fields.mapping("metadata"),
+    )
+
+
+def read_status_update(fields: Fields) -> StatusUpdate:
+    """A status event."""
+    return StatusUpdate(
+        task_id=fields.required_text("taskId"),
+        context_id=fields.text("contextId") or "",
+        status=fields.child("status", read_status, required=True) or _NO_STATUS,
+        final=fields.flag("final") or False,
+        metadata=fields.mapping("metadata"),
+    )
+
+
+def read_artifact_update(fields: Fields) -> ArtifactUpdate:
+    """An artifact event."""
+    return ArtifactUpdate(
+        task_id=fields.required_text("taskId"),
+        context_id=fields.text("contextId") or "",
+        artifact=fields.child("artifact", read_artifact, required=True) or Artifact(artifact_id="", parts=()),
+        append=fields.flag("append") or False,
+        last_chunk=fields.flag("lastChunk") or False,
+        metadata=fields.mapping("metadata"),
+    )
+
+
+# --- parsing: requests ------------------------------------------------------------------------------------
+
+
+def _read_authentication(fields: Fields) -> PushAuthentication:
+    schemes = fields.texts("schemes")
+    if not schemes:
+        fields.wrong("schemes", "missing", "must name at least one scheme")
+    return PushAuthentication(
+        scheme=schemes[0] if schemes else "", credentials=fields.text("credentials") or None
+    )
+
+
+def read_push_config(fields: Fields) -> PushConfig:
+    """A push notification configuration."""
+    return PushConfig(
+        url=fields.required_text("url"),
+        id=fields.text("id") or None,
+        token=fields.text("token") or None,
+        authentication=fields.child("authentication", _read_authentication),
+    )
+
+
+def _read_configuration(fields: Fields) -> SendConfiguration:
+    push_name = "pushNotification" if "pushNotification" in fields.value else "pushNotificationConfig"
+    return SendConfiguration(
+        accepted_output_modes=fields.texts("acceptedOutputModes"),
+        history_length=fields.natural("historyLength"),
+        blocking=fields.flag("blocking") is not False,
+        push=fields.child(push_name, read_push_config),
+    )
+
+
+_NO_MESSAGE = Message(message_id="", role=Role.USER, parts=())
+
+
+def _read_send(fields: Fields) -> SendRequest:
+    return SendRequest(
+        message=fields.child("message", read_message, required=True) or _NO_MESSAGE,
+        configuration=fields.child("configuration", _read_configuration) or SendConfiguration(),
+        metadata=fields.mapping("metadata"),
+    )
+
+
+def _read_get_task(fields: Fields) -> GetTaskRequest:
+    return GetTaskRequest(id=fields.required_text("id"), history_length=fields.natural("historyLength"))
+
+
+def parse_send(value: object) -> SendRequest:
+    """``MessageSendParams``; raises ``ProtocolError`` naming every wrong field."""
+    return read_document(value, _read_send)
+
+
+def parse_get_task(value: object) -> GetTaskRequest:
+    """``TaskQueryParams``; raises ``ProtocolError``."""
+    return read_document(value, _read_get_task)
+
+
+def parse_task(value: object) -> Task:
+    """A ``Task`` document; raises ``ProtocolError``."""
+    return read_document(value, read_task)
+
+
+_READERS: dict[str, Callable[[Fields], StreamItem]] = {
+    "task": read_task,
+    "message": read_message,
+    "status-update": read_status_update,
+    "artifact-update": read_artifact_update,
+}
+
+
+def parse_item(value: object) -> StreamItem:
+    """A stream item or send result, told apart by ``kind``; raises ``ProtocolError``."""
+
+    def read(fields: Fields) -> StreamItem | None:
+        reader = fields.choice("kind", _READERS, required=True)
+        return reader(fields) if reader else None
+
+    item = read_document(value, read)
+    assert item is not None  # read_document has raised otherwise
+    return item
+
+
+# --- rendering --------------------------------------------------------------------------------------------
+
+
+def render_part(part: Part) -> JsonObject:
+    """A part. The line has no place for a text's media type or file name."""
+    body: JsonObject
+    if isinstance(part, TextPart):
+        body = {"kind": "text", "text": part.text}
+    elif isinstance(part, DataPart):
+        data = part.data if isinstance(part.data, dict) else {"value": part.data}
+        body = {"kind": "data", "data": data}
+    else:
+        file = compact(bytes=part.raw, uri=part.url, mimeType=part.media_type, name=part.filename)
+        body = {"kind": "file", "file": file}
+    if part.metadata is not None:
+        body["metadata"] = part.metadata
+    return body
+
+
+def render_message(message: Message) -> JsonObject:
+    """A message."""
+    return compact(
+        kind="message",
+        messageId=message.message_id,
+        contextId=message.context_id,
+        taskId=message.task_id,
+        role=message.role.value,
+        parts=[render_part(part) for part in message.parts],
+        metadata=message.metadata,
+        extensions=list(message.extensions) or None,
+        referenceTaskIds=list(message.reference_task_ids) or None,
+    )
+
+
+def render_artifact(artifact: Artifact) -> JsonObject:
+    """An artifact."""
+    body: JsonObject = {
+        "artifactId": artifact.artifact_id,
+        "parts": [render_part(part) for part in artifact.parts],
+    }
+    if artifact.name is not None:
+        body["name"] = artifact.name
+    if artifact.description is not None:
+        body["description"] = artifact.description
+    if artifact.metadata is not None:
+        body["metadata"] = artifact.metadata
+    if artifact.extensions:
+        body["extensions"] = list(artifact.extensions)
+    return body
+
+
+def render_status(status: TaskStatus) -> JsonObject:
+    """A task status."""
+    body: JsonObject = {"state": status.state.value}
+    if status.message is not None:
+        body["message"] = render_message(status.message)
+    if status.timestamp is not None:
+        body["timestamp"] = status.timestamp
+    return body
+
+
+def render_task(task: Task) -> JsonObject:
+    """A task; empty lists are left out."""
+    return compact(
+        kind="task",
+        id=task.id,
+        contextId=task.context_id,
+        status=render_status(task.status),
+        artifacts=[render_artifact(artifact) for artifact in task.artifacts] or None,
+        history=[render_message(message) for message in task.history] or None,
+        metadata=task.metadata,
+    )
+
+
+def render_item(item: StreamItem) -> JsonObject:
+    """A stream item, tagged by ``kind``."""
+    body: JsonObject
+    if isinstance(item, ArtifactUpdate):
+        body = {
+            "kind": "artifact-update",
+            "taskId": item.task_id,
+            "contextId": item.context_id,
+            "artifact": render_artifact(item.artifact),
+            "append": item.append,
+        }
+        if item.last_chunk:
+            body["lastChunk"] = True
+    elif isinstance(item, StatusUpdate):
+        body = {
+            "kind": "status-update",
+            "taskId": item.task_id,
+            "contextId": item.context_id,
+            "status": render_status(item.status),
+            "final": item.final,
+        }
+    elif isinstance(item, Task):
+        return render_task(item)
+    else:
+        return render_message(item)
+    if item.metadata is not None:
+        body["metadata"] = item.metadata
+    return body
+
+
+render_send_result = render_item
+"""A send answers with the task or message itself."""
+
+
+def render_push_config(config: PushConfig) -> JsonObject:
+    """A push notification configuration."""
+    authentication = config.authentication
+    return compact(
+        id=config.id,
+        url=config.url,
+        token=config.token,
+        authentication=compact(schemes=[authentication.scheme], credentials=authentication.credentials)
+        if authentication
+        else None,
+    )
+
+
+def render_send(request: SendRequest) -> JsonObject:
+    """``MessageSendParams``, for the client side."""
+    configuration = request.configuration
+    push = configuration.push
+    return compact(
+        message=render_message(request.message),
+        configuration=compact(
+            acceptedOutputModes=list(configuration.accepted_output_modes) or None,
+            historyLength=configuration.history_length,
+            blocking=configuration.blocking,
+            pushNotificationConfig=render_push_config(push) if push else None,
+        ),
+        metadata=request.metadata,
+    )

@@ -1,0 +1,370 @@
+"""The wire form of protocol line 1.0 (ProtoJSON of ``a2a.proto``): parse and render the model.
+
+Parts are named by their member, enum values by their proto names, stream items and send results by a wrapper.
+Unknown fields are ignored; wrong ones are collected and raised as one ``ProtocolError``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .fields import Fields, compact, read_document
+from .model import (
+    Artifact,
+    ArtifactUpdate,
+    DataPart,
+    FilePart,
+    GetTaskRequest,
+    JsonObject,
+    Message,
+    Part,
+    PushAuthentication,
+    PushConfig,
+    Role,
+    SendConfiguration,
+    SendRequest,
+    StatusUpdate,
+    StreamItem,
+    Task,
+    TaskState,
+    TaskStatus,
+    TextPart,
+)
+
+LINE = "1.0"
+
+STATES: dict[str, TaskState] = {
+    f"TASK_STATE_{state.name}": state for state in TaskState if state is not TaskState.UNKNOWN
+}
+STATES["TASK_STATE_UNSPECIFIED"] = TaskState.UNKNOWN
+ROLES = {f"ROLE_{role.name}": role for role in Role}
+_STATE_NAMES = {state: name for name, state in STATES.items()}
+_ROLE_NAMES = {role: name for name, role in ROLES.items()}
+_CONTENT = ("text", "raw", "url", "data")
+
+
+# --- parsing: values --------------------------------------------------------------------------------------
+
+
+def read_part(fields: Fields) -> Part:
+    """A part: exactly one of ``text``, ``raw``, ``url``, ``data``."""
+    given = [name for name in _CONTENT if fields.value.get(name) is not None]
+    if not given and "data" in fields.value:
+        given = ["data"]
+    metadata = fields.mapping("metadata")
+    filename = fields.text("filename")
+    media_type = fields.text("mediaType")
+    if len(given) != 1:
+        fields.wrong(None, "part", "must hold exactly one of text, raw, url, data")
+        return TextPart(text="")
+    if given[0] == "text":
+        text = fields.text("text") or ""
+        return TextPart(text=text, metadata=metadata, media_type=media_type, filename=filename)
+    if given[0] == "data":
+        data = fields.value["data"]
+        return DataPart(data=data, metadata=metadata, media_type=media_type, filename=filename)
+    raw = fields.base64("raw")
+    url = fields.text("url", empty=False)
+    return FilePart(raw=raw, url=url, metadata=metadata, media_type=media_type, filename=filename)
+
+
+def read_message(fields: Fields) -> Message:
+    """A message: ``messageId``, ``role`` and at least one part."""
+    return Message(
+        message_id=fields.required_text("messageId"),
+        role=fields.choice("role", ROLES, required=True) or Role.USER,
+        parts=fields.children("parts", read_part, required=True, empty=False),
+        context_id=fields.text("contextId") or None,
+        task_id=fields.text("taskId") or None,
+        metadata=fields.mapping("metadata"),
+        extensions=fields.texts("extensions"),
+        reference_task_ids=fields.texts("referenceTaskIds"),
+    )
+
+
+def read_artifact(fields: Fields) -> Artifact:
+    """An artifact, whole or a chunk."""
+    return Artifact(
+        artifact_id=fields.required_text("artifactId"),
+        parts=fields.children("parts", read_part, required=True),
+        name=fields.text("name") or None,
+        description=fields.text("description") or None,
+        metadata=fields.mapping("metadata"),
+        extensions=fields.texts("extensions"),
+    )
+
+
+def read_status(fields: Fields) -> TaskStatus:
+    """A task status."""
+    return TaskStatus(
+        state=fields.choice("state", STATES, required=True) or TaskState.UNKNOWN,
+        message=fields.child("message", read_message),
+        timestamp=fields.text("timestamp") or None,
+    )
+
+
+_NO_STATUS = TaskStatus(state=TaskState.UNKNOWN)
+
+
+def read_task(fields: Fields) -> Task:
+    """A task."""
+    return Task(
+        id=fields.required_text("id"),
+        context_id=fields.text("contextId") or "",
+        status=fields.child("status", read_status, required=True) or _NO_STATUS,
+        artifacts=fields.children("artifacts", read_artifact),
+        history=fields.children("history", read_message),
+        metadata=fields.mapping("metadata"),
+    )
+
+
+def read_status_update(fields: Fields) -> StatusUpdate:
+    """A status event. The line has no ``final``: a terminal state ends the stream."""
+    status = fields.child("status", read_status, required=True) or _NO_STATUS
+    return StatusUpdate(
+        task_id=fields.required_text("taskId"),
+        context_id=fields.text("contextId") or "",
+        status=status,
+        final=status.state.terminal,
+        metadata=fields.mapping("metadata"),
+    )
+
+
+def read_artifact_update(fields: Fields) -> ArtifactUpdate:
+    """An artifact event."""
+    return ArtifactUpdate(
+        task_id=fields.required_text("taskId"),
+        context_id=fields.text("contextId") or "",
+        artifact=fields.child("artifact", read_artifact, required=True) or Artifact(artifact_id="", parts=()),
+        append=fields.flag("append") or False,
+        last_chunk=fields.flag("lastChunk") or False,
+        metadata=fields.mapping("metadata"),
+    )
+
+
+# --- parsing: requests ------------------------------------------------------------------------------------
+
+
+def _read_authentication(fields: Fields) -> PushAuthentication:
+    return PushAuthentication(
+        scheme=fields.required_text("scheme"), credentials=fields.text("credentials") or None
+    )
+
+
+def read_push_config(fields: Fields) -> PushConfig:
+    """A push notification configuration."""
+    return PushConfig(
+        url=fields.required_text("url"),
+        id=fields.text("id") or None,
+        task_id=fields.text("taskId") or None,
+        token=fields.text("token") or None,
+        authentication=fields.child("authentication", _read_authentication),
+    )
+
+
+def _read_configuration(fields: Fields) -> SendConfiguration:
+    return SendConfiguration(
+        accepted_output_modes=fields.texts("acceptedOutputModes"),
+        history_length=fields.natural("historyLength"),
+        blocking=not fields.flag("returnImmediately"),
+        push=fields.child("taskPushNotificationConfig", read_push_config),
+    )
+
+
+_NO_MESSAGE = Message(message_id="", role=Role.USER, parts=())
+
+
+def _read_send(fields: Fields) -> SendRequest:
+    return SendRequest(
+        message=fields.child("message", read_message, required=True) or _NO_MESSAGE,
+        configuration=fields.child("configuration", _read_configuration) or SendConfiguration(),
+        metadata=fields.mapping("metadata"),
+        tenant=fields.text("tenant") or None,
+    )
+
+
+def _read_get_task(fields: Fields) -> GetTaskRequest:
+    return GetTaskRequest(
+        id=fields.required_text("id"),
+        history_length=fields.natural("historyLength"),
+        tenant=fields.text("tenant") or None,
+    )
+
+
+def parse_send(value: object) -> SendRequest:
+    """``SendMessageRequest``; raises ``ProtocolError`` naming every wrong field."""
+    return read_document(value, _read_send)
+
+
+def parse_get_task(value: object) -> GetTaskRequest:
+    """``GetTaskRequest``; raises ``ProtocolError``."""
+    return read_document(value, _read_get_task)
+
+
+def parse_task(value: object) -> Task:
+    """A ``Task`` document; raises ``ProtocolError``."""
+    return read_document(value, read_task)
+
+
+_WRAPPED: dict[str, Callable[[Fields], StreamItem]] = {
+    "task": read_task,
+    "message": read_message,
+    "statusUpdate": read_status_update,
+    "artifactUpdate": read_artifact_update,
+}
+
+
+def parse_item(value: object) -> StreamItem:
+    """``StreamResponse`` or ``SendMessageResponse``: exactly one wrapped value; raises ``ProtocolError``."""
+
+    def read(fields: Fields) -> StreamItem | None:
+        given = [name for name in _WRAPPED if fields.value.get(name) is not None]
+        if len(given) != 1:
+            fields.wrong(None, "union", "must hold exactly one of " + ", ".join(_WRAPPED))
+            return None
+        return fields.child(given[0], _WRAPPED[given[0]])
+
+    item = read_document(value, read)
+    assert item is not None  # read_document has raised otherwise
+    return item
+
+
+# --- rendering --------------------------------------------------------------------------------------------
+
+
+def render_part(part: Part) -> JsonObject:
+    """A part."""
+    body: JsonObject
+    if isinstance(part, TextPart):
+        body = {"text": part.text}
+    elif isinstance(part, DataPart):
+        body = {"data": part.data}
+    elif part.raw is not None:
+        body = {"raw": part.raw}
+    else:
+        body = {"url": part.url}
+    if part.metadata is not None:
+        body["metadata"] = part.metadata
+    if part.filename is not None:
+        body["filename"] = part.filename
+    if part.media_type is not None:
+        body["mediaType"] = part.media_type
+    return body
+
+
+def render_message(message: Message) -> JsonObject:
+    """A message."""
+    return compact(
+        messageId=message.message_id,
+        contextId=message.context_id,
+        taskId=message.task_id,
+        role=_ROLE_NAMES[message.role],
+        parts=[render_part(part) for part in message.parts],
+        metadata=message.metadata,
+        extensions=list(message.extensions) or None,
+        referenceTaskIds=list(message.reference_task_ids) or None,
+    )
+
+
+def render_artifact(artifact: Artifact) -> JsonObject:
+    """An artifact."""
+    body: JsonObject = {
+        "artifactId": artifact.artifact_id,
+        "parts": [render_part(part) for part in artifact.parts],
+    }
+    if artifact.name is not None:
+        body["name"] = artifact.name
+    if artifact.description is not None:
+        body["description"] = artifact.description
+    if artifact.metadata is not None:
+        body["metadata"] = artifact.metadata
+    if artifact.extensions:
+        body["extensions"] = list(artifact.extensions)
+    return body
+
+
+def render_status(status: TaskStatus) -> JsonObject:
+    """A task status."""
+    body: JsonObject = {"state": _STATE_NAMES[status.state]}
+    if status.message is not None:
+        body["message"] = render_message(status.message)
+    if status.timestamp is not None:
+        body["timestamp"] = status.timestamp
+    return body
+
+
+def render_task(task: Task) -> JsonObject:
+    """A task; empty lists are left out."""
+    return compact(
+        id=task.id,
+        contextId=task.context_id,
+        status=render_status(task.status),
+        artifacts=[render_artifact(artifact) for artifact in task.artifacts] or None,
+        history=[render_message(message) for message in task.history] or None,
+        metadata=task.metadata,
+    )
+
+
+def render_item(item: StreamItem) -> JsonObject:
+    """``StreamResponse``: one value in its wrapper."""
+    body: JsonObject
+    if isinstance(item, ArtifactUpdate):
+        body = {
+            "taskId": item.task_id,
+            "contextId": item.context_id,
+            "artifact": render_artifact(item.artifact),
+            "append": item.append,
+        }
+        if item.last_chunk:
+            body["lastChunk"] = True
+        if item.metadata is not None:
+            body["metadata"] = item.metadata
+        return {"artifactUpdate": body}
+    if isinstance(item, StatusUpdate):
+        body = {
+            "taskId": item.task_id,
+            "contextId": item.context_id,
+            "status": render_status(item.status),
+        }
+        if item.metadata is not None:
+            body["metadata"] = item.metadata
+        return {"statusUpdate": body}
+    if isinstance(item, Task):
+        return {"task": render_task(item)}
+    return {"message": render_message(item)}
+
+
+render_send_result = render_item
+"""A send answers with the same wrapper (``SendMessageResponse``)."""
+
+
+def render_send(request: SendRequest) -> JsonObject:
+    """``SendMessageRequest``, for the client side."""
+    configuration = request.configuration
+    push = configuration.push
+    return compact(
+        tenant=request.tenant,
+        message=render_message(request.message),
+        configuration=compact(
+            acceptedOutputModes=list(configuration.accepted_output_modes) or None,
+            historyLength=configuration.history_length,
+            returnImmediately=True if not configuration.blocking else None,
+            taskPushNotificationConfig=render_push_config(push) if push else None,
+        )
+        or None,
+        metadata=request.metadata,
+    )
+
+
+def render_push_config(config: PushConfig) -> JsonObject:
+    """A push notification configuration."""
+    authentication = config.authentication
+    return compact(
+        id=config.id,
+        taskId=config.task_id,
+        url=config.url,
+        token=config.token,
+        authentication=compact(scheme=authentication.scheme, credentials=authentication.credentials)
+        if authentication
+        else None,
+    )

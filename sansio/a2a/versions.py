@@ -1,0 +1,64 @@
+"""Which protocol line a request speaks (specification 1.0, section 3.6).
+
+A pure rule: header or query parameter first, then what only one line can mean, then the default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .errors import ErrorKind, ProtocolError
+
+HEADER = "a2a-version"
+LINES = ("0.3", "1.0")
+"""The lines this core can speak, oldest first."""
+
+_VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z")
+
+
+def line_of(version: str) -> str | None:
+    """``Major.Minor`` of a version text; patch numbers are ignored; None where it is not a version."""
+    match = _VERSION.match(version)
+    return f"{int(match[1])}.{int(match[2])}" if match else None
+
+
+def negotiate(
+    requested: str | None,
+    *,
+    hint: str | None,
+    supported: Sequence[str] = LINES,
+    default: str = "0.3",
+) -> str:
+    """The line to answer on.
+
+    ``requested`` is the ``A2A-Version`` header (else the query parameter of that name); missing or empty
+    means none was given, and then ``hint`` (the line that alone knows the method or path) decides, and
+    failing that ``default``. Raises ``ProtocolError`` (VERSION_NOT_SUPPORTED) with the lines on offer.
+    """
+    if requested is not None and requested.strip():
+        line = line_of(requested)
+        if line is not None and line in supported:
+            return line
+        raise _unsupported(requested.strip()[:64], supported, default)
+    if hint is not None and hint in supported:
+        return hint
+    return default if default in supported else supported[0]
+
+
+def _unsupported(requested: str, supported: Sequence[str], default: str) -> ProtocolError:
+    return ProtocolError(
+        ErrorKind.VERSION_NOT_SUPPORTED,
+        f"Unsupported A2A version: {requested}; on offer: {', '.join(supported)}",
+        data={
+            "type": "VERSION_NOT_SUPPORTED",
+            "requested_version": requested,
+            "supported_protocol_versions": list(supported),
+            "default_protocol_version": default,
+        },
+        metadata={
+            "requestedVersion": requested,
+            "supportedVersions": ", ".join(supported),
+            "defaultVersion": default,
+        },
+    )

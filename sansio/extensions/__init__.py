@@ -1,0 +1,1 @@
+"""The extension methods as a table, and the contracts published from it. Knows no transport."""

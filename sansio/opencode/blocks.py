@@ -1,0 +1,129 @@
+"""OpenCode's parts as lanes of a task: text, reasoning, one per tool call.
+
+A lane is one artifact. Within it every OpenCode part is one A2A part, in OpenCode's order (part ids sort by time).
+Pure bookkeeping of what was said; ``turn`` decides what to say about it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from attrs import define, field
+
+from sansio.a2a.model import JsonObject
+
+from .events import PartSeen
+
+
+class BlockType(Enum):
+    """The kinds of block a client is told of."""
+
+    TEXT = "text"
+    REASONING = "reasoning"
+    TOOL_CALL = "tool_call"
+
+
+BLOCK_OF = {"text": BlockType.TEXT, "reasoning": BlockType.REASONING, "tool": BlockType.TOOL_CALL}
+"""From OpenCode's part type to the block it becomes; other types are no output."""
+
+PROGRESS_TYPES = frozenset({"step-start", "step-finish"})
+"""Part types that are told as progress."""
+
+TOOL_RANK = {"pending": 0, "running": 1, "completed": 2, "error": 2}
+"""A tool call's states in order; it never goes back."""
+
+TOOL_ENDED = 2
+"""The rank at which a tool call is over."""
+
+
+@define
+class TextBlock:
+    """The text of one OpenCode part, as far as it was said. ``settled``: OpenCode has given its final text."""
+
+    part_id: str
+    message_id: str
+    pieces: list[str] = field(factory=list)
+    begun: bool = False  # something of it has been said
+    settled: bool = False
+    torn: bool = False  # a piece was missed: say nothing more until OpenCode tells the whole text
+
+    @property
+    def text(self) -> str:
+        """What was said so far; joins the pieces once."""
+        if len(self.pieces) > 1:
+            self.pieces[:] = ["".join(self.pieces)]
+        return self.pieces[0] if self.pieces else ""
+
+
+@define
+class Lane:
+    """The text blocks of one artifact, in order."""
+
+    artifact_id: str
+    name: str
+    block_type: BlockType
+    blocks: list[TextBlock] = field(factory=list)
+    begun: bool = False  # the artifact exists for readers
+
+    def insert(self, block: TextBlock) -> bool:
+        """Put a block in its place; True if that is the end, where a reader can simply be told more."""
+        key = (block.message_id, block.part_id)
+        index = len(self.blocks)
+        while index and (self.blocks[index - 1].message_id, self.blocks[index - 1].part_id) > key:
+            index -= 1
+        self.blocks.insert(index, block)
+        return index == len(self.blocks) - 1
+
+    def is_last_said(self, block: TextBlock) -> bool:
+        """Whether nothing has been said after this block."""
+        return not any(b.begun for b in self.blocks[self.blocks.index(block) + 1 :])
+
+
+def is_settled(part: JsonObject) -> bool:
+    """Whether OpenCode has finished writing a text or reasoning part."""
+    time = part.get("time")
+    return isinstance(time, dict) and time.get("end") is not None
+
+
+def tool_data(part: PartSeen) -> JsonObject:
+    """The data of a ``tool_call`` block: ``call_id``, ``tool``, ``status`` and what the state holds beyond."""
+    found = part.body.get("state")
+    state: JsonObject = found if isinstance(found, dict) else {}
+    data: JsonObject = {}
+    for name, value in (
+        ("call_id", part.body.get("callID")),
+        ("tool", part.body.get("tool")),
+        ("status", state.get("status")),
+        ("title", state.get("title")),
+        ("subtitle", state.get("subtitle")),
+        ("input", state.get("input")),
+        ("output", state.get("output")),
+        ("error", state.get("error")),
+    ):
+        if value is not None:
+            data[name] = value
+    return data
+
+
+def usage_of(tokens: JsonObject, cost: float | None) -> JsonObject:
+    """OpenCode's token counts in the shared form; counts are tokens, ``cost`` is in OpenCode's currency."""
+
+    def count(source: JsonObject, name: str) -> int:
+        value = source.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+    found = tokens.get("cache")
+    cache: JsonObject = found if isinstance(found, dict) else {}
+    read, write = count(cache, "read"), count(cache, "write")
+    input_tokens, output_tokens = count(tokens, "input"), count(tokens, "output")
+    reasoning = count(tokens, "reasoning")
+    usage: JsonObject = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": count(tokens, "total") or input_tokens + output_tokens + reasoning + read + write,
+        "reasoning_tokens": reasoning,
+        "cache_tokens": {"read_tokens": read, "write_tokens": write},
+    }
+    if cost is not None:
+        usage["cost"] = cost
+    return usage

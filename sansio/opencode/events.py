@@ -1,0 +1,332 @@
+"""Decodes OpenCode's event bus: the bytes of one event to one typed value, or None for what no turn needs.
+
+Covers ``GET /global/event`` (each event wrapped with its directory) and ``GET /event`` (bare). The ``sync`` copies of
+the global stream say nothing new and are passed over. Garbage raises ``ProtocolError`` (INVALID_AGENT_RESPONSE).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import orjson
+from attrs import frozen
+
+from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import JsonObject
+
+
+@frozen(kw_only=True)
+class Fault:
+    """An error as OpenCode tells it. ``status``: HTTP status of the model provider, if it came from there."""
+
+    name: str
+    message: str
+    status: int | None = None
+    retryable: bool = False
+
+
+@frozen(kw_only=True)
+class MessageInfo:
+    """What is known of a message, without its parts. ``parent_id``: the user message an assistant answers."""
+
+    id: str
+    session_id: str
+    role: str
+    parent_id: str | None = None
+    completed: bool = False
+    finish: str | None = None
+    summary: bool = False
+    tokens: JsonObject | None = None
+    cost: float | None = None
+    error: Fault | None = None
+
+
+@frozen(kw_only=True)
+class PartSeen:
+    """A part as it is now, whole (``message.part.updated``, or read over REST)."""
+
+    session_id: str
+    message_id: str
+    part_id: str
+    type: str
+    body: JsonObject
+
+
+@frozen(kw_only=True)
+class PartDelta:
+    """A piece of a part's field."""
+
+    session_id: str
+    message_id: str
+    part_id: str
+    field: str
+    delta: str
+
+
+@frozen(kw_only=True)
+class MessageSeen:
+    """A message as it is now (``message.updated``, or read over REST)."""
+
+    session_id: str
+    info: MessageInfo
+
+
+@frozen(kw_only=True)
+class SessionStatus:
+    """``busy``, ``idle`` or ``retry``; the last with attempt, reason and the time of the next (epoch ms)."""
+
+    session_id: str
+    type: str
+    attempt: int | None = None
+    message: str | None = None
+    next: int | None = None
+
+
+@frozen(kw_only=True)
+class SessionFailed:
+    """``session.error``. Without a session it concerns the whole instance."""
+
+    session_id: str | None
+    fault: Fault
+
+
+@frozen(kw_only=True)
+class SessionSeen:
+    """A session was made or changed. ``parent_id``: the session whose subagent it is."""
+
+    session_id: str
+    parent_id: str | None = None
+    title: str | None = None
+    directory: str | None = None
+
+
+@frozen(kw_only=True)
+class InterruptAsked:
+    """OpenCode waits for an answer. ``kind``: ``permission`` or ``question``; ``body`` as OpenCode sent it."""
+
+    session_id: str
+    kind: str
+    request_id: str
+    body: JsonObject
+
+
+@frozen(kw_only=True)
+class InterruptEnded:
+    """An answer was given, by whomever. ``resolution``: ``replied`` or ``rejected``."""
+
+    session_id: str
+    kind: str
+    request_id: str
+    resolution: str
+    reply: str | None = None
+
+
+BusEvent: TypeAlias = (
+    PartSeen
+    | PartDelta
+    | MessageSeen
+    | SessionStatus
+    | SessionFailed
+    | SessionSeen
+    | InterruptAsked
+    | InterruptEnded
+)
+
+
+def _broken(what: str) -> ProtocolError:
+    return ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, f"OpenCode's event is not as expected: {what}")
+
+
+def _text(source: JsonObject, name: str) -> str:
+    value = source.get(name)
+    if not isinstance(value, str) or not value:
+        raise _broken(f"{name} must be a string")
+    return value
+
+
+def _optional_text(source: JsonObject, name: str) -> str | None:
+    value = source.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _object(source: JsonObject, name: str) -> JsonObject:
+    value = source.get(name)
+    if not isinstance(value, dict):
+        raise _broken(f"{name} must be an object")
+    return value
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def fault_of(error: JsonObject) -> Fault:
+    """OpenCode's ``{name, data: {message, statusCode, isRetryable}}``."""
+    found = error.get("data")
+    data = found if isinstance(found, dict) else {}
+    name = _optional_text(error, "name") or "UnknownError"
+    return Fault(
+        name=name,
+        message=_optional_text(data, "message") or name,
+        status=_integer(data.get("statusCode")),
+        retryable=data.get("isRetryable") is True,
+    )
+
+
+def message_info(info: JsonObject) -> MessageInfo:
+    """A message's ``info``; raises ``ProtocolError``."""
+    time, error, tokens = info.get("time"), info.get("error"), info.get("tokens")
+    return MessageInfo(
+        id=_text(info, "id"),
+        session_id=_text(info, "sessionID"),
+        role=_text(info, "role"),
+        parent_id=_optional_text(info, "parentID"),
+        completed=isinstance(time, dict) and _number(time.get("completed")) is not None,
+        finish=_optional_text(info, "finish"),
+        summary=info.get("summary") is True,
+        tokens=tokens if isinstance(tokens, dict) else None,
+        cost=_number(info.get("cost")),
+        error=fault_of(error) if isinstance(error, dict) else None,
+    )
+
+
+def part_seen(part: JsonObject) -> PartSeen:
+    """A part; raises ``ProtocolError``."""
+    return PartSeen(
+        session_id=_text(part, "sessionID"),
+        message_id=_text(part, "messageID"),
+        part_id=_text(part, "id"),
+        type=_text(part, "type"),
+        body=part,
+    )
+
+
+def session_status(session_id: str, status: JsonObject) -> SessionStatus:
+    """A session's status; raises ``ProtocolError``."""
+    return SessionStatus(
+        session_id=session_id,
+        type=_text(status, "type"),
+        attempt=_integer(status.get("attempt")),
+        message=_optional_text(status, "message"),
+        next=_integer(status.get("next")),
+    )
+
+
+def _delta(p: JsonObject) -> PartDelta:
+    delta = p.get("delta")
+    if not isinstance(delta, str):
+        raise _broken("delta must be a string")
+    return PartDelta(
+        session_id=_text(p, "sessionID"),
+        message_id=_text(p, "messageID"),
+        part_id=_text(p, "partID"),
+        field=_text(p, "field"),
+        delta=delta,
+    )
+
+
+def _message(p: JsonObject) -> MessageSeen:
+    info = message_info(_object(p, "info"))
+    return MessageSeen(session_id=info.session_id, info=info)
+
+
+def _failed(p: JsonObject) -> SessionFailed:
+    return SessionFailed(session_id=_optional_text(p, "sessionID"), fault=fault_of(_object(p, "error")))
+
+
+def session_seen(info: JsonObject) -> SessionSeen:
+    """A session's ``info``; raises ``ProtocolError``."""
+    return SessionSeen(
+        session_id=_text(info, "id"),
+        parent_id=_optional_text(info, "parentID"),
+        title=_optional_text(info, "title"),
+        directory=_optional_text(info, "directory"),
+    )
+
+
+def interrupt_asked(kind: str, body: JsonObject) -> InterruptAsked:
+    """A pending permission or question; raises ``ProtocolError``."""
+    return InterruptAsked(
+        session_id=_text(body, "sessionID"), kind=kind, request_id=_text(body, "id"), body=body
+    )
+
+
+def _ended(kind: str, resolution: str) -> Callable[[JsonObject], InterruptEnded]:
+    def decode(p: JsonObject) -> InterruptEnded:
+        reply = _optional_text(p, "reply")
+        return InterruptEnded(
+            session_id=_text(p, "sessionID"),
+            kind=kind,
+            request_id=_text(p, "requestID"),
+            resolution="rejected" if reply == "reject" else resolution,
+            reply=reply,
+        )
+
+    return decode
+
+
+_DECODERS: dict[str, Callable[[JsonObject], BusEvent]] = {
+    "message.part.delta": _delta,
+    "message.part.updated": lambda p: part_seen(_object(p, "part")),
+    "message.updated": _message,
+    "session.status": lambda p: session_status(_text(p, "sessionID"), _object(p, "status")),
+    "session.idle": lambda p: SessionStatus(session_id=_text(p, "sessionID"), type="idle"),
+    "session.error": _failed,
+    "session.created": lambda p: session_seen(_object(p, "info")),
+    "session.updated": lambda p: session_seen(_object(p, "info")),
+    "permission.asked": lambda p: interrupt_asked("permission", p),
+    "question.asked": lambda p: interrupt_asked("question", p),
+    "permission.replied": _ended("permission", "replied"),
+    "question.replied": _ended("question", "replied"),
+    "question.rejected": _ended("question", "rejected"),
+}
+"""Event types a turn can need; all others are OpenCode's own business."""
+
+
+def decode(data: bytes) -> BusEvent | None:
+    """One bus event. None: of no use here. Raises ``ProtocolError`` for what is not OpenCode's form."""
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise _broken(str(exc)) from None
+    if not isinstance(event, dict):
+        raise _broken("must be an object")
+    payload = event.get("payload", event)
+    if not isinstance(payload, dict):
+        raise _broken("payload must be an object")
+    kind = payload.get("type")
+    decoder = _DECODERS.get(kind) if isinstance(kind, str) else None
+    if decoder is None:
+        return None
+    return decoder(_object(payload, "properties"))
+
+
+@frozen(kw_only=True)
+class MessageRecord:
+    """A message with its parts, as ``GET /session/{id}/message`` tells it."""
+
+    info: MessageInfo
+    parts: tuple[PartSeen, ...]
+
+
+def decode_messages(body: bytes) -> list[MessageRecord]:
+    """The answer of ``GET /session/{id}/message``; raises ``ProtocolError``."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise _broken(str(exc)) from None
+    if not isinstance(value, list):
+        raise _broken("messages must be a list")
+    records = []
+    for item in value:
+        if not isinstance(item, dict) or not isinstance(item.get("parts"), list):
+            raise _broken("a message must be an object with parts")
+        info = message_info(_object(item, "info"))
+        parts = tuple(part_seen(part) for part in item["parts"] if isinstance(part, dict))
+        records.append(MessageRecord(info=info, parts=parts))
+    return records

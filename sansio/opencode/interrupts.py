@@ -1,0 +1,49 @@
+"""Permissions and questions: what a client is told of a pending one, for machines and for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sansio.a2a.model import JsonObject
+
+from .events import InterruptAsked
+
+
+def details_of(asked: InterruptAsked) -> JsonObject:
+    """The part of the request that a client needs to decide; nothing that only OpenCode can use."""
+    names = ("permission", "patterns", "metadata", "always") if asked.kind == "permission" else ("questions",)
+    return {name: asked.body[name] for name in names if asked.body.get(name) is not None}
+
+
+def _permission_text(body: JsonObject) -> str:
+    metadata = body.get("metadata")
+    command = metadata.get("command") if isinstance(metadata, dict) else None
+    patterns = body.get("patterns")
+    wanted = command if isinstance(command, str) else ", ".join(_strings(patterns))
+    subject = f"{body.get('permission', 'an action')}" + (f": {wanted}" if wanted else "")
+    return f"OpenCode asks for permission ({subject}).\nAnswer once, always or reject."
+
+
+def _strings(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _question_text(body: JsonObject) -> str:
+    lines = []
+    questions = body.get("questions")
+    for question in questions if isinstance(questions, list) else []:
+        if not isinstance(question, dict):
+            continue
+        lines.append(str(question.get("question", "")))
+        options = question.get("options")
+        for number, option in enumerate(options if isinstance(options, list) else [], 1):
+            if isinstance(option, dict):
+                description = option.get("description")
+                tail = f" - {description}" if description else ""
+                lines.append(f"  {number}. {option.get('label', '')}{tail}")
+    return "\n".join(lines) or "OpenCode asks a question."
+
+
+def text_of(asked: InterruptAsked) -> str:
+    """What a person reads: what is asked, and how it can be answered."""
+    return _permission_text(asked.body) if asked.kind == "permission" else _question_text(asked.body)

@@ -1,0 +1,182 @@
+"""Each upstream call as a value: method, path, query, body, and how long it may take.
+
+Also the ids we choose. Sends nothing; ``opencode_a2a.upstream`` does.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from enum import Enum
+from urllib.parse import quote, urlencode
+
+import orjson
+from attrs import frozen
+
+from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, TextPart
+
+
+class TimeoutClass(Enum):
+    """What bounds a call: a plain request by its total, a stream by its silence."""
+
+    REQUEST = "request"
+    STREAM = "stream"
+
+
+@frozen(kw_only=True)
+class UpstreamCall:
+    """One HTTP request to OpenCode. ``repeatable``: sending it twice does what sending it once does."""
+
+    method: str
+    target: str
+    body: bytes | None = None
+    timeout: TimeoutClass = TimeoutClass.REQUEST
+    repeatable: bool = True
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where in OpenCode a call happens. Neither: the instance's own directory."""
+
+    directory: str | None = None
+    workspace: str | None = None
+
+    @property
+    def query(self) -> str:
+        """The query string, with its question mark; empty for nowhere special."""
+        given = {"workspace": self.workspace} if self.workspace else {"directory": self.directory}
+        pairs = {name: value for name, value in given.items() if value}
+        return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
+
+
+HERE = Place()
+
+
+@frozen(kw_only=True)
+class PromptOptions:
+    """What goes along with a prompt; None leaves it to OpenCode."""
+
+    agent: str | None = None
+    system: str | None = None
+    variant: str | None = None
+
+
+def message_id(epoch_ms: int, counter: int, tail: str) -> str:
+    """An OpenCode message id that sorts by time. ``tail``: 14 letters or digits."""
+    return f"msg_{(epoch_ms * 4096 + counter % 4096) % 2**48:012x}{tail}"
+
+
+def time_of_id(identifier: str, near_ms: int) -> int | None:
+    """The epoch milliseconds in an ascending OpenCode id, taking the wrap nearest to ``near_ms``."""
+    digits = identifier.partition("_")[2][:12]
+    try:
+        low = int(digits, 16) // 4096
+    except ValueError:
+        return None
+    if len(digits) != 12:
+        return None
+    span = 2**36
+    base = near_ms - near_ms % span + low
+    return min((base - span, base, base + span), key=lambda ms: abs(ms - near_ms))
+
+
+def events() -> UpstreamCall:
+    """Everything that happens in every directory, for as long as it is read."""
+    return UpstreamCall(method="GET", target="/global/event", timeout=TimeoutClass.STREAM)
+
+
+def health() -> UpstreamCall:
+    """Whether OpenCode answers."""
+    return UpstreamCall(method="GET", target="/global/health")
+
+
+def create_session(title: str | None = None, place: Place = HERE) -> UpstreamCall:
+    """A new session."""
+    body = {"title": title} if title else {}
+    return UpstreamCall(
+        method="POST", target=f"/session{place.query}", body=orjson.dumps(body), repeatable=False
+    )
+
+
+def get_session(session_id: str, place: Place = HERE) -> UpstreamCall:
+    """One session."""
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}{place.query}")
+
+
+def messages(session_id: str, place: Place = HERE) -> UpstreamCall:
+    """A session's messages with their parts."""
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}/message{place.query}")
+
+
+def statuses(place: Place = HERE) -> UpstreamCall:
+    """The status of every session that is not idle."""
+    return UpstreamCall(method="GET", target=f"/session/status{place.query}")
+
+
+def abort(session_id: str, place: Place = HERE) -> UpstreamCall:
+    """Stop what a session is doing."""
+    return UpstreamCall(method="POST", target=f"{_session(session_id)}/abort{place.query}", body=b"{}")
+
+
+def prompt(
+    session_id: str,
+    prompt_id: str,
+    parts: Sequence[JsonObject],
+    options: PromptOptions = PromptOptions(),
+    place: Place = HERE,
+) -> UpstreamCall:
+    """Start a turn. Not repeatable: the same id twice runs once, but its parts are stored twice."""
+    body: JsonObject = {"messageID": prompt_id, "parts": list(parts)}
+    for name, value in (
+        ("agent", options.agent),
+        ("system", options.system),
+        ("variant", options.variant),
+    ):
+        if value:
+            body[name] = value
+    return UpstreamCall(
+        method="POST",
+        target=f"{_session(session_id)}/prompt_async{place.query}",
+        body=orjson.dumps(body),
+        repeatable=False,
+    )
+
+
+def _session(session_id: str) -> str:
+    return f"/session/{quote(session_id, safe='')}"
+
+
+def prompt_parts(parts: Sequence[Part]) -> list[JsonObject]:
+    """A message's parts as OpenCode takes them.
+
+    Raises ``ProtocolError`` (CONTENT_TYPE_NOT_SUPPORTED) naming a part that cannot be a prompt.
+    """
+    return [_prompt_part(part, index) for index, part in enumerate(parts)]
+
+
+def _prompt_part(part: Part, index: int) -> JsonObject:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, DataPart):
+        message = f"message.parts[{index}]: a data part cannot be a prompt; send text or a file"
+        raise ProtocolError(
+            ErrorKind.CONTENT_TYPE_NOT_SUPPORTED,
+            message,
+            data={"type": "CONTENT_TYPE_NOT_SUPPORTED", "field": f"message.parts[{index}]"},
+            metadata={"field": f"message.parts[{index}]"},
+        )
+    return _file_part(part)
+
+
+def _file_part(part: FilePart) -> JsonObject:
+    mime = part.media_type or "application/octet-stream"
+    url = part.url
+    if part.raw is not None:
+        standard = part.raw.replace("-", "+").replace("_", "/")
+        encoded = base64.b64encode(base64.b64decode(standard + "=" * (-len(standard) % 4))).decode()
+        url = f"data:{mime};base64,{encoded}"
+    body: JsonObject = {"type": "file", "mime": mime, "url": url}
+    if part.filename:
+        body["filename"] = part.filename
+    return body

@@ -1,0 +1,482 @@
+"""One prompt's life: bus events in, log events out.
+
+The rules. Only assistant messages that answer our prompt (or one OpenCode made up after it, as it does when it
+compacts) are output. A part's whole text settles what its deltas said: a missing suffix is said, a divergence
+replaces the lane; so duplicates, reordering across parts, and gaps followed by a re-read end in the same task.
+A turn ends when the session is idle and its messages are complete, or by ``cancel`` and ``fail``; always once.
+
+Knows nothing of time, sockets or who listens. ``now`` is RFC 3339 text, put into the statuses it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+
+from sansio.a2a.log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
+from sansio.a2a.model import (
+    Artifact,
+    DataPart,
+    JsonObject,
+    Message,
+    Role,
+    TaskState,
+    TaskStatus,
+    TextPart,
+)
+
+from .blocks import (
+    BLOCK_OF,
+    PROGRESS_TYPES,
+    TOOL_ENDED,
+    TOOL_RANK,
+    BlockType,
+    Lane,
+    TextBlock,
+    is_settled,
+    tool_data,
+    usage_of,
+)
+from .events import (
+    BusEvent,
+    InterruptAsked,
+    InterruptEnded,
+    MessageInfo,
+    MessageRecord,
+    MessageSeen,
+    PartDelta,
+    PartSeen,
+    SessionFailed,
+    SessionStatus,
+)
+from .faults import STOPPED, Failure, failure_of
+from .interrupts import details_of, text_of
+
+ABORTED = "MessageAbortedError"
+_HELD = 1000  # events kept for messages whose role is not known yet
+
+
+@define
+class _Tool:
+    data: JsonObject
+    rank: int
+
+
+class Turn:
+    """The state of one turn. ``prompt_id`` is the id we gave the user's message."""
+
+    def __init__(self, *, task_id: str, context_id: str, session_id: str, prompt_id: str) -> None:
+        self.task_id = task_id
+        self.context_id = context_id
+        self.session_id = session_id
+        self.prompt_id = prompt_id
+        self.ended = False
+        self._status = TaskStatus(state=TaskState.SUBMITTED)
+        self._lanes = {
+            block: Lane(artifact_id=f"{task_id}:{block.value}", name=name, block_type=block)
+            for block, name in ((BlockType.TEXT, "response"), (BlockType.REASONING, "reasoning"))
+        }
+        self._blocks: dict[str, tuple[Lane, TextBlock]] = {}
+        self._tools: dict[str, _Tool] = {}
+        self._told: set[object] = set()  # progress that was told, by identity
+        self._messages: dict[str, MessageInfo] = {}
+        self._order: list[str] = []  # our assistant messages, oldest first
+        self._held: dict[str, list[PartSeen]] = {}
+        self._held_count = 0
+        self._torn: set[str] = set()
+        self._pending: dict[str, InterruptAsked] = {}
+        self._answered: set[str] = set()
+        self._sequence = 0
+        self._event_prefix = f"{task_id}:{context_id}:{task_id}:stream:"
+        self._idle = False
+        self._fault: MessageInfo | SessionFailed | None = None
+
+    @property
+    def unsettled(self) -> bool:
+        """The session is idle, yet the turn has no end to show for it: read messages and status again."""
+        return self._idle and not self.ended
+
+    # --- inputs -------------------------------------------------------------------------------------------
+
+    def begin(self, now: str) -> list[LogEvent]:
+        """The prompt is on its way: the task is being worked on."""
+        self._status = TaskStatus(state=TaskState.WORKING, timestamp=now)
+        return [StatusChanged(status=self._status)]
+
+    def feed(self, event: BusEvent, now: str) -> list[LogEvent]:
+        """One event of this session, or of a session below it. Events after the end are dropped."""
+        if self.ended:
+            return []
+        out: list[LogEvent] = []
+        if isinstance(event, InterruptAsked):
+            self._asked(event, now, out)
+        elif isinstance(event, InterruptEnded):
+            self._interrupt_ended(event, now, out)
+        elif event.session_id != self.session_id:
+            return out
+        elif isinstance(event, PartDelta):
+            self._delta(event, out)
+            return out
+        elif isinstance(event, PartSeen):
+            self._part(event, out)
+        elif isinstance(event, MessageSeen):
+            self._message(event.info, out)
+        elif isinstance(event, SessionStatus):
+            self._session_status(event, out)
+        elif isinstance(event, SessionFailed):
+            self._fault = event
+        self._settle(now, out)
+        return out
+
+    def gap(self) -> None:
+        """Events may have been missed: say no more of unfinished texts until they are told whole."""
+        for _, block in self._blocks.values():
+            if not block.settled:
+                block.torn = True
+
+    def reconcile(
+        self,
+        records: Sequence[MessageRecord],
+        status: SessionStatus,
+        now: str,
+        *,
+        last_try: bool = False,
+    ) -> list[LogEvent]:
+        """What the session looks like over REST, fed like events.
+
+        ``last_try``: if the session is idle and its answer still incomplete, it never will be: the turn fails.
+        """
+        out: list[LogEvent] = []
+        self._idle = False  # decided anew below: an old idle must not end the turn between two records
+        for record in records:
+            if self.ended:
+                return out
+            self._message(record.info, out)
+            for part in record.parts:
+                if part.part_id not in self._blocks:
+                    self._torn.add(part.part_id)
+                self._part(part, out)
+        self._session_status(status, out)
+        self._settle(now, out)
+        if last_try and self.unsettled:
+            out += self.fail(
+                Failure(text="OpenCode stopped before the answer was complete", type=STOPPED), now
+            )
+        return out
+
+    def fail(self, failure: Failure, now: str) -> list[LogEvent]:
+        """End the turn as failed, with a reason a person can act on. Nothing if it has ended."""
+        error: JsonObject = {"type": failure.type}
+        if failure.status is not None:
+            error["upstream_status"] = failure.status
+        return self._end(TaskState.FAILED, failure.text, {"opencode": {"error": error}}, now)
+
+    def cancel(self, now: str, text: str | None = None) -> list[LogEvent]:
+        """End the turn as canceled. Nothing if it has ended."""
+        return self._end(TaskState.CANCELED, text, {}, now)
+
+    # --- messages and parts -------------------------------------------------------------------------------
+
+    def _is_ours(self, info: MessageInfo) -> bool:
+        """Ids sort by time, so a later user message than ours is one OpenCode added to go on with the turn."""
+        return (
+            info.role == "assistant"
+            and not info.summary
+            and info.parent_id is not None
+            and info.parent_id >= self.prompt_id
+        )
+
+    def _message(self, info: MessageInfo, out: list[LogEvent]) -> None:
+        before = self._messages.get(info.id)
+        if before is not None and before.completed and not info.completed:
+            return  # an older state, told late
+        self._messages[info.id] = info
+        if self._is_ours(info):
+            if before is None:
+                self._order.append(info.id)
+                self._order.sort()
+            if info.error is not None:
+                self._fault = info
+        for part in self._held.pop(info.id, ()):
+            self._held_count -= 1
+            self._part(part, out)
+
+    def _part(self, part: PartSeen, out: list[LogEvent]) -> None:
+        info = self._messages.get(part.message_id)
+        if info is None:
+            if self._held_count < _HELD:
+                self._held.setdefault(part.message_id, []).append(part)
+                self._held_count += 1
+            return
+        if not self._is_ours(info):
+            return
+        block_type = BLOCK_OF.get(part.type)
+        if block_type is BlockType.TOOL_CALL:
+            self._tool(part, out)
+        elif block_type is not None:
+            self._text(self._lanes[block_type], part, out)
+        elif part.type in PROGRESS_TYPES:
+            self._step(part, out)
+
+    def _delta(self, delta: PartDelta, out: list[LogEvent]) -> None:
+        found = self._blocks.get(delta.part_id)
+        if found is None:
+            self._torn.add(delta.part_id)
+            return
+        lane, block = found
+        if delta.field == "text" and delta.delta and not block.settled and not block.torn:
+            self._say(lane, block, delta.delta, out)
+
+    def _text(self, lane: Lane, part: PartSeen, out: list[LogEvent]) -> None:
+        body = part.body
+        if body.get("synthetic") is True or body.get("ignored") is True:
+            return
+        found = body.get("text")
+        text = found if isinstance(found, str) else ""
+        settled = is_settled(body)
+        known = self._blocks.get(part.part_id)
+        if known is None:
+            block = TextBlock(part.part_id, part.message_id)
+            block.torn = part.part_id in self._torn and not settled
+            self._torn.discard(part.part_id)
+            lane.insert(block)
+            self._blocks[part.part_id] = (lane, block)
+        else:
+            block = known[1]
+        said = block.text
+        if len(text) >= len(said) and text.startswith(said):
+            if len(text) > len(said):
+                self._say(lane, block, text[len(said) :], out)
+            block.settled = block.settled or settled
+        elif settled:
+            block.pieces = [text]
+            block.begun = block.begun or bool(text)
+            block.settled = True
+            self._replace(lane, block.message_id, out)
+
+    def _say(self, lane: Lane, block: TextBlock, text: str, out: list[LogEvent]) -> None:
+        """Continue a block: as a chunk where nothing was said after it, else by telling the lane anew."""
+        block.pieces.append(text)
+        joins = block.begun
+        block.begun = True
+        if lane.begun and not lane.is_last_said(block):
+            self._replace(lane, block.message_id, out)
+            return
+        out.append(
+            ArtifactChunk(
+                artifact=Artifact(
+                    artifact_id=lane.artifact_id,
+                    name=None if lane.begun else lane.name,
+                    parts=(TextPart(text=text),),
+                    metadata=self._stream(lane.block_type, "stream", block.message_id, block.part_id),
+                ),
+                append=lane.begun,
+                joins=joins,
+                leads=lane.block_type is BlockType.TEXT,
+            )
+        )
+        lane.begun = True
+
+    def _replace(self, lane: Lane, message_id: str, out: list[LogEvent]) -> None:
+        parts = tuple(TextPart(text=block.text) for block in lane.blocks if block.begun)
+        out.append(
+            ArtifactChunk(
+                artifact=Artifact(
+                    artifact_id=lane.artifact_id,
+                    name=lane.name,
+                    parts=parts or (TextPart(text=""),),
+                    metadata=self._stream(lane.block_type, "stream", message_id),
+                ),
+                leads=lane.block_type is BlockType.TEXT,
+            )
+        )
+        lane.begun = True
+
+    def _tool(self, part: PartSeen, out: list[LogEvent]) -> None:
+        data = tool_data(part)
+        rank = TOOL_RANK.get(str(data.get("status")), 0)
+        before = self._tools.get(part.part_id)
+        if before is not None and (rank < before.rank or data == before.data):
+            return
+        self._tools[part.part_id] = _Tool(data, rank)
+        name = data.get("tool")
+        out.append(
+            ArtifactChunk(
+                artifact=Artifact(
+                    artifact_id=f"{self.task_id}:{BlockType.TOOL_CALL.value}:{part.part_id}",
+                    name=name if isinstance(name, str) else None,
+                    parts=(DataPart(data=data),),
+                    metadata=self._stream(
+                        BlockType.TOOL_CALL, "tool_part_update", part.message_id, part.part_id
+                    ),
+                ),
+                last_chunk=rank == TOOL_ENDED,
+            )
+        )
+
+    # --- progress and interrupts --------------------------------------------------------------------------
+
+    def _step(self, part: PartSeen, out: list[LogEvent]) -> None:
+        if part.part_id in self._told:
+            return
+        self._told.add(part.part_id)
+        progress: JsonObject = {"type": part.type, "part_id": part.part_id}
+        reason = part.body.get("reason")
+        if isinstance(reason, str) and reason:
+            progress["reason"] = reason
+        self._progress(progress, part.message_id, out)
+
+    def _session_status(self, status: SessionStatus, out: list[LogEvent]) -> None:
+        self._idle = status.type == "idle"
+        if status.type != "retry":
+            return
+        identity = (status.attempt, status.next)
+        if identity in self._told:
+            return
+        self._told.add(identity)
+        progress: JsonObject = {"type": "retry", "status": "retry"}
+        for name, value in (
+            ("attempt", status.attempt),
+            ("message", status.message),
+            ("next", status.next),
+        ):
+            if value is not None:
+                progress[name] = value
+        self._progress(progress, self._order[-1] if self._order else self.prompt_id, out)
+
+    def _progress(self, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
+        self._sequence += 1
+        stream = {
+            "source": "progress",
+            "message_id": message_id,
+            "event_id": f"{self._event_prefix}{self._sequence}",
+            "sequence": self._sequence,
+        }
+        metadata = {"shared": {"session": {"id": self.session_id}, "stream": stream, "progress": progress}}
+        out.append(StatusChanged(status=self._status, metadata=metadata))
+
+    def _asked(self, asked: InterruptAsked, now: str, out: list[LogEvent]) -> None:
+        if asked.request_id in self._pending or asked.request_id in self._answered:
+            return
+        self._pending[asked.request_id] = asked
+        self._wait_for(asked, now)
+        interrupt: JsonObject = {
+            "request_id": asked.request_id,
+            "type": asked.kind,
+            "phase": "asked",
+            "details": details_of(asked),
+        }
+        out.append(StatusChanged(status=self._status, metadata=self._interrupt(interrupt)))
+
+    def _wait_for(self, asked: InterruptAsked, now: str) -> None:
+        message = self._agent_message(f"{self.task_id}:{asked.request_id}", text_of(asked))
+        self._status = TaskStatus(state=TaskState.INPUT_REQUIRED, message=message, timestamp=now)
+
+    def _interrupt_ended(self, ended: InterruptEnded, now: str, out: list[LogEvent]) -> None:
+        if self._pending.pop(ended.request_id, None) is None:
+            self._answered.add(ended.request_id)
+            return
+        self._answered.add(ended.request_id)
+        if self._pending:
+            self._wait_for(next(iter(self._pending.values())), now)
+        else:
+            self._status = TaskStatus(state=TaskState.WORKING, timestamp=now)
+        interrupt: JsonObject = {
+            "request_id": ended.request_id,
+            "type": ended.kind,
+            "phase": "resolved",
+            "resolution": ended.resolution,
+        }
+        out.append(StatusChanged(status=self._status, metadata=self._interrupt(interrupt)))
+
+    def _interrupt(self, interrupt: JsonObject) -> JsonObject:
+        return {"shared": {"session": {"id": self.session_id}, "interrupt": interrupt}}
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    def _settle(self, now: str, out: list[LogEvent]) -> None:
+        """End the turn if OpenCode has: idle, and every message of ours complete."""
+        if not self._idle or self.ended:
+            return
+        messages = [self._messages[message_id] for message_id in self._order]
+        if not all(info.completed for info in messages) or (not messages and self._fault is None):
+            return
+        fault = self._fault
+        if isinstance(fault, MessageInfo):
+            # an error OpenCode got over is not the turn's: a later message of ours has gone on
+            fault = self._messages[self._order[-1]]
+        error = fault.error if isinstance(fault, MessageInfo) else fault.fault if fault else None
+        if error is None:
+            out += self._end(TaskState.COMPLETED, None, {}, now)
+        elif error.name == ABORTED:
+            out += self._end(TaskState.CANCELED, "The turn was aborted in OpenCode", {}, now)
+        else:
+            out += self.fail(failure_of(error), now)
+
+    def _end(self, state: TaskState, text: str | None, extra: JsonObject, now: str) -> list[LogEvent]:
+        if self.ended:
+            return []
+        self.ended = True
+        out: list[LogEvent] = [
+            ArtifactChunk(
+                artifact=Artifact(
+                    artifact_id=lane.artifact_id,
+                    parts=(TextPart(text=""),),
+                    metadata=self._stream(lane.block_type, "stream", lane.blocks[-1].message_id),
+                ),
+                append=True,
+                last_chunk=True,
+                joins=True,
+            )
+            for lane in self._lanes.values()
+            if lane.begun
+        ]
+        shared: JsonObject = {"session": {"id": self.session_id}}
+        usage = self._usage()
+        if usage is not None:
+            shared["usage"] = usage
+        out.append(MetadataChanged({"shared": shared}))
+        message_id = self._order[-1] if self._order else self.prompt_id
+        stream = {
+            "message_id": message_id,
+            "event_id": f"{self._event_prefix}status",
+            "source": "status",
+        }
+        message = self._agent_message(f"{self.task_id}:status", text) if text else None
+        self._status = TaskStatus(state=state, message=message, timestamp=now)
+        metadata: JsonObject = {"shared": {**shared, "stream": stream}, **extra}
+        out.append(StatusChanged(status=self._status, metadata=metadata))
+        return out
+
+    def _usage(self) -> JsonObject | None:
+        for message_id in reversed(self._order):
+            info = self._messages[message_id]
+            if info.completed and info.tokens is not None:
+                return usage_of(info.tokens, info.cost)
+        return None
+
+    def _agent_message(self, message_id: str, text: str) -> Message:
+        return Message(
+            message_id=message_id,
+            role=Role.AGENT,
+            parts=(TextPart(text=text),),
+            context_id=self.context_id,
+            task_id=self.task_id,
+        )
+
+    def _stream(
+        self, block_type: BlockType, source: str, message_id: str, part_id: str | None = None
+    ) -> JsonObject:
+        self._sequence += 1
+        stream: JsonObject = {
+            "block_type": block_type.value,
+            "source": source,
+            "message_id": message_id,
+            "role": "agent",
+            "event_id": f"{self._event_prefix}{self._sequence}",
+            "sequence": self._sequence,
+        }
+        if part_id is not None:
+            stream["part_id"] = part_id
+        return {"shared": {"stream": stream}}
