@@ -37,9 +37,7 @@ class _Shape:
 
 # The defaults differ because deployments rely on it: a basic login is a person's, a bearer token a program's.
 _SHAPES: Final[Mapping[Scheme, _Shape]] = {
-    "bearer": _Shape(
-        needs=("token", "principal"), refuses=("username", "password"), capabilities=frozenset()
-    ),
+    "bearer": _Shape(needs=("token", "principal"), refuses=("username", "password"), capabilities=frozenset()),
     "basic": _Shape(
         needs=("username", "password"),
         refuses=("token", "principal"),
@@ -124,9 +122,7 @@ class Credential:
 
     @property
     def identity(self) -> Identity:
-        return Identity(
-            principal=self.principal, credential_id=self.credential_id, capabilities=self.capabilities
-        )
+        return Identity(principal=self.principal, credential_id=self.credential_id, capabilities=self.capabilities)
 
     @property
     def digest(self) -> bytes:
@@ -199,10 +195,9 @@ def _presented(authorization: str) -> tuple[bytes, ...]:
             return tuple(_digest("bearer", proof) for proof in _as_bytes(value))
         case "basic":
             try:
-                login = base64.b64decode(value.encode("ascii"), validate=True)
+                return (_digest("basic", base64.b64decode(value.encode("ascii"), validate=True)),)
             except (binascii.Error, UnicodeEncodeError):
                 return ()
-            return (_digest("basic", login),) if b":" in login else ()
         case _:
             return ()
 
@@ -246,9 +241,7 @@ def _json_list(text: str) -> list[object]:
     try:
         entries = json.loads(text)
     except (ValueError, RecursionError) as error:
-        where = (
-            f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
-        )
+        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
     else:
         if isinstance(entries, list):
             return entries

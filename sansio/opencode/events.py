@@ -306,6 +306,17 @@ def decode(data: bytes) -> BusEvent | None:
     return decoder(_object(payload, "properties"))
 
 
+def event_id(data: bytes) -> str:
+    """The id of a bus event, from which the time of OpenCode's clock can be read; empty for none."""
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return ""
+    payload = event.get("payload", event) if isinstance(event, dict) else None
+    found = payload.get("id") if isinstance(payload, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 @frozen(kw_only=True)
 class MessageRecord:
     """A message with its parts, as ``GET /session/{id}/message`` tells it."""

@@ -432,17 +432,16 @@ class Turn:
             for lane in self._lanes.values()
             if lane.begun
         ]
-        shared: JsonObject = {"session": {"id": self.session_id}}
+        shared: JsonObject = {"session": {"id": self.session_id}} if self.session_id else {}
         usage = self._usage()
         if usage is not None:
             shared["usage"] = usage
-        out.append(MetadataChanged({"shared": shared}))
+        if shared:
+            out.append(MetadataChanged({"shared": shared}))
         message_id = self._order[-1] if self._order else self.prompt_id
-        stream = {
-            "message_id": message_id,
-            "event_id": f"{self._event_prefix}status",
-            "source": "status",
-        }
+        stream: JsonObject = {"event_id": f"{self._event_prefix}status", "source": "status"}
+        if message_id:
+            stream["message_id"] = message_id
         message = self._agent_message(f"{self.task_id}:status", text) if text else None
         self._status = TaskStatus(state=state, message=message, timestamp=now)
         metadata: JsonObject = {"shared": {**shared, "stream": stream}, **extra}

@@ -1,0 +1,1 @@
+"""Throws garbage at every parser and state machine of the core; each target states its invariant."""

@@ -1,0 +1,1 @@
+"""The application: thin I/O on anyio around the core. Knows no event loop by import."""

@@ -1,0 +1,322 @@
+"""The HTTP surface as an ASGI application: reads a request, passes the guards, asks the service, writes the answer.
+
+No framework. What is decided is decided in ``sansio``: routes, versions, wire forms and errors are tables and
+pure functions there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from contextlib import aclosing
+from email.utils import formatdate
+from typing import Any, TypeAlias
+
+import anyio
+import orjson
+from attrs import frozen
+
+from sansio import http
+from sansio.a2a import jsonrpc, rest, sse
+from sansio.a2a.card import CardDocument, matches
+from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError
+from sansio.a2a.log import Entry
+from sansio.a2a.model import Task
+from sansio.a2a.operations import Operation, operation_of
+from sansio.a2a.versions import negotiate
+from sansio.a2a.wire import FORMS, WireForm
+from sansio.access import CredentialSet
+from sansio.http import Request, Response
+from sansio.opencode.projections import with_answer_as_message
+
+from .service import OpenStream, Service
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_log = logging.getLogger(__name__)
+
+CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
+_KEEP_ALIVE = 15.0  # seconds of silence after which a stream shows that it lives
+_STREAM_HEADERS = (
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-store"),
+    ("x-accel-buffering", "no"),
+)
+
+
+@frozen(kw_only=True)
+class Surface:
+    """What the HTTP surface needs to know of its deployment. ``body_limit``: bytes, 0 for none."""
+
+    credentials: CredentialSet
+    lines: tuple[str, ...]
+    default_line: str
+    body_limit: int
+    started: float
+
+
+@frozen
+class Streaming:
+    """A response whose body comes as frames."""
+
+    headers: tuple[tuple[str, str], ...]
+    frames: AsyncGenerator[bytes]
+
+
+class Application:
+    """The ASGI application."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        service: Service,
+        card: CardDocument,
+        health: Callable[[], dict[str, object]],
+    ) -> None:
+        self.card = card
+        self._surface = surface
+        self._service = service
+        self._health = health
+        self._challenge = surface.credentials.challenge()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    # --- one request --------------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(
+            method=scope["method"],
+            path=scope["path"],
+            query_string=scope["query_string"],
+            headers=http.header_map(scope["headers"]),
+        )
+        try:
+            answer = await self._answer(request, receive)
+        except _Disconnected:
+            return
+        except ProtocolError as exc:
+            answer = http.refusal(exc, self._line_for_errors(request), self._challenge)
+        except LocalError:
+            _log.exception("%s %s", request.method, request.path)
+            error = ProtocolError(ErrorKind.INTERNAL_ERROR)
+            answer = http.refusal(error, self._line_for_errors(request), self._challenge)
+        if isinstance(answer, Response):
+            await _write(answer, request.method, send)
+        else:
+            await _write_stream(answer, receive, send)
+
+    async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
+        surface = self._surface
+        if request.path in CARD_PATHS:
+            return self._card(request)
+        http.check_length(request.headers, surface.body_limit)
+        identity = http.authenticate(surface.credentials, request.headers)
+        if request.path == "/health":
+            _only(request, "GET", "HEAD")
+            return http.json_response(200, self._health())
+        if request.path == "/":
+            _only(request, "POST")
+            request.body = await _read_body(receive, surface.body_limit)
+            return await self._rpc(request, identity.principal)
+        route = rest.route("GET" if request.method == "HEAD" else request.method, request.path)
+        line = self._negotiate(request, route.hint)
+        if request.method == "POST":
+            request.body = await _read_body(receive, surface.body_limit)
+        return await self._rest(request, route, FORMS[line], identity.principal)
+
+    def _negotiate(self, request: Request, hint: str | None) -> str:
+        surface = self._surface
+        return negotiate(
+            request.a2a_version, hint=hint, supported=surface.lines, default=surface.default_line
+        )
+
+    def _line_for_errors(self, request: Request) -> str:
+        """The line whose shape an error takes where the request's own could not be settled."""
+        hint = "1.0" if request.path != "/" and not request.path.startswith("/v1/") else None
+        try:
+            return self._negotiate(request, hint)
+        except ProtocolError:
+            return hint or self._surface.default_line
+
+    # --- JSON-RPC -----------------------------------------------------------------------------------------
+
+    async def _rpc(self, request: Request, principal: str) -> Response | Streaming:
+        line = self._line_for_errors(request)
+        request_id: jsonrpc.RequestId = None
+        notification = False
+        try:
+            call = jsonrpc.parse_request(request.body)
+            request_id, notification = call.id, call.notification
+            operation, hint = operation_of(call.method)
+            line = self._negotiate(request, hint)
+            if operation is None:
+                raise jsonrpc.method_not_found(call.method, line)
+            form = FORMS[line]
+            if operation.row.streaming and not notification:
+                stream = await self._service.stream(principal, form.parse_send(call.params))
+                frames = self._frames(stream, form, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
+                return Streaming((*_STREAM_HEADERS, ("a2a-version", line)), frames)
+            task = await self._unary(operation, form, call.params, principal)
+        except ProtocolError as exc:
+            if notification:
+                return Response(204, b"", (("a2a-version", line),))
+            if isinstance(exc, jsonrpc.RpcFault):
+                request_id = exc.request_id
+            return self._rpc_response(jsonrpc.render_error(request_id, exc, line), line)
+        if notification:
+            return Response(204, b"", (("a2a-version", line),))
+        result = form.render_task(task) if operation is Operation.GET_TASK else form.render_send_result(task)
+        return self._rpc_response(jsonrpc.render_result(request_id, result), line)
+
+    def _rpc_response(self, body: bytes, line: str) -> Response:
+        return Response(200, body, (("content-type", http.JSON), ("a2a-version", line)))
+
+    # --- HTTP+JSON ----------------------------------------------------------------------------------------
+
+    async def _rest(
+        self, request: Request, route: rest.Route, form: WireForm, principal: str
+    ) -> Response | Streaming:
+        operation, line = route.operation, form.LINE
+        if operation is Operation.GET_TASK:
+            params: object = {**request.query, "id": route.id}
+        else:
+            params = _parse_json(request.body)
+        if operation.row.streaming:
+            stream = await self._service.stream(principal, form.parse_send(params))
+            return Streaming((*_STREAM_HEADERS, ("a2a-version", line)), self._frames(stream, form, b"", b""))
+        task = await self._unary(operation, form, params, principal)
+        result = form.render_task(task) if operation is Operation.GET_TASK else form.render_send_result(task)
+        return http.json_response(200, result, ("a2a-version", line))
+
+    # --- both ---------------------------------------------------------------------------------------------
+
+    async def _unary(self, operation: Operation, form: WireForm, params: object, principal: str) -> Task:
+        if operation is Operation.GET_TASK:
+            task = await self._service.get_task(principal, form.parse_get_task(params))
+        else:
+            task = await self._service.send(principal, form.parse_send(params))
+        return with_answer_as_message(task) if form.LINE == "0.3" else task
+
+    async def _frames(
+        self, stream: OpenStream, form: WireForm, prefix: bytes, suffix: bytes
+    ) -> AsyncGenerator[bytes]:
+        """The task as it is, then everything after it; what is ready together is one piece of bytes."""
+        try:
+            first = orjson.dumps(form.render_item(stream.task))
+            yield b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
+            async with aclosing(stream.live.read(stream.cursor, idle=_KEEP_ALIVE)) as batches:
+                async for entries in batches:
+                    if entries:
+                        yield b"".join(
+                            b"id: %d\ndata: %b%b%b\n\n" % (entry.number, prefix, _wire(entry, form), suffix)
+                            for entry in entries
+                            if entry.item is not None
+                        )
+                    else:
+                        yield sse.COMMENT
+        finally:
+            self._service.closed(stream)
+
+    # --- the card -----------------------------------------------------------------------------------------
+
+    def _card(self, request: Request) -> Response:
+        _only(request, "GET", "HEAD")
+        card = self.card
+        headers = (
+            ("etag", card.etag),
+            ("cache-control", "public, max-age=300"),
+            ("last-modified", formatdate(self._surface.started, usegmt=True)),
+        )
+        if matches(request.headers.get("if-none-match"), card.etag):
+            return Response(304, b"", headers)
+        return Response(200, card.body, (("content-type", http.JSON), *headers))
+
+
+def _wire(entry: Entry, form: WireForm) -> bytes:
+    """The item as JSON of a line, rendered for the first reader who asks."""
+    rendered = entry.wire.get(form.LINE)
+    if rendered is None:
+        assert entry.item is not None  # callers leave out what readers do not see
+        rendered = entry.wire[form.LINE] = orjson.dumps(form.render_item(entry.item))
+    return rendered
+
+
+class _Disconnected(Exception):
+    """The client left before its request was whole."""
+
+
+def _only(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        raise ProtocolError(
+            ErrorKind.METHOD_NOT_ALLOWED,
+            f"Method {request.method} is not allowed here",
+            metadata={"allow": ", ".join(methods)},
+        )
+
+
+def _parse_json(body: bytes) -> object:
+    try:
+        value: object = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise ProtocolError(ErrorKind.PARSE_ERROR, f"Invalid JSON payload: {exc}") from None
+    return value
+
+
+async def _read_body(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _Disconnected
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if limit and size > limit:
+            raise http.too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _write(response: Response, method: str, send: Send) -> None:
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers]
+    if response.status not in (204, 304):
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    body = b"" if method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _write_stream(streaming: Streaming, receive: Receive, send: Send) -> None:
+    """Write the frames; the client's leaving ends the reading, nothing else."""
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
+    async with aclosing(streaming.frames), anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for frame in streaming.frames:
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        tasks.cancel_scope.cancel()
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """The application is opened and closed around the server, so there is nothing to do here."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

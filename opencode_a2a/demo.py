@@ -1,0 +1,110 @@
+"""``opencode-a2a demo``: the product at work on one machine, with a scripted stand-in for OpenCode."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from typing import TextIO
+
+import anyio
+from attrs import evolve
+
+from sansio.redact import Secret
+
+from . import call
+from .serving import Runtime, serve, until_signalled
+from .settings import Settings, with_generated_token
+from .standin import StandIn
+
+TEXT = "TOOL please, and then tell me what you saw."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("--runtime", metavar="NAME", help="the event loop: asyncio or trio (default: asyncio)")
+    parser.add_argument("--keep", action="store_true", help="stay up, and print commands to try")
+    parser.add_argument("--port", metavar="PORT", type=int, default=0, help="the server's port (default: a free one)")
+
+
+async def run(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int:
+    """Run the demo on ``runtime``; returns the exit code."""
+    token = secrets.token_urlsafe(18)
+    stop = anyio.Event()
+    standin = _Address()
+    server = _Address()
+    async with anyio.create_task_group() as tasks:
+
+        async def serve_standin() -> None:
+            await runtime.serve(
+                StandIn(pause=0.05), "127.0.0.1:0", stop=stop.wait, ready=standin.found, grace=1.0
+            )
+
+        tasks.start_soon(serve_standin)
+        settings = with_generated_token(
+            Settings(
+                port=options.port, opencode_url=await standin.url(), task_store_backend="memory"
+            ),
+            token,
+        )
+
+        async def serve_agent() -> None:
+            await serve(settings, runtime, stop=stop.wait, ready=server.is_at)
+
+        tasks.start_soon(serve_agent)
+        url = await server.url()
+        code = await _show(url, token, evolve(settings, client_bearer_token=Secret(token)), out)
+        if options.keep and code == 0:
+            _print_commands(url, token, out)
+            await until_signalled()
+        stop.set()
+    return code
+
+
+class _Address:
+    """Where a server listens, once it does."""
+
+    def __init__(self) -> None:
+        self._known = anyio.Event()
+        self._url = ""
+
+    def found(self, addresses: list[str]) -> None:
+        self.is_at(f"http://{addresses[0]}")
+
+    def is_at(self, url: str) -> None:
+        self._url = url
+        self._known.set()
+
+    async def url(self) -> str:
+        await self._known.wait()
+        return self._url
+
+
+async def _show(url: str, token: str, settings: Settings, out: TextIO) -> int:
+    print(f"The agent is at {url}; its card at {url}/.well-known/agent-card.json\n", file=out)
+    print(f"> {TEXT}\n", file=out, flush=True)
+    code = await call.call(call.CallTarget.of(url, settings), TEXT, out=out, err=sys.stderr)
+    print(file=out)
+    return code
+
+
+def _print_commands(url: str, token: str, out: TextIO) -> None:
+    request = (
+        '{"jsonrpc":"2.0","id":1,"method":"SendStreamingMessage","params":{"message":'
+        '{"messageId":"m1","role":"ROLE_USER","parts":[{"text":"THINK about it"}]}}}'
+    )
+    print(
+        f"""
+It stays up; Ctrl+C ends it. To try:
+
+  A2A_CLIENT_BEARER_TOKEN={token} opencode-a2a call {url} "STEPS please"
+
+  curl -s {url}/.well-known/agent-card.json
+
+  curl -sN {url}/ -H 'Authorization: Bearer {token}' -H 'A2A-Version: 1.0' \\
+    -d '{request}'
+
+Words the stand-in knows: THINK, TOOL, BADTOOL, STEPS, WRITE, RETRY, FAIL401, SPACE, ECHO ..., LONG 200.""",
+        file=out,
+        flush=True,
+    )

@@ -1,0 +1,162 @@
+"""The one subscription to OpenCode's event bus, shared by all turns: cost grows with events, not with turns.
+
+It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
+together is delivered together: sinks are flushed once per batch. When the bus drops it reconnects, and every sink
+is told that it may have missed something.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskStatus
+
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.sse import SseDecoder
+from sansio.opencode import requests
+from sansio.opencode.events import BusEvent, SessionSeen, decode, event_id
+
+from .upstream import Upstream, UpstreamError
+
+_log = logging.getLogger(__name__)
+
+_BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_CHILDREN = 10_000  # subagent sessions remembered
+_SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
+
+
+class Sink(Protocol):
+    """What a turn gives the hub. None of these may wait."""
+
+    def feed(self, event: BusEvent) -> None:
+        """One event of the turn's session, or of a session below it."""
+
+    def flush(self) -> None:
+        """All events that came together have been fed."""
+
+    def gap(self) -> None:
+        """Events may have been missed; the bus is connected again."""
+
+
+class EventHub:
+    """Run ``run`` in a task group; attach a sink before its prompt is sent. ``clock``: epoch seconds."""
+
+    def __init__(self, upstream: Upstream, *, silence: float = 60.0, clock: Callable[[], float]) -> None:
+        self._upstream = upstream
+        self._silence = silence  # seconds without a byte (OpenCode sends heartbeats) after which to reconnect
+        self._clock = clock
+        self._sinks: dict[str, Sink] = {}
+        self._parents: dict[str, str] = {}
+        self._waiting: list[anyio.Event] = []
+        self.connected = False
+        self.reconnects = 0
+        self.undecodable = 0
+        self.clock_ahead_ms = 0  # OpenCode's clock minus ours
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "disconnected"
+        return f"<EventHub {state} sinks={len(self._sinks)} reconnects={self.reconnects}>"
+
+    def attach(self, session_id: str, sink: Sink) -> None:
+        """Route the events of a session to ``sink``, from now on."""
+        self._sinks[session_id] = sink
+
+    def detach(self, session_id: str) -> None:
+        """No more events of this session."""
+        self._sinks.pop(session_id, None)
+
+    async def wait_connected(self, timeout: float) -> bool:
+        """Whether the bus is connected, now or within ``timeout`` seconds."""
+        if self.connected:
+            return True
+        event = anyio.Event()
+        self._waiting.append(event)
+        with anyio.move_on_after(timeout):
+            await event.wait()
+        return self.connected
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Stay connected, for ever."""
+        task_status.started()
+        failures = 0
+        while True:
+            try:
+                await self._listen()
+                reason = "OpenCode closed it"
+            except UpstreamError as exc:
+                reason = str(exc)
+            except ProtocolError as exc:
+                reason = exc.message
+            if self.connected:
+                failures = 0
+                _log.warning("event bus lost: %s", reason)
+            elif failures == 0:
+                _log.warning("event bus not available: %s", reason)
+            self.connected = False
+            await anyio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+            failures += 1
+
+    async def _listen(self) -> None:
+        decoder = SseDecoder()
+        async with self._upstream.stream(requests.events()) as chunks:
+            while True:
+                data = b""
+                with anyio.move_on_after(self._silence if self.connected else min(5.0, self._silence)):
+                    data = await anext(chunks, b"")
+                if not data:
+                    return
+                events = decoder.feed(data)
+                if events and not self.connected:
+                    self._now_connected(events[0].data)
+                touched: dict[int, Sink] = {}
+                for event in events:
+                    self._route(event.data, touched)
+                for sink in touched.values():
+                    sink.flush()
+
+    def _now_connected(self, first: bytes) -> None:
+        self.connected = True
+        now = int(self._clock() * 1000)
+        created = requests.time_of_id(event_id(first), now)
+        ahead = 0 if created is None else created - now
+        self.clock_ahead_ms = ahead if abs(ahead) > _SKEW_MS else 0
+        self.reconnects += 1
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            event.set()
+        for sink in list(self._sinks.values()):
+            sink.gap()
+
+    def _route(self, data: bytes, touched: dict[int, Sink]) -> None:
+        try:
+            event = decode(data)
+        except ProtocolError as exc:
+            self.undecodable += 1
+            _log.warning("%s", exc.message)
+            return
+        if event is None:
+            return
+        if isinstance(event, SessionSeen):
+            if event.parent_id is not None and event.session_id not in self._parents:
+                if len(self._parents) >= _CHILDREN:
+                    del self._parents[next(iter(self._parents))]
+                self._parents[event.session_id] = event.parent_id
+            return
+        sink = self._sink_of(event.session_id)
+        if sink is not None:
+            sink.feed(event)
+            touched[id(sink)] = sink
+
+    def _sink_of(self, session_id: str | None) -> Sink | None:
+        """The sink of a session, or of the nearest session above it that has one."""
+        for _ in range(32):
+            if session_id is None:
+                return None
+            sink = self._sinks.get(session_id)
+            if sink is not None:
+                return sink
+            session_id = self._parents.get(session_id)
+        return None

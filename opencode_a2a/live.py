@@ -1,0 +1,180 @@
+"""A task in memory: its log, those who read it, and what of it is durable.
+
+The rule of durability: chunks and progress reach readers at once and the store within ``SAVE_EVERY`` seconds; a
+change of state reaches the store first. Readers have a cursor, not a queue: one that cannot keep up holds back nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+
+import anyio
+import orjson
+from attrs import define, field, frozen
+
+from sansio.a2a.journal import decode_events, decode_task, encode_events, encode_task
+from sansio.a2a.log import Entry, LogEvent, StatusChanged, TaskLog
+from sansio.a2a.model import JsonObject, Task
+
+from .store import EventRow, StoredTask, TaskRow
+
+SAVE_EVERY = 0.1
+"""Seconds within which what readers may have seen already is handed to the store."""
+
+
+@frozen(kw_only=True)
+class Facts:
+    """What identifies a live task and never changes. ``created_at``: epoch milliseconds."""
+
+    task_id: str
+    context_id: str
+    principal: str
+    created_at: int
+
+
+@define(eq=False)
+class LiveTask:
+    """One task's log with its readers. ``visible``: the newest event readers may see."""
+
+    facts: Facts
+    log: TaskLog
+    session_id: str | None = None
+    prompt_id: str | None = None
+    options: JsonObject = field(factory=dict)
+    visible: int = 0
+    saved: int = 0
+    barrier: int = 0  # the newest event that must be durable before it may be seen
+    _waiting: list[anyio.Event] = field(factory=list)
+
+    @classmethod
+    def new(cls, facts: Facts) -> LiveTask:
+        """A task that nobody has heard of yet."""
+        return cls(facts, TaskLog(facts.task_id, facts.context_id))
+
+    @classmethod
+    def stored(cls, stored: StoredTask) -> LiveTask:
+        """A task as the store has it. Raises ``LocalError`` for what cannot be read."""
+        row = stored.row
+        events = [event for run in stored.events for event in decode_events(run.body)]
+        log = TaskLog.resume(decode_task(row.snapshot), row.last_seq, events)
+        facts = Facts(
+            task_id=row.task_id,
+            context_id=row.context_id,
+            principal=row.principal,
+            created_at=row.created_at,
+        )
+        return cls(
+            facts,
+            log,
+            session_id=row.session_id,
+            prompt_id=row.prompt_id,
+            options=orjson.loads(row.options),
+            visible=log.last,
+            saved=log.last,
+        )
+
+    # --- writing ------------------------------------------------------------------------------------------
+
+    def publish(self, events: Iterable[LogEvent]) -> bool:
+        """Append; True if a state changed, so that ``rows`` must be committed before ``reveal``.
+
+        What needs no commit is seen by readers at once, unless something before it waits.
+        """
+        for event in events:
+            before = self.log.state
+            entry = self.log.append(event)
+            if entry is not None and isinstance(event, StatusChanged) and event.status.state is not before:
+                self.barrier = entry.number
+        if self.barrier > self.visible:
+            return True
+        self.reveal(self.log.last)
+        return False
+
+    def reveal(self, number: int) -> None:
+        """Let readers see the events up to ``number``."""
+        if number <= self.visible:
+            return
+        self.visible = number
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            event.set()
+
+    def unsaved(self) -> EventRow | None:
+        """The events the store does not have yet, as one row; they count as handed over."""
+        entries = self.log.since(self.saved)
+        if not entries:
+            return None
+        row = EventRow(
+            task_id=self.facts.task_id,
+            first_seq=entries[0].number,
+            last_seq=entries[-1].number,
+            body=encode_events([entry.event for entry in entries]),
+        )
+        self.saved = row.last_seq
+        return row
+
+    def row(self, now_ms: int) -> TaskRow:
+        """The task as it is now, as the store keeps it; everything counts as handed over."""
+        self.saved = self.log.last
+        return TaskRow(
+            task_id=self.facts.task_id,
+            context_id=self.facts.context_id,
+            principal=self.facts.principal,
+            state=self.log.state.value,
+            finished=self.log.state.terminal,
+            created_at=self.facts.created_at,
+            updated_at=now_ms,
+            session_id=self.session_id,
+            prompt_id=self.prompt_id,
+            last_seq=self.log.last,
+            snapshot=encode_task(self.log.task()),
+            options=orjson.dumps(self.options),
+        )
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    @property
+    def over(self) -> bool:
+        """Everything has been said and may be seen."""
+        return self.log.state.terminal and self.visible == self.log.last
+
+    def task(self) -> Task:
+        """The task as it is now."""
+        return self.log.task()
+
+    async def changed(self, cursor: int) -> None:
+        """Return once events after ``cursor`` may be seen."""
+        while self.visible <= cursor:
+            event = anyio.Event()
+            self._waiting.append(event)
+            try:
+                await event.wait()
+            finally:
+                if not event.is_set():
+                    self._waiting.remove(event)
+
+    async def read(self, cursor: int, *, idle: float) -> AsyncGenerator[Sequence[Entry]]:
+        """Everything after ``cursor``, in batches of what is there, to the end of the task.
+
+        After ``idle`` seconds of silence an empty batch is given, so that a stream can show it lives.
+        """
+        while True:
+            if self.visible > cursor:
+                entries = self.log.since(cursor)[: self.visible - cursor]
+                cursor = self.visible
+                yield entries
+            elif self.over:
+                return
+            else:
+                with anyio.move_on_after(idle) as scope:
+                    await self.changed(cursor)
+                if scope.cancelled_caught:
+                    yield ()
+
+    async def settled(self) -> Task:
+        """The task once it has ended, or waits for its client."""
+        while True:
+            state = self.log.state
+            if self.visible == self.log.last and (state.terminal or state.interrupted):
+                return self.log.task()
+            await self.changed(self.visible)

@@ -1,0 +1,217 @@
+"""The operations: what a client may ask, for a caller who is known, on values that are parsed.
+
+Knows no wire form and no transport. Raises ``ProtocolError`` for what cannot be done; a task that was accepted always
+ends in the task itself, whatever happens to the client that started it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+
+from attrs import evolve, frozen
+
+from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
+from sansio.a2a.log import MessageAdded, StatusChanged, trim_history
+from sansio.a2a.model import (
+    GetTaskRequest,
+    JsonObject,
+    Message,
+    Role,
+    SendRequest,
+    Task,
+    TaskState,
+    TaskStatus,
+    TextPart,
+)
+from sansio.opencode.requests import prompt_parts
+
+from .live import Facts, LiveTask
+from .store import Store, StoreError
+from .turns import Prompt, Turns, timestamp
+
+_REMEMBERED = 512  # finished tasks kept in memory, with their events
+
+
+@frozen
+class OpenStream:
+    """A stream to be: the task as it is at ``cursor``, and where to read what follows."""
+
+    task: Task
+    live: LiveTask
+    cursor: int
+
+
+class Service:
+    """The operations over a store and the turns. ``wall``: epoch seconds; ``max_streams`` 0: no limit."""
+
+    def __init__(
+        self, *, store: Store, turns: Turns, wall: Callable[[], float], max_streams: int = 0
+    ) -> None:
+        self._store = store
+        self._turns = turns
+        self._wall = wall
+        self._max_streams = max_streams
+        self._streams = 0
+        self._finished: OrderedDict[str, LiveTask] = OrderedDict()
+        self.draining = False
+
+    # --- operations ---------------------------------------------------------------------------------------
+
+    async def send(self, principal: str, request: SendRequest) -> Task:
+        """Start a task; blocking, return once it has ended or waits for its client, else at once."""
+        live = await self._start(principal, request)
+        task = await live.settled() if request.configuration.blocking else live.task()
+        return trim_history(task, request.configuration.history_length)
+
+    async def stream(self, principal: str, request: SendRequest) -> OpenStream:
+        """Start a task and hand out its stream; ``closed`` must be called when it has been read."""
+        if self._max_streams and self._streams >= self._max_streams:
+            raise ProtocolError(
+                ErrorKind.OVERLOADED,
+                f"{self._streams} streams are running already; try again later",
+                data={"type": "UPSTREAM_BACKPRESSURE", "limit": self._max_streams},
+                metadata={"limit": str(self._max_streams)},
+            )
+        self._streams += 1
+        try:
+            live = await self._start(principal, request)
+        except BaseException:
+            self._streams -= 1
+            raise
+        task = trim_history(live.task(), request.configuration.history_length)
+        return OpenStream(task, live, live.log.last)
+
+    def closed(self, stream: OpenStream) -> None:
+        """The reader of a stream is gone; the task is not touched by it."""
+        self._streams -= 1
+
+    async def get_task(self, principal: str, request: GetTaskRequest) -> Task:
+        """A task of the caller's. What is not theirs does not exist."""
+        live = await self._find(principal, request.id)
+        return trim_history(live.task(), request.history_length)
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def recover(self) -> int:
+        """End the tasks that an earlier run of the server left unfinished; returns how many there were."""
+        unfinished = await self._store.unfinished()
+        for stored in unfinished:
+            live = LiveTask.stored(stored)
+            status = TaskStatus(
+                state=TaskState.FAILED,
+                message=Message(
+                    message_id=f"{live.facts.task_id}:status",
+                    role=Role.AGENT,
+                    parts=(TextPart(text="The server stopped before the answer was complete"),),
+                    context_id=live.facts.context_id,
+                    task_id=live.facts.task_id,
+                ),
+                timestamp=timestamp(self._wall()),
+            )
+            live.publish([StatusChanged(status=status)])
+            await self._store.commit([live.row(self._ms())])
+        return len(unfinished)
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing new, let running turns end within ``grace`` seconds, then end the others."""
+        self.draining = True
+        await self._turns.drain(grace)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    async def _start(self, principal: str, request: SendRequest) -> LiveTask:
+        if self.draining:
+            raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
+        if request.configuration.push is not None:
+            raise ProtocolError(ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED)
+        prompt = Prompt(
+            parts=prompt_parts(request.message.parts), session_id=await self._bound(principal, request)
+        )
+        if request.message.task_id is not None:
+            await self._refuse_continuation(principal, request.message.task_id)
+        facts = Facts(
+            task_id=str(uuid.uuid4()),
+            context_id=request.message.context_id or str(uuid.uuid4()),
+            principal=principal,
+            created_at=self._ms(),
+        )
+        live = LiveTask.new(facts)
+        message = evolve(request.message, task_id=facts.task_id, context_id=facts.context_id)
+        status = TaskStatus(state=TaskState.SUBMITTED, timestamp=timestamp(self._wall()))
+        live.publish([StatusChanged(status=status), MessageAdded(message)])
+        try:
+            await self._store.commit([live.row(self._ms())])
+        except StoreError as exc:
+            raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task could not be stored") from exc
+        live.reveal(live.log.last)
+        self._remember(live)
+        self._turns.start(live, prompt)
+        return live
+
+    async def _refuse_continuation(self, principal: str, task_id: str) -> None:
+        task = (await self._find(principal, task_id)).task()
+        reason = (
+            f"is {task.status.state.value}: start a new task in its context"
+            if task.status.state.terminal
+            else "is being worked on: wait for its end, then start a new task in its context"
+        )
+        raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION, f"message.taskId: the task {reason}")
+
+    async def _bound(self, principal: str, request: SendRequest) -> str | None:
+        """The session the message asks for; raises where it is malformed or another caller's."""
+        for source in (request.metadata, request.message.metadata):
+            found = _session_of(source)
+            if found is None:
+                continue
+            if await self._owner(found) not in (None, principal):
+                raise invalid(("metadata", "shared", "session", "id"), "no such session")
+            return found
+        return None
+
+    async def _owner(self, session_id: str) -> str | None:
+        try:
+            return await self._store.owner_of(session_id)
+        except StoreError as exc:
+            raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be read") from exc
+
+    async def _find(self, principal: str, task_id: str) -> LiveTask:
+        live = self._turns.running.get(task_id) or self._finished.get(task_id)
+        if live is None:
+            try:
+                stored = await self._store.task(task_id)
+            except StoreError as exc:
+                raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be read") from exc
+            live = LiveTask.stored(stored) if stored is not None else None
+        if live is None or live.facts.principal != principal:
+            raise ProtocolError(
+                ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]}
+            )
+        return live
+
+    def _remember(self, live: LiveTask) -> None:
+        self._finished[live.facts.task_id] = live
+        if len(self._finished) > _REMEMBERED:
+            self._finished.popitem(last=False)
+
+    def _ms(self) -> int:
+        return int(self._wall() * 1000)
+
+
+def _session_of(metadata: JsonObject | None) -> str | None:
+    """``metadata.shared.session.id``; raises where it is there and no string."""
+    value: object = metadata
+    path: tuple[str, ...] = ("metadata",)
+    for name in ("shared", "session", "id"):
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise invalid(path, "must be an object")
+        value = value.get(name)
+        path = (*path, name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value:
+        raise invalid(path, "must be a string that names a session")
+    return value

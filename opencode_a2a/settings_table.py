@@ -1,0 +1,379 @@
+"""The table of settings: one row per environment variable, from which everything else about settings is made.
+
+Knows neither where the texts come from nor who reads the values.
+"""
+
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any, Final
+
+import attrs
+from attrs import frozen
+
+from opencode_a2a import settings_values as values
+from sansio.access import CredentialSet, parse_credentials
+from sansio.redact import Secret, redact_url
+
+# What 0.7.1 reads and nothing here does yet: such a deployment must not be told that it mistyped a name.
+RESERVED_NAMES: Final = (
+    "A2A_APPROVAL_ESCALATION_BEHAVIOR",
+    "A2A_APPROVAL_POLICY",
+    "A2A_CLIENT_CACHE_MAXSIZE",
+    "A2A_CLIENT_CACHE_TTL_SECONDS",
+    "A2A_CLIENT_CARD_FETCH_TIMEOUT_SECONDS",
+    "A2A_CLIENT_POLLING_FALLBACK_BACKOFF_MULTIPLIER",
+    "A2A_CLIENT_POLLING_FALLBACK_ENABLED",
+    "A2A_CLIENT_POLLING_FALLBACK_INITIAL_INTERVAL_SECONDS",
+    "A2A_CLIENT_POLLING_FALLBACK_MAX_INTERVAL_SECONDS",
+    "A2A_CLIENT_POLLING_FALLBACK_TIMEOUT_SECONDS",
+    "A2A_CLIENT_PROTOCOL_VERSION",
+    "A2A_CLIENT_SUPPORTED_TRANSPORTS",
+    "A2A_CLIENT_USE_CLIENT_PREFERENCE",
+    "A2A_ENABLE_SESSION_SHELL",
+    "A2A_ENABLE_WORKSPACE_MUTATIONS",
+    "A2A_HTTP_GZIP_MINIMUM_SIZE",
+    "A2A_INTERRUPT_REQUEST_TOMBSTONE_TTL_SECONDS",
+    "A2A_INTERRUPT_REQUEST_TTL_SECONDS",
+    "A2A_LOG_BODY_LIMIT",
+    "A2A_LOG_PAYLOADS",
+    "A2A_NETWORK_ACCESS",
+    "A2A_NETWORK_ALLOWED_DOMAINS",
+    "A2A_PENDING_SESSION_CLAIM_TTL_SECONDS",
+    "A2A_SANDBOX_FILESYSTEM_SCOPE",
+    "A2A_SANDBOX_MODE",
+    "A2A_SANDBOX_WRITABLE_ROOTS",
+    "A2A_WRITE_ACCESS_OUTSIDE_WORKSPACE",
+    "A2A_WRITE_ACCESS_SCOPE",
+)
+
+LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+@frozen(kw_only=True)
+class Variable:
+    """A row of the table: how one environment variable is read, and what is said about it.
+
+    `verbatim`: white space around the value belongs to it. `secret`: no error repeats the value.
+    """
+
+    name: str
+    attribute: str
+    group: str
+    parse: Callable[[str], object]
+    default: str
+    takes: str
+    secret: bool
+    verbatim: bool
+
+
+def _row(
+    group: str,
+    name: str,
+    parse: Callable[[str], object],
+    default: object,
+    takes: str,
+    *,
+    said: str | None = None,
+    secret: bool = False,
+    verbatim: bool = False,
+) -> Any:
+    """An attribute of `Settings` and the variable it is read from. `said` is its default in words."""
+    variable = Variable(
+        name=name,
+        attribute="",
+        group=group,
+        parse=parse,
+        default=_as_text(default) if said is None else said,
+        takes=takes,
+        secret=secret,
+        verbatim=verbatim,
+    )
+    redacted = name.endswith("_URL")
+    return attrs.field(default=default, metadata={Variable: variable}, repr=_shown_url if redacted else True)
+
+
+def _shown_url(value: object) -> str:
+    return repr(redact_url(value) if isinstance(value, str) else value)
+
+
+def _as_text(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return str(value).lower()
+        case tuple():
+            return ",".join(value)
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
+
+
+def _installed_version() -> str:
+    try:
+        return metadata.version("opencode-a2a")
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return "0"
+
+
+_SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _CLIENT = (
+    "The server",
+    "The Agent Card",
+    "Who may call",
+    "OpenCode",
+    "Tasks",
+    "Calling other agents (`opencode-a2a call`)",
+)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Everything that can be set, checked. The table of variables is this class: a row per attribute."""
+
+    host: str = _row(
+        _SERVER,
+        "A2A_HOST",
+        values.host,
+        "127.0.0.1",
+        "the address to listen on: a host name or an IP address, without scheme or port",
+    )
+    port: int = _row(
+        _SERVER,
+        "A2A_PORT",
+        values.whole(0, 65535),
+        8000,
+        "the port to listen on: a whole number from 0 to 65535; 0 takes any free one",
+    )
+    runtime: str = _row(
+        _SERVER,
+        "A2A_RUNTIME",
+        values.runtime,
+        "asyncio",
+        "the event loop to run on: asyncio, trio, or another runtime that is installed",
+    )
+    log_level: str = _row(
+        _SERVER,
+        "A2A_LOG_LEVEL",
+        values.one_of(*LOG_LEVELS, fold=str.upper),
+        "WARNING",
+        f"how much is logged: one of {', '.join(LOG_LEVELS)}",
+    )
+    max_request_body_bytes: int = _row(
+        _SERVER,
+        "A2A_MAX_REQUEST_BODY_BYTES",
+        values.whole(0),
+        1_048_576,
+        "the largest request body accepted: a whole number of bytes; 0 sets no limit",
+    )
+    shutdown_grace_seconds: float = _row(
+        _SERVER,
+        "A2A_SHUTDOWN_GRACE_SECONDS",
+        values.seconds(zero=True),
+        10.0,
+        "how long running requests may go on once the server is told to stop: seconds, 0 or more",
+    )
+    protocol_version: str = _row(
+        _SERVER,
+        "A2A_PROTOCOL_VERSION",
+        values.line,
+        "0.3",
+        "the protocol version of a request that does not name one: 0.3 or 1.0, and one of the supported",
+    )
+    supported_protocol_versions: tuple[str, ...] = _row(
+        _SERVER,
+        "A2A_SUPPORTED_PROTOCOL_VERSIONS",
+        values.lines,
+        values.LINES,
+        "the protocol versions on offer: a list, comma-separated or in JSON, of 0.3 and 1.0",
+    )
+    public_url_override: str | None = _row(
+        _CARD,
+        "A2A_PUBLIC_URL",
+        values.origin,
+        None,
+        "the URL under which callers reach the server: http or https, with a path prefix at most",
+        said="made from host and port",
+    )
+    title: str = _row(_CARD, "A2A_TITLE", str, "OpenCode A2A", "the agent's name: any text")
+    description: str = _row(_CARD, "A2A_DESCRIPTION", str, "OpenCode A2A runtime", "what the agent is for: any text")
+    version: str = _row(
+        _CARD,
+        "A2A_VERSION",
+        str,
+        attrs.Factory(_installed_version),
+        "the agent's version: any text",
+        said="that of this package",
+    )
+    documentation_url: str | None = _row(
+        _CARD, "A2A_DOCUMENTATION_URL", values.url, None, "where the agent is described: an http or https URL"
+    )
+    project: str | None = _row(
+        _CARD, "A2A_PROJECT", str, None, "the name of the project this agent works on: any text"
+    )
+    credentials: CredentialSet = _row(
+        _ACCESS,
+        "A2A_STATIC_AUTH_CREDENTIALS",
+        parse_credentials,
+        CredentialSet(),
+        "who may call: a JSON list of bearer and basic credentials, at least one of them enabled",
+        said="none: one token is made at start, on loopback only",
+        secret=True,
+    )
+    allow_directory_override: bool = _row(
+        _ACCESS,
+        "A2A_ALLOW_DIRECTORY_OVERRIDE",
+        values.flag,
+        True,
+        "whether a request may choose a directory below the workspace: true or false",
+    )
+    opencode_url: str = _row(
+        _OPENCODE,
+        "OPENCODE_BASE_URL",
+        values.opencode_url,
+        "http://127.0.0.1:4096",
+        "where OpenCode is served: an http or https URL, with a path prefix at most and no login in it",
+    )
+    opencode_username: str = _row(
+        _OPENCODE,
+        "OPENCODE_SERVER_USERNAME",
+        values.user_name,
+        "opencode",
+        "the user name OpenCode expects together with the password: printable text without a colon",
+        verbatim=True,
+    )
+    opencode_password: Secret | None = _row(
+        _OPENCODE,
+        "OPENCODE_SERVER_PASSWORD",
+        Secret,
+        None,
+        "the password OpenCode expects (basic authentication): any text",
+        secret=True,
+        verbatim=True,
+    )
+    workspace_root: str | None = _row(
+        _OPENCODE,
+        "OPENCODE_WORKSPACE_ROOT",
+        str,
+        None,
+        "the directory to work in, as OpenCode sees it: a path",
+        said="the one OpenCode was started in",
+    )
+    agent: str | None = _row(
+        _OPENCODE,
+        "OPENCODE_AGENT",
+        str,
+        None,
+        "the OpenCode agent to ask: its name",
+        said="OpenCode's own choice",
+    )
+    system: str | None = _row(
+        _OPENCODE,
+        "OPENCODE_SYSTEM",
+        str,
+        None,
+        "a system prompt to send with every message: any text",
+        verbatim=True,
+    )
+    variant: str | None = _row(
+        _OPENCODE,
+        "OPENCODE_VARIANT",
+        str,
+        None,
+        "the variant of the model to ask for: its name",
+        said="OpenCode's own choice",
+    )
+    opencode_timeout: float = _row(
+        _OPENCODE,
+        "OPENCODE_TIMEOUT",
+        values.seconds(zero=False),
+        120.0,
+        "how long OpenCode may take to answer a request: seconds, more than 0",
+    )
+    opencode_stream_timeout: float | None = _row(
+        _OPENCODE,
+        "OPENCODE_TIMEOUT_STREAM",
+        values.seconds(zero=False),
+        None,
+        "how long OpenCode's event stream may stay silent: seconds, more than 0",
+        said="without limit",
+    )
+    max_concurrent_requests: int = _row(
+        _OPENCODE,
+        "OPENCODE_MAX_CONCURRENT_REQUESTS",
+        values.whole(0),
+        0,
+        "how many requests OpenCode gets at once before more are refused: a whole number; 0 sets no limit",
+    )
+    max_concurrent_streams: int = _row(
+        _OPENCODE,
+        "OPENCODE_MAX_CONCURRENT_STREAMS",
+        values.whole(0),
+        0,
+        "how many streams run at once before more are refused: a whole number; 0 sets no limit",
+    )
+    task_store_backend: str = _row(
+        _TASKS,
+        "A2A_TASK_STORE_BACKEND",
+        values.one_of("database", "memory"),
+        "database",
+        "where tasks are kept: database, or memory (gone with the process)",
+    )
+    task_store_database_url: str = _row(
+        _TASKS,
+        "A2A_TASK_STORE_DATABASE_URL",
+        values.database_url,
+        "sqlite+aiosqlite:///./opencode-a2a.db",
+        "the database of tasks: a database URL such as sqlite:///./tasks.db",
+        secret=True,
+    )
+    cancel_abort_timeout_seconds: float = _row(
+        _TASKS,
+        "A2A_CANCEL_ABORT_TIMEOUT_SECONDS",
+        values.seconds(zero=True),
+        2.0,
+        "how long a cancelled task waits for OpenCode to stop: seconds, 0 or more",
+    )
+    client_bearer_token: Secret | None = _row(
+        _CLIENT,
+        "A2A_CLIENT_BEARER_TOKEN",
+        values.header_token,
+        None,
+        "the token to present to the other agent, before any login: text without white space",
+        secret=True,
+    )
+    client_basic_auth: Secret | None = _row(
+        _CLIENT,
+        "A2A_CLIENT_BASIC_AUTH",
+        values.login,
+        None,
+        "the login to present to the other agent: user:password, plain or in base64",
+        secret=True,
+    )
+    client_timeout_seconds: float = _row(
+        _CLIENT,
+        "A2A_CLIENT_TIMEOUT_SECONDS",
+        values.seconds(zero=False),
+        30.0,
+        "how long the other agent may take to answer, or stay silent in a stream: seconds, more than 0",
+    )
+
+    @property
+    def public_url(self) -> str:
+        """The URL callers use, without a slash at its end."""
+        return self.public_url_override or values.url_of(self.host, self.port)
+
+    @property
+    def store_url(self) -> str | None:
+        """The database's URL, or None where tasks live in memory."""
+        return None if self.task_store_backend == "memory" else self.task_store_database_url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        return values.is_loopback(self.host)
+
+
+VARIABLES: Final[tuple[Variable, ...]] = tuple(
+    attrs.evolve(attribute.metadata[Variable], attribute=attribute.name) for attribute in attrs.fields(Settings)
+)

@@ -1,0 +1,178 @@
+"""How the text of one setting becomes a value, and when it is refused: the parsers behind the table.
+
+Knows no variable by name, save where a refusal has to point to another one; reads no environment and no file.
+"""
+
+import base64
+import binascii
+import ipaddress
+import json
+import math
+import re
+from collections.abc import Callable
+from importlib import metadata
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from sansio.redact import Secret
+
+RUNTIMES: Final = ("asyncio", "trio")
+LINES: Final = ("0.3", "1.0")
+
+
+class Refused(ValueError):
+    """Why a text is refused, in words that never repeat the text; empty where what is taken says it all."""
+
+
+def one_of(*choices: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if fold(text) not in choices:
+            raise Refused
+        return fold(text)
+
+    return parse
+
+
+def runtime(text: str) -> str:
+    installed = {entry.name for entry in metadata.entry_points(group="opencode_a2a.runtimes")}
+    if text not in {*RUNTIMES, *installed}:
+        raise Refused
+    return text
+
+
+def flag(text: str) -> bool:
+    word = text.lower()
+    if word in ("true", "t", "yes", "y", "on", "1"):
+        return True
+    if word in ("false", "f", "no", "n", "off", "0"):
+        return False
+    raise Refused
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text)
+        if value < least or (most is not None and value > most):
+            raise Refused
+        return value
+
+    return parse
+
+
+def seconds(*, zero: bool) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+            raise Refused
+        return value
+
+    return parse
+
+
+def host(text: str) -> str:
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if _address(bare) is None and not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", bare):
+        raise Refused
+    return bare
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there. No name but localhost is sure to be that."""
+    address = _address(host)
+    return host.lower() == "localhost" if address is None else address.is_loopback
+
+
+def url_of(host: str, port: int) -> str:
+    """The URL of a server for callers on this machine: a wildcard address is reached on loopback."""
+    address = _address(host)
+    if address is not None and address.is_unspecified:
+        host = "::1" if address.version == 6 else "127.0.0.1"
+    if ":" in host:
+        host = f"[{host.replace('%', '%25')}]"
+    return f"http://{host}:{port}"
+
+
+def url(text: str) -> str:
+    """An http(s) URL without userinfo or fragment."""
+    if re.search(r"[^\x21-\x7e]|\\", text):
+        raise Refused("it holds a character no URL has")
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+        raise Refused
+    if "@" in parts.netloc:
+        raise Refused("it carries a user name or password")
+    if "#" in text:
+        raise Refused("it has a fragment")
+    return parts.geturl()
+
+
+def origin(text: str) -> str:
+    """An http(s) URL that paths can be added to: an origin, at most a plain prefix, no slash at its end."""
+    whole_url = url(text)
+    if "?" in whole_url:
+        raise Refused("it has a query")
+    path = urlsplit(whole_url).path
+    segments = path.rstrip("/").split("/")[1:]
+    if any(unquote(part) in ("", ".", "..") or re.search("%2f|%5c", part, re.I) for part in segments):
+        raise Refused("its path is not a plain one")
+    return whole_url.removesuffix(path) + "".join(f"/{part}" for part in segments)
+
+
+def opencode_url(text: str) -> str:
+    if "@" in text.partition("//")[2].partition("/")[0]:
+        raise Refused("it carries a login, which belongs in OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD")
+    return origin(text)
+
+
+def database_url(text: str) -> str:
+    if not re.match(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?://", text, re.I):
+        raise Refused
+    return text
+
+
+def lines(text: str) -> tuple[str, ...]:
+    """A comma-separated or JSON list of protocol versions, each reduced to its line."""
+    items = json.loads(text) if text.startswith("[") else text.split(",")
+    found = dict.fromkeys(line(str(item).strip()) for item in items if str(item).strip())
+    if not found:
+        raise Refused
+    return tuple(found)
+
+
+def line(text: str) -> str:
+    match = re.fullmatch(r"([0-9]+\.[0-9]+)(\.[0-9]+)?", text)
+    if match is None or match[1] not in LINES:
+        raise Refused
+    return match[1]
+
+
+def header_token(text: str) -> Secret:
+    if re.search(r"[\x00-\x20\x7f]", text):
+        raise Refused("it holds white space or a control character")
+    return Secret(text)
+
+
+def user_name(text: str) -> str:
+    if ":" in text or not text.isprintable():
+        raise Refused
+    return text
+
+
+def login(text: str) -> Secret:
+    """`user:password`, plain or in base64 (its padding may be missing); kept plain."""
+    plain = text
+    if ":" not in text:
+        try:
+            plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise Refused from None
+    if ":" not in plain:
+        raise Refused
+    return Secret(plain)

@@ -1,0 +1,5 @@
+"""The type of raw JSON inside the stand-in."""
+
+from typing import Any, TypeAlias
+
+JsonObject: TypeAlias = dict[str, Any]

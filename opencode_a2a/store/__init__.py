@@ -1,0 +1,47 @@
+"""The durable store of tasks: rows with opaque bodies, kept in memory or in a database.
+
+It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a database is asked for.
+"""
+
+from opencode_a2a.store.memory import MemoryStore
+from opencode_a2a.store.rows import (
+    Binding,
+    EventRow,
+    SchemaError,
+    Store,
+    StoredTask,
+    StoreError,
+    StoreUnavailable,
+    StoreUrlError,
+    TaskRow,
+    Write,
+    WritesRefused,
+)
+
+__all__ = [
+    "Binding",
+    "EventRow",
+    "MemoryStore",
+    "SchemaError",
+    "Store",
+    "StoreError",
+    "StoreUnavailable",
+    "StoreUrlError",
+    "StoredTask",
+    "TaskRow",
+    "Write",
+    "WritesRefused",
+    "open_store",
+]
+
+
+def open_store(url: str | None) -> Store:
+    """A store to enter with `async with`: None or "memory" forgets at the end, else a database's URL.
+
+    StoreUrlError if the URL is of no supported form. Connecting, and its errors, come with entering.
+    """
+    if url is None or url == "memory":
+        return MemoryStore()
+    from opencode_a2a.store.sql import SqlStore
+
+    return SqlStore(url)

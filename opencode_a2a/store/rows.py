@@ -1,0 +1,127 @@
+"""What the store of tasks keeps and promises: its rows, its protocol, its errors.
+
+Bodies are opaque JSON bytes: nothing here may know A2A or OpenCode, or how and where rows are kept.
+"""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+from attrs import field, frozen
+
+
+class StoreError(Exception):
+    """The store could not do what it was asked; the text holds neither passwords nor stored content."""
+
+
+class StoreUrlError(StoreError, ValueError):
+    """A database URL that no store can be opened from."""
+
+
+class SchemaError(StoreError):
+    """The database holds a schema this version cannot work with."""
+
+
+class WritesRefused(StoreError):
+    """The database takes no such rows, now or later; other writes are unaffected."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be read or written now (locked, full, gone); the same call may succeed later."""
+
+
+@frozen(kw_only=True)
+class TaskRow:
+    """One task: its latest durable snapshot, and what is needed to find and resume it.
+
+    Times are epoch milliseconds. `session_id` (upstream) and `prompt_id` (our message there) are None until
+    known. `last_seq` is the number of the last event the snapshot contains; it never goes back.
+    """
+
+    task_id: str
+    context_id: str
+    principal: str
+    state: str
+    finished: bool
+    created_at: int
+    updated_at: int
+    session_id: str | None
+    prompt_id: str | None
+    last_seq: int
+    snapshot: bytes = field(repr=False)
+    options: bytes = field(repr=False)
+
+
+@frozen(kw_only=True)
+class EventRow:
+    """A run of events of one task, numbered `first_seq` to `last_seq`; the body is a JSON array of them."""
+
+    task_id: str
+    first_seq: int
+    last_seq: int
+    body: bytes = field(repr=False)
+
+
+@frozen
+class Binding:
+    """The upstream session a principal's context continues in."""
+
+    principal: str
+    context_id: str
+    session_id: str
+
+
+Write: TypeAlias = TaskRow | EventRow | Binding
+
+
+@frozen
+class StoredTask:
+    """A task as it is read back: its row, and in order the event rows its snapshot does not contain."""
+
+    row: TaskRow
+    events: tuple[EventRow, ...]
+
+
+class Store(Protocol):
+    """Durable tasks. Open it with `async with`; every other call belongs inside.
+
+    A `TaskRow` is inserted or replaces the row of its `task_id`, an `EventRow` that of its (`task_id`,
+    `first_seq`), a `Binding` that of its (`principal`, `context_id`). Writes take effect in the order given. A
+    finished `TaskRow` removes the event rows its snapshot contains.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commits what is queued, then closes; StoreError if some of it could not be committed."""
+
+    def put(self, writes: Sequence[Write]) -> None:
+        """Queues writes for the next commit and returns at once.
+
+        What an unavailable database could not commit is tried again a bounded number of times; what is given
+        up after that, or refused, is logged as an error.
+        """
+
+    async def commit(self, writes: Sequence[Write] = ()) -> None:
+        """Queues writes and waits until they and all queued before are durable.
+
+        StoreError: they are not known to be durable, and will not be tried again. A caller that is cancelled
+        while waiting leaves its writes queued.
+        """
+
+    async def task(self, task_id: str) -> StoredTask | None:
+        """The task, as of all writes given before this call.
+
+        Reads wait until those are durable; StoreError if they cannot become so, or the database cannot be read.
+        """
+
+    async def unfinished(self) -> list[StoredTask]:
+        """Every unfinished task, oldest first."""
+
+    async def session_of(self, principal: str, context_id: str) -> str | None:
+        """The upstream session this principal's context is bound to."""
+
+    async def owner_of(self, session_id: str) -> str | None:
+        """The principal of a binding of this upstream session."""

@@ -1,0 +1,269 @@
+"""The store in a database, SQLite or PostgreSQL: synchronous code in worker threads, one of them the writer.
+
+It must not know what bodies mean, and the event loop never waits here for a disk.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote, quote_plus
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+from sqlalchemy import Connection, Engine, create_engine, event, exc, false, select
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from opencode_a2a.store.migrate import ensure_schema
+from opencode_a2a.store.rows import (
+    EventRow,
+    StoredTask,
+    StoreError,
+    StoreUnavailable,
+    TaskRow,
+    Write,
+    WritesRefused,
+)
+from opencode_a2a.store.schema import BINDING, EVENT, TASK
+from opencode_a2a.store.sqlite_file import prepare_file
+from opencode_a2a.store.statements import WriteStatements
+from opencode_a2a.store.urls import Database, parse_database_url
+from opencode_a2a.store.writer import GroupCommitWriter
+
+Result = TypeVar("Result")
+
+_READERS: Final = 4
+_OPEN_SECONDS: Final = 15.0
+_SQLITE_BUSY_SECONDS: Final = 5.0
+# A host that has gone silent must become an error, not a thread that waits for ever.
+_POSTGRESQL_CONNECT: Final = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
+
+
+class SqlStore:
+    """A `Store` in a database; see there for what its calls promise."""
+
+    def __init__(self, url: str) -> None:
+        """Reads the URL, without connecting; StoreUrlError."""
+        self._database = parse_database_url(url)
+        self._engine: Engine | None = None
+        self._readers: Engine | None = None
+        self._connection: Connection | None = None
+        self._writer: GroupCommitWriter | None = None
+        self._tasks: TaskGroup | None = None
+        self._statements = WriteStatements("?" if self._database.is_sqlite else "%s")
+
+    async def __aenter__(self) -> Self:
+        if self._writer is not None:
+            raise StoreError("the store is open already")
+        writer = GroupCommitWriter(self._transact)
+        in_memory = self._database.is_sqlite and self._database.path is None
+        self._read_limiter = writer.limiter if in_memory else anyio.CapacityLimiter(_READERS)
+        await anyio.to_thread.run_sync(self._open, limiter=writer.limiter)
+        self._writer = writer
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(writer.run, name="store writer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        writer, tasks = self._opened(), self._tasks
+        assert tasks is not None
+        writer.close()
+        with anyio.CancelScope(shield=True):
+            await writer.closed.wait()
+            await anyio.to_thread.run_sync(self._close, limiter=writer.limiter)
+        self._writer = self._tasks = None
+        # Told of no error: the caller's own must come out as it is, not in a group.
+        await tasks.__aexit__(None, None, None)
+        if writer.lost_at_close and error is None:
+            raise StoreError(f"{writer.lost_at_close} queued write(s) could not be committed before closing")
+
+    def put(self, writes: Sequence[Write]) -> None:
+        self._opened().put(writes)
+
+    async def commit(self, writes: Sequence[Write] = ()) -> None:
+        await self._opened().commit(writes)
+
+    async def task(self, task_id: str) -> StoredTask | None:
+        def read(connection: Connection) -> StoredTask | None:
+            found = connection.execute(select(TASK).where(TASK.c.task_id == task_id)).mappings().first()
+            if found is None:
+                return None
+            row = TaskRow(**found)
+            later = (EVENT.c.task_id == task_id) & (EVENT.c.last_seq > row.last_seq)
+            events = connection.execute(select(EVENT).where(later).order_by(EVENT.c.first_seq)).mappings()
+            return StoredTask(row, tuple(EventRow(**event) for event in events))
+
+        return await self._read(read)
+
+    async def unfinished(self) -> list[StoredTask]:
+        def read(connection: Connection) -> list[StoredTask]:
+            # `==` rather than IS: the partial index is used for the expression it was made with.
+            unfinished = TASK.c.finished == false()
+            tasks = connection.execute(select(TASK).where(unfinished)).mappings()
+            rows = [TaskRow(**found) for found in tasks]
+            later = (EVENT.c.task_id == TASK.c.task_id) & (EVENT.c.last_seq > TASK.c.last_seq)
+            joined = select(EVENT).join(TASK, later).where(unfinished).order_by(EVENT.c.first_seq)
+            events: defaultdict[str, list[EventRow]] = defaultdict(list)
+            for found in connection.execute(joined).mappings():
+                events[found["task_id"]].append(EventRow(**found))
+            # Not left to the database, whose collation may order text otherwise.
+            rows.sort(key=lambda row: (row.created_at, row.task_id))
+            return [StoredTask(row, tuple(events[row.task_id])) for row in rows]
+
+        return await self._read(read)
+
+    async def session_of(self, principal: str, context_id: str) -> str | None:
+        where = (BINDING.c.principal == principal) & (BINDING.c.context_id == context_id)
+        query = select(BINDING.c.session_id).where(where)
+        return await self._read(lambda connection: connection.execute(query).scalars().first())
+
+    async def owner_of(self, session_id: str) -> str | None:
+        query = select(BINDING.c.principal).where(BINDING.c.session_id == session_id)
+        owners = await self._read(lambda connection: connection.execute(query).scalars().all())
+        return min(owners, default=None)
+
+    def _opened(self) -> GroupCommitWriter:
+        if self._writer is None:
+            raise StoreError("the store is not open")
+        return self._writer
+
+    async def _read(self, read: Callable[[Connection], Result]) -> Result:
+        """Reads in one transaction of a pooled connection, once everything given before is durable."""
+        writer = self._opened()
+        if writer.busy:
+            await writer.commit(())
+        return await anyio.to_thread.run_sync(self._read_blocking, read, limiter=self._read_limiter)
+
+    def _read_blocking(self, read: Callable[[Connection], Result]) -> Result:
+        assert self._readers is not None
+        try:
+            with self._readers.connect() as connection:
+                return read(connection)
+        except Exception as error:
+            raise self._fault(error, "read") from None
+
+    def _transact(self, writes: Sequence[Write]) -> None:
+        """In the writer's thread: all or nothing, on a connection that is kept until something fails."""
+        try:
+            if self._connection is None:
+                assert self._engine is not None
+                self._connection = self._engine.connect()
+            with self._connection.begin():
+                self._statements.execute(self._connection, writes)
+        except Exception as error:
+            self._drop_connection()
+            raise self._fault(error, "commit") from None
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except exc.SQLAlchemyError:
+                connection.invalidate()
+
+    def _open(self) -> None:
+        try:
+            if self._database.path is not None:
+                prepare_file(str(Path(self._database.path).absolute()))
+            self._engine = _engine(self._database)
+            # One snapshot for all statements of a read; SQLite's transactions have that anyway.
+            level = {} if self._database.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            self._readers = self._engine.execution_options(**level)
+            if self._database.path is not None:
+                _enter_wal_mode(self._engine)
+            ensure_schema(self._engine)
+        except Exception as error:
+            if self._engine is not None:
+                self._engine.dispose()
+            if isinstance(error, StoreError):
+                raise
+            raise self._fault(error, "open") from None
+
+    def _close(self) -> None:
+        self._drop_connection()
+        if self._engine is not None:
+            self._engine.dispose()
+        self._engine = self._readers = None
+
+    def _fault(self, error: Exception, doing: str) -> StoreError:
+        """What went wrong in one line, with neither statements nor parameters nor the password in it."""
+        cause = (error.orig if isinstance(error, exc.DBAPIError) else None) or error
+        line = next(iter(str(cause).splitlines()), "")
+        password = self._database.url.password
+        if password:
+            for form in {str(password), quote(str(password)), quote_plus(str(password))}:
+                line = line.replace(form, "***")
+        text = f"the database could not {doing}: {line} ({type(cause).__name__})"
+        return StoreUnavailable(text) if _may_pass(error) or doing != "commit" else WritesRefused(text)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same may succeed later: the fault is the database's, not that of what it was given."""
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, exc.OperationalError | exc.InternalError | exc.TimeoutError | OSError)
+
+
+def _engine(database: Database) -> Engine:
+    if not database.is_sqlite:
+        given = database.url.query
+        options = {name: value for name, value in _POSTGRESQL_CONNECT.items() if name not in given}
+        try:
+            return create_engine(
+                database.url,
+                connect_args=options,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                pool_size=_READERS + 1,
+                max_overflow=0,
+            )
+        except ImportError:
+            raise StoreError("PostgreSQL needs psycopg: install opencode-a2a[postgresql]") from None
+    if database.path is None:
+        # The database lives in its one connection, which the writer and the readers take turns to use.
+        pool: dict[str, Any] = {"poolclass": StaticPool}
+    else:
+        pool = {"poolclass": QueuePool, "pool_size": _READERS + 1, "max_overflow": 0}
+    url = database.url
+    if database.path is not None:
+        url = url.set(database=str(Path(database.path).absolute()))
+    timeout = {} if "timeout" in url.query else {"timeout": _SQLITE_BUSY_SECONDS}
+    engine = create_engine(url, connect_args={"check_same_thread": False, **timeout}, hide_parameters=True, **pool)
+    event.listen(engine, "connect", _prepare_sqlite_connection)
+    event.listen(engine, "begin", _begin_sqlite_transaction)
+    return engine
+
+
+def _prepare_sqlite_connection(connection: Any, _record: object) -> None:
+    # The driver begins no transactions of its own: they would leave reads and schema changes outside.
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = OFF")
+
+
+def _begin_sqlite_transaction(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _enter_wal_mode(engine: Engine) -> None:
+    """Retried, because two processes that change the mode at once do not wait for each other."""
+    deadline = time.monotonic() + _OPEN_SECONDS
+    raw = engine.raw_connection()
+    try:
+        while True:
+            try:
+                raw.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except Exception as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+    finally:
+        raw.close()

@@ -1,0 +1,84 @@
+"""The writer's SQL, made once: statements for many rows each, in the syntax SQLite and PostgreSQL share.
+
+A worker thread gives up the interpreter lock at every statement it executes and waits for it behind a busy event
+loop. So a batch is written in as few statements as possible, not in one per row.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table
+
+from opencode_a2a.store.rows import Binding, EventRow, TaskRow, Write
+from opencode_a2a.store.schema import BINDING, EVENT, TASK
+
+# Powers of two: any number of rows takes few statements, and few statements ever need to be prepared.
+_SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
+
+
+class ManyRows:
+    """One statement in several sizes, and how a row becomes its parameters."""
+
+    def __init__(self, sql: Callable[[int], str], values: Callable[[Any], tuple[object, ...]]) -> None:
+        self._sql = {size: sql(size) for size in _SIZES}
+        self._values = values
+
+    def execute(self, connection: Connection, rows: Sequence[Write]) -> None:
+        for part in _parts(rows):
+            parameters = tuple(chain.from_iterable(map(self._values, part)))
+            connection.exec_driver_sql(self._sql[len(part)], parameters)
+
+
+class WriteStatements:
+    """Writes any sequence of rows in a transaction the caller has begun.
+
+    Of several rows with one key only the last is written: a statement must not meet a row twice.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._tasks = _upsert(TASK, mark)
+        self._events = _upsert(EVENT, mark)
+        self._bindings = _upsert(BINDING, mark)
+        contained = f"(task_id = {mark} AND last_seq <= {mark})"
+        self._contained = ManyRows(
+            lambda size: f"DELETE FROM {EVENT.name} WHERE " + " OR ".join([contained] * size),
+            attrgetter("task_id", "last_seq"),
+        )
+
+    def execute(self, connection: Connection, writes: Sequence[Write]) -> None:
+        tasks: dict[str, TaskRow] = {}
+        events: dict[tuple[str, int], EventRow] = {}
+        bindings: dict[tuple[str, str], Binding] = {}
+        for write in writes:
+            if isinstance(write, TaskRow):
+                tasks[write.task_id] = write
+            elif isinstance(write, EventRow):
+                events[write.task_id, write.first_seq] = write
+            else:
+                bindings[write.principal, write.context_id] = write
+        finished = {task_id: row.last_seq for task_id, row in tasks.items() if row.finished}
+        kept = [event for event in events.values() if event.last_seq > finished.get(event.task_id, -1)]
+        self._tasks.execute(connection, list(tasks.values()))
+        self._events.execute(connection, kept)
+        self._contained.execute(connection, [tasks[task_id] for task_id in finished])
+        self._bindings.execute(connection, list(bindings.values()))
+
+
+def _upsert(table: Table, mark: str) -> ManyRows:
+    names = [column.name for column in table.columns]
+    keys = [column.name for column in table.primary_key.columns]
+    row = "(" + ", ".join([mark] * len(names)) + ")"
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+    head = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "
+    tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {replaced}"
+    return ManyRows(lambda size: head + ", ".join([row] * size) + tail, attrgetter(*names))
+
+
+def _parts(rows: Sequence[Write]) -> Iterator[Sequence[Write]]:
+    start = 0
+    for size in _SIZES:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size

@@ -1,0 +1,343 @@
+"""Runs turns: one task's prompt from its session to its end, whatever happens to OpenCode or to the client.
+
+``sansio.opencode.turn`` decides; this feeds it, saves what it says, and watches the time. Turns of one session run one
+after the other, in the order of their tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import string
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import anyio
+import orjson
+from anyio.abc import TaskGroup
+from attrs import define, field, frozen
+
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.log import LogEvent, MetadataChanged
+from sansio.a2a.model import JsonObject
+from sansio.opencode import requests
+from sansio.opencode.events import (
+    BusEvent,
+    SessionStatus,
+    decode_messages,
+    session_status,
+)
+from sansio.opencode.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
+from sansio.opencode.requests import PromptOptions
+from sansio.opencode.turn import Turn
+
+from .hub import EventHub
+from .live import SAVE_EVERY, LiveTask
+from .store import Binding, Store, StoreError
+from .upstream import Upstream, UpstreamError
+
+_log = logging.getLogger(__name__)
+
+_LETTERS = string.ascii_letters + string.digits
+_CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
+_REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
+_ABORT_WAIT = 5.0
+_STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
+
+
+@frozen(kw_only=True)
+class Prompt:
+    """What a turn sends. ``session_id``: the session asked for; None: the context's own."""
+
+    parts: Sequence[JsonObject]
+    session_id: str | None = None
+
+
+@define(eq=False)
+class _TurnSink:
+    """What the hub delivers, on its way into the task. ``woken`` tells the runner to look."""
+
+    live: LiveTask
+    turn: Turn
+    now: Callable[[], str]
+    woken: anyio.Event = field(factory=anyio.Event)
+    saving: bool = False  # the runner will look anyway, soon enough for what only has to be saved
+    torn: bool = False
+    _events: list[LogEvent] = field(factory=list)
+
+    def feed(self, event: BusEvent) -> None:
+        self._events += self.turn.feed(event, self.now())
+
+    def flush(self) -> None:
+        events, self._events = self._events, []
+        if events:
+            self.live.publish(events)
+        if self.urgent or not self.saving:
+            self.woken.set()
+
+    @property
+    def urgent(self) -> bool:
+        """Something waits for the runner: an end, a state to commit, a session to look at."""
+        turn, live = self.turn, self.live
+        return turn.ended or turn.unsettled or self.torn or live.barrier > live.visible
+
+    def gap(self) -> None:
+        self.turn.gap()
+        self.torn = True
+        self.woken.set()
+
+
+@define
+class _Queue:
+    """The turns of one session: the lock, and how many hold or wait for it."""
+
+    lock: anyio.Lock = field(factory=anyio.Lock)
+    users: int = 0
+
+
+class Turns:
+    """Starts and runs turns in ``tasks``. ``wall``: epoch seconds."""
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        hub: EventHub,
+        store: Store,
+        tasks: TaskGroup,
+        options: PromptOptions,
+        place: requests.Place,
+        silence: float | None,
+        wall: Callable[[], float],
+    ) -> None:
+        self._upstream = upstream
+        self._hub = hub
+        self._store = store
+        self._tasks = tasks
+        self._options = options
+        self._place = place
+        self._silence = silence
+        self._wall = wall
+        self._counter = 0
+        self._queues: dict[object, _Queue] = {}
+        self._stopping = False
+        self._sinks: dict[str, _TurnSink] = {}
+        self._empty = anyio.Event()
+        self.running: dict[str, LiveTask] = {}
+
+    def start(self, live: LiveTask, prompt: Prompt) -> None:
+        """Run the task's turn in the background. Its end is in the task, never an exception."""
+        self.running[live.facts.task_id] = live
+        self._tasks.start_soon(self._run, live, prompt)
+
+    async def drain(self, grace: float) -> None:
+        """Let running turns end within ``grace`` seconds, then end the others as failed."""
+        if not self.running:
+            return
+        self._empty = anyio.Event()
+        with anyio.move_on_after(grace):
+            await self._empty.wait()
+        self._stopping = True
+        for sink in self._sinks.values():
+            sink.woken.set()
+        with anyio.move_on_after(_ABORT_WAIT):
+            await self._empty.wait()
+
+    # --- one turn -----------------------------------------------------------------------------------------
+
+    async def _run(self, live: LiveTask, prompt: Prompt) -> None:
+        task_id = live.facts.task_id
+        turn = Turn(task_id=task_id, context_id=live.facts.context_id, session_id="", prompt_id="")
+        try:
+            key = prompt.session_id or (live.facts.principal, live.facts.context_id)
+            async with _Turnstile(self._queues, key):
+                session_id = await self._session(live, prompt)
+                async with _Turnstile(self._queues, session_id):
+                    if self._stopping:
+                        raise UpstreamError(_STOPPED)
+                    turn = await self._prepare(live, session_id)
+                    await self._drive(live, turn, prompt)
+        except UpstreamError as exc:
+            await self._publish(live, turn.fail(exc.failure, self._now()))
+        except ProtocolError as exc:
+            failure = Failure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
+            await self._publish(live, turn.fail(failure, self._now()))
+        except StoreError as exc:
+            _log.error("task %s: %s", task_id, exc)
+            live.publish(turn.fail(Failure(text="The task store failed", type=STOPPED), self._now()))
+            live.reveal(live.log.last)
+        finally:
+            self.running.pop(task_id, None)
+            if not self.running:
+                self._empty.set()
+
+    async def _session(self, live: LiveTask, prompt: Prompt) -> str:
+        """The session to prompt: the one asked for, else the context's, else a new one."""
+        if prompt.session_id is not None:
+            await self._upstream.request(requests.get_session(prompt.session_id, self._place))
+            return prompt.session_id
+        facts = live.facts
+        known = await self._store.session_of(facts.principal, facts.context_id)
+        if known is not None:
+            return known
+        response = await self._upstream.request(requests.create_session(None, self._place))
+        try:
+            session_id = orjson.loads(response.body)["id"]
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            session_id = None
+        if not isinstance(session_id, str):
+            raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
+        return session_id
+
+    async def _prepare(self, live: LiveTask, session_id: str) -> Turn:
+        """Everything that must be durable before the prompt may go out."""
+        live.session_id = session_id
+        live.prompt_id = self._prompt_id()
+        facts = live.facts
+        binding = Binding(facts.principal, facts.context_id, session_id)
+        live.publish([MetadataChanged({"shared": {"session": {"id": session_id}}})])
+        await self._store.commit([live.row(self._ms()), binding])
+        return Turn(
+            task_id=facts.task_id,
+            context_id=facts.context_id,
+            session_id=session_id,
+            prompt_id=live.prompt_id,
+        )
+
+    async def _drive(self, live: LiveTask, turn: Turn, prompt: Prompt) -> None:
+        sink = self._sinks[turn.task_id] = _TurnSink(live, turn, self._now)
+        self._hub.attach(turn.session_id, sink)
+        try:
+            if not await self._hub.wait_connected(_CONNECT_WAIT):
+                text = "OpenCode's event stream is not available"
+                raise UpstreamError(Failure(text=text, type=UNREACHABLE))
+            await self._publish(live, turn.begin(self._now()))
+            call = requests.prompt(
+                turn.session_id, turn.prompt_id, prompt.parts, self._options, self._place
+            )
+            try:
+                await self._upstream.request(call)
+            except UpstreamError as exc:
+                if not exc.sent:
+                    raise
+                sink.gap()  # it may be running: the session itself will tell
+            await self._follow(live, sink)
+        finally:
+            self._hub.detach(turn.session_id)
+            del self._sinks[turn.task_id]
+
+    async def _follow(self, live: LiveTask, sink: _TurnSink) -> None:
+        """See the turn to its end: commit what must be, save the rest, look again where it went quiet."""
+        turn = sink.turn
+        looks = 0
+        heard = (live.log.last, self._wall())
+        while True:
+            if live.barrier > live.visible:
+                await self._publish(live, ())
+            if turn.ended:
+                return
+            if self._stopping:
+                await self._abort(turn)
+                await self._publish(live, turn.fail(_STOPPED, self._now()))
+                return
+            if live.log.last != heard[0]:
+                heard = (live.log.last, self._wall())
+            elif self._silence is not None and self._wall() - heard[1] > self._silence:
+                await self._abort(turn)
+                text = f"OpenCode said nothing for {self._silence:g} seconds"
+                await self._publish(live, turn.fail(Failure(text=text, type=TIMEOUT), self._now()))
+                return
+            if sink.torn or turn.unsettled:
+                looks = await self._look(live, sink, looks)
+                continue
+            looks = 0
+            sink.saving = live.saved < live.log.last
+            with anyio.move_on_after(SAVE_EVERY if sink.saving else self._silence) as timer:
+                await sink.woken.wait()
+            sink.woken = anyio.Event()
+            if timer.cancelled_caught and (row := live.unsaved()):
+                self._store.put([row])
+
+    async def _look(self, live: LiveTask, sink: _TurnSink, looks: int) -> int:
+        """Read the session over REST and feed what it says; returns the number of looks so far."""
+        turn = sink.turn
+        if not sink.torn:
+            await anyio.sleep(_REREADS[min(looks, len(_REREADS) - 1)])
+            if turn.ended or not turn.unsettled:
+                return 0
+        sink.torn = False
+        body = (await self._upstream.request(requests.messages(turn.session_id, self._place))).body
+        status = await self._status(turn.session_id)
+        last_try = looks >= len(_REREADS)
+        events = turn.reconcile(decode_messages(body), status, self._now(), last_try=last_try)
+        await self._publish(live, events)
+        return looks + 1
+
+    async def _status(self, session_id: str) -> SessionStatus:
+        body = (await self._upstream.request(requests.statuses(self._place))).body
+        found = orjson.loads(body)
+        status = found.get(session_id) if isinstance(found, dict) else None
+        return session_status(session_id, status if isinstance(status, dict) else {"type": "idle"})
+
+    async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
+        """Publish, and where a state changed commit before readers see it."""
+        if not live.publish(events) and not live.over:
+            return
+        last = live.log.last
+        await self._store.commit([live.row(self._ms())])
+        live.reveal(last)
+
+    async def _abort(self, turn: Turn) -> None:
+        """Tell OpenCode to stop; best effort."""
+        with anyio.move_on_after(_ABORT_WAIT):
+            try:
+                await self._upstream.request(requests.abort(turn.session_id, self._place))
+            except UpstreamError as exc:
+                _log.warning("abort of %s: %s", turn.session_id, exc)
+
+    # --- time and ids -------------------------------------------------------------------------------------
+
+    def _ms(self) -> int:
+        return int(self._wall() * 1000)
+
+    def _now(self) -> str:
+        return timestamp(self._wall())
+
+    def _prompt_id(self) -> str:
+        self._counter += 1
+        tail = "".join(secrets.choice(_LETTERS) for _ in range(14))
+        return requests.message_id(self._ms() + self._hub.clock_ahead_ms, self._counter, tail)
+
+
+class _Turnstile:
+    """First come, first served for one key; the key is forgotten with its last user."""
+
+    def __init__(self, queues: dict[object, _Queue], key: object) -> None:
+        self._queues = queues
+        self._key = key
+
+    async def __aenter__(self) -> None:
+        queue = self._queues.setdefault(self._key, _Queue())
+        queue.users += 1
+        try:
+            await queue.lock.acquire()
+        except BaseException:
+            self._leave(queue)
+            raise
+
+    async def __aexit__(self, *_exc: object) -> None:
+        queue = self._queues[self._key]
+        queue.lock.release()
+        self._leave(queue)
+
+    def _leave(self, queue: _Queue) -> None:
+        queue.users -= 1
+        if not queue.users:
+            del self._queues[self._key]
+
+
+def timestamp(seconds: float) -> str:
+    """Epoch seconds as RFC 3339 text in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+

@@ -1,0 +1,1 @@
+"""Tests of the core, the shell, and the house rules."""

@@ -1,0 +1,53 @@
+"""The server under test, started as a user starts it: `python -m opencode_a2a serve`.
+
+Knows its command line, its environment and the line it prints once it is ready, and nothing of its insides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from .deadline import Deadline
+from .process import Process
+
+TOKEN = "token-of-the-real-tests"
+START_SECONDS = 30
+
+
+@attrs.frozen(kw_only=True)
+class Adapter:
+    """A running server."""
+
+    url: str
+    token: str = attrs.field(repr=False)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    credentials = [{"scheme": "bearer", "token": TOKEN, "principal": "automation"}]
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "A2A_STATIC_AUTH_CREDENTIALS": json.dumps(credentials),
+        "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{folder / 'tasks.db'}",
+    }
+
+
+@contextmanager
+def running_adapter(runtime: str, folder: Path, opencode_url: str) -> Iterator[Adapter]:
+    """Start the server on a free port, with its task store in `folder`; stop it at the end."""
+    command = [sys.executable, "-m", "opencode_a2a", "serve", "--runtime", runtime]
+    command += ["--host", "127.0.0.1", "--port", "0", "--opencode", opencode_url]
+    process = Process.start(command, cwd=folder, env=environment(folder))
+    try:
+        ready = process.output.wait_for(r"listening on (http://127\.0\.0\.1:\d+)", Deadline.within(START_SECONDS))
+        yield Adapter(url=ready.group(1), token=TOKEN)
+    finally:
+        process.stop()

@@ -1,0 +1,92 @@
+"""What the tests against a real OpenCode share: one OpenCode, and one server for each runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from .adapter import Adapter, running_adapter
+from .installation import Unavailable, opencode_binary
+from .model_server import running_model
+from .opencode import OpenCode, running_opencode
+from .turn import Caller
+from .wire import CALL_SECONDS, Client
+
+
+@pytest.fixture(scope="session")
+def binary() -> Path:
+    try:
+        return opencode_binary()
+    except Unavailable as unavailable:
+        if os.environ.get("OPENCODE_A2A_REQUIRE_REAL") == "1":
+            pytest.fail(str(unavailable), pytrace=False)
+        pytest.skip(str(unavailable))
+
+
+@pytest.fixture(scope="session")
+def opencode(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenCode]:
+    with (
+        running_model() as model_url,
+        running_opencode(binary, tmp_path_factory.mktemp("opencode"), model_url) as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="session", params=["asyncio", "trio"])
+def adapter(
+    request: pytest.FixtureRequest, opencode: OpenCode, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Adapter]:
+    runtime = str(request.param)
+    with running_adapter(runtime, tmp_path_factory.mktemp(f"server-{runtime}"), opencode.url) as running:
+        yield running
+
+
+def connected(adapter: Adapter, line: str, binding: str) -> Client:
+    """A client of `adapter`. Line 0.3 is what a server assumes of a client that names no version."""
+    headers = {"authorization": f"Bearer {adapter.token}"}
+    if line != "0.3":
+        headers["a2a-version"] = line
+    http = httpx.Client(base_url=adapter.url, headers=headers, timeout=CALL_SECONDS, trust_env=False)
+    return Client(http=http, line=line, binding=binding)
+
+
+@pytest.fixture(params=["0.3", "1.0"])
+def line(request: pytest.FixtureRequest) -> str:
+    """A protocol line."""
+    return str(request.param)
+
+
+@pytest.fixture
+def client(adapter: Adapter, line: str) -> Iterator[Client]:
+    """JSON-RPC."""
+    connection = connected(adapter, line, "jsonrpc")
+    with connection.http:
+        yield connection
+
+
+@pytest.fixture
+def rest_client(adapter: Adapter, line: str) -> Iterator[Client]:
+    """HTTP+JSON."""
+    connection = connected(adapter, line, "rest")
+    with connection.http:
+        yield connection
+
+
+@pytest.fixture(params=["send", "stream"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Whether the answer is wanted whole or as a stream."""
+    return str(request.param)
+
+
+@pytest.fixture
+def caller(client: Client, mode: str) -> Caller:
+    return Caller(client=client, mode=mode)
+
+
+@pytest.fixture
+def rest_caller(rest_client: Client, mode: str) -> Caller:
+    return Caller(client=rest_client, mode=mode)
