@@ -210,6 +210,7 @@ class Application:
     ) -> AsyncGenerator[bytes]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes."""
         try:
+            await stream.live.changed(stream.cursor - 1)
             first = orjson.dumps(form.render_item(stream.task))
             yield b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
             async with aclosing(stream.live.read(stream.cursor, idle=_KEEP_ALIVE)) as batches:

@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.sse import SseDecoder
+from sansio.a2a.sse import SseDecoder, SseEvent
 from sansio.opencode import requests
 from sansio.opencode.events import BusEvent, SessionSeen, decode, event_id
 
@@ -24,6 +24,7 @@ from .upstream import Upstream, UpstreamError
 _log = logging.getLogger(__name__)
 
 _BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_FIRST_EVENT = 5.0  # seconds within which OpenCode greets a new subscriber
 _CHILDREN = 10_000  # subagent sessions remembered
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
 
@@ -102,20 +103,21 @@ class EventHub:
     async def _listen(self) -> None:
         decoder = SseDecoder()
         async with self._upstream.stream(requests.events()) as chunks:
-            while True:
-                data = b""
-                with anyio.move_on_after(self._silence if self.connected else min(5.0, self._silence)):
-                    data = await anext(chunks, b"")
-                if not data:
-                    return
-                events = decoder.feed(data)
-                if events and not self.connected:
-                    self._now_connected(events[0].data)
-                touched: dict[int, Sink] = {}
-                for event in events:
-                    self._route(event.data, touched)
-                for sink in touched.values():
-                    sink.flush()
+            with anyio.move_on_after(_FIRST_EVENT) as silence:
+                async for data in chunks:
+                    events = decoder.feed(data)
+                    if events and not self.connected:
+                        self._now_connected(events[0].data)
+                    if self.connected:
+                        silence.deadline = anyio.current_time() + self._silence
+                    self._deliver(events)
+
+    def _deliver(self, events: list[SseEvent]) -> None:
+        touched: dict[int, Sink] = {}
+        for event in events:
+            self._route(event.data, touched)
+        for sink in touched.values():
+            sink.flush()
 
     def _now_connected(self, first: bytes) -> None:
         self.connected = True

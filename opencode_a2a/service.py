@@ -7,7 +7,6 @@ ends in the task itself, whatever happens to the client that started it.
 from __future__ import annotations
 
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable
 
 from attrs import evolve, frozen
@@ -31,8 +30,6 @@ from .live import Facts, LiveTask
 from .store import Store, StoreError
 from .turns import Prompt, Turns, timestamp
 
-_REMEMBERED = 512  # finished tasks kept in memory, with their events
-
 
 @frozen
 class OpenStream:
@@ -54,7 +51,6 @@ class Service:
         self._wall = wall
         self._max_streams = max_streams
         self._streams = 0
-        self._finished: OrderedDict[str, LiveTask] = OrderedDict()
         self.draining = False
 
     # --- operations ---------------------------------------------------------------------------------------
@@ -62,7 +58,11 @@ class Service:
     async def send(self, principal: str, request: SendRequest) -> Task:
         """Start a task; blocking, return once it has ended or waits for its client, else at once."""
         live = await self._start(principal, request)
-        task = await live.settled() if request.configuration.blocking else live.task()
+        if request.configuration.blocking:
+            task = await live.settled()
+        else:
+            await live.changed(0)  # a task that is told of is durable
+            task = live.task()
         return trim_history(task, request.configuration.history_length)
 
     async def stream(self, principal: str, request: SendRequest) -> OpenStream:
@@ -127,7 +127,9 @@ class Service:
         if request.configuration.push is not None:
             raise ProtocolError(ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED)
         prompt = Prompt(
-            parts=prompt_parts(request.message.parts), session_id=await self._bound(principal, request)
+            parts=prompt_parts(request.message.parts),
+            session_id=await self._bound(principal, request),
+            fresh=request.message.context_id is None,
         )
         if request.message.task_id is not None:
             await self._refuse_continuation(principal, request.message.task_id)
@@ -141,12 +143,6 @@ class Service:
         message = evolve(request.message, task_id=facts.task_id, context_id=facts.context_id)
         status = TaskStatus(state=TaskState.SUBMITTED, timestamp=timestamp(self._wall()))
         live.publish([StatusChanged(status=status), MessageAdded(message)])
-        try:
-            await self._store.commit([live.row(self._ms())])
-        except StoreError as exc:
-            raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task could not be stored") from exc
-        live.reveal(live.log.last)
-        self._remember(live)
         self._turns.start(live, prompt)
         return live
 
@@ -177,7 +173,7 @@ class Service:
             raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be read") from exc
 
     async def _find(self, principal: str, task_id: str) -> LiveTask:
-        live = self._turns.running.get(task_id) or self._finished.get(task_id)
+        live = self._turns.running.get(task_id)
         if live is None:
             try:
                 stored = await self._store.task(task_id)
@@ -189,11 +185,6 @@ class Service:
                 ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]}
             )
         return live
-
-    def _remember(self, live: LiveTask) -> None:
-        self._finished[live.facts.task_id] = live
-        if len(self._finished) > _REMEMBERED:
-            self._finished.popitem(last=False)
 
     def _ms(self) -> int:
         return int(self._wall() * 1000)

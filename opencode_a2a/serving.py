@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import entry_points
@@ -56,6 +57,16 @@ async def until_signalled() -> None:
             return
 
 
+def _calm_collector() -> None:
+    """What lives as long as the server is not looked at again, and young objects are looked at in larger lots.
+
+    A stream makes many small values that die at once; the default thresholds spend a tenth of the time on them.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 async def serve(
     settings: Settings,
     runtime: Runtime,
@@ -67,6 +78,7 @@ async def serve(
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
 
     async with application(settings) as running:
+        _calm_collector()
 
         async def stop_drained() -> None:
             await stop()

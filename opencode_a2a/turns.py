@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import string
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -38,7 +37,6 @@ from .upstream import Upstream, UpstreamError
 
 _log = logging.getLogger(__name__)
 
-_LETTERS = string.ascii_letters + string.digits
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
 _ABORT_WAIT = 5.0
@@ -47,10 +45,12 @@ _STOPPED = Failure(text="The server was stopped before the answer was complete",
 
 @frozen(kw_only=True)
 class Prompt:
-    """What a turn sends. ``session_id``: the session asked for; None: the context's own."""
+    """What a turn sends. ``session_id``: the session asked for; None: the context's own, or for a context
+    that is ``fresh``, a new one."""
 
     parts: Sequence[JsonObject]
     session_id: str | None = None
+    fresh: bool = False
 
 
 @define(eq=False)
@@ -61,15 +61,17 @@ class _TurnSink:
     turn: Turn
     now: Callable[[], str]
     woken: anyio.Event = field(factory=anyio.Event)
+    stamp: str = ""  # the time of the batch being fed
     saving: bool = False  # the runner will look anyway, soon enough for what only has to be saved
     torn: bool = False
     _events: list[LogEvent] = field(factory=list)
 
     def feed(self, event: BusEvent) -> None:
-        self._events += self.turn.feed(event, self.now())
+        self.stamp = self.stamp or self.now()
+        self._events += self.turn.feed(event, self.stamp)
 
     def flush(self) -> None:
-        events, self._events = self._events, []
+        events, self._events, self.stamp = self._events, [], ""
         if events:
             self.live.publish(events)
         if self.urgent or not self.saving:
@@ -150,8 +152,12 @@ class Turns:
         turn = Turn(task_id=task_id, context_id=live.facts.context_id, session_id="", prompt_id="")
         try:
             key = prompt.session_id or (live.facts.principal, live.facts.context_id)
+            if key in self._queues:
+                await self._reveal(live)  # it may wait long: let it be seen
             async with _Turnstile(self._queues, key):
                 session_id = await self._session(live, prompt)
+                if session_id in self._queues:
+                    await self._reveal(live)
                 async with _Turnstile(self._queues, session_id):
                     if self._stopping:
                         raise UpstreamError(_STOPPED)
@@ -177,9 +183,10 @@ class Turns:
             await self._upstream.request(requests.get_session(prompt.session_id, self._place))
             return prompt.session_id
         facts = live.facts
-        known = await self._store.session_of(facts.principal, facts.context_id)
-        if known is not None:
-            return known
+        if not prompt.fresh:
+            known = await self._store.session_of(facts.principal, facts.context_id)
+            if known is not None:
+                return known
         response = await self._upstream.request(requests.create_session(None, self._place))
         try:
             session_id = orjson.loads(response.body)["id"]
@@ -196,7 +203,9 @@ class Turns:
         facts = live.facts
         binding = Binding(facts.principal, facts.context_id, session_id)
         live.publish([MetadataChanged({"shared": {"session": {"id": session_id}}})])
+        last = live.log.last
         await self._store.commit([live.row(self._ms()), binding])
+        live.reveal(last)
         return Turn(
             task_id=facts.task_id,
             context_id=facts.context_id,
@@ -281,8 +290,11 @@ class Turns:
 
     async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
         """Publish, and where a state changed commit before readers see it."""
-        if not live.publish(events) and not live.over:
-            return
+        if live.publish(events) or live.over:
+            await self._reveal(live)
+
+    async def _reveal(self, live: LiveTask) -> None:
+        """Make what was said durable, and let readers see it."""
         last = live.log.last
         await self._store.commit([live.row(self._ms())])
         live.reveal(last)
@@ -305,8 +317,8 @@ class Turns:
 
     def _prompt_id(self) -> str:
         self._counter += 1
-        tail = "".join(secrets.choice(_LETTERS) for _ in range(14))
-        return requests.message_id(self._ms() + self._hub.clock_ahead_ms, self._counter, tail)
+        created = self._ms() + self._hub.clock_ahead_ms
+        return requests.message_id(created, self._counter, secrets.token_hex(7))
 
 
 class _Turnstile:

@@ -3,7 +3,8 @@
 It must not know of A2A, of the service that calls it, or of who serves it: it is an ASGI application.
 """
 
-from opencode_a2a.standin.app import Options, StandIn
+from opencode_a2a.standin.app import StandIn
+from opencode_a2a.standin.exchange import Request
 from opencode_a2a.standin.scripts import (
     AFTER_TOOL,
     HELLO,
@@ -31,10 +32,10 @@ __all__ = [
     "Ask",
     "CallTool",
     "Delegate",
-    "Options",
     "Permission",
     "Prompt",
     "Refuse",
+    "Request",
     "RetryLater",
     "Say",
     "Script",

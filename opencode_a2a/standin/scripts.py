@@ -142,9 +142,7 @@ def _then_say(*acts: Act) -> Script:
 
 def _bash(*, ask: bool = False) -> CallTool:
     command = f"echo {TOOL_OUTPUT.strip()}"
-    permission = Permission(
-        permission="bash", patterns=(command,), metadata={"command": command}, always=("echo *",)
-    )
+    permission = Permission(permission="bash", patterns=(command,), metadata={"command": command}, always=("echo *",))
     return CallTool(
         tool="bash",
         input={"command": command, "description": "Says hello"},

@@ -48,12 +48,13 @@ class Gate:
     """Where turns can be made to wait, for tests that must look in the middle of one."""
 
     def __init__(self) -> None:
-        self._at: tuple[type[Act], int] | None = None
+        self._at: tuple[type[object], int] | None = None
         self._open = anyio.Event()
         self._arrived = anyio.Event()
         self.held = 0
 
-    def close(self, at: type[Act], tokens: int) -> None:
+    def close(self, at: type[object], tokens: int) -> None:
+        """From now on turns wait before an act of this kind, or in it once it has said so many tokens."""
         self._at = (at, tokens)
 
     def open(self) -> None:
@@ -66,12 +67,12 @@ class Gate:
             await self._arrived.wait()
 
     async def passing(self, turn: Turn, act: Act, tokens: int = 0) -> None:
-        if self._at is None or not isinstance(act, self._at[0]) or tokens != self._at[1]:
+        if self._at is None or not isinstance(act, self._at[0]) or tokens < self._at[1]:
             return
         self.held += 1
         self._arrived.set()
         self._arrived = anyio.Event()
-        turn.quiet.set()
+        turn.waits()
         try:
             await self._open.wait()
         finally:
@@ -86,6 +87,7 @@ class Turn:
     prompt: Message
     script: Script
     instant: bool
+    parent: Turn | None = None
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     quiet: anyio.Event = field(factory=anyio.Event)
     answer: Message | None = None
@@ -94,9 +96,15 @@ class Turn:
     tool: JsonObject | None = None
     output: int = 0
 
+    def waits(self) -> None:
+        """Somebody must act before it goes on, and before any turn goes on that has delegated to it."""
+        self.quiet.set()
+        if self.parent is not None:
+            self.parent.waits()
 
-class _Over(Exception):
-    """The turn is over before its script is: the provider refused, or the user did. It has been told already."""
+
+class _Refused(Exception):
+    """The provider refused and the turn is over. That has been told already."""
 
 
 @define(eq=False, kw_only=True)
@@ -112,9 +120,7 @@ class Player:
 
     def prepare(self, session: Session, prompt: Message) -> Turn:
         """The turn of a prompt; from now on its session is busy."""
-        chosen = script_for(
-            prompt.text, directory=session.directory, turn=session.prompts, scripts=self.scripts
-        )
+        chosen = script_for(prompt.text, directory=session.directory, turn=session.prompts, scripts=self.scripts)
         turn = Turn(session, prompt, chosen.script, chosen.instant or self.always_instant)
         self.running[session.id] = turn
         return turn
@@ -130,13 +136,9 @@ class Player:
         following: Turn | None = None
         with turn.scope:
             try:
-                rejected = await self._steps(turn)
+                await self._steps(turn)
                 if session.waiting:
                     following = self.prepare(session, session.waiting.pop(0))
-                else:
-                    self._rest(turn, rejected=rejected)
-            except _Over:
-                pass
             except get_cancelled_exc_class():
                 self._break_off(turn)
                 raise
@@ -168,15 +170,20 @@ class Player:
             memory.tell_message(session, turn.answer)
         memory.idle(session)
 
-    async def _steps(self, turn: Turn) -> bool:
-        """Plays all steps; says whether the user's no ended the turn."""
+    async def _steps(self, turn: Turn) -> None:
+        """Plays all steps; the user's no ends the turn after the step it was said in."""
+        rejected = False
         for index, step in enumerate(turn.script.steps):
             answer = self._begin_step(turn, first=index == 0)
-            rejected = await self._play(turn, answer, step)
+            try:
+                rejected = await self._play(turn, answer, step)
+            except _Refused:
+                return
             self._end_step(turn, answer, step)
             if rejected:
-                return True
-        return False
+                break
+        if not turn.session.waiting:
+            self._rest(turn, rejected=rejected)
 
     async def _play(self, turn: Turn, answer: Message, step: Step) -> bool:
         rejected = False
@@ -231,9 +238,7 @@ class Player:
         called = any(isinstance(act, CallTool | Ask | Delegate) for act in step)
         reason = "tool-calls" if called else "stop"
         spent = tokens(turn.output, asked=True)
-        memory.add_part(
-            session, answer, reason=reason, snapshot=_SNAPSHOT, type="step-finish", tokens=spent, cost=0
-        )
+        memory.add_part(session, answer, reason=reason, snapshot=_SNAPSHOT, type="step-finish", tokens=spent, cost=0)
         answer.info |= {"tokens": spent, "finish": reason}
         memory.tell_message(session, answer)
         edited = [act.edited for act in step if isinstance(act, CallTool) and act.edited]
@@ -282,9 +287,7 @@ class Player:
     def _tool_pending(self, turn: Turn, answer: Message, name: str) -> JsonObject:
         state = {"status": "pending", "input": {}, "raw": ""}
         call_id = self.memory.ids.ascending("call")
-        turn.tool = self.memory.add_part(
-            turn.session, answer, type="tool", tool=name, callID=call_id, state=state
-        )
+        turn.tool = self.memory.add_part(turn.session, answer, type="tool", tool=name, callID=call_id, state=state)
         turn.output += 1
         return turn.tool
 
@@ -293,9 +296,7 @@ class Player:
         part["state"] = {**more, "status": "running", "input": input, "time": {"start": start}}
         self.memory.tell_part(turn.session, part)
 
-    def _tool_completed(
-        self, turn: Turn, part: JsonObject, *, output: str, metadata: JsonObject, title: str
-    ) -> None:
+    def _tool_completed(self, turn: Turn, part: JsonObject, *, output: str, metadata: JsonObject, title: str) -> None:
         part["state"] = {
             "status": "completed",
             "input": part["state"]["input"],
@@ -343,9 +344,7 @@ class Player:
         self._tool_completed(turn, part, output=act.output, metadata=act.metadata, title=act.title)
         return False
 
-    async def _permission(
-        self, turn: Turn, part: JsonObject, act: CallTool, permission: Permission
-    ) -> JsonObject:
+    async def _permission(self, turn: Turn, part: JsonObject, act: CallTool, permission: Permission) -> JsonObject:
         request = {
             "id": self.memory.ids.ascending("per"),
             "sessionID": turn.session.id,
@@ -363,7 +362,7 @@ class Player:
     async def _answer(self, turn: Turn, open_requests: dict[str, Pending], request: JsonObject) -> JsonObject | None:
         pending = Pending(request)
         open_requests[request["id"]] = pending
-        turn.quiet.set()
+        turn.waits()
         try:
             await pending.answered.wait()
         finally:
@@ -401,19 +400,20 @@ class Player:
         title = f"{act.description} (@general subagent)"
         wish = {"parentID": session.id, "title": title, "agent": "general", "permission": [rule]}
         child = memory.create_session(session.directory, wish)
-        input = {"description": act.description, "prompt": act.prompt, "subagent_type": "general"}
+        task = {"description": act.description, "prompt": act.prompt, "subagent_type": "general"}
         metadata = {
             "parentSessionId": session.id,
             "sessionId": child.id,
             "model": turn.prompt.info["model"],
         }
-        self._tool_running(turn, part, input)
+        self._tool_running(turn, part, task)
         self._end_text(turn)
         body = {"parts": [{"type": "text", "text": act.prompt}], "model": turn.prompt.info["model"]}
         prompt, _ = memory.add_prompt(child, body)
-        self._tool_running(turn, part, input, title=act.description, metadata=metadata)
+        self._tool_running(turn, part, task, title=act.description, metadata=metadata)
         inner = self.prepare(child, prompt)
         inner.instant = inner.instant or turn.instant
+        inner.parent = turn
         await self.run(inner)
         said = child.messages[-1].text
         output = f'<task id="{child.id}" state="completed">\n<task_result>\n{said}\n</task_result>\n</task>'
@@ -446,4 +446,4 @@ class Player:
         answer.info["error"] = error
         memory.tell_message(session, answer)
         memory.idle(session)
-        raise _Over
+        raise _Refused

@@ -1,0 +1,1 @@
+"""Tests of the core: instant, exact and without any input or output."""
