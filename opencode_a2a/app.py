@@ -90,6 +90,8 @@ async def application(
         if left:
             _log.warning("%d tasks had been left unfinished and are failed now", left)
         await tasks.start(hub.run)
+        tasks.start_soon(turns.watch)
+        tasks.start_soon(service.keep_alive)
 
         def health() -> dict[str, object]:
             return {

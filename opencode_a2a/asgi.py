@@ -38,7 +38,6 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _log = logging.getLogger(__name__)
 
 CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
-_KEEP_ALIVE = 15.0  # seconds of silence after which a stream shows that it lives
 _STREAM_HEADERS = (
     ("content-type", "text/event-stream; charset=utf-8"),
     ("cache-control", "no-store"),
@@ -213,7 +212,7 @@ class Application:
             await stream.live.changed(stream.cursor - 1)
             first = orjson.dumps(form.render_item(stream.task))
             yield b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
-            async with aclosing(stream.live.read(stream.cursor, idle=_KEEP_ALIVE)) as batches:
+            async with aclosing(stream.live.read(stream.cursor)) as batches:
                 async for entries in batches:
                     if entries:
                         yield b"".join(
@@ -297,21 +296,33 @@ async def _write(response: Response, method: str, send: Send) -> None:
 
 
 async def _write_stream(streaming: Streaming, receive: Receive, send: Send) -> None:
-    """Write the frames; the client's leaving ends the reading, nothing else."""
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
-    async with aclosing(streaming.frames), anyio.create_task_group() as tasks:
+    """Write the frames; the client's leaving ends the reading, nothing else.
 
-        async def watch() -> None:
-            while (await receive())["type"] != "http.disconnect":
-                pass
+    Most streams end soon, so only one that has shown its first sign of life is watched for its client's leaving.
+    """
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
+    frames = streaming.frames
+    async with aclosing(frames):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for frame in frames:
+            await send({"type": "http.response.body", "body": frame, "more_body": True})
+            if frame is sse.COMMENT:
+                break
+        else:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+            async for frame in frames:
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
             tasks.cancel_scope.cancel()
 
-        tasks.start_soon(watch)
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async for frame in streaming.frames:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-        tasks.cancel_scope.cancel()
+
+async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -44,6 +44,7 @@ class LiveTask:
     visible: int = 0
     saved: int = 0
     barrier: int = 0  # the newest event that must be durable before it may be seen
+    quiet_since: float = 0.0  # when the newest event came, for whoever watches
     _waiting: list[anyio.Event] = field(factory=list)
 
     @classmethod
@@ -95,9 +96,7 @@ class LiveTask:
         if number <= self.visible:
             return
         self.visible = number
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            event.set()
+        self.poke()
 
     def unsaved(self) -> EventRow | None:
         """The events the store does not have yet, as one row; they count as handed over."""
@@ -142,21 +141,30 @@ class LiveTask:
         """The task as it is now."""
         return self.log.task()
 
+    def poke(self) -> None:
+        """Wake all who wait, though nothing is new."""
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            event.set()
+
+    async def _woken(self) -> None:
+        event = anyio.Event()
+        self._waiting.append(event)
+        try:
+            await event.wait()
+        finally:
+            if not event.is_set():
+                self._waiting.remove(event)
+
     async def changed(self, cursor: int) -> None:
         """Return once events after ``cursor`` may be seen."""
         while self.visible <= cursor:
-            event = anyio.Event()
-            self._waiting.append(event)
-            try:
-                await event.wait()
-            finally:
-                if not event.is_set():
-                    self._waiting.remove(event)
+            await self._woken()
 
-    async def read(self, cursor: int, *, idle: float) -> AsyncGenerator[Sequence[Entry]]:
+    async def read(self, cursor: int) -> AsyncGenerator[Sequence[Entry]]:
         """Everything after ``cursor``, in batches of what is there, to the end of the task.
 
-        After ``idle`` seconds of silence an empty batch is given, so that a stream can show it lives.
+        A batch is empty where someone has poked the task, so that a stream can show it lives.
         """
         while True:
             if self.visible > cursor:
@@ -166,9 +174,8 @@ class LiveTask:
             elif self.over:
                 return
             else:
-                with anyio.move_on_after(idle) as scope:
-                    await self.changed(cursor)
-                if scope.cancelled_caught:
+                await self._woken()
+                if self.visible <= cursor and not self.over:
                     yield ()
 
     async def settled(self) -> Task:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
+import anyio
 from attrs import evolve, frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
@@ -29,6 +30,9 @@ from sansio.opencode.requests import prompt_parts
 from .live import Facts, LiveTask
 from .store import Store, StoreError
 from .turns import Prompt, Turns, timestamp
+
+
+_KEEP_ALIVE = 15.0  # seconds
 
 
 @frozen
@@ -86,6 +90,13 @@ class Service:
     def closed(self, stream: OpenStream) -> None:
         """The reader of a stream is gone; the task is not touched by it."""
         self._streams -= 1
+
+    async def keep_alive(self) -> None:
+        """Let every stream show that it lives, for ever."""
+        while True:
+            await anyio.sleep(_KEEP_ALIVE)
+            for live in self._turns.running.values():
+                live.poke()
 
     async def get_task(self, principal: str, request: GetTaskRequest) -> Task:
         """A task of the caller's. What is not theirs does not exist."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -32,7 +33,7 @@ from sansio.opencode.turn import Turn
 
 from .hub import EventHub
 from .live import SAVE_EVERY, LiveTask
-from .store import Binding, Store, StoreError
+from .store import Binding, EventRow, Store, StoreError
 from .upstream import Upstream, UpstreamError
 
 _log = logging.getLogger(__name__)
@@ -60,10 +61,11 @@ class _TurnSink:
     live: LiveTask
     turn: Turn
     now: Callable[[], str]
-    woken: anyio.Event = field(factory=anyio.Event)
     stamp: str = ""  # the time of the batch being fed
-    saving: bool = False  # the runner will look anyway, soon enough for what only has to be saved
     torn: bool = False
+    silent: bool = False  # OpenCode has said nothing for too long
+    stopping: bool = False
+    _woken: anyio.Event | None = None
     _events: list[LogEvent] = field(factory=list)
 
     def feed(self, event: BusEvent) -> None:
@@ -74,27 +76,31 @@ class _TurnSink:
         events, self._events, self.stamp = self._events, [], ""
         if events:
             self.live.publish(events)
-        if self.urgent or not self.saving:
-            self.woken.set()
+        self.wake()
 
     @property
     def urgent(self) -> bool:
         """Something waits for the runner: an end, a state to commit, a session to look at."""
         turn, live = self.turn, self.live
-        return turn.ended or turn.unsettled or self.torn or live.barrier > live.visible
+        if turn.ended or turn.unsettled or live.barrier > live.visible:
+            return True
+        return self.torn or self.silent or self.stopping
+
+    def wake(self) -> None:
+        """Let the runner look, if there is something to see."""
+        if self._woken is not None and self.urgent:
+            self._woken.set()
+
+    async def until_urgent(self) -> None:
+        """Return once something waits for the runner."""
+        while not self.urgent:
+            self._woken = anyio.Event()
+            await self._woken.wait()
 
     def gap(self) -> None:
         self.turn.gap()
         self.torn = True
-        self.woken.set()
-
-
-@define
-class _Queue:
-    """The turns of one session: the lock, and how many hold or wait for it."""
-
-    lock: anyio.Lock = field(factory=anyio.Lock)
-    users: int = 0
+        self.wake()
 
 
 class Turns:
@@ -121,7 +127,7 @@ class Turns:
         self._silence = silence
         self._wall = wall
         self._counter = 0
-        self._queues: dict[object, _Queue] = {}
+        self._queues: dict[object, deque[anyio.Event]] = {}
         self._stopping = False
         self._sinks: dict[str, _TurnSink] = {}
         self._empty = anyio.Event()
@@ -141,9 +147,28 @@ class Turns:
             await self._empty.wait()
         self._stopping = True
         for sink in self._sinks.values():
-            sink.woken.set()
+            sink.stopping = True
+            sink.wake()
         with anyio.move_on_after(_ABORT_WAIT):
             await self._empty.wait()
+
+    async def watch(self) -> None:
+        """See to the running turns, for ever: hand what they said to the store, notice those gone quiet."""
+        while True:
+            await anyio.sleep(SAVE_EVERY)
+            now = self._wall()
+            rows: list[EventRow] = []
+            for sink in self._sinks.values():
+                live = sink.live
+                if live.saved < live.log.last:
+                    live.quiet_since = now
+                    if row := live.unsaved():
+                        rows.append(row)
+                elif self._silence is not None and now - live.quiet_since > self._silence:
+                    sink.silent = True
+                    sink.wake()
+            if rows:
+                self._store.put(rows)
 
     # --- one turn -----------------------------------------------------------------------------------------
 
@@ -201,26 +226,28 @@ class Turns:
         live.session_id = session_id
         live.prompt_id = self._prompt_id()
         facts = live.facts
-        binding = Binding(facts.principal, facts.context_id, session_id)
-        live.publish([MetadataChanged({"shared": {"session": {"id": session_id}}})])
-        last = live.log.last
-        await self._store.commit([live.row(self._ms()), binding])
-        live.reveal(last)
-        return Turn(
+        turn = Turn(
             task_id=facts.task_id,
             context_id=facts.context_id,
             session_id=session_id,
             prompt_id=live.prompt_id,
         )
+        bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
+        live.publish([bound, *turn.begin(self._now())])
+        last = live.log.last
+        binding = Binding(facts.principal, facts.context_id, session_id)
+        await self._store.commit([live.row(self._ms()), binding])
+        live.reveal(last)
+        return turn
 
     async def _drive(self, live: LiveTask, turn: Turn, prompt: Prompt) -> None:
-        sink = self._sinks[turn.task_id] = _TurnSink(live, turn, self._now)
+        live.quiet_since = self._wall()
+        sink = self._sinks[turn.task_id] = _TurnSink(live, turn, self._now, stopping=self._stopping)
         self._hub.attach(turn.session_id, sink)
         try:
             if not await self._hub.wait_connected(_CONNECT_WAIT):
                 text = "OpenCode's event stream is not available"
                 raise UpstreamError(Failure(text=text, type=UNREACHABLE))
-            await self._publish(live, turn.begin(self._now()))
             call = requests.prompt(
                 turn.session_id, turn.prompt_id, prompt.parts, self._options, self._place
             )
@@ -239,33 +266,25 @@ class Turns:
         """See the turn to its end: commit what must be, save the rest, look again where it went quiet."""
         turn = sink.turn
         looks = 0
-        heard = (live.log.last, self._wall())
         while True:
+            await sink.until_urgent()
             if live.barrier > live.visible:
                 await self._publish(live, ())
             if turn.ended:
                 return
-            if self._stopping:
+            if sink.stopping or sink.silent:
                 await self._abort(turn)
-                await self._publish(live, turn.fail(_STOPPED, self._now()))
-                return
-            if live.log.last != heard[0]:
-                heard = (live.log.last, self._wall())
-            elif self._silence is not None and self._wall() - heard[1] > self._silence:
-                await self._abort(turn)
-                text = f"OpenCode said nothing for {self._silence:g} seconds"
-                await self._publish(live, turn.fail(Failure(text=text, type=TIMEOUT), self._now()))
+                await self._publish(live, turn.fail(self._why(sink), self._now()))
                 return
             if sink.torn or turn.unsettled:
                 looks = await self._look(live, sink, looks)
-                continue
-            looks = 0
-            sink.saving = live.saved < live.log.last
-            with anyio.move_on_after(SAVE_EVERY if sink.saving else self._silence) as timer:
-                await sink.woken.wait()
-            sink.woken = anyio.Event()
-            if timer.cancelled_caught and (row := live.unsaved()):
-                self._store.put([row])
+            else:
+                looks = 0
+
+    def _why(self, sink: _TurnSink) -> Failure:
+        if sink.stopping:
+            return _STOPPED
+        return Failure(text=f"OpenCode said nothing for {self._silence:g} seconds", type=TIMEOUT)
 
     async def _look(self, live: LiveTask, sink: _TurnSink, looks: int) -> int:
         """Read the session over REST and feed what it says; returns the number of looks so far."""
@@ -322,29 +341,36 @@ class Turns:
 
 
 class _Turnstile:
-    """First come, first served for one key; the key is forgotten with its last user."""
+    """First come, first served for one key: inside is one, the others wait in order."""
 
-    def __init__(self, queues: dict[object, _Queue], key: object) -> None:
+    def __init__(self, queues: dict[object, deque[anyio.Event]], key: object) -> None:
         self._queues = queues
         self._key = key
 
     async def __aenter__(self) -> None:
-        queue = self._queues.setdefault(self._key, _Queue())
-        queue.users += 1
+        queue = self._queues.get(self._key)
+        if queue is None:
+            self._queues[self._key] = deque()
+            return
+        mine = anyio.Event()
+        queue.append(mine)
         try:
-            await queue.lock.acquire()
+            await mine.wait()
         except BaseException:
-            self._leave(queue)
+            if mine.is_set():
+                self._leave()
+            else:
+                queue.remove(mine)
             raise
 
     async def __aexit__(self, *_exc: object) -> None:
-        queue = self._queues[self._key]
-        queue.lock.release()
-        self._leave(queue)
+        self._leave()
 
-    def _leave(self, queue: _Queue) -> None:
-        queue.users -= 1
-        if not queue.users:
+    def _leave(self) -> None:
+        queue = self._queues[self._key]
+        if queue:
+            queue.popleft().set()
+        else:
             del self._queues[self._key]
 
 

@@ -19,6 +19,7 @@ import h11
 from anyio.abc import ByteStream, SocketAttribute
 from attrs import define, frozen
 
+from sansio.chunked import ChunkedDecoder
 from sansio.opencode.faults import BACKPRESSURE, PAYLOAD, TIMEOUT, UNREACHABLE, Failure, failure_of_status
 from sansio.opencode.requests import UpstreamCall
 
@@ -145,13 +146,12 @@ class Upstream:
             raise UpstreamError(Failure(text=text, type=BACKPRESSURE))
         self._running += 1
         try:
-            with anyio.fail_after(self._timeout):
+            with anyio.move_on_after(self._timeout):
                 return await self._attempts(call)
-        except TimeoutError:
-            text = f"OpenCode did not answer within {self._timeout:g} seconds"
-            raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True) from None
         finally:
             self._running -= 1
+        text = f"OpenCode did not answer within {self._timeout:g} seconds"
+        raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True)
 
     async def _attempts(self, call: UpstreamCall) -> UpstreamResponse:
         """At most one retry, on a new connection: a kept-alive one may have been closed under our hands."""
@@ -243,7 +243,7 @@ class Upstream:
                 if response.status_code >= 400:
                     detail = _detail(await self._body(connection))
                     raise UpstreamError(failure_of_status(response.status_code, detail))
-            async with aclosing(self._chunks(connection)) as chunks:
+            async with aclosing(_body_as_it_comes(connection, response)) as chunks:
                 yield chunks
         except TimeoutError:
             text = f"OpenCode did not open its event stream within {self._timeout:g} seconds"
@@ -253,19 +253,6 @@ class Upstream:
         finally:
             with anyio.CancelScope(shield=True):
                 await connection.close()
-
-    async def _chunks(self, connection: _Connection) -> AsyncGenerator[bytes]:
-        """What arrives together comes together: one item for all data that is there."""
-        while True:
-            event = await connection.next()
-            pieces: list[bytes] = []
-            while isinstance(event, h11.Data):
-                pieces.append(bytes(event.data))
-                event = connection.protocol.next_event()
-            if pieces:
-                yield pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            if event is not h11.NEED_DATA:
-                return
 
     # --- connections --------------------------------------------------------------------------------------
 
@@ -300,6 +287,26 @@ class Upstream:
         reason = f" ({cause.strerror or type(cause).__name__})" if isinstance(cause, OSError) else ""
         text = f"OpenCode cannot be reached at {self._host}:{self._port}{reason}"
         return UpstreamError(Failure(text=text, type=UNREACHABLE), sent=sent)
+
+
+async def _body_as_it_comes(connection: _Connection, response: h11.Response) -> AsyncGenerator[bytes]:
+    """The body of a stream: what arrives together comes together, as one item."""
+    if (b"transfer-encoding", b"chunked") not in response.headers:
+        while isinstance(event := await connection.next(), h11.Data):
+            yield bytes(event.data)
+        return
+    decoder = ChunkedDecoder()
+    data, _ = connection.protocol.trailing_data
+    while True:
+        body = decoder.feed(data)
+        if body:
+            yield body
+        if decoder.ended:
+            return
+        try:
+            data = await connection.stream.receive(_READ_SIZE)
+        except anyio.EndOfStream:
+            raise h11.RemoteProtocolError("the stream broke off in mid-chunk") from None
 
 
 def _detail(body: bytes) -> str:

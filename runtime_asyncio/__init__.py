@@ -56,7 +56,8 @@ async def serve(
     sockets: Sockets = config.create_sockets()
     ready([_address(sock.getsockname()) for sock in sockets.insecure_sockets])
     wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
-    await worker_serve(wrapped, config, sockets=sockets, shutdown_trigger=stop)
+    # In a task of its own: on its way out the worker leaves a cancellation request on the task it runs in.
+    await asyncio.create_task(worker_serve(wrapped, config, sockets=sockets, shutdown_trigger=stop))
 
 
 def _address(name: tuple[Any, ...]) -> str:

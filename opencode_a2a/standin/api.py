@@ -134,6 +134,7 @@ class Api:
         return self._open_requests(request, self.memory.questions)
 
     async def reply_permission(self, request: Request, request_id: str) -> Answer:
+        """`always` lets the tool run this once: the stand-in remembers no rules, so tests do not meet."""
         body = request.json
         reply = body.get("reply") if isinstance(body, dict) else None
         if reply not in _PERMISSION_REPLIES:

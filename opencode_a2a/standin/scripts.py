@@ -166,7 +166,7 @@ def _write(prompt: Prompt) -> Script:
         tool="write",
         input={"filePath": path, "content": FILE_CONTENT},
         title=name,
-        output="Wrote file successfully.",
+        output="The file is written.",
         metadata={"diagnostics": {}, "filepath": path, "exists": False, "truncated": False},
         edited=path,
     )

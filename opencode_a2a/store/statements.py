@@ -58,11 +58,10 @@ class WriteStatements:
                 events[write.task_id, write.first_seq] = write
             else:
                 bindings[write.principal, write.context_id] = write
-        finished = {task_id: row.last_seq for task_id, row in tasks.items() if row.finished}
-        kept = [event for event in events.values() if event.last_seq > finished.get(event.task_id, -1)]
         self._tasks.execute(connection, list(tasks.values()))
-        self._events.execute(connection, kept)
-        self._contained.execute(connection, [tasks[task_id] for task_id in finished])
+        # Written even if removed next: the row may replace one that reaches beyond the snapshot.
+        self._events.execute(connection, list(events.values()))
+        self._contained.execute(connection, [row for row in tasks.values() if row.finished])
         self._bindings.execute(connection, list(bindings.values()))
 
 

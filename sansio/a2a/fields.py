@@ -22,6 +22,10 @@ T = TypeVar("T")
 
 INT32_MAX = 2**31 - 1
 
+DEEPEST = 128
+"""How many lists and objects may stand in each other. JSON readers take more than writers do (orjson: 1024 and
+254), so what is deeper could be read, and then be neither stored nor sent on."""
+
 
 @define
 class Fields:
@@ -166,12 +170,26 @@ class Fields:
         return tuple(read_items)
 
 
+def nested_deeper(value: object, levels: int = DEEPEST) -> bool:
+    """Whether lists and objects stand in each other more than ``levels`` deep."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(levels):
+        if not level:
+            return False
+        contents = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [inner for content in contents for inner in content if isinstance(inner, dict | list)]
+    return bool(level)
+
+
 def read_document(value: object, read: Callable[[Fields], T]) -> T:
     """Read a whole document or raise one ``ProtocolError`` (kind INVALID_PARAMS) naming all wrong fields."""
     if not isinstance(value, dict):
         violation = Violation((), "dict_type", "must be an object")
         raise ProtocolError(ErrorKind.INVALID_PARAMS, "params: must be an object", violations=(violation,))
     fields = Fields(value)
+    if nested_deeper(value):
+        fields.wrong(None, "too_deep", f"must not be nested more than {DEEPEST} levels deep")
+        fields.done()
     result = read(fields)
     fields.done()
     return result

@@ -49,7 +49,7 @@ class SseDecoder:
     def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
         self.limit = limit
         self.retry: int | None = None
-        self.last_id = ""
+        self.last_id = ""  # of the last event that came whole: where to resume
         self._pending: list[bytes] = []  # pieces of a line whose end has not come
         self._pending_size = 0
         self._after_cr = False
@@ -57,6 +57,7 @@ class SseDecoder:
         self._data: list[bytes] = []
         self._data_size = 0
         self._event = ""
+        self._id = ""
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Decode a chunk; returns the events it completed, in order."""
@@ -80,7 +81,10 @@ class SseDecoder:
         for line in lines:
             if line:
                 self._field(line)
-            elif self._data:
+                continue
+            self._first = False
+            self.last_id = self._id
+            if self._data:
                 events.append(self._dispatch())
             else:
                 self._event = ""
@@ -100,6 +104,8 @@ class SseDecoder:
         return event
 
     def _field(self, line: bytes) -> None:
+        if len(line) > self.limit:
+            raise self._too_large()
         if self._first:
             self._first = False
             line = line.removeprefix(b"\xef\xbb\xbf")
@@ -115,7 +121,7 @@ class SseDecoder:
             self._event = value.decode("utf-8", "replace")
         elif name == b"id":
             if b"\0" not in value:
-                self.last_id = value.decode("utf-8", "replace")
+                self._id = value.decode("utf-8", "replace")
         elif name == b"retry" and value.isdigit() and len(value) < 10:
             self.retry = int(value)
 

@@ -14,7 +14,7 @@ HEADER = "a2a-version"
 LINES = ("0.3", "1.0")
 """The lines this core can speak, oldest first."""
 
-_VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z")
+_VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z", re.ASCII)
 
 
 def line_of(version: str) -> str | None:

@@ -10,6 +10,7 @@ from enum import Enum
 
 from attrs import define, field
 
+from sansio.a2a.fields import nested_deeper
 from sansio.a2a.model import JsonObject
 
 from .events import PartSeen
@@ -34,6 +35,8 @@ TOOL_RANK = {"pending": 0, "running": 1, "completed": 2, "error": 2}
 
 TOOL_ENDED = 2
 """The rank at which a tool call is over."""
+
+_COUNT_LIMIT = 2**53
 
 
 @define
@@ -86,7 +89,10 @@ def is_settled(part: JsonObject) -> bool:
 
 
 def tool_data(part: PartSeen) -> JsonObject:
-    """The data of a ``tool_call`` block: ``call_id``, ``tool``, ``status`` and what the state holds beyond."""
+    """The data of a ``tool_call`` block: ``call_id``, ``tool``, ``status`` and what the state holds beyond.
+
+    What is nested too deep to be sent on is left out.
+    """
     found = part.body.get("state")
     state: JsonObject = found if isinstance(found, dict) else {}
     data: JsonObject = {}
@@ -100,7 +106,7 @@ def tool_data(part: PartSeen) -> JsonObject:
         ("output", state.get("output")),
         ("error", state.get("error")),
     ):
-        if value is not None:
+        if value is not None and not nested_deeper(value):
             data[name] = value
     return data
 
@@ -110,7 +116,9 @@ def usage_of(tokens: JsonObject, cost: float | None) -> JsonObject:
 
     def count(source: JsonObject, name: str) -> int:
         value = source.get(name)
-        return value if isinstance(value, int) and not isinstance(value, bool) else 0
+        if not isinstance(value, int) or isinstance(value, bool):
+            return 0
+        return value if 0 <= value < _COUNT_LIMIT else 0
 
     found = tokens.get("cache")
     cache: JsonObject = found if isinstance(found, dict) else {}

@@ -288,8 +288,16 @@ _DECODERS: dict[str, Callable[[JsonObject], BusEvent]] = {
 """Event types a turn can need; all others are OpenCode's own business."""
 
 
+_PAYLOAD = b'"payload":{'
+_SYNC = _PAYLOAD + b'"type":"sync"'
+"""How a copy begins. Inside a string the quotes would be escaped, so the first match is the member itself."""
+
+
 def decode(data: bytes) -> BusEvent | None:
     """One bus event. None: of no use here. Raises ``ProtocolError`` for what is not OpenCode's form."""
+    payload_at = data.find(_PAYLOAD)
+    if payload_at >= 0 and data.startswith(_SYNC, payload_at):
+        return None
     try:
         event = orjson.loads(data)
     except orjson.JSONDecodeError as exc:

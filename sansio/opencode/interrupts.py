@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sansio.a2a.fields import nested_deeper
 from sansio.a2a.model import JsonObject
 
 from .events import InterruptAsked
@@ -12,7 +13,8 @@ from .events import InterruptAsked
 def details_of(asked: InterruptAsked) -> JsonObject:
     """The part of the request that a client needs to decide; nothing that only OpenCode can use."""
     names = ("permission", "patterns", "metadata", "always") if asked.kind == "permission" else ("questions",)
-    return {name: asked.body[name] for name in names if asked.body.get(name) is not None}
+    found = {name: asked.body.get(name) for name in names}
+    return {name: value for name, value in found.items() if value is not None and not nested_deeper(value)}
 
 
 def _permission_text(body: JsonObject) -> str:
@@ -20,8 +22,12 @@ def _permission_text(body: JsonObject) -> str:
     command = metadata.get("command") if isinstance(metadata, dict) else None
     patterns = body.get("patterns")
     wanted = command if isinstance(command, str) else ", ".join(_strings(patterns))
-    subject = f"{body.get('permission', 'an action')}" + (f": {wanted}" if wanted else "")
+    subject = (_string(body.get("permission")) or "an action") + (f": {wanted}" if wanted else "")
     return f"OpenCode asks for permission ({subject}).\nAnswer once, always or reject."
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _strings(value: Any) -> list[str]:
@@ -34,13 +40,13 @@ def _question_text(body: JsonObject) -> str:
     for question in questions if isinstance(questions, list) else []:
         if not isinstance(question, dict):
             continue
-        lines.append(str(question.get("question", "")))
+        lines.append(_string(question.get("question")))
         options = question.get("options")
         for number, option in enumerate(options if isinstance(options, list) else [], 1):
             if isinstance(option, dict):
-                description = option.get("description")
+                description = _string(option.get("description"))
                 tail = f" - {description}" if description else ""
-                lines.append(f"  {number}. {option.get('label', '')}{tail}")
+                lines.append(f"  {number}. {_string(option.get('label'))}{tail}")
     return "\n".join(lines) or "OpenCode asks a question."
 
 

@@ -62,6 +62,9 @@ class PromptOptions:
     variant: str | None = None
 
 
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
 def message_id(epoch_ms: int, counter: int, tail: str) -> str:
     """An OpenCode message id that sorts by time. ``tail``: 14 letters or digits."""
     return f"msg_{(epoch_ms * 4096 + counter % 4096) % 2**48:012x}{tail}"
@@ -70,12 +73,9 @@ def message_id(epoch_ms: int, counter: int, tail: str) -> str:
 def time_of_id(identifier: str, near_ms: int) -> int | None:
     """The epoch milliseconds in an ascending OpenCode id, taking the wrap nearest to ``near_ms``."""
     digits = identifier.partition("_")[2][:12]
-    try:
-        low = int(digits, 16) // 4096
-    except ValueError:
+    if len(digits) != 12 or not _HEX_DIGITS.issuperset(digits):
         return None
-    if len(digits) != 12:
-        return None
+    low = int(digits, 16) // 4096
     span = 2**36
     base = near_ms - near_ms % span + low
     return min((base - span, base, base + span), key=lambda ms: abs(ms - near_ms))

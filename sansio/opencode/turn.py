@@ -100,7 +100,9 @@ class Turn:
     # --- inputs -------------------------------------------------------------------------------------------
 
     def begin(self, now: str) -> list[LogEvent]:
-        """The prompt is on its way: the task is being worked on."""
+        """The prompt is on its way: the task is being worked on. Nothing if it has ended."""
+        if self.ended:
+            return []
         self._status = TaskStatus(state=TaskState.WORKING, timestamp=now)
         return [StatusChanged(status=self._status)]
 
@@ -148,10 +150,10 @@ class Turn:
         ``last_try``: if the session is idle and its answer still incomplete, it never will be: the turn fails.
         """
         out: list[LogEvent] = []
+        if self.ended:
+            return out
         self._idle = False  # decided anew below: an old idle must not end the turn between two records
         for record in records:
-            if self.ended:
-                return out
             self._message(record.info, out)
             for part in record.parts:
                 if part.part_id not in self._blocks:
@@ -193,9 +195,11 @@ class Turn:
             return  # an older state, told late
         self._messages[info.id] = info
         if self._is_ours(info):
-            if before is None:
+            if info.id not in self._order:
                 self._order.append(info.id)
                 self._order.sort()
+                if isinstance(self._fault, SessionFailed):
+                    self._fault = None  # OpenCode got over it, as it does where it compacts and goes on
             if info.error is not None:
                 self._fault = info
         for part in self._held.pop(info.id, ()):

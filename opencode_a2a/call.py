@@ -1,0 +1,470 @@
+"""`opencode-a2a call`: sends one message to any A2A agent and shows the answer as it comes.
+
+Does the I/O alone: what to ask and what an answer means is decided by the core's client side. Credentials come
+from settings, never from the command line, and go to the origin the user named and to no other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final, TextIO
+
+import anyio
+import anyio.to_thread
+import httpx
+from attrs import field, frozen
+
+from opencode_a2a.call_output import Printer
+from opencode_a2a.settings import Settings
+from sansio.a2a.agent_errors import AgentError, agent_error
+from sansio.a2a.card_reading import BINDINGS, Interface, Origin, PeerCard, card_urls, choose, read_card
+from sansio.a2a.client import (
+    EVENT_STREAM,
+    HttpCall,
+    StreamReader,
+    get_task_call,
+    read_answer,
+    read_task_answer,
+    send_call,
+)
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import GetTaskRequest, Message, Role, SendRequest, TaskState, TextPart
+from sansio.a2a.transcript import Transcript
+from sansio.a2a.versions import LINES
+from sansio.redact import Secret
+
+COMPLETED: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+WAITS: Final = 3
+BROKEN: Final = 4
+CANCELED: Final = 5
+INTERRUPTED: Final = 130
+
+_EXIT_CODES: Final = {
+    TaskState.COMPLETED: COMPLETED,
+    TaskState.FAILED: FAILED,
+    TaskState.REJECTED: FAILED,
+    TaskState.INPUT_REQUIRED: WAITS,
+    TaskState.AUTH_REQUIRED: WAITS,
+    TaskState.CANCELED: CANCELED,
+}
+
+EPILOG: Final = """\
+The answer goes to standard output as it comes; states, tool calls and errors go to standard error.
+
+Credentials are read from A2A_CLIENT_BEARER_TOKEN, or A2A_CLIENT_BASIC_AUTH (user:password). They are sent to
+the origin of URL only; an agent card that points elsewhere is refused while they are set.
+
+exit codes:
+  0    the task is completed, or the agent answered with a message
+  1    the task failed, or was rejected
+  2    wrong usage or settings
+  3    the task waits for its user: input or authentication is required
+  4    the agent cannot be reached, refused the request, or broke the protocol
+  5    the task was canceled
+  130  interrupted (the task goes on)
+"""
+
+_CARD_LIMIT: Final = 1024 * 1024
+_ANSWER_LIMIT: Final = 64 * 1024 * 1024
+_POLL_FIRST: Final = 0.1
+_POLL_LONGEST: Final = 3.0
+
+
+class UsageError(ValueError):
+    """What the user asked for, or has set, cannot be done; the message says what to change."""
+
+
+class _Trouble(Exception):
+    """The agent could not be reached or stopped in the middle; the message is for the user."""
+
+
+@frozen(kw_only=True)
+class CallTarget:
+    """Which agent, how to talk to it, and what to present to it. ``timeout`` in seconds, of silence."""
+
+    url: str
+    line: str | None = None
+    binding: str | None = None
+    bearer: Secret | None = field(default=None, repr=False)
+    basic: Secret | None = field(default=None, repr=False)
+    timeout: float = 30.0
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        settings: Settings,
+        *,
+        line: str | None = None,
+        binding: str | None = None,
+        timeout: float | None = None,
+    ) -> CallTarget:
+        """The agent at ``url``, with the credentials and the timeout of the settings."""
+        return cls(
+            url=url,
+            line=line,
+            binding=binding,
+            bearer=settings.client_bearer_token,
+            basic=settings.client_basic_auth,
+            timeout=settings.client_timeout_seconds if timeout is None else timeout,
+        )
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there is anything to present."""
+        return self.bearer is not None or self.basic is not None
+
+    def authorization(self) -> bytes | None:
+        """The value of the `Authorization` header; the token goes before the login."""
+        if self.bearer is not None:
+            return b"Bearer " + self.bearer.reveal().encode()
+        if self.basic is not None:
+            return b"Basic " + base64.b64encode(self.basic.reveal().encode())
+        return None
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `call`; sets the parser's epilog and keeps its lines as they are."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+    parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input")
+    parser.add_argument("--line", choices=LINES, help="the protocol line to speak [default: the newest offered]")
+    parser.add_argument(
+        "--binding",
+        type=str.lower,
+        choices=[binding.lower() for binding in BINDINGS],
+        help="the binding to use [default: as the card prefers]",
+    )
+    parser.add_argument("--context", metavar="ID", help="the context (conversation) to go on with")
+    parser.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
+    parser.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
+    parser.add_argument("--json", action="store_true", help="print each item of the answer as a line of JSON")
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        help="seconds of silence to put up with [default: A2A_CLIENT_TIMEOUT_SECONDS]",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 86400")
+    return value
+
+
+async def run_from_arguments(
+    args: argparse.Namespace, settings: Settings, out: TextIO, err: TextIO, stdin: TextIO | None = None
+) -> int:
+    """Runs `call` as parsed by `add_arguments`; returns the exit code. SIGINT and SIGTERM end it with 130.
+
+    ``stdin`` is what TEXT ``-`` reads; None: the process's own.
+    """
+    target = CallTarget.of(
+        args.url,
+        settings,
+        line=args.line,
+        binding=args.binding and args.binding.upper(),
+        timeout=args.timeout,
+    )
+
+    async def read_and_call() -> int:
+        text = args.text
+        if text == "-":
+            try:
+                text = await anyio.to_thread.run_sync((stdin or sys.stdin).read, abandon_on_cancel=True)
+            except UnicodeDecodeError:
+                Printer(out, err).fault("standard input is not text in the terminal's encoding")
+                return USAGE
+        return await call(
+            target,
+            text,
+            out=out,
+            err=err,
+            context_id=args.context,
+            stream=not args.no_stream,
+            verbose=args.verbose,
+            as_json=args.json,
+        )
+
+    codes: list[int] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(_stop_at_signal, group.cancel_scope)
+        codes.append(await read_and_call())
+        group.cancel_scope.cancel()
+    if codes:
+        return codes[0]
+    Printer(out, err).fault("interrupted; the agent may still be working on the task")
+    return INTERRUPTED
+
+
+async def _stop_at_signal(scope: anyio.CancelScope) -> None:
+    try:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                scope.cancel()
+    except NotImplementedError:
+        return  # Windows: the runtime's own KeyboardInterrupt ends the program
+
+
+# --- one call ---------------------------------------------------------------------------------------------
+
+
+async def call(
+    target: CallTarget,
+    text: str,
+    *,
+    out: TextIO,
+    err: TextIO,
+    context_id: str | None = None,
+    stream: bool = True,
+    verbose: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Sends ``text`` and shows the answer; returns the exit code (see ``EPILOG``).
+
+    Errors of the network, of the agent and of usage become one line on ``err``. Cancelling it leaves the task
+    with the agent.
+    """
+    printer = Printer(out, err, verbose=verbose, as_json=as_json)
+    message = Message(
+        message_id=str(uuid.uuid4()), role=Role.USER, parts=(TextPart(text=text),), context_id=context_id
+    )
+    try:
+        _check(target, text, context_id)
+        async with AsyncExitStack() as closing:
+            return await _converse(_Web(target, closing), SendRequest(message=message), printer, stream=stream)
+    except UsageError as error:
+        printer.fault(str(error))
+        return USAGE
+    except AgentError as error:
+        printer.fault(_refusal(error, target))
+        return BROKEN
+    except (_Trouble, ProtocolError) as error:
+        printer.fault(str(error))
+        return BROKEN
+    except BrokenPipeError:
+        return INTERRUPTED  # whoever read the answer has seen enough
+    except OSError as error:
+        printer.fault(f"cannot write the answer: {error.strerror}")
+        return BROKEN
+    finally:
+        printer.close()
+
+
+def _check(target: CallTarget, text: str, context_id: str | None) -> None:
+    try:
+        card_urls(target.url)
+    except ValueError as error:
+        hint = "; set A2A_CLIENT_BASIC_AUTH instead" if "password" in str(error) else ""
+        raise UsageError(f"URL: {error}{hint}") from None
+    if not text.strip():
+        raise UsageError("TEXT: must not be empty")
+    for name, value in (("TEXT", text), ("--context", context_id or "")):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{name}: is not valid in the terminal's encoding") from None
+
+
+def _refusal(error: AgentError, target: CallTarget) -> str:
+    code = "" if error.code is None else f" (code {error.code})"
+    text = f"The agent refused: {error.message}{code}"
+    if error.http_status == 401 and target.has_credentials:
+        return f"{text}. It does not accept the credentials that are set"
+    if error.http_status == 401:
+        return f"{text}. Set A2A_CLIENT_BEARER_TOKEN or A2A_CLIENT_BASIC_AUTH"
+    return text
+
+
+class _Web:
+    """HTTP for one call: redirects are never followed, and credentials go to ``home`` alone."""
+
+    def __init__(self, target: CallTarget, closing: AsyncExitStack) -> None:
+        self.target = target
+        self.home = Origin.of(target.url)
+        self._closing = closing
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+
+    async def _client(self, *, proxied: bool) -> httpx.AsyncClient:
+        """Made when first needed: loading the trusted certificates takes a while."""
+        if proxied not in self._clients:
+            try:
+                made = httpx.AsyncClient(timeout=self.target.timeout, trust_env=proxied)
+            except (ImportError, OSError, ValueError, httpx.InvalidURL):
+                raise UsageError(
+                    "the environment's proxy or certificate settings cannot be used "
+                    "(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR)"
+                ) from None
+            self._clients[proxied] = await self._closing.enter_async_context(made)
+        return self._clients[proxied]
+
+    @asynccontextmanager
+    async def ask(self, request: HttpCall) -> AsyncIterator[httpx.Response]:
+        """Sends a request; gives the answer with its body unread. Raises `_Trouble`, in the block too."""
+        origin = Origin.of(request.url)
+        headers = {name.encode(): value.encode() for name, value in request.headers.items()}
+        # a compressed stream comes in lumps, and a compressed body can be larger than it looks
+        headers[b"accept-encoding"] = b"identity"
+        authorization = self.target.authorization()
+        if authorization is not None and origin == self.home:
+            headers[b"authorization"] = authorization
+        client = await self._client(proxied=not origin.is_loopback)
+        try:
+            async with client.stream(request.method, request.url, headers=headers, content=request.body) as response:
+                if 300 <= response.status_code < 400:
+                    location = response.headers.get("location", "another address")
+                    raise _Trouble(f"{origin} redirects to {location}, which is not followed; give that URL")
+                yield response
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _Trouble(_told(error, origin, self.target.timeout)) from None
+
+    async def read(self, request: HttpCall, limit: int = _ANSWER_LIMIT) -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        async with self.ask(request) as response:
+            return response.status_code, await _body(response, limit)
+
+
+def _told(error: Exception, origin: Origin, timeout: float) -> str:
+    """A network error in a line. Of the exception's own text only what the system said of a connection."""
+    match error:
+        case httpx.ConnectTimeout():
+            return f"Cannot connect to {origin} within {timeout:g} s"
+        case httpx.ConnectError():
+            return f"Cannot connect to {origin}: {error}"
+        case httpx.TimeoutException():
+            return f"{origin} was silent for {timeout:g} s"
+        case httpx.ProxyError():
+            return f"Cannot reach {origin} through the proxy: {error}"
+        case httpx.NetworkError() | httpx.RemoteProtocolError():
+            return f"{origin} broke the connection off"
+        case _:
+            return f"Cannot talk to {origin}: {type(error).__name__}"
+
+
+async def _body(response: httpx.Response, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in response.aiter_bytes():
+        size += len(piece)
+        if size > limit:
+            raise _Trouble(f"The agent's answer is larger than {limit} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+# --- the conversation -------------------------------------------------------------------------------------
+
+
+async def _converse(web: _Web, request: SendRequest, printer: Printer, *, stream: bool) -> int:
+    card = await _card(web)
+    interface = _interface(web, card)
+    printer.line = interface.line
+    origin = Origin.of(interface.url)
+    if origin != web.home:
+        printer.note(f"the agent card points to {origin}")
+    transcript = Transcript()
+    streaming = stream and card.streaming
+    asked = send_call(interface, request, request_id=str(uuid.uuid4()), streaming=streaming)
+    if streaming:
+        await _stream(web, interface, asked, transcript, printer)
+    else:
+        status, body = await web.read(asked)
+        item = read_answer(interface, status, body)
+        printer.show(item, transcript.feed(item))
+    if not transcript.settled and transcript.task_id is not None:
+        await _poll(web, interface, transcript, printer)
+    code = None if transcript.state is None else _EXIT_CODES.get(transcript.state)
+    if code is None:
+        raise _Trouble("The agent's answer ended before the task did")
+    if transcript.context_id is not None:
+        printer.detail(f"context {transcript.context_id}")
+    return code
+
+
+async def _card(web: _Web) -> PeerCard:
+    status, body, url = 0, b"", ""
+    for url in card_urls(web.target.url):
+        request = HttpCall(method="GET", url=url, headers={"accept": "application/json"})
+        status, body = await web.read(request, _CARD_LIMIT)
+        if status not in (404, 405, 410):
+            break
+    if status in (404, 405, 410):
+        raise _Trouble(f"There is no agent card at {web.target.url} (HTTP {status})")
+    if not 200 <= status < 300:
+        raise agent_error(status, body)
+    return read_card(body)
+
+
+def _interface(web: _Web, card: PeerCard) -> Interface:
+    interface = choose(card, line=web.target.line, binding=web.target.binding)
+    origin = Origin.of(interface.url)
+    if web.target.has_credentials and origin != web.home:
+        raise UsageError(
+            f"The agent card points to {origin}, and the credentials that are set are for {web.home} only. "
+            f"If that address is to have them, call it by its own URL"
+        )
+    return interface
+
+
+async def _stream(web: _Web, interface: Interface, asked: HttpCall, transcript: Transcript, printer: Printer) -> None:
+    """Shows the stream to its end. What goes wrong after the task has ended no longer matters."""
+    async with web.ask(asked) as response:
+        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.status_code != 200 or content_type != EVENT_STREAM:
+            item = read_answer(interface, response.status_code, await _body(response, _ANSWER_LIMIT))
+            printer.show(item, transcript.feed(item))
+            return
+        reader = StreamReader(interface)
+        try:
+            async for chunk in response.aiter_bytes():
+                for item in reader.feed(chunk):
+                    printer.show(item, transcript.feed(item))
+                    if transcript.ended:
+                        return
+        except (httpx.HTTPError, ProtocolError, AgentError):
+            if not transcript.settled:
+                _tell_task(transcript, printer)
+                raise
+    if not transcript.settled:
+        _tell_task(transcript, printer)
+        raise _Trouble("The agent ended the stream before the task was over")
+
+
+def _tell_task(transcript: Transcript, printer: Printer) -> None:
+    if transcript.task_id is not None:
+        printer.note(f"the task is {transcript.task_id}")
+
+
+async def _poll(web: _Web, interface: Interface, transcript: Transcript, printer: Printer) -> None:
+    """For agents that answer before they are done: reads the task until it is, or nothing has changed for long."""
+    assert transcript.task_id is not None  # the caller has looked
+    before = None
+    pause, since = _POLL_FIRST, anyio.current_time()
+    while not transcript.settled:
+        await anyio.sleep(pause)
+        pause = min(pause * 1.5, _POLL_LONGEST)
+        asked = get_task_call(interface, GetTaskRequest(id=transcript.task_id), request_id=str(uuid.uuid4()))
+        task = read_task_answer(interface, *await web.read(asked))
+        if task != before:
+            before, since = task, anyio.current_time()
+            printer.show(task, transcript.feed(task))
+        elif anyio.current_time() - since > web.target.timeout:
+            _tell_task(transcript, printer)
+            raise _Trouble(f"The task has not changed for {web.target.timeout:g} s")

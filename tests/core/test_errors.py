@@ -1,0 +1,164 @@
+"""Every error: its numbers, and its shape on both lines and both bindings."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from sansio.a2a.errors import (
+    A2AError,
+    ErrorKind,
+    LocalError,
+    ProtocolError,
+    Violation,
+    details,
+    http_error,
+    invalid,
+    jsonrpc_error,
+)
+
+SPECIFIED = {
+    "PARSE_ERROR": (-32700, 400, "INVALID_ARGUMENT"),
+    "INVALID_REQUEST": (-32600, 400, "INVALID_ARGUMENT"),
+    "METHOD_NOT_FOUND": (-32601, 404, "UNIMPLEMENTED"),
+    "INVALID_PARAMS": (-32602, 400, "INVALID_ARGUMENT"),
+    "INTERNAL_ERROR": (-32603, 500, "INTERNAL"),
+    "TASK_NOT_FOUND": (-32001, 404, "NOT_FOUND"),
+    "TASK_NOT_CANCELABLE": (-32002, 409, "FAILED_PRECONDITION"),
+    "PUSH_NOTIFICATION_NOT_SUPPORTED": (-32003, 400, "UNIMPLEMENTED"),
+    "UNSUPPORTED_OPERATION": (-32004, 400, "UNIMPLEMENTED"),
+    "CONTENT_TYPE_NOT_SUPPORTED": (-32005, 415, "INVALID_ARGUMENT"),
+    "INVALID_AGENT_RESPONSE": (-32006, 502, "INTERNAL"),
+    "EXTENDED_AGENT_CARD_NOT_CONFIGURED": (-32007, 400, "FAILED_PRECONDITION"),
+    "EXTENSION_SUPPORT_REQUIRED": (-32008, 400, "FAILED_PRECONDITION"),
+    "VERSION_NOT_SUPPORTED": (-32009, 400, "UNIMPLEMENTED"),
+}
+
+GRPC_STATUSES = {
+    "INVALID_ARGUMENT",
+    "NOT_FOUND",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "FAILED_PRECONDITION",
+    "UNAUTHENTICATED",
+    "OUT_OF_RANGE",
+    "UNAVAILABLE",
+}
+
+kinds = pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)
+
+
+@pytest.mark.parametrize("name", SPECIFIED)
+def test_errors_of_the_specifications_have_their_numbers(name: str) -> None:
+    row = ErrorKind[name].row
+
+    assert (row.code, row.http, row.grpc) == SPECIFIED[name]
+
+
+def test_codes_of_the_specifications_mean_one_error_each() -> None:
+    counted = Counter(ErrorKind[name].row.code for name in SPECIFIED)
+
+    assert set(counted.values()) == {1}
+
+
+def test_no_row_hides_another() -> None:
+    assert len(ErrorKind.__members__) == len(list(ErrorKind))
+
+
+@kinds
+def test_row_is_complete(kind: ErrorKind) -> None:
+    row = kind.row
+
+    assert -32768 <= row.code <= -32000
+    assert 400 <= row.http < 600
+    assert row.grpc in GRPC_STATUSES
+    assert row.message
+
+
+@kinds
+def test_error_has_its_shape_on_line_0_3(kind: ErrorKind) -> None:
+    error = ProtocolError(kind, "what", data={"type": "X"})
+
+    assert jsonrpc_error(error, "0.3") == {"code": kind.row.code, "message": "what", "data": {"type": "X"}}
+    assert http_error(error, "0.3") == (kind.row.http, {"message": "what", "type": "X"})
+
+
+@kinds
+def test_error_has_its_shape_on_line_1_0(kind: ErrorKind) -> None:
+    error = ProtocolError(kind, "what", metadata={"a": "b"})
+    info = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": kind.name,
+        "domain": "a2a-protocol.org",
+        "metadata": {"a": "b"},
+    }
+
+    assert jsonrpc_error(error, "1.0") == {"code": kind.row.code, "message": "what", "data": [info]}
+    assert http_error(error, "1.0") == (
+        kind.row.http,
+        {"error": {"code": kind.row.http, "status": kind.row.grpc, "message": "what", "details": [info]}},
+    )
+
+
+def test_error_without_words_of_its_own_says_what_its_row_says() -> None:
+    error = ProtocolError(ErrorKind.TASK_NOT_FOUND)
+
+    assert str(error) == error.message == "Task not found"
+    assert jsonrpc_error(error, "0.3") == {"code": -32001, "message": "Task not found"}
+    assert http_error(error, "0.3") == (404, {"message": "Task not found"})
+
+
+def test_data_that_is_no_object_is_left_out_of_the_flat_body() -> None:
+    error = ProtocolError(ErrorKind.INVALID_REQUEST, "no", data=[{"type": "x"}])
+
+    assert http_error(error, "0.3") == (400, {"message": "no"})
+
+
+def test_wrong_field_is_located_on_line_0_3() -> None:
+    error = invalid(("message", "parts", 0, "text"), "must be a string", "string_type")
+    located = {"type": "string_type", "msg": "must be a string"}
+
+    assert str(error) == "message.parts[0].text: must be a string"
+    assert jsonrpc_error(error, "0.3") == {
+        "code": -32602,
+        "message": "Invalid parameters",
+        "data": [{**located, "loc": ["params", "message", "parts", 0, "text"]}],
+    }
+    assert http_error(error, "0.3") == (
+        400,
+        {
+            "message": "message.parts[0].text: must be a string",
+            "type": "INVALID_PARAMS",
+            "data": [{**located, "loc": ["message", "parts", 0, "text"]}],
+        },
+    )
+
+
+def test_wrong_fields_are_a_bad_request_on_line_1_0() -> None:
+    wrong = (Violation(("id",), "missing", "is required"), Violation(("a", 1, "b"), "x", "no"))
+    error = ProtocolError(ErrorKind.INVALID_PARAMS, violations=wrong)
+
+    bad_request = {
+        "@type": "type.googleapis.com/google.rpc.BadRequest",
+        "fieldViolations": [
+            {"field": "id", "description": "is required"},
+            {"field": "a[1].b", "description": "no"},
+        ],
+    }
+    assert details(error) == [bad_request]
+    assert jsonrpc_error(error, "1.0")["data"] == [bad_request]
+    assert http_error(error, "1.0")[1]["error"]["details"] == [bad_request]
+
+
+def test_data_meant_for_line_1_0_replaces_its_details() -> None:
+    error = ProtocolError(ErrorKind.METHOD_NOT_FOUND, data={"old": 1}, data_v1={"new": 1})
+
+    assert jsonrpc_error(error, "1.0")["data"] == {"new": 1}
+    assert jsonrpc_error(error, "0.3")["data"] == {"old": 1}
+
+
+def test_their_faults_and_ours_have_one_root() -> None:
+    assert issubclass(ProtocolError, A2AError)
+    assert issubclass(LocalError, A2AError)
+    assert not issubclass(LocalError, ProtocolError)
