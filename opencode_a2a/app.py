@@ -53,9 +53,7 @@ def _card(settings: Settings) -> CardDocument:
 
 
 @asynccontextmanager
-async def application(
-    settings: Settings, *, wall: Callable[[], float] = time.time
-) -> AsyncGenerator[Running]:
+async def application(settings: Settings, *, wall: Callable[[], float] = time.time) -> AsyncGenerator[Running]:
     """The application, ready to be served. ``wall``: epoch seconds. Raises ``StoreError``."""
     password = settings.opencode_password
     async with AsyncExitStack() as stack:
@@ -76,16 +74,12 @@ async def application(
             hub=hub,
             store=store,
             tasks=tasks,
-            options=PromptOptions(
-                agent=settings.agent, system=settings.system, variant=settings.variant
-            ),
+            options=PromptOptions(agent=settings.agent, system=settings.system, variant=settings.variant),
             place=Place(directory=settings.workspace_root),
             silence=settings.opencode_stream_timeout,
             wall=wall,
         )
-        service = Service(
-            store=store, turns=turns, wall=wall, max_streams=settings.max_concurrent_streams
-        )
+        service = Service(store=store, turns=turns, wall=wall, max_streams=settings.max_concurrent_streams)
         left = await service.recover()
         if left:
             _log.warning("%d tasks had been left unfinished and are failed now", left)

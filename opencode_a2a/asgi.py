@@ -133,9 +133,7 @@ class Application:
 
     def _negotiate(self, request: Request, hint: str | None) -> str:
         surface = self._surface
-        return negotiate(
-            request.a2a_version, hint=hint, supported=surface.lines, default=surface.default_line
-        )
+        return negotiate(request.a2a_version, hint=hint, supported=surface.lines, default=surface.default_line)
 
     def _line_for_errors(self, request: Request) -> str:
         """The line whose shape an error takes where the request's own could not be settled."""

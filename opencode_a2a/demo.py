@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TextIO
 
 import anyio
@@ -24,41 +26,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--runtime", metavar="NAME", help="the event loop: asyncio or trio (default: asyncio)")
     parser.add_argument("--keep", action="store_true", help="stay up, and print commands to try")
-    parser.add_argument("--port", metavar="PORT", type=int, default=0, help="the server's port (default: a free one)")
+    parser.add_argument(
+        "--port",
+        dest="demo_port",
+        metavar="PORT",
+        type=int,
+        default=0,
+        help="the server's port (default: a free one)",
+    )
 
 
 async def run(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int:
     """Run the demo on ``runtime``; returns the exit code."""
     token = secrets.token_urlsafe(18)
-    stop = anyio.Event()
-    standin = _Address()
-    server = _Address()
-    async with anyio.create_task_group() as tasks:
-
-        async def serve_standin() -> None:
-            await runtime.serve(
-                StandIn(pause=0.05), "127.0.0.1:0", stop=stop.wait, ready=standin.found, grace=1.0
-            )
-
-        tasks.start_soon(serve_standin)
+    standin, server = _Address(), _Address()
+    opencode = StandIn(pause=0.05)
+    async with _running(_serve_standin, runtime, opencode, standin):
         settings = with_generated_token(
-            Settings(
-                port=options.port, opencode_url=await standin.url(), task_store_backend="memory"
-            ),
+            Settings(port=options.demo_port, opencode_url=await standin.url(), task_store_backend="memory"),
             token,
         )
-
-        async def serve_agent() -> None:
-            await serve(settings, runtime, stop=stop.wait, ready=server.is_at)
-
-        tasks.start_soon(serve_agent)
-        url = await server.url()
-        code = await _show(url, token, evolve(settings, client_bearer_token=Secret(token)), out)
-        if options.keep and code == 0:
-            _print_commands(url, token, out)
-            await until_signalled()
-        stop.set()
+        async with _running(_serve_agent, runtime, settings, server):
+            url = await server.url()
+            code = await _show(url, evolve(settings, client_bearer_token=Secret(token)), out)
+            if options.keep and code == 0:
+                _print_commands(url, token, out)
+                await until_signalled()
+        opencode.drop_streams()
     return code
+
+
+@asynccontextmanager
+async def _running(server: Callable[..., Awaitable[None]], *arguments: object) -> AsyncGenerator[None]:
+    """A server in the background, which is told to stop at the end and waited for."""
+    stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server, *arguments, stop)
+        yield
+        stop.set()
+
+
+async def _serve_standin(runtime: Runtime, app: StandIn, address: _Address, stop: anyio.Event) -> None:
+    await runtime.serve(app, "127.0.0.1:0", stop=stop.wait, ready=address.found, grace=1.0)
+
+
+async def _serve_agent(runtime: Runtime, settings: Settings, address: _Address, stop: anyio.Event) -> None:
+    await serve(settings, runtime, stop=stop.wait, ready=address.is_at)
 
 
 class _Address:
@@ -80,7 +93,7 @@ class _Address:
         return self._url
 
 
-async def _show(url: str, token: str, settings: Settings, out: TextIO) -> int:
+async def _show(url: str, settings: Settings, out: TextIO) -> int:
     print(f"The agent is at {url}; its card at {url}/.well-known/agent-card.json\n", file=out)
     print(f"> {TEXT}\n", file=out, flush=True)
     code = await call.call(call.CallTarget.of(url, settings), TEXT, out=out, err=sys.stderr)

@@ -47,9 +47,7 @@ class OpenStream:
 class Service:
     """The operations over a store and the turns. ``wall``: epoch seconds; ``max_streams`` 0: no limit."""
 
-    def __init__(
-        self, *, store: Store, turns: Turns, wall: Callable[[], float], max_streams: int = 0
-    ) -> None:
+    def __init__(self, *, store: Store, turns: Turns, wall: Callable[[], float], max_streams: int = 0) -> None:
         self._store = store
         self._turns = turns
         self._wall = wall
@@ -192,9 +190,7 @@ class Service:
                 raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be read") from exc
             live = LiveTask.stored(stored) if stored is not None else None
         if live is None or live.facts.principal != principal:
-            raise ProtocolError(
-                ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]}
-            )
+            raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]})
         return live
 
     def _ms(self) -> int:

@@ -248,9 +248,7 @@ class Turns:
             if not await self._hub.wait_connected(_CONNECT_WAIT):
                 text = "OpenCode's event stream is not available"
                 raise UpstreamError(Failure(text=text, type=UNREACHABLE))
-            call = requests.prompt(
-                turn.session_id, turn.prompt_id, prompt.parts, self._options, self._place
-            )
+            call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, self._options, self._place)
             try:
                 await self._upstream.request(call)
             except UpstreamError as exc:
@@ -377,5 +375,3 @@ class _Turnstile:
 def timestamp(seconds: float) -> str:
     """Epoch seconds as RFC 3339 text in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-

@@ -178,9 +178,7 @@ class Upstream:
             if connection.protocol.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
                 raise
         except (h11.RemoteProtocolError, anyio.BrokenResourceError) as exc:
-            raise UpstreamError(
-                Failure(text="OpenCode's answer broke off", type=PAYLOAD), sent=True
-            ) from exc
+            raise UpstreamError(Failure(text="OpenCode's answer broke off", type=PAYLOAD), sent=True) from exc
         finally:
             if keep and not self._closed and len(self._idle) < _IDLE_LIMIT:
                 connection.used = True

@@ -54,6 +54,8 @@ async def serve(
     config.keep_alive_max_requests = 1_000_000
     config.keep_alive_timeout = 75
     sockets: Sockets = config.create_sockets()
+    for sock in sockets.insecure_sockets:
+        sock.listen(config.backlog)
     ready([_address(sock.getsockname()) for sock in sockets.insecure_sockets])
     wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
     # In a task of its own: on its way out the worker leaves a cancellation request on the task it runs in.

@@ -51,8 +51,8 @@ def agent_error(status: int, body: bytes) -> AgentError:
         return AgentError(_plain(body) or _phrase(status), http_status=status)
     if isinstance(value, dict):
         return fault_in(status, value)
-    message = value if isinstance(value, str) and value else _phrase(status)
-    return AgentError(_one_line(message), http_status=status, data=value)
+    message = _one_line(value) if isinstance(value, str) else ""
+    return AgentError(message or _phrase(status), http_status=status, data=value)
 
 
 def fault_in(status: int, value: JsonObject) -> AgentError:
@@ -85,9 +85,9 @@ def _flat(status: int, value: JsonObject) -> AgentError:
 
 def _message(value: JsonObject) -> str | None:
     for name in _MESSAGE_NAMES:
-        text = _text(value.get(name))
-        if text:
-            return _one_line(text)
+        line = _one_line(_text(value.get(name)) or "")
+        if line:
+            return line
     return None
 
 

@@ -77,9 +77,7 @@ def _security(schemes: Sequence[str]) -> JsonObject:
         return {}
     named = [_SCHEMES[scheme] for scheme in schemes]
     return {
-        "securitySchemes": {
-            name: {"type": "http", **body, "httpAuthSecurityScheme": body} for name, body in named
-        },
+        "securitySchemes": {name: {"type": "http", **body, "httpAuthSecurityScheme": body} for name, body in named},
         "security": [{name: []} for name, _ in named],
         "securityRequirements": [{"schemes": {name: {"list": []}}} for name, _ in named],
     }

@@ -159,9 +159,7 @@ def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
         return body
     if error.violations:
         body["message"] = error.kind.row.message
-        body["data"] = [
-            {"type": v.type, "loc": ["params", *v.path], "msg": v.message} for v in error.violations
-        ]
+        body["data"] = [{"type": v.type, "loc": ["params", *v.path], "msg": v.message} for v in error.violations]
     elif error.data is not None:
         body["data"] = error.data
     return body

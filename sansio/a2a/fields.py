@@ -78,7 +78,9 @@ class Fields:
         value = self.value.get(key)
         if value is None:
             return None
-        if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10) or (isinstance(value, float) and value.is_integer()):
+        if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10) or (
+            isinstance(value, float) and value.is_integer()
+        ):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             self.wrong(key, "int_type", "must be an integer")

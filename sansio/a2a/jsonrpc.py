@@ -50,9 +50,7 @@ def parse_request(body: bytes) -> RpcRequest:
     method = value.get("method")
     if not isinstance(method, str) or not method:
         raise _fault(request_id, ("method",), "must be a string that names a method")
-    return RpcRequest(
-        method=method, params=value.get("params"), id=request_id, notification="id" not in value
-    )
+    return RpcRequest(method=method, params=value.get("params"), id=request_id, notification="id" not in value)
 
 
 def _fault(request_id: RequestId, path: tuple[str, ...], message: str) -> RpcFault:

@@ -24,9 +24,7 @@ class OperationRow:
 class Operation(Enum):
     """The table of operations."""
 
-    SEND = OperationRow(
-        rpc_0_3="message/send", rpc_1_0="SendMessage", http_method="POST", path="/message:send"
-    )
+    SEND = OperationRow(rpc_0_3="message/send", rpc_1_0="SendMessage", http_method="POST", path="/message:send")
     STREAM = OperationRow(
         rpc_0_3="message/stream",
         rpc_1_0="SendStreamingMessage",

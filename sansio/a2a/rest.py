@@ -31,9 +31,7 @@ class _Template:
     operation: Operation
 
 
-_TEMPLATES = tuple(
-    _Template(op.row.http_method, tuple(op.row.path.strip("/").split("/")), op) for op in Operation
-)
+_TEMPLATES = tuple(_Template(op.row.http_method, tuple(op.row.path.strip("/").split("/")), op) for op in Operation)
 
 
 def _match(template: _Template, segments: list[str]) -> dict[str, str] | None:

@@ -23,9 +23,7 @@ class SseEvent:
     id: str = ""
 
 
-def encode(
-    data: bytes, *, id: str | None = None, event: str | None = None, retry: int | None = None
-) -> bytes:
+def encode(data: bytes, *, id: str | None = None, event: str | None = None, retry: int | None = None) -> bytes:
     """One frame. ``data`` may hold line breaks; ``id`` and ``event`` may not; ``retry`` in milliseconds."""
     head = b""
     if retry is not None:
@@ -126,6 +124,4 @@ class SseDecoder:
             self.retry = int(value)
 
     def _too_large(self) -> ProtocolError:
-        return ProtocolError(
-            ErrorKind.PAYLOAD_TOO_LARGE, f"A server-sent event is larger than {self.limit} bytes"
-        )
+        return ProtocolError(ErrorKind.PAYLOAD_TOO_LARGE, f"A server-sent event is larger than {self.limit} bytes")

@@ -183,9 +183,7 @@ def _read_authentication(fields: Fields) -> PushAuthentication:
     schemes = fields.texts("schemes")
     if not schemes:
         fields.wrong("schemes", "missing", "must name at least one scheme")
-    return PushAuthentication(
-        scheme=schemes[0] if schemes else "", credentials=fields.text("credentials") or None
-    )
+    return PushAuthentication(scheme=schemes[0] if schemes else "", credentials=fields.text("credentials") or None)
 
 
 def read_push_config(fields: Fields) -> PushConfig:

@@ -146,9 +146,7 @@ def read_artifact_update(fields: Fields) -> ArtifactUpdate:
 
 
 def _read_authentication(fields: Fields) -> PushAuthentication:
-    return PushAuthentication(
-        scheme=fields.required_text("scheme"), credentials=fields.text("credentials") or None
-    )
+    return PushAuthentication(scheme=fields.required_text("scheme"), credentials=fields.text("credentials") or None)
 
 
 def read_push_config(fields: Fields) -> PushConfig:

@@ -8,9 +8,7 @@ from attrs import frozen
 
 from sansio.a2a.card import CardSpec, Extension, Skill
 
-_SPECIFICATIONS = (
-    "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
-)
+_SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
 INPUT_MODES = ("text/plain", "application/octet-stream")
 OUTPUT_MODES = ("text/plain", "application/json")
 

@@ -123,14 +123,7 @@ class InterruptEnded:
 
 
 BusEvent: TypeAlias = (
-    PartSeen
-    | PartDelta
-    | MessageSeen
-    | SessionStatus
-    | SessionFailed
-    | SessionSeen
-    | InterruptAsked
-    | InterruptEnded
+    PartSeen | PartDelta | MessageSeen | SessionStatus | SessionFailed | SessionSeen | InterruptAsked | InterruptEnded
 )
 
 
@@ -251,9 +244,7 @@ def session_seen(info: JsonObject) -> SessionSeen:
 
 def interrupt_asked(kind: str, body: JsonObject) -> InterruptAsked:
     """A pending permission or question; raises ``ProtocolError``."""
-    return InterruptAsked(
-        session_id=_text(body, "sessionID"), kind=kind, request_id=_text(body, "id"), body=body
-    )
+    return InterruptAsked(session_id=_text(body, "sessionID"), kind=kind, request_id=_text(body, "id"), body=body)
 
 
 def _ended(kind: str, resolution: str) -> Callable[[JsonObject], InterruptEnded]:

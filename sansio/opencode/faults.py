@@ -48,9 +48,7 @@ def failure_of(fault: Fault) -> Failure:
 def failure_of_status(status: int, detail: str) -> Failure:
     """What to say when OpenCode itself answers one of our requests with an error status."""
     tail = f": {detail}" if detail else ""
-    return Failure(
-        text=f"OpenCode answered with status {status}{tail}", type=type_of_status(status), status=status
-    )
+    return Failure(text=f"OpenCode answered with status {status}{tail}", type=type_of_status(status), status=status)
 
 
 UNREACHABLE = "UPSTREAM_UNREACHABLE"

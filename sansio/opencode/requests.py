@@ -94,9 +94,7 @@ def health() -> UpstreamCall:
 def create_session(title: str | None = None, place: Place = HERE) -> UpstreamCall:
     """A new session."""
     body = {"title": title} if title else {}
-    return UpstreamCall(
-        method="POST", target=f"/session{place.query}", body=orjson.dumps(body), repeatable=False
-    )
+    return UpstreamCall(method="POST", target=f"/session{place.query}", body=orjson.dumps(body), repeatable=False)
 
 
 def get_session(session_id: str, place: Place = HERE) -> UpstreamCall:

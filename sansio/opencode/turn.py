@@ -162,9 +162,7 @@ class Turn:
         self._session_status(status, out)
         self._settle(now, out)
         if last_try and self.unsettled:
-            out += self.fail(
-                Failure(text="OpenCode stopped before the answer was complete", type=STOPPED), now
-            )
+            out += self.fail(Failure(text="OpenCode stopped before the answer was complete", type=STOPPED), now)
         return out
 
     def fail(self, failure: Failure, now: str) -> list[LogEvent]:
@@ -311,9 +309,7 @@ class Turn:
                     artifact_id=f"{self.task_id}:{BlockType.TOOL_CALL.value}:{part.part_id}",
                     name=name if isinstance(name, str) else None,
                     parts=(DataPart(data=data),),
-                    metadata=self._stream(
-                        BlockType.TOOL_CALL, "tool_part_update", part.message_id, part.part_id
-                    ),
+                    metadata=self._stream(BlockType.TOOL_CALL, "tool_part_update", part.message_id, part.part_id),
                 ),
                 last_chunk=rank == TOOL_ENDED,
             )
@@ -468,9 +464,7 @@ class Turn:
             task_id=self.task_id,
         )
 
-    def _stream(
-        self, block_type: BlockType, source: str, message_id: str, part_id: str | None = None
-    ) -> JsonObject:
+    def _stream(self, block_type: BlockType, source: str, message_id: str, part_id: str | None = None) -> JsonObject:
         self._sequence += 1
         stream: JsonObject = {
             "block_type": block_type.value,
