@@ -19,7 +19,7 @@ from attrs import frozen
 from sansio import http
 from sansio.a2a import jsonrpc, rest, sse
 from sansio.a2a.card import CardDocument, matches
-from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.log import Entry
 from sansio.a2a.model import Task
 from sansio.a2a.operations import Operation, operation_of
@@ -103,7 +103,7 @@ class Application:
             return
         except ProtocolError as exc:
             answer = http.refusal(exc, self._line_for_errors(request), self._challenge)
-        except LocalError:
+        except Exception:
             _log.exception("%s %s", request.method, request.path)
             error = ProtocolError(ErrorKind.INTERNAL_ERROR)
             answer = http.refusal(error, self._line_for_errors(request), self._challenge)

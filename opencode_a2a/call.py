@@ -1,26 +1,24 @@
 """`opencode-a2a call`: sends one message to any A2A agent and shows the answer as it comes.
 
-Does the I/O alone: what to ask and what an answer means is decided by the core's client side. Credentials come
-from settings, never from the command line, and go to the origin the user named and to no other.
+What to ask and what an answer means is decided by the core's client side; this drives it, and tells how it went.
+Credentials come from settings, never from the command line.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Final, TextIO
 
 import anyio
 import anyio.to_thread
 import httpx
-from attrs import field, frozen
 
 from opencode_a2a.call_output import Printer
+from opencode_a2a.call_web import CallTarget, Trouble, UsageError, Web, read_body, read_chunks
 from opencode_a2a.settings import Settings
 from sansio.a2a.agent_errors import AgentError, agent_error
 from sansio.a2a.card_reading import BINDINGS, Interface, Origin, PeerCard, card_urls, choose, read_card
@@ -37,7 +35,8 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import GetTaskRequest, Message, Role, SendRequest, TaskState, TextPart
 from sansio.a2a.transcript import Transcript
 from sansio.a2a.versions import LINES
-from sansio.redact import Secret
+
+__all__ = ["CallTarget", "add_arguments", "call", "run_from_arguments"]
 
 COMPLETED: Final = 0
 FAILED: Final = 1
@@ -73,62 +72,8 @@ exit codes:
 """
 
 _CARD_LIMIT: Final = 1024 * 1024
-_ANSWER_LIMIT: Final = 64 * 1024 * 1024
 _POLL_FIRST: Final = 0.1
 _POLL_LONGEST: Final = 3.0
-
-
-class UsageError(ValueError):
-    """What the user asked for, or has set, cannot be done; the message says what to change."""
-
-
-class _Trouble(Exception):
-    """The agent could not be reached or stopped in the middle; the message is for the user."""
-
-
-@frozen(kw_only=True)
-class CallTarget:
-    """Which agent, how to talk to it, and what to present to it. ``timeout`` in seconds, of silence."""
-
-    url: str
-    line: str | None = None
-    binding: str | None = None
-    bearer: Secret | None = field(default=None, repr=False)
-    basic: Secret | None = field(default=None, repr=False)
-    timeout: float = 30.0
-
-    @classmethod
-    def of(
-        cls,
-        url: str,
-        settings: Settings,
-        *,
-        line: str | None = None,
-        binding: str | None = None,
-        timeout: float | None = None,
-    ) -> CallTarget:
-        """The agent at ``url``, with the credentials and the timeout of the settings."""
-        return cls(
-            url=url,
-            line=line,
-            binding=binding,
-            bearer=settings.client_bearer_token,
-            basic=settings.client_basic_auth,
-            timeout=settings.client_timeout_seconds if timeout is None else timeout,
-        )
-
-    @property
-    def has_credentials(self) -> bool:
-        """Whether there is anything to present."""
-        return self.bearer is not None or self.basic is not None
-
-    def authorization(self) -> bytes | None:
-        """The value of the `Authorization` header; the token goes before the login."""
-        if self.bearer is not None:
-            return b"Bearer " + self.bearer.reveal().encode()
-        if self.basic is not None:
-            return b"Basic " + base64.b64encode(self.basic.reveal().encode())
-        return None
 
 
 # --- the command line -------------------------------------------------------------------------------------
@@ -249,14 +194,14 @@ async def call(
     try:
         _check(target, text, context_id)
         async with AsyncExitStack() as closing:
-            return await _converse(_Web(target, closing), SendRequest(message=message), printer, stream=stream)
+            return await _converse(Web(target, closing), SendRequest(message=message), printer, stream=stream)
     except UsageError as error:
         printer.fault(str(error))
         return USAGE
     except AgentError as error:
         printer.fault(_refusal(error, target))
         return BROKEN
-    except (_Trouble, ProtocolError) as error:
+    except (Trouble, ProtocolError) as error:
         printer.fault(str(error))
         return BROKEN
     except BrokenPipeError:
@@ -293,86 +238,10 @@ def _refusal(error: AgentError, target: CallTarget) -> str:
     return text
 
 
-class _Web:
-    """HTTP for one call: redirects are never followed, and credentials go to ``home`` alone."""
-
-    def __init__(self, target: CallTarget, closing: AsyncExitStack) -> None:
-        self.target = target
-        self.home = Origin.of(target.url)
-        self._closing = closing
-        self._clients: dict[bool, httpx.AsyncClient] = {}
-
-    async def _client(self, *, proxied: bool) -> httpx.AsyncClient:
-        """Made when first needed: loading the trusted certificates takes a while."""
-        if proxied not in self._clients:
-            try:
-                made = httpx.AsyncClient(timeout=self.target.timeout, trust_env=proxied)
-            except (ImportError, OSError, ValueError, httpx.InvalidURL):
-                raise UsageError(
-                    "the environment's proxy or certificate settings cannot be used "
-                    "(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR)"
-                ) from None
-            self._clients[proxied] = await self._closing.enter_async_context(made)
-        return self._clients[proxied]
-
-    @asynccontextmanager
-    async def ask(self, request: HttpCall) -> AsyncIterator[httpx.Response]:
-        """Sends a request; gives the answer with its body unread. Raises `_Trouble`, in the block too."""
-        origin = Origin.of(request.url)
-        headers = {name.encode(): value.encode() for name, value in request.headers.items()}
-        # a compressed stream comes in lumps, and a compressed body can be larger than it looks
-        headers[b"accept-encoding"] = b"identity"
-        authorization = self.target.authorization()
-        if authorization is not None and origin == self.home:
-            headers[b"authorization"] = authorization
-        client = await self._client(proxied=not origin.is_loopback)
-        try:
-            async with client.stream(request.method, request.url, headers=headers, content=request.body) as response:
-                if 300 <= response.status_code < 400:
-                    location = response.headers.get("location", "another address")
-                    raise _Trouble(f"{origin} redirects to {location}, which is not followed; give that URL")
-                yield response
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise _Trouble(_told(error, origin, self.target.timeout)) from None
-
-    async def read(self, request: HttpCall, limit: int = _ANSWER_LIMIT) -> tuple[int, bytes]:
-        """Status and body of the answer."""
-        async with self.ask(request) as response:
-            return response.status_code, await _body(response, limit)
-
-
-def _told(error: Exception, origin: Origin, timeout: float) -> str:
-    """A network error in a line. Of the exception's own text only what the system said of a connection."""
-    match error:
-        case httpx.ConnectTimeout():
-            return f"Cannot connect to {origin} within {timeout:g} s"
-        case httpx.ConnectError():
-            return f"Cannot connect to {origin}: {error}"
-        case httpx.TimeoutException():
-            return f"{origin} was silent for {timeout:g} s"
-        case httpx.ProxyError():
-            return f"Cannot reach {origin} through the proxy: {error}"
-        case httpx.NetworkError() | httpx.RemoteProtocolError():
-            return f"{origin} broke the connection off"
-        case _:
-            return f"Cannot talk to {origin}: {type(error).__name__}"
-
-
-async def _body(response: httpx.Response, limit: int) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in response.aiter_bytes():
-        size += len(piece)
-        if size > limit:
-            raise _Trouble(f"The agent's answer is larger than {limit} bytes")
-        pieces.append(piece)
-    return b"".join(pieces)
-
-
 # --- the conversation -------------------------------------------------------------------------------------
 
 
-async def _converse(web: _Web, request: SendRequest, printer: Printer, *, stream: bool) -> int:
+async def _converse(web: Web, request: SendRequest, printer: Printer, *, stream: bool) -> int:
     card = await _card(web)
     interface = _interface(web, card)
     printer.line = interface.line
@@ -392,13 +261,13 @@ async def _converse(web: _Web, request: SendRequest, printer: Printer, *, stream
         await _poll(web, interface, transcript, printer)
     code = None if transcript.state is None else _EXIT_CODES.get(transcript.state)
     if code is None:
-        raise _Trouble("The agent's answer ended before the task did")
+        raise Trouble("The agent's answer ended before the task did")
     if transcript.context_id is not None:
         printer.detail(f"context {transcript.context_id}")
     return code
 
 
-async def _card(web: _Web) -> PeerCard:
+async def _card(web: Web) -> PeerCard:
     status, body, url = 0, b"", ""
     for url in card_urls(web.target.url):
         request = HttpCall(method="GET", url=url, headers={"accept": "application/json"})
@@ -406,13 +275,13 @@ async def _card(web: _Web) -> PeerCard:
         if status not in (404, 405, 410):
             break
     if status in (404, 405, 410):
-        raise _Trouble(f"There is no agent card at {web.target.url} (HTTP {status})")
+        raise Trouble(f"There is no agent card at {web.target.url} (HTTP {status})")
     if not 200 <= status < 300:
         raise agent_error(status, body)
     return read_card(body)
 
 
-def _interface(web: _Web, card: PeerCard) -> Interface:
+def _interface(web: Web, card: PeerCard) -> Interface:
     interface = choose(card, line=web.target.line, binding=web.target.binding)
     origin = Origin.of(interface.url)
     if web.target.has_credentials and origin != web.home:
@@ -423,28 +292,32 @@ def _interface(web: _Web, card: PeerCard) -> Interface:
     return interface
 
 
-async def _stream(web: _Web, interface: Interface, asked: HttpCall, transcript: Transcript, printer: Printer) -> None:
+async def _stream(web: Web, interface: Interface, asked: HttpCall, transcript: Transcript, printer: Printer) -> None:
     """Shows the stream to its end. What goes wrong after the task has ended no longer matters."""
     async with web.ask(asked) as response:
         content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if response.status_code != 200 or content_type != EVENT_STREAM:
-            item = read_answer(interface, response.status_code, await _body(response, _ANSWER_LIMIT))
+            item = read_answer(interface, response.status_code, await read_body(response))
             printer.show(item, transcript.feed(item))
             return
         reader = StreamReader(interface)
+
+        def take(chunk: bytes) -> bool:
+            for item in reader.feed(chunk):
+                printer.show(item, transcript.feed(item))
+                if transcript.ended:
+                    return False
+            return True
+
         try:
-            async for chunk in response.aiter_bytes():
-                for item in reader.feed(chunk):
-                    printer.show(item, transcript.feed(item))
-                    if transcript.ended:
-                        return
+            await read_chunks(response, take)
         except (httpx.HTTPError, ProtocolError, AgentError):
             if not transcript.settled:
                 _tell_task(transcript, printer)
                 raise
-    if not transcript.settled:
+    if not transcript.ended and not transcript.settled:
         _tell_task(transcript, printer)
-        raise _Trouble("The agent ended the stream before the task was over")
+        raise Trouble("The agent ended the stream before the task was over")
 
 
 def _tell_task(transcript: Transcript, printer: Printer) -> None:
@@ -452,7 +325,7 @@ def _tell_task(transcript: Transcript, printer: Printer) -> None:
         printer.note(f"the task is {transcript.task_id}")
 
 
-async def _poll(web: _Web, interface: Interface, transcript: Transcript, printer: Printer) -> None:
+async def _poll(web: Web, interface: Interface, transcript: Transcript, printer: Printer) -> None:
     """For agents that answer before they are done: reads the task until it is, or nothing has changed for long."""
     assert transcript.task_id is not None  # the caller has looked
     before = None
@@ -467,4 +340,4 @@ async def _poll(web: _Web, interface: Interface, transcript: Transcript, printer
             printer.show(task, transcript.feed(task))
         elif anyio.current_time() - since > web.target.timeout:
             _tell_task(transcript, printer)
-            raise _Trouble(f"The task has not changed for {web.target.timeout:g} s")
+            raise Trouble(f"The task has not changed for {web.target.timeout:g} s")

@@ -88,8 +88,7 @@ class Printer:
         """End the lines that are open."""
         try:
             self._end_err_line()
-            if self._out_open:
-                self._write_out("\n")
+            self._end_out_line()
         except BrokenPipeError:
             return  # the reader has left; `show` has said so where it mattered
 
@@ -100,6 +99,8 @@ class Printer:
             self._write_err(harmless(notice.text))
             self._err_open = not notice.text.endswith("\n")
             return
+        if notice.ends:
+            self._end_out_line()
         self._say(_PREFIXES[notice.kind].format(harmless(notice.text)))
 
     def _say(self, text: str) -> None:
@@ -111,6 +112,10 @@ class Printer:
         if self._err_open:
             self._err_open = False
             self._write_err("\n")
+
+    def _end_out_line(self) -> None:
+        if self._out_open:
+            self._write_out("\n")
 
     def _end_shared_line(self) -> None:
         """On a terminal that shows both streams, a notice does not begin in the middle of the answer."""

@@ -53,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=help_text(),
         formatter_class=plain,
     )
-    for option, metavar, _, help in _SERVE_OPTIONS:
-        serving.add_argument(option, metavar=metavar, help=help)
+    for option, metavar, _, meaning in _SERVE_OPTIONS:
+        serving.add_argument(option, metavar=metavar, help=meaning)
     calling = commands.add_parser(
         "call",
         help="send a message to an A2A agent and print its answer",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import TextIO
+from functools import partial
+from typing import Any, TextIO
 
 import anyio
 from attrs import evolve
@@ -41,12 +42,12 @@ async def run(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int
     token = secrets.token_urlsafe(18)
     standin, server = _Address(), _Address()
     opencode = StandIn(pause=0.05)
-    async with _running(_serve_standin, runtime, opencode, standin):
+    async with _running(partial(_serve_standin, runtime, opencode, standin)):
         settings = with_generated_token(
             Settings(port=options.demo_port, opencode_url=await standin.url(), task_store_backend="memory"),
             token,
         )
-        async with _running(_serve_agent, runtime, settings, server):
+        async with _running(partial(_serve_agent, runtime, settings, server)):
             url = await server.url()
             code = await _show(url, evolve(settings, client_bearer_token=Secret(token)), out)
             if options.keep and code == 0:
@@ -57,11 +58,11 @@ async def run(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int
 
 
 @asynccontextmanager
-async def _running(server: Callable[..., Awaitable[None]], *arguments: object) -> AsyncGenerator[None]:
+async def _running(server: Callable[[anyio.Event], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
     """A server in the background, which is told to stop at the end and waited for."""
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server, *arguments, stop)
+        tasks.start_soon(server, stop)
         yield
         stop.set()
 

@@ -148,9 +148,15 @@ class EventHub:
                 self._parents[event.session_id] = event.parent_id
             return
         sink = self._sink_of(event.session_id)
-        if sink is not None:
+        if sink is None:
+            return
+        touched[id(sink)] = sink
+        try:
             sink.feed(event)
-            touched[id(sink)] = sink
+        except Exception:
+            # a bug in one turn must not cut the others off; that turn looks at its session again
+            _log.exception("a turn failed on an event of %s", event.session_id)
+            sink.gap()
 
     def _sink_of(self, session_id: str | None) -> Sink | None:
         """The sink of a session, or of the nearest session above it that has one."""

@@ -1,7 +1,7 @@
 """A task in memory: its log, those who read it, and what of it is durable.
 
 The rule of durability: chunks and progress reach readers at once and the store within ``SAVE_EVERY`` seconds; a
-change of state reaches the store first. Readers have a cursor, not a queue: one that cannot keep up holds back nobody.
+change of state reaches the store first. Readers have a cursor, not a queue: a slow one holds back nobody.
 """
 
 from __future__ import annotations

@@ -31,7 +31,6 @@ from .live import Facts, LiveTask
 from .store import Store, StoreError
 from .turns import Prompt, Turns, timestamp
 
-
 _KEEP_ALIVE = 15.0  # seconds
 
 

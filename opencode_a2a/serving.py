@@ -74,7 +74,10 @@ async def serve(
     stop: Callable[[], Awaitable[None]],
     ready: Callable[[str], None],
 ) -> None:
-    """Serve until ``stop`` returns, then drain. ``ready`` gets the URL listened on. Raises ``OSError``, ``StoreError``."""
+    """Serve until ``stop`` returns, then drain. ``ready`` gets the URL listened on.
+
+    Raises ``OSError`` where the address cannot be had, ``StoreError`` where the store cannot be opened.
+    """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
 
     async with application(settings) as running:

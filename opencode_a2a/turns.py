@@ -1,7 +1,7 @@
 """Runs turns: one task's prompt from its session to its end, whatever happens to OpenCode or to the client.
 
-``sansio.opencode.turn`` decides; this feeds it, saves what it says, and watches the time. Turns of one session run one
-after the other, in the order of their tasks.
+``sansio.opencode.turn`` decides; this feeds it, saves what it says, and watches the time. Turns of one session run
+one after the other, in the order of their tasks.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 import anyio
@@ -176,37 +177,54 @@ class Turns:
         task_id = live.facts.task_id
         turn = Turn(task_id=task_id, context_id=live.facts.context_id, session_id="", prompt_id="")
         try:
-            key = prompt.session_id or (live.facts.principal, live.facts.context_id)
-            if key in self._queues:
-                await self._reveal(live)  # it may wait long: let it be seen
-            async with _Turnstile(self._queues, key):
-                session_id = await self._session(live, prompt)
-                if session_id in self._queues:
-                    await self._reveal(live)
-                async with _Turnstile(self._queues, session_id):
-                    if self._stopping:
-                        raise UpstreamError(_STOPPED)
-                    turn = await self._prepare(live, session_id)
+            try:
+                async with AsyncExitStack() as turnstiles:
+                    turn = await self._in_line(live, prompt, turnstiles)
                     await self._drive(live, turn, prompt)
-        except UpstreamError as exc:
-            await self._publish(live, turn.fail(exc.failure, self._now()))
-        except ProtocolError as exc:
-            failure = Failure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
-            await self._publish(live, turn.fail(failure, self._now()))
+            except UpstreamError as exc:
+                await self._publish(live, turn.fail(exc.failure, self._now()))
+            except ProtocolError as exc:
+                failure = Failure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
+                await self._publish(live, turn.fail(failure, self._now()))
         except StoreError as exc:
             _log.error("task %s: %s", task_id, exc)
-            live.publish(turn.fail(Failure(text="The task store failed", type=STOPPED), self._now()))
-            live.reveal(live.log.last)
+            self._give_up(live, turn, "The task store failed")
+        except Exception:
+            # a bug of ours must not take the other turns down with it
+            _log.exception("task %s", task_id)
+            self._give_up(live, turn, "The server failed on this task")
         finally:
             self.running.pop(task_id, None)
             if not self.running:
                 self._empty.set()
 
+    async def _in_line(self, live: LiveTask, prompt: Prompt, turnstiles: AsyncExitStack) -> Turn:
+        """Choose the session and wait for the turns before ours, first in its context, then in the session."""
+        session_id = prompt.session_id
+        if session_id is None:
+            await self._enter(live, (live.facts.principal, live.facts.context_id), turnstiles)
+            session_id = await self._session(live, prompt)
+            await self._enter(live, session_id, turnstiles)
+        else:
+            await self._enter(live, session_id, turnstiles)
+            await self._upstream.request(requests.get_session(session_id, self._place))
+        if self._stopping:
+            raise UpstreamError(_STOPPED)
+        return await self._prepare(live, session_id)
+
+    async def _enter(self, live: LiveTask, key: object, turnstiles: AsyncExitStack) -> None:
+        if key in self._queues:
+            await self._reveal(live)  # it may wait long: let it be seen
+        await turnstiles.enter_async_context(_Turnstile(self._queues, key))
+
+    def _give_up(self, live: LiveTask, turn: Turn, text: str) -> None:
+        """End the task for those who read it now; the store learns of it if it can."""
+        live.publish(turn.fail(Failure(text=text, type=STOPPED), self._now()))
+        live.reveal(live.log.last)
+        self._store.put([live.row(self._ms())])
+
     async def _session(self, live: LiveTask, prompt: Prompt) -> str:
-        """The session to prompt: the one asked for, else the context's, else a new one."""
-        if prompt.session_id is not None:
-            await self._upstream.request(requests.get_session(prompt.session_id, self._place))
-            return prompt.session_id
+        """The context's session; a new one for a new context."""
         facts = live.facts
         if not prompt.fresh:
             known = await self._store.session_of(facts.principal, facts.context_id)

@@ -362,9 +362,7 @@ def scripted_turns(draw: DrawFn) -> ScriptedTurn:
         script.update(message, **ending)
     script.status(SESSION, "idle")
     script.say("session.idle", sessionID=SESSION)
-    return ScriptedTurn(
-        prompt_id=prompt_id, lines=tuple(script.lines), messages=orjson.dumps(script.messages)
-    )
+    return ScriptedTurn(prompt_id=prompt_id, lines=tuple(script.lines), messages=orjson.dumps(script.messages))
 
 
 # --- bytes ------------------------------------------------------------------------------------------------

@@ -54,12 +54,16 @@ class AnswerText:
 
 @frozen(kw_only=True)
 class Notice:
-    """Something beside the answer. ``detail``: only for the curious; ``partial``: a piece of running text."""
+    """Something beside the answer.
+
+    ``detail``: only for the curious; ``partial``: a piece of running text; ``ends``: the task's last state.
+    """
 
     kind: NoticeKind
     text: str
     detail: bool = False
     partial: bool = False
+    ends: bool = False
 
 
 Utterance: TypeAlias = AnswerText | Notice

@@ -14,7 +14,6 @@ from .model import (
     ArtifactUpdate,
     DataPart,
     FilePart,
-    GetTaskRequest,
     JsonObject,
     Message,
     Part,
@@ -30,6 +29,7 @@ from .model import (
     TaskStatus,
     TextPart,
 )
+from .readers import Readers, document
 
 LINE = "1.0"
 
@@ -68,80 +68,6 @@ def read_part(fields: Fields) -> Part:
     return FilePart(raw=raw, url=url, metadata=metadata, media_type=media_type, filename=filename)
 
 
-def read_message(fields: Fields) -> Message:
-    """A message: ``messageId``, ``role`` and at least one part."""
-    return Message(
-        message_id=fields.required_text("messageId"),
-        role=fields.choice("role", ROLES, required=True) or Role.USER,
-        parts=fields.children("parts", read_part, required=True, empty=False),
-        context_id=fields.text("contextId") or None,
-        task_id=fields.text("taskId") or None,
-        metadata=fields.mapping("metadata"),
-        extensions=fields.texts("extensions"),
-        reference_task_ids=fields.texts("referenceTaskIds"),
-    )
-
-
-def read_artifact(fields: Fields) -> Artifact:
-    """An artifact, whole or a chunk."""
-    return Artifact(
-        artifact_id=fields.required_text("artifactId"),
-        parts=fields.children("parts", read_part, required=True),
-        name=fields.text("name") or None,
-        description=fields.text("description") or None,
-        metadata=fields.mapping("metadata"),
-        extensions=fields.texts("extensions"),
-    )
-
-
-def read_status(fields: Fields) -> TaskStatus:
-    """A task status."""
-    return TaskStatus(
-        state=fields.choice("state", STATES, required=True) or TaskState.UNKNOWN,
-        message=fields.child("message", read_message),
-        timestamp=fields.text("timestamp") or None,
-    )
-
-
-_NO_STATUS = TaskStatus(state=TaskState.UNKNOWN)
-
-
-def read_task(fields: Fields) -> Task:
-    """A task."""
-    return Task(
-        id=fields.required_text("id"),
-        context_id=fields.text("contextId") or "",
-        status=fields.child("status", read_status, required=True) or _NO_STATUS,
-        artifacts=fields.children("artifacts", read_artifact),
-        history=fields.children("history", read_message),
-        metadata=fields.mapping("metadata"),
-    )
-
-
-def read_status_update(fields: Fields) -> StatusUpdate:
-    """A status event. The line has no ``final``: a terminal state ends the stream."""
-    status = fields.child("status", read_status, required=True) or _NO_STATUS
-    return StatusUpdate(
-        task_id=fields.required_text("taskId"),
-        context_id=fields.text("contextId") or "",
-        status=status,
-        final=status.state.terminal,
-        metadata=fields.mapping("metadata"),
-    )
-
-
-def read_artifact_update(fields: Fields) -> ArtifactUpdate:
-    """An artifact event."""
-    return ArtifactUpdate(
-        task_id=fields.required_text("taskId"),
-        context_id=fields.text("contextId") or "",
-        artifact=fields.child("artifact", read_artifact, required=True) or Artifact(artifact_id="", parts=()),
-        append=fields.flag("append") or False,
-        last_chunk=fields.flag("lastChunk") or False,
-        metadata=fields.mapping("metadata"),
-    )
-
-
 # --- parsing: requests ------------------------------------------------------------------------------------
 
 
@@ -169,39 +95,17 @@ def _read_configuration(fields: Fields) -> SendConfiguration:
     )
 
 
-_NO_MESSAGE = Message(message_id="", role=Role.USER, parts=())
+_READ = Readers(part=read_part, configuration=_read_configuration, states=STATES, roles=ROLES, tenants=True)
+read_message = _READ.message
+read_artifact = _READ.artifact
+read_status = _READ.status
+read_task = _READ.task
+read_status_update = _READ.status_update
+read_artifact_update = _READ.artifact_update
 
-
-def _read_send(fields: Fields) -> SendRequest:
-    return SendRequest(
-        message=fields.child("message", read_message, required=True) or _NO_MESSAGE,
-        configuration=fields.child("configuration", _read_configuration) or SendConfiguration(),
-        metadata=fields.mapping("metadata"),
-        tenant=fields.text("tenant") or None,
-    )
-
-
-def _read_get_task(fields: Fields) -> GetTaskRequest:
-    return GetTaskRequest(
-        id=fields.required_text("id"),
-        history_length=fields.natural("historyLength"),
-        tenant=fields.text("tenant") or None,
-    )
-
-
-def parse_send(value: object) -> SendRequest:
-    """``SendMessageRequest``; raises ``ProtocolError`` naming every wrong field."""
-    return read_document(value, _read_send)
-
-
-def parse_get_task(value: object) -> GetTaskRequest:
-    """``GetTaskRequest``; raises ``ProtocolError``."""
-    return read_document(value, _read_get_task)
-
-
-def parse_task(value: object) -> Task:
-    """A ``Task`` document; raises ``ProtocolError``."""
-    return read_document(value, read_task)
+parse_send = document(_READ.send)
+parse_get_task = document(_READ.get_task)
+parse_task = document(_READ.task)
 
 
 _WRAPPED: dict[str, Callable[[Fields], StreamItem]] = {

@@ -1,4 +1,4 @@
-"""What went wrong upstream, in the error types clients know: from an HTTP status or an OpenCode error to a failed task."""
+"""What went wrong upstream, in the error types clients know: from a status or an OpenCode error to a failure."""
 
 from __future__ import annotations
 

@@ -148,9 +148,7 @@ def naive_fold(events: Iterable[LogEvent]) -> dict[str, Any]:
 
 def flattened(output: dict[str, list[Any]]) -> dict[str, Any]:
     """A task's output in the form of ``naive_fold``."""
-    return {
-        name: held[0] if held and isinstance(held[0], dict) else "".join(held) for name, held in output.items()
-    }
+    return {name: held[0] if held and isinstance(held[0], dict) else "".join(held) for name, held in output.items()}
 
 
 def shared_of(events: Iterable[LogEvent], member: str) -> list[JsonObject]:

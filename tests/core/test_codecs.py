@@ -208,9 +208,7 @@ def test_wrong_field_of_a_message_is_named(line: str, changes: JsonObject, field
         ({"acceptedOutputModes": [1]}, "configuration.acceptedOutputModes[0]", "must be a string"),
     ],
 )
-def test_wrong_field_of_a_configuration_is_named(
-    line: str, configuration: object, field: str, message: str
-) -> None:
+def test_wrong_field_of_a_configuration_is_named(line: str, configuration: object, field: str, message: str) -> None:
     document = {**send(line), "configuration": configuration}
 
     assert violations(CODECS[line].parse_send, document) == {field: message}
@@ -275,12 +273,8 @@ def test_document_as_deep_as_allowed_is_taken(line: str) -> None:
 
 
 @lines
-@pytest.mark.parametrize(
-    ("value", "taken"), [("7", 7), ("2147483647", 2**31 - 1), (7.0, 7), (0, 0), (None, None)]
-)
-def test_history_length_is_read_from_numbers_and_query_strings(
-    line: str, value: object, taken: int | None
-) -> None:
+@pytest.mark.parametrize(("value", "taken"), [("7", 7), ("2147483647", 2**31 - 1), (7.0, 7), (0, 0), (None, None)])
+def test_history_length_is_read_from_numbers_and_query_strings(line: str, value: object, taken: int | None) -> None:
     assert CODECS[line].parse_get_task({"id": "t", "historyLength": value}).history_length == taken
 
 

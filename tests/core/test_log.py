@@ -102,9 +102,7 @@ def test_states_that_wait_for_the_client() -> None:
 
 @pytest.mark.parametrize("before", TaskState)
 @pytest.mark.parametrize("after", TaskState)
-def test_log_takes_the_transitions_of_the_table_and_drops_the_others(
-    before: TaskState, after: TaskState
-) -> None:
+def test_log_takes_the_transitions_of_the_table_and_drops_the_others(before: TaskState, after: TaskState) -> None:
     log = TaskLog.resume(Task(id="t", context_id="c", status=TaskStatus(state=before)), 1)
 
     entry = log.append(status(after))
@@ -128,7 +126,9 @@ def test_first_terminal_state_wins_and_nothing_comes_after_it(first: TaskState) 
 
 
 def test_chunks_that_join_continue_the_last_text() -> None:
-    task = folded(chunk("a", "He"), chunk("a", "ll", append=True, joins=True), chunk("a", "o", append=True, joins=True))
+    task = folded(
+        chunk("a", "He"), chunk("a", "ll", append=True, joins=True), chunk("a", "o", append=True, joins=True)
+    )
 
     assert parts_of(task) == {"a": ["Hello"]}
 

@@ -61,9 +61,7 @@ INFO: JsonObject = {"id": "m", "sessionID": "s", "role": "assistant", "parentID"
         ),
         (
             bus("message.updated", info=INFO),
-            MessageSeen(
-                session_id="s", info=MessageInfo(id="m", session_id="s", role="assistant", parent_id="u")
-            ),
+            MessageSeen(session_id="s", info=MessageInfo(id="m", session_id="s", role="assistant", parent_id="u")),
         ),
         (bus("session.status", sessionID="s", status={"type": "busy"}), SessionStatus(session_id="s", type="busy")),
         (
@@ -94,9 +92,7 @@ INFO: JsonObject = {"id": "m", "sessionID": "s", "role": "assistant", "parentID"
         (bus("session.updated", info={"id": "s"}), SessionSeen(session_id="s")),
         (
             bus("permission.asked", id="per", sessionID="s"),
-            InterruptAsked(
-                session_id="s", kind="permission", request_id="per", body={"id": "per", "sessionID": "s"}
-            ),
+            InterruptAsked(session_id="s", kind="permission", request_id="per", body={"id": "per", "sessionID": "s"}),
         ),
         (
             bus("question.asked", id="que", sessionID="s"),
@@ -104,9 +100,7 @@ INFO: JsonObject = {"id": "m", "sessionID": "s", "role": "assistant", "parentID"
         ),
         (
             bus("permission.replied", requestID="per", sessionID="s", reply="always"),
-            InterruptEnded(
-                session_id="s", kind="permission", request_id="per", resolution="replied", reply="always"
-            ),
+            InterruptEnded(session_id="s", kind="permission", request_id="per", resolution="replied", reply="always"),
         ),
         (
             bus("permission.replied", requestID="per", sessionID="s", reply="reject"),
@@ -367,7 +361,10 @@ def test_permission_is_asked_in_words(body: JsonObject, subject: str) -> None:
     ("questions", "text"),
     [
         ([{"question": "Which?"}], "Which?"),
-        ([{"question": "Which?", "options": [{"label": "A", "description": "a"}, {"label": "B"}, 5]}], "Which?\n  1. A - a\n  2. B"),
+        (
+            [{"question": "Which?", "options": [{"label": "A", "description": "a"}, {"label": "B"}, 5]}],
+            "Which?\n  1. A - a\n  2. B",
+        ),
         ([{"question": "One?", "options": 5}, {"question": "Two?"}], "One?\nTwo?"),
         ([5], "OpenCode asks a question."),
         ("x", "OpenCode asks a question."),
@@ -383,9 +380,7 @@ def test_client_is_told_what_it_needs_to_decide() -> None:
     permission = asked("permission", permission="bash", patterns=["x"], always=None, tool={"callID": "c"})
 
     assert details_of(permission) == {"permission": "bash", "patterns": ["x"]}
-    assert details_of(asked("question", questions=[{"question": "?"}], tool={})) == {
-        "questions": [{"question": "?"}]
-    }
+    assert details_of(asked("question", questions=[{"question": "?"}], tool={})) == {"questions": [{"question": "?"}]}
     assert details_of(asked("question", questions=nested(DEEPEST + 1))) == {}
 
 

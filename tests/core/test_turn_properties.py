@@ -268,4 +268,3 @@ class AnyTurn(RuleBasedStateMachine):
 
 TestAnyTurn = AnyTurn.TestCase
 TestAnyTurn.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
-

@@ -316,9 +316,7 @@ def test_retries_of_opencode_are_progress(name: str, message: str, attempts: lis
     progress = shared_of(play(recorded(name)), "progress")
 
     assert [entry["attempt"] for entry in progress] == attempts
-    assert {(entry["type"], entry["status"], entry["message"]) for entry in progress} == {
-        ("retry", "retry", message)
-    }
+    assert {(entry["type"], entry["status"], entry["message"]) for entry in progress} == {("retry", "retry", message)}
     assert all(entry["next"] > 1_790_000_000_000 for entry in progress)
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import base64
 import io
-import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 
 import anyio
-import anyio.to_thread
 import orjson
 import pytest
 from attrs import define, frozen
@@ -319,8 +316,9 @@ async def test_a_terminal_is_not_at_the_mercy_of_the_agent_but_a_pipe_gets_every
 async def test_what_the_outputs_encoding_lacks_is_replaced(scene: Scene) -> None:
     scene.offers(WORKING, says("naïve", append=False), COMPLETED)
     raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, "ascii")
 
-    code = await call(CallTarget(url=scene.url), "hi", out=io.TextIOWrapper(raw, "ascii"), err=Screen())
+    code = await call(CallTarget(url=scene.url), "hi", out=out, err=Screen())
 
     assert (code, raw.getvalue()) == (0, b"na?ve\n")
 
@@ -648,17 +646,17 @@ async def test_an_interrupt_ends_the_call_with_what_was_said_so_far(
     never = anyio.Event()
     scene.replies(stream(WORKING, says("Hel", append=False), never))
     command = [sys.executable, "-c", PROGRAM, f"runtime_{anyio_backend}", scene.url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    try:
-        with anyio.fail_after(3 * DEADLINE):
-            first = await anyio.to_thread.run_sync(process.stdout.read, 3, abandon_on_cancel=True)
-            os.kill(process.pid, number)
-            rest, err = await anyio.to_thread.run_sync(process.communicate, abandon_on_cancel=True)
-    finally:
-        process.kill()
-        process.wait()
-        never.set()
+    first = rest = err = b""
+    with anyio.fail_after(3 * DEADLINE):
+        async with await anyio.open_process(command) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            while len(first) < 3:
+                first += await process.stdout.receive()
+            process.send_signal(number)
+            rest = b"".join([chunk async for chunk in process.stdout])
+            err = b"".join([chunk async for chunk in process.stderr])
+    never.set()
 
     assert (process.returncode, first + rest) == (130, b"Hel\n")
     assert b"interrupted" in err

@@ -1,0 +1,143 @@
+"""Readers of the values that have the same members on both lines; what differs is given to them.
+
+For the wire forms alone. Members read by an alias too: the first name that is there counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from attrs import frozen
+
+from .fields import Fields, read_document
+from .model import (
+    Artifact,
+    ArtifactUpdate,
+    GetTaskRequest,
+    Message,
+    Part,
+    Role,
+    SendConfiguration,
+    SendRequest,
+    StatusUpdate,
+    Task,
+    TaskState,
+    TaskStatus,
+)
+
+T = TypeVar("T")
+
+_NO_STATUS = TaskStatus(state=TaskState.UNKNOWN)
+_NO_ARTIFACT = Artifact(artifact_id="", parts=())
+_NO_MESSAGE = Message(message_id="", role=Role.USER, parts=())
+
+
+def present(fields: Fields, names: tuple[str, ...]) -> str:
+    """The first of ``names`` that is a member; the first of all where none is."""
+    return next((name for name in names if name in fields.value), names[0])
+
+
+@frozen(kw_only=True)
+class Readers:
+    """One line's readers, made from its part, its enum names and the aliases it allows."""
+
+    part: Callable[[Fields], Part]
+    configuration: Callable[[Fields], SendConfiguration]
+    states: Mapping[str, TaskState]
+    roles: Mapping[str, Role]
+    parts_names: tuple[str, ...] = ("parts",)
+    status_message_names: tuple[str, ...] = ("message",)
+    tenants: bool = False
+
+    def message(self, fields: Fields) -> Message:
+        """A message: ``messageId``, ``role`` and at least one part."""
+        return Message(
+            message_id=fields.required_text("messageId"),
+            parts=fields.children(present(fields, self.parts_names), self.part, required=True, empty=False),
+            role=fields.choice("role", self.roles, required=True) or Role.USER,
+            context_id=fields.text("contextId") or None,
+            task_id=fields.text("taskId") or None,
+            metadata=fields.mapping("metadata"),
+            extensions=fields.texts("extensions"),
+            reference_task_ids=fields.texts("referenceTaskIds"),
+        )
+
+    def artifact(self, fields: Fields) -> Artifact:
+        """An artifact, whole or a chunk."""
+        return Artifact(
+            artifact_id=fields.required_text("artifactId"),
+            parts=fields.children("parts", self.part, required=True),
+            name=fields.text("name") or None,
+            description=fields.text("description") or None,
+            metadata=fields.mapping("metadata"),
+            extensions=fields.texts("extensions"),
+        )
+
+    def status(self, fields: Fields) -> TaskStatus:
+        """A task status."""
+        return TaskStatus(
+            state=fields.choice("state", self.states, required=True) or TaskState.UNKNOWN,
+            message=fields.child(present(fields, self.status_message_names), self.message),
+            timestamp=fields.text("timestamp") or None,
+        )
+
+    def task(self, fields: Fields) -> Task:
+        """A task."""
+        return Task(
+            id=fields.required_text("id"),
+            context_id=fields.text("contextId") or "",
+            status=fields.child("status", self.status, required=True) or _NO_STATUS,
+            artifacts=fields.children("artifacts", self.artifact),
+            history=fields.children("history", self.message),
+            metadata=fields.mapping("metadata"),
+        )
+
+    def status_update(self, fields: Fields) -> StatusUpdate:
+        """A status event. Line 1.0 does not say ``final``: a terminal state ends the stream."""
+        status = fields.child("status", self.status, required=True) or _NO_STATUS
+        final = fields.flag("final")
+        return StatusUpdate(
+            task_id=fields.required_text("taskId"),
+            context_id=fields.text("contextId") or "",
+            status=status,
+            final=status.state.terminal if final is None else final,
+            metadata=fields.mapping("metadata"),
+        )
+
+    def artifact_update(self, fields: Fields) -> ArtifactUpdate:
+        """An artifact event."""
+        return ArtifactUpdate(
+            task_id=fields.required_text("taskId"),
+            context_id=fields.text("contextId") or "",
+            artifact=fields.child("artifact", self.artifact, required=True) or _NO_ARTIFACT,
+            append=fields.flag("append") or False,
+            last_chunk=fields.flag("lastChunk") or False,
+            metadata=fields.mapping("metadata"),
+        )
+
+    def send(self, fields: Fields) -> SendRequest:
+        """The parameters of a send."""
+        return SendRequest(
+            message=fields.child("message", self.message, required=True) or _NO_MESSAGE,
+            configuration=fields.child("configuration", self.configuration) or SendConfiguration(),
+            metadata=fields.mapping("metadata"),
+            tenant=(fields.text("tenant") or None) if self.tenants else None,
+        )
+
+    def get_task(self, fields: Fields) -> GetTaskRequest:
+        """The parameters of reading a task."""
+        return GetTaskRequest(
+            id=fields.required_text("id"),
+            history_length=fields.natural("historyLength"),
+            tenant=(fields.text("tenant") or None) if self.tenants else None,
+        )
+
+
+def document(read: Callable[[Fields], T]) -> Callable[[object], T]:
+    """A parser of whole documents; it raises one ``ProtocolError`` that names every wrong field."""
+
+    def parse(value: object) -> T:
+        return read_document(value, read)
+
+    return parse
