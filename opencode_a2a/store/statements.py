@@ -4,7 +4,8 @@ A worker thread gives up the interpreter lock at every statement it executes and
 loop. So a batch is written in as few statements as possible, not in one per row.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
@@ -14,21 +15,21 @@ from sqlalchemy import Connection, Table
 from opencode_a2a.store.rows import Binding, EventRow, TaskRow, Write
 from opencode_a2a.store.schema import BINDING, EVENT, TASK
 
-# Powers of two: any number of rows takes few statements, and few statements ever need to be prepared.
-_SIZES: Final = (64, 32, 16, 8, 4, 2, 1)
+_MOST_ROWS: Final = 64  # in one statement; what more there is takes another
 
 
 class ManyRows:
     """One statement in several sizes, and how a row becomes its parameters."""
 
     def __init__(self, sql: Callable[[int], str], values: Callable[[Any], tuple[object, ...]]) -> None:
-        self._sql = {size: sql(size) for size in _SIZES}
+        self._sql = cache(sql)
         self._values = values
 
     def execute(self, connection: Connection, rows: Sequence[Write]) -> None:
-        for part in _parts(rows):
+        for start in range(0, len(rows), _MOST_ROWS):
+            part = rows[start : start + _MOST_ROWS]
             parameters = tuple(chain.from_iterable(map(self._values, part)))
-            connection.exec_driver_sql(self._sql[len(part)], parameters)
+            connection.exec_driver_sql(self._sql(len(part)), parameters)
 
 
 class WriteStatements:
@@ -73,11 +74,3 @@ def _upsert(table: Table, mark: str) -> ManyRows:
     head = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "
     tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {replaced}"
     return ManyRows(lambda size: head + ", ".join([row] * size) + tail, attrgetter(*names))
-
-
-def _parts(rows: Sequence[Write]) -> Iterator[Sequence[Write]]:
-    start = 0
-    for size in _SIZES:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size

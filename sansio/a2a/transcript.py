@@ -212,7 +212,9 @@ class Transcript:
         told = self._progress(metadata, out)
         if status.state is not self.state:
             self.state = status.state
-            out.append(Notice(kind=NoticeKind.STATE, text=status.state.value))
+            if status.state.terminal:
+                self._conclude(text, out)
+            out.append(Notice(kind=NoticeKind.STATE, text=status.state.value, ends=self.settled))
         if status.state.terminal:
             self._end(status.state, text, out)
         elif status.state.interrupted:
@@ -226,17 +228,20 @@ class Transcript:
             self._last_status = text
             out.append(Notice(kind=NoticeKind.STATUS, text=text))
 
-    def _end(self, state: TaskState, text: str, out: list[Utterance]) -> None:
+    def _conclude(self, text: str, out: list[Utterance]) -> None:
+        """The last of the answer: what had to be revised, or what the final status says where nothing else did."""
         for key, lane in self._answer.items():
             final = lane.settle()
             if final is not None:
                 self._correct(key, final, out)
+        if self.state is TaskState.COMPLETED and text and not any(lane.text for lane in self._answer.values()):
+            self._say("status", text, False, out)
+
+    def _end(self, state: TaskState, text: str, out: list[Utterance]) -> None:
         if state is not TaskState.COMPLETED:
             self.error = text or None
             if text:
                 out.append(Notice(kind=NoticeKind.ERROR, text=text))
-        elif text and not any(lane.text for lane in self._answer.values()):
-            self._say("status", text, False, out)
         elif text.strip() and text.strip() not in self.answer and text != self._last_status:
             out.append(Notice(kind=NoticeKind.STATUS, text=text))
 

@@ -214,7 +214,7 @@ def test_a_state_is_told_once_and_retries_every_time() -> None:
         Notice(kind=NoticeKind.STATE, text="working"),
         Notice(kind=NoticeKind.PROGRESS, text="step-start", detail=True),
         Notice(kind=NoticeKind.PROGRESS, text="retry 2: Rate limited"),
-        Notice(kind=NoticeKind.STATE, text="completed"),
+        Notice(kind=NoticeKind.STATE, text="completed", ends=True),
     ]
 
 
@@ -248,7 +248,7 @@ def test_a_task_that_ends_badly_says_why_beside_the_answer(state: TaskState) -> 
     assert transcript.error == "no more"
     assert said == [
         AnswerText("Hel"),
-        Notice(kind=NoticeKind.STATE, text=state.value),
+        Notice(kind=NoticeKind.STATE, text=state.value, ends=True),
         Notice(kind=NoticeKind.ERROR, text="no more"),
     ]
 

@@ -2,39 +2,44 @@
 
 from __future__ import annotations
 
-import argparse
 import base64
 import io
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 
 import anyio
 import orjson
 import pytest
-from attrs import define, frozen
 
-from opencode_a2a.call import CallTarget, add_arguments, call, run_from_arguments
+from opencode_a2a.call import CallTarget, call, run_from_arguments
 from opencode_a2a.settings import Settings
 from sansio.a2a.model import (
-    Artifact,
-    ArtifactUpdate,
     Message,
     Role,
-    StatusUpdate,
-    StreamItem,
     Task,
     TaskState,
-    TaskStatus,
     TextPart,
 )
 from sansio.a2a.wire import FORMS
 from sansio.redact import Secret
+from tests.shell.calling import (
+    COMPLETED,
+    DEADLINE,
+    HELLO,
+    WORKING,
+    Scene,
+    Screen,
+    Seen,
+    message_path,
+    parsed,
+    says,
+    status,
+    task,
+)
 from tests.shell.scripted_agent import (
     CARD_PATH,
     OLD_CARD_PATH,
-    Cut,
     Reply,
     ScriptedAgent,
     card,
@@ -46,115 +51,8 @@ from tests.shell.scripted_agent import (
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE = 10.0
 TOKEN = "tok-4f9a1c"
 LOGIN = "ada:pass-83be"
-PLAIN = Reply(headers={"content-type": "text/plain"}, pieces=[b"not for you"])
-
-
-def status(state: TaskState, text: str | None = None, *, final: bool | None = None) -> StatusUpdate:
-    message = Message(message_id="s", role=Role.AGENT, parts=(TextPart(text=text),)) if text else None
-    ends = state.terminal if final is None else final
-    return StatusUpdate(task_id="t1", context_id="c1", status=TaskStatus(state=state, message=message), final=ends)
-
-
-def says(text: str, *, append: bool = True, block: str = "text") -> ArtifactUpdate:
-    metadata = {"shared": {"stream": {"block_type": block}}}
-    artifact = Artifact(artifact_id=block, parts=(TextPart(text=text),), metadata=metadata)
-    return ArtifactUpdate(task_id="t1", context_id="c1", artifact=artifact, append=append)
-
-
-def task(state: TaskState, *texts: str) -> Task:
-    artifacts = tuple(
-        Artifact(artifact_id=f"a{number}", parts=(TextPart(text=text),)) for number, text in enumerate(texts)
-    )
-    return Task(id="t1", context_id="c1", status=TaskStatus(state=state), artifacts=artifacts)
-
-
-WORKING = status(TaskState.WORKING)
-COMPLETED = status(TaskState.COMPLETED)
-HELLO = (WORKING, says("Hello", append=False), says(" there"), COMPLETED)
-
-
-class Screen(io.StringIO):
-    """A text stream that tells when something has been flushed to it, and may pass for a terminal."""
-
-    def __init__(self, *, terminal: bool = False) -> None:
-        super().__init__()
-        self.flushed = anyio.Event()
-        self._terminal = terminal
-
-    def flush(self) -> None:
-        self.flushed.set()
-        self.flushed = anyio.Event()
-
-    def isatty(self) -> bool:
-        return self._terminal
-
-    async def until(self, text: str) -> None:
-        with anyio.fail_after(DEADLINE):
-            while text not in self.getvalue():
-                await self.flushed.wait()
-
-
-@frozen(kw_only=True)
-class Seen:
-    """What a call printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-@define(eq=False)
-class Scene:
-    """An agent that is served, and the way to call it."""
-
-    agent: ScriptedAgent
-    url: str
-
-    def offers(self, *said: StreamItem, binding: str = "JSONRPC", line: str = "1.0") -> None:
-        """The agent offers one interface, and streams what is said on it."""
-        self.replies(stream(*said, binding=binding, line=line), binding=binding, line=line)
-
-    def replies(self, *replies: Reply, binding: str = "JSONRPC", line: str = "1.0", streaming: bool = True) -> None:
-        """The agent offers one interface, and answers messages so."""
-        self.agent.on(CARD_PATH, card((binding, line, f"{self.url}/rpc"), streaming=streaming))
-        self.agent.on(message_path(binding, line, streaming), *replies)
-
-    async def call(
-        self,
-        text: str = "hi",
-        *,
-        url: str | None = None,
-        bearer: str | None = None,
-        basic: str | None = None,
-        timeout: float = DEADLINE,
-        screen: Screen | None = None,
-        verbose: bool = False,
-        as_json: bool = False,
-        stream: bool = True,
-        line: str | None = None,
-    ) -> Seen:
-        target = CallTarget(
-            url=url or self.url,
-            line=line,
-            bearer=Secret(bearer) if bearer else None,
-            basic=Secret(basic) if basic else None,
-            timeout=timeout,
-        )
-        out, err = screen or Screen(), Screen(terminal=screen is not None)
-        with anyio.fail_after(DEADLINE):
-            code = await call(
-                target, text, out=out, err=err, verbose=verbose, as_json=as_json, stream=stream, context_id="c0"
-            )
-        return Seen(code=code, out=out.getvalue(), err=err.getvalue())
-
-
-def message_path(binding: str, line: str, streaming: bool) -> str:
-    if binding == "JSONRPC":
-        return "/rpc"
-    return f"/rpc{'/v1' if line == '0.3' else ''}/message:{'stream' if streaming else 'send'}"
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -445,129 +343,7 @@ async def test_redirects_are_told_and_not_followed(scene: Scene, anyio_backend: 
     assert other.requests == []
 
 
-# ------------------------------------------------------------------------------------------------ troubles
-
-
-async def test_a_refusal_is_told_in_one_line(scene: Scene) -> None:
-    error = {"code": -32602, "message": "Invalid parameters", "data": [{"loc": ["params", "x"], "msg": "is wrong"}]}
-    scene.replies(document({"jsonrpc": "2.0", "id": "1", "error": error}))
-
-    seen = await scene.call()
-
-    expected = "opencode-a2a call: The agent refused: Invalid parameters; params.x: is wrong (code -32602)\n"
-    assert seen == Seen(code=4, out="", err=expected)
-
-
-async def test_a_refusal_in_mid_stream_keeps_what_was_said(scene: Scene) -> None:
-    error = b'data: {"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"broke"}}\n\n'
-    scene.replies(stream(WORKING, says("Hel", append=False), error))
-
-    seen = await scene.call()
-
-    assert (seen.code, seen.out) == (4, "Hel\n")
-    assert "[the task is t1]\nopencode-a2a call: The agent refused: broke (code -32603)\n" in seen.err
-
-
-@pytest.mark.parametrize(
-    ("ending", "told"),
-    [(Cut, "broke the connection off"), (b"", "ended the stream before the task was over")],
-    ids=["hang-up", "early end"],
-)
-async def test_a_stream_that_breaks_off_is_told_with_the_task(
-    scene: Scene, ending: type[Cut] | bytes, told: str
-) -> None:
-    scene.replies(stream(WORKING, says("Hel", append=False), ending))
-
-    seen = await scene.call()
-
-    assert (seen.code, seen.out) == (4, "Hel\n")
-    assert "[the task is t1]" in seen.err
-    assert told in seen.err
-
-
-async def test_a_hang_up_after_the_end_of_the_task_does_not_matter(scene: Scene) -> None:
-    ended = status(TaskState.COMPLETED, final=False)  # says nothing of the stream: more could have come
-    scene.replies(stream(WORKING, says("Hello", append=False), ended, Cut, line="0.3"), line="0.3")
-
-    assert await scene.call() == Seen(code=0, out="Hello\n", err="[working]\n[completed]\n")
-
-
-@pytest.mark.parametrize(
-    ("path", "reply", "told"),
-    [
-        (CARD_PATH, Reply(pieces=[b"<html>"]), "The agent card is not JSON"),
-        (CARD_PATH, Reply(status=404), "There is no agent card at"),
-        (CARD_PATH, Reply(status=500, pieces=[b"<html>"]), "HTTP 500 Internal Server Error"),
-        (CARD_PATH, card(("GRPC", "1.0", "http://a")), "it offers GRPC 1.0"),
-        (CARD_PATH, Reply(pieces=[b" " * 600_000, b" " * 600_000]), "larger than 1048576 bytes"),
-        ("/rpc", PLAIN, "The agent's answer is not JSON"),
-        ("/rpc", document({}), "neither a result nor an error"),
-        ("/rpc", document({"result": {"task": {"id": 7}}}), "task.id: must be a string"),
-        ("/rpc", stream(b"data: {oops\n\n"), "The agent's answer is not JSON"),
-        ("/rpc", stream(b"event: x\n"), "ended the stream before the task was over"),
-        ("/rpc", Reply(status=204), "The agent's answer is not JSON"),
-    ],
-)
-async def test_nonsense_is_told_in_one_line(scene: Scene, path: str, reply: Reply, told: str) -> None:
-    scene.offers(*HELLO)
-    scene.agent.on(path, reply)
-
-    seen = await scene.call()
-
-    assert (seen.code, seen.out) == (4, "")
-    assert seen.err.startswith("opencode-a2a call: ")
-    assert seen.err.count("\n") == 1
-    assert told in seen.err
-
-
-async def test_an_agent_that_cannot_be_reached_is_told_in_one_line(scene: Scene) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-
-    seen = await scene.call(url=url)
-
-    assert seen.code == 4
-    assert seen.err.startswith(f"opencode-a2a call: Cannot connect to {url}: ")
-    assert seen.err.count("\n") == 1
-
-
-@pytest.mark.parametrize("begun", [True, False])
-async def test_an_agent_that_falls_silent_is_waited_for_as_long_as_was_set(scene: Scene, begun: bool) -> None:
-    never = anyio.Event()
-    scene.replies(stream(*(HELLO[:2] if begun else ()), never))
-
-    seen = await scene.call(timeout=0.3)
-    never.set()
-
-    assert (seen.code, seen.out) == (4, "Hello\n" if begun else "")
-    assert f"{scene.url} was silent for 0.3 s" in seen.err
-
-
-@pytest.mark.parametrize(
-    ("url", "text", "told"),
-    [
-        ("agent.example", "hi", "URL: must be a URL that begins with http:// or https://"),
-        ("http://ada:secret@agent.example", "hi", "set A2A_CLIENT_BASIC_AUTH instead"),
-        ("http://agent.example/?q", "hi", "URL: must not hold a query"),
-        ("http://agent.example", " \n", "TEXT: must not be empty"),
-        ("http://agent.example", "\udcff", "TEXT: is not valid in the terminal's encoding"),
-    ],
-)
-async def test_wrong_usage_is_told_before_anything_is_sent(scene: Scene, url: str, text: str, told: str) -> None:
-    seen = await scene.call(text, url=url)
-
-    assert seen.code == 2
-    assert told in seen.err
-    assert "secret" not in seen.err
-
-
 # ------------------------------------------------------------------------------------------- command line
-
-
-def parsed(*arguments: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="opencode-a2a call")
-    add_arguments(parser)
-    return parser.parse_args(arguments)
 
 
 async def test_the_command_line_chooses_the_interface_and_reads_standard_input(scene: Scene) -> None:
@@ -630,7 +406,7 @@ PROGRAM = """
 import sys
 from functools import partial
 from importlib import import_module
-from tests.shell.test_call import parsed
+from tests.shell.calling import parsed
 from opencode_a2a.call import run_from_arguments
 from opencode_a2a.settings import Settings
 runtime, url = sys.argv[1:]

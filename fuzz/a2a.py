@@ -1,0 +1,224 @@
+"""Targets of the protocol side: envelopes, routes, versions, events, both wire forms, the log and its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import orjson
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from sansio.a2a import v0_3, v1_0
+from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, jsonrpc_error
+from sansio.a2a.journal import decode_events, encode_events
+from sansio.a2a.jsonrpc import RpcFault, parse_request, render_error, render_result
+from sansio.a2a.log import TaskLog, fold
+from sansio.a2a.rest import route
+from sansio.a2a.sse import SseDecoder, SseEvent, encode
+from sansio.a2a.versions import LINES, negotiate
+from tests import strategies
+
+from . import samples
+from .target import Target, require
+
+
+def _told(error: ProtocolError) -> None:
+    """An error can be told in every shape there is."""
+    for line in LINES:
+        orjson.dumps([jsonrpc_error(error, line), http_error(error, line)])
+
+
+def check_jsonrpc(data: bytes) -> None:
+    """A body is a request whose id comes back, or a fault of code -32700 or -32600 that can be answered."""
+    try:
+        request = parse_request(data)
+    except RpcFault as fault:
+        for line in LINES:
+            answer = orjson.loads(render_error(fault.request_id, fault, line))
+            require(answer["error"]["code"] in (-32700, -32600), "a fault of another code")
+        return
+    answer = orjson.loads(render_result(request.id, None))
+    require(answer["id"] == request.id, "another id comes back")
+    require(bool(request.method), "a request without a method")
+
+
+def check_rest(data: bytes) -> None:
+    """A method and path are not found, or not allowed, or a route whose own path leads to the same route."""
+    method, _, path = data.decode("utf-8", "replace").partition(" ")
+    try:
+        found = route(method, path)
+    except ProtocolError as error:
+        require(error.kind in (ErrorKind.NOT_FOUND, ErrorKind.METHOD_NOT_ALLOWED), "another error")
+        _told(error)
+        return
+    root = "/v1" if found.hint == "0.3" else f"/{found.tenant}" if found.tenant else ""
+    again = route(method, root + found.operation.row.path.replace("{id}", found.id or ""))
+    require(again == found, f"{found} leads to {again}")
+
+
+def check_versions(data: bytes) -> None:
+    """A version text is one of the lines, which negotiates to itself, or refused with those on offer."""
+    try:
+        line = negotiate(data.decode("utf-8", "replace"), hint=None)
+    except ProtocolError as error:
+        require(error.kind is ErrorKind.VERSION_NOT_SUPPORTED, "another error")
+        _told(error)
+        return
+    require(line in LINES and negotiate(line, hint=None) == line, "a line that is none")
+
+
+def _events(data: bytes, size: int, limit: int) -> list[SseEvent] | None:
+    decoder = SseDecoder(limit)
+    try:
+        return [event for i in range(0, len(data), size) for event in decoder.feed(data[i : i + size])]
+    except ProtocolError as error:
+        require(error.kind is ErrorKind.PAYLOAD_TOO_LARGE, "another error")
+        return None
+
+
+def check_sse(data: bytes) -> None:
+    """Bytes in any chunking give the same events or the same refusal, and events encoded are decoded again."""
+    for limit in (16, 1 << 20):
+        whole = _events(data, max(1, len(data)), limit)
+        for size in (1, 2, 7):
+            require(_events(data, size, limit) == whole, f"chunks of {size} give other events")
+    for event in _events(data, max(1, len(data)), 1 << 20) or ():
+        frame = encode(event.data, id=event.id, event=event.event or None)
+        require(SseDecoder().feed(frame) == [event], "an event does not survive its encoding")
+
+
+def _check_codec(codec: ModuleType, data: bytes) -> None:
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return
+    pairs: tuple[tuple[Callable[[object], Any], Callable[[Any], Any]], ...] = (
+        (codec.parse_send, codec.render_send),
+        (codec.parse_item, codec.render_item),
+        (codec.parse_task, codec.render_task),
+    )
+    for parse, render in pairs:
+        try:
+            parsed = parse(value)
+        except ProtocolError as error:
+            require(bool(error.violations), "a refusal that names no field")
+            _told(error)
+            continue
+        again = parse(orjson.loads(orjson.dumps(render(parsed))))
+        require(again == parsed, f"{parsed} is read again as {again}")
+    try:
+        codec.parse_get_task(value)
+    except ProtocolError as error:
+        _told(error)
+
+
+def check_v0_3(data: bytes) -> None:
+    """JSON is no 0.3 document and the wrong fields are named, or what it says survives being written and read."""
+    _check_codec(v0_3, data)
+
+
+def check_v1_0(data: bytes) -> None:
+    """JSON is no 1.0 document and the wrong fields are named, or what it says survives being written and read."""
+    _check_codec(v1_0, data)
+
+
+def check_journal(data: bytes) -> None:
+    """Bytes are no events, which is our own fault, or they are written down again as the same events."""
+    try:
+        events = decode_events(data)
+    except LocalError:
+        return
+    require(decode_events(encode_events(events)) == events, "other events are read again")
+
+
+def check_log(data: bytes) -> None:
+    """Any events make a log that can be resumed anywhere, numbered without gaps, its first end being its last."""
+    try:
+        events = decode_events(data)
+    except LocalError:
+        return
+    log = TaskLog("t", "c")
+    for event in events:
+        ended = log.state.terminal
+        entry = log.append(event)
+        require(not (ended and entry), "an event after the end")
+    task = log.task()
+    require(fold("t", "c", events) == task, "the fold is another task")
+    require([entry.number for entry in log.since(0)] == list(range(1, log.last + 1)), "numbers with gaps")
+    for cut in range(0, len(events), 3):
+        begun = TaskLog("t", "c")
+        for event in events[:cut]:
+            begun.append(event)
+        resumed = TaskLog.resume(begun.task(), begun.last, events[cut:])
+        require((resumed.task(), resumed.last) == (task, log.last), f"resumed at {cut} it is another task")
+
+
+def _json(values: SearchStrategy[Any]) -> SearchStrategy[bytes]:
+    return values.map(orjson.dumps)
+
+
+def _documents_of(codec: ModuleType, line: str) -> SearchStrategy[bytes]:
+    return _json(
+        strategies.items(line).map(codec.render_item)
+        | strategies.tasks(line).map(codec.render_task)
+        | strategies.send_requests(line).map(codec.render_send)
+        | strategies.json_values
+    )
+
+
+_envelopes = st.fixed_dictionaries(
+    {},
+    optional={
+        "jsonrpc": st.sampled_from(("2.0", "1.0", 2)),
+        "id": strategies.json_values,
+        "method": strategies.json_values | st.just("GetTask"),
+        "params": strategies.json_values,
+    },
+)
+_logs = st.lists(strategies.log_events(), max_size=8).map(encode_events)
+
+TARGETS = (
+    Target(
+        name="jsonrpc",
+        check=check_jsonrpc,
+        documents=samples.ENVELOPES,
+        strategy=_json(_envelopes | strategies.json_values) | st.binary(max_size=30),
+    ),
+    Target(
+        name="rest",
+        check=check_rest,
+        documents=samples.PATHS,
+        strategy=st.text(max_size=30).map(lambda path: f"GET /{path}".encode())
+        | st.lists(st.sampled_from(("v1", "tasks", "message:send", "a", "", ":")), max_size=5).map(
+            lambda path: f"POST /{'/'.join(path)}".encode()
+        ),
+    ),
+    Target(
+        name="versions",
+        check=check_versions,
+        documents=(b"0.3", b"1.0", b"1.0.7", b" 0.3.0 ", b"2.0"),
+        strategy=st.text(max_size=12).map(str.encode) | st.from_regex(r"\s*\d+\.\d+(\.\d+)?").map(str.encode),
+    ),
+    Target(name="sse", check=check_sse, documents=samples.STREAMS, strategy=strategies.sse_bytes),
+    Target(
+        name="v0_3",
+        check=check_v0_3,
+        documents=samples.documents_of(v0_3),
+        strategy=_documents_of(v0_3, "0.3"),
+    ),
+    Target(
+        name="v1_0",
+        check=check_v1_0,
+        documents=samples.documents_of(v1_0),
+        strategy=_documents_of(v1_0, "1.0"),
+    ),
+    Target(name="log", check=check_log, documents=samples.JOURNALS, strategy=_logs),
+    Target(
+        name="journal",
+        check=check_journal,
+        documents=samples.JOURNALS,
+        strategy=_logs | _json(st.lists(strategies.json_objects, max_size=3)),
+    ),
+)

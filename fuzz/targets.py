@@ -1,0 +1,8 @@
+"""The table of targets: adding one is adding a row to a module's ``TARGETS``."""
+
+from __future__ import annotations
+
+from . import a2a, access, opencode
+from .target import Target
+
+TARGETS: dict[str, Target] = {target.name: target for target in (*a2a.TARGETS, *opencode.TARGETS, *access.TARGETS)}
