@@ -20,18 +20,17 @@ _VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**53, 2**63, 1.5, "", "x", "a.b[0]", "\0", "\u00e9", [], {}, [[]]),
     *({"": None}, {"kind": "text"}, {"text": "a", "data": 1}, "idle", "error", "completed", "user", "assistant"),
 )
-_DEEP = 300
-
-
-def _deep(random: Random) -> Any:
-    value: Any = random.choice(_VALUES)
-    for _ in range(_DEEP):
-        value = [value] if random.random() < 0.5 else {"a": value}
-    return value
+_DEEP = "<deep>"  # stands for JSON that is nested too deep for its writer, until it is written
 
 
 def _other_value(random: Random) -> Any:
-    return _deep(random) if random.random() < 0.02 else random.choice(_VALUES)
+    return _DEEP if random.random() < 0.03 else random.choice(_VALUES)
+
+
+def _written(value: Any, random: Random) -> bytes:
+    levels = random.randint(100, 900)
+    deep = b"[" * levels + b"1" + b"]" * levels
+    return orjson.dumps(value).replace(orjson.dumps(_DEEP), deep)
 
 
 def _bend(value: Any, random: Random) -> Any:
@@ -58,7 +57,7 @@ def _bend(value: Any, random: Random) -> Any:
 
 def _bend_json(data: bytes, random: Random) -> bytes:
     try:
-        return orjson.dumps(_bend(orjson.loads(data), random))
+        return _written(_bend(orjson.loads(data), random), random)
     except (orjson.JSONDecodeError, TypeError):
         return _splice(data, random)
 

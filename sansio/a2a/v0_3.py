@@ -11,26 +11,21 @@ from collections.abc import Callable
 
 from .fields import Fields, compact, read_document
 from .model import (
-    Artifact,
-    ArtifactUpdate,
     DataPart,
     FilePart,
     JsonObject,
-    Message,
     Part,
     PushAuthentication,
     PushConfig,
     Role,
     SendConfiguration,
     SendRequest,
-    StatusUpdate,
     StreamItem,
-    Task,
     TaskState,
-    TaskStatus,
     TextPart,
 )
 from .readers import Readers, document
+from .writers import Writers
 
 LINE = "0.3"
 
@@ -190,89 +185,21 @@ def render_part(part: Part) -> JsonObject:
     return body
 
 
-def render_message(message: Message) -> JsonObject:
-    """A message."""
-    return compact(
-        kind="message",
-        messageId=message.message_id,
-        contextId=message.context_id,
-        taskId=message.task_id,
-        role=message.role.value,
-        parts=[render_part(part) for part in message.parts],
-        metadata=message.metadata,
-        extensions=list(message.extensions) or None,
-        referenceTaskIds=list(message.reference_task_ids) or None,
-    )
-
-
-def render_artifact(artifact: Artifact) -> JsonObject:
-    """An artifact."""
-    body: JsonObject = {
-        "artifactId": artifact.artifact_id,
-        "parts": [render_part(part) for part in artifact.parts],
-    }
-    if artifact.name is not None:
-        body["name"] = artifact.name
-    if artifact.description is not None:
-        body["description"] = artifact.description
-    if artifact.metadata is not None:
-        body["metadata"] = artifact.metadata
-    if artifact.extensions:
-        body["extensions"] = list(artifact.extensions)
-    return body
-
-
-def render_status(status: TaskStatus) -> JsonObject:
-    """A task status."""
-    body: JsonObject = {"state": status.state.value}
-    if status.message is not None:
-        body["message"] = render_message(status.message)
-    if status.timestamp is not None:
-        body["timestamp"] = status.timestamp
-    return body
-
-
-def render_task(task: Task) -> JsonObject:
-    """A task; empty lists are left out."""
-    return compact(
-        kind="task",
-        id=task.id,
-        contextId=task.context_id,
-        status=render_status(task.status),
-        artifacts=[render_artifact(artifact) for artifact in task.artifacts] or None,
-        history=[render_message(message) for message in task.history] or None,
-        metadata=task.metadata,
-    )
+_WRITE = Writers(
+    part=render_part,
+    states={state: state.value for state in TaskState},
+    roles={role: role.value for role in Role},
+    tagged=True,
+)
+render_message = _WRITE.message
+render_artifact = _WRITE.artifact
+render_status = _WRITE.status
+render_task = _WRITE.task
 
 
 def render_item(item: StreamItem) -> JsonObject:
     """A stream item, tagged by ``kind``."""
-    body: JsonObject
-    if isinstance(item, ArtifactUpdate):
-        body = {
-            "kind": "artifact-update",
-            "taskId": item.task_id,
-            "contextId": item.context_id,
-            "artifact": render_artifact(item.artifact),
-            "append": item.append,
-        }
-        if item.last_chunk:
-            body["lastChunk"] = True
-    elif isinstance(item, StatusUpdate):
-        body = {
-            "kind": "status-update",
-            "taskId": item.task_id,
-            "contextId": item.context_id,
-            "status": render_status(item.status),
-            "final": item.final,
-        }
-    elif isinstance(item, Task):
-        return render_task(item)
-    else:
-        return render_message(item)
-    if item.metadata is not None:
-        body["metadata"] = item.metadata
-    return body
+    return _WRITE.item(item)[1]
 
 
 render_send_result = render_item

@@ -10,26 +10,21 @@ from collections.abc import Callable
 
 from .fields import Fields, compact, read_document
 from .model import (
-    Artifact,
-    ArtifactUpdate,
     DataPart,
     FilePart,
     JsonObject,
-    Message,
     Part,
     PushAuthentication,
     PushConfig,
     Role,
     SendConfiguration,
     SendRequest,
-    StatusUpdate,
     StreamItem,
-    Task,
     TaskState,
-    TaskStatus,
     TextPart,
 )
 from .readers import Readers, document
+from .writers import Writers
 
 LINE = "1.0"
 
@@ -154,86 +149,17 @@ def render_part(part: Part) -> JsonObject:
     return body
 
 
-def render_message(message: Message) -> JsonObject:
-    """A message."""
-    return compact(
-        messageId=message.message_id,
-        contextId=message.context_id,
-        taskId=message.task_id,
-        role=_ROLE_NAMES[message.role],
-        parts=[render_part(part) for part in message.parts],
-        metadata=message.metadata,
-        extensions=list(message.extensions) or None,
-        referenceTaskIds=list(message.reference_task_ids) or None,
-    )
-
-
-def render_artifact(artifact: Artifact) -> JsonObject:
-    """An artifact."""
-    body: JsonObject = {
-        "artifactId": artifact.artifact_id,
-        "parts": [render_part(part) for part in artifact.parts],
-    }
-    if artifact.name is not None:
-        body["name"] = artifact.name
-    if artifact.description is not None:
-        body["description"] = artifact.description
-    if artifact.metadata is not None:
-        body["metadata"] = artifact.metadata
-    if artifact.extensions:
-        body["extensions"] = list(artifact.extensions)
-    return body
-
-
-def render_status(status: TaskStatus) -> JsonObject:
-    """A task status."""
-    body: JsonObject = {"state": _STATE_NAMES[status.state]}
-    if status.message is not None:
-        body["message"] = render_message(status.message)
-    if status.timestamp is not None:
-        body["timestamp"] = status.timestamp
-    return body
-
-
-def render_task(task: Task) -> JsonObject:
-    """A task; empty lists are left out."""
-    return compact(
-        id=task.id,
-        contextId=task.context_id,
-        status=render_status(task.status),
-        artifacts=[render_artifact(artifact) for artifact in task.artifacts] or None,
-        history=[render_message(message) for message in task.history] or None,
-        metadata=task.metadata,
-    )
+_WRITE = Writers(part=render_part, states=_STATE_NAMES, roles=_ROLE_NAMES, tagged=False)
+render_message = _WRITE.message
+render_artifact = _WRITE.artifact
+render_status = _WRITE.status
+render_task = _WRITE.task
 
 
 def render_item(item: StreamItem) -> JsonObject:
     """``StreamResponse``: one value in its wrapper."""
-    body: JsonObject
-    if isinstance(item, ArtifactUpdate):
-        body = {
-            "taskId": item.task_id,
-            "contextId": item.context_id,
-            "artifact": render_artifact(item.artifact),
-            "append": item.append,
-        }
-        if item.last_chunk:
-            body["lastChunk"] = True
-        if item.metadata is not None:
-            body["metadata"] = item.metadata
-        return {"artifactUpdate": body}
-    if isinstance(item, StatusUpdate):
-        body = {
-            "taskId": item.task_id,
-            "contextId": item.context_id,
-            "status": render_status(item.status),
-        }
-        if item.metadata is not None:
-            body["metadata"] = item.metadata
-        return {"statusUpdate": body}
-    if isinstance(item, Task):
-        return {"task": render_task(item)}
-    return {"message": render_message(item)}
+    name, body = _WRITE.item(item)
+    return {name: body}
 
 
 render_send_result = render_item

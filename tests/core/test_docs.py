@@ -1,0 +1,87 @@
+"""What the documents say is so: the guide's program runs, links lead somewhere, and no module goes unmentioned.
+
+Knows documents as text and modules by their paths.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+GUIDE = ROOT / "docs" / "core.md"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+SHIPPED = ("sansio", "opencode_a2a", "runtime_asyncio", "runtime_trio")
+MAY_IMPORT = {"sansio", "attrs", "orjson"}
+
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+_SECTION = re.compile(r"^### `([\w/]+)/`.*\n(?P<rows>(?:(?!^#).*\n)*)", re.MULTILINE)
+_ROW = re.compile(r"^\| `([\w/]+\.py)` \|", re.MULTILINE)
+
+
+def program_of(document: str) -> str:
+    """The document's Python blocks as one program, each line with the number it has in the document."""
+    lines = [""] * (document.count("\n") + 1)
+    for block in _BLOCK.finditer(document):
+        first = document.count("\n", 0, block.start(1))
+        code = block.group(1).splitlines()
+        lines[first : first + len(code)] = code
+    return "\n".join(lines)
+
+
+def modules_told_of() -> set[str]:
+    """The modules that have a row of their own in the document on architecture."""
+    document = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    return {f"{found[1]}/{row}" for found in _SECTION.finditer(document) for row in _ROW.findall(found["rows"])}
+
+
+def modules_with_code() -> set[str]:
+    """The shipped modules that define or import anything."""
+    paths = [path for package in SHIPPED for path in (ROOT / package).rglob("*.py")]
+    return {str(path.relative_to(ROOT)) for path in paths if len(ast.parse(path.read_text("utf-8")).body) > 1}
+
+
+def test_the_guide_to_the_core_runs() -> None:
+    program = program_of(GUIDE.read_text("utf-8"))
+    names: dict[str, object] = {}
+
+    exec(compile(program, str(GUIDE), "exec"), names)
+
+    assert program.count("assert ") > 20
+    assert "later" in names
+
+
+def test_the_guide_needs_the_core_alone() -> None:
+    tree = ast.parse(program_of(GUIDE.read_text("utf-8")))
+    imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+
+    assert {name.partition(".")[0] for name in imported} == MAY_IMPORT
+
+
+def test_every_module_has_its_line_in_the_document_on_architecture() -> None:
+    assert modules_told_of() == modules_with_code()
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files_that_are_there(path: Path) -> None:
+    targets = _LINK.findall(path.read_text("utf-8"))
+
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_commands_of_the_readme_set_up_what_the_checks_set_up() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    checks = (ROOT / ".ci" / "run").read_text("utf-8")
+    steps = ["--require-hashes -r requirements.lock", "--no-deps --no-build-isolation -e ."]
+
+    demo, tests = re.findall(r"^    (python3\.11 -m venv .*)$", readme, re.MULTILINE)
+
+    assert [step in command for command in (demo, tests, checks) for step in steps] == [True] * 6
+    assert demo.endswith("opencode-a2a demo")
+    assert tests.endswith("python -m pytest")
+    assert '"$python" -m pytest' in checks
