@@ -1,0 +1,384 @@
+"""Serves the agent before a scripted stand-in, and calls it on every line and binding.
+
+Reads answers with the core's parsers; what a stream adds up to is worked out here, naively and on its own.
+"""
+
+from __future__ import annotations
+
+import ssl
+import uuid
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, cast
+
+import anyio
+import httpx
+import orjson
+from attrs import define, field, frozen
+
+import runtime_asyncio
+import runtime_trio
+from opencode_a2a.app import Running, application
+from opencode_a2a.serving import Runtime
+from opencode_a2a.settings import Settings
+from opencode_a2a.standin import StandIn
+from sansio.a2a.model import ArtifactUpdate, DataPart, Part, StatusUpdate, StreamItem, Task, TextPart
+from sansio.a2a.sse import SseDecoder
+from sansio.a2a.wire import FORMS
+from sansio.access import Credential, CredentialSet
+
+DEADLINE = 10.0
+ALICE, BOB, CAROL = "alice-5f0c9e", "bob-77a1d2", ("carol", "carol-90be13")
+CREDENTIALS = CredentialSet(
+    (
+        Credential.bearer(ALICE, principal="alice", credential_id="a"),
+        Credential.bearer(BOB, principal="bob", credential_id="b"),
+        Credential.basic(*CAROL, credential_id="c"),
+    )
+)
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, and to load certificates takes long
+RUNTIMES: dict[str, Runtime] = {"asyncio": runtime_asyncio, "trio": runtime_trio}
+
+
+@frozen
+class Wire:
+    """A protocol line on a binding: how requests are put and answers read."""
+
+    line: str
+    binding: str
+
+    def __str__(self) -> str:
+        return f"{self.line}-{self.binding}"
+
+    def message(self, text: str | None, **more: object) -> dict[str, Any]:
+        old = self.line == "0.3"
+        body: dict[str, Any] = {"messageId": str(uuid.uuid4()), "role": "user" if old else "ROLE_USER"}
+        if text is not None:
+            body["parts"] = [{"kind": "text", "text": text} if old else {"text": text}]
+        if old:
+            body["kind"] = "message"
+        return body | more
+
+    def at_once(self) -> dict[str, Any]:
+        return {"blocking": False} if self.line == "0.3" else {"returnImmediately": True}
+
+
+RPC_03, RPC_10 = Wire("0.3", "rpc"), Wire("1.0", "rpc")
+REST_03, REST_10 = Wire("0.3", "rest"), Wire("1.0", "rest")
+WIRES = (RPC_03, RPC_10, REST_03, REST_10)
+
+_METHODS = {
+    "send": {"0.3": "message/send", "1.0": "SendMessage"},
+    "stream": {"0.3": "message/stream", "1.0": "SendStreamingMessage"},
+    "get": {"0.3": "tasks/get", "1.0": "GetTask"},
+}
+
+
+@frozen(kw_only=True)
+class Event:
+    """One event of a stream: its number, what it says, and its JSON without the JSON-RPC envelope."""
+
+    number: int
+    item: StreamItem
+    json: dict[str, Any]
+
+
+@define(eq=False)
+class Stream:
+    """An open stream: what it has said, read as far as a test wants."""
+
+    wire: Wire
+    response: httpx.Response
+    events: list[Event] = field(factory=list)
+    comments: int = 0
+    ended: bool = False
+    _chunks: AsyncGenerator[bytes] | None = None
+    _decoder: SseDecoder = field(factory=SseDecoder)
+
+    async def more(self) -> None:
+        """Read what comes next; ``ended`` at the proper end of the body. A cut body raises."""
+        if self._chunks is None:
+            self._chunks = cast("AsyncGenerator[bytes]", self.response.aiter_raw())
+        try:
+            with anyio.fail_after(DEADLINE):
+                chunk = await anext(self._chunks)
+        except StopAsyncIteration:
+            self.ended = True
+            return
+        for event in self._decoder.feed(chunk):
+            body = orjson.loads(event.data)
+            json = body["result"] if self.wire.binding == "rpc" else body
+            self.events.append(Event(number=int(event.id), item=FORMS[self.wire.line].parse_item(json), json=json))
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            assert not self.ended, f"the stream ended before that: {self.items}"
+            await self.more()
+
+    async def whole(self) -> Stream:
+        while not self.ended:
+            await self.more()
+        return self
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._chunks is not None:
+            await self._chunks.aclose()
+        await self.response.aclose()
+
+    @property
+    def items(self) -> list[StreamItem]:
+        return [event.item for event in self.events]
+
+    @property
+    def task(self) -> Task:
+        first = self.items[0]
+        assert isinstance(first, Task)
+        return first
+
+    @property
+    def statuses(self) -> list[StatusUpdate]:
+        return [item for item in self.items if isinstance(item, StatusUpdate)]
+
+    @property
+    def chunks(self) -> list[ArtifactUpdate]:
+        return [item for item in self.items if isinstance(item, ArtifactUpdate)]
+
+    @property
+    def state(self) -> str:
+        return self.statuses[-1].status.state.value
+
+    @property
+    def text(self) -> str:
+        """What the answer adds up to."""
+        return next((one.text for one in folded(self.items) if one.name == "response"), "")
+
+    def shared(self, name: str) -> list[Any]:
+        """The values of ``metadata.shared.NAME`` in the status events."""
+        found = [((item.metadata or {}).get("shared") or {}).get(name) for item in self.statuses]
+        return [value for value in found if value is not None]
+
+
+@frozen(kw_only=True)
+class Said:
+    """An artifact without its metadata: text joined, data as it is."""
+
+    id: str
+    name: str | None
+    text: str
+    data: list[Any]
+
+
+def _said(id: str, name: str | None, parts: Iterable[Part]) -> Said:
+    found = list(parts)
+    return Said(
+        id=id,
+        name=name,
+        text="".join(part.text for part in found if isinstance(part, TextPart)),
+        data=[part.data for part in found if isinstance(part, DataPart)],
+    )
+
+
+def folded(items: Iterable[StreamItem]) -> list[Said]:
+    """What a simple client makes of a stream: chunks with ``append`` go behind, others replace. By id."""
+    names: dict[str, str | None] = {}
+    parts: dict[str, list[Part]] = {}
+    for item in items:
+        if isinstance(item, ArtifactUpdate):
+            id = item.artifact.artifact_id
+            if item.append:
+                parts[id].extend(item.artifact.parts)
+            else:
+                names[id], parts[id] = item.artifact.name, list(item.artifact.parts)
+    return [_said(id, names[id], parts[id]) for id in sorted(parts)]
+
+
+def artifacts_of(task: Task) -> list[Said]:
+    """A task's artifacts, by id."""
+    found = [_said(one.artifact_id, one.name, one.parts) for one in task.artifacts]
+    return sorted(found, key=lambda one: one.id)
+
+
+def text_of(task: Task) -> str:
+    """The answer: the text of the first artifact, which must be the response."""
+    if not task.artifacts:
+        return ""
+    first = task.artifacts[0]
+    assert first.name == "response"
+    return _said(first.artifact_id, first.name, first.parts).text
+
+
+def reason_of(task: Task) -> str:
+    """What a task's status says."""
+    message = task.status.message
+    return "" if message is None else _said("", None, message.parts).text
+
+
+@define(eq=False)
+class Caller:
+    """Calls the agent on one wire as one principal."""
+
+    http: httpx.AsyncClient
+    wire: Wire
+
+    def _request(self, operation: str, params: dict[str, Any]) -> httpx.Request:
+        line = self.wire.line
+        if self.wire.binding == "rpc":
+            body = {"jsonrpc": "2.0", "id": 7, "method": _METHODS[operation][line], "params": params}
+            return self.http.build_request("POST", "/", json=body, headers={"A2A-Version": line})
+        prefix = "/v1" if line == "0.3" else ""
+        headers = {"A2A-Version": line}
+        if operation == "get":
+            query = {name: value for name, value in params.items() if name != "id"}
+            return self.http.build_request("GET", f"{prefix}/tasks/{params['id']}", params=query, headers=headers)
+        return self.http.build_request("POST", f"{prefix}/message:{operation}", json=params, headers=headers)
+
+    async def ask(self, operation: str, params: dict[str, Any]) -> httpx.Response:
+        """The bare answer to ``send``, ``get``, or a ``stream`` that is refused."""
+        with anyio.fail_after(DEADLINE):
+            return await self.http.send(self._request(operation, params))
+
+    def _result(self, response: httpx.Response) -> Any:
+        assert response.status_code == 200, response.text
+        body = response.json()
+        if self.wire.binding == "rest":
+            return body
+        assert body["id"] == 7
+        assert "error" not in body, body
+        return body["result"]
+
+    def params(self, text: str | None, more: dict[str, Any]) -> dict[str, Any]:
+        """``more``: members of the message, but for ``configuration`` and ``metadata``."""
+        outer = {name: more.pop(name) for name in ("configuration", "metadata") if name in more}
+        return {"message": self.wire.message(text, **more), **outer}
+
+    async def send(self, text: str, **more: Any) -> Task:
+        result = self._result(await self.ask("send", self.params(text, more)))
+        item = FORMS[self.wire.line].parse_item(result)
+        assert isinstance(item, Task)
+        return item
+
+    async def get(self, task_id: str, **more: Any) -> Task:
+        return FORMS[self.wire.line].parse_task(self._result(await self.ask("get", {"id": task_id, **more})))
+
+    async def finished(self, task_id: str) -> Task:
+        """The task once it has ended, read again and again."""
+        with anyio.fail_after(DEADLINE):
+            while not (task := await self.get(task_id)).status.state.terminal:
+                await anyio.sleep(0.01)
+        return task
+
+    async def refused(self, operation: str = "send", text: str | None = "hi", **more: Any) -> dict[str, Any]:
+        """The error of a request that is not carried out: JSON-RPC's member, or the HTTP body with ``http``."""
+        params = more if operation == "get" else self.params(text, more)
+        response = await self.ask(operation, params)
+        body: dict[str, Any] = response.json()
+        if self.wire.binding == "rpc":
+            assert response.status_code == 200
+            return dict(body["error"])
+        assert response.status_code >= 400
+        return {"http": response.status_code, **body.get("error", body)} if self.wire.line == "1.0" else {
+            "http": response.status_code,
+            **body,
+        }
+
+    @asynccontextmanager
+    async def open(self, text: str, **more: Any) -> AsyncGenerator[Stream]:
+        """A stream to read step by step; leaving it hangs up."""
+        response = await self.http.send(self._request("stream", self.params(text, more)), stream=True)
+        stream = Stream(self.wire, response)
+        try:
+            assert response.status_code == 200
+            assert response.headers["content-type"].startswith("text/event-stream")
+            yield stream
+        finally:
+            await stream.close()
+
+    async def stream(self, text: str, **more: Any) -> Stream:
+        async with self.open(text, **more) as stream:
+            return await stream.whole()
+
+
+@define(eq=False)
+class Agent:
+    """A served agent, what stands behind it, and the ways to call it."""
+
+    url: str
+    standin: StandIn
+    running: Running
+    http: httpx.AsyncClient
+    bob: httpx.AsyncClient
+    opencode: httpx.AsyncClient
+
+    def caller(self, wire: Wire = RPC_10, *, bob: bool = False) -> Caller:
+        return Caller(self.bob if bob else self.http, wire)
+
+    def asked(self, method: str, ending: str) -> int:
+        """How often the stand-in got such a request."""
+        return sum(one.method == method and one.path.endswith(ending) for one in self.standin.requests)
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Look until a condition holds, with a deadline."""
+        await until(condition)
+
+
+class Serving(Protocol):
+    """Starts a stand-in and an agent with these settings."""
+
+    def __call__(self, standin: StandIn | None = None, **settings: Any) -> AbstractAsyncContextManager[Agent]: ...
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Look until a condition holds, with a deadline."""
+    with anyio.fail_after(DEADLINE):
+        while not condition():
+            await anyio.sleep(0.005)
+
+
+def quick() -> StandIn:
+    """A stand-in that never pauses."""
+    return StandIn(pause=0, tick=0.001, retry_wait=0.01)
+
+
+@asynccontextmanager
+async def served(backend: str, app: Any, *, grace: float = 0.2, bind: str = "127.0.0.1:0") -> AsyncGenerator[str]:
+    """Serves an ASGI application with the runtime's own ``serve``; gives its base URL."""
+    stop = anyio.Event()
+    addresses: list[str] = []
+
+    async def run() -> None:
+        await RUNTIMES[backend].serve(app, bind, stop=stop.wait, ready=addresses.extend, grace=grace)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await until(lambda: addresses)
+        try:
+            yield f"http://{addresses[0]}"
+        finally:
+            stop.set()
+
+
+def client(url: str, token: str | None = ALICE) -> httpx.AsyncClient:
+    """An HTTP client that presents a bearer token."""
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE, limits=limits, verify=_NO_TLS)
+
+
+@asynccontextmanager
+async def agent_at(backend: str, standin: StandIn, settings: Settings) -> AsyncGenerator[Agent]:
+    """Serves the agent alone; ``settings`` say where OpenCode is."""
+    async with application(settings) as running, served(backend, running.asgi) as url:
+        opencode = client(settings.opencode_url, None)
+        async with client(url) as http, client(url, BOB) as bob, opencode:
+            yield Agent(url, standin, running, http, bob, opencode)
+
+
+@asynccontextmanager
+async def agent_before(backend: str, standin: StandIn | None, **settings: Any) -> AsyncGenerator[Agent]:
+    """Serves a stand-in and the agent before it."""
+    app = standin or quick()
+    async with served(backend, app) as opencode:
+        given: dict[str, Any] = {"opencode_url": opencode, "credentials": CREDENTIALS, **settings}
+        async with agent_at(backend, app, Settings(**given)) as agent:
+            yield agent
