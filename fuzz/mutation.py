@@ -33,17 +33,15 @@ def _written(value: Any, random: Random) -> bytes:
     return orjson.dumps(value).replace(orjson.dumps(_DEEP), deep)
 
 
-def _bend(value: Any, random: Random) -> Any:
-    """A JSON value with one spot changed, found on a random way down."""
+def _bend(value: Any, random: Random, levels: int = 50) -> Any:
+    """A JSON value with one spot changed, found on a random way down, at most so many levels deep."""
     children = value if isinstance(value, list | dict) else ()
-    if not children or random.random() < 0.15:
+    if not children or not levels or random.random() < 0.15:
         return _other_value(random)
     if isinstance(value, list):
         index = random.randrange(len(value))
-        item = value[index]
-        changed = random.choice(
-            ([], [item, item], [_bend(item, random)], [_bend(item, random)], [_bend(item, random)])
-        )
+        times = random.choice((0, 1, 1, 1, 2))
+        changed = [value[index]] * 2 if times == 2 else [_bend(value[index], random, levels - 1)] * times
         return [*value[:index], *changed, *value[index + 1 :]]
     key = random.choice(list(value))
     rest = {name: held for name, held in value.items() if name != key}
@@ -52,7 +50,7 @@ def _bend(value: Any, random: Random) -> Any:
         return rest
     if choice < 0.25:
         return {**rest, random.choice(list(value)): value[key], random.choice(("x", "", "kind", "data")): value[key]}
-    return {**rest, key: _bend(value[key], random)}
+    return {**rest, key: _bend(value[key], random, levels - 1)}
 
 
 def _bend_json(data: bytes, random: Random) -> bytes:

@@ -183,7 +183,7 @@ def _disturbed(draw: st.DrawFn) -> bytes:
 def _bus(values: SearchStrategy[Any]) -> SearchStrategy[bytes]:
     types = ("message.part.updated", "message.updated", "session.status", "session.error", "permission.asked")
     return st.builds(
-        lambda type, properties: orjson.dumps({"payload": {"type": type, "properties": properties}}),
+        lambda kind, properties: orjson.dumps({"payload": {"type": kind, "properties": properties}}),
         st.sampled_from(types),
         values,
     )

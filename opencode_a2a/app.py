@@ -77,6 +77,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             options=PromptOptions(agent=settings.agent, system=settings.system, variant=settings.variant),
             place=Place(directory=settings.workspace_root),
             silence=settings.opencode_stream_timeout,
+            abort_timeout=settings.cancel_abort_timeout_seconds,
             wall=wall,
         )
         service = Service(store=store, turns=turns, wall=wall, max_streams=settings.max_concurrent_streams)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import anyio
 import orjson
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sansio import http
 from sansio.a2a import jsonrpc, rest, sse
@@ -38,6 +38,7 @@ Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _log = logging.getLogger(__name__)
 
 CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
+_LINGER = 1.0  # seconds for which the rest of a request that was refused is thrown away
 _STREAM_HEADERS = (
     ("content-type", "text/event-stream; charset=utf-8"),
     ("cache-control", "no-store"),
@@ -108,7 +109,11 @@ class Application:
             error = ProtocolError(ErrorKind.INTERNAL_ERROR)
             answer = http.refusal(error, self._line_for_errors(request), self._challenge)
         if isinstance(answer, Response):
-            await _write(answer, request.method, send)
+            unread = scope["http_version"].startswith("1") and request.unread
+            if unread:
+                # the connection cannot be used again: said, so that no client sends its next request into it
+                answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
+            await _write(answer, request.method, send, receive if unread else None)
         else:
             await _write_stream(answer, receive, send)
 
@@ -123,12 +128,12 @@ class Application:
             return http.json_response(200, self._health())
         if request.path == "/":
             _only(request, "POST")
-            request.body = await _read_body(receive, surface.body_limit)
+            await _read_body(request, receive, surface.body_limit)
             return await self._rpc(request, identity.principal)
         route = rest.route("GET" if request.method == "HEAD" else request.method, request.path)
         line = self._negotiate(request, route.hint)
         if request.method == "POST":
-            request.body = await _read_body(receive, surface.body_limit)
+            await _read_body(request, receive, surface.body_limit)
         return await self._rest(request, route, FORMS[line], identity.principal)
 
     def _negotiate(self, request: Request, hint: str | None) -> str:
@@ -207,7 +212,7 @@ class Application:
     ) -> AsyncGenerator[bytes]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes."""
         try:
-            await stream.live.changed(stream.cursor - 1)
+            await self._service.told(stream.live)
             first = orjson.dumps(form.render_item(stream.task))
             yield b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
             async with aclosing(stream.live.read(stream.cursor)) as batches:
@@ -268,28 +273,39 @@ def _parse_json(body: bytes) -> object:
     return value
 
 
-async def _read_body(receive: Receive, limit: int) -> bytes:
+async def _read_body(request: Request, receive: Receive, limit: int) -> None:
     chunks: list[bytes] = []
     size = 0
-    while True:
+    while request.unread or not chunks:
         message = await receive()
         if message["type"] != "http.request":
             raise _Disconnected
+        request.unread = message.get("more_body", False)
         chunk = message.get("body", b"")
         size += len(chunk)
         if limit and size > limit:
             raise http.too_large(limit)
         chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _write(response: Response, method: str, send: Send) -> None:
+async def _write(response: Response, method: str, send: Send, unread: Receive | None = None) -> None:
+    """Write a whole response. ``unread``: the request's body is still on its way.
+
+    To close a connection on bytes that nobody has read resets it, and the client may lose the answer: so what
+    comes is thrown away for a while before the answer ends.
+    """
     headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers]
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if method == "HEAD" else response.body
+    if unread is not None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        with anyio.move_on_after(_LINGER):
+            while (await unread()).get("more_body", False):
+                pass
+        body = b""
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 

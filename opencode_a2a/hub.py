@@ -52,6 +52,7 @@ class EventHub:
         self._sinks: dict[str, Sink] = {}
         self._parents: dict[str, str] = {}
         self._waiting: list[anyio.Event] = []
+        self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
         self.connected = False
         self.reconnects = 0
         self.undecodable = 0
@@ -75,6 +76,7 @@ class EventHub:
             return True
         event = anyio.Event()
         self._waiting.append(event)
+        self._wanted.set()
         with anyio.move_on_after(timeout):
             await event.wait()
         return self.connected
@@ -97,7 +99,9 @@ class EventHub:
             elif failures == 0:
                 _log.warning("event bus not available: %s", reason)
             self.connected = False
-            await anyio.sleep(_BACKOFF[min(failures, len(_BACKOFF) - 1)])
+            self._wanted = anyio.Event()
+            with anyio.move_on_after(_BACKOFF[min(failures, len(_BACKOFF) - 1)]):
+                await self._wanted.wait()
             failures += 1
 
     async def _listen(self) -> None:

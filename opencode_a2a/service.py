@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
 from attrs import evolve, frozen
@@ -32,6 +33,7 @@ from .store import Store, StoreError
 from .turns import Prompt, Turns, timestamp
 
 _KEEP_ALIVE = 15.0  # seconds
+_PATIENCE = 0.1  # seconds for which a new task is not told of
 
 
 @frozen
@@ -62,7 +64,7 @@ class Service:
         if request.configuration.blocking:
             task = await live.settled()
         else:
-            await live.changed(0)  # a task that is told of is durable
+            await self.told(live)
             task = live.task()
         return trim_history(task, request.configuration.history_length)
 
@@ -83,6 +85,21 @@ class Service:
             raise
         task = trim_history(live.task(), request.configuration.history_length)
         return OpenStream(task, live, live.log.last)
+
+    async def told(self, live: LiveTask) -> None:
+        """Return once a new task may be told of: it is durable then.
+
+        Its first commit is shared with that of its session, unless OpenCode takes long to make one.
+        """
+        if live.visible:
+            return
+        with anyio.move_on_after(_PATIENCE):
+            await live.changed(0)
+        if not live.visible:
+            # a store that fails here fails the turn as well, which then ends the task
+            with suppress(StoreError):
+                await self._turns.reveal(live)
+        await live.changed(0)
 
     def closed(self, stream: OpenStream) -> None:
         """The reader of a stream is gone; the task is not touched by it."""

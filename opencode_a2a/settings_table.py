@@ -16,6 +16,7 @@ from sansio.redact import Secret, redact_url
 
 # What 0.7.1 reads and nothing here does yet: such a deployment must not be told that it mistyped a name.
 RESERVED_NAMES: Final = (
+    "A2A_ALLOW_DIRECTORY_OVERRIDE",
     "A2A_APPROVAL_ESCALATION_BEHAVIOR",
     "A2A_APPROVAL_POLICY",
     "A2A_CLIENT_CACHE_MAXSIZE",
@@ -219,13 +220,6 @@ class Settings:
         "who may call: a JSON list of bearer and basic credentials, at least one of them enabled",
         said="none: one token is made at start, on loopback only",
         secret=True,
-    )
-    allow_directory_override: bool = _row(
-        _ACCESS,
-        "A2A_ALLOW_DIRECTORY_OVERRIDE",
-        values.flag,
-        True,
-        "whether a request may choose a directory below the workspace: true or false",
     )
     opencode_url: str = _row(
         _OPENCODE,

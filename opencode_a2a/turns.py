@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
-_ABORT_WAIT = 5.0
+_ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
 _STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
 
 
@@ -105,7 +105,7 @@ class _TurnSink:
 
 
 class Turns:
-    """Starts and runs turns in ``tasks``. ``wall``: epoch seconds."""
+    """Starts and runs turns in ``tasks``. ``wall``: epoch seconds; ``silence``, ``abort_timeout``: seconds."""
 
     def __init__(
         self,
@@ -117,6 +117,7 @@ class Turns:
         options: PromptOptions,
         place: requests.Place,
         silence: float | None,
+        abort_timeout: float,
         wall: Callable[[], float],
     ) -> None:
         self._upstream = upstream
@@ -126,6 +127,7 @@ class Turns:
         self._options = options
         self._place = place
         self._silence = silence
+        self._abort_timeout = abort_timeout
         self._wall = wall
         self._counter = 0
         self._queues: dict[object, deque[anyio.Event]] = {}
@@ -150,7 +152,7 @@ class Turns:
         for sink in self._sinks.values():
             sink.stopping = True
             sink.wake()
-        with anyio.move_on_after(_ABORT_WAIT):
+        with anyio.move_on_after(_ENDING_WAIT):
             await self._empty.wait()
 
     async def watch(self) -> None:
@@ -165,6 +167,8 @@ class Turns:
                     live.quiet_since = now
                     if row := live.unsaved():
                         rows.append(row)
+                elif live.log.state.interrupted:
+                    live.quiet_since = now  # it is the client who is being waited for
                 elif self._silence is not None and now - live.quiet_since > self._silence:
                     sink.silent = True
                     sink.wake()
@@ -214,7 +218,7 @@ class Turns:
 
     async def _enter(self, live: LiveTask, key: object, turnstiles: AsyncExitStack) -> None:
         if key in self._queues:
-            await self._reveal(live)  # it may wait long: let it be seen
+            await self.reveal(live)  # it may wait long: let it be seen
         await turnstiles.enter_async_context(_Turnstile(self._queues, key))
 
     def _give_up(self, live: LiveTask, turn: Turn, text: str) -> None:
@@ -289,8 +293,9 @@ class Turns:
             if turn.ended:
                 return
             if sink.stopping or sink.silent:
-                await self._abort(turn)
+                # said before OpenCode is told to stop, or its "aborted" would be the turn's end
                 await self._publish(live, turn.fail(self._why(sink), self._now()))
+                await self._abort(turn)
                 return
             if sink.torn or turn.unsettled:
                 looks = await self._look(live, sink, looks)
@@ -326,9 +331,9 @@ class Turns:
     async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
         """Publish, and where a state changed commit before readers see it."""
         if live.publish(events) or live.over:
-            await self._reveal(live)
+            await self.reveal(live)
 
-    async def _reveal(self, live: LiveTask) -> None:
+    async def reveal(self, live: LiveTask) -> None:
         """Make what was said durable, and let readers see it."""
         last = live.log.last
         await self._store.commit([live.row(self._ms())])
@@ -336,7 +341,7 @@ class Turns:
 
     async def _abort(self, turn: Turn) -> None:
         """Tell OpenCode to stop; best effort."""
-        with anyio.move_on_after(_ABORT_WAIT):
+        with anyio.move_on_after(self._abort_timeout):
             try:
                 await self._upstream.request(requests.abort(turn.session_id, self._place))
             except UpstreamError as exc:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from urllib.parse import parse_qsl
 
 import orjson
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
 from sansio.access import CredentialSet, Identity
@@ -18,13 +18,17 @@ JSON = "application/json"
 
 @define
 class Request:
-    """One HTTP request. Header names are lower-case; ``path`` is percent-decoded."""
+    """One HTTP request. Header names are lower-case; ``path`` is percent-decoded.
+
+    ``unread``: a body was announced, and its end has not come.
+    """
 
     method: str
     path: str
     query_string: bytes
     headers: dict[str, str]
     body: bytes = b""
+    unread: bool = field(init=False, default=Factory(lambda self: _announces_body(self.headers), takes_self=True))
     _query: dict[str, str] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -40,6 +44,10 @@ class Request:
         """The version asked for: the header, else the query parameter."""
         version = self.headers.get("a2a-version")
         return version if version else self.query.get("A2A-Version")
+
+
+def _announces_body(headers: dict[str, str]) -> bool:
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 @frozen

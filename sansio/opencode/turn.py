@@ -436,8 +436,9 @@ class Turn:
         usage = self._usage()
         if usage is not None:
             shared["usage"] = usage
-        if shared:
-            out.append(MetadataChanged({"shared": shared}))
+        kept = {**({"shared": shared} if shared else {}), **extra}
+        if kept:
+            out.append(MetadataChanged(kept))
         message_id = self._order[-1] if self._order else self.prompt_id
         stream: JsonObject = {"event_id": f"{self._event_prefix}status", "source": "status"}
         if message_id:

@@ -586,3 +586,10 @@ def test_a_part_is_written_with_one_content(line: str, data: st.DataObject) -> N
 
     content = {"text", "file", "data"} if line == "0.3" else {"text", "raw", "url", "data"}
     assert len(content & body.keys()) == 1
+
+
+def test_choice_may_be_left_out_where_it_is_not_required() -> None:
+    fields = Fields({})
+
+    assert fields.choice("role", {"user": Role.USER}) is None
+    assert fields.found == []

@@ -23,6 +23,11 @@ def events_of(*chunks: bytes) -> list[SseEvent]:
     return [event for chunk in chunks for event in decoder.feed(chunk)]
 
 
+def feed_all(decoder: SseDecoder, chunks: list[bytes]) -> None:
+    for chunk in chunks:
+        decoder.feed(chunk)
+
+
 def plain_reading(data: bytes) -> list[SseEvent]:
     """The format read at leisure, step by step as its specification tells it."""
     *lines, _ = re.split(rb"\r\n|\n|\r", data.removeprefix(BOM))
@@ -112,8 +117,10 @@ def test_stream_is_resumed_after_the_last_event_that_came_whole() -> None:
 
 @pytest.mark.parametrize(
     ("line", "retry"),
-    [(b"retry: 1500", 1500), (b"retry:0", 0), (b"retry: -1", None), (b"retry: 1s", None), (b"retry", None)]
-    + [(b"retry: 1234567890", None)],
+    [
+        *((b"retry: 1500", 1500), (b"retry:0", 0), (b"retry: -1", None)),
+        *((b"retry: 1s", None), (b"retry", None), (b"retry: 1234567890", None)),
+    ],
 )
 def test_reconnection_time_is_kept(line: bytes, retry: int | None) -> None:
     decoder = SseDecoder()
@@ -131,8 +138,7 @@ def test_line_or_event_beyond_the_limit_is_refused_however_it_comes(data: bytes)
     for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
         decoder = SseDecoder(limit=10)
         with pytest.raises(ProtocolError) as caught:
-            for chunk in chunks:
-                decoder.feed(chunk)
+            feed_all(decoder, chunks)
         assert caught.value.kind is ErrorKind.PAYLOAD_TOO_LARGE
 
 
@@ -159,11 +165,11 @@ _plain = st.text(max_size=8).filter(lambda text: not set(text) & set("\r\n\0"))
 def test_what_is_encoded_is_decoded(frames: list[tuple[bytes, str | None, str, int | None]]) -> None:
     decoder = SseDecoder()
 
-    for data, id, event, retry in frames:
+    for data, name, event, retry in frames:
         before = decoder.last_id
-        frame = encode(data, id=id, event=event or None, retry=retry)
+        frame = encode(data, id=name, event=event or None, retry=retry)
         normal = re.sub(rb"\r\n|\r", b"\n", data)
-        assert decoder.feed(frame) == [SseEvent(normal, event, before if id is None else id)]
+        assert decoder.feed(frame) == [SseEvent(normal, event, before if name is None else name)]
         assert retry is None or decoder.retry == retry
 
 

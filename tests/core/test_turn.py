@@ -132,7 +132,7 @@ def test_summary_that_opencode_writes_for_itself_is_not_output() -> None:
 
 @pytest.mark.parametrize("flag", ["synthetic", "ignored"])
 def test_text_that_is_not_meant_to_be_read_is_not_output(flag: str) -> None:
-    assert texts(message(), part("prt_1", text="x", **{flag: True})) == {}
+    assert texts(message(), part("prt_1", "text", ANSWER, text="x", **{flag: True})) == {}
 
 
 def test_parts_wait_until_it_is_known_whose_they_are() -> None:
@@ -157,7 +157,7 @@ def test_parts_of_unknown_messages_are_kept_in_bounds() -> None:
 def test_other_part_types_are_no_output() -> None:
     types = ("patch", "snapshot", "file", "agent", "subtask", "compaction", "retry")
 
-    assert texts(message(), *(part(f"prt_{n}", type, text="x") for n, type in enumerate(types))) == {}
+    assert texts(message(), *(part(f"prt_{n}", kind, text="x") for n, kind in enumerate(types))) == {}
 
 
 def test_news_of_sessions_say_nothing() -> None:
@@ -354,11 +354,11 @@ def test_idle_before_any_answer_is_not_the_end_and_asks_for_another_look() -> No
 
 def test_every_message_must_be_complete() -> None:
     turn = new_turn()
-    fed(turn, message(), DONE, message("msg_4"), IDLE)
+    early = fed(turn, message(), DONE, message("msg_4"), IDLE)
+    late = fed(turn, message("msg_4", completed=True))
 
-    assert not turn.ended
-    fed(turn, message("msg_4", completed=True))
-    assert turn.ended
+    assert terminals(early) == []
+    assert states(late) == [TaskState.COMPLETED]
     assert not turn.unsettled
 
 
@@ -442,9 +442,8 @@ def test_failure_from_outside_is_told_for_people_and_machines(status: int | None
 def test_turn_without_a_session_yet_can_fail() -> None:
     turn = Turn(task_id=TASK, context_id=CONTEXT, session_id="", prompt_id="")
 
-    (end,) = turn.fail(Failure(text="no session", type="X"), NOW)
+    (end,) = terminals(turn.fail(Failure(text="no session", type="X"), NOW))
 
-    assert isinstance(end, StatusChanged)
     assert end.metadata is not None
     assert "session" not in end.metadata["shared"]
     assert "message_id" not in end.metadata["shared"]["stream"]
@@ -525,3 +524,9 @@ def test_message_that_becomes_ours_late_can_end_the_turn() -> None:
     out = said_by(message(summary=True), message(completed=True, error=error), IDLE)
 
     assert states(out)[-1] is TaskState.FAILED
+
+
+def test_turn_without_a_session_yet_can_be_cancelled() -> None:
+    turn = Turn(task_id=TASK, context_id=CONTEXT, session_id="", prompt_id="")
+
+    assert states(turn.cancel(NOW)) == [TaskState.CANCELED]

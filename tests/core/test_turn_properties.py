@@ -22,7 +22,6 @@ from sansio.opencode.events import (
     SessionStatus,
 )
 from sansio.opencode.faults import Failure
-
 from tests.strategies import ScriptedTurn, scripted_turns
 
 from .recorded import (

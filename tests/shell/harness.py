@@ -5,6 +5,7 @@ Reads answers with the core's parsers; what a stream adds up to is worked out he
 
 from __future__ import annotations
 
+import socket
 import ssl
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -233,6 +234,12 @@ class Caller:
             return self.http.build_request("GET", f"{prefix}/tasks/{params['id']}", params=query, headers=headers)
         return self.http.build_request("POST", f"{prefix}/message:{operation}", json=params, headers=headers)
 
+    def raw(self, operation: str, text: str) -> bytes:
+        """A request as bytes, for a test that plays with the connection."""
+        request = self._request(operation, self.params(text, {}))
+        head = b"".join(b"%b: %b\r\n" % pair for pair in request.headers.raw)
+        return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (request.method.encode(), request.url.raw_path, head, request.content)
+
     async def ask(self, operation: str, params: dict[str, Any]) -> httpx.Response:
         """The bare answer to ``send``, ``get``, or a ``stream`` that is refused."""
         with anyio.fail_after(DEADLINE):
@@ -277,10 +284,14 @@ class Caller:
             assert response.status_code == 200
             return dict(body["error"])
         assert response.status_code >= 400
-        return {"http": response.status_code, **body.get("error", body)} if self.wire.line == "1.0" else {
-            "http": response.status_code,
-            **body,
-        }
+        return (
+            {"http": response.status_code, **body.get("error", body)}
+            if self.wire.line == "1.0"
+            else {
+                "http": response.status_code,
+                **body,
+            }
+        )
 
     @asynccontextmanager
     async def open(self, text: str, **more: Any) -> AsyncGenerator[Stream]:
@@ -343,11 +354,12 @@ def quick() -> StandIn:
 @asynccontextmanager
 async def served(backend: str, app: Any, *, grace: float = 0.2, bind: str = "127.0.0.1:0") -> AsyncGenerator[str]:
     """Serves an ASGI application with the runtime's own ``serve``; gives its base URL."""
-    stop = anyio.Event()
+    stop, ended = anyio.Event(), anyio.Event()
     addresses: list[str] = []
 
     async def run() -> None:
         await RUNTIMES[backend].serve(app, bind, stop=stop.wait, ready=addresses.extend, grace=grace)
+        ended.set()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
@@ -355,7 +367,10 @@ async def served(backend: str, app: Any, *, grace: float = 0.2, bind: str = "127
         try:
             yield f"http://{addresses[0]}"
         finally:
+            # waited for here, so that a test that fails does not cancel the server and fail in two ways
             stop.set()
+            with anyio.move_on_after(DEADLINE, shield=True):
+                await ended.wait()
 
 
 def client(url: str, token: str | None = ALICE) -> httpx.AsyncClient:
@@ -382,3 +397,15 @@ async def agent_before(backend: str, standin: StandIn | None, **settings: Any) -
         given: dict[str, Any] = {"opencode_url": opencode, "credentials": CREDENTIALS, **settings}
         async with agent_at(backend, app, Settings(**given)) as agent:
             yield agent
+
+
+def free_port() -> int:
+    """A port nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def failure_of(stream: Stream) -> str:
+    """The type of error a stream ended with."""
+    assert stream.state == "failed"
+    return str((stream.statuses[-1].metadata or {})["opencode"]["error"]["type"])

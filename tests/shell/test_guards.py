@@ -17,7 +17,7 @@ PLACES = {"0.3-rpc": "/", "1.0-rpc": "/", "0.3-rest": "/v1/message:send", "1.0-r
 LIMIT = 2000
 
 
-@pytest.mark.parametrize("proof", [None, "Bearer wrong", "Bearer", "Basic YTpi", "Basic ///", "Digest x", "bearer\t"])
+@pytest.mark.parametrize("proof", [None, "Bearer wrong", "Bearer", "Basic YTpi", "Basic ///", "Digest x", "bearer x y"])
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_caller_nobody_knows_is_turned_away(serving: Serving, wire: Wire, proof: str | None) -> None:
     headers = {"A2A-Version": wire.line} | ({} if proof is None else {"authorization": proof})
@@ -71,6 +71,7 @@ async def test_a_body_too_large_is_refused_before_it_is_parsed(serving: Serving,
 
     assert response.status_code == 413
     assert str(LIMIT) in response.text
+    assert response.headers["connection"] == "close"
     assert after.status.state.terminal
 
 
@@ -129,9 +130,7 @@ async def test_head_is_get_without_a_body(serving: Serving) -> None:
 async def test_what_is_no_json_is_said_to_be_none(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         for content in (b"{", b"", b"\xff", b"[1", b"nan"):
-            response = await agent.http.post(
-                PLACES[str(wire)], content=content, headers={"A2A-Version": wire.line}
-            )
+            response = await agent.http.post(PLACES[str(wire)], content=content, headers={"A2A-Version": wire.line})
             assert response.status_code == 400
             assert "JSON" in response.text
 

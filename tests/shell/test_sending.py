@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
+import orjson
 import pytest
 
 from opencode_a2a.standin import AFTER_TOOL, Say
 from sansio.a2a.model import TaskState
-from tests.shell.harness import REST_10, RPC_10, WIRES, Agent, Serving, Wire, reason_of, text_of
+from tests.shell.harness import DEADLINE, REST_10, WIRES, Agent, Serving, Wire, reason_of, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +39,17 @@ async def test_a_send_that_does_not_wait_answers_while_the_turn_runs(serving: Se
         assert (await caller.get(task.id)).status.state is TaskState.WORKING
         agent.standin.release()
         assert (await caller.finished(task.id)).status.state is TaskState.COMPLETED
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+async def test_a_task_is_told_of_though_opencode_does_not_answer(serving: Serving, wire: Wire) -> None:
+    async with serving() as agent:
+        agent.standin.stall_next("POST", "/session")
+        caller = agent.caller(wire)
+
+        task = await caller.send("hi", configuration=wire.at_once())
+        assert task.status.state is TaskState.SUBMITTED
+        assert (await caller.get(task.id)).status.state is TaskState.SUBMITTED
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
@@ -120,12 +133,17 @@ async def test_a_permission_a_subagent_asks_for_reaches_its_root(serving: Servin
 
 async def test_a_client_that_hangs_up_does_not_end_the_turn(serving: Serving) -> None:
     async with serving() as agent:
-        caller = agent.caller(RPC_10)
+        caller = agent.caller(REST_10)
         agent.standin.hold(Say, tokens=3)
-        async with caller.open("LONG 20") as stream:
-            await stream.until(lambda: stream.text.startswith("w0 w1 w2 "))
+        with anyio.fail_after(DEADLINE):
+            async with await anyio.connect_tcp("127.0.0.1", int(agent.url.rpartition(":")[2])) as raw:
+                await raw.send(caller.raw("stream", "LONG 20"))
+                seen = b""
+                while b"w2 " not in seen:
+                    seen += await raw.receive()
+        task_id = orjson.loads(seen.partition(b"data: ")[2].partition(b"\n")[0])["task"]["id"]
         agent.standin.release()
 
-        task = await caller.finished(stream.task.id)
+        task = await caller.finished(task_id)
 
     assert text_of(task) == "".join(f"w{index} " for index in range(20))

@@ -1,0 +1,1 @@
+"""Programs that drive one official client each, in that client's environment; nothing here may need ours."""

@@ -1,0 +1,152 @@
+"""Tasks outlive the server; a store that fails is an error to the caller, never a hang."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from opencode_a2a.settings import Settings
+from opencode_a2a.standin import Say, StandIn
+from sansio.a2a.model import TaskState
+from tests.shell.harness import (
+    CREDENTIALS,
+    REST_03,
+    RPC_10,
+    WIRES,
+    Agent,
+    Serving,
+    Wire,
+    agent_at,
+    artifacts_of,
+    quick,
+    reason_of,
+    served,
+    text_of,
+)
+
+pytestmark = pytest.mark.anyio
+
+Starting = Callable[[StandIn, str], AbstractAsyncContextManager[Agent]]
+
+
+@pytest.fixture
+def starting(anyio_backend: str, tmp_path: Path) -> Starting:
+    """Starts the agent on one file, before an OpenCode that stays."""
+
+    def start(standin: StandIn, url: str) -> AbstractAsyncContextManager[Agent]:
+        store = f"sqlite:///{tmp_path / 'tasks.db'}"
+        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store)
+        return agent_at(anyio_backend, standin, settings)
+
+    return start
+
+
+@contextmanager
+def spoiled(path: Path) -> Iterator[None]:
+    """Take the tables away under the server, for a while."""
+    tables = ("opencode_a2a_task", "opencode_a2a_binding")
+
+    def rename(ending: str, to: str) -> None:
+        with closing(sqlite3.connect(path)) as database, database:
+            for table in tables:
+                database.execute(f"ALTER TABLE {table}{ending} RENAME TO {table}{to}")
+
+    rename("", "_gone")
+    try:
+        yield
+    finally:
+        rename("_gone", "")
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+async def test_finished_tasks_survive_a_restart(serving_on_disk: Serving, wire: Wire) -> None:
+    prompts = ("STEPS", "THINK", "SPACE", "FAIL401", "EMPTY", "LONG 300")
+    async with serving_on_disk() as agent:
+        before = [await agent.caller(wire).get((await agent.caller(wire).stream(one)).task.id) for one in prompts]
+    async with serving_on_disk() as agent:
+        after = [await agent.caller(wire).get(task.id) for task in before]
+
+        assert after == before
+        hidden = await agent.caller(wire, bob=True).refused("get", id=before[0].id)
+    assert "Task not found" in str(hidden)
+
+
+async def test_a_context_keeps_its_session_over_a_restart(anyio_backend: str, starting: Starting) -> None:
+    standin = quick()
+    async with served(anyio_backend, standin) as url:
+        async with starting(standin, url) as agent:
+            first = await agent.caller().send("COUNT")
+        async with starting(standin, url) as agent:
+            second = await agent.caller().send("COUNT", contextId=first.context_id)
+            ours = (first.metadata or {})["shared"]["session"]
+            refused = await agent.caller(bob=True).refused(metadata={"shared": {"session": ours}})
+
+    assert text_of(second) == "You have said 2 things."
+    assert refused["code"] == -32602
+
+
+async def test_a_task_left_unfinished_is_failed_at_the_next_start(anyio_backend: str, starting: Starting) -> None:
+    standin = quick()
+    async with served(anyio_backend, standin) as url:
+        standin.hold(Say, tokens=3)
+        async with starting(standin, url) as agent:
+            task = await agent.caller().send("STEPS", contextId="c", configuration=RPC_10.at_once())
+            await standin.held()
+            queued = await agent.caller().send("hi", contextId="c", configuration=RPC_10.at_once())
+            waiting = await agent.caller().send("PERMISSION")
+        async with starting(standin, url) as agent:
+            found = [await agent.caller().get(one.id) for one in (task, queued, waiting)]
+            standin.release()
+
+    assert [one.status.state for one in found] == [TaskState.FAILED] * 3
+    assert all("server stopped" in reason_of(one) for one in found)
+
+
+async def test_what_was_said_before_a_crash_is_kept(anyio_backend: str, starting: Starting) -> None:
+    standin = quick()
+    async with served(anyio_backend, standin) as url:
+        async with starting(standin, url) as agent:
+            stream = await agent.caller().send("PERMISSION")  # the state that was told of is durable
+            assert stream.status.state is TaskState.INPUT_REQUIRED
+        async with starting(standin, url) as agent:
+            task = await agent.caller().get(stream.id)
+
+    assert [one.name for one in artifacts_of(task)] == ["bash"]
+    assert len(task.history) == 1
+
+
+async def test_a_store_that_fails_is_an_error_and_no_hang(serving_on_disk: Serving, tmp_path: Path) -> None:
+    async with serving_on_disk() as agent:
+        with spoiled(tmp_path / "tasks.db"):
+            sent = await agent.caller(RPC_10).send("hi")
+            streamed = await agent.caller(REST_03).stream("hi", contextId="known")
+            at_once = await agent.caller(RPC_10).send("hi", configuration=RPC_10.at_once())
+            errors = [await agent.caller(wire).refused("get", id="some-task") for wire in WIRES]
+        await agent.until(lambda: not agent.running.service._turns.running)
+        read = await agent.caller().get(sent.id)
+        after = await agent.caller().send("hi")
+
+    assert (sent.status.state, streamed.state) == (TaskState.FAILED, "failed")
+    assert "store" in reason_of(sent)
+    assert at_once.id
+    assert [error.get("code", error.get("http")) for error in errors] == [-32603, -32603, 500, 500]
+    assert all("store" in str(error) for error in errors)
+    assert read.status.state is TaskState.FAILED
+    assert after.status.state is TaskState.COMPLETED
+
+
+async def test_a_store_that_fails_in_mid_turn_ends_the_task(serving_on_disk: Serving, tmp_path: Path) -> None:
+    async with serving_on_disk() as agent:
+        agent.standin.hold(Say, tokens=2)
+        async with agent.caller().open("LONG 9") as stream:
+            await stream.until(lambda: stream.text)
+            with spoiled(tmp_path / "tasks.db"):
+                agent.standin.release()
+                await stream.whole()
+
+    assert stream.state == "failed"
+    assert "store" in str(stream.statuses[-1].status.message)

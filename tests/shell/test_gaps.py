@@ -1,0 +1,97 @@
+"""The event bus breaks, falls silent, or lies: what a task says in the end is what OpenCode said."""
+
+from __future__ import annotations
+
+import pytest
+
+from opencode_a2a.standin import AFTER_TOOL, Say
+from opencode_a2a.standin.scripts import TOOL_OUTPUT
+from sansio.a2a.model import DataPart
+from tests.shell.harness import REST_03, RPC_10, WIRES, Agent, Serving, Wire, artifacts_of, folded, text_of
+
+pytestmark = pytest.mark.anyio
+LONG = "".join(f"w{index} " for index in range(30))
+
+
+async def at_rest(agent: Agent) -> None:
+    """Wait until the stand-in works on nothing."""
+    for _ in range(2000):
+        if (await agent.opencode.get("/session/status")).json() == {}:
+            return
+    raise AssertionError("the stand-in does not come to rest")
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+async def test_a_bus_that_breaks_in_mid_turn_costs_nothing(serving: Serving, wire: Wire) -> None:
+    async with serving() as agent:
+        agent.standin.hold(Say, tokens=5)
+        async with agent.caller(wire).open("LONG 30") as stream:
+            await stream.until(lambda: stream.text.startswith("w0 w1 w2 w3 w4 "))
+            agent.standin.drop_streams()
+            agent.standin.release()
+            await stream.whole()
+        task = await agent.caller(wire).get(stream.task.id)
+
+        assert agent.running.hub.reconnects == 2
+    assert (stream.state, stream.text, text_of(task)) == ("completed", LONG, LONG)
+    assert folded(stream.items) == artifacts_of(task)
+
+
+async def test_a_bus_that_breaks_again_and_again_costs_nothing(serving: Serving) -> None:
+    async with serving() as agent:
+        for tokens in (1, 3, 7):
+            agent.standin.hold(Say, tokens=tokens)
+            async with agent.caller().open("LONG 30") as stream:
+                for _ in range(3):
+                    await agent.standin.held()
+                    connections = agent.running.hub.reconnects
+                    agent.standin.drop_streams()
+                    await agent.until(lambda before=connections: agent.running.hub.reconnects > before)
+                agent.standin.release()
+                await stream.whole()
+            assert (stream.state, stream.text) == ("completed", LONG)
+
+
+async def test_what_was_said_while_nobody_heard_is_read_afterwards(serving: Serving) -> None:
+    async with serving() as agent:
+        agent.standin.hold(Say, tokens=5)
+        async with agent.caller(REST_03).open("LONG 30") as stream:
+            await stream.until(lambda: stream.text.startswith("w0 w1 w2 w3 w4 "))
+            with agent.standin.mute():
+                agent.standin.release()
+                await at_rest(agent)
+            agent.standin.drop_streams()
+            await stream.whole()
+        task = await agent.caller(REST_03).get(stream.task.id)
+
+    assert (stream.state, stream.text, text_of(task)) == ("completed", LONG, LONG)
+
+
+async def test_a_whole_turn_nobody_heard_is_read_afterwards(serving: Serving) -> None:
+    async with serving() as agent:
+        await agent.until(lambda: agent.running.hub.connected)
+        with agent.standin.mute():
+            task = await agent.caller().send("TOOL", configuration=RPC_10.at_once())
+            await agent.until(lambda: agent.asked("POST", "/prompt_async"))
+            await at_rest(agent)
+        agent.standin.drop_streams()
+        done = await agent.caller().finished(task.id)
+
+    calls = [part.data for one in done.artifacts for part in one.parts if isinstance(part, DataPart)]
+    assert text_of(done) == AFTER_TOOL
+    assert [(call["status"], call["output"]) for call in calls] == [("completed", TOOL_OUTPUT)]
+
+
+async def test_a_gap_while_the_client_is_asked_leaves_the_question_open(serving: Serving) -> None:
+    async with serving() as agent, agent.caller().open("PERMISSION") as stream:
+        await stream.until(lambda: stream.shared("interrupt"))
+        connections = agent.running.hub.reconnects
+        agent.standin.drop_streams()
+        await agent.until(lambda: agent.running.hub.reconnects > connections)
+        assert stream.statuses[-1].status.state.interrupted
+
+        request_id = stream.shared("interrupt")[0]["request_id"]
+        await agent.opencode.post(f"/permission/{request_id}/reply", json={"reply": "once"})
+        await stream.whole()
+
+    assert (stream.state, stream.text) == ("completed", AFTER_TOOL)
