@@ -78,6 +78,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             place=Place(directory=settings.workspace_root),
             silence=settings.opencode_stream_timeout,
             abort_timeout=settings.cancel_abort_timeout_seconds,
+            patience=settings.opencode_timeout,
             wall=wall,
         )
         service = Service(store=store, turns=turns, wall=wall, max_streams=settings.max_concurrent_streams)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from email.utils import formatdate
 from typing import Any, TypeAlias
 
@@ -63,6 +63,7 @@ class Streaming:
 
     headers: tuple[tuple[str, str], ...]
     frames: AsyncGenerator[bytes]
+    closed: Callable[[], None]
 
 
 class Application:
@@ -102,11 +103,8 @@ class Application:
             answer = await self._answer(request, receive)
         except _Disconnected:
             return
-        except ProtocolError as exc:
-            answer = http.refusal(exc, self._line_for_errors(request), self._challenge)
-        except Exception:
-            _log.exception("%s %s", request.method, request.path)
-            error = ProtocolError(ErrorKind.INTERNAL_ERROR)
+        except Exception as exc:
+            error = _as_told(exc, request)
             answer = http.refusal(error, self._line_for_errors(request), self._challenge)
         if isinstance(answer, Response):
             unread = scope["http_version"].startswith("1") and request.unread
@@ -164,15 +162,14 @@ class Application:
             form = FORMS[line]
             if operation.row.streaming and not notification:
                 stream = await self._service.stream(principal, form.parse_send(call.params))
-                frames = self._frames(stream, form, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
-                return Streaming((*_STREAM_HEADERS, ("a2a-version", line)), frames)
-            task = await self._unary(operation, form, call.params, principal)
-        except ProtocolError as exc:
+                return self._streaming(stream, form, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
+            task = await self._unary(operation, form, call.params, principal, wait=not notification)
+        except Exception as exc:
             if notification:
                 return Response(204, b"", (("a2a-version", line),))
             if isinstance(exc, jsonrpc.RpcFault):
                 request_id = exc.request_id
-            return self._rpc_response(jsonrpc.render_error(request_id, exc, line), line)
+            return self._rpc_response(jsonrpc.render_error(request_id, _as_told(exc, request), line), line)
         if notification:
             return Response(204, b"", (("a2a-version", line),))
         result = form.render_task(task) if operation is Operation.GET_TASK else form.render_send_result(task)
@@ -193,40 +190,47 @@ class Application:
             params = _parse_json(request.body)
         if operation.row.streaming:
             stream = await self._service.stream(principal, form.parse_send(params))
-            return Streaming((*_STREAM_HEADERS, ("a2a-version", line)), self._frames(stream, form, b"", b""))
+            return self._streaming(stream, form, b"", b"")
         task = await self._unary(operation, form, params, principal)
         result = form.render_task(task) if operation is Operation.GET_TASK else form.render_send_result(task)
         return http.json_response(200, result, ("a2a-version", line))
 
     # --- both ---------------------------------------------------------------------------------------------
 
-    async def _unary(self, operation: Operation, form: WireForm, params: object, principal: str) -> Task:
+    async def _unary(
+        self, operation: Operation, form: WireForm, params: object, principal: str, *, wait: bool = True
+    ) -> Task:
+        """Carry out an operation that answers once; without ``wait`` nobody reads the answer."""
         if operation is Operation.GET_TASK:
             task = await self._service.get_task(principal, form.parse_get_task(params))
         else:
-            task = await self._service.send(principal, form.parse_send(params))
+            asked = form.parse_send(params)
+            if not wait:
+                asked = evolve(asked, configuration=evolve(asked.configuration, blocking=False))
+            task = await self._service.send(principal, asked)
         return with_answer_as_message(task) if form.LINE == "0.3" else task
+
+    def _streaming(self, stream: OpenStream, form: WireForm, prefix: bytes, suffix: bytes) -> Streaming:
+        headers = (*_STREAM_HEADERS, ("a2a-version", form.LINE))
+        return Streaming(headers, self._frames(stream, form, prefix, suffix), self._service.stream_closed)
 
     async def _frames(
         self, stream: OpenStream, form: WireForm, prefix: bytes, suffix: bytes
     ) -> AsyncGenerator[bytes]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes."""
-        try:
-            await self._service.told(stream.live)
-            first = orjson.dumps(form.render_item(stream.task))
-            yield b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
-            async with aclosing(stream.live.read(stream.cursor)) as batches:
-                async for entries in batches:
-                    if entries:
-                        yield b"".join(
-                            b"id: %d\ndata: %b%b%b\n\n" % (entry.number, prefix, _wire(entry, form), suffix)
-                            for entry in entries
-                            if entry.item is not None
-                        )
-                    else:
-                        yield sse.COMMENT
-        finally:
-            self._service.closed(stream)
+        await self._service.told(stream.live)
+        first = orjson.dumps(form.render_item(stream.task))
+        yield b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
+        async with aclosing(stream.live.read(stream.cursor)) as batches:
+            async for entries in batches:
+                if entries:
+                    yield b"".join(
+                        b"id: %d\ndata: %b%b%b\n\n" % (entry.number, prefix, _wire(entry, form), suffix)
+                        for entry in entries
+                        if entry.item is not None
+                    )
+                else:
+                    yield sse.COMMENT
 
     # --- the card -----------------------------------------------------------------------------------------
 
@@ -250,6 +254,14 @@ def _wire(entry: Entry, form: WireForm) -> bytes:
         assert entry.item is not None  # callers leave out what readers do not see
         rendered = entry.wire[form.LINE] = orjson.dumps(form.render_item(entry.item))
     return rendered
+
+
+def _as_told(exc: Exception, request: Request) -> ProtocolError:
+    """The error to tell: the peer's own, or that we failed, which is for the log alone."""
+    if isinstance(exc, ProtocolError):
+        return exc
+    _log.error("%s %s", request.method, request.path, exc_info=exc)
+    return ProtocolError(ErrorKind.INTERNAL_ERROR)
 
 
 class _Disconnected(Exception):
@@ -316,7 +328,9 @@ async def _write_stream(streaming: Streaming, receive: Receive, send: Send) -> N
     """
     headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
     frames = streaming.frames
-    async with aclosing(frames):
+    async with AsyncExitStack() as stack:
+        stack.callback(streaming.closed)
+        await stack.enter_async_context(aclosing(frames))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for frame in frames:
             await send({"type": "http.response.body", "body": frame, "more_body": True})

@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.insert(0, "serve")
     options = parser().parse_args(given)
     try:
-        return _run(options)
+        return _unwrapped(partial(_run, options))
     except (SettingsError, RuntimeUnknown, StoreError) as exc:
         for line in str(exc).splitlines():
             print(f"opencode-a2a: {line}", file=sys.stderr)
@@ -89,6 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _unwrapped(run: Callable[[], int]) -> int:
+    """Run; what a task group has wrapped around one error is taken off."""
+    try:
+        return run()
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        raise error from None
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -60,11 +60,23 @@ async def run(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int
 @asynccontextmanager
 async def _running(server: Callable[[anyio.Event], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
     """A server in the background, which is told to stop at the end and waited for."""
-    stop = anyio.Event()
+    stop, ended = anyio.Event(), anyio.Event()
+
+    async def run() -> None:
+        try:
+            await server(stop)
+        finally:
+            ended.set()
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server, stop)
-        yield
-        stop.set()
+        tasks.start_soon(run)
+        try:
+            yield
+        finally:
+            # waited for here: a server that is cancelled instead would add its own errors to the one that counts
+            stop.set()
+            with anyio.CancelScope(shield=True):
+                await ended.wait()
 
 
 async def _serve_standin(runtime: Runtime, app: StandIn, address: _Address, stop: anyio.Event) -> None:

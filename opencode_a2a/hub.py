@@ -8,7 +8,7 @@ is told that it may have missed something.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import anyio
@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _FIRST_EVENT = 5.0  # seconds within which OpenCode greets a new subscriber
+_GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
 
@@ -54,6 +55,7 @@ class EventHub:
         self._waiting: list[anyio.Event] = []
         self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
         self.connected = False
+        self.lost_at: float | None = None  # when the bus was lost, epoch seconds
         self.reconnects = 0
         self.undecodable = 0
         self.clock_ahead_ms = 0  # OpenCode's clock minus ours
@@ -79,7 +81,13 @@ class EventHub:
         self._wanted.set()
         with anyio.move_on_after(timeout):
             await event.wait()
+        if event in self._waiting:
+            self._waiting.remove(event)
         return self.connected
+
+    def leads_to(self, session_id: str, root: str) -> bool:
+        """Whether a session is ``root`` or, as far as is known, a subagent's below it."""
+        return root in self._line_of(session_id)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Stay connected, for ever."""
@@ -93,6 +101,12 @@ class EventHub:
                 reason = str(exc)
             except ProtocolError as exc:
                 reason = exc.message
+            except Exception as exc:
+                # whatever it is, every turn depends on the bus: try again
+                _log.exception("event bus")
+                reason = type(exc).__name__
+            if self.lost_at is None:
+                self.lost_at = self._clock()
             if self.connected:
                 failures = 0
                 _log.warning("event bus lost: %s", reason)
@@ -125,6 +139,7 @@ class EventHub:
 
     def _now_connected(self, first: bytes) -> None:
         self.connected = True
+        self.lost_at = None
         now = int(self._clock() * 1000)
         created = requests.time_of_id(event_id(first), now)
         ahead = 0 if created is None else created - now
@@ -164,11 +179,13 @@ class EventHub:
 
     def _sink_of(self, session_id: str | None) -> Sink | None:
         """The sink of a session, or of the nearest session above it that has one."""
-        for _ in range(32):
+        sinks = (self._sinks.get(above) for above in self._line_of(session_id))
+        return next((sink for sink in sinks if sink is not None), None)
+
+    def _line_of(self, session_id: str | None) -> Iterator[str]:
+        """A session and those above it, nearest first."""
+        for _ in range(_GENERATIONS):
             if session_id is None:
-                return None
-            sink = self._sinks.get(session_id)
-            if sink is not None:
-                return sink
+                return
+            yield session_id
             session_id = self._parents.get(session_id)
-        return None

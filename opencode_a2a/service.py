@@ -6,6 +6,7 @@ ends in the task itself, whatever happens to the client that started it.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,11 +14,10 @@ from contextlib import suppress
 import anyio
 from attrs import evolve, frozen
 
-from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
+from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
 from sansio.a2a.log import MessageAdded, StatusChanged, trim_history
 from sansio.a2a.model import (
     GetTaskRequest,
-    JsonObject,
     Message,
     Role,
     SendRequest,
@@ -26,11 +26,15 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
+from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.requests import prompt_parts
+from sansio.opencode.wishes import wishes_of
 
 from .live import Facts, LiveTask
 from .store import Store, StoreError
 from .turns import Prompt, Turns, timestamp
+
+_log = logging.getLogger(__name__)
 
 _KEEP_ALIVE = 15.0  # seconds
 _PATIENCE = 0.1  # seconds for which a new task is not told of
@@ -69,7 +73,7 @@ class Service:
         return trim_history(task, request.configuration.history_length)
 
     async def stream(self, principal: str, request: SendRequest) -> OpenStream:
-        """Start a task and hand out its stream; ``closed`` must be called when it has been read."""
+        """Start a task and hand out its stream; ``stream_closed`` must be called once it is over."""
         if self._max_streams and self._streams >= self._max_streams:
             raise ProtocolError(
                 ErrorKind.OVERLOADED,
@@ -101,8 +105,8 @@ class Service:
                 await self._turns.reveal(live)
         await live.changed(0)
 
-    def closed(self, stream: OpenStream) -> None:
-        """The reader of a stream is gone; the task is not touched by it."""
+    def stream_closed(self) -> None:
+        """A stream's reader is gone; its task is not touched by it."""
         self._streams -= 1
 
     async def keep_alive(self) -> None:
@@ -115,6 +119,7 @@ class Service:
     async def get_task(self, principal: str, request: GetTaskRequest) -> Task:
         """A task of the caller's. What is not theirs does not exist."""
         live = await self._find(principal, request.id)
+        await live.changed(live.barrier - 1)  # a state that is told of is durable
         return trim_history(live.task(), request.history_length)
 
     # --- life ---------------------------------------------------------------------------------------------
@@ -123,7 +128,11 @@ class Service:
         """End the tasks that an earlier run of the server left unfinished; returns how many there were."""
         unfinished = await self._store.unfinished()
         for stored in unfinished:
-            live = LiveTask.stored(stored)
+            try:
+                live = LiveTask.stored(stored)
+            except LocalError as exc:
+                _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
+                continue
             status = TaskStatus(
                 state=TaskState.FAILED,
                 message=Message(
@@ -151,11 +160,14 @@ class Service:
             raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
         if request.configuration.push is not None:
             raise ProtocolError(ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED)
+        wishes = wishes_of(request, OUTPUT_MODES)
         prompt = Prompt(
             parts=prompt_parts(request.message.parts),
-            session_id=await self._bound(principal, request),
+            model=wishes.model,
+            session_id=wishes.session_id,
             fresh=request.message.context_id is None,
         )
+        await self._check_session(principal, wishes.session_id)
         if request.message.task_id is not None:
             await self._refuse_continuation(principal, request.message.task_id)
         facts = Facts(
@@ -180,16 +192,10 @@ class Service:
         )
         raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION, f"message.taskId: the task {reason}")
 
-    async def _bound(self, principal: str, request: SendRequest) -> str | None:
-        """The session the message asks for; raises where it is malformed or another caller's."""
-        for source in (request.metadata, request.message.metadata):
-            found = _session_of(source)
-            if found is None:
-                continue
-            if await self._owner(found) not in (None, principal):
-                raise invalid(("metadata", "shared", "session", "id"), "no such session")
-            return found
-        return None
+    async def _check_session(self, principal: str, session_id: str | None) -> None:
+        """Refuse another caller's session: for this one it does not exist."""
+        if session_id is not None and await self._owner(session_id) not in (None, principal):
+            raise invalid(("metadata", "shared", "session", "id"), "no such session")
 
     async def _owner(self, session_id: str) -> str | None:
         try:
@@ -211,21 +217,3 @@ class Service:
 
     def _ms(self) -> int:
         return int(self._wall() * 1000)
-
-
-def _session_of(metadata: JsonObject | None) -> str | None:
-    """``metadata.shared.session.id``; raises where it is there and no string."""
-    value: object = metadata
-    path: tuple[str, ...] = ("metadata",)
-    for name in ("shared", "session", "id"):
-        if value is None:
-            return None
-        if not isinstance(value, dict):
-            raise invalid(path, "must be an object")
-        value = value.get(name)
-        path = (*path, name)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value:
-        raise invalid(path, "must be a string that names a session")
-    return value

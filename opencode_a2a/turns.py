@@ -16,17 +16,19 @@ from datetime import UTC, datetime
 import anyio
 import orjson
 from anyio.abc import TaskGroup
-from attrs import define, field, frozen
+from attrs import evolve, frozen
 
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.log import LogEvent, MetadataChanged
 from sansio.a2a.model import JsonObject
 from sansio.opencode import requests
 from sansio.opencode.events import (
-    BusEvent,
+    InterruptAsked,
+    MessageRecord,
     SessionStatus,
+    decode_asked,
     decode_messages,
-    session_status,
+    decode_statuses,
 )
 from sansio.opencode.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
 from sansio.opencode.requests import PromptOptions
@@ -35,6 +37,8 @@ from sansio.opencode.turn import Turn
 from .hub import EventHub
 from .live import SAVE_EVERY, LiveTask
 from .store import Binding, EventRow, Store, StoreError
+from .turn_sink import TurnSink
+from .turnstile import Turnstile
 from .upstream import Upstream, UpstreamError
 
 _log = logging.getLogger(__name__)
@@ -42,6 +46,8 @@ _log = logging.getLogger(__name__)
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
 _ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
+_NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
+_LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABLE)
 _STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
 
 
@@ -51,61 +57,17 @@ class Prompt:
     that is ``fresh``, a new one."""
 
     parts: Sequence[JsonObject]
+    model: requests.Model | None = None
     session_id: str | None = None
     fresh: bool = False
 
 
-@define(eq=False)
-class _TurnSink:
-    """What the hub delivers, on its way into the task. ``woken`` tells the runner to look."""
-
-    live: LiveTask
-    turn: Turn
-    now: Callable[[], str]
-    stamp: str = ""  # the time of the batch being fed
-    torn: bool = False
-    silent: bool = False  # OpenCode has said nothing for too long
-    stopping: bool = False
-    _woken: anyio.Event | None = None
-    _events: list[LogEvent] = field(factory=list)
-
-    def feed(self, event: BusEvent) -> None:
-        self.stamp = self.stamp or self.now()
-        self._events += self.turn.feed(event, self.stamp)
-
-    def flush(self) -> None:
-        events, self._events, self.stamp = self._events, [], ""
-        if events:
-            self.live.publish(events)
-        self.wake()
-
-    @property
-    def urgent(self) -> bool:
-        """Something waits for the runner: an end, a state to commit, a session to look at."""
-        turn, live = self.turn, self.live
-        if turn.ended or turn.unsettled or live.barrier > live.visible:
-            return True
-        return self.torn or self.silent or self.stopping
-
-    def wake(self) -> None:
-        """Let the runner look, if there is something to see."""
-        if self._woken is not None and self.urgent:
-            self._woken.set()
-
-    async def until_urgent(self) -> None:
-        """Return once something waits for the runner."""
-        while not self.urgent:
-            self._woken = anyio.Event()
-            await self._woken.wait()
-
-    def gap(self) -> None:
-        self.turn.gap()
-        self.torn = True
-        self.wake()
-
-
 class Turns:
-    """Starts and runs turns in ``tasks``. ``wall``: epoch seconds; ``silence``, ``abort_timeout``: seconds."""
+    """Starts and runs turns in ``tasks``. ``wall``: epoch seconds.
+
+    In seconds: ``silence`` that ends a turn (None: none does), ``abort_timeout`` for telling OpenCode to stop,
+    ``patience`` with an event bus that is gone.
+    """
 
     def __init__(
         self,
@@ -118,6 +80,7 @@ class Turns:
         place: requests.Place,
         silence: float | None,
         abort_timeout: float,
+        patience: float,
         wall: Callable[[], float],
     ) -> None:
         self._upstream = upstream
@@ -128,11 +91,12 @@ class Turns:
         self._place = place
         self._silence = silence
         self._abort_timeout = abort_timeout
+        self._patience = patience
         self._wall = wall
         self._counter = 0
         self._queues: dict[object, deque[anyio.Event]] = {}
         self._stopping = False
-        self._sinks: dict[str, _TurnSink] = {}
+        self._sinks: dict[str, TurnSink] = {}
         self._empty = anyio.Event()
         self.running: dict[str, LiveTask] = {}
 
@@ -150,30 +114,38 @@ class Turns:
             await self._empty.wait()
         self._stopping = True
         for sink in self._sinks.values():
-            sink.stopping = True
-            sink.wake()
+            sink.end(_STOPPED)
         with anyio.move_on_after(_ENDING_WAIT):
             await self._empty.wait()
 
     async def watch(self) -> None:
-        """See to the running turns, for ever: hand what they said to the store, notice those gone quiet."""
+        """See to the running turns, for ever: hand what they said to the store, notice what went quiet."""
         while True:
             await anyio.sleep(SAVE_EVERY)
-            now = self._wall()
-            rows: list[EventRow] = []
-            for sink in self._sinks.values():
-                live = sink.live
-                if live.saved < live.log.last:
-                    live.quiet_since = now
-                    if row := live.unsaved():
-                        rows.append(row)
-                elif live.log.state.interrupted:
-                    live.quiet_since = now  # it is the client who is being waited for
-                elif self._silence is not None and now - live.quiet_since > self._silence:
-                    sink.silent = True
-                    sink.wake()
-            if rows:
-                self._store.put(rows)
+            try:
+                self._see_to_all()
+            except Exception:
+                _log.exception("watching the turns")
+
+    def _see_to_all(self) -> None:
+        now = self._wall()
+        lost = now - self._hub.lost_at > self._patience if self._hub.lost_at is not None else False
+        rows: list[EventRow] = []
+        for sink in self._sinks.values():
+            live = sink.live
+            if lost:
+                sink.end(_LOST)
+            elif live.saved < live.log.last:
+                live.quiet_since = now
+                if row := live.unsaved():
+                    rows.append(row)
+            elif live.log.state.interrupted:
+                live.quiet_since = now  # it is the client who is being waited for
+            elif self._silence is not None and now - live.quiet_since > self._silence:
+                text = f"OpenCode said nothing for {self._silence:g} seconds"
+                sink.end(Failure(text=text, type=TIMEOUT))
+        if rows:
+            self._store.put(rows)
 
     # --- one turn -----------------------------------------------------------------------------------------
 
@@ -211,6 +183,8 @@ class Turns:
             await self._enter(live, session_id, turnstiles)
         else:
             await self._enter(live, session_id, turnstiles)
+            if await self._store.owner_of(session_id) not in (None, live.facts.principal):
+                raise UpstreamError(_NOT_YOURS)
             await self._upstream.request(requests.get_session(session_id, self._place))
         if self._stopping:
             raise UpstreamError(_STOPPED)
@@ -219,13 +193,16 @@ class Turns:
     async def _enter(self, live: LiveTask, key: object, turnstiles: AsyncExitStack) -> None:
         if key in self._queues:
             await self.reveal(live)  # it may wait long: let it be seen
-        await turnstiles.enter_async_context(_Turnstile(self._queues, key))
+        await turnstiles.enter_async_context(Turnstile(self._queues, key))
 
     def _give_up(self, live: LiveTask, turn: Turn, text: str) -> None:
         """End the task for those who read it now; the store learns of it if it can."""
-        live.publish(turn.fail(Failure(text=text, type=STOPPED), self._now()))
+        try:
+            live.publish(turn.fail(Failure(text=text, type=STOPPED), self._now()))
+            self._store.put([live.row(self._ms())])
+        except Exception:
+            _log.exception("task %s cannot be ended in the store", live.facts.task_id)
         live.reveal(live.log.last)
-        self._store.put([live.row(self._ms())])
 
     async def _session(self, live: LiveTask, prompt: Prompt) -> str:
         """The context's session; a new one for a new context."""
@@ -256,21 +233,22 @@ class Turns:
         )
         bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
         live.publish([bound, *turn.begin(self._now())])
-        last = live.log.last
-        binding = Binding(facts.principal, facts.context_id, session_id)
-        await self._store.commit([live.row(self._ms()), binding])
-        live.reveal(last)
+        self._store.put([Binding(facts.principal, facts.context_id, session_id)])
+        await self.reveal(live)
         return turn
 
     async def _drive(self, live: LiveTask, turn: Turn, prompt: Prompt) -> None:
         live.quiet_since = self._wall()
-        sink = self._sinks[turn.task_id] = _TurnSink(live, turn, self._now, stopping=self._stopping)
+        sink = self._sinks[turn.task_id] = TurnSink(live, turn, self._now)
+        if self._stopping:
+            sink.end(_STOPPED)
         self._hub.attach(turn.session_id, sink)
         try:
             if not await self._hub.wait_connected(_CONNECT_WAIT):
                 text = "OpenCode's event stream is not available"
                 raise UpstreamError(Failure(text=text, type=UNREACHABLE))
-            call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, self._options, self._place)
+            options = evolve(self._options, model=prompt.model) if prompt.model else self._options
+            call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, self._place)
             try:
                 await self._upstream.request(call)
             except UpstreamError as exc:
@@ -282,8 +260,8 @@ class Turns:
             self._hub.detach(turn.session_id)
             del self._sinks[turn.task_id]
 
-    async def _follow(self, live: LiveTask, sink: _TurnSink) -> None:
-        """See the turn to its end: commit what must be, save the rest, look again where it went quiet."""
+    async def _follow(self, live: LiveTask, sink: TurnSink) -> None:
+        """See the turn to its end: commit what must be, look at the session again where it went quiet."""
         turn = sink.turn
         looks = 0
         while True:
@@ -292,41 +270,53 @@ class Turns:
                 await self._publish(live, ())
             if turn.ended:
                 return
-            if sink.stopping or sink.silent:
+            if sink.verdict is None and (sink.torn or turn.unsettled):
+                looks = await self._look(live, sink, looks)
+            elif sink.verdict is None:
+                looks = 0
+            else:
                 # said before OpenCode is told to stop, or its "aborted" would be the turn's end
-                await self._publish(live, turn.fail(self._why(sink), self._now()))
+                await self._publish(live, turn.fail(sink.verdict, self._now()))
                 await self._abort(turn)
                 return
-            if sink.torn or turn.unsettled:
-                looks = await self._look(live, sink, looks)
-            else:
-                looks = 0
 
-    def _why(self, sink: _TurnSink) -> Failure:
-        if sink.stopping:
-            return _STOPPED
-        return Failure(text=f"OpenCode said nothing for {self._silence:g} seconds", type=TIMEOUT)
+    async def _look(self, live: LiveTask, sink: TurnSink, looks: int) -> int:
+        """Read the session over REST and feed what it says; returns the number of looks so far.
 
-    async def _look(self, live: LiveTask, sink: _TurnSink, looks: int) -> int:
-        """Read the session over REST and feed what it says; returns the number of looks so far."""
+        An OpenCode that cannot tell just now is asked again; at the last look it is the turn's end.
+        """
         turn = sink.turn
-        if not sink.torn:
+        if looks or not sink.torn:
             await anyio.sleep(_REREADS[min(looks, len(_REREADS) - 1)])
-            if turn.ended or not turn.unsettled:
+            if turn.ended or not (sink.torn or turn.unsettled):
                 return 0
-        sink.torn = False
-        body = (await self._upstream.request(requests.messages(turn.session_id, self._place))).body
-        status = await self._status(turn.session_id)
         last_try = looks >= len(_REREADS)
-        events = turn.reconcile(decode_messages(body), status, self._now(), last_try=last_try)
+        sink.torn = False
+        try:
+            records, status, asked = await self._session_now(turn.session_id)
+        except UpstreamError as exc:
+            sink.torn = True
+            if last_try:
+                sink.end(exc.failure)
+            return looks + 1
+        events = turn.reconcile(records, status, self._now(), asked=asked, last_try=last_try)
         await self._publish(live, events)
         return looks + 1
 
-    async def _status(self, session_id: str) -> SessionStatus:
-        body = (await self._upstream.request(requests.statuses(self._place))).body
-        found = orjson.loads(body)
-        status = found.get(session_id) if isinstance(found, dict) else None
-        return session_status(session_id, status if isinstance(status, dict) else {"type": "idle"})
+    async def _session_now(self, session_id: str) -> tuple[list[MessageRecord], SessionStatus, list[InterruptAsked]]:
+        """A session's messages, its status, and what it and the sessions below it wait for.
+
+        Status and questions are read first: what they say may be outdated by the messages, never the reverse.
+        """
+        asked = [
+            interrupt
+            for kind, call in (("permission", requests.permissions), ("question", requests.questions))
+            for interrupt in decode_asked(kind, (await self._upstream.request(call(self._place))).body)
+            if self._hub.leads_to(interrupt.session_id, session_id)
+        ]
+        statuses = (await self._upstream.request(requests.statuses(self._place))).body
+        body = (await self._upstream.request(requests.messages(session_id, self._place))).body
+        return decode_messages(body), decode_statuses(statuses, session_id), asked
 
     async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
         """Publish, and where a state changed commit before readers see it."""
@@ -334,10 +324,14 @@ class Turns:
             await self.reveal(live)
 
     async def reveal(self, live: LiveTask) -> None:
-        """Make what was said durable, and let readers see it."""
-        last = live.log.last
-        await self._store.commit([live.row(self._ms())])
-        live.reveal(last)
+        """Make what was said durable, and let readers see it, with whatever was said meanwhile."""
+        while True:
+            last = live.log.last
+            await self._store.commit([live.row(self._ms())])
+            live.reveal(last)
+            if live.barrier <= last:
+                live.reveal(live.log.last)
+                return
 
     async def _abort(self, turn: Turn) -> None:
         """Tell OpenCode to stop; best effort."""
@@ -359,40 +353,6 @@ class Turns:
         self._counter += 1
         created = self._ms() + self._hub.clock_ahead_ms
         return requests.message_id(created, self._counter, secrets.token_hex(7))
-
-
-class _Turnstile:
-    """First come, first served for one key: inside is one, the others wait in order."""
-
-    def __init__(self, queues: dict[object, deque[anyio.Event]], key: object) -> None:
-        self._queues = queues
-        self._key = key
-
-    async def __aenter__(self) -> None:
-        queue = self._queues.get(self._key)
-        if queue is None:
-            self._queues[self._key] = deque()
-            return
-        mine = anyio.Event()
-        queue.append(mine)
-        try:
-            await mine.wait()
-        except BaseException:
-            if mine.is_set():
-                self._leave()
-            else:
-                queue.remove(mine)
-            raise
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
-        queue = self._queues[self._key]
-        if queue:
-            queue.popleft().set()
-        else:
-            del self._queues[self._key]
 
 
 def timestamp(seconds: float) -> str:

@@ -32,6 +32,9 @@ _IDLE_LIMIT = 64  # connections kept for reuse
 _BODY_LIMIT = 64 * 1024 * 1024
 _READ_SIZE = 65536
 
+_BROKEN = (h11.RemoteProtocolError, anyio.BrokenResourceError, ssl.SSLError)
+"""What a connection raises when its other end fails us."""
+
 
 class UpstreamError(Exception):
     """A call that OpenCode did not carry out. ``sent``: it may have been, the answer is what is missing."""
@@ -69,7 +72,7 @@ class _Connection:
         data += self.protocol.send(h11.EndOfMessage()) or b""
         try:
             await self.stream.send(data)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
+        except (*_BROKEN, anyio.ClosedResourceError) as exc:
             raise _Stale from exc
 
     async def next(self) -> Event:
@@ -177,7 +180,7 @@ class Upstream:
             # the peer asked for the connection to be closed: the answer is whole all the same
             if connection.protocol.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
                 raise
-        except (h11.RemoteProtocolError, anyio.BrokenResourceError) as exc:
+        except _BROKEN as exc:
             raise UpstreamError(Failure(text="OpenCode's answer broke off", type=PAYLOAD), sent=True) from exc
         finally:
             if keep and not self._closed and len(self._idle) < _IDLE_LIMIT:
@@ -200,7 +203,7 @@ class Upstream:
             event = await connection.next()
             while isinstance(event, h11.InformationalResponse):
                 event = await connection.next()
-        except (h11.RemoteProtocolError, anyio.BrokenResourceError) as exc:
+        except _BROKEN as exc:
             if not connection.protocol.trailing_data[0]:
                 raise _Stale from exc
             raise
@@ -246,7 +249,7 @@ class Upstream:
         except TimeoutError:
             text = f"OpenCode did not open its event stream within {self._timeout:g} seconds"
             raise UpstreamError(Failure(text=text, type=TIMEOUT)) from None
-        except (_Stale, h11.RemoteProtocolError, anyio.BrokenResourceError) as exc:
+        except (_Stale, *_BROKEN) as exc:
             raise self._unreachable(exc.__cause__ or exc) from exc
         finally:
             with anyio.CancelScope(shield=True):

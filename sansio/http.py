@@ -25,9 +25,9 @@ class Request:
 
     method: str
     path: str
-    query_string: bytes
-    headers: dict[str, str]
-    body: bytes = b""
+    query_string: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
     unread: bool = field(init=False, default=Factory(lambda self: _announces_body(self.headers), takes_self=True))
     _query: dict[str, str] | None = field(default=None, init=False, repr=False)
 

@@ -39,7 +39,7 @@ TOOL_ENDED = 2
 _COUNT_LIMIT = 2**53
 
 
-@define
+@define(eq=False)
 class TextBlock:
     """The text of one OpenCode part, as far as it was said. ``settled``: OpenCode has given its final text."""
 
@@ -79,6 +79,8 @@ class Lane:
 
     def is_last_said(self, block: TextBlock) -> bool:
         """Whether nothing has been said after this block."""
+        if self.blocks[-1] is block:
+            return True
         return not any(b.begun for b in self.blocks[self.blocks.index(block) + 1 :])
 
 

@@ -6,6 +6,7 @@ the global stream say nothing new and are passed over. Garbage raises ``Protocol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -279,6 +280,25 @@ _DECODERS: dict[str, Callable[[JsonObject], BusEvent]] = {
 """Event types a turn can need; all others are OpenCode's own business."""
 
 
+_LONE_SURROGATE = re.compile(
+    rb"\\\\|(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F])"
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+"""Half a character, as JavaScript leaves it where it cuts a string: alone, not as one of a pair."""
+
+
+def _loads(data: bytes) -> Any:
+    """Decode JSON; half characters, which no UTF-8 can hold, become U+FFFD. Raises ``ProtocolError``."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        whole = _LONE_SURROGATE.sub(lambda m: b"\\ufffd" if m[1] or m[2] else m[0], data)
+    try:
+        return orjson.loads(whole)
+    except orjson.JSONDecodeError as exc:
+        raise _broken(str(exc)) from None
+
+
 _PAYLOAD = b'"payload":{'
 _SYNC = _PAYLOAD + b'"type":"sync"'
 """How a copy begins. Inside a string the quotes would be escaped, so the first match is the member itself."""
@@ -289,10 +309,7 @@ def decode(data: bytes) -> BusEvent | None:
     payload_at = data.find(_PAYLOAD)
     if payload_at >= 0 and data.startswith(_SYNC, payload_at):
         return None
-    try:
-        event = orjson.loads(data)
-    except orjson.JSONDecodeError as exc:
-        raise _broken(str(exc)) from None
+    event = _loads(data)
     if not isinstance(event, dict):
         raise _broken("must be an object")
     payload = event.get("payload", event)
@@ -326,10 +343,7 @@ class MessageRecord:
 
 def decode_messages(body: bytes) -> list[MessageRecord]:
     """The answer of ``GET /session/{id}/message``; raises ``ProtocolError``."""
-    try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise _broken(str(exc)) from None
+    value = _loads(body)
     if not isinstance(value, list):
         raise _broken("messages must be a list")
     records = []
@@ -340,3 +354,18 @@ def decode_messages(body: bytes) -> list[MessageRecord]:
         parts = tuple(part_seen(part) for part in item["parts"] if isinstance(part, dict))
         records.append(MessageRecord(info=info, parts=parts))
     return records
+
+
+def decode_asked(kind: str, body: bytes) -> list[InterruptAsked]:
+    """The answer of ``GET /permission`` or ``GET /question``; raises ``ProtocolError``."""
+    value = _loads(body)
+    if not isinstance(value, list):
+        raise _broken(f"pending {kind}s must be a list")
+    return [interrupt_asked(kind, item) for item in value if isinstance(item, dict)]
+
+
+def decode_statuses(body: bytes, session_id: str) -> SessionStatus:
+    """A session's status in the answer of ``GET /session/status``, which leaves out idle sessions."""
+    value = _loads(body)
+    status = value.get(session_id) if isinstance(value, dict) else None
+    return session_status(session_id, status if isinstance(status, dict) else {"type": "idle"})

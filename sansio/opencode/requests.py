@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 import orjson
 from attrs import frozen
 
-from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
 from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, TextPart
 
 
@@ -54,8 +54,18 @@ HERE = Place()
 
 
 @frozen(kw_only=True)
+class Model:
+    """A model as OpenCode names it."""
+
+    provider_id: str
+    model_id: str
+
+
+@frozen(kw_only=True)
 class PromptOptions:
     """What goes along with a prompt; None leaves it to OpenCode."""
+
+    model: Model | None = None
 
     agent: str | None = None
     system: str | None = None
@@ -112,6 +122,16 @@ def statuses(place: Place = HERE) -> UpstreamCall:
     return UpstreamCall(method="GET", target=f"/session/status{place.query}")
 
 
+def permissions(place: Place = HERE) -> UpstreamCall:
+    """The permissions that are waited for, in all sessions."""
+    return UpstreamCall(method="GET", target=f"/permission{place.query}")
+
+
+def questions(place: Place = HERE) -> UpstreamCall:
+    """The questions that are waited for, in all sessions."""
+    return UpstreamCall(method="GET", target=f"/question{place.query}")
+
+
 def abort(session_id: str, place: Place = HERE) -> UpstreamCall:
     """Stop what a session is doing."""
     return UpstreamCall(method="POST", target=f"{_session(session_id)}/abort{place.query}", body=b"{}")
@@ -126,6 +146,8 @@ def prompt(
 ) -> UpstreamCall:
     """Start a turn. Not repeatable: the same id twice runs once, but its parts are stored twice."""
     body: JsonObject = {"messageID": prompt_id, "parts": list(parts)}
+    if options.model is not None:
+        body["model"] = {"providerID": options.model.provider_id, "modelID": options.model.model_id}
     for name, value in (
         ("agent", options.agent),
         ("system", options.system),
@@ -164,7 +186,15 @@ def _prompt_part(part: Part, index: int) -> JsonObject:
             data={"type": "CONTENT_TYPE_NOT_SUPPORTED", "field": f"message.parts[{index}]"},
             metadata={"field": f"message.parts[{index}]"},
         )
+    if part.url is not None and not part.url.lower().startswith(FILE_SCHEMES):
+        # anything else OpenCode would read where it runs, past its own permissions
+        allowed = ", ".join(FILE_SCHEMES)
+        raise invalid(("message", "parts", index), f"a file's URL must begin with one of {allowed}")
     return _file_part(part)
+
+
+FILE_SCHEMES = ("https:", "http:", "data:")
+"""The URLs that a file may be given by."""
 
 
 def _file_part(part: FilePart) -> JsonObject:

@@ -59,8 +59,17 @@ _HELD = 1000  # events kept for messages whose role is not known yet
 
 @define
 class _Tool:
+    part_id: str
+    message_id: str
     data: JsonObject
     rank: int
+
+
+def _answered_unseen(asked: InterruptAsked) -> InterruptEnded:
+    """The answer to a request that nobody waits for any more, though how it was answered was not seen."""
+    return InterruptEnded(
+        session_id=asked.session_id, kind=asked.kind, request_id=asked.request_id, resolution="replied"
+    )
 
 
 class Turn:
@@ -90,12 +99,13 @@ class Turn:
         self._sequence = 0
         self._event_prefix = f"{task_id}:{context_id}:{task_id}:stream:"
         self._idle = False
+        self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
 
     @property
     def unsettled(self) -> bool:
-        """The session is idle, yet the turn has no end to show for it: read messages and status again."""
-        return self._idle and not self.ended
+        """The session is idle or in doubt, yet the turn has no end to show for it: read it again."""
+        return (self._idle or self._doubtful) and not self.ended
 
     # --- inputs -------------------------------------------------------------------------------------------
 
@@ -128,6 +138,7 @@ class Turn:
             self._session_status(event, out)
         elif isinstance(event, SessionFailed):
             self._fault = event
+            self._doubtful = True  # OpenCode refuses some prompts with nothing but this
         self._settle(now, out)
         return out
 
@@ -143,9 +154,10 @@ class Turn:
         status: SessionStatus,
         now: str,
         *,
+        asked: Sequence[InterruptAsked] = (),
         last_try: bool = False,
     ) -> list[LogEvent]:
-        """What the session looks like over REST, fed like events.
+        """What the session looks like over REST, fed like events; ``asked`` is all that it waits for.
 
         ``last_try``: if the session is idle and its answer still incomplete, it never will be: the turn fails.
         """
@@ -159,6 +171,12 @@ class Turn:
                 if part.part_id not in self._blocks:
                     self._torn.add(part.part_id)
                 self._part(part, out)
+        waiting = {interrupt.request_id for interrupt in asked}
+        for gone in [known for request_id, known in self._pending.items() if request_id not in waiting]:
+            self._interrupt_ended(_answered_unseen(gone), now, out)
+        for interrupt in asked:
+            self._asked(interrupt, now, out)
+        self._doubtful = False
         self._session_status(status, out)
         self._settle(now, out)
         if last_try and self.unsettled:
@@ -301,18 +319,19 @@ class Turn:
         before = self._tools.get(part.part_id)
         if before is not None and (rank < before.rank or data == before.data):
             return
-        self._tools[part.part_id] = _Tool(data, rank)
-        name = data.get("tool")
-        out.append(
-            ArtifactChunk(
-                artifact=Artifact(
-                    artifact_id=f"{self.task_id}:{BlockType.TOOL_CALL.value}:{part.part_id}",
-                    name=name if isinstance(name, str) else None,
-                    parts=(DataPart(data=data),),
-                    metadata=self._stream(BlockType.TOOL_CALL, "tool_part_update", part.message_id, part.part_id),
-                ),
-                last_chunk=rank == TOOL_ENDED,
-            )
+        tool = self._tools[part.part_id] = _Tool(part.part_id, part.message_id, data, rank)
+        out.append(self._tool_chunk(tool, last=rank == TOOL_ENDED))
+
+    def _tool_chunk(self, tool: _Tool, *, last: bool) -> ArtifactChunk:
+        name = tool.data.get("tool")
+        return ArtifactChunk(
+            artifact=Artifact(
+                artifact_id=f"{self.task_id}:{BlockType.TOOL_CALL.value}:{tool.part_id}",
+                name=name if isinstance(name, str) else None,
+                parts=(DataPart(data=tool.data),),
+                metadata=self._stream(BlockType.TOOL_CALL, "tool_part_update", tool.message_id, tool.part_id),
+            ),
+            last_chunk=last,
         )
 
     # --- progress and interrupts --------------------------------------------------------------------------
@@ -329,6 +348,7 @@ class Turn:
 
     def _session_status(self, status: SessionStatus, out: list[LogEvent]) -> None:
         self._idle = status.type == "idle"
+        self._doubtful = self._doubtful and self._idle
         if status.type != "retry":
             return
         identity = (status.attempt, status.next)
@@ -432,6 +452,7 @@ class Turn:
             for lane in self._lanes.values()
             if lane.begun
         ]
+        out += [self._tool_chunk(tool, last=True) for tool in self._tools.values() if tool.rank < TOOL_ENDED]
         shared: JsonObject = {"session": {"id": self.session_id}} if self.session_id else {}
         usage = self._usage()
         if usage is not None:

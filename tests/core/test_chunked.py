@@ -74,7 +74,9 @@ def test_a_body_that_breaks_off_gives_what_has_come(
     assert decoded(cut(data, places)) == by_h11(data)
 
 
-@given(st.lists(st.one_of(st.binary(max_size=12), st.sampled_from([b"\r\n", b"5\r\nhello\r\n", b"0\r\n", b";", b"f"]))))
+@given(
+    st.lists(st.one_of(st.binary(max_size=12), st.sampled_from([b"\r\n", b"5\r\nhello\r\n", b"0\r\n", b";", b"f"])))
+)
 @example([b"-1\r\n"])
 @example([b"+5\r\nhello\r\n"])
 @example([b"0x5\r\nhello\r\n"])

@@ -155,11 +155,12 @@ def test_what_cannot_be_is_said_in_a_line_without_a_traceback(
 def test_a_port_that_is_taken_is_told(run: Run, runtime: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = run("serve", "--runtime", runtime, "--port", port, A2A_TASK_STORE_BACKEND="memory")
+        for command in ("serve", "demo"):
+            done = run(command, "--runtime", runtime, "--port", port, A2A_TASK_STORE_BACKEND="memory")
 
-    assert done.returncode == 1
-    assert "in use" in done.stderr
-    assert "Traceback" not in done.stderr
+            assert done.returncode == 1
+            assert "in use" in done.stderr
+            assert "Traceback" not in done.stderr
 
 
 @BOTH

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from opencode_a2a.standin import AFTER_TOOL, Say
 from opencode_a2a.standin.scripts import TOOL_OUTPUT
-from sansio.a2a.model import DataPart
-from tests.shell.harness import REST_03, RPC_10, WIRES, Agent, Serving, Wire, artifacts_of, folded, text_of
+from sansio.a2a.model import DataPart, TaskState
+from tests.shell.harness import DEADLINE, REST_03, RPC_10, WIRES, Agent, Serving, Wire, artifacts_of, folded, text_of
 
 pytestmark = pytest.mark.anyio
 LONG = "".join(f"w{index} " for index in range(30))
@@ -15,10 +16,9 @@ LONG = "".join(f"w{index} " for index in range(30))
 
 async def at_rest(agent: Agent) -> None:
     """Wait until the stand-in works on nothing."""
-    for _ in range(2000):
-        if (await agent.opencode.get("/session/status")).json() == {}:
-            return
-    raise AssertionError("the stand-in does not come to rest")
+    with anyio.fail_after(DEADLINE):
+        while (await agent.opencode.get("/session/status")).json() != {}:
+            pass
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
@@ -95,3 +95,49 @@ async def test_a_gap_while_the_client_is_asked_leaves_the_question_open(serving:
         await stream.whole()
 
     assert (stream.state, stream.text) == ("completed", AFTER_TOOL)
+
+
+async def test_a_question_asked_while_nobody_heard_is_asked_afterwards(serving: Serving) -> None:
+    async with serving() as agent:
+        await agent.until(lambda: agent.running.hub.connected)
+        with agent.standin.mute():
+            task = await agent.caller().send("PERMISSION", configuration=RPC_10.at_once())
+            [asked] = await pending(agent)
+        agent.standin.drop_streams()
+        state = ""
+        with anyio.fail_after(DEADLINE):
+            while state != "input-required":
+                state = (await agent.caller().get(task.id)).status.state.value
+        await agent.opencode.post(f"/permission/{asked['id']}/reply", json={"reply": "once"})
+        done = await agent.caller().finished(task.id)
+
+    assert text_of(done) == AFTER_TOOL
+
+
+async def test_a_question_answered_while_nobody_heard_is_no_longer_open(serving: Serving) -> None:
+    async with serving() as agent:
+        agent.standin.hold(Say)
+        task = await agent.caller().send("PERMISSION")
+        assert task.status.state is TaskState.INPUT_REQUIRED
+        with agent.standin.mute():
+            [asked] = await pending(agent)
+            await agent.opencode.post(f"/permission/{asked['id']}/reply", json={"reply": "once"})
+            with anyio.fail_after(DEADLINE):
+                await agent.standin.held()
+        agent.standin.drop_streams()
+        with anyio.fail_after(DEADLINE):
+            while (await agent.caller().get(task.id)).status.state is not TaskState.WORKING:
+                pass
+        agent.standin.release()
+        done = await agent.caller().finished(task.id)
+
+    assert text_of(done) == AFTER_TOOL
+
+
+async def pending(agent: Agent) -> list[dict[str, str]]:
+    """The permissions that OpenCode waits for, once there are any."""
+    with anyio.fail_after(DEADLINE):
+        while True:
+            found: list[dict[str, str]] = (await agent.opencode.get("/permission")).json()
+            if found:
+                return found

@@ -17,7 +17,9 @@ PLACES = {"0.3-rpc": "/", "1.0-rpc": "/", "0.3-rest": "/v1/message:send", "1.0-r
 LIMIT = 2000
 
 
-@pytest.mark.parametrize("proof", [None, "Bearer wrong", "Bearer", "Basic YTpi", "Basic ///", "Digest x", "bearer x y"])
+@pytest.mark.parametrize(
+    "proof", [None, "Bearer wrong", "Bearer", "Basic YTpi", "Basic ///", "Digest x", "bearer x y"]
+)
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_caller_nobody_knows_is_turned_away(serving: Serving, wire: Wire, proof: str | None) -> None:
     headers = {"A2A-Version": wire.line} | ({} if proof is None else {"authorization": proof})

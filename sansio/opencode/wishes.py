@@ -1,0 +1,111 @@
+"""What a message asks of OpenCode beyond its parts: read from its metadata and configuration, or refused by name.
+
+Pure. Raises ``ProtocolError`` before any task exists; whether a session may be used is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
+from sansio.a2a.model import JsonObject, Message, Role, SendRequest
+
+from .requests import Model
+
+ANSWER_MODE = "text/plain"
+"""What every answer is made of; a client that cannot take it cannot be served."""
+
+_ID_LIMIT = 256
+
+
+@frozen(kw_only=True)
+class Wishes:
+    """What was asked for; None: nothing."""
+
+    session_id: str | None = None
+    model: Model | None = None
+
+
+def wishes_of(request: SendRequest, supported_modes: Sequence[str]) -> Wishes:
+    """Read what a message asks for. ``metadata`` of the request goes before that of the message."""
+    _check_message(request.message)
+    _check_modes(request.configuration.accepted_output_modes, supported_modes)
+    for name in ("directory", "workspace"):
+        if _member(request, "opencode", name) is not None:
+            # working elsewhere than was asked would be worse than not working
+            raise invalid(("metadata", "opencode", name), "cannot be chosen by a message in this deployment")
+    return Wishes(session_id=_session(request), model=_model(request))
+
+
+def _check_message(message: Message) -> None:
+    if message.role is not Role.USER:
+        raise invalid(("message", "role"), "must be the user's")
+    for name, value in (
+        ("messageId", message.message_id),
+        ("contextId", message.context_id),
+        ("taskId", message.task_id),
+    ):
+        if value is not None and (len(value) > _ID_LIMIT or "\0" in value):
+            raise invalid(("message", name), f"must be at most {_ID_LIMIT} characters, none of them NUL")
+
+
+def _check_modes(accepted: Sequence[str], supported: Sequence[str]) -> None:
+    """Media types the client takes; parameters are ignored, ``*/*`` and ``text/*`` mean what they say."""
+    if not accepted:
+        return
+    family = ANSWER_MODE.partition("/")[0] + "/*"
+    taken = {mode.partition(";")[0].strip().lower() for mode in accepted}
+    if taken.isdisjoint({ANSWER_MODE, family, "*/*"}):
+        raise ProtocolError(
+            ErrorKind.UNSUPPORTED_OPERATION,
+            f"acceptedOutputModes must include {ANSWER_MODE}: OpenCode's answers are text",
+            data={"accepted_output_modes": list(accepted), "supported_output_modes": list(supported)},
+            metadata={"acceptedOutputModes": ", ".join(accepted), "supportedOutputModes": ", ".join(supported)},
+        )
+
+
+def _session(request: SendRequest) -> str | None:
+    found = _member(request, "shared", "session")
+    if found is None:
+        return None
+    return _text(found, "id", ("metadata", "shared", "session"), required=False)
+
+
+def _model(request: SendRequest) -> Model | None:
+    """Both names or neither: half a choice would silently be none."""
+    path = ("metadata", "shared", "model")
+    found = _member(request, "shared", "model")
+    if found is None or not ({"providerID", "modelID"} & found.keys()):
+        return None
+    provider_id, model_id = _text(found, "providerID", path), _text(found, "modelID", path)
+    assert provider_id is not None  # required texts are there
+    assert model_id is not None
+    return Model(provider_id=provider_id, model_id=model_id)
+
+
+def _member(request: SendRequest, namespace: str, name: str) -> JsonObject | None:
+    """``metadata.<namespace>.<name>``, which for all but plain choices is an object."""
+    for metadata in (request.metadata, request.message.metadata):
+        outer = (metadata or {}).get(namespace)
+        if outer is None:
+            continue
+        if not isinstance(outer, dict):
+            raise invalid(("metadata", namespace), "must be an object")
+        value = outer.get(name)
+        if value is None:
+            continue
+        if namespace == "shared" and not isinstance(value, dict):
+            raise invalid(("metadata", namespace, name), "must be an object")
+        return value if isinstance(value, dict) else {"value": value}
+    return None
+
+
+def _text(source: JsonObject, name: str, path: tuple[str, ...], *, required: bool = True) -> str | None:
+    value = source.get(name)
+    if value is None and not required:
+        return None
+    if not isinstance(value, str) or not value:
+        raise invalid((*path, name), "is required and must be a string" if value is None else "must be a string")
+    return value
