@@ -302,6 +302,8 @@ async def _body_as_it_comes(connection: _Connection, response: h11.Response) -> 
         body = decoder.feed(data)
         if body:
             yield body
+        if decoder.fault is not None:
+            raise decoder.fault
         if decoder.ended:
             return
         try:

@@ -13,16 +13,22 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 class ChunkedDecoder:
-    """Bytes in any pieces in, the body's bytes out. ``ended`` once the last chunk has come."""
+    """Bytes in any pieces in, the body's bytes out. ``ended`` once the last chunk has come.
+
+    ``fault`` is set where what came is not chunked: what stood before it has been given all the same.
+    """
 
     def __init__(self) -> None:
         self.ended = False
+        self.fault: ProtocolError | None = None
         self._buffer = b""
         self._remaining = 0  # bytes of the current chunk that have not come
         self._closing = False  # the chunk's data is whole, its line end is due
 
     def feed(self, data: bytes) -> bytes:
-        """Decode what came. Raises ``ProtocolError`` (INVALID_AGENT_RESPONSE) for what is not chunked."""
+        """Decode what came. Raises ``ProtocolError`` (INVALID_AGENT_RESPONSE) once there is a fault."""
+        if self.fault is not None:
+            raise self.fault
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
@@ -37,22 +43,35 @@ class ChunkedDecoder:
                 self._closing = not self._remaining
                 continue
             end = data.find(b"\r\n", at)
-            if end < 0:
-                if size - at > _LINE_LIMIT:
-                    raise _broken("a line is too long")
-                if self._closing and data[at:size] != b"\r":
-                    raise _broken("a chunk is longer than it said")
-                self._buffer = data[at:]
+            try:
+                if end < 0:
+                    self._unfinished(data[at:])
+                    break
+                self._line(data[at:end])
+            except ProtocolError as exc:
+                self.fault = exc
+                if not body:
+                    raise
                 break
-            if self._closing:
-                if end != at:
-                    raise _broken("a chunk is longer than it said")
-                self._closing = False
-            else:
-                self._remaining = _chunk_size(data[at:end])
-                self.ended = not self._remaining
             at = end + 2
         return body[0] if len(body) == 1 else b"".join(body)
+
+    def _line(self, line: bytes) -> None:
+        """The end of a chunk's data, or the size of the next."""
+        if not self._closing:
+            self._remaining = _chunk_size(line)
+            self.ended = not self._remaining
+        elif line:
+            raise _broken("a chunk is longer than it said")
+        self._closing = False
+
+    def _unfinished(self, line: bytes) -> None:
+        """A line whose end has not come is kept, unless it is wrong already."""
+        if self._closing and line != b"\r":
+            raise _broken("a chunk is longer than it said")
+        if len(line) > _LINE_LIMIT:
+            raise _broken("a line is too long")
+        self._buffer = line
 
 
 def _chunk_size(line: bytes) -> int:
