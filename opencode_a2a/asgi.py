@@ -21,10 +21,10 @@ from sansio.a2a import jsonrpc, rest, sse
 from sansio.a2a.card import CardDocument, matches
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.log import Entry
-from sansio.a2a.model import Task
+from sansio.a2a.model import JsonObject, Task
 from sansio.a2a.operations import Operation, operation_of
 from sansio.a2a.versions import negotiate
-from sansio.a2a.wire import FORMS, WireForm
+from sansio.a2a.wire import FORMS, WireForm, rest_form, rest_form_of_task
 from sansio.access import CredentialSet
 from sansio.http import Request, Response
 from sansio.opencode.projections import with_answer_as_message
@@ -132,7 +132,7 @@ class Application:
         line = self._negotiate(request, route.hint)
         if request.method == "POST":
             await _read_body(request, receive, surface.body_limit)
-        return await self._rest(request, route, FORMS[line], identity.principal)
+        return await self._rest(request, route, line, identity.principal)
 
     def _negotiate(self, request: Request, hint: str | None) -> str:
         surface = self._surface
@@ -151,7 +151,7 @@ class Application:
     async def _rpc(self, request: Request, principal: str) -> Response | Streaming:
         line = self._line_for_errors(request)
         request_id: jsonrpc.RequestId = None
-        notification = False
+        notification = streaming = False
         try:
             call = jsonrpc.parse_request(request.body)
             request_id, notification = call.id, call.notification
@@ -160,19 +160,23 @@ class Application:
             if operation is None:
                 raise jsonrpc.method_not_found(call.method, line)
             form = FORMS[line]
-            if operation.row.streaming and not notification:
+            streaming = operation.row.streaming
+            if streaming and not notification:
                 stream = await self._service.stream(principal, form.parse_send(call.params))
                 return self._streaming(stream, form, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
-            task = await self._unary(operation, form, call.params, principal, wait=not notification)
+            result = await self._unary(operation, form, call.params, principal, wait=not notification)
         except Exception as exc:
             if notification:
                 return Response(204, b"", (("a2a-version", line),))
             if isinstance(exc, jsonrpc.RpcFault):
                 request_id = exc.request_id
-            return self._rpc_response(jsonrpc.render_error(request_id, _as_told(exc, request), line), line)
+            error = jsonrpc.render_error(request_id, _as_told(exc, request), line)
+            if streaming and line == "0.3":
+                # that line's clients look for the error in the stream they asked for
+                return Response(200, sse.encode(error), (*_STREAM_HEADERS, ("a2a-version", line)))
+            return self._rpc_response(error, line)
         if notification:
             return Response(204, b"", (("a2a-version", line),))
-        result = form.render_task(task) if operation is Operation.GET_TASK else form.render_send_result(task)
         return self._rpc_response(jsonrpc.render_result(request_id, result), line)
 
     def _rpc_response(self, body: bytes, line: str) -> Response:
@@ -180,35 +184,34 @@ class Application:
 
     # --- HTTP+JSON ----------------------------------------------------------------------------------------
 
-    async def _rest(
-        self, request: Request, route: rest.Route, form: WireForm, principal: str
-    ) -> Response | Streaming:
-        operation, line = route.operation, form.LINE
-        if operation is Operation.GET_TASK:
-            params: object = {**request.query, "id": route.id}
-        else:
-            params = _parse_json(request.body)
-        if operation.row.streaming:
-            stream = await self._service.stream(principal, form.parse_send(params))
-            return self._streaming(stream, form, b"", b"")
-        task = await self._unary(operation, form, params, principal)
-        result = form.render_task(task) if operation is Operation.GET_TASK else form.render_send_result(task)
-        return http.json_response(200, result, ("a2a-version", line))
+    async def _rest(self, request: Request, route: rest.Route, line: str, principal: str) -> Response | Streaming:
+        if route.operation is Operation.GET_TASK:
+            asked = FORMS[line].parse_get_task({**request.query, "id": route.id})
+            found = await self._service.get_task(principal, asked)
+            form = rest_form_of_task(line, found.form)
+            return http.json_response(200, form.render_task(_for_line(found.task, line)), ("a2a-version", line))
+        body = _parse_json(request.body)
+        form = rest_form(line, body)
+        message = evolve(form.parse_send(body), form=form.NAME)
+        if route.operation.row.streaming:
+            return self._streaming(await self._service.stream(principal, message), form, b"", b"")
+        task = _for_line(await self._service.send(principal, message), line)
+        return http.json_response(200, form.render_send_result(task), ("a2a-version", line))
 
     # --- both ---------------------------------------------------------------------------------------------
 
     async def _unary(
         self, operation: Operation, form: WireForm, params: object, principal: str, *, wait: bool = True
-    ) -> Task:
-        """Carry out an operation that answers once; without ``wait`` nobody reads the answer."""
+    ) -> JsonObject:
+        """The result of a JSON-RPC operation that answers once; without ``wait`` nobody reads it."""
         if operation is Operation.GET_TASK:
-            task = await self._service.get_task(principal, form.parse_get_task(params))
-        else:
-            asked = form.parse_send(params)
-            if not wait:
-                asked = evolve(asked, configuration=evolve(asked.configuration, blocking=False))
-            task = await self._service.send(principal, asked)
-        return with_answer_as_message(task) if form.LINE == "0.3" else task
+            found = await self._service.get_task(principal, form.parse_get_task(params))
+            return form.render_task(_for_line(found.task, form.LINE))
+        asked = form.parse_send(params)
+        if not wait:
+            asked = evolve(asked, configuration=evolve(asked.configuration, blocking=False))
+        task = await self._service.send(principal, asked)
+        return form.render_send_result(_for_line(task, form.LINE))
 
     def _streaming(self, stream: OpenStream, form: WireForm, prefix: bytes, suffix: bytes) -> Streaming:
         headers = (*_STREAM_HEADERS, ("a2a-version", form.LINE))
@@ -248,12 +251,16 @@ class Application:
 
 
 def _wire(entry: Entry, form: WireForm) -> bytes:
-    """The item as JSON of a line, rendered for the first reader who asks."""
-    rendered = entry.wire.get(form.LINE)
+    """The item as JSON of a wire form, rendered for the first reader who asks."""
+    rendered = entry.wire.get(form.NAME)
     if rendered is None:
         assert entry.item is not None  # callers leave out what readers do not see
-        rendered = entry.wire[form.LINE] = orjson.dumps(form.render_item(entry.item))
+        rendered = entry.wire[form.NAME] = orjson.dumps(form.render_item(entry.item))
     return rendered
+
+
+def _for_line(task: Task, line: str) -> Task:
+    return with_answer_as_message(task) if line == "0.3" else task
 
 
 def _as_told(exc: Exception, request: Request) -> ProtocolError:

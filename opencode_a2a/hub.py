@@ -94,6 +94,7 @@ class EventHub:
         task_status.started()
         failures = 0
         while True:
+            self._wanted = anyio.Event()
             try:
                 await self._listen()
                 reason = "OpenCode closed it"
@@ -113,7 +114,6 @@ class EventHub:
             elif failures == 0:
                 _log.warning("event bus not available: %s", reason)
             self.connected = False
-            self._wanted = anyio.Event()
             with anyio.move_on_after(_BACKOFF[min(failures, len(_BACKOFF) - 1)]):
                 await self._wanted.wait()
             failures += 1

@@ -49,6 +49,14 @@ class OpenStream:
     cursor: int
 
 
+@frozen
+class FoundTask:
+    """A task that was asked for, and the wire form it was made in, if that was kept."""
+
+    task: Task
+    form: str | None
+
+
 class Service:
     """The operations over a store and the turns. ``wall``: epoch seconds; ``max_streams`` 0: no limit."""
 
@@ -116,11 +124,13 @@ class Service:
             for live in self._turns.running.values():
                 live.poke()
 
-    async def get_task(self, principal: str, request: GetTaskRequest) -> Task:
+    async def get_task(self, principal: str, request: GetTaskRequest) -> FoundTask:
         """A task of the caller's. What is not theirs does not exist."""
         live = await self._find(principal, request.id)
         await live.changed(live.barrier - 1)  # a state that is told of is durable
-        return trim_history(live.task(), request.history_length)
+        form = live.options.get("form")
+        task = trim_history(live.task(), request.history_length)
+        return FoundTask(task, form if isinstance(form, str) else None)
 
     # --- life ---------------------------------------------------------------------------------------------
 
@@ -177,6 +187,8 @@ class Service:
             created_at=self._ms(),
         )
         live = LiveTask.new(facts)
+        if request.form is not None:
+            live.options["form"] = request.form
         message = evolve(request.message, task_id=facts.task_id, context_id=facts.context_id)
         status = TaskStatus(state=TaskState.SUBMITTED, timestamp=timestamp(self._wall()))
         live.publish([StatusChanged(status=status), MessageAdded(message)])

@@ -13,28 +13,23 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 import orjson
 from attrs import evolve, frozen
 
+from . import v0_3_gateway
 from .agent_errors import AgentError, agent_error, fault_in
 from .card_reading import JSONRPC, Interface
 from .errors import ErrorKind, ProtocolError
 from .fields import compact
 from .model import (
-    DataPart,
-    FilePart,
     GetTaskRequest,
     JsonObject,
-    Message,
-    Part,
     SendRequest,
     StreamItem,
     Task,
-    TextPart,
 )
 from .operations import Operation
 from .rest import PREFIX_0_3
 from .sse import SseDecoder
-from .v0_3 import render_push_config
 from .versions import HEADER
-from .wire import FORMS
+from .wire import FORMS, WireForm
 
 __all__ = [
     "AgentError",
@@ -77,12 +72,9 @@ def send_call(interface: Interface, request: SendRequest, *, request_id: str, st
     """A message to the agent; ``streaming`` asks for the events as they come. ``request_id`` is JSON-RPC's."""
     operation = Operation.STREAM if streaming else Operation.SEND
     if interface.binding == JSONRPC:
-        params = FORMS[interface.line].render_send(_with_tenant(interface, request))
+        params = _form(interface).render_send(_with_tenant(interface, request))
         return _rpc(interface, operation, params, request_id)
-    if interface.line == "0.3":
-        body = _gateway_send(request)
-    else:
-        body = FORMS[interface.line].render_send(evolve(request, tenant=None))  # the path names it
+    body = _form(interface).render_send(evolve(request, tenant=None))  # the path names it
     return HttpCall(
         method=operation.row.http_method,
         url=_rest_url(interface, operation.row.path),
@@ -106,6 +98,13 @@ def get_task_call(interface: Interface, request: GetTaskRequest, *, request_id: 
         url=_rest_url(interface, path, urlencode(query)),
         headers=_headers(interface, streaming=False, body=False),
     )
+
+
+def _form(interface: Interface) -> WireForm:
+    """The wire form its servers speak: over HTTP+JSON, line 0.3 is ProtoJSON."""
+    if interface.line == "0.3" and interface.binding != JSONRPC:
+        return v0_3_gateway
+    return FORMS[interface.line]
 
 
 def _with_tenant(interface: Interface, request: SendRequest) -> SendRequest:
@@ -145,48 +144,6 @@ def _rest_url(interface: Interface, path: str, query: str = "") -> str:
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + prefix + path, query=joined, fragment=""))
 
 
-def _gateway_send(request: SendRequest) -> JsonObject:
-    """A send in the HTTP+JSON dialect of line 0.3, the only one its published servers take.
-
-    It is the JSON of that line's ``a2a.proto`` rather than of its JSON Schema.
-    """
-    configuration = request.configuration
-    return compact(
-        message=_gateway_message(request.message),
-        configuration=compact(
-            acceptedOutputModes=list(configuration.accepted_output_modes) or None,
-            historyLength=configuration.history_length,
-            blocking=configuration.blocking,
-            pushNotification=render_push_config(configuration.push) if configuration.push else None,
-        ),
-        metadata=request.metadata,
-    )
-
-
-def _gateway_message(message: Message) -> JsonObject:
-    return compact(
-        messageId=message.message_id,
-        contextId=message.context_id,
-        taskId=message.task_id,
-        role=f"ROLE_{message.role.name}",
-        content=[_gateway_part(part) for part in message.parts],
-        metadata=message.metadata,
-        extensions=list(message.extensions) or None,
-    )
-
-
-def _gateway_part(part: Part) -> JsonObject:
-    if isinstance(part, TextPart):
-        return compact(text=part.text, metadata=part.metadata)
-    if isinstance(part, DataPart):
-        return compact(data={"data": part.data}, metadata=part.metadata)
-    return compact(file=_gateway_file(part), metadata=part.metadata)
-
-
-def _gateway_file(part: FilePart) -> JsonObject:
-    return compact(fileWithBytes=part.raw, fileWithUri=part.url, mimeType=part.media_type, name=part.filename)
-
-
 # --- answers ----------------------------------------------------------------------------------------------
 
 
@@ -199,7 +156,7 @@ def read_task_answer(interface: Interface, status: int, body: bytes) -> Task:
     """The answer to reading a task. Raises ``AgentError`` and ``ProtocolError``."""
     value = _result(interface, status, body)
     try:
-        return FORMS[interface.line].parse_task(value)
+        return _form(interface).parse_task(value)
     except ProtocolError as error:
         raise _senseless(interface, error) from None
 
@@ -248,29 +205,11 @@ def _payload(interface: Interface, status: int, value: Any) -> Any:
     return value["result"]
 
 
-_GATEWAY_KINDS = {
-    "task": "task",
-    "message": "message",
-    "statusUpdate": "status-update",
-    "artifactUpdate": "artifact-update",
-}
-
-
 def _item(interface: Interface, value: Any) -> StreamItem:
-    if interface.line == "0.3" and isinstance(value, dict) and "kind" not in value:
-        value = _from_gateway(value)
     try:
-        return FORMS[interface.line].parse_item(value)
+        return _form(interface).parse_item(value)
     except ProtocolError as error:
         raise _senseless(interface, error) from None
-
-
-def _from_gateway(value: JsonObject) -> JsonObject:
-    """Out of the wrapper that line 0.3's HTTP+JSON servers use in place of ``kind``."""
-    given = [name for name in _GATEWAY_KINDS if isinstance(value.get(name), dict)]
-    if len(given) != 1 or "id" in value:
-        return value
-    return {**value[given[0]], "kind": _GATEWAY_KINDS[given[0]]}
 
 
 def _senseless(interface: Interface, error: ProtocolError) -> ProtocolError:

@@ -178,7 +178,7 @@ def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
             }
         }
     named = "error" if error.kind is ErrorKind.VERSION_NOT_SUPPORTED else "message"
-    body: JsonObject = {named: error.message}
+    body: JsonObject = {"code": row.code, named: error.message}
     if error.violations:
         body["type"] = error.kind.name
         body["data"] = [{"type": v.type, "loc": list(v.path), "msg": v.message} for v in error.violations]

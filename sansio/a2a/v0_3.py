@@ -1,8 +1,8 @@
 """The wire form of protocol line 0.3 (JSON Schema of 0.3.0): parse and render the model.
 
 Objects are tagged by ``kind``, states and roles are lower-case, files are ``{bytes|uri, mimeType, name}``.
-Also accepted: the HTTP+JSON dialect of that line's gateways (``content`` for ``parts``, ``ROLE_USER``,
-untagged parts). Unknown fields are ignored; wrong ones are raised as one ``ProtocolError``.
+Also accepted: the names of that line's ProtoJSON (``content`` for ``parts``, ``ROLE_USER``, untagged parts), which
+``v0_3_gateway`` answers in. Unknown fields are ignored; wrong ones are raised as one ``ProtocolError``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,15 @@ from .readers import Readers, document
 from .writers import Writers
 
 LINE = "0.3"
+NAME = "0.3"
 
 STATES = {state.value: state for state in TaskState}
 ROLES = {role.value: role for role in Role}
 _STATES_READ = STATES | {f"TASK_STATE_{state.name}": state for state in TaskState}
+_STATES_READ |= {  # as 0.3's ``a2a.proto`` spells them
+    "TASK_STATE_CANCELLED": TaskState.CANCELED,
+    "TASK_STATE_UNSPECIFIED": TaskState.UNKNOWN,
+}
 _ROLES_READ = ROLES | {f"ROLE_{role.name}": role for role in Role}
 _KINDS = ("text", "file", "data")
 
@@ -190,6 +195,7 @@ _WRITE = Writers(
     states={state: state.value for state in TaskState},
     roles={role: role.value for role in Role},
     tagged=True,
+    says_final=True,
 )
 render_message = _WRITE.message
 render_artifact = _WRITE.artifact

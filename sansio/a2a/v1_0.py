@@ -27,6 +27,7 @@ from .readers import Readers, document
 from .writers import Writers
 
 LINE = "1.0"
+NAME = "1.0"
 
 STATES: dict[str, TaskState] = {
     f"TASK_STATE_{state.name}": state for state in TaskState if state is not TaskState.UNKNOWN

@@ -1,15 +1,18 @@
-"""The wire forms by line: everything a binding needs of one is this protocol, which each form's module satisfies."""
+"""The wire forms, and which of them a binding speaks. Each form is a module; what one is, is a protocol."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from . import v0_3, v1_0
+from . import v0_3, v0_3_gateway, v1_0
 from .model import GetTaskRequest, JsonObject, SendRequest, StreamItem, Task
 
 
 class WireForm(Protocol):
-    """What ``v0_3`` and ``v1_0`` both are."""
+    """What the modules of the wire forms are. ``NAME`` tells forms apart, ``LINE`` is the line they belong to."""
+
+    @property
+    def NAME(self) -> str: ...
 
     @property
     def LINE(self) -> str: ...
@@ -32,4 +35,22 @@ class WireForm(Protocol):
 
 
 FORMS: dict[str, WireForm] = {"0.3": v0_3, "1.0": v1_0}
-"""The form of each line."""
+"""The form JSON-RPC speaks on each line."""
+
+
+def rest_form(line: str, body: object) -> WireForm:
+    """The form that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""
+    if line == "1.0":
+        return v1_0
+    return v0_3_gateway if v0_3_gateway.is_spoken(body) else v0_3
+
+
+def rest_form_of_task(line: str, spoken: str | None) -> WireForm:
+    """The form that answers about a task where the request shows none.
+
+    ``spoken``: the form in which the task was asked for over HTTP+JSON, if it was. Line 0.3's clients expect its
+    ProtoJSON there, unless they have shown that they speak the other.
+    """
+    if line == "1.0":
+        return v1_0
+    return v0_3 if spoken == v0_3.NAME else v0_3_gateway

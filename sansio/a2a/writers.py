@@ -29,29 +29,33 @@ from .model import (
 class Writers:
     """One form's writers, made from its part, its enum names, and whether its values are tagged by ``kind``.
 
-    Tagged values are line 0.3's, which alone says ``final``.
+    ``parts_name``: of a message's parts; ``says_final``: of status events; ``references``: messages name tasks.
     """
 
     part: Callable[[Part], JsonObject]
     states: Mapping[TaskState, str]
     roles: Mapping[Role, str]
     tagged: bool
+    parts_name: str = "parts"
+    says_final: bool = False
+    references: bool = True
 
     def _tag(self, kind: str) -> str | None:
         return kind if self.tagged else None
 
     def message(self, message: Message) -> JsonObject:
         """A message."""
+        references = list(message.reference_task_ids) if self.references else None
         return compact(
             kind=self._tag("message"),
             messageId=message.message_id,
             contextId=message.context_id,
             taskId=message.task_id,
             role=self.roles[message.role],
-            parts=[self.part(part) for part in message.parts],
             metadata=message.metadata,
             extensions=list(message.extensions) or None,
-            referenceTaskIds=list(message.reference_task_ids) or None,
+            referenceTaskIds=references or None,
+            **{self.parts_name: [self.part(part) for part in message.parts]},
         )
 
     def artifact(self, artifact: Artifact) -> JsonObject:
@@ -106,7 +110,9 @@ class Writers:
 
     def status_update(self, item: StatusUpdate) -> JsonObject:
         """A status event."""
-        body: JsonObject = {"kind": "status-update", "final": item.final} if self.tagged else {}
+        body: JsonObject = {"kind": "status-update"} if self.tagged else {}
+        if self.says_final:
+            body["final"] = item.final
         body["taskId"] = item.task_id
         body["contextId"] = item.context_id
         body["status"] = self.status(item.status)

@@ -82,7 +82,7 @@ def test_error_has_its_shape_on_line_0_3(kind: ErrorKind) -> None:
 
     assert jsonrpc_error(error, "0.3") == {"code": kind.row.code, "message": "what", "data": {"type": "X"}}
     name = "error" if kind is ErrorKind.VERSION_NOT_SUPPORTED else "message"
-    assert http_error(error, "0.3") == (kind.row.http, {name: "what", "type": "X"})
+    assert http_error(error, "0.3") == (kind.row.http, {"code": kind.row.code, name: "what", "type": "X"})
 
 
 @kinds
@@ -107,13 +107,13 @@ def test_error_without_words_of_its_own_says_what_its_row_says() -> None:
 
     assert str(error) == error.message == "Task not found"
     assert jsonrpc_error(error, "0.3") == {"code": -32001, "message": "Task not found"}
-    assert http_error(error, "0.3") == (404, {"message": "Task not found"})
+    assert http_error(error, "0.3") == (404, {"code": -32001, "message": "Task not found"})
 
 
 def test_data_that_is_no_object_is_left_out_of_the_flat_body() -> None:
     error = ProtocolError(ErrorKind.INVALID_REQUEST, "no", data=[{"type": "x"}])
 
-    assert http_error(error, "0.3") == (400, {"message": "no"})
+    assert http_error(error, "0.3") == (400, {"code": -32600, "message": "no"})
 
 
 def test_wrong_field_is_located_on_line_0_3() -> None:
@@ -129,6 +129,7 @@ def test_wrong_field_is_located_on_line_0_3() -> None:
     assert http_error(error, "0.3") == (
         400,
         {
+            "code": -32602,
             "message": "message.parts[0].text: must be a string",
             "type": "INVALID_PARAMS",
             "data": [{**located, "loc": ["message", "parts", 0, "text"]}],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, cast
 
@@ -23,10 +23,11 @@ from opencode_a2a.app import Running, application
 from opencode_a2a.serving import Runtime
 from opencode_a2a.settings import Settings
 from opencode_a2a.standin import StandIn
-from sansio.a2a.model import ArtifactUpdate, DataPart, Part, StatusUpdate, StreamItem, Task, TextPart
+from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from sansio.access import Credential, CredentialSet
+from tests.shell.folding import folded
 
 DEADLINE = 10.0
 ALICE, BOB, CAROL = "alice-5f0c9e", "bob-77a1d2", ("carol", "carol-90be13")
@@ -160,61 +161,6 @@ class Stream:
         return [value for value in found if value is not None]
 
 
-@frozen(kw_only=True)
-class Said:
-    """An artifact without its metadata: text joined, data as it is."""
-
-    id: str
-    name: str | None
-    text: str
-    data: list[Any]
-
-
-def _said(id: str, name: str | None, parts: Iterable[Part]) -> Said:
-    found = list(parts)
-    return Said(
-        id=id,
-        name=name,
-        text="".join(part.text for part in found if isinstance(part, TextPart)),
-        data=[part.data for part in found if isinstance(part, DataPart)],
-    )
-
-
-def folded(items: Iterable[StreamItem]) -> list[Said]:
-    """What a simple client makes of a stream: chunks with ``append`` go behind, others replace. By id."""
-    names: dict[str, str | None] = {}
-    parts: dict[str, list[Part]] = {}
-    for item in items:
-        if isinstance(item, ArtifactUpdate):
-            id = item.artifact.artifact_id
-            if item.append:
-                parts[id].extend(item.artifact.parts)
-            else:
-                names[id], parts[id] = item.artifact.name, list(item.artifact.parts)
-    return [_said(id, names[id], parts[id]) for id in sorted(parts)]
-
-
-def artifacts_of(task: Task) -> list[Said]:
-    """A task's artifacts, by id."""
-    found = [_said(one.artifact_id, one.name, one.parts) for one in task.artifacts]
-    return sorted(found, key=lambda one: one.id)
-
-
-def text_of(task: Task) -> str:
-    """The answer: the text of the first artifact, which must be the response."""
-    if not task.artifacts:
-        return ""
-    first = task.artifacts[0]
-    assert first.name == "response"
-    return _said(first.artifact_id, first.name, first.parts).text
-
-
-def reason_of(task: Task) -> str:
-    """What a task's status says."""
-    message = task.status.message
-    return "" if message is None else _said("", None, message.parts).text
-
-
 @define(eq=False)
 class Caller:
     """Calls the agent on one wire as one principal."""
@@ -256,8 +202,8 @@ class Caller:
 
     def params(self, text: str | None, more: dict[str, Any]) -> dict[str, Any]:
         """``more``: members of the message, but for ``configuration`` and ``metadata``."""
-        outer = {name: more.pop(name) for name in ("configuration", "metadata") if name in more}
-        return {"message": self.wire.message(text, **more), **outer}
+        outer: dict[str, Any] = {name: more.pop(name) for name in ("configuration", "metadata") if name in more}
+        return {"message": self.wire.message(text, **more)} | outer
 
     async def send(self, text: str, **more: Any) -> Task:
         result = self._result(await self.ask("send", self.params(text, more)))
@@ -271,27 +217,28 @@ class Caller:
     async def finished(self, task_id: str) -> Task:
         """The task once it has ended, read again and again."""
         with anyio.fail_after(DEADLINE):
-            while not (task := await self.get(task_id)).status.state.terminal:
-                await anyio.sleep(0.01)
-        return task
+            while True:
+                task = await self.get(task_id)
+                if task.status.state.terminal:
+                    return task
 
     async def refused(self, operation: str = "send", text: str | None = "hi", **more: Any) -> dict[str, Any]:
         """The error of a request that is not carried out: JSON-RPC's member, or the HTTP body with ``http``."""
         params = more if operation == "get" else self.params(text, more)
         response = await self.ask(operation, params)
-        body: dict[str, Any] = response.json()
+        body: dict[str, Any]
+        if (self.wire, operation) == (RPC_03, "stream"):
+            [event] = SseDecoder().feed(response.content)  # that line says it in the stream that was asked for
+            body = orjson.loads(event.data)
+        else:
+            body = response.json()
         if self.wire.binding == "rpc":
             assert response.status_code == 200
-            return dict(body["error"])
+            error: dict[str, Any] = body["error"]
+            return error
         assert response.status_code >= 400
-        return (
-            {"http": response.status_code, **body.get("error", body)}
-            if self.wire.line == "1.0"
-            else {
-                "http": response.status_code,
-                **body,
-            }
-        )
+        inner: dict[str, Any] = body["error"] if self.wire.line == "1.0" else body
+        return {"http": response.status_code, **inner}
 
     @asynccontextmanager
     async def open(self, text: str, **more: Any) -> AsyncGenerator[Stream]:
@@ -342,7 +289,7 @@ class Serving(Protocol):
 async def until(condition: Callable[[], object]) -> None:
     """Look until a condition holds, with a deadline."""
     with anyio.fail_after(DEADLINE):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - most of what is looked at has no event to wait for
             await anyio.sleep(0.005)
 
 

@@ -7,7 +7,15 @@ import pytest
 
 from opencode_a2a.standin import HELLO, Say
 from sansio.a2a.model import Task, TaskState
-from tests.shell.harness import REST_03, RPC_10, WIRES, Serving, Stream, Wire, text_of
+from tests.shell.folding import text_of
+from tests.shell.harness import (
+    REST_03,
+    RPC_10,
+    WIRES,
+    Serving,
+    Stream,
+    Wire,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -12,6 +12,7 @@ import pytest
 from opencode_a2a.settings import Settings
 from opencode_a2a.standin import Say, StandIn
 from sansio.a2a.model import TaskState
+from tests.shell.folding import artifacts_of, reason_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
     REST_03,
@@ -21,11 +22,8 @@ from tests.shell.harness import (
     Serving,
     Wire,
     agent_at,
-    artifacts_of,
     quick,
-    reason_of,
     served,
-    text_of,
 )
 
 pytestmark = pytest.mark.anyio
@@ -131,7 +129,7 @@ async def test_a_store_that_fails_is_an_error_and_no_hang(serving_on_disk: Servi
 
     assert (sent.status.state, streamed.state) == (TaskState.FAILED, "failed")
     assert "store" in reason_of(sent)
-    assert [error.get("code", error.get("http")) for error in errors] == [-32603, -32603, 500, 500]
+    assert [error.get("http", error.get("code")) for error in errors] == [-32603, -32603, 500, 500]
     assert all("store" in str(error) for error in errors)
     assert read.status.state is TaskState.FAILED
     assert after.status.state is TaskState.COMPLETED

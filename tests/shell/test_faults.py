@@ -7,10 +7,12 @@ from typing import Any
 import anyio
 import pytest
 
+from opencode_a2a import turns
 from opencode_a2a.settings import Settings
 from opencode_a2a.standin import HELLO, Say, StandIn
 from sansio.a2a.model import TaskState
 from sansio.redact import Secret
+from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
     DEADLINE,
@@ -24,12 +26,16 @@ from tests.shell.harness import (
     failure_of,
     free_port,
     quick,
-    reason_of,
     served,
-    text_of,
 )
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between looks at a session that shows no answer are short."""
+    monkeypatch.setattr(turns, "_REREADS", (0.01, 0.02, 0.05, 0.1))
 
 
 def away(port: int, **more: Any) -> Settings:
@@ -53,6 +59,7 @@ async def test_an_opencode_that_is_not_there_fails_the_task_until_it_is(anyio_ba
             assert text_of(await agent.caller().send("hi")) == HELLO
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_an_opencode_that_restarts_in_mid_turn_fails_the_turn_and_takes_the_next(anyio_backend: str) -> None:
     port, first, second = free_port(), quick(), quick()
     async with agent_at(anyio_backend, second, away(port)) as agent:
@@ -119,6 +126,7 @@ async def test_a_prompt_that_is_answered_late_is_a_turn_all_the_same(serving: Se
     assert (stream.state, stream.text) == ("completed", "First I look. Now I know.")
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_prompt_that_is_lost_fails_the_task(serving: Serving) -> None:
     async with serving(opencode_timeout=0.2) as agent:
         agent.standin.stall_next("POST", "/session/")

@@ -8,7 +8,16 @@ import pytest
 from opencode_a2a.standin import AFTER_TOOL, Say
 from opencode_a2a.standin.scripts import TOOL_OUTPUT
 from sansio.a2a.model import DataPart, TaskState
-from tests.shell.harness import DEADLINE, REST_03, RPC_10, WIRES, Agent, Serving, Wire, artifacts_of, folded, text_of
+from tests.shell.folding import artifacts_of, folded, text_of
+from tests.shell.harness import (
+    DEADLINE,
+    REST_03,
+    RPC_10,
+    WIRES,
+    Agent,
+    Serving,
+    Wire,
+)
 
 pytestmark = pytest.mark.anyio
 LONG = "".join(f"w{index} " for index in range(30))
@@ -44,9 +53,7 @@ async def test_a_bus_that_breaks_again_and_again_costs_nothing(serving: Serving)
             async with agent.caller().open("LONG 30") as stream:
                 for _ in range(3):
                     await agent.standin.held()
-                    connections = agent.running.hub.reconnects
-                    agent.standin.drop_streams()
-                    await agent.until(lambda before=connections: agent.running.hub.reconnects > before)
+                    await drop(agent)
                 agent.standin.release()
                 await stream.whole()
             assert (stream.state, stream.text) == ("completed", LONG)
@@ -85,9 +92,7 @@ async def test_a_whole_turn_nobody_heard_is_read_afterwards(serving: Serving) ->
 async def test_a_gap_while_the_client_is_asked_leaves_the_question_open(serving: Serving) -> None:
     async with serving() as agent, agent.caller().open("PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
-        connections = agent.running.hub.reconnects
-        agent.standin.drop_streams()
-        await agent.until(lambda: agent.running.hub.reconnects > connections)
+        await drop(agent)
         assert stream.statuses[-1].status.state.interrupted
 
         request_id = stream.shared("interrupt")[0]["request_id"]
@@ -132,6 +137,13 @@ async def test_a_question_answered_while_nobody_heard_is_no_longer_open(serving:
         done = await agent.caller().finished(task.id)
 
     assert text_of(done) == AFTER_TOOL
+
+
+async def drop(agent: Agent) -> None:
+    """Break the bus, and wait until it is back."""
+    connections = agent.running.hub.reconnects
+    agent.standin.drop_streams()
+    await agent.until(lambda: agent.running.hub.reconnects > connections)
 
 
 async def pending(agent: Agent) -> list[dict[str, str]]:

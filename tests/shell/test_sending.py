@@ -10,7 +10,15 @@ import pytest
 
 from opencode_a2a.standin import AFTER_TOOL, Say
 from sansio.a2a.model import TaskState
-from tests.shell.harness import DEADLINE, REST_10, WIRES, Agent, Serving, Wire, reason_of, text_of
+from tests.shell.folding import reason_of, text_of
+from tests.shell.harness import (
+    DEADLINE,
+    REST_10,
+    WIRES,
+    Agent,
+    Serving,
+    Wire,
+)
 
 pytestmark = pytest.mark.anyio
 

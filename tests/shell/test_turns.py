@@ -10,6 +10,7 @@ from attrs import field, frozen
 from opencode_a2a.standin import AFTER_TOOL, HELLO, SPACED
 from opencode_a2a.standin.scripts import AFTER_THOUGHT, BEFORE_TOOL, THOUGHT, TOOL_OUTPUT
 from sansio.a2a.model import DataPart, Task, TaskState, TextPart
+from tests.shell.folding import artifacts_of, folded, reason_of, text_of
 from tests.shell.harness import (
     REST_03,
     RPC_03,
@@ -18,10 +19,6 @@ from tests.shell.harness import (
     Serving,
     Stream,
     Wire,
-    artifacts_of,
-    folded,
-    reason_of,
-    text_of,
 )
 
 pytestmark = pytest.mark.anyio
@@ -62,8 +59,8 @@ def check_stream(stream: Stream) -> None:
     terminal = [index for index, item in enumerate(stream.statuses) if item.status.state.terminal]
     assert terminal == [len(stream.statuses) - 1]
     assert stream.items[-1] is stream.statuses[-1]
-    for id in {chunk.artifact.artifact_id for chunk in stream.chunks}:
-        chunks = [chunk for chunk in stream.chunks if chunk.artifact.artifact_id == id]
+    for name in {chunk.artifact.artifact_id for chunk in stream.chunks}:
+        chunks = [chunk for chunk in stream.chunks if chunk.artifact.artifact_id == name]
         assert not chunks[0].append
         assert [chunk.last_chunk for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
 
@@ -109,7 +106,7 @@ async def test_a_stream_begins_with_the_task_and_goes_on_to_work(serving: Servin
 
     assert stream.task.status.state is TaskState.SUBMITTED
     assert stream.statuses[0].status.state is TaskState.WORKING
-    assert all(item.task_id == stream.task.id for item in [*stream.statuses, *stream.chunks])
+    assert {one.task_id for one in stream.statuses} | {one.task_id for one in stream.chunks} == {stream.task.id}
 
 
 async def test_only_line_0_3_marks_the_last_event(serving: Serving) -> None:

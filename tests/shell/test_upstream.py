@@ -215,6 +215,11 @@ async def test_what_is_no_url_is_refused(url: str) -> None:
         Upstream(url)
 
 
+async def read_all(upstream: Upstream) -> bytes:
+    async with upstream.stream(STREAM) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
 # --- streams ----------------------------------------------------------------------------------------------
 
 
@@ -231,8 +236,7 @@ async def test_what_is_no_url_is_refused(url: str) -> None:
 async def test_a_stream_is_handed_out_as_it_comes(answer: list[Step], body: bytes) -> None:
     async with answering(answer) as server, client(server) as upstream:
         with anyio.fail_after(DEADLINE):
-            async with upstream.stream(STREAM) as chunks:
-                found = b"".join([chunk async for chunk in chunks])
+            found = await read_all(upstream)
 
         assert found == body
         await until(lambda: server.open == 0)
@@ -241,12 +245,15 @@ async def test_a_stream_is_handed_out_as_it_comes(answer: list[Step], body: byte
 async def test_what_a_stream_said_is_there_before_it_says_more() -> None:
     gate = anyio.Event()
     start, rest = chunked(b"one", ends=False), b"3\r\ntwo\r\n0\r\n\r\n"
-    async with answering([start, gate, rest]) as server, client(server) as upstream:
-        async with upstream.stream(STREAM) as chunks:
-            with anyio.fail_after(DEADLINE):
-                assert await anext(chunks) == b"one"
-                gate.set()
-                assert await anext(chunks) == b"two"
+    async with (
+        answering([start, gate, rest]) as server,
+        client(server) as upstream,
+        upstream.stream(STREAM) as chunks,
+    ):
+        with anyio.fail_after(DEADLINE):
+            assert await anext(chunks) == b"one"
+            gate.set()
+            assert await anext(chunks) == b"two"
 
 
 @pytest.mark.parametrize(
@@ -263,9 +270,7 @@ async def test_what_a_stream_said_is_there_before_it_says_more() -> None:
 async def test_a_stream_that_does_not_open_or_breaks_is_one_error(answer: list[Step], type: str) -> None:
     async with answering(answer) as server, client(server, timeout=0.3) as upstream:
         with pytest.raises(UpstreamError) as caught, anyio.fail_after(DEADLINE):
-            async with upstream.stream(STREAM) as chunks:
-                async for _ in chunks:
-                    pass
+            await read_all(upstream)
 
         assert caught.value.failure.type == type
         await until(lambda: server.open == 0)
@@ -294,8 +299,7 @@ async def test_https_is_spoken_to_a_server_that_proves_itself(
             async with Upstream(f"https://127.0.0.1:{server.port}") as upstream:
                 for _ in range(3):
                     assert (await upstream.request(READ)).body == b"safe"
-                async with upstream.stream(STREAM) as chunks:
-                    assert b"".join([chunk async for chunk in chunks]) == b"safe"
+                assert await read_all(upstream) == b"safe"
             assert server.connections == 2
 
 

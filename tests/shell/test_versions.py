@@ -73,7 +73,7 @@ async def test_a_name_of_the_other_line_is_understood_where_a_version_is_named(s
         assert line_of(await post(agent, "/", call("SendMessage", RPC_03), "0.3")) == "0.3"
 
 
-@pytest.mark.parametrize("version", ["2.0", "0.2", "1", "x", "1.0-beta", "1.0.0.0"])
+@pytest.mark.parametrize("version", ["2.0", "1.0-beta"])
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_version_not_on_offer_is_refused_with_those_that_are(
     serving: Serving, wire: Wire, version: str

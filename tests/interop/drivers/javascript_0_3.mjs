@@ -141,6 +141,7 @@ const operations = {
   async *push_delete(command) {
     const params = { id: command.task, pushNotificationConfigId: command.config };
     await (await connected(command)).deleteTaskPushNotificationConfig(params);
+    yield { kind: 'deleted' };
   },
 };
 

@@ -168,6 +168,7 @@ const operations = {
   async *push_delete(command) {
     const params = { tenant: '', taskId: command.task, id: command.config };
     await (await connected(command)).deleteTaskPushNotificationConfig(params);
+    yield { kind: 'deleted' };
   },
 };
 

@@ -170,9 +170,7 @@ async def card(command: Json) -> AsyncIterator[Json]:
             for interface in found.supported_interfaces
         ),
         "security": sorted(name for entry in found.security_requirements for name in entry.schemes),
-        "schemes": {
-            name: scheme.http_auth_security_scheme.scheme for name, scheme in found.security_schemes.items()
-        },
+        "schemes": {name: scheme.http_auth_security_scheme.scheme for name, scheme in found.security_schemes.items()},
     }
 
 
@@ -251,8 +249,7 @@ async def push_delete(command: Json) -> AsyncIterator[Json]:
     async with connected(command) as client:
         request = DeleteTaskPushNotificationConfigRequest(task_id=command["task"], id=command["config"])
         await client.delete_task_push_notification_config(request)
-    for nothing in ():
-        yield nothing
+    yield {"kind": "deleted"}
 
 
 OPERATIONS = {

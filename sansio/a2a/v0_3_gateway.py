@@ -1,0 +1,169 @@
+"""The other wire form of line 0.3: ProtoJSON of its ``a2a.proto``, which its HTTP+JSON clients speak.
+
+Line 0.3's schema tags objects by ``kind``, and JSON-RPC is that; the official clients' HTTP+JSON is this instead:
+wrapped results, ``content`` for a message's parts, ``ROLE_*``, ``TASK_STATE_*`` (with CANCELLED), data and files one
+level deeper. Both names of a field are read, camelCase and snake_case, as ProtoJSON demands.
+"""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from . import v0_3
+from .fields import compact
+from .model import (
+    DataPart,
+    JsonObject,
+    Part,
+    Role,
+    SendRequest,
+    StreamItem,
+    TaskState,
+    TextPart,
+)
+from .writers import Writers
+
+LINE = "0.3"
+NAME = "0.3-gateway"
+
+STATES = {state: f"TASK_STATE_{state.name}" for state in TaskState} | {
+    TaskState.CANCELED: "TASK_STATE_CANCELLED",
+    TaskState.UNKNOWN: "TASK_STATE_UNSPECIFIED",
+}
+ROLES = {role: f"ROLE_{role.name}" for role in Role}
+
+_REQUEST_NAMES = {"request": "message"}
+_MESSAGE_NAMES = {"message_id": "messageId", "context_id": "contextId", "task_id": "taskId"}
+_PART_NAMES = {
+    "mime_type": "mimeType",
+    "file_with_uri": "fileWithUri",
+    "file_with_bytes": "fileWithBytes",
+}
+_CONFIGURATION_NAMES = {
+    "accepted_output_modes": "acceptedOutputModes",
+    "push_notification": "pushNotification",
+    "history_length": "historyLength",
+}
+
+
+def is_spoken(body: object) -> bool:
+    """Whether the body of a send is of this form, by what only this form has."""
+    if not isinstance(body, dict):
+        return False
+    if "request" in body:
+        return True
+    message = body.get("message")
+    if not isinstance(message, dict):
+        return False
+    role = message.get("role")
+    return (
+        "content" in message
+        or "message_id" in message
+        or (isinstance(role, str) and role.startswith("ROLE_") and "kind" not in message)
+    )
+
+
+def _renamed(value: object, names: dict[str, str]) -> object:
+    """The object with its fields under their camelCase names."""
+    if not isinstance(value, dict):
+        return value
+    return {names.get(name, name): member for name, member in value.items()}
+
+
+def _renamed_part(part: object) -> object:
+    if isinstance(part, dict) and "file" in part:
+        return {**part, "file": _renamed(part["file"], _PART_NAMES)}
+    return part
+
+
+def parse_send(value: object) -> SendRequest:
+    """``SendMessageRequest``; raises ``ProtocolError`` naming every wrong field.
+
+    ProtoJSON leaves out what is false: a configuration that says nothing of ``blocking`` does not want it.
+    """
+    body = _renamed(value, _REQUEST_NAMES)
+    blocking = True
+    if isinstance(body, dict):
+        message = _renamed(body.get("message"), _MESSAGE_NAMES)
+        if isinstance(message, dict) and isinstance(message.get("content"), list):
+            message = {**message, "content": [_renamed_part(part) for part in message["content"]]}
+        configuration = _renamed(body.get("configuration"), _CONFIGURATION_NAMES)
+        blocking = not isinstance(configuration, dict) or configuration.get("blocking") is True
+        body = {**body, "message": message, "configuration": configuration}
+    request = v0_3.parse_send(body)
+    return evolve(request, form=NAME, configuration=evolve(request.configuration, blocking=blocking))
+
+
+parse_get_task = v0_3.parse_get_task
+parse_task = v0_3.parse_task
+
+
+_KINDS = {
+    "task": "task",
+    "message": "message",
+    "msg": "message",
+    "statusUpdate": "status-update",
+    "artifactUpdate": "artifact-update",
+}
+
+
+def parse_item(value: object) -> StreamItem:
+    """One value in its wrapper, or as some servers send it, tagged by ``kind``; raises ``ProtocolError``."""
+    if isinstance(value, dict) and "kind" not in value and "id" not in value:
+        given = [name for name in _KINDS if isinstance(value.get(name), dict)]
+        if len(given) == 1:
+            value = {**value[given[0]], "kind": _KINDS[given[0]]}
+    return v0_3.parse_item(value)
+
+
+def render_part(part: Part) -> JsonObject:
+    """A part, named by its member."""
+    body: JsonObject
+    if isinstance(part, TextPart):
+        body = {"text": part.text}
+    elif isinstance(part, DataPart):
+        data = part.data if isinstance(part.data, dict) else {"value": part.data}
+        body = {"data": {"data": data}}
+    else:
+        file = compact(fileWithBytes=part.raw, fileWithUri=part.url, mimeType=part.media_type, name=part.filename)
+        body = {"file": file}
+    if part.metadata is not None:
+        body["metadata"] = part.metadata
+    return body
+
+
+_WRITE = Writers(
+    part=render_part,
+    states=STATES,
+    roles=ROLES,
+    tagged=False,
+    parts_name="content",
+    says_final=True,
+    references=False,
+)
+render_task = _WRITE.task
+
+
+def render_item(item: StreamItem) -> JsonObject:
+    """``StreamResponse``: one value in its wrapper."""
+    name, body = _WRITE.item(item)
+    return {name: body}
+
+
+render_send_result = render_item
+"""A send answers with the same wrapper (``SendMessageResponse``)."""
+
+
+def render_send(request: SendRequest) -> JsonObject:
+    """``SendMessageRequest``, for the client side."""
+    configuration = request.configuration
+    return compact(
+        message=_WRITE.message(request.message),
+        configuration=compact(
+            acceptedOutputModes=list(configuration.accepted_output_modes) or None,
+            historyLength=configuration.history_length,
+            blocking=configuration.blocking,
+            pushNotification=v0_3.render_push_config(configuration.push) if configuration.push else None,
+        ),
+        metadata=request.metadata,
+    )

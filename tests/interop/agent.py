@@ -1,0 +1,92 @@
+"""An agent as one official client sees it, over one protocol line and one binding.
+
+Knows which combinations there are and which operations each client has; what an answer means is for the tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from .driver import Conversation, Driver, Json
+from .server import Server
+
+LINES = {
+    "python-0.3": ("0.3",),
+    "javascript-0.3": ("0.3",),
+    "python-1": ("1.0", "0.3"),
+    "javascript-1": ("1.0", "0.3"),
+}
+"""Of each client the lines it speaks; the newer ones keep a way back to servers of line 0.3."""
+
+BINDINGS = ("jsonrpc", "rest")
+
+
+@attrs.frozen
+class Way:
+    """A client, a line and a binding."""
+
+    client: str
+    line: str
+    binding: str
+
+    def __str__(self) -> str:
+        return f"{self.client}-over-{self.line}-{self.binding}"
+
+
+LOSES_APPEND = frozenset(Way(client, "0.3", "rest") for client in ("javascript-0.3", "javascript-1"))
+"""These drop `append` from what they receive, so that whoever uses them must take every chunk for a continuation."""
+
+WAYS = tuple(Way(client, line, binding) for client, lines in LINES.items() for line in lines for binding in BINDINGS)
+
+
+@attrs.frozen(kw_only=True)
+class Agent:
+    """The server, reached one way."""
+
+    way: Way
+    driver: Driver
+    server: Server
+
+    def begin(self, operation: str, **fields: Any) -> Conversation:
+        """Start an operation and go on."""
+        known = {"url": self.server.url, "token": self.server.token}
+        return self.driver.begin(operation, known | attrs.asdict(self.way) | fields)
+
+    def card(self) -> Json:
+        return self.begin("card").one()
+
+    def send(self, text: str, **fields: Any) -> Json:
+        return self.begin("send", text=text, **fields).one()
+
+    def stream(self, text: str, **fields: Any) -> list[Json]:
+        return self.begin("stream", text=text, **fields).all()
+
+    def get(self, task: str, **fields: Any) -> Json:
+        return self.begin("get", task=task, **fields).one()
+
+    def texts(self, items: list[Json]) -> dict[str, str]:
+        """The artifacts a stream's items make, folded as the protocol says: id to text."""
+        found: dict[str, str] = {}
+        for item in items:
+            if item["kind"] == "task":
+                found = texts_of(item)
+            elif item["kind"] == "artifact":
+                appends = item["append"] or self.way in LOSES_APPEND
+                found[item["artifact"]] = (found.get(item["artifact"], "") if appends else "") + item["text"]
+        return found
+
+    def cancel(self, task: str) -> Json:
+        return self.begin("cancel", task=task).one()
+
+
+def states(items: list[Json]) -> list[str]:
+    """The states a stream told of, each once where it repeats."""
+    told = [item["state"] for item in items if "state" in item]
+    return [state for before, state in zip([None, *told], told, strict=False) if state != before]
+
+
+def texts_of(task: Json) -> dict[str, str]:
+    """The artifacts of a task: id to text."""
+    return {artifact["artifact"]: artifact["text"] for artifact in task["artifacts"]}

@@ -1,0 +1,68 @@
+"""What the interop tests share: a server for each runtime, a driver for each client, and every way between them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.real.installation import Unavailable
+
+from .agent import WAYS, Agent, Way
+from .driver import Driver, running_driver
+from .server import Server, running_server
+
+# The server does not have these operations yet.
+collect_ignore = ["test_whole_surface.py"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "interop: drives the server with the official clients (needs Node, npm and package registries)"
+    )
+
+
+@pytest.fixture(scope="session")
+def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Driver]]:
+    """The running driver of a client, started when it is first wanted."""
+    drivers: dict[str, Driver] = {}
+    missing: dict[str, str] = {}
+
+    with ExitStack() as stack:
+
+        def driver(client: str) -> Driver:
+            if client not in drivers and client not in missing:
+                home = tmp_path_factory.mktemp(client)
+                try:
+                    drivers[client] = stack.enter_context(running_driver(client, home))
+                except Unavailable as unavailable:
+                    missing[client] = str(unavailable)
+            if client in missing:
+                if os.environ.get("OPENCODE_A2A_REQUIRE_INTEROP") == "1":
+                    pytest.fail(missing[client], pytrace=False)
+                pytest.skip(missing[client])
+            return drivers[client]
+
+        yield driver
+
+
+@pytest.fixture(scope="session", params=["asyncio", "trio"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    runtime = str(request.param)
+    with running_server(runtime, tmp_path_factory.mktemp(f"server-{runtime}")) as running:
+        yield running
+
+
+@pytest.fixture(params=WAYS, ids=str)
+def way(request: pytest.FixtureRequest) -> Way:
+    """A client, a line and a binding."""
+    assert isinstance(request.param, Way)
+    return request.param
+
+
+@pytest.fixture
+def agent(way: Way, server: Server, driver_of: Callable[[str], Driver]) -> Agent:
+    """The server as one client sees it."""
+    return Agent(way=way, driver=driver_of(way.client), server=server)

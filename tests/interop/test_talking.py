@@ -1,0 +1,132 @@
+"""Reading the card, sending, streaming and reading back, with every official client over every way it has."""
+
+from __future__ import annotations
+
+import pytest
+
+from opencode_a2a.standin import AFTER_TOOL, HELLO
+
+from .agent import Agent, Way, states, texts_of
+from .driver import ClientError
+
+pytestmark = pytest.mark.interop
+
+BINDING_NAMES = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
+
+
+def test_the_card_tells_a_client_where_and_how_to_call(agent: Agent) -> None:
+    card = agent.card()
+
+    version = "" if agent.way.client.endswith("0.3") else f" {agent.way.line}"
+    assert f"{BINDING_NAMES[agent.way.binding]} {agent.server.url}{version}" in card["interfaces"]
+    assert card["streaming"] is True
+    assert card["security"] == ["bearerAuth"]
+    assert card["schemes"] == {"bearerAuth": "bearer"}
+    assert "opencode.chat" in card["skills"]
+
+
+def test_a_send_waits_for_the_answer(agent: Agent) -> None:
+    task = agent.send("TOOL please")
+
+    assert task["state"] == "completed"
+    assert AFTER_TOOL in texts_of(task).values()
+    assert task["history"][0] == {"kind": "message", "role": "user", "text": "TOOL please"}
+    assert task["text"] == (AFTER_TOOL if agent.way.line == "0.3" else None)
+
+
+def test_a_send_that_shall_not_wait_answers_with_unfinished_work(agent: Agent) -> None:
+    task = agent.send("SLOW", blocking=False)
+
+    assert task["state"] in ("submitted", "working")
+
+
+def test_a_stream_begins_with_the_task_and_ends_with_its_end(agent: Agent) -> None:
+    items = agent.stream("TOOL please")
+
+    first, *others = items
+    assert first["kind"] == "task"
+    assert {item["kind"] for item in others} == {"status", "artifact"}
+    assert {item["task"] for item in items} == {first["task"]}
+    assert states(items)[-2:] == ["working", "completed"]
+    assert items[-1]["kind"] == "status"
+
+
+def test_what_a_stream_told_is_what_the_task_holds(agent: Agent) -> None:
+    items = agent.stream("STEPS please")
+
+    task = agent.get(items[0]["task"])
+    assert task["state"] == "completed"
+    assert agent.texts(items) == texts_of(task)
+    assert any(text.endswith(AFTER_TOOL) for text in agent.texts(items).values())
+
+
+def test_text_arrives_to_the_letter(agent: Agent) -> None:
+    said = 'ü 🌱 \u2028 "quoted" \\ and <b> & {"json": [1]}'
+
+    items = agent.stream(f"ECHO {said}")
+
+    assert said in agent.texts(items).values()
+
+
+def test_a_task_reads_as_it_was_answered(agent: Agent) -> None:
+    answered = agent.send("THINK please")
+
+    assert agent.get(answered["task"]) == answered
+
+
+def test_a_task_can_be_read_without_its_history(agent: Agent) -> None:
+    answered = agent.send("hi")
+
+    task = agent.get(answered["task"], history_length=0)
+
+    assert task == answered | {"history": []}
+    assert HELLO in texts_of(task).values()
+
+
+def test_a_context_goes_on(agent: Agent) -> None:
+    first = agent.send("COUNT")
+
+    second = agent.send("COUNT", context=first["context"])
+
+    assert second["context"] == first["context"]
+    assert second["task"] != first["task"]
+    assert "You have said 2 things." in texts_of(second).values()
+
+
+def test_a_question_hands_the_task_back(agent: Agent) -> None:
+    task = agent.send("QUESTION")
+
+    assert task["state"] == "input-required"
+
+
+def test_a_provider_that_refuses_ends_the_task(agent: Agent) -> None:
+    items = agent.stream("FAIL401")
+
+    assert states(items)[-1] in ("failed", "auth-required")
+    assert agent.get(items[0]["task"])["state"] == states(items)[-1]
+
+
+@pytest.mark.parametrize("operation", ["get", "send", "stream"])
+def test_a_task_that_does_not_exist_is_said_not_to_exist(agent: Agent, operation: str) -> None:
+    with pytest.raises(ClientError) as raised:
+        agent.begin(operation, task="no-such-task", text="hi").all()
+
+    assert means_not_found(raised.value), raised.value
+
+
+def means_not_found(error: ClientError) -> bool:
+    return error.code == -32001 or error.status == 404 or "NotFound" in error.name or "not found" in error.text
+
+
+@pytest.mark.parametrize("operation", ["get", "send", "stream"])
+def test_a_stranger_is_refused(agent: Agent, operation: str) -> None:
+    with pytest.raises(ClientError) as raised:
+        agent.begin(operation, task=None if operation != "get" else "t", text="hi", token="not-the-token").all()
+
+    error = raised.value
+    assert error.status == 401 or "401" in error.text or "Unauthorized" in error.text or loses_statuses(agent.way)
+
+
+def loses_statuses(way: Way) -> bool:
+    """This client, where a stream is refused, takes the body of any answer for JSON-RPC and drops the status."""
+    return way == Way("javascript-1", "0.3", "jsonrpc")
