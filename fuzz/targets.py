@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import a2a, access, opencode
+from . import a2a, access, answers, opencode
 from .target import Target
 
-TARGETS: dict[str, Target] = {target.name: target for target in (*a2a.TARGETS, *opencode.TARGETS, *access.TARGETS)}
+TARGETS: dict[str, Target] = {
+    target.name: target for target in (*a2a.TARGETS, *opencode.TARGETS, *access.TARGETS, *answers.TARGETS)
+}

@@ -183,14 +183,17 @@ def nested_deeper(value: object, levels: int = DEEPEST) -> bool:
     return bool(level)
 
 
-def read_document(value: object, read: Callable[[Fields], T]) -> T:
-    """Read a whole document or raise one ``ProtocolError`` (kind INVALID_PARAMS) naming all wrong fields."""
+def read_document(value: object, read: Callable[[Fields], T], *, levels: int = DEEPEST) -> T:
+    """Read a whole document, nested at most ``levels`` deep.
+
+    Raises one ``ProtocolError`` (kind INVALID_PARAMS) naming all wrong fields.
+    """
     if not isinstance(value, dict):
         violation = Violation((), "dict_type", "must be an object")
         raise ProtocolError(ErrorKind.INVALID_PARAMS, "params: must be an object", violations=(violation,))
     fields = Fields(value)
-    if nested_deeper(value):
-        fields.wrong(None, "too_deep", f"must not be nested more than {DEEPEST} levels deep")
+    if nested_deeper(value, levels):
+        fields.wrong(None, "too_deep", f"must not be nested more than {levels} levels deep")
         fields.done()
     result = read(fields)
     fields.done()

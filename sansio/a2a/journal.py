@@ -8,7 +8,7 @@ import orjson
 
 from . import v1_0
 from .errors import LocalError, ProtocolError
-from .fields import Fields
+from .fields import DEEPEST, Fields, read_document
 from .log import ArtifactChunk, LogEvent, MessageAdded, MetadataChanged, Snapshot, StatusChanged
 from .model import Artifact, JsonObject, Message, Role, Task, TaskState, TaskStatus
 
@@ -82,15 +82,21 @@ def _decode(fields: Fields) -> LogEvent:
     return _snapshot(fields)
 
 
+_DEEPEST = DEEPEST + 16
+"""What came in as deep as it may stands somewhat deeper in a task; the JSON writer takes about 250 levels."""
+
+
+def _read_events(fields: Fields) -> list[LogEvent]:
+    return list(fields.children("events", _decode, required=True))
+
+
 def decode_events(body: bytes) -> list[LogEvent]:
     """The events of ``encode_events``. Raises ``LocalError``: only we write these."""
     try:
-        fields = Fields({"events": orjson.loads(body)})
-        events = fields.children("events", _decode, required=True)
-        fields.done()
+        events = read_document({"events": orjson.loads(body)}, _read_events, levels=_DEEPEST)
     except (orjson.JSONDecodeError, ProtocolError) as exc:
         raise LocalError(f"a stored event cannot be read: {exc}") from exc
-    return list(events)
+    return events
 
 
 def encode_task(task: Task) -> bytes:
@@ -101,6 +107,6 @@ def encode_task(task: Task) -> bytes:
 def decode_task(body: bytes) -> Task:
     """The task of ``encode_task``. Raises ``LocalError``."""
     try:
-        return v1_0.parse_task(orjson.loads(body))
+        return read_document(orjson.loads(body), v1_0.read_task, levels=_DEEPEST)
     except (orjson.JSONDecodeError, ProtocolError) as exc:
         raise LocalError(f"a stored task cannot be read: {exc}") from exc

@@ -35,7 +35,7 @@ def test_a_send_waits_for_the_answer(agent: Agent) -> None:
 
 
 def test_a_send_that_shall_not_wait_answers_with_unfinished_work(agent: Agent) -> None:
-    task = agent.send("SLOW", blocking=False)
+    task = agent.send("LONG 60", blocking=False)
 
     assert task["state"] in ("submitted", "working")
 

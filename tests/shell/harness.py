@@ -1,6 +1,7 @@
 """Serves the agent before a scripted stand-in, and calls it on every line and binding.
 
-Reads answers with the core's parsers; what a stream adds up to is worked out here, naively and on its own.
+Reads answers with the core's parsers, after the published schema has had its say; what a stream adds up to is
+worked out here, naively and on its own.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from sansio.access import Credential, CredentialSet
+from tests import schemas
 from tests.shell.folding import folded
 
 DEADLINE = 10.0
@@ -110,6 +112,7 @@ class Stream:
         for event in self._decoder.feed(chunk):
             body = orjson.loads(event.data)
             json = body["result"] if self.wire.binding == "rpc" else body
+            schemas.check(self.wire.line, schemas.STREAM_ITEM, json)
             self.events.append(Event(number=int(event.id), item=FORMS[self.wire.line].parse_item(json), json=json))
 
     async def until(self, condition: Callable[[], object]) -> None:
@@ -207,12 +210,15 @@ class Caller:
 
     async def send(self, text: str, **more: Any) -> Task:
         result = self._result(await self.ask("send", self.params(text, more)))
+        schemas.check(self.wire.line, schemas.SEND_RESULT, result)
         item = FORMS[self.wire.line].parse_item(result)
         assert isinstance(item, Task)
         return item
 
     async def get(self, task_id: str, **more: Any) -> Task:
-        return FORMS[self.wire.line].parse_task(self._result(await self.ask("get", {"id": task_id, **more})))
+        result = self._result(await self.ask("get", {"id": task_id, **more}))
+        schemas.check(self.wire.line, schemas.TASK, result)
+        return FORMS[self.wire.line].parse_task(result)
 
     async def finished(self, task_id: str) -> Task:
         """The task once it has ended, read again and again."""

@@ -10,6 +10,7 @@ import pytest
 
 from opencode_a2a.serving import serve
 from opencode_a2a.settings import Settings
+from tests import schemas
 from tests.shell.harness import CREDENTIALS, RUNTIMES, Serving, client, until
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +30,18 @@ async def test_the_card_is_one_document_that_needs_no_credentials(serving: Servi
     assert first.status_code == second.status_code == 200
     assert first.content == second.content
     assert first.headers["content-type"] == "application/json"
+
+
+LEGACY = {"url", "preferredTransport", "additionalInterfaces", "protocolVersion", "security"}
+LEGACY |= {"supportsAuthenticatedExtendedCard", "securitySchemes"}  # members with 0.3's form, alone or besides
+
+
+async def test_the_card_is_valid_on_both_lines(serving: Serving) -> None:
+    async with serving() as agent:
+        card: dict[str, Any] = (await agent.http.get(PATHS[0])).json()
+
+    schemas.check("0.3", schemas.CARD, card)
+    schemas.check("1.0", schemas.CARD, {name: value for name, value in card.items() if name not in LEGACY})
 
 
 async def test_the_card_has_what_each_line_requires(serving: Serving) -> None:

@@ -1,0 +1,33 @@
+"""The published JSON schemas of both protocol lines, without their prose, and the check of an answer against them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+from jsonschema import Draft202012Validator
+
+_FOLDER = Path(__file__).parent / "fixtures" / "schemas"
+
+SEND_RESULT = {"0.3": ("Task", "Message"), "1.0": ("SendMessageResponse",)}
+STREAM_ITEM = {
+    "0.3": ("Task", "Message", "TaskStatusUpdateEvent", "TaskArtifactUpdateEvent"),
+    "1.0": ("StreamResponse",),
+}
+TASK = {"0.3": ("Task",), "1.0": ("Task",)}
+CARD = {"0.3": ("AgentCard",), "1.0": ("AgentCard",)}
+
+
+@cache
+def _validator(line: str, names: tuple[str, ...]) -> Draft202012Validator:
+    document = orjson.loads((_FOLDER / f"a2a-{line}.json").read_bytes())
+    choices = [{"$ref": f"#/definitions/{name}"} for name in names]
+    return Draft202012Validator({"definitions": document["definitions"], "anyOf": choices})
+
+
+def check(line: str, kinds: Mapping[str, tuple[str, ...]], value: Any) -> None:
+    """Raise ``jsonschema.ValidationError`` where the value is none of these on that line."""
+    _validator(line, kinds[line]).validate(value)
