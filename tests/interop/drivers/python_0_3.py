@@ -47,6 +47,7 @@ async def connected(command: Json, *, streaming: bool = False) -> AsyncIterator[
             streaming=streaming,
             httpx_client=http,
             supported_transports=[BINDINGS[command["binding"]]],
+            push_notification_configs=[push_from(command["push"])] if command.get("push") else [],
         )
         yield await ClientFactory.connect(command["url"], config)
 
@@ -116,10 +117,7 @@ def message_from(command: Json) -> Message:
     )
 
 
-def push_from(command: Json) -> PushNotificationConfig | None:
-    push = command.get("push")
-    if push is None:
-        return None
+def push_from(push: Json) -> Any:
     scheme = push.get("scheme")
     authentication = (
         PushNotificationAuthenticationInfo(schemes=[scheme], credentials=push.get("credentials")) if scheme else None
@@ -155,8 +153,6 @@ async def extended_card(command: Json) -> AsyncIterator[Json]:
 
 async def _sent(command: Json, *, streaming: bool) -> AsyncIterator[Json]:
     configuration = MessageSendConfiguration(blocking=command.get("blocking", True))
-    if push := push_from(command):
-        configuration.push_notification_config = push
     async with connected(command, streaming=streaming) as client:
         async for event in client.send_message(message_from(command), configuration=configuration):
             task, update = (event, None) if isinstance(event, Message) else event
@@ -191,7 +187,7 @@ async def subscribe(command: Json) -> AsyncIterator[Json]:
 
 
 async def push_set(command: Json) -> AsyncIterator[Json]:
-    config = TaskPushNotificationConfig(task_id=command["task"], push_notification_config=push_from(command))
+    config = TaskPushNotificationConfig(task_id=command["task"], push_notification_config=push_from(command["push"]))
     async with connected(command) as client:
         yield config_of(await client.set_task_callback(config))
 
