@@ -292,6 +292,7 @@ class Turns:
                 return 0
         last_try = looks >= len(_REREADS)
         sink.torn = False
+        waited_for = turn.waits_for
         try:
             records, status, asked = await self._session_now(turn.session_id)
         except UpstreamError as exc:
@@ -299,7 +300,7 @@ class Turns:
             if last_try:
                 sink.end(exc.failure)
             return looks + 1
-        events = turn.reconcile(records, status, self._now(), asked=asked, last_try=last_try)
+        events = turn.reconcile(records, status, self._now(), asked=asked, waited_for=waited_for, last_try=last_try)
         await self._publish(live, events)
         return looks + 1
 

@@ -19,8 +19,6 @@ from sansio.a2a.model import (
     Artifact,
     DataPart,
     JsonObject,
-    Message,
-    Role,
     TaskState,
     TaskStatus,
     TextPart,
@@ -52,6 +50,7 @@ from .events import (
 )
 from .faults import STOPPED, Failure, failure_of
 from .interrupts import details_of, text_of
+from .voice import Voice
 
 ABORTED = "MessageAbortedError"
 _HELD = 1000  # events kept for messages whose role is not known yet
@@ -96,8 +95,7 @@ class Turn:
         self._torn: set[str] = set()
         self._pending: dict[str, InterruptAsked] = {}
         self._answered: set[str] = set()
-        self._sequence = 0
-        self._event_prefix = f"{task_id}:{context_id}:{task_id}:stream:"
+        self._voice = Voice(task_id=task_id, context_id=context_id, session_id=session_id)
         self._idle = False
         self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
@@ -106,6 +104,11 @@ class Turn:
     def unsettled(self) -> bool:
         """The session is idle or in doubt, yet the turn has no end to show for it: read it again."""
         return (self._idle or self._doubtful) and not self.ended
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """The permissions and questions that wait for an answer, by id."""
+        return frozenset(self._pending)
 
     # --- inputs -------------------------------------------------------------------------------------------
 
@@ -155,10 +158,12 @@ class Turn:
         now: str,
         *,
         asked: Sequence[InterruptAsked] = (),
+        waited_for: frozenset[str] = frozenset(),
         last_try: bool = False,
     ) -> list[LogEvent]:
         """What the session looks like over REST, fed like events; ``asked`` is all that it waits for.
 
+        ``waited_for``: what ``waits_for`` was before it was read; of that, what is not there has been answered.
         ``last_try``: if the session is idle and its answer still incomplete, it never will be: the turn fails.
         """
         out: list[LogEvent] = []
@@ -171,9 +176,9 @@ class Turn:
                 if part.part_id not in self._blocks:
                     self._torn.add(part.part_id)
                 self._part(part, out)
-        waiting = {interrupt.request_id for interrupt in asked}
-        for gone in [known for request_id, known in self._pending.items() if request_id not in waiting]:
-            self._interrupt_ended(_answered_unseen(gone), now, out)
+        for request_id in sorted(waited_for - {interrupt.request_id for interrupt in asked}):
+            if request_id in self._pending:
+                self._interrupt_ended(_answered_unseen(self._pending[request_id]), now, out)
         for interrupt in asked:
             self._asked(interrupt, now, out)
         self._doubtful = False
@@ -289,7 +294,7 @@ class Turn:
                     artifact_id=lane.artifact_id,
                     name=None if lane.begun else lane.name,
                     parts=(TextPart(text=text),),
-                    metadata=self._stream(lane.block_type, "stream", block.message_id, block.part_id),
+                    metadata=self._voice.chunk(lane.block_type, "stream", block.message_id, block.part_id),
                 ),
                 append=lane.begun,
                 joins=joins,
@@ -306,7 +311,7 @@ class Turn:
                     artifact_id=lane.artifact_id,
                     name=lane.name,
                     parts=parts or (TextPart(text=""),),
-                    metadata=self._stream(lane.block_type, "stream", message_id),
+                    metadata=self._voice.chunk(lane.block_type, "stream", message_id),
                 ),
                 leads=lane.block_type is BlockType.TEXT,
             )
@@ -329,7 +334,7 @@ class Turn:
                 artifact_id=f"{self.task_id}:{BlockType.TOOL_CALL.value}:{tool.part_id}",
                 name=name if isinstance(name, str) else None,
                 parts=(DataPart(data=tool.data),),
-                metadata=self._stream(BlockType.TOOL_CALL, "tool_part_update", tool.message_id, tool.part_id),
+                metadata=self._voice.chunk(BlockType.TOOL_CALL, "tool_part_update", tool.message_id, tool.part_id),
             ),
             last_chunk=last,
         )
@@ -366,15 +371,7 @@ class Turn:
         self._progress(progress, self._order[-1] if self._order else self.prompt_id, out)
 
     def _progress(self, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
-        self._sequence += 1
-        stream = {
-            "source": "progress",
-            "message_id": message_id,
-            "event_id": f"{self._event_prefix}{self._sequence}",
-            "sequence": self._sequence,
-        }
-        metadata = {"shared": {"session": {"id": self.session_id}, "stream": stream, "progress": progress}}
-        out.append(StatusChanged(status=self._status, metadata=metadata))
+        out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
 
     def _asked(self, asked: InterruptAsked, now: str, out: list[LogEvent]) -> None:
         if asked.request_id in self._pending or asked.request_id in self._answered:
@@ -387,10 +384,10 @@ class Turn:
             "phase": "asked",
             "details": details_of(asked),
         }
-        out.append(StatusChanged(status=self._status, metadata=self._interrupt(interrupt)))
+        out.append(StatusChanged(status=self._status, metadata=self._voice.interrupt(interrupt)))
 
     def _wait_for(self, asked: InterruptAsked, now: str) -> None:
-        message = self._agent_message(f"{self.task_id}:{asked.request_id}", text_of(asked))
+        message = self._voice.message(f"{self.task_id}:{asked.request_id}", text_of(asked))
         self._status = TaskStatus(state=TaskState.INPUT_REQUIRED, message=message, timestamp=now)
 
     def _interrupt_ended(self, ended: InterruptEnded, now: str, out: list[LogEvent]) -> None:
@@ -408,10 +405,7 @@ class Turn:
             "phase": "resolved",
             "resolution": ended.resolution,
         }
-        out.append(StatusChanged(status=self._status, metadata=self._interrupt(interrupt)))
-
-    def _interrupt(self, interrupt: JsonObject) -> JsonObject:
-        return {"shared": {"session": {"id": self.session_id}, "interrupt": interrupt}}
+        out.append(StatusChanged(status=self._status, metadata=self._voice.interrupt(interrupt)))
 
     # --- the end ------------------------------------------------------------------------------------------
 
@@ -443,7 +437,7 @@ class Turn:
                 artifact=Artifact(
                     artifact_id=lane.artifact_id,
                     parts=(TextPart(text=""),),
-                    metadata=self._stream(lane.block_type, "stream", lane.blocks[-1].message_id),
+                    metadata=self._voice.chunk(lane.block_type, "stream", lane.blocks[-1].message_id),
                 ),
                 append=True,
                 last_chunk=True,
@@ -453,21 +447,13 @@ class Turn:
             if lane.begun
         ]
         out += [self._tool_chunk(tool, last=True) for tool in self._tools.values() if tool.rank < TOOL_ENDED]
-        shared: JsonObject = {"session": {"id": self.session_id}} if self.session_id else {}
-        usage = self._usage()
-        if usage is not None:
-            shared["usage"] = usage
-        kept = {**({"shared": shared} if shared else {}), **extra}
+        kept = self._voice.kept(self._usage(), extra)
         if kept:
             out.append(MetadataChanged(kept))
-        message_id = self._order[-1] if self._order else self.prompt_id
-        stream: JsonObject = {"event_id": f"{self._event_prefix}status", "source": "status"}
-        if message_id:
-            stream["message_id"] = message_id
-        message = self._agent_message(f"{self.task_id}:status", text) if text else None
+        message = self._voice.message(f"{self.task_id}:status", text) if text else None
         self._status = TaskStatus(state=state, message=message, timestamp=now)
-        metadata: JsonObject = {"shared": {**shared, "stream": stream}, **extra}
-        out.append(StatusChanged(status=self._status, metadata=metadata))
+        message_id = self._order[-1] if self._order else self.prompt_id
+        out.append(StatusChanged(status=self._status, metadata=self._voice.end(kept, message_id)))
         return out
 
     def _usage(self) -> JsonObject | None:
@@ -476,26 +462,3 @@ class Turn:
             if info.completed and info.tokens is not None:
                 return usage_of(info.tokens, info.cost)
         return None
-
-    def _agent_message(self, message_id: str, text: str) -> Message:
-        return Message(
-            message_id=message_id,
-            role=Role.AGENT,
-            parts=(TextPart(text=text),),
-            context_id=self.context_id,
-            task_id=self.task_id,
-        )
-
-    def _stream(self, block_type: BlockType, source: str, message_id: str, part_id: str | None = None) -> JsonObject:
-        self._sequence += 1
-        stream: JsonObject = {
-            "block_type": block_type.value,
-            "source": source,
-            "message_id": message_id,
-            "role": "agent",
-            "event_id": f"{self._event_prefix}{self._sequence}",
-            "sequence": self._sequence,
-        }
-        if part_id is not None:
-            stream["part_id"] = part_id
-        return {"shared": {"stream": stream}}

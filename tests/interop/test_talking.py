@@ -61,7 +61,15 @@ def test_what_a_stream_told_is_what_the_task_holds(agent: Agent) -> None:
 
 
 def test_text_arrives_to_the_letter(agent: Agent) -> None:
-    said = 'ü 🌱 \u2028 "quoted" \\ and <b> & {"json": [1]}'
+    said = 'ü 🌱 "quoted" \\ and <b> & {"json": [1]}'
+
+    items = agent.stream(f"ECHO {said}")
+
+    assert said in agent.texts(items).values()
+
+
+def test_separators_that_some_clients_take_for_line_ends_do_not_break_a_stream(agent: Agent) -> None:
+    said = "next\u0085line\u2028and\u2029paragraph"
 
     items = agent.stream(f"ECHO {said}")
 
