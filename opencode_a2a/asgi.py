@@ -173,7 +173,7 @@ class Application:
             error = jsonrpc.render_error(request_id, _as_told(exc, request), line)
             if streaming and line == "0.3":
                 # that line's clients look for the error in the stream they asked for
-                return Response(200, sse.encode(error), (*_STREAM_HEADERS, ("a2a-version", line)))
+                return Response(200, sse.encode(sse.json_data(error)), (*_STREAM_HEADERS, ("a2a-version", line)))
             return self._rpc_response(error, line)
         if notification:
             return Response(204, b"", (("a2a-version", line),))
@@ -222,7 +222,7 @@ class Application:
     ) -> AsyncGenerator[bytes]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes."""
         await self._service.told(stream.live)
-        first = orjson.dumps(form.render_item(stream.task))
+        first = sse.json_data(orjson.dumps(form.render_item(stream.task)))
         yield b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
         async with aclosing(stream.live.read(stream.cursor)) as batches:
             async for entries in batches:
@@ -255,7 +255,7 @@ def _wire(entry: Entry, form: WireForm) -> bytes:
     rendered = entry.wire.get(form.NAME)
     if rendered is None:
         assert entry.item is not None  # callers leave out what readers do not see
-        rendered = entry.wire[form.NAME] = orjson.dumps(form.render_item(entry.item))
+        rendered = entry.wire[form.NAME] = sse.json_data(orjson.dumps(form.render_item(entry.item)))
     return rendered
 
 

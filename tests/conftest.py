@@ -1,9 +1,10 @@
-"""What every test shares: Hypothesis profiles and the switch for tests that need a real OpenCode.
+"""What every test shares: Hypothesis profiles and the switches for tests that need other people's programs.
 
 Must not know any of our packages, so that a broken import shows up in the test that needs it.
 """
 
 import os
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,16 +21,20 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
 
-def real_is_wanted(mark_expression: str, environment: dict[str, str]) -> bool:
-    """Whether tests marked `real` run: by environment, or because `-m` speaks of them."""
-    asked = ("OPENCODE_A2A_REAL", "OPENCODE_A2A_REQUIRE_REAL")
-    return "real" in mark_expression.split() or any(environment.get(name) == "1" for name in asked)
+OPT_IN = {"real": "OPENCODE_A2A_REAL", "interop": "OPENCODE_A2A_INTEROP"}
+"""The marks of tests that install other people's programs, and the variables that ask for them."""
+
+
+def is_wanted(mark: str, mark_expression: str, environment: Mapping[str, str]) -> bool:
+    """Whether tests with such a mark run: by environment, or because `-m` speaks of them."""
+    asked = (OPT_IN[mark], OPT_IN[mark].replace("A2A_", "A2A_REQUIRE_"))
+    return mark in mark_expression.split() or any(environment.get(name) == "1" for name in asked)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if real_is_wanted(config.getoption("markexpr") or "", dict(os.environ)):
-        return
-    left_out = [item for item in items if item.get_closest_marker("real")]
+    expression = config.getoption("markexpr") or ""
+    unwanted = [mark for mark in OPT_IN if not is_wanted(mark, expression, os.environ)]
+    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in unwanted)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item.get_closest_marker("real") is None]
+        items[:] = [item for item in items if item not in left_out]

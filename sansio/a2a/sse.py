@@ -37,6 +37,16 @@ def encode(data: bytes, *, id: str | None = None, event: str | None = None, retr
     return head + b"data: " + data + b"\n\n"
 
 
+def json_data(json: bytes) -> bytes:
+    """JSON as the data of a frame that no client cuts in two.
+
+    Some split lines where Unicode does (U+0085, U+2028, U+2029), though the format does not: escaped, they cannot.
+    """
+    if b"\xe2\x80" in json:
+        json = json.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
+    return json.replace(b"\xc2\x85", b"\\u0085") if b"\xc2\x85" in json else json
+
+
 class SseDecoder:
     """Bytes in, events out. ``retry`` is the last reconnection time asked for, in milliseconds.
 

@@ -7,12 +7,13 @@ import sys
 from types import FrameType
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.sse import COMMENT, SseDecoder, SseEvent, encode
+from sansio.a2a.sse import COMMENT, SseDecoder, SseEvent, encode, json_data
 from tests.strategies import chunked, sse_bytes
 
 BOM = b"\xef\xbb\xbf"
@@ -207,3 +208,18 @@ def test_every_byte_is_looked_at_a_bounded_number_of_times(size: int) -> None:
 
     assert events == [SseEvent(b"x" * size)]
     assert counter.seen <= 8 * len(line)
+
+
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029"])
+def test_json_in_a_frame_holds_no_line_break_of_anybodys(mark: str) -> None:
+    json = orjson.dumps({"text": f"a{mark}b"})
+
+    data = json_data(json)
+
+    assert mark.encode() not in data
+    assert orjson.loads(data) == {"text": f"a{mark}b"}
+
+
+@given(st.text())
+def test_json_in_a_frame_says_what_it_said(text: str) -> None:
+    assert orjson.loads(json_data(orjson.dumps(text))) == text

@@ -18,12 +18,6 @@ from .server import Server, running_server
 collect_ignore = ["test_whole_surface.py"]
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "interop: drives the server with the official clients (needs Node, npm and package registries)"
-    )
-
-
 @pytest.fixture(scope="session")
 def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Driver]]:
     """The running driver of a client, started when it is first wanted."""
