@@ -36,7 +36,7 @@ from sansio.opencode.turn import Turn
 
 from .hub import EventHub
 from .live import SAVE_EVERY, LiveTask
-from .store import Binding, EventRow, Store, StoreError
+from .store import Binding, EventRow, Pending, Store, StoreError
 from .turn_sink import TurnSink
 from .turnstile import Turnstile
 from .upstream import Upstream, UpstreamError
@@ -60,6 +60,15 @@ class Prompt:
     model: requests.Model | None = None
     session_id: str | None = None
     fresh: bool = False
+
+
+@frozen
+class _Prepared:
+    """A turn whose prompt may go out: ``record`` becomes durable with the events up to ``last``."""
+
+    turn: Turn
+    record: Pending
+    last: int
 
 
 class Turns:
@@ -155,8 +164,9 @@ class Turns:
         try:
             try:
                 async with AsyncExitStack() as turnstiles:
-                    turn = await self._in_line(live, prompt, turnstiles)
-                    await self._drive(live, turn, prompt)
+                    prepared = await self._in_line(live, prompt, turnstiles)
+                    turn = prepared.turn
+                    await self._drive(live, prepared, prompt)
             except UpstreamError as exc:
                 await self._publish(live, turn.fail(exc.failure, self._now()))
             except ProtocolError as exc:
@@ -174,7 +184,7 @@ class Turns:
             if not self.running:
                 self._empty.set()
 
-    async def _in_line(self, live: LiveTask, prompt: Prompt, turnstiles: AsyncExitStack) -> Turn:
+    async def _in_line(self, live: LiveTask, prompt: Prompt, turnstiles: AsyncExitStack) -> _Prepared:
         """Choose the session and wait for the turns before ours, first in its context, then in the session."""
         session_id = prompt.session_id
         if session_id is None:
@@ -220,8 +230,12 @@ class Turns:
             raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
         return session_id
 
-    async def _prepare(self, live: LiveTask, session_id: str) -> Turn:
-        """Everything that must be durable before the prompt may go out."""
+    async def _prepare(self, live: LiveTask, session_id: str) -> _Prepared:
+        """Put on record what must be known if the server is killed.
+
+        A task that has been told of is in the store already, and so must be the prompt before it goes out, or it
+        might go out twice. Of any other the first row may be on its way while the prompt is.
+        """
         live.session_id = session_id
         live.prompt_id = self._prompt_id()
         facts = live.facts
@@ -233,11 +247,15 @@ class Turns:
         )
         bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
         live.publish([bound, *turn.begin(self._now())])
-        self._store.put([Binding(facts.principal, facts.context_id, session_id)])
-        await self.reveal(live)
-        return turn
+        last = live.log.last
+        binding = Binding(facts.principal, facts.context_id, session_id)
+        record = self._store.submit([live.row(self._ms()), binding])
+        if live.visible:
+            await record.durable()
+        return _Prepared(turn, record, last)
 
-    async def _drive(self, live: LiveTask, turn: Turn, prompt: Prompt) -> None:
+    async def _drive(self, live: LiveTask, prepared: _Prepared, prompt: Prompt) -> None:
+        turn = prepared.turn
         live.quiet_since = self._wall()
         sink = self._sinks[turn.task_id] = TurnSink(live, turn, self._now)
         if self._stopping:
@@ -255,6 +273,8 @@ class Turns:
                 if not exc.sent:
                     raise
                 sink.gap()  # it may be running: the session itself will tell
+            await prepared.record.durable()
+            live.reveal(prepared.last)
             await self._follow(live, sink)
         finally:
             self._hub.detach(turn.session_id)

@@ -7,6 +7,7 @@ from opencode_a2a.store.memory import MemoryStore
 from opencode_a2a.store.rows import (
     Binding,
     EventRow,
+    Pending,
     SchemaError,
     Store,
     StoredTask,
@@ -22,6 +23,7 @@ __all__ = [
     "Binding",
     "EventRow",
     "MemoryStore",
+    "Pending",
     "SchemaError",
     "Store",
     "StoreError",

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from opencode_a2a.store.rows import Binding, EventRow, StoredTask, TaskRow, Write
+from opencode_a2a.store.rows import Binding, EventRow, Pending, StoredTask, TaskRow, Write
+
+
+class _AtOnce:
+    async def durable(self) -> None:
+        return
 
 
 class MemoryStore:
@@ -37,6 +42,10 @@ class MemoryStore:
                     self._events.setdefault(write.task_id, {})[write.first_seq] = write
                 case Binding():
                     self._sessions[write.principal, write.context_id] = write.session_id
+
+    def submit(self, writes: Sequence[Write]) -> Pending:
+        self.put(writes)
+        return _AtOnce()
 
     async def commit(self, writes: Sequence[Write] = ()) -> None:
         self.put(writes)

@@ -82,6 +82,13 @@ class StoredTask:
     events: tuple[EventRow, ...]
 
 
+class Pending(Protocol):
+    """Writes on their way into the store."""
+
+    async def durable(self) -> None:
+        """Wait until they are durable. StoreError: they are not known to be, and will not be tried again."""
+
+
 class Store(Protocol):
     """Durable tasks. Open it with `async with`; every other call belongs inside.
 
@@ -103,6 +110,9 @@ class Store(Protocol):
         What an unavailable database could not commit is tried again a bounded number of times; what is given
         up after that, or refused, is logged as an error.
         """
+
+    def submit(self, writes: Sequence[Write]) -> Pending:
+        """Queues writes; whoever queues them can do other things before waiting for them."""
 
     async def commit(self, writes: Sequence[Write] = ()) -> None:
         """Queues writes and waits until they and all queued before are durable.

@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from opencode_a2a.store.migrate import ensure_schema
 from opencode_a2a.store.rows import (
     EventRow,
+    Pending,
     StoredTask,
     StoreError,
     StoreUnavailable,
@@ -86,8 +87,11 @@ class SqlStore:
     def put(self, writes: Sequence[Write]) -> None:
         self._opened().put(writes)
 
+    def submit(self, writes: Sequence[Write]) -> Pending:
+        return self._opened().submit(writes)
+
     async def commit(self, writes: Sequence[Write] = ()) -> None:
-        await self._opened().commit(writes)
+        await self.submit(writes).durable()
 
     async def task(self, task_id: str) -> StoredTask | None:
         def read(connection: Connection) -> StoredTask | None:

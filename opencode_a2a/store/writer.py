@@ -12,10 +12,12 @@ import anyio
 import anyio.to_thread
 from attrs import define, field
 
-from opencode_a2a.store.rows import Binding, StoreError, StoreUnavailable, Write, WritesRefused
+from opencode_a2a.store.rows import Binding, Pending, StoreError, StoreUnavailable, Write, WritesRefused
 
 ATTEMPTS: Final = 10
 _ATTEMPTS_AT_CLOSE: Final = 3
+_GATHERING: Final = 0.001
+"""Seconds a batch gathers before it is committed: turns that move together then share a commit."""
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 2.0
 
@@ -44,6 +46,17 @@ class _Batch:
     done: anyio.Event = field(factory=anyio.Event)
 
 
+@define(eq=False)
+class _Queued:
+    unit: _Unit
+    batch: _Batch
+
+    async def durable(self) -> None:
+        await self.batch.done.wait()
+        if self.unit.fault is not None:
+            raise type(self.unit.fault)(str(self.unit.fault))
+
+
 class GroupCommitWriter:
     """Gathers writes on the event loop and commits them in a worker thread of its own."""
 
@@ -67,11 +80,12 @@ class GroupCommitWriter:
     def put(self, writes: Sequence[Write]) -> None:
         self._queue(_Unit(tuple(writes), awaited=False))
 
-    async def commit(self, writes: Sequence[Write]) -> None:
+    def submit(self, writes: Sequence[Write]) -> Pending:
         unit = _Unit(tuple(writes), awaited=True)
-        await self._queue(unit).done.wait()
-        if unit.fault is not None:
-            raise type(unit.fault)(str(unit.fault))
+        return _Queued(unit, self._queue(unit))
+
+    async def commit(self, writes: Sequence[Write]) -> None:
+        await self.submit(writes).durable()
 
     def close(self) -> None:
         """Lets `run` return once nothing is queued."""
@@ -84,6 +98,8 @@ class GroupCommitWriter:
             with anyio.CancelScope(shield=True):
                 while self._gathering.units or not self._closing:
                     if self._gathering.units:
+                        if not self._closing:
+                            await anyio.sleep(_GATHERING)
                         await self._commit_gathered()
                     else:
                         self._wake = anyio.Event()
