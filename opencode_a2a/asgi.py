@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from email.utils import formatdate
 from typing import Any, TypeAlias
 
@@ -58,11 +58,20 @@ class Surface:
 
 
 @frozen
+class Frames:
+    """A piece of a stream. ``idle``: it only shows that the stream lives; ``last``: nothing follows."""
+
+    data: bytes
+    idle: bool = False
+    last: bool = False
+
+
+@frozen
 class Streaming:
     """A response whose body comes as frames."""
 
     headers: tuple[tuple[str, str], ...]
-    frames: AsyncGenerator[bytes]
+    frames: AsyncGenerator[Frames]
     closed: Callable[[], None]
 
 
@@ -219,21 +228,24 @@ class Application:
 
     async def _frames(
         self, stream: OpenStream, form: WireForm, prefix: bytes, suffix: bytes
-    ) -> AsyncGenerator[bytes]:
+    ) -> AsyncGenerator[Frames]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes."""
-        await self._service.told(stream.live)
+        live = stream.live
+        await self._service.told(live)
         first = sse.json_data(orjson.dumps(form.render_item(stream.task)))
-        yield b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
-        async with aclosing(stream.live.read(stream.cursor)) as batches:
+        ready = b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
+        if live.visible == stream.cursor:
+            yield Frames(ready)
+            ready = b""
+        async with aclosing(live.read(stream.cursor)) as batches:
             async for entries in batches:
-                if entries:
-                    yield b"".join(
-                        b"id: %d\ndata: %b%b%b\n\n" % (entry.number, prefix, _wire(entry, form), suffix)
-                        for entry in entries
-                        if entry.item is not None
-                    )
-                else:
-                    yield sse.COMMENT
+                ready += b"".join(
+                    b"id: %d\ndata: %b%b%b\n\n" % (entry.number, prefix, _wire(entry, form), suffix)
+                    for entry in entries
+                    if entry.item is not None
+                )
+                yield Frames(ready or sse.COMMENT, idle=not entries, last=live.over)
+                ready = b""
 
     # --- the card -----------------------------------------------------------------------------------------
 
@@ -335,23 +347,28 @@ async def _write_stream(streaming: Streaming, receive: Receive, send: Send) -> N
     """
     headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
     frames = streaming.frames
-    async with AsyncExitStack() as stack:
-        stack.callback(streaming.closed)
-        await stack.enter_async_context(aclosing(frames))
+    try:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        async for frame in frames:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-            if frame is sse.COMMENT:
-                break
-        else:
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-            async for frame in frames:
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            tasks.cancel_scope.cancel()
+        if not await _write_frames(frames, send, until_idle=True):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+                await _write_frames(frames, send, until_idle=False)
+                tasks.cancel_scope.cancel()
+    finally:
+        streaming.closed()
+        await frames.aclose()
+
+
+async def _write_frames(frames: AsyncGenerator[Frames], send: Send, *, until_idle: bool) -> bool:
+    """Write to the end of the body, which is told by True, or to the first sign that the stream is idle."""
+    async for piece in frames:
+        await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
+        if piece.last:
+            return True
+        if piece.idle and until_idle:
+            return False
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    return True
 
 
 async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:

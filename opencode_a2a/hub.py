@@ -166,7 +166,7 @@ class EventHub:
                     del self._parents[next(iter(self._parents))]
                 self._parents[event.session_id] = event.parent_id
             return
-        sink = self._sink_of(event.session_id)
+        sink = self._sinks.get(event.session_id or "") or self._sink_above(event.session_id)
         if sink is None:
             return
         touched[id(sink)] = sink
@@ -177,7 +177,7 @@ class EventHub:
             _log.exception("a turn failed on an event of %s", event.session_id)
             sink.gap()
 
-    def _sink_of(self, session_id: str | None) -> Sink | None:
+    def _sink_above(self, session_id: str | None) -> Sink | None:
         """The sink of a session, or of the nearest session above it that has one."""
         sinks = (self._sinks.get(above) for above in self._line_of(session_id))
         return next((sink for sink in sinks if sink is not None), None)

@@ -44,6 +44,7 @@ class LiveTask:
     visible: int = 0
     saved: int = 0
     barrier: int = 0  # the newest event that must be durable before it may be seen
+    showing: bool = False  # it is being made durable for its own sake
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
     _waiting: list[anyio.Event] = field(factory=list)
 
@@ -97,6 +98,17 @@ class LiveTask:
             return
         self.visible = number
         self.poke()
+
+    def reveal_settled(self, last: int) -> bool:
+        """The events up to ``last`` are durable: reveal them, and what was said since unless a state changed.
+
+        False if one did: it must be made durable as well.
+        """
+        self.reveal(last)
+        if self.barrier > last:
+            return False
+        self.reveal(self.log.last)
+        return True
 
     def unsaved(self) -> EventRow | None:
         """The events the store does not have yet, as one row; they count as handed over."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
 
 import anyio
 from attrs import evolve, frozen
@@ -37,7 +36,6 @@ from .turns import Prompt, Turns, timestamp
 _log = logging.getLogger(__name__)
 
 _KEEP_ALIVE = 15.0  # seconds
-_PATIENCE = 0.1  # seconds for which a new task is not told of
 
 
 @frozen
@@ -99,19 +97,9 @@ class Service:
         return OpenStream(task, live, live.log.last)
 
     async def told(self, live: LiveTask) -> None:
-        """Return once a new task may be told of: it is durable then.
-
-        Its first commit is shared with that of its session, unless OpenCode takes long to make one.
-        """
-        if live.visible:
-            return
-        with anyio.move_on_after(_PATIENCE):
-            await live.changed(0)
+        """Return once a new task may be told of: it is durable then."""
         if not live.visible:
-            # a store that fails here fails the turn as well, which then ends the task
-            with suppress(StoreError):
-                await self._turns.reveal(live)
-        await live.changed(0)
+            await live.changed(0)
 
     def stream_closed(self) -> None:
         """A stream's reader is gone; its task is not touched by it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import entry_points
 from typing import Any, Protocol, TypeVar
@@ -58,17 +57,14 @@ async def until_signalled() -> None:
             return
 
 
-def _tune_interpreter() -> None:
-    """What lives as long as the server is not looked at again by the collector, and young objects in larger lots:
-    a stream makes many small values that die at once, and the default thresholds spend a tenth of the time on them.
+def _calm_collector() -> None:
+    """What lives as long as the server is not looked at again by the collector, and young objects in larger lots.
 
-    The store's thread waits for the interpreter lock at each of its few statements; a busy loop gives it up every
-    millisecond instead of every five.
+    A stream makes many small values that die at once; the default thresholds spend a tenth of the time on them.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
-    sys.setswitchinterval(0.001)
 
 
 async def serve(
@@ -85,7 +81,7 @@ async def serve(
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
 
     async with application(settings) as running:
-        _tune_interpreter()
+        _calm_collector()
 
         async def stop_drained() -> None:
             await stop()

@@ -45,6 +45,7 @@ _log = logging.getLogger(__name__)
 
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
+_UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or not OpenCode has a session for it
 _ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
 _NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
 _LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABLE)
@@ -155,6 +156,17 @@ class Turns:
                 sink.end(Failure(text=text, type=TIMEOUT))
         if rows:
             self._store.put(rows)
+        for live in self.running.values():
+            if not (live.visible or live.showing) and now * 1000 - live.facts.created_at > _UNTOLD_MS:
+                live.showing = True
+                self._tasks.start_soon(self._show, live)
+
+    async def _show(self, live: LiveTask) -> None:
+        """Let a task be told of whose session takes long to be had: usually both share a commit."""
+        try:
+            await self.reveal(live)
+        except StoreError as exc:
+            _log.error("task %s: %s", live.facts.task_id, exc)  # the turn meets the same, and ends the task
 
     # --- one turn -----------------------------------------------------------------------------------------
 
@@ -274,7 +286,7 @@ class Turns:
                     raise
                 sink.gap()  # it may be running: the session itself will tell
             await prepared.record.durable()
-            live.reveal(prepared.last)
+            live.reveal_settled(prepared.last)
             await self._follow(live, sink)
         finally:
             self._hub.detach(turn.session_id)
@@ -349,9 +361,7 @@ class Turns:
         while True:
             last = live.log.last
             await self._store.commit([live.row(self._ms())])
-            live.reveal(last)
-            if live.barrier <= last:
-                live.reveal(live.log.last)
+            if live.reveal_settled(last):
                 return
 
     async def _abort(self, turn: Turn) -> None:

@@ -116,7 +116,7 @@ class Upstream:
         self._tls = parts.scheme == "https"
         self._port = parts.port or (443 if self._tls else 80)
         self._prefix = parts.path.rstrip("/")
-        self._headers = [("host", parts.netloc.rpartition("@")[2]), ("accept", "*/*")]
+        self._headers = [("host", parts.netloc.rpartition("@")[2])]
         if password is not None:
             proof = base64.b64encode(f"{username or ''}:{password}".encode()).decode()
             self._headers.append(("authorization", f"Basic {proof}"))

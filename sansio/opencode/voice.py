@@ -5,7 +5,7 @@ The names are those clients of earlier versions know. Decides nothing about what
 
 from __future__ import annotations
 
-from attrs import define
+from attrs import define, field
 
 from sansio.a2a.model import JsonObject, Message, Role, TextPart
 
@@ -20,14 +20,14 @@ class Voice:
     context_id: str
     session_id: str
     sequence: int = 0
+    _prefix: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._prefix = f"{self.task_id}:{self.context_id}:{self.task_id}:stream:"
 
     def _next(self) -> JsonObject:
         self.sequence += 1
         return {"event_id": f"{self._prefix}{self.sequence}", "sequence": self.sequence}
-
-    @property
-    def _prefix(self) -> str:
-        return f"{self.task_id}:{self.context_id}:{self.task_id}:stream:"
 
     def _shared(self) -> JsonObject:
         return {"session": {"id": self.session_id}} if self.session_id else {}
