@@ -233,14 +233,14 @@ class Application:
         live = stream.live
         await self._service.told(live)
         first = sse.json_data(orjson.dumps(form.render_item(stream.task)))
-        ready = b"id: %d\ndata: %b%b%b\n\n" % (stream.cursor, prefix, first, suffix)
+        ready = _frame(stream.cursor, prefix, first, suffix)
         if live.visible == stream.cursor:
             yield Frames(ready)
             ready = b""
         async with aclosing(live.read(stream.cursor)) as batches:
             async for entries in batches:
                 ready += b"".join(
-                    b"id: %d\ndata: %b%b%b\n\n" % (entry.number, prefix, _wire(entry, form), suffix)
+                    _frame(entry.number, prefix, _wire(entry, form), suffix)
                     for entry in entries
                     if entry.item is not None
                 )
@@ -260,6 +260,11 @@ class Application:
         if matches(request.headers.get("if-none-match"), card.etag):
             return Response(304, b"", headers)
         return Response(200, card.body, (("content-type", http.JSON), *headers))
+
+
+def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:
+    """``sse.encode`` for what is known to be one line: it need not be looked through again."""
+    return b"id: %d\ndata: %b%b%b\n\n" % (number, prefix, json, suffix)
 
 
 def _wire(entry: Entry, form: WireForm) -> bytes:

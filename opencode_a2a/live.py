@@ -78,7 +78,7 @@ class LiveTask:
     # --- writing ------------------------------------------------------------------------------------------
 
     def publish(self, events: Iterable[LogEvent]) -> bool:
-        """Append; True if a state changed, so that ``rows`` must be committed before ``reveal``.
+        """Append; True if a state changed, so that ``row`` must be committed before ``reveal``.
 
         What needs no commit is seen by readers at once, unless something before it waits.
         """

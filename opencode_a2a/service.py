@@ -17,16 +17,14 @@ from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
 from sansio.a2a.log import MessageAdded, StatusChanged, trim_history
 from sansio.a2a.model import (
     GetTaskRequest,
-    Message,
-    Role,
     SendRequest,
     Task,
     TaskState,
     TaskStatus,
-    TextPart,
 )
 from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.requests import prompt_parts
+from sansio.opencode.voice import Voice
 from sansio.opencode.wishes import wishes_of
 
 from .live import Facts, LiveTask
@@ -98,8 +96,7 @@ class Service:
 
     async def told(self, live: LiveTask) -> None:
         """Return once a new task may be told of: it is durable then."""
-        if not live.visible:
-            await live.changed(0)
+        await live.changed(0)
 
     def stream_closed(self) -> None:
         """A stream's reader is gone; its task is not touched by it."""
@@ -131,14 +128,13 @@ class Service:
             except LocalError as exc:
                 _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
                 continue
+            voice = Voice(
+                task_id=live.facts.task_id, context_id=live.facts.context_id, session_id=live.session_id or ""
+            )
             status = TaskStatus(
                 state=TaskState.FAILED,
-                message=Message(
-                    message_id=f"{live.facts.task_id}:status",
-                    role=Role.AGENT,
-                    parts=(TextPart(text="The server stopped before the answer was complete"),),
-                    context_id=live.facts.context_id,
-                    task_id=live.facts.task_id,
+                message=voice.message(
+                    f"{live.facts.task_id}:status", "The server stopped before the answer was complete"
                 ),
                 timestamp=timestamp(self._wall()),
             )

@@ -17,7 +17,7 @@ from .live import LiveTask
 
 @define(eq=False)
 class TurnSink:
-    """What the hub delivers, on its way into the task. ``woken`` tells the runner to look."""
+    """What the hub delivers, on its way into the task. ``until_urgent`` is where the runner waits to be told."""
 
     live: LiveTask
     turn: Turn

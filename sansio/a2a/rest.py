@@ -58,7 +58,6 @@ def route(method: str, path: str) -> Route:
     Raises ``ProtocolError``: NOT_FOUND, or METHOD_NOT_ALLOWED with the ``allow`` list in its metadata.
     """
     segments = path.strip("/").split("/")
-    hint, tenant = "1.0", None
     candidates: list[tuple[str, str | None, list[str]]] = []
     if segments[0] == PREFIX_0_3:
         candidates.append(("0.3", None, segments[1:]))

@@ -9,8 +9,9 @@ from typing import Any
 
 import attrs
 
+from tests.real.adapter import Adapter
+
 from .driver import Conversation, Driver, Json
-from .server import Server
 
 LINES = {
     "python-0.3": ("0.3",),
@@ -47,7 +48,7 @@ class Agent:
 
     way: Way
     driver: Driver
-    server: Server
+    server: Adapter
 
     def begin(self, operation: str, **fields: Any) -> Conversation:
         """Start an operation and go on."""

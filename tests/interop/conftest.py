@@ -8,11 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.real.adapter import Adapter
 from tests.real.installation import Unavailable
 
 from .agent import WAYS, Agent, Way
 from .driver import Driver, running_driver
-from .server import Server, running_server
+from .server import running_server
 
 # The server does not have these operations yet.
 collect_ignore = ["test_whole_surface.py"]
@@ -43,7 +44,7 @@ def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 
 @pytest.fixture(scope="session", params=["asyncio", "trio"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapter]:
     runtime = str(request.param)
     with running_server(runtime, tmp_path_factory.mktemp(f"server-{runtime}")) as running:
         yield running
@@ -57,6 +58,6 @@ def way(request: pytest.FixtureRequest) -> Way:
 
 
 @pytest.fixture
-def agent(way: Way, server: Server, driver_of: Callable[[str], Driver]) -> Agent:
+def agent(way: Way, server: Adapter, driver_of: Callable[[str], Driver]) -> Agent:
     """The server as one client sees it."""
     return Agent(way=way, driver=driver_of(way.client), server=server)

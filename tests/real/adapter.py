@@ -17,7 +17,7 @@ import attrs
 from .deadline import Deadline
 from .process import Process
 
-TOKEN = "token-of-the-real-tests"
+TOKEN = "token-of-the-tests"
 START_SECONDS = 30
 
 
@@ -41,13 +41,21 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running_adapter(runtime: str, folder: Path, opencode_url: str) -> Iterator[Adapter]:
-    """Start the server on a free port, with its task store in `folder`; stop it at the end."""
-    command = [sys.executable, "-m", "opencode_a2a", "serve", "--runtime", runtime]
-    command += ["--host", "127.0.0.1", "--port", "0", "--opencode", opencode_url]
-    process = Process.start(command, cwd=folder, env=environment(folder))
+def listening(command: list[str], folder: Path, env: dict[str, str]) -> Iterator[str]:
+    """A process that says where it listens; its URL. Stopped at the end."""
+    process = Process.start([sys.executable, "-m", *command], cwd=folder, env=env)
     try:
         ready = process.output.wait_for(r"listening on (http://127\.0\.0\.1:\d+)", Deadline.within(START_SECONDS))
-        yield Adapter(url=ready.group(1), token=TOKEN)
+        yield ready.group(1)
     finally:
         process.stop()
+
+
+@contextmanager
+def running_adapter(
+    runtime: str, folder: Path, opencode_url: str, more: dict[str, str] | None = None
+) -> Iterator[Adapter]:
+    """Start the server on a free port, with its task store in `folder`; stop it at the end. `more`: environment."""
+    command = ["opencode_a2a", "serve", "--runtime", runtime, "--host", "127.0.0.1", "--port", "0"]
+    with listening([*command, "--opencode", opencode_url], folder, environment(folder) | (more or {})) as url:
+        yield Adapter(url=url, token=TOKEN)
