@@ -201,8 +201,10 @@ async def test_one_call_too_many_is_refused_at_once() -> None:
 
 async def test_a_call_that_is_cancelled_leaves_nothing_behind() -> None:
     async with answering([SILENCE], [ok(b"1")]) as server, client(server) as upstream:
-        with anyio.move_on_after(0.05):
-            await upstream.request(READ)
+        async with anyio.create_task_group() as calls:
+            calls.start_soon(upstream.request, READ)
+            await until(lambda: server.requests)
+            calls.cancel_scope.cancel()
 
         assert "running=0 idle=0" in repr(upstream)
         await until(lambda: server.open == 0)
