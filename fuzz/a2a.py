@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import orjson
+from attrs import asdict
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -15,7 +16,7 @@ from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, 
 from sansio.a2a.journal import decode_events, encode_events
 from sansio.a2a.jsonrpc import RpcFault, parse_request, render_error, render_result
 from sansio.a2a.log import TaskLog, fold
-from sansio.a2a.rest import route
+from sansio.a2a.rest import Route, params_of, route
 from sansio.a2a.sse import SseDecoder, SseEvent, encode
 from sansio.a2a.versions import LINES, negotiate
 from tests import strategies
@@ -44,8 +45,31 @@ def check_jsonrpc(data: bytes) -> None:
     require(bool(request.method), "a request without a method")
 
 
+def _path_of(found: Route, root: str, template: str) -> str:
+    return root + template.replace("{id}", found.id or "").replace("{config_id}", found.config_id or "")
+
+
+def _paths_of(found: Route) -> list[str]:
+    """The paths of the operation on the line that the route hints at."""
+    below = "/v1" if found.hint == "0.3" else f"/{found.tenant}" if found.tenant else ""
+    rows = [row for row in found.operation.row.routes if found.hint in row.lines]
+    return [_path_of(found, below if row.prefixed else "", row.path) for row in rows]
+
+
+def _check_params(found: Route) -> None:
+    """Who needs no body has parameters without one, in which the path's ids are found again."""
+    named = {value for value in (found.id, found.config_id, found.tenant) if value is not None}
+    for line in LINES:
+        try:
+            params = params_of(found, line, {"id": "query"}, b"")
+        except ProtocolError as error:
+            require(error.kind is ErrorKind.PARSE_ERROR and found.operation.row.sends_body, "another error")
+            continue
+        require(isinstance(params, dict) and named <= set(params.values()), f"{params} lacks an id of the path")
+
+
 def check_rest(data: bytes) -> None:
-    """A method and path are not found, or not allowed, or a route whose own path leads to the same route."""
+    """A method and path are not found, or not allowed, or a route that its own path leads to, ids and all."""
     method, _, path = data.decode("utf-8", "replace").partition(" ")
     try:
         found = route(method, path)
@@ -53,9 +77,17 @@ def check_rest(data: bytes) -> None:
         require(error.kind in (ErrorKind.NOT_FOUND, ErrorKind.METHOD_NOT_ALLOWED), "another error")
         _told(error)
         return
-    root = "/v1" if found.hint == "0.3" else f"/{found.tenant}" if found.tenant else ""
-    again = route(method, root + found.operation.row.path.replace("{id}", found.id or ""))
-    require(again == found, f"{found} leads to {again}")
+    again = [other for path in _paths_of(found) if (other := _route_or_none(method, path)) is not None]
+    require(found in again, f"{found} leads to {again}")
+    _check_params(found)
+
+
+def _route_or_none(method: str, path: str) -> Route | None:
+    """The route; None for a path that has it under another method."""
+    try:
+        return route(method, path)
+    except ProtocolError:
+        return None
 
 
 def check_versions(data: bytes) -> None:
@@ -98,6 +130,7 @@ def _check_codec(codec: ModuleType, data: bytes) -> None:
         (codec.parse_send, codec.render_send),
         (codec.parse_item, codec.render_item),
         (codec.parse_task, codec.render_task),
+        (codec.parse_push_config_request, codec.render_push_config_result),
     )
     for parse, render in pairs:
         try:
@@ -108,10 +141,18 @@ def _check_codec(codec: ModuleType, data: bytes) -> None:
             continue
         again = parse(orjson.loads(orjson.dumps(render(parsed))))
         require(again == parsed, f"{parsed} is read again as {again}")
-    try:
-        codec.parse_get_task(value)
-    except ProtocolError as error:
-        _told(error)
+    for parse in (
+        codec.parse_get_task,
+        codec.parse_list_tasks,
+        codec.parse_task_id,
+        codec.parse_push_config_id,
+        codec.parse_list_push_configs,
+    ):
+        try:
+            orjson.dumps(asdict(parse(value)))
+        except ProtocolError as error:
+            require(bool(error.violations), "a refusal that names no field")
+            _told(error)
 
 
 def check_v0_3(data: bytes) -> None:
@@ -164,6 +205,7 @@ def _documents_of(codec: ModuleType, line: str) -> SearchStrategy[bytes]:
         strategies.items(line).map(codec.render_item)
         | strategies.tasks(line).map(codec.render_task)
         | strategies.send_requests(line).map(codec.render_send)
+        | strategies.kept_push_configs().map(codec.render_push_config_result)
         | strategies.json_values
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import orjson
+from attrs import evolve
 from hypothesis import strategies as st
 
 from sansio.a2a import v0_3_gateway, v1_0
@@ -57,6 +58,12 @@ def check_gateway(data: bytes) -> None:
     v0_3_gateway.is_spoken(value)
     _survives(value, lambda read: v0_3_gateway.render_send(v0_3_gateway.parse_send(read)))
     _survives(value, lambda read: v0_3_gateway.render_item(v0_3_gateway.parse_item(read)))
+    _survives(value, _push_config_again)
+
+
+def _push_config_again(value: object) -> JsonObject:
+    config = v0_3_gateway.parse_push_config_request(value)
+    return {"taskId": config.task_id, **v0_3_gateway.render_push_config_result(evolve(config, id=config.id or "new"))}
 
 
 def _survives(value: object, rewrite: Callable[[object], JsonObject]) -> None:

@@ -13,6 +13,7 @@ from sansio.a2a.model import (
     ArtifactUpdate,
     DataPart,
     FilePart,
+    JsonObject,
     Message,
     PushAuthentication,
     PushConfig,
@@ -62,27 +63,45 @@ ITEMS: tuple[StreamItem, ...] = (
     StatusUpdate(task_id="t1", context_id="c1", status=STATUS, metadata={"a": 1}),
     ArtifactUpdate(task_id="t1", context_id="c1", artifact=ARTIFACT, append=True, last_chunk=True),
 )
+PUSH = PushConfig(
+    url="https://example.org/push",
+    id="p1",
+    token="token",
+    authentication=PushAuthentication(scheme="Bearer", credentials="secret"),
+)
 REQUEST = SendRequest(
     message=MESSAGE,
     configuration=SendConfiguration(
         accepted_output_modes=("text/plain",),
         history_length=3,
         blocking=False,
-        push=PushConfig(
-            url="https://example.org/push",
-            id="p1",
-            token="token",
-            authentication=PushAuthentication(scheme="Bearer", credentials="secret"),
-        ),
+        push=PUSH,
     ),
     metadata={"a": 1},
 )
 
 
+PARAMETERS: tuple[JsonObject, ...] = (
+    {
+        "contextId": "c1",
+        "status": "TASK_STATE_WORKING",
+        "statusTimestampAfter": "2026-01-02T03:04:05.678Z",
+        "pageSize": "10",
+        "pageToken": "p",
+        "historyLength": 1,
+        "includeArtifacts": "true",
+    },
+    {"id": "t1", "metadata": {"a": 1}, "pushNotificationConfigId": "p1"},
+    {"taskId": "t1", "id": "p1", "pageSize": 2, "pageToken": "p"},
+)
+"""Of the operations that only our clients' side of the wire writes."""
+
+
 def documents_of(codec: ModuleType) -> tuple[bytes, ...]:
     """Documents of every kind in a line's wire form."""
     values = [codec.render_item(item) for item in ITEMS]
-    values += [codec.render_task(TASK), codec.render_send(REQUEST), {"id": "t1", "historyLength": 2}]
+    values += [codec.render_task(TASK), codec.render_send(REQUEST), {"id": "t1", "historyLength": 2}, *PARAMETERS]
+    values.append({"taskId": "t1", **codec.render_push_config_result(PUSH)})
     return tuple(orjson.dumps(value) for value in values)
 
 
@@ -100,6 +119,12 @@ PATHS = (
     b"GET /v1/tasks/t-1",
     b"GET /acme/tasks/t-1",
     b"POST /acme/message:send",
+    b"GET /v1/tasks",
+    b"POST /v1/tasks/t-1:cancel",
+    b"GET /acme/tasks/t-1:subscribe",
+    b"POST /tasks/t-1/pushNotificationConfigs",
+    b"DELETE /v1/tasks/t-1/pushNotificationConfigs/c-1",
+    b"GET /agent/authenticatedExtendedCard",
 )
 STREAMS = (
     encode(b'{"a":1}', id="1") + COMMENT + encode(b"a\nb", id="2", event="done", retry=1500),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from . import a2a, access, answers, opencode
+from . import a2a, access, answers, opencode, outbound
 from .target import Target
 
 TARGETS: dict[str, Target] = {
-    target.name: target for target in (*a2a.TARGETS, *opencode.TARGETS, *access.TARGETS, *answers.TARGETS)
+    target.name: target
+    for target in (*a2a.TARGETS, *opencode.TARGETS, *access.TARGETS, *answers.TARGETS, *outbound.TARGETS)
 }

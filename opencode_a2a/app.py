@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
+import anyio.to_thread
+import orjson
 from attrs import frozen
 
-from sansio.a2a.card import CardDocument
-from sansio.opencode.deployment import Deployment, card_of
+from sansio.a2a.push import Schedule
+from sansio.opencode.deployment import Deployment
 from sansio.opencode.requests import Place, PromptOptions
+from sansio.opencode.views import View
+from sansio.outbound import OutboundPolicy
 
 from .asgi import Application, Surface
+from .cards import Cards
+from .dispatch import Dispatch
 from .hub import EventHub
-from .service import Service
+from .live import LiveTask
+from .outbound import CheckedClient
+from .push import Notifier, Render
+from .service import Service, find_task
 from .settings import Settings
+from .signing import CardKey, load_card_key
 from .store import open_store
 from .turns import Turns
 from .upstream import Upstream
@@ -32,14 +43,20 @@ class Running:
     asgi: Application
     service: Service
     hub: EventHub
+    _key: CardKey | None
 
     def listening(self, settings: Settings) -> None:
-        """The address is known now: the card names it."""
-        self.asgi.card = _card(settings)
+        """The address is known now: the cards name it."""
+        self.asgi.cards = Cards(_deployment(settings), self._key)
 
 
-def _card(settings: Settings) -> CardDocument:
-    deployment = Deployment(
+def _notification(live: LiveTask, form: str) -> Render:
+    view = View.of_key(form)
+    return lambda item: orjson.dumps(view.notification(item))
+
+
+def _deployment(settings: Settings) -> Deployment:
+    return Deployment(
         title=settings.title,
         description=settings.description,
         version=settings.version,
@@ -48,14 +65,15 @@ def _card(settings: Settings) -> CardDocument:
         schemes=settings.credentials.schemes,
         project=settings.project,
         documentation_url=settings.documentation_url,
+        workspace_root=settings.workspace_root,
     )
-    return CardDocument.of(card_of(deployment))
 
 
 @asynccontextmanager
 async def application(settings: Settings, *, wall: Callable[[], float] = time.time) -> AsyncGenerator[Running]:
-    """The application, ready to be served. ``wall``: epoch seconds. Raises ``StoreError``."""
+    """The application, ready to be served. ``wall``: epoch seconds. Raises ``StoreError``, ``SettingsError``."""
     password = settings.opencode_password
+    key = await anyio.to_thread.run_sync(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store_url))
         upstream = await stack.enter_async_context(
@@ -81,13 +99,34 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             patience=settings.opencode_timeout,
             wall=wall,
         )
-        service = Service(store=store, turns=turns, wall=wall, max_streams=settings.max_concurrent_streams)
+        policy = OutboundPolicy(allow_private=settings.push_allow_private_hosts, allowed=settings.push_allowed_hosts)
+        client = await stack.enter_async_context(CheckedClient(policy, timeout=settings.push_timeout_seconds))
+        notifier = Notifier(
+            store=store,
+            tasks=tasks,
+            client=client,
+            find=lambda task_id: find_task(store, turns, task_id, kept=True),
+            render=_notification,
+            wall=wall,
+            rng=random.SystemRandom(),
+            schedule=Schedule(attempts=settings.push_max_attempts),
+        )
+        service = Service(
+            store=store,
+            turns=turns,
+            notifier=notifier,
+            wall=wall,
+            max_streams=settings.max_concurrent_streams,
+            retention=settings.task_event_retention_seconds,
+        )
+        await tasks.start(hub.run)
         left = await service.recover()
         if left:
-            _log.warning("%d tasks had been left unfinished and are failed now", left)
-        await tasks.start(hub.run)
+            _log.warning("%d tasks had been left unfinished and are taken up again", left)
+        await notifier.recover()
         tasks.start_soon(turns.watch)
         tasks.start_soon(service.keep_alive)
+        tasks.start_soon(service.prune)
 
         def health() -> dict[str, object]:
             return {
@@ -102,9 +141,11 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             lines=settings.supported_protocol_versions,
             default_line=settings.protocol_version,
             body_limit=settings.max_request_body_bytes,
+            gzip_minimum=settings.http_gzip_minimum_size,
             started=wall(),
         )
         try:
-            yield Running(Application(surface, service, _card(settings), health), service, hub)
+            cards = Cards(_deployment(settings), key)
+            yield Running(Application(surface, Dispatch(service), cards, health), service, hub, key)
         finally:
             tasks.cancel_scope.cancel()

@@ -6,7 +6,9 @@ pure functions there.
 
 from __future__ import annotations
 
+import gzip
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from email.utils import formatdate
@@ -17,27 +19,33 @@ import orjson
 from attrs import evolve, frozen
 
 from sansio import http
-from sansio.a2a import jsonrpc, rest, sse
+from sansio.a2a import jsonrpc, rest, resume, sse
 from sansio.a2a.card import CardDocument, matches
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.log import Entry
-from sansio.a2a.model import JsonObject, Task
+from sansio.a2a.negotiation import negotiated
 from sansio.a2a.operations import Operation, operation_of
+from sansio.a2a.signing import JWKS_PATH
 from sansio.a2a.versions import negotiate
-from sansio.a2a.wire import FORMS, WireForm, rest_form, rest_form_of_task
-from sansio.access import CredentialSet
+from sansio.a2a.wire import FORMS, rest_form, rest_form_of
+from sansio.access import CredentialSet, Identity
 from sansio.http import Request, Response
-from sansio.opencode.projections import with_answer_as_message
+from sansio.opencode.deployment import EXTENSION_NAMES
+from sansio.opencode.views import View
 
-from .service import OpenStream, Service
+from .cards import Cards
+from .dispatch import Asked, Dispatch
+from .service import OpenStream
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
 _log = logging.getLogger(__name__)
 
-CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
+_MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
 _LINGER = 1.0  # seconds for which the rest of a request that was refused is thrown away
 _STREAM_HEADERS = (
     ("content-type", "text/event-stream; charset=utf-8"),
@@ -48,12 +56,16 @@ _STREAM_HEADERS = (
 
 @frozen(kw_only=True)
 class Surface:
-    """What the HTTP surface needs to know of its deployment. ``body_limit``: bytes, 0 for none."""
+    """What the HTTP surface needs to know of its deployment.
+
+    ``body_limit`` and ``gzip_minimum``: bytes, 0 for none.
+    """
 
     credentials: CredentialSet
     lines: tuple[str, ...]
     default_line: str
     body_limit: int
+    gzip_minimum: int
     started: float
 
 
@@ -81,13 +93,13 @@ class Application:
     def __init__(
         self,
         surface: Surface,
-        service: Service,
-        card: CardDocument,
+        dispatch: Dispatch,
+        cards: Cards,
         health: Callable[[], dict[str, object]],
     ) -> None:
-        self.card = card
+        self.cards = cards
         self._surface = surface
-        self._service = service
+        self._dispatch = dispatch
         self._health = health
         self._challenge = surface.credentials.challenge()
 
@@ -108,6 +120,10 @@ class Application:
             query_string=scope["query_string"],
             headers=http.header_map(scope["headers"]),
         )
+        # On a connection that goes on, a body need not be announced, and one that comes after the answer's end
+        # would be taken for an error of the whole connection: so its end is always waited for.
+        multiplexed = not scope["http_version"].startswith("1")
+        request.unread = request.unread or multiplexed
         try:
             answer = await self._answer(request, receive)
         except _Disconnected:
@@ -116,18 +132,27 @@ class Application:
             error = _as_told(exc, request)
             answer = http.refusal(error, self._line_for_errors(request), self._challenge)
         if isinstance(answer, Response):
-            unread = scope["http_version"].startswith("1") and request.unread
-            if unread:
+            coding = request.headers.get("accept-encoding")
+            answer, in_gzip = http.negotiate_coding(answer, coding, self._surface.gzip_minimum)
+            if in_gzip:
+                answer = await _in_gzip(answer)
+            if request.unread and not multiplexed:
                 # the connection cannot be used again: said, so that no client sends its next request into it
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
-            await _write(answer, request.method, send, receive if unread else None)
+            linger = math.inf if multiplexed else _LINGER
+            await _write(answer, request.method, send, receive if request.unread else None, linger)
         else:
-            await _write_stream(answer, receive, send)
+            await _write_stream(answer, request.method, receive, send)
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
-        if request.path in CARD_PATHS:
-            return self._card(request)
+        answer = http.answer_at_the_door(request)
+        if answer is not None:
+            return answer
+        if request.path in http.CARD_PATHS:
+            return self._public(request, self.cards.public)
+        if request.path == JWKS_PATH:
+            return self._public(request, self.cards.keys)
         http.check_length(request.headers, surface.body_limit)
         identity = http.authenticate(surface.credentials, request.headers)
         if request.path == "/health":
@@ -136,12 +161,12 @@ class Application:
         if request.path == "/":
             _only(request, "POST")
             await _read_body(request, receive, surface.body_limit)
-            return await self._rpc(request, identity.principal)
+            return await self._rpc(request, identity)
         route = rest.route("GET" if request.method == "HEAD" else request.method, request.path)
         line = self._negotiate(request, route.hint)
         if request.method == "POST":
             await _read_body(request, receive, surface.body_limit)
-        return await self._rest(request, route, line, identity.principal)
+        return await self._rest(request, route, line, identity)
 
     def _negotiate(self, request: Request, hint: str | None) -> str:
         surface = self._surface
@@ -157,10 +182,11 @@ class Application:
 
     # --- JSON-RPC -----------------------------------------------------------------------------------------
 
-    async def _rpc(self, request: Request, principal: str) -> Response | Streaming:
+    async def _rpc(self, request: Request, identity: Identity) -> Response | Streaming:
         line = self._line_for_errors(request)
         request_id: jsonrpc.RequestId = None
         notification = streaming = False
+        extensions = negotiated(request.headers, EXTENSION_NAMES)
         try:
             call = jsonrpc.parse_request(request.body)
             request_id, notification = call.id, call.notification
@@ -168,98 +194,121 @@ class Application:
             line = self._negotiate(request, hint)
             if operation is None:
                 raise jsonrpc.method_not_found(call.method, line)
-            form = FORMS[line]
+            asked = Asked(
+                operation=operation,
+                params=call.params,
+                identity=identity,
+                form=FORMS[line],
+                extensions=extensions.names,
+                cursor=request.headers.get(resume.HEADER),
+                waits=not notification,
+            )
+            headers = (("a2a-version", line), *extensions.headers)
             streaming = operation.row.streaming
+            if operation is Operation.EXTENDED_CARD:
+                card = self.cards.extended(identity)
+                body = jsonrpc.result_prefix(request_id) + card.body + jsonrpc.RESULT_SUFFIX
+                return _unread(line) if notification else _json(body, http.JSON, headers)
             if streaming and not notification:
-                stream = await self._service.stream(principal, form.parse_send(call.params))
-                return self._streaming(stream, form, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
-            result = await self._unary(operation, form, call.params, principal, wait=not notification)
+                stream, view = await self._dispatch.stream(asked)
+                return self._streaming(stream, view, headers, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
+            result = None if streaming else await self._dispatch.unary(asked)
         except Exception as exc:
             if notification:
-                return Response(204, b"", (("a2a-version", line),))
+                return _unread(line)
             if isinstance(exc, jsonrpc.RpcFault):
                 request_id = exc.request_id
             error = jsonrpc.render_error(request_id, _as_told(exc, request), line)
             if streaming and line == "0.3":
                 # that line's clients look for the error in the stream they asked for
                 return Response(200, sse.encode(sse.json_data(error)), (*_STREAM_HEADERS, ("a2a-version", line)))
-            return self._rpc_response(error, line)
-        if notification:
-            return Response(204, b"", (("a2a-version", line),))
-        return self._rpc_response(jsonrpc.render_result(request_id, result), line)
-
-    def _rpc_response(self, body: bytes, line: str) -> Response:
-        return Response(200, body, (("content-type", http.JSON), ("a2a-version", line)))
+            return _json(error, http.JSON, (("a2a-version", line),))
+        return _unread(line) if notification else _json(jsonrpc.render_result(request_id, result), http.JSON, headers)
 
     # --- HTTP+JSON ----------------------------------------------------------------------------------------
 
-    async def _rest(self, request: Request, route: rest.Route, line: str, principal: str) -> Response | Streaming:
-        if route.operation is Operation.GET_TASK:
-            asked = FORMS[line].parse_get_task({**request.query, "id": route.id})
-            found = await self._service.get_task(principal, asked)
-            form = rest_form_of_task(line, found.form)
-            return http.json_response(200, form.render_task(_for_line(found.task, line)), ("a2a-version", line))
-        body = _parse_json(request.body)
-        form = rest_form(line, body)
-        message = evolve(form.parse_send(body), form=form.NAME)
-        if route.operation.row.streaming:
-            return self._streaming(await self._service.stream(principal, message), form, b"", b"")
-        task = _for_line(await self._service.send(principal, message), line)
-        return http.json_response(200, form.render_send_result(task), ("a2a-version", line))
+    async def _rest(self, request: Request, route: rest.Route, line: str, identity: Identity) -> Response | Streaming:
+        operation = route.operation
+        extensions = negotiated(request.headers, EXTENSION_NAMES)
+        headers = (("a2a-version", line), *extensions.headers)
+        if operation is Operation.EXTENDED_CARD:
+            return self._extended(request, identity, headers)
+        params = rest.params_of(route, line, request.query, request.body)
+        starts = operation in (Operation.SEND, Operation.STREAM)
+        asked = Asked(
+            operation=operation,
+            params=params,
+            identity=identity,
+            form=rest_form(line, params) if starts else rest_form_of(operation, line),
+            extensions=extensions.names,
+            cursor=request.headers.get(resume.HEADER),
+            follows_task=True,
+        )
+        if operation.row.streaming:
+            stream, view = await self._dispatch.stream(asked)
+            return self._streaming(stream, view, headers, b"", b"")
+        result = await self._dispatch.unary(asked)
+        if result is None:
+            return Response(204, b"", headers)
+        return _json(orjson.dumps(result), http.A2A_JSON if line == "1.0" else http.JSON, headers)
 
     # --- both ---------------------------------------------------------------------------------------------
 
-    async def _unary(
-        self, operation: Operation, form: WireForm, params: object, principal: str, *, wait: bool = True
-    ) -> JsonObject:
-        """The result of a JSON-RPC operation that answers once; without ``wait`` nobody reads it."""
-        if operation is Operation.GET_TASK:
-            found = await self._service.get_task(principal, form.parse_get_task(params))
-            return form.render_task(_for_line(found.task, form.LINE))
-        asked = form.parse_send(params)
-        if not wait:
-            asked = evolve(asked, configuration=evolve(asked.configuration, blocking=False))
-        task = await self._service.send(principal, asked)
-        return form.render_send_result(_for_line(task, form.LINE))
+    def _streaming(self, stream: OpenStream, view: View, headers: Headers, prefix: bytes, suffix: bytes) -> Streaming:
+        frames = self._frames(stream, view, prefix, suffix)
+        return Streaming((*_STREAM_HEADERS, *headers), frames, self._dispatch.service.stream_closed)
 
-    def _streaming(self, stream: OpenStream, form: WireForm, prefix: bytes, suffix: bytes) -> Streaming:
-        headers = (*_STREAM_HEADERS, ("a2a-version", form.LINE))
-        return Streaming(headers, self._frames(stream, form, prefix, suffix), self._service.stream_closed)
-
-    async def _frames(
-        self, stream: OpenStream, form: WireForm, prefix: bytes, suffix: bytes
-    ) -> AsyncGenerator[Frames]:
+    async def _frames(self, stream: OpenStream, view: View, prefix: bytes, suffix: bytes) -> AsyncGenerator[Frames]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes."""
-        live = stream.live
-        await self._service.told(live)
-        first = sse.json_data(orjson.dumps(form.render_item(stream.task)))
-        ready = _frame(stream.cursor, prefix, first, suffix)
-        if live.visible == stream.cursor:
-            yield Frames(ready)
+        live, cursor = stream.live, stream.cursor
+        await self._dispatch.service.told(live)
+        ready = b"".join(
+            _frame(cursor, prefix, sse.json_data(orjson.dumps(view.item(item, cursor))), suffix)
+            for item in stream.first
+        )
+        if live.visible == cursor:
+            yield Frames(ready, last=live.over)
             ready = b""
-        async with aclosing(live.read(stream.cursor)) as batches:
+        async with aclosing(live.read(cursor)) as batches:
             async for entries in batches:
                 ready += b"".join(
-                    _frame(entry.number, prefix, _wire(entry, form), suffix)
+                    _frame(entry.number, prefix, _wire(entry, view), suffix)
                     for entry in entries
                     if entry.item is not None
                 )
                 yield Frames(ready or sse.COMMENT, idle=not entries, last=live.over)
                 ready = b""
 
-    # --- the card -----------------------------------------------------------------------------------------
+    # --- the cards ----------------------------------------------------------------------------------------
 
-    def _card(self, request: Request) -> Response:
+    def _public(self, request: Request, document: CardDocument | None) -> Response:
         _only(request, "GET", "HEAD")
-        card = self.card
+        if document is None:
+            raise ProtocolError(ErrorKind.NOT_FOUND, "This agent signs nothing")
+        return self._document(request, document, "public, max-age=300")
+
+    def _extended(self, request: Request, identity: Identity, headers: Headers) -> Response:
+        answer = self._document(request, self.cards.extended(identity), "private, max-age=300")
+        return evolve(answer, headers=(*answer.headers, ("vary", "Authorization"), *headers))
+
+    def _document(self, request: Request, document: CardDocument, cached: str) -> Response:
         headers = (
-            ("etag", card.etag),
-            ("cache-control", "public, max-age=300"),
+            ("content-type", http.JSON),
+            ("etag", document.etag),
+            ("cache-control", cached),
             ("last-modified", formatdate(self._surface.started, usegmt=True)),
         )
-        if matches(request.headers.get("if-none-match"), card.etag):
-            return Response(304, b"", headers)
-        return Response(200, card.body, (("content-type", http.JSON), *headers))
+        status = 304 if matches(request.headers.get("if-none-match"), document.etag) else 200
+        return Response(status, document.body, headers)
+
+
+def _json(body: bytes, media_type: str, headers: Headers) -> Response:
+    return Response(200, body, (("content-type", media_type), *headers))
+
+
+def _unread(line: str) -> Response:
+    """What answers a notification."""
+    return Response(204, b"", (("a2a-version", line),))
 
 
 def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:
@@ -267,17 +316,13 @@ def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:
     return b"id: %d\ndata: %b%b%b\n\n" % (number, prefix, json, suffix)
 
 
-def _wire(entry: Entry, form: WireForm) -> bytes:
-    """The item as JSON of a wire form, rendered for the first reader who asks."""
-    rendered = entry.wire.get(form.NAME)
+def _wire(entry: Entry, view: View) -> bytes:
+    """The item as JSON, rendered for the first reader who looks at it this way."""
+    rendered = entry.wire.get(view.key)
     if rendered is None:
         assert entry.item is not None  # callers leave out what readers do not see
-        rendered = entry.wire[form.NAME] = sse.json_data(orjson.dumps(form.render_item(entry.item)))
+        rendered = entry.wire[view.key] = sse.json_data(orjson.dumps(view.item(entry.item, entry.number)))
     return rendered
-
-
-def _for_line(task: Task, line: str) -> Task:
-    return with_answer_as_message(task) if line == "0.3" else task
 
 
 def _as_told(exc: Exception, request: Request) -> ProtocolError:
@@ -301,14 +346,6 @@ def _only(request: Request, *methods: str) -> None:
         )
 
 
-def _parse_json(body: bytes) -> object:
-    try:
-        value: object = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise ProtocolError(ErrorKind.PARSE_ERROR, f"Invalid JSON payload: {exc}") from None
-    return value
-
-
 async def _read_body(request: Request, receive: Receive, limit: int) -> None:
     chunks: list[bytes] = []
     size = 0
@@ -325,28 +362,44 @@ async def _read_body(request: Request, receive: Receive, limit: int) -> None:
     request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-async def _write(response: Response, method: str, send: Send, unread: Receive | None = None) -> None:
+async def _in_gzip(response: Response) -> Response:
+    """The response with its body compressed; much of it in a thread, so that nobody waits for it."""
+    body = response.body
+    if len(body) > _MUCH:
+        return evolve(response, body=await anyio.to_thread.run_sync(_gzip, body))
+    return evolve(response, body=_gzip(body))
+
+
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, compresslevel=6, mtime=0)
+
+
+async def _write(
+    response: Response, method: str, send: Send, unread: Receive | None = None, linger: float = _LINGER
+) -> None:
     """Write a whole response. ``unread``: the request's body is still on its way.
 
     To close a connection on bytes that nobody has read resets it, and the client may lose the answer: so what
-    comes is thrown away for a while before the answer ends.
+    comes is thrown away for a while before the answer ends. ``linger``: seconds, at most.
     """
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in response.headers]
-    if response.status not in (204, 304):
+    bodiless = response.status in (204, 304)
+    told = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in told]
+    if not bodiless:
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    body = b"" if method == "HEAD" else response.body
+    body = b"" if bodiless or method == "HEAD" else response.body
     if unread is not None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        with anyio.move_on_after(_LINGER):
+        with anyio.move_on_after(linger):
             while (await unread()).get("more_body", False):
                 pass
         body = b""
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def _write_stream(streaming: Streaming, receive: Receive, send: Send) -> None:
-    """Write the frames; the client's leaving ends the reading, nothing else.
+async def _write_stream(streaming: Streaming, method: str, receive: Receive, send: Send) -> None:
+    """Write the frames; the client's leaving ends the reading, nothing else. HEAD gets the headers alone.
 
     Most streams end soon, so only one that has shown its first sign of life is watched for its client's leaving.
     """
@@ -354,7 +407,9 @@ async def _write_stream(streaming: Streaming, receive: Receive, send: Send) -> N
     frames = streaming.frames
     try:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if not await _write_frames(frames, send, until_idle=True):
+        if method == "HEAD":
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        elif not await _write_frames(frames, send, until_idle=True):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
                 await _write_frames(frames, send, until_idle=False)

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from sansio.a2a.journal import decode_events, decode_task, encode_events, encode_task
 from sansio.a2a.log import Entry, LogEvent, StatusChanged, TaskLog
 from sansio.a2a.model import JsonObject, Task
+from sansio.a2a.timestamps import epoch_ms
 
 from .store import EventRow, StoredTask, TaskRow
 
@@ -24,11 +25,15 @@ SAVE_EVERY = 0.1
 
 @frozen(kw_only=True)
 class Facts:
-    """What identifies a live task and never changes. ``created_at``: epoch milliseconds."""
+    """What identifies a live task and never changes. ``created_at``: epoch milliseconds.
+
+    ``message_id``: the client's message that started it.
+    """
 
     task_id: str
     context_id: str
     principal: str
+    message_id: str
     created_at: int
 
 
@@ -54,15 +59,19 @@ class LiveTask:
         return cls(facts, TaskLog(facts.task_id, facts.context_id))
 
     @classmethod
-    def stored(cls, stored: StoredTask) -> LiveTask:
-        """A task as the store has it. Raises ``LocalError`` for what cannot be read."""
+    def stored(cls, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> LiveTask:
+        """A task as the store has it; with all the event rows that were ``kept``, its past can be looked at too.
+
+        Raises ``LocalError`` for what cannot be read.
+        """
         row = stored.row
-        events = [event for run in stored.events for event in decode_events(run.body)]
-        log = TaskLog.resume(decode_task(row.snapshot), row.last_seq, events)
+        runs = ((run.first_seq, decode_events(run.body)) for run in (stored.events if kept is None else kept))
+        log = TaskLog.replay(decode_task(row.snapshot), row.last_seq, runs)
         facts = Facts(
             task_id=row.task_id,
             context_id=row.context_id,
             principal=row.principal,
+            message_id=row.message_id,
             created_at=row.created_at,
         )
         return cls(
@@ -112,9 +121,9 @@ class LiveTask:
 
     def unsaved(self) -> EventRow | None:
         """The events the store does not have yet, as one row; they count as handed over."""
-        entries = self.log.since(self.saved)
-        if not entries:
+        if self.saved == self.log.last:
             return None
+        entries = self.log.since(self.saved)
         row = EventRow(
             task_id=self.facts.task_id,
             first_seq=entries[0].number,
@@ -124,25 +133,33 @@ class LiveTask:
         self.saved = row.last_seq
         return row
 
-    def row(self, now_ms: int) -> TaskRow:
-        """The task as it is now, as the store keeps it; everything counts as handed over."""
-        self.saved = self.log.last
-        return TaskRow(
+    def rows(self) -> list[TaskRow | EventRow]:
+        """The task as it is now, as the store keeps it, with the events that led to it since the last time."""
+        events = self.unsaved()
+        row = TaskRow(
             task_id=self.facts.task_id,
             context_id=self.facts.context_id,
             principal=self.facts.principal,
+            message_id=self.facts.message_id,
             state=self.log.state.value,
             finished=self.log.state.terminal,
             created_at=self.facts.created_at,
-            updated_at=now_ms,
+            updated_at=self.changed_at,
             session_id=self.session_id,
             prompt_id=self.prompt_id,
             last_seq=self.log.last,
             snapshot=encode_task(self.log.task()),
             options=orjson.dumps(self.options),
         )
+        return [row, events] if events is not None else [row]
 
     # --- reading ------------------------------------------------------------------------------------------
+
+    @property
+    def changed_at(self) -> int:
+        """When the status last changed: epoch milliseconds."""
+        timestamp = self.log.status.timestamp
+        return self.facts.created_at if timestamp is None else epoch_ms(timestamp)
 
     @property
     def over(self) -> bool:
@@ -152,6 +169,17 @@ class LiveTask:
     def task(self) -> Task:
         """The task as it is now."""
         return self.log.task()
+
+    @property
+    def form(self) -> str | None:
+        """The wire form in which it was asked for, if that was kept."""
+        form = self.options.get("form")
+        return form if isinstance(form, str) else None
+
+    @property
+    def text_only(self) -> bool:
+        """Whoever asked for it takes nothing but text."""
+        return self.options.get("modes") == "text"
 
     def poke(self) -> None:
         """Wake all who wait, though nothing is new."""
@@ -180,7 +208,7 @@ class LiveTask:
         """
         while True:
             if self.visible > cursor:
-                entries = self.log.since(cursor)[: self.visible - cursor]
+                entries = self.log.since(cursor, self.visible)
                 cursor = self.visible
                 yield entries
             elif self.over:
@@ -189,6 +217,12 @@ class LiveTask:
                 await self._woken()
                 if self.visible <= cursor and not self.over:
                     yield ()
+
+    async def shown(self) -> int:
+        """Return once all that was said may be seen; the number of the newest event."""
+        while self.visible < self.log.last:
+            await self._woken()
+        return self.visible
 
     async def settled(self) -> Task:
         """The task once it has ended, or waits for its client."""

@@ -8,91 +8,222 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 import anyio
 from attrs import evolve, frozen
 
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
-from sansio.a2a.log import MessageAdded, StatusChanged, trim_history
+from sansio.a2a.log import MessageAdded, StatusChanged, told_anew, trim_history
 from sansio.a2a.model import (
     GetTaskRequest,
+    JsonObject,
+    ListPushConfigsRequest,
+    ListTasksRequest,
+    Message,
+    PushConfig,
+    PushConfigId,
+    PushConfigPage,
     SendRequest,
-    Task,
+    StreamItem,
+    TaskIdRequest,
+    TaskPage,
     TaskState,
     TaskStatus,
 )
+from sansio.a2a.pages import page_of_configs, page_token, read_page_token
+from sansio.a2a.timestamps import timestamp
 from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.requests import prompt_parts
-from sansio.opencode.voice import Voice
-from sansio.opencode.wishes import wishes_of
+from sansio.opencode.views import View, as_text
+from sansio.opencode.wishes import Wishes, wishes_of
 
 from .live import Facts, LiveTask
-from .store import Store, StoreError
-from .turns import Prompt, Turns, timestamp
+from .push import Notifier
+from .store import EventsPruned, Store, StoredTask, StoreError, TaskQuery
+from .turns import Prompt, Turns
 
 _log = logging.getLogger(__name__)
 
+Found = TypeVar("Found")
+_MessageKey: TypeAlias = tuple[str, str, str]  # principal, context, message
+
 _KEEP_ALIVE = 15.0  # seconds
+_PRUNING = 60.0  # seconds between two looks for events that are kept no longer
 
 
 @frozen
 class OpenStream:
-    """A stream to be: the task as it is at ``cursor``, and where to read what follows."""
+    """A stream to be: what to say first, as of event ``cursor``, and where to read what follows."""
 
-    task: Task
+    first: tuple[StreamItem, ...]
     live: LiveTask
     cursor: int
 
 
-@frozen
-class FoundTask:
-    """A task that was asked for, and the wire form it was made in, if that was kept."""
-
-    task: Task
-    form: str | None
-
-
 class Service:
-    """The operations over a store and the turns. ``wall``: epoch seconds; ``max_streams`` 0: no limit."""
+    """The operations over a store and the turns.
 
-    def __init__(self, *, store: Store, turns: Turns, wall: Callable[[], float], max_streams: int = 0) -> None:
+    ``wall``: epoch seconds; ``max_streams`` 0: no limit; ``retention``: seconds for which the events of a task that
+    has ended are kept, so that its streams can be resumed.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        turns: Turns,
+        notifier: Notifier,
+        wall: Callable[[], float],
+        max_streams: int = 0,
+        retention: float = 3600.0,
+    ) -> None:
         self._store = store
         self._turns = turns
+        self._notifier = notifier
         self._wall = wall
         self._max_streams = max_streams
+        self._retention = retention
         self._streams = 0
+        self._arriving: dict[_MessageKey, anyio.Event] = {}
+        self._started: WeakValueDictionary[_MessageKey, LiveTask] = WeakValueDictionary()
         self.draining = False
 
-    # --- operations ---------------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------------------
 
-    async def send(self, principal: str, request: SendRequest) -> Task:
-        """Start a task; blocking, return once it has ended or waits for its client, else at once."""
-        live = await self._start(principal, request)
+    async def send(self, principal: str, request: SendRequest, view: View) -> LiveTask:
+        """Start a task; blocking, return once it has ended or waits for its client, else at once.
+
+        A message that came before is not run again: its task is answered.
+        """
+        live = await self._start(principal, request, view)
         if request.configuration.blocking:
-            task = await live.settled()
+            await live.settled()
         else:
             await self.told(live)
-            task = live.task()
-        return trim_history(task, request.configuration.history_length)
+        return live
 
-    async def stream(self, principal: str, request: SendRequest) -> OpenStream:
-        """Start a task and hand out its stream; ``stream_closed`` must be called once it is over."""
-        if self._max_streams and self._streams >= self._max_streams:
-            raise ProtocolError(
-                ErrorKind.OVERLOADED,
-                f"{self._streams} streams are running already; try again later",
-                data={"type": "UPSTREAM_BACKPRESSURE", "limit": self._max_streams},
-                metadata={"limit": str(self._max_streams)},
-            )
-        self._streams += 1
+    async def stream(self, principal: str, request: SendRequest, view: View, cursor: int | None = None) -> OpenStream:
+        """Start a task and hand out its stream; ``stream_closed`` must be called once it is over.
+
+        ``cursor``: the id of the last event that was seen, where the message and its stream came before.
+        """
+        self._open_stream()
         try:
-            live = await self._start(principal, request)
+            live = await self._start(principal, request, view)
+            if cursor is not None:
+                return await self._resumed(await self._find(principal, live.facts.task_id, kept=True), cursor)
         except BaseException:
             self._streams -= 1
             raise
         task = trim_history(live.task(), request.configuration.history_length)
-        return OpenStream(task, live, live.log.last)
+        return OpenStream((task,), live, live.log.last)
+
+    # --- tasks --------------------------------------------------------------------------------------------
+
+    async def get_task(self, principal: str, request: GetTaskRequest) -> LiveTask:
+        """A task of the caller's. What is not theirs does not exist."""
+        live = await self._find(principal, request.id)
+        await live.changed(live.barrier - 1)  # a state that is told of is durable
+        return live
+
+    async def list_tasks(self, principal: str, request: ListTasksRequest) -> TaskPage:
+        """The caller's tasks, those whose status changed last first."""
+        query = TaskQuery(
+            principal=principal,
+            limit=request.page_size + 1,
+            context_id=request.context_id,
+            state=request.state.value if request.state is not None else None,
+            changed_after=request.changed_after,
+            after=read_page_token(request.page_token) if request.page_token else None,
+        )
+        found = await _from_store(self._store.tasks(query))
+        rows = found.rows[: request.page_size]
+        more = len(found.rows) > len(rows)
+        running = self._turns.running
+        lives = (running.get(row.task_id) or LiveTask.stored(StoredTask(row, ())) for row in rows)
+        return TaskPage(
+            tasks=tuple(
+                trim_history(as_text(live.task()) if live.text_only else live.task(), request.history_length)
+                for live in lives
+            ),
+            next_page_token=page_token(rows[-1].updated_at, rows[-1].task_id) if more else "",
+            page_size=request.page_size,
+            total=found.total,
+        )
+
+    async def cancel(self, principal: str, request: TaskIdRequest) -> LiveTask:
+        """End a task, at once: OpenCode is told meanwhile. One that is cancelled already stays so."""
+        live = await self._find(principal, request.id)
+        await self._turns.cancel(live)
+        await live.shown()
+        if live.log.state is not TaskState.CANCELED:
+            raise ProtocolError(
+                ErrorKind.TASK_NOT_CANCELABLE,
+                f"Task cannot be canceled: it is {live.log.state.value}",
+                metadata={"taskId": live.facts.task_id, "state": live.log.state.value},
+            )
+        return live
+
+    async def subscribe(
+        self, principal: str, request: TaskIdRequest, cursor: int | None, *, replays: bool
+    ) -> OpenStream:
+        """The stream of a task, from now or from an event on; ``stream_closed`` must be called once it is over.
+
+        ``replays``: a task that has ended is told once more, where there is no event to go on from.
+        """
+        self._open_stream()
+        try:
+            live = await self._find(principal, request.id, kept=cursor is not None)
+            if cursor is not None:
+                return await self._resumed(live, cursor)
+            if live.log.state.terminal and not replays:
+                raise ProtocolError(
+                    ErrorKind.UNSUPPORTED_OPERATION,
+                    f"The task is {live.log.state.value}: nothing more will come; read it instead",
+                    metadata={"taskId": live.facts.task_id, "state": live.log.state.value},
+                )
+            last = await live.shown()
+            return OpenStream((live.task(),), live, last)
+        except BaseException:
+            self._streams -= 1
+            raise
+
+    # --- push notifications -------------------------------------------------------------------------------
+
+    async def set_push_config(self, principal: str, config: PushConfig, view: View) -> PushConfig:
+        """Notify about a task from now on; a configuration of the same id is replaced."""
+        live = await self._find(principal, config.task_id or "")
+        path = () if view.line == "1.0" else ("pushNotificationConfig",)
+        await self._notifier.check(config, path, view.key)
+        made = self._notify(live, config, view, live.log.last)
+        await _from_store(self._store.commit())
+        return made
+
+    async def get_push_config(self, principal: str, asked: PushConfigId) -> PushConfig:
+        """One configuration of a task; the oldest where none is named."""
+        for config in await self._push_configs(principal, asked.task_id):
+            if asked.id in (None, config.id):
+                return config
+        raise _no_push_config(asked)
+
+    async def list_push_configs(self, principal: str, asked: ListPushConfigsRequest) -> PushConfigPage:
+        """The configurations of a task, oldest first."""
+        return page_of_configs(await self._push_configs(principal, asked.task_id), asked)
+
+    async def delete_push_config(self, principal: str, asked: PushConfigId) -> None:
+        """Notify no more. To delete what is gone is no error, as the specification has it."""
+        await self._find(principal, asked.task_id)
+        await _from_store(self._notifier.drop(asked.task_id, asked.id or ""))
+
+    async def _push_configs(self, principal: str, task_id: str) -> tuple[PushConfig, ...]:
+        await self._find(principal, task_id)
+        return await _from_store(self._notifier.configs(task_id))
+
+    # --- streams ------------------------------------------------------------------------------------------
 
     async def told(self, live: LiveTask) -> None:
         """Return once a new task may be told of: it is durable then."""
@@ -102,6 +233,8 @@ class Service:
         """A stream's reader is gone; its task is not touched by it."""
         self._streams -= 1
 
+    # --- life ---------------------------------------------------------------------------------------------
+
     async def keep_alive(self) -> None:
         """Let every stream show that it lives, for ever."""
         while True:
@@ -109,107 +242,200 @@ class Service:
             for live in self._turns.running.values():
                 live.poke()
 
-    async def get_task(self, principal: str, request: GetTaskRequest) -> FoundTask:
-        """A task of the caller's. What is not theirs does not exist."""
-        live = await self._find(principal, request.id)
-        await live.changed(live.barrier - 1)  # a state that is told of is durable
-        form = live.options.get("form")
-        task = trim_history(live.task(), request.history_length)
-        return FoundTask(task, form if isinstance(form, str) else None)
-
-    # --- life ---------------------------------------------------------------------------------------------
+    async def prune(self) -> None:
+        """Let go of the events of tasks that ended long ago, for ever."""
+        while True:
+            self._store.put([EventsPruned(self._ms() - int(self._retention * 1000))])
+            await anyio.sleep(_PRUNING)
 
     async def recover(self) -> int:
-        """End the tasks that an earlier run of the server left unfinished; returns how many there were."""
+        """Go on with the tasks that an earlier run of the server left unfinished; returns how many there were."""
         unfinished = await self._store.unfinished()
+        unfinished.sort(key=lambda stored: stored.row.prompt_id is None)  # those OpenCode may be working on first
         for stored in unfinished:
             try:
-                live = LiveTask.stored(stored)
-            except LocalError as exc:
+                live = LiveTask.stored(stored, await self._store.events(stored.row.task_id))
+                prompt = _prompt_again(live)
+            except (LocalError, ProtocolError) as exc:
                 _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
                 continue
-            voice = Voice(
-                task_id=live.facts.task_id, context_id=live.facts.context_id, session_id=live.session_id or ""
-            )
-            status = TaskStatus(
-                state=TaskState.FAILED,
-                message=voice.message(
-                    f"{live.facts.task_id}:status", "The server stopped before the answer was complete"
-                ),
-                timestamp=timestamp(self._wall()),
-            )
-            live.publish([StatusChanged(status=status)])
-            await self._store.commit([live.row(self._ms())])
+            await self._turns.take_up(live, prompt)
         return len(unfinished)
 
     async def drain(self, grace: float) -> None:
-        """Take nothing new, let running turns end within ``grace`` seconds, then end the others."""
+        """Take nothing new, let running turns end within ``grace`` seconds, then end the others.
+
+        What there is to notify by then gets the time that is left; the rest is kept for the next start.
+        """
         self.draining = True
+        ends = anyio.current_time() + grace
         await self._turns.drain(grace)
+        await self._notifier.drain(max(0.0, ends - anyio.current_time()))
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    async def _start(self, principal: str, request: SendRequest) -> LiveTask:
+    def _open_stream(self) -> None:
+        if self._max_streams and self._streams >= self._max_streams:
+            raise ProtocolError(
+                ErrorKind.OVERLOADED,
+                f"{self._streams} streams are running already; try again later",
+                data={"type": "UPSTREAM_BACKPRESSURE", "limit": self._max_streams},
+                metadata={"limit": str(self._max_streams)},
+            )
+        self._streams += 1
+
+    async def _resumed(self, live: LiveTask, cursor: int) -> OpenStream:
+        """The stream after an event: first the task as it was then.
+
+        An event that the log does not reach, or does not know: the task as it is, and what replaces whatever the
+        client has of it.
+        """
+        last = await live.shown()
+        try:
+            return OpenStream((live.log.at(cursor),), live, cursor)
+        except LookupError:
+            pass
+        task = live.task()
+        return OpenStream((task, *told_anew(task)), live, last)
+
+    async def _start(self, principal: str, request: SendRequest, view: View) -> LiveTask:
+        """The task of a message: a new one, unless the message came before."""
         if self.draining:
             raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
-        if request.configuration.push is not None:
-            raise ProtocolError(ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED)
         wishes = wishes_of(request, OUTPUT_MODES)
+        message = request.message
         prompt = Prompt(
-            parts=prompt_parts(request.message.parts),
+            parts=prompt_parts(message.parts),
             model=wishes.model,
             session_id=wishes.session_id,
-            fresh=request.message.context_id is None,
+            fresh=message.context_id is None,
         )
+        if message.task_id is not None:
+            return await self._continued(principal, message, message.task_id)
         await self._check_session(principal, wishes.session_id)
-        if request.message.task_id is not None:
-            await self._refuse_continuation(principal, request.message.task_id)
+        if request.configuration.push is not None:
+            name = "taskPushNotificationConfig" if view.line == "1.0" else "pushNotificationConfig"
+            await self._notifier.check(request.configuration.push, ("configuration", name), view.key)
+        options = wishes.kept()
+        if request.form is not None:
+            options["form"] = request.form
+        if message.context_id is None:
+            live = self._begin(principal, message, prompt, options)
+        else:
+            async with self._arrival((principal, message.context_id, message.message_id)) as known:
+                if known is not None:
+                    return known
+                live = self._begin(principal, message, prompt, options)
+        if request.configuration.push is not None:
+            self._notify(live, request.configuration.push, view, 0)
+        return live
+
+    def _notify(self, live: LiveTask, config: PushConfig, view: View, cursor: int) -> PushConfig:
+        return self._notifier.begin(live, config, evolve(view, text_only=live.text_only).key, cursor)
+
+    @asynccontextmanager
+    async def _arrival(self, key: _MessageKey) -> AsyncGenerator[LiveTask | None]:
+        """One message after the other, of those that are the same; with the task that it has already, if any."""
+        while (before := self._arriving.get(key)) is not None:
+            await before.wait()
+        self._arriving[key] = done = anyio.Event()
+        try:
+            known = self._started.get(key)
+            if known is None:
+                stored = await _from_store(self._store.started_by(*key))
+                known = self._turns.running.get(stored.row.task_id) or LiveTask.stored(stored) if stored else None
+            yield known
+        finally:
+            del self._arriving[key]
+            done.set()
+
+    def _begin(self, principal: str, message: Message, prompt: Prompt, options: JsonObject) -> LiveTask:
+        """A new task, in the hands of its turn."""
         facts = Facts(
             task_id=str(uuid.uuid4()),
-            context_id=request.message.context_id or str(uuid.uuid4()),
+            context_id=message.context_id or str(uuid.uuid4()),
             principal=principal,
+            message_id=message.message_id,
             created_at=self._ms(),
         )
         live = LiveTask.new(facts)
-        if request.form is not None:
-            live.options["form"] = request.form
-        message = evolve(request.message, task_id=facts.task_id, context_id=facts.context_id)
+        live.options = options
+        self._started[principal, facts.context_id, facts.message_id] = live
+        message = evolve(message, task_id=facts.task_id, context_id=facts.context_id)
         status = TaskStatus(state=TaskState.SUBMITTED, timestamp=timestamp(self._wall()))
         live.publish([StatusChanged(status=status), MessageAdded(message)])
         self._turns.start(live, prompt)
         return live
 
-    async def _refuse_continuation(self, principal: str, task_id: str) -> None:
-        task = (await self._find(principal, task_id)).task()
+    async def _continued(self, principal: str, message: Message, task_id: str) -> LiveTask:
+        """The task that a message goes on with, which is the one it started: any other is refused, by name."""
+        live = await self._find(principal, task_id)
+        if message.context_id not in (None, live.facts.context_id):
+            raise invalid(("message", "contextId"), "is not the context of message.taskId")
+        if message.message_id == live.facts.message_id:
+            return live
+        state = live.log.state
         reason = (
-            f"is {task.status.state.value}: start a new task in its context"
-            if task.status.state.terminal
+            f"is {state.value}: start a new task in its context"
+            if state.terminal
             else "is being worked on: wait for its end, then start a new task in its context"
         )
-        raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION, f"message.taskId: the task {reason}")
+        raise ProtocolError(
+            ErrorKind.UNSUPPORTED_OPERATION,
+            f"message.taskId: the task {reason}",
+            metadata={"taskId": live.facts.task_id, "state": state.value},
+        )
 
     async def _check_session(self, principal: str, session_id: str | None) -> None:
         """Refuse another caller's session: for this one it does not exist."""
-        if session_id is not None and await self._owner(session_id) not in (None, principal):
+        if session_id is None:
+            return
+        if await _from_store(self._store.owner_of(session_id)) not in (None, principal):
             raise invalid(("metadata", "shared", "session", "id"), "no such session")
 
-    async def _owner(self, session_id: str) -> str | None:
-        try:
-            return await self._store.owner_of(session_id)
-        except StoreError as exc:
-            raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be read") from exc
-
-    async def _find(self, principal: str, task_id: str) -> LiveTask:
-        live = self._turns.running.get(task_id)
-        if live is None:
-            try:
-                stored = await self._store.task(task_id)
-            except StoreError as exc:
-                raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be read") from exc
-            live = LiveTask.stored(stored) if stored is not None else None
+    async def _find(self, principal: str, task_id: str, *, kept: bool = False) -> LiveTask:
+        """A task of the caller's; one that has ended with its past only where it is ``kept`` for that."""
+        live = await _from_store(find_task(self._store, self._turns, task_id, kept=kept))
         if live is None or live.facts.principal != principal:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]})
         return live
 
     def _ms(self) -> int:
         return int(self._wall() * 1000)
+
+
+def _prompt_again(live: LiveTask) -> Prompt:
+    """The prompt of a task that was left unfinished. Raises ``LocalError``, ``ProtocolError`` where it is gone."""
+    task = live.task()
+    first = next((message for message in task.history if message.message_id == live.facts.message_id), None)
+    if first is None:
+        raise LocalError("its message is gone")
+    wishes = Wishes.of_kept(live.options)
+    return Prompt(parts=prompt_parts(first.parts), model=wishes.model, session_id=wishes.session_id)
+
+
+def _no_push_config(asked: PushConfigId) -> ProtocolError:
+    return ProtocolError(
+        ErrorKind.TASK_NOT_FOUND,
+        "Push notification configuration not found",
+        metadata={"taskId": asked.task_id[:128], "id": (asked.id or "")[:128]},
+    )
+
+
+async def find_task(store: Store, turns: Turns, task_id: str, *, kept: bool = False) -> LiveTask | None:
+    """A task, running or stored; a stored one with its past only where that is ``kept``. Raises ``StoreError``."""
+    live = turns.running.get(task_id)
+    if live is not None:
+        return live
+    stored = await store.task(task_id)
+    if stored is None:
+        return None
+    return LiveTask.stored(stored, await store.events(task_id) if kept else None)
+
+
+async def _from_store(reading: Awaitable[Found]) -> Found:
+    """What the store answers, or an error that a client may see."""
+    try:
+        return await reading
+    except StoreError as exc:
+        raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be read") from exc

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from opencode_a2a import settings_values as values
 from sansio.access import CredentialSet, parse_credentials
+from sansio.outbound import AllowedHosts, parse_allowed_hosts
 from sansio.redact import Secret, redact_url
 
 # What 0.7.1 reads and nothing here does yet: such a deployment must not be told that it mistyped a name.
@@ -32,7 +33,6 @@ RESERVED_NAMES: Final = (
     "A2A_CLIENT_USE_CLIENT_PREFERENCE",
     "A2A_ENABLE_SESSION_SHELL",
     "A2A_ENABLE_WORKSPACE_MUTATIONS",
-    "A2A_HTTP_GZIP_MINIMUM_SIZE",
     "A2A_INTERRUPT_REQUEST_TOMBSTONE_TTL_SECONDS",
     "A2A_INTERRUPT_REQUEST_TTL_SECONDS",
     "A2A_LOG_BODY_LIMIT",
@@ -118,12 +118,13 @@ def _installed_version() -> str:
         return "0"
 
 
-_SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _CLIENT = (
+_SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH, _CLIENT = (
     "The server",
     "The Agent Card",
     "Who may call",
     "OpenCode",
     "Tasks",
+    "Push notifications",
     "Calling other agents (`opencode-a2a call`)",
 )
 
@@ -166,6 +167,13 @@ class Settings:
         values.whole(0),
         1_048_576,
         "the largest request body accepted: a whole number of bytes; 0 sets no limit",
+    )
+    http_gzip_minimum_size: int = _row(
+        _SERVER,
+        "A2A_HTTP_GZIP_MINIMUM_SIZE",
+        values.whole(0),
+        8192,
+        "the size from which answers are compressed, for callers who accept gzip: a whole number of bytes; 0: never",
     )
     shutdown_grace_seconds: float = _row(
         _SERVER,
@@ -211,6 +219,23 @@ class Settings:
     )
     project: str | None = _row(
         _CARD, "A2A_PROJECT", str, None, "the name of the project this agent works on: any text"
+    )
+    card_signing_key_file: str | None = _row(
+        _CARD,
+        "A2A_CARD_SIGNING_KEY_FILE",
+        str,
+        None,
+        "the private key that signs the cards: a PEM file with an EC (P-256, P-384), Ed25519 or RSA key; "
+        "needs the extra signing",
+        said="cards are not signed",
+    )
+    card_signing_key_id: str | None = _row(
+        _CARD,
+        "A2A_CARD_SIGNING_KEY_ID",
+        str,
+        None,
+        "the name signatures give that key: printable text",
+        said="its thumbprint (RFC 7638)",
     )
     credentials: CredentialSet = _row(
         _ACCESS,
@@ -321,12 +346,49 @@ class Settings:
         "the database of tasks: a database URL such as sqlite:///./tasks.db",
         secret=True,
     )
+    task_event_retention_seconds: float = _row(
+        _TASKS,
+        "A2A_TASK_EVENT_RETENTION_SECONDS",
+        values.seconds(zero=True),
+        3600.0,
+        "how long the events of a task are kept after its end, for streams to be resumed: seconds, 0 or more",
+    )
     cancel_abort_timeout_seconds: float = _row(
         _TASKS,
         "A2A_CANCEL_ABORT_TIMEOUT_SECONDS",
         values.seconds(zero=True),
         2.0,
         "how long a cancelled task waits for OpenCode to stop: seconds, 0 or more",
+    )
+    push_timeout_seconds: float = _row(
+        _PUSH,
+        "A2A_PUSH_TIMEOUT_SECONDS",
+        values.seconds(zero=False),
+        10.0,
+        "how long one attempt at a notification may take, from the look-up of the name on: seconds, more than 0",
+    )
+    push_max_attempts: int = _row(
+        _PUSH,
+        "A2A_PUSH_MAX_ATTEMPTS",
+        values.whole(1),
+        8,
+        "how often a notification is sent before its configuration is given up: a whole number, at least 1",
+    )
+    push_allow_private_hosts: bool = _row(
+        _PUSH,
+        "A2A_PUSH_ALLOW_PRIVATE_HOSTS",
+        values.flag,
+        False,
+        "whether private and loopback addresses may be notified, over http too: true or false",
+    )
+    push_allowed_hosts: AllowedHosts = _row(
+        _PUSH,
+        "A2A_PUSH_ALLOWED_HOSTS",
+        parse_allowed_hosts,
+        AllowedHosts(),
+        "hosts that may be notified wherever they are, over http too: a comma-separated list of names, "
+        "`*.` with the end of names, addresses, and networks such as 10.1.0.0/16",
+        said="none",
     )
     client_bearer_token: Secret | None = _row(
         _CLIENT,

@@ -8,7 +8,7 @@ import anyio
 from attrs import define, field
 
 from sansio.a2a.log import LogEvent
-from sansio.opencode.events import BusEvent
+from sansio.opencode.events import BusEvent, SessionStatus
 from sansio.opencode.faults import Failure
 from sansio.opencode.turn import Turn
 
@@ -25,10 +25,13 @@ class TurnSink:
     stamp: str = ""  # the time of the batch being fed
     torn: bool = False
     verdict: Failure | None = None  # the turn shall end with this, whatever OpenCode does
+    at_rest: bool = False  # the turn has ended, and so has what OpenCode did for it
     _woken: anyio.Event | None = None
     _events: list[LogEvent] = field(factory=list)
 
     def feed(self, event: BusEvent) -> None:
+        if self.turn.ended and isinstance(event, SessionStatus) and event.session_id == self.turn.session_id:
+            self.at_rest = event.type == "idle"
         self.stamp = self.stamp or self.now()
         self._events += self.turn.feed(event, self.stamp)
 
@@ -59,6 +62,12 @@ class TurnSink:
     async def until_urgent(self) -> None:
         """Return once something waits for the runner."""
         while not self.urgent:
+            self._woken = anyio.Event()
+            await self._woken.wait()
+
+    async def until_at_rest(self) -> None:
+        """Return once the session of a turn that has ended is idle."""
+        while not self.at_rest:
             self._woken = anyio.Event()
             await self._woken.wait()
 

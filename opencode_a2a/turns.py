@@ -11,16 +11,16 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 
 import anyio
 import orjson
 from anyio.abc import TaskGroup
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.log import LogEvent, MetadataChanged
 from sansio.a2a.model import JsonObject
+from sansio.a2a.timestamps import timestamp
 from sansio.opencode import requests
 from sansio.opencode.events import (
     InterruptAsked,
@@ -32,6 +32,7 @@ from sansio.opencode.events import (
 )
 from sansio.opencode.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
 from sansio.opencode.requests import PromptOptions
+from sansio.opencode.taken_up import said_before
 from sansio.opencode.turn import Turn
 
 from .hub import EventHub
@@ -65,11 +66,24 @@ class Prompt:
 
 @frozen
 class _Prepared:
-    """A turn whose prompt may go out: ``record`` becomes durable with the events up to ``last``."""
+    """What was put on record before a prompt goes out: it becomes durable with the events up to ``last``."""
 
-    turn: Turn
     record: Pending
     last: int
+
+
+@define(eq=False)
+class _Run:
+    """A turn being run. ``turn`` has no session until one is chosen; ``sink`` is there once the bus may tell of it.
+
+    ``waiting`` is the scope of what comes before the prompt.
+    """
+
+    live: LiveTask
+    prompt: Prompt
+    turn: Turn
+    waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
+    sink: TurnSink | None = None
 
 
 class Turns:
@@ -106,14 +120,49 @@ class Turns:
         self._counter = 0
         self._queues: dict[object, deque[anyio.Event]] = {}
         self._stopping = False
-        self._sinks: dict[str, TurnSink] = {}
+        self._runs: dict[str, _Run] = {}
         self._empty = anyio.Event()
         self.running: dict[str, LiveTask] = {}
 
     def start(self, live: LiveTask, prompt: Prompt) -> None:
         """Run the task's turn in the background. Its end is in the task, never an exception."""
-        self.running[live.facts.task_id] = live
-        self._tasks.start_soon(self._run, live, prompt)
+        facts = live.facts
+        turn = Turn(task_id=facts.task_id, context_id=facts.context_id, session_id="", prompt_id="")
+        run = self._runs[facts.task_id] = _Run(live, prompt, turn)
+        self.running[facts.task_id] = live
+        self._tasks.start_soon(self._run, run)
+
+    async def take_up(self, live: LiveTask, prompt: Prompt) -> None:
+        """Go on with a task that an earlier run of the server left unfinished.
+
+        One whose prompt may be with OpenCode has its place in line before this returns; any other is started anew.
+        """
+        facts, session_id, prompt_id = live.facts, live.session_id, live.prompt_id
+        live.log.take_up()
+        live.reveal(live.log.last)
+        if session_id is None or prompt_id is None:
+            self.start(live, prompt)
+            return
+        turn = Turn(task_id=facts.task_id, context_id=facts.context_id, session_id=session_id, prompt_id=prompt_id)
+        turn.take_up(said_before(live.task(), live.log.events, session_id))
+        run = self._runs[facts.task_id] = _Run(live, prompt, turn)
+        self.running[facts.task_id] = live
+        turnstiles = AsyncExitStack()
+        for key in ((facts.principal, facts.context_id), session_id):
+            if key not in self._queues:
+                await turnstiles.enter_async_context(Turnstile(self._queues, key))
+        self._tasks.start_soon(self._run, run, turnstiles)
+
+    async def cancel(self, live: LiveTask) -> None:
+        """End the task as canceled, durably; OpenCode is told meanwhile. Nothing happens if it has ended."""
+        run = self._runs.get(live.facts.task_id)
+        if run is not None:
+            live.publish(run.turn.cancel(self._now()))
+            if run.sink is None:
+                run.waiting.cancel()
+            else:
+                run.sink.wake()
+            await self.reveal(live)
 
     async def drain(self, grace: float) -> None:
         """Let running turns end within ``grace`` seconds, then end the others as failed."""
@@ -123,8 +172,9 @@ class Turns:
         with anyio.move_on_after(grace):
             await self._empty.wait()
         self._stopping = True
-        for sink in self._sinks.values():
-            sink.end(_STOPPED)
+        for run in self._runs.values():
+            if run.sink is not None:
+                run.sink.end(_STOPPED)
         with anyio.move_on_after(_ENDING_WAIT):
             await self._empty.wait()
 
@@ -141,8 +191,10 @@ class Turns:
         now = self._wall()
         lost = now - self._hub.lost_at > self._patience if self._hub.lost_at is not None else False
         rows: list[EventRow] = []
-        for sink in self._sinks.values():
-            live = sink.live
+        for run in self._runs.values():
+            live, sink = run.live, run.sink
+            if sink is None:
+                continue
             if lost:
                 sink.end(_LOST)
             elif live.saved < live.log.last:
@@ -170,34 +222,39 @@ class Turns:
 
     # --- one turn -----------------------------------------------------------------------------------------
 
-    async def _run(self, live: LiveTask, prompt: Prompt) -> None:
+    async def _run(self, run: _Run, passed: AsyncExitStack | None = None) -> None:
+        """Run a turn to its end. ``passed``: the turnstiles that one which is taken up has behind it."""
+        live = run.live
         task_id = live.facts.task_id
-        turn = Turn(task_id=task_id, context_id=live.facts.context_id, session_id="", prompt_id="")
         try:
             try:
-                async with AsyncExitStack() as turnstiles:
-                    prepared = await self._in_line(live, prompt, turnstiles)
-                    turn = prepared.turn
-                    await self._drive(live, prepared, prompt)
+                async with passed or AsyncExitStack() as turnstiles:
+                    prepared = None
+                    if passed is None:
+                        with run.waiting:
+                            prepared = await self._in_line(run, turnstiles)
+                    if not live.log.state.terminal:  # it may have been cancelled meanwhile
+                        await self._drive(run, prepared)
             except UpstreamError as exc:
-                await self._publish(live, turn.fail(exc.failure, self._now()))
+                await self._publish(live, run.turn.fail(exc.failure, self._now()))
             except ProtocolError as exc:
                 failure = Failure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
-                await self._publish(live, turn.fail(failure, self._now()))
+                await self._publish(live, run.turn.fail(failure, self._now()))
         except StoreError as exc:
             _log.error("task %s: %s", task_id, exc)
-            self._give_up(live, turn, "The task store failed")
+            self._give_up(run, "The task store failed")
         except Exception:
             # a bug of ours must not take the other turns down with it
             _log.exception("task %s", task_id)
-            self._give_up(live, turn, "The server failed on this task")
+            self._give_up(run, "The server failed on this task")
         finally:
-            self.running.pop(task_id, None)
+            del self._runs[task_id], self.running[task_id]
             if not self.running:
                 self._empty.set()
 
-    async def _in_line(self, live: LiveTask, prompt: Prompt, turnstiles: AsyncExitStack) -> _Prepared:
+    async def _in_line(self, run: _Run, turnstiles: AsyncExitStack) -> _Prepared:
         """Choose the session and wait for the turns before ours, first in its context, then in the session."""
+        live, prompt = run.live, run.prompt
         session_id = prompt.session_id
         if session_id is None:
             await self._enter(live, (live.facts.principal, live.facts.context_id), turnstiles)
@@ -210,18 +267,19 @@ class Turns:
             await self._upstream.request(requests.get_session(session_id, self._place))
         if self._stopping:
             raise UpstreamError(_STOPPED)
-        return await self._prepare(live, session_id)
+        return await self._prepare(run, session_id)
 
     async def _enter(self, live: LiveTask, key: object, turnstiles: AsyncExitStack) -> None:
         if key in self._queues:
             await self.reveal(live)  # it may wait long: let it be seen
         await turnstiles.enter_async_context(Turnstile(self._queues, key))
 
-    def _give_up(self, live: LiveTask, turn: Turn, text: str) -> None:
+    def _give_up(self, run: _Run, text: str) -> None:
         """End the task for those who read it now; the store learns of it if it can."""
+        live = run.live
         try:
-            live.publish(turn.fail(Failure(text=text, type=STOPPED), self._now()))
-            self._store.put([live.row(self._ms())])
+            live.publish(run.turn.fail(Failure(text=text, type=STOPPED), self._now()))
+            self._store.put(live.rows())
         except Exception:
             _log.exception("task %s cannot be ended in the store", live.facts.task_id)
         live.reveal(live.log.last)
@@ -242,16 +300,17 @@ class Turns:
             raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
         return session_id
 
-    async def _prepare(self, live: LiveTask, session_id: str) -> _Prepared:
+    async def _prepare(self, run: _Run, session_id: str) -> _Prepared:
         """Put on record what must be known if the server is killed.
 
         A task that has been told of is in the store already, and so must be the prompt before it goes out, or it
         might go out twice. Of any other the first row may be on its way while the prompt is.
         """
+        live = run.live
         live.session_id = session_id
         live.prompt_id = self._prompt_id()
         facts = live.facts
-        turn = Turn(
+        turn = run.turn = Turn(
             task_id=facts.task_id,
             context_id=facts.context_id,
             session_id=session_id,
@@ -261,15 +320,16 @@ class Turns:
         live.publish([bound, *turn.begin(self._now())])
         last = live.log.last
         binding = Binding(facts.principal, facts.context_id, session_id)
-        record = self._store.submit([live.row(self._ms()), binding])
+        record = self._store.submit([*live.rows(), binding])
         if live.visible:
             await record.durable()
-        return _Prepared(turn, record, last)
+        return _Prepared(record, last)
 
-    async def _drive(self, live: LiveTask, prepared: _Prepared, prompt: Prompt) -> None:
-        turn = prepared.turn
+    async def _drive(self, run: _Run, prepared: _Prepared | None) -> None:
+        """From the prompt to the turn's end; ``prepared`` None: OpenCode may have the prompt already."""
+        live, turn = run.live, run.turn
         live.quiet_since = self._wall()
-        sink = self._sinks[turn.task_id] = TurnSink(live, turn, self._now)
+        sink = run.sink = TurnSink(live, turn, self._now)
         if self._stopping:
             sink.end(_STOPPED)
         self._hub.attach(turn.session_id, sink)
@@ -277,20 +337,37 @@ class Turns:
             if not await self._hub.wait_connected(_CONNECT_WAIT):
                 text = "OpenCode's event stream is not available"
                 raise UpstreamError(Failure(text=text, type=UNREACHABLE))
-            options = evolve(self._options, model=prompt.model) if prompt.model else self._options
-            call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, self._place)
-            try:
-                await self._upstream.request(call)
-            except UpstreamError as exc:
-                if not exc.sent:
-                    raise
-                sink.gap()  # it may be running: the session itself will tell
-            await prepared.record.durable()
-            live.reveal_settled(prepared.last)
+            if turn.ended:
+                return  # cancelled before OpenCode has heard of it
+            if prepared is not None:
+                await self._send(run.prompt, sink)
+                await prepared.record.durable()
+                live.reveal_settled(prepared.last)
+            else:
+                await self._find_again(run.prompt, live, sink)
             await self._follow(live, sink)
         finally:
             self._hub.detach(turn.session_id)
-            del self._sinks[turn.task_id]
+
+    async def _send(self, prompt: Prompt, sink: TurnSink) -> None:
+        turn = sink.turn
+        options = evolve(self._options, model=prompt.model) if prompt.model else self._options
+        call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, self._place)
+        try:
+            await self._upstream.request(call)
+        except UpstreamError as exc:
+            if not exc.sent:
+                raise
+            sink.gap()  # it may be running: the session itself will tell
+
+    async def _find_again(self, prompt: Prompt, live: LiveTask, sink: TurnSink) -> None:
+        """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
+        sink.gap()
+        looks = 0
+        while sink.torn and not sink.turn.ended and sink.verdict is None:
+            looks = await self._look(live, sink, looks)
+        if not (sink.turn.ended or sink.torn or sink.turn.prompt_seen):
+            await self._send(prompt, sink)
 
     async def _follow(self, live: LiveTask, sink: TurnSink) -> None:
         """See the turn to its end: commit what must be, look at the session again where it went quiet."""
@@ -301,6 +378,8 @@ class Turns:
             if live.barrier > live.visible:
                 await self._publish(live, ())
             if turn.ended:
+                if turn.cancelled:
+                    await self._abort(sink)
                 return
             if sink.verdict is None and (sink.torn or turn.unsettled):
                 looks = await self._look(live, sink, looks)
@@ -309,7 +388,7 @@ class Turns:
             else:
                 # said before OpenCode is told to stop, or its "aborted" would be the turn's end
                 await self._publish(live, turn.fail(sink.verdict, self._now()))
-                await self._abort(turn)
+                await self._abort(sink)
                 return
 
     async def _look(self, live: LiveTask, sink: TurnSink, looks: int) -> int:
@@ -360,17 +439,20 @@ class Turns:
         """Make what was said durable, and let readers see it, with whatever was said meanwhile."""
         while True:
             last = live.log.last
-            await self._store.commit([live.row(self._ms())])
+            await self._store.commit(live.rows())
             if live.reveal_settled(last):
                 return
 
-    async def _abort(self, turn: Turn) -> None:
-        """Tell OpenCode to stop; best effort."""
+    async def _abort(self, sink: TurnSink) -> None:
+        """Tell OpenCode to stop, and let it, so that the next turn of the session finds it at rest; best effort."""
+        session_id = sink.turn.session_id
         with anyio.move_on_after(self._abort_timeout):
             try:
-                await self._upstream.request(requests.abort(turn.session_id, self._place))
+                await self._upstream.request(requests.abort(session_id, self._place))
             except UpstreamError as exc:
-                _log.warning("abort of %s: %s", turn.session_id, exc)
+                _log.warning("abort of %s: %s", session_id, exc)
+                return
+            await sink.until_at_rest()
 
     # --- time and ids -------------------------------------------------------------------------------------
 
@@ -384,8 +466,3 @@ class Turns:
         self._counter += 1
         created = self._ms() + self._hub.clock_ahead_ms
         return requests.message_id(created, self._counter, secrets.token_hex(7))
-
-
-def timestamp(seconds: float) -> str:
-    """Epoch seconds as RFC 3339 text in UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,15 +5,25 @@ Pure decisions; the ASGI shell reads and writes the bytes.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl
 
 import orjson
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
+from sansio.a2a import negotiation, rest
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
+from sansio.a2a.signing import JWKS_PATH
 from sansio.access import CredentialSet, Identity
 
 JSON = "application/json"
+A2A_JSON = "application/a2a+json"
+"""What the HTTP+JSON binding answers in on line 1.0."""
+CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
+# all others are operations
+_FIXED_PATHS = {"/": "POST", "/health": "GET", JWKS_PATH: "GET", **dict.fromkeys(CARD_PATHS, "GET")}
+_LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
+_WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 @define
@@ -52,7 +62,7 @@ def _announces_body(headers: dict[str, str]) -> bool:
 
 @frozen
 class Response:
-    """One whole HTTP response."""
+    """One whole HTTP response. The body of a 304 is the one it stands for; it is not written."""
 
     status: int
     body: bytes = b""
@@ -60,9 +70,13 @@ class Response:
 
 
 def header_map(headers: object) -> dict[str, str]:
-    """ASGI's header pairs as a map; of a name that comes twice the last counts."""
+    """ASGI's header pairs as a map; of a name that comes twice the last counts, unless its values are lists."""
     pairs = headers if isinstance(headers, list | tuple) else ()
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+    found: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in _LISTS and name in found else value
+    return found
 
 
 def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
@@ -104,5 +118,81 @@ def refusal(error: ProtocolError, line: str, challenge: str) -> Response:
         if line == "0.3":
             body = {"error": "Unauthorized"}
     if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
-        headers.append(("allow", error.metadata.get("allow", "")))
+        headers.append(("allow", _allow(error.metadata.get("allow", ""))))
     return json_response(status, body, *headers)
+
+
+def _allow(methods: str) -> str:
+    """The ``allow`` header for these methods: HEAD goes wherever GET goes, and OPTIONS wherever anything goes."""
+    names = set(methods.replace(",", " ").split())
+    if "GET" in names:
+        names.add("HEAD")
+    return ", ".join(sorted(names | {"OPTIONS"})) if names else ""
+
+
+def answer_at_the_door(request: Request) -> Response | None:
+    """The answer that depends on method and path alone and takes no credentials; None for all other requests.
+
+    OPTIONS tells what a path allows (RFC 9110, section 9.3.7). Raises ``ProtocolError``: NOT_FOUND for OPTIONS
+    of a path that is not there, METHOD_NOT_ALLOWED for CONNECT, whose target is no path.
+    """
+    if request.method == "CONNECT":
+        raise ProtocolError(ErrorKind.METHOD_NOT_ALLOWED, "This server is no proxy")
+    if request.method != "OPTIONS":
+        return None
+    if request.path == "*":
+        return Response(204, b"", (("allow", _allow("GET, POST")),))
+    try:
+        allowed = _FIXED_PATHS.get(request.path) or rest.route("OPTIONS", request.path).operation.row.http_method
+    except ProtocolError as exc:
+        if exc.kind is not ErrorKind.METHOD_NOT_ALLOWED:
+            raise
+        allowed = exc.metadata["allow"]
+    return Response(204, b"", (("allow", _allow(allowed)),))
+
+
+# --- compression ------------------------------------------------------------------------------------------
+
+
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Whether to compress for a client that sends this ``Accept-Encoding`` (RFC 9110, section 12.5.3).
+
+    Without the header, or where it likes the plain body better, it gets that. A weight that is none counts as 0.
+    """
+    weights: dict[str, float] = {}
+    for member in (accept_encoding or "").split(","):
+        coding, *parameters = (part.strip().lower() for part in member.split(";"))
+        if coding:
+            weights[coding] = _weight(parameters)
+    gzip = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    return gzip > 0 and gzip >= weights.get("identity", 0.0)
+
+
+def _weight(parameters: list[str]) -> float:
+    if not parameters:
+        return 1.0
+    found = _WEIGHT.fullmatch(parameters[0])
+    return float(found[1]) if found and len(parameters) == 1 else 0.0
+
+
+def negotiate_coding(response: Response, accept_encoding: str | None, minimum: int) -> tuple[Response, bool]:
+    """The response with the headers it has for this client, and whether its body is to be sent in gzip.
+
+    JSON of ``minimum`` bytes or more may be compressed, 0: none at all. The compressed bytes are not those that a
+    strong entity tag was made for, so theirs is weak. A 304 has the headers of what it stands for.
+    """
+    kind = dict(response.headers).get("content-type", "")
+    compressible = response.status in (200, 304) and kind in (JSON, A2A_JSON)
+    if not compressible or not minimum or len(response.body) < minimum:
+        return response, False
+    headers = (*response.headers, ("vary", "Accept-Encoding"))
+    if not accepts_gzip(accept_encoding):
+        return evolve(response, headers=headers), False
+    headers = tuple((name, _weak(value) if name == "etag" else value) for name, value in headers)
+    if response.status == 304:
+        return evolve(response, headers=headers), False
+    return evolve(response, headers=(*headers, ("content-encoding", "gzip"))), True
+
+
+def _weak(etag: str) -> str:
+    return etag if etag.startswith("W/") else f"W/{etag}"

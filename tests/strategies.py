@@ -21,16 +21,19 @@ from sansio.a2a.model import (
     DataPart,
     FilePart,
     GetTaskRequest,
+    ListTasksRequest,
     Message,
     Part,
     PushAuthentication,
     PushConfig,
+    PushConfigPage,
     Role,
     SendConfiguration,
     SendRequest,
     StatusUpdate,
     StreamItem,
     Task,
+    TaskPage,
     TaskState,
     TaskStatus,
     TextPart,
@@ -207,6 +210,51 @@ def get_task_requests() -> SearchStrategy[GetTaskRequest]:
         history_length=st.none() | st.integers(0, 2**31 - 1),
         tenant=optional_names,
     )
+
+
+def list_tasks_requests(line: str) -> SearchStrategy[ListTasksRequest]:
+    """Parameters of listing tasks; only 1.0 has tenants, and no tasks of an unspecified state."""
+    states = [state for state in TaskState if line == "0.3" or state is not TaskState.UNKNOWN]
+    return st.builds(
+        ListTasksRequest,
+        context_id=optional_names,
+        state=st.none() | st.sampled_from(states),
+        changed_after=st.none() | st.integers(0, 4_000_000_000_000),
+        page_size=st.integers(1, 100),
+        page_token=optional_names,
+        history_length=st.none() | st.integers(0, 2**31 - 1),
+        include_artifacts=st.booleans(),
+        tenant=st.none() if line == "0.3" else optional_names,
+    )
+
+
+def task_pages(line: str) -> SearchStrategy[TaskPage]:
+    """Pages of tasks, which may be empty."""
+    return st.builds(
+        TaskPage,
+        tasks=_tuples(tasks(line)),
+        next_page_token=texts,
+        page_size=st.integers(1, 100),
+        total=st.integers(0, 2**31 - 1),
+    )
+
+
+def kept_push_configs() -> SearchStrategy[PushConfig]:
+    """Push configurations as they are kept: with their task and an id."""
+    authentication = st.builds(PushAuthentication, scheme=names, credentials=optional_names)
+    return st.builds(
+        PushConfig,
+        url=names,
+        id=names,
+        task_id=names,
+        token=optional_names,
+        authentication=st.none() | authentication,
+    )
+
+
+def push_config_pages() -> SearchStrategy[PushConfigPage]:
+    """Pages of push configurations, which may be empty."""
+    return st.builds(PushConfigPage, configs=_tuples(kept_push_configs()), next_page_token=texts)
 
 
 # --- the log ----------------------------------------------------------------------------------------------

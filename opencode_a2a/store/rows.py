@@ -5,9 +5,11 @@ Bodies are opaque JSON bytes: nothing here may know A2A or OpenCode, or how and 
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self, TypeAlias
+from typing import Final, Protocol, Self, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
+
+PRUNED_AT_ONCE: Final = 2048
 
 
 class StoreError(Exception):
@@ -34,13 +36,15 @@ class StoreUnavailable(StoreError):
 class TaskRow:
     """One task: its latest durable snapshot, and what is needed to find and resume it.
 
-    Times are epoch milliseconds. `session_id` (upstream) and `prompt_id` (our message there) are None until
-    known. `last_seq` is the number of the last event the snapshot contains; it never goes back.
+    Times are epoch milliseconds; `updated_at` is when its status last changed. `session_id` (upstream) and
+    `prompt_id` (our message there) are None until known. `message_id`: the client's message that started it.
+    `last_seq` is the number of the last event the snapshot contains; it never goes back.
     """
 
     task_id: str
     context_id: str
     principal: str
+    message_id: str
     state: str
     finished: bool
     created_at: int
@@ -50,6 +54,19 @@ class TaskRow:
     last_seq: int
     snapshot: bytes = field(repr=False)
     options: bytes = field(repr=False)
+
+    def continuing(self, first: Self) -> Self:
+        """This row with what identifies the task as `first`, an earlier row of it, has it."""
+        same = (self.context_id, self.principal, self.message_id, self.created_at)
+        if same == (first.context_id, first.principal, first.message_id, first.created_at):
+            return self
+        return evolve(
+            self,
+            context_id=first.context_id,
+            principal=first.principal,
+            message_id=first.message_id,
+            created_at=first.created_at,
+        )
 
 
 @frozen(kw_only=True)
@@ -71,7 +88,66 @@ class Binding:
     session_id: str
 
 
-Write: TypeAlias = TaskRow | EventRow | Binding
+@frozen(kw_only=True)
+class PushRow:
+    """One push configuration of a task, and how far it has been notified.
+
+    `form`: how the notifications look; `body`: the configuration as JSON, with its secrets. `cursor`: the number of
+    the last event that was delivered, or needed no delivery. `finished`: nothing more will be delivered.
+    """
+
+    task_id: str
+    config_id: str
+    form: str
+    created_at: int
+    cursor: int
+    finished: bool
+    body: bytes = field(repr=False)
+
+
+@frozen
+class PushDropped:
+    """A push configuration is gone."""
+
+    task_id: str
+    config_id: str
+
+
+@frozen
+class EventsPruned:
+    """The event rows of tasks that finished before this time (epoch milliseconds) are no longer kept.
+
+    A task is pruned once: event rows written after that stay until its finished row has been written again, too. A
+    database takes several of these writes to prune very many tasks, `PRUNED_AT_ONCE` by each.
+    """
+
+    before: int
+
+
+Write: TypeAlias = TaskRow | EventRow | Binding | PushRow | PushDropped | EventsPruned
+
+
+@frozen(kw_only=True)
+class TaskQuery:
+    """Which of a principal's tasks to read, newest `updated_at` first (then by `task_id`, descending).
+
+    `after`: the `(updated_at, task_id)` of the last row of the page before. `changed_after`: later than this.
+    """
+
+    principal: str
+    limit: int
+    context_id: str | None = None
+    state: str | None = None
+    changed_after: int | None = None
+    after: tuple[int, str] | None = None
+
+
+@frozen
+class TaskRows:
+    """Up to `limit` rows, and how many there are in all (`after` does not count)."""
+
+    rows: tuple[TaskRow, ...]
+    total: int
 
 
 @frozen
@@ -93,8 +169,9 @@ class Store(Protocol):
     """Durable tasks. Open it with `async with`; every other call belongs inside.
 
     A `TaskRow` is inserted or replaces the row of its `task_id`, an `EventRow` that of its (`task_id`,
-    `first_seq`), a `Binding` that of its (`principal`, `context_id`). Writes take effect in the order given. A
-    finished `TaskRow` removes the event rows its snapshot contains.
+    `first_seq`), a `Binding` that of its (`principal`, `context_id`), a `PushRow` that of its (`task_id`,
+    `config_id`). Writes take effect in the order given. Event rows stay until they are pruned. What identifies a task
+    (`context_id`, `principal`, `message_id`, `created_at`) is taken from its first row.
     """
 
     async def __aenter__(self) -> Self: ...
@@ -129,6 +206,21 @@ class Store(Protocol):
 
     async def unfinished(self) -> list[StoredTask]:
         """Every unfinished task, oldest first."""
+
+    async def events(self, task_id: str) -> tuple[EventRow, ...]:
+        """All event rows of the task that are kept, in order, whether or not its snapshot contains them."""
+
+    async def tasks(self, query: TaskQuery) -> TaskRows:
+        """A page of tasks."""
+
+    async def started_by(self, principal: str, context_id: str, message_id: str) -> StoredTask | None:
+        """The newest task that this message of the principal's started in the context."""
+
+    async def push_configs(self, task_id: str) -> tuple[PushRow, ...]:
+        """The task's push configurations, oldest first (then by `config_id`)."""
+
+    async def unfinished_pushes(self) -> tuple[PushRow, ...]:
+        """Every push configuration that may have something to deliver, oldest first."""
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
         """The upstream session this principal's context is bound to."""

@@ -10,16 +10,20 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData
 
 VERSION_TABLE: Final = "opencode_a2a_schema"
 # Oldest first; the last is the one this code works with.
-VERSIONS: Final = ("0001",)
+VERSIONS: Final = ("0001", "0002")
 
 METADATA: Final = MetaData()
+
+# Pages of tasks are ordered by it: everywhere the same, whatever the collation of the database.
+_TASK_ID: Final = Text().with_variant(Text(collation="C"), "postgresql")
 
 TASK: Final = Table(
     "opencode_a2a_task",
     METADATA,
-    Column("task_id", Text, primary_key=True),
+    Column("task_id", _TASK_ID, primary_key=True),
     Column("context_id", Text, nullable=False),
     Column("principal", Text, nullable=False),
+    Column("message_id", Text, nullable=False, server_default=""),
     Column("state", Text, nullable=False),
     Column("finished", Boolean, nullable=False),
     Column("created_at", BigInteger, nullable=False),
@@ -30,8 +34,9 @@ TASK: Final = Table(
     Column("snapshot", LargeBinary, nullable=False),
     Column("options", LargeBinary, nullable=False),
 )
-Index("opencode_a2a_task_principal", TASK.c.principal, TASK.c.updated_at)
-Index("opencode_a2a_task_context", TASK.c.context_id)
+# With the state, so that pages and totals of tasks in a state need no look at other rows.
+Index("opencode_a2a_task_principal", TASK.c.principal, TASK.c.updated_at, TASK.c.task_id, TASK.c.state)
+Index("opencode_a2a_task_context", TASK.c.principal, TASK.c.context_id, TASK.c.message_id)
 # Holds only what is looked for at a start, so it stays small however many tasks have finished.
 Index(
     "opencode_a2a_task_unfinished",
@@ -43,11 +48,21 @@ Index(
 EVENT: Final = Table(
     "opencode_a2a_task_event",
     METADATA,
-    Column("task_id", Text, primary_key=True),
+    Column("task_id", _TASK_ID, primary_key=True),
     Column("first_seq", BigInteger, primary_key=True),
     Column("last_seq", BigInteger, nullable=False),
     Column("body", LargeBinary, nullable=False),
 )
+
+# Finished tasks that have not been pruned since. Not a column of the task, which would be written anew with its
+# snapshot for each change of it.
+PRUNABLE: Final = Table(
+    "opencode_a2a_prunable",
+    METADATA,
+    Column("task_id", _TASK_ID, primary_key=True),
+    Column("finished_at", BigInteger, nullable=False),
+)
+Index("opencode_a2a_prunable_finished", PRUNABLE.c.finished_at)
 
 BINDING: Final = Table(
     "opencode_a2a_binding",
@@ -57,3 +72,21 @@ BINDING: Final = Table(
     Column("session_id", Text, nullable=False),
 )
 Index("opencode_a2a_binding_session", BINDING.c.session_id)
+
+PUSH: Final = Table(
+    "opencode_a2a_push",
+    METADATA,
+    Column("task_id", _TASK_ID, primary_key=True),
+    Column("config_id", Text, primary_key=True),
+    Column("form", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("cursor", BigInteger, nullable=False),
+    Column("finished", Boolean, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+Index(
+    "opencode_a2a_push_unfinished",
+    PUSH.c.finished,
+    sqlite_where=PUSH.c.finished == false(),
+    postgresql_where=PUSH.c.finished == false(),
+)

@@ -4,7 +4,6 @@ It must not know what bodies mean, and the event loop never waits here for a dis
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,21 +13,23 @@ from urllib.parse import quote, quote_plus
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
-from sqlalchemy import Connection, Engine, create_engine, event, exc, false, select
+from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from opencode_a2a.store import reads
 from opencode_a2a.store.migrate import ensure_schema
 from opencode_a2a.store.rows import (
     EventRow,
     Pending,
+    PushRow,
     StoredTask,
     StoreError,
     StoreUnavailable,
-    TaskRow,
+    TaskQuery,
+    TaskRows,
     Write,
     WritesRefused,
 )
-from opencode_a2a.store.schema import BINDING, EVENT, TASK
 from opencode_a2a.store.sqlite_file import prepare_file
 from opencode_a2a.store.statements import WriteStatements
 from opencode_a2a.store.urls import Database, parse_database_url
@@ -94,43 +95,31 @@ class SqlStore:
         await self.submit(writes).durable()
 
     async def task(self, task_id: str) -> StoredTask | None:
-        def read(connection: Connection) -> StoredTask | None:
-            found = connection.execute(select(TASK).where(TASK.c.task_id == task_id)).mappings().first()
-            if found is None:
-                return None
-            row = TaskRow(**found)
-            later = (EVENT.c.task_id == task_id) & (EVENT.c.last_seq > row.last_seq)
-            events = connection.execute(select(EVENT).where(later).order_by(EVENT.c.first_seq)).mappings()
-            return StoredTask(row, tuple(EventRow(**event) for event in events))
-
-        return await self._read(read)
+        return await self._read(lambda connection: reads.task(connection, task_id))
 
     async def unfinished(self) -> list[StoredTask]:
-        def read(connection: Connection) -> list[StoredTask]:
-            # `==` rather than IS: the partial index is used for the expression it was made with.
-            unfinished = TASK.c.finished == false()
-            tasks = connection.execute(select(TASK).where(unfinished)).mappings()
-            rows = [TaskRow(**found) for found in tasks]
-            later = (EVENT.c.task_id == TASK.c.task_id) & (EVENT.c.last_seq > TASK.c.last_seq)
-            joined = select(EVENT).join(TASK, later).where(unfinished).order_by(EVENT.c.first_seq)
-            events: defaultdict[str, list[EventRow]] = defaultdict(list)
-            for found in connection.execute(joined).mappings():
-                events[found["task_id"]].append(EventRow(**found))
-            # Not left to the database, whose collation may order text otherwise.
-            rows.sort(key=lambda row: (row.created_at, row.task_id))
-            return [StoredTask(row, tuple(events[row.task_id])) for row in rows]
+        return await self._read(reads.unfinished)
 
-        return await self._read(read)
+    async def events(self, task_id: str) -> tuple[EventRow, ...]:
+        return await self._read(lambda connection: reads.events(connection, task_id))
+
+    async def tasks(self, query: TaskQuery) -> TaskRows:
+        return await self._read(lambda connection: reads.tasks(connection, query))
+
+    async def started_by(self, principal: str, context_id: str, message_id: str) -> StoredTask | None:
+        return await self._read(lambda connection: reads.started_by(connection, principal, context_id, message_id))
+
+    async def push_configs(self, task_id: str) -> tuple[PushRow, ...]:
+        return await self._read(lambda connection: reads.push_configs(connection, task_id))
+
+    async def unfinished_pushes(self) -> tuple[PushRow, ...]:
+        return await self._read(reads.unfinished_pushes)
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
-        where = (BINDING.c.principal == principal) & (BINDING.c.context_id == context_id)
-        query = select(BINDING.c.session_id).where(where)
-        return await self._read(lambda connection: connection.execute(query).scalars().first())
+        return await self._read(lambda connection: reads.session_of(connection, principal, context_id))
 
     async def owner_of(self, session_id: str) -> str | None:
-        query = select(BINDING.c.principal).where(BINDING.c.session_id == session_id)
-        owners = await self._read(lambda connection: connection.execute(query).scalars().all())
-        return min(owners, default=None)
+        return await self._read(lambda connection: reads.owner_of(connection, session_id))
 
     def _opened(self) -> GroupCommitWriter:
         if self._writer is None:

@@ -12,7 +12,15 @@ import anyio
 import anyio.to_thread
 from attrs import define, field
 
-from opencode_a2a.store.rows import Binding, Pending, StoreError, StoreUnavailable, Write, WritesRefused
+from opencode_a2a.store.rows import (
+    Binding,
+    EventsPruned,
+    Pending,
+    StoreError,
+    StoreUnavailable,
+    Write,
+    WritesRefused,
+)
 
 ATTEMPTS: Final = 10
 _ATTEMPTS_AT_CLOSE: Final = 3
@@ -34,10 +42,18 @@ class _Unit:
     fault: StoreError | None = None
 
     def keys(self) -> set[Hashable]:
-        return {
-            (write.principal, write.context_id) if isinstance(write, Binding) else write.task_id
-            for write in self.writes
-        }
+        """What this unit writes to: tasks and all that is theirs, contexts, the events of whatever is pruned."""
+        return {_key(write) for write in self.writes}
+
+
+def _key(write: Write) -> Hashable:
+    match write:
+        case Binding():
+            return write.principal, write.context_id
+        case EventsPruned():
+            return EventsPruned
+        case _:
+            return write.task_id
 
 
 @define(eq=False)

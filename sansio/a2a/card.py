@@ -14,6 +14,7 @@ from attrs import frozen
 
 from .fields import compact
 from .model import JsonObject
+from .signing import JWKS_PATH, Signer, signed
 
 BINDINGS = ("HTTP+JSON", "JSONRPC")
 """The bindings every interface offers; 0.3's ``preferredTransport`` is the first."""
@@ -143,9 +144,16 @@ class CardDocument:
     etag: str
 
     @classmethod
-    def of(cls, spec: CardSpec) -> CardDocument:
-        """Render once; the entity tag is that of the bytes."""
-        body = orjson.dumps(render_card(spec))
+    def of(cls, spec: CardSpec, sign: Signer | None = None) -> CardDocument:
+        """Render once, and sign where there is a key; the entity tag is that of the bytes."""
+        card = render_card(spec)
+        if sign is not None:
+            card = signed(card, sign, f"{spec.url}{JWKS_PATH}")
+        return cls.of_bytes(orjson.dumps(card))
+
+    @classmethod
+    def of_bytes(cls, body: bytes) -> CardDocument:
+        """A document that is rendered already."""
         return cls(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 

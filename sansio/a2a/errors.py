@@ -1,7 +1,7 @@
 """Every error the protocol side can answer, once: code, HTTP status, gRPC name, reason, and its shape on each line.
 
 Two exception classes, after h11: the other side broke the protocol (``ProtocolError``), or we did (``LocalError``).
-Sources: specification 1.0, sections 3.3.2, 5.4, 9.5 and 11.6; JSON-RPC 2.0, section 5.1.
+Sources: specification 1.0.1, sections 3.3.2, 5.4, 9.5 and 11.6; JSON-RPC 2.0, section 5.1.
 """
 
 from __future__ import annotations
@@ -19,52 +19,118 @@ DOMAIN = "a2a-protocol.org"
 
 @frozen(kw_only=True)
 class ErrorRow:
-    """One kind of error. ``code``: JSON-RPC; ``http``: status; ``grpc``: canonical status name."""
+    """One kind of error. ``code``: JSON-RPC; ``http``: status; ``grpc``: canonical status name.
+
+    ``name``: what the official clients of line 0.3 call it, which they look for in a flat body. ``http_0_3``: the
+    status on that line, where 1.0 has settled on another.
+    """
 
     code: int
     http: int
     grpc: str
     message: str
+    name: str | None
+    http_0_3: int | None = None
+
+    @property
+    def specific(self) -> bool:
+        """Whether the code is one of those A2A defines."""
+        return -32099 <= self.code <= -32001
+
+    def status(self, line: str) -> int:
+        """The HTTP status on a line."""
+        return self.http if line == "1.0" or self.http_0_3 is None else self.http_0_3
 
 
 class ErrorKind(Enum):
     """The table of errors; the member's name is the ``reason`` that line 1.0 publishes."""
 
-    PARSE_ERROR = ErrorRow(code=-32700, http=400, grpc="INVALID_ARGUMENT", message="Invalid JSON payload")
-    INVALID_REQUEST = ErrorRow(code=-32600, http=400, grpc="INVALID_ARGUMENT", message="Invalid request")
-    METHOD_NOT_FOUND = ErrorRow(code=-32601, http=404, grpc="UNIMPLEMENTED", message="Method not found")
-    INVALID_PARAMS = ErrorRow(code=-32602, http=400, grpc="INVALID_ARGUMENT", message="Invalid parameters")
-    INTERNAL_ERROR = ErrorRow(code=-32603, http=500, grpc="INTERNAL", message="Internal error")
-    TASK_NOT_FOUND = ErrorRow(code=-32001, http=404, grpc="NOT_FOUND", message="Task not found")
+    PARSE_ERROR = ErrorRow(
+        code=-32700, http=400, grpc="INVALID_ARGUMENT", message="Invalid JSON payload", name="JSONParseError"
+    )
+    INVALID_REQUEST = ErrorRow(
+        code=-32600, http=400, grpc="INVALID_ARGUMENT", message="Invalid request", name="InvalidRequestError"
+    )
+    METHOD_NOT_FOUND = ErrorRow(
+        code=-32601, http=404, grpc="UNIMPLEMENTED", message="Method not found", name="MethodNotFoundError"
+    )
+    INVALID_PARAMS = ErrorRow(
+        code=-32602, http=400, grpc="INVALID_ARGUMENT", message="Invalid parameters", name="InvalidParamsError"
+    )
+    INTERNAL_ERROR = ErrorRow(code=-32603, http=500, grpc="INTERNAL", message="Internal error", name="InternalError")
+    TASK_NOT_FOUND = ErrorRow(
+        code=-32001, http=404, grpc="NOT_FOUND", message="Task not found", name="TaskNotFoundError"
+    )
     TASK_NOT_CANCELABLE = ErrorRow(
-        code=-32002, http=409, grpc="FAILED_PRECONDITION", message="Task cannot be canceled"
+        code=-32002,
+        http=400,
+        grpc="FAILED_PRECONDITION",
+        message="Task cannot be canceled",
+        name="TaskNotCancelableError",
+        http_0_3=409,
     )
     PUSH_NOTIFICATION_NOT_SUPPORTED = ErrorRow(
-        code=-32003, http=400, grpc="UNIMPLEMENTED", message="Push notifications are not supported"
+        code=-32003,
+        http=400,
+        grpc="FAILED_PRECONDITION",
+        message="Push notifications are not supported",
+        name="PushNotificationNotSupportedError",
     )
     UNSUPPORTED_OPERATION = ErrorRow(
-        code=-32004, http=400, grpc="UNIMPLEMENTED", message="This operation is not supported"
+        code=-32004,
+        http=400,
+        grpc="FAILED_PRECONDITION",
+        message="This operation is not supported",
+        name="UnsupportedOperationError",
     )
     CONTENT_TYPE_NOT_SUPPORTED = ErrorRow(
-        code=-32005, http=415, grpc="INVALID_ARGUMENT", message="Content type is not supported"
+        code=-32005,
+        http=400,
+        grpc="INVALID_ARGUMENT",
+        message="Content type is not supported",
+        name="ContentTypeNotSupportedError",
+        http_0_3=415,
     )
     INVALID_AGENT_RESPONSE = ErrorRow(
-        code=-32006, http=502, grpc="INTERNAL", message="The agent's answer is not valid"
+        code=-32006,
+        http=500,
+        grpc="INTERNAL",
+        message="The agent's answer is not valid",
+        name="InvalidAgentResponseError",
+        http_0_3=502,
     )
     EXTENDED_AGENT_CARD_NOT_CONFIGURED = ErrorRow(
-        code=-32007, http=400, grpc="FAILED_PRECONDITION", message="No extended agent card is configured"
+        code=-32007,
+        http=400,
+        grpc="FAILED_PRECONDITION",
+        message="No extended agent card is configured",
+        name="AuthenticatedExtendedCardNotConfiguredError",
     )
     EXTENSION_SUPPORT_REQUIRED = ErrorRow(
-        code=-32008, http=400, grpc="FAILED_PRECONDITION", message="A required extension was not negotiated"
+        code=-32008,
+        http=400,
+        grpc="FAILED_PRECONDITION",
+        message="A required extension was not negotiated",
+        name="ExtensionSupportRequiredError",
     )
     VERSION_NOT_SUPPORTED = ErrorRow(
-        code=-32009, http=400, grpc="UNIMPLEMENTED", message="A2A version is not supported"
+        code=-32009,
+        http=400,
+        grpc="FAILED_PRECONDITION",
+        message="A2A version is not supported",
+        name="VersionNotSupportedError",
     )
-    UNAUTHENTICATED = ErrorRow(code=-32000, http=401, grpc="UNAUTHENTICATED", message="Unauthorized")
-    NOT_FOUND = ErrorRow(code=-32601, http=404, grpc="NOT_FOUND", message="Not found")
-    METHOD_NOT_ALLOWED = ErrorRow(code=-32601, http=405, grpc="UNIMPLEMENTED", message="Method not allowed")
-    PAYLOAD_TOO_LARGE = ErrorRow(code=-32600, http=413, grpc="OUT_OF_RANGE", message="Request body too large")
-    OVERLOADED = ErrorRow(code=-32603, http=503, grpc="UNAVAILABLE", message="Too many requests at once")
+    UNAUTHENTICATED = ErrorRow(code=-32000, http=401, grpc="UNAUTHENTICATED", message="Unauthorized", name=None)
+    NOT_FOUND = ErrorRow(code=-32601, http=404, grpc="NOT_FOUND", message="Not found", name="MethodNotFoundError")
+    METHOD_NOT_ALLOWED = ErrorRow(
+        code=-32601, http=405, grpc="UNIMPLEMENTED", message="Method not allowed", name="MethodNotFoundError"
+    )
+    PAYLOAD_TOO_LARGE = ErrorRow(
+        code=-32600, http=413, grpc="OUT_OF_RANGE", message="Request body too large", name="InvalidRequestError"
+    )
+    OVERLOADED = ErrorRow(
+        code=-32603, http=503, grpc="UNAVAILABLE", message="Too many requests at once", name="InternalError"
+    )
 
     @property
     def row(self) -> ErrorRow:
@@ -130,22 +196,25 @@ def invalid(path: Sequence[str | int], message: str, type: str = "value_error") 
 
 
 def details(error: ProtocolError) -> list[JsonObject]:
-    """Line 1.0's error details: ``BadRequest`` for wrong fields, else ``ErrorInfo`` (section 9.5)."""
+    """Line 1.0's error details: ``BadRequest`` for wrong fields, else ``ErrorInfo`` (section 9.5).
+
+    A2A's own errors have their ``ErrorInfo`` in any case (section 11.6).
+    """
     found: list[JsonObject] = []
-    if error.violations:
-        found.append(
-            {
-                "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "fieldViolations": [{"field": v.field, "description": v.message} for v in error.violations],
-            }
-        )
-    else:
+    if error.kind.row.specific or not error.violations:
         found.append(
             {
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",
                 "reason": error.kind.name,
                 "domain": DOMAIN,
                 "metadata": error.metadata,
+            }
+        )
+    if error.violations:
+        found.append(
+            {
+                "@type": "type.googleapis.com/google.rpc.BadRequest",
+                "fieldViolations": [{"field": v.field, "description": v.message} for v in error.violations],
             }
         )
     return found
@@ -168,20 +237,25 @@ def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
 def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
     """Status and body of an HTTP+JSON error: AIP-193 on 1.0, a flat object on 0.3."""
     row = error.kind.row
+    status = row.status(line)
     if line == "1.0":
-        return row.http, {
+        return status, {
             "error": {
-                "code": row.http,
+                "code": status,
                 "status": row.grpc,
                 "message": error.message,
                 "details": details(error),
             }
         }
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        return status, {"error": row.message}  # before anything was read, and nothing more is told
     named = "error" if error.kind is ErrorKind.VERSION_NOT_SUPPORTED else "message"
     body: JsonObject = {"code": row.code, named: error.message}
+    if row.name is not None:
+        body["type"] = row.name
     if error.violations:
         body["type"] = error.kind.name
         body["data"] = [{"type": v.type, "loc": list(v.path), "msg": v.message} for v in error.violations]
     elif isinstance(error.data, dict):
         body.update(error.data)
-    return row.http, body
+    return status, body

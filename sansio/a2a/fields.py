@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from attrs import define, field
 
 from .errors import ErrorKind, ProtocolError, Violation
 from .model import JsonObject
+from .timestamps import epoch_ms
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
@@ -25,6 +27,9 @@ INT32_MAX = 2**31 - 1
 DEEPEST = 128
 """How many lists and objects may stand in each other. JSON readers take more than writers do (orjson: 1024 and
 254), so what is deeper could be read, and then be neither stored nor sent on."""
+
+_FLAGS = {"true": True, "false": False}
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 @define
@@ -65,16 +70,18 @@ class Fields:
         """A string that must be there and hold something."""
         return self.text(key, required=True, empty=False) or ""
 
-    def flag(self, key: str) -> bool | None:
-        """A boolean."""
+    def flag(self, key: str, *, texts: bool = False) -> bool | None:
+        """A boolean; with ``texts``, as a query string spells it too."""
         value = self.value.get(key)
         if value is None or isinstance(value, bool):
             return value
+        if texts and isinstance(value, str) and value in _FLAGS:
+            return _FLAGS[value]
         self.wrong(key, "bool_type", "must be true or false")
         return None
 
-    def natural(self, key: str) -> int | None:
-        """An integer from 0 to 2**31 - 1; decimal strings are taken too (ProtoJSON, and query strings)."""
+    def natural(self, key: str, *, least: int = 0, most: int = INT32_MAX) -> int | None:
+        """An integer from ``least`` to ``most``; decimal strings are taken too (ProtoJSON, and query strings)."""
         value = self.value.get(key)
         if value is None:
             return None
@@ -85,10 +92,21 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int):
             self.wrong(key, "int_type", "must be an integer")
             return None
-        if not 0 <= value <= INT32_MAX:
-            self.wrong(key, "int_range", f"must be between 0 and {INT32_MAX}")
+        if not least <= value <= most:
+            self.wrong(key, "int_range", f"must be between {least} and {most}")
             return None
         return value
+
+    def instant(self, key: str) -> int | None:
+        """An RFC 3339 timestamp, as epoch milliseconds."""
+        text = self.text(key)
+        if text is None:
+            return None
+        try:
+            return epoch_ms(text.upper() if _INSTANT.fullmatch(text) else "")
+        except ValueError:
+            self.wrong(key, "timestamp", "must be an RFC 3339 timestamp with a time zone")
+            return None
 
     def mapping(self, key: str) -> JsonObject | None:
         """An object, taken as it is."""

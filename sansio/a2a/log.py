@@ -6,7 +6,9 @@ first terminal state wins; every way to look is a cursor. Cost is linear: foldin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import TypeAlias
 
 from attrs import define, evolve, field, frozen
@@ -220,7 +222,7 @@ def fold(task_id: str, context_id: str, events: Iterable[LogEvent]) -> Task:
 class Entry:
     """One numbered event of a log, and what stream readers see of it (None: nothing).
 
-    ``wire`` keeps the item's rendered JSON per line, so that any number of readers costs one rendering.
+    ``wire`` keeps the item's rendered JSON per way of looking, so that any number of readers costs one rendering.
     """
 
     number: int
@@ -229,30 +231,79 @@ class Entry:
     wire: dict[str, bytes] = field(factory=dict)
 
 
+_number = attrgetter("number")
+_SKIPPED = 1 << 20
+"""More events than could have been seen between two times at which a log is kept."""
+
+
 class TaskLog:
-    """The log of one task: append, look from a cursor, fold."""
+    """The log of one task: append, look from a cursor, fold.
+
+    Numbers only grow. They may skip where a log is taken up again after a crash (``take_up``): an event that was seen
+    but not kept then has a number that no other event gets.
+    """
 
     def __init__(self, task_id: str, context_id: str) -> None:
         self.task_id = task_id
         self.context_id = context_id
         self._folding = Folding(task_id, context_id)
+        self._base: Task | None = None
         self._entries: list[Entry] = []
-        self._offset = 0  # events compacted away before the first entry
+        self._offset = 0  # the number of the last event that is only known as part of ``_base``
 
     @classmethod
     def resume(cls, task: Task, last: int, events: Iterable[LogEvent] = ()) -> TaskLog:
-        """A log whose first ``last`` events are only known as ``task``; ``events`` follow."""
+        """A log whose events up to ``last`` are only known as ``task``; ``events`` follow."""
         log = cls(task.id, task.context_id)
         log._folding.add(Snapshot(task))
+        log._base = task
         log._offset = last
         for event in events:
             log.append(event)
         return log
 
+    @classmethod
+    def replay(cls, task: Task, last: int, runs: Iterable[tuple[int, Sequence[LogEvent]]]) -> TaskLog:
+        """A log from what was kept of it: the task as it was at event ``last``, and runs of events.
+
+        A run is its first event's number and its events. The log begins with event 1 or with a ``Snapshot``; runs
+        that do not lead from there to ``last`` are of no use for looking back.
+        """
+        kept: list[tuple[int, LogEvent]] = []
+        later: list[LogEvent] = []
+        for first, events in runs:
+            for number, event in enumerate(events, first):
+                if number > last:
+                    later.append(event)
+                if kept and number != kept[-1][0] + 1 and not isinstance(event, Snapshot):
+                    kept.clear()
+                if kept or number == 1 or isinstance(event, Snapshot):
+                    kept.append((number, event))
+        if not kept or kept[-1][0] < last:
+            return cls.resume(task, last, later)
+        log = cls(task.id, task.context_id)
+        for number, event in kept:
+            log._add(number, event)
+        return log
+
+    def take_up(self) -> None:
+        """Go on after a crash: numbers of events that may have been seen but were not kept stay unused."""
+        self._add(self.last + _SKIPPED, Snapshot(self.task()))
+
+    @property
+    def events(self) -> Iterator[LogEvent]:
+        """The events that are kept."""
+        return (entry.event for entry in self._entries)
+
     @property
     def last(self) -> int:
         """The number of the newest event; 0 for none."""
-        return self._offset + len(self._entries)
+        return self._entries[-1].number if self._entries else self._offset
+
+    @property
+    def status(self) -> TaskStatus:
+        """The task's status now."""
+        return self._folding.status
 
     @property
     def state(self) -> TaskState:
@@ -261,21 +312,44 @@ class TaskLog:
 
     def append(self, event: LogEvent) -> Entry | None:
         """Add an event; returns its entry, or None where the rules drop it."""
+        return self._add(self.last + 1, event)
+
+    def _add(self, number: int, event: LogEvent) -> Entry | None:
         if not self._folding.add(event):
             return None
-        entry = Entry(self.last + 1, event, self._item(event))
+        entry = Entry(number, event, self._item(event))
         self._entries.append(entry)
         return entry
 
-    def since(self, cursor: int) -> list[Entry]:
-        """The entries after event ``cursor``. Raises ``LookupError`` for what has been compacted away."""
-        if cursor < self._offset:
-            raise LookupError(f"events before {self._offset + 1} are no longer kept")
-        return self._entries[cursor - self._offset :]
+    def since(self, cursor: int, to: int | None = None) -> list[Entry]:
+        """The entries after event ``cursor``, up to event ``to``.
+
+        Raises ``LookupError`` for a cursor that is no event of this log, or has been compacted away.
+        """
+        start = self._after(cursor)
+        if to is None or to >= self.last:
+            return self._entries[start:]
+        return self._entries[start : self._after(to)]
+
+    def _after(self, cursor: int) -> int:
+        """The index of the first entry after event ``cursor``."""
+        index = bisect_right(self._entries, cursor, key=_number)
+        if cursor != (self._entries[index - 1].number if index else self._offset):
+            raise LookupError(f"there is no event {cursor} to go on from")
+        return index
 
     def task(self) -> Task:
         """The task as it is now."""
         return self._folding.task()
+
+    def at(self, cursor: int) -> Task:
+        """The task as it was at event ``cursor``. Raises ``LookupError`` like ``since``."""
+        folding = Folding(self.task_id, self.context_id)
+        if self._base is not None:
+            folding.add(Snapshot(self._base))
+        for entry in self._entries[: self._after(cursor)]:
+            folding.add(entry.event)
+        return folding.task()
 
     def _item(self, event: LogEvent) -> StreamItem | None:
         if isinstance(event, ArtifactChunk):
@@ -302,3 +376,16 @@ def trim_history(task: Task, length: int | None) -> Task:
     if length is None or length >= len(task.history):
         return task
     return evolve(task, history=task.history[-length:] if length else ())
+
+
+def told_anew(task: Task) -> list[StreamItem]:
+    """Updates that replace whatever a reader has of the task's artifacts and status by what they are."""
+    over = task.status.state.terminal
+    items: list[StreamItem] = [
+        ArtifactUpdate(task_id=task.id, context_id=task.context_id, artifact=artifact, last_chunk=over)
+        for artifact in task.artifacts
+    ]
+    return [
+        *items,
+        StatusUpdate(task_id=task.id, context_id=task.context_id, status=task.status, final=over),
+    ]

@@ -203,3 +203,63 @@ class GetTaskRequest:
     id: str
     history_length: int | None = None
     tenant: str | None = None
+
+
+@frozen(kw_only=True)
+class ListTasksRequest:
+    """Which tasks to list. ``changed_after``: epoch milliseconds; ``page_token``: opaque, from the page before."""
+
+    context_id: str | None = None
+    state: TaskState | None = None
+    changed_after: int | None = None
+    page_size: int = 50
+    page_token: str | None = None
+    history_length: int | None = None
+    include_artifacts: bool = False
+    tenant: str | None = None
+
+
+@frozen(kw_only=True)
+class TaskPage:
+    """A page of a list, newest first. ``next_page_token`` is empty on the last; ``total`` counts all pages."""
+
+    tasks: tuple[Task, ...]
+    next_page_token: str
+    page_size: int
+    total: int
+
+
+@frozen(kw_only=True)
+class TaskIdRequest:
+    """Parameters of cancelling a task, or of subscribing to it."""
+
+    id: str
+    metadata: JsonObject | None = None
+    tenant: str | None = None
+
+
+@frozen(kw_only=True)
+class PushConfigId:
+    """Names one push configuration of a task; on line 0.3 a read may leave ``id`` out."""
+
+    task_id: str
+    id: str | None = None
+    tenant: str | None = None
+
+
+@frozen(kw_only=True)
+class PushConfigPage:
+    """Push configurations of a task; ``next_page_token`` is empty on the last page."""
+
+    configs: tuple[PushConfig, ...]
+    next_page_token: str = ""
+
+
+@frozen(kw_only=True)
+class ListPushConfigsRequest:
+    """Parameters of listing a task's push configurations; ``page_size`` None: all."""
+
+    task_id: str
+    page_size: int | None = None
+    page_token: str | None = None
+    tenant: str | None = None

@@ -11,33 +11,142 @@ from attrs import frozen
 
 
 @frozen(kw_only=True)
+class HttpRoute:
+    """A method and a path template, in which ``{id}`` and ``{config_id}`` stand for one segment.
+
+    ``lines``: which have it. Line 0.3 has its paths below ``/v1``, but for those that are not ``prefixed``.
+    """
+
+    method: str
+    path: str
+    lines: tuple[str, ...] = ("0.3", "1.0")
+    prefixed: bool = True
+
+
+@frozen(kw_only=True)
 class OperationRow:
-    """One operation. ``path`` is a template below the interface's root: ``{id}`` stands for one segment."""
+    """One operation. ``routes``: over HTTP+JSON; the first is the one our own client takes.
+
+    ``ids_0_3``, ``ids_1_0``: what the ids in the path, in their order there, are called among the parameters.
+    ``needs_params``: a JSON-RPC request without parameters makes no sense.
+    """
 
     rpc_0_3: str
     rpc_1_0: str
-    http_method: str
-    path: str
+    routes: tuple[HttpRoute, ...]
+    ids_0_3: tuple[str, ...] = ("id", "pushNotificationConfigId")
+    ids_1_0: tuple[str, ...] = ("id",)
     streaming: bool = False
+    needs_params: bool = True
+
+    @property
+    def http_method(self) -> str:
+        """The method of the first route."""
+        return self.routes[0].method
+
+    @property
+    def path(self) -> str:
+        """The path template of the first route, below the interface's root."""
+        return self.routes[0].path
+
+    @property
+    def reads_query(self) -> bool:
+        """Whether the query has parameters too: what can be asked for without a body."""
+        return any(route.method != "POST" for route in self.routes)
+
+    @property
+    def sends_body(self) -> bool:
+        """Whether its parameters come in the body alone, so that there must be one."""
+        return all(route.method == "POST" and "{" not in route.path for route in self.routes)
+
+
+_CONFIGS = "/tasks/{id}/pushNotificationConfigs"
+_CONFIG_IDS = ("taskId", "id")
 
 
 class Operation(Enum):
     """The table of operations."""
 
-    SEND = OperationRow(rpc_0_3="message/send", rpc_1_0="SendMessage", http_method="POST", path="/message:send")
+    SEND = OperationRow(
+        rpc_0_3="message/send",
+        rpc_1_0="SendMessage",
+        routes=(HttpRoute(method="POST", path="/message:send"),),
+    )
     STREAM = OperationRow(
         rpc_0_3="message/stream",
         rpc_1_0="SendStreamingMessage",
-        http_method="POST",
-        path="/message:stream",
+        routes=(HttpRoute(method="POST", path="/message:stream"),),
         streaming=True,
     )
-    GET_TASK = OperationRow(rpc_0_3="tasks/get", rpc_1_0="GetTask", http_method="GET", path="/tasks/{id}")
+    GET_TASK = OperationRow(
+        rpc_0_3="tasks/get",
+        rpc_1_0="GetTask",
+        routes=(HttpRoute(method="GET", path="/tasks/{id}"),),
+    )
+    LIST_TASKS = OperationRow(  # line 0.3 has no such operation: there it is an addition of ours
+        rpc_0_3="tasks/list",
+        rpc_1_0="ListTasks",
+        routes=(HttpRoute(method="GET", path="/tasks"),),
+        needs_params=False,
+    )
+    CANCEL = OperationRow(
+        rpc_0_3="tasks/cancel",
+        rpc_1_0="CancelTask",
+        routes=(HttpRoute(method="POST", path="/tasks/{id}:cancel"),),
+    )
+    SUBSCRIBE = OperationRow(  # the documents say POST, the proto files say GET, and clients use both
+        rpc_0_3="tasks/resubscribe",
+        rpc_1_0="SubscribeToTask",
+        routes=(
+            HttpRoute(method="POST", path="/tasks/{id}:subscribe"),
+            HttpRoute(method="GET", path="/tasks/{id}:subscribe"),
+        ),
+        streaming=True,
+    )
+    SET_PUSH_CONFIG = OperationRow(
+        rpc_0_3="tasks/pushNotificationConfig/set",
+        rpc_1_0="CreateTaskPushNotificationConfig",
+        routes=(HttpRoute(method="POST", path=_CONFIGS),),
+        ids_0_3=("taskId",),
+        ids_1_0=_CONFIG_IDS,
+    )
+    GET_PUSH_CONFIG = OperationRow(
+        rpc_0_3="tasks/pushNotificationConfig/get",
+        rpc_1_0="GetTaskPushNotificationConfig",
+        routes=(HttpRoute(method="GET", path=f"{_CONFIGS}/{{config_id}}"),),
+        ids_1_0=_CONFIG_IDS,
+    )
+    LIST_PUSH_CONFIGS = OperationRow(
+        rpc_0_3="tasks/pushNotificationConfig/list",
+        rpc_1_0="ListTaskPushNotificationConfigs",
+        routes=(HttpRoute(method="GET", path=_CONFIGS),),
+        ids_1_0=_CONFIG_IDS,
+    )
+    DELETE_PUSH_CONFIG = OperationRow(
+        rpc_0_3="tasks/pushNotificationConfig/delete",
+        rpc_1_0="DeleteTaskPushNotificationConfig",
+        routes=(HttpRoute(method="DELETE", path=f"{_CONFIGS}/{{config_id}}"),),
+        ids_1_0=_CONFIG_IDS,
+    )
+    EXTENDED_CARD = OperationRow(
+        rpc_0_3="agent/getAuthenticatedExtendedCard",
+        rpc_1_0="GetExtendedAgentCard",
+        routes=(
+            HttpRoute(method="GET", path="/extendedAgentCard", lines=("1.0",)),
+            HttpRoute(method="GET", path="/card", lines=("0.3",)),
+            HttpRoute(method="GET", path="/agent/authenticatedExtendedCard", lines=("0.3",), prefixed=False),
+        ),
+        needs_params=False,
+    )
 
     @property
     def row(self) -> OperationRow:
         """The row of the table."""
         return self.value
+
+    def rpc_params(self, params: object) -> object:
+        """The parameters of a JSON-RPC request, which some operations may do without."""
+        return {} if params is None and not self.row.needs_params else params
 
 
 RPC_0_3 = {operation.row.rpc_0_3: operation for operation in Operation}

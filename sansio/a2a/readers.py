@@ -15,6 +15,8 @@ from .model import (
     Artifact,
     ArtifactUpdate,
     GetTaskRequest,
+    ListPushConfigsRequest,
+    ListTasksRequest,
     Message,
     Part,
     Role,
@@ -22,11 +24,17 @@ from .model import (
     SendRequest,
     StatusUpdate,
     Task,
+    TaskIdRequest,
     TaskState,
     TaskStatus,
 )
 
 T = TypeVar("T")
+
+PAGE_SIZE = 50
+LARGEST_PAGE = 100
+"""How many tasks a page has where nobody says, and at most (specification 1.0, ``ListTasksRequest``)."""
+_ANY_STATE = "TASK_STATE_UNSPECIFIED"
 
 _NO_STATUS = TaskStatus(state=TaskState.UNKNOWN)
 _NO_ARTIFACT = Artifact(artifact_id="", parts=())
@@ -122,7 +130,7 @@ class Readers:
             message=fields.child("message", self.message, required=True) or _NO_MESSAGE,
             configuration=fields.child("configuration", self.configuration) or SendConfiguration(),
             metadata=fields.mapping("metadata"),
-            tenant=(fields.text("tenant") or None) if self.tenants else None,
+            tenant=self.tenant(fields),
         )
 
     def get_task(self, fields: Fields) -> GetTaskRequest:
@@ -130,8 +138,42 @@ class Readers:
         return GetTaskRequest(
             id=fields.required_text("id"),
             history_length=fields.natural("historyLength"),
-            tenant=(fields.text("tenant") or None) if self.tenants else None,
+            tenant=self.tenant(fields),
         )
+
+    def list_tasks(self, fields: Fields) -> ListTasksRequest:
+        """The parameters of listing tasks. A state that is not specified is any."""
+        state = fields.choice("status", self.states)
+        size = fields.natural("pageSize", least=1, most=LARGEST_PAGE)
+        return ListTasksRequest(
+            context_id=fields.text("contextId") or None,
+            state=None if fields.value.get("status") == _ANY_STATE else state,
+            changed_after=fields.instant("statusTimestampAfter"),
+            page_size=PAGE_SIZE if size is None else size,
+            page_token=fields.text("pageToken") or None,
+            history_length=fields.natural("historyLength"),
+            include_artifacts=fields.flag("includeArtifacts", texts=True) or False,
+            tenant=self.tenant(fields),
+        )
+
+    def task_id(self, fields: Fields) -> TaskIdRequest:
+        """The parameters of cancelling a task, or of subscribing to it."""
+        return TaskIdRequest(
+            id=fields.required_text("id"), metadata=fields.mapping("metadata"), tenant=self.tenant(fields)
+        )
+
+    def tenant(self, fields: Fields) -> str | None:
+        """The tenant, where the line has any."""
+        return (fields.text("tenant") or None) if self.tenants else None
+
+
+def push_configs_page(fields: Fields, task_name: str) -> ListPushConfigsRequest:
+    """The parameters of listing push configurations in pages. ProtoJSON's 0 says nothing of the size."""
+    return ListPushConfigsRequest(
+        task_id=fields.required_text(task_name),
+        page_size=fields.natural("pageSize") or None,
+        page_token=fields.text("pageToken") or None,
+    )
 
 
 def document(read: Callable[[Fields], T]) -> Callable[[object], T]:

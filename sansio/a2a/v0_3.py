@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import evolve
+
 from .fields import Fields, compact, read_document
 from .model import (
     DataPart,
     FilePart,
     JsonObject,
+    ListPushConfigsRequest,
     Part,
     PushAuthentication,
     PushConfig,
+    PushConfigId,
+    PushConfigPage,
     Role,
     SendConfiguration,
     SendRequest,
@@ -148,7 +153,37 @@ read_artifact_update = _READ.artifact_update
 
 parse_send = document(_READ.send)
 parse_get_task = document(_READ.get_task)
+parse_list_tasks = document(_READ.list_tasks)
+parse_task_id = document(_READ.task_id)
 parse_task = document(_READ.task)
+
+_NO_CONFIG = PushConfig(url="")
+
+
+def _read_push_config_request(fields: Fields) -> PushConfig:
+    config = fields.child("pushNotificationConfig", read_push_config, required=True) or _NO_CONFIG
+    return evolve(config, task_id=fields.required_text("taskId"))
+
+
+def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
+    return ListPushConfigsRequest(task_id=fields.required_text("id"))
+
+
+parse_push_config_request = document(_read_push_config_request)
+parse_list_push_configs = document(_read_list_push_configs)
+
+
+def parse_push_config_id(value: object, *, required: bool = False) -> PushConfigId:
+    """The parameters of reading a push configuration, or of deleting one, for which its id is ``required``."""
+
+    def read(fields: Fields) -> PushConfigId:
+        name = "pushNotificationConfigId"
+        return PushConfigId(
+            task_id=fields.required_text("id"),
+            id=fields.text(name, required=required, empty=not required) or None,
+        )
+
+    return read_document(value, read)
 
 
 _READERS: dict[str, Callable[[Fields], StreamItem]] = {
@@ -201,6 +236,7 @@ render_message = _WRITE.message
 render_artifact = _WRITE.artifact
 render_status = _WRITE.status
 render_task = _WRITE.task
+render_task_page = _WRITE.task_page
 
 
 def render_item(item: StreamItem) -> JsonObject:
@@ -223,6 +259,16 @@ def render_push_config(config: PushConfig) -> JsonObject:
         if authentication
         else None,
     )
+
+
+def render_push_config_result(config: PushConfig) -> JsonObject:
+    """``TaskPushNotificationConfig``: the configuration, and of which task it is."""
+    return {"taskId": config.task_id, "pushNotificationConfig": render_push_config(config)}
+
+
+def render_push_configs(page: PushConfigPage) -> list[JsonObject]:
+    """The configurations as a list; the line has no pages."""
+    return [render_push_config_result(config) for config in page.configs]
 
 
 def render_send(request: SendRequest) -> JsonObject:

@@ -10,17 +10,21 @@ from __future__ import annotations
 from attrs import evolve
 
 from . import v0_3
-from .fields import compact
+from .fields import Fields, compact
 from .model import (
     DataPart,
     JsonObject,
+    ListPushConfigsRequest,
     Part,
+    PushConfig,
+    PushConfigPage,
     Role,
     SendRequest,
     StreamItem,
     TaskState,
     TextPart,
 )
+from .readers import document, present, push_configs_page
 from .writers import Writers
 
 LINE = "0.3"
@@ -95,7 +99,43 @@ def parse_send(value: object) -> SendRequest:
 
 
 parse_get_task = v0_3.parse_get_task
+parse_list_tasks = v0_3.parse_list_tasks
+parse_task_id = v0_3.parse_task_id
+parse_push_config_id = v0_3.parse_push_config_id
 parse_task = v0_3.parse_task
+
+_CONFIGS = "/pushNotificationConfigs/"
+_NO_CONFIG = PushConfig(url="")
+
+
+def _read_named_config(fields: Fields) -> PushConfig:
+    """``TaskPushNotificationConfig``; a configuration without an id has the one in its resource's name."""
+    inner = present(fields, ("pushNotificationConfig", "push_notification_config"))
+    config = fields.child(inner, v0_3.read_push_config, required=True) or _NO_CONFIG
+    _, _, named = (fields.text("name") or "").partition(_CONFIGS)
+    return evolve(config, id=config.id or named or None)
+
+
+def _read_push_config_request(fields: Fields) -> PushConfig:
+    """``CreateTaskPushNotificationConfigRequest``, or as some clients send it, the configuration alone.
+
+    The task is the path's, which stands here as ``taskId``; a ``configId`` goes before the configuration's own.
+    """
+    task_id = fields.required_text(present(fields, ("taskId", "task_id")))
+    config_id = fields.text(present(fields, ("configId", "config_id")))
+    if "config" in fields.value:
+        config = fields.child("config", _read_named_config, required=True) or _NO_CONFIG
+    else:
+        config = _read_named_config(fields)
+    return evolve(config, task_id=task_id, id=config_id or config.id)
+
+
+def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
+    return push_configs_page(fields, "id")
+
+
+parse_push_config_request = document(_read_push_config_request)
+parse_list_push_configs = document(_read_list_push_configs)
 
 
 _KINDS = {
@@ -142,6 +182,7 @@ _WRITE = Writers(
     references=False,
 )
 render_task = _WRITE.task
+render_task_page = _WRITE.task_page
 
 
 def render_item(item: StreamItem) -> JsonObject:
@@ -166,4 +207,20 @@ def render_send(request: SendRequest) -> JsonObject:
             pushNotification=v0_3.render_push_config(configuration.push) if configuration.push else None,
         ),
         metadata=request.metadata,
+    )
+
+
+def render_push_config_result(config: PushConfig) -> JsonObject:
+    """``TaskPushNotificationConfig``: the configuration under its resource's name."""
+    return {
+        "name": f"tasks/{config.task_id}{_CONFIGS}{config.id}",
+        "pushNotificationConfig": v0_3.render_push_config(config),
+    }
+
+
+def render_push_configs(page: PushConfigPage) -> JsonObject:
+    """``ListTaskPushNotificationConfigResponse``."""
+    return compact(
+        configs=[render_push_config_result(config) for config in page.configs],
+        nextPageToken=page.next_page_token or None,
     )

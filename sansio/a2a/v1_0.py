@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import evolve
+
 from .fields import Fields, compact, read_document
 from .model import (
     DataPart,
     FilePart,
     JsonObject,
+    ListPushConfigsRequest,
     Part,
     PushAuthentication,
     PushConfig,
+    PushConfigId,
+    PushConfigPage,
     Role,
     SendConfiguration,
     SendRequest,
@@ -23,7 +28,7 @@ from .model import (
     TaskState,
     TextPart,
 )
-from .readers import Readers, document
+from .readers import Readers, document, push_configs_page
 from .writers import Writers
 
 LINE = "1.0"
@@ -101,7 +106,32 @@ read_artifact_update = _READ.artifact_update
 
 parse_send = document(_READ.send)
 parse_get_task = document(_READ.get_task)
+parse_list_tasks = document(_READ.list_tasks)
+parse_task_id = document(_READ.task_id)
 parse_task = document(_READ.task)
+
+
+def _read_push_config_request(fields: Fields) -> PushConfig:
+    return evolve(read_push_config(fields), task_id=fields.required_text("taskId"))
+
+
+def _read_push_config_id(fields: Fields) -> PushConfigId:
+    return PushConfigId(
+        task_id=fields.required_text("taskId"), id=fields.required_text("id"), tenant=_READ.tenant(fields)
+    )
+
+
+def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
+    return evolve(push_configs_page(fields, "taskId"), tenant=_READ.tenant(fields))
+
+
+parse_push_config_request = document(_read_push_config_request)
+parse_list_push_configs = document(_read_list_push_configs)
+
+
+def parse_push_config_id(value: object, *, required: bool = True) -> PushConfigId:
+    """The parameters of reading or deleting a push configuration, which this line always names."""
+    return read_document(value, _read_push_config_id)
 
 
 _WRAPPED: dict[str, Callable[[Fields], StreamItem]] = {
@@ -155,6 +185,7 @@ render_message = _WRITE.message
 render_artifact = _WRITE.artifact
 render_status = _WRITE.status
 render_task = _WRITE.task
+render_task_page = _WRITE.task_page
 
 
 def render_item(item: StreamItem) -> JsonObject:
@@ -197,3 +228,12 @@ def render_push_config(config: PushConfig) -> JsonObject:
         if authentication
         else None,
     )
+
+
+render_push_config_result = render_push_config
+"""Set and read answer with the configuration itself, which says of which task it is."""
+
+
+def render_push_configs(page: PushConfigPage) -> JsonObject:
+    """``ListTaskPushNotificationConfigsResponse``."""
+    return {"configs": [render_push_config(config) for config in page.configs], "nextPageToken": page.next_page_token}

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Protocol
 
 from . import v0_3, v0_3_gateway, v1_0
-from .model import GetTaskRequest, JsonObject, SendRequest, StreamItem, Task
+from .model import (
+    GetTaskRequest,
+    JsonObject,
+    ListPushConfigsRequest,
+    ListTasksRequest,
+    PushConfig,
+    PushConfigId,
+    PushConfigPage,
+    SendRequest,
+    StreamItem,
+    Task,
+    TaskIdRequest,
+    TaskPage,
+)
+from .operations import Operation
 
 
 class WireForm(Protocol):
@@ -21,11 +35,27 @@ class WireForm(Protocol):
 
     def parse_get_task(self, value: object) -> GetTaskRequest: ...
 
+    def parse_list_tasks(self, value: object) -> ListTasksRequest: ...
+
+    def parse_task_id(self, value: object) -> TaskIdRequest: ...
+
+    def parse_push_config_request(self, value: object) -> PushConfig: ...
+
+    def parse_push_config_id(self, value: object, *, required: bool = ...) -> PushConfigId: ...
+
+    def parse_list_push_configs(self, value: object) -> ListPushConfigsRequest: ...
+
     def parse_task(self, value: object) -> Task: ...
 
     def parse_item(self, value: object) -> StreamItem: ...
 
     def render_task(self, task: Task) -> JsonObject: ...
+
+    def render_task_page(self, page: TaskPage) -> JsonObject: ...
+
+    def render_push_config_result(self, config: PushConfig) -> JsonObject: ...
+
+    def render_push_configs(self, page: PushConfigPage) -> JsonObject | list[JsonObject]: ...
 
     def render_item(self, item: StreamItem) -> JsonObject: ...
 
@@ -54,3 +84,13 @@ def rest_form_of_task(line: str, spoken: str | None) -> WireForm:
     if line == "1.0":
         return v1_0
     return v0_3 if spoken == v0_3.NAME else v0_3_gateway
+
+
+def rest_form_of(operation: Operation, line: str) -> WireForm:
+    """The form that reads an HTTP+JSON request which shows none, and answers it where no task tells its own.
+
+    On line 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
+    """
+    if line == "1.0":
+        return v1_0
+    return v0_3 if operation is Operation.LIST_TASKS else v0_3_gateway

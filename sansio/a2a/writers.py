@@ -20,6 +20,7 @@ from .model import (
     StatusUpdate,
     StreamItem,
     Task,
+    TaskPage,
     TaskState,
     TaskStatus,
 )
@@ -94,6 +95,15 @@ class Writers:
             history=[self.message(message) for message in task.history] or None,
             metadata=task.metadata,
         )
+
+    def task_page(self, page: TaskPage) -> JsonObject:
+        """A page of tasks; all four members are always there (specification 1.0, section 3.1.4)."""
+        return {
+            "tasks": [self.task(task) for task in page.tasks],
+            "nextPageToken": page.next_page_token,
+            "pageSize": page.page_size,
+            "totalSize": page.total,
+        }
 
     def artifact_update(self, item: ArtifactUpdate) -> JsonObject:
         """An artifact event."""

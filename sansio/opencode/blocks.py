@@ -6,6 +6,7 @@ Pure bookkeeping of what was said; ``turn`` decides what to say about it.
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
 
 from attrs import define, field
@@ -59,14 +60,43 @@ class TextBlock:
 
 
 @define
+class Tool:
+    """A tool call as it was last told."""
+
+    part_id: str
+    message_id: str
+    data: JsonObject
+    rank: int
+
+
+@define
 class Lane:
-    """The text blocks of one artifact, in order."""
+    """The text blocks of one artifact, in order.
+
+    ``before``: what an earlier run of the server said, part by part, as far as no block has been matched with it yet.
+    ``astray``: what it said is not what OpenCode has, so the artifact must be told anew.
+    """
 
     artifact_id: str
     name: str
     block_type: BlockType
     blocks: list[TextBlock] = field(factory=list)
     begun: bool = False  # the artifact exists for readers
+    before: deque[str] = field(factory=deque)
+    astray: bool = False
+
+    def recall(self, block: TextBlock, text: str, *, settled: bool) -> None:
+        """Match a block that is new here with what was said of it before; ``text``: what OpenCode has of it."""
+        if not self.before or (settled and not text):
+            return
+        said = self.before[0]
+        if text.startswith(said) or (not settled and said.startswith(text)):
+            self.before.popleft()
+            block.pieces = [said]
+            block.begun = True
+        else:
+            self.before.clear()
+            self.astray = True
 
     def insert(self, block: TextBlock) -> bool:
         """Put a block in its place; True if that is the end, where a reader can simply be told more."""

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import define
-
 from sansio.a2a.log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
 from sansio.a2a.model import (
     Artifact,
@@ -32,6 +30,7 @@ from .blocks import (
     BlockType,
     Lane,
     TextBlock,
+    Tool,
     is_settled,
     tool_data,
     usage_of,
@@ -50,18 +49,11 @@ from .events import (
 )
 from .faults import STOPPED, Failure, failure_of
 from .interrupts import details_of, text_of
+from .taken_up import SaidBefore
 from .voice import Voice
 
 ABORTED = "MessageAbortedError"
 _HELD = 1000  # events kept for messages whose role is not known yet
-
-
-@define
-class _Tool:
-    part_id: str
-    message_id: str
-    data: JsonObject
-    rank: int
 
 
 def _answered_unseen(asked: InterruptAsked) -> InterruptEnded:
@@ -80,13 +72,14 @@ class Turn:
         self.session_id = session_id
         self.prompt_id = prompt_id
         self.ended = False
+        self.cancelled = False
         self._status = TaskStatus(state=TaskState.SUBMITTED)
         self._lanes = {
             block: Lane(artifact_id=f"{task_id}:{block.value}", name=name, block_type=block)
             for block, name in ((BlockType.TEXT, "response"), (BlockType.REASONING, "reasoning"))
         }
         self._blocks: dict[str, tuple[Lane, TextBlock]] = {}
-        self._tools: dict[str, _Tool] = {}
+        self._tools: dict[str, Tool] = {}
         self._told: set[object] = set()  # progress that was told, by identity
         self._messages: dict[str, MessageInfo] = {}
         self._order: list[str] = []  # our assistant messages, oldest first
@@ -99,11 +92,17 @@ class Turn:
         self._idle = False
         self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
+        self._early: list[BusEvent] | None = None  # what came before the session was read, of a turn taken up
 
     @property
     def unsettled(self) -> bool:
         """The session is idle or in doubt, yet the turn has no end to show for it: read it again."""
         return (self._idle or self._doubtful) and not self.ended
+
+    @property
+    def prompt_seen(self) -> bool:
+        """OpenCode has the prompt."""
+        return self.prompt_id in self._messages
 
     @property
     def waits_for(self) -> frozenset[str]:
@@ -124,7 +123,9 @@ class Turn:
         if self.ended:
             return []
         out: list[LogEvent] = []
-        if isinstance(event, InterruptAsked):
+        if self._early is not None:
+            self._early.append(event)
+        elif isinstance(event, InterruptAsked):
             self._asked(event, now, out)
         elif isinstance(event, InterruptEnded):
             self._interrupt_ended(event, now, out)
@@ -144,6 +145,19 @@ class Turn:
             self._doubtful = True  # OpenCode refuses some prompts with nothing but this
         self._settle(now, out)
         return out
+
+    def take_up(self, said: SaidBefore) -> None:
+        """Go on with a turn that an earlier run of the server began: nothing is said again. ``reconcile`` it next."""
+        self._status = said.status
+        self._voice.sequence = said.sequence
+        self._told |= said.told
+        self._pending = dict(said.pending)
+        self._tools = dict(said.tools)
+        for lane in self._lanes.values():
+            if lane.artifact_id in said.texts:
+                lane.begun = True
+                lane.before.extend(said.texts[lane.artifact_id])
+        self._early = []
 
     def gap(self) -> None:
         """Events may have been missed: say no more of unfinished texts until they are told whole."""
@@ -184,6 +198,9 @@ class Turn:
         self._doubtful = False
         self._session_status(status, out)
         self._settle(now, out)
+        early, self._early = self._early, None
+        for event in early or ():
+            out += self.feed(event, now)
         if last_try and self.unsettled:
             out += self.fail(Failure(text="OpenCode stopped before the answer was complete", type=STOPPED), now)
         return out
@@ -197,6 +214,7 @@ class Turn:
 
     def cancel(self, now: str, text: str | None = None) -> list[LogEvent]:
         """End the turn as canceled. Nothing if it has ended."""
+        self.cancelled = not self.ended
         return self._end(TaskState.CANCELED, text, {}, now)
 
     # --- messages and parts -------------------------------------------------------------------------------
@@ -266,6 +284,7 @@ class Turn:
             block.torn = part.part_id in self._torn and not settled
             self._torn.discard(part.part_id)
             lane.insert(block)
+            lane.recall(block, text, settled=settled)
             self._blocks[part.part_id] = (lane, block)
         else:
             block = known[1]
@@ -285,7 +304,7 @@ class Turn:
         block.pieces.append(text)
         joins = block.begun
         block.begun = True
-        if lane.begun and not lane.is_last_said(block):
+        if lane.begun and (lane.astray or not lane.is_last_said(block)):
             self._replace(lane, block.message_id, out)
             return
         out.append(
@@ -317,6 +336,7 @@ class Turn:
             )
         )
         lane.begun = True
+        lane.astray = False
 
     def _tool(self, part: PartSeen, out: list[LogEvent]) -> None:
         data = tool_data(part)
@@ -324,10 +344,10 @@ class Turn:
         before = self._tools.get(part.part_id)
         if before is not None and (rank < before.rank or data == before.data):
             return
-        tool = self._tools[part.part_id] = _Tool(part.part_id, part.message_id, data, rank)
+        tool = self._tools[part.part_id] = Tool(part.part_id, part.message_id, data, rank)
         out.append(self._tool_chunk(tool, last=rank == TOOL_ENDED))
 
-    def _tool_chunk(self, tool: _Tool, *, last: bool) -> ArtifactChunk:
+    def _tool_chunk(self, tool: Tool, *, last: bool) -> ArtifactChunk:
         name = tool.data.get("tool")
         return ArtifactChunk(
             artifact=Artifact(

@@ -17,26 +17,49 @@ from .requests import Model
 ANSWER_MODE = "text/plain"
 """What every answer is made of; a client that cannot take it cannot be served."""
 
+DATA_MODE = "application/json"
+"""What tool calls are; to a client that does not take it they are told as text."""
+
 _ID_LIMIT = 256
 
 
 @frozen(kw_only=True)
 class Wishes:
-    """What was asked for; None: nothing."""
+    """What was asked for; None: nothing. ``text_only``: data is to be told as text."""
 
     session_id: str | None = None
     model: Model | None = None
+    text_only: bool = False
+
+    def kept(self) -> JsonObject:
+        """What is kept of them with the task, as JSON."""
+        kept: JsonObject = {"modes": "text"} if self.text_only else {}
+        if self.session_id is not None:
+            kept["session"] = self.session_id
+        if self.model is not None:
+            kept["model"] = [self.model.provider_id, self.model.model_id]
+        return kept
+
+    @classmethod
+    def of_kept(cls, kept: JsonObject) -> Wishes:
+        """The wishes of ``kept``."""
+        model = kept.get("model")
+        return cls(
+            session_id=kept.get("session"),
+            model=Model(provider_id=model[0], model_id=model[1]) if model else None,
+            text_only=kept.get("modes") == "text",
+        )
 
 
 def wishes_of(request: SendRequest, supported_modes: Sequence[str]) -> Wishes:
     """Read what a message asks for. ``metadata`` of the request goes before that of the message."""
     _check_message(request.message)
-    _check_modes(request.configuration.accepted_output_modes, supported_modes)
+    text_only = _takes_text_only(request.configuration.accepted_output_modes, supported_modes)
     for name in ("directory", "workspace"):
         if _member(request, "opencode", name) is not None:
             # working elsewhere than was asked would be worse than not working
             raise invalid(("metadata", "opencode", name), "cannot be chosen by a message in this deployment")
-    return Wishes(session_id=_session(request), model=_model(request))
+    return Wishes(session_id=_session(request), model=_model(request), text_only=text_only)
 
 
 def _check_message(message: Message) -> None:
@@ -51,19 +74,26 @@ def _check_message(message: Message) -> None:
             raise invalid(("message", name), f"must be at most {_ID_LIMIT} characters, none of them NUL")
 
 
-def _check_modes(accepted: Sequence[str], supported: Sequence[str]) -> None:
-    """Media types the client takes; parameters are ignored, ``*/*`` and ``text/*`` mean what they say."""
+def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
+    """Whether data has to be told as text. Parameters are ignored; ``*/*`` and ``text/*`` mean what they say.
+
+    Raises ``ProtocolError`` (UNSUPPORTED_OPERATION) where the answer itself could not be taken.
+    """
     if not accepted:
-        return
-    family = ANSWER_MODE.partition("/")[0] + "/*"
+        return False
     taken = {mode.partition(";")[0].strip().lower() for mode in accepted}
-    if taken.isdisjoint({ANSWER_MODE, family, "*/*"}):
+    if taken.isdisjoint(_names_for(ANSWER_MODE)):
         raise ProtocolError(
             ErrorKind.UNSUPPORTED_OPERATION,
             f"acceptedOutputModes must include {ANSWER_MODE}: OpenCode's answers are text",
             data={"accepted_output_modes": list(accepted), "supported_output_modes": list(supported)},
             metadata={"acceptedOutputModes": ", ".join(accepted), "supportedOutputModes": ", ".join(supported)},
         )
+    return taken.isdisjoint(_names_for(DATA_MODE))
+
+
+def _names_for(mode: str) -> set[str]:
+    return {mode, mode.partition("/")[0] + "/*", "*/*"}
 
 
 def _session(request: SendRequest) -> str | None:

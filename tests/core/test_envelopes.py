@@ -21,7 +21,7 @@ from sansio.a2a.jsonrpc import (
     result_prefix,
 )
 from sansio.a2a.operations import Operation, methods_of, operation_of
-from sansio.a2a.rest import Route, route
+from sansio.a2a.rest import Route, params_of, route
 from sansio.a2a.versions import LINES, line_of, negotiate
 from tests.strategies import json_values, names
 
@@ -114,8 +114,32 @@ def test_patch_numbers_are_ignored(major: int, minor: int, patch: int | None) ->
 
 
 def test_methods_of_both_lines() -> None:
-    assert methods_of("0.3") == ["message/send", "message/stream", "tasks/get"]
-    assert methods_of("1.0") == ["SendMessage", "SendStreamingMessage", "GetTask"]
+    assert methods_of("0.3") == [
+        "message/send",
+        "message/stream",
+        "tasks/get",
+        "tasks/list",
+        "tasks/cancel",
+        "tasks/resubscribe",
+        "tasks/pushNotificationConfig/set",
+        "tasks/pushNotificationConfig/get",
+        "tasks/pushNotificationConfig/list",
+        "tasks/pushNotificationConfig/delete",
+        "agent/getAuthenticatedExtendedCard",
+    ]
+    assert methods_of("1.0") == [
+        "SendMessage",
+        "SendStreamingMessage",
+        "GetTask",
+        "ListTasks",
+        "CancelTask",
+        "SubscribeToTask",
+        "CreateTaskPushNotificationConfig",
+        "GetTaskPushNotificationConfig",
+        "ListTaskPushNotificationConfigs",
+        "DeleteTaskPushNotificationConfig",
+        "GetExtendedAgentCard",
+    ]
 
 
 @pytest.mark.parametrize("operation", Operation)
@@ -129,8 +153,20 @@ def test_unknown_method_is_no_operation(method: str) -> None:
     assert operation_of(method) == (None, None)
 
 
-def test_only_the_stream_streams() -> None:
-    assert [operation for operation in Operation if operation.row.streaming] == [Operation.STREAM]
+def test_two_operations_stream() -> None:
+    assert {operation for operation in Operation if operation.row.streaming} == {
+        Operation.STREAM,
+        Operation.SUBSCRIBE,
+    }
+
+
+@pytest.mark.parametrize("operation", Operation)
+def test_parameters_may_be_left_out_where_none_are_needed(operation: Operation) -> None:
+    optional = operation in (Operation.LIST_TASKS, Operation.EXTENDED_CARD)
+
+    assert operation.rpc_params(None) == ({} if optional else None)
+    assert operation.rpc_params({"id": "t"}) == {"id": "t"}
+    assert operation.rpc_params([]) == []
 
 
 @pytest.mark.parametrize(
@@ -146,10 +182,45 @@ def test_only_the_stream_streams() -> None:
         ("GET", "/acme/tasks/t", Route(operation=Operation.GET_TASK, hint="1.0", id="t", tenant="acme")),
         ("GET", "/tasks/t 1/", Route(operation=Operation.GET_TASK, hint="1.0", id="t 1")),
         ("GET", "/tasks/tasks/tasks", Route(operation=Operation.GET_TASK, hint="1.0", id="tasks", tenant="tasks")),
+        ("GET", "/tasks", Route(operation=Operation.LIST_TASKS, hint="1.0")),
+        ("GET", "/v1/tasks", Route(operation=Operation.LIST_TASKS, hint="0.3")),
+        ("GET", "/acme/tasks/", Route(operation=Operation.LIST_TASKS, hint="1.0", tenant="acme")),
+        ("GET", "/tasks/tasks", Route(operation=Operation.GET_TASK, hint="1.0", id="tasks")),
+        ("POST", "/tasks/t:cancel", Route(operation=Operation.CANCEL, hint="1.0", id="t")),
+        ("POST", "/v1/tasks/t:cancel", Route(operation=Operation.CANCEL, hint="0.3", id="t")),
+        ("POST", "/tasks/t:subscribe", Route(operation=Operation.SUBSCRIBE, hint="1.0", id="t")),
+        ("GET", "/tasks/t:subscribe", Route(operation=Operation.SUBSCRIBE, hint="1.0", id="t")),
+        ("POST", "/v1/tasks/t:subscribe", Route(operation=Operation.SUBSCRIBE, hint="0.3", id="t")),
+        ("GET", "/v1/tasks/t:subscribe", Route(operation=Operation.SUBSCRIBE, hint="0.3", id="t")),
+        ("GET", "/a/tasks/t:subscribe", Route(operation=Operation.SUBSCRIBE, hint="1.0", id="t", tenant="a")),
+        ("GET", "/extendedAgentCard", Route(operation=Operation.EXTENDED_CARD, hint="1.0")),
+        ("GET", "/acme/extendedAgentCard", Route(operation=Operation.EXTENDED_CARD, hint="1.0", tenant="acme")),
+        ("GET", "/v1/card", Route(operation=Operation.EXTENDED_CARD, hint="0.3")),
+        ("GET", "/agent/authenticatedExtendedCard", Route(operation=Operation.EXTENDED_CARD, hint="0.3")),
     ],
 )
 def test_path_is_routed(method: str, path: str, expected: Route) -> None:
     assert route(method, path) == expected
+
+
+@pytest.mark.parametrize(("root", "hint", "tenant"), [("", "1.0", None), ("/v1", "0.3", None), ("/a", "1.0", "a")])
+@pytest.mark.parametrize(
+    ("method", "config", "operation"),
+    [
+        ("POST", "", Operation.SET_PUSH_CONFIG),
+        ("GET", "", Operation.LIST_PUSH_CONFIGS),
+        ("GET", "/c", Operation.GET_PUSH_CONFIG),
+        ("DELETE", "/c", Operation.DELETE_PUSH_CONFIG),
+        ("GET", "/urn:c", Operation.GET_PUSH_CONFIG),
+    ],
+)
+def test_push_configurations_are_routed(
+    root: str, hint: str, tenant: str | None, method: str, config: str, operation: Operation
+) -> None:
+    found = route(method, f"{root}/tasks/t/pushNotificationConfigs{config}")
+
+    expected = Route(operation=operation, hint=hint, id="t", config_id=config.lstrip("/") or None, tenant=tenant)
+    assert found == expected
 
 
 def test_path_of_the_old_line_with_a_new_version_is_answered_on_the_new_line() -> None:
@@ -162,8 +233,10 @@ def test_path_of_the_old_line_with_a_new_version_is_answered_on_the_new_line() -
 @pytest.mark.parametrize(
     "path",
     [
-        *("", "/", "/v1", "/v1/", "/tasks", "/v1/tasks", "/message", "/message:fly", "/v1/acme/message:send"),
-        *("/a/b/message:send", "/tasks/a/b/c", "/tasks/a:b", "/acme/tasks/", "/v2/v1/message:send", "/v1/v1/tasks/x"),
+        *("", "/", "/v1", "/v1/", "/message", "/message:fly", "/v1/acme/message:send", "/v1/extendedAgentCard"),
+        *("/a/b/message:send", "/tasks/a/b/c", "/tasks/a:b", "/v2/v1/message:send", "/v1/v1/tasks/x", "/card"),
+        *("/tasks/:cancel", "/tasks/a:fly", "/tasks/a:b:cancel", "/v1/agent/authenticatedExtendedCard"),
+        *("/tasks/t/pushNotificationConfigs/c/d", "/tasks/a:b/pushNotificationConfigs", "/v1/card/x"),
     ],
 )
 def test_unknown_path_is_not_found(path: str) -> None:
@@ -182,6 +255,12 @@ def test_unknown_path_is_not_found(path: str) -> None:
         ("DELETE", "/tasks/t", "GET"),
         ("POST", "/acme/tasks/t", "GET"),
         ("HEAD", "/v1/tasks/t", "GET"),
+        ("POST", "/tasks", "GET"),
+        ("GET", "/tasks/t:cancel", "POST"),
+        ("PUT", "/v1/tasks/t:subscribe", "GET, POST"),
+        ("DELETE", "/tasks/t/pushNotificationConfigs", "GET, POST"),
+        ("POST", "/tasks/t/pushNotificationConfigs/c", "DELETE, GET"),
+        ("POST", "/v1/card", "GET"),
     ],
 )
 def test_known_path_with_another_method_tells_which_are_allowed(method: str, path: str, allow: str) -> None:
@@ -193,10 +272,14 @@ def test_known_path_with_another_method_tells_which_are_allowed(method: str, pat
     assert caught.value.metadata == {"allow": allow}
 
 
-_segments = st.sampled_from(("v1", "tasks", "message:send", "message:stream", "", "acme", "a:b")) | names
+_segments = (
+    st.sampled_from(("v1", "tasks", "tasks", "message:send", "message:stream", "", "acme", "a:b", "t:cancel", "card"))
+    | st.sampled_from(("t:subscribe", "pushNotificationConfigs", "extendedAgentCard", "agent"))
+    | names
+)
 
 
-@given(st.sampled_from(("GET", "POST", "PUT", "")), st.lists(_segments, max_size=4).map("/".join))
+@given(st.sampled_from(("GET", "POST", "PUT", "DELETE", "")), st.lists(_segments, max_size=6).map("/".join))
 def test_any_path_is_routed_or_refused(method: str, path: str) -> None:
     found: Route | ErrorKind
     try:
@@ -205,10 +288,86 @@ def test_any_path_is_routed_or_refused(method: str, path: str) -> None:
         found = error.kind
 
     if isinstance(found, Route):
-        assert found.operation.row.http_method == method
-        assert found.hint == ("0.3" if path.strip("/").startswith("v1/") else "1.0")
+        old = path.strip("/").startswith(("v1/", "agent/authenticatedExtendedCard"))
+        assert method in {row.method for row in found.operation.row.routes}
+        assert found.hint == ("0.3" if old else "1.0")
+        assert not any("/" in (value or "") for value in (found.id, found.config_id, found.tenant))
     else:
         assert found in (ErrorKind.NOT_FOUND, ErrorKind.METHOD_NOT_ALLOWED)
+
+
+# --- parameters over HTTP+JSON ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("operation", [Operation.SEND, Operation.STREAM])
+def test_a_send_needs_a_body_and_has_nothing_else(line: str, operation: Operation) -> None:
+    found = Route(operation=operation, hint=line)
+
+    assert params_of(found, line, {"metadata": "x"}, b'{"message":{}}') == {"message": {}}
+    with pytest.raises(ProtocolError) as caught:
+        params_of(found, line, {}, b"")
+    assert caught.value.kind is ErrorKind.PARSE_ERROR
+
+
+@pytest.mark.parametrize("operation", set(Operation) - {Operation.SEND, Operation.STREAM})
+def test_an_empty_body_says_nothing(operation: Operation) -> None:
+    assert params_of(Route(operation=operation, hint="1.0"), "1.0", {}, b"") == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "operation", "expected"),
+    [
+        ("0.3", Operation.GET_TASK, {"id": "t"}),
+        ("1.0", Operation.GET_TASK, {"id": "t"}),
+        ("0.3", Operation.CANCEL, {"id": "t"}),
+        ("0.3", Operation.SUBSCRIBE, {"id": "t"}),
+        ("0.3", Operation.SET_PUSH_CONFIG, {"taskId": "t"}),
+        ("1.0", Operation.SET_PUSH_CONFIG, {"taskId": "t"}),
+        ("0.3", Operation.LIST_PUSH_CONFIGS, {"id": "t"}),
+        ("1.0", Operation.LIST_PUSH_CONFIGS, {"taskId": "t"}),
+    ],
+)
+def test_the_id_in_the_path_has_the_name_its_parser_looks_for(
+    line: str, operation: Operation, expected: dict[str, str]
+) -> None:
+    assert params_of(Route(operation=operation, hint=line, id="t"), line, {}, b"") == expected
+
+
+@pytest.mark.parametrize("operation", [Operation.GET_PUSH_CONFIG, Operation.DELETE_PUSH_CONFIG])
+def test_a_push_configuration_in_the_path_has_two_ids(operation: Operation) -> None:
+    found = Route(operation=operation, hint="1.0", id="t", config_id="c")
+
+    assert params_of(found, "1.0", {}, b"") == {"taskId": "t", "id": "c"}
+    assert params_of(found, "0.3", {}, b"") == {"id": "t", "pushNotificationConfigId": "c"}
+
+
+def test_the_path_goes_before_the_body_and_the_body_before_the_query() -> None:
+    found = Route(operation=Operation.SUBSCRIBE, hint="1.0", id="path", tenant="acme")
+
+    params = params_of(found, "1.0", {"id": "query", "metadata": "q", "more": "q"}, b'{"id":"body","metadata":{}}')
+
+    assert params == {"id": "path", "metadata": {}, "more": "q", "tenant": "acme"}
+
+
+def test_the_query_of_what_has_a_body_says_nothing() -> None:
+    found = Route(operation=Operation.SET_PUSH_CONFIG, hint="1.0", id="t")
+
+    assert params_of(found, "1.0", {"token": "in-the-log"}, b'{"url":"u"}') == {"taskId": "t", "url": "u"}
+
+
+@pytest.mark.parametrize("body", [b"[]", b"5", b"null", b'"x"'])
+def test_a_body_that_is_no_object_is_left_to_the_parser(body: bytes) -> None:
+    found = Route(operation=Operation.CANCEL, hint="1.0", id="t")
+
+    assert params_of(found, "1.0", {}, body) == orjson.loads(body)
+
+
+def test_a_body_that_is_no_json_is_a_parse_error() -> None:
+    with pytest.raises(ProtocolError) as caught:
+        params_of(Route(operation=Operation.CANCEL, hint="1.0", id="t"), "1.0", {}, b"{")
+
+    assert caught.value.kind is ErrorKind.PARSE_ERROR
 
 
 # --- JSON-RPC ---------------------------------------------------------------------------------------------

@@ -25,14 +25,14 @@ SPECIFIED = {
     "INVALID_PARAMS": (-32602, 400, "INVALID_ARGUMENT"),
     "INTERNAL_ERROR": (-32603, 500, "INTERNAL"),
     "TASK_NOT_FOUND": (-32001, 404, "NOT_FOUND"),
-    "TASK_NOT_CANCELABLE": (-32002, 409, "FAILED_PRECONDITION"),
-    "PUSH_NOTIFICATION_NOT_SUPPORTED": (-32003, 400, "UNIMPLEMENTED"),
-    "UNSUPPORTED_OPERATION": (-32004, 400, "UNIMPLEMENTED"),
-    "CONTENT_TYPE_NOT_SUPPORTED": (-32005, 415, "INVALID_ARGUMENT"),
-    "INVALID_AGENT_RESPONSE": (-32006, 502, "INTERNAL"),
+    "TASK_NOT_CANCELABLE": (-32002, 400, "FAILED_PRECONDITION"),
+    "PUSH_NOTIFICATION_NOT_SUPPORTED": (-32003, 400, "FAILED_PRECONDITION"),
+    "UNSUPPORTED_OPERATION": (-32004, 400, "FAILED_PRECONDITION"),
+    "CONTENT_TYPE_NOT_SUPPORTED": (-32005, 400, "INVALID_ARGUMENT"),
+    "INVALID_AGENT_RESPONSE": (-32006, 500, "INTERNAL"),
     "EXTENDED_AGENT_CARD_NOT_CONFIGURED": (-32007, 400, "FAILED_PRECONDITION"),
     "EXTENSION_SUPPORT_REQUIRED": (-32008, 400, "FAILED_PRECONDITION"),
-    "VERSION_NOT_SUPPORTED": (-32009, 400, "UNIMPLEMENTED"),
+    "VERSION_NOT_SUPPORTED": (-32009, 400, "FAILED_PRECONDITION"),
 }
 
 GRPC_STATUSES = {
@@ -56,6 +56,14 @@ def test_errors_of_the_specifications_have_their_numbers(name: str) -> None:
     assert (row.code, row.http, row.grpc) == SPECIFIED[name]
 
 
+@kinds
+def test_the_old_line_keeps_its_statuses(kind: ErrorKind) -> None:
+    kept = {"TASK_NOT_CANCELABLE": 409, "CONTENT_TYPE_NOT_SUPPORTED": 415, "INVALID_AGENT_RESPONSE": 502}
+
+    assert kind.row.status("0.3") == kept.get(kind.name, kind.row.http)
+    assert kind.row.status("1.0") == kind.row.http
+
+
 def test_codes_of_the_specifications_mean_one_error_each() -> None:
     counted = Counter(ErrorKind[name].row.code for name in SPECIFIED)
 
@@ -74,15 +82,52 @@ def test_row_is_complete(kind: ErrorKind) -> None:
     assert 400 <= row.http < 600
     assert row.grpc in GRPC_STATUSES
     assert row.message
+    assert row.specific is (kind.name in SPECIFIED and -32099 <= row.code <= -32001)
 
 
-@kinds
+with_flat_bodies = pytest.mark.parametrize(
+    "kind", [kind for kind in ErrorKind if kind is not ErrorKind.UNAUTHENTICATED], ids=lambda kind: kind.name
+)
+
+
+@with_flat_bodies
 def test_error_has_its_shape_on_line_0_3(kind: ErrorKind) -> None:
     error = ProtocolError(kind, "what", data={"type": "X"})
 
     assert jsonrpc_error(error, "0.3") == {"code": kind.row.code, "message": "what", "data": {"type": "X"}}
     name = "error" if kind is ErrorKind.VERSION_NOT_SUPPORTED else "message"
-    assert http_error(error, "0.3") == (kind.row.http, {"code": kind.row.code, name: "what", "type": "X"})
+    assert http_error(error, "0.3") == (kind.row.status("0.3"), {"code": kind.row.code, name: "what", "type": "X"})
+
+
+@with_flat_bodies
+def test_flat_body_names_the_error_as_official_clients_do(kind: ErrorKind) -> None:
+    _, body = http_error(ProtocolError(kind), "0.3")
+
+    assert body["type"] == kind.row.name
+    assert body["type"].endswith("Error")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (ErrorKind.TASK_NOT_FOUND, "TaskNotFoundError"),
+        (ErrorKind.TASK_NOT_CANCELABLE, "TaskNotCancelableError"),
+        (ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED, "PushNotificationNotSupportedError"),
+        (ErrorKind.UNSUPPORTED_OPERATION, "UnsupportedOperationError"),
+        (ErrorKind.CONTENT_TYPE_NOT_SUPPORTED, "ContentTypeNotSupportedError"),
+        (ErrorKind.INVALID_AGENT_RESPONSE, "InvalidAgentResponseError"),
+        (ErrorKind.EXTENDED_AGENT_CARD_NOT_CONFIGURED, "AuthenticatedExtendedCardNotConfiguredError"),
+        (ErrorKind.INVALID_PARAMS, "InvalidParamsError"),
+        (ErrorKind.INTERNAL_ERROR, "InternalError"),
+        (ErrorKind.METHOD_NOT_FOUND, "MethodNotFoundError"),
+    ],
+)
+def test_official_clients_find_the_names_of_their_error_classes(kind: ErrorKind, name: str) -> None:
+    assert kind.row.name == name
+
+
+def test_who_is_unknown_on_line_0_3_is_told_nothing_else() -> None:
+    assert http_error(ProtocolError(ErrorKind.UNAUTHENTICATED), "0.3") == (401, {"error": "Unauthorized"})
 
 
 @kinds
@@ -107,13 +152,16 @@ def test_error_without_words_of_its_own_says_what_its_row_says() -> None:
 
     assert str(error) == error.message == "Task not found"
     assert jsonrpc_error(error, "0.3") == {"code": -32001, "message": "Task not found"}
-    assert http_error(error, "0.3") == (404, {"code": -32001, "message": "Task not found"})
+    assert http_error(error, "0.3") == (
+        404,
+        {"code": -32001, "message": "Task not found", "type": "TaskNotFoundError"},
+    )
 
 
 def test_data_that_is_no_object_is_left_out_of_the_flat_body() -> None:
     error = ProtocolError(ErrorKind.INVALID_REQUEST, "no", data=[{"type": "x"}])
 
-    assert http_error(error, "0.3") == (400, {"code": -32600, "message": "no"})
+    assert http_error(error, "0.3") == (400, {"code": -32600, "message": "no", "type": "InvalidRequestError"})
 
 
 def test_wrong_field_is_located_on_line_0_3() -> None:
@@ -151,6 +199,16 @@ def test_wrong_fields_are_a_bad_request_on_line_1_0() -> None:
     assert details(error) == [bad_request]
     assert jsonrpc_error(error, "1.0")["data"] == [bad_request]
     assert http_error(error, "1.0")[1]["error"]["details"] == [bad_request]
+
+
+def test_wrong_field_behind_an_error_of_a2a_itself_is_told_beside_it() -> None:
+    wrong = (Violation(("message", "parts", 0), "value_error", "no"),)
+    error = ProtocolError(ErrorKind.CONTENT_TYPE_NOT_SUPPORTED, violations=wrong)
+
+    info, bad_request = details(error)
+
+    assert (info["reason"], info["domain"]) == ("CONTENT_TYPE_NOT_SUPPORTED", "a2a-protocol.org")
+    assert bad_request["fieldViolations"] == [{"field": "message.parts[0]", "description": "no"}]
 
 
 def test_data_meant_for_line_1_0_replaces_its_details() -> None:

@@ -20,6 +20,6 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 
 def get(address: str, path: str) -> bytes:
     """The body of an answer; blocks."""
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=5) as response:
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=20) as response:
         body: bytes = response.read()
         return body

@@ -31,7 +31,7 @@ def test_it_serves_from_ready_until_told_to_stop() -> None:
         async def until_stopped() -> None:
             await stop.wait()
 
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
             served = tasks.create_task(
                 runtime_asyncio.serve(hello, "127.0.0.1:0", stop=until_stopped, ready=listening, grace=1)
             )

@@ -30,7 +30,7 @@ async def test_it_serves_from_ready_until_told_to_stop(nursery: trio.Nursery) ->
         ended.set()
 
     nursery.start_soon(serve)
-    with trio.fail_after(5):
+    with trio.fail_after(20):
         while not addresses:
             await trio.lowlevel.checkpoint()
         assert await trio.to_thread.run_sync(get, addresses[0], "/there") == b"/there"

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import traceback
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
+import orjson
 import pytest
+import rfc8785
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from opencode_a2a.serving import serve
-from opencode_a2a.settings import Settings
+from opencode_a2a.settings import Settings, SettingsError
+from sansio.a2a.signing import JWKS_PATH, ONLY_0_3
 from tests import schemas
 from tests.shell.harness import CREDENTIALS, RUNTIMES, Serving, client, until
 
@@ -32,13 +41,26 @@ async def test_the_card_is_one_document_that_needs_no_credentials(serving: Servi
     assert first.headers["content-type"] == "application/json"
 
 
-LEGACY = {"url", "preferredTransport", "additionalInterfaces", "protocolVersion", "security"}
-LEGACY |= {"supportsAuthenticatedExtendedCard", "securitySchemes"}  # members with 0.3's form, alone or besides
+LEGACY = ONLY_0_3 | {"securitySchemes"}  # members with 0.3's form, alone or besides
 
 
-async def test_the_card_is_valid_on_both_lines(serving: Serving) -> None:
-    async with serving() as agent:
+@pytest.fixture
+def key(tmp_path: Path) -> ed25519.Ed25519PrivateKey:
+    """A key that lies in ``tmp_path / "key.pem"``."""
+    made = ed25519.Ed25519PrivateKey.generate()
+    (tmp_path / "key.pem").write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return made
+
+
+@pytest.mark.parametrize("is_signed", [False, True])
+async def test_the_card_is_valid_on_both_lines(
+    is_signed: bool, serving: Serving, key: ed25519.Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    file = str(tmp_path / "key.pem") if is_signed else None
+    async with serving(card_signing_key_file=file) as agent:
         card: dict[str, Any] = (await agent.http.get(PATHS[0])).json()
+
+    assert ("signatures" in card) is is_signed
 
     schemas.check("0.3", schemas.CARD, card)
     schemas.check("1.0", schemas.CARD, {name: value for name, value in card.items() if name not in LEGACY})
@@ -54,7 +76,8 @@ async def test_the_card_has_what_each_line_requires(serving: Serving) -> None:
     assert card["description"].startswith("D")
     assert "P" in card["description"]
     assert card["capabilities"]["streaming"] is True
-    assert card["capabilities"]["pushNotifications"] is False
+    assert card["capabilities"]["pushNotifications"] is True
+    assert card["capabilities"]["extendedAgentCard"] is True
     assert {"uri", "description", "required"} <= card["capabilities"]["extensions"][0].keys()
     for skill in card["skills"]:
         assert {"id", "name", "description", "tags"} <= skill.keys()
@@ -111,3 +134,93 @@ async def test_the_card_names_the_port_that_was_found(anyio_backend: str) -> Non
 
     assert card["url"] == urls[0]
     assert not urls[0].endswith(":0")
+
+
+# --- the extended card ------------------------------------------------------------------------------------
+
+EXTENDED = {
+    "0.3 rpc": ("POST", "/", "agent/getAuthenticatedExtendedCard"),
+    "0.3 rest": ("GET", "/v1/card", None),
+    "0.3 path": ("GET", "/agent/authenticatedExtendedCard", None),
+    "1.0 rpc": ("POST", "/", "GetExtendedAgentCard"),
+    "1.0 rest": ("GET", "/extendedAgentCard", None),
+}
+
+
+async def extended(http: httpx.AsyncClient, way: str) -> dict[str, Any]:
+    method, path, call = EXTENDED[way]
+    body = None if call is None else {"jsonrpc": "2.0", "id": 7, "method": call, "params": {}}
+    answer = await http.request(method, path, json=body, headers={"A2A-Version": way.partition(" ")[0]})
+    assert answer.status_code == 200, answer.text
+    card: dict[str, Any] = answer.json() if call is None else answer.json()["result"]
+    return card
+
+
+def caller_of(card: dict[str, Any]) -> dict[str, Any]:
+    [caller] = {orjson.dumps(one["params"]["caller"]) for one in card["capabilities"]["extensions"] if told(one)}
+    found: dict[str, Any] = orjson.loads(caller)
+    return found
+
+
+def told(extension: dict[str, Any]) -> bool:
+    return "caller" in extension["params"]
+
+
+@pytest.mark.parametrize("way", EXTENDED)
+async def test_each_caller_gets_the_extended_card_made_for_them(way: str, serving: Serving) -> None:
+    async with serving() as agent:
+        alice, bob = await extended(agent.http, way), await extended(agent.bob, way)
+
+    assert caller_of(alice) == {"principal": "alice", "credential_id": "a", "capabilities": []}
+    assert caller_of(bob) == {"principal": "bob", "credential_id": "b", "capabilities": []}
+    schemas.check("0.3", schemas.CARD, alice)
+    schemas.check("1.0", schemas.CARD, {name: value for name, value in alice.items() if name not in LEGACY})
+
+
+async def test_nobody_else_gets_an_extended_card(serving: Serving) -> None:
+    async with serving() as agent, client(agent.url, None) as http:
+        for method, path, call in EXTENDED.values():
+            body = None if call is None else {"jsonrpc": "2.0", "id": 7, "method": call}
+            assert (await http.request(method, path, json=body)).status_code == 401
+
+
+# --- signatures -------------------------------------------------------------------------------------------
+
+
+async def test_cards_are_signed_and_the_key_is_published(
+    serving: Serving, key: ed25519.Ed25519PrivateKey, tmp_path: Path
+) -> None:
+    async with serving(card_signing_key_file=str(tmp_path / "key.pem"), card_signing_key_id="k1") as agent:
+        async with client(agent.url, None) as http:
+            served, public = await http.get(JWKS_PATH), (await http.get(PATHS[0])).json()
+        cards = [public, *[await extended(agent.http, way) for way in EXTENDED]]
+
+    [jwk] = served.json()["keys"]
+    assert served.headers["content-type"].startswith("application/")
+    assert octets(jwk["x"]) == key.public_key().public_bytes_raw()
+    for card in cards:
+        signatures = card.pop("signatures")
+        header = orjson.loads(octets(signatures[-1]["protected"]))
+        assert header == {"alg": "EdDSA", "typ": "JOSE", "kid": "k1", "jku": card["url"] + JWKS_PATH}
+        # the last signature is over the document as it is
+        payload = base64.urlsafe_b64encode(rfc8785.dumps(card)).rstrip(b"=")
+        message = signatures[-1]["protected"].encode() + b"." + payload
+        key.public_key().verify(octets(signatures[-1]["signature"]), message)
+
+
+def octets(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+async def test_without_a_key_there_are_no_signatures_and_no_key_set(serving: Serving) -> None:
+    async with serving() as agent, client(agent.url, None) as http:
+        assert "signatures" not in (await http.get(PATHS[0])).json()
+        assert (await http.get(JWKS_PATH)).status_code == 404
+
+
+async def test_a_key_that_cannot_be_used_keeps_the_server_from_starting(serving: Serving, tmp_path: Path) -> None:
+    with pytest.RaisesGroup(SettingsError, allow_unwrapped=True, flatten_subgroups=True) as caught:
+        async with serving(card_signing_key_file=str(tmp_path / "none.pem")):
+            pass
+
+    assert "A2A_CARD_SIGNING_KEY_FILE" in "".join(traceback.format_exception(caught.value))

@@ -57,6 +57,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "runtime": "asyncio",
         "log_level": "WARNING",
         "max_request_body_bytes": 1_048_576,
+        "http_gzip_minimum_size": 8192,
         "shutdown_grace_seconds": 10.0,
         "protocol_version": "0.3",
         "supported_protocol_versions": ("0.3", "1.0"),

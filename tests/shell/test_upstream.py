@@ -141,7 +141,7 @@ async def test_a_fresh_connection_that_is_closed_is_not_tried_again() -> None:
     ],
 )
 async def test_an_answer_that_breaks_the_protocol_is_one_error(answer: list[Step]) -> None:
-    async with answering(answer) as server, client(server, timeout=2) as upstream:
+    async with answering(answer) as server, client(server) as upstream:
         error = await failure(upstream, READ)
 
         assert error.failure.type in ("UPSTREAM_PAYLOAD_ERROR", "UPSTREAM_UNREACHABLE")
@@ -171,7 +171,7 @@ async def test_an_error_status_is_an_error_and_keeps_the_connection(status: int,
 
 
 async def test_an_answer_that_never_comes_is_not_waited_for() -> None:
-    async with answering([SILENCE]) as server, client(server, timeout=0.1) as upstream:
+    async with answering([SILENCE]) as server, client(server, timeout=1.5) as upstream:
         error = await failure(upstream, READ)
 
         assert (error.failure.type, error.sent) == ("UPSTREAM_TIMEOUT", True)
@@ -270,7 +270,8 @@ async def test_what_a_stream_said_is_there_before_it_says_more() -> None:
     ],
 )
 async def test_a_stream_that_does_not_open_or_breaks_is_one_error(answer: list[Step], type: str) -> None:
-    async with answering(answer) as server, client(server, timeout=0.3) as upstream:
+    timeout = 1.5 if type == "UPSTREAM_TIMEOUT" else DEADLINE
+    async with answering(answer) as server, client(server, timeout=timeout) as upstream:
         with pytest.raises(UpstreamError) as caught, anyio.fail_after(DEADLINE):
             await read_all(upstream)
 

@@ -5,9 +5,12 @@
 import { randomUUID } from 'node:crypto';
 import { converse, fetchAs, load } from './dialogue.mjs';
 
-const { Role, TaskState } = load('a2a-sdk-1');
+const { Role, TaskState, verifyAgentCardSignature } = load('a2a-sdk-1');
 const { ClientFactory, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory } =
   load('a2a-sdk-1/client');
+
+// The verifier tells of each signature that is not its own, where replies belong.
+console.debug = console.error;
 
 const TRANSPORTS = { jsonrpc: JsonRpcTransportFactory, rest: RestTransportFactory };
 const legacyCompat = { enabled: true };
@@ -116,6 +119,18 @@ const operations = {
   },
   async *extended_card(command) {
     yield cardOf(await (await connected(command)).getAgentCard());
+  },
+  async *verify(command) {
+    // The client forgets the security schemes of an extended card when it verifies what it has parsed itself, so the
+    // verifier is given the card as it came.
+    const fetched = { public: '/.well-known/agent-card.json', extended: '/extendedAgentCard' }[command.card];
+    const headers = { 'A2A-Version': '1.0' };
+    const card = await (await fetchAs(command.token)(`${command.url}${fetched}`, { headers })).json();
+    await verifyAgentCardSignature(async (kid, jku) => {
+      const { keys } = command.keys ?? (await (await fetch(jku)).json());
+      return keys.find((key) => key.kid === kid);
+    })(card);
+    yield cardOf(card);
   },
   async *send(command) {
     const answer = await (await connected(command)).sendMessage(paramsFrom(command));

@@ -31,8 +31,10 @@ from a2a.types import (
     TaskStatusUpdateEvent,
     TextPart,
 )
+from a2a.utils.signing import create_signature_verifier
 
 from .dialogue import Json, converse
+from .keys import ALGORITHMS, key_provider
 
 BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
 SECONDS = 60.0
@@ -151,6 +153,17 @@ async def extended_card(command: Json) -> AsyncIterator[Json]:
     yield {"kind": "card", "name": found.name, "skills": [skill.id for skill in found.skills]}
 
 
+async def verify(command: Json) -> AsyncIterator[Json]:
+    verifier = create_signature_verifier(key_provider(command), ALGORITHMS)
+    if command["card"] == "extended":
+        async with connected(command) as client:
+            found = await client.get_card(signature_verifier=verifier)
+    else:
+        async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+            found = await A2ACardResolver(http, command["url"]).get_agent_card(signature_verifier=verifier)
+    yield {"kind": "card", "name": found.name, "skills": [skill.id for skill in found.skills]}
+
+
 async def _sent(command: Json, *, streaming: bool) -> AsyncIterator[Json]:
     configuration = MessageSendConfiguration(blocking=command.get("blocking", True))
     async with connected(command, streaming=streaming) as client:
@@ -201,6 +214,7 @@ async def push_get(command: Json) -> AsyncIterator[Json]:
 OPERATIONS = {
     "card": card,
     "extended_card": extended_card,
+    "verify": verify,
     "send": send,
     "stream": stream,
     "get": get,

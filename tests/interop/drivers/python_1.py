@@ -37,8 +37,10 @@ from a2a.types import (
     TaskPushNotificationConfig,
     TaskState,
 )
+from a2a.utils.signing import create_signature_verifier
 
 from .dialogue import Json, converse
+from .keys import ALGORITHMS, key_provider
 
 BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
 SECONDS = 60.0
@@ -179,6 +181,18 @@ async def extended_card(command: Json) -> AsyncIterator[Json]:
         yield card_of(await client.get_extended_agent_card(GetExtendedAgentCardRequest()))
 
 
+async def verify(command: Json) -> AsyncIterator[Json]:
+    verifier = create_signature_verifier(key_provider(command), ALGORITHMS)
+    if command["card"] == "extended":
+        async with connected(command) as client:
+            yield card_of(
+                await client.get_extended_agent_card(GetExtendedAgentCardRequest(), signature_verifier=verifier)
+            )
+        return
+    async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+        yield card_of(await A2ACardResolver(http, command["url"]).get_agent_card(signature_verifier=verifier))
+
+
 async def send(command: Json) -> AsyncIterator[Json]:
     async with connected(command) as client:
         async for response in client.send_message(request_from(command)):
@@ -255,6 +269,7 @@ async def push_delete(command: Json) -> AsyncIterator[Json]:
 OPERATIONS = {
     "card": card,
     "extended_card": extended_card,
+    "verify": verify,
     "send": send,
     "stream": stream,
     "get": get,

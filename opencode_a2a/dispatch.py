@@ -1,0 +1,131 @@
+"""From an operation that was asked for to its answer: parses the parameters, asks the service, renders what it says.
+
+One table of operations for both bindings and both lines. Knows neither HTTP nor JSON-RPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from attrs import evolve, frozen
+
+from sansio.a2a.log import trim_history
+from sansio.a2a.model import JsonObject
+from sansio.a2a.operations import Operation
+from sansio.a2a.resume import cursor_in
+from sansio.a2a.wire import WireForm, rest_form_of_task
+from sansio.access import Identity
+from sansio.opencode.views import View
+
+from .live import LiveTask
+from .service import OpenStream, Service
+
+
+@frozen(kw_only=True)
+class Asked:
+    """An operation with its parameters, as they came.
+
+    ``form``: what they are in, and what is answered in, unless ``follows_task``: then a task is answered in the form
+    it was made in. ``extensions``: the names of those that were activated. ``cursor``: the ``Last-Event-ID``.
+    ``waits``: somebody reads the answer.
+    """
+
+    operation: Operation
+    params: object
+    identity: Identity
+    form: WireForm
+    extensions: frozenset[str] = frozenset()
+    cursor: str | None = None
+    follows_task: bool = False
+    waits: bool = True
+
+    def view(self, live: LiveTask | None = None) -> View:
+        """How the caller sees a task, or what belongs to none."""
+        if live is None:
+            return View(self.form, False, self.extensions)
+        form = rest_form_of_task(self.form.LINE, live.form) if self.follows_task else self.form
+        return View(form, live.text_only, self.extensions)
+
+
+class Dispatch:
+    """The operations by name. All of them raise ``ProtocolError``."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._unary: dict[Operation, Callable[[Asked], Awaitable[Any]]] = {
+            Operation.SEND: self._send,
+            Operation.GET_TASK: self._get_task,
+            Operation.LIST_TASKS: self._list_tasks,
+            Operation.CANCEL: self._cancel,
+            Operation.SET_PUSH_CONFIG: self._set_push_config,
+            Operation.GET_PUSH_CONFIG: self._get_push_config,
+            Operation.LIST_PUSH_CONFIGS: self._list_push_configs,
+            Operation.DELETE_PUSH_CONFIG: self._delete_push_config,
+        }
+
+    async def unary(self, asked: Asked) -> Any:
+        """The result of an operation that answers once, as JSON."""
+        return await self._unary[asked.operation](asked)
+
+    async def stream(self, asked: Asked) -> tuple[OpenStream, View]:
+        """The stream of an operation that answers with one."""
+        principal = asked.identity.principal
+        if asked.operation is Operation.STREAM:
+            message = asked.form.parse_send(asked.params)
+            if asked.follows_task:
+                message = evolve(message, form=asked.form.NAME)
+            cursor = cursor_in(asked.cursor, message.metadata)
+            stream = await self.service.stream(principal, message, asked.view(), cursor)
+            return stream, View(asked.form, stream.live.text_only, asked.extensions)
+        request = asked.form.parse_task_id(asked.params)
+        cursor = cursor_in(asked.cursor, request.metadata)
+        replays = asked.form.LINE == "0.3"
+        stream = await self.service.subscribe(principal, request, cursor, replays=replays)
+        return stream, asked.view(stream.live)
+
+    # --- one by one ---------------------------------------------------------------------------------------
+
+    async def _send(self, asked: Asked) -> JsonObject:
+        request = asked.form.parse_send(asked.params)
+        if asked.follows_task:
+            request = evolve(request, form=asked.form.NAME)
+        if not asked.waits:
+            request = evolve(request, configuration=evolve(request.configuration, blocking=False))
+        live = await self.service.send(asked.identity.principal, request, asked.view())
+        task = trim_history(live.task(), request.configuration.history_length)
+        return View(asked.form, live.text_only, asked.extensions).send_result(task)
+
+    async def _get_task(self, asked: Asked) -> JsonObject:
+        request = asked.form.parse_get_task(asked.params)
+        live = await self.service.get_task(asked.identity.principal, request)
+        return asked.view(live).task(trim_history(live.task(), request.history_length))
+
+    async def _list_tasks(self, asked: Asked) -> JsonObject:
+        request = asked.form.parse_list_tasks(asked.params)
+        page = await self.service.list_tasks(asked.identity.principal, request)
+        return asked.view().page(page, artifacts=request.include_artifacts)
+
+    async def _cancel(self, asked: Asked) -> JsonObject:
+        live = await self.service.cancel(asked.identity.principal, asked.form.parse_task_id(asked.params))
+        return asked.view(live).task(live.task())
+
+    async def _set_push_config(self, asked: Asked) -> JsonObject:
+        config = asked.form.parse_push_config_request(asked.params)
+        made = await self.service.set_push_config(asked.identity.principal, config, asked.view())
+        return asked.form.render_push_config_result(made)
+
+    async def _get_push_config(self, asked: Asked) -> JsonObject:
+        request = asked.form.parse_push_config_id(asked.params)
+        return asked.form.render_push_config_result(
+            await self.service.get_push_config(asked.identity.principal, request)
+        )
+
+    async def _list_push_configs(self, asked: Asked) -> Any:
+        request = asked.form.parse_list_push_configs(asked.params)
+        return asked.form.render_push_configs(await self.service.list_push_configs(asked.identity.principal, request))
+
+    async def _delete_push_config(self, asked: Asked) -> JsonObject | None:
+        request = asked.form.parse_push_config_id(asked.params)
+        await self.service.delete_push_config(asked.identity.principal, request)
+        return {} if asked.form.LINE == "1.0" else None

@@ -1,0 +1,39 @@
+"""Which extensions a request activates (specification 1.0, section 3.2.6): those it names that the agent has.
+
+Knows no extension by name; the agent's table is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+HEADERS = ("a2a-extensions", "x-a2a-extensions")
+"""The header of line 1.0, and that of line 0.3; either is understood on both."""
+
+
+@frozen
+class Negotiated:
+    """What a request activated: the names of the extensions, and the headers that tell the client so."""
+
+    names: frozenset[str] = frozenset()
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+NOTHING = Negotiated()
+
+
+def negotiated(headers: Mapping[str, str], known: Mapping[str, str]) -> Negotiated:
+    """What a request's headers activate. ``known``: URIs to names; what is not there is ignored, as is demanded."""
+    names: set[str] = set()
+    echoed: list[tuple[str, str]] = []
+    for header in HEADERS:
+        value = headers.get(header)
+        if value is None:
+            continue
+        uris = [uri for uri in dict.fromkeys(part.strip() for part in value.split(",")) if uri in known]
+        names.update(known[uri] for uri in uris)
+        if uris:
+            echoed.append((header, ", ".join(uris)))
+    return Negotiated(frozenset(names), tuple(echoed)) if echoed else NOTHING

@@ -1,0 +1,21 @@
+"""RFC 3339 timestamps, as the protocol writes them, and epoch milliseconds, as we reckon. Knows no clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def timestamp(seconds: float) -> str:
+    """Epoch seconds as RFC 3339 text in UTC, to the millisecond."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def epoch_ms(text: str) -> int:
+    """RFC 3339 text as epoch milliseconds, fractions of which are cut off. Raises ``ValueError``."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("has no time zone")
+    return (moment - _EPOCH) // _MILLISECOND

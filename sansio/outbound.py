@@ -1,0 +1,313 @@
+"""Where this server may be sent by others: URLs that callers give us, and the addresses those lead to.
+
+Pure: names are resolved elsewhere, and what they resolve to is judged here. Knows nothing of who asks, or why.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final, TypeAlias
+
+from attrs import field, frozen
+
+from sansio.a2a.errors import ProtocolError, invalid
+
+Address: TypeAlias = IPv4Address | IPv6Address
+Network: TypeAlias = IPv4Network | IPv6Network
+FieldPath: TypeAlias = Sequence[str | int]
+
+LONGEST_URL: Final = 4096
+
+METADATA_NAMES: Final = frozenset(
+    {
+        "instance-data",
+        "instance-data.ec2.internal",
+        "metadata",
+        "metadata.goog",
+        "metadata.google.internal",
+        "metadata.tencentyun.com",
+    }
+)
+"""Host names under which clouds tell a machine its secrets."""
+
+
+class Reach(Enum):
+    """What kind of place an address is; the value is what is said of it."""
+
+    PUBLIC = "public"
+    LOOPBACK = "loopback"
+    PRIVATE = "private"
+    SHARED = "shared by the customers of a network"
+    LINK_LOCAL = "link-local"
+    METADATA = "that of a cloud's metadata"
+    MULTICAST = "multicast"
+    UNSPECIFIED = "unspecified"
+    RESERVED = "reserved"
+
+
+_REACHES: Final[tuple[tuple[Network, Reach], ...]] = tuple(
+    (ipaddress.ip_network(network), reach)
+    for reach, networks in (
+        # Amazon and most others; Amazon's containers; Alibaba; Azure's host; Oracle; Tencent; Google on IPv6
+        (Reach.METADATA, "169.254.169.254 169.254.170.2 169.254.170.23 169.254.0.23 100.100.100.200"),
+        (Reach.METADATA, "168.63.129.16 192.0.0.192 fd00:ec2::254 fd00:ec2::23 fd20:ce::254"),
+        (Reach.LOOPBACK, "127.0.0.0/8 ::1"),
+        (Reach.PRIVATE, "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7"),
+        (Reach.SHARED, "100.64.0.0/10"),
+        (Reach.LINK_LOCAL, "169.254.0.0/16 fe80::/10"),
+        (Reach.MULTICAST, "224.0.0.0/4 ff00::/8"),
+        (Reach.UNSPECIFIED, "0.0.0.0/8 ::"),
+        # assignments of the IETF (Teredo among them), documentation, benchmarks, relays, the future
+        (Reach.RESERVED, "192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 198.18.0.0/15 198.51.100.0/24"),
+        (Reach.RESERVED, "203.0.113.0/24 240.0.0.0/4 2001::/23 2001:db8::/32 3fff::/20"),
+        (Reach.PUBLIC, "0.0.0.0/0 2000::/3"),
+        (Reach.RESERVED, "::/0"),
+    )
+    for network in networks.split()
+)
+"""The special-purpose registries; the first row that fits counts. Python's own differ from version to version."""
+
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+_LIFTED_BY_FLAG: Final = frozenset({Reach.LOOPBACK, Reach.PRIVATE})
+_LIFTED_BY_NAME: Final = _LIFTED_BY_FLAG | {Reach.SHARED, Reach.LINK_LOCAL, Reach.RESERVED}
+
+
+def plain(address: Address) -> Address:
+    """The address itself where it is an IPv4 address in an IPv6 one's clothes, which connects to the same place."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
+
+
+def _inside(address: Address) -> IPv4Address | None:
+    """The IPv4 address that a translator or tunnel would send this one's packets to."""
+    if isinstance(address, IPv4Address):
+        return None
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour
+
+
+def reach_of(address: Address) -> Reach:
+    """What kind of place the address is."""
+    address = plain(address)
+    address = _inside(address) or address
+    return next(reach for network, reach in _REACHES if address in network)
+
+
+# --- hosts that are allowed by name -----------------------------------------------------------------------
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+def _host_name(text: str) -> str | None:
+    """A host name in its one spelling, lower-case and without a dot at its end; None where it is none.
+
+    A name that ends in a number would be read as an address by some resolvers, and is none here.
+    """
+    name = text.lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or _NUMBER.fullmatch(labels[-1]):
+        return None
+    return name
+
+
+def _literal(text: str) -> Address | None:
+    """The address that is meant by the text, in its one usual spelling; None where it is none."""
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError:
+        return None
+
+
+@frozen
+class AllowedHosts:
+    """Hosts the operator vouches for: by name, by the end of their name (`.example.org`), by network."""
+
+    names: frozenset[str] = frozenset()
+    suffixes: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+
+    def has_name(self, host: str) -> bool:
+        """Whether a name is vouched for."""
+        return host in self.names or host.endswith(self.suffixes)
+
+    def has_address(self, address: Address) -> bool:
+        """Whether an address is: on its own, not for what may be inside it."""
+        return any(address in network for network in self.networks)
+
+    def names_address(self, address: Address) -> bool:
+        """Whether this very address has an entry of its own."""
+        return any(address in network and network.num_addresses == 1 for network in self.networks)
+
+
+def parse_allowed_hosts(text: str) -> AllowedHosts:
+    """A comma-separated list of names, `*.` and the end of names, addresses and networks. Raises ``ValueError``."""
+    names: set[str] = set()
+    suffixes: list[str] = []
+    networks: list[Network] = []
+    for entry in (entry.strip() for entry in text.split(",")):
+        bare = entry[1:-1] if entry.startswith("[") and entry.endswith("]") else entry
+        if "/" in entry or _literal(bare) is not None:
+            networks.append(ipaddress.ip_network(bare))
+        elif name := _host_name(entry.removeprefix("*.")):
+            suffixes += [f".{name}"] if entry.startswith("*.") else []
+            names |= set() if entry.startswith("*.") else {name}
+        elif entry:
+            raise ValueError("not a host name, an address or a network")
+    return AllowedHosts(frozenset(names), tuple(suffixes), tuple(networks))
+
+
+# --- URLs -------------------------------------------------------------------------------------------------
+
+_URL = re.compile(r"(?P<scheme>https?)://(?P<authority>[^/?#]*)(?P<rest>[^#]*)(?P<fragment>#.*)?", re.IGNORECASE)
+_AUTHORITY = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<host>[^:\[\]]+))(?::(?P<port>[0-9]{1,5}))?", re.IGNORECASE)
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@frozen(kw_only=True)
+class Target:
+    """Where a URL points. ``path`` includes the query, and is not shown: it may hold a secret.
+
+    ``address``: the host, where it is an address and no name.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    path: str = field(repr=False)
+    address: Address | None = None
+
+    @property
+    def authority(self) -> str:
+        """The host, with the port if it is not the usual one: the value of a ``Host`` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        """What may be shown of it."""
+        return f"{self.scheme}://{self.authority}"
+
+    def at(self, address: Address) -> str:
+        """The URL with the host's address in the place of its name."""
+        host = f"[{address}]" if address.version == 6 else str(address)
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+
+def parse_target(url: str, path: FieldPath) -> Target:
+    """Where a URL points; nobody is asked whether one may go there.
+
+    Raises ``ProtocolError`` that names the field at ``path`` and never repeats the URL.
+    """
+    if len(url) > LONGEST_URL:
+        raise invalid(path, f"must not be longer than {LONGEST_URL} characters")
+    if re.search(r"[^\x21-\x7e]|\\", url):
+        raise invalid(path, "holds a character no URL has; an international host name is written with xn--")
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise invalid(path, "must be an http or https URL")
+    if parts["fragment"]:
+        raise invalid(path, "must not have a fragment")
+    if "@" in parts["authority"]:
+        raise invalid(path, "must not carry a login")
+    found = _AUTHORITY.fullmatch(parts["authority"])
+    host, address = _host_of(found) if found is not None else (None, None)
+    if found is None or host is None:
+        raise invalid(path, "its host must be a plain name or address")
+    scheme = parts["scheme"].lower()
+    port = int(found["port"]) if found["port"] else _PORTS[scheme]
+    if not 0 < port < 65536:
+        raise invalid(path, "its port must be from 1 to 65535")
+    rest = parts["rest"]
+    return Target(
+        scheme=scheme, host=host, port=port, path=rest if rest.startswith("/") else f"/{rest}", address=address
+    )
+
+
+def _host_of(found: re.Match[str]) -> tuple[str | None, Address | None]:
+    """A URL's host in its one spelling, and the address if it is one."""
+    six = found["six"]
+    address = _literal(six or found["host"].removesuffix("."))
+    if address is None:
+        return (None if six else _host_name(found["host"])), None
+    if six and address.version == 4:
+        return None, None
+    address = plain(address)
+    return str(address), address
+
+
+def origin_of(url: str) -> str:
+    """What may be shown of a URL that was accepted once; of any other text, nothing."""
+    try:
+        return parse_target(url, ()).origin
+    except ProtocolError:
+        return "an unreadable URL"
+
+
+# --- the policy -------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class OutboundPolicy:
+    """Which targets may be connected to.
+
+    Without settings: public addresses, over https. ``allow_private``: private and loopback ones too, over http as
+    well. ``allowed``: hosts the operator names, over http as well, whatever their addresses. A cloud's metadata is
+    opened by an entry of its very own only, multicast and unspecified addresses by nothing.
+    """
+
+    allow_private: bool = False
+    allowed: AllowedHosts = AllowedHosts()
+
+    def target(self, url: str, path: FieldPath) -> Target:
+        """Where a URL points, if that can be allowed. ``admit`` has the last word, once the addresses are known.
+
+        Raises ``ProtocolError`` that names the field at ``path`` and never repeats the URL.
+        """
+        target = parse_target(url, path)
+        if target.host in METADATA_NAMES and target.host not in self.allowed.names:
+            raise invalid(path, f"leads to an address that is {Reach.METADATA.value}, which is not allowed")
+        if target.address is not None:
+            self.admit(target, [target.address], path)
+        elif target.scheme == "http" and not self._may_be_plain(target.host):
+            raise invalid(path, "must be an https URL")
+        return target
+
+    def admit(self, target: Target, addresses: Iterable[Address], path: FieldPath) -> tuple[Address, ...]:
+        """The addresses of the target, each once; refused as a whole if a single one is. Raises like ``target``."""
+        admitted = tuple(dict.fromkeys(plain(address) for address in addresses))
+        if not admitted:
+            raise invalid(path, "its host cannot be resolved")
+        for address in admitted:
+            reach = reach_of(address)
+            if reach is not Reach.PUBLIC and not self._lifts(target.host, address, reach):
+                raise invalid(path, f"leads to an address that is {reach.value}, which is not allowed")
+        if target.scheme == "http" and not all(self._vouched(target.host, address) for address in admitted):
+            raise invalid(path, "must be an https URL")
+        return admitted
+
+    def _may_be_plain(self, host: str) -> bool:
+        return self.allow_private or bool(self.allowed.networks) or self.allowed.has_name(host)
+
+    def _vouched(self, host: str, address: Address) -> bool:
+        """Whether settings speak of this host or address, so that it may be talked to in the open."""
+        if self.allowed.has_name(host) or self._in_networks(address):
+            return True
+        return self.allow_private and reach_of(address) in _LIFTED_BY_FLAG
+
+    def _lifts(self, host: str, address: Address, reach: Reach) -> bool:
+        """Whether settings allow an address that is not public."""
+        if reach is Reach.METADATA:
+            return self.allowed.names_address(_inside(address) or address)
+        if self.allow_private and reach in _LIFTED_BY_FLAG:
+            return True
+        return reach in _LIFTED_BY_NAME and (self.allowed.has_name(host) or self._in_networks(address))
+
+    def _in_networks(self, address: Address) -> bool:
+        return self.allowed.has_address(_inside(address) or address)
