@@ -174,7 +174,7 @@ class Application:
 
     def _line_for_errors(self, request: Request) -> str:
         """The line whose shape an error takes where the request's own could not be settled."""
-        hint = "1.0" if request.path != "/" and not request.path.startswith("/v1/") else None
+        hint = None if request.path == "/" else rest.hint_of(request.path)
         try:
             return self._negotiate(request, hint)
         except ProtocolError:
@@ -196,7 +196,7 @@ class Application:
                 raise jsonrpc.method_not_found(call.method, line)
             asked = Asked(
                 operation=operation,
-                params=call.params,
+                params=operation.rpc_params(call.params),
                 identity=identity,
                 form=FORMS[line],
                 extensions=extensions.names,

@@ -126,6 +126,6 @@ class Dispatch:
         return asked.form.render_push_configs(await self.service.list_push_configs(asked.identity.principal, request))
 
     async def _delete_push_config(self, asked: Asked) -> JsonObject | None:
-        request = asked.form.parse_push_config_id(asked.params)
+        request = asked.form.parse_push_config_id(asked.params, required=True)
         await self.service.delete_push_config(asked.identity.principal, request)
         return {} if asked.form.LINE == "1.0" else None

@@ -117,7 +117,7 @@ class CheckedClient:
             except httpx.ConnectTimeout:
                 reason = f"{target.authority} took no connection in time"
             except httpx.ConnectError as error:
-                reason = f"{target.authority} could not be connected to: {error}"
+                reason = f"{target.authority} could not be connected to: {_cause(error)}"
             except httpx.TimeoutException:
                 raise Undelivered(f"no answer within {self._timeout:g} s") from None
             except (httpx.NetworkError, httpx.RemoteProtocolError):
@@ -173,6 +173,16 @@ class CheckedClient:
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
                 self._made = httpx.AsyncHTTPTransport(verify=context, limits=limits)
             return self._made
+
+
+def _cause(error: BaseException) -> str:
+    """What the system or TLS said; what lies between does not always pass it on."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and str(inner):
+            return str(inner)
+        inner = inner.__cause__ or inner.__context__
+    return type(error).__name__
 
 
 async def _read_if_short(response: httpx.Response) -> None:

@@ -34,7 +34,7 @@ from sansio.outbound import FieldPath, origin_of
 
 from .live import LiveTask
 from .outbound import CheckedClient, Undelivered
-from .store import PushDropped, PushRow, Store
+from .store import PushDropped, PushRow, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
@@ -208,7 +208,7 @@ class Notifier:
         row = delivery.row
         live = delivery.live or await self._find(row.task_id)
         if live is None:
-            return self._moved(delivery, row.cursor, finished=True)
+            return await self._moved(delivery, row.cursor, finished=True)
         render = self._render(live, row.form)
         async with aclosing(_notifications(live, row.form, row.cursor)) as notifications:
             async for notification in notifications:
@@ -216,9 +216,9 @@ class Notifier:
                 if verdict is Verdict.GONE:
                     return self._gone(delivery)
                 if verdict is Verdict.FAILED:
-                    return self._moved(delivery, delivery.row.cursor, finished=True)
-                self._moved(delivery, notification.number)
-        return self._moved(delivery, live.visible, finished=True)
+                    return await self._moved(delivery, delivery.row.cursor, finished=True)
+                await self._moved(delivery, notification.number)
+        return await self._moved(delivery, live.visible, finished=True)
 
     async def _deliver(self, delivery: _Delivery, notification: Notification, body: bytes) -> Verdict:
         """Send until it is delivered, or there is no point in it any more."""
@@ -265,10 +265,16 @@ class Notifier:
         """Whether it has not been dropped or replaced, though it may not have been told yet."""
         return self._deliveries.get(delivery.key) is delivery
 
-    def _moved(self, delivery: _Delivery, cursor: int, *, finished: bool = False) -> None:
-        if self._is_current(delivery):
-            delivery.row = evolve(delivery.row, cursor=cursor, finished=finished)
-            self._store.put([delivery.row])
+    async def _moved(self, delivery: _Delivery, cursor: int, *, finished: bool = False) -> None:
+        """Remember how far it is before anything else is sent: a crash repeats one notification, not two."""
+        if not self._is_current(delivery):
+            return
+        delivery.row = evolve(delivery.row, cursor=cursor, finished=finished)
+        try:
+            await self._store.commit([delivery.row])
+        except StoreError:
+            if self._is_current(delivery):
+                self._store.put([delivery.row])  # which the store tries again, while the receiver need not wait
 
     def _gone(self, delivery: _Delivery) -> None:
         if self._is_current(delivery):

@@ -115,8 +115,6 @@ def refusal(error: ProtocolError, line: str, challenge: str) -> Response:
     headers: list[tuple[str, str]] = []
     if error.kind is ErrorKind.UNAUTHENTICATED:
         headers.append(("www-authenticate", challenge))
-        if line == "0.3":
-            body = {"error": "Unauthorized"}
     if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
         headers.append(("allow", _allow(error.metadata.get("allow", ""))))
     return json_response(status, body, *headers)

@@ -18,6 +18,9 @@ STREAM_ITEM = {
     "1.0": ("StreamResponse",),
 }
 TASK = {"0.3": ("Task",), "1.0": ("Task",)}
+TASK_PAGE = {"1.0": ("ListTasksResponse",)}
+PUSH_CONFIG = {"0.3": ("TaskPushNotificationConfig",), "1.0": ("TaskPushNotificationConfig",)}
+PUSH_CONFIGS = {"1.0": ("ListTaskPushNotificationConfigsResponse",)}
 CARD = {"0.3": ("AgentCard",), "1.0": ("AgentCard",)}
 
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
-PRUNED_AT_ONCE: Final = 2048
+PRUNED_AT_ONCE: Final = 1024
 
 
 class StoreError(Exception):

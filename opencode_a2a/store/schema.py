@@ -34,9 +34,11 @@ TASK: Final = Table(
     Column("snapshot", LargeBinary, nullable=False),
     Column("options", LargeBinary, nullable=False),
 )
-# With the state, so that pages and totals of tasks in a state need no look at other rows.
-Index("opencode_a2a_task_principal", TASK.c.principal, TASK.c.updated_at, TASK.c.task_id, TASK.c.state)
-Index("opencode_a2a_task_context", TASK.c.principal, TASK.c.context_id, TASK.c.message_id)
+# Pages of tasks, and their totals: with the state, so that looking for one reads no other tasks.
+_PAGED: Final = (TASK.c.updated_at, TASK.c.task_id, TASK.c.state)
+Index("opencode_a2a_task_principal", TASK.c.principal, *_PAGED)
+Index("opencode_a2a_task_context", TASK.c.principal, TASK.c.context_id, *_PAGED)
+Index("opencode_a2a_task_message", TASK.c.principal, TASK.c.message_id, TASK.c.context_id)
 # Holds only what is looked for at a start, so it stays small however many tasks have finished.
 Index(
     "opencode_a2a_task_unfinished",

@@ -132,7 +132,7 @@ class Operation(Enum):
         rpc_0_3="agent/getAuthenticatedExtendedCard",
         rpc_1_0="GetExtendedAgentCard",
         routes=(
-            HttpRoute(method="GET", path="/extendedAgentCard", lines=("1.0",)),
+            HttpRoute(method="GET", path="/extendedAgentCard"),
             HttpRoute(method="GET", path="/card", lines=("0.3",)),
             HttpRoute(method="GET", path="/agent/authenticatedExtendedCard", lines=("0.3",), prefixed=False),
         ),

@@ -109,6 +109,11 @@ def route(method: str, path: str) -> Route:
     raise ProtocolError(ErrorKind.NOT_FOUND, "No such path")
 
 
+def hint_of(path: str) -> str:
+    """The line a path hints at, whether or not it is known: for errors."""
+    return "0.3" if path.strip("/").partition("/")[0] in (PREFIX_0_3, "agent") else "1.0"
+
+
 def params_of(found: Route, line: str, query: Mapping[str, str], body: bytes) -> object:
     """The parameters of an operation, named as ``line`` names them, for the parser of a wire form.
 

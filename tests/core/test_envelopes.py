@@ -195,6 +195,7 @@ def test_parameters_may_be_left_out_where_none_are_needed(operation: Operation) 
         ("GET", "/a/tasks/t:subscribe", Route(operation=Operation.SUBSCRIBE, hint="1.0", id="t", tenant="a")),
         ("GET", "/extendedAgentCard", Route(operation=Operation.EXTENDED_CARD, hint="1.0")),
         ("GET", "/acme/extendedAgentCard", Route(operation=Operation.EXTENDED_CARD, hint="1.0", tenant="acme")),
+        ("GET", "/v1/extendedAgentCard", Route(operation=Operation.EXTENDED_CARD, hint="0.3")),
         ("GET", "/v1/card", Route(operation=Operation.EXTENDED_CARD, hint="0.3")),
         ("GET", "/agent/authenticatedExtendedCard", Route(operation=Operation.EXTENDED_CARD, hint="0.3")),
     ],
@@ -233,7 +234,7 @@ def test_path_of_the_old_line_with_a_new_version_is_answered_on_the_new_line() -
 @pytest.mark.parametrize(
     "path",
     [
-        *("", "/", "/v1", "/v1/", "/message", "/message:fly", "/v1/acme/message:send", "/v1/extendedAgentCard"),
+        *("", "/", "/v1", "/v1/", "/message", "/message:fly", "/v1/acme/message:send"),
         *("/a/b/message:send", "/tasks/a/b/c", "/tasks/a:b", "/v2/v1/message:send", "/v1/v1/tasks/x", "/card"),
         *("/tasks/:cancel", "/tasks/a:fly", "/tasks/a:b:cancel", "/v1/agent/authenticatedExtendedCard"),
         *("/tasks/t/pushNotificationConfigs/c/d", "/tasks/a:b/pushNotificationConfigs", "/v1/card/x"),

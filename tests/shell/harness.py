@@ -71,11 +71,38 @@ RPC_03, RPC_10 = Wire("0.3", "rpc"), Wire("1.0", "rpc")
 REST_03, REST_10 = Wire("0.3", "rest"), Wire("1.0", "rest")
 WIRES = (RPC_03, RPC_10, REST_03, REST_10)
 
-_METHODS = {
-    "send": {"0.3": "message/send", "1.0": "SendMessage"},
-    "stream": {"0.3": "message/stream", "1.0": "SendStreamingMessage"},
-    "get": {"0.3": "tasks/get", "1.0": "GetTask"},
+_CONFIGS = "/tasks/{task}/pushNotificationConfigs"
+_OPERATIONS: dict[str, tuple[str, str, str, str]] = {
+    # each with its name on line 0.3, that on line 1.0, and its HTTP route
+    "send": ("message/send", "SendMessage", "POST", "/message:send"),
+    "stream": ("message/stream", "SendStreamingMessage", "POST", "/message:stream"),
+    "get": ("tasks/get", "GetTask", "GET", "/tasks/{task}"),
+    "list": ("tasks/list", "ListTasks", "GET", "/tasks"),
+    "cancel": ("tasks/cancel", "CancelTask", "POST", "/tasks/{task}:cancel"),
+    "subscribe": ("tasks/resubscribe", "SubscribeToTask", "POST", "/tasks/{task}:subscribe"),
+    "push-set": (
+        "tasks/pushNotificationConfig/set",
+        "CreateTaskPushNotificationConfig",
+        "POST",
+        _CONFIGS,
+    ),
+    "push-get": (
+        "tasks/pushNotificationConfig/get",
+        "GetTaskPushNotificationConfig",
+        "GET",
+        _CONFIGS + "/{config}",
+    ),
+    "push-list": ("tasks/pushNotificationConfig/list", "ListTaskPushNotificationConfigs", "GET", _CONFIGS),
+    "push-delete": (
+        "tasks/pushNotificationConfig/delete",
+        "DeleteTaskPushNotificationConfig",
+        "DELETE",
+        _CONFIGS + "/{config}",
+    ),
 }
+_PUSH_IDS = {"0.3": ("id", "pushNotificationConfigId"), "1.0": ("taskId", "id")}
+SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
+"""The extensions that give line 1.0 the shared metadata, which line 0.3 has unasked."""
 
 
 @frozen(kw_only=True)
@@ -170,18 +197,29 @@ class Caller:
 
     http: httpx.AsyncClient
     wire: Wire
+    extensions: str = SHARED
 
-    def _request(self, operation: str, params: dict[str, Any]) -> httpx.Request:
+    def _request(self, operation: str, params: dict[str, Any], **more_headers: str) -> httpx.Request:
         line = self.wire.line
+        old, new, method, path = _OPERATIONS[operation]
+        headers = {"A2A-Version": line, **more_headers}
+        if self.extensions and line == "1.0":
+            headers["A2A-Extensions"] = self.extensions
         if self.wire.binding == "rpc":
-            body = {"jsonrpc": "2.0", "id": 7, "method": _METHODS[operation][line], "params": params}
-            return self.http.build_request("POST", "/", json=body, headers={"A2A-Version": line})
-        prefix = "/v1" if line == "0.3" else ""
-        headers = {"A2A-Version": line}
-        if operation == "get":
-            query = {name: value for name, value in params.items() if name != "id"}
-            return self.http.build_request("GET", f"{prefix}/tasks/{params['id']}", params=query, headers=headers)
-        return self.http.build_request("POST", f"{prefix}/message:{operation}", json=params, headers=headers)
+            body = {"jsonrpc": "2.0", "id": 7, "method": old if line == "0.3" else new, "params": params}
+            return self.http.build_request("POST", "/", json=body, headers=headers)
+        rest = dict(params)
+        task_name, config_name = _PUSH_IDS[line] if operation.startswith("push") else ("id", "")
+        if operation == "push-set":
+            task_name = "taskId"
+        if "{task}" in path:
+            path = path.replace("{task}", rest.pop(task_name))
+        if "{config}" in path:
+            path = path.replace("{config}", rest.pop(config_name))
+        path = ("/v1" if line == "0.3" else "") + path
+        if method == "POST":
+            return self.http.build_request(method, path, json=rest, headers=headers)
+        return self.http.build_request(method, path, params=rest, headers=headers)
 
     def raw(self, operation: str, text: str) -> bytes:
         """A request as bytes, for a test that plays with the connection."""
@@ -190,7 +228,7 @@ class Caller:
         return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (request.method.encode(), request.url.raw_path, head, request.content)
 
     async def ask(self, operation: str, params: dict[str, Any]) -> httpx.Response:
-        """The bare answer to ``send``, ``get``, or a ``stream`` that is refused."""
+        """The bare answer to an operation that answers once, or to a stream that is refused."""
         with anyio.fail_after(DEADLINE):
             return await self.http.send(self._request(operation, params))
 
@@ -230,10 +268,10 @@ class Caller:
 
     async def refused(self, operation: str = "send", text: str | None = "hi", **more: Any) -> dict[str, Any]:
         """The error of a request that is not carried out: JSON-RPC's member, or the HTTP body with ``http``."""
-        params = more if operation == "get" else self.params(text, more)
+        params = self.params(text, more) if operation in ("send", "stream") else more
         response = await self.ask(operation, params)
         body: dict[str, Any]
-        if (self.wire, operation) == (RPC_03, "stream"):
+        if self.wire == RPC_03 and operation in ("stream", "subscribe"):
             [event] = SseDecoder().feed(response.content)  # that line says it in the stream that was asked for
             body = orjson.loads(event.data)
         else:
@@ -249,14 +287,44 @@ class Caller:
     @asynccontextmanager
     async def open(self, text: str, **more: Any) -> AsyncGenerator[Stream]:
         """A stream to read step by step; leaving it hangs up."""
-        response = await self.http.send(self._request("stream", self.params(text, more)), stream=True)
+        async with self._opened(self._request("stream", self.params(text, more))) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def subscribed(self, task_id: str, after: int | None = None, **more: Any) -> AsyncGenerator[Stream]:
+        """A stream of a task; ``after``: the number of the event to go on from."""
+        headers = {} if after is None else {"Last-Event-ID": str(after)}
+        async with self._opened(self._request("subscribe", {"id": task_id, **more}, **headers)) as stream:
+            yield stream
+
+    @asynccontextmanager
+    async def _opened(self, request: httpx.Request) -> AsyncGenerator[Stream]:
+        response = await self.http.send(request, stream=True)
         stream = Stream(self.wire, response)
         try:
-            assert response.status_code == 200
+            assert response.status_code == 200, await response.aread()
             assert response.headers["content-type"].startswith("text/event-stream")
             yield stream
         finally:
             await stream.close()
+
+    async def subscribe(self, task_id: str, after: int | None = None, **more: Any) -> Stream:
+        async with self.subscribed(task_id, after, **more) as stream:
+            return await stream.whole()
+
+    async def cancel(self, task_id: str) -> Task:
+        result = self._result(await self.ask("cancel", {"id": task_id}))
+        schemas.check(self.wire.line, schemas.TASK, result)
+        return FORMS[self.wire.line].parse_task(result)
+
+    async def page(self, **params: Any) -> dict[str, Any]:
+        """A page of tasks, as it came; on line 1.0 it is one of the published schema."""
+        page = self._result(await self.ask("list", params))
+        if self.wire.line == "1.0":
+            schemas.check("1.0", schemas.TASK_PAGE, page)
+        for task in page["tasks"]:
+            schemas.check(self.wire.line, schemas.TASK, task)
+        return dict(page)
 
     async def stream(self, text: str, **more: Any) -> Stream:
         async with self.open(text, **more) as stream:

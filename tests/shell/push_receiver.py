@@ -61,7 +61,6 @@ class PushReceiver:
     plans: dict[str, list[Sequence[Step]]] = field(factory=dict)
     connections: int = 0
     open: int = 0
-    most_open: int = 0
     _changed: anyio.Event = field(factory=anyio.Event)
 
     def url(self, path: str = "/") -> str:
@@ -85,7 +84,6 @@ class PushReceiver:
     async def serve(self, stream: ByteStream) -> None:
         self.connections += 1
         self.open += 1
-        self.most_open = max(self.most_open, self.open)
         try:
             async with stream:
                 await self._answer(stream, await self._request(stream))

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from opencode_a2a.settings import Settings
-from opencode_a2a.standin import Say, StandIn
-from sansio.a2a.model import TaskState
-from tests.shell.folding import artifacts_of, reason_of, text_of
+from opencode_a2a.standin import HELLO, Say, StandIn
+from sansio.a2a.model import Task, TaskState
+from tests.shell.folding import artifacts_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
     REST_03,
@@ -87,9 +87,10 @@ async def test_a_context_keeps_its_session_over_a_restart(anyio_backend: str, st
     assert refused["code"] == -32602
 
 
-async def test_a_task_left_unfinished_is_failed_at_the_next_start(anyio_backend: str, starting: Starting) -> None:
+async def test_what_a_crash_left_unfinished_is_gone_on_with(anyio_backend: str, starting: Starting) -> None:
     standin = quick()
     async with served(anyio_backend, standin) as url:
+        undisturbed = text_of(await said_undisturbed(starting, standin, url))
         standin.hold(Say, tokens=3)
         async with starting(standin, url) as agent:
             task = await agent.caller().send("STEPS", contextId="c", configuration=RPC_10.at_once())
@@ -97,11 +98,22 @@ async def test_a_task_left_unfinished_is_failed_at_the_next_start(anyio_backend:
             queued = await agent.caller().send("hi", contextId="c", configuration=RPC_10.at_once())
             waiting = await agent.caller().send("PERMISSION")
         async with starting(standin, url) as agent:
-            found = [await agent.caller().get(one.id) for one in (task, queued, waiting)]
+            going_on = [(await agent.caller().get(one.id)).status.state for one in (task, queued, waiting)]
             standin.release()
+            first, second = [await agent.caller().finished(one.id) for one in (task, queued)]
+            third = await agent.caller().get(waiting.id)
+            prompts = agent.asked("POST", "/prompt_async")
 
-    assert [one.status.state for one in found] == [TaskState.FAILED] * 3
-    assert all("server stopped" in reason_of(one) for one in found)
+    assert going_on == [TaskState.WORKING, TaskState.SUBMITTED, TaskState.INPUT_REQUIRED]
+    assert (first.status.state, text_of(first)) == (TaskState.COMPLETED, undisturbed)
+    assert (second.status.state, text_of(second)) == (TaskState.COMPLETED, HELLO)
+    assert third.status == waiting.status
+    assert prompts == 4  # each of the four went out once
+
+
+async def said_undisturbed(starting: Starting, standin: StandIn, url: str) -> Task:
+    async with starting(standin, url) as agent:
+        return await agent.caller().send("STEPS")
 
 
 async def test_what_was_said_before_a_crash_is_kept(anyio_backend: str, starting: Starting) -> None:
@@ -121,14 +133,14 @@ async def test_a_store_that_fails_is_an_error_and_no_hang(serving_on_disk: Servi
     async with serving_on_disk() as agent:
         with spoiled(tmp_path / "tasks.db"):
             sent = await agent.caller(RPC_10).send("hi")
-            streamed = await agent.caller(REST_03).stream("hi", contextId="known")
+            refused = await agent.caller(REST_03).refused("stream", contextId="known")
             errors = [await agent.caller(wire).refused("get", id="some-task") for wire in WIRES]
         await agent.until(lambda: not agent.running.service._turns.running)
         read = await agent.caller().get(sent.id)
         after = await agent.caller().send("hi")
 
     assert sent.status.state.terminal
-    assert streamed.state == "failed"  # its context could not be looked up
+    assert refused["http"] == 500  # whether the message came before could not be looked up
     assert [error.get("http", error.get("code")) for error in errors] == [-32603, -32603, 500, 500]
     assert all("store" in str(error) for error in errors)
     assert read.status.state is sent.status.state  # failed, unless OpenCode was done before the store gave up

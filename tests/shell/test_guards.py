@@ -98,7 +98,7 @@ async def test_a_body_of_just_the_limit_is_read(serving: Serving) -> None:
         ("POST", "/message:sendx", 404, None),
         ("POST", "/v2/message:send", 200, None),
         ("GET", "/v1", 404, None),
-        ("GET", "/v1/tasks", 404, None),
+        ("GET", "/v1/task", 404, None),
         ("GET", "/tasks/a/b/c", 404, None),
         ("GET", "/%2e%2e/etc/passwd", 404, None),
         ("POST", "/v1/v1/message:send", 404, None),

@@ -131,6 +131,23 @@ async def test_head_of_what_is_not_there_has_its_status_and_no_body(serving: Ser
         assert (await http.head("/health")).status_code == 401
 
 
+async def test_head_of_a_stream_does_not_wait_for_its_end(serving: Serving) -> None:
+    async with serving() as agent:
+        agent.standin.hold(Say, tokens=1)
+        async with agent.caller(REST_10).open("hi") as stream:
+            await stream.until(lambda: stream.text)
+
+            head = await agent.http.head(f"/tasks/{stream.task.id}:subscribe", headers=PROOF)
+
+            assert stream.text != HELLO
+            agent.standin.release()
+            await stream.whole()
+
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
+    assert (stream.state, stream.text) == ("completed", HELLO)
+
+
 @pytest.mark.parametrize(
     ("path", "allow"),
     [

@@ -15,7 +15,7 @@ from opencode_a2a.store import Binding, Store, StoredTask, StoreError, Write, op
 from tests.shell.store_cases import any_durable_url as any_durable_url
 from tests.shell.store_cases import any_url as any_url
 from tests.shell.store_cases import committed_transactions as committed_transactions
-from tests.shell.store_cases import event_row, sqlite_rows, task_row
+from tests.shell.store_cases import event_row, push_row, sqlite_rows, task_row
 from tests.shell.store_cases import postgresql_url as postgresql_url
 
 pytestmark = pytest.mark.anyio
@@ -133,10 +133,11 @@ async def test_a_commit_makes_what_was_put_before_it_durable(tmp_path: Path) -> 
 async def test_everything_survives_closing_and_opening_again(durable_url: str) -> None:
     stored = StoredTask(task_row(last_seq=1), (event_row(2, 3),))
     async with open_store(durable_url) as store:
-        store.put((stored.row, *stored.events, Binding("ada", "context-1", "ses_1")))
+        store.put((stored.row, *stored.events, push_row(), Binding("ada", "context-1", "ses_1")))
 
     async with open_store(durable_url) as store:
         assert await store.unfinished() == [stored]
+        assert await store.push_configs("task-1") == (push_row(),)
         assert await store.session_of("ada", "context-1") == "ses_1"
 
 

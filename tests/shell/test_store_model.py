@@ -168,8 +168,13 @@ async def assert_reads_as(store: Store, model: Model) -> None:
 
 async def assert_lists_as(store: Store, model: Model) -> None:
     for principal in PRINCIPALS:
-        for narrowed in ({}, {"context_id": "x"}, {"state": "working"}, {"context_id": "", "changed_after": 1}):
-            query = TaskQuery(principal=principal, limit=2, **narrowed)  # type: ignore[arg-type] # one dict of two types
+        everything = TaskQuery(principal=principal, limit=2)
+        for query in (
+            everything,
+            attrs.evolve(everything, context_id="x"),
+            attrs.evolve(everything, state="working"),
+            attrs.evolve(everything, context_id="", changed_after=1),
+        ):
             assert await paged(store, query) == model.listed(query)
         for context_id in CONTEXTS:
             for message_id in MESSAGES:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import create_engine, make_url
 
 from opencode_a2a.store import (
+    EventsPruned,
     Store,
     StoredTask,
     StoreError,
@@ -16,7 +17,15 @@ from opencode_a2a.store import (
     WritesRefused,
     open_store,
 )
-from tests.shell.store_cases import WriteLock, event_row, open_and_close, sqlite_script, sqlite_url, task_row
+from tests.shell.store_cases import (
+    WriteLock,
+    event_row,
+    open_and_close,
+    push_row,
+    sqlite_script,
+    sqlite_url,
+    task_row,
+)
 from tests.shell.store_cases import any_durable_url as any_durable_url
 from tests.shell.store_cases import committed_transactions as committed_transactions
 from tests.shell.store_cases import postgresql_url as postgresql_url
@@ -130,6 +139,20 @@ async def test_a_commit_tells_that_a_write_queued_before_it_was_refused(
         store.put((task_row("bad"),))
         with pytest.raises(WritesRefused):
             await store.commit((event_row(1, task_id="bad"),))
+
+        store.put((task_row("bad"),))
+        with pytest.raises(WritesRefused):
+            await store.commit((push_row(task_id="bad"),))
+
+
+async def test_a_refused_write_stops_no_pruning(tmp_path: Path, refusing: Callable[[], str]) -> None:
+    await open_and_close(f"sqlite:///{tmp_path}/tasks.db")
+    async with open_store(refusing()) as store:
+        await store.commit((task_row(finished=True), event_row(1)))
+        store.put((task_row("bad"),))
+        await store.commit((EventsPruned(2_000_000_000_000),))
+
+        assert await store.events("task-1") == ()
 
 
 async def test_text_the_database_cannot_hold_is_refused_alone(durable_url: str) -> None:

@@ -20,8 +20,10 @@ def upgrade() -> None:
             op.alter_column(table, "task_id", type_=task_id, existing_type=sa.Text)
     op.drop_index("opencode_a2a_task_principal", _TASK)
     op.drop_index("opencode_a2a_task_context", _TASK)
-    op.create_index("opencode_a2a_task_principal", _TASK, ["principal", "updated_at", "task_id", "state"])
-    op.create_index("opencode_a2a_task_context", _TASK, ["principal", "context_id", "message_id"])
+    paged = ["updated_at", "task_id", "state"]
+    op.create_index("opencode_a2a_task_principal", _TASK, ["principal", *paged])
+    op.create_index("opencode_a2a_task_context", _TASK, ["principal", "context_id", *paged])
+    op.create_index("opencode_a2a_task_message", _TASK, ["principal", "message_id", "context_id"])
     op.create_table(
         "opencode_a2a_prunable",
         sa.Column("task_id", task_id, primary_key=True),
