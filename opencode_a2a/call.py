@@ -35,6 +35,8 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import GetTaskRequest, Message, Role, SendRequest, TaskState, TextPart
 from sansio.a2a.transcript import Transcript
 from sansio.a2a.versions import LINES
+from sansio.opencode.deployment import EXTENSION_NAMES
+from sansio.opencode.views import SHARED_BY
 
 __all__ = ["CallTarget", "add_arguments", "call", "run_from_arguments"]
 
@@ -250,7 +252,13 @@ async def _converse(web: Web, request: SendRequest, printer: Printer, *, stream:
         printer.note(f"the agent card points to {origin}")
     transcript = Transcript()
     streaming = stream and card.streaming
-    asked = send_call(interface, request, request_id=str(uuid.uuid4()), streaming=streaming)
+    asked = send_call(
+        interface,
+        request,
+        request_id=str(uuid.uuid4()),
+        streaming=streaming,
+        extensions=[uri for uri in card.extensions if EXTENSION_NAMES.get(uri) in SHARED_BY],
+    )
     if streaming:
         await _stream(web, interface, asked, transcript, printer)
     else:

@@ -28,6 +28,7 @@ CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 
 # Stricter than RFC 3986 on purpose: what is let through means the same to every URL parser.
 _URL_TEXT = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+\Z", re.IGNORECASE)
+_EXTENSION = re.compile(r"[!-+\--~]{1,512}")  # visible, and no comma, which separates them
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?\Z")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -113,12 +114,16 @@ class Interface:
 
 @frozen(kw_only=True)
 class PeerCard:
-    """What a client needs of a card. ``interfaces`` in the card's order; ``unusable`` says what was left out."""
+    """What a client needs of a card. ``interfaces`` in the card's order; ``unusable`` says what was left out.
+
+    ``extensions``: the URIs of those the agent has, as far as a header can hold them.
+    """
 
     name: str
     streaming: bool
     interfaces: tuple[Interface, ...]
     unusable: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
 
 
 class NoUsableInterface(ProtocolError):
@@ -156,7 +161,16 @@ def read_card(body: bytes) -> PeerCard:
         streaming=isinstance(capabilities, dict) and capabilities.get("streaming") is True,
         interfaces=tuple(interfaces),
         unusable=tuple(unusable),
+        extensions=tuple(_extensions(capabilities)),
     )
+
+
+def _extensions(capabilities: Any) -> Iterator[str]:
+    listed = capabilities.get("extensions") if isinstance(capabilities, dict) else None
+    for extension in listed if isinstance(listed, list) else ():
+        uri = extension.get("uri") if isinstance(extension, dict) else None
+        if isinstance(uri, str) and _EXTENSION.fullmatch(uri):
+            yield uri
 
 
 @frozen(kw_only=True)

@@ -6,7 +6,7 @@ errors leave this module: ``AgentError`` where the agent says no, ``ProtocolErro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -25,6 +25,7 @@ from .model import (
     StreamItem,
     Task,
 )
+from .negotiation import HEADER_OF as EXTENSION_HEADERS
 from .operations import Operation
 from .rest import PREFIX_0_3
 from .sse import SseDecoder
@@ -68,20 +69,34 @@ def to_json(value: object) -> bytes:
 # --- requests ---------------------------------------------------------------------------------------------
 
 
-def send_call(interface: Interface, request: SendRequest, *, request_id: str, streaming: bool = False) -> HttpCall:
-    """A message to the agent; ``streaming`` asks for the events as they come. ``request_id`` is JSON-RPC's."""
+def send_call(
+    interface: Interface,
+    request: SendRequest,
+    *,
+    request_id: str,
+    streaming: bool = False,
+    extensions: Sequence[str] = (),
+) -> HttpCall:
+    """A message to the agent; ``streaming`` asks for the events as they come. ``request_id`` is JSON-RPC's.
+
+    ``extensions``: the URIs of those to activate.
+    """
     operation = Operation.STREAM if streaming else Operation.SEND
     if interface.binding == JSONRPC:
         params = _form(interface).render_send(_with_tenant(interface, request))
-        return _rpc(interface, operation, params, request_id)
-    body = _form(interface).render_send(evolve(request, tenant=None))  # the path names it
-    return HttpCall(
-        method=operation.row.http_method,
-        url=_rest_url(interface, operation.row.path),
-        headers=_headers(interface, streaming=streaming, body=True),
-        body=to_json(body),
-        streaming=streaming,
-    )
+        call = _rpc(interface, operation, params, request_id)
+    else:
+        body = _form(interface).render_send(evolve(request, tenant=None))  # the path names it
+        call = HttpCall(
+            method=operation.row.http_method,
+            url=_rest_url(interface, operation.row.path),
+            headers=_headers(interface, streaming=streaming, body=True),
+            body=to_json(body),
+            streaming=streaming,
+        )
+    if not extensions:
+        return call
+    return evolve(call, headers={**call.headers, EXTENSION_HEADERS[interface.line]: ", ".join(extensions)})
 
 
 def get_task_call(interface: Interface, request: GetTaskRequest, *, request_id: str) -> HttpCall:

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-HEADERS = ("a2a-extensions", "x-a2a-extensions")
-"""The header of line 1.0, and that of line 0.3; either is understood on both."""
+HEADER_OF = {"1.0": "a2a-extensions", "0.3": "x-a2a-extensions"}
+"""Each line's header; either is understood on both."""
+
+HEADERS = tuple(HEADER_OF.values())
 
 
 @frozen

@@ -222,7 +222,7 @@ def test_http_to_a_public_host_is_refused_even_where_private_hosts_are_allowed()
         ("10.1.0.0/16", "http://10.1.2.3/", ""),
         ("10.1.0.0/16", "http://[::ffff:10.1.2.3]/", ""),
         ("100.64.0.0/10, 198.18.0.0/15", "https://hooks.example.org/", "198.18.0.7"),
-        ("[fd12::]/16".replace("[", "").replace("]", ""), "http://[fd12::7]/", ""),
+        ("fd12::/16", "http://[fd12::7]/", ""),
         ("::1", "http://[::1]:8080/", ""),
         ("169.254.169.254", "http://169.254.169.254/", ""),
         ("metadata.google.internal,169.254.169.254", "http://metadata.google.internal/", "169.254.169.254"),

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 
 import attrs
@@ -25,6 +26,7 @@ from opencode_a2a.settings import (
     with_generated_token,
 )
 from sansio.access import CredentialSet
+from sansio.outbound import AllowedHosts
 from sansio.redact import Secret
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -81,7 +83,14 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "max_concurrent_streams": 0,
         "task_store_backend": "database",
         "task_store_database_url": "sqlite+aiosqlite:///./opencode-a2a.db",
+        "task_event_retention_seconds": 3600.0,
         "cancel_abort_timeout_seconds": 2.0,
+        "push_timeout_seconds": 10.0,
+        "push_max_attempts": 8,
+        "push_allow_private_hosts": False,
+        "push_allowed_hosts": AllowedHosts(),
+        "card_signing_key_file": None,
+        "card_signing_key_id": None,
         "client_bearer_token": None,
         "client_basic_auth": None,
         "client_timeout_seconds": 30.0,
@@ -111,6 +120,14 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("OPENCODE_SYSTEM", "Be brief.\n", "system", "Be brief.\n"),
         ("OPENCODE_TIMEOUT", "0.5", "opencode_timeout", 0.5),
         ("OPENCODE_TIMEOUT_STREAM", "60", "opencode_stream_timeout", 60.0),
+        ("A2A_PUSH_MAX_ATTEMPTS", "1", "push_max_attempts", 1),
+        ("A2A_PUSH_ALLOW_PRIVATE_HOSTS", "Yes", "push_allow_private_hosts", True),
+        (
+            "A2A_PUSH_ALLOWED_HOSTS",
+            "Hooks.internal, *.corp.example,10.1.0.0/16",
+            "push_allowed_hosts",
+            AllowedHosts(frozenset({"hooks.internal"}), (".corp.example",), (ip_network("10.1.0.0/16"),)),
+        ),
         ("A2A_CLIENT_BEARER_TOKEN", " tok ", "client_bearer_token", Secret("tok")),
         ("A2A_CLIENT_BASIC_AUTH", "ada:p:w", "client_basic_auth", Secret("ada:p:w")),
         ("A2A_CLIENT_BASIC_AUTH", "YWRhOnB3", "client_basic_auth", Secret("ada:pw")),
@@ -190,6 +207,10 @@ def test_a_dotenv_file_that_is_no_text_is_told(tmp_path: Path) -> None:
         ("A2A_TASK_STORE_BACKEND", "redis"),
         ("A2A_TASK_STORE_DATABASE_URL", "opencode-a2a.db"),
         ("A2A_CANCEL_ABORT_TIMEOUT_SECONDS", "nan"),
+        ("A2A_PUSH_TIMEOUT_SECONDS", "0"),
+        ("A2A_PUSH_MAX_ATTEMPTS", "0"),
+        ("A2A_PUSH_ALLOW_PRIVATE_HOSTS", "perhaps"),
+        ("A2A_PUSH_ALLOWED_HOSTS", "10.1.0.1/16"),
         ("OPENCODE_BASE_URL", "http://"),
         ("OPENCODE_BASE_URL", "http://[::1"),
         ("OPENCODE_BASE_URL", "http://box:0"),
