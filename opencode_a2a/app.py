@@ -19,6 +19,7 @@ from sansio.opencode.requests import Place, PromptOptions
 from sansio.opencode.views import View
 from sansio.outbound import OutboundPolicy
 
+from .answering import Answering
 from .asgi import Application, Surface
 from .cards import Cards
 from .dispatch import Dispatch
@@ -111,10 +112,18 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             rng=random.SystemRandom(),
             schedule=Schedule(attempts=settings.push_max_attempts),
         )
+        answering = Answering(
+            turns,
+            upstream,
+            patience=settings.interrupt_request_ttl_seconds,
+            memory=settings.interrupt_request_tombstone_ttl_seconds,
+            wall=wall,
+        )
         service = Service(
             store=store,
             turns=turns,
             notifier=notifier,
+            answering=answering,
             wall=wall,
             max_streams=settings.max_concurrent_streams,
             retention=settings.task_event_retention_seconds,
@@ -127,6 +136,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         tasks.start_soon(turns.watch)
         tasks.start_soon(service.keep_alive)
         tasks.start_soon(service.prune)
+        tasks.start_soon(answering.watch)
 
         def health() -> dict[str, object]:
             return {

@@ -262,9 +262,10 @@ class Application:
         """The task as it is, then everything after it; what is ready together is one piece of bytes."""
         live, cursor = stream.live, stream.cursor
         await self._dispatch.service.told(live)
+        numbers = (*(stream.before for _ in stream.first[1:]), cursor)
         ready = b"".join(
-            _frame(cursor, prefix, sse.json_data(orjson.dumps(view.item(item, cursor))), suffix)
-            for item in stream.first
+            _frame(number, prefix, sse.json_data(orjson.dumps(view.item(item, number))), suffix)
+            for number, item in zip(numbers, stream.first, strict=True)
         )
         if live.visible == cursor:
             yield Frames(ready, last=live.over)

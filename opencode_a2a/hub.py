@@ -89,6 +89,15 @@ class EventHub:
         """Whether a session is ``root`` or, as far as is known, a subagent's below it."""
         return root in self._line_of(session_id)
 
+    def adopt(self, session_id: str, parent_id: str) -> bool:
+        """Know a session as a subagent's; False if it is known already."""
+        if session_id in self._parents:
+            return False
+        if len(self._parents) >= _CHILDREN:
+            del self._parents[next(iter(self._parents))]
+        self._parents[session_id] = parent_id
+        return True
+
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Stay connected, for ever."""
         task_status.started()
@@ -161,10 +170,8 @@ class EventHub:
         if event is None:
             return
         if isinstance(event, SessionSeen):
-            if event.parent_id is not None and event.session_id not in self._parents:
-                if len(self._parents) >= _CHILDREN:
-                    del self._parents[next(iter(self._parents))]
-                self._parents[event.session_id] = event.parent_id
+            if event.parent_id is not None:
+                self.adopt(event.session_id, event.parent_id)
             return
         sink = self._sinks.get(event.session_id or "") or self._sink_above(event.session_id)
         if sink is None:

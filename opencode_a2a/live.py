@@ -50,6 +50,7 @@ class LiveTask:
     saved: int = 0
     barrier: int = 0  # the newest event that must be durable before it may be seen
     showing: bool = False  # it is being made durable for its own sake
+    at_rest: bool = False  # nobody works on it: nothing more is said, unless somebody asks
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
     _waiting: list[anyio.Event] = field(factory=list)
 
@@ -82,6 +83,7 @@ class LiveTask:
             options=orjson.loads(row.options),
             visible=log.last,
             saved=log.last,
+            at_rest=True,
         )
 
     # --- writing ------------------------------------------------------------------------------------------
@@ -164,7 +166,7 @@ class LiveTask:
     @property
     def over(self) -> bool:
         """Everything has been said and may be seen."""
-        return self.log.state.terminal and self.visible == self.log.last
+        return (self.at_rest or self.log.state.terminal) and self.visible == self.log.last
 
     def task(self) -> Task:
         """The task as it is now."""

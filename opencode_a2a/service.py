@@ -41,10 +41,12 @@ from sansio.opencode.requests import prompt_parts
 from sansio.opencode.views import View, as_text
 from sansio.opencode.wishes import Wishes, wishes_of
 
+from .answering import Answering
 from .live import Facts, LiveTask
 from .push import Notifier
+from .run import Prompt
 from .store import EventsPruned, Store, StoredTask, StoreError, TaskQuery
-from .turns import Prompt, Turns
+from .turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -52,16 +54,20 @@ Found = TypeVar("Found")
 _MessageKey: TypeAlias = tuple[str, str, str]  # principal, context, message
 
 _KEEP_ALIVE = 15.0  # seconds
-_PRUNING = 60.0  # seconds between two looks for events that are kept no longer
+_PRUNING = 15.0  # seconds between two looks for events that are kept no longer
 
 
 @frozen
 class OpenStream:
-    """A stream to be: what to say first, as of event ``cursor``, and where to read what follows."""
+    """A stream to be: what to say first, as of event ``cursor``, and where to read what follows.
+
+    ``before``: where to go on from for a client that is cut off in the midst of what is said first.
+    """
 
     first: tuple[StreamItem, ...]
     live: LiveTask
     cursor: int
+    before: int
 
 
 class Service:
@@ -77,6 +83,7 @@ class Service:
         store: Store,
         turns: Turns,
         notifier: Notifier,
+        answering: Answering,
         wall: Callable[[], float],
         max_streams: int = 0,
         retention: float = 3600.0,
@@ -84,6 +91,7 @@ class Service:
         self._store = store
         self._turns = turns
         self._notifier = notifier
+        self._answering = answering
         self._wall = wall
         self._max_streams = max_streams
         self._retention = retention
@@ -120,7 +128,7 @@ class Service:
             self._streams -= 1
             raise
         task = trim_history(live.task(), request.configuration.history_length)
-        return OpenStream((task,), live, live.log.last)
+        return OpenStream((task,), live, live.log.last, live.log.last)
 
     # --- tasks --------------------------------------------------------------------------------------------
 
@@ -137,7 +145,8 @@ class Service:
             limit=request.page_size + 1,
             context_id=request.context_id,
             state=request.state.value if request.state is not None else None,
-            changed_after=request.changed_after,
+            # clients name the first moment that counts (ListTasksRequest), the store the last that does not
+            changed_after=None if request.changed_after is None else request.changed_after - 1,
             after=read_page_token(request.page_token) if request.page_token else None,
         )
         found = await _from_store(self._store.tasks(query))
@@ -187,7 +196,7 @@ class Service:
                     metadata={"taskId": live.facts.task_id, "state": live.log.state.value},
                 )
             last = await live.shown()
-            return OpenStream((live.task(),), live, last)
+            return OpenStream((live.task(),), live, last, last)
         except BaseException:
             self._streams -= 1
             raise
@@ -260,6 +269,7 @@ class Service:
                 _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
                 continue
             await self._turns.take_up(live, prompt)
+        await self._store.commit()
         return len(unfinished)
 
     async def drain(self, grace: float) -> None:
@@ -292,11 +302,11 @@ class Service:
         """
         last = await live.shown()
         try:
-            return OpenStream((live.log.at(cursor),), live, cursor)
+            return OpenStream((live.log.at(cursor),), live, cursor, cursor)
         except LookupError:
             pass
         task = live.task()
-        return OpenStream((task, *told_anew(task)), live, last)
+        return OpenStream((task, *told_anew(task)), live, last, cursor)
 
     async def _start(self, principal: str, request: SendRequest, view: View) -> LiveTask:
         """The task of a message: a new one, unless the message came before."""
@@ -304,14 +314,14 @@ class Service:
             raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
         wishes = wishes_of(request, OUTPUT_MODES)
         message = request.message
+        if message.task_id is not None:
+            return await self._continued(principal, message, message.task_id)
         prompt = Prompt(
             parts=prompt_parts(message.parts),
             model=wishes.model,
             session_id=wishes.session_id,
             fresh=message.context_id is None,
         )
-        if message.task_id is not None:
-            return await self._continued(principal, message, message.task_id)
         await self._check_session(principal, wishes.session_id)
         if request.configuration.push is not None:
             name = "taskPushNotificationConfig" if view.line == "1.0" else "pushNotificationConfig"
@@ -374,7 +384,14 @@ class Service:
             raise invalid(("message", "contextId"), "is not the context of message.taskId")
         if message.message_id == live.facts.message_id:
             return live
+        if any(known.message_id == message.message_id for known in live.task().history):
+            return live
+        message = evolve(message, task_id=task_id, context_id=live.facts.context_id)
         state = live.log.state
+        if state is TaskState.INPUT_REQUIRED and await self._answering.by_message(live, message):
+            return live
+        if state is TaskState.AUTH_REQUIRED and live.at_rest:
+            return self._again(live, message)
         reason = (
             f"is {state.value}: start a new task in its context"
             if state.terminal
@@ -385,6 +402,14 @@ class Service:
             f"message.taskId: the task {reason}",
             metadata={"taskId": live.facts.task_id, "state": state.value},
         )
+
+    def _again(self, live: LiveTask, message: Message) -> LiveTask:
+        """Try once more what could not be done for want of credentials."""
+        wishes = Wishes.of_kept(live.options)
+        prompt = Prompt(parts=prompt_parts(message.parts), model=wishes.model, session_id=wishes.session_id)
+        live.publish([MessageAdded(message)])
+        self._turns.start(live, prompt)
+        return live
 
     async def _check_session(self, principal: str, session_id: str | None) -> None:
         """Refuse another caller's session: for this one it does not exist."""

@@ -33,8 +33,6 @@ RESERVED_NAMES: Final = (
     "A2A_CLIENT_USE_CLIENT_PREFERENCE",
     "A2A_ENABLE_SESSION_SHELL",
     "A2A_ENABLE_WORKSPACE_MUTATIONS",
-    "A2A_INTERRUPT_REQUEST_TOMBSTONE_TTL_SECONDS",
-    "A2A_INTERRUPT_REQUEST_TTL_SECONDS",
     "A2A_LOG_BODY_LIMIT",
     "A2A_LOG_PAYLOADS",
     "A2A_NETWORK_ACCESS",
@@ -352,6 +350,20 @@ class Settings:
         values.seconds(zero=True),
         3600.0,
         "how long the events of a task are kept after its end, for streams to be resumed: seconds, 0 or more",
+    )
+    interrupt_request_ttl_seconds: float = _row(
+        _TASKS,
+        "A2A_INTERRUPT_REQUEST_TTL_SECONDS",
+        values.seconds(zero=False),
+        10800.0,
+        "how long a permission or a question waits for its answer before it is rejected: seconds, more than 0",
+    )
+    interrupt_request_tombstone_ttl_seconds: float = _row(
+        _TASKS,
+        "A2A_INTERRUPT_REQUEST_TOMBSTONE_TTL_SECONDS",
+        values.seconds(zero=True),
+        600.0,
+        "how long after that an answer is told that it came too late: seconds, 0 or more",
     )
     cancel_abort_timeout_seconds: float = _row(
         _TASKS,

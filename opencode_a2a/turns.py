@@ -15,19 +15,21 @@ from contextlib import AsyncExitStack
 import anyio
 import orjson
 from anyio.abc import TaskGroup
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.log import LogEvent, MetadataChanged
-from sansio.a2a.model import JsonObject
+from sansio.a2a.log import LogEvent, MessageAdded, MetadataChanged
+from sansio.a2a.model import Message
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode import requests
 from sansio.opencode.events import (
     InterruptAsked,
+    InterruptEnded,
     MessageRecord,
     SessionStatus,
     decode_asked,
     decode_messages,
+    decode_sessions,
     decode_statuses,
 )
 from sansio.opencode.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
@@ -37,6 +39,7 @@ from sansio.opencode.turn import Turn
 
 from .hub import EventHub
 from .live import SAVE_EVERY, LiveTask
+from .run import Prompt, Run
 from .store import Binding, EventRow, Pending, Store, StoreError
 from .turn_sink import TurnSink
 from .turnstile import Turnstile
@@ -53,37 +56,12 @@ _LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABL
 _STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
 
 
-@frozen(kw_only=True)
-class Prompt:
-    """What a turn sends. ``session_id``: the session asked for; None: the context's own, or for a context
-    that is ``fresh``, a new one."""
-
-    parts: Sequence[JsonObject]
-    model: requests.Model | None = None
-    session_id: str | None = None
-    fresh: bool = False
-
-
 @frozen
 class _Prepared:
     """What was put on record before a prompt goes out: it becomes durable with the events up to ``last``."""
 
     record: Pending
     last: int
-
-
-@define(eq=False)
-class _Run:
-    """A turn being run. ``turn`` has no session until one is chosen; ``sink`` is there once the bus may tell of it.
-
-    ``waiting`` is the scope of what comes before the prompt.
-    """
-
-    live: LiveTask
-    prompt: Prompt
-    turn: Turn
-    waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
-    sink: TurnSink | None = None
 
 
 class Turns:
@@ -120,16 +98,13 @@ class Turns:
         self._counter = 0
         self._queues: dict[object, deque[anyio.Event]] = {}
         self._stopping = False
-        self._runs: dict[str, _Run] = {}
+        self.runs: dict[str, Run] = {}
         self._empty = anyio.Event()
         self.running: dict[str, LiveTask] = {}
 
     def start(self, live: LiveTask, prompt: Prompt) -> None:
         """Run the task's turn in the background. Its end is in the task, never an exception."""
-        facts = live.facts
-        turn = Turn(task_id=facts.task_id, context_id=facts.context_id, session_id="", prompt_id="")
-        run = self._runs[facts.task_id] = _Run(live, prompt, turn)
-        self.running[facts.task_id] = live
+        run = self._add(live, prompt, self._turn(live))
         self._tasks.start_soon(self._run, run)
 
     async def take_up(self, live: LiveTask, prompt: Prompt) -> None:
@@ -140,29 +115,49 @@ class Turns:
         facts, session_id, prompt_id = live.facts, live.session_id, live.prompt_id
         live.log.take_up()
         live.reveal(live.log.last)
+        self._store.put(live.rows())  # durable before anybody can see it, or its numbers might be used twice
+        if live.log.state.terminal:
+            return
         if session_id is None or prompt_id is None:
             self.start(live, prompt)
             return
-        turn = Turn(task_id=facts.task_id, context_id=facts.context_id, session_id=session_id, prompt_id=prompt_id)
+        turn = self._turn(live, session_id, prompt_id)
         turn.take_up(said_before(live.task(), live.log.events, session_id))
-        run = self._runs[facts.task_id] = _Run(live, prompt, turn)
-        self.running[facts.task_id] = live
+        run = self._add(live, prompt, turn)
         turnstiles = AsyncExitStack()
         for key in ((facts.principal, facts.context_id), session_id):
             if key not in self._queues:
                 await turnstiles.enter_async_context(Turnstile(self._queues, key))
         self._tasks.start_soon(self._run, run, turnstiles)
 
+    def _turn(self, live: LiveTask, session_id: str = "", prompt_id: str = "") -> Turn:
+        facts = live.facts
+        return Turn(task_id=facts.task_id, context_id=facts.context_id, session_id=session_id, prompt_id=prompt_id)
+
+    def _add(self, live: LiveTask, prompt: Prompt, turn: Turn) -> Run:
+        live.at_rest = False
+        run = self.runs[live.facts.task_id] = Run(live, prompt, turn, prompt.place or self._place)
+        self.running[live.facts.task_id] = live
+        return run
+
     async def cancel(self, live: LiveTask) -> None:
         """End the task as canceled, durably; OpenCode is told meanwhile. Nothing happens if it has ended."""
-        run = self._runs.get(live.facts.task_id)
-        if run is not None:
-            live.publish(run.turn.cancel(self._now()))
-            if run.sink is None:
-                run.waiting.cancel()
-            else:
-                run.sink.wake()
-            await self.reveal(live)
+        run = self.runs.get(live.facts.task_id)
+        turn = run.turn if run is not None else self._turn(live)
+        events = turn.cancel(self._now())
+        if live.over or not events:
+            return
+        live.publish(events)
+        if run is not None and run.sink is None:
+            run.waiting.cancel()
+        elif run is not None and run.sink is not None:
+            run.sink.wake()
+        await self.reveal(live)
+
+    async def answered(self, run: Run, ended: InterruptEnded, message: Message | None) -> None:
+        """OpenCode has taken an answer: tell the readers, before the bus does. Raises ``StoreError``."""
+        said = [MessageAdded(message)] if message is not None else []
+        await self._publish(run.live, [*said, *run.turn.feed(ended, self._now())])
 
     async def drain(self, grace: float) -> None:
         """Let running turns end within ``grace`` seconds, then end the others as failed."""
@@ -172,7 +167,7 @@ class Turns:
         with anyio.move_on_after(grace):
             await self._empty.wait()
         self._stopping = True
-        for run in self._runs.values():
+        for run in self.runs.values():
             if run.sink is not None:
                 run.sink.end(_STOPPED)
         with anyio.move_on_after(_ENDING_WAIT):
@@ -191,7 +186,7 @@ class Turns:
         now = self._wall()
         lost = now - self._hub.lost_at > self._patience if self._hub.lost_at is not None else False
         rows: list[EventRow] = []
-        for run in self._runs.values():
+        for run in self.runs.values():
             live, sink = run.live, run.sink
             if sink is None:
                 continue
@@ -222,7 +217,7 @@ class Turns:
 
     # --- one turn -----------------------------------------------------------------------------------------
 
-    async def _run(self, run: _Run, passed: AsyncExitStack | None = None) -> None:
+    async def _run(self, run: Run, passed: AsyncExitStack | None = None) -> None:
         """Run a turn to its end. ``passed``: the turnstiles that one which is taken up has behind it."""
         live = run.live
         task_id = live.facts.task_id
@@ -248,11 +243,13 @@ class Turns:
             _log.exception("task %s", task_id)
             self._give_up(run, "The server failed on this task")
         finally:
-            del self._runs[task_id], self.running[task_id]
+            del self.runs[task_id], self.running[task_id]
+            live.at_rest = True
+            live.poke()
             if not self.running:
                 self._empty.set()
 
-    async def _in_line(self, run: _Run, turnstiles: AsyncExitStack) -> _Prepared:
+    async def _in_line(self, run: Run, turnstiles: AsyncExitStack) -> _Prepared:
         """Choose the session and wait for the turns before ours, first in its context, then in the session."""
         live, prompt = run.live, run.prompt
         session_id = prompt.session_id
@@ -274,7 +271,7 @@ class Turns:
             await self.reveal(live)  # it may wait long: let it be seen
         await turnstiles.enter_async_context(Turnstile(self._queues, key))
 
-    def _give_up(self, run: _Run, text: str) -> None:
+    def _give_up(self, run: Run, text: str) -> None:
         """End the task for those who read it now; the store learns of it if it can."""
         live = run.live
         try:
@@ -300,7 +297,7 @@ class Turns:
             raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
         return session_id
 
-    async def _prepare(self, run: _Run, session_id: str) -> _Prepared:
+    async def _prepare(self, run: Run, session_id: str) -> _Prepared:
         """Put on record what must be known if the server is killed.
 
         A task that has been told of is in the store already, and so must be the prompt before it goes out, or it
@@ -310,12 +307,9 @@ class Turns:
         live.session_id = session_id
         live.prompt_id = self._prompt_id()
         facts = live.facts
-        turn = run.turn = Turn(
-            task_id=facts.task_id,
-            context_id=facts.context_id,
-            session_id=session_id,
-            prompt_id=live.prompt_id,
-        )
+        turn = run.turn = self._turn(live, session_id, live.prompt_id)
+        if live.visible and (task := live.task()).artifacts:
+            turn.add_to(said_before(task, live.log.events, session_id))
         bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
         live.publish([bound, *turn.begin(self._now())])
         last = live.log.last
@@ -325,7 +319,7 @@ class Turns:
             await record.durable()
         return _Prepared(record, last)
 
-    async def _drive(self, run: _Run, prepared: _Prepared | None) -> None:
+    async def _drive(self, run: Run, prepared: _Prepared | None) -> None:
         """From the prompt to the turn's end; ``prepared`` None: OpenCode may have the prompt already."""
         live, turn = run.live, run.turn
         live.quiet_since = self._wall()
@@ -362,6 +356,7 @@ class Turns:
 
     async def _find_again(self, prompt: Prompt, live: LiveTask, sink: TurnSink) -> None:
         """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
+        await self._learn_below(sink.turn.session_id)
         sink.gap()
         looks = 0
         while sink.torn and not sink.turn.ended and sink.verdict is None:
@@ -429,6 +424,19 @@ class Turns:
         statuses = (await self._upstream.request(requests.statuses(self._place))).body
         body = (await self._upstream.request(requests.messages(session_id, self._place))).body
         return decode_messages(body), decode_statuses(statuses, session_id), asked
+
+    async def _learn_below(self, session_id: str) -> None:
+        """Let the hub know a session's subagents, of which the bus told while there was no server; best effort."""
+        above = deque([session_id])
+        try:
+            while above:
+                parent = above.popleft()
+                body = (await self._upstream.request(requests.children(parent, self._place))).body
+                for child in decode_sessions(body):
+                    if self._hub.adopt(child.session_id, parent):
+                        above.append(child.session_id)
+        except (UpstreamError, ProtocolError) as exc:
+            _log.warning("the subagents of %s are not known: %s", session_id, exc)
 
     async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
         """Publish, and where a state changed commit before readers see it."""

@@ -166,8 +166,9 @@ class LocalError(A2AError):
 class ProtocolError(A2AError):
     """The other side cannot have what it asked for. Rendered by ``jsonrpc_error`` and ``http_error``.
 
-    ``data`` is for line 0.3's ``error.data`` (and, where ``structured`` is false, for 1.0's as well);
-    ``metadata`` goes into 1.0's ``ErrorInfo`` and holds strings only.
+    ``data`` is for line 0.3's ``error.data``, also in place of what it would say of ``violations``;
+    ``metadata`` goes into 1.0's ``ErrorInfo`` and holds strings only. An extension's errors are a subclass: their
+    ``row``, ``reason`` and ``domain`` are its own, and ``kind`` is the nearest that the protocol knows.
     """
 
     def __init__(
@@ -188,6 +189,21 @@ class ProtocolError(A2AError):
         self.data_v1 = data_v1
         self.metadata = metadata or {}
 
+    @property
+    def row(self) -> ErrorRow:
+        """Its numbers and names."""
+        return self.kind.row
+
+    @property
+    def reason(self) -> str:
+        """What line 1.0 calls it."""
+        return self.kind.name
+
+    @property
+    def domain(self) -> str:
+        """Whose word ``reason`` is."""
+        return DOMAIN
+
 
 def invalid(path: Sequence[str | int], message: str, type: str = "value_error") -> ProtocolError:
     """An invalid-params error about one field."""
@@ -201,12 +217,12 @@ def details(error: ProtocolError) -> list[JsonObject]:
     A2A's own errors have their ``ErrorInfo`` in any case (section 11.6).
     """
     found: list[JsonObject] = []
-    if error.kind.row.specific or not error.violations:
+    if error.row.specific or not error.violations:
         found.append(
             {
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": error.kind.name,
-                "domain": DOMAIN,
+                "reason": error.reason,
+                "domain": error.domain,
                 "metadata": error.metadata,
             }
         )
@@ -222,21 +238,21 @@ def details(error: ProtocolError) -> list[JsonObject]:
 
 def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
     """The ``error`` member of a JSON-RPC response on ``line`` (``"0.3"`` or ``"1.0"``)."""
-    body: JsonObject = {"code": error.kind.row.code, "message": error.message}
+    body: JsonObject = {"code": error.row.code, "message": error.message}
     if line == "1.0":
         body["data"] = error.data_v1 if error.data_v1 is not None else details(error)
         return body
-    if error.violations:
-        body["message"] = error.kind.row.message
-        body["data"] = [{"type": v.type, "loc": ["params", *v.path], "msg": v.message} for v in error.violations]
-    elif error.data is not None:
+    if error.data is not None:
         body["data"] = error.data
+    elif error.violations:
+        body["message"] = error.row.message
+        body["data"] = [{"type": v.type, "loc": ["params", *v.path], "msg": v.message} for v in error.violations]
     return body
 
 
 def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
     """Status and body of an HTTP+JSON error: AIP-193 on 1.0, a flat object on 0.3."""
-    row = error.kind.row
+    row = error.row
     status = row.status(line)
     if line == "1.0":
         return status, {
@@ -254,7 +270,7 @@ def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
     if row.name is not None:
         body["type"] = row.name
     if error.violations:
-        body["type"] = error.kind.name
+        body["type"] = error.reason
         body["data"] = [{"type": v.type, "loc": list(v.path), "msg": v.message} for v in error.violations]
     elif isinstance(error.data, dict):
         body.update(error.data)

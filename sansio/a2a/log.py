@@ -232,7 +232,7 @@ class Entry:
 
 
 _number = attrgetter("number")
-_SKIPPED = 1 << 20
+SKIPPED = 1 << 20
 """More events than could have been seen between two times at which a log is kept."""
 
 
@@ -267,18 +267,23 @@ class TaskLog:
         """A log from what was kept of it: the task as it was at event ``last``, and runs of events.
 
         A run is its first event's number and its events. The log begins with event 1 or with a ``Snapshot``; runs
-        that do not lead from there to ``last`` are of no use for looking back.
+        that do not lead from there to ``last`` are of no use for looking back. Where events after ``last`` are
+        missing, so are all that follow.
         """
         kept: list[tuple[int, LogEvent]] = []
         later: list[LogEvent] = []
-        for first, events in runs:
-            for number, event in enumerate(events, first):
-                if number > last:
-                    later.append(event)
-                if kept and number != kept[-1][0] + 1 and not isinstance(event, Snapshot):
-                    kept.clear()
-                if kept or number == 1 or isinstance(event, Snapshot):
-                    kept.append((number, event))
+        end = last
+        for number, event in (pair for first, events in runs for pair in enumerate(events, first)):
+            fresh = isinstance(event, Snapshot)
+            if number > last:
+                if number != end + 1 and not fresh:
+                    break
+                later.append(event)
+                end = number
+            if kept and number != kept[-1][0] + 1 and not fresh:
+                kept.clear()
+            if kept or number == 1 or fresh:
+                kept.append((number, event))
         if not kept or kept[-1][0] < last:
             return cls.resume(task, last, later)
         log = cls(task.id, task.context_id)
@@ -288,7 +293,7 @@ class TaskLog:
 
     def take_up(self) -> None:
         """Go on after a crash: numbers of events that may have been seen but were not kept stay unused."""
-        self._add(self.last + _SKIPPED, Snapshot(self.task()))
+        self._add(self.last + SKIPPED, Snapshot(self.task()))
 
     @property
     def events(self) -> Iterator[LogEvent]:
@@ -365,7 +370,8 @@ class TaskLog:
                 task_id=self.task_id,
                 context_id=self.context_id,
                 status=event.status,
-                final=event.status.state.terminal,
+                # a turn that lacks credentials is over, though the task is not
+                final=event.status.state.terminal or event.status.state is TaskState.AUTH_REQUIRED,
                 metadata=event.metadata,
             )
         return None

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from .errors import ErrorKind, ProtocolError
 
-COMMENT = b":\n\n"
+COMMENT = b":\n"
 """A keep-alive frame: a comment and nothing else."""
 
 

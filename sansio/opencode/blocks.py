@@ -6,7 +6,7 @@ Pure bookkeeping of what was said; ``turn`` decides what to say about it.
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from enum import Enum
 
 from attrs import define, field
@@ -73,8 +73,7 @@ class Tool:
 class Lane:
     """The text blocks of one artifact, in order.
 
-    ``before``: what an earlier run of the server said, part by part, as far as no block has been matched with it yet.
-    ``astray``: what it said is not what OpenCode has, so the artifact must be told anew.
+    ``before``: what an earlier run of the server said, part by part, until ``recall`` has matched blocks with it.
     """
 
     artifact_id: str
@@ -82,21 +81,32 @@ class Lane:
     block_type: BlockType
     blocks: list[TextBlock] = field(factory=list)
     begun: bool = False  # the artifact exists for readers
-    before: deque[str] = field(factory=deque)
-    astray: bool = False
+    before: tuple[str, ...] = ()
 
-    def recall(self, block: TextBlock, text: str, *, settled: bool) -> None:
-        """Match a block that is new here with what was said of it before; ``text``: what OpenCode has of it."""
-        if not self.before or (settled and not text):
-            return
-        said = self.before[0]
-        if text.startswith(said) or (not settled and said.startswith(text)):
-            self.before.popleft()
-            block.pieces = [said]
-            block.begun = True
-        else:
-            self.before.clear()
-            self.astray = True
+    def recall(self, found: Sequence[tuple[TextBlock, str]]) -> bool:
+        """Take these blocks, in order and each with the text OpenCode has, for what was said before.
+
+        False if something else was said: then the blocks count as said with those texts, and the artifact must be
+        told anew. Blocks of which nothing was said yet are left out.
+        """
+        before, self.before = [text for text in self.before if text], ()
+        for block, text in found:
+            if not before or (block.settled and not text):
+                continue
+            said = before[0]
+            if text.startswith(said) or (not block.settled and said.startswith(text)):
+                block.pieces = [before.pop(0)]
+                block.begun = True
+            else:
+                break
+        if before:
+            for block, text in found:
+                block.pieces = [text]
+                block.begun = bool(text)
+        for block, _ in found:
+            if block.begun or before:
+                self.insert(block)
+        return not before
 
     def insert(self, block: TextBlock) -> bool:
         """Put a block in its place; True if that is the end, where a reader can simply be told more."""
@@ -118,6 +128,14 @@ def is_settled(part: JsonObject) -> bool:
     """Whether OpenCode has finished writing a text or reasoning part."""
     time = part.get("time")
     return isinstance(time, dict) and time.get("end") is not None
+
+
+def output_text(part: JsonObject) -> str | None:
+    """What a text or reasoning part says; None for one that is not meant to be read."""
+    if part.get("synthetic") is True or part.get("ignored") is True:
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else ""
 
 
 def tool_data(part: PartSeen) -> JsonObject:

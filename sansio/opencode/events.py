@@ -356,6 +356,14 @@ def decode_messages(body: bytes) -> list[MessageRecord]:
     return records
 
 
+def decode_sessions(body: bytes) -> list[SessionSeen]:
+    """The answer of ``GET /session/{id}/children``; raises ``ProtocolError``."""
+    value = _loads(body)
+    if not isinstance(value, list):
+        raise _broken("sessions must be a list")
+    return [session_seen(item) for item in value if isinstance(item, dict)]
+
+
 def decode_asked(kind: str, body: bytes) -> list[InterruptAsked]:
     """The answer of ``GET /permission`` or ``GET /question``; raises ``ProtocolError``."""
     value = _loads(body)

@@ -6,9 +6,11 @@ from attrs import frozen
 
 from .events import Fault
 
+UNAUTHORIZED = "UPSTREAM_UNAUTHORIZED"
+
 _TYPE_OF_STATUS = {
     400: "UPSTREAM_BAD_REQUEST",
-    401: "UPSTREAM_UNAUTHORIZED",
+    401: UNAUTHORIZED,
     403: "UPSTREAM_PERMISSION_DENIED",
     404: "UPSTREAM_RESOURCE_NOT_FOUND",
     429: "UPSTREAM_QUOTA_EXCEEDED",
@@ -22,6 +24,11 @@ class Failure:
     text: str
     type: str
     status: int | None = None
+
+    @property
+    def wants_login(self) -> bool:
+        """Somebody has to give OpenCode, or it a provider, other credentials first."""
+        return self.type == UNAUTHORIZED
 
 
 def type_of_status(status: int) -> str:
@@ -41,7 +48,7 @@ def failure_of(fault: Fault) -> Failure:
             type=type_of_status(fault.status),
             status=fault.status,
         )
-    kind = "UPSTREAM_UNAUTHORIZED" if fault.name == "ProviderAuthError" else "UPSTREAM_EXECUTION_ERROR"
+    kind = UNAUTHORIZED if fault.name == "ProviderAuthError" else "UPSTREAM_EXECUTION_ERROR"
     return Failure(text=f"OpenCode could not finish the turn ({fault.name}): {fault.message}", type=kind)
 
 

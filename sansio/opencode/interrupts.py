@@ -7,7 +7,7 @@ from typing import Any
 from sansio.a2a.fields import nested_deeper
 from sansio.a2a.model import JsonObject
 
-from .events import InterruptAsked
+from .events import InterruptAsked, InterruptEnded
 
 
 def details_of(asked: InterruptAsked) -> JsonObject:
@@ -53,3 +53,10 @@ def _question_text(body: JsonObject) -> str:
 def text_of(asked: InterruptAsked) -> str:
     """What a person reads: what is asked, and how it can be answered."""
     return _permission_text(asked.body) if asked.kind == "permission" else _question_text(asked.body)
+
+
+def answered_unseen(asked: InterruptAsked) -> InterruptEnded:
+    """The answer to a request that nobody waits for any more, though how it was answered was not seen."""
+    return InterruptEnded(
+        session_id=asked.session_id, kind=asked.kind, request_id=asked.request_id, resolution="replied"
+    )

@@ -117,6 +117,11 @@ def messages(session_id: str, place: Place = HERE) -> UpstreamCall:
     return UpstreamCall(method="GET", target=f"{_session(session_id)}/message{place.query}")
 
 
+def children(session_id: str, place: Place = HERE) -> UpstreamCall:
+    """The sessions of a session's subagents."""
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}/children{place.query}")
+
+
 def statuses(place: Place = HERE) -> UpstreamCall:
     """The status of every session that is not idle."""
     return UpstreamCall(method="GET", target=f"/session/status{place.query}")
@@ -130,6 +135,27 @@ def permissions(place: Place = HERE) -> UpstreamCall:
 def questions(place: Place = HERE) -> UpstreamCall:
     """The questions that are waited for, in all sessions."""
     return UpstreamCall(method="GET", target=f"/question{place.query}")
+
+
+def permission_reply(request_id: str, reply: str, message: str | None, place: Place = HERE) -> UpstreamCall:
+    """Answer a permission: ``once``, ``always`` or ``reject``, the last with a message for the model."""
+    body = {"reply": reply} if message is None else {"reply": reply, "message": message}
+    return _answering(f"/permission/{quote(request_id, safe='')}/reply", body, place)
+
+
+def question_reply(request_id: str, answers: Sequence[Sequence[str]], place: Place = HERE) -> UpstreamCall:
+    """Answer a question: for each of its questions a list of texts."""
+    body = {"answers": [list(answer) for answer in answers]}
+    return _answering(f"/question/{quote(request_id, safe='')}/reply", body, place)
+
+
+def question_reject(request_id: str, place: Place = HERE) -> UpstreamCall:
+    """Leave a question unanswered."""
+    return _answering(f"/question/{quote(request_id, safe='')}/reject", {}, place)
+
+
+def _answering(path: str, body: JsonObject, place: Place) -> UpstreamCall:
+    return UpstreamCall(method="POST", target=f"{path}{place.query}", body=orjson.dumps(body), repeatable=False)
 
 
 def abort(session_id: str, place: Place = HERE) -> UpstreamCall:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-from sansio.a2a.log import ArtifactChunk, LogEvent, StatusChanged
+from sansio.a2a.log import SKIPPED, ArtifactChunk, LogEvent, StatusChanged
 from sansio.a2a.model import Artifact, DataPart, JsonObject, Task, TaskStatus, TextPart
 
 from .blocks import TOOL_RANK, BlockType, Tool
@@ -19,7 +19,8 @@ from .events import InterruptAsked
 @frozen(kw_only=True)
 class SaidBefore:
     """What was said: the texts of each lane by its artifact's id, in order; tool calls by part id; progress told;
-    requests that wait for an answer; the number of the last event that had one; the status."""
+    requests that wait for an answer; the status. ``sequence``: from where to count on without giving an event the
+    number of one that was seen but not kept."""
 
     texts: Mapping[str, tuple[str, ...]]
     tools: Mapping[str, Tool]
@@ -77,7 +78,7 @@ def said_before(task: Task, events: Iterable[LogEvent], session_id: str) -> Said
         tools=tools,
         told=frozenset(seen.told),
         pending=seen.pending,
-        sequence=max(seen.sequence),
+        sequence=max(seen.sequence) + SKIPPED,
         status=task.status,
     )
 

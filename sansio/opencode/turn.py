@@ -10,7 +10,7 @@ Knows nothing of time, sockets or who listens. ``now`` is RFC 3339 text, put int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sansio.a2a.log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
 from sansio.a2a.model import (
@@ -32,6 +32,7 @@ from .blocks import (
     TextBlock,
     Tool,
     is_settled,
+    output_text,
     tool_data,
     usage_of,
 )
@@ -48,19 +49,12 @@ from .events import (
     SessionStatus,
 )
 from .faults import STOPPED, Failure, failure_of
-from .interrupts import details_of, text_of
+from .interrupts import answered_unseen, details_of, text_of
 from .taken_up import SaidBefore
 from .voice import Voice
 
 ABORTED = "MessageAbortedError"
 _HELD = 1000  # events kept for messages whose role is not known yet
-
-
-def _answered_unseen(asked: InterruptAsked) -> InterruptEnded:
-    """The answer to a request that nobody waits for any more, though how it was answered was not seen."""
-    return InterruptEnded(
-        session_id=asked.session_id, kind=asked.kind, request_id=asked.request_id, resolution="replied"
-    )
 
 
 class Turn:
@@ -88,6 +82,8 @@ class Turn:
         self._torn: set[str] = set()
         self._pending: dict[str, InterruptAsked] = {}
         self._answered: set[str] = set()
+        self._understood: dict[str, str] = {}
+        self.asked_at: dict[str, str] = {}  # RFC 3339
         self._voice = Voice(task_id=task_id, context_id=context_id, session_id=session_id)
         self._idle = False
         self._doubtful = False  # an error came, and it is not known what the session does now
@@ -108,6 +104,18 @@ class Turn:
     def waits_for(self) -> frozenset[str]:
         """The permissions and questions that wait for an answer, by id."""
         return frozenset(self._pending)
+
+    @property
+    def pending(self) -> Mapping[str, InterruptAsked]:
+        """The permissions and questions that wait for an answer, oldest first."""
+        return self._pending
+
+    def note(self, request_id: str, understood: str | None) -> None:
+        """How an answer that is under way was understood, to be said once it has taken effect; None: it has not."""
+        if understood is None:
+            self._understood.pop(request_id, None)
+        else:
+            self._understood[request_id] = understood
 
     # --- inputs -------------------------------------------------------------------------------------------
 
@@ -152,12 +160,19 @@ class Turn:
         self._voice.sequence = said.sequence
         self._told |= said.told
         self._pending = dict(said.pending)
+        self.asked_at = dict.fromkeys(said.pending, said.status.timestamp or "")
         self._tools = dict(said.tools)
         for lane in self._lanes.values():
             if lane.artifact_id in said.texts:
                 lane.begun = True
-                lane.before.extend(said.texts[lane.artifact_id])
+                lane.before = said.texts[lane.artifact_id]
         self._early = []
+
+    def add_to(self, said: SaidBefore) -> None:
+        """Go on in a task that an earlier turn has ended without finishing it: what it said stays, and is added to."""
+        self._voice.sequence = said.sequence
+        for lane in self._lanes.values():
+            lane.begun = lane.artifact_id in said.texts
 
     def gap(self) -> None:
         """Events may have been missed: say no more of unfinished texts until they are told whole."""
@@ -184,6 +199,8 @@ class Turn:
         if self.ended:
             return out
         self._idle = False  # decided anew below: an old idle must not end the turn between two records
+        if self._early is not None:
+            self._recall(records, out)
         for record in records:
             self._message(record.info, out)
             for part in record.parts:
@@ -192,7 +209,7 @@ class Turn:
                 self._part(part, out)
         for request_id in sorted(waited_for - {interrupt.request_id for interrupt in asked}):
             if request_id in self._pending:
-                self._interrupt_ended(_answered_unseen(self._pending[request_id]), now, out)
+                self._interrupt_ended(answered_unseen(self._pending[request_id]), now, out)
         for interrupt in asked:
             self._asked(interrupt, now, out)
         self._doubtful = False
@@ -206,15 +223,19 @@ class Turn:
         return out
 
     def fail(self, failure: Failure, now: str) -> list[LogEvent]:
-        """End the turn as failed, with a reason a person can act on. Nothing if it has ended."""
+        """End the turn as failed, with a reason a person can act on. Nothing if it has ended.
+
+        Where credentials are what is missing, the task waits for them (``auth-required``), though the turn is over.
+        """
         error: JsonObject = {"type": failure.type}
         if failure.status is not None:
             error["upstream_status"] = failure.status
-        return self._end(TaskState.FAILED, failure.text, {"opencode": {"error": error}}, now)
+        state = TaskState.AUTH_REQUIRED if failure.wants_login else TaskState.FAILED
+        return self._end(state, failure.text, {"opencode": {"error": error}}, now)
 
     def cancel(self, now: str, text: str | None = None) -> list[LogEvent]:
         """End the turn as canceled. Nothing if it has ended."""
-        self.cancelled = not self.ended
+        self.cancelled = self.cancelled or not self.ended
         return self._end(TaskState.CANCELED, text, {}, now)
 
     # --- messages and parts -------------------------------------------------------------------------------
@@ -272,19 +293,16 @@ class Turn:
             self._say(lane, block, delta.delta, out)
 
     def _text(self, lane: Lane, part: PartSeen, out: list[LogEvent]) -> None:
-        body = part.body
-        if body.get("synthetic") is True or body.get("ignored") is True:
+        text = output_text(part.body)
+        if text is None:
             return
-        found = body.get("text")
-        text = found if isinstance(found, str) else ""
-        settled = is_settled(body)
+        settled = is_settled(part.body)
         known = self._blocks.get(part.part_id)
         if known is None:
             block = TextBlock(part.part_id, part.message_id)
             block.torn = part.part_id in self._torn and not settled
             self._torn.discard(part.part_id)
             lane.insert(block)
-            lane.recall(block, text, settled=settled)
             self._blocks[part.part_id] = (lane, block)
         else:
             block = known[1]
@@ -304,7 +322,7 @@ class Turn:
         block.pieces.append(text)
         joins = block.begun
         block.begun = True
-        if lane.begun and (lane.astray or not lane.is_last_said(block)):
+        if lane.begun and not lane.is_last_said(block):
             self._replace(lane, block.message_id, out)
             return
         out.append(
@@ -336,7 +354,24 @@ class Turn:
             )
         )
         lane.begun = True
-        lane.astray = False
+
+    def _recall(self, records: Sequence[MessageRecord], out: list[LogEvent]) -> None:
+        """Match what an earlier run of the server said with what OpenCode has; tell it anew where they differ."""
+        parts = [part for record in records if self._is_ours(record.info) for part in record.parts]
+        for block_type, lane in self._lanes.items():
+            if not lane.begun:
+                continue
+            found = [
+                (TextBlock(part.part_id, part.message_id, settled=is_settled(part.body)), text)
+                for part in parts
+                if BLOCK_OF.get(part.type) is block_type and (text := output_text(part.body)) is not None
+            ]
+            known = lane.recall(found)
+            for block in lane.blocks:
+                block.torn = not block.settled
+                self._blocks[block.part_id] = (lane, block)
+            if not known:
+                self._replace(lane, self._last_message(lane), out)
 
     def _tool(self, part: PartSeen, out: list[LogEvent]) -> None:
         data = tool_data(part)
@@ -388,7 +423,7 @@ class Turn:
         ):
             if value is not None:
                 progress[name] = value
-        self._progress(progress, self._order[-1] if self._order else self.prompt_id, out)
+        self._progress(progress, self._last_message(), out)
 
     def _progress(self, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
         out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
@@ -397,6 +432,7 @@ class Turn:
         if asked.request_id in self._pending or asked.request_id in self._answered:
             return
         self._pending[asked.request_id] = asked
+        self.asked_at[asked.request_id] = now
         self._wait_for(asked, now)
         interrupt: JsonObject = {
             "request_id": asked.request_id,
@@ -406,8 +442,9 @@ class Turn:
         }
         out.append(StatusChanged(status=self._status, metadata=self._voice.interrupt(interrupt)))
 
-    def _wait_for(self, asked: InterruptAsked, now: str) -> None:
-        message = self._voice.message(f"{self.task_id}:{asked.request_id}", text_of(asked))
+    def _wait_for(self, asked: InterruptAsked, now: str, understood: str | None = None) -> None:
+        text = text_of(asked) if understood is None else f"{understood}\n\n{text_of(asked)}"
+        message = self._voice.message(f"{self.task_id}:{asked.request_id}", text)
         self._status = TaskStatus(state=TaskState.INPUT_REQUIRED, message=message, timestamp=now)
 
     def _interrupt_ended(self, ended: InterruptEnded, now: str, out: list[LogEvent]) -> None:
@@ -415,10 +452,13 @@ class Turn:
             self._answered.add(ended.request_id)
             return
         self._answered.add(ended.request_id)
+        understood = self._understood.pop(ended.request_id, None)
         if self._pending:
-            self._wait_for(next(iter(self._pending.values())), now)
+            self._wait_for(next(iter(self._pending.values())), now, understood)
         else:
-            self._status = TaskStatus(state=TaskState.WORKING, timestamp=now)
+            identity = f"{self.task_id}:{ended.request_id}:answer"
+            message = self._voice.message(identity, understood) if understood else None
+            self._status = TaskStatus(state=TaskState.WORKING, message=message, timestamp=now)
         interrupt: JsonObject = {
             "request_id": ended.request_id,
             "type": ended.kind,
@@ -457,7 +497,7 @@ class Turn:
                 artifact=Artifact(
                     artifact_id=lane.artifact_id,
                     parts=(TextPart(text=""),),
-                    metadata=self._voice.chunk(lane.block_type, "stream", lane.blocks[-1].message_id),
+                    metadata=self._voice.chunk(lane.block_type, "stream", self._last_message(lane)),
                 ),
                 append=True,
                 last_chunk=True,
@@ -472,9 +512,14 @@ class Turn:
             out.append(MetadataChanged(kept))
         message = self._voice.message(f"{self.task_id}:status", text) if text else None
         self._status = TaskStatus(state=state, message=message, timestamp=now)
-        message_id = self._order[-1] if self._order else self.prompt_id
-        out.append(StatusChanged(status=self._status, metadata=self._voice.end(kept, message_id)))
+        out.append(StatusChanged(status=self._status, metadata=self._voice.end(kept, self._last_message())))
         return out
+
+    def _last_message(self, lane: Lane | None = None) -> str:
+        """The message that spoke last, in a lane where its blocks are known; before any the prompt."""
+        if lane is not None and lane.blocks:
+            return lane.blocks[-1].message_id
+        return self._order[-1] if self._order else self.prompt_id
 
     def _usage(self) -> JsonObject | None:
         for message_id in reversed(self._order):

@@ -130,11 +130,10 @@ class View:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _readable(self, item: StreamItem) -> StreamItem:
-        if self.text_only:
-            if isinstance(item, Task):
-                return as_text(item)
-            if isinstance(item, ArtifactUpdate):
-                return evolve(item, artifact=_textual(item.artifact))
+        if isinstance(item, Task):
+            return self._prepared(item)
+        if self.text_only and isinstance(item, ArtifactUpdate):
+            return evolve(item, artifact=_textual(item.artifact))
         return item
 
     def _prepared(self, task: Task) -> Task:

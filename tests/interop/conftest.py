@@ -15,9 +15,6 @@ from .agent import WAYS, Agent, Way
 from .driver import Driver, running_driver
 from .server import running_server
 
-# The server does not have these operations yet.
-collect_ignore = ["test_whole_surface.py"]
-
 
 @pytest.fixture(scope="session")
 def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Driver]]:

@@ -19,7 +19,7 @@ from typing import IO, Any, TypeAlias
 
 import attrs
 
-from tests.real.deadline import Deadline
+from tests.real.deadline import TooLate
 
 from .environments import HERE, node_folder, python_of
 
@@ -54,15 +54,13 @@ class Conversation:
     """The replies to one command, as they come."""
 
     replies: queue.SimpleQueue[Json]
-    deadline: Deadline
 
     def next(self) -> Json | None:
         """The next item, or None at the end. Raises `ClientError` where the client did."""
         try:
-            reply = self.replies.get(timeout=self.deadline.left)
+            reply = self.replies.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
-            self.deadline.check("a driver's reply")
-            raise
+            raise TooLate(f"a driver said nothing for {ANSWER_SECONDS} s") from None
         if "error" in reply:
             raise ClientError(reply["error"])
         if "ended" in reply:
@@ -100,7 +98,7 @@ class Driver:
             assert self.popen.stdin is not None
             self.popen.stdin.write(json.dumps({"id": number, "operation": operation, **fields}) + "\n")
             self.popen.stdin.flush()
-        return Conversation(replies, Deadline.within(ANSWER_SECONDS))
+        return Conversation(replies)
 
     def listen(self) -> None:
         """Hand out replies until the driver ends; then everyone who waits is told."""

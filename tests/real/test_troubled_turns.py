@@ -18,10 +18,10 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 TICKS_BEFORE_ABORT = "tick0 tick1 tick2 "
 
 
-def test_a_refused_key_fails_the_task_and_says_why(caller: Caller, opencode: OpenCode) -> None:
+def test_a_refused_key_is_asked_for_and_told_why(caller: Caller, opencode: OpenCode) -> None:
     turn = caller.take_turn(opencode, "FAIL401")
 
-    assert turn.task.state == "failed"
+    assert turn.task.state == "auth-required"
     assert model.REFUSAL in turn.task.reason
     assert API_KEY not in repr(turn.task)
     assert turn.record.error == "APIError"

@@ -84,6 +84,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "task_store_backend": "database",
         "task_store_database_url": "sqlite+aiosqlite:///./opencode-a2a.db",
         "task_event_retention_seconds": 3600.0,
+        "interrupt_request_ttl_seconds": 10800.0,
+        "interrupt_request_tombstone_ttl_seconds": 600.0,
         "cancel_abort_timeout_seconds": 2.0,
         "push_timeout_seconds": 10.0,
         "push_max_attempts": 8,

@@ -48,7 +48,7 @@ TURNS = {
     "SUBTASK ECHO from-the-child": Turn(parts=(AFTER_TOOL,), tool={"tool": "task", "status": "completed"}),
     "ECHO  two  spaces \n\tand ☂ ": Turn(parts=(" two  spaces \n\tand ☂ ",)),
     "LONG 500": Turn(parts=("".join(f"w{index} " for index in range(500)),)),
-    f"FAIL401 {MARK}": Turn(parts=(), state=TaskState.FAILED),
+    f"FAIL401 {MARK}": Turn(parts=(), state=TaskState.AUTH_REQUIRED),
 }
 
 
@@ -56,8 +56,9 @@ def check_stream(stream: Stream) -> None:
     """What holds of every stream that is read to its end."""
     numbers = [event.number for event in stream.events]
     assert numbers == sorted(set(numbers))
-    terminal = [index for index, item in enumerate(stream.statuses) if item.status.state.terminal]
-    assert terminal == [len(stream.statuses) - 1]
+    states = [item.status.state for item in stream.statuses]
+    ends = [index for index, state in enumerate(states) if state.terminal or state is TaskState.AUTH_REQUIRED]
+    assert ends == [len(stream.statuses) - 1]
     assert stream.items[-1] is stream.statuses[-1]
     for name in {chunk.artifact.artifact_id for chunk in stream.chunks}:
         chunks = [chunk for chunk in stream.chunks if chunk.artifact.artifact_id == name]
@@ -126,12 +127,12 @@ async def test_line_0_3_finds_the_answer_in_the_status_message_too(serving: Serv
         assert reason_of(await agent.caller(RPC_10).send("hi")) == ""
 
 
-async def test_a_refusal_of_the_provider_fails_the_task_with_its_reason(serving: Serving) -> None:
+async def test_a_refusal_of_the_provider_is_told_with_its_reason(serving: Serving) -> None:
     async with serving() as agent:
         stream = await agent.caller().stream("FAIL401")
 
     last = stream.statuses[-1]
-    assert last.status.state is TaskState.FAILED
+    assert last.status.state is TaskState.AUTH_REQUIRED
     assert "401" in str(last.status.message)
     assert (last.metadata or {})["opencode"]["error"] == {"type": "UPSTREAM_UNAUTHORIZED", "upstream_status": 401}
 

@@ -22,8 +22,10 @@ async function answer(operations, explain, command) {
   }
 }
 
-/** `fetch` that shows the command's token. */
-export function fetchAs(token) {
-  if (!token) return fetch;
-  return (url, init = {}) => fetch(url, { ...init, headers: { ...init.headers, Authorization: `Bearer ${token}` } });
+/** `fetch` that shows the command's token, and the id of the event after which a stream is to go on. */
+export function fetchAs({ token, after }) {
+  const more = {};
+  if (token) more.Authorization = `Bearer ${token}`;
+  if (after) more['Last-Event-ID'] = after;
+  return (url, init = {}) => fetch(url, { ...init, headers: { ...init.headers, ...more } });
 }

@@ -39,6 +39,12 @@ async def _do(operation: Operation, command: Json, explain: Callable[[Exception]
         say(reply | {"done": True})
 
 
+def headers_of(command: Json) -> dict[str, str]:
+    """What a command wants in the client's requests: its token, and the event after which a stream is to go on."""
+    headers = {"Authorization": f"Bearer {command['token']}"} if command.get("token") else {}
+    return headers | ({"Last-Event-ID": command["after"]} if command.get("after") else {})
+
+
 def say(value: Json) -> None:
     """Print one reply."""
     print(json.dumps(value), flush=True)

@@ -11,7 +11,7 @@ const TRANSPORTS = { jsonrpc: JsonRpcTransportFactory, rest: RestTransportFactor
 
 /** A client that chose the wanted binding by the agent's own card. */
 function connected(command) {
-  const fetchImpl = fetchAs(command.token);
+  const fetchImpl = fetchAs(command);
   const factory = new ClientFactory({
     transports: [new TRANSPORTS[command.binding]({ fetchImpl })],
     cardResolver: new DefaultAgentCardResolver({ fetchImpl }),
@@ -85,6 +85,7 @@ const paramsFrom = (command) => ({
   },
   configuration: {
     blocking: command.blocking ?? true,
+    acceptedOutputModes: command.modes ?? undefined,
     pushNotificationConfig: command.push ? pushFrom(command.push) : undefined,
   },
 });
@@ -142,6 +143,9 @@ const operations = {
     const params = { id: command.task, pushNotificationConfigId: command.config };
     await (await connected(command)).deleteTaskPushNotificationConfig(params);
     yield { kind: 'deleted' };
+  },
+  async *read_push({ body }) {
+    yield itemOf(body);
   },
 };
 

@@ -5,9 +5,10 @@
 import { randomUUID } from 'node:crypto';
 import { converse, fetchAs, load } from './dialogue.mjs';
 
-const { Role, TaskState, verifyAgentCardSignature } = load('a2a-sdk-1');
+const { Role, StreamResponse, TaskState, verifyAgentCardSignature } = load('a2a-sdk-1');
 const { ClientFactory, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory } =
   load('a2a-sdk-1/client');
+const { legacyPushNotificationToV1StreamResponse } = load('a2a-sdk-1/compat/v0_3');
 
 // The verifier tells of each signature that is not its own, where replies belong.
 console.debug = console.error;
@@ -17,7 +18,7 @@ const legacyCompat = { enabled: true };
 
 /** A client that chose the wanted binding, and the newest line, by the agent's own card. */
 async function connected(command) {
-  const fetchImpl = fetchAs(command.token);
+  const fetchImpl = fetchAs(command);
   const factory = new ClientFactory({
     transports: [new TRANSPORTS[command.binding]({ fetchImpl, legacyCompat })],
     cardResolver: new DefaultAgentCardResolver({ fetchImpl, legacyCompat }),
@@ -93,7 +94,7 @@ const paramsFrom = (command) => ({
     referenceTaskIds: [],
   },
   configuration: {
-    acceptedOutputModes: [],
+    acceptedOutputModes: command.modes ?? [],
     returnImmediately: !(command.blocking ?? true),
     taskPushNotificationConfig: command.push ? pushFrom(command.push) : undefined,
   },
@@ -125,7 +126,7 @@ const operations = {
     // verifier is given the card as it came.
     const fetched = { public: '/.well-known/agent-card.json', extended: '/extendedAgentCard' }[command.card];
     const headers = { 'A2A-Version': '1.0' };
-    const card = await (await fetchAs(command.token)(`${command.url}${fetched}`, { headers })).json();
+    const card = await (await fetchAs(command)(`${command.url}${fetched}`, { headers })).json();
     await verifyAgentCardSignature(async (kid, jku) => {
       const { keys } = command.keys ?? (await (await fetch(jku)).json());
       return keys.find((key) => key.kid === kid);
@@ -147,14 +148,16 @@ const operations = {
     const page = await (await connected(command)).listTasks({
       tenant: '',
       contextId: command.context ?? '',
-      status: TaskState.TASK_STATE_UNSPECIFIED,
+      status: TaskState[command.status ?? 'TASK_STATE_UNSPECIFIED'],
+      statusTimestampAfter: command.since ?? undefined,
+      historyLength: command.history_length ?? undefined,
       pageSize: command.page_size ?? undefined,
       pageToken: command.page_token ?? '',
       includeArtifacts: command.include_artifacts ?? undefined,
     });
     yield {
       kind: 'page',
-      tasks: page.tasks.map(taskOf),
+      tasks: page.tasks.map((task) => ({ ...taskOf(task), updated: task.status.timestamp })),
       next: page.nextPageToken,
       size: page.pageSize,
       total: page.totalSize,
@@ -184,6 +187,9 @@ const operations = {
     const params = { tenant: '', taskId: command.task, id: command.config };
     await (await connected(command)).deleteTaskPushNotificationConfig(params);
     yield { kind: 'deleted' };
+  },
+  async *read_push({ line, body }) {
+    yield itemOf(line === '0.3' ? legacyPushNotificationToV1StreamResponse(body) : StreamResponse.fromJSON(body));
   },
 };
 

@@ -8,8 +8,9 @@ Says what the client understood in words of its own, which every driver shares.
 
 from __future__ import annotations
 
+import ssl
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,18 +34,23 @@ from a2a.types import (
 )
 from a2a.utils.signing import create_signature_verifier
 
-from .dialogue import Json, converse
+from .dialogue import Json, converse, headers_of
 from .keys import ALGORITHMS, key_provider
 
 BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
 SECONDS = 60.0
+TLS = ssl.create_default_context()
+"""Made once: making it takes longer than most calls."""
+
+
+def plain_http(headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(headers=headers, timeout=SECONDS, trust_env=False, verify=TLS)
 
 
 @asynccontextmanager
 async def connected(command: Json, *, streaming: bool = False) -> AsyncIterator[Any]:
     """A client that chose the wanted binding by the agent's own card."""
-    headers = {"Authorization": f"Bearer {command['token']}"} if command.get("token") else {}
-    async with httpx.AsyncClient(headers=headers, timeout=SECONDS, trust_env=False) as http:
+    async with plain_http(headers_of(command)) as http:
         config = ClientConfig(
             streaming=streaming,
             httpx_client=http,
@@ -130,7 +136,7 @@ def push_from(push: Json) -> Any:
 
 
 async def card(command: Json) -> AsyncIterator[Json]:
-    async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+    async with plain_http() as http:
         found = await A2ACardResolver(http, command["url"]).get_agent_card()
     interfaces = [(found.preferred_transport, found.url)]
     interfaces += [(interface.transport, interface.url) for interface in found.additional_interfaces or []]
@@ -159,13 +165,15 @@ async def verify(command: Json) -> AsyncIterator[Json]:
         async with connected(command) as client:
             found = await client.get_card(signature_verifier=verifier)
     else:
-        async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+        async with plain_http() as http:
             found = await A2ACardResolver(http, command["url"]).get_agent_card(signature_verifier=verifier)
     yield {"kind": "card", "name": found.name, "skills": [skill.id for skill in found.skills]}
 
 
 async def _sent(command: Json, *, streaming: bool) -> AsyncIterator[Json]:
-    configuration = MessageSendConfiguration(blocking=command.get("blocking", True))
+    configuration = MessageSendConfiguration(
+        blocking=command.get("blocking", True), accepted_output_modes=command.get("modes")
+    )
     async with connected(command, streaming=streaming) as client:
         async for event in client.send_message(message_from(command), configuration=configuration):
             task, update = (event, None) if isinstance(event, Message) else event
@@ -211,6 +219,10 @@ async def push_get(command: Json) -> AsyncIterator[Json]:
         yield config_of(await client.get_task_callback(params))
 
 
+async def read_push(command: Json) -> AsyncIterator[Json]:
+    yield task_of(Task.model_validate(command["body"]))
+
+
 OPERATIONS = {
     "card": card,
     "extended_card": extended_card,
@@ -222,6 +234,7 @@ OPERATIONS = {
     "subscribe": subscribe,
     "push_set": push_set,
     "push_get": push_get,
+    "read_push": read_push,
 }
 
 

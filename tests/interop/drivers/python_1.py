@@ -9,13 +9,16 @@ shown a card that offers this line alone, and takes its own way back to it.
 
 from __future__ import annotations
 
+import ssl
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 from a2a.client import A2ACardResolver, ClientConfig, ClientFactory
+from a2a.compat.v0_3 import types as types_0_3
+from a2a.compat.v0_3.conversions import to_core_task
 from a2a.types import (
     AgentCard,
     AuthenticationInfo,
@@ -38,19 +41,25 @@ from a2a.types import (
     TaskState,
 )
 from a2a.utils.signing import create_signature_verifier
+from google.protobuf.json_format import ParseDict
 
-from .dialogue import Json, converse
+from .dialogue import Json, converse, headers_of
 from .keys import ALGORITHMS, key_provider
 
 BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
 SECONDS = 60.0
+TLS = ssl.create_default_context()
+"""Made once: making it takes longer than most calls."""
+
+
+def plain_http(headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+    return httpx.AsyncClient(headers=headers, timeout=SECONDS, trust_env=False, verify=TLS)
 
 
 @asynccontextmanager
 async def connected(command: Json, *, streaming: bool = False) -> AsyncIterator[Any]:
     """A client that chose the wanted binding, and the newest line, by the agent's own card."""
-    headers = {"Authorization": f"Bearer {command['token']}"} if command.get("token") else {}
-    async with httpx.AsyncClient(headers=headers, timeout=SECONDS, trust_env=False) as http:
+    async with plain_http(headers_of(command)) as http:
         card = await A2ACardResolver(http, command["url"]).get_agent_card()
         if command["line"] == "0.3":
             old = [interface for interface in card.supported_interfaces if interface.protocol_version == "0.3"]
@@ -147,7 +156,9 @@ def push_from(push: Json, task: str = "") -> TaskPushNotificationConfig:
 
 
 def request_from(command: Json) -> SendMessageRequest:
-    configuration = SendMessageConfiguration(return_immediately=not command.get("blocking", True))
+    configuration = SendMessageConfiguration(
+        return_immediately=not command.get("blocking", True), accepted_output_modes=command.get("modes")
+    )
     if push := command.get("push"):
         configuration.task_push_notification_config.CopyFrom(push_from(push))
     message = Message(
@@ -161,7 +172,7 @@ def request_from(command: Json) -> SendMessageRequest:
 
 
 async def card(command: Json) -> AsyncIterator[Json]:
-    async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+    async with plain_http() as http:
         found = await A2ACardResolver(http, command["url"]).get_agent_card()
     yield card_of(found) | {
         "streaming": found.capabilities.streaming,
@@ -189,7 +200,7 @@ async def verify(command: Json) -> AsyncIterator[Json]:
                 await client.get_extended_agent_card(GetExtendedAgentCardRequest(), signature_verifier=verifier)
             )
         return
-    async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+    async with plain_http() as http:
         yield card_of(await A2ACardResolver(http, command["url"]).get_agent_card(signature_verifier=verifier))
 
 
@@ -218,11 +229,15 @@ async def list_tasks(command: Json) -> AsyncIterator[Json]:
             page_size=command.get("page_size"),
             page_token=command.get("page_token") or "",
             include_artifacts=command.get("include_artifacts"),
+            history_length=command.get("history_length"),
+            status=command.get("status"),
         )
+        if since := command.get("since"):
+            query.status_timestamp_after.FromJsonString(since)
         page = await client.list_tasks(query)
     yield {
         "kind": "page",
-        "tasks": [task_of(task) for task in page.tasks],
+        "tasks": [task_of(task) | {"updated": task.status.timestamp.ToJsonString()} for task in page.tasks],
         "next": page.next_page_token,
         "size": page.page_size,
         "total": page.total_size,
@@ -266,6 +281,13 @@ async def push_delete(command: Json) -> AsyncIterator[Json]:
     yield {"kind": "deleted"}
 
 
+async def read_push(command: Json) -> AsyncIterator[Json]:
+    if command["line"] == "0.3":
+        yield task_of(to_core_task(types_0_3.Task.model_validate(command["body"])))
+    else:
+        yield item_of(ParseDict(command["body"], StreamResponse()))
+
+
 OPERATIONS = {
     "card": card,
     "extended_card": extended_card,
@@ -280,6 +302,7 @@ OPERATIONS = {
     "push_get": push_get,
     "push_list": push_list,
     "push_delete": push_delete,
+    "read_push": read_push,
 }
 
 

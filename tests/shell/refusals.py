@@ -1,0 +1,66 @@
+"""Reads a refusal in whichever shape its line and binding give it, so that tests say once what they expect."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from tests.shell.harness import REST_10, Wire
+
+
+@frozen(kw_only=True)
+class Refusal:
+    """``code``: JSON-RPC's; ``http``: the status of HTTP+JSON; ``name``: 1.0's reason, 0.3's type over HTTP+JSON;
+    ``fields``: the wrong ones, with dots alone between their steps."""
+
+    code: int | None = None
+    http: int | None = None
+    name: str | None = None
+    fields: tuple[str, ...] = ()
+
+
+def refusal(wire: Wire, error: dict[str, Any]) -> Refusal:
+    """What ``Caller.refused`` gave."""
+    if wire.line == "0.3":
+        found = error.get("data") if isinstance(error.get("data"), list) else None
+        steps = [[str(step) for step in one["loc"]] for one in found or ()]
+        fields = [".".join(one[1:] if wire.binding == "rpc" else one) for one in steps]
+        return Refusal(code=error["code"], http=error.get("http"), name=error.get("type"), fields=tuple(fields))
+    details = error["details" if wire.binding == "rest" else "data"]
+    reasons = [one["reason"] for one in details if "reason" in one]
+    violations = [one["field"] for each in details for one in each.get("fieldViolations", ())]
+    return Refusal(
+        code=None if wire == REST_10 else error["code"],
+        http=error.get("http"),
+        name=reasons[0] if reasons else None,
+        fields=tuple(field.replace("[", ".").replace("]", "") for field in violations),
+    )
+
+
+def expected(wire: Wire, *, code: int, http: tuple[int, int], names: tuple[str, str]) -> Refusal:
+    """A refusal as it should look on this wire; ``http`` and ``names``: first of line 0.3, then of line 1.0."""
+    old = wire.line == "0.3"
+    over_http = wire.binding == "rest"
+    return Refusal(
+        code=None if wire == REST_10 else code,
+        http=http[0 if old else 1] if over_http else None,
+        name=(names[0] if over_http else None) if old else names[1],
+    )
+
+
+def not_found(wire: Wire) -> Refusal:
+    """There is no such task, or not for this caller."""
+    return expected(wire, code=-32001, http=(404, 404), names=("TaskNotFoundError", "TASK_NOT_FOUND"))
+
+
+def unsupported(wire: Wire) -> Refusal:
+    """The request is understood, and not done."""
+    return expected(wire, code=-32004, http=(400, 400), names=("UnsupportedOperationError", "UNSUPPORTED_OPERATION"))
+
+
+def wrong(wire: Wire, *fields: str) -> Refusal:
+    """These fields are wrong."""
+    code, http = (None if wire == REST_10 else -32602), (400 if wire.binding == "rest" else None)
+    name = "INVALID_PARAMS" if wire.line == "0.3" and wire.binding == "rest" else None
+    return Refusal(code=code, http=http, name=name, fields=fields)
