@@ -26,8 +26,10 @@ from .dispatch import Dispatch
 from .hub import EventHub
 from .live import LiveTask
 from .outbound import CheckedClient
+from .places import Places
 from .push import Notifier, Render
 from .service import Service, find_task
+from .sessions import Sessions
 from .settings import Settings
 from .signing import CardKey, load_card_key
 from .store import open_store
@@ -88,13 +90,17 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         tasks = await stack.enter_async_context(anyio.create_task_group())
         hub = EventHub(upstream, clock=wall)
+        place = Place(directory=settings.workspace_root)
+        places = Places(upstream, place, override=settings.allow_directory_override)
+        sessions = Sessions(store, upstream, places, claim_ttl=settings.pending_session_claim_ttl_seconds, wall=wall)
         turns = Turns(
             upstream=upstream,
             hub=hub,
             store=store,
+            sessions=sessions,
             tasks=tasks,
             options=PromptOptions(agent=settings.agent, system=settings.system, variant=settings.variant),
-            place=Place(directory=settings.workspace_root),
+            place=place,
             silence=settings.opencode_stream_timeout,
             abort_timeout=settings.cancel_abort_timeout_seconds,
             patience=settings.opencode_timeout,
@@ -124,6 +130,8 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             turns=turns,
             notifier=notifier,
             answering=answering,
+            sessions=sessions,
+            places=places,
             wall=wall,
             max_streams=settings.max_concurrent_streams,
             retention=settings.task_event_retention_seconds,

@@ -37,14 +37,17 @@ from sansio.a2a.model import (
 from sansio.a2a.pages import page_of_configs, page_token, read_page_token
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode.deployment import OUTPUT_MODES
+from sansio.opencode.places import place_as_text, place_of_text
 from sansio.opencode.requests import prompt_parts
 from sansio.opencode.views import View, as_text
 from sansio.opencode.wishes import Wishes, wishes_of
 
 from .answering import Answering
 from .live import Facts, LiveTask
+from .places import Places
 from .push import Notifier
 from .run import Prompt
+from .sessions import Sessions
 from .store import EventsPruned, Store, StoredTask, StoreError, TaskQuery
 from .turns import Turns
 
@@ -84,6 +87,8 @@ class Service:
         turns: Turns,
         notifier: Notifier,
         answering: Answering,
+        sessions: Sessions,
+        places: Places,
         wall: Callable[[], float],
         max_streams: int = 0,
         retention: float = 3600.0,
@@ -92,6 +97,8 @@ class Service:
         self._turns = turns
         self._notifier = notifier
         self._answering = answering
+        self._sessions = sessions
+        self._places = places
         self._wall = wall
         self._max_streams = max_streams
         self._retention = retention
@@ -321,12 +328,18 @@ class Service:
             model=wishes.model,
             session_id=wishes.session_id,
             fresh=message.context_id is None,
+            place=await self._places.wished(wishes.directory, wishes.workspace),
         )
-        await self._check_session(principal, wishes.session_id)
+        if prompt.place is not None and message.context_id is not None:
+            await _from_store(self._sessions.check_place(principal, message.context_id, prompt.place))
+        if wishes.session_id is not None:
+            await _from_store(self._sessions.claim(principal, wishes.session_id))
         if request.configuration.push is not None:
             name = "taskPushNotificationConfig" if view.line == "1.0" else "pushNotificationConfig"
             await self._notifier.check(request.configuration.push, ("configuration", name), view.key)
         options = wishes.kept()
+        if prompt.place is not None:
+            options["place"] = place_as_text(prompt.place)
         if request.form is not None:
             options["form"] = request.form
         if message.context_id is None:
@@ -405,18 +418,10 @@ class Service:
 
     def _again(self, live: LiveTask, message: Message) -> LiveTask:
         """Try once more what could not be done for want of credentials."""
-        wishes = Wishes.of_kept(live.options)
-        prompt = Prompt(parts=prompt_parts(message.parts), model=wishes.model, session_id=wishes.session_id)
+        prompt = evolve(_prompt_again(live), parts=prompt_parts(message.parts))
         live.publish([MessageAdded(message)])
         self._turns.start(live, prompt)
         return live
-
-    async def _check_session(self, principal: str, session_id: str | None) -> None:
-        """Refuse another caller's session: for this one it does not exist."""
-        if session_id is None:
-            return
-        if await _from_store(self._store.owner_of(session_id)) not in (None, principal):
-            raise invalid(("metadata", "shared", "session", "id"), "no such session")
 
     async def _find(self, principal: str, task_id: str, *, kept: bool = False) -> LiveTask:
         """A task of the caller's; one that has ended with its past only where it is ``kept`` for that."""
@@ -436,7 +441,13 @@ def _prompt_again(live: LiveTask) -> Prompt:
     if first is None:
         raise LocalError("its message is gone")
     wishes = Wishes.of_kept(live.options)
-    return Prompt(parts=prompt_parts(first.parts), model=wishes.model, session_id=wishes.session_id)
+    place = live.options.get("place")
+    return Prompt(
+        parts=prompt_parts(first.parts),
+        model=wishes.model,
+        session_id=wishes.session_id,
+        place=place_of_text(place) if isinstance(place, str) else None,
+    )
 
 
 def _no_push_config(asked: PushConfigId) -> ProtocolError:

@@ -17,7 +17,6 @@ from sansio.redact import Secret, redact_url
 
 # What 0.7.1 reads and nothing here does yet: such a deployment must not be told that it mistyped a name.
 RESERVED_NAMES: Final = (
-    "A2A_ALLOW_DIRECTORY_OVERRIDE",
     "A2A_APPROVAL_ESCALATION_BEHAVIOR",
     "A2A_APPROVAL_POLICY",
     "A2A_CLIENT_CACHE_MAXSIZE",
@@ -37,7 +36,6 @@ RESERVED_NAMES: Final = (
     "A2A_LOG_PAYLOADS",
     "A2A_NETWORK_ACCESS",
     "A2A_NETWORK_ALLOWED_DOMAINS",
-    "A2A_PENDING_SESSION_CLAIM_TTL_SECONDS",
     "A2A_SANDBOX_FILESYSTEM_SCOPE",
     "A2A_SANDBOX_MODE",
     "A2A_SANDBOX_WRITABLE_ROOTS",
@@ -276,6 +274,13 @@ class Settings:
         "the directory to work in, as OpenCode sees it: a path",
         said="the one OpenCode was started in",
     )
+    allow_directory_override: bool = _row(
+        _OPENCODE,
+        "A2A_ALLOW_DIRECTORY_OVERRIDE",
+        values.flag,
+        True,
+        "whether a message may choose a directory below that one to work in: true or false",
+    )
     agent: str | None = _row(
         _OPENCODE,
         "OPENCODE_AGENT",
@@ -350,6 +355,13 @@ class Settings:
         values.seconds(zero=True),
         3600.0,
         "how long the events of a task are kept after its end, for streams to be resumed: seconds, 0 or more",
+    )
+    pending_session_claim_ttl_seconds: float = _row(
+        _TASKS,
+        "A2A_PENDING_SESSION_CLAIM_TTL_SECONDS",
+        values.seconds(zero=False),
+        30.0,
+        "how long a session that nobody owns is kept for the caller who named it first: seconds, more than 0",
     )
     interrupt_request_ttl_seconds: float = _row(
         _TASKS,

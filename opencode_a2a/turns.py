@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import anyio
-import orjson
 from anyio.abc import TaskGroup
 from attrs import evolve, frozen
 
@@ -22,17 +21,9 @@ from sansio.a2a.log import LogEvent, MessageAdded, MetadataChanged
 from sansio.a2a.model import Message
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode import requests
-from sansio.opencode.events import (
-    InterruptAsked,
-    InterruptEnded,
-    MessageRecord,
-    SessionStatus,
-    decode_asked,
-    decode_messages,
-    decode_sessions,
-    decode_statuses,
-)
+from sansio.opencode.events import InterruptEnded
 from sansio.opencode.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
+from sansio.opencode.places import place_as_text
 from sansio.opencode.requests import PromptOptions
 from sansio.opencode.taken_up import said_before
 from sansio.opencode.turn import Turn
@@ -40,7 +31,9 @@ from sansio.opencode.turn import Turn
 from .hub import EventHub
 from .live import SAVE_EVERY, LiveTask
 from .run import Prompt, Run
-from .store import Binding, EventRow, Pending, Store, StoreError
+from .session_reads import SessionReads
+from .sessions import Sessions
+from .store import EventRow, Pending, Store, StoreError
 from .turn_sink import TurnSink
 from .turnstile import Turnstile
 from .upstream import Upstream, UpstreamError
@@ -51,7 +44,6 @@ _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
 _UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or not OpenCode has a session for it
 _ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
-_NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
 _LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABLE)
 _STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
 
@@ -77,6 +69,7 @@ class Turns:
         upstream: Upstream,
         hub: EventHub,
         store: Store,
+        sessions: Sessions,
         tasks: TaskGroup,
         options: PromptOptions,
         place: requests.Place,
@@ -87,7 +80,9 @@ class Turns:
     ) -> None:
         self._upstream = upstream
         self._hub = hub
+        self._reads = SessionReads(upstream, hub)
         self._store = store
+        self._sessions = sessions
         self._tasks = tasks
         self._options = options
         self._place = place
@@ -145,7 +140,7 @@ class Turns:
         run = self.runs.get(live.facts.task_id)
         turn = run.turn if run is not None else self._turn(live)
         events = turn.cancel(self._now())
-        if live.over or not events:
+        if live.log.state.terminal or not events:
             return
         live.publish(events)
         if run is not None and run.sink is None:
@@ -255,13 +250,11 @@ class Turns:
         session_id = prompt.session_id
         if session_id is None:
             await self._enter(live, (live.facts.principal, live.facts.context_id), turnstiles)
-            session_id = await self._session(live, prompt)
+            session_id = await self._sessions.of_context(run)
             await self._enter(live, session_id, turnstiles)
         else:
             await self._enter(live, session_id, turnstiles)
-            if await self._store.owner_of(session_id) not in (None, live.facts.principal):
-                raise UpstreamError(_NOT_YOURS)
-            await self._upstream.request(requests.get_session(session_id, self._place))
+            await self._sessions.wished(run, session_id)
         if self._stopping:
             raise UpstreamError(_STOPPED)
         return await self._prepare(run, session_id)
@@ -281,22 +274,6 @@ class Turns:
             _log.exception("task %s cannot be ended in the store", live.facts.task_id)
         live.reveal(live.log.last)
 
-    async def _session(self, live: LiveTask, prompt: Prompt) -> str:
-        """The context's session; a new one for a new context."""
-        facts = live.facts
-        if not prompt.fresh:
-            known = await self._store.session_of(facts.principal, facts.context_id)
-            if known is not None:
-                return known
-        response = await self._upstream.request(requests.create_session(None, self._place))
-        try:
-            session_id = orjson.loads(response.body)["id"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            session_id = None
-        if not isinstance(session_id, str):
-            raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
-        return session_id
-
     async def _prepare(self, run: Run, session_id: str) -> _Prepared:
         """Put on record what must be known if the server is killed.
 
@@ -306,15 +283,15 @@ class Turns:
         live = run.live
         live.session_id = session_id
         live.prompt_id = self._prompt_id()
-        facts = live.facts
         turn = run.turn = self._turn(live, session_id, live.prompt_id)
         if live.visible and (task := live.task()).artifacts:
             turn.add_to(said_before(task, live.log.events, session_id))
         bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
         live.publish([bound, *turn.begin(self._now())])
         last = live.log.last
-        binding = Binding(facts.principal, facts.context_id, session_id)
-        record = self._store.submit([*live.rows(), binding])
+        if run.place != self._place:
+            live.options["place"] = place_as_text(run.place)
+        record = self._store.submit([*live.rows(), *self._sessions.rows(run, session_id)])
         if live.visible:
             await record.durable()
         return _Prepared(record, last)
@@ -334,19 +311,19 @@ class Turns:
             if turn.ended:
                 return  # cancelled before OpenCode has heard of it
             if prepared is not None:
-                await self._send(run.prompt, sink)
+                await self._send(run, sink)
                 await prepared.record.durable()
                 live.reveal_settled(prepared.last)
             else:
-                await self._find_again(run.prompt, live, sink)
-            await self._follow(live, sink)
+                await self._find_again(run, sink)
+            await self._follow(run, sink)
         finally:
             self._hub.detach(turn.session_id)
 
-    async def _send(self, prompt: Prompt, sink: TurnSink) -> None:
-        turn = sink.turn
+    async def _send(self, run: Run, sink: TurnSink) -> None:
+        turn, prompt = run.turn, run.prompt
         options = evolve(self._options, model=prompt.model) if prompt.model else self._options
-        call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, self._place)
+        call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, run.place)
         try:
             await self._upstream.request(call)
         except UpstreamError as exc:
@@ -354,19 +331,19 @@ class Turns:
                 raise
             sink.gap()  # it may be running: the session itself will tell
 
-    async def _find_again(self, prompt: Prompt, live: LiveTask, sink: TurnSink) -> None:
+    async def _find_again(self, run: Run, sink: TurnSink) -> None:
         """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
-        await self._learn_below(sink.turn.session_id)
+        await self._reads.learn_below(sink.turn.session_id, run.place)
         sink.gap()
         looks = 0
         while sink.torn and not sink.turn.ended and sink.verdict is None:
-            looks = await self._look(live, sink, looks)
+            looks = await self._look(run, sink, looks)
         if not (sink.turn.ended or sink.torn or sink.turn.prompt_seen):
-            await self._send(prompt, sink)
+            await self._send(run, sink)
 
-    async def _follow(self, live: LiveTask, sink: TurnSink) -> None:
+    async def _follow(self, run: Run, sink: TurnSink) -> None:
         """See the turn to its end: commit what must be, look at the session again where it went quiet."""
-        turn = sink.turn
+        live, turn = run.live, run.turn
         looks = 0
         while True:
             await sink.until_urgent()
@@ -374,24 +351,24 @@ class Turns:
                 await self._publish(live, ())
             if turn.ended:
                 if turn.cancelled:
-                    await self._abort(sink)
+                    await self._abort(run, sink)
                 return
             if sink.verdict is None and (sink.torn or turn.unsettled):
-                looks = await self._look(live, sink, looks)
+                looks = await self._look(run, sink, looks)
             elif sink.verdict is None:
                 looks = 0
             else:
                 # said before OpenCode is told to stop, or its "aborted" would be the turn's end
                 await self._publish(live, turn.fail(sink.verdict, self._now()))
-                await self._abort(sink)
+                await self._abort(run, sink)
                 return
 
-    async def _look(self, live: LiveTask, sink: TurnSink, looks: int) -> int:
+    async def _look(self, run: Run, sink: TurnSink, looks: int) -> int:
         """Read the session over REST and feed what it says; returns the number of looks so far.
 
         An OpenCode that cannot tell just now is asked again; at the last look it is the turn's end.
         """
-        turn = sink.turn
+        turn = run.turn
         if looks or not sink.torn:
             await anyio.sleep(_REREADS[min(looks, len(_REREADS) - 1)])
             if turn.ended or not (sink.torn or turn.unsettled):
@@ -400,43 +377,17 @@ class Turns:
         sink.torn = False
         waited_for = turn.waits_for
         try:
-            records, status, asked = await self._session_now(turn.session_id)
+            now = await self._reads.now(turn.session_id, run.place)
         except UpstreamError as exc:
             sink.torn = True
             if last_try:
                 sink.end(exc.failure)
             return looks + 1
-        events = turn.reconcile(records, status, self._now(), asked=asked, waited_for=waited_for, last_try=last_try)
-        await self._publish(live, events)
+        events = turn.reconcile(
+            now.records, now.status, self._now(), asked=now.asked, waited_for=waited_for, last_try=last_try
+        )
+        await self._publish(run.live, events)
         return looks + 1
-
-    async def _session_now(self, session_id: str) -> tuple[list[MessageRecord], SessionStatus, list[InterruptAsked]]:
-        """A session's messages, its status, and what it and the sessions below it wait for.
-
-        Status and questions are read first: what they say may be outdated by the messages, never the reverse.
-        """
-        asked = [
-            interrupt
-            for kind, call in (("permission", requests.permissions), ("question", requests.questions))
-            for interrupt in decode_asked(kind, (await self._upstream.request(call(self._place))).body)
-            if self._hub.leads_to(interrupt.session_id, session_id)
-        ]
-        statuses = (await self._upstream.request(requests.statuses(self._place))).body
-        body = (await self._upstream.request(requests.messages(session_id, self._place))).body
-        return decode_messages(body), decode_statuses(statuses, session_id), asked
-
-    async def _learn_below(self, session_id: str) -> None:
-        """Let the hub know a session's subagents, of which the bus told while there was no server; best effort."""
-        above = deque([session_id])
-        try:
-            while above:
-                parent = above.popleft()
-                body = (await self._upstream.request(requests.children(parent, self._place))).body
-                for child in decode_sessions(body):
-                    if self._hub.adopt(child.session_id, parent):
-                        above.append(child.session_id)
-        except (UpstreamError, ProtocolError) as exc:
-            _log.warning("the subagents of %s are not known: %s", session_id, exc)
 
     async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
         """Publish, and where a state changed commit before readers see it."""
@@ -451,12 +402,12 @@ class Turns:
             if live.reveal_settled(last):
                 return
 
-    async def _abort(self, sink: TurnSink) -> None:
+    async def _abort(self, run: Run, sink: TurnSink) -> None:
         """Tell OpenCode to stop, and let it, so that the next turn of the session finds it at rest; best effort."""
-        session_id = sink.turn.session_id
+        session_id = run.turn.session_id
         with anyio.move_on_after(self._abort_timeout):
             try:
-                await self._upstream.request(requests.abort(session_id, self._place))
+                await self._upstream.request(requests.abort(session_id, run.place))
             except UpstreamError as exc:
                 _log.warning("abort of %s: %s", session_id, exc)
                 return

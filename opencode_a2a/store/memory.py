@@ -17,6 +17,7 @@ from opencode_a2a.store.rows import (
     Pending,
     PushDropped,
     PushRow,
+    SessionRow,
     StoredTask,
     TaskQuery,
     TaskRow,
@@ -41,6 +42,7 @@ class MemoryStore:
         self._prunable: set[str] = set()
         self._events: dict[str, dict[int, EventRow]] = {}
         self._sessions: dict[tuple[str, str], str] = {}
+        self._known: dict[str, SessionRow] = {}
         self._pushes: dict[str, dict[str, PushRow]] = {}
 
     async def __aenter__(self) -> Self:
@@ -60,6 +62,8 @@ class MemoryStore:
                     self._events.setdefault(write.task_id, {})[write.first_seq] = write
                 case Binding():
                     self._sessions[write.principal, write.context_id] = write.session_id
+                case SessionRow():
+                    self._known[write.session_id] = write
                 case PushRow():
                     self._pushes.setdefault(write.task_id, {})[write.config_id] = write
                 case PushDropped():
@@ -112,7 +116,13 @@ class MemoryStore:
     async def session_of(self, principal: str, context_id: str) -> str | None:
         return self._sessions.get((principal, context_id))
 
+    async def session(self, session_id: str) -> SessionRow | None:
+        return self._known.get(session_id)
+
     async def owner_of(self, session_id: str) -> str | None:
+        known = self._known.get(session_id)
+        if known is not None and known.claimed_until is None:
+            return known.principal
         owners = (principal for (principal, _), bound in self._sessions.items() if bound == session_id)
         return min(owners, default=None)
 

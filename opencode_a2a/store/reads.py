@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, false, func, literal, select, tuple_
 
-from opencode_a2a.store.rows import EventRow, PushRow, StoredTask, TaskQuery, TaskRow, TaskRows
-from opencode_a2a.store.schema import BINDING, EVENT, PUSH, TASK
+from opencode_a2a.store.rows import EventRow, PushRow, SessionRow, StoredTask, TaskQuery, TaskRow, TaskRows
+from opencode_a2a.store.schema import BINDING, EVENT, PUSH, SESSION, TASK
 
 
 def task(connection: Connection, task_id: str) -> StoredTask | None:
@@ -74,7 +74,15 @@ def session_of(connection: Connection, principal: str, context_id: str) -> str |
     return connection.execute(select(BINDING.c.session_id).where(bound)).scalars().first()
 
 
+def session(connection: Connection, session_id: str) -> SessionRow | None:
+    found = connection.execute(select(SESSION).where(SESSION.c.session_id == session_id)).mappings().first()
+    return None if found is None else SessionRow(**found)
+
+
 def owner_of(connection: Connection, session_id: str) -> str | None:
+    known = session(connection, session_id)
+    if known is not None and known.claimed_until is None:
+        return known.principal
     owners = connection.execute(select(BINDING.c.principal).where(BINDING.c.session_id == session_id)).scalars()
     return min(owners, default=None)
 

@@ -89,6 +89,20 @@ class Binding:
 
 
 @frozen(kw_only=True)
+class SessionRow:
+    """What is known of an upstream session beyond its bindings: whose it is, and where.
+
+    `claimed_until`: until then (epoch milliseconds) it is only claimed; None: it is theirs. `place`: as its writer
+    wrote it; empty: nowhere special.
+    """
+
+    session_id: str
+    principal: str
+    claimed_until: int | None = None
+    place: str = ""
+
+
+@frozen(kw_only=True)
 class PushRow:
     """One push configuration of a task, and how far it has been notified.
 
@@ -124,7 +138,7 @@ class EventsPruned:
     before: int
 
 
-Write: TypeAlias = TaskRow | EventRow | Binding | PushRow | PushDropped | EventsPruned
+Write: TypeAlias = TaskRow | EventRow | Binding | SessionRow | PushRow | PushDropped | EventsPruned
 
 
 @frozen(kw_only=True)
@@ -169,9 +183,10 @@ class Store(Protocol):
     """Durable tasks. Open it with `async with`; every other call belongs inside.
 
     A `TaskRow` is inserted or replaces the row of its `task_id`, an `EventRow` that of its (`task_id`,
-    `first_seq`), a `Binding` that of its (`principal`, `context_id`), a `PushRow` that of its (`task_id`,
-    `config_id`). Writes take effect in the order given. Event rows stay until they are pruned. What identifies a task
-    (`context_id`, `principal`, `message_id`, `created_at`) is taken from its first row.
+    `first_seq`), a `Binding` that of its (`principal`, `context_id`), a `SessionRow` that of its `session_id`, a
+    `PushRow` that of its (`task_id`, `config_id`). Writes take effect in the order given. Event rows stay until they
+    are pruned. What identifies a task (`context_id`, `principal`, `message_id`, `created_at`) is taken from its first
+    row.
     """
 
     async def __aenter__(self) -> Self: ...
@@ -225,5 +240,8 @@ class Store(Protocol):
     async def session_of(self, principal: str, context_id: str) -> str | None:
         """The upstream session this principal's context is bound to."""
 
+    async def session(self, session_id: str) -> SessionRow | None:
+        """What is known of this upstream session beyond its bindings."""
+
     async def owner_of(self, session_id: str) -> str | None:
-        """The principal of a binding of this upstream session."""
+        """Whose this upstream session is: by its own row, unless it is only claimed, else by a binding."""

@@ -75,6 +75,15 @@ BINDING: Final = Table(
 )
 Index("opencode_a2a_binding_session", BINDING.c.session_id)
 
+SESSION: Final = Table(
+    "opencode_a2a_session",
+    METADATA,
+    Column("session_id", Text, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("claimed_until", BigInteger),
+    Column("place", Text, nullable=False),
+)
+
 PUSH: Final = Table(
     "opencode_a2a_push",
     METADATA,

@@ -22,6 +22,7 @@ from opencode_a2a.store.rows import (
     EventRow,
     Pending,
     PushRow,
+    SessionRow,
     StoredTask,
     StoreError,
     StoreUnavailable,
@@ -117,6 +118,9 @@ class SqlStore:
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
         return await self._read(lambda connection: reads.session_of(connection, principal, context_id))
+
+    async def session(self, session_id: str) -> SessionRow | None:
+        return await self._read(lambda connection: reads.session(connection, session_id))
 
     async def owner_of(self, session_id: str) -> str | None:
         return await self._read(lambda connection: reads.owner_of(connection, session_id))

@@ -20,10 +20,11 @@ from opencode_a2a.store.rows import (
     EventsPruned,
     PushDropped,
     PushRow,
+    SessionRow,
     TaskRow,
     Write,
 )
-from opencode_a2a.store.schema import BINDING, EVENT, PRUNABLE, PUSH, TASK
+from opencode_a2a.store.schema import BINDING, EVENT, PRUNABLE, PUSH, SESSION, TASK
 
 _MOST_ROWS: Final = 64  # in one statement; what more there is takes another
 # Taken from a task's first row. Indexes that hold nothing else are left alone when the row is replaced.
@@ -51,9 +52,10 @@ class _Latest:
     tasks: dict[str, TaskRow] = Factory(dict)
     events: dict[tuple[str, int], EventRow] = Factory(dict)
     bindings: dict[tuple[str, str], Binding] = Factory(dict)
+    sessions: dict[str, SessionRow] = Factory(dict)
     pushes: dict[tuple[str, str], PushRow | PushDropped] = Factory(dict)
 
-    def take(self, write: TaskRow | EventRow | Binding | PushRow | PushDropped) -> None:
+    def take(self, write: TaskRow | EventRow | Binding | SessionRow | PushRow | PushDropped) -> None:
         match write:
             case TaskRow():
                 first = self.tasks.get(write.task_id)
@@ -62,6 +64,8 @@ class _Latest:
                 self.events[write.task_id, write.first_seq] = write
             case Binding():
                 self.bindings[write.principal, write.context_id] = write
+            case SessionRow():
+                self.sessions[write.session_id] = write
             case PushRow() | PushDropped():
                 self.pushes[write.task_id, write.config_id] = write
 
@@ -75,6 +79,7 @@ class WriteStatements:
         self._prunable = _upsert(PRUNABLE, mark, sources={"finished_at": "updated_at"})
         self._events = _upsert(EVENT, mark)
         self._bindings = _upsert(BINDING, mark)
+        self._sessions = _upsert(SESSION, mark)
         self._pushes = _upsert(PUSH, mark)
         dropped = f"(task_id = {mark} AND config_id = {mark})"
         self._dropped = ManyRows(
@@ -100,6 +105,7 @@ class WriteStatements:
         self._prunable.execute(connection, [row for row in latest.tasks.values() if row.finished])
         self._events.execute(connection, list(latest.events.values()))
         self._bindings.execute(connection, list(latest.bindings.values()))
+        self._sessions.execute(connection, list(latest.sessions.values()))
         if latest.pushes:
             pushes = latest.pushes.values()
             self._pushes.execute(connection, [push for push in pushes if isinstance(push, PushRow)])

@@ -16,6 +16,7 @@ from opencode_a2a.store.rows import (
     Binding,
     EventsPruned,
     Pending,
+    SessionRow,
     StoreError,
     StoreUnavailable,
     Write,
@@ -52,6 +53,8 @@ def _key(write: Write) -> Hashable:
             return write.principal, write.context_id
         case EventsPruned():
             return EventsPruned
+        case SessionRow():
+            return SessionRow, write.session_id
         case _:
             return write.task_id
 

@@ -218,14 +218,7 @@ def details(error: ProtocolError) -> list[JsonObject]:
     """
     found: list[JsonObject] = []
     if error.row.specific or not error.violations:
-        found.append(
-            {
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": error.reason,
-                "domain": error.domain,
-                "metadata": error.metadata,
-            }
-        )
+        found.append(_info(error))
     if error.violations:
         found.append(
             {
@@ -234,6 +227,22 @@ def details(error: ProtocolError) -> list[JsonObject]:
             }
         )
     return found
+
+
+def _info(error: ProtocolError) -> JsonObject:
+    return {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": error.reason,
+        "domain": error.domain,
+        "metadata": error.metadata,
+    }
+
+
+def _http_details(error: ProtocolError) -> list[JsonObject]:
+    """The details without a code beside them: the ``reason`` is where clients look for what kind of error it is."""
+    found = details(error)
+    info = _info(error)
+    return found if info in found else [*found, info]
 
 
 def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
@@ -260,7 +269,7 @@ def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
                 "code": status,
                 "status": row.grpc,
                 "message": error.message,
-                "details": details(error),
+                "details": _http_details(error),
             }
         }
     if error.kind is ErrorKind.UNAUTHENTICATED:

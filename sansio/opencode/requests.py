@@ -101,6 +101,11 @@ def health() -> UpstreamCall:
     return UpstreamCall(method="GET", target="/global/health")
 
 
+def path() -> UpstreamCall:
+    """Which directories the instance works in."""
+    return UpstreamCall(method="GET", target="/path")
+
+
 def create_session(title: str | None = None, place: Place = HERE) -> UpstreamCall:
     """A new session."""
     body = {"title": title} if title else {}

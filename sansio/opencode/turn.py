@@ -169,7 +169,7 @@ class Turn:
         self._early = []
 
     def add_to(self, said: SaidBefore) -> None:
-        """Go on in a task that an earlier turn has ended without finishing it: what it said stays, and is added to."""
+        """Go on in a task that an earlier turn has left without finishing it: what was said is added to."""
         self._voice.sequence = said.sequence
         for lane in self._lanes.values():
             lane.begun = lane.artifact_id in said.texts

@@ -12,6 +12,7 @@ from attrs import frozen
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
 from sansio.a2a.model import JsonObject, Message, Role, SendRequest
 
+from .places import DIRECTORY, WORKSPACE
 from .requests import Model
 
 ANSWER_MODE = "text/plain"
@@ -21,15 +22,21 @@ DATA_MODE = "application/json"
 """What tool calls are; to a client that does not take it they are told as text."""
 
 _ID_LIMIT = 256
+_PATH_LIMIT = 4096
 
 
 @frozen(kw_only=True)
 class Wishes:
-    """What was asked for; None: nothing. ``text_only``: data is to be told as text."""
+    """What was asked for; None: nothing. ``text_only``: data is to be told as text.
+
+    ``directory``, ``workspace``: where, not yet looked at, and not among what is ``kept``: the place they mean is.
+    """
 
     session_id: str | None = None
     model: Model | None = None
     text_only: bool = False
+    directory: str | None = None
+    workspace: str | None = None
 
     def kept(self) -> JsonObject:
         """What is kept of them with the task, as JSON."""
@@ -55,11 +62,13 @@ def wishes_of(request: SendRequest, supported_modes: Sequence[str]) -> Wishes:
     """Read what a message asks for. ``metadata`` of the request goes before that of the message."""
     _check_message(request.message)
     text_only = _takes_text_only(request.configuration.accepted_output_modes, supported_modes)
-    for name in ("directory", "workspace"):
-        if _member(request, "opencode", name) is not None:
-            # working elsewhere than was asked would be worse than not working
-            raise invalid(("metadata", "opencode", name), "cannot be chosen by a message in this deployment")
-    return Wishes(session_id=_session(request), model=_model(request), text_only=text_only)
+    return Wishes(
+        session_id=_session(request),
+        model=_model(request),
+        text_only=text_only,
+        directory=_directory(request),
+        workspace=_workspace(request),
+    )
 
 
 def _check_message(message: Message) -> None:
@@ -113,6 +122,26 @@ def _model(request: SendRequest) -> Model | None:
     assert provider_id is not None  # required texts are there
     assert model_id is not None
     return Model(provider_id=provider_id, model_id=model_id)
+
+
+def _directory(request: SendRequest) -> str | None:
+    found = _member(request, "opencode", "directory")
+    if found is None:
+        return None
+    value = found.get("value")
+    if not isinstance(value, str) or not value or len(value) > _PATH_LIMIT or "\0" in value:
+        raise invalid(DIRECTORY, f"must be a path of at most {_PATH_LIMIT} characters")
+    return value
+
+
+def _workspace(request: SendRequest) -> str | None:
+    found = _member(request, "opencode", "workspace")
+    if found is None:
+        return None
+    value = found.get("id")
+    if not isinstance(value, str) or not value or len(value) > _ID_LIMIT or "\0" in value:
+        raise invalid(WORKSPACE, f"must be a string of at most {_ID_LIMIT} characters")
+    return value
 
 
 def _member(request: SendRequest, namespace: str, name: str) -> JsonObject | None:

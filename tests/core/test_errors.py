@@ -198,7 +198,9 @@ def test_wrong_fields_are_a_bad_request_on_line_1_0() -> None:
     }
     assert details(error) == [bad_request]
     assert jsonrpc_error(error, "1.0")["data"] == [bad_request]
-    assert http_error(error, "1.0")[1]["error"]["details"] == [bad_request]
+    http_bad_request, info = http_error(error, "1.0")[1]["error"]["details"]
+    assert http_bad_request == bad_request
+    assert info["reason"] == "INVALID_PARAMS"  # which is all that tells it from other answers of its status
 
 
 def test_wrong_field_behind_an_error_of_a2a_itself_is_told_beside_it() -> None:

@@ -13,7 +13,23 @@ from tests.real.installation import Unavailable
 
 from .agent import WAYS, Agent, Way
 from .driver import Driver, running_driver
-from .server import running_server
+from .matrix import OPERATION, WAY
+from .server import Served, running_server
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "operation(name): what the test is about, for the matrix of clients and operations")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the report say which way a test went and what it is about."""
+    for item in items:
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        mark = item.get_closest_marker("operation")
+        operation = mark.args[0] if mark is not None else parameters.get("operation")
+        way = next((value for value in parameters.values() if isinstance(value, Way)), None)
+        if way is not None and operation is not None:
+            item.user_properties += [(WAY, str(way)), (OPERATION, operation)]
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +57,15 @@ def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 
 @pytest.fixture(scope="session", params=["asyncio", "trio"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapter]:
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     runtime = str(request.param)
     with running_server(runtime, tmp_path_factory.mktemp(f"server-{runtime}")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def server(served: Served) -> Adapter:
+    return served.adapter
 
 
 @pytest.fixture(params=WAYS, ids=str)

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
+import httpx
+
 from tests.real.adapter import Adapter, environment, listening, running_adapter
 
 from .driver import ROOT
+from .standin_server import HOLD, RELEASE
 
 _MORE = {
     "PYTHONPATH": str(ROOT),
@@ -17,12 +21,28 @@ _MORE = {
 }
 
 
+@attrs.frozen
+class Served:
+    """A server, and where its stand-in is."""
+
+    adapter: Adapter
+    opencode: str
+
+    def hold(self) -> None:
+        """From now on turns wait once they have said a little."""
+        httpx.post(self.opencode + HOLD, trust_env=False).raise_for_status()
+
+    def release(self) -> None:
+        """Turns go on."""
+        httpx.post(self.opencode + RELEASE, trust_env=False).raise_for_status()
+
+
 @contextmanager
-def running_server(runtime: str, folder: Path) -> Iterator[Adapter]:
+def running_server(runtime: str, folder: Path) -> Iterator[Served]:
     """A server and its stand-in, both on `runtime`."""
     standin = ["tests.interop.standin_server", runtime]
     with (
         listening(standin, folder, environment(folder) | _MORE) as opencode,
         running_adapter(runtime, folder, opencode, _MORE) as adapter,
     ):
-        yield adapter
+        yield Served(adapter, opencode)

@@ -1,6 +1,6 @@
 """Serves the scripted stand-in for OpenCode: ``python -m tests.interop.standin_server RUNTIME``.
 
-Prints where it listens. Runs until it is told to end.
+Prints where it listens. Runs until it is told to end. It can be told to hold its turns, as the stand-in itself can.
 """
 
 from __future__ import annotations
@@ -10,15 +10,40 @@ import sys
 from functools import partial
 
 import anyio
+import attrs
 
 from opencode_a2a.standin import StandIn
+from opencode_a2a.standin.app import Receive, Scope, Send
+
+HOLD, RELEASE = "/of-the-tests/hold", "/of-the-tests/release"
+TOKENS_BEFORE_HELD = 5
+
+
+@attrs.frozen(eq=False)
+class Held:
+    """The stand-in, with two more paths: one holds every turn that has said a little, the other lets them go on."""
+
+    standin: StandIn
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path")
+        if path == HOLD:
+            self.standin.hold(tokens=TOKENS_BEFORE_HELD)
+        elif path == RELEASE:
+            self.standin.release()
+        else:
+            await self.standin(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
 
 
 def main(runtime_name: str) -> None:
     runtime = importlib.import_module(f"runtime_{runtime_name}")
     serve = partial(
         runtime.serve,
-        StandIn(),
+        # Quick, but for SLOW, which shall not end by itself while somebody looks.
+        Held(StandIn(pause=0.005, tick=0.25)),
         "127.0.0.1:0",
         stop=anyio.sleep_forever,
         ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),

@@ -14,20 +14,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from opencode_a2a.signing import load_card_key
 from tests.real.adapter import Adapter, running_adapter
 
-from .agent import WAYS, Agent, Way
+from .agent import WAYS, Agent, Way, has
 from .driver import ClientError, Driver
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.operation("verify")]
 
 TITLE = "Kärtchen 🂡"
 """So that escapes count."""
 
-VERIFYING = (
-    *(way for way in WAYS if way.client in ("python-0.3", "python-1")),
-    # Its verifier is given the card as it came, so that neither line nor binding makes a difference.
-    Way("javascript-1", "1.0", "rest"),
-)
-"""The clients that have a verifier, and the ways they come by a card. npm's 0.3 has none."""
+VERIFYING = [way for way in WAYS if has(way, "verify")]
 
 NEW_KEY: dict[str, Callable[[], Any]] = {
     "EC": lambda: ec.generate_private_key(ec.SECP256R1()),

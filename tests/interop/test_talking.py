@@ -6,7 +6,7 @@ import pytest
 
 from opencode_a2a.standin import AFTER_TOOL, HELLO
 
-from .agent import Agent, Way, states, texts_of
+from .agent import Agent, Way, means, states, texts_of
 from .driver import ClientError
 
 pytestmark = pytest.mark.interop
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.interop
 BINDING_NAMES = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
 
 
+@pytest.mark.operation("card")
 def test_the_card_tells_a_client_where_and_how_to_call(agent: Agent) -> None:
     card = agent.card()
 
@@ -25,6 +26,7 @@ def test_the_card_tells_a_client_where_and_how_to_call(agent: Agent) -> None:
     assert "opencode.chat" in card["skills"]
 
 
+@pytest.mark.operation("send")
 def test_a_send_waits_for_the_answer(agent: Agent) -> None:
     task = agent.send("TOOL please")
 
@@ -34,12 +36,14 @@ def test_a_send_waits_for_the_answer(agent: Agent) -> None:
     assert task["text"] == (AFTER_TOOL if agent.way.line == "0.3" else None)
 
 
+@pytest.mark.operation("send")
 def test_a_send_that_shall_not_wait_answers_with_unfinished_work(agent: Agent) -> None:
-    task = agent.send("LONG 60", blocking=False)
+    task = agent.send("LONG 200", blocking=False)
 
     assert task["state"] in ("submitted", "working")
 
 
+@pytest.mark.operation("stream")
 def test_a_stream_begins_with_the_task_and_ends_with_its_end(agent: Agent) -> None:
     items = agent.stream("TOOL please")
 
@@ -51,6 +55,7 @@ def test_a_stream_begins_with_the_task_and_ends_with_its_end(agent: Agent) -> No
     assert items[-1]["kind"] == "status"
 
 
+@pytest.mark.operation("stream")
 def test_what_a_stream_told_is_what_the_task_holds(agent: Agent) -> None:
     items = agent.stream("STEPS please")
 
@@ -60,6 +65,7 @@ def test_what_a_stream_told_is_what_the_task_holds(agent: Agent) -> None:
     assert any(text.endswith(AFTER_TOOL) for text in agent.texts(items).values())
 
 
+@pytest.mark.operation("stream")
 def test_text_arrives_to_the_letter(agent: Agent) -> None:
     said = 'ü 🌱 "quoted" \\ and <b> & {"json": [1]}'
 
@@ -68,6 +74,7 @@ def test_text_arrives_to_the_letter(agent: Agent) -> None:
     assert said in agent.texts(items).values()
 
 
+@pytest.mark.operation("stream")
 def test_separators_that_some_clients_take_for_line_ends_do_not_break_a_stream(agent: Agent) -> None:
     said = "next\u0085line\u2028and\u2029paragraph"
 
@@ -76,12 +83,14 @@ def test_separators_that_some_clients_take_for_line_ends_do_not_break_a_stream(a
     assert said in agent.texts(items).values()
 
 
+@pytest.mark.operation("get")
 def test_a_task_reads_as_it_was_answered(agent: Agent) -> None:
     answered = agent.send("THINK please")
 
     assert agent.get(answered["task"]) == answered
 
 
+@pytest.mark.operation("get")
 def test_a_task_can_be_read_without_its_history(agent: Agent) -> None:
     answered = agent.send("hi")
 
@@ -91,6 +100,7 @@ def test_a_task_can_be_read_without_its_history(agent: Agent) -> None:
     assert HELLO in texts_of(task).values()
 
 
+@pytest.mark.operation("send")
 def test_a_context_goes_on(agent: Agent) -> None:
     first = agent.send("COUNT")
 
@@ -101,29 +111,19 @@ def test_a_context_goes_on(agent: Agent) -> None:
     assert "You have said 2 things." in texts_of(second).values()
 
 
+@pytest.mark.operation("send")
 def test_a_question_hands_the_task_back(agent: Agent) -> None:
     task = agent.send("QUESTION")
 
     assert task["state"] == "input-required"
 
 
+@pytest.mark.operation("stream")
 def test_a_provider_that_refuses_ends_the_task(agent: Agent) -> None:
     items = agent.stream("FAIL401")
 
     assert states(items)[-1] in ("failed", "auth-required")
     assert agent.get(items[0]["task"])["state"] == states(items)[-1]
-
-
-@pytest.mark.parametrize("operation", ["get", "send", "stream"])
-def test_a_task_that_does_not_exist_is_said_not_to_exist(agent: Agent, operation: str) -> None:
-    with pytest.raises(ClientError) as raised:
-        agent.begin(operation, task="no-such-task", text="hi").all()
-
-    assert means_not_found(raised.value), raised.value
-
-
-def means_not_found(error: ClientError) -> bool:
-    return error.code == -32001 or error.status == 404 or "NotFound" in error.name or "not found" in error.text
 
 
 @pytest.mark.parametrize("operation", ["get", "send", "stream"])
@@ -138,3 +138,21 @@ def test_a_stranger_is_refused(agent: Agent, operation: str) -> None:
 def loses_statuses(way: Way) -> bool:
     """This client, where a stream is refused, takes the body of any answer for JSON-RPC and drops the status."""
     return way == Way("javascript-1", "0.3", "jsonrpc")
+
+
+@pytest.mark.operation("stream")
+def test_a_client_that_takes_text_alone_is_told_of_tool_calls_in_text(agent: Agent) -> None:
+    whole = agent.stream("TOOL please")
+    text_alone = agent.stream("TOOL please", modes=["text/plain"])
+
+    assert not all(agent.texts(whole).values())
+    assert all(agent.texts(text_alone).values())
+    assert agent.texts(text_alone) == texts_of(agent.get(text_alone[0]["task"]))
+
+
+@pytest.mark.operation("send")
+def test_a_client_that_takes_no_text_is_refused(agent: Agent) -> None:
+    with pytest.raises(ClientError) as raised:
+        agent.send("hi", modes=["image/png"])
+
+    assert means(raised.value, agent.way, name="UnsupportedOperation", code=-32004, status=400), raised.value

@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
 from opencode_a2a.standin import HELLO
 
-from .agent import Agent, Way, states, texts_of
+from .agent import Agent, Way, every_way_with, means, states, texts_of
 from .driver import ClientError, Json
 from .receiver import Push, Receiver, running_receiver
+from .server import Served
 
 pytestmark = pytest.mark.interop
-
-LISTS_TASKS = frozenset({"python-1", "javascript-1"})
-"""The clients that can list tasks, on line 1.0 alone: line 0.3 has no such operation."""
-
-
-def lists_configs(way: Way) -> bool:
-    """Whether the client can list and delete push configurations this way."""
-    return way.client != "python-0.3" and way != Way("python-1", "0.3", "rest")
 
 
 @pytest.fixture
@@ -30,37 +24,52 @@ def receiver() -> Iterator[Receiver]:
         yield running
 
 
+@pytest.fixture
+def held(served: Served) -> Iterator[Served]:
+    """Turns wait once they have said a little, until they are released."""
+    served.hold()
+    try:
+        yield served
+    finally:
+        served.release()
+
+
 # --- list -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def listing(agent: Agent) -> Agent:
-    if agent.way.client not in LISTS_TASKS or agent.way.line != "1.0":
-        pytest.skip("this client cannot list tasks this way")
-    return agent
+def page_of(agent: Agent, **fields: object) -> Json:
+    return agent.begin("list", **fields).one()
 
 
-def test_a_context_lists_its_tasks_newest_first(listing: Agent) -> None:
-    first = listing.send("hi")
-    second = listing.send("hi", context=first["context"])
+def listed(agent: Agent, **fields: object) -> list[str]:
+    return [task["task"] for task in page_of(agent, **fields)["tasks"]]
 
-    page = listing.begin("list", context=first["context"]).one()
+
+@every_way_with("list")
+@pytest.mark.operation("list")
+def test_a_context_lists_its_tasks_newest_first(agent: Agent) -> None:
+    first = agent.send("hi")
+    second = agent.send("hi", context=first["context"])
+
+    page = page_of(agent, context=first["context"])
 
     assert [task["task"] for task in page["tasks"]] == [second["task"], first["task"]]
     assert page["total"] == 2
     assert page["next"] == ""
 
 
-def test_pages_hold_every_task_once(listing: Agent) -> None:
-    sent = [listing.send("hi")]
+@every_way_with("list")
+@pytest.mark.operation("list")
+def test_pages_hold_every_task_once(agent: Agent) -> None:
+    sent = [agent.send("hi")]
     context = sent[0]["context"]
-    sent += [listing.send("hi", context=context) for _ in range(2)]
+    sent += [agent.send("hi", context=context) for _ in range(2)]
 
     seen: list[str] = []
     token: str = ""
     while True:
-        page = listing.begin("list", context=context, page_size=1, page_token=token).one()
-        assert page["total"] == 3
+        page = page_of(agent, context=context, page_size=1, page_token=token)
+        assert (page["total"], page["size"]) == (3, 1)
         seen += [task["task"] for task in page["tasks"]]
         token = page["next"]
         if not token:
@@ -69,24 +78,69 @@ def test_pages_hold_every_task_once(listing: Agent) -> None:
     assert seen == [task["task"] for task in reversed(sent)]
 
 
-def test_artifacts_are_listed_where_they_are_asked_for(listing: Agent) -> None:
-    sent = listing.send("hi")
+@every_way_with("list")
+@pytest.mark.operation("list")
+def test_artifacts_are_listed_where_they_are_asked_for(agent: Agent) -> None:
+    sent = agent.send("hi")
 
-    [bare] = listing.begin("list", context=sent["context"]).one()["tasks"]
-    [whole] = listing.begin("list", context=sent["context"], include_artifacts=True).one()["tasks"]
+    [bare] = page_of(agent, context=sent["context"])["tasks"]
+    [whole] = page_of(agent, context=sent["context"], include_artifacts=True)["tasks"]
 
     assert bare["artifacts"] == []
     assert HELLO in texts_of(whole).values()
+
+
+@every_way_with("list")
+@pytest.mark.operation("list")
+def test_tasks_are_listed_by_their_state(agent: Agent) -> None:
+    done = agent.send("hi")
+    context = done["context"]
+    dropped = agent.cancel(agent.send("SLOW", context=context, blocking=False)["task"])
+
+    assert listed(agent, context=context, status="TASK_STATE_COMPLETED") == [done["task"]]
+    assert listed(agent, context=context, status="TASK_STATE_CANCELED") == [dropped["task"]]
+    assert listed(agent, context=context, status="TASK_STATE_WORKING") == []
+
+
+@every_way_with("list")
+@pytest.mark.operation("list")
+def test_tasks_are_listed_by_the_time_of_their_state(agent: Agent) -> None:
+    context = agent.send("hi")["context"]
+    newest = agent.send("hi", context=context)["task"]
+    changed = datetime.fromisoformat(page_of(agent, context=context)["tasks"][0]["updated"])
+    before, after = ((changed + timedelta(milliseconds=ms)).isoformat() for ms in (-1, 1))
+
+    assert listed(agent, context=context, since=before) == [newest]
+    assert listed(agent, context=context, since=after) == []
+
+
+@every_way_with("list")
+@pytest.mark.operation("list")
+def test_listed_tasks_have_as_much_history_as_is_asked_for(agent: Agent) -> None:
+    context = agent.send("hi")["context"]
+
+    [bare] = page_of(agent, context=context, history_length=0)["tasks"]
+    [told] = page_of(agent, context=context, history_length=1)["tasks"]
+
+    assert (len(bare["history"]), len(told["history"])) == (0, 1)
+
+
+@every_way_with("list")
+@pytest.mark.operation("list")
+def test_a_page_token_of_nobodys_is_refused(agent: Agent) -> None:
+    with pytest.raises(ClientError):
+        page_of(agent, page_token="not-a-token")
 
 
 # --- cancel -----------------------------------------------------------------------------------------------
 
 
 def started(agent: Agent) -> Json:
-    """A task that works for half a minute unless somebody stops it."""
+    """A task that works until somebody stops it."""
     return agent.send("SLOW", blocking=False)
 
 
+@pytest.mark.operation("cancel")
 def test_a_cancelled_task_is_cancelled_for_everyone(agent: Agent) -> None:
     conversation = agent.begin("stream", text="SLOW")
     first = conversation.next()
@@ -99,6 +153,7 @@ def test_a_cancelled_task_is_cancelled_for_everyone(agent: Agent) -> None:
     assert agent.get(first["task"])["state"] == "canceled"
 
 
+@pytest.mark.operation("cancel")
 def test_a_cancelled_task_can_be_cancelled_again(agent: Agent) -> None:
     task = started(agent)["task"]
     agent.cancel(task)
@@ -106,30 +161,48 @@ def test_a_cancelled_task_can_be_cancelled_again(agent: Agent) -> None:
     assert agent.cancel(task)["state"] == "canceled"
 
 
+@pytest.mark.operation("cancel")
 def test_a_finished_task_cannot_be_cancelled(agent: Agent) -> None:
     task = agent.send("hi")["task"]
 
     with pytest.raises(ClientError) as raised:
         agent.cancel(task)
 
-    error = raised.value
-    known = error.code == -32002 or error.status in (400, 409) or "NotCancelable" in error.name
-    assert known or "Code: -32002" in error.text, error
+    assert means(raised.value, agent.way, name="NotCancelable", code=-32002, status=409), raised.value
 
 
 # --- subscribe --------------------------------------------------------------------------------------------
 
 
-def test_a_subscriber_sees_the_task_and_then_all_that_comes(agent: Agent) -> None:
-    task = agent.send("LONG 60", blocking=False)["task"]
+@pytest.mark.operation("subscribe")
+def test_a_subscriber_sees_the_task_and_then_all_that_comes(agent: Agent, held: Served) -> None:
+    task = agent.send("LONG 20", blocking=False)["task"]
+    conversation = agent.begin("subscribe", task=task)
+    snapshot = conversation.next()
+    assert snapshot is not None
 
-    items = agent.begin("subscribe", task=task).all()
+    held.release()
 
-    assert items[0]["kind"] == "task"
+    items = [snapshot, *conversation]
+    assert snapshot["kind"] == "task"
+    assert {item["kind"] for item in items[1:]} == {"status", "artifact"}
     assert items[-1]["state"] == "completed"
     assert agent.texts(items) == texts_of(agent.get(task))
 
 
+@pytest.mark.operation("subscribe")
+def test_a_subscriber_goes_on_where_it_was_cut_off(agent: Agent) -> None:
+    task = agent.send("STEPS please")
+
+    items = agent.begin("subscribe", task=task["task"], after="1").all()
+
+    assert (items[0]["kind"], items[0]["state"], items[0]["artifacts"]) == ("task", "submitted", [])
+    assert {item["kind"] for item in items[1:]} == {"status", "artifact"}
+    assert items[-1]["state"] == "completed"
+    assert agent.texts(items) == texts_of(task)
+
+
+@pytest.mark.operation("subscribe")
 def test_two_readers_see_the_same_end(agent: Agent) -> None:
     conversation = agent.begin("stream", text="SLOW")
     first = conversation.next()
@@ -145,6 +218,7 @@ def test_two_readers_see_the_same_end(agent: Agent) -> None:
     assert told[-1] == heard[-1]
 
 
+@pytest.mark.operation("subscribe")
 def test_a_subscription_to_a_finished_task_replays_it_or_is_refused(agent: Agent) -> None:
     task = agent.send("hi")
     conversation = agent.begin("subscribe", task=task["task"])
@@ -156,49 +230,77 @@ def test_a_subscription_to_a_finished_task_replays_it_or_is_refused(agent: Agent
         return
     with pytest.raises(ClientError) as raised:
         conversation.all()
-    assert "UnsupportedOperation" in raised.value.name
+    assert means(raised.value, agent.way, name="UnsupportedOperation", code=-32004, status=400), raised.value
 
 
 # --- push notifications -----------------------------------------------------------------------------------
 
 
-def wanted(receiver: Receiver) -> Json:
+def wanted(receiver: Receiver, path: str = "/pushed") -> Json:
     return {
         "config": uuid.uuid4().hex,
-        "url": f"{receiver.url}/pushed",
+        "url": f"{receiver.url}{path}",
         "token": "token-of-the-receiver",
         "scheme": "Bearer",
         "credentials": "credentials-of-the-receiver",
     }
 
 
-def state_of(push: Push, line: str) -> str | None:
-    """The state a notification tells of, as line 0.3 writes it."""
-    if line == "0.3":
-        assert push.body["kind"] == "task"
-        return str(push.body["status"]["state"])
-    [(kind, value)] = push.body.items()
-    assert kind in ("task", "message", "statusUpdate", "artifactUpdate")
-    state = value.get("status", {}).get("state")
-    return state and str(state).removeprefix("TASK_STATE_").lower().replace("_", "-")
+def understood(agent: Agent, pushes: list[Push]) -> list[Json]:
+    """What the client's own models make of notifications: line 0.3 pushes tasks, line 1.0 what a stream would hold."""
+    return [agent.begin("read_push", body=push.body).one() for push in pushes]
 
 
-def tells_the_end(agent: Agent, pushes: list[Push]) -> bool:
-    return any(state_of(push, agent.way.line) in ("completed", "canceled") for push in pushes)
+ENDS = ("completed", "canceled", "TASK_STATE_COMPLETED", "TASK_STATE_CANCELED")
 
 
-def test_a_send_with_a_push_configuration_is_pushed_to_its_end(agent: Agent, receiver: Receiver) -> None:
-    task = agent.send("LONG 60", blocking=False, push=wanted(receiver))
-
-    pushes = receiver.until(lambda pushes: tells_the_end(agent, pushes))
-
-    assert {push.path for push in pushes} == {"/pushed"}
-    assert {push.headers["x-a2a-notification-token"] for push in pushes} == {"token-of-the-receiver"}
-    assert {push.headers["authorization"] for push in pushes} == {"Bearer credentials-of-the-receiver"}
-    told = [state for state in (state_of(push, agent.way.line) for push in pushes) if state]
-    assert told[-1] == agent.get(task["task"])["state"] == "completed"
+def tells_the_end(push: Push) -> bool:
+    """Whether the task is over, on either line: `{"status": …}` or `{"statusUpdate": {"status": …}}`."""
+    [status, *_] = [value["status"] for value in (push.body, *push.body.values()) if "status" in value] or [{}]
+    return status.get("state") in ENDS
 
 
+def all_to(receiver: Receiver, path: str = "/pushed") -> list[Push]:
+    """All that was pushed there, once the task's end was."""
+    pushes = receiver.until(lambda pushes: any(push.path == path and tells_the_end(push) for push in pushes))
+    return [push for push in pushes if push.path == path]
+
+
+@pytest.mark.operation("push")
+@pytest.mark.parametrize("sending", ["send", "stream"])
+def test_a_task_that_was_sent_with_a_configuration_is_pushed_to_its_end(
+    agent: Agent, receiver: Receiver, sending: str
+) -> None:
+    [*_, told] = agent.begin(sending, text="TOOL please", push=wanted(receiver)).all()
+
+    pushes = all_to(receiver)
+
+    task = agent.get(told["task"])
+    items = understood(agent, pushes)
+    assert states(items)[-1] == task["state"] == "completed"
+    assert agent.texts(items) == texts_of(task)
+    if agent.way.line == "0.3":
+        assert {item["kind"] for item in items} == {"task"}
+        assert items[-1] == task
+    else:
+        assert {item["kind"] for item in items} == {"status", "artifact"}
+
+
+@pytest.mark.operation("push")
+def test_a_notification_shows_who_it_is_from(agent: Agent, receiver: Receiver) -> None:
+    agent.send("hi", blocking=False, push=wanted(receiver))
+
+    pushes = all_to(receiver)
+
+    media_type = {"0.3": "application/json", "1.0": "application/a2a+json"}[agent.way.line]
+    for push in pushes:
+        assert push.headers["x-a2a-notification-token"] == "token-of-the-receiver"
+        assert push.headers["authorization"] == "Bearer credentials-of-the-receiver"
+        assert push.headers["a2a-version"] == agent.way.line
+        assert push.headers["content-type"] == media_type
+
+
+@pytest.mark.operation("push_set")
 def test_a_configuration_set_later_is_pushed_to(agent: Agent, receiver: Receiver) -> None:
     task = started(agent)["task"]
     config = wanted(receiver)
@@ -207,9 +309,36 @@ def test_a_configuration_set_later_is_pushed_to(agent: Agent, receiver: Receiver
     agent.cancel(task)
 
     assert (answered["task"], answered["config"], answered["url"]) == (task, config["config"], config["url"])
-    assert receiver.until(lambda pushes: tells_the_end(agent, pushes))
+    assert understood(agent, all_to(receiver))[-1]["state"] == "canceled"
 
 
+@pytest.mark.operation("push_set")
+def test_each_of_several_configurations_is_pushed_to(agent: Agent, receiver: Receiver) -> None:
+    task = started(agent)["task"]
+    for path in ("/one", "/other"):
+        agent.begin("push_set", task=task, push=wanted(receiver, path)).one()
+
+    agent.cancel(task)
+
+    one, other = ([push.body for push in all_to(receiver, path)] for path in ("/one", "/other"))
+    assert one[-1] == other[-1]
+
+
+@pytest.mark.operation("push_set")
+def test_a_configuration_that_cannot_be_delivered_to_is_refused(agent: Agent) -> None:
+    task = agent.send("hi")["task"]
+
+    with pytest.raises(ClientError) as raised:
+        agent.begin("push_set", task=task, push={"config": "c", "url": "ftp://receiver.example/pushed"}).one()
+
+    error = raised.value
+    if agent.way == Way("python-1", "0.3", "rest"):
+        assert "HTTP Error 400" in error.text  # and it says nothing else
+    else:
+        assert means(error, agent.way, name="(InvalidParams|RequestMalformed)", code=-32602, status=400), error
+
+
+@pytest.mark.operation("push_get")
 def test_a_configuration_reads_as_it_was_set(agent: Agent, receiver: Receiver) -> None:
     task = agent.send("hi")["task"]
 
@@ -218,22 +347,38 @@ def test_a_configuration_reads_as_it_was_set(agent: Agent, receiver: Receiver) -
     assert agent.begin("push_get", task=task, config=answered["config"]).one() == answered
 
 
-def test_configurations_are_listed_and_deleted(agent: Agent, receiver: Receiver) -> None:
-    if not lists_configs(agent.way):
-        pytest.skip("this client cannot list configurations this way")
-    task = agent.send("hi")["task"]
-    kept, dropped = (agent.begin("push_set", task=task, push=wanted(receiver)).one() for _ in range(2))
+@every_way_with("push_list")
+@pytest.mark.operation("push_list")
+def test_configurations_are_listed(agent: Agent, receiver: Receiver) -> None:
+    task = agent.send("hi", push=wanted(receiver))["task"]
+    set_later = agent.begin("push_set", task=task, push=wanted(receiver)).one()
 
-    listed = agent.begin("push_list", task=task).all()
+    configs = agent.begin("push_list", task=task).all()
+
+    assert len(configs) == 2
+    assert set_later in configs
+
+
+@every_way_with("push_delete", "push_list")
+@pytest.mark.operation("push_delete")
+def test_a_deleted_configuration_is_pushed_to_no_more(agent: Agent, receiver: Receiver) -> None:
+    task = started(agent)["task"]
+    dropped, kept = (
+        agent.begin("push_set", task=task, push=wanted(receiver, path)).one() for path in ("/dropped", "/kept")
+    )
+
     agent.begin("push_delete", task=task, config=dropped["config"]).one()
+    agent.cancel(task)
 
-    assert {config["config"] for config in listed} == {kept["config"], dropped["config"]}
     assert agent.begin("push_list", task=task).all() == [kept]
+    assert all_to(receiver, "/kept")
+    assert not any(tells_the_end(push) for push in receiver.pushes if push.path == "/dropped")
 
 
 # --- the card ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.operation("card")
 def test_the_card_says_what_there_is(agent: Agent) -> None:
     card = agent.card()
 
@@ -241,6 +386,7 @@ def test_the_card_says_what_there_is(agent: Agent) -> None:
     assert card["extended"] is True
 
 
+@pytest.mark.operation("extended_card")
 def test_the_extended_card_is_for_those_who_are_known(agent: Agent) -> None:
     card = agent.begin("extended_card").one()
 
@@ -255,11 +401,21 @@ def test_the_extended_card_is_for_those_who_are_known(agent: Agent) -> None:
 
 @pytest.mark.parametrize("operation", ["get", "cancel", "send", "stream", "subscribe"])
 def test_a_task_that_does_not_exist_is_the_clients_own_error_for_it(agent: Agent, operation: str) -> None:
-    if agent.way == Way("python-0.3", "0.3", "rest"):
-        pytest.skip("this client shows the HTTP status and nothing else")
-
     with pytest.raises(ClientError) as raised:
         agent.begin(operation, task="no-such-task", text="hi").all()
 
     error = raised.value
-    assert "TaskNotFound" in error.name or error.code == -32001 or "Code: -32001" in error.text, error
+    if (agent.way, operation) == (Way("python-0.3", "0.3", "rest"), "subscribe"):
+        assert "got 'application/json'" in error.text  # it only looks whether the answer is a stream
+    else:
+        assert means(error, agent.way, name="TaskNotFound", code=-32001, status=404), error
+
+
+@pytest.mark.parametrize("operation", ["push_set", "push_get"])
+def test_notifications_of_a_task_that_does_not_exist_are_the_clients_own_error_for_it(
+    agent: Agent, receiver: Receiver, operation: str
+) -> None:
+    with pytest.raises(ClientError) as raised:
+        agent.begin(operation, task="no-such-task", push=wanted(receiver), config="c").all()
+
+    assert means(raised.value, agent.way, name="TaskNotFound", code=-32001, status=404), raised.value

@@ -25,10 +25,10 @@ class Script:
     """
 
     text: str
-    says: str | None = ""
-    longest: int | None = None
-    asks: bool = False
-    end: TaskState = TaskState.COMPLETED
+    says: str | None = field(default="", repr=False)
+    longest: int | None = field(default=None, repr=False)
+    asks: bool = field(default=False, repr=False)
+    end: TaskState = field(default=TaskState.COMPLETED, repr=False)
 
     def waits_at(self, tokens: int | None) -> bool:
         """Whether a gate holds it that closes after so many tokens of a text (None: before anything is done)."""
@@ -48,7 +48,8 @@ SCRIPTS = (
     _saying("LONG 40", _LONG),
     _saying("RETRY", HELLO),
     _saying("PERMISSION", AFTER_TOOL, asks=True),
-    Script(text="FAIL401", longest=0, end=TaskState.FAILED),
+    Script(text="FAIL500", longest=0, end=TaskState.FAILED),
+    Script(text="FAIL401", longest=0, end=TaskState.AUTH_REQUIRED),
     Script(text="EMPTY"),
 )
 
@@ -73,8 +74,8 @@ class Target:
 class Known:
     """A task as its client must know it. ``before``: those of the same context that came before it.
 
-    ``held``: the stand-in does not let it end; ``answered``: what it asks may have been answered. ``plain``: HTTP+JSON
-    of line 0.3 tells of it as the schema has it. ``since``: the timestamp of the status that was seen last;
+    ``held``: the stand-in does not let it end; ``answered``: what it asks may have been answered. ``plain``: line 0.3
+    over HTTP+JSON tells of it as the schema has it. ``since``: the timestamp of the status that was seen last;
     ``ended_since``: the same once it has ended.
     """
 
@@ -97,9 +98,14 @@ class Known:
     events: dict[int, object] = field(factory=dict)
 
     @property
+    def over(self) -> bool:
+        """OpenCode is done with it, though it may be that the client is not: where credentials are missing."""
+        return self.state.terminal or self.state is TaskState.AUTH_REQUIRED
+
+    @property
     def stays_open(self) -> bool:
-        """It cannot have ended, nor can it without a step of the program's."""
-        if self.state.terminal:
+        """It cannot be over, nor can it without a step of the program's."""
+        if self.over:
             return False
         return self.held or (self.script.asks and not self.answered) or self.waits_in_line
 
@@ -109,9 +115,14 @@ class Known:
         return any(one.stays_open for one in self.before)
 
     @property
+    def waits_for_its_client(self) -> bool:
+        """It may take a message, as an answer or to try again."""
+        return not self.state.terminal and (self.script.asks or self.script.end is TaskState.AUTH_REQUIRED)
+
+    @property
     def may_be(self) -> frozenset[TaskState]:
         """The states that it may be told to be in from now on, as long as the program takes no step."""
-        if self.state.terminal:
+        if self.over:
             return frozenset({self.state})
         if self.waits_in_line:
             return frozenset({TaskState.SUBMITTED})
@@ -139,7 +150,7 @@ class Known:
         self.state = state
         if state is not TaskState.SUBMITTED:
             for one in self.before:
-                if not one.state.terminal:
+                if not one.over:
                     one.state = one.script.end
 
     def seen(self, task: Task, *, history: int | None = None, artifacts: bool = True) -> None:
@@ -183,31 +194,38 @@ class Known:
         items = [item for _, item in numbered]
         first = items[0]
         assert isinstance(first, Task), f"a stream of {self.name} begins with {first}"
-        numbers = [number for number, _ in numbered]
-        begin = numbers[0]
+        begin, later = split(numbered)
+        asked = numbered[0][0] if after is None else after
+        assert numbered[0][0] == asked, f"a stream of {self.name} goes on after {numbered[0][0]}, not {after}"
         self.is_told(first, history=None if begin > 1 else 0)  # the message is the second event
-        later = [pair for pair in numbered if pair[0] > begin]
-        assert numbers == [begin] * (len(numbers) - len(later)) + sorted({number for number, _ in later}), numbers
-        assert after not in self.events or begin == after, (
-            f"a stream of {self.name} goes on after {begin}, not {after}"
-        )
+        numbers = [number for number, _ in later]
+        assert numbers == sorted(set(numbers)), f"a stream of {self.name} is out of order: {numbers}"
         state, artifacts = add_up(items)
-        assert state is now.status.state, (
-            f"a stream of {self.name} ends as {state.value}: it is {now.status.state.value}"
-        )
-        assert artifacts == artifacts_of(now), (
-            f"a stream of {self.name} adds up to {artifacts}: it is {artifacts_of(now)}"
-        )
+        same = state is now.status.state or state is TaskState.AUTH_REQUIRED  # which can be canceled later
+        assert same, f"a stream of {self.name} ends as {state.value}: it is {now.status.state.value}"
+        told, known = artifacts, artifacts_of(now)
+        assert told == known, f"a stream of {self.name} adds up to {told}: it is {known}"
         for number, item in later:
-            told = self.events.setdefault(number, essence(item))
-            assert told == essence(item), (
-                f"event {number} of {self.name} is {told} to one, {essence(item)} to another"
-            )
+            before = self.events.setdefault(number, essence(item))
+            assert before == essence(item), f"event {number} of {self.name} is {before} and {essence(item)}"
 
     def missing(self, numbered: list[tuple[int, StreamItem]]) -> set[int]:
         """Events that other streams had and this one, which was read to the end, had not."""
-        numbers = {number for number, _ in numbered}
-        return {number for number in self.events if number > min(numbers)} - numbers
+        begin, later = split(numbered)
+        numbers = {number for number, _ in later}
+        last = max(self.events, default=0) if self.script.end.terminal else max(numbers, default=0)
+        return {number for number in self.events if begin < number <= last} - numbers
+
+
+def split(numbered: list[tuple[int, StreamItem]]) -> tuple[int, list[tuple[int, StreamItem]]]:
+    """The event as of which a stream begins, and what follows that.
+
+    One that was to go on after an event that there is not tells first what there is: under the number it was asked
+    with, and only at the end of that under its own.
+    """
+    numbers = [number for number, _ in numbered]
+    anew = next((index for index in range(1, len(numbers)) if numbers[index] < numbers[index - 1]), 0)
+    return numbers[anew], numbered[anew + 1 :]
 
 
 def answer_in(task: Task) -> str:
@@ -277,7 +295,7 @@ class Wanted:
         return (
             self._may_ever(task)
             and (self.state is None or task.may_be == {self.state})
-            and (self.after is None or (task.ended_since or "") > self.after)
+            and (self.after is None or (task.ended_since or "") >= self.after)
         )
 
     def perhaps(self, task: Known) -> bool:
@@ -285,7 +303,7 @@ class Wanted:
         return (
             self._may_ever(task)
             and (self.state is None or self.state in task.may_be)
-            and (self.after is None or task.ended_since is None or task.ended_since > self.after)
+            and (self.after is None or task.ended_since is None or task.ended_since >= self.after)
         )
 
     def _may_ever(self, task: Known) -> bool:
@@ -294,7 +312,7 @@ class Wanted:
 
 @define(eq=False)
 class World:
-    """All tasks there are. ``gate``: after how many tokens the stand-in holds turns (None: at once), if ``closed``."""
+    """All tasks there are. ``closed``: the stand-in holds turns, after ``gate`` tokens (None: at once)."""
 
     tasks: list[Known] = field(factory=list)
     closed: bool = False

@@ -139,8 +139,8 @@ async def test_a_list_may_begin_at_a_moment(storing: Serving, wire: Wire) -> Non
         for moment in moments.values():
             later = (moment + timedelta(milliseconds=1)).isoformat()
             for text, kept in (
-                (moment.isoformat().replace("+00:00", "Z"), {id for id, at in moments.items() if at >= moment}),
-                (later, {id for id, at in moments.items() if at > moment}),
+                (moment.isoformat().replace("+00:00", "Z"), {one for one, at in moments.items() if at >= moment}),
+                (later, {one for one, at in moments.items() if at > moment}),
             ):
                 page = await caller.page(statusTimestampAfter=text)
                 assert (set(ids_of(page)), page["totalSize"]) == (kept, len(kept)), text
@@ -214,7 +214,7 @@ async def test_pages_of_a_filtered_list_keep_to_the_filter(storing: Serving, wir
         pages = await walked(caller, contextId="one", pageSize=1)
 
     assert [page["totalSize"] for page in pages] == [3, 3, 3]
-    assert sorted(sum((ids_of(page) for page in pages), [])) == sorted(ours)
+    assert sorted(task_id for page in pages for task_id in ids_of(page)) == sorted(ours)
 
 
 @wires
@@ -223,7 +223,9 @@ async def test_a_page_is_as_large_as_asked_for_and_the_last_one_says_so(storing:
         caller = agent.caller(wire)
         await sent(caller, 3)
 
-        sizes = {size: [len(page["tasks"]) for page in await walked(caller, pageSize=size)] for size in (1, 2, 3, 100)}
+        sizes = {
+            size: [len(page["tasks"]) for page in await walked(caller, pageSize=size)] for size in (1, 2, 3, 100)
+        }
         told = [(await caller.page(pageSize=size))["pageSize"] for size in (1, 100)]
 
     assert sizes == {1: [1, 1, 1], 2: [2, 1], 3: [3], 100: [3]}
@@ -266,7 +268,7 @@ async def test_a_token_of_somebody_else_shows_nothing_of_theirs(serving: Serving
 
 # --- what is wrong ----------------------------------------------------------------------------------------
 
-WRONG = [
+WRONG: list[tuple[str, Any]] = [
     ("pageSize", 0),
     ("pageSize", 101),
     ("pageSize", -1),
@@ -381,12 +383,12 @@ async def by_rpc(agent: Agent, method: str, params: object, version: str | None)
 @pytest.mark.parametrize("params", [None, {}])
 async def test_a_list_needs_no_parameters(serving: Serving, params: object) -> None:
     async with serving() as agent:
-        [id] = await sent(agent.caller(RPC_03), 1)
+        [only] = await sent(agent.caller(RPC_03), 1)
 
         old = await by_rpc(agent, "tasks/list", params, "0.3")
         new = await by_rpc(agent, "ListTasks", params, "1.0")
 
-    assert ids_of(old) == ids_of(new) == [id]
+    assert ids_of(old) == ids_of(new) == [only]
 
 
 async def test_the_name_tells_the_line_where_no_version_does(serving: Serving) -> None:
@@ -402,7 +404,7 @@ async def test_the_name_tells_the_line_where_no_version_does(serving: Serving) -
 
 async def test_the_path_tells_the_line_where_no_version_does(serving: Serving) -> None:
     async with serving() as agent:
-        [id] = await sent(agent.caller(RPC_10), 1)
+        [only] = await sent(agent.caller(RPC_10), 1)
 
         old, new = [await agent.http.get(path) for path in ("/v1/tasks?pageSize=1", "/tasks?pageSize=1")]
 
@@ -411,4 +413,4 @@ async def test_the_path_tells_the_line_where_no_version_does(serving: Serving) -
     assert new.headers["content-type"] == "application/a2a+json"
     schemas.check("0.3", schemas.TASK, old.json()["tasks"][0])
     schemas.check("1.0", schemas.TASK_PAGE, new.json())
-    assert ids_of(old.json()) == ids_of(new.json()) == [id]
+    assert ids_of(old.json()) == ids_of(new.json()) == [only]

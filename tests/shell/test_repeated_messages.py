@@ -139,7 +139,7 @@ async def test_a_task_nobody_has_or_somebody_else_cannot_be_continued(
         ours = await agent.caller(wire).send("hi", messageId="m")
         bob = agent.caller(wire, bob=True)
 
-        errors = [await bob.refused(operation, taskId=id, messageId="m") for id in (ours.id, "no-such-task")]
+        errors = [await bob.refused(operation, taskId=name, messageId="m") for name in (ours.id, "no-such-task")]
 
         assert [refusal(wire, error) for error in errors] == [not_found(wire)] * 2
         assert prompts(agent) == 1
@@ -156,7 +156,7 @@ async def test_references_to_other_tasks_are_kept_in_the_history(serving_on_disk
         sent = await caller.send("hi", referenceTaskIds=list(names))
         streamed = await caller.stream("hi", referenceTaskIds=list(names))
     async with serving_on_disk() as agent:
-        read = [await agent.caller(wire).get(id) for id in (sent.id, streamed.task.id)]
+        read = [await agent.caller(wire).get(name) for name in (sent.id, streamed.task.id)]
 
     for task in (sent, streamed.task, *read):
         assert [message.reference_task_ids for message in task.history] == [names]
@@ -165,7 +165,9 @@ async def test_references_to_other_tasks_are_kept_in_the_history(serving_on_disk
 async def test_the_proto_form_of_line_0_3_has_no_place_for_references(serving: Serving) -> None:
     message = {"messageId": "m", "role": "ROLE_USER", "content": [{"text": "hi"}], "referenceTaskIds": ["t"]}
     async with serving() as agent:
-        sent = await agent.http.post("/v1/message:send", json={"message": message, "configuration": {"blocking": True}})
+        sent = await agent.http.post(
+            "/v1/message:send", json={"message": message, "configuration": {"blocking": True}}
+        )
         task_id = sent.json()["task"]["id"]
         read = await agent.http.get(f"/v1/tasks/{task_id}")
         kept = await agent.caller(RPC_10).get(task_id)
@@ -225,7 +227,7 @@ async def test_ten_at_once_are_one_prompt(storing: Serving, wire: Wire) -> None:
 
         assert [one for one in sent if one != read] == []
         assert {one.task.id for one in streams} == {read.id}
-        assert {one.items[-1].status.state for one in streams if one.statuses} <= {TaskState.COMPLETED}
+        assert {one.state for one in streams if one.statuses} <= {"completed"}
         assert (prompts(agent), agent.asked("POST", "/session")) == (1, 1)
         assert (await caller.page())["totalSize"] == 1
 
@@ -271,7 +273,10 @@ async def test_a_repeat_after_a_crash_joins_the_turn_that_goes_on(
             caller = agent.caller(wire)
             first = await caller.send("LONG 9", contextId="c", messageId="m", configuration=wire.at_once())
             await standin.held()
-        async with starting(standin, url) as agent, agent.caller(wire).open("", contextId="c", messageId="m") as stream:
+        async with (
+            starting(standin, url) as agent,
+            agent.caller(wire).open("", contextId="c", messageId="m") as stream,
+        ):
             await stream.until(lambda: stream.items)
             standin.release()
             await stream.whole()
@@ -360,8 +365,8 @@ async def test_the_same_message_in_another_context_or_in_none_is_another_task(st
 async def test_a_message_that_was_refused_may_come_again(serving: Serving) -> None:
     async with serving() as agent:
         caller = agent.caller(REST_03)
-        bad = {"configuration": {"acceptedOutputModes": ["image/png"]}}
-        await caller.refused(contextId="c", messageId="m", **bad)
+        bad = {"acceptedOutputModes": ["image/png"]}
+        await caller.refused(contextId="c", messageId="m", configuration=bad)
 
         task = await caller.send("hi", contextId="c", messageId="m")
 

@@ -14,6 +14,7 @@ from opencode_a2a.store import (
     EventsPruned,
     PushDropped,
     PushRow,
+    SessionRow,
     Store,
     StoredTask,
     TaskQuery,
@@ -71,8 +72,17 @@ push_rows = st.builds(
     finished=st.booleans(),
     body=st.binary(max_size=9),
 )
+SESSION_IDS = ("a known session", "another")
+session_rows = st.builds(
+    SessionRow,
+    session_id=st.sampled_from(SESSION_IDS),
+    principal=st.sampled_from(PRINCIPALS),
+    claimed_until=st.none() | times,
+    place=texts,
+)
 writes = (
-    task_rows
+    session_rows
+    | task_rows
     | event_rows
     | bindings
     | push_rows
@@ -91,6 +101,7 @@ class Model:
         self.events: dict[tuple[str, int], EventRow] = {}
         self.prunable: set[str] = set()
         self.sessions: dict[tuple[str, str], str] = {}
+        self.known: dict[str, SessionRow] = {}
         self.pushes: dict[tuple[str, str], PushRow] = {}
 
     def forward(self, write: Write) -> Write:
@@ -109,6 +120,8 @@ class Model:
                 self.events[write.task_id, write.first_seq] = write
             case Binding():
                 self.sessions[write.principal, write.context_id] = write.session_id
+            case SessionRow():
+                self.known[write.session_id] = write
             case PushRow():
                 self.pushes[write.task_id, write.config_id] = write
             case PushDropped():
@@ -162,6 +175,11 @@ async def assert_reads_as(store: Store, model: Model) -> None:
         assert (await store.owner_of(session_id), session_id) in {
             (owner, bound) for (owner, _), bound in model.sessions.items()
         }
+    for session_id in SESSION_IDS:
+        known = model.known.get(session_id)
+        assert await store.session(session_id) == known
+        owned = known is not None and known.claimed_until is None
+        assert await store.owner_of(session_id) == (known.principal if known is not None and owned else None)
     await assert_lists_as(store, model)
     await assert_pushes_as(store, model)
 

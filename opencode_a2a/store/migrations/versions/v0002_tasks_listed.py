@@ -1,4 +1,4 @@
-"""Tasks are listed, found by the message that started them, and pruned of their events; push configurations."""
+"""Tasks are listed, found by their message, and pruned of their events; owners and places of sessions; push."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -34,6 +34,13 @@ def upgrade() -> None:
     op.execute(
         f"INSERT INTO opencode_a2a_prunable (task_id, finished_at) SELECT task_id, updated_at FROM {_TASK}"
         f" WHERE finished AND task_id IN (SELECT task_id FROM {_EVENT})"
+    )
+    op.create_table(
+        "opencode_a2a_session",
+        sa.Column("session_id", sa.Text, primary_key=True),
+        sa.Column("principal", sa.Text, nullable=False),
+        sa.Column("claimed_until", sa.BigInteger),
+        sa.Column("place", sa.Text, nullable=False),
     )
     op.create_table(
         "opencode_a2a_push",

@@ -1,0 +1,133 @@
+"""Which OpenCode session a turn runs in, whose it is, and where it is.
+
+A context has one session, made with its first turn. A message may name another: nobody's is claimed by whoever names it
+first, before there is a task, and theirs once the turn begins. Ownership is in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+import orjson
+
+from sansio.a2a.errors import invalid
+from sansio.opencode import requests
+from sansio.opencode.faults import PAYLOAD, Failure
+from sansio.opencode.places import DIRECTORY, place_as_text, place_of_text
+from sansio.opencode.requests import Place
+
+from .live import Facts
+from .places import Places
+from .run import Run
+from .store import Binding, SessionRow, Store, Write
+from .upstream import Upstream, UpstreamError
+
+_NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
+_ELSEWHERE = Failure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
+
+
+class Sessions:
+    """``claim_ttl``: seconds for which a session nobody owns is kept for the caller who named it first."""
+
+    def __init__(
+        self, store: Store, upstream: Upstream, places: Places, *, claim_ttl: float, wall: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._upstream = upstream
+        self._places = places
+        self._claim_ttl = claim_ttl
+        self._wall = wall
+        self._claiming: dict[str, anyio.Event] = {}
+
+    # --- before there is a task ---------------------------------------------------------------------------
+
+    async def claim(self, principal: str, session_id: str) -> None:
+        """Claim a session that a message names. Raises ``ProtocolError`` where it is another's; ``StoreError``."""
+        async with self._one_at_a_time(session_id):
+            if not await self._may_use(principal, session_id):
+                raise invalid(("metadata", "shared", "session", "id"), "no such session")
+            if await self._store.owner_of(session_id) is None:
+                until = int((self._wall() + self._claim_ttl) * 1000)
+                await self._store.commit(
+                    [SessionRow(session_id=session_id, principal=principal, claimed_until=until)]
+                )
+
+    async def check_place(self, principal: str, context_id: str, place: Place) -> None:
+        """Refuse to move a conversation. Raises ``ProtocolError``, ``StoreError``."""
+        session_id = await self._store.session_of(principal, context_id)
+        if session_id is not None and await self._place_of(session_id) != place:
+            raise invalid(DIRECTORY, "is not where this context works: choose it in a new context")
+
+    # --- for a turn ---------------------------------------------------------------------------------------
+
+    async def of_context(self, run: Run) -> str:
+        """The context's session; a new one for a new context. Raises ``UpstreamError``, ``StoreError``."""
+        facts = run.live.facts
+        if not run.prompt.fresh:
+            known = await self._store.session_of(facts.principal, facts.context_id)
+            if known is not None:
+                run.place = await self._place_of(known)
+                return known
+        response = await self._upstream.request(requests.create_session(None, run.place))
+        session_id = _member(response.body, "id")
+        if not isinstance(session_id, str):
+            raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
+        return session_id
+
+    async def wished(self, run: Run, session_id: str) -> None:
+        """Look at the session a message names: that it is there, inside the workspace, and still the caller's.
+
+        Raises ``UpstreamError``, ``StoreError``.
+        """
+        if not await self._may_use(run.live.facts.principal, session_id):
+            raise UpstreamError(_NOT_YOURS)
+        response = await self._upstream.request(requests.get_session(session_id, run.place))
+        if run.prompt.place is None:
+            place = await self._places.of_session(_member(response.body, "directory"))
+            if place is None:
+                raise UpstreamError(_ELSEWHERE)
+            run.place = place
+
+    def rows(self, run: Run, session_id: str) -> list[Write]:
+        """What is to be known of the session from now on."""
+        facts: Facts = run.live.facts
+        rows: list[Write] = [Binding(facts.principal, facts.context_id, session_id)]
+        if run.prompt.session_id is not None or run.place != self._places.default:
+            place = "" if run.place == self._places.default else place_as_text(run.place)
+            rows.append(SessionRow(session_id=session_id, principal=facts.principal, place=place))
+        return rows
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    async def _may_use(self, principal: str, session_id: str) -> bool:
+        owner = await self._store.owner_of(session_id)
+        if owner is not None:
+            return owner == principal
+        claim = await self._store.session(session_id)
+        claimed = claim is not None and claim.claimed_until is not None and claim.claimed_until > self._wall() * 1000
+        return not claimed or (claim is not None and claim.principal == principal)
+
+    async def _place_of(self, session_id: str) -> Place:
+        known = await self._store.session(session_id)
+        return self._places.default if known is None or not known.place else place_of_text(known.place)
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, session_id: str) -> AsyncGenerator[None]:
+        while (before := self._claiming.get(session_id)) is not None:
+            await before.wait()
+        self._claiming[session_id] = done = anyio.Event()
+        try:
+            yield
+        finally:
+            del self._claiming[session_id]
+            done.set()
+
+
+def _member(body: bytes, name: str) -> object:
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    return found.get(name) if isinstance(found, dict) else None

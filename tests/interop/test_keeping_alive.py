@@ -1,0 +1,82 @@
+"""Streams that have nothing to say for a while, with every official client over every way it has.
+
+The server's keep-alives come every fifteen seconds, so all streams, on both runtimes, wait for them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import attrs
+import httpx
+import pytest
+
+from tests.real.adapter import Adapter
+
+from .agent import WAYS, Agent, Way, states
+from .driver import Conversation, Driver, Json
+from .server import running_server
+
+pytestmark = pytest.mark.interop
+
+RUNTIMES = ("asyncio", "trio")
+SECONDS = 60.0
+
+
+@attrs.frozen
+class Stream:
+    """A stream that goes on until its task is cancelled."""
+
+    agent: Agent
+    conversation: Conversation
+    first: Json
+
+    @classmethod
+    def begun(cls, agent: Agent) -> Stream:
+        conversation = agent.begin("stream", text="SLOW")
+        first = conversation.next()
+        assert first is not None
+        return cls(agent, conversation, first)
+
+
+def comments(server: Adapter, task: str) -> Iterator[str]:
+    """The comments in a task's stream, as bare HTTP."""
+    headers = {"Authorization": f"Bearer {server.token}", "A2A-Version": "1.0"}
+    url = f"{server.url}/tasks/{task}:subscribe"
+    with httpx.stream("POST", url, headers=headers, timeout=SECONDS, trust_env=False) as response:
+        response.raise_for_status()
+        yield "begun"
+        yield from (line for line in response.iter_lines() if line.startswith(":"))
+
+
+@pytest.fixture(scope="module")
+def streams(
+    driver_of: Callable[[str], Driver], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[tuple[str, Way], Stream]]:
+    """A stream for each runtime and way, and each had at least one keep-alive."""
+    found: dict[tuple[str, Way], Stream] = {}
+    with ExitStack() as stack:
+        watched: list[Iterator[str]] = []
+        for runtime in RUNTIMES:
+            server = stack.enter_context(running_server(runtime, tmp_path_factory.mktemp(runtime))).adapter
+            for way in WAYS:
+                found[runtime, way] = Stream.begun(Agent(way=way, driver=driver_of(way.client), server=server))
+            # The server lets all of its streams show that they live at once, so that one more tells of all.
+            watched.append(comments(server, found[runtime, WAYS[0]].first["task"]))
+            assert next(watched[-1]) == "begun"
+        for comment in watched:
+            assert next(comment).startswith(":")
+        yield found
+
+
+@pytest.mark.operation("stream")
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_keep_alives_disturb_no_client(
+    streams: dict[tuple[str, Way], Stream], runtime: str, way: Way
+) -> None:
+    stream = streams[runtime, way]
+
+    stream.agent.cancel(stream.first["task"])
+
+    assert states([stream.first, *stream.conversation])[-1] == "canceled"
