@@ -14,6 +14,7 @@ import orjson
 from attrs import frozen
 
 from sansio.a2a.push import Schedule
+from sansio.limits import StreamLimits
 from sansio.opencode.deployment import Deployment
 from sansio.opencode.requests import Place, PromptOptions
 from sansio.opencode.views import View
@@ -142,7 +143,12 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             _log.warning("%d tasks had been left unfinished and are taken up again", left)
         await notifier.recover()
         tasks.start_soon(turns.watch)
-        tasks.start_soon(service.keep_alive)
+        limits = StreamLimits(
+            bytes=settings.stream_max_bytes,
+            duration=settings.stream_max_duration_seconds,
+            idle=settings.stream_idle_timeout_seconds,
+        )
+        tasks.start_soon(service.keep_alive, limits.look_every)
         tasks.start_soon(service.prune)
         tasks.start_soon(answering.watch)
 
@@ -160,6 +166,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             default_line=settings.protocol_version,
             body_limit=settings.max_request_body_bytes,
             gzip_minimum=settings.http_gzip_minimum_size,
+            limits=limits,
             started=wall(),
         )
         try:

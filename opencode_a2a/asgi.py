@@ -30,6 +30,7 @@ from sansio.a2a.versions import negotiate
 from sansio.a2a.wire import FORMS, rest_form, rest_form_of
 from sansio.access import CredentialSet, Identity
 from sansio.http import Request, Response
+from sansio.limits import StreamBudget, StreamLimits
 from sansio.opencode.deployment import EXTENSION_NAMES
 from sansio.opencode.views import View
 
@@ -66,6 +67,7 @@ class Surface:
     default_line: str
     body_limit: int
     gzip_minimum: int
+    limits: StreamLimits
     started: float
 
 
@@ -260,7 +262,8 @@ class Application:
 
     async def _frames(self, stream: OpenStream, view: View, prefix: bytes, suffix: bytes) -> AsyncGenerator[Frames]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes."""
-        live, cursor = stream.live, stream.cursor
+        live, cursor, limits = stream.live, stream.cursor, self._surface.limits
+        budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
         await self._dispatch.service.told(live)
         numbers = (*(stream.before for _ in stream.first[1:]), cursor)
         ready = b"".join(
@@ -277,6 +280,12 @@ class Application:
                     for entry in entries
                     if entry.item is not None
                 )
+                if budget is not None:
+                    limit = budget.passed(len(ready), anyio.current_time(), events=bool(entries))
+                    if limit is not None:
+                        # the reader may go on from the last id it has; the task does anyway
+                        yield Frames(b": the stream ends here: %b\n\n" % limit.encode(), last=True)
+                        return
                 yield Frames(ready or sse.COMMENT, idle=not entries, last=live.over)
                 ready = b""
 

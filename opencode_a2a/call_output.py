@@ -84,6 +84,19 @@ class Printer:
         """Why the call has failed."""
         self._say(f"opencode-a2a call: {on_one_line(text)}")
 
+    def ask(self, question: str, prompt: str) -> None:
+        """Prompt for an answer at the terminal; the question has been shown already, but for JSON."""
+        if self._as_json and question:
+            self._say(harmless(question))
+        self._end_err_line()
+        self._end_shared_line()
+        self._write_err(prompt)
+        self._err_open = True
+
+    def asked(self) -> None:
+        """The answer has been typed, and its line ended by whoever typed it."""
+        self._err_open = False
+
     def close(self) -> None:
         """End the lines that are open."""
         try:

@@ -227,9 +227,9 @@ class LiveTask:
         return self.visible
 
     async def settled(self) -> Task:
-        """The task once it has ended, or waits for its client."""
+        """The task once it has ended, waits for its client, or is left to the next run of the server."""
         while True:
             state = self.log.state
-            if self.visible == self.log.last and (state.terminal or state.interrupted):
+            if self.visible == self.log.last and (state.terminal or state.interrupted or self.at_rest):
                 return self.log.task()
-            await self.changed(self.visible)
+            await self._woken()

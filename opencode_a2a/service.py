@@ -251,10 +251,11 @@ class Service:
 
     # --- life ---------------------------------------------------------------------------------------------
 
-    async def keep_alive(self) -> None:
-        """Let every stream show that it lives, for ever."""
+    async def keep_alive(self, look_every: float | None = None) -> None:
+        """Let every stream show that it lives, for ever; ``look_every``: seconds, where they have a time limit."""
+        pause = _KEEP_ALIVE if look_every is None else min(_KEEP_ALIVE, look_every)
         while True:
-            await anyio.sleep(_KEEP_ALIVE)
+            await anyio.sleep(pause)
             for live in self._turns.running.values():
                 live.poke()
 
@@ -309,9 +310,11 @@ class Service:
         """
         last = await live.shown()
         try:
-            return OpenStream((live.log.at(cursor),), live, cursor, cursor)
+            then = live.log.at(cursor)
         except LookupError:
-            pass
+            then = None
+        if then is not None and then.history:  # nobody was told of it before it had its message
+            return OpenStream((then,), live, cursor, cursor)
         task = live.task()
         return OpenStream((task, *told_anew(task)), live, last, cursor)
 

@@ -1,7 +1,7 @@
 """Which OpenCode session a turn runs in, whose it is, and where it is.
 
-A context has one session, made with its first turn. A message may name another: nobody's is claimed by whoever names it
-first, before there is a task, and theirs once the turn begins. Ownership is in the store.
+A context has one session, made with its first turn. A message may name another: nobody's is claimed by whoever names
+it first, before there is a task, and theirs once the turn begins. Ownership is in the store.
 """
 
 from __future__ import annotations

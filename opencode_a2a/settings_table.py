@@ -334,6 +334,27 @@ class Settings:
         0,
         "how many streams run at once before more are refused: a whole number; 0 sets no limit",
     )
+    stream_max_bytes: int = _row(
+        _TASKS,
+        "A2A_STREAM_MAX_BYTES",
+        values.whole(0),
+        0,
+        "how much of a task one stream tells before it ends: a whole number of bytes; 0 sets no limit",
+    )
+    stream_max_duration_seconds: float = _row(
+        _TASKS,
+        "A2A_STREAM_MAX_DURATION_SECONDS",
+        values.seconds(zero=True),
+        0.0,
+        "how long one stream lasts before it ends: seconds; 0 sets no limit",
+    )
+    stream_idle_timeout_seconds: float = _row(
+        _TASKS,
+        "A2A_STREAM_IDLE_TIMEOUT_SECONDS",
+        values.seconds(zero=True),
+        0.0,
+        "how long one stream has nothing to tell before it ends: seconds; 0 sets no limit",
+    )
     task_store_backend: str = _row(
         _TASKS,
         "A2A_TASK_STORE_BACKEND",

@@ -155,18 +155,33 @@ class Turns:
         await self._publish(run.live, [*said, *run.turn.feed(ended, self._now())])
 
     async def drain(self, grace: float) -> None:
-        """Let running turns end within ``grace`` seconds, then end the others as failed."""
+        """Let running turns end within ``grace`` seconds.
+
+        Where the store outlives the server, the others are left for its next run, and OpenCode works on; else they
+        are ended as failed.
+        """
         if not self.running:
             return
         self._empty = anyio.Event()
         with anyio.move_on_after(grace):
             await self._empty.wait()
+        if self._store.outlives:
+            self._leave()
+            return
         self._stopping = True
         for run in self.runs.values():
             if run.sink is not None:
                 run.sink.end(_STOPPED)
         with anyio.move_on_after(_ENDING_WAIT):
             await self._empty.wait()
+
+    def _leave(self) -> None:
+        """Let go of those who read or wait: they can go on after the restart."""
+        for run in self.runs.values():
+            if row := run.live.unsaved():
+                self._store.put([row])
+            run.live.at_rest = True
+            run.live.poke()
 
     async def watch(self) -> None:
         """See to the running turns, for ever: hand what they said to the store, notice what went quiet."""

@@ -34,6 +34,8 @@ class _AtOnce:
 class MemoryStore:
     """A `Store` whose writes are durable for as long as this object lives."""
 
+    outlives = False
+
     def __init__(self) -> None:
         self._tasks: dict[str, TaskRow] = {}
         # The keys of pages, ascending: of all tasks of a principal, and of those in each context.

@@ -189,6 +189,10 @@ class Store(Protocol):
     row.
     """
 
+    @property
+    def outlives(self) -> bool:
+        """Whether what is in it is there again when it is opened by another process."""
+
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(

@@ -58,6 +58,10 @@ class SqlStore:
         self._tasks: TaskGroup | None = None
         self._statements = WriteStatements("?" if self._database.is_sqlite else "%s")
 
+    @property
+    def outlives(self) -> bool:
+        return not self._database.is_sqlite or self._database.path is not None
+
     async def __aenter__(self) -> Self:
         if self._writer is not None:
             raise StoreError("the store is open already")

@@ -5,6 +5,7 @@ Knows nothing of methods; ``operations`` does. Decoding errors carry the request
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import orjson
@@ -65,9 +66,9 @@ def _fault(request_id: RequestId, path: tuple[str, ...], message: str) -> RpcFau
     return fault
 
 
-def method_not_found(method: str, line: str) -> ProtocolError:
-    """The error for a method no row knows, naming those on offer on ``line``."""
-    supported = methods_of(line)
+def method_not_found(method: str, line: str, more: Sequence[str] = ()) -> ProtocolError:
+    """The error for a method no row knows, naming those on offer on ``line``, and ``more`` than the protocol's."""
+    supported = [*methods_of(line), *more]
     return ProtocolError(
         ErrorKind.METHOD_NOT_FOUND,
         "Method not found" if line == "1.0" else f"Unsupported method: {method}",

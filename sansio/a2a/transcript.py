@@ -69,6 +69,20 @@ class Notice:
 Utterance: TypeAlias = AnswerText | Notice
 
 
+@frozen(kw_only=True)
+class Asked:
+    """What the task waits to be told. ``kind`` and ``request_id`` where the agent says them; ``answers``: how many.
+
+    ``status``: the text, time and message of the status that asks, which tell it from one that asks the same anew.
+    """
+
+    text: str
+    kind: str | None = None
+    request_id: str | None = None
+    answers: int = 1
+    status: tuple[str, str | None, str | None]
+
+
 @define
 class _Lane:
     """The running text of one block. ``ahead``: what was said, where that is more than the text is now."""
@@ -119,7 +133,9 @@ class Transcript:
         self.task_id: str | None = None
         self.context_id: str | None = None
         self.error: str | None = None
-        self.ended = False  # the agent will say nothing more, or waits for us
+        self.asked: Asked | None = None  # the same object for as long as the same is asked
+        self.closed = False  # the agent has said that its stream is over
+        self._requests: dict[str, Any] = {}  # what was said of each, oldest first
         self._answer: dict[str, _Lane] = {}
         self._reasoning: dict[str, _Lane] = {}
         self._tools: dict[tuple[str, str], tuple[str, str]] = {}
@@ -138,6 +154,11 @@ class Transcript:
         """The task has come to an end, or waits for its user."""
         return self.state is not None and (self.state.terminal or self.state.interrupted)
 
+    @property
+    def ended(self) -> bool:
+        """The agent will say nothing more, or waits for its user."""
+        return self.closed or self.settled
+
     def feed(self, item: StreamItem) -> list[Utterance]:
         """What is new. The first terminal state wins; of what follows it, only artifacts count."""
         out: list[Utterance] = []
@@ -153,8 +174,7 @@ class Transcript:
                 self._artifact(item.artifact, item.append, out)
             else:
                 self._status(item.status, item.metadata, out)
-                waits = self.state is not None and self.state.interrupted
-                self.ended = self.ended or item.final or waits
+                self.closed = item.final
         return out
 
     # --- items --------------------------------------------------------------------------------------------
@@ -166,7 +186,6 @@ class Transcript:
         self._say(f"message:{message.message_id}", text_of(message.parts), False, out)
         if self.task_id is None:  # a message without a task is the whole answer
             self.state = TaskState.COMPLETED
-            self.ended = True
 
     def _snapshot(self, task: Task, out: list[Utterance]) -> None:
         for artifact in task.artifacts:
@@ -177,7 +196,6 @@ class Transcript:
             if reply is not None:
                 self._say("history", reply, False, out)
         self._status(task.status, task.metadata, out)
-        self.ended = self.ended or self.settled
 
     def _is_old(self, artifact: Artifact) -> bool:
         """Whether a snapshot's artifact was streamed under another id, as some agents do."""
@@ -210,6 +228,7 @@ class Transcript:
             return
         text = text_of(status.message.parts) if status.message and status.message.role is Role.AGENT else ""
         told = self._progress(metadata, out)
+        self._note_asked(status, text, _dig(metadata, "shared", "interrupt"))
         if status.state is not self.state:
             self.state = status.state
             if status.state.terminal:
@@ -227,6 +246,24 @@ class Transcript:
         elif text and text != self._last_status and not told:
             self._last_status = text
             out.append(Notice(kind=NoticeKind.STATUS, text=text))
+
+    def _note_asked(self, status: TaskStatus, text: str, interrupt: Any) -> None:
+        """Keep what is asked. Of several requests the oldest comes first, and its text is the status's by then."""
+        if status.state is not TaskState.INPUT_REQUIRED:
+            self.asked = None
+            self._requests.clear()
+            return
+        request_id = _text(_dig(interrupt, "request_id"))
+        if request_id is not None and _dig(interrupt, "phase") == "resolved":
+            self._requests.pop(request_id, None)
+        elif request_id is not None:
+            self._requests.setdefault(request_id, interrupt)
+        elif self.asked is not None and not text.endswith(self.asked.text):
+            self._requests.clear()  # it waits for something else by now, and did not tell of it
+        seen = (text, status.timestamp, status.message.message_id if status.message else None)
+        first = next(iter(self._requests), None)
+        if self.asked is None or self.asked.request_id != first or (first is None and self.asked.status != seen):
+            self.asked = _asked(text, seen, self._requests.get(first or ""))
 
     def _conclude(self, text: str, out: list[Utterance]) -> None:
         """The last of the answer: what had to be revised, or what the final status says where nothing else did."""
@@ -309,6 +346,17 @@ class Transcript:
             out.append(Notice(kind=NoticeKind.INTERRUPT, text=text))
             self._last_status = ""
         return False
+
+
+def _asked(text: str, status: tuple[str, str | None, str | None], interrupt: Any) -> Asked:
+    questions = _dig(interrupt, "details", "questions")
+    return Asked(
+        text=text,
+        kind=_text(_dig(interrupt, "type")),
+        request_id=_text(_dig(interrupt, "request_id")),
+        answers=max(1, len(questions)) if isinstance(questions, list) else 1,
+        status=status,
+    )
 
 
 def text_of(parts: tuple[Part, ...]) -> str:

@@ -6,6 +6,7 @@ what tells them apart. Knows no method and no transport.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -179,3 +180,33 @@ def forbidden(method: str, capability: str, credential_id: str | None) -> Extens
     return ExtensionError(
         ExtensionErrorKind.AUTHORIZATION_FORBIDDEN, method=method, capability=capability, credential_id=credential_id
     )
+
+
+def disabled(method: str, toggle: str, line: str, supported: Sequence[str]) -> ExtensionError:
+    """The method is switched off here: told as one that is not known, with what would switch it on."""
+    error = ExtensionError(
+        ExtensionErrorKind.METHOD_DISABLED,
+        None if line == "1.0" else f"Unsupported method: {method}",
+        method=method,
+        supported_methods=list(supported),
+        protocol_version=line,
+        toggle=toggle,
+    )
+    error.data_v1 = {
+        "reason": ExtensionErrorKind.METHOD_DISABLED.name,
+        "method": method,
+        "supportedMethods": list(supported),
+        "protocolVersion": line,
+        "toggle": toggle,
+    }
+    return error
+
+
+def session_not_found(session_id: str) -> ExtensionError:
+    """There is no such session."""
+    return ExtensionError(ExtensionErrorKind.SESSION_NOT_FOUND, session_id=session_id)
+
+
+def session_forbidden(session_id: str) -> ExtensionError:
+    """The session is another caller's."""
+    return ExtensionError(ExtensionErrorKind.SESSION_FORBIDDEN, session_id=session_id)

@@ -15,7 +15,17 @@ import httpx
 import orjson
 from attrs import define, field, frozen
 
-from sansio.a2a.model import Artifact, ArtifactUpdate, DataPart, Part, StatusUpdate, StreamItem, Task, TaskState, TextPart
+from sansio.a2a.model import (
+    Artifact,
+    ArtifactUpdate,
+    DataPart,
+    Part,
+    StatusUpdate,
+    StreamItem,
+    Task,
+    TaskState,
+    TextPart,
+)
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from tests.faults.world import World
@@ -25,7 +35,12 @@ _SILENCE = 8.0  # seconds without a byte of a stream, after which a client conne
 
 _METHODS = {
     "0.3": {"send": "message/send", "stream": "message/stream", "get": "tasks/get", "subscribe": "tasks/resubscribe"},
-    "1.0": {"send": "SendMessage", "stream": "SendStreamingMessage", "get": "GetTask", "subscribe": "SubscribeToTask"},
+    "1.0": {
+        "send": "SendMessage",
+        "stream": "SendStreamingMessage",
+        "get": "GetTask",
+        "subscribe": "SubscribeToTask",
+    },
 }
 _CANCEL = {"0.3": "tasks/cancel", "1.0": "CancelTask"}
 
@@ -40,7 +55,7 @@ class Refused(Exception):
 
 @frozen(kw_only=True)
 class Script:
-    """What to say, with how it is answered if it asks. ``ways``: how the client goes about it."""
+    """What to say, and what to answer if OpenCode asks."""
 
     text: str
     answer: str | None = None
@@ -237,7 +252,8 @@ class Client:
     async def _get(self) -> Task:
         while True:
             try:
-                return self._form.parse_task(await self._call("get", {"id": self.task_id}, 10.0))
+                task: Task = self._form.parse_task(await self._call("get", {"id": self.task_id}, 10.0))
+                return task
             except NotNow:
                 await self._pause()
 
@@ -256,7 +272,9 @@ class Client:
 
     def _request(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> httpx.Request:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        return self.http.build_request("POST", self.world.url, json=body, headers={"a2a-version": self.line, **headers})
+        return self.http.build_request(
+            "POST", self.world.url, json=body, headers={"a2a-version": self.line, **headers}
+        )
 
     @property
     def _form(self) -> Any:

@@ -10,9 +10,11 @@ import pickle
 import sys
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import anyio
 import attrs
+from hypercorn.typing import ASGIFramework
 
 import runtime_asyncio
 from opencode_a2a.standin import StandIn
@@ -70,7 +72,7 @@ def main(path: str) -> None:
     app = KeptStandIn(pause=PAUSE, tick=TICK, retry_wait=RETRY, path=Path(path))
     serve = partial(
         runtime_asyncio.serve,
-        app,
+        cast("ASGIFramework", app),
         "127.0.0.1:0",
         stop=anyio.sleep_forever,
         ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),

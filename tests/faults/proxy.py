@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import cast
 
 import anyio
@@ -106,7 +106,7 @@ class Proxy:
                 opencode = _End(upstream)
                 while True:
                     await self._exchange(agent, opencode)
-        except (_Cut, *_BROKEN):
+        except* (_Cut, *_BROKEN):
             pass
         finally:
             _reset(stream)
@@ -233,11 +233,8 @@ def _refusal(status: int) -> bytes:
 
 def _reset(stream: SocketStream) -> None:
     """Let the other side see a connection that broke, not one that was ended."""
-    raw = cast("socket.socket", stream.extra(SocketAttribute.raw_socket))
-    try:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    except OSError:
-        pass
+    with suppress(OSError):
+        stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 async def _listen(port: int) -> anyio.abc.SocketListener:

@@ -24,7 +24,7 @@ from tests.faults.proxy import Proxy
 TOKEN = "the-token-of-a-run"
 OPENCODE_TIMEOUT = 4
 _START_SECONDS = 30.0
-_LISTENING = re.compile(rb"listening on http://[^\s/]+:(\d+)")
+_LISTENING = re.compile(r"listening on http://[^\s/]+:(\d+)")
 
 
 @define(eq=False)
@@ -35,22 +35,28 @@ class Child:
     environment: Mapping[str, str]
     output: Path
     port: int = 0
-    starts: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
+    def said(self) -> str:
+        """All that it has printed, in all its lives."""
+        return self.output.read_text(errors="replace") if self.output.exists() else ""
+
     async def start(self) -> None:
-        begun = self.output.stat().st_size if self.output.exists() else 0
-        with self.output.open("ab") as file:
-            self._process = subprocess.Popen(
-                self.argv, env=dict(self.environment), stdin=subprocess.DEVNULL, stdout=file, stderr=file
-            )
-        self.starts += 1
+        """Start it, and wait until it listens."""
+        before = len(self.said())
+        process = self._process = self._spawn()
         with anyio.fail_after(_START_SECONDS):
-            while (found := _LISTENING.search(self.output.read_bytes()[begun:])) is None:
-                if self._process.poll() is not None:
-                    raise RuntimeError(f"did not start: {self.output.read_text()[-2000:]}")
+            while (found := _LISTENING.search(self.said(), before)) is None:
+                if process.poll() is not None:
+                    raise RuntimeError(f"did not start: {self.said()[-2000:]}")
                 await anyio.sleep(0.02)
         self.port = int(found.group(1))
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self.output.open("ab") as file:
+            return subprocess.Popen(
+                self.argv, env=dict(self.environment), stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            )
 
     async def kill(self) -> None:
         """Kill -9, and wait until it is gone."""

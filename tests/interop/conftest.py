@@ -18,7 +18,9 @@ from .server import Served, running_server
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "operation(name): what the test is about, for the matrix of clients and operations")
+    config.addinivalue_line(
+        "markers", "operation(name): what the test is about, for the matrix of clients and operations"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

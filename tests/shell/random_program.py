@@ -152,7 +152,8 @@ lists = step(
     history=few,
     artifacts=st.booleans(),
 )
-gates = st.builds(Hold, st.sampled_from([None, None, 0, 2])) | st.builds(Release) | st.builds(Answer)
+holds = st.builds(Hold, st.sampled_from([None, None, 0, 2]))
+gates = st.one_of(holds, holds, st.builds(Release), st.builds(Answer))
 steps = st.one_of(
     sends,
     sends,
@@ -172,9 +173,9 @@ steps = st.one_of(
     ),
     step(
         Push,
-        what=st.sampled_from(["set", "set", "get", "list", "delete"]),
+        what=st.sampled_from(["set", "set", "get", "list", "delete", "delete"]),
         pick=picks,
-        id=st.sampled_from(["one", "two", None]),
+        id=st.sampled_from(["one", "one", "two", None]),
     ),
     gates,
     gates | st.builds(Settle),

@@ -370,6 +370,18 @@ class World:
         assert task.owner == owner, f"{task.name} is shown to {owner}"
         return task
 
+    def check_sessions(self) -> None:
+        """Each context of each principal has a session of its own."""
+        places: dict[str, tuple[str, str | None]] = {}
+        sessions: dict[tuple[str, str | None], str] = {}
+        for task in self.tasks:
+            if task.session is not None:
+                place = (task.owner, task.context)
+                other = places.setdefault(task.session, place)
+                assert other == place, f"{task.name} in {task.context} shares its session with {other}"
+                before = sessions.setdefault(place, task.session)
+                assert before == task.session, f"{task.name} is in another session than the rest of {task.context}"
+
     def expects(self, wanted: Wanted) -> Expected:
         """What a list that is asked for now may hold."""
         return Expected(

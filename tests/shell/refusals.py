@@ -61,6 +61,7 @@ def unsupported(wire: Wire) -> Refusal:
 
 def wrong(wire: Wire, *fields: str) -> Refusal:
     """These fields are wrong."""
-    code, http = (None if wire == REST_10 else -32602), (400 if wire.binding == "rest" else None)
-    name = "INVALID_PARAMS" if wire.line == "0.3" and wire.binding == "rest" else None
-    return Refusal(code=code, http=http, name=name, fields=fields)
+    code = None if wire == REST_10 else -32602
+    if wire.binding == "rpc":
+        return Refusal(code=code, fields=fields)
+    return Refusal(code=code, http=400, name="INVALID_PARAMS", fields=fields)

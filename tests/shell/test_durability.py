@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
 from opencode_a2a.settings import Settings
@@ -162,3 +163,35 @@ async def test_a_store_that_fails_in_mid_turn_does_not_cost_the_answer(
 
     assert (stream.state, task.status.state) == ("completed", TaskState.COMPLETED)
     assert stream.text == text_of(task) == "".join(f"w{index} " for index in range(9))
+
+
+async def test_what_is_unfinished_when_the_server_is_stopped_is_gone_on_with(
+    anyio_backend: str, starting: Starting
+) -> None:
+    standin = quick()
+    async with served(anyio_backend, standin) as url:
+        async with starting(standin, url) as agent:
+            standin.hold(Say, tokens=2)
+            async with agent.caller().open("LONG 9") as stream:
+                await stream.until(lambda: stream.text)
+                sent: list[Task] = []
+
+                async def wait_for_another() -> None:
+                    sent.append(await agent.caller().send("hi", contextId="other"))
+
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(wait_for_another)
+                    await agent.until(lambda: len(agent.running.service._turns.running) == 2)
+                    await agent.running.service.drain(0)
+                    await stream.whole()
+        async with starting(standin, url) as agent:
+            standin.release()
+            resumed = await agent.caller().subscribe(stream.task.id, after=stream.events[-1].number)
+            task = await agent.caller().get(stream.task.id)
+            other = await agent.caller().finished(sent[0].id)
+            aborts = agent.asked("POST", "/abort")
+
+    assert not sent[0].status.state.terminal
+    assert (resumed.state, text_of(task)) == ("completed", "".join(f"w{index} " for index in range(9)))
+    assert (other.status.state, text_of(other)) == (TaskState.COMPLETED, HELLO)
+    assert aborts == 0

@@ -292,9 +292,9 @@ class Play:
         known = self.world.begins(step.who, context, message_id, script, plain=step.wire == REST_03)
         members: dict[str, Any] = {"messageId": message_id} | ({} if context is None else {"contextId": context})
         if isinstance(step, Send) and step.push:
-            target = self._target(known, "sent", whole=True)
+            target = self._target(known, "one", whole=True)
             name = "taskPushNotificationConfig" if step.wire.line == "1.0" else "pushNotificationConfig"
-            config = {"id": "sent", "url": self.receiver.url(target.path), "token": target.token}
+            config = {"id": "one", "url": self.receiver.url(target.path), "token": target.token}
             members["configuration"] = {name: config}
         task, artifacts = await self._started(step, known, script.text, members)
         self.world.told(known, task)
@@ -610,6 +610,7 @@ class Play:
                 artifacts=True,
             )
             await self._list(pages)
+        self.world.check_sessions()
         await self._check_pushes()
         canceled = sum(task.state is TaskState.CANCELED for task in self.world.tasks)
         prompts = self.agent.asked("POST", "/prompt_async")
@@ -688,7 +689,8 @@ async def played(backend: str, program: Program) -> str | None:
                 await Play(agent, receiver, beside, journal=journal).run(program)
         except Exception as error:
             causes = ["".join(traceback.format_exception(one)[-4:]) for one in _leaves(error)]
-            return "\n".join(["", *journal, "", *causes])
+            reason = " and ".join(str(one) or type(one).__name__ for one in _leaves(error))
+            return "\n".join([reason, "", *journal, "", *causes])
     return None
 
 

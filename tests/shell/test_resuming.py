@@ -214,18 +214,15 @@ async def test_clients_that_cannot_set_headers_tell_it_in_the_metadata(serving: 
         params = {"id": whole.task.id, "metadata": {"shared": {"resume": {"last_event_id": cursor}}}}
         response = await caller.ask("subscribe", params)
 
-    if wire == RPC_10:  # that line's request has no metadata
-        assert response.json()["error"]["code"] in (-32602, -32004)
-        return
     rest = Stream(wire, response)
     for event in SseDecoder().feed(response.content):
         json = orjson.loads(event.data)["result"]
-        rest.events.append(Event(number=int(event.id), item=FORMS["0.3"].parse_item(json), json=json))
+        rest.events.append(Event(number=int(event.id), item=FORMS[wire.line].parse_item(json), json=json))
     check_resumed(whole.events[:6], rest.events, whole.events)
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
-@pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 40, "1 2", "\u00b2"])
+@pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 40, "1 2"])
 async def test_what_is_no_events_id_is_refused_by_name(serving: Serving, wire: Wire, cursor: str) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
