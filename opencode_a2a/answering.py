@@ -103,7 +103,7 @@ class Answering:
         Raises ``ProtocolError`` where it cannot be understood as one.
         """
         run = self._turns.runs.get(live.facts.task_id)
-        pending = run.turn.pending if run is not None else {}
+        pending = run.turn.asking.pending if run is not None else {}
         if run is None or not pending:
             return False
         named = request_named(message)
@@ -134,12 +134,12 @@ class Answering:
 
     def _waiting(self) -> Iterator[_Waiting]:
         for run in list(self._turns.runs.values()):
-            for asked in list(run.turn.pending.values()):
+            for asked in list(run.turn.asking.pending.values()):
                 yield _Waiting(run, asked)
 
     def _ends_at(self, found: _Waiting) -> float:
         """When patience ends, in epoch seconds."""
-        asked_at = found.run.turn.asked_at.get(found.asked.request_id)
+        asked_at = found.run.turn.asking.asked_at.get(found.asked.request_id)
         return (epoch_ms(asked_at) / 1000 if asked_at else self._wall()) + self._patience
 
     def _find(self, principal: str, request_id: str, kind: str) -> _Waiting:
@@ -160,11 +160,11 @@ class Answering:
         if request_id in self._under_way:
             raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id)
         self._under_way.add(request_id)
-        run.turn.note(request_id, answer.understood)
+        run.turn.asking.note(request_id, answer.understood)
         try:
             await self._upstream.request(answer.call)
         except UpstreamError as exc:
-            run.turn.note(request_id, None)
+            run.turn.asking.note(request_id, None)
             if run.sink is not None:
                 run.sink.gap()  # what became of it, the session itself will tell
             if exc.failure.status == 404:

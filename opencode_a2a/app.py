@@ -14,6 +14,7 @@ import orjson
 from attrs import frozen
 
 from sansio.a2a.push import Schedule
+from sansio.extensions.rows import Toggle
 from sansio.limits import StreamLimits
 from sansio.opencode.deployment import Deployment
 from sansio.opencode.requests import Place, PromptOptions
@@ -26,7 +27,9 @@ from .cards import Cards
 from .dispatch import Dispatch
 from .hub import EventHub
 from .live import LiveTask
+from .methods import Methods
 from .outbound import CheckedClient
+from .owners import Owners
 from .places import Places
 from .push import Notifier, Render
 from .service import Service, find_task
@@ -160,6 +163,17 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 "upstream": {"event_stream": "connected" if hub.connected else "disconnected"},
             }
 
+        switches = {
+            Toggle.SESSION_SHELL: settings.enable_session_shell,
+            Toggle.WORKSPACE_MUTATIONS: settings.enable_workspace_mutations,
+        }
+        methods = Methods(
+            upstream=upstream,
+            owners=Owners(sessions, store, upstream, place),
+            places=places,
+            interrupts=answering,
+            switched_on=[toggle for toggle, on in switches.items() if on],
+        )
         surface = Surface(
             credentials=settings.credentials,
             lines=settings.supported_protocol_versions,
@@ -171,6 +185,6 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         try:
             cards = Cards(_deployment(settings), key)
-            yield Running(Application(surface, Dispatch(service), cards, health), service, hub, key)
+            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, hub, key)
         finally:
             tasks.cancel_scope.cancel()

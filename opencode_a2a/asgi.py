@@ -36,6 +36,7 @@ from sansio.opencode.views import View
 
 from .cards import Cards
 from .dispatch import Asked, Dispatch
+from .methods import Methods
 from .service import OpenStream
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -96,12 +97,14 @@ class Application:
         self,
         surface: Surface,
         dispatch: Dispatch,
+        methods: Methods,
         cards: Cards,
         health: Callable[[], dict[str, object]],
     ) -> None:
         self.cards = cards
         self._surface = surface
         self._dispatch = dispatch
+        self._methods = methods
         self._health = health
         self._challenge = surface.credentials.challenge()
 
@@ -195,7 +198,9 @@ class Application:
             operation, hint = operation_of(call.method)
             line = self._negotiate(request, hint)
             if operation is None:
-                raise jsonrpc.method_not_found(call.method, line)
+                body = await self._methods.run(call.method, call.params, identity, line)
+                answer = jsonrpc.result_prefix(request_id) + body + jsonrpc.RESULT_SUFFIX
+                return _unread(line) if notification else _json(answer, http.JSON, (("a2a-version", line),))
             asked = Asked(
                 operation=operation,
                 params=operation.rpc_params(call.params),
@@ -284,7 +289,7 @@ class Application:
                     limit = budget.passed(len(ready), anyio.current_time(), events=bool(entries))
                     if limit is not None:
                         # the reader may go on from the last id it has; the task does anyway
-                        yield Frames(b": the stream ends here: %b\n\n" % limit.encode(), last=True)
+                        yield Frames(b": the stream ends here: %b\n" % limit.encode(), last=True)
                         return
                 yield Frames(ready or sse.COMMENT, idle=not entries, last=live.over)
                 ready = b""

@@ -9,31 +9,23 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import uuid
 from contextlib import AsyncExitStack
 from typing import Final, TextIO
 
 import anyio
 import anyio.to_thread
-import httpx
+from attrs import frozen
 
+from opencode_a2a.call_answers import ASK, RULES, Answers, Terminal
+from opencode_a2a.call_conversation import Conversation
 from opencode_a2a.call_output import Printer
-from opencode_a2a.call_web import CallTarget, Trouble, UsageError, Web, read_body, read_chunks
+from opencode_a2a.call_web import CallTarget, Trouble, UsageError, Web
 from opencode_a2a.settings import Settings
 from sansio.a2a.agent_errors import AgentError, agent_error
 from sansio.a2a.card_reading import BINDINGS, Interface, Origin, PeerCard, card_urls, choose, read_card
-from sansio.a2a.client import (
-    EVENT_STREAM,
-    HttpCall,
-    StreamReader,
-    get_task_call,
-    read_answer,
-    read_task_answer,
-    send_call,
-)
+from sansio.a2a.client import HttpCall
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.model import GetTaskRequest, Message, Role, SendRequest, TaskState, TextPart
-from sansio.a2a.transcript import Transcript
+from sansio.a2a.model import TaskState
 from sansio.a2a.versions import LINES
 from sansio.opencode.deployment import EXTENSION_NAMES
 from sansio.opencode.views import SHARED_BY
@@ -63,6 +55,12 @@ The answer goes to standard output as it comes; states, tool calls and errors go
 Credentials are read from A2A_CLIENT_BEARER_TOKEN, or A2A_CLIENT_BASIC_AUTH (user:password). They are sent to
 the origin of URL only; an agent card that points elsewhere is refused while they are set.
 
+A task that asks its user something is answered in plain words. At a terminal (standard input and standard error)
+you are asked; an answer is a line, or a line for each of several questions, where an empty line says that this is
+all. What a permission is answered can be said beforehand with --on-permission; it is known to be one where the
+agent's stream tells so. End of input, or nobody to ask, leaves the task waiting; --task answers it later, and tries
+a task again that has waited for credentials.
+
 exit codes:
   0    the task is completed, or the agent answered with a message
   1    the task failed, or was rejected
@@ -74,8 +72,6 @@ exit codes:
 """
 
 _CARD_LIMIT: Final = 1024 * 1024
-_POLL_FIRST: Final = 0.1
-_POLL_LONGEST: Final = 3.0
 
 
 # --- the command line -------------------------------------------------------------------------------------
@@ -95,6 +91,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the binding to use [default: as the card prefers]",
     )
     parser.add_argument("--context", metavar="ID", help="the context (conversation) to go on with")
+    parser.add_argument("--task", metavar="ID", help="the task that TEXT is for: one that waits for its user")
+    parser.add_argument(
+        "--on-permission",
+        choices=RULES,
+        default=ASK,
+        help="what to answer when a permission is asked [default: ask, at a terminal]",
+    )
     parser.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
     parser.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
     parser.add_argument("--json", action="store_true", help="print each item of the answer as a line of JSON")
@@ -121,7 +124,7 @@ async def run_from_arguments(
 ) -> int:
     """Runs `call` as parsed by `add_arguments`; returns the exit code. SIGINT and SIGTERM end it with 130.
 
-    ``stdin`` is what TEXT ``-`` reads; None: the process's own.
+    ``stdin`` is what TEXT ``-`` and answers are read from; None: the process's own.
     """
     target = CallTarget.of(
         args.url,
@@ -131,11 +134,13 @@ async def run_from_arguments(
         timeout=args.timeout,
     )
 
+    typed = stdin or sys.stdin
+
     async def read_and_call() -> int:
         text = args.text
         if text == "-":
             try:
-                text = await anyio.to_thread.run_sync((stdin or sys.stdin).read, abandon_on_cancel=True)
+                text = await anyio.to_thread.run_sync(typed.read, abandon_on_cancel=True)
             except UnicodeDecodeError:
                 Printer(out, err).fault("standard input is not text in the terminal's encoding")
                 return USAGE
@@ -145,6 +150,8 @@ async def run_from_arguments(
             out=out,
             err=err,
             context_id=args.context,
+            task_id=args.task,
+            answers=Answers(args.on_permission, Terminal.between(typed, err)),
             stream=not args.no_stream,
             verbose=args.verbose,
             as_json=args.json,
@@ -173,6 +180,15 @@ async def _stop_at_signal(scope: anyio.CancelScope) -> None:
 # --- one call ---------------------------------------------------------------------------------------------
 
 
+@frozen(kw_only=True)
+class _Said:
+    """What the user says, and to what it belongs."""
+
+    text: str
+    context_id: str | None
+    task_id: str | None
+
+
 async def call(
     target: CallTarget,
     text: str,
@@ -180,23 +196,23 @@ async def call(
     out: TextIO,
     err: TextIO,
     context_id: str | None = None,
+    task_id: str | None = None,
+    answers: Answers | None = None,
     stream: bool = True,
     verbose: bool = False,
     as_json: bool = False,
 ) -> int:
     """Sends ``text`` and shows the answer; returns the exit code (see ``EPILOG``).
 
-    Errors of the network, of the agent and of usage become one line on ``err``. Cancelling it leaves the task
-    with the agent.
+    ``answers``: what to say where the task asks something; by default it is left waiting. Errors of the network, of
+    the agent and of usage become one line on ``err``. Cancelling it leaves the task with the agent.
     """
     printer = Printer(out, err, verbose=verbose, as_json=as_json)
-    message = Message(
-        message_id=str(uuid.uuid4()), role=Role.USER, parts=(TextPart(text=text),), context_id=context_id
-    )
+    said = _Said(text=text, context_id=context_id, task_id=task_id)
     try:
-        _check(target, text, context_id)
+        _check(target, said)
         async with AsyncExitStack() as closing:
-            return await _converse(Web(target, closing), SendRequest(message=message), printer, stream=stream)
+            return await _converse(Web(target, closing), printer, answers or Answers(), said, stream=stream)
     except UsageError as error:
         printer.fault(str(error))
         return USAGE
@@ -215,15 +231,15 @@ async def call(
         printer.close()
 
 
-def _check(target: CallTarget, text: str, context_id: str | None) -> None:
+def _check(target: CallTarget, said: _Said) -> None:
     try:
         card_urls(target.url)
     except ValueError as error:
         hint = "; set A2A_CLIENT_BASIC_AUTH instead" if "password" in str(error) else ""
         raise UsageError(f"URL: {error}{hint}") from None
-    if not text.strip():
+    if not said.text.strip():
         raise UsageError("TEXT: must not be empty")
-    for name, value in (("TEXT", text), ("--context", context_id or "")):
+    for name, value in (("TEXT", said.text), ("--context", said.context_id or ""), ("--task", said.task_id or "")):
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -243,30 +259,23 @@ def _refusal(error: AgentError, target: CallTarget) -> str:
 # --- the conversation -------------------------------------------------------------------------------------
 
 
-async def _converse(web: Web, request: SendRequest, printer: Printer, *, stream: bool) -> int:
+async def _converse(web: Web, printer: Printer, answers: Answers, said: _Said, *, stream: bool) -> int:
     card = await _card(web)
     interface = _interface(web, card)
     printer.line = interface.line
     origin = Origin.of(interface.url)
     if origin != web.home:
         printer.note(f"the agent card points to {origin}")
-    transcript = Transcript()
-    streaming = stream and card.streaming
-    asked = send_call(
-        interface,
-        request,
-        request_id=str(uuid.uuid4()),
-        streaming=streaming,
+    conversation = Conversation(
+        web=web,
+        interface=interface,
+        printer=printer,
+        answers=answers,
+        streaming=stream and card.streaming,
         extensions=[uri for uri in card.extensions if EXTENSION_NAMES.get(uri) in SHARED_BY],
     )
-    if streaming:
-        await _stream(web, interface, asked, transcript, printer)
-    else:
-        status, body = await web.read(asked)
-        item = read_answer(interface, status, body)
-        printer.show(item, transcript.feed(item))
-    if not transcript.settled and transcript.task_id is not None:
-        await _poll(web, interface, transcript, printer)
+    await conversation.hold(said.text, context_id=said.context_id, task_id=said.task_id)
+    transcript = conversation.transcript
     code = None if transcript.state is None else _EXIT_CODES.get(transcript.state)
     if code is None:
         raise Trouble("The agent's answer ended before the task did")
@@ -298,54 +307,3 @@ def _interface(web: Web, card: PeerCard) -> Interface:
             f"If that address is to have them, call it by its own URL"
         )
     return interface
-
-
-async def _stream(web: Web, interface: Interface, asked: HttpCall, transcript: Transcript, printer: Printer) -> None:
-    """Shows the stream to its end. What goes wrong after the task has ended no longer matters."""
-    async with web.ask(asked) as response:
-        content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if response.status_code != 200 or content_type != EVENT_STREAM:
-            item = read_answer(interface, response.status_code, await read_body(response))
-            printer.show(item, transcript.feed(item))
-            return
-        reader = StreamReader(interface)
-
-        def take(chunk: bytes) -> bool:
-            for item in reader.feed(chunk):
-                printer.show(item, transcript.feed(item))
-                if transcript.ended:
-                    return False
-            return True
-
-        try:
-            await read_chunks(response, take)
-        except (httpx.HTTPError, ProtocolError, AgentError):
-            if not transcript.settled:
-                _tell_task(transcript, printer)
-                raise
-    if not transcript.ended and not transcript.settled:
-        _tell_task(transcript, printer)
-        raise Trouble("The agent ended the stream before the task was over")
-
-
-def _tell_task(transcript: Transcript, printer: Printer) -> None:
-    if transcript.task_id is not None:
-        printer.note(f"the task is {transcript.task_id}")
-
-
-async def _poll(web: Web, interface: Interface, transcript: Transcript, printer: Printer) -> None:
-    """For agents that answer before they are done: reads the task until it is, or nothing has changed for long."""
-    assert transcript.task_id is not None  # the caller has looked
-    before = None
-    pause, since = _POLL_FIRST, anyio.current_time()
-    while not transcript.settled:
-        await anyio.sleep(pause)
-        pause = min(pause * 1.5, _POLL_LONGEST)
-        asked = get_task_call(interface, GetTaskRequest(id=transcript.task_id), request_id=str(uuid.uuid4()))
-        task = read_task_answer(interface, *await web.read(asked))
-        if task != before:
-            before, since = task, anyio.current_time()
-            printer.show(task, transcript.feed(task))
-        elif anyio.current_time() - since > web.target.timeout:
-            _tell_task(transcript, printer)
-            raise Trouble(f"The task has not changed for {web.target.timeout:g} s")

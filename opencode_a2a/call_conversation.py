@@ -6,7 +6,7 @@ Knows no command line, and neither where answers come from nor how anything is p
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -65,6 +65,8 @@ class Conversation:
     _news: anyio.Event = field(factory=anyio.Event, init=False)
     _following: bool = field(default=False, init=False)
     _failure: Exception | None = field(default=None, init=False)
+    _asked: Asked | None = field(default=None, init=False)  # what the dialogue is about
+    _asking: anyio.CancelScope | None = field(default=None, init=False)
     _answered: Asked | None = field(default=None, init=False)
 
     async def hold(self, text: str, *, context_id: str | None = None, task_id: str | None = None) -> None:
@@ -160,7 +162,7 @@ class Conversation:
         while True:
             while self._following and not self._to_answer:
                 await self._news.wait()
-            asked = self._to_answer
+            asked = self._asked = self._to_answer
             if asked is None or self._failure is not None:
                 return None
             answer = await self._obtain(asked)
@@ -172,22 +174,16 @@ class Conversation:
 
     async def _obtain(self, asked: Asked) -> str | None:
         """An answer; None: there is none, or it is not asked any more."""
-        answers: list[str | None] = []
-
-        async def wait_for_it() -> None:
-            answers.append(await self.answers.to(asked, self.printer))
-            scope.cancel()
-
-        with anyio.CancelScope() as scope:
-            await _both(wait_for_it, lambda: self._until(lambda: self.transcript.asked is not asked), scope)
-        return answers[0] if answers else None
+        answer = None
+        with anyio.CancelScope() as self._asking:
+            answer = await self.answers.to(asked, self.printer)
+        self._asking = None
+        return answer
 
     async def _send_beside(self, message: Message) -> None:
         """Send an answer while its stream is open; the stream tells what becomes of it."""
         try:
-            read_answer(
-                self.interface, *await self.web.read(self._call(message, streaming=False, blocking=False))
-            )
+            read_answer(self.interface, *await self.web.read(self._call(message, streaming=False, blocking=False)))
         except AgentError as error:
             await self._go_on_refused(error)
 
@@ -198,7 +194,7 @@ class Conversation:
         """
         asked = self._answered
         task = await self._read_task()
-        if task.status.state is TaskState.INPUT_REQUIRED:
+        if task.status.state is TaskState.INPUT_REQUIRED and self.transcript.asked is asked:
             if asked is None or self.answers.by_rule(asked) is not None:
                 raise error
             self._answered = None
@@ -224,12 +220,11 @@ class Conversation:
         self._tell()
 
     def _tell(self) -> None:
+        """Wake the dialogue; what is not asked any more need not be answered."""
+        if self._asking is not None and self.transcript.asked is not self._asked:
+            self._asking.cancel()
         self._news.set()
         self._news = anyio.Event()
-
-    async def _until(self, condition: Callable[[], bool]) -> None:
-        while not condition():
-            await self._news.wait()
 
     async def _exchange(self, message: Message) -> None:
         if self.streaming:
@@ -267,9 +262,7 @@ class Conversation:
     def _over(self) -> bool:
         """Whether more of a stream would be of use: there is none, or nobody can answer what it asks."""
         asked = self.transcript.asked
-        return self.transcript.closed or (
-            self.transcript.settled and (asked is None or not self.answers.has(asked))
-        )
+        return self.transcript.closed or (self.transcript.settled and (asked is None or not self.answers.has(asked)))
 
     def _tell_task(self) -> None:
         if self.transcript.task_id is not None:

@@ -172,6 +172,10 @@ class LiveTask:
         """The task as it is now."""
         return self.log.task()
 
+    def seen(self) -> Task:
+        """The task as readers may see it."""
+        return self.log.task() if self.visible == self.log.last else self.log.at(self.visible)
+
     @property
     def form(self) -> str | None:
         """The wire form in which it was asked for, if that was kept."""

@@ -163,7 +163,7 @@ class Service:
         lives = (running.get(row.task_id) or LiveTask.stored(StoredTask(row, ())) for row in rows)
         return TaskPage(
             tasks=tuple(
-                trim_history(as_text(live.task()) if live.text_only else live.task(), request.history_length)
+                trim_history(as_text(live.seen()) if live.text_only else live.seen(), request.history_length)
                 for live in lives
             ),
             next_page_token=page_token(rows[-1].updated_at, rows[-1].task_id) if more else "",
@@ -406,7 +406,7 @@ class Service:
         state = live.log.state
         if state is TaskState.INPUT_REQUIRED and await self._answering.by_message(live, message):
             return live
-        if state is TaskState.AUTH_REQUIRED and live.at_rest:
+        if state is TaskState.AUTH_REQUIRED and live.at_rest and task_id not in self._turns.running:
             return self._again(live, message)
         reason = (
             f"is {state.value}: start a new task in its context"
@@ -422,7 +422,8 @@ class Service:
     def _again(self, live: LiveTask, message: Message) -> LiveTask:
         """Try once more what could not be done for want of credentials."""
         prompt = evolve(_prompt_again(live), parts=prompt_parts(message.parts))
-        live.publish([MessageAdded(message)])
+        status = TaskStatus(state=TaskState.WORKING, timestamp=timestamp(self._wall()))
+        live.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
         self._turns.start(live, prompt)
         return live
 

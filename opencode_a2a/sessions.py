@@ -46,7 +46,7 @@ class Sessions:
     async def claim(self, principal: str, session_id: str) -> None:
         """Claim a session that a message names. Raises ``ProtocolError`` where it is another's; ``StoreError``."""
         async with self._one_at_a_time(session_id):
-            if not await self._may_use(principal, session_id):
+            if not await self.may_use(principal, session_id):
                 raise invalid(("metadata", "shared", "session", "id"), "no such session")
             if await self._store.owner_of(session_id) is None:
                 until = int((self._wall() + self._claim_ttl) * 1000)
@@ -59,6 +59,15 @@ class Sessions:
         session_id = await self._store.session_of(principal, context_id)
         if session_id is not None and await self._place_of(session_id) != place:
             raise invalid(DIRECTORY, "is not where this context works: choose it in a new context")
+
+    async def may_use(self, principal: str, session_id: str) -> bool:
+        """Whether a session is the caller's, or nobody's. Raises ``StoreError``."""
+        owner = await self._store.owner_of(session_id)
+        if owner is not None:
+            return owner == principal
+        claim = await self._store.session(session_id)
+        claimed = claim is not None and claim.claimed_until is not None and claim.claimed_until > self._wall() * 1000
+        return not claimed or (claim is not None and claim.principal == principal)
 
     # --- for a turn ---------------------------------------------------------------------------------------
 
@@ -81,7 +90,7 @@ class Sessions:
 
         Raises ``UpstreamError``, ``StoreError``.
         """
-        if not await self._may_use(run.live.facts.principal, session_id):
+        if not await self.may_use(run.live.facts.principal, session_id):
             raise UpstreamError(_NOT_YOURS)
         response = await self._upstream.request(requests.get_session(session_id, run.place))
         if run.prompt.place is None:
@@ -100,14 +109,6 @@ class Sessions:
         return rows
 
     # --- inside -------------------------------------------------------------------------------------------
-
-    async def _may_use(self, principal: str, session_id: str) -> bool:
-        owner = await self._store.owner_of(session_id)
-        if owner is not None:
-            return owner == principal
-        claim = await self._store.session(session_id)
-        claimed = claim is not None and claim.claimed_until is not None and claim.claimed_until > self._wall() * 1000
-        return not claimed or (claim is not None and claim.principal == principal)
 
     async def _place_of(self, session_id: str) -> Place:
         known = await self._store.session(session_id)

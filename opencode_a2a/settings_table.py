@@ -30,8 +30,6 @@ RESERVED_NAMES: Final = (
     "A2A_CLIENT_PROTOCOL_VERSION",
     "A2A_CLIENT_SUPPORTED_TRANSPORTS",
     "A2A_CLIENT_USE_CLIENT_PREFERENCE",
-    "A2A_ENABLE_SESSION_SHELL",
-    "A2A_ENABLE_WORKSPACE_MUTATIONS",
     "A2A_LOG_BODY_LIMIT",
     "A2A_LOG_PAYLOADS",
     "A2A_NETWORK_ACCESS",
@@ -280,6 +278,22 @@ class Settings:
         values.flag,
         True,
         "whether a message may choose a directory below that one to work in: true or false",
+    )
+    enable_session_shell: bool = _row(
+        _OPENCODE,
+        "A2A_ENABLE_SESSION_SHELL",
+        values.flag,
+        False,
+        "whether callers whose credential has the capability session_shell may run shell commands "
+        "(opencode.sessions.shell): true or false",
+    )
+    enable_workspace_mutations: bool = _row(
+        _OPENCODE,
+        "A2A_ENABLE_WORKSPACE_MUTATIONS",
+        values.flag,
+        False,
+        "whether callers whose credential has the capability workspace_mutation may make and remove workspaces and "
+        "worktrees: true or false",
     )
     agent: str | None = _row(
         _OPENCODE,

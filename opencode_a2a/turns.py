@@ -238,7 +238,8 @@ class Turns:
                     if passed is None:
                         with run.waiting:
                             prepared = await self._in_line(run, turnstiles)
-                    if not live.log.state.terminal:  # it may have been cancelled meanwhile
+                    # it may have been cancelled meanwhile, which OpenCode must hear if it has the prompt
+                    if passed is not None or not live.log.state.terminal:
                         await self._drive(run, prepared)
             except UpstreamError as exc:
                 await self._publish(live, run.turn.fail(exc.failure, self._now()))
@@ -265,14 +266,21 @@ class Turns:
         session_id = prompt.session_id
         if session_id is None:
             await self._enter(live, (live.facts.principal, live.facts.context_id), turnstiles)
+            await self._reachable(_CONNECT_WAIT)
             session_id = await self._sessions.of_context(run)
             await self._enter(live, session_id, turnstiles)
         else:
             await self._enter(live, session_id, turnstiles)
+            await self._reachable(_CONNECT_WAIT)
             await self._sessions.wished(run, session_id)
         if self._stopping:
             raise UpstreamError(_STOPPED)
         return await self._prepare(run, session_id)
+
+    async def _reachable(self, patience: float) -> None:
+        """Give an OpenCode that is away some seconds to come back. Raises ``UpstreamError``."""
+        if not await self._hub.wait_connected(patience):
+            raise UpstreamError(Failure(text="OpenCode's event stream is not available", type=UNREACHABLE))
 
     async def _enter(self, live: LiveTask, key: object, turnstiles: AsyncExitStack) -> None:
         if key in self._queues:
@@ -320,11 +328,11 @@ class Turns:
             sink.end(_STOPPED)
         self._hub.attach(turn.session_id, sink)
         try:
-            if not await self._hub.wait_connected(_CONNECT_WAIT):
-                text = "OpenCode's event stream is not available"
-                raise UpstreamError(Failure(text=text, type=UNREACHABLE))
-            if turn.ended:
-                return  # cancelled before OpenCode has heard of it
+            await self._reachable(_CONNECT_WAIT if prepared is not None else self._patience)
+            if turn.ended:  # cancelled, and before OpenCode has heard of it unless it was taken up
+                if prepared is None:
+                    await self._abort(run, sink)
+                return
             if prepared is not None:
                 await self._send(run, sink)
                 await prepared.record.durable()
@@ -342,9 +350,15 @@ class Turns:
         try:
             await self._upstream.request(call)
         except UpstreamError as exc:
-            if not exc.sent:
+            status = exc.failure.status or 0
+            if not exc.sent and status < 500:
                 raise
             sink.gap()  # it may be running: the session itself will tell
+            if status:
+                await self._look(run, sink, 0)
+                if not turn.prompt_seen:
+                    await self._publish(run.live, turn.fail(exc.failure, self._now()))
+                    await self._abort(run, sink)
 
     async def _find_again(self, run: Run, sink: TurnSink) -> None:
         """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
@@ -390,7 +404,7 @@ class Turns:
                 return 0
         last_try = looks >= len(_REREADS)
         sink.torn = False
-        waited_for = turn.waits_for
+        waited_for, gaps = frozenset(turn.asking.pending), turn.gaps
         try:
             now = await self._reads.now(turn.session_id, run.place)
         except UpstreamError as exc:
@@ -399,7 +413,13 @@ class Turns:
                 sink.end(exc.failure)
             return looks + 1
         events = turn.reconcile(
-            now.records, now.status, self._now(), asked=now.asked, waited_for=waited_for, last_try=last_try
+            now.records,
+            now.status,
+            self._now(),
+            asked=now.asked,
+            waited_for=waited_for,
+            gaps=gaps,
+            last_try=last_try,
         )
         await self._publish(run.live, events)
         return looks + 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from select import poll
 from typing import TYPE_CHECKING, TypeAlias
@@ -47,10 +47,15 @@ class UpstreamError(Exception):
 
 @frozen
 class UpstreamResponse:
-    """A successful answer (status below 400)."""
+    """A successful answer (status below 400). The names of headers are in lower case."""
 
     status: int
     body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header."""
+        return next((value.decode("latin-1") for found, value in self.headers if found == name), None)
 
 
 class _Stale(Exception):
@@ -191,7 +196,7 @@ class Upstream:
                     await connection.close()
         if response.status_code >= 400:
             raise UpstreamError(failure_of_status(response.status_code, _detail(body)))
-        return UpstreamResponse(response.status_code, body)
+        return UpstreamResponse(response.status_code, body, response.headers)
 
     async def _open(self, connection: _Connection, call: UpstreamCall) -> h11.Response:
         headers = list(self._headers)

@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from opencode_a2a.standin import control_api
 from opencode_a2a.standin.bus import PROJECT
 from opencode_a2a.standin.exchange import (
     WEB_PAGE,
@@ -75,10 +76,12 @@ class Api:
 
     async def list_sessions(self, request: Request) -> Answer:
         query = request.query
+        since = float(query.get("start", "0"))
         found = [
             session.info
             for session in self.sessions_in(self.directory(request))
             if not (query.get("roots") == "true" and "parentID" in session.info)
+            and session.info["time"]["updated"] >= since
             and query.get("search", "").lower() in session.info["title"].lower()
         ]
         found.sort(key=lambda info: info["time"]["updated"], reverse=True)
@@ -96,11 +99,6 @@ class Api:
     async def children(self, request: Request, session_id: str) -> Answer:
         sessions = self.memory.sessions.values()
         return json_answer([other.info for other in sessions if other.info.get("parentID") == session_id])
-
-    async def messages(self, request: Request, session_id: str) -> Answer:
-        messages = [message.json() for message in self.session(session_id).messages]
-        limit = int(request.query.get("limit", "0"))
-        return json_answer(messages[-limit:] if limit else messages)
 
     async def prompt(self, request: Request, session_id: str) -> Answer:
         """204 at once, unless the turn is instant: then when it has ended or waits for somebody."""
@@ -176,9 +174,6 @@ class Api:
 
     async def projects(self, request: Request) -> Answer:
         return json_answer([self._project(request)])
-
-    async def nothing(self, request: Request) -> Answer:
-        return json_answer([])
 
     async def providers(self, request: Request) -> Answer:
         name = MODEL["modelID"]
@@ -262,7 +257,18 @@ _ROUTES = (
     _route("GET", "/session/status", Api.statuses),
     _route("GET", "/session/{}", Api.get_session),
     _route("GET", "/session/{}/children", Api.children),
-    _route("GET", "/session/{}/message", Api.messages),
+    _route("GET", "/session/{}/message", control_api.messages),
+    _route("GET", "/session/{}/message/{}", control_api.message),
+    _route("GET", "/session/{}/todo", control_api.todo),
+    _route("GET", "/session/{}/diff", control_api.diff),
+    _route("POST", "/session/{}/fork", control_api.fork),
+    _route("POST", "/session/{}/share", control_api.share),
+    _route("DELETE", "/session/{}/share", control_api.unshare),
+    _route("POST", "/session/{}/summarize", control_api.summarize),
+    _route("POST", "/session/{}/revert", control_api.revert),
+    _route("POST", "/session/{}/unrevert", control_api.unrevert),
+    _route("POST", "/session/{}/command", control_api.command),
+    _route("POST", "/session/{}/shell", control_api.shell),
     _route("POST", "/session/{}/prompt_async", Api.prompt),
     _route("POST", "/session/{}/abort", Api.abort),
     _route("GET", "/permission", Api.permissions),
@@ -274,6 +280,12 @@ _ROUTES = (
     _route("GET", "/project", Api.projects),
     _route("GET", "/project/current", Api.project),
     _route("GET", "/config/providers", Api.providers),
-    _route("GET", "/experimental/workspace", Api.nothing),
-    _route("GET", "/experimental/worktree", Api.nothing),
+    _route("GET", "/provider", control_api.catalogue),
+    _route("GET", "/experimental/workspace", control_api.workspaces),
+    _route("POST", "/experimental/workspace", control_api.create_workspace),
+    _route("DELETE", "/experimental/workspace/{}", control_api.remove_workspace),
+    _route("GET", "/experimental/worktree", control_api.worktrees),
+    _route("POST", "/experimental/worktree", control_api.create_worktree),
+    _route("DELETE", "/experimental/worktree", control_api.remove_worktree),
+    _route("POST", "/experimental/worktree/reset", control_api.reset_worktree),
 )

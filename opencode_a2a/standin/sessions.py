@@ -61,6 +61,8 @@ class Session:
     status: JsonObject = field(factory=lambda: {"type": "idle"})
     messages: list[Message] = field(factory=list)
     waiting: list[Message] = field(factory=list)
+    todos: list[JsonObject] = field(factory=list)
+    diffs: list[JsonObject] = field(factory=list)
     durable: int = 0
 
     @property
@@ -103,6 +105,8 @@ class Memory:
         self.sessions: dict[str, Session] = {}
         self.permissions: dict[str, Pending] = {}
         self.questions: dict[str, Pending] = {}
+        self.workspaces: dict[str, JsonObject] = {}
+        self.worktrees: list[str] = []
 
     def create_session(self, directory: str, wish: JsonObject) -> Session:
         """A new session; ``wish`` may hold title, parentID, agent and permission."""

@@ -370,8 +370,7 @@ class TaskLog:
                 task_id=self.task_id,
                 context_id=self.context_id,
                 status=event.status,
-                # a turn that lacks credentials is over, though the task is not
-                final=event.status.state.terminal or event.status.state is TaskState.AUTH_REQUIRED,
+                final=event.status.state.closing,
                 metadata=event.metadata,
             )
         return None
@@ -386,7 +385,7 @@ def trim_history(task: Task, length: int | None) -> Task:
 
 def told_anew(task: Task) -> list[StreamItem]:
     """Updates that replace whatever a reader has of the task's artifacts and status by what they are."""
-    over = task.status.state.terminal
+    over = task.status.state.closing
     items: list[StreamItem] = [
         ArtifactUpdate(task_id=task.id, context_id=task.context_id, artifact=artifact, last_chunk=over)
         for artifact in task.artifacts

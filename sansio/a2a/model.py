@@ -40,6 +40,11 @@ class TaskState(Enum):
         return self in _TERMINAL
 
     @property
+    def closing(self) -> bool:
+        """Nothing more is said unless somebody does something: terminal, or credentials are missing."""
+        return self in _TERMINAL or self is TaskState.AUTH_REQUIRED
+
+    @property
     def interrupted(self) -> bool:
         """The task waits for its client; a blocking send returns here."""
         return self in _INTERRUPTED

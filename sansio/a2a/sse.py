@@ -11,7 +11,8 @@ from attrs import frozen
 from .errors import ErrorKind, ProtocolError
 
 COMMENT = b":\n"
-"""A keep-alive frame: a comment and nothing else."""
+"""A keep-alive: a comment and nothing else. No empty line ends it, which some clients would take for an event without
+data wherever there was an id before."""
 
 
 @frozen

@@ -23,6 +23,7 @@ from .model import (
     Message,
     Part,
     Role,
+    StatusUpdate,
     StreamItem,
     Task,
     TaskState,
@@ -162,6 +163,7 @@ class Transcript:
     def feed(self, item: StreamItem) -> list[Utterance]:
         """What is new. The first terminal state wins; of what follows it, only artifacts count."""
         out: list[Utterance] = []
+        self.closed = isinstance(item, StatusUpdate) and item.final
         self.context_id = self.context_id or item.context_id or None
         if isinstance(item, Message):
             self._message(item, out)
@@ -174,7 +176,6 @@ class Transcript:
                 self._artifact(item.artifact, item.append, out)
             else:
                 self._status(item.status, item.metadata, out)
-                self.closed = item.final
         return out
 
     # --- items --------------------------------------------------------------------------------------------

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+import orjson
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ErrorRow, ProtocolError
 from sansio.a2a.model import JsonObject
+from sansio.opencode.faults import PAYLOAD, Failure
 
 DOMAIN = "opencode-a2a"
 
@@ -210,3 +212,39 @@ def session_not_found(session_id: str) -> ExtensionError:
 def session_forbidden(session_id: str) -> ExtensionError:
     """The session is another caller's."""
     return ExtensionError(ExtensionErrorKind.SESSION_FORBIDDEN, session_id=session_id)
+
+
+def upstream_error(failure: Failure, method: str, session_id: str | None = None) -> ExtensionError:
+    """What OpenCode did not do, in the types of these methods."""
+    if failure.status is None:
+        broken = failure.type == PAYLOAD
+        kind = ExtensionErrorKind.UPSTREAM_PAYLOAD_ERROR if broken else ExtensionErrorKind.UPSTREAM_UNREACHABLE
+        return ExtensionError(kind, method=method, session_id=session_id, detail=failure.text)
+    said = _said(failure.answer)
+    if failure.status == 404 and session_id is not None and not said.startswith("Message"):
+        return session_not_found(session_id)
+    return ExtensionError(
+        ExtensionErrorKind.UPSTREAM_HTTP_ERROR,
+        upstream_status=failure.status,
+        method=method,
+        session_id=session_id,
+        detail=said or None,
+    )
+
+
+def payload_error(detail: str, method: str, session_id: str | None = None) -> ExtensionError:
+    """OpenCode answered something else than it promises."""
+    return ExtensionError(
+        ExtensionErrorKind.UPSTREAM_PAYLOAD_ERROR, method=method, session_id=session_id, detail=detail
+    )
+
+
+def _said(answer: str) -> str:
+    """The sentence in an error of OpenCode's; what is neither JSON nor plain text says nothing."""
+    try:
+        body = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        return "" if answer.lstrip().startswith(("<", "{", "[")) else answer
+    data = body.get("data", body) if isinstance(body, dict) else None
+    said = data.get("message") if isinstance(data, dict) else None
+    return said if isinstance(said, str) else ""

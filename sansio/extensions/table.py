@@ -31,7 +31,7 @@ def supported(line: str, switched_on: Collection[Toggle]) -> list[str]:
 
 
 def row_of(name: str, line: str, switched_on: Collection[Toggle]) -> MethodRow:
-    """The method of this name. Raises ``ProtocolError``: METHOD_NOT_FOUND, or METHOD_DISABLED, naming those on offer."""
+    """The method of this name. Raises ``ProtocolError``: METHOD_NOT_FOUND, or METHOD_DISABLED, with all on offer."""
     row = METHODS.get(name)
     if row is None or line not in row.lines:
         raise method_not_found(name, line, methods_on_offer(line, switched_on))

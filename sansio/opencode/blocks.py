@@ -12,7 +12,7 @@ from enum import Enum
 from attrs import define, field
 
 from sansio.a2a.fields import nested_deeper
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import FilePart, JsonObject
 
 from .events import PartSeen
 
@@ -23,6 +23,7 @@ class BlockType(Enum):
     TEXT = "text"
     REASONING = "reasoning"
     TOOL_CALL = "tool_call"
+    FILE = "file"
 
 
 BLOCK_OF = {"text": BlockType.TEXT, "reasoning": BlockType.REASONING, "tool": BlockType.TOOL_CALL}
@@ -61,12 +62,13 @@ class TextBlock:
 
 @define
 class Tool:
-    """A tool call as it was last told."""
+    """A tool call as it was last told. ``files``: what it has attached to its result."""
 
     part_id: str
     message_id: str
     data: JsonObject
     rank: int
+    files: tuple[FilePart, ...] = ()
 
 
 @define

@@ -19,11 +19,15 @@ _TYPE_OF_STATUS = {
 
 @frozen(kw_only=True)
 class Failure:
-    """Why a turn failed: a sentence for people, a type and a status for machines."""
+    """Why a turn or a call failed: a sentence for people, a type and a status for machines.
+
+    ``answer``: the beginning of what OpenCode answered, as it came.
+    """
 
     text: str
     type: str
     status: int | None = None
+    answer: str = ""
 
     @property
     def wants_login(self) -> bool:
@@ -55,7 +59,8 @@ def failure_of(fault: Fault) -> Failure:
 def failure_of_status(status: int, detail: str) -> Failure:
     """What to say when OpenCode itself answers one of our requests with an error status."""
     tail = f": {detail}" if detail else ""
-    return Failure(text=f"OpenCode answered with status {status}{tail}", type=type_of_status(status), status=status)
+    text = f"OpenCode answered with status {status}{tail}"
+    return Failure(text=text, type=type_of_status(status), status=status, answer=detail)
 
 
 UNREACHABLE = "UPSTREAM_UNREACHABLE"

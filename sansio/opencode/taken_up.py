@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from attrs import field, frozen
 
 from sansio.a2a.log import SKIPPED, ArtifactChunk, LogEvent, StatusChanged
-from sansio.a2a.model import Artifact, DataPart, JsonObject, Task, TaskStatus, TextPart
+from sansio.a2a.model import Artifact, DataPart, FilePart, JsonObject, Task, TaskStatus, TextPart
 
 from .blocks import TOOL_RANK, BlockType, Tool
 from .events import InterruptAsked
@@ -18,12 +18,13 @@ from .events import InterruptAsked
 
 @frozen(kw_only=True)
 class SaidBefore:
-    """What was said: the texts of each lane by its artifact's id, in order; tool calls by part id; progress told;
-    requests that wait for an answer; the status. ``sequence``: from where to count on without giving an event the
+    """What was said: the texts of each lane by its artifact's id, in order; tool calls and files by part id; progress
+    told; requests that wait for an answer; the status. ``sequence``: from where to count on without giving an event the
     number of one that was seen but not kept."""
 
     texts: Mapping[str, tuple[str, ...]]
     tools: Mapping[str, Tool]
+    files: frozenset[str]
     told: frozenset[object]
     pending: Mapping[str, InterruptAsked]
     sequence: int
@@ -68,14 +69,19 @@ def said_before(task: Task, events: Iterable[LogEvent], session_id: str) -> Said
             seen.look_at(event.artifact.metadata, session_id)
     texts: dict[str, tuple[str, ...]] = {}
     tools: dict[str, Tool] = {}
+    files: set[str] = set()
+    of_file = f"{task.id}:{BlockType.FILE.value}:"
     for artifact in task.artifacts:
-        if (tool := _tool_of(task.id, artifact)) is not None:
+        if artifact.artifact_id.startswith(of_file):
+            files.add(artifact.artifact_id.removeprefix(of_file))
+        elif (tool := _tool_of(task.id, artifact)) is not None:
             tools[tool.part_id] = tool
         else:
             texts[artifact.artifact_id] = tuple(part.text for part in artifact.parts if isinstance(part, TextPart))
     return SaidBefore(
         texts=texts,
         tools=tools,
+        files=frozenset(files),
         told=frozenset(seen.told),
         pending=seen.pending,
         sequence=max(seen.sequence) + SKIPPED,
@@ -90,7 +96,8 @@ def _tool_of(task_id: str, artifact: Artifact) -> Tool | None:
         return None
     message_id = _object(_object(artifact.metadata, "shared"), "stream").get("message_id")
     rank = TOOL_RANK.get(str(part.data.get("status")), 0)
-    return Tool(artifact.artifact_id.removeprefix(prefix), str(message_id), part.data, rank)
+    files = tuple(file for file in artifact.parts[1:] if isinstance(file, FilePart))
+    return Tool(artifact.artifact_id.removeprefix(prefix), str(message_id), part.data, rank, files)
 
 
 def _object(value: object, name: str) -> JsonObject:

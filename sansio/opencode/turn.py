@@ -10,7 +10,7 @@ Knows nothing of time, sockets or who listens. ``now`` is RFC 3339 text, put int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sansio.a2a.log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
 from sansio.a2a.model import (
@@ -22,6 +22,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 
+from .asking import Asking
 from .blocks import (
     BLOCK_OF,
     PROGRESS_TYPES,
@@ -48,13 +49,16 @@ from .events import (
     SessionFailed,
     SessionStatus,
 )
-from .faults import STOPPED, Failure, failure_of
-from .interrupts import answered_unseen, details_of, text_of
+from .faults import STOPPED, UNREACHABLE, Failure, failure_of
+from .files import attachments_of, file_of
+from .interrupts import answered_unseen
 from .taken_up import SaidBefore
 from .voice import Voice
 
 ABORTED = "MessageAbortedError"
 _HELD = 1000  # events kept for messages whose role is not known yet
+_INCOMPLETE = Failure(text="OpenCode stopped before the answer was complete", type=STOPPED)
+_NEVER_HAD = Failure(text="OpenCode never got the message: send it again", type=UNREACHABLE)
 
 
 class Turn:
@@ -80,15 +84,15 @@ class Turn:
         self._held: dict[str, list[PartSeen]] = {}
         self._held_count = 0
         self._torn: set[str] = set()
-        self._pending: dict[str, InterruptAsked] = {}
-        self._answered: set[str] = set()
-        self._understood: dict[str, str] = {}
-        self.asked_at: dict[str, str] = {}  # RFC 3339
+        self._files: set[str] = set()  # of parts, those that were told
         self._voice = Voice(task_id=task_id, context_id=context_id, session_id=session_id)
+        self.asking = Asking(self._voice)
         self._idle = False
         self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
         self._early: list[BusEvent] | None = None  # what came before the session was read, of a turn taken up
+        self.gaps = 0  # how often events may have been missed
+        self._made_good = 0  # as many of them as a reading has filled since
 
     @property
     def unsettled(self) -> bool:
@@ -99,23 +103,6 @@ class Turn:
     def prompt_seen(self) -> bool:
         """OpenCode has the prompt."""
         return self.prompt_id in self._messages
-
-    @property
-    def waits_for(self) -> frozenset[str]:
-        """The permissions and questions that wait for an answer, by id."""
-        return frozenset(self._pending)
-
-    @property
-    def pending(self) -> Mapping[str, InterruptAsked]:
-        """The permissions and questions that wait for an answer, oldest first."""
-        return self._pending
-
-    def note(self, request_id: str, understood: str | None) -> None:
-        """How an answer that is under way was understood, to be said once it has taken effect; None: it has not."""
-        if understood is None:
-            self._understood.pop(request_id, None)
-        else:
-            self._understood[request_id] = understood
 
     # --- inputs -------------------------------------------------------------------------------------------
 
@@ -133,10 +120,8 @@ class Turn:
         out: list[LogEvent] = []
         if self._early is not None:
             self._early.append(event)
-        elif isinstance(event, InterruptAsked):
-            self._asked(event, now, out)
-        elif isinstance(event, InterruptEnded):
-            self._interrupt_ended(event, now, out)
+        elif isinstance(event, InterruptAsked | InterruptEnded):
+            self._interrupt(event, now, out)
         elif event.session_id != self.session_id:
             return out
         elif isinstance(event, PartDelta):
@@ -159,8 +144,8 @@ class Turn:
         self._status = said.status
         self._voice.sequence = said.sequence
         self._told |= said.told
-        self._pending = dict(said.pending)
-        self.asked_at = dict.fromkeys(said.pending, said.status.timestamp or "")
+        self._files |= said.files
+        self.asking.take_up(said.pending, said.status.timestamp or "")
         self._tools = dict(said.tools)
         for lane in self._lanes.values():
             if lane.artifact_id in said.texts:
@@ -175,7 +160,11 @@ class Turn:
             lane.begun = lane.artifact_id in said.texts
 
     def gap(self) -> None:
-        """Events may have been missed: say no more of unfinished texts until they are told whole."""
+        """Events may have been missed: say no more of unfinished texts until they are told whole.
+
+        Nor does the turn end until the session was read: what was missed may be a part that is told no more.
+        """
+        self.gaps += 1
         for _, block in self._blocks.values():
             if not block.settled:
                 block.torn = True
@@ -188,16 +177,19 @@ class Turn:
         *,
         asked: Sequence[InterruptAsked] = (),
         waited_for: frozenset[str] = frozenset(),
+        gaps: int | None = None,
         last_try: bool = False,
     ) -> list[LogEvent]:
         """What the session looks like over REST, fed like events; ``asked`` is all that it waits for.
 
-        ``waited_for``: what ``waits_for`` was before it was read; of that, what is not there has been answered.
+        ``waited_for``: the ids that ``asking`` held before it was read; of that, what is not there has been answered.
+        ``gaps``: how many there were before it was read; a later one needs another reading. None: as many as now.
         ``last_try``: if the session is idle and its answer still incomplete, it never will be: the turn fails.
         """
         out: list[LogEvent] = []
         if self.ended:
             return out
+        self._made_good = self.gaps if gaps is None else gaps
         self._idle = False  # decided anew below: an old idle must not end the turn between two records
         if self._early is not None:
             self._recall(records, out)
@@ -208,18 +200,18 @@ class Turn:
                     self._torn.add(part.part_id)
                 self._part(part, out)
         for request_id in sorted(waited_for - {interrupt.request_id for interrupt in asked}):
-            if request_id in self._pending:
-                self._interrupt_ended(answered_unseen(self._pending[request_id]), now, out)
+            if request_id in self.asking.pending:
+                self._interrupt(answered_unseen(self.asking.pending[request_id]), now, out)
         for interrupt in asked:
-            self._asked(interrupt, now, out)
+            self._interrupt(interrupt, now, out)
         self._doubtful = False
         self._session_status(status, out)
         self._settle(now, out)
         early, self._early = self._early, None
         for event in early or ():
             out += self.feed(event, now)
-        if last_try and self.unsettled:
-            out += self.fail(Failure(text="OpenCode stopped before the answer was complete", type=STOPPED), now)
+        if last_try and self.unsettled and self._made_good == self.gaps:
+            out += self.fail(_INCOMPLETE if self.prompt_seen else _NEVER_HAD, now)
         return out
 
     def fail(self, failure: Failure, now: str) -> list[LogEvent]:
@@ -282,6 +274,8 @@ class Turn:
             self._text(self._lanes[block_type], part, out)
         elif part.type in PROGRESS_TYPES:
             self._step(part, out)
+        elif part.type == "file":
+            self._file(part, out)
 
     def _delta(self, delta: PartDelta, out: list[LogEvent]) -> None:
         found = self._blocks.get(delta.part_id)
@@ -379,7 +373,8 @@ class Turn:
         before = self._tools.get(part.part_id)
         if before is not None and (rank < before.rank or data == before.data):
             return
-        tool = self._tools[part.part_id] = Tool(part.part_id, part.message_id, data, rank)
+        files = attachments_of(part.body)
+        tool = self._tools[part.part_id] = Tool(part.part_id, part.message_id, data, rank, files)
         out.append(self._tool_chunk(tool, last=rank == TOOL_ENDED))
 
     def _tool_chunk(self, tool: Tool, *, last: bool) -> ArtifactChunk:
@@ -388,11 +383,24 @@ class Turn:
             artifact=Artifact(
                 artifact_id=f"{self.task_id}:{BlockType.TOOL_CALL.value}:{tool.part_id}",
                 name=name if isinstance(name, str) else None,
-                parts=(DataPart(data=tool.data),),
+                parts=(DataPart(data=tool.data), *tool.files),
                 metadata=self._voice.chunk(BlockType.TOOL_CALL, "tool_part_update", tool.message_id, tool.part_id),
             ),
             last_chunk=last,
         )
+
+    def _file(self, part: PartSeen, out: list[LogEvent]) -> None:
+        file = file_of(part.body)
+        if file is None or part.part_id in self._files:
+            return
+        self._files.add(part.part_id)
+        artifact = Artifact(
+            artifact_id=f"{self.task_id}:{BlockType.FILE.value}:{part.part_id}",
+            name=file.filename,
+            parts=(file,),
+            metadata=self._voice.chunk(BlockType.FILE, "file_part", part.message_id, part.part_id),
+        )
+        out.append(ArtifactChunk(artifact=artifact, last_chunk=True))
 
     # --- progress and interrupts --------------------------------------------------------------------------
 
@@ -428,50 +436,20 @@ class Turn:
     def _progress(self, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
         out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
 
-    def _asked(self, asked: InterruptAsked, now: str, out: list[LogEvent]) -> None:
-        if asked.request_id in self._pending or asked.request_id in self._answered:
-            return
-        self._pending[asked.request_id] = asked
-        self.asked_at[asked.request_id] = now
-        self._wait_for(asked, now)
-        interrupt: JsonObject = {
-            "request_id": asked.request_id,
-            "type": asked.kind,
-            "phase": "asked",
-            "details": details_of(asked),
-        }
-        out.append(StatusChanged(status=self._status, metadata=self._voice.interrupt(interrupt)))
-
-    def _wait_for(self, asked: InterruptAsked, now: str, understood: str | None = None) -> None:
-        text = text_of(asked) if understood is None else f"{understood}\n\n{text_of(asked)}"
-        message = self._voice.message(f"{self.task_id}:{asked.request_id}", text)
-        self._status = TaskStatus(state=TaskState.INPUT_REQUIRED, message=message, timestamp=now)
-
-    def _interrupt_ended(self, ended: InterruptEnded, now: str, out: list[LogEvent]) -> None:
-        if self._pending.pop(ended.request_id, None) is None:
-            self._answered.add(ended.request_id)
-            return
-        self._answered.add(ended.request_id)
-        understood = self._understood.pop(ended.request_id, None)
-        if self._pending:
-            self._wait_for(next(iter(self._pending.values())), now, understood)
+    def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
+        if isinstance(event, InterruptAsked):
+            changed = self.asking.asked(event, now)
         else:
-            identity = f"{self.task_id}:{ended.request_id}:answer"
-            message = self._voice.message(identity, understood) if understood else None
-            self._status = TaskStatus(state=TaskState.WORKING, message=message, timestamp=now)
-        interrupt: JsonObject = {
-            "request_id": ended.request_id,
-            "type": ended.kind,
-            "phase": "resolved",
-            "resolution": ended.resolution,
-        }
-        out.append(StatusChanged(status=self._status, metadata=self._voice.interrupt(interrupt)))
+            changed = self.asking.ended(event, now)
+        if changed is not None:
+            self._status = changed.status
+            out.append(changed)
 
     # --- the end ------------------------------------------------------------------------------------------
 
     def _settle(self, now: str, out: list[LogEvent]) -> None:
         """End the turn if OpenCode has: idle, and every message of ours complete."""
-        if not self._idle or self.ended:
+        if not self._idle or self.ended or self._made_good < self.gaps:
             return
         messages = [self._messages[message_id] for message_id in self._order]
         if not all(info.completed for info in messages) or (not messages and self._fault is None):

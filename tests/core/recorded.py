@@ -124,8 +124,8 @@ def picture(task: Task) -> tuple[State, str, dict[str, list[Any]]]:
 
 
 def terminals(events: Iterable[LogEvent]) -> list[StatusChanged]:
-    """The events that end the task."""
-    return [e for e in events if isinstance(e, StatusChanged) and e.status.state.terminal]
+    """The events that end the turn."""
+    return [e for e in events if isinstance(e, StatusChanged) and e.status.state.closing]
 
 
 def naive_fold(events: Iterable[LogEvent]) -> dict[str, Any]:

@@ -185,7 +185,7 @@ def test_what_is_told_anew_replaces_all_that_a_reader_has(events: list[LogEvent]
     assert all(not one.append for one in items if isinstance(one, ArtifactUpdate))
     last = items[-1]
     assert isinstance(last, StatusUpdate)
-    assert (last.status, last.final) == (task.status, task.status.state.terminal)
+    assert (last.status, last.final) == (task.status, task.status.state.closing)
 
 
 class Crashes(RuleBasedStateMachine):

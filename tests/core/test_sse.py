@@ -223,3 +223,13 @@ def test_json_in_a_frame_holds_no_line_break_of_anybodys(mark: str) -> None:
 @given(st.text())
 def test_json_in_a_frame_says_what_it_said(text: str) -> None:
     assert orjson.loads(json_data(orjson.dumps(text))) == text
+
+
+def test_a_comment_ends_no_event() -> None:
+    # With an id before it, an empty line makes some clients see an event without data.
+    assert COMMENT.startswith(b":")
+    assert COMMENT.count(b"\n") == 1
+    assert events_of(encode(b"a", id="1"), COMMENT, encode(b"b", id="2")) == [
+        SseEvent(b"a", id="1"),
+        SseEvent(b"b", id="2"),
+    ]

@@ -132,7 +132,7 @@ def reconciled(recording: Recording, turn: Turn, heard: Sequence[BusEvent]) -> l
     """What the turn says on reading what OpenCode has after these events."""
     records, status = read_at(recording, heard)
     asked = waiting_at(heard)
-    return turn.reconcile(records, status, NOW, asked=asked, waited_for=turn.waits_for)
+    return turn.reconcile(records, status, NOW, asked=asked, waited_for=frozenset(turn.asking.pending))
 
 
 def number_of(data: DataObject, entries: Sequence[Entry], label: str) -> int:
@@ -206,7 +206,7 @@ def test_nothing_is_told_twice_where_everything_was_kept(recording: Recording, d
 def ends(events: Iterable[LogEvent]) -> list[TaskState]:
     """The states a turn ends in; one that wants other credentials is not the task's end."""
     states = [event.status.state for event in events if isinstance(event, StatusChanged)]
-    return [state for state in states if state.terminal or state is TaskState.AUTH_REQUIRED]
+    return [state for state in states if state.closing]
 
 
 def is_tool(chunk: ArtifactChunk) -> bool:
@@ -344,7 +344,7 @@ def test_an_open_question_is_not_asked_again() -> None:
     log = said(PERMISSION)
     turn = gone_on_with(log)
 
-    out = turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION], waited_for=turn.waits_for)
+    out = turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION], waited_for=frozenset(turn.asking.pending))
 
     assert (out, log.state) == ([], TaskState.INPUT_REQUIRED)
     answered = turn.feed(
@@ -357,10 +357,10 @@ def test_a_question_answered_meanwhile_is_no_longer_open() -> None:
     log = said(PERMISSION)
     turn = gone_on_with(log)
 
-    say(log, turn.reconcile([record()], BUSY, NOW, waited_for=turn.waits_for))
+    say(log, turn.reconcile([record()], BUSY, NOW, waited_for=frozenset(turn.asking.pending)))
 
     assert log.state is TaskState.WORKING
-    assert turn.waits_for == frozenset()
+    assert frozenset(turn.asking.pending) == frozenset()
 
 
 def test_of_two_questions_the_other_is_asked_for_once_one_is_answered() -> None:
@@ -370,10 +370,10 @@ def test_of_two_questions_the_other_is_asked_for_once_one_is_answered() -> None:
     turn = gone_on_with(log)
     ended = InterruptEnded(session_id=SESSION, kind="permission", request_id="per_1", resolution="replied")
 
-    say(log, turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION, second], waited_for=turn.waits_for))
+    say(log, turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION, second], waited_for=frozenset(turn.asking.pending)))
     say(log, turn.feed(ended, NOW))
 
-    assert turn.waits_for == {"per_2"}
+    assert frozenset(turn.asking.pending) == {"per_2"}
     assert log.state is undisturbed.state is TaskState.INPUT_REQUIRED
     assert log.status.message is not None
     assert "edit: *.py" in text(log.status.message.parts[0])
@@ -383,7 +383,7 @@ def test_a_question_asked_meanwhile_is_asked() -> None:
     log = said()
     turn = gone_on_with(log)
 
-    say(log, turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION], waited_for=turn.waits_for))
+    say(log, turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION], waited_for=frozenset(turn.asking.pending)))
 
     assert log.state is TaskState.INPUT_REQUIRED
 

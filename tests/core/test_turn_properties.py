@@ -76,7 +76,7 @@ def test_scripted_turn_says_what_opencode_says_its_messages_are(script: Scripted
     task = task_of(play(recording))
 
     assert {name: held for name, held in output_of(task).items() if name in texts} == texts
-    assert task.status.state.terminal
+    assert task.status.state.closing
 
 
 @st.composite
@@ -259,7 +259,7 @@ class AnyTurn(RuleBasedStateMachine):
     @invariant()
     def ends_once(self) -> None:
         assert len(terminals(self.out)) == (1 if self.turn.ended else 0)
-        assert self.log.state.terminal == self.turn.ended
+        assert self.log.state.closing == self.turn.ended
 
     def teardown(self) -> None:
         assert naive_fold(self.out) == flattened(output_of(self.log.task()))

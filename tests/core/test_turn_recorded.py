@@ -140,7 +140,7 @@ EXPECTED: dict[str, tuple[TaskState, str, list[Any]]] = {
         [[call("call_2", "question", "error", input=WHICH, error="The user dismissed this question")]],
     ),
     "provider-auth-error": (
-        TaskState.FAILED,
+        TaskState.AUTH_REQUIRED,
         "The model provider refused the request with status 401: bad key",
         [],
     ),

@@ -13,7 +13,19 @@ import anyio
 from tests.faults.plan import KINDS
 from tests.faults.runs import Outcome, run
 
-_COLUMNS = ("fault", "runs", "struck", "tasks", "completed", "failed", "auth", "canceled", "resumed", "wrong")
+_COLUMNS = (
+    "fault",
+    "runs",
+    "struck",
+    "tasks",
+    "completed",
+    "failed",
+    "auth",
+    "canceled",
+    "resumed",
+    "unheard",
+    "wrong",
+)
 
 
 def _row(name: str, struck: int, outcomes: Sequence[Outcome]) -> tuple[object, ...]:
@@ -28,6 +40,7 @@ def _row(name: str, struck: int, outcomes: Sequence[Outcome]) -> tuple[object, .
         states["auth-required"],
         states["canceled"],
         sum(outcome.streams_cut for outcome in outcomes),
+        sum(outcome.unheard for outcome in outcomes),
         sum(bool(outcome.wrong) for outcome in outcomes),
     )
 

@@ -29,6 +29,7 @@ from sansio.a2a.model import (
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from tests.faults.world import World
+from tests.shell.harness import SHARED
 
 _PAUSE = 0.05
 _SILENCE = 8.0  # seconds without a byte of a stream, after which a client connects again
@@ -119,6 +120,7 @@ class Client:
     heard: Said = field(factory=Said)  # as one that goes by the updates alone
     cursor: int | None = None
     cuts: int = 0
+    retries: int = 0  # of the message itself, while nobody had told of its task
     answers: int = 0
     refusals: list[str] = field(factory=list)
     doing: str = ""
@@ -139,6 +141,7 @@ class Client:
                 result = await self._call("send", self._sending(), 15.0)
                 self._know(self._form.parse_item(result))
             except NotNow:
+                self.retries += 1
                 await self._pause()
         cancelled = False
         while True:
@@ -174,6 +177,7 @@ class Client:
             except Refused as exc:
                 self.refusals.append(str(exc))
             self.cuts += 1
+            self.retries += self.task_id is None
             await self._pause()
 
     async def _read(self, patience: int | None) -> bool:

@@ -23,6 +23,7 @@ _HEAD_END = b"\r\n\r\n"
 _BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 _RESET = struct.pack("ii", 1, 0)
 _BIND_TRIES = 200
+_SLOW_SECONDS = 0.5
 
 
 class _Cut(Exception):
@@ -155,8 +156,7 @@ class Proxy:
         elif fault == faults.LOST_5XX:
             await agent.stream.send(_refusal(self.plan.status()))
         elif fault == faults.SLOW:
-            await _byte_by_byte(answer[:300], agent)
-            await agent.stream.send(answer[300:])
+            await _byte_by_byte(answer, agent)
         else:
             await agent.stream.send(answer)
 
@@ -203,9 +203,14 @@ class Proxy:
 
 
 async def _byte_by_byte(data: bytes, to: _End) -> None:
-    for index in range(len(data)):
-        await to.stream.send(data[index : index + 1])
+    """For a while; what is left then goes out at once, as the agent's patience with an answer has an end."""
+    sent = 0
+    ends = anyio.current_time() + _SLOW_SECONDS
+    while sent < len(data) and anyio.current_time() < ends:
+        await to.stream.send(data[sent : sent + 1])
+        sent += 1
         await anyio.sleep(0.001)
+    await to.stream.send(data[sent:])
 
 
 async def _cut_when_gone(end: _End, scope: anyio.CancelScope) -> None:

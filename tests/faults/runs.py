@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from sansio.a2a.model import TaskState
 from tests.faults.clients import Client, Refused, Script, artifacts, joined
-from tests.faults.plan import HARMLESS, KILL_OPENCODE, Plan
+from tests.faults.plan import HARMLESS, KILL_AGENT, KILL_OPENCODE, Plan
 from tests.faults.world import TOKEN, World, world
 
 BOUND = 45.0
@@ -48,6 +48,7 @@ class Outcome:
     states: Counter[str]
     reasons: Counter[str]
     streams_cut: int
+    unheard: int  # messages that ran once more, as the agent was killed before it had told or kept the first time
     wrong: tuple[str, ...]
     seconds: float
     log: str = field(repr=False, default="")
@@ -88,7 +89,8 @@ async def run(seed: int, *, small: bool = False) -> Outcome:
             clients = _clients(random.Random(seed + 1), found, http, 4 if small else 8)
             wrong = await _work(found, clients)
             wrong += [line for client in clients for line in _told(client)]
-            wrong += await _compare(found, clients, http)
+            unheard, compared = await _compare(found, clients, http)
+            wrong += compared
         log = found.agent.said()
     if "Traceback" in log:
         wrong.append("the agent has logged an error of its own")
@@ -101,6 +103,7 @@ async def run(seed: int, *, small: bool = False) -> Outcome:
         states=Counter(task.status.state.value for task in ended),
         reasons=Counter(_reason(client) for client in clients if _state(client) is TaskState.FAILED),
         streams_cut=sum(client.cuts for client in clients),
+        unheard=unheard,
         wrong=tuple(wrong),
         seconds=time.monotonic() - begun,
         log=log,
@@ -193,8 +196,8 @@ def _told(client: Client) -> list[str]:
     return wrong
 
 
-async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncClient) -> list[str]:
-    """What is wrong between the tasks and OpenCode's own record."""
+async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncClient) -> tuple[int, list[str]]:
+    """How many messages were run unheard, and what is wrong between the tasks and OpenCode's own record."""
     read = partial(_read, found.opencode_url, http)
     sessions = [one["id"] for one in await read("/session?limit=1000")]
     records: dict[str, list[Record]] = {client.script.text: [] for client in clients}
@@ -206,14 +209,20 @@ async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncCli
                 answers = (one for one in messages if one["info"].get("parentID") == message["info"]["id"])
                 records[said].append(Record(session_id, len(message["parts"]), tuple(answers)))
     wrong = []
+    unheard = 0
     left = Counter(_state(client) for client in clients)
     for client in clients:
         if client.last is not None and _settled(client):
-            wrong += [f"{client.script.text}: {line}" for line in _judge(client, records[client.script.text], found)]
+            session_id = (client.last.metadata or {}).get("shared", {}).get("session", {}).get("id")
+            known = records[client.script.text]
+            if client.retries and KILL_AGENT in found.plan.struck:
+                known = [record for record in known if record.session_id == session_id] or known[-1:]
+                unheard += len(records[client.script.text]) - len(known)
+            wrong += [f"{client.script.text}: {line}" for line in _judge(client, known, found)]
     pending = [one["id"] for path in ("/permission", "/question") for one in await read(path)]
-    if len(pending) > left[TaskState.FAILED] + left[TaskState.CANCELED]:
+    if len(pending) > left[TaskState.FAILED] + left[TaskState.CANCELED] + unheard:
         wrong.append(f"OpenCode still waits for {pending}, and nobody else does")
-    return wrong
+    return unheard, wrong
 
 
 def _judge(client: Client, records: Sequence[Record], found: World) -> list[str]:

@@ -173,6 +173,9 @@ def test_a_finished_task_cannot_be_cancelled(agent: Agent) -> None:
 
 # --- subscribe --------------------------------------------------------------------------------------------
 
+TOLD_FIRST = "2"
+"""The id of a stream's first frame, which tells of the task with its message."""
+
 
 @pytest.mark.operation("subscribe")
 def test_a_subscriber_sees_the_task_and_then_all_that_comes(agent: Agent, held: Served) -> None:
@@ -194,7 +197,7 @@ def test_a_subscriber_sees_the_task_and_then_all_that_comes(agent: Agent, held: 
 def test_a_subscriber_goes_on_where_it_was_cut_off(agent: Agent) -> None:
     task = agent.send("STEPS please")
 
-    items = agent.begin("subscribe", task=task["task"], after="1").all()
+    items = agent.begin("subscribe", task=task["task"], after=TOLD_FIRST).all()
 
     assert (items[0]["kind"], items[0]["state"], items[0]["artifacts"]) == ("task", "submitted", [])
     assert {item["kind"] for item in items[1:]} == {"status", "artifact"}
@@ -247,7 +250,7 @@ def wanted(receiver: Receiver, path: str = "/pushed") -> Json:
 
 
 def understood(agent: Agent, pushes: list[Push]) -> list[Json]:
-    """What the client's own models make of notifications: line 0.3 pushes tasks, line 1.0 what a stream would hold."""
+    """What the client's own models make of notifications: tasks on line 0.3, a stream's items on line 1.0."""
     return [agent.begin("read_push", body=push.body).one() for push in pushes]
 
 

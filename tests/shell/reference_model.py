@@ -62,7 +62,10 @@ def marked(mark: str) -> Script:
 
 @define(eq=False, kw_only=True)
 class Target:
-    """Where a push configuration sends to. ``whole``: it must be told of the end; ``cut``: it must not be."""
+    """Where a push configuration sends to. ``whole``: it must be told of the end; ``cut``: it must not be.
+
+    For a task that lacks credentials, which OpenCode is done with, that is the end.
+    """
 
     path: str
     token: str

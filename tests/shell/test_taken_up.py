@@ -20,7 +20,6 @@ from tests.shell.harness import (
     DEADLINE,
     REST_03,
     RPC_10,
-    WIRES,
     Agent,
     Wire,
     agent_at,
@@ -89,7 +88,7 @@ async def in_state(agent: Agent, task_id: str, state: TaskState) -> Task:
     return task
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@pytest.mark.parametrize("wire", [REST_03, RPC_10], ids=str)
 @pytest.mark.parametrize(
     ("prompt", "at", "tokens"),
     [
@@ -248,6 +247,7 @@ async def test_a_task_taken_up_can_be_cancelled(anyio_backend: str, starting: St
         async with starting(standin, url) as agent:
             done = await agent.caller().cancel(task.id)
             await agent.until(lambda: agent.asked("POST", "/abort"))
+            standin.release()
             after = await agent.caller().send("hi", contextId=task.context_id)
 
     assert done.status.state is TaskState.CANCELED

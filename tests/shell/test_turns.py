@@ -57,7 +57,7 @@ def check_stream(stream: Stream) -> None:
     numbers = [event.number for event in stream.events]
     assert numbers == sorted(set(numbers))
     states = [item.status.state for item in stream.statuses]
-    ends = [index for index, state in enumerate(states) if state.terminal or state is TaskState.AUTH_REQUIRED]
+    ends = [index for index, state in enumerate(states) if state.closing]
     assert ends == [len(stream.statuses) - 1]
     assert stream.items[-1] is stream.statuses[-1]
     for name in {chunk.artifact.artifact_id for chunk in stream.chunks}:

@@ -5,7 +5,7 @@ shown a card that offers this line alone, and takes its own way back to it.
 """
 
 # The client is installed in an environment of its own, never in the one that checks types.
-# mypy: disable-error-code="import-not-found"
+# mypy: disable-error-code="import-not-found, import-untyped"
 
 from __future__ import annotations
 

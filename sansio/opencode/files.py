@@ -1,0 +1,52 @@
+"""Files that OpenCode produces, as file parts: what its tools attach, and the file parts of its messages.
+
+A file is told by its bytes, or by an address that others can read. A path of OpenCode's machine is neither, and is
+left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from sansio.a2a.model import FilePart, JsonObject
+
+
+def file_of(body: JsonObject) -> FilePart | None:
+    """OpenCode's file part; None where there is nothing a client could read."""
+    url, mime, name = body.get("url"), body.get("mime"), body.get("filename")
+    if not isinstance(url, str):
+        return None
+    media_type = mime if isinstance(mime, str) and mime else None
+    filename = name if isinstance(name, str) and name else None
+    scheme = url[:8].lower()
+    if scheme.startswith("data:"):
+        raw = _bytes_in(url)
+        return None if raw is None else FilePart(raw=raw, media_type=media_type, filename=filename)
+    if scheme.startswith(("https://", "http://")):
+        return FilePart(url=url, media_type=media_type, filename=filename)
+    return None
+
+
+def attachments_of(part: JsonObject) -> tuple[FilePart, ...]:
+    """The files that a tool call has attached to its result."""
+    state = part.get("state")
+    found: Any = state.get("attachments") if isinstance(state, dict) else None
+    files = (file_of(one) for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+    return tuple(file for file in files if file is not None)
+
+
+def _bytes_in(url: str) -> str | None:
+    """The bytes of a ``data:`` URL (RFC 2397), in base64; None where it is none."""
+    head, comma, content = url.partition(",")
+    if not comma:
+        return None
+    data = unquote_to_bytes(content)
+    if head.lower().endswith(";base64"):
+        try:
+            data = base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)
+        except binascii.Error:
+            return None
+    return base64.b64encode(data).decode()
