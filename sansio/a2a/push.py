@@ -67,7 +67,7 @@ class Announcer:
             case ArtifactChunk(last_chunk=True) if not self._whole:
                 item = self._completed(event)
             case Snapshot() if event.task != known and not (self._whole and not is_news(before, event.task.status)):
-                item = event.task
+                item = self._folding.task()
         return None if item is None else Notification(entry.number, item)
 
     def _completed(self, chunk: ArtifactChunk) -> ArtifactUpdate:

@@ -1,4 +1,4 @@
-"""Streams that are cut, and a server that is killed, in mid-turn: does a client that resumes end with the whole answer?
+"""Streams that are cut, and a server that is killed, in mid-turn: does a client that resumes have the whole answer?
 
 ``python -m tests.benchmarks.resume``. Starts everything as processes of its own; the client is written against the
 specification alone, keeps its own state, and believes no snapshot but the first.
@@ -31,7 +31,7 @@ CUTS, KILLS = 10, 2
 RUNTIMES = ("asyncio", "trio")
 _DEADLINE = 60.0  # seconds for one turn with all its interruptions
 _TOKEN_SECONDS = 0.008
-_STEPS = 12
+_STEPS = 24
 _METHODS = {"0.3": ("message/stream", "tasks/resubscribe"), "1.0": ("SendStreamingMessage", "SubscribeToTask")}
 _ENDS = {"completed", "failed", "canceled", "rejected"}
 
@@ -40,7 +40,7 @@ _ENDS = {"completed", "failed", "canceled", "rejected"}
 
 
 def _turn(prompt: Prompt) -> Script:
-    """Reasoning, text and a tool call, a dozen times, none of it said twice."""
+    """Reasoning, text and a tool call, two dozen times, none of it said twice."""
 
     def step(index: int) -> tuple[Think | Say | CallTool, ...]:
         call = CallTool(tool="bash", input={"command": f"ls {index}"}, title=f"ls {index}", output=f"file-{index}\n")

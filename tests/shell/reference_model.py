@@ -151,7 +151,7 @@ class Known:
         allowed = " or ".join(sorted(one.value for one in self.may_be))
         assert state in self.may_be, f"{self.name} is said to be {state.value}: it can only be {allowed}"
         self.state = state
-        if state is not TaskState.SUBMITTED:
+        if state not in (TaskState.SUBMITTED, TaskState.CANCELED):  # one in line can be canceled, too
             for one in self.before:
                 if not one.over:
                     one.state = one.script.end

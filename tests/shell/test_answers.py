@@ -11,7 +11,8 @@ import anyio
 import pytest
 
 from opencode_a2a.settings import Settings
-from opencode_a2a.standin import AFTER_TOOL, HELLO, SCRIPTS, Ask, Prompt, Refuse, Say, Script, StandIn
+from opencode_a2a.standin import AFTER_TOOL, HELLO, Ask, Prompt, Refuse, Say, Script, StandIn
+from opencode_a2a.standin.scripts import SCRIPTS
 from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import artifacts_of, reason_of, text_of
 from tests.shell.harness import (
@@ -51,9 +52,8 @@ def _login(prompt: Prompt) -> Script:
 
 def asking() -> StandIn:
     """A stand-in with more to ask."""
-    standin = quick()
-    standin.scripts = {**SCRIPTS, "TWO": _two_questions, "LOGIN": _login}
-    return StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts=standin.scripts)
+    scripts = {**SCRIPTS, "TWO": _two_questions, "LOGIN": _login}
+    return StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts=scripts)
 
 
 def replies(agent: Agent) -> list[tuple[str, Any]]:
@@ -203,7 +203,7 @@ async def test_an_answer_that_makes_no_sense_is_refused_by_field_and_the_task_wa
     async with serving(asking()) as agent:
         caller = agent.caller(wire)
         task = await waiting(caller, "TWO")
-        wrong_ones = [
+        wrong_ones: list[tuple[dict[str, Any], str]] = [
             ({"text": "Tea"}, "message.parts"),
             ({"parts": data(wire, {"answers": [["Tea"], 7]})}, "message.parts.0.answers.1"),
             ({"parts": data(wire, {"answer": "Tea"})}, "message.parts.0.answers"),
