@@ -20,7 +20,7 @@ from attrs import define, field, frozen
 from opencode_a2a.standin.api import Api
 from opencode_a2a.standin.exchange import UNAUTHORIZED, Answer, Request
 from opencode_a2a.standin.scripts import SCRIPTS, Act, Prompt, Script
-from opencode_a2a.standin.sessions import Memory
+from opencode_a2a.standin.sessions import Memory, Session
 from opencode_a2a.standin.turns import Pace, Player, Turn
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -88,6 +88,11 @@ class StandIn:
     def open_streams(self) -> int:
         """How many event streams are open."""
         return self._memory.bus.open_streams
+
+    @property
+    def sessions(self) -> Mapping[str, Session]:
+        """What it remembers of each session, by id."""
+        return self._memory.sessions
 
     def drop_streams(self) -> None:
         """Cuts every open event stream, after what was already told on it."""

@@ -29,7 +29,6 @@ from sansio.a2a.model import (
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from tests.faults.world import World
-from tests.shell.harness import SHARED
 
 _PAUSE = 0.05
 _SILENCE = 8.0  # seconds without a byte of a stream, after which a client connects again

@@ -26,18 +26,38 @@ SECONDS = 60.0
 
 @attrs.frozen
 class Stream:
-    """A stream that goes on until its task is cancelled."""
+    """A conversation that goes on until its task is cancelled, and the task as it was first told of."""
 
-    agent: Agent
     conversation: Conversation
     first: Json
 
     @classmethod
-    def begun(cls, agent: Agent) -> Stream:
-        conversation = agent.begin("stream", text="SLOW")
+    def of(cls, conversation: Conversation) -> Stream:
         first = conversation.next()
         assert first is not None
-        return cls(agent, conversation, first)
+        return cls(conversation, first)
+
+    def all(self) -> list[Json]:
+        return [self.first, *self.conversation]
+
+
+@attrs.frozen(kw_only=True)
+class Readers:
+    """Two readers of one task: the client reads what it has sent in another way than what it subscribes to."""
+
+    agent: Agent
+    sender: Stream
+    subscriber: Stream
+
+    @classmethod
+    def begun(cls, agent: Agent) -> Readers:
+        sender = Stream.of(agent.begin("stream", text="SLOW"))
+        subscriber = Stream.of(agent.begin("subscribe", task=sender.first["task"]))
+        return cls(agent=agent, sender=sender, subscriber=subscriber)
+
+    @property
+    def task(self) -> str:
+        return str(self.sender.first["task"])
 
 
 def comments(server: Adapter, task: str) -> Iterator[str]:
@@ -51,19 +71,19 @@ def comments(server: Adapter, task: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def streams(
+def readers(
     driver_of: Callable[[str], Driver], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[tuple[str, Way], Stream]]:
-    """A stream for each runtime and way, and each had at least one keep-alive."""
-    found: dict[tuple[str, Way], Stream] = {}
+) -> Iterator[dict[tuple[str, Way], Readers]]:
+    """Readers for each runtime and way, and each had at least one keep-alive."""
+    found: dict[tuple[str, Way], Readers] = {}
     with ExitStack() as stack:
         watched: list[Iterator[str]] = []
         for runtime in RUNTIMES:
             server = stack.enter_context(running_server(runtime, tmp_path_factory.mktemp(runtime))).adapter
             for way in WAYS:
-                found[runtime, way] = Stream.begun(Agent(way=way, driver=driver_of(way.client), server=server))
+                found[runtime, way] = Readers.begun(Agent(way=way, driver=driver_of(way.client), server=server))
             # The server lets all of its streams show that they live at once, so that one more tells of all.
-            watched.append(comments(server, found[runtime, WAYS[0]].first["task"]))
+            watched.append(comments(server, found[runtime, WAYS[0]].task))
             assert next(watched[-1]) == "begun"
         for comment in watched:
             assert next(comment).startswith(":")
@@ -72,9 +92,10 @@ def streams(
 
 @pytest.mark.operation("stream")
 @pytest.mark.parametrize("runtime", RUNTIMES)
-def test_keep_alives_disturb_no_client(streams: dict[tuple[str, Way], Stream], runtime: str, way: Way) -> None:
-    stream = streams[runtime, way]
+def test_keep_alives_disturb_no_client(readers: dict[tuple[str, Way], Readers], runtime: str, way: Way) -> None:
+    both = readers[runtime, way]
 
-    stream.agent.cancel(stream.first["task"])
+    both.agent.cancel(both.task)
 
-    assert states([stream.first, *stream.conversation])[-1] == "canceled"
+    assert states(both.sender.all())[-1] == "canceled"
+    assert states(both.subscriber.all())[-1] == "canceled"

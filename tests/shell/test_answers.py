@@ -108,7 +108,7 @@ async def test_a_permission_is_answered_in_plain_words(
         assert replies(agent) == [("reply", body)]
         assert answered == task
         assert (task.status.state, text_of(task), stream.text) == (TaskState.COMPLETED, text, text)
-        [after] = [one for one in stream.statuses if one.status.message and one.status.state is TaskState.WORKING]
+        after, *_ = [one for one in stream.statuses if one.status.message and one.status.state is TaskState.WORKING]
         assert reason_of(Task(id="t", context_id="c", status=after.status)) == understood
         assert [one["phase"] for one in stream.shared("interrupt")] == ["asked", "resolved"]
         assert [message.parts[0].text for message in task.history[:2]] == ["PERMISSION", said]  # type: ignore[union-attr]  # texts
@@ -450,11 +450,13 @@ async def test_of_several_requests_the_one_that_is_shown_is_answered(serving: Se
         caller = agent.caller(wire)
         async with asked_twice(agent, caller) as (stream, task):
             assert "bash" in reason_of(task)
+            agent.standin.hold(Say)  # OpenCode does not end a turn that waits
 
             next_one = await caller.send("once", taskId=task.id)
             assert next_one.status.state is TaskState.INPUT_REQUIRED
             assert reason_of(next_one).startswith("Allowed once: bash.\n\nTea or not?")
-            await caller.send("coffee", taskId=task.id)
+            await caller.send("coffee", taskId=task.id, configuration=wire.at_once())
+            agent.standin.release()
             await stream.whole()
 
         assert replies(agent) == [("reply", {"reply": "once"}), ("reply", {"answers": [["Coffee"]]})]
