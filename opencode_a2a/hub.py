@@ -24,7 +24,7 @@ from .upstream import Upstream, UpstreamError
 _log = logging.getLogger(__name__)
 
 _BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
-_BACKOFF_AT_WORK = 1.0  # turns are running, whose patience with a lost bus has an end
+_BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
 _FIRST_EVENT = 5.0  # seconds within which OpenCode greets a new subscriber
 _GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
@@ -125,7 +125,8 @@ class EventHub:
                 _log.warning("event bus not available: %s", reason)
             self.connected = False
             pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
-            with anyio.move_on_after(min(pause, _BACKOFF_AT_WORK) if self._sinks else pause):
+            needed = bool(self._sinks or self._waiting)
+            with anyio.move_on_after(min(pause, _BACKOFF_AT_WORK) if needed else pause):
                 await self._wanted.wait()
             failures += 1
 

@@ -111,7 +111,7 @@ class Methods:
                 result = await self._asked(_Asked(row=row, principal=identity.principal, given=given, place=place))
         except StoreError as exc:
             raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be used") from exc
-        return await _in_turns(encoded(for_line(result, line), row.many))
+        return await in_turns(encoded(for_line(result, line), row.many))
 
     # --- where --------------------------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class Methods:
 
     async def _reply(self, call: UpstreamCall, row: MethodRow) -> Reply:
         response = await self._upstream.request(call)
-        value = await _in_turns(decoded(response.body, row.shrink)) if response.body else None
+        value = await in_turns(decoded(response.body, row.shrink)) if response.body else None
         return Reply(value, response.header(_CURSOR))
 
     async def _listed(self, asked: _Asked) -> JsonObject:
@@ -210,7 +210,7 @@ class Methods:
         return {"ok": True, "request_id": request_id}
 
 
-async def _in_turns(steps: Steps[T]) -> T:
+async def in_turns(steps: Steps[T]) -> T:
     """Take the steps, and let everybody else have their turn between two of them."""
     while True:
         try:

@@ -40,7 +40,7 @@ from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.places import place_as_text, place_of_text
 from sansio.opencode.requests import prompt_parts
 from sansio.opencode.views import View, as_text
-from sansio.opencode.wishes import Wishes, wishes_of
+from sansio.opencode.wishes import Wishes, check_id, wishes_of
 
 from .answering import Answering
 from .live import Facts, LiveTask
@@ -57,6 +57,7 @@ Found = TypeVar("Found")
 _MessageKey: TypeAlias = tuple[str, str, str]  # principal, context, message
 
 _KEEP_ALIVE = 15.0  # seconds
+_MOST_CONFIGS = 32  # push configurations of one task
 _PRUNING = 15.0  # seconds between two looks for events that are kept no longer
 
 
@@ -147,6 +148,7 @@ class Service:
 
     async def list_tasks(self, principal: str, request: ListTasksRequest) -> TaskPage:
         """The caller's tasks, those whose status changed last first."""
+        check_id(request.context_id, ("contextId",))
         query = TaskQuery(
             principal=principal,
             limit=request.page_size + 1,
@@ -214,7 +216,11 @@ class Service:
         """Notify about a task from now on; a configuration of the same id is replaced."""
         live = await self._find(principal, config.task_id or "")
         path = () if view.line == "1.0" else ("pushNotificationConfig",)
+        check_id(config.id, (*path, "id"))
         await self._notifier.check(config, path, view.key)
+        known = {one.id for one in await _from_store(self._notifier.configs(live.facts.task_id))}
+        if len(known) >= _MOST_CONFIGS and config.id not in known:
+            raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")
         made = self._notify(live, config, view, live.log.last)
         await _from_store(self._store.commit())
         return made
@@ -267,7 +273,8 @@ class Service:
 
     async def recover(self) -> int:
         """Go on with the tasks that an earlier run of the server left unfinished; returns how many there were."""
-        unfinished = await self._store.unfinished()
+        waiting = TaskState.AUTH_REQUIRED.value  # for somebody who mends the credentials, and asks again
+        unfinished = [stored for stored in await self._store.unfinished() if stored.row.state != waiting]
         unfinished.sort(key=lambda stored: stored.row.prompt_id is None)  # those OpenCode may be working on first
         for stored in unfinished:
             try:
@@ -339,6 +346,7 @@ class Service:
             await _from_store(self._sessions.claim(principal, wishes.session_id))
         if request.configuration.push is not None:
             name = "taskPushNotificationConfig" if view.line == "1.0" else "pushNotificationConfig"
+            check_id(request.configuration.push.id, ("configuration", name, "id"))
             await self._notifier.check(request.configuration.push, ("configuration", name), view.key)
         options = wishes.kept()
         if prompt.place is not None:
@@ -429,6 +437,8 @@ class Service:
 
     async def _find(self, principal: str, task_id: str, *, kept: bool = False) -> LiveTask:
         """A task of the caller's; one that has ended with its past only where it is ``kept`` for that."""
+        if "\0" in task_id:  # which no id holds, and not every database can look for
+            raise ProtocolError(ErrorKind.TASK_NOT_FOUND)
         live = await _from_store(find_task(self._store, self._turns, task_id, kept=kept))
         if live is None or live.facts.principal != principal:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]})

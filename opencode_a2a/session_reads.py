@@ -58,15 +58,25 @@ class SessionReads:
         return SessionNow(decode_messages(body), decode_statuses(statuses, session_id), asked)
 
     async def learn_below(self, session_id: str, place: Place) -> None:
-        """Let the hub know a session's subagents, of which the bus told while there was no server; best effort."""
+        """Let the hub know a session's subagents, of which the bus may have told while nobody heard it.
+
+        An OpenCode that does not tell of them at all is taken as it is.
+        """
         above = deque([session_id])
+        seen = {session_id}
         try:
             while above:
                 parent = above.popleft()
                 for child in decode_sessions(await self._read(requests.children(parent, place))):
-                    if self._hub.adopt(child.session_id, parent):
+                    if child.session_id not in seen:
+                        seen.add(child.session_id)
+                        self._hub.adopt(child.session_id, parent)
                         above.append(child.session_id)
-        except (UpstreamError, ProtocolError) as exc:
+        except ProtocolError as exc:
+            _log.warning("the subagents of %s are not known: %s", session_id, exc)
+        except UpstreamError as exc:
+            if exc.failure.status is None or exc.failure.status >= 500:
+                raise
             _log.warning("the subagents of %s are not known: %s", session_id, exc)
 
     async def _read(self, call: UpstreamCall) -> bytes:

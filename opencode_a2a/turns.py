@@ -362,7 +362,6 @@ class Turns:
 
     async def _find_again(self, run: Run, sink: TurnSink) -> None:
         """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
-        await self._reads.learn_below(sink.turn.session_id, run.place)
         sink.gap()
         looks = 0
         while sink.torn and not sink.turn.ended and sink.verdict is None:
@@ -403,9 +402,11 @@ class Turns:
             if turn.ended or not (sink.torn or turn.unsettled):
                 return 0
         last_try = looks >= len(_REREADS)
-        sink.torn = False
+        torn, sink.torn = sink.torn, False
         waited_for, gaps = frozenset(turn.asking.pending), turn.gaps
         try:
+            if torn:
+                await self._reads.learn_below(turn.session_id, run.place)
             now = await self._reads.now(turn.session_id, run.place)
         except UpstreamError as exc:
             sink.torn = True

@@ -115,10 +115,15 @@ class StandIn:
         self._player.gate.open()
 
     def fail_next(self, method: str, path_prefix: str, status: int, body: object = None) -> None:
-        """The next request that fits is answered with this instead of being done; ``body`` as JSON."""
+        """The next request that fits is answered with this instead of being done; ``body`` as JSON, or bytes."""
         headers = ((b"content-type", b"application/json"),)
-        answer = Answer(status, b"" if body is None else orjson.dumps(body), headers)
+        content = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
+        answer = Answer(status, content, headers)
         self._faults.append(_Fault(method=method, path_prefix=path_prefix, answer=answer))
+
+    def forgive(self) -> None:
+        """Faults that have not come yet do not come any more."""
+        self._faults.clear()
 
     def stall_next(self, method: str, path_prefix: str, *, late: bool = False) -> None:
         """The next request that fits is never answered; ``late``: it is done all the same."""

@@ -79,8 +79,13 @@ def _check_message(message: Message) -> None:
         ("contextId", message.context_id),
         ("taskId", message.task_id),
     ):
-        if value is not None and (len(value) > _ID_LIMIT or "\0" in value):
-            raise invalid(("message", name), f"must be at most {_ID_LIMIT} characters, none of them NUL")
+        check_id(value, ("message", name))
+
+
+def check_id(value: str | None, path: tuple[str, ...]) -> None:
+    """Refuse an id that is not kept as it is by every store. Raises ``ProtocolError`` naming the field."""
+    if value is not None and (len(value) > _ID_LIMIT or "\0" in value):
+        raise invalid(path, f"must be at most {_ID_LIMIT} characters, none of them NUL")
 
 
 def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:

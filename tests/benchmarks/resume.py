@@ -21,7 +21,7 @@ import anyio
 import attrs
 import httpx
 
-import runtime_asyncio
+from opencode_a2a.serving import find_runtime
 from opencode_a2a.standin import CallTool, Prompt, Say, Script, StandIn, Think, words
 from opencode_a2a.standin.scripts import SCRIPTS
 from tests.benchmarks import processes
@@ -53,16 +53,17 @@ def _turn(prompt: Prompt) -> Script:
 
 def serve_standin() -> None:
     """Be OpenCode, until told to end."""
+    runtime = find_runtime("asyncio")
     standin = StandIn(pause=_TOKEN_SECONDS, scripts={"ALL": _turn, **SCRIPTS})
     serve = partial(
-        runtime_asyncio.serve,
+        runtime.serve,
         standin,
         "127.0.0.1:0",
         stop=anyio.sleep_forever,
         ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
         grace=0.1,
     )
-    runtime_asyncio.run(serve)
+    runtime.run(serve)
 
 
 def standin() -> processes.Server:

@@ -370,7 +370,10 @@ def test_of_two_questions_the_other_is_asked_for_once_one_is_answered() -> None:
     turn = gone_on_with(log)
     ended = InterruptEnded(session_id=SESSION, kind="permission", request_id="per_1", resolution="replied")
 
-    say(log, turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION, second], waited_for=frozenset(turn.asking.pending)))
+    say(
+        log,
+        turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION, second], waited_for=frozenset(turn.asking.pending)),
+    )
     say(log, turn.feed(ended, NOW))
 
     assert frozenset(turn.asking.pending) == {"per_2"}

@@ -29,6 +29,7 @@ from sansio.a2a.model import (
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from tests.faults.world import World
+from tests.shell.harness import SHARED
 
 _PAUSE = 0.05
 _SILENCE = 8.0  # seconds without a byte of a stream, after which a client connects again
@@ -275,9 +276,8 @@ class Client:
 
     def _request(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> httpx.Request:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        return self.http.build_request(
-            "POST", self.world.url, json=body, headers={"a2a-version": self.line, **headers}
-        )
+        headers = {"a2a-version": self.line, "a2a-extensions": SHARED, **headers}
+        return self.http.build_request("POST", self.world.url, json=body, headers=headers)
 
     @property
     def _form(self) -> Any:

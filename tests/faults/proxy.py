@@ -193,13 +193,9 @@ class Proxy:
             if self.plan.pick(2):
                 raise _Cut
         else:
-            with anyio.move_on_after(fault.seconds):
-                while True:
-                    opencode.ahead = await opencode.some()
-                    while opencode.ahead:
-                        first, opencode.ahead = opencode.ahead[:1], opencode.ahead[1:]
-                        await agent.stream.send(first)
-                        await anyio.sleep(0.001)
+            ends = anyio.current_time() + fault.seconds
+            while anyio.current_time() < ends:
+                await _byte_by_byte(await opencode.some(), agent)
 
 
 async def _byte_by_byte(data: bytes, to: _End) -> None:

@@ -367,7 +367,8 @@ class Play:
             return self.note(f"{known.name} is told from event {watch.numbered[0][0]} on")
         assert not replays, f"the stream of {known.name} is refused: {answer}"
         assert not known.stays_open, f"the stream of {known.name} is refused, which is open: {answer}"
-        assert known.script.end.terminal, f"{known.name} never ends by itself, and yet refused: {answer}"
+        endless = not (known.state.terminal or known.script.end.terminal)
+        assert not endless, f"{known.name} never ends by itself, and yet refused: {answer}"
         if not known.state.terminal:
             known.is_in(known.script.end)
         return self._is_refused(answer, ErrorKind.UNSUPPORTED_OPERATION)

@@ -26,7 +26,6 @@ from tests.shell.harness import (
     RPC_10,
     WIRES,
     Agent,
-    Caller,
     Event,
     Serving,
     Stream,
@@ -94,6 +93,10 @@ def naively(first: Sequence[StreamItem], *later: Sequence[StreamItem]) -> list[S
 
 def last_state(items: Iterable[StreamItem]) -> TaskState:
     return [item.status.state for item in items if isinstance(item, Task | StatusUpdate)][-1]
+
+
+async def seen_something(stream: Stream) -> None:
+    await stream.until(lambda: stream.events)
 
 
 def pairs(events: Iterable[Event]) -> list[tuple[int, dict[str, Any]]]:
@@ -222,22 +225,26 @@ async def test_clients_that_cannot_set_headers_tell_it_in_the_metadata(serving: 
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
-@pytest.mark.parametrize("cursor", ["x", "-1", "1.5", "9" * 40, "1 2"])
-async def test_what_is_no_events_id_is_refused_by_name(serving: Serving, wire: Wire, cursor: str) -> None:
+async def test_what_is_no_events_id_is_refused_by_name(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
         done = await caller.send("hi")
-        request = caller._request("subscribe", {"id": done.id}, **{"Last-Event-ID": cursor})
-        response = await caller.http.send(request)
+        requests = [
+            caller._request("subscribe", {"id": done.id}, **{"Last-Event-ID": cursor})
+            for cursor in ("x", "-1", "1.5", "9" * 40, "1 2")
+        ]
+        responses = [await caller.http.send(request) for request in requests]
 
-    assert b"Last-Event-ID" in response.content
-    assert (b"-32602" in response.content) if wire.binding == "rpc" else response.status_code == 400
+    for response in responses:
+        assert b"Last-Event-ID" in response.content
+        assert (b"-32602" in response.content) if wire.binding == "rpc" else response.status_code == 400
 
 
 async def test_the_metadata_that_holds_no_events_id_is_refused_by_name(serving: Serving) -> None:
     async with serving() as agent:
         done = await agent.caller(RPC_03).send("hi")
-        for resume in ("x", {"last_event_id": "x"}, {"last_event_id": -1}, {"last_event_id": []}):
+        wrong: list[Any] = ["x", {"last_event_id": "x"}, {"last_event_id": -1}, {"last_event_id": []}]
+        for resume in wrong:
             error = await agent.caller(RPC_03).refused(
                 "subscribe", id=done.id, metadata={"shared": {"resume": resume}}
             )
@@ -276,7 +283,7 @@ async def test_where_nothing_was_kept_the_task_is_told_anew(
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
-@pytest.mark.parametrize("cursor", [0, 1, 10**6, 10**17])
+@pytest.mark.parametrize("cursor", [0, 1, 10**17])
 async def test_an_event_nobody_knows_gets_the_task_as_it_is(serving: Serving, wire: Wire, cursor: int) -> None:
     async with serving(scripted()) as agent:
         caller = agent.caller(wire)
@@ -316,15 +323,6 @@ async def test_a_client_cut_off_while_it_is_told_anew_is_told_anew_again(serving
 
 
 # --- after a crash ----------------------------------------------------------------------------------------
-
-
-async def cut_by_a_crash(
-    caller: Caller, standin: StandIn, prompt: str, until: Callable[[Stream], bool]
-) -> list[Event]:
-    """What a client has seen of a stream by the time it is cut, which is when this context's agent is left."""
-    async with caller.open(prompt) as stream:
-        await stream.until(lambda: until(stream))
-        return list(stream.events)
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
@@ -381,7 +379,7 @@ async def test_a_stream_outlives_one_crash_after_the_other(
                     standin.hold(Say, tokens=tokens)
                 going_on = caller.subscribed(task_id, events[-1].number) if task_id else caller.open("LONG 120")
                 async with going_on as stream:
-                    await stream.until(lambda stream=stream: stream.events)
+                    await seen_something(stream)
                     task_id = task_id or stream.task.id
                     standin.release()
                     if tokens:

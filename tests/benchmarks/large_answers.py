@@ -1,0 +1,124 @@
+"""How long others wait while a large answer of OpenCode's is worked on: ``python -m tests.benchmarks.large_answers``.
+
+A ticker asks for its turn again and again; told is how long it had to wait, with nothing else going on, with the
+answer decoded in one go (on the loop, in a thread), and in the steps that the methods take.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.to_thread
+import orjson
+
+from opencode_a2a.methods import in_turns
+from sansio.extensions.parameters import Arguments
+from sansio.extensions.rows import Reply
+from sansio.extensions.table import METHODS
+from sansio.opencode.large_json import decoded, encoded
+
+ROW = METHODS["opencode.models.list"]
+
+
+def catalogue(providers: int = 225, models: int = 36) -> bytes:
+    """A list of providers as large as OpenCode's own: some 7 MB."""
+    capabilities = {"temperature": True, "reasoning": True, "attachment": False, "toolcall": True}
+    kinds = dict.fromkeys(("text", "audio", "image", "video", "pdf"), False)
+    every = []
+    for number in range(providers):
+        provider = f"provider-{number}"
+        found = {
+            f"model-{index}": {
+                "id": f"model-{index}",
+                "providerID": provider,
+                "api": {"id": f"model-{index}", "url": "https://models.example/v1", "npm": "@ai-sdk/openai-compatible"},
+                "name": f"Model {index}",
+                "family": "family",
+                "capabilities": {**capabilities, "input": kinds, "output": kinds, "interleaved": False},
+                "cost": {"input": 0.5, "output": 1.5, "cache": {"read": 0.1, "write": 0.2}, "tiers": [1, 2, 3]},
+                "limit": {"context": 100_000, "output": 4_000},
+                "status": "active",
+                "options": {},
+                "headers": {},
+                "release_date": "2026-01-02",
+                "variants": {"low": {"effort": "low"}, "high": {"effort": "high"}},
+            }
+            for index in range(models)
+        }
+        options: dict[str, object] = {}
+        every.append(
+            {
+                "id": provider,
+                "name": provider.title(),
+                "source": "custom",
+                "env": ["KEY"],
+                "options": options,
+                "models": found,
+            }
+        )
+    defaults = {provider["id"]: "model-0" for provider in every}
+    return orjson.dumps({"all": every, "default": defaults, "connected": ["provider-0"]})
+
+
+def _at_once(body: bytes) -> bytes:
+    assert ROW.project is not None
+    return orjson.dumps(ROW.project(Reply(orjson.loads(body)), Arguments()))
+
+
+async def _in_steps(body: bytes) -> bytes:
+    assert ROW.project is not None
+    result = ROW.project(Reply(await in_turns(decoded(body, ROW.shrink))), Arguments())
+    return await in_turns(encoded(result, ROW.many))
+
+
+async def _on_the_loop(body: bytes) -> bytes:
+    return _at_once(body)
+
+
+async def _in_a_thread(body: bytes) -> bytes:
+    return await anyio.to_thread.run_sync(_at_once, body)
+
+
+async def _nothing(body: bytes) -> bytes:
+    await anyio.sleep(0.3)
+    return b""
+
+
+async def _waits(work: Callable[[bytes], Awaitable[bytes]], body: bytes) -> tuple[float, list[float]]:
+    """How long the work took, and how long each turn of the ticker's had to be waited for: seconds."""
+    waits: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            asked = time.perf_counter()
+            await anyio.sleep(0.001)
+            waits.append(max(0.0, time.perf_counter() - asked - 0.001))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tick)
+        await anyio.sleep(0.05)
+        waits.clear()
+        began = time.perf_counter()
+        await work(body)
+        took = time.perf_counter() - began
+        await anyio.sleep(0.002)
+        tasks.cancel_scope.cancel()
+    return took, waits
+
+
+async def _main() -> None:
+    body = catalogue()
+    print(f"{len(body) / 1e6:.1f} MB")
+    works = (("nothing", _nothing), ("on the loop", _on_the_loop), ("in a thread", _in_a_thread), ("in steps", _in_steps))
+    for name, work in works:
+        took, waits = await _waits(work, body)
+        waits.sort()
+        p99 = waits[int(len(waits) * 0.99)] if waits else 0.0
+        print(f"{name:12} took {took * 1000:6.0f} ms; others waited {p99 * 1000:5.1f} ms (p99), {waits[-1] * 1000:5.1f} ms at most")
+
+
+if __name__ == "__main__":
+    anyio.run(_main, backend=sys.argv[1] if len(sys.argv) > 1 else "asyncio")
