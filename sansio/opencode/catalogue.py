@@ -100,10 +100,10 @@ def models_of(value: Any, provider_id: str | None) -> JsonObject:
     for provider in catalogue.providers:
         if provider_id in (None, provider.id):
             connected, default = provider.id in catalogue.connected, catalogue.defaults.get(provider.id)
-            items += [
-                {**model, "connected": connected, "default": model["model_id"] == default}
-                for model in provider.models
-            ]
+            for model in provider.models:  # nobody else has them
+                model["connected"] = connected
+                model["default"] = model["model_id"] == default
+            items += provider.models
     return catalogue.told(items)
 
 

@@ -19,8 +19,8 @@ from .events import InterruptAsked
 @frozen(kw_only=True)
 class SaidBefore:
     """What was said: the texts of each lane by its artifact's id, in order; tool calls and files by part id; progress
-    told; requests that wait for an answer; the status. ``sequence``: from where to count on without giving an event the
-    number of one that was seen but not kept."""
+    told; requests that wait for an answer; the status. ``sequence``: from where to count on without giving an event
+    the number of one that was seen but not kept."""
 
     texts: Mapping[str, tuple[str, ...]]
     tools: Mapping[str, Tool]

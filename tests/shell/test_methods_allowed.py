@@ -170,7 +170,9 @@ async def test_a_session_is_not_claimed_by_what_failed(serving: Serving) -> None
 
 async def test_a_fork_is_its_makers_and_can_be_talked_to(serving: Serving) -> None:
     async with serving() as agent, world_of(agent, "0.3") as world:
-        forked = (await world.methods.result("opencode.sessions.fork", {"session_id": world.session_id}))["item"]["id"]
+        forked = (await world.methods.result("opencode.sessions.fork", {"session_id": world.session_id}))["item"][
+            "id"
+        ]
 
         assert await Methods(agent.bob, "0.3").reason("opencode.sessions.get", {"session_id": forked}) == (
             "SESSION_FORBIDDEN"
