@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from . import a2a, access, answers, opencode, outbound
+from . import a2a, access, answers, methods, opencode, outbound
 from .target import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (*a2a.TARGETS, *opencode.TARGETS, *access.TARGETS, *answers.TARGETS, *outbound.TARGETS)
+    for target in (
+        *a2a.TARGETS,
+        *opencode.TARGETS,
+        *access.TARGETS,
+        *answers.TARGETS,
+        *outbound.TARGETS,
+        *methods.TARGETS,
+    )
 }

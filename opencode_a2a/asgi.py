@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
 from contextlib import aclosing
 from email.utils import formatdate
 from typing import Any, TypeAlias
@@ -275,22 +275,28 @@ class Application:
             _frame(number, prefix, sse.json_data(orjson.dumps(view.item(item, number))), suffix)
             for number, item in zip(numbers, stream.first, strict=True)
         )
+        if budget is not None:
+            budget.take(len(ready), anyio.current_time())
         if live.visible == cursor:
             yield Frames(ready, last=live.over)
             ready = b""
         async with aclosing(live.read(cursor)) as batches:
             async for entries in batches:
-                ready += b"".join(
+                frames = (
                     _frame(entry.number, prefix, _wire(entry, view), suffix)
                     for entry in entries
                     if entry.item is not None
                 )
-                if budget is not None:
-                    limit = budget.passed(len(ready), anyio.current_time(), events=bool(entries))
-                    if limit is not None:
-                        # the reader may go on from the last id it has; the task does anyway
-                        yield Frames(b": the stream ends here: %b\n" % limit.encode(), last=True)
-                        return
+                limit = None
+                if budget is None:
+                    ready += b"".join(frames)
+                else:
+                    told, limit = _within(budget, frames)
+                    ready += told
+                if limit is not None and not live.over:
+                    # the reader may go on from the last id it has; the task does anyway
+                    yield Frames(ready + b": the stream ends here, as %b\n" % limit.encode(), last=True)
+                    return
                 yield Frames(ready or sse.COMMENT, idle=not entries, last=live.over)
                 ready = b""
 
@@ -329,6 +335,18 @@ def _unread(line: str) -> Response:
 def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:
     """``sse.encode`` for what is known to be one line: it need not be looked through again."""
     return b"id: %d\ndata: %b%b%b\n\n" % (number, prefix, json, suffix)
+
+
+def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str | None]:
+    """The frames up to the one that is beyond a limit, and which limit that is."""
+    told = b""
+    for frame in frames:
+        now = anyio.current_time()
+        budget.take(len(frame), now)
+        told += frame
+        if (limit := budget.passed(now)) is not None:
+            return told, limit
+    return told, budget.passed(anyio.current_time())
 
 
 def _wire(entry: Entry, view: View) -> bytes:

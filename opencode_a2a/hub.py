@@ -57,6 +57,7 @@ class EventHub:
         self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
         self.connected = False
         self.lost_at: float | None = None  # when the bus was lost, epoch seconds
+        self.trouble = "it has not answered yet"  # why the bus was lost last, in words
         self.reconnects = 0
         self.undecodable = 0
         self.clock_ahead_ms = 0  # OpenCode's clock minus ours
@@ -116,6 +117,7 @@ class EventHub:
                 # whatever it is, every turn depends on the bus: try again
                 _log.exception("event bus")
                 reason = type(exc).__name__
+            self.trouble = reason
             if self.lost_at is None:
                 self.lost_at = self._clock()
             if self.connected:

@@ -46,7 +46,9 @@ class Places:
         if directory is None:
             return None
         looked = await self._look(directory)
-        return granted_directory(looked.root, looked.path, override=self._override, exists=looked.exists)
+        granted = granted_directory(looked.root, looked.path, override=self._override, exists=looked.exists)
+        # the root by another name is where everybody is, or a context could not be told to stay where it is
+        return self.default if looked.path == looked.root else granted
 
     async def of_session(self, directory: object) -> Place | None:
         """The place of a session that is in this directory; None where that is outside the workspace."""

@@ -125,7 +125,7 @@ class Notifier:
             form=form,
             created_at=int(self._wall() * 1000),
             cursor=cursor,
-            finished=live.over and cursor >= live.visible,
+            finished=live.over and live.log.state.terminal and cursor >= live.visible,
             body=encode_config(config),
         )
         self._stop((row.task_id, row.config_id))
@@ -160,6 +160,14 @@ class Notifier:
                 self._store.put([evolve(row, finished=True)])
             elif (row.task_id, row.config_id) not in self._deliveries:
                 self._start(_Delivery(row, config))
+
+    async def go_on(self, live: LiveTask) -> None:
+        """Follow a task again that was at rest, and is not any more. Raises ``StoreError``."""
+        for row in await self._store.push_configs(live.facts.task_id):
+            config = _config_of(row)
+            if config is not None and not (row.finished or self._draining):
+                self._stop((row.task_id, row.config_id))
+                self._start(_Delivery(row, config, live))
 
     async def drain(self, grace: float) -> None:
         """Let deliveries end within ``grace`` seconds, except those that only wait to try again; stop the others.
@@ -218,7 +226,8 @@ class Notifier:
                 if verdict is Verdict.FAILED:
                     return await self._moved(delivery, delivery.row.cursor, finished=True)
                 await self._moved(delivery, notification.number)
-        return await self._moved(delivery, live.visible, finished=True)
+        # one that only waits for credentials may be gone on with
+        return await self._moved(delivery, live.visible, finished=live.log.state.terminal)
 
     async def _deliver(self, delivery: _Delivery, notification: Notification, body: bytes) -> Verdict:
         """Send until it is delivered, or there is no point in it any more."""

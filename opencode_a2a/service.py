@@ -176,7 +176,10 @@ class Service:
     async def cancel(self, principal: str, request: TaskIdRequest) -> LiveTask:
         """End a task, at once: OpenCode is told meanwhile. One that is cancelled already stays so."""
         live = await self._find(principal, request.id)
+        rested = live.at_rest and not live.log.state.terminal
         await self._turns.cancel(live)
+        if rested:
+            await _from_store(self._notifier.go_on(live))
         await live.shown()
         if live.log.state is not TaskState.CANCELED:
             raise ProtocolError(
@@ -340,8 +343,9 @@ class Service:
             fresh=message.context_id is None,
             place=await self._places.wished(wishes.directory, wishes.workspace),
         )
-        if prompt.place is not None and message.context_id is not None:
-            await _from_store(self._sessions.check_place(principal, message.context_id, prompt.place))
+        if prompt.place is not None:
+            checked = self._sessions.check_place(principal, message.context_id, wishes.session_id, prompt.place)
+            await _from_store(checked)
         if wishes.session_id is not None:
             await _from_store(self._sessions.claim(principal, wishes.session_id))
         if request.configuration.push is not None:
@@ -415,7 +419,7 @@ class Service:
         if state is TaskState.INPUT_REQUIRED and await self._answering.by_message(live, message):
             return live
         if state is TaskState.AUTH_REQUIRED and live.at_rest and task_id not in self._turns.running:
-            return self._again(live, message)
+            return await self._again(live, message)
         reason = (
             f"is {state.value}: start a new task in its context"
             if state.terminal
@@ -427,12 +431,13 @@ class Service:
             metadata={"taskId": live.facts.task_id, "state": state.value},
         )
 
-    def _again(self, live: LiveTask, message: Message) -> LiveTask:
+    async def _again(self, live: LiveTask, message: Message) -> LiveTask:
         """Try once more what could not be done for want of credentials."""
         prompt = evolve(_prompt_again(live), parts=prompt_parts(message.parts))
         status = TaskStatus(state=TaskState.WORKING, timestamp=timestamp(self._wall()))
         live.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
         self._turns.start(live, prompt)
+        await _from_store(self._notifier.go_on(live))
         return live
 
     async def _find(self, principal: str, task_id: str, *, kept: bool = False) -> LiveTask:

@@ -13,9 +13,10 @@ import anyio
 import orjson
 
 from sansio.a2a.errors import invalid
+from sansio.a2a.model import JsonObject
 from sansio.opencode import requests
-from sansio.opencode.faults import PAYLOAD, Failure
-from sansio.opencode.places import DIRECTORY, place_as_text, place_of_text
+from sansio.opencode.faults import BAD_REQUEST, PAYLOAD, Failure
+from sansio.opencode.places import DIRECTORY, WORKSPACE, place_as_text, place_of_text
 from sansio.opencode.requests import Place
 
 from .live import Facts
@@ -25,7 +26,9 @@ from .store import Binding, SessionRow, Store, Write
 from .upstream import Upstream, UpstreamError
 
 _NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
+_MOVED = Failure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
 _ELSEWHERE = Failure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
+_HIGHEST = 32  # sessions above a session; there are hardly ever two
 
 
 class Sessions:
@@ -54,11 +57,15 @@ class Sessions:
                     [SessionRow(session_id=session_id, principal=principal, claimed_until=until)]
                 )
 
-    async def check_place(self, principal: str, context_id: str, place: Place) -> None:
-        """Refuse to move a conversation. Raises ``ProtocolError``, ``StoreError``."""
-        session_id = await self._store.session_of(principal, context_id)
+    async def check_place(self, principal: str, context_id: str | None, named: str | None, place: Place) -> None:
+        """Refuse to move a conversation; ``named``: the session it names. Raises ``ProtocolError``, ``StoreError``."""
+        if named is not None:
+            session_id = named if await self._store.owner_of(named) == principal else None
+        else:
+            session_id = None if context_id is None else await self._store.session_of(principal, context_id)
         if session_id is not None and await self._place_of(session_id) != place:
-            raise invalid(DIRECTORY, "is not where this context works: choose it in a new context")
+            field = DIRECTORY if place.workspace is None else WORKSPACE
+            raise invalid(field, "is not where this conversation works: choose it in a new context")
 
     async def may_use(self, principal: str, session_id: str) -> bool:
         """Whether a session is the caller's, or nobody's. Raises ``StoreError``."""
@@ -78,9 +85,11 @@ class Sessions:
             known = await self._store.session_of(facts.principal, facts.context_id)
             if known is not None:
                 run.place = await self._place_of(known)
+                if run.prompt.place not in (None, run.place):
+                    raise UpstreamError(_MOVED)
                 return known
         response = await self._upstream.request(requests.create_session(None, run.place))
-        session_id = _member(response.body, "id")
+        session_id = _object(response.body).get("id")
         if not isinstance(session_id, str):
             raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
         return session_id
@@ -90,14 +99,20 @@ class Sessions:
 
         Raises ``UpstreamError``, ``StoreError``.
         """
-        if not await self.may_use(run.live.facts.principal, session_id):
+        principal = run.live.facts.principal
+        if not await self.may_use(principal, session_id):
             raise UpstreamError(_NOT_YOURS)
-        response = await self._upstream.request(requests.get_session(session_id, run.place))
+        known = await self._place_of(session_id)
         if run.prompt.place is None:
-            place = await self._places.of_session(_member(response.body, "directory"))
-            if place is None:
-                raise UpstreamError(_ELSEWHERE)
+            run.place = known
+        found = await self._session(session_id, run.place)
+        place = await self._places.of_session(found.get("directory"))
+        wanted = run.place.workspace
+        if place is None and (wanted is None or found.get("workspaceID") != wanted):
+            raise UpstreamError(_ELSEWHERE)
+        if run.prompt.place is None and known == self._places.default and place is not None:
             run.place = place
+        await self._check_above(principal, found.get("parentID"), run.place)
 
     def rows(self, run: Run, session_id: str) -> list[Write]:
         """What is to be known of the session from now on."""
@@ -109,6 +124,24 @@ class Sessions:
         return rows
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    async def _session(self, session_id: str, place: Place) -> JsonObject:
+        """A session as OpenCode tells of it, which for what is no session's id tells of something else."""
+        body = (await self._upstream.request(requests.get_session(session_id, place))).body
+        found = _object(body)
+        if found.get("id") != session_id:
+            raise UpstreamError(Failure(text="OpenCode knows no such session", type=PAYLOAD))
+        return found
+
+    async def _check_above(self, principal: str, above: object, place: Place) -> None:
+        """A subagent's session is that of whoever has the one it was made from."""
+        for _ in range(_HIGHEST):
+            if not isinstance(above, str):
+                return
+            if not await self.may_use(principal, above):
+                raise UpstreamError(_NOT_YOURS)
+            above = (await self._session(above, place)).get("parentID")
+        raise UpstreamError(_NOT_YOURS)
 
     async def _place_of(self, session_id: str) -> Place:
         known = await self._store.session(session_id)
@@ -126,9 +159,9 @@ class Sessions:
             done.set()
 
 
-def _member(body: bytes, name: str) -> object:
+def _object(body: bytes) -> JsonObject:
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return None
-    return found.get(name) if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}

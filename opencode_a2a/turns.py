@@ -280,7 +280,8 @@ class Turns:
     async def _reachable(self, patience: float) -> None:
         """Give an OpenCode that is away some seconds to come back. Raises ``UpstreamError``."""
         if not await self._hub.wait_connected(patience):
-            raise UpstreamError(Failure(text="OpenCode's event stream is not available", type=UNREACHABLE))
+            text = f"OpenCode's event stream is not available: {self._hub.trouble}"
+            raise UpstreamError(Failure(text=text, type=UNREACHABLE))
 
     async def _enter(self, live: LiveTask, key: object, turnstiles: AsyncExitStack) -> None:
         if key in self._queues:

@@ -286,7 +286,12 @@ class Upstream:
         except (OSError, ssl.SSLError) as exc:
             raise self._unreachable(exc) from exc
         poller = poll()
-        poller.register(stream.extra(SocketAttribute.raw_socket).fileno(), 1)  # POLLIN
+        try:
+            poller.register(stream.extra(SocketAttribute.raw_socket).fileno(), 1)  # POLLIN
+        except (AttributeError, ValueError) as exc:
+            # closed by the other end already: there is no socket any more, or none with a number
+            await anyio.aclose_forcefully(stream)
+            raise self._unreachable(None) from exc
         return _Connection(stream, h11.Connection(h11.CLIENT, max_incomplete_event_size=65536), poller)
 
     def _unreachable(self, cause: BaseException | None, *, sent: bool = False) -> UpstreamError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 
 @frozen(kw_only=True)
@@ -27,23 +27,31 @@ class StreamLimits:
 
 @define
 class StreamBudget:
-    """What is left of them for one stream that was opened at ``started``, in seconds of any clock."""
+    """What is left of them for one stream that was opened at ``started``, in seconds of any clock.
+
+    A stream ends behind the event that is beyond a limit: each gets its reader further, however small the limits.
+    """
 
     limits: StreamLimits
     started: float
     sent: int = 0
-    last_event: float | None = None
+    last_event: float = field(init=False)
 
-    def passed(self, size: int, now: float, *, events: bool) -> str | None:
-        """Take note of ``size`` bytes about to be sent; which limit that is beyond, if any."""
-        limits = self.limits
+    def __attrs_post_init__(self) -> None:
+        self.last_event = self.started
+
+    def take(self, size: int, now: float) -> None:
+        """An event of ``size`` bytes is sent."""
         self.sent += size
-        if events or self.last_event is None:
-            self.last_event = now
-        if limits.bytes and self.sent > limits.bytes:
-            return f"more than {limits.bytes} bytes"
-        if limits.duration and now - self.started > limits.duration:
-            return f"longer than {limits.duration:g} seconds"
-        if limits.idle and now - self.last_event > limits.idle:
-            return f"nothing for {limits.idle:g} seconds"
+        self.last_event = now
+
+    def passed(self, now: float) -> str | None:
+        """Which limit is reached, in words, if any is."""
+        limits = self.limits
+        if limits.bytes and self.sent >= limits.bytes:
+            return f"{limits.bytes} bytes were sent"
+        if limits.duration and now - self.started >= limits.duration:
+            return f"it has lasted {limits.duration:g} seconds"
+        if limits.idle and now - self.last_event >= limits.idle:
+            return f"there was nothing to tell for {limits.idle:g} seconds"
         return None

@@ -46,14 +46,14 @@ class _Container:
     pieces: list[tuple[int, int, _Container | None]] = field(factory=list)
 
 
-def decoded(body: bytes, shrink: Callable[[Any], Any] | None = None) -> Steps[Any]:
+def decoded(body: bytes, shrink: Callable[[Any], Any] | None = None, *, size: int = SLICE) -> Steps[Any]:
     """The value of a JSON text, in steps. Raises ``ValueError``.
 
-    ``shrink`` makes less of each element of an array that is large, as soon as it is decoded.
+    ``shrink`` makes less of each element of an array that is large, as soon as it is decoded. ``size``: of a slice.
     """
-    if len(body) <= SLICE:
+    if len(body) <= size:
         return orjson.loads(body)
-    root = yield from _scanned(body)
+    root = yield from _scanned(body, size)
     if root is None or not root.pieces:
         return orjson.loads(body)  # one long string, or what is no JSON
     if body[: root.start].strip(_WHITE) or body[root.end :].strip(_WHITE):
@@ -65,11 +65,11 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _scanned(body: bytes) -> Steps[_Container | None]:
+def _scanned(body: bytes, slice_size: int) -> Steps[_Container | None]:
     """Where the outermost container can be cut; None where there is none, or none that is whole."""
     match = _TO_BRACKET.match
     open_: list[_Container] = []
-    position, size, count = 0, len(body), 0
+    position, end, count = 0, len(body), 0
     while True:
         count += 1
         if count % _BRACKETS_AT_ONCE == 0:
@@ -77,7 +77,7 @@ def _scanned(body: bytes) -> Steps[_Container | None]:
         found = match(body, position)
         assert found is not None  # it matches nothing, too
         position = found.end()
-        if position >= size:
+        if position >= end:
             return None
         kind = body[position]
         position += 1
@@ -98,7 +98,7 @@ def _scanned(body: bytes) -> Steps[_Container | None]:
         if inner.pieces:
             outer.pieces.append((outer.last, inner.start, inner))
             outer.last = position
-        elif position - outer.last >= SLICE:
+        elif position - outer.last >= slice_size:
             outer.pieces.append((outer.last, position, None))
             outer.last = position
 

@@ -371,9 +371,9 @@ class Turn:
         data = tool_data(part)
         rank = TOOL_RANK.get(str(data.get("status")), 0)
         before = self._tools.get(part.part_id)
-        if before is not None and (rank < before.rank or data == before.data):
-            return
         files = attachments_of(part.body)
+        if before is not None and (rank < before.rank or (data == before.data and files == before.files)):
+            return
         tool = self._tools[part.part_id] = Tool(part.part_id, part.message_id, data, rank, files)
         out.append(self._tool_chunk(tool, last=rank == TOOL_ENDED))
 

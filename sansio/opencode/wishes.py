@@ -114,7 +114,9 @@ def _session(request: SendRequest) -> str | None:
     found = _member(request, "shared", "session")
     if found is None:
         return None
-    return _text(found, "id", ("metadata", "shared", "session"), required=False)
+    session_id = _text(found, "id", ("metadata", "shared", "session"), required=False)
+    check_id(session_id, ("metadata", "shared", "session", "id"))
+    return session_id
 
 
 def _model(request: SendRequest) -> Model | None:

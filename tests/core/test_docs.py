@@ -83,5 +83,5 @@ def test_the_commands_of_the_readme_set_up_what_the_checks_set_up() -> None:
 
     assert [step in command for command in (demo, tests, checks) for step in steps] == [True] * 6
     assert demo.endswith("opencode-a2a demo")
-    assert tests.endswith("python -m pytest")
-    assert '"$python" -m pytest' in checks
+    assert tests.endswith("python -m pytest -n auto")
+    assert '"$python" -m pytest -n auto' in checks

@@ -15,7 +15,7 @@ from tests.shell.harness import CAROL, DEADLINE, RPC_10, Agent
 
 Json: TypeAlias = dict[str, Any]
 
-EVERYTHING_ON = {"enable_session_shell": True, "enable_workspace_mutations": True}
+EVERYTHING_ON: dict[str, Any] = {"enable_session_shell": True, "enable_workspace_mutations": True}
 AS_CAROL = {"authorization": "Basic " + base64.b64encode(":".join(CAROL).encode()).decode()}
 """Carol has every capability; Alice and Bob have none."""
 

@@ -112,7 +112,7 @@ class Pushes:
         assert not self.receiver.at("/never"), "somebody was told of a task of another's"
 
     def _is_told_of_its_end(self, known: Known, target: Target) -> bool:
-        return not {known.state, known.script.end}.isdisjoint(self._pushed(known, target))
+        return known.state in self._pushed(known, target)
 
     def _pushed(self, known: Known, target: Target) -> list[TaskState]:
         """The states that a receiver was told of."""
