@@ -42,11 +42,12 @@ def check_methods(data: bytes) -> None:
     if row.call is not None:
         call = row.call(given, _PLACE)
         require(call.target.startswith("/") and call.target.isascii(), "a target that cannot be asked for")
-        require(call.target.split("?")[0].count("..") == 0 or "%2F" not in call.target, "a way out of the path")
+        steps = call.target.split("?")[0].split("/")
+        require(not any(step in (".", "..") for step in steps), "a way out of the path")
 
 
 def check_projections(data: bytes) -> None:
-    """Whatever OpenCode answers to a method, its row makes a result of it that can be sent, or says that it cannot."""
+    """Whatever OpenCode answers to a method, its row makes a result of it that can be sent, or refuses it."""
     row, answer = _read(data)
     if row is None or row.project is None:
         return

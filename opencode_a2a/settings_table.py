@@ -3,7 +3,6 @@
 Knows neither where the texts come from nor who reads the values.
 """
 
-from collections.abc import Callable
 from importlib import metadata
 from typing import Any, Final
 
@@ -11,14 +10,14 @@ import attrs
 from attrs import frozen
 
 from opencode_a2a import settings_values as values
+from opencode_a2a.settings_declared import Declared
+from opencode_a2a.settings_rows import Variable, row
 from sansio.access import CredentialSet, parse_credentials
 from sansio.outbound import AllowedHosts, parse_allowed_hosts
-from sansio.redact import Secret, redact_url
+from sansio.redact import Secret
 
 # What 0.7.1 reads and nothing here does yet: such a deployment must not be told that it mistyped a name.
 RESERVED_NAMES: Final = (
-    "A2A_APPROVAL_ESCALATION_BEHAVIOR",
-    "A2A_APPROVAL_POLICY",
     "A2A_CLIENT_CACHE_MAXSIZE",
     "A2A_CLIENT_CACHE_TTL_SECONDS",
     "A2A_CLIENT_CARD_FETCH_TIMEOUT_SECONDS",
@@ -32,77 +31,9 @@ RESERVED_NAMES: Final = (
     "A2A_CLIENT_USE_CLIENT_PREFERENCE",
     "A2A_LOG_BODY_LIMIT",
     "A2A_LOG_PAYLOADS",
-    "A2A_NETWORK_ACCESS",
-    "A2A_NETWORK_ALLOWED_DOMAINS",
-    "A2A_SANDBOX_FILESYSTEM_SCOPE",
-    "A2A_SANDBOX_MODE",
-    "A2A_SANDBOX_WRITABLE_ROOTS",
-    "A2A_WRITE_ACCESS_OUTSIDE_WORKSPACE",
-    "A2A_WRITE_ACCESS_SCOPE",
 )
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-@frozen(kw_only=True)
-class Variable:
-    """A row of the table: how one environment variable is read, and what is said about it.
-
-    `verbatim`: white space around the value belongs to it. `secret`: no error repeats the value.
-    """
-
-    name: str
-    attribute: str
-    group: str
-    parse: Callable[[str], object]
-    default: str
-    takes: str
-    secret: bool
-    verbatim: bool
-
-
-def _row(
-    group: str,
-    name: str,
-    parse: Callable[[str], object],
-    default: object,
-    takes: str,
-    *,
-    said: str | None = None,
-    secret: bool = False,
-    verbatim: bool = False,
-) -> Any:
-    """An attribute of `Settings` and the variable it is read from. `said` is its default in words."""
-    variable = Variable(
-        name=name,
-        attribute="",
-        group=group,
-        parse=parse,
-        default=_as_text(default) if said is None else said,
-        takes=takes,
-        secret=secret,
-        verbatim=verbatim,
-    )
-    redacted = name.endswith("_URL")
-    return attrs.field(default=default, metadata={Variable: variable}, repr=_shown_url if redacted else True)
-
-
-def _shown_url(value: object) -> str:
-    return repr(redact_url(value) if isinstance(value, str) else value)
-
-
-def _as_text(value: object) -> str:
-    match value:
-        case None:
-            return "none"
-        case bool():
-            return str(value).lower()
-        case tuple():
-            return ",".join(value)
-        case float():
-            return f"{value:g}"
-        case _:
-            return str(value)
 
 
 def _installed_version() -> str:
@@ -124,73 +55,73 @@ _SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH, _CLIENT = (
 
 
 @frozen(kw_only=True)
-class Settings:
+class Settings(Declared):
     """Everything that can be set, checked. The table of variables is this class: a row per attribute."""
 
-    host: str = _row(
+    host: str = row(
         _SERVER,
         "A2A_HOST",
         values.host,
         "127.0.0.1",
         "the address to listen on: a host name or an IP address, without scheme or port",
     )
-    port: int = _row(
+    port: int = row(
         _SERVER,
         "A2A_PORT",
         values.whole(0, 65535),
         8000,
         "the port to listen on: a whole number from 0 to 65535; 0 takes any free one",
     )
-    runtime: str = _row(
+    runtime: str = row(
         _SERVER,
         "A2A_RUNTIME",
         values.runtime,
         "asyncio",
         "the event loop to run on: asyncio, trio, or another runtime that is installed",
     )
-    log_level: str = _row(
+    log_level: str = row(
         _SERVER,
         "A2A_LOG_LEVEL",
         values.one_of(*LOG_LEVELS, fold=str.upper),
         "WARNING",
         f"how much is logged: one of {', '.join(LOG_LEVELS)}",
     )
-    max_request_body_bytes: int = _row(
+    max_request_body_bytes: int = row(
         _SERVER,
         "A2A_MAX_REQUEST_BODY_BYTES",
         values.whole(0),
         1_048_576,
         "the largest request body accepted: a whole number of bytes; 0 sets no limit",
     )
-    http_gzip_minimum_size: int = _row(
+    http_gzip_minimum_size: int = row(
         _SERVER,
         "A2A_HTTP_GZIP_MINIMUM_SIZE",
         values.whole(0),
         8192,
         "the size from which answers are compressed, for callers who accept gzip: a whole number of bytes; 0: never",
     )
-    shutdown_grace_seconds: float = _row(
+    shutdown_grace_seconds: float = row(
         _SERVER,
         "A2A_SHUTDOWN_GRACE_SECONDS",
         values.seconds(zero=True),
         10.0,
         "how long running requests may go on once the server is told to stop: seconds, 0 or more",
     )
-    protocol_version: str = _row(
+    protocol_version: str = row(
         _SERVER,
         "A2A_PROTOCOL_VERSION",
         values.line,
         "0.3",
         "the protocol version of a request that does not name one: 0.3 or 1.0, and one of the supported",
     )
-    supported_protocol_versions: tuple[str, ...] = _row(
+    supported_protocol_versions: tuple[str, ...] = row(
         _SERVER,
         "A2A_SUPPORTED_PROTOCOL_VERSIONS",
         values.lines,
         values.LINES,
         "the protocol versions on offer: a list, comma-separated or in JSON, of 0.3 and 1.0",
     )
-    public_url_override: str | None = _row(
+    public_url_override: str | None = row(
         _CARD,
         "A2A_PUBLIC_URL",
         values.origin,
@@ -198,9 +129,9 @@ class Settings:
         "the URL under which callers reach the server: http or https, with a path prefix at most",
         said="made from host and port",
     )
-    title: str = _row(_CARD, "A2A_TITLE", str, "OpenCode A2A", "the agent's name: any text")
-    description: str = _row(_CARD, "A2A_DESCRIPTION", str, "OpenCode A2A runtime", "what the agent is for: any text")
-    version: str = _row(
+    title: str = row(_CARD, "A2A_TITLE", str, "OpenCode A2A", "the agent's name: any text")
+    description: str = row(_CARD, "A2A_DESCRIPTION", str, "OpenCode A2A runtime", "what the agent is for: any text")
+    version: str = row(
         _CARD,
         "A2A_VERSION",
         str,
@@ -208,13 +139,21 @@ class Settings:
         "the agent's version: any text",
         said="that of this package",
     )
-    documentation_url: str | None = _row(
+    documentation_url: str | None = row(
         _CARD, "A2A_DOCUMENTATION_URL", values.url, None, "where the agent is described: an http or https URL"
     )
-    project: str | None = _row(
+    project: str | None = row(
         _CARD, "A2A_PROJECT", str, None, "the name of the project this agent works on: any text"
     )
-    card_signing_key_file: str | None = _row(
+    expose_workspace_root_in_card: bool = row(
+        _CARD,
+        "A2A_EXPOSE_WORKSPACE_ROOT_IN_CARD",
+        values.flag,
+        False,
+        "whether callers who have proved who they are may know OPENCODE_WORKSPACE_ROOT, from the extended card and "
+        "`/health`: true or false",
+    )
+    card_signing_key_file: str | None = row(
         _CARD,
         "A2A_CARD_SIGNING_KEY_FILE",
         str,
@@ -223,7 +162,7 @@ class Settings:
         "needs the extra signing",
         said="cards are not signed",
     )
-    card_signing_key_id: str | None = _row(
+    card_signing_key_id: str | None = row(
         _CARD,
         "A2A_CARD_SIGNING_KEY_ID",
         str,
@@ -231,7 +170,7 @@ class Settings:
         "the name signatures give that key: printable text",
         said="its thumbprint (RFC 7638)",
     )
-    credentials: CredentialSet = _row(
+    credentials: CredentialSet = row(
         _ACCESS,
         "A2A_STATIC_AUTH_CREDENTIALS",
         parse_credentials,
@@ -240,14 +179,14 @@ class Settings:
         said="none: one token is made at start, on loopback only",
         secret=True,
     )
-    opencode_url: str = _row(
+    opencode_url: str = row(
         _OPENCODE,
         "OPENCODE_BASE_URL",
         values.opencode_url,
         "http://127.0.0.1:4096",
         "where OpenCode is served: an http or https URL, with a path prefix at most and no login in it",
     )
-    opencode_username: str = _row(
+    opencode_username: str = row(
         _OPENCODE,
         "OPENCODE_SERVER_USERNAME",
         values.user_name,
@@ -255,7 +194,7 @@ class Settings:
         "the user name OpenCode expects together with the password: printable text without a colon",
         verbatim=True,
     )
-    opencode_password: Secret | None = _row(
+    opencode_password: Secret | None = row(
         _OPENCODE,
         "OPENCODE_SERVER_PASSWORD",
         Secret,
@@ -264,7 +203,7 @@ class Settings:
         secret=True,
         verbatim=True,
     )
-    workspace_root: str | None = _row(
+    workspace_root: str | None = row(
         _OPENCODE,
         "OPENCODE_WORKSPACE_ROOT",
         str,
@@ -272,14 +211,14 @@ class Settings:
         "the directory to work in, as OpenCode sees it: a path",
         said="the one OpenCode was started in",
     )
-    allow_directory_override: bool = _row(
+    allow_directory_override: bool = row(
         _OPENCODE,
         "A2A_ALLOW_DIRECTORY_OVERRIDE",
         values.flag,
         True,
         "whether a message may choose a directory below that one to work in: true or false",
     )
-    enable_session_shell: bool = _row(
+    enable_session_shell: bool = row(
         _OPENCODE,
         "A2A_ENABLE_SESSION_SHELL",
         values.flag,
@@ -287,7 +226,7 @@ class Settings:
         "whether callers whose credential has the capability session_shell may run shell commands "
         "(opencode.sessions.shell): true or false",
     )
-    enable_workspace_mutations: bool = _row(
+    enable_workspace_mutations: bool = row(
         _OPENCODE,
         "A2A_ENABLE_WORKSPACE_MUTATIONS",
         values.flag,
@@ -295,7 +234,7 @@ class Settings:
         "whether callers whose credential has the capability workspace_mutation may make and remove workspaces and "
         "worktrees: true or false",
     )
-    agent: str | None = _row(
+    agent: str | None = row(
         _OPENCODE,
         "OPENCODE_AGENT",
         str,
@@ -303,7 +242,7 @@ class Settings:
         "the OpenCode agent to ask: its name",
         said="OpenCode's own choice",
     )
-    system: str | None = _row(
+    system: str | None = row(
         _OPENCODE,
         "OPENCODE_SYSTEM",
         str,
@@ -311,7 +250,7 @@ class Settings:
         "a system prompt to send with every message: any text",
         verbatim=True,
     )
-    variant: str | None = _row(
+    variant: str | None = row(
         _OPENCODE,
         "OPENCODE_VARIANT",
         str,
@@ -319,14 +258,14 @@ class Settings:
         "the variant of the model to ask for: its name",
         said="OpenCode's own choice",
     )
-    opencode_timeout: float = _row(
+    opencode_timeout: float = row(
         _OPENCODE,
         "OPENCODE_TIMEOUT",
         values.seconds(zero=False),
         120.0,
         "how long OpenCode may take to answer a request: seconds, more than 0",
     )
-    opencode_stream_timeout: float | None = _row(
+    opencode_stream_timeout: float | None = row(
         _OPENCODE,
         "OPENCODE_TIMEOUT_STREAM",
         values.seconds(zero=False),
@@ -334,49 +273,49 @@ class Settings:
         "how long OpenCode's event stream may stay silent: seconds, more than 0",
         said="without limit",
     )
-    max_concurrent_requests: int = _row(
+    max_concurrent_requests: int = row(
         _OPENCODE,
         "OPENCODE_MAX_CONCURRENT_REQUESTS",
         values.whole(0),
         0,
         "how many requests OpenCode gets at once before more are refused: a whole number; 0 sets no limit",
     )
-    max_concurrent_streams: int = _row(
+    max_concurrent_streams: int = row(
         _OPENCODE,
         "OPENCODE_MAX_CONCURRENT_STREAMS",
         values.whole(0),
         0,
         "how many streams run at once before more are refused: a whole number; 0 sets no limit",
     )
-    stream_max_bytes: int = _row(
+    stream_max_bytes: int = row(
         _TASKS,
         "A2A_STREAM_MAX_BYTES",
         values.whole(0),
         0,
         "how much of a task one stream tells before it ends: a whole number of bytes; 0 sets no limit",
     )
-    stream_max_duration_seconds: float = _row(
+    stream_max_duration_seconds: float = row(
         _TASKS,
         "A2A_STREAM_MAX_DURATION_SECONDS",
         values.seconds(zero=True),
         0.0,
         "how long one stream lasts before it ends: seconds; 0 sets no limit",
     )
-    stream_idle_timeout_seconds: float = _row(
+    stream_idle_timeout_seconds: float = row(
         _TASKS,
         "A2A_STREAM_IDLE_TIMEOUT_SECONDS",
         values.seconds(zero=True),
         0.0,
         "how long one stream has nothing to tell before it ends: seconds; 0 sets no limit",
     )
-    task_store_backend: str = _row(
+    task_store_backend: str = row(
         _TASKS,
         "A2A_TASK_STORE_BACKEND",
         values.one_of("database", "memory"),
         "database",
         "where tasks are kept: database, or memory (gone with the process)",
     )
-    task_store_database_url: str = _row(
+    task_store_database_url: str = row(
         _TASKS,
         "A2A_TASK_STORE_DATABASE_URL",
         values.database_url,
@@ -384,63 +323,63 @@ class Settings:
         "the database of tasks: a database URL such as sqlite:///./tasks.db",
         secret=True,
     )
-    task_event_retention_seconds: float = _row(
+    task_event_retention_seconds: float = row(
         _TASKS,
         "A2A_TASK_EVENT_RETENTION_SECONDS",
         values.seconds(zero=True),
         3600.0,
         "how long the events of a task are kept after its end, for streams to be resumed: seconds, 0 or more",
     )
-    pending_session_claim_ttl_seconds: float = _row(
+    pending_session_claim_ttl_seconds: float = row(
         _TASKS,
         "A2A_PENDING_SESSION_CLAIM_TTL_SECONDS",
         values.seconds(zero=False),
         30.0,
         "how long a session that nobody owns is kept for the caller who named it first: seconds, more than 0",
     )
-    interrupt_request_ttl_seconds: float = _row(
+    interrupt_request_ttl_seconds: float = row(
         _TASKS,
         "A2A_INTERRUPT_REQUEST_TTL_SECONDS",
         values.seconds(zero=False),
         10800.0,
         "how long a permission or a question waits for its answer before it is rejected: seconds, more than 0",
     )
-    interrupt_request_tombstone_ttl_seconds: float = _row(
+    interrupt_request_tombstone_ttl_seconds: float = row(
         _TASKS,
         "A2A_INTERRUPT_REQUEST_TOMBSTONE_TTL_SECONDS",
         values.seconds(zero=True),
         600.0,
         "how long after that an answer is told that it came too late: seconds, 0 or more",
     )
-    cancel_abort_timeout_seconds: float = _row(
+    cancel_abort_timeout_seconds: float = row(
         _TASKS,
         "A2A_CANCEL_ABORT_TIMEOUT_SECONDS",
         values.seconds(zero=True),
         2.0,
         "how long a cancelled task waits for OpenCode to stop: seconds, 0 or more",
     )
-    push_timeout_seconds: float = _row(
+    push_timeout_seconds: float = row(
         _PUSH,
         "A2A_PUSH_TIMEOUT_SECONDS",
         values.seconds(zero=False),
         10.0,
         "how long one attempt at a notification may take, from the look-up of the name on: seconds, more than 0",
     )
-    push_max_attempts: int = _row(
+    push_max_attempts: int = row(
         _PUSH,
         "A2A_PUSH_MAX_ATTEMPTS",
         values.whole(1),
         8,
         "how often a notification is sent before its configuration is given up: a whole number, at least 1",
     )
-    push_allow_private_hosts: bool = _row(
+    push_allow_private_hosts: bool = row(
         _PUSH,
         "A2A_PUSH_ALLOW_PRIVATE_HOSTS",
         values.flag,
         False,
         "whether private and loopback addresses may be notified, over http too: true or false",
     )
-    push_allowed_hosts: AllowedHosts = _row(
+    push_allowed_hosts: AllowedHosts = row(
         _PUSH,
         "A2A_PUSH_ALLOWED_HOSTS",
         parse_allowed_hosts,
@@ -449,7 +388,7 @@ class Settings:
         "`*.` with the end of names, addresses, and networks such as 10.1.0.0/16",
         said="none",
     )
-    client_bearer_token: Secret | None = _row(
+    client_bearer_token: Secret | None = row(
         _CLIENT,
         "A2A_CLIENT_BEARER_TOKEN",
         values.header_token,
@@ -457,7 +396,7 @@ class Settings:
         "the token to present to the other agent, before any login: text without white space",
         secret=True,
     )
-    client_basic_auth: Secret | None = _row(
+    client_basic_auth: Secret | None = row(
         _CLIENT,
         "A2A_CLIENT_BASIC_AUTH",
         values.login,
@@ -465,7 +404,7 @@ class Settings:
         "the login to present to the other agent: user:password, plain or in base64",
         secret=True,
     )
-    client_timeout_seconds: float = _row(
+    client_timeout_seconds: float = row(
         _CLIENT,
         "A2A_CLIENT_TIMEOUT_SECONDS",
         values.seconds(zero=False),
@@ -489,6 +428,8 @@ class Settings:
         return values.is_loopback(self.host)
 
 
+_attributes: Final[tuple[attrs.Attribute[Any], ...]] = attrs.fields(Settings)
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
-    attrs.evolve(attribute.metadata[Variable], attribute=attribute.name) for attribute in attrs.fields(Settings)
+    attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)
+    for attribute in sorted(_attributes, key=lambda attribute: bool(attribute.inherited))
 )

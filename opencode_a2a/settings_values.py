@@ -146,6 +146,14 @@ def lines(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def words(text: str) -> tuple[str, ...]:
+    """A comma-separated or JSON list of texts."""
+    items = json.loads(text) if text.startswith("[") else text.split(",")
+    if not all(isinstance(item, str) for item in items):
+        raise Refused
+    return tuple(item.strip() for item in items if item.strip())
+
+
 def line(text: str) -> str:
     match = re.fullmatch(r"([0-9]+\.[0-9]+)(\.[0-9]+)?", text)
     if match is None or match[1] not in LINES:

@@ -14,7 +14,7 @@ from sansio.opencode.session_projections import as_it_is, listed, record
 from .parameters import Arguments, Parameter
 from .routing import BY_METADATA
 from .rows import Access, MethodExtension, MethodRow, Reply, Result, Toggle
-from .shapes import AnyJson, Text, identifier
+from .shapes import AnyJson, Identifier, Text
 
 WORKSPACE_MUTATION = "workspace_mutation"
 """The capability that a credential needs to make or remove workspaces and worktrees."""
@@ -164,7 +164,7 @@ WORKSPACES = (
         "create_workspace",
         "A new workspace.",
         _request("type", Text(), "Which kind: the name of one of OpenCode's adapters.", required=True),
-        _request("id", identifier("wrk"), "The id it is to have."),
+        _request("id", Identifier("wrk"), "The id it is to have."),
         _request("branch", Text(), "The branch it is to be on."),
         _request("extra", AnyJson(), "What the adapter wants to know besides."),
         result=Result(members={"item": "Workspace"}),
@@ -175,7 +175,7 @@ WORKSPACES = (
         "workspaces.remove",
         "remove_workspace",
         "Remove a workspace; the item is null if there was none.",
-        Parameter(name="workspace_id", shape=identifier(), about="The workspace's id.", required=True),
+        Parameter(name="workspace_id", shape=Identifier(), about="The workspace's id.", required=True),
         result=Result(members={"item": "Workspace|null"}),
         call=lambda given, place: upstream.remove_workspace(given["workspace_id"], place),
         project=_item_or_none,

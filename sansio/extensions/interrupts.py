@@ -8,11 +8,11 @@ from .errors import ExtensionErrorKind
 from .parameters import Parameter
 from .routing import BY_METADATA
 from .rows import Access, MethodExtension, MethodRow, Result, Scope
-from .shapes import Choice, Many, Text, identifier
+from .shapes import Choice, Identifier, Many, Text
 
 REPLIES = ("once", "always", "reject")
 
-_ID = Parameter(name="request_id", shape=identifier(), about="The request's id, as its task told it.", required=True)
+_ID = Parameter(name="request_id", shape=Identifier(), about="The request's id, as its task told it.", required=True)
 
 
 def _recovery(name: str, key: str, about: str) -> MethodRow:

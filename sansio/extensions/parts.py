@@ -9,7 +9,7 @@ from attrs import frozen
 from sansio.a2a.model import JsonObject
 from sansio.opencode.requests import FILE_SCHEMES
 
-from .shapes import MODEL, AnyJson, Flag, Many, Number, Path, Record, Tagged, Text, identifier, wrong
+from .shapes import MODEL, AnyJson, Flag, Identifier, Many, Number, Path, Record, Tagged, Text, wrong
 
 
 @frozen
@@ -37,7 +37,7 @@ class ModelName:
         return {"anyOf": [MODEL.schema(), {"type": "string"}]}
 
 
-_PART_ID = {"id": identifier("prt")}
+_PART_ID = {"id": Identifier("prt")}
 _SAID = Text(empty=True, verbatim=True, longest=16 * 1024 * 1024)
 
 _FILE = Record(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .parameters import Parameter
-from .shapes import Text, identifier
+from .shapes import Identifier, Text
 
 DIRECTORY = "directory"
 METADATA_DIRECTORY = "metadata.opencode.directory"
@@ -22,7 +22,7 @@ BY_METADATA = (
     ),
     Parameter(
         name=WORKSPACE,
-        shape=identifier(),
+        shape=Identifier(),
         about="The OpenCode workspace it is about; goes before any directory.",
     ),
 )

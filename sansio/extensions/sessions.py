@@ -26,7 +26,7 @@ from .parameters import Arguments, Parameter
 from .parts import COMMAND_MODEL, FILE_PARTS, FORMAT, PROMPT_PARTS
 from .routing import BY_DIRECTORY, BY_METADATA, ROUTED
 from .rows import Access, Before, MethodExtension, MethodRow, Ownership, Project, Reply, Result, Toggle
-from .shapes import MODEL, Flag, MapOf, Number, Text, identifier
+from .shapes import MODEL, Flag, Identifier, MapOf, Number, Text
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 SESSION_SHELL = "session_shell"
@@ -34,7 +34,7 @@ SESSION_SHELL = "session_shell"
 
 OTHER_PAGING = ("cursor", "page", "size")
 
-_SESSION = Parameter(name="session_id", shape=identifier(), about="The session's id in OpenCode.", required=True)
+_SESSION = Parameter(name="session_id", shape=Identifier(), about="The session's id in OpenCode.", required=True)
 _LIMIT = Parameter(
     name="limit",
     shape=Number(least=1, most=MAX_LIMIT),
@@ -49,7 +49,7 @@ def _request(name: str, shape: Any, about: str, *, required: bool = False) -> Pa
     return Parameter(name=f"request.{name}", shape=shape, about=about, required=required)
 
 
-_MESSAGE_ID = _request("messageID", identifier("msg"), "The id that the new message is to have.")
+_MESSAGE_ID = _request("messageID", Identifier("msg"), "The id that the new message is to have.")
 _AGENT = _request("agent", Text(), "The OpenCode agent that is to do it.")
 _VARIANT = _request("variant", Text(), "The variant of the model.")
 
@@ -230,7 +230,7 @@ READS = (
         "Which files a session, or one of its messages, has changed.",
         parameters=(
             _SESSION,
-            Parameter(name="message_id", shape=identifier("msg"), about="Only what this message changed."),
+            Parameter(name="message_id", shape=Identifier("msg"), about="Only what this message changed."),
             *ROUTED,
         ),
         ownership=Ownership.READS,
@@ -245,7 +245,9 @@ READS = (
         "One message of a session.",
         parameters=(
             _SESSION,
-            Parameter(name="message_id", shape=identifier(), about="The message's id in OpenCode.", required=True),
+            Parameter(
+                name="message_id", shape=Identifier("msg"), about="The message's id in OpenCode.", required=True
+            ),
             *ROUTED,
         ),
         ownership=Ownership.READS,
@@ -331,7 +333,7 @@ MUTATIONS = (
         "A new session, the caller's, with the messages of this one.",
         parameters=(
             _SESSION,
-            _request("messageID", identifier("msg"), "The message to stop before; without it, all are taken."),
+            _request("messageID", Identifier("msg"), "The message to stop before; without it, all are taken."),
             *ROUTED,
         ),
         ownership=Ownership.CLAIMS,
@@ -386,8 +388,8 @@ MUTATIONS = (
         "Take back a message, what follows it, and what they changed in files.",
         parameters=(
             _SESSION,
-            _request("messageID", identifier("msg"), "The message.", required=True),
-            _request("partID", identifier("prt"), "Only from this part of it on."),
+            _request("messageID", Identifier("msg"), "The message.", required=True),
+            _request("partID", Identifier("prt"), "Only from this part of it on."),
             *ROUTED,
         ),
         ownership=Ownership.CLAIMS,

@@ -6,6 +6,7 @@ Knows no method. A shape reads a value or raises ``ProtocolError`` (INVALID_PARA
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeAlias
 
@@ -20,6 +21,7 @@ Path: TypeAlias = tuple[str | int, ...]
 INVALID, MISSING = "INVALID_FIELD", "MISSING_FIELD"
 
 _LONGEST_ID = 256
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 _DEEPEST = 64
 
 
@@ -81,9 +83,21 @@ class Text:
         return schema
 
 
-def identifier(begins: str = "") -> Text:
-    """An id of OpenCode's."""
-    return Text(begins=begins, longest=_LONGEST_ID)
+@frozen
+class Identifier:
+    """An id of OpenCode's: what can stand in a path as it is, and is no step up in it."""
+
+    begins: str = ""
+
+    def read(self, value: Any, path: Path) -> str:
+        text = Text(begins=self.begins, longest=_LONGEST_ID).read(value, path)
+        if not _ID.fullmatch(text):
+            raise wrong(path, "must be letters, digits and any of _ . : - only, and begin with one of the former")
+        return text
+
+    def schema(self) -> JsonObject:
+        begins = self.begins or "[A-Za-z0-9]"
+        return {"type": "string", "pattern": f"^{begins}[A-Za-z0-9_.:-]*$", "maxLength": _LONGEST_ID}
 
 
 @frozen(kw_only=True)

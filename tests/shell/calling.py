@@ -9,6 +9,7 @@ import anyio
 from attrs import define, frozen
 
 from opencode_a2a.call import CallTarget, add_arguments, call
+from opencode_a2a.call_answers import Answers
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -110,6 +111,9 @@ class Scene:
         as_json: bool = False,
         stream: bool = True,
         line: str | None = None,
+        answers: Answers | None = None,
+        err: Screen | None = None,
+        task_id: str | None = None,
     ) -> Seen:
         target = CallTarget(
             url=url or self.url,
@@ -118,10 +122,19 @@ class Scene:
             basic=Secret(basic) if basic else None,
             timeout=timeout,
         )
-        out, err = screen or Screen(), Screen(terminal=screen is not None)
+        out, err = screen or Screen(), err or Screen(terminal=screen is not None)
         with anyio.fail_after(DEADLINE):
             code = await call(
-                target, text, out=out, err=err, verbose=verbose, as_json=as_json, stream=stream, context_id="c0"
+                target,
+                text,
+                out=out,
+                err=err,
+                verbose=verbose,
+                as_json=as_json,
+                stream=stream,
+                context_id="c0",
+                task_id=task_id,
+                answers=answers,
             )
         return Seen(code=code, out=out.getvalue(), err=err.getvalue())
 

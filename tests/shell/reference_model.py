@@ -197,10 +197,10 @@ class Known:
         items = [item for _, item in numbered]
         first = items[0]
         assert isinstance(first, Task), f"a stream of {self.name} begins with {first}"
-        begin, later = split(numbered)
+        _, later = split(numbered)
         asked = numbered[0][0] if after is None else after
         assert numbered[0][0] == asked, f"a stream of {self.name} goes on after {numbered[0][0]}, not {after}"
-        self.is_told(first, history=None if begin > 1 else 0)  # the message is the second event
+        self.is_told(first)
         numbers = [number for number, _ in later]
         assert numbers == sorted(set(numbers)), f"a stream of {self.name} is out of order: {numbers}"
         state, artifacts = add_up(items)
@@ -223,11 +223,13 @@ class Known:
 def split(numbered: list[tuple[int, StreamItem]]) -> tuple[int, list[tuple[int, StreamItem]]]:
     """The event as of which a stream begins, and what follows that.
 
-    One that was to go on after an event that there is not tells first what there is: under the number it was asked
-    with, and only at the end of that under its own.
+    One that was to go on after an event that there is not, or that was before the task had its message, tells first
+    what there is: under the number it was asked with, and only at the end of that under its own.
     """
     numbers = [number for number, _ in numbered]
-    anew = next((index for index in range(1, len(numbers)) if numbers[index] < numbers[index - 1]), 0)
+    asked = numbers[0]
+    others = (index for index, number in enumerate(numbers) if number != asked)
+    anew = next((index for index in others if numbers[index] < asked or asked < 2), 0)
     return numbers[anew], numbered[anew + 1 :]
 
 
