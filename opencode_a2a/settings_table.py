@@ -4,7 +4,7 @@ Knows neither where the texts come from nor who reads the values.
 """
 
 from importlib import metadata
-from typing import Any, Final
+from typing import Final
 
 import attrs
 from attrs import frozen
@@ -428,8 +428,10 @@ class Settings(Declared):
         return values.is_loopback(self.host)
 
 
-_attributes: Final[tuple[attrs.Attribute[Any], ...]] = attrs.fields(Settings)
+_declared: Final = frozenset(attribute.name for attribute in attrs.fields(Declared))
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
     attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)
-    for attribute in sorted(_attributes, key=lambda attribute: bool(attribute.inherited))
+    for is_declared in (False, True)
+    for attribute in attrs.fields(Settings)
+    if (attribute.name in _declared) is is_declared
 )

@@ -52,6 +52,7 @@ from .events import (
 from .faults import STOPPED, UNREACHABLE, Failure, failure_of
 from .files import attachments_of, file_of
 from .interrupts import answered_unseen
+from .progress import retry_of, step_of
 from .taken_up import SaidBefore
 from .voice import Voice
 
@@ -273,7 +274,7 @@ class Turn:
         elif block_type is not None:
             self._text(self._lanes[block_type], part, out)
         elif part.type in PROGRESS_TYPES:
-            self._step(part, out)
+            self._progress(part.part_id, step_of(part), part.message_id, out)
         elif part.type == "file":
             self._file(part, out)
 
@@ -404,37 +405,17 @@ class Turn:
 
     # --- progress and interrupts --------------------------------------------------------------------------
 
-    def _step(self, part: PartSeen, out: list[LogEvent]) -> None:
-        if part.part_id in self._told:
-            return
-        self._told.add(part.part_id)
-        progress: JsonObject = {"type": part.type, "part_id": part.part_id}
-        reason = part.body.get("reason")
-        if isinstance(reason, str) and reason:
-            progress["reason"] = reason
-        self._progress(progress, part.message_id, out)
-
     def _session_status(self, status: SessionStatus, out: list[LogEvent]) -> None:
         self._idle = status.type == "idle"
         self._doubtful = self._doubtful and self._idle
-        if status.type != "retry":
-            return
-        identity = (status.attempt, status.next)
-        if identity in self._told:
-            return
-        self._told.add(identity)
-        progress: JsonObject = {"type": "retry", "status": "retry"}
-        for name, value in (
-            ("attempt", status.attempt),
-            ("message", status.message),
-            ("next", status.next),
-        ):
-            if value is not None:
-                progress[name] = value
-        self._progress(progress, self._last_message(), out)
+        if status.type == "retry":
+            self._progress((status.attempt, status.next), retry_of(status), self._last_message(), out)
 
-    def _progress(self, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
-        out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
+    def _progress(self, identity: object, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
+        """Tell how it goes, each thing once."""
+        if identity not in self._told:
+            self._told.add(identity)
+            out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
 
     def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
         if isinstance(event, InterruptAsked):

@@ -428,6 +428,6 @@ def free_port() -> int:
 
 def failure_of(stream: Stream) -> str:
     """The type of error a stream ended with."""
-    type = str((stream.statuses[-1].metadata or {})["opencode"]["error"]["type"])
-    assert stream.state == ("auth-required" if type == "UPSTREAM_UNAUTHORIZED" else "failed")
-    return type
+    kind = str((stream.statuses[-1].metadata or {})["opencode"]["error"]["type"])
+    assert stream.state == ("auth-required" if kind == "UPSTREAM_UNAUTHORIZED" else "failed")
+    return kind

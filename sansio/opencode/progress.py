@@ -1,0 +1,21 @@
+"""How a turn goes, as clients are told: steps begun and finished, and OpenCode's retries with the time of the next."""
+
+from __future__ import annotations
+
+from sansio.a2a.fields import compact
+from sansio.a2a.model import JsonObject
+
+from .events import PartSeen, SessionStatus
+
+
+def step_of(part: PartSeen) -> JsonObject:
+    """A step that began or was finished."""
+    reason = part.body.get("reason")
+    return compact(
+        type=part.type, part_id=part.part_id, reason=reason if isinstance(reason, str) and reason else None
+    )
+
+
+def retry_of(status: SessionStatus) -> JsonObject:
+    """A retry that is waited for. ``next``: epoch milliseconds."""
+    return compact(type="retry", status="retry", attempt=status.attempt, message=status.message, next=status.next)
