@@ -14,9 +14,9 @@ import orjson
 from attrs import frozen
 
 from sansio.a2a.push import Schedule
+from sansio.extensions.profile import Deployment, Environment
 from sansio.extensions.rows import Toggle
 from sansio.limits import StreamLimits
-from sansio.opencode.deployment import Deployment
 from sansio.opencode.requests import Place, PromptOptions
 from sansio.opencode.views import View
 from sansio.outbound import OutboundPolicy
@@ -68,12 +68,36 @@ def _deployment(settings: Settings) -> Deployment:
         description=settings.description,
         version=settings.version,
         url=settings.public_url,
-        lines=settings.supported_protocol_versions,
         schemes=settings.credentials.schemes,
+        lines=settings.supported_protocol_versions,
+        default_line=settings.protocol_version,
         project=settings.project,
         documentation_url=settings.documentation_url,
-        workspace_root=settings.workspace_root,
+        workspace_root=settings.workspace_root if settings.expose_workspace_root_in_card else None,
+        agent=settings.agent,
+        variant=settings.variant,
+        directory_override=settings.allow_directory_override,
+        switched_on=_switched_on(settings),
+        environment=Environment(
+            sandbox_mode=settings.sandbox_mode,
+            filesystem_scope=settings.sandbox_filesystem_scope,
+            writable_roots=settings.sandbox_writable_roots,
+            network_access=settings.network_access,
+            allowed_domains=settings.network_allowed_domains,
+            approval_policy=settings.approval_policy,
+            escalation_behavior=settings.approval_escalation_behavior,
+            write_scope=settings.write_access_scope,
+            write_outside_workspace=settings.write_access_outside_workspace,
+        ),
     )
+
+
+def _switched_on(settings: Settings) -> frozenset[Toggle]:
+    switches = {
+        Toggle.SESSION_SHELL: settings.enable_session_shell,
+        Toggle.WORKSPACE_MUTATIONS: settings.enable_workspace_mutations,
+    }
+    return frozenset(toggle for toggle, on in switches.items() if on)
 
 
 @asynccontextmanager
@@ -163,16 +187,12 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 "upstream": {"event_stream": "connected" if hub.connected else "disconnected"},
             }
 
-        switches = {
-            Toggle.SESSION_SHELL: settings.enable_session_shell,
-            Toggle.WORKSPACE_MUTATIONS: settings.enable_workspace_mutations,
-        }
         methods = Methods(
             upstream=upstream,
             owners=Owners(sessions, store, upstream, place),
             places=places,
             interrupts=answering,
-            switched_on=[toggle for toggle, on in switches.items() if on],
+            switched_on=_switched_on(settings),
         )
         surface = Surface(
             credentials=settings.credentials,

@@ -29,9 +29,9 @@ from sansio.a2a.signing import JWKS_PATH
 from sansio.a2a.versions import negotiate
 from sansio.a2a.wire import FORMS, rest_form, rest_form_of
 from sansio.access import CredentialSet, Identity
+from sansio.extensions.cards import EXTENSION_NAMES
 from sansio.http import Request, Response
 from sansio.limits import StreamBudget, StreamLimits
-from sansio.opencode.deployment import EXTENSION_NAMES
 from sansio.opencode.views import View
 
 from .cards import Cards

@@ -27,7 +27,7 @@ from sansio.a2a.client import HttpCall
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState
 from sansio.a2a.versions import LINES
-from sansio.opencode.deployment import EXTENSION_NAMES
+from sansio.extensions.cards import EXTENSION_NAMES
 from sansio.opencode.views import SHARED_BY
 
 __all__ = ["CallTarget", "add_arguments", "call", "run_from_arguments"]

@@ -8,7 +8,8 @@ import orjson
 
 from sansio.a2a.card import CardDocument
 from sansio.access import Identity
-from sansio.opencode.deployment import Deployment, card_of, extended_card_of
+from sansio.extensions.cards import card_of, extended_card_of
+from sansio.extensions.profile import Deployment
 
 from .signing import CardKey
 

@@ -58,7 +58,7 @@ class Sessions:
                 )
 
     async def check_place(self, principal: str, context_id: str | None, named: str | None, place: Place) -> None:
-        """Refuse to move a conversation; ``named``: the session it names. Raises ``ProtocolError``, ``StoreError``."""
+        """Refuse to move a conversation, or the session it names. Raises ``ProtocolError``, ``StoreError``."""
         if named is not None:
             session_id = named if await self._store.owner_of(named) == principal else None
         else:
@@ -114,10 +114,15 @@ class Sessions:
             run.place = place
         await self._check_above(principal, found.get("parentID"), run.place)
 
-    def rows(self, run: Run, session_id: str) -> list[Write]:
-        """What is to be known of the session from now on."""
+    async def rows(self, run: Run, session_id: str) -> list[Write]:
+        """What is to be known of the session from now on. Raises ``StoreError``."""
         facts: Facts = run.live.facts
         rows: list[Write] = [Binding(facts.principal, facts.context_id, session_id)]
+        if run.prompt.session_id is not None:
+            left = await self._store.session_of(facts.principal, facts.context_id)
+            if left not in (None, session_id) and await self._store.session(left) is None:
+                # it was the caller's by the binding that is replaced now, and stays so
+                rows.append(SessionRow(session_id=left, principal=facts.principal))
         if run.prompt.session_id is not None or run.place != self._places.default:
             place = "" if run.place == self._places.default else place_as_text(run.place)
             rows.append(SessionRow(session_id=session_id, principal=facts.principal, place=place))

@@ -17,7 +17,8 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 from dotenv import dotenv_values
 
-from opencode_a2a.settings_table import RESERVED_NAMES, VARIABLES, Settings, Variable
+from opencode_a2a.settings_rows import Variable
+from opencode_a2a.settings_table import RESERVED_NAMES, VARIABLES, Settings
 from opencode_a2a.settings_values import Refused
 from sansio.access import Credential, CredentialsError, CredentialSet
 from sansio.redact import redact_url

@@ -305,6 +305,7 @@ class Turns:
         might go out twice. Of any other the first row may be on its way while the prompt is.
         """
         live = run.live
+        where = await self._sessions.rows(run, session_id)
         live.session_id = session_id
         live.prompt_id = self._prompt_id()
         turn = run.turn = self._turn(live, session_id, live.prompt_id)
@@ -315,7 +316,7 @@ class Turns:
         last = live.log.last
         if run.place != self._place:
             live.options["place"] = place_as_text(run.place)
-        record = self._store.submit([*live.rows(), *self._sessions.rows(run, session_id)])
+        record = self._store.submit([*live.rows(), *where])
         if live.visible:
             await record.durable()
         return _Prepared(record, last)
@@ -404,7 +405,7 @@ class Turns:
                 return 0
         last_try = looks >= len(_REREADS)
         torn, sink.torn = sink.torn, False
-        waited_for, gaps = frozenset(turn.asking.pending), turn.gaps
+        waited_for, since = frozenset(turn.asking.pending), turn.heard
         try:
             if torn:
                 await self._reads.learn_below(turn.session_id, run.place)
@@ -420,7 +421,7 @@ class Turns:
             self._now(),
             asked=now.asked,
             waited_for=waited_for,
-            gaps=gaps,
+            since=since,
             last_try=last_try,
         )
         await self._publish(run.live, events)

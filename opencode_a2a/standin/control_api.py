@@ -6,7 +6,8 @@ Must know nothing of ASGI, of event streams, or of faults that tests ask for.
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import orjson
 
@@ -14,14 +15,27 @@ from opencode_a2a.standin.bus import PROJECT
 from opencode_a2a.standin.exchange import Answer, Refusal, Request, bad_request, json_answer
 from opencode_a2a.standin.ids import epoch_ms
 from opencode_a2a.standin.json_values import JsonObject
-from opencode_a2a.standin.sessions import MODEL, Message, Session
-
-if TYPE_CHECKING:
-    from opencode_a2a.standin.api import Api
+from opencode_a2a.standin.sessions import MODEL, Memory, Message, Session
+from opencode_a2a.standin.turns import Player, Turn
 
 COMMANDS = ("init", "review")
 AGENTS = ("build", "plan", "general")
 SNAPSHOT = "0" * 40
+
+
+class Api(Protocol):
+    """What these routes need of the API they belong to."""
+
+    @property
+    def memory(self) -> Memory: ...
+
+    @property
+    def player(self) -> Player: ...
+
+    @property
+    def start(self) -> Callable[[Turn], None]: ...
+
+    def session(self, session_id: str) -> Session: ...
 
 
 def failed() -> Answer:

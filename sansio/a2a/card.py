@@ -63,20 +63,21 @@ class CardSpec:
     extended_card: bool = False
 
 
-_SCHEMES: dict[str, tuple[str, JsonObject]] = {
+SCHEMES: dict[str, tuple[str, JsonObject]] = {
     "bearer": (
         "bearerAuth",
         {"scheme": "bearer", "bearerFormat": "opaque", "description": "A bearer token of the operator's"},
     ),
     "basic": ("basicAuth", {"scheme": "basic", "description": "A user name and password of the operator's"}),
 }
+"""The schemes there are: what each is called on the card, and what it is."""
 
 
 def _security(schemes: Sequence[str]) -> JsonObject:
     """The security members in both forms."""
     if not schemes:
         return {}
-    named = [_SCHEMES[scheme] for scheme in schemes]
+    named = [SCHEMES[scheme] for scheme in schemes]
     return {
         "securitySchemes": {name: {"type": "http", **body, "httpAuthSecurityScheme": body} for name, body in named},
         "security": [{name: []} for name, _ in named],

@@ -133,7 +133,7 @@ class ExtensionError(ProtocolError):
             row.nearest,
             message or row.message,
             data={"type": extension_kind.name, **members},
-            metadata={_camel(name): _as_text(value) for name, value in members.items()},
+            metadata={camel(name): _as_text(value) for name, value in members.items()},
         )
         self.extension_kind = extension_kind
 
@@ -150,7 +150,8 @@ class ExtensionError(ProtocolError):
         return DOMAIN
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """The name of a member as line 1.0 spells it."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
 

@@ -1,17 +1,16 @@
-"""What a deployment tells of itself on its cards: made here from a few facts, so that cards and code agree.
+"""What every deployment tells of its messages and streams: the extensions that are metadata, and the skill.
 
-Says nothing that the code does not do. Knows neither how a card is written nor how its reader proved who they are.
+Says nothing that the code does not do. Knows no method, no deployment in particular, and not how a card is written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from typing import Protocol
+from attrs import frozen
 
-from attrs import evolve, frozen
-
-from sansio.a2a.card import CardSpec, Extension, Skill
+from sansio.a2a.card import Skill
 from sansio.a2a.model import JsonObject
+
+from .places import DIRECTORY, WORKSPACE
 
 _SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
 _NAMESPACE = "urn:opencode-a2a:extension"
@@ -29,6 +28,7 @@ class ExtensionPair:
     """An extension under the names it has on either line, and what each card says of it.
 
     ``name`` is the code's own; the URIs may be equal. ``extended_params`` are all there are, not an addition.
+    ``retention``: how far it can be relied upon.
     """
 
     name: str
@@ -37,18 +37,17 @@ class ExtensionPair:
     description: str
     public_params: JsonObject
     extended_params: JsonObject
+    retention: str
 
-    def uris(self, lines: Sequence[str]) -> tuple[str, ...]:
-        """The URIs under which clients of these lines look for it."""
-        of_line = (("0.3", self.uri_0_3), ("1.0", self.uri_1_0))
-        return tuple(dict.fromkeys(uri for line, uri in of_line if line in lines))
 
+PRIVATE_METADATA = (".".join(DIRECTORY[1:]), ".".join(WORKSPACE[1:]))
+"""What OpenCode alone understands: where in it something is to happen."""
 
 _BINDING_PARAMS: JsonObject = {
     "metadata_field": "metadata.shared.session.id",
     "behavior": "prefer_metadata_binding_else_create_session",
-    "supported_metadata": ["shared.session.id"],
-    "provider_private_metadata": [],
+    "supported_metadata": ["shared.session.id", *PRIVATE_METADATA],
+    "provider_private_metadata": list(PRIVATE_METADATA),
 }
 
 _MODEL_PARAMS: JsonObject = {
@@ -89,7 +88,7 @@ _HINTS_PARAMS = _hints(
     stream=_fields("metadata.shared.stream", "block_type", "message_id", "sequence"),
     progress=_fields("metadata.shared.progress", "type", "status"),
     interrupt=_fields("metadata.shared.interrupt", "request_id", "type", "phase"),
-    session=_fields("metadata.shared.session", "id"),
+    session=_fields("metadata.shared.session", "id", "title"),
     usage=_fields("metadata.shared.usage", "input_tokens", "output_tokens", "total_tokens"),
 )
 
@@ -100,7 +99,7 @@ _ALL_HINTS_PARAMS = _hints(
     ),
     progress=_fields("metadata.shared.progress", "type", "part_id", "reason", "status", "attempt", "message", "next"),
     interrupt=_fields("metadata.shared.interrupt", "request_id", "type", "phase", "details", "resolution"),
-    session=_fields("metadata.shared.session", "id"),
+    session=_fields("metadata.shared.session", "id", "title"),
     usage={
         **_fields(
             "metadata.shared.usage", "input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cost"
@@ -123,9 +122,10 @@ _ALL_HINTS_PARAMS = _hints(
     },
 }
 
-EXTENSIONS = (
+MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=SESSION_BINDING,
+        retention="required",
         uri_0_3=f"{_SPECIFICATIONS}#shared-session-binding-v1",
         uri_1_0=f"{_NAMESPACE}:session-binding:v1",
         description="A message may name the OpenCode session it continues; every task says which one it used.",
@@ -136,11 +136,14 @@ EXTENSIONS = (
                 "A message that names a session goes to that session, if it is the caller's own or nobody's yet.",
                 "One that names none goes to its context's session; a new context gets a new session.",
                 "Turns of one session run one after the other, in the order in which their messages came.",
+                "A message may name a directory of the workspace, or an OpenCode workspace, which goes before any "
+                "directory. A session stays where it was made.",
             ],
         },
     ),
     ExtensionPair(
         name=MODEL_SELECTION,
+        retention="stable",
         uri_0_3=f"{_SPECIFICATIONS}#shared-model-selection-v1",
         uri_1_0=f"{_NAMESPACE}:model-selection:v1",
         description="A message may name the model that answers it, by provider and model.",
@@ -155,6 +158,7 @@ EXTENSIONS = (
     ),
     ExtensionPair(
         name=STREAM_HINTS,
+        retention="required",
         uri_0_3=f"{_SPECIFICATIONS}#shared-stream-hints-v1",
         uri_1_0=f"{_NAMESPACE}:stream-hints:v1",
         description="Streams say what each chunk is (text, reasoning, tool call), in which order, and at what cost.",
@@ -163,6 +167,7 @@ EXTENSIONS = (
     ),
     ExtensionPair(
         name=STREAM_RESUME,
+        retention="stable",
         uri_0_3=f"{_NAMESPACE}:stream-resume:v1",
         uri_1_0=f"{_NAMESPACE}:stream-resume:v1",
         description="A subscription may begin after an event already seen, so that nothing is missed or told twice.",
@@ -179,10 +184,7 @@ EXTENSIONS = (
         },
     ),
 )
-"""All extensions there are, a row each."""
-
-EXTENSION_NAMES: Mapping[str, str] = {uri: pair.name for pair in EXTENSIONS for uri in (pair.uri_0_3, pair.uri_1_0)}
-"""The name of the extension a URI of either line stands for."""
+"""The extensions that are metadata of messages, tasks and events, a row each."""
 
 CHAT = Skill(
     id="opencode.chat",
@@ -194,116 +196,8 @@ CHAT = Skill(
     output_modes=OUTPUT_MODES,
 )
 
-_CHAT_EXAMPLES = (
+CHAT_EXAMPLES = (
     "What does this project do, and where would I start reading?",
     "Find out why the tests of the parser fail, and mend it.",
     "Read the attached patch and tell me what could go wrong with it.",
 )
-
-
-class Caller(Protocol):
-    """Who reads the extended card. ``capabilities``: what their credential lets them do beyond chatting."""
-
-    @property
-    def principal(self) -> str: ...
-
-    @property
-    def credential_id(self) -> str | None: ...
-
-    @property
-    def capabilities(self) -> Set[str]: ...
-
-
-@frozen(kw_only=True)
-class Deployment:
-    """The facts a card is made from."""
-
-    title: str
-    description: str
-    version: str
-    url: str
-    lines: Sequence[str]
-    schemes: Sequence[str]
-    project: str | None = None
-    documentation_url: str | None = None
-    workspace_root: str | None = None
-
-
-def card_of(deployment: Deployment) -> CardSpec:
-    """The public card: what any client needs to know, and nothing this deployment does not do."""
-    description = deployment.description
-    if deployment.project:
-        description = f"{description} Project: {deployment.project}."
-    return CardSpec(
-        name=deployment.title,
-        description=description,
-        version=deployment.version,
-        url=deployment.url,
-        lines=deployment.lines,
-        schemes=deployment.schemes,
-        skills=(CHAT,),
-        input_modes=INPUT_MODES,
-        output_modes=OUTPUT_MODES,
-        extensions=_published(deployment, {pair.name: pair.public_params for pair in EXTENSIONS}),
-        documentation_url=deployment.documentation_url,
-        push_notifications=True,
-        extended_card=True,
-    )
-
-
-def extended_card_of(deployment: Deployment, caller: Caller) -> CardSpec:
-    """The card for one who has proved who they are: the public one with all there is to know of the extensions.
-
-    What a session binds to is its principal, so the caller is told who they are among that extension's params.
-    """
-    params = {pair.name: pair.extended_params for pair in EXTENSIONS}
-    profile = _profile(deployment)
-    params[SESSION_BINDING] = {**params[SESSION_BINDING], "profile": profile, "caller": _told_of(caller)}
-    params[MODEL_SELECTION] = {**params[MODEL_SELECTION], "profile": profile}
-    return evolve(
-        card_of(deployment),
-        skills=(evolve(CHAT, examples=_CHAT_EXAMPLES),),
-        extensions=_published(deployment, params),
-    )
-
-
-def _published(deployment: Deployment, params: Mapping[str, JsonObject]) -> tuple[Extension, ...]:
-    """Each extension under every URI that a client of the deployment's lines may look for."""
-    return tuple(
-        Extension(uri=uri, description=pair.description, params=params[pair.name])
-        for pair in EXTENSIONS
-        for uri in pair.uris(deployment.lines)
-    )
-
-
-def _profile(deployment: Deployment) -> JsonObject:
-    """Whom a deployment is for, and which of its features are on: one OpenCode, one workspace, for all callers."""
-    profile: JsonObject = {
-        "profile_id": "opencode-a2a-single-tenant-coding-v1",
-        "deployment": {
-            "id": "single_tenant_shared_workspace",
-            "single_tenant": True,
-            "shared_workspace_across_consumers": True,
-            "tenant_isolation": "none",
-        },
-        "runtime_features": {
-            "directory_binding": {"allow_override": False},
-            "workspace_binding": {"enabled": False},
-            "session_shell": {"enabled": False, "availability": "disabled"},
-            "workspace_mutations": {"enabled": False, "availability": "disabled"},
-            "service_features": {
-                "streaming": {"enabled": True, "availability": "always"},
-                "health_endpoint": {"enabled": True, "availability": "always"},
-            },
-        },
-    }
-    if deployment.workspace_root:
-        profile["runtime_context"] = {"workspace_root": deployment.workspace_root}
-    return profile
-
-
-def _told_of(caller: Caller) -> JsonObject:
-    told: JsonObject = {"principal": caller.principal, "capabilities": sorted(caller.capabilities)}
-    if caller.credential_id is not None:
-        told["credential_id"] = caller.credential_id
-    return told

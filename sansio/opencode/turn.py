@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import evolve, frozen
+
 from sansio.a2a.log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
 from sansio.a2a.model import (
     Artifact,
@@ -62,6 +64,14 @@ _INCOMPLETE = Failure(text="OpenCode stopped before the answer was complete", ty
 _NEVER_HAD = Failure(text="OpenCode never got the message: send it again", type=UNREACHABLE)
 
 
+@frozen
+class Heard:
+    """How much a turn had heard at some time: gaps, after which something may be missing, and statuses."""
+
+    gaps: int = 0
+    statuses: int = 0
+
+
 class Turn:
     """The state of one turn. ``prompt_id`` is the id we gave the user's message."""
 
@@ -92,8 +102,8 @@ class Turn:
         self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
         self._early: list[BusEvent] | None = None  # what came before the session was read, of a turn taken up
-        self.gaps = 0  # how often events may have been missed
-        self._made_good = 0  # as many of them as a reading has filled since
+        self.heard = Heard()
+        self._made_good = 0  # so many of the gaps were filled by a reading since
 
     @property
     def unsettled(self) -> bool:
@@ -133,8 +143,10 @@ class Turn:
         elif isinstance(event, MessageSeen):
             self._message(event.info, out)
         elif isinstance(event, SessionStatus):
+            self.heard = evolve(self.heard, statuses=self.heard.statuses + 1)
             self._session_status(event, out)
         elif isinstance(event, SessionFailed):
+            self.heard = evolve(self.heard, statuses=self.heard.statuses + 1)
             self._fault = event
             self._doubtful = True  # OpenCode refuses some prompts with nothing but this
         self._settle(now, out)
@@ -165,7 +177,7 @@ class Turn:
 
         Nor does the turn end until the session was read: what was missed may be a part that is told no more.
         """
-        self.gaps += 1
+        self.heard = evolve(self.heard, gaps=self.heard.gaps + 1)
         for _, block in self._blocks.values():
             if not block.settled:
                 block.torn = True
@@ -178,20 +190,21 @@ class Turn:
         *,
         asked: Sequence[InterruptAsked] = (),
         waited_for: frozenset[str] = frozenset(),
-        gaps: int | None = None,
+        since: Heard | None = None,
         last_try: bool = False,
     ) -> list[LogEvent]:
         """What the session looks like over REST, fed like events; ``asked`` is all that it waits for.
 
         ``waited_for``: the ids that ``asking`` held before it was read; of that, what is not there has been answered.
-        ``gaps``: how many there were before it was read; a later one needs another reading. None: as many as now.
+        ``since``: what ``heard`` was before it was read: a later gap needs another reading, and what the bus told of
+        the session's status since is newer than what was read. None: nothing has come since.
         ``last_try``: if the session is idle and its answer still incomplete, it never will be: the turn fails.
         """
         out: list[LogEvent] = []
         if self.ended:
             return out
-        self._made_good = self.gaps if gaps is None else gaps
-        self._idle = False  # decided anew below: an old idle must not end the turn between two records
+        since = since or self.heard
+        self._made_good = since.gaps
         if self._early is not None:
             self._recall(records, out)
         for record in records:
@@ -205,13 +218,14 @@ class Turn:
                 self._interrupt(answered_unseen(self.asking.pending[request_id]), now, out)
         for interrupt in asked:
             self._interrupt(interrupt, now, out)
-        self._doubtful = False
-        self._session_status(status, out)
+        if since.statuses == self.heard.statuses:
+            self._doubtful = False
+            self._session_status(status, out)
         self._settle(now, out)
         early, self._early = self._early, None
         for event in early or ():
             out += self.feed(event, now)
-        if last_try and self.unsettled and self._made_good == self.gaps:
+        if last_try and self.unsettled and self._made_good == self.heard.gaps:
             out += self.fail(_INCOMPLETE if self.prompt_seen else _NEVER_HAD, now)
         return out
 
@@ -430,7 +444,7 @@ class Turn:
 
     def _settle(self, now: str, out: list[LogEvent]) -> None:
         """End the turn if OpenCode has: idle, and every message of ours complete."""
-        if not self._idle or self.ended or self._made_good < self.gaps:
+        if not self._idle or self.ended or self._made_good < self.heard.gaps:
             return
         messages = [self._messages[message_id] for message_id in self._order]
         if not all(info.completed for info in messages) or (not messages and self._fault is None):

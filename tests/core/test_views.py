@@ -27,7 +27,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 from sansio.a2a.wire import WireForm
-from sansio.opencode.deployment import EXTENSION_NAMES
+from sansio.extensions.cards import EXTENSION_NAMES
 from sansio.opencode.views import RESUME, SHARED_BY, View, as_text
 from tests import strategies
 

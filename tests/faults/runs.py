@@ -199,9 +199,9 @@ def _told(client: Client) -> list[str]:
 async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncClient) -> tuple[int, list[str]]:
     """How many messages were run unheard, and what is wrong between the tasks and OpenCode's own record."""
     read = partial(_read, found.opencode_url, http)
-    sessions = [one["id"] for one in await read("/session?limit=1000")]
+    sessions = await read("/session?limit=1000")
     records: dict[str, list[Record]] = {client.script.text: [] for client in clients}
-    for session_id in sessions:
+    for session_id in [one["id"] for one in sessions]:
         messages = await read(f"/session/{session_id}/message")
         for message in messages:
             said = "".join(part.get("text", "") for part in message["parts"][:1])
@@ -210,7 +210,7 @@ async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncCli
                 records[said].append(Record(session_id, len(message["parts"]), tuple(answers)))
     wrong = []
     unheard = 0
-    left = Counter(_state(client) for client in clients)
+    troubled = set()  # sessions of turns that did not end as OpenCode would have ended them
     for client in clients:
         if client.last is not None and _settled(client):
             session_id = (client.last.metadata or {}).get("shared", {}).get("session", {}).get("id")
@@ -218,10 +218,15 @@ async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncCli
             if client.retries and KILL_AGENT in found.plan.struck:
                 known = [record for record in known if record.session_id == session_id] or known[-1:]
                 unheard += len(records[client.script.text]) - len(known)
+                troubled |= {record.session_id for record in records[client.script.text] if record not in known}
+            if _state(client) in (TaskState.FAILED, TaskState.CANCELED):
+                troubled.add(session_id)
             wrong += [f"{client.script.text}: {line}" for line in _judge(client, known, found)]
-    pending = [one["id"] for path in ("/permission", "/question") for one in await read(path)]
-    if len(pending) > left[TaskState.FAILED] + left[TaskState.CANCELED] + unheard:
-        wrong.append(f"OpenCode still waits for {pending}, and nobody else does")
+    above = {one["id"]: one.get("parentID") for one in sessions}
+    for waiting in [one for path in ("/permission", "/question") for one in await read(path)]:
+        session_id = above[waiting["sessionID"]] or waiting["sessionID"]
+        if session_id not in troubled:
+            wrong.append(f"OpenCode still waits for {waiting['id']}, and nobody else does")
     return unheard, wrong
 
 

@@ -18,11 +18,11 @@ import orjson
 from attrs import define, field
 
 from tests.benchmarks.processes import clean_environment
-from tests.faults.plan import KILL_AGENT, KILL_OPENCODE, Kill, Plan
+from tests.faults.plan import KILL_AGENT, KILL_OPENCODE, STALLED, Kill, Plan
 from tests.faults.proxy import Proxy
 
 TOKEN = "the-token-of-a-run"
-OPENCODE_TIMEOUT = 4
+_TIMEOUT, _TIMEOUT_OF_STALLS = 12, 4  # seconds the agent gives OpenCode; less where it is to run into it
 _START_SECONDS = 30.0
 _LISTENING = re.compile(r"listening on http://[^\s/]+:(\d+)")
 
@@ -128,7 +128,7 @@ async def world(plan: Plan, directory: Path) -> AsyncGenerator[World]:
                 [{"scheme": "bearer", "token": TOKEN, "principal": "somebody"}]
             ).decode(),
             "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
-            "OPENCODE_TIMEOUT": str(OPENCODE_TIMEOUT),
+            "OPENCODE_TIMEOUT": str(_TIMEOUT_OF_STALLS if STALLED in plan.kinds else _TIMEOUT),
             "A2A_LOG_LEVEL": "WARNING",
         }
         command = [sys.executable, "-m", "opencode_a2a", "serve", "--runtime", plan.runtime, "--host", "127.0.0.1"]

@@ -20,6 +20,8 @@ HELLO = "Hello from the scripted model."
 THOUGHT = "Let me think this through."
 AFTER_THOUGHT = "Done thinking."
 BEFORE_TOOL = "First I look. "
+OPTIONS = ("Left", "Right")
+TODO = "Write it down"
 AFTER_TOOL = "Now I know."
 TOOL_OUTPUT = "hello-from-tool"
 FILE_CONTENT = "written by the model\n"
@@ -130,6 +132,22 @@ def steps(prompt: Prompt) -> Reply:
     return say(AFTER_TOOL) if prompt.tool_results else [*say(BEFORE_TOOL), bash(prompt)]
 
 
+def question(prompt: Prompt) -> Reply:
+    if prompt.tool_results:
+        return say(AFTER_TOOL)
+    options = [{"label": label, "description": label.lower()} for label in OPTIONS]
+    asked = {"question": "Which one?", "header": "One", "options": options}
+    call_id = f"call_question_{prompt.user_texts}"
+    return [CallTool(call_id=call_id, name="question", arguments={"questions": [asked]})]
+
+
+def todo(prompt: Prompt) -> Reply:
+    if prompt.tool_results:
+        return say(AFTER_TOOL)
+    todos = [{"content": TODO, "status": "pending", "priority": "high", "id": "1"}]
+    return [CallTool(call_id=f"call_todo_{prompt.user_texts}", name="todowrite", arguments={"todos": todos})]
+
+
 def space(prompt: Prompt) -> Reply:
     return say(SPACED)
 
@@ -158,6 +176,8 @@ SCRIPTS: dict[str, Callable[[Prompt], Reply]] = {
     "BADTOOL": bad_tool,
     "WRITE": write,
     "STEPS": steps,
+    "QUESTION": question,
+    "TODO": todo,
     "SPACE": space,
     "COUNT": count,
     "FAIL401": fail401,

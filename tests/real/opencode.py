@@ -177,14 +177,16 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @contextmanager
-def running_opencode(binary: Path, folder: Path, model_url: str) -> Iterator[OpenCode]:
-    """Start OpenCode with a HOME and a project directory below `folder`; stop it at the end."""
+def running_opencode(
+    binary: Path, folder: Path, model_url: str, more: dict[str, str] | None = None
+) -> Iterator[OpenCode]:
+    """Start OpenCode with a HOME and a project directory below `folder`; stop it at the end. `more`: environment."""
     home, project = folder / "home", folder / "project"
     home.mkdir()
     project.mkdir()
     (project / "opencode.json").write_text(json.dumps(configuration(model_url)))
     command = [str(binary), "serve", "--hostname", "127.0.0.1", "--port", "0"]
-    process = Process.start(command, cwd=project, env=environment(home))
+    process = Process.start(command, cwd=project, env=environment(home) | (more or {}))
     try:
         deadline = Deadline.within(START_SECONDS)
         url = process.output.wait_for(r"listening on (http://127\.0\.0\.1:\d+)", deadline).group(1)

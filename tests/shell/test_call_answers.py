@@ -7,8 +7,8 @@ import os
 import sys
 import termios
 import tty
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
@@ -16,6 +16,7 @@ import orjson
 import pytest
 from attrs import define, evolve, field
 
+from opencode_a2a.app import application
 from opencode_a2a.call import CallTarget, call, run_from_arguments
 from opencode_a2a.call_answers import Answers, Terminal
 from opencode_a2a.settings import Settings
@@ -24,7 +25,7 @@ from opencode_a2a.standin.scripts import SCRIPTS
 from sansio.a2a.model import StatusUpdate, StreamItem, TaskState
 from sansio.redact import Secret
 from tests.shell.calling import COMPLETED, DEADLINE, WORKING, Scene, Screen, Seen, parsed, says, status, task
-from tests.shell.harness import ALICE, Agent, Serving, until
+from tests.shell.harness import ALICE, BOB, CREDENTIALS, Agent, Serving, client, free_port, quick, served, until
 from tests.shell.scripted_agent import Cut, Reply, ScriptedAgent, document, payload, stream
 from tests.shell.scripted_agent import serving as serving_scripted
 
@@ -59,6 +60,28 @@ class Person:
     @property
     def seen(self) -> str:
         return self.screen.getvalue()
+
+
+@pytest.fixture
+def serving(anyio_backend: str) -> Serving:
+    """Starts a stand-in and the agent before it, whose card tells the truth about where it is."""
+
+    @asynccontextmanager
+    async def start(standin: StandIn | None = None, **settings: Any) -> AsyncGenerator[Agent]:
+        app, bind = standin or quick(), f"127.0.0.1:{free_port()}"
+        async with served(anyio_backend, app) as opencode:
+            given = Settings(
+                opencode_url=opencode,
+                credentials=CREDENTIALS,
+                task_store_backend="memory",
+                public_url=f"http://{bind}",
+                **settings,
+            )
+            async with application(given) as running, served(anyio_backend, running.asgi, bind=bind) as url:
+                async with client(url) as http, client(url, BOB) as bob, client(opencode, None) as direct:
+                    yield Agent(url, app, running, http, bob, direct)
+
+    return start
 
 
 @contextmanager

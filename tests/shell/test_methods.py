@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio.lowlevel
 import jsonschema
 import pytest
 
+from opencode_a2a.methods import in_turns
 from sansio.extensions.rows import Ownership, Scope
 from sansio.extensions.table import METHODS
 from sansio.extensions.types import params_schema, result_schema
+from sansio.opencode.catalogue import shrunk
+from sansio.opencode.large_json import decoded
+from tests.benchmarks.large_answers import catalogue
 from tests.shell.harness import Serving
 from tests.shell.method_calls import ANSWERING, CALLABLE, EVERYTHING_ON, Methods, world_of
 
@@ -154,6 +159,36 @@ async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, 
 
         assert (response.status_code, response.content) == (204, b"")
         assert agent.asked("POST", "/share") == 1
+
+
+async def test_a_large_answer_is_told_whole(serving: Serving) -> None:
+    async with serving() as agent:
+        agent.standin.fail_next("GET", "/provider", 200, catalogue())
+
+        result = await Methods(agent.http, "1.0").result("opencode.models.list", {})
+
+        assert len(result["items"]) == 225 * 36
+        assert result["connected"] == ["provider-0"]
+
+
+async def test_others_have_their_turn_while_a_large_answer_is_read(anyio_backend: str) -> None:
+    body = catalogue()
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(others)
+        value = await in_turns(decoded(body, shrunk))
+        while_decoded = turns
+        tasks.cancel_scope.cancel()
+
+    assert len(value["all"]) == 225
+    assert while_decoded > 100
 
 
 def test_what_is_answered_by_the_adapter_is_asked_of_nobody() -> None:
