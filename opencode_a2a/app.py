@@ -10,11 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 import anyio.to_thread
+import attrs
 import orjson
 from attrs import frozen
 
+from sansio.a2a.model import JsonObject
 from sansio.a2a.push import Schedule
-from sansio.extensions.profile import Deployment, Environment
+from sansio.extensions.profile import Deployment, Environment, profile_of
 from sansio.extensions.rows import Toggle
 from sansio.limits import StreamLimits
 from sansio.opencode.requests import Place, PromptOptions
@@ -35,7 +37,7 @@ from .push import Notifier, Render
 from .service import Service, find_task
 from .sessions import Sessions
 from .settings import Settings
-from .signing import CardKey, load_card_key
+from .signing import load_card_key
 from .store import open_store
 from .turns import Turns
 from .upstream import Upstream
@@ -50,11 +52,10 @@ class Running:
     asgi: Application
     service: Service
     hub: EventHub
-    _key: CardKey | None
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it."""
-        self.asgi.cards = Cards(_deployment(settings), self._key)
+        self.asgi.cards = self.asgi.cards.at(_deployment(settings))
 
 
 def _notification(live: LiveTask, form: str) -> Render:
@@ -179,12 +180,16 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         tasks.start_soon(service.prune)
         tasks.start_soon(answering.watch)
 
-        def health() -> dict[str, object]:
+        profile = {**profile_of(_deployment(settings)), "protocol_version": settings.protocol_version}
+
+        def health() -> JsonObject:
             return {
                 "status": "ok",
                 "service": "opencode-a2a",
                 "version": settings.version,
+                "profile": profile,
                 "upstream": {"event_stream": "connected" if hub.connected else "disconnected"},
+                "push_notifications": attrs.asdict(notifier.counters),
             }
 
         methods = Methods(
@@ -204,7 +209,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             started=wall(),
         )
         try:
-            cards = Cards(_deployment(settings), key)
-            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, hub, key)
+            cards = Cards(_deployment(settings), key, health)
+            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, hub)
         finally:
             tasks.cancel_scope.cancel()

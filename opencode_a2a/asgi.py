@@ -158,9 +158,11 @@ class Application:
             return self._public(request, self.cards.public)
         if request.path == JWKS_PATH:
             return self._public(request, self.cards.keys)
+        if request.path == http.OPENAPI_PATH:
+            return self._described(request)
         http.check_length(request.headers, surface.body_limit)
         identity = http.authenticate(surface.credentials, request.headers)
-        if request.path == "/health":
+        if request.path == http.HEALTH_PATH:
             _only(request, "GET", "HEAD")
             return http.json_response(200, self._health())
         if request.path == "/":
@@ -219,7 +221,9 @@ class Application:
             if streaming and not notification:
                 stream, view = await self._dispatch.stream(asked)
                 return self._streaming(stream, view, headers, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
-            result = None if streaming else await self._dispatch.unary(asked)
+            if operation is Operation.STREAM:  # a notification: nobody reads the stream
+                asked = evolve(asked, operation=Operation.SEND)
+            result = None if operation is Operation.SUBSCRIBE else await self._dispatch.unary(asked)
         except Exception as exc:
             if notification:
                 return _unread(line)
@@ -307,6 +311,16 @@ class Application:
         if document is None:
             raise ProtocolError(ErrorKind.NOT_FOUND, "This agent signs nothing")
         return self._document(request, document, "public, max-age=300")
+
+    def _described(self, request: Request) -> Response:
+        """The description of this surface: complete for those who prove who they are, else in part."""
+        _only(request, "GET", "HEAD")
+        document = self.cards.openapi
+        if "authorization" in request.headers:
+            http.authenticate(self._surface.credentials, request.headers)
+            document = self.cards.complete_openapi
+        answer = self._document(request, document, "private, max-age=300")
+        return evolve(answer, headers=(*answer.headers, ("vary", "Authorization")))
 
     def _extended(self, request: Request, identity: Identity, headers: Headers) -> Response:
         answer = self._document(request, self.cards.extended(identity), "private, max-age=300")
@@ -422,6 +436,10 @@ async def _write(
         headers.append((b"content-length", str(len(response.body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b"" if bodiless or method == "HEAD" else response.body
+    last = max(0, len(body) - 1) // _MUCH * _MUCH
+    for start in range(0, last, _MUCH):  # others get their turn in between
+        await send({"type": "http.response.body", "body": body[start : start + _MUCH], "more_body": True})
+    body = body[last:]
     if unread is not None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
         with anyio.move_on_after(linger):

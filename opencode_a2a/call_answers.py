@@ -99,8 +99,8 @@ class Answers:
         self.lines.forget()
         typed: list[str] = []
         while len(typed) < asked.answers:
-            count = f"{len(typed) + 1} of {asked.answers} " if asked.answers > 1 else ""
-            printer.ask("" if typed else asked.text, f"answer {count}> ")
+            count = f" {len(typed) + 1} of {asked.answers}" if asked.answers > 1 else ""
+            printer.ask("" if typed else asked.text, f"answer{count}> ")
             line = await self.lines.line()
             if line is None:
                 return None

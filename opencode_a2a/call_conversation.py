@@ -168,7 +168,7 @@ class Conversation:
             answer = await self._obtain(asked)
             if self.transcript.asked is not asked:
                 continue  # somebody else has answered
-            if answer is None or not self._following:
+            if answer is None or self.transcript.closed or not self._following:
                 return answer
             await self._send_beside(self._answer(answer))
 

@@ -42,6 +42,7 @@ _log = logging.getLogger(__name__)
 
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
+_ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each time that OpenCode is told to stop, until it has heard
 _UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or not OpenCode has a session for it
 _ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
 _LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABLE)
@@ -441,15 +442,26 @@ class Turns:
                 return
 
     async def _abort(self, run: Run, sink: TurnSink) -> None:
-        """Tell OpenCode to stop, and let it, so that the next turn of the session finds it at rest; best effort."""
+        """Tell OpenCode to stop, and let it, so that the next turn of the session finds it at rest; best effort.
+
+        Said again where it may not have arrived: what goes on there would hold up the session for good.
+        """
         session_id = run.turn.session_id
-        with anyio.move_on_after(self._abort_timeout):
-            try:
-                await self._upstream.request(requests.abort(session_id, run.place))
-            except UpstreamError as exc:
-                _log.warning("abort of %s: %s", session_id, exc)
+        for pause in _ABORTS:
+            if pause and self._stopping:
                 return
-            await sink.until_at_rest()
+            await anyio.sleep(pause)
+            told = False
+            with anyio.move_on_after(self._abort_timeout):
+                try:
+                    await self._upstream.request(requests.abort(session_id, run.place))
+                    told = True
+                    await sink.until_at_rest()
+                except UpstreamError as exc:
+                    _log.warning("abort of %s: %s", session_id, exc)
+                    told = 400 <= (exc.failure.status or 0) < 500
+            if told or sink.at_rest:
+                return
 
     # --- time and ids -------------------------------------------------------------------------------------
 

@@ -20,8 +20,9 @@ JSON = "application/json"
 A2A_JSON = "application/a2a+json"
 """What the HTTP+JSON binding answers in on line 1.0."""
 CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
+HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 # all others are operations
-_FIXED_PATHS = {"/": "POST", "/health": "GET", JWKS_PATH: "GET", **dict.fromkeys(CARD_PATHS, "GET")}
+_FIXED_PATHS = {"/": "POST", **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *CARD_PATHS), "GET")}
 _LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 

@@ -13,6 +13,7 @@ from attrs import frozen
 from . import v0_3, v0_3_gateway, v1_0
 from .model import JsonObject
 from .operations import Operation
+from .readers import LARGEST_PAGE
 
 Members = Mapping[str, str]
 """An object: its members with their types; a name that ends in ``!`` is required.
@@ -28,6 +29,7 @@ _PLAIN: Mapping[str, JsonObject] = {
     "integer": {"type": "integer"},
     "natural": {"type": "integer", "minimum": 0},
     "object": {"type": "object"},
+    "page": {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE},
     "null": {"type": "null"},
     "any": {},
     "base64": {"type": "string", "contentEncoding": "base64"},
@@ -42,7 +44,7 @@ def _words(names: Iterable[str]) -> str:
 _FILE = {"name": "string", "mimeType": "string"}
 _PAGE = {
     "contextId": "string",
-    "pageSize": "natural",
+    "pageSize": "page",
     "pageToken": "string",
     "historyLength": "natural",
     "includeArtifacts": "boolean",
@@ -183,6 +185,13 @@ _GATEWAY: Mapping[str, Members | str] = {
 }
 
 _TENANT = {"tenant": "string"}
+_NEW_PUSH = {
+    "url!": "string",
+    "id": "string",
+    "token": "string",
+    "authentication": "AuthenticationInfo",
+    **_TENANT,
+}
 
 _V1_0: Mapping[str, Members | str] = {
     "TaskState": _words(v1_0.STATES),
@@ -225,14 +234,8 @@ _V1_0: Mapping[str, Members | str] = {
     "ListTasksResponse": _LISTED,
     "CancelTaskRequest": {"id!": "string", "metadata": "object", **_TENANT},
     "SubscribeToTaskRequest": {"id!": "string", **_TENANT},
-    "TaskPushNotificationConfig": {
-        "url!": "string",
-        "taskId": "string",
-        "id": "string",
-        "token": "string",
-        "authentication": "AuthenticationInfo",
-        **_TENANT,
-    },
+    "TaskPushNotificationConfig": {"taskId": "string", **_NEW_PUSH},
+    "CreateTaskPushNotificationConfigRequest": {"taskId!": "string", **_NEW_PUSH},
     "AuthenticationInfo": {"scheme!": "string", "credentials": "string"},
     "GetTaskPushNotificationConfigRequest": {"taskId!": "string", "id!": "string", **_TENANT},
     "DeleteTaskPushNotificationConfigRequest": {"taskId!": "string", "id!": "string", **_TENANT},
@@ -301,7 +304,7 @@ SPOKEN: Mapping[Operation, Mapping[str, Spoken]] = {
     Operation.SET_PUSH_CONFIG: {
         v0_3.NAME: Spoken("TaskPushNotificationConfig", "TaskPushNotificationConfig"),
         v0_3_gateway.NAME: Spoken("CreateTaskPushNotificationConfigRequest", "TaskPushNotificationConfig"),
-        v1_0.NAME: Spoken("TaskPushNotificationConfig", "TaskPushNotificationConfig"),
+        v1_0.NAME: Spoken("CreateTaskPushNotificationConfigRequest", "TaskPushNotificationConfig"),
     },
     Operation.GET_PUSH_CONFIG: {
         v0_3.NAME: Spoken("GetTaskPushNotificationConfigParams", "TaskPushNotificationConfig"),

@@ -19,10 +19,9 @@ from sansio.a2a.signing import JWKS_PATH
 
 from . import openapi_rest, openapi_rpc
 from .openapi_rest import JSON, failures
-from .profile import Deployment, profile_of
+from .profile import Deployment
 from .table import METHODS, is_on
 
-HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 _VERSION = "3.1.0"
 _FORMS = {"0.3": ("0.3", "0.3-gateway"), "1.0": ("1.0",)}
 
@@ -32,6 +31,8 @@ class Served:
     """What is served besides operations and methods. ``health``: a health check's answer, for its form."""
 
     card_paths: Sequence[str]
+    health_path: str
+    openapi_path: str
     health: JsonObject
     signs: bool
 
@@ -65,17 +66,17 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
                 **{f"v{line}.HttpError": openapi_rest.ERROR_SCHEMAS[f"v{line}.HttpError"] for line in lines},
                 **openapi_rpc.components(methods),
                 **_SCHEMAS,
-                "Health": _health(deployment, served, complete=complete),
+                "Health": _health(served, complete=complete),
             },
         },
     }
 
 
-def _health(deployment: Deployment, served: Served, *, complete: bool) -> JsonObject:
+def _health(served: Served, *, complete: bool) -> JsonObject:
     """The form of a health check's answer; its profile is for those who may see it."""
     if not complete:
         return {"type": "object", "required": list(served.health)}
-    return schema_of_value({**served.health, "profile": profile_of(deployment)})
+    return schema_of_value(served.health)
 
 
 def schema_of_value(value: Any) -> JsonObject:
@@ -110,8 +111,8 @@ def _documents(served: Served, lines: Sequence[str], schemes: Iterable[str]) -> 
     described = _document("openapi", "This document, complete for those with credentials", None, lines)
     described["security"] = [{}, *({name: []} for name in schemes)]
     described["responses"] |= failures((ErrorKind.UNAUTHENTICATED,), lines)
-    paths[OPENAPI_PATH] = {"get": described}
-    paths[HEALTH_PATH] = {"get": _check(lines)}
+    paths[served.openapi_path] = {"get": described}
+    paths[served.health_path] = {"get": _check(lines)}
     return paths
 
 

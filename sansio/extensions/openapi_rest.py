@@ -159,7 +159,9 @@ def _beside_the_path(place: Place, form: str) -> JsonObject:
     row = place.operation.row
     ids = row.ids_1_0 if place.line == "1.0" else row.ids_0_3
     name = SPOKEN[place.operation][form].params
-    schema = {"type": "object", "properties": {}} if name == "object" else object_schema(form, name)
+    schema: JsonObject = {"type": "object", "properties": {}}
+    if name != "object":
+        schema = object_schema(form, name)
     given = ids[: sum(marker in place.route.path for marker in _PATH_IDS)]
     left = {key: value for key, value in schema["properties"].items() if key not in given}
     required = [key for key in schema.get("required", ()) if key not in given]
@@ -169,8 +171,11 @@ def _beside_the_path(place: Place, form: str) -> JsonObject:
 def _body(place: Place) -> JsonObject | None:
     if place.route.method != "POST":
         return None
-    schemas = [_beside_the_path(place, form) for form in place.forms]
-    needed = place.operation.row.sends_body or any("required" in schema for schema in schemas)
+    row = place.operation.row
+    beside = [_beside_the_path(place, form) for form in place.forms]
+    needed = row.sends_body or any("required" in schema for schema in beside)
+    whole = [schema_of(form, SPOKEN[place.operation][form].params) for form in place.forms]
+    schemas = whole if row.sends_body else beside
     return {"required": needed, "content": {JSON: {"schema": _any_of(schemas)}}}
 
 
@@ -183,8 +188,8 @@ def _success(place: Place) -> JsonObject:
         return {"204": {"description": "Done.", "headers": _VERSION}}
     schema = _any_of([schema_of(form, one.result) for form, one in spoken])
     if place.operation.row.streaming:
-        told = "A stream of server-sent events. The data of each is JSON of the form `x-event`; its id is a number."
-        content: JsonObject = {STREAM: {"schema": {"type": "string"}, "x-event": schema}}
+        told = "A stream of server-sent events, each of them of this form."
+        content: JsonObject = {STREAM: {"schema": event_of(schema)}}
         return {"200": {"description": told, "headers": _VERSION, "content": content}}
     if place.operation is Operation.EXTENDED_CARD:
         return {
@@ -193,6 +198,13 @@ def _success(place: Place) -> JsonObject:
         }
     content = {OF_LINE[place.line]: {"schema": schema}}
     return {"200": {"description": "The result.", "headers": _VERSION, "content": content}}
+
+
+def event_of(schema: JsonObject) -> JsonObject:
+    """A server-sent event whose data is JSON of a form."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
+    number = {"type": "string", "description": "The event's number: a stream can go on after it (Last-Event-ID)."}
+    return {"type": "object", "properties": {"id": number, "data": data}, "required": ["data"]}
 
 
 _VERSION: JsonObject = {

@@ -12,10 +12,10 @@ from attrs import frozen
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
-from sansio.a2a.schemas import REFERENCES, SPOKEN, object_schema, schema_of
+from sansio.a2a.schemas import REFERENCES, SPOKEN, schema_of
 
 from .contracts import NOTIFICATION_STATUS
-from .openapi_rest import JSON, STREAM, failures, headers
+from .openapi_rest import JSON, STREAM, event_of, failures, headers
 from .rows import MethodRow
 from .types import params_schema, result_schema
 
@@ -56,7 +56,7 @@ def core_methods(lines: Sequence[str]) -> Iterator[RpcMethod]:
         for operation in Operation:
             row, spoken = operation.row, SPOKEN[operation][line]
             name = row.rpc_1_0 if line == "1.0" else row.rpc_0_3
-            params = {"type": "object"} if spoken.params == "object" else object_schema(line, spoken.params)
+            params = schema_of(line, spoken.params)
             yield RpcMethod(
                 name,
                 params,
@@ -147,7 +147,7 @@ def endpoint(methods: Sequence[RpcMethod], lines: Sequence[str]) -> JsonObject:
             "200": {
                 "description": "The result or the error of the call. Methods that stream answer with server-sent "
                 "events, the data of each being such an answer.",
-                "content": {JSON: {"schema": answers}, STREAM: {"schema": {"type": "string"}, "x-event": answers}},
+                "content": {JSON: {"schema": answers}, STREAM: {"schema": event_of(answers)}},
             },
             str(NOTIFICATION_STATUS): {"description": "The call had no id: it was carried out unanswered."},
             **failures(_ERRORS, lines),

@@ -165,4 +165,6 @@ def encoded(result: Mapping[str, Any], many: str) -> Steps[bytes]:
     for first in range(0, len(items), _ITEMS_AT_ONCE):
         chunks.append(orjson.dumps(items[first : first + _ITEMS_AT_ONCE])[1:-1])
         yield
-    return orjson.dumps({**result, many: orjson.Fragment(b"[%b]" % b",".join(chunks))})
+    rest = orjson.dumps({name: value for name, value in result.items() if name != many})[1:]
+    comma = b"," if len(rest) > 1 else b""
+    return b"".join((b"{", orjson.dumps(many), b":[", b",".join(chunks), b"]", comma, rest))

@@ -121,7 +121,8 @@ class View:
 
     def item(self, item: StreamItem, number: int) -> JsonObject:
         """An item of a stream; ``number``: its event's."""
-        item = self._readable(item)
+        if self.text_only or isinstance(item, Task):
+            item = self._readable(item)
         if RESUME in self.extensions and not isinstance(item, Message):
             mark = {"shared": {"resume": {"event_id": str(number)}}}
             item = evolve(item, metadata=merge(item.metadata, mark))
@@ -147,7 +148,8 @@ class View:
             return body
         if (update := body.get("artifactUpdate")) is not None:
             self._strip(update["artifact"])
-            self._strip(update)
+            if "metadata" in update:
+                self._strip(update)
         elif (update := body.get("statusUpdate")) is not None:
             self._strip(update)
         elif (task := body.get("task")) is not None:

@@ -14,6 +14,7 @@ from sansio.a2a.model import JsonObject, Message, Role, SendRequest
 
 from .places import DIRECTORY, WORKSPACE
 from .requests import Model
+from .session_projections import CONTEXT_PREFIX
 
 ANSWER_MODE = "text/plain"
 """What every answer is made of; a client that cannot take it cannot be served."""
@@ -111,12 +112,14 @@ def _names_for(mode: str) -> set[str]:
 
 
 def _session(request: SendRequest) -> str | None:
-    found = _member(request, "shared", "session")
-    if found is None:
-        return None
+    """The session that is named, or that the context stands for, as it does in a list of sessions."""
+    found = _member(request, "shared", "session") or {}
     session_id = _text(found, "id", ("metadata", "shared", "session"), required=False)
     check_id(session_id, ("metadata", "shared", "session", "id"))
-    return session_id
+    context_id = request.message.context_id or ""
+    if session_id is None and context_id.startswith(CONTEXT_PREFIX):
+        session_id = context_id.removeprefix(CONTEXT_PREFIX)
+    return session_id or None
 
 
 def _model(request: SendRequest) -> Model | None:

@@ -26,6 +26,8 @@ AFTER_TOOL = "Now I know."
 TOOL_OUTPUT = "hello-from-tool"
 FILE_CONTENT = "written by the model\n"
 MISSING_FILE = "no-such-file.txt"
+QUESTION = "Tea or coffee?"
+LABELS = ("Tea", "Coffee")
 SPACED = "\n\n  indented\n\n\tü \u2028 🌱  \n and open at the end \n\n"
 REFUSAL = "that is an invalid key"
 RATE_LIMIT = "slow down please"
@@ -49,7 +51,7 @@ class Think:
 class CallTool:
     call_id: str
     name: str
-    arguments: dict[str, str]
+    arguments: dict[str, Any]
 
 
 @attrs.frozen
@@ -83,6 +85,11 @@ class Prompt:
     def argument(self) -> str:
         """The word after the keyword."""
         return self.text.split()[1]
+
+    @property
+    def rest(self) -> str:
+        """All that follows the keyword."""
+        return self.text.split(maxsplit=1)[1]
 
 
 def words(text: str) -> list[str]:
@@ -148,6 +155,28 @@ def todo(prompt: Prompt) -> Reply:
     return [CallTool(call_id=f"call_todo_{prompt.user_texts}", name="todowrite", arguments={"todos": todos})]
 
 
+def run(prompt: Prompt) -> Reply:
+    if prompt.tool_results:
+        return say(AFTER_TOOL)
+    arguments = {"command": prompt.rest, "description": "Runs what was asked for"}
+    return [CallTool(call_id=f"call_run_{prompt.user_texts}", name="bash", arguments=arguments)]
+
+
+def ask(prompt: Prompt) -> Reply:
+    if prompt.tool_results:
+        return say(AFTER_TOOL)
+    options = [{"label": label, "description": f"take {label}"} for label in LABELS]
+    questions = [{"question": QUESTION, "header": "Choice", "options": options}]
+    return [CallTool(call_id=f"call_ask_{prompt.user_texts}", name="question", arguments={"questions": questions})]
+
+
+def delegate(prompt: Prompt) -> Reply:
+    if prompt.tool_results:
+        return say(AFTER_TOOL)
+    arguments = {"description": "look", "prompt": prompt.rest, "subagent_type": "general"}
+    return [CallTool(call_id=f"call_task_{prompt.user_texts}", name="task", arguments=arguments)]
+
+
 def space(prompt: Prompt) -> Reply:
     return say(SPACED)
 
@@ -178,6 +207,9 @@ SCRIPTS: dict[str, Callable[[Prompt], Reply]] = {
     "STEPS": steps,
     "QUESTION": question,
     "TODO": todo,
+    "RUN": run,
+    "ASK": ask,
+    "DELEGATE": delegate,
     "SPACE": space,
     "COUNT": count,
     "FAIL401": fail401,

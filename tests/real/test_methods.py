@@ -34,10 +34,9 @@ SESSION_BINDING = "urn:opencode-a2a:extension:session-binding:v1"
 
 @attrs.frozen(kw_only=True)
 class Methods:
-    """Calls methods, and holds every result against its declaration. ``called`` remembers their names."""
+    """Calls methods, and holds every answer against what their rows declare."""
 
     client: Client
-    called: set[str] = attrs.field(factory=set)
 
     def post(self, method: str, params: object) -> Json:
         body = {"jsonrpc": "2.0", "id": "1", "method": method, "params": params}
@@ -48,7 +47,6 @@ class Methods:
         assert "error" not in answer, (method, answer)
         result: Json = answer["result"]
         jsonschema.validate(result, result_schema(METHODS[method], self.client.line))
-        self.called.add(method)
         return result
 
     def reason(self, method: str, params: object) -> str:
@@ -56,7 +54,6 @@ class Methods:
         error = self.post(method, params)["error"]
         reason = error["data"]["type"] if self.client.line == "0.3" else error["data"][0]["reason"]
         assert reason in {kind.name for kind in METHODS[method].all_errors}, (method, error)
-        self.called.add(method)
         return str(reason)
 
 

@@ -74,12 +74,17 @@ def serving(anyio_backend: str) -> Serving:
                 opencode_url=opencode,
                 credentials=CREDENTIALS,
                 task_store_backend="memory",
-                public_url=f"http://{bind}",
+                public_url_override=f"http://{bind}",
                 **settings,
             )
-            async with application(given) as running, served(anyio_backend, running.asgi, bind=bind) as url:
-                async with client(url) as http, client(url, BOB) as bob, client(opencode, None) as direct:
-                    yield Agent(url, app, running, http, bob, direct)
+            async with (
+                application(given) as running,
+                served(anyio_backend, running.asgi, bind=bind) as url,
+                client(url) as http,
+                client(url, BOB) as bob,
+                client(opencode, None) as direct,
+            ):
+                yield Agent(url, app, running, http, bob, direct)
 
     return start
 
@@ -378,28 +383,28 @@ async def answered(scene: Scene, person: Person, *lines: str, **more: Any) -> Se
 
 
 def sent(scene: Scene) -> list[tuple[str, str, str | None]]:
-    """The method, the text and the task of each message, on line 1.0."""
+    """The method, the text and the task of each message, over JSON-RPC."""
     bodies = [request.json for request in scene.agent.asked("/rpc")]
     found = [(body["method"], body["params"]["message"]) for body in bodies if "message" in body["params"]]
     return [(method, message["parts"][0]["text"], message.get("taskId")) for method, message in found]
 
 
-@pytest.mark.parametrize("final", [True, False])
-async def test_an_agent_that_closes_its_stream_to_ask_is_answered_on_a_new_one(
-    scene: Scene, person: Person, final: bool
-) -> None:
+async def test_an_agent_that_closes_its_stream_to_ask_is_answered_on_a_new_one(scene: Scene, person: Person) -> None:
     more = (task(TaskState.WORKING), says("Hello Ada", append=False), COMPLETED)
-    scene.replies(stream(WORKING, asks("Your name?", final=final)), stream(*more))
+    scene.replies(stream(WORKING, asks("Your name?", final=True), line="0.3"), stream(*more, line="0.3"), line="0.3")
 
     seen = await answered(scene, person, "Ada")
 
     assert (seen.code, seen.out) == (0, "Hello Ada\n")
-    assert sent(scene) == [("SendStreamingMessage", "hi", None), ("SendStreamingMessage", "Ada", "t1")]
+    assert sent(scene) == [("message/stream", "hi", None), ("message/stream", "Ada", "t1")]
 
 
-async def test_a_stream_that_breaks_while_a_person_thinks_is_no_trouble(scene: Scene, person: Person) -> None:
+@pytest.mark.parametrize("ending", [Cut, b""], ids=["hang-up", "early end"])
+async def test_a_stream_that_ends_while_a_person_thinks_is_no_trouble(
+    scene: Scene, person: Person, ending: type[Cut] | bytes
+) -> None:
     rest, gate = "HTTP+JSON", anyio.Event()
-    broken = stream(WORKING, asks("Your name?"), gate, Cut, binding=rest)
+    broken = stream(WORKING, asks("Your name?"), gate, ending, binding=rest)
     scene.replies(broken, stream(COMPLETED, binding=rest), binding=rest)
     # where the answer is faster than the news of the break, it goes beside the stream, and the task is read
     scene.agent.on("/rpc/message:send", Reply(pieces=[payload(task(TaskState.WORKING), "HTTP+JSON", "1.0")]))

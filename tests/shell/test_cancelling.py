@@ -326,7 +326,7 @@ async def test_the_next_turn_does_not_wait_for_an_abort_that_hangs(serving: Serv
 
         assert (done.status.state, text_of(done)) == (TaskState.COMPLETED, "You have said 2 things.")
         assert (await caller.get(task.id)).status.state is TaskState.CANCELED
-        assert aborts(agent) == 1
+        assert aborts(agent) == (1 if late else 2)  # said again, unless it is seen to have arrived
 
 
 @pytest.mark.parametrize("status", [500, 404])

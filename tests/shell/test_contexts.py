@@ -210,3 +210,17 @@ async def test_a_file_reaches_opencode_as_it_was_given(serving: Serving) -> None
         {"type": "text", "text": "look"},
         {"type": "file", "mime": "text/x-a", "url": "data:text/x-a;base64,aGk=", "filename": "a.txt"},
     ]
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+async def test_a_context_that_stands_for_a_session_goes_on_in_it(serving: Serving, wire: Wire) -> None:
+    async with serving() as agent:
+        first = await agent.caller(wire).send("COUNT")
+        context = f"ctx:opencode-session:{session_of(first)}"
+
+        second = await agent.caller(wire).send("COUNT", contextId=context)
+        refused = await agent.caller(wire, bob=True).refused(contextId=context)
+
+    assert (session_of(second), second.context_id) == (session_of(first), context)
+    assert text_of(second) == "You have said 2 things."
+    assert "no such session" in str(refused)

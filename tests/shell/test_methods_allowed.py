@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -203,3 +205,20 @@ async def test_ownership_survives_a_restart(serving_on_disk: Serving) -> None:
         assert await Methods(agent.bob, "0.3").reason("opencode.sessions.get", {"session_id": made}) == (
             "SESSION_FORBIDDEN"
         )
+
+
+async def test_of_two_who_claim_a_session_at_once_one_gets_it(serving: Serving) -> None:
+    async with serving() as agent:
+        made = (await agent.opencode.post("/session", json={})).json()["id"]
+        answers: list[dict[str, Any]] = []
+
+        async def share(methods: Methods) -> None:
+            answers.append(await methods.answer("opencode.sessions.share", {"session_id": made}))
+
+        async with anyio.create_task_group() as tasks:
+            for http in (agent.http, agent.bob):
+                tasks.start_soon(share, Methods(http, "0.3"))
+
+        [refused] = [answer["error"]["data"]["type"] for answer in answers if "error" in answer]
+        assert refused == "SESSION_FORBIDDEN"
+        assert agent.asked("POST", "/share") == 1

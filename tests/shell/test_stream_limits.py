@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from opencode_a2a.standin import Say
+from opencode_a2a.standin import AFTER_TOOL, Say
 from sansio.a2a.model import TaskState
 from tests.shell.folding import artifacts_of, folded, text_of
 from tests.shell.harness import DEADLINE, WIRES, Serving, Wire
@@ -88,18 +88,16 @@ async def test_events_keep_a_stream_that_may_not_be_idle(serving: Serving) -> No
 
 @wires
 async def test_the_end_of_one_stream_is_nothing_to_the_others(serving: Serving, wire: Wire) -> None:
-    async with serving(stream_max_bytes=6000) as agent:
+    async with serving(stream_max_bytes=30_000) as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=2)
-        async with caller.open("hi") as quiet:
-            await quiet.until(lambda: quiet.text)
-            agent.standin.hold()  # what is held already waits on
-            agent.standin.release()
-            cut = await caller.stream("LONG 100")
-            await quiet.whole()
+        async with caller.open("PERMISSION") as other:
+            await other.until(lambda: other.shared("interrupt"))
+            cut = await caller.stream("LONG 300")
+            await caller.send("once", taskId=other.task.id)
+            await other.whole()
 
-    assert not cut.statuses or not cut.statuses[-1].status.state.terminal
-    assert quiet.state == "completed"
+    assert not any(one.status.state.terminal for one in cut.statuses)
+    assert (other.state, other.text) == ("completed", AFTER_TOOL)
 
 
 async def test_streams_that_ended_early_make_room_for_others(serving: Serving) -> None:
