@@ -160,7 +160,7 @@ class Answering:
         if request_id in self._under_way:
             raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id)
         self._under_way.add(request_id)
-        run.turn.asking.note(request_id, answer.understood)
+        run.turn.asking.note(request_id, answer.understood, message)
         try:
             await self._upstream.request(answer.call)
         except UpstreamError as exc:
@@ -173,7 +173,7 @@ class Answering:
         finally:
             self._under_way.discard(request_id)
         try:
-            await self._turns.answered(run, answer.ended, message)
+            await self._turns.answered(run, answer.ended)
         except StoreError as exc:
             raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be written") from exc
 

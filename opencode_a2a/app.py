@@ -194,7 +194,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
 
         methods = Methods(
             upstream=upstream,
-            owners=Owners(sessions, store, upstream, place),
+            owners=Owners(sessions, store, upstream, places),
             places=places,
             interrupts=answering,
             switched_on=_switched_on(settings),

@@ -6,8 +6,7 @@ What is decided is decided in ``sansio.extensions``; knows neither HTTP nor JSON
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import anyio.lowlevel
@@ -26,7 +25,7 @@ from sansio.extensions.table import row_of
 from sansio.opencode.large_json import Steps, decoded, encoded
 from sansio.opencode.requests import Place, UpstreamCall
 
-from .owners import Owners, parents
+from .owners import Owners
 from .store import StoreError
 from .upstream import Upstream, UpstreamError
 
@@ -66,11 +65,6 @@ class _Asked:
     given: Arguments
     place: Place
 
-    @property
-    def session_id(self) -> str | None:
-        found = self.given.get("session_id")
-        return found if isinstance(found, str) else None
-
 
 class Methods:
     """The extension methods of a running server. ``switched_on``: what its operator has enabled."""
@@ -107,50 +101,50 @@ class Methods:
             if row.scope is Scope.LOCAL:
                 result = await self._answered_here(row, identity.principal, given)
             else:
-                place = await self._place(given)
-                result = await self._asked(_Asked(row=row, principal=identity.principal, given=given, place=place))
+                result = await self._answered_upstream(row, identity.principal, given)
         except StoreError as exc:
             raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be used") from exc
         return await in_turns(encoded(for_line(result, line), row.many))
 
     # --- where --------------------------------------------------------------------------------------------
 
-    async def _place(self, given: Arguments) -> Place:
+    async def _wished(self, given: Arguments) -> Place | None:
         directory, workspace = given.get(DIRECTORY), given.get(WORKSPACE)
         field = METADATA_DIRECTORY if directory is None else DIRECTORY
         try:
-            wished = await self._places.wished(directory or given.get(METADATA_DIRECTORY), workspace)
+            return await self._places.wished(directory or given.get(METADATA_DIRECTORY), workspace)
         except ProtocolError as error:
             raise _about_field(error, field) from None
-        return wished or self._places.default
 
     # --- OpenCode -----------------------------------------------------------------------------------------
 
-    async def _asked(self, asked: _Asked) -> JsonObject:
+    async def _answered_upstream(self, row: MethodRow, principal: str, given: Arguments) -> JsonObject:
         """Ask OpenCode, for a caller who may."""
+        session_id = given.get("session_id")
         try:
-            async with self._allowed(asked):
-                if asked.row.ownership is Ownership.LISTS:
-                    return await self._listed(asked)
-                result, _ = await self._result(asked, asked.given)
-                made = asked.row.result.made
-                if made is not None:
-                    await self._owners.give(asked.principal, made(result), asked.place)
-                return result
+            wished = await self._wished(given)
+            if session_id is None:
+                place = wished or self._places.default
+                return await self._asked(_Asked(row=row, principal=principal, given=given, place=place))
+            held = await self._owners.look(principal, session_id, wished)
+            asked = _Asked(row=row, principal=principal, given=given, place=held.place)
+            if row.ownership is Ownership.READS:
+                return await self._asked(asked)
+            async with self._owners.claimed(held):
+                return await self._asked(asked)
         except UpstreamError as exc:
-            raise upstream_error(exc.failure, asked.row.name, asked.session_id) from exc
+            raise upstream_error(exc.failure, row.name, session_id) from exc
         except ValueError as exc:
-            raise payload_error(f"OpenCode's answer: {exc}", asked.row.name, asked.session_id) from exc
+            raise payload_error(f"OpenCode's answer: {exc}", row.name, session_id) from exc
 
-    @asynccontextmanager
-    async def _allowed(self, asked: _Asked) -> AsyncGenerator[None]:
-        if asked.session_id is not None and asked.row.ownership is Ownership.READS:
-            await self._owners.check(asked.principal, asked.session_id, asked.place)
-        if asked.session_id is not None and asked.row.ownership is Ownership.CLAIMS:
-            async with self._owners.claimed(asked.principal, asked.session_id, asked.place):
-                yield
-        else:
-            yield
+    async def _asked(self, asked: _Asked) -> JsonObject:
+        if asked.row.ownership is Ownership.LISTS:
+            return await self._listed(asked)
+        result, _ = await self._result(asked, asked.given)
+        made = asked.row.result.made
+        if made is not None:
+            await self._owners.give(asked.principal, made(result), asked.place)
+        return result
 
     async def _result(self, asked: _Asked, given: Arguments) -> tuple[JsonObject, Reply]:
         row = asked.row
@@ -178,9 +172,8 @@ class Methods:
         return {**result, "items": items[:limit]}
 
     async def _visible(self, asked: _Asked, items: list[Any], answer: Any) -> list[Any]:
-        above = parents(answer) if isinstance(answer, list) else {}
         ids = [item.id if isinstance(item, Task) else item["session_id"] for item in items]
-        seen = await self._owners.visible(asked.principal, ids, above, asked.place)
+        seen = await self._owners.visible(asked.principal, ids, answer, asked.place)
         return [item for session_id, item in zip(ids, items, strict=True) if session_id in seen]
 
     # --- the adapter --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Whose a session is that a method names, and how it becomes the caller's.
+"""Whose a session is that a method names, where it is, and how it becomes the caller's.
 
 A subagent's session is that of whoever has the session it was made from. Raises ``ProtocolError``, ``UpstreamError``
 and ``StoreError``.
@@ -6,19 +6,22 @@ and ``StoreError``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+from attrs import frozen
 
 from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import JsonObject
 from sansio.extensions.errors import session_forbidden, session_not_found
 from sansio.opencode import requests
 from sansio.opencode.places import place_as_text
 from sansio.opencode.requests import Place
 from sansio.opencode.session_projections import context_of
 
+from .places import Places
 from .sessions import Sessions
 from .store import Binding, SessionRow, Store
 from .upstream import Upstream, UpstreamError
@@ -26,66 +29,84 @@ from .upstream import Upstream, UpstreamError
 _HIGHEST = 32  # sessions above a session; there are hardly ever two
 
 
-class Owners:
-    """``default``: the place of a session that is nowhere special."""
+@frozen
+class Held:
+    """A session that a caller may use, where it is, and whether it is ``mine``: the caller's already."""
 
-    def __init__(self, sessions: Sessions, store: Store, upstream: Upstream, default: Place) -> None:
+    principal: str
+    session_id: str
+    place: Place
+    mine: bool
+
+
+class Owners:
+    """Looks at sessions for the callers of methods."""
+
+    def __init__(self, sessions: Sessions, store: Store, upstream: Upstream, places: Places) -> None:
         self._sessions = sessions
         self._store = store
         self._upstream = upstream
-        self._default = default
+        self._places = places
 
-    async def check(self, principal: str, session_id: str, place: Place) -> bool:
-        """Refuse a session that is not there, or another's. True if it is the caller's already."""
+    async def look(self, principal: str, session_id: str, wished: Place | None) -> Held:
+        """Refuse a session that is not there, another's, or outside the workspace.
+
+        It is worked on where it is, unless another place was ``wished`` for.
+        """
         if not session_id.startswith("ses"):
             raise session_not_found(session_id)  # OpenCode has no other ids, and fails over them
-        owner = await self._owner(session_id, place, {})
+        seen: dict[str, JsonObject] = {}
+        owner = await self._owner(session_id, wished or self._places.default, seen)
         if owner not in (None, principal) or not await self._sessions.may_use(principal, session_id):
             raise session_forbidden(session_id)
-        return owner == principal
+        if session_id not in seen:
+            return Held(principal, session_id, wished or await self._sessions.place_of(session_id), True)
+        place = await self._places.of_session(seen[session_id].get("directory"))
+        if place is None:
+            raise session_forbidden(session_id)
+        return Held(principal, session_id, wished or place, owner == principal)
 
     @asynccontextmanager
-    async def claimed(self, principal: str, session_id: str, place: Place) -> AsyncGenerator[None]:
+    async def claimed(self, held: Held) -> AsyncGenerator[None]:
         """While it is entered, nobody else can claim the session; if it ends well, the session is the caller's."""
-        if await self.check(principal, session_id, place):
+        if held.mine:
             yield
             return
         try:
-            await self._sessions.claim(principal, session_id)
+            await self._sessions.claim(held.principal, held.session_id)
         except ProtocolError:
-            raise session_forbidden(session_id) from None
+            raise session_forbidden(held.session_id) from None
         try:
             yield
         except BaseException:
-            self._store.put([SessionRow(session_id=session_id, principal=principal, claimed_until=0)])
+            row = SessionRow(session_id=held.session_id, principal=held.principal, claimed_until=0)
+            self._store.put([row])
             raise
-        await self.give(principal, session_id, place)
+        await self.give(held.principal, held.session_id, held.place)
 
     async def give(self, principal: str, session_id: str, place: Place) -> None:
         """The session is the caller's from now on."""
-        where = "" if place == self._default else place_as_text(place)
+        where = "" if place == self._places.default else place_as_text(place)
         row = SessionRow(session_id=session_id, principal=principal, place=where)
         await self._store.commit([row, Binding(principal, context_of(session_id), session_id)])
 
-    async def visible(
-        self, principal: str, session_ids: Iterable[str], above: Mapping[str, str | None], place: Place
-    ) -> set[str]:
-        """Those of the sessions that are not another's. ``above``: each one's parent, as far as it is known."""
-        known = dict(above)
-        seen: set[str] = set()
+    async def visible(self, principal: str, session_ids: Iterable[str], answer: Any, place: Place) -> set[str]:
+        """Those of the sessions that are not another's. ``answer``: the sessions themselves, where they are known."""
+        seen = sessions_by_id(answer if isinstance(answer, list) else [])
+        mine: set[str] = set()
         for session_id in session_ids:
             try:
-                owner = await self._owner(session_id, place, known)
+                owner = await self._owner(session_id, place, seen)
             except UpstreamError as exc:
                 if exc.failure.status != 404:
                     raise
                 continue  # it is gone by now
             if owner in (None, principal):
-                seen.add(session_id)
-        return seen
+                mine.add(session_id)
+        return mine
 
-    async def _owner(self, session_id: str, place: Place, above: dict[str, str | None]) -> str | None:
-        """Who has a session, or the nearest one above it that somebody has."""
+    async def _owner(self, session_id: str, place: Place, seen: dict[str, JsonObject]) -> str | None:
+        """Who has a session, or the nearest one above it that somebody has. ``seen``: what was read of them."""
         current: str | None = session_id
         for _ in range(_HIGHEST):
             if current is None:
@@ -93,22 +114,15 @@ class Owners:
             owner = await self._store.owner_of(current)
             if owner is not None:
                 return owner
-            if current not in above:
-                above[current] = await self._parent(current, place)
-            current = above[current]
+            if current not in seen:
+                body = (await self._upstream.request(requests.get_session(current, place))).body
+                seen[current] = sessions_by_id([orjson.loads(body)]).get(current, {})
+            parent = seen[current].get("parentID")
+            current = parent if isinstance(parent, str) else None
         return None
 
-    async def _parent(self, session_id: str, place: Place) -> str | None:
-        call = requests.get_session(session_id, place)
-        found: Any = orjson.loads((await self._upstream.request(call)).body)
-        return parents([found]).get(session_id)
 
-
-def parents(sessions: Iterable[Any]) -> dict[str, str | None]:
-    """The parents of sessions as OpenCode tells of them."""
+def sessions_by_id(sessions: Iterable[Any]) -> dict[str, JsonObject]:
+    """The sessions among decoded JSON."""
     found = [session for session in sessions if isinstance(session, dict) and isinstance(session.get("id"), str)]
-    return {session["id"]: _text(session.get("parentID")) for session in found}
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return {session["id"]: session for session in found}

@@ -63,7 +63,7 @@ class Sessions:
             session_id = named if await self._store.owner_of(named) == principal else None
         else:
             session_id = None if context_id is None else await self._store.session_of(principal, context_id)
-        if session_id is not None and await self._place_of(session_id) != place:
+        if session_id is not None and await self.place_of(session_id) != place:
             field = DIRECTORY if place.workspace is None else WORKSPACE
             raise invalid(field, "is not where this conversation works: choose it in a new context")
 
@@ -84,7 +84,7 @@ class Sessions:
         if not run.prompt.fresh:
             known = await self._store.session_of(facts.principal, facts.context_id)
             if known is not None:
-                run.place = await self._place_of(known)
+                run.place = await self.place_of(known)
                 if run.prompt.place not in (None, run.place):
                     raise UpstreamError(_MOVED)
                 return known
@@ -102,7 +102,7 @@ class Sessions:
         principal = run.live.facts.principal
         if not await self.may_use(principal, session_id):
             raise UpstreamError(_NOT_YOURS)
-        known = await self._place_of(session_id)
+        known = await self.place_of(session_id)
         if run.prompt.place is None:
             run.place = known
         found = await self._session(session_id, run.place)
@@ -148,7 +148,8 @@ class Sessions:
             above = (await self._session(above, place)).get("parentID")
         raise UpstreamError(_NOT_YOURS)
 
-    async def _place_of(self, session_id: str) -> Place:
+    async def place_of(self, session_id: str) -> Place:
+        """Where a session that is known is. Raises ``StoreError``."""
         known = await self._store.session(session_id)
         return self._places.default if known is None or not known.place else place_of_text(known.place)
 

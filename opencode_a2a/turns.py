@@ -17,8 +17,7 @@ from anyio.abc import TaskGroup
 from attrs import evolve, frozen
 
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.log import LogEvent, MessageAdded, MetadataChanged
-from sansio.a2a.model import Message
+from sansio.a2a.log import LogEvent, MetadataChanged
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode import requests
 from sansio.opencode.events import InterruptEnded
@@ -150,10 +149,9 @@ class Turns:
             run.sink.wake()
         await self.reveal(live)
 
-    async def answered(self, run: Run, ended: InterruptEnded, message: Message | None) -> None:
-        """OpenCode has taken an answer: tell the readers, before the bus does. Raises ``StoreError``."""
-        said = [MessageAdded(message)] if message is not None else []
-        await self._publish(run.live, [*said, *run.turn.feed(ended, self._now())])
+    async def answered(self, run: Run, ended: InterruptEnded) -> None:
+        """OpenCode has taken an answer: tell the readers, unless the bus has. Raises ``StoreError``."""
+        await self._publish(run.live, run.turn.answered(ended, self._now()))
 
     async def drain(self, grace: float) -> None:
         """Let running turns end within ``grace`` seconds.

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
-from sansio.a2a.log import StatusChanged
-from sansio.a2a.model import JsonObject, TaskState, TaskStatus
+from sansio.a2a.log import LogEvent, MessageAdded, StatusChanged
+from sansio.a2a.model import JsonObject, Message, TaskState, TaskStatus
 
 from .events import InterruptAsked, InterruptEnded
 from .interrupts import details_of, text_of
@@ -26,24 +26,27 @@ class Asking:
     pending: dict[str, InterruptAsked] = field(factory=dict)
     asked_at: dict[str, str] = field(factory=dict)
     _resolved: set[str] = field(factory=set)
-    _understood: dict[str, str] = field(factory=dict)
+    _answers: dict[str, tuple[str, Message | None]] = field(factory=dict)
 
     def take_up(self, pending: Mapping[str, InterruptAsked], since: str) -> None:
         """What an earlier run of the server has told of already."""
         self.pending = dict(pending)
         self.asked_at = dict.fromkeys(pending, since)
 
-    def note(self, request_id: str, understood: str | None) -> None:
-        """How an answer that is under way was understood, to be said once it has taken effect; None: it has not."""
-        if understood is None:
-            self._understood.pop(request_id, None)
-        else:
-            self._understood[request_id] = understood
+    def note(self, request_id: str, understood: str | None, message: Message | None = None) -> None:
+        """How an answer that is under way was understood, to be said once it has taken effect; None: it has not.
 
-    def asked(self, asked: InterruptAsked, now: str) -> StatusChanged | None:
+        ``message``: the client's that gave it. It is said by then too, since the bus may be the first to tell.
+        """
+        if understood is None:
+            self._answers.pop(request_id, None)
+        else:
+            self._answers[request_id] = (understood, message)
+
+    def asked(self, asked: InterruptAsked, now: str) -> list[LogEvent]:
         """A request came, or is seen again."""
         if asked.request_id in self.pending or asked.request_id in self._resolved:
-            return None
+            return []
         self.pending[asked.request_id] = asked
         self.asked_at[asked.request_id] = now
         interrupt: JsonObject = {
@@ -53,14 +56,14 @@ class Asking:
             "details": details_of(asked),
         }
         oldest = next(iter(self.pending.values()))  # the one that an answer without a name is for
-        return StatusChanged(status=self._waiting(oldest, now), metadata=self._voice.interrupt(interrupt))
+        return [StatusChanged(status=self._waiting(oldest, now), metadata=self._voice.interrupt(interrupt))]
 
-    def ended(self, ended: InterruptEnded, now: str) -> StatusChanged | None:
+    def ended(self, ended: InterruptEnded, now: str) -> list[LogEvent]:
         """A request was answered, by whomever."""
         self._resolved.add(ended.request_id)
         if self.pending.pop(ended.request_id, None) is None:
-            return None
-        understood = self._understood.pop(ended.request_id, None)
+            return []
+        understood, message = self._answers.pop(ended.request_id, (None, None))
         interrupt: JsonObject = {
             "request_id": ended.request_id,
             "type": ended.kind,
@@ -73,7 +76,8 @@ class Asking:
             if following is None
             else self._waiting(following, now, understood)
         )
-        return StatusChanged(status=status, metadata=self._voice.interrupt(interrupt))
+        said: list[LogEvent] = [MessageAdded(message)] if message is not None else []
+        return [*said, StatusChanged(status=status, metadata=self._voice.interrupt(interrupt))]
 
     def _waiting(self, asked: InterruptAsked, now: str, understood: str | None = None) -> TaskStatus:
         text = text_of(asked) if understood is None else f"{understood}\n\n{text_of(asked)}"

@@ -152,6 +152,13 @@ class Turn:
         self._settle(now, out)
         return out
 
+    def answered(self, ended: InterruptEnded, now: str) -> list[LogEvent]:
+        """OpenCode has taken an answer: that is told at once, whatever else is still to be found out."""
+        out: list[LogEvent] = []
+        if not self.ended:
+            self._interrupt(ended, now, out)
+        return out
+
     def take_up(self, said: SaidBefore) -> None:
         """Go on with a turn that an earlier run of the server began: nothing is said again. ``reconcile`` it next."""
         self._status = said.status
@@ -432,13 +439,11 @@ class Turn:
             out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
 
     def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
-        if isinstance(event, InterruptAsked):
-            changed = self.asking.asked(event, now)
-        else:
-            changed = self.asking.ended(event, now)
-        if changed is not None:
-            self._status = changed.status
-            out.append(changed)
+        told = self.asking.asked(event, now) if isinstance(event, InterruptAsked) else self.asking.ended(event, now)
+        for one in told:
+            if isinstance(one, StatusChanged):
+                self._status = one.status
+        out += told
 
     # --- the end ------------------------------------------------------------------------------------------
 

@@ -432,7 +432,10 @@ def test_error_without_a_status_is_told_by_its_name(name: str, type: str) -> Non
 
 def test_refusal_of_opencode_itself_is_told() -> None:
     assert failure_of_status(404, "no such session") == Failure(
-        text="OpenCode answered with status 404: no such session", type="UPSTREAM_RESOURCE_NOT_FOUND", status=404
+        text="OpenCode answered with status 404: no such session",
+        type="UPSTREAM_RESOURCE_NOT_FOUND",
+        status=404,
+        answer="no such session",
     )
     assert failure_of_status(502, "").text == "OpenCode answered with status 502"
 

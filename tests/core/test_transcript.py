@@ -301,3 +301,78 @@ def test_any_stream_can_be_watched_and_keeps_its_first_end(line: str, data: st.D
             ends.append(transcript.state)
 
     assert len(set(ends)) <= 1
+
+
+# ------------------------------------------------------------------------------------------ what is asked
+
+
+def asks(text: str, request_id: str | None = None, phase: str = "asked", **more: Any) -> StatusUpdate:
+    if request_id is None:
+        return status(TaskState.INPUT_REQUIRED, text)
+    interrupt = {"request_id": request_id, "type": "permission", "phase": phase, **more}
+    return status(TaskState.INPUT_REQUIRED, text, interrupt=interrupt)
+
+
+def asked_after(*items: StreamItem) -> tuple[str, str | None, str | None, int] | None:
+    asked = watch(*items)[0].asked
+    return None if asked is None else (asked.text, asked.kind, asked.request_id, asked.answers)
+
+
+def test_what_is_asked_is_known_with_as_much_as_the_agent_says() -> None:
+    questions = {"questions": [{}, {}]}
+
+    assert asked_after(WORKING) is None
+    assert asked_after(status(TaskState.AUTH_REQUIRED, "log in")) is None
+    assert asked_after(WORKING, asks("Name?")) == ("Name?", None, None, 1)
+    assert asked_after(asks("May I?", "per_1")) == ("May I?", "permission", "per_1", 1)
+    assert asked_after(asks("Two?", "que_1", type="question", details=questions)) == ("Two?", "question", "que_1", 2)
+    assert asked_after(task(TaskState.INPUT_REQUIRED, text="Name?")) == ("Name?", None, None, 1)
+
+
+def test_of_several_requests_the_oldest_is_asked_and_the_next_with_the_text_it_has_then() -> None:
+    first, both = asks("One?", "per_1"), asks("One?", "per_2")
+
+    assert asked_after(first, both) == ("One?", "permission", "per_1", 1)
+    assert asked_after(first, both, asks("Yes.\n\nTwo?", "per_1", "resolved")) == (
+        "Yes.\n\nTwo?",
+        "permission",
+        "per_2",
+        1,
+    )
+
+
+def test_what_is_asked_stays_the_same_object_until_something_else_is_asked() -> None:
+    transcript, _ = watch(asks("May I?", "per_1"))
+    before = transcript.asked
+
+    for item in (asks("May I?"), chunk("aside"), task(TaskState.INPUT_REQUIRED, text="May I?")):
+        transcript.feed(item)
+        assert transcript.asked is before
+
+    transcript.feed(task(TaskState.INPUT_REQUIRED, text="Or this?"))
+    assert transcript.asked is not None
+    assert (transcript.asked.text, transcript.asked.kind) == ("Or this?", None)
+
+
+def test_nothing_is_asked_once_it_was_answered_or_has_ended() -> None:
+    for after in (WORKING, COMPLETED, status(TaskState.CANCELED)):
+        assert asked_after(asks("May I?", "per_1"), after) is None
+
+
+def test_the_same_words_asked_anew_are_another_request() -> None:
+    transcript, _ = watch(asks("Name?"))
+    before = transcript.asked
+
+    transcript.feed(WORKING)
+    transcript.feed(asks("Name?"))
+
+    assert transcript.asked is not None
+    assert transcript.asked is not before
+
+
+@given(st.lists(strategies.items("1.0"), max_size=6))
+def test_something_is_asked_exactly_while_input_is_required(items: list[StreamItem]) -> None:
+    transcript = Transcript()
+    for item in items:
+        transcript.feed(item)
+        assert (transcript.asked is not None) == (transcript.state is TaskState.INPUT_REQUIRED)

@@ -16,6 +16,9 @@ from .opencode import OpenCode, running_opencode
 from .turn import Caller
 from .wire import CALL_SECONDS, Client
 
+SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
+"""The extensions by which line 1.0 tells what line 0.3 tells unasked."""
+
 
 @pytest.fixture(scope="session")
 def binary() -> Path:
@@ -49,7 +52,7 @@ def connected(adapter: Adapter, line: str, binding: str) -> Client:
     """A client of `adapter`. Line 0.3 is what a server assumes of a client that names no version."""
     headers = {"authorization": f"Bearer {adapter.token}"}
     if line != "0.3":
-        headers["a2a-version"] = line
+        headers |= {"a2a-version": line, "a2a-extensions": SHARED}
     http = httpx.Client(base_url=adapter.url, headers=headers, timeout=CALL_SECONDS, trust_env=False)
     return Client(http=http, line=line, binding=binding)
 

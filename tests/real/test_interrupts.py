@@ -23,7 +23,6 @@ from .wire import CALL_SECONDS, Client, Json, Task
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 ASKING = {"permission": {"bash": "ask"}}
-SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +56,6 @@ def person(request: pytest.FixtureRequest, adapter: Adapter, opencode: OpenCode)
     directory.mkdir(exist_ok=True)
     (directory / "opencode.json").write_text(json.dumps(ASKING))
     client = connected(adapter, str(request.param), "jsonrpc")
-    client.http.headers["a2a-extensions"] = SHARED
     with client.http:
         yield Person(client=client, directory=directory)
 
@@ -198,8 +196,9 @@ def test_a_cancelled_command_stops_in_opencode(person: Person, opencode: OpenCod
     assert person.client.reading.task(raw).state == "canceled"
     deadline = Deadline.within(CALL_SECONDS)
     here = {"directory": str(person.directory)}
-    while opencode.http.get("/permission", params=here).raise_for_status().json():
-        deadline.check("OpenCode to let go of what it asked")
+    while task.session_id in opencode.http.get("/session/status", params=here).raise_for_status().json():
+        deadline.check("OpenCode to come to rest")
+    print("LEFT", opencode.http.get("/permission", params=here).json())
     again = person.say("hi", contextId=task.context_id)
     assert (again.state, text(again)) == ("completed", model.HELLO)
 

@@ -16,13 +16,11 @@ from .wire import Client, Json, Task
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
-SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
 
 
 @pytest.fixture
 def client(adapter: Adapter) -> Iterator[Client]:
     client = connected(adapter, "1.0", "jsonrpc")
-    client.http.headers["a2a-extensions"] = SHARED
     with client.http:
         yield client
 

@@ -6,15 +6,14 @@ schemathesis makes them up and judges the answers; what is sent is the same in e
 from __future__ import annotations
 
 import base64
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio.to_thread
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import (
@@ -27,7 +26,12 @@ from schemathesis.specs.openapi.checks import (
 from tests.shell.harness import CAROL, Serving, client
 from tests.shell.method_calls import EVERYTHING_ON
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(240),
+    # schemathesis' own doing, in the making of wrong requests
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies"),
+]
 
 CHECKS = [
     not_a_server_error,
@@ -36,55 +40,57 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = {GenerationMode.POSITIVE: 6, GenerationMode.NEGATIVE: 4}
+EXAMPLES = {GenerationMode.POSITIVE: 4, GenerationMode.NEGATIVE: 2}
 """Requests for each operation of the HTTP surface; that behind which all methods are gets more."""
 
-OF_THE_ENDPOINT = 15  # times as many
+OF_THE_ENDPOINT = 12  # times as many
 AS_CAROL = {"authorization": "Basic " + base64.b64encode(":".join(CAROL).encode()).decode()}
 
 
-def operations(document: Mapping[str, Any]) -> Iterator[Any]:
-    """Every operation of the document."""
-    for found in schemathesis.openapi.from_dict(dict(document)).get_all_operations():
-        yield found.ok()
+def can_be_wrong(operation: Any) -> bool:
+    """Whether there is anything in a request for it, besides the path, that could be of a wrong form."""
+    raw = operation.definition.raw
+    return "requestBody" in raw or any(parameter["in"] == "query" for parameter in raw.get("parameters", ()))
 
 
-def is_there(case: Any) -> bool:
-    """Whether the path is the operation's own: with anything in an id's place, it may be another's."""
-    given = {name: str(value) for name, value in (case.path_parameters or {}).items()}
-    return given.get("tenant") != "v1" and all(re.fullmatch("[A-Za-z0-9_-]+", value) for value in given.values())
+def each_case(operation: Any, mode: GenerationMode, judge: Callable[[Any], None]) -> None:
+    """Make requests up, always the same ones, and hand each to ``judge``."""
+
+    @settings(
+        max_examples=EXAMPLES[mode] * (OF_THE_ENDPOINT if operation.path == "/" else 1),
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(operation.as_strategy(generation_mode=mode))
+    def each(case: Any) -> None:
+        if mode is GenerationMode.NEGATIVE:  # with anything in an id's place, a path may be another's
+            case.path_parameters = dict.fromkeys(case.path_parameters or (), "x7")
+        judge(case)
+
+    each()
 
 
-def tried(document: Mapping[str, Any], url: str, headers: Mapping[str, str]) -> Counter[str]:
-    """What came of all requests, by what was asked for and how it ended. Blocks; raises at the first wrong answer."""
-    summary: Counter[str] = Counter()
-    for operation in operations(document):
-        for mode, count in EXAMPLES.items():
-            if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query or operation.headers):
-                continue
-            examples = count * (OF_THE_ENDPOINT if operation.path == "/" else 1)
+def tried(document: dict[str, Any], url: str, headers: Mapping[str, str]) -> Counter[int]:
+    """How often which status was answered. Blocks; raises where an answer is not as the document says."""
+    statuses: Counter[int] = Counter()
 
-            @settings(
-                max_examples=examples,
-                deadline=None,
-                database=None,
-                derandomize=True,
-                phases=[Phase.generate],
-                suppress_health_check=list(HealthCheck),
-            )
-            @given(operation.as_strategy(generation_mode=mode))
-            def ask(case: Any) -> None:
-                assume(is_there(case))
-                response = case.call(base_url=url, headers=headers, timeout=20)
-                case.validate_response(response, checks=CHECKS)
-                summary[f"{response.status_code}"] += 1
-                summary["requests"] += 1
+    def judge(case: Any) -> None:
+        response = case.call(base_url=url, headers=headers, timeout=20)
+        case.validate_response(response, checks=CHECKS)
+        statuses[response.status_code] += 1
 
-            ask()
-    return summary
+    for found in schemathesis.openapi.from_dict(document).get_all_operations():
+        operation = found.ok()
+        each_case(operation, GenerationMode.POSITIVE, judge)
+        if can_be_wrong(operation):
+            each_case(operation, GenerationMode.NEGATIVE, judge)
+    return statuses
 
 
-async def document_of(url: str, headers: Mapping[str, str]) -> Mapping[str, Any]:
+async def document_of(url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     async with client(url, None) as http:
         answer = await http.get("/openapi.json", headers=headers)
     found: dict[str, Any] = answer.json()
@@ -97,9 +103,9 @@ async def test_what_the_document_allows_is_answered_as_it_says(serving: Serving,
     async with serving(**EVERYTHING_ON) as agent:
         document = await document_of(agent.url, headers)
 
-        summary = await anyio.to_thread.run_sync(tried, document, agent.url, headers)
+        statuses = await anyio.to_thread.run_sync(tried, document, agent.url, headers)
 
-    print(dict(summary))
-    assert summary["requests"] > 300
-    assert summary["200"] > (100 if proved else 10)
-    assert (summary["401"] > 0) is not proved
+    print(dict(statuses))
+    assert statuses.total() > 200
+    assert statuses[200] > (50 if proved else 5)
+    assert (statuses[401] > 0) is not proved

@@ -222,3 +222,27 @@ async def test_of_two_who_claim_a_session_at_once_one_gets_it(serving: Serving) 
         [refused] = [answer["error"]["data"]["type"] for answer in answers if "error" in answer]
         assert refused == "SESSION_FORBIDDEN"
         assert agent.asked("POST", "/share") == 1
+
+
+async def test_a_session_outside_the_workspace_is_forbidden(serving: Serving) -> None:
+    async with serving() as agent:
+        elsewhere = (await agent.opencode.post("/session?directory=/elsewhere", json={})).json()["id"]
+        methods = Methods(agent.http, "0.3")
+
+        for name in ("get", "share"):
+            reason = await methods.reason(f"opencode.sessions.{name}", {"session_id": elsewhere})
+
+            assert reason == "SESSION_FORBIDDEN"
+        assert agent.asked("POST", "/share") == 0
+
+
+async def test_a_session_is_worked_on_where_it_is(serving: Serving) -> None:
+    async with serving() as agent:
+        below = (await agent.opencode.post("/session?directory=/workspace/below", json={})).json()["id"]
+        methods = Methods(agent.http, "0.3")
+
+        for name in ("share", "unshare", "fork"):
+            await methods.result(f"opencode.sessions.{name}", {"session_id": below})
+
+        asked = [one for one in agent.standin.requests if one.path.endswith(("/share", "/fork"))]
+        assert [one.query["directory"] for one in asked] == ["/workspace/below"] * 3
