@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import logging
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import aclosing
 from email.utils import formatdate
 from typing import Any, TypeAlias
@@ -48,6 +48,7 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 _log = logging.getLogger(__name__)
 
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
+_PIECE = 64  # events written at once
 _LINGER = 1.0  # seconds for which the rest of a request that was refused is thrown away
 _STREAM_HEADERS = (
     ("content-type", "text/event-stream; charset=utf-8"),
@@ -286,23 +287,26 @@ class Application:
             ready = b""
         async with aclosing(live.read(cursor)) as batches:
             async for entries in batches:
-                frames = (
-                    _frame(entry.number, prefix, _wire(entry, view), suffix)
-                    for entry in entries
-                    if entry.item is not None
-                )
-                limit = None
-                if budget is None:
-                    ready += b"".join(frames)
-                else:
-                    told, limit = _within(budget, frames)
-                    ready += told
-                if limit is not None and not live.over:
-                    # the reader may go on from the last id it has; the task does anyway
-                    yield Frames(ready + b": the stream ends here, as %b\n" % limit.encode(), last=True)
-                    return
-                yield Frames(ready or sse.COMMENT, idle=not entries, last=live.over)
-                ready = b""
+                over = live.over  # as of this batch; a slow reader takes its time over the pieces
+                for piece in _pieces(entries):
+                    frames = (
+                        _frame(entry.number, prefix, _wire(entry, view), suffix)
+                        for entry in piece
+                        if entry.item is not None
+                    )
+                    limit = None
+                    if budget is None:
+                        ready += b"".join(frames)
+                    else:
+                        told, limit = _within(budget, frames)
+                        ready += told
+                    if limit is not None:
+                        # the reader may go on from the last id it has; the task does anyway
+                        yield Frames(ready + b": the stream ends here, as %b\n" % limit.encode(), last=True)
+                        return
+                    last = over and (not piece or piece[-1] is entries[-1])
+                    yield Frames(ready or sse.COMMENT, idle=not piece, last=last)
+                    ready = b""
 
     # --- the cards ----------------------------------------------------------------------------------------
 
@@ -344,6 +348,15 @@ def _json(body: bytes, media_type: str, headers: Headers) -> Response:
 def _unread(line: str) -> Response:
     """What answers a notification."""
     return Response(204, b"", (("a2a-version", line),))
+
+
+def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """What is written at once: a reader who has fallen far behind does not get all the rest rendered together."""
+    if len(entries) <= _PIECE:
+        yield entries
+        return
+    for start in range(0, len(entries), _PIECE):
+        yield entries[start : start + _PIECE]
 
 
 def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:

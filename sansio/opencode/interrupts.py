@@ -55,6 +55,14 @@ def text_of(asked: InterruptAsked) -> str:
     return _permission_text(asked.body) if asked.kind == "permission" else _question_text(asked.body)
 
 
+def is_left_over(asked: InterruptAsked, prompt_id: str) -> bool:
+    """Whether an earlier turn than this prompt's asked: OpenCode goes on to list what a turn waited for that was
+    aborted. Ids sort by time."""
+    tool = asked.body.get("tool")
+    message_id = tool.get("messageID") if isinstance(tool, dict) else None
+    return isinstance(message_id, str) and message_id < prompt_id
+
+
 def answered_unseen(asked: InterruptAsked) -> InterruptEnded:
     """The answer to a request that nobody waits for any more, though how it was answered was not seen."""
     return InterruptEnded(

@@ -53,7 +53,7 @@ from .events import (
 )
 from .faults import STOPPED, UNREACHABLE, Failure, failure_of
 from .files import attachments_of, file_of
-from .interrupts import answered_unseen
+from .interrupts import answered_unseen, is_left_over
 from .progress import retry_of, step_of
 from .taken_up import SaidBefore
 from .voice import Voice
@@ -439,7 +439,10 @@ class Turn:
             out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
 
     def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
-        told = self.asking.asked(event, now) if isinstance(event, InterruptAsked) else self.asking.ended(event, now)
+        if isinstance(event, InterruptAsked):
+            told = [] if is_left_over(event, self.prompt_id) else self.asking.asked(event, now)
+        else:
+            told = self.asking.ended(event, now)
         for one in told:
             if isinstance(one, StatusChanged):
                 self._status = one.status

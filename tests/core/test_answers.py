@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.model import DataPart, FilePart, Message, Part, Role, TextPart
+from sansio.a2a.log import LogEvent, MessageAdded, StatusChanged
+from sansio.a2a.model import DataPart, FilePart, Message, Part, Role, TaskState, TaskStatus, TextPart
 from sansio.opencode.answers import (
     Answer,
     expired,
@@ -24,9 +25,12 @@ from sansio.opencode.answers import (
 )
 from sansio.opencode.events import InterruptAsked
 from sansio.opencode.requests import Place
+from sansio.opencode.taken_up import SaidBefore
+from sansio.opencode.turn import Turn
 from tests import strategies
 
 HERE = Place()
+NOW = "2026-01-02T03:04:05.000Z"
 
 
 def permission(**body: Any) -> InterruptAsked:
@@ -270,6 +274,66 @@ def test_the_resolution_tells_yes_from_no() -> None:
     assert resolutions(
         question_reply(question(AB), [["x"]], HERE), question_reject(question(AB), HERE), expired(permission(), HERE)
     ) == [("replied", None), ("rejected", None), ("rejected", "reject")]
+
+
+# ----------------------------------------------------------------------------------------- taking effect
+
+
+def waiting_turn() -> Turn:
+    turn = Turn(task_id="t", context_id="c", session_id="ses", prompt_id="msg_1")
+    turn.begin(NOW)
+    turn.feed(permission(), NOW)
+    return turn
+
+
+def told(events: Sequence[LogEvent]) -> list[str]:
+    """The messages and states among events, in order."""
+    return [
+        event.message.message_id if isinstance(event, MessageAdded) else event.status.state.value
+        for event in events
+        if isinstance(event, MessageAdded | StatusChanged)
+    ]
+
+
+def test_an_answer_is_told_once_with_its_message_whoever_tells_of_it_first() -> None:
+    answer = permission_reply(permission(), "once", None, HERE)
+    for bus_first in (True, False):
+        turn = waiting_turn()
+        turn.asking.note("per_1", answer.understood, message("yes"))
+        ways = (turn.feed, turn.answered) if bus_first else (turn.answered, turn.feed)
+
+        first, second = [way(answer.ended, NOW) for way in ways]
+
+        assert (told(first), told(second)) == (["m", "working"], [])
+
+
+def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
+    turn = waiting_turn()
+    turn.asking.note("per_1", "Allowed once: bash.", message("yes"))
+    turn.asking.note("per_1", None)
+
+    events = turn.feed(permission_reply(permission(), "reject", None, HERE).ended, NOW)
+
+    assert told(events) == ["working"]
+    assert "Allowed" not in str(events)
+
+
+def test_an_answer_to_a_turn_that_was_taken_up_is_told_before_its_session_was_read() -> None:
+    status = TaskStatus(state=TaskState.INPUT_REQUIRED, timestamp=NOW)
+    turn = Turn(task_id="t", context_id="c", session_id="ses", prompt_id="msg_1")
+    turn.take_up(
+        SaidBefore(
+            texts={},
+            tools={},
+            files=frozenset(),
+            told=frozenset(),
+            pending={"per_1": permission()},
+            sequence=0,
+            status=status,
+        )
+    )
+
+    assert told(turn.answered(permission_reply(permission(), "once", None, HERE).ended, NOW)) == ["working"]
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -17,7 +17,7 @@ from sansio.a2a.model import JsonObject, TaskState, TextPart
 from sansio.opencode.events import BusEvent, InterruptAsked, InterruptEnded, SessionStatus
 from sansio.opencode.interrupts import text_of
 from sansio.opencode.taken_up import said_before
-from sansio.opencode.turn import Turn
+from sansio.opencode.turn import Heard, Turn
 
 from .recorded import CONTEXT, NOW, TASK, shared_of, task_of
 
@@ -55,7 +55,7 @@ class AnyAsking(RuleBasedStateMachine):
         self.bus: deque[BusEvent] = deque()
         self.past: list[BusEvent] = []
         self.requests: dict[str, InterruptAsked] = {}
-        self.reading: tuple[list[InterruptAsked], frozenset[str], int] | None = None
+        self.reading: tuple[list[InterruptAsked], frozenset[str], int, Heard] | None = None
         self.losses = self.made_good = 0
         self.out: list[LogEvent] = []
         self.waiting: list[str] = []  # as a reader of the events has it
@@ -141,15 +141,15 @@ class AnyAsking(RuleBasedStateMachine):
 
     @rule()
     def begin_to_read(self) -> None:
-        self.reading = [*self.open.values()], frozenset(self.turn.asking.pending), self.losses
+        self.reading = [*self.open.values()], frozenset(self.turn.asking.pending), self.losses, self.turn.heard
 
     @precondition(lambda self: self.reading)
     @rule()
     def have_read(self) -> None:
         assert self.reading is not None
-        (found, waited_for, losses), self.reading = self.reading, None
+        (found, waited_for, losses, heard), self.reading = self.reading, None
         self.made_good = max(self.made_good, losses)
-        self.take(self.turn.reconcile([], BUSY, NOW, asked=found, waited_for=waited_for, gaps=losses))
+        self.take(self.turn.reconcile([], BUSY, NOW, asked=found, waited_for=waited_for, since=heard))
 
     @rule()
     def crash(self) -> None:
@@ -161,7 +161,6 @@ class AnyAsking(RuleBasedStateMachine):
         self.noted.clear()
         self.losses += 1
         self.past = []  # a bus that is opened anew tells nothing old
-        self.turn.gaps = self.losses
         self.begin_to_read()
         self.have_read()
 
@@ -201,3 +200,14 @@ def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
 
     assert isinstance(resolved, StatusChanged)
     assert text(resolved) is None
+
+
+def test_what_an_aborted_turn_of_the_session_has_left_is_not_asked_again() -> None:
+    turn = new_turn()
+    left, ours = asked("left"), asked("ours")
+    left.body["tool"] = {"messageID": "msg_0", "callID": "c"}
+    ours.body["tool"] = {"messageID": "msg_2", "callID": "c"}
+
+    turn.reconcile([], BUSY, NOW, asked=[left, ours])
+
+    assert [*turn.asking.pending] == ["ours"]

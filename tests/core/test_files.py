@@ -29,7 +29,8 @@ from .recorded import CONTEXT, NOW, TASK, output_of, task_of
 PNG = {"mime": "image/png", "filename": "a.png"}
 SESSION, PROMPT, ANSWER = "ses_1", "msg_2", "msg_3"
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
 )
 
 

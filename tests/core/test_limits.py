@@ -1,4 +1,4 @@
-"""What one stream may take: bytes, seconds in all, seconds without an event; each limit on its own, and none for 0."""
+"""What one stream may take: bytes, seconds in all, seconds without an event; each limit on its own, none for 0."""
 
 from __future__ import annotations
 

@@ -319,7 +319,7 @@ def asked_after(*items: StreamItem) -> tuple[str, str | None, str | None, int] |
 
 
 def test_what_is_asked_is_known_with_as_much_as_the_agent_says() -> None:
-    questions = {"questions": [{}, {}]}
+    questions: dict[str, Any] = {"questions": [{}, {}]}
 
     assert asked_after(WORKING) is None
     assert asked_after(status(TaskState.AUTH_REQUIRED, "log in")) is None

@@ -17,7 +17,6 @@ from .wire import Client, Json, Task
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
-
 @pytest.fixture
 def client(adapter: Adapter) -> Iterator[Client]:
     client = connected(adapter, "1.0", "jsonrpc")

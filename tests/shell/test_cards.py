@@ -103,6 +103,7 @@ async def test_the_card_names_interfaces_and_security_in_both_forms(serving: Ser
 
 async def test_caches_are_told_how_long_and_by_what_name(serving: Serving) -> None:
     async with serving() as agent, client(agent.url, None) as http:
+        http.headers["accept-encoding"] = "identity"  # what is compressed has a weak tag
         whole = await http.get(PATHS[0])
         etag = whole.headers["etag"]
         for tag, status in ((etag, 304), (f"W/{etag}", 304), (f'"x", {etag}', 304), ("*", 304), ('"x"', 200)):

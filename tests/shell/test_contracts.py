@@ -86,7 +86,7 @@ _WORDS = ("x", "msg_x", "ses_x", "prt_x", "wrk_x", "data:,x")
 @SWITCHES
 @LINES
 async def test_every_method_that_is_declared_can_be_called_with_what_its_schema_demands(
-    serving: Serving, line: str, switches: dict[str, bool]
+    serving: Serving, line: str, switches: dict[str, Any]
 ) -> None:
     async with serving(**switches) as agent, world_of(agent, line) as world:
         contract = await params_published(agent, WIRE_CONTRACT, line)
@@ -125,7 +125,7 @@ CORE_ERRORS = {-32001, -32004}
 
 @SWITCHES
 @LINES
-async def test_nothing_else_can_be_called(serving: Serving, line: str, switches: dict[str, bool]) -> None:
+async def test_nothing_else_can_be_called(serving: Serving, line: str, switches: dict[str, Any]) -> None:
     async with serving(**switches) as agent:
         methods = Methods(agent.http, line, AS_CAROL)
         contract = await params_published(agent, WIRE_CONTRACT, line)
@@ -205,7 +205,7 @@ async def test_no_local_path_leaves_unless_the_operator_says_so(serving: Serving
 
 
 async def test_what_is_declared_of_the_surroundings_is_told(serving: Serving) -> None:
-    declared = {
+    declared: dict[str, Any] = {
         "sandbox_mode": "workspace-write",
         "sandbox_filesystem_scope": "workspace_and_declared_roots",
         "sandbox_writable_roots": ("/srv/a",),

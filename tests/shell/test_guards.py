@@ -119,8 +119,10 @@ async def test_paths_and_methods_that_are_not(
 
 async def test_head_is_get_without_a_body(serving: Serving) -> None:
     async with serving() as agent:
+        agent.http.headers["accept-encoding"] = "identity"
         task = await agent.caller().send("hi")
-        for path in ("/health", f"/tasks/{task.id}", f"/v1/tasks/{task.id}", "/.well-known/agent-card.json"):
+        documents = ("/health", "/openapi.json", "/.well-known/agent-card.json")
+        for path in (*documents, f"/tasks/{task.id}", f"/v1/tasks/{task.id}"):
             whole = await agent.http.get(path)
             head = await agent.http.head(path)
 

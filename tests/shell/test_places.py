@@ -216,9 +216,7 @@ async def test_a_workspace_goes_before_a_directory(serving: Serving, root: Path,
 
 @wires
 @pytest.mark.parametrize("workspace", [{"id": ""}, {"id": 5}, {}, "wrk", {"id": "x" * 257}, {"id": "\0"}], ids=repr)
-async def test_a_workspace_that_is_none_is_refused_by_name(
-    serving: Serving, wire: Wire, workspace: object
-) -> None:
+async def test_a_workspace_that_is_none_is_refused_by_name(serving: Serving, wire: Wire, workspace: object) -> None:
     async with serving() as agent:
         error = await agent.caller(wire).refused(metadata={"opencode": {"workspace": workspace}})
 

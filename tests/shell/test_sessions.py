@@ -310,9 +310,7 @@ async def test_a_claimed_turn_that_waits_longer_than_its_claim_is_not_taken_from
         waits = await agent.caller().send("hi", metadata=named(session_id), configuration=RPC_10.at_once())
         await agent.until(lambda: agent.asked("GET", f"/{session_id}"))
         clock.ahead += 601
-        queued = await agent.caller(bob=True).send(
-            "hi", metadata=named(session_id), configuration=RPC_10.at_once()
-        )
+        queued = await agent.caller(bob=True).send("hi", metadata=named(session_id), configuration=RPC_10.at_once())
         await agent.caller().cancel(waits.id)
         theirs = await agent.caller(bob=True).finished(queued.id)
 

@@ -1,5 +1,4 @@
-"""Whose a session is, after any sequence of claims, turns, waits and restarts: a simple model says it, and both stores
-agree with it."""
+"""Whose a session is, after any sequence of claims, turns, waits and restarts: as a simple model says."""
 
 from __future__ import annotations
 
@@ -86,16 +85,14 @@ class World:
     async def claims(self, principal: str, session_id: str) -> bool:
         try:
             await self.sessions.claim(principal, session_id)
-        except ProtocolError as refused:
-            assert refused.violations[0].field == "metadata.shared.session.id"
+        except ProtocolError:
             return False
         return True
 
     async def moves(self, principal: str, context: str, place: Place) -> bool:
         try:
             await self.sessions.check_place(principal, context, None, place)
-        except ProtocolError as refused:
-            assert refused.violations[0].field.startswith("metadata.opencode.")
+        except ProtocolError:
             return False
         return True
 
