@@ -11,7 +11,6 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import aclosing
-from email.utils import formatdate
 from typing import Any, TypeAlias
 
 import anyio
@@ -20,7 +19,6 @@ from attrs import evolve, frozen
 
 from sansio import http
 from sansio.a2a import jsonrpc, rest, resume, sse
-from sansio.a2a.card import CardDocument, matches
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.log import Entry
 from sansio.a2a.negotiation import negotiated
@@ -36,6 +34,7 @@ from sansio.opencode.views import View
 
 from .cards import Cards
 from .dispatch import Asked, Dispatch
+from .documents import Documents, only
 from .methods import Methods
 from .service import OpenStream
 
@@ -107,6 +106,7 @@ class Application:
         self._dispatch = dispatch
         self._methods = methods
         self._health = health
+        self._documents = Documents(surface.credentials, surface.started)
         self._challenge = surface.credentials.challenge()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,18 +156,18 @@ class Application:
         if answer is not None:
             return answer
         if request.path in http.CARD_PATHS:
-            return self._public(request, self.cards.public)
+            return self._documents.public(request, self.cards.public)
         if request.path == JWKS_PATH:
-            return self._public(request, self.cards.keys)
+            return self._documents.public(request, self.cards.keys)
         if request.path == http.OPENAPI_PATH:
-            return self._described(request)
+            return self._documents.described(request, self.cards)
         http.check_length(request.headers, surface.body_limit)
         identity = http.authenticate(surface.credentials, request.headers)
         if request.path == http.HEALTH_PATH:
-            _only(request, "GET", "HEAD")
+            only(request, "GET", "HEAD")
             return http.json_response(200, self._health())
         if request.path == "/":
-            _only(request, "POST")
+            only(request, "POST")
             await _read_body(request, receive, surface.body_limit)
             return await self._rpc(request, identity)
         route = rest.route("GET" if request.method == "HEAD" else request.method, request.path)
@@ -244,7 +244,8 @@ class Application:
         extensions = negotiated(request.headers, EXTENSION_NAMES)
         headers = (("a2a-version", line), *extensions.headers)
         if operation is Operation.EXTENDED_CARD:
-            return self._extended(request, identity, headers)
+            answer = self._documents.private(request, self.cards.extended(identity))
+            return evolve(answer, headers=(*answer.headers, *headers))
         params = rest.params_of(route, line, request.query, request.body)
         starts = operation in (Operation.SEND, Operation.STREAM)
         asked = Asked(
@@ -308,38 +309,6 @@ class Application:
                     yield Frames(ready or sse.COMMENT, idle=not piece, last=last)
                     ready = b""
 
-    # --- the cards ----------------------------------------------------------------------------------------
-
-    def _public(self, request: Request, document: CardDocument | None) -> Response:
-        _only(request, "GET", "HEAD")
-        if document is None:
-            raise ProtocolError(ErrorKind.NOT_FOUND, "This agent signs nothing")
-        return self._document(request, document, "public, max-age=300")
-
-    def _described(self, request: Request) -> Response:
-        """The description of this surface: complete for those who prove who they are, else in part."""
-        _only(request, "GET", "HEAD")
-        document = self.cards.openapi
-        if "authorization" in request.headers:
-            http.authenticate(self._surface.credentials, request.headers)
-            document = self.cards.complete_openapi
-        answer = self._document(request, document, "private, max-age=300")
-        return evolve(answer, headers=(*answer.headers, ("vary", "Authorization")))
-
-    def _extended(self, request: Request, identity: Identity, headers: Headers) -> Response:
-        answer = self._document(request, self.cards.extended(identity), "private, max-age=300")
-        return evolve(answer, headers=(*answer.headers, ("vary", "Authorization"), *headers))
-
-    def _document(self, request: Request, document: CardDocument, cached: str) -> Response:
-        headers = (
-            ("content-type", http.JSON),
-            ("etag", document.etag),
-            ("cache-control", cached),
-            ("last-modified", formatdate(self._surface.started, usegmt=True)),
-        )
-        status = 304 if matches(request.headers.get("if-none-match"), document.etag) else 200
-        return Response(status, document.body, headers)
-
 
 def _json(body: bytes, media_type: str, headers: Headers) -> Response:
     return Response(200, body, (("content-type", media_type), *headers))
@@ -395,15 +364,6 @@ def _as_told(exc: Exception, request: Request) -> ProtocolError:
 
 class _Disconnected(Exception):
     """The client left before its request was whole."""
-
-
-def _only(request: Request, *methods: str) -> None:
-    if request.method not in methods:
-        raise ProtocolError(
-            ErrorKind.METHOD_NOT_ALLOWED,
-            f"Method {request.method} is not allowed here",
-            metadata={"allow": ", ".join(methods)},
-        )
 
 
 async def _read_body(request: Request, receive: Receive, limit: int) -> None:

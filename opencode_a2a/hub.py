@@ -57,6 +57,7 @@ class EventHub:
         self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
         self.connected = False
         self.lost_at: float | None = None  # when the bus was lost, epoch seconds
+        self.refused = False  # OpenCode is there, and does not let us in: to wait does not help
         self.trouble = "it has not answered yet"  # why the bus was lost last, in words
         self.reconnects = 0
         self.undecodable = 0
@@ -111,6 +112,7 @@ class EventHub:
                 reason = "OpenCode closed it"
             except UpstreamError as exc:
                 reason = str(exc)
+                self.refused = 400 <= (exc.failure.status or 0) < 500
             except ProtocolError as exc:
                 reason = exc.message
             except Exception as exc:
@@ -153,6 +155,7 @@ class EventHub:
 
     def _now_connected(self, first: bytes) -> None:
         self.connected = True
+        self.refused = False
         self.lost_at = None
         now = int(self._clock() * 1000)
         created = requests.time_of_id(event_id(first), now)

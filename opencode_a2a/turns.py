@@ -265,16 +265,21 @@ class Turns:
         session_id = prompt.session_id
         if session_id is None:
             await self._enter(live, (live.facts.principal, live.facts.context_id), turnstiles)
-            await self._reachable(_CONNECT_WAIT)
+            await self._give_time()
             session_id = await self._sessions.of_context(run)
             await self._enter(live, session_id, turnstiles)
         else:
             await self._enter(live, session_id, turnstiles)
-            await self._reachable(_CONNECT_WAIT)
+            await self._give_time()
             await self._sessions.wished(run, session_id)
         if self._stopping:
             raise UpstreamError(_STOPPED)
         return await self._prepare(run, session_id)
+
+    async def _give_time(self) -> None:
+        """Let an OpenCode that is away come back for some seconds; what asks it next tells best if it has not."""
+        if not self._hub.refused:
+            await self._hub.wait_connected(_CONNECT_WAIT)
 
     async def _reachable(self, patience: float) -> None:
         """Give an OpenCode that is away some seconds to come back. Raises ``UpstreamError``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
 from attrs import frozen
 
 from sansio.a2a.card import SCHEMES
@@ -44,6 +45,13 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
     methods = [*openapi_rpc.core_methods(lines), *openapi_rpc.extension_methods(rows, lines)]
     schemes = dict(SCHEMES[scheme] for scheme in deployment.schemes)
     forms = [form for line in lines for form in _FORMS[line]]
+    paths, responses = _with_shared_failures(
+        {
+            "/": {"post": openapi_rpc.endpoint(methods, lines)},
+            **openapi_rest.paths(lines),
+            **_documents(served, lines, schemes),
+        }
+    )
     return {
         "openapi": _VERSION,
         "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
@@ -54,12 +62,9 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
         },
         "servers": [{"url": deployment.url}],
         "security": [{name: []} for name in schemes],
-        "paths": {
-            "/": {"post": openapi_rpc.endpoint(methods, lines)},
-            **openapi_rest.paths(lines),
-            **_documents(served, lines, schemes),
-        },
+        "paths": paths,
         "components": {
+            "responses": responses,
             "securitySchemes": {name: {"type": "http", **scheme} for name, scheme in schemes.items()},
             "schemas": {
                 **dict(components(forms)),
@@ -70,6 +75,31 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
             },
         },
     }
+
+
+def _with_shared_failures(paths: Mapping[str, JsonObject]) -> tuple[dict[str, JsonObject], dict[str, JsonObject]]:
+    """The paths with references to those responses that tell of failures, and these; most operations share them."""
+    names: dict[bytes, str] = {}
+    shared: dict[str, JsonObject] = {}
+
+    def reference(status: str, response: JsonObject) -> JsonObject:
+        if status < "400":
+            return response
+        name = names.setdefault(orjson.dumps(response), f"failure.{status}.{len(names) + 1}")
+        shared[name] = response
+        return {"$ref": f"#/components/responses/{name}"}
+
+    referring = {
+        path: {
+            method: {
+                **one,
+                "responses": {status: reference(status, told) for status, told in one["responses"].items()},
+            }
+            for method, one in operations.items()
+        }
+        for path, operations in paths.items()
+    }
+    return referring, shared
 
 
 def _health(served: Served, *, complete: bool) -> JsonObject:

@@ -34,7 +34,7 @@ class ModelName:
         return Text().read(value, path) if isinstance(value, str) else MODEL.read(value, path)
 
     def schema(self) -> JsonObject:
-        return {"anyOf": [MODEL.schema(), {"type": "string"}]}
+        return {"anyOf": [MODEL.schema(), Text().schema()]}
 
 
 _PART_ID = {"id": Identifier("prt")}

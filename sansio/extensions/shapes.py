@@ -110,6 +110,8 @@ class Number:
     def read(self, value: Any, path: Path) -> int:
         if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) <= 20:
             value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON has one kind of number
         if isinstance(value, bool) or not isinstance(value, int):
             raise wrong(path, "must be an integer")
         if value < self.least:

@@ -137,7 +137,7 @@ MESSAGE_EXTENSIONS = (
                 "One that names none goes to its context's session; a new context gets a new session.",
                 "Turns of one session run one after the other, in the order in which their messages came.",
                 "A message may name a directory of the workspace, or an OpenCode workspace, which goes before any "
-                "directory. A session stays where it was made.",
+                "directory. A context stays where its session is; a message that wants it elsewhere is refused.",
             ],
         },
     ),

@@ -137,7 +137,7 @@ def request(method: str, path: str) -> Request:
         ("/", "OPTIONS, POST"),
         ("/health", "GET, HEAD, OPTIONS"),
         ("/.well-known/jwks.json", "GET, HEAD, OPTIONS"),
-        *((path, "GET, HEAD, OPTIONS") for path in CARD_PATHS),
+        *((path, "GET, HEAD, OPTIONS") for path in sorted(CARD_PATHS)),
         ("/message:send", "OPTIONS, POST"),
         ("/v1/message:stream", "OPTIONS, POST"),
         ("/tasks/t", "GET, HEAD, OPTIONS"),

@@ -15,6 +15,7 @@ from opencode_a2a.reference import END, START, main, updated
 from sansio.a2a.errors import jsonrpc_error
 from sansio.a2a.operations import Operation, methods_of
 from sansio.a2a.schemas import SPOKEN, TABLES, object_schema
+from sansio.extensions.cards import EXTENSION_NAMES
 from sansio.extensions.compatibility import Line, compatibility_profile, wire_contract
 from sansio.extensions.contracts import TOLD, method_contract
 from sansio.extensions.errors import (
@@ -35,6 +36,7 @@ from sansio.extensions.reference import markdown, words
 from sansio.extensions.rows import MethodExtension, MethodRow, Toggle
 from sansio.extensions.table import METHODS, supported
 from sansio.opencode.faults import UNREACHABLE, Failure
+from sansio.opencode.views import SHARED_BY
 from tests.parity import parity
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -160,17 +162,24 @@ def test_everything_has_a_retention(line: str) -> None:
     )
 
 
-def test_what_0_7_1_declared_of_a_methods_result_is_declared_here() -> None:
-    extended = orjson.loads((FIXTURES / "contracts" / "0.7.1-extended.json").read_bytes())["extensions"]
-    recorded = {
-        name: contract
-        for one in extended.values()
-        for name, contract in one.get("params", {}).get("method_contracts", {}).items()
-    }
+RECORDED = orjson.loads((FIXTURES / "contracts" / "0.7.1-parameters.json").read_bytes())
+"""What 0.7.1 published of each method: the names of its parameters, the members of its result, their type."""
 
-    assert len(recorded) == 27
-    for name, contract in recorded.items():
-        assert set(contract) <= set(method_contract(METHODS[name])), name
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_client_of_0_7_1_can_call_a_method_as_it_was_published(name: str) -> None:
+    row, recorded = METHODS[name], RECORDED[name]
+    contract = method_contract(row)
+    known = {path for parameter in row.parameters for path in parameter.paths} | {"metadata"}
+
+    assert {*recorded["required"], *recorded["optional"]} <= known
+    assert set(contract["params"].get("required", ())) <= set(recorded["required"])
+    assert set(recorded["fields"]) <= set(contract["result"]["fields"])
+    assert recorded["items_type"] in (None, contract["result"].get("items_type"))
+
+
+def test_all_that_0_7_1_published_was_recorded() -> None:
+    assert len(RECORDED) == 27
 
 
 def test_methods_of_0_7_1_are_all_here_and_answer_no_less() -> None:
@@ -179,6 +188,10 @@ def test_methods_of_0_7_1_are_all_here_and_answer_no_less() -> None:
     assert all(cell.strip() and cell != "missing" for one in rows for cell in one.cells)
     assert [one for one in rows if one.missing] == []
     assert len(rows) >= 43
+
+
+def test_every_extension_that_gives_metadata_can_be_activated() -> None:
+    assert SHARED_BY.keys() <= set(EXTENSION_NAMES.values())
 
 
 # --- OpenAPI ----------------------------------------------------------------------------------------------
@@ -205,7 +218,8 @@ def test_the_description_refers_to_what_is_there_and_names_nothing_twice(complet
     ids = [one["operationId"] for one in operations]
 
     assert not list(OpenAPIV31SpecValidator(found).iter_errors())
-    assert set(references(found)) <= {f"#/components/schemas/{name}" for name in found["components"]["schemas"]}
+    there = {f"#/components/{kind}/{name}" for kind, named in found["components"].items() for name in named}
+    assert set(references(found)) <= there
     assert len(set(ids)) == len(ids)
     for schema in found["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)

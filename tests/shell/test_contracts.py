@@ -265,6 +265,15 @@ async def test_who_has_proved_nothing_is_told_of_no_extension_method(serving: Se
     assert wrong.status_code == 401
 
 
+async def test_the_description_is_only_read(serving: Serving) -> None:
+    async with serving() as agent:
+        posted = await agent.http.post("/openapi.json", json={})
+        asked = await agent.http.options("/openapi.json")
+
+    assert posted.status_code == 405
+    assert posted.headers["allow"] == asked.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
 async def test_caches_keep_the_two_descriptions_apart(serving: Serving) -> None:
     async with serving() as agent, client(agent.url, None) as http:
         public, complete = await http.get("/openapi.json"), await agent.http.get("/openapi.json")
