@@ -12,7 +12,8 @@ from enum import Enum
 from attrs import define, field
 
 from sansio.a2a.fields import nested_deeper
-from sansio.a2a.model import FilePart, JsonObject
+from sansio.a2a.log import ArtifactChunk
+from sansio.a2a.model import Artifact, FilePart, JsonObject, TextPart
 
 from .events import PartSeen
 
@@ -118,6 +119,25 @@ class Lane:
             index -= 1
         self.blocks.insert(index, block)
         return index == len(self.blocks) - 1
+
+    def continuation(self, text: str, metadata: JsonObject, *, joins: bool) -> ArtifactChunk:
+        """The artifact's next chunk, or its first; ``joins``: it goes on with the last part."""
+        artifact = Artifact(
+            artifact_id=self.artifact_id,
+            name=None if self.begun else self.name,
+            parts=(TextPart(text=text),),
+            metadata=metadata,
+        )
+        leads = self.block_type is BlockType.TEXT
+        return ArtifactChunk(artifact=artifact, append=self.begun, joins=joins, leads=leads)
+
+    def whole(self, metadata: JsonObject) -> ArtifactChunk:
+        """The artifact anew, with all that was said of it."""
+        parts = tuple(TextPart(text=block.text) for block in self.blocks if block.begun)
+        artifact = Artifact(
+            artifact_id=self.artifact_id, name=self.name, parts=parts or (TextPart(text=""),), metadata=metadata
+        )
+        return ArtifactChunk(artifact=artifact, leads=self.block_type is BlockType.TEXT)
 
     def is_last_said(self, block: TextBlock) -> bool:
         """Whether nothing has been said after this block."""

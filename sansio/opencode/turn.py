@@ -341,34 +341,12 @@ class Turn:
         if lane.begun and not lane.is_last_said(block):
             self._replace(lane, block.message_id, out)
             return
-        out.append(
-            ArtifactChunk(
-                artifact=Artifact(
-                    artifact_id=lane.artifact_id,
-                    name=None if lane.begun else lane.name,
-                    parts=(TextPart(text=text),),
-                    metadata=self._voice.chunk(lane.block_type, "stream", block.message_id, block.part_id),
-                ),
-                append=lane.begun,
-                joins=joins,
-                leads=lane.block_type is BlockType.TEXT,
-            )
-        )
+        metadata = self._voice.chunk(lane.block_type, "stream", block.message_id, block.part_id)
+        out.append(lane.continuation(text, metadata, joins=joins))
         lane.begun = True
 
     def _replace(self, lane: Lane, message_id: str, out: list[LogEvent]) -> None:
-        parts = tuple(TextPart(text=block.text) for block in lane.blocks if block.begun)
-        out.append(
-            ArtifactChunk(
-                artifact=Artifact(
-                    artifact_id=lane.artifact_id,
-                    name=lane.name,
-                    parts=parts or (TextPart(text=""),),
-                    metadata=self._voice.chunk(lane.block_type, "stream", message_id),
-                ),
-                leads=lane.block_type is BlockType.TEXT,
-            )
-        )
+        out.append(lane.whole(self._voice.chunk(lane.block_type, "stream", message_id)))
         lane.begun = True
 
     def _recall(self, records: Sequence[MessageRecord], out: list[LogEvent]) -> None:
