@@ -21,17 +21,17 @@ paths = st.lists(names, max_size=4).map(lambda found: "/" + "/".join(found))
 @pytest.mark.parametrize(
     ("root", "path", "inside"),
     [
-        ("/work", "/work", True),
-        ("/work", "/work/", True),
-        ("/work/", "/work/a/b", True),
-        ("/work", "/work/a/../b", True),
-        ("/work", "/work/..", False),
-        ("/work", "/work/a/../../b", False),
-        ("/work", "/workshop", False),
-        ("/work", "/", False),
-        ("/work", "/other/work", False),
+        ("/project", "/project", True),
+        ("/project", "/project/", True),
+        ("/project/", "/project/a/b", True),
+        ("/project", "/project/a/../b", True),
+        ("/project", "/project/..", False),
+        ("/project", "/project/a/../../b", False),
+        ("/project", "/projectshop", False),
+        ("/project", "/", False),
+        ("/project", "/other/work", False),
         ("/", "/anything", True),
-        ("/work", "work", False),
+        ("/project", "work", False),
     ],
 )
 def test_inside_means_the_root_or_below_it(root: str, path: str, inside: bool) -> None:
@@ -47,7 +47,7 @@ def test_inside_is_what_the_parts_of_the_path_say(root: str, steps: list[str]) -
 
 
 def test_a_directory_below_the_root_is_granted() -> None:
-    assert granted_directory("/work", "/work/a", override=True, exists=True) == Place(directory="/work/a")
+    assert granted_directory("/project", "/project/a", override=True, exists=True) == Place(directory="/project/a")
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -78,7 +78,7 @@ def test_a_refusal_says_why_and_names_no_path(path: str, override: bool, exists:
 
 
 def test_the_root_itself_may_always_be_named() -> None:
-    assert granted_directory("/work", "/work/", override=False, exists=True).directory == "/work/"
+    assert granted_directory("/project", "/project/", override=False, exists=True).directory == "/project/"
 
 
 places = st.builds(Place, directory=st.none() | paths, workspace=st.none() | names)

@@ -25,7 +25,7 @@ from sansio.opencode.turn import Turn
 PRINCIPALS = ("ada", "Bob", "çelik")
 SESSIONS = ("ses_1", "ses_2")
 CONTEXTS = ("x", "y")
-PLACES = (None, Place(directory="/work/a"), Place(workspace="wrk_1"))
+PLACES = (None, Place(directory="/project/a"), Place(workspace="wrk_1"))
 TTL = 10.0
 
 Step: TypeAlias = tuple[str, str, str, str, Place | None, float]
