@@ -17,6 +17,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 from dotenv import dotenv_values
 
+from opencode_a2a.made_documents import MadePart
 from opencode_a2a.settings_rows import Variable
 from opencode_a2a.settings_table import RESERVED_NAMES, VARIABLES, Settings
 from opencode_a2a.settings_values import Refused
@@ -37,9 +38,6 @@ __all__ = [
 ]
 
 GENERATED_PRINCIPAL: Final = "local"
-
-TABLE_START: Final = "<!-- settings: begin (made by `python -m opencode_a2a.settings docs/configuration.md`) -->"
-TABLE_END: Final = "<!-- settings: end -->"
 
 # How alike names must be for one to be taken for a slip of the other. OpenCode reads some hundred OPENCODE_*
 # variables of its own, so that prefix alone proves nothing.
@@ -200,21 +198,9 @@ def markdown() -> str:
     return "\n".join(lines)
 
 
-def updated(document: str) -> str:
-    """The document with the table between its markers made anew. Raises ValueError where they are missing."""
-    before, start, rest = document.partition(TABLE_START)
-    _, end, after = rest.partition(TABLE_END)
-    if not (start and end):
-        raise ValueError("the document has no markers for the table of settings")
-    return f"{before}{start}\n\n{markdown()}\n\n{end}{after}"
-
-
-def main(arguments: list[str]) -> None:
-    if not arguments:
-        print(markdown())
-    for name in arguments:
-        path = Path(name)
-        path.write_text(updated(path.read_text("utf-8")), "utf-8")
+PART = MadePart("settings", "python -m opencode_a2a.settings docs/configuration.md", markdown)
+updated = PART.updated
+main = PART.main
 
 
 if __name__ == "__main__":

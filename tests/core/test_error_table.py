@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from opencode_a2a.error_reference import END, START, main, reference, updated
+from opencode_a2a.error_reference import PART, main, reference, updated
 from sansio.a2a.error_table import BINDINGS, TOLD, markdown, refused
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError
 from sansio.a2a.versions import LINES
@@ -93,10 +93,10 @@ def test_document_without_markers_is_refused() -> None:
 
 def test_reference_is_written_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "errors.md"
-    copy.write_text(f"before\n{START}\nold\n{END}\nafter\n", "utf-8")
+    copy.write_text(f"before\n{PART.start}\nold\n{PART.end}\nafter\n", "utf-8")
 
     main([str(copy)])
     main([])
 
-    assert copy.read_text("utf-8") == f"before\n{START}\n\n{reference()}\n\n{END}\nafter\n"
+    assert copy.read_text("utf-8") == f"before\n{PART.start}\n\n{reference()}\n\n{PART.end}\nafter\n"
     assert capsys.readouterr().out == reference() + "\n"

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from opencode_a2a.reference import END, START, main, updated
+from opencode_a2a.reference import PART, main, updated
 from sansio.a2a.errors import jsonrpc_error
 from sansio.a2a.operations import Operation, methods_of
 from sansio.a2a.schemas import SPOKEN, TABLES, object_schema
@@ -303,12 +303,12 @@ def test_a_document_without_markers_is_refused() -> None:
 
 def test_the_reference_is_written_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "reference.md"
-    copy.write_text(f"before\n{START}\nold\n{END}\nafter\n", "utf-8")
+    copy.write_text(f"before\n{PART.start}\nold\n{PART.end}\nafter\n", "utf-8")
 
     main([str(copy)])
     main([])
 
-    assert copy.read_text("utf-8") == f"before\n{START}\n\n{markdown()}\n\n{END}\nafter\n"
+    assert copy.read_text("utf-8") == f"before\n{PART.start}\n\n{markdown()}\n\n{PART.end}\nafter\n"
     assert capsys.readouterr().out == markdown() + "\n"
 
 
