@@ -52,7 +52,7 @@ async def played(backend: str, program: Program) -> str | None:
 # a reader that hangs up leaves generators of httpx's behind, of which trio complains
 @pytest.mark.filterwarnings("ignore:Async generator 'http.*was garbage collected:ResourceWarning")
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=20, phases=(Phase.explicit, Phase.reuse, Phase.generate))
+@settings(max_examples=14, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(program=programs)
 def test_the_agent_answers_what_the_model_says(backend: str, program: Program) -> None:
     # without shrinking, which would take minutes: the journal of a failure is short enough to be read
