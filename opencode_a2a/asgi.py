@@ -350,7 +350,9 @@ def _wire(entry: Entry, view: View) -> bytes:
     rendered = entry.wire.get(view.key)
     if rendered is None:
         assert entry.item is not None  # callers leave out what readers do not see
-        rendered = entry.wire[view.key] = sse.json_data(orjson.dumps(view.item(entry.item, entry.number)))
+        rendered = sse.json_data(orjson.dumps(view.item(entry.item, entry.number)))
+        # a copy, which is as long as it looks: what orjson gives keeps the 4 kB it was written into
+        rendered = entry.wire[view.key] = bytes(memoryview(rendered))
     return rendered
 
 

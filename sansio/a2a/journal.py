@@ -34,9 +34,14 @@ def _encode(event: LogEvent) -> JsonObject:
             return {"task": v1_0.render_task(event.task)}
 
 
+def _kept(data: bytes) -> bytes:
+    """A copy to keep: what orjson gives holds on to the larger buffer that it was written into."""
+    return bytes(memoryview(data))
+
+
 def encode_events(events: Iterable[LogEvent]) -> bytes:
     """A JSON array of the events."""
-    return orjson.dumps([_encode(event) for event in events])
+    return _kept(orjson.dumps([_encode(event) for event in events]))
 
 
 def _chunk(fields: Fields) -> ArtifactChunk:
@@ -101,7 +106,7 @@ def decode_events(body: bytes) -> list[LogEvent]:
 
 def encode_task(task: Task) -> bytes:
     """A task as JSON."""
-    return orjson.dumps(v1_0.render_task(task))
+    return _kept(orjson.dumps(v1_0.render_task(task)))
 
 
 def decode_task(body: bytes) -> Task:
