@@ -335,14 +335,14 @@ def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:
 
 def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str | None]:
     """The frames up to the one that is beyond a limit, and which limit that is."""
-    told = b""
+    told: list[bytes] = []
     for frame in frames:
         now = anyio.current_time()
         budget.take(len(frame), now)
-        told += frame
-        if (limit := budget.passed(now)) is not None:
-            return told, limit
-    return told, budget.passed(anyio.current_time())
+        told.append(frame)
+        if budget.passed(now) is not None:
+            break
+    return b"".join(told), budget.passed(anyio.current_time())
 
 
 def _wire(entry: Entry, view: View) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from sansio.a2a.log import trim_history
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import JsonObject, SendRequest
 from sansio.a2a.operations import Operation
 from sansio.a2a.resume import cursor_in
 from sansio.a2a.wire import WireForm, rest_form_of_task
@@ -47,6 +47,15 @@ class Asked:
         form = rest_form_of_task(self.form.LINE, live.form) if self.follows_task else self.form
         return View(form, live.text_only, self.extensions)
 
+    def message(self) -> SendRequest:
+        """The message that was sent. Where tasks keep the form they were made in, it says which that is."""
+        request = self.form.parse_send(self.params)
+        return evolve(request, form=self.form.NAME) if self.follows_task else request
+
+    def view_of_sender(self, live: LiveTask) -> View:
+        """How the caller sees the task of a message of theirs: in the form the message came in."""
+        return View(self.form, live.text_only, self.extensions)
+
 
 class Dispatch:
     """The operations by name. All of them raise ``ProtocolError``."""
@@ -72,12 +81,10 @@ class Dispatch:
         """The stream of an operation that answers with one."""
         principal = asked.identity.principal
         if asked.operation is Operation.STREAM:
-            message = asked.form.parse_send(asked.params)
-            if asked.follows_task:
-                message = evolve(message, form=asked.form.NAME)
+            message = asked.message()
             cursor = cursor_in(asked.cursor, message.metadata)
             stream = await self.service.stream(principal, message, asked.view(), cursor)
-            return stream, View(asked.form, stream.live.text_only, asked.extensions)
+            return stream, asked.view_of_sender(stream.live)
         request = asked.form.parse_task_id(asked.params)
         cursor = cursor_in(asked.cursor, request.metadata)
         replays = asked.form.LINE == "0.3"
@@ -87,14 +94,12 @@ class Dispatch:
     # --- one by one ---------------------------------------------------------------------------------------
 
     async def _send(self, asked: Asked) -> JsonObject:
-        request = asked.form.parse_send(asked.params)
-        if asked.follows_task:
-            request = evolve(request, form=asked.form.NAME)
+        request = asked.message()
         if not asked.waits:
             request = evolve(request, configuration=evolve(request.configuration, blocking=False))
         live = await self.service.send(asked.identity.principal, request, asked.view())
         task = trim_history(live.task(), request.configuration.history_length)
-        return View(asked.form, live.text_only, asked.extensions).send_result(task)
+        return asked.view_of_sender(live).send_result(task)
 
     async def _get_task(self, asked: Asked) -> JsonObject:
         request = asked.form.parse_get_task(asked.params)

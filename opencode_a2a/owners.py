@@ -17,7 +17,6 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.extensions.errors import session_forbidden, session_not_found
 from sansio.opencode import requests
-from sansio.opencode.places import place_as_text
 from sansio.opencode.requests import Place
 from sansio.opencode.session_projections import context_of
 
@@ -86,8 +85,7 @@ class Owners:
 
     async def give(self, principal: str, session_id: str, place: Place) -> None:
         """The session is the caller's from now on."""
-        where = "" if place == self._places.default else place_as_text(place)
-        row = SessionRow(session_id=session_id, principal=principal, place=where)
+        row = self._sessions.owned(principal, session_id, place)
         await self._store.commit([row, Binding(principal, context_of(session_id), session_id)])
 
     async def visible(self, principal: str, session_ids: Iterable[str], answer: Any, place: Place) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias, TypeVar
@@ -50,6 +51,7 @@ from .run import Prompt
 from .sessions import Sessions
 from .store import EventsPruned, Store, StoredTask, StoreError, TaskQuery
 from .turns import Turns
+from .turnstile import Turnstile
 
 _log = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ class Service:
         self._max_streams = max_streams
         self._retention = retention
         self._streams = 0
-        self._arriving: dict[_MessageKey, anyio.Event] = {}
+        self._arriving: dict[object, deque[anyio.Event]] = {}
         self._started: WeakValueDictionary[_MessageKey, LiveTask] = WeakValueDictionary()
         self.draining = False
 
@@ -374,18 +376,12 @@ class Service:
     @asynccontextmanager
     async def _arrival(self, key: _MessageKey) -> AsyncGenerator[LiveTask | None]:
         """One message after the other, of those that are the same; with the task that it has already, if any."""
-        while (before := self._arriving.get(key)) is not None:
-            await before.wait()
-        self._arriving[key] = done = anyio.Event()
-        try:
+        async with Turnstile(self._arriving, key):
             known = self._started.get(key)
             if known is None:
                 stored = await _from_store(self._store.started_by(*key))
                 known = self._turns.running.get(stored.row.task_id) or LiveTask.stored(stored) if stored else None
             yield known
-        finally:
-            del self._arriving[key]
-            done.set()
 
     def _begin(self, principal: str, message: Message, prompt: Prompt, options: JsonObject) -> LiveTask:
         """A new task, in the hands of its turn."""

@@ -6,8 +6,8 @@ it first, before there is a task, and theirs once the turn begins. Ownership is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections import deque
+from collections.abc import Callable
 
 import anyio
 import orjson
@@ -23,6 +23,7 @@ from .live import Facts
 from .places import Places
 from .run import Run
 from .store import Binding, SessionRow, Store, Write
+from .turnstile import Turnstile
 from .upstream import Upstream, UpstreamError
 
 _NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
@@ -42,13 +43,13 @@ class Sessions:
         self._places = places
         self._claim_ttl = claim_ttl
         self._wall = wall
-        self._claiming: dict[str, anyio.Event] = {}
+        self._claiming: dict[object, deque[anyio.Event]] = {}
 
     # --- before there is a task ---------------------------------------------------------------------------
 
     async def claim(self, principal: str, session_id: str) -> None:
         """Claim a session that a message names. Raises ``ProtocolError`` where it is another's; ``StoreError``."""
-        async with self._one_at_a_time(session_id):
+        async with Turnstile(self._claiming, session_id):
             if not await self.may_use(principal, session_id):
                 raise invalid(("metadata", "shared", "session", "id"), "no such session")
             if await self._store.owner_of(session_id) is None:
@@ -124,9 +125,13 @@ class Sessions:
                 # it was the caller's by the binding that is replaced now, and stays so
                 rows.append(SessionRow(session_id=left, principal=facts.principal))
         if run.prompt.session_id is not None or run.place != self._places.default:
-            place = "" if run.place == self._places.default else place_as_text(run.place)
-            rows.append(SessionRow(session_id=session_id, principal=facts.principal, place=place))
+            rows.append(self.owned(facts.principal, session_id, run.place))
         return rows
+
+    def owned(self, principal: str, session_id: str, place: Place) -> SessionRow:
+        """That a session is the caller's, and where it is."""
+        where = "" if place == self._places.default else place_as_text(place)
+        return SessionRow(session_id=session_id, principal=principal, place=where)
 
     # --- inside -------------------------------------------------------------------------------------------
 
@@ -152,17 +157,6 @@ class Sessions:
         """Where a session that is known is. Raises ``StoreError``."""
         known = await self._store.session(session_id)
         return self._places.default if known is None or not known.place else place_of_text(known.place)
-
-    @asynccontextmanager
-    async def _one_at_a_time(self, session_id: str) -> AsyncGenerator[None]:
-        while (before := self._claiming.get(session_id)) is not None:
-            await before.wait()
-        self._claiming[session_id] = done = anyio.Event()
-        try:
-            yield
-        finally:
-            del self._claiming[session_id]
-            done.set()
 
 
 def _object(body: bytes) -> JsonObject:

@@ -1,4 +1,4 @@
-"""First come, first served: the turns of one session, one after the other. Knows nothing of turns."""
+"""First come, first served: those who want the same thing, one after the other. Knows nothing of what they do."""
 
 from __future__ import annotations
 

@@ -135,22 +135,21 @@ def _model(request: SendRequest) -> Model | None:
 
 
 def _directory(request: SendRequest) -> str | None:
-    found = _member(request, "opencode", "directory")
-    if found is None:
-        return None
-    value = found.get("value")
-    if not isinstance(value, str) or not value or len(value) > _PATH_LIMIT or "\0" in value:
-        raise invalid(DIRECTORY, f"must be a path of at most {_PATH_LIMIT} characters")
-    return value
+    return _place(request, "directory", "value", DIRECTORY, _PATH_LIMIT, "a path")
 
 
 def _workspace(request: SendRequest) -> str | None:
-    found = _member(request, "opencode", "workspace")
+    return _place(request, "workspace", "id", WORKSPACE, _ID_LIMIT, "a string")
+
+
+def _place(request: SendRequest, name: str, inner: str, path: tuple[str, ...], limit: int, takes: str) -> str | None:
+    """``metadata.opencode.<name>``, of which ``inner`` is the text."""
+    found = _member(request, "opencode", name)
     if found is None:
         return None
-    value = found.get("id")
-    if not isinstance(value, str) or not value or len(value) > _ID_LIMIT or "\0" in value:
-        raise invalid(WORKSPACE, f"must be a string of at most {_ID_LIMIT} characters")
+    value = found.get(inner)
+    if not isinstance(value, str) or not value or len(value) > limit or "\0" in value:
+        raise invalid(path, f"must be {takes} of at most {limit} characters")
     return value
 
 
