@@ -92,14 +92,13 @@ class EventHub:
         """Whether a session is ``root`` or, as far as is known, a subagent's below it."""
         return root in self._line_of(session_id)
 
-    def adopt(self, session_id: str, parent_id: str) -> bool:
-        """Know a session as a subagent's; False if it is known already."""
+    def adopt(self, session_id: str, parent_id: str) -> None:
+        """Know a session as a subagent's."""
         if session_id in self._parents:
-            return False
+            return
         if len(self._parents) >= _CHILDREN:
             del self._parents[next(iter(self._parents))]
         self._parents[session_id] = parent_id
-        return True
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Stay connected, for ever."""

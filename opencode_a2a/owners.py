@@ -21,11 +21,9 @@ from sansio.opencode.requests import Place
 from sansio.opencode.session_projections import context_of
 
 from .places import Places
-from .sessions import Sessions
+from .sessions import HIGHEST, Sessions
 from .store import Binding, SessionRow, Store
 from .upstream import Upstream, UpstreamError
-
-_HIGHEST = 32  # sessions above a session; there are hardly ever two
 
 
 @frozen
@@ -106,7 +104,7 @@ class Owners:
     async def _owner(self, session_id: str, place: Place, seen: dict[str, JsonObject]) -> str | None:
         """Who has a session, or the nearest one above it that somebody has. ``seen``: what was read of them."""
         current: str | None = session_id
-        for _ in range(_HIGHEST):
+        for _ in range(HIGHEST):
             if current is None:
                 return None
             owner = await self._store.owner_of(current)

@@ -29,7 +29,7 @@ from .upstream import Upstream, UpstreamError
 _NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
 _MOVED = Failure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
 _ELSEWHERE = Failure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
-_HIGHEST = 32  # sessions above a session; there are hardly ever two
+HIGHEST = 32  # sessions above a session that are looked at; there are hardly ever two
 
 
 class Sessions:
@@ -145,7 +145,7 @@ class Sessions:
 
     async def _check_above(self, principal: str, above: object, place: Place) -> None:
         """A subagent's session is that of whoever has the one it was made from."""
-        for _ in range(_HIGHEST):
+        for _ in range(HIGHEST):
             if not isinstance(above, str):
                 return
             if not await self.may_use(principal, above):
