@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from . import call, demo
+from .distribution import version_text
 from .serving import Runtime, RuntimeUnknown, find_runtime, serve, until_signalled
 from .settings import (
     Settings,
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         "Without a command it serves: `opencode-a2a --port 8001` is `opencode-a2a serve --port 8001`.",
         formatter_class=plain,
     )
-    top.add_argument("--version", action="version", version=f"opencode-a2a {Settings().version}")
+    top.add_argument("--version", action="version", version=version_text())
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     serving = commands.add_parser(
         "serve",

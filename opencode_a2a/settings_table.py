@@ -3,12 +3,12 @@
 Knows neither where the texts come from nor who reads the values.
 """
 
-from importlib import metadata
 from typing import Final
 
 import attrs
 from attrs import frozen
 
+from opencode_a2a import __version__
 from opencode_a2a import settings_values as values
 from opencode_a2a.settings_declared import Declared
 from opencode_a2a.settings_rows import Variable, row
@@ -34,13 +34,6 @@ RESERVED_NAMES: Final = (
 )
 
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
-
-def _installed_version() -> str:
-    try:
-        return metadata.version("opencode-a2a")
-    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
-        return "0"
 
 
 _SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH, _CLIENT = (
@@ -135,7 +128,7 @@ class Settings(Declared):
         _CARD,
         "A2A_VERSION",
         str,
-        attrs.Factory(_installed_version),
+        __version__,
         "the agent's version: any text",
         said="that of this package",
     )

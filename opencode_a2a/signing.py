@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from sansio.a2a.model import JsonObject
 
+from .distribution import how_to_install
 from .settings import SettingsError
 
 KEY_FILE: Final = "A2A_CARD_SIGNING_KEY_FILE"
@@ -63,7 +64,7 @@ def load_card_key(path: str | None, key_id: str | None = None) -> CardKey | None
         missing = (error.name or "").partition(".")[0]
         if missing not in _LIBRARIES:
             raise
-        raise _refused(f"needs {missing}: pip install 'opencode-a2a[signing]'") from None
+        raise _refused(f"needs {missing}: {how_to_install('signing')}") from None
     try:
         key = private_key(pem)
     except KeyRefused as refused:

@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from opencode_a2a.distribution import how_to_install
 from opencode_a2a.store import reads
 from opencode_a2a.store.migrate import ensure_schema
 from opencode_a2a.store.rows import (
@@ -226,7 +227,7 @@ def _engine(database: Database) -> Engine:
                 max_overflow=0,
             )
         except ImportError:
-            raise StoreError("PostgreSQL needs psycopg: install opencode-a2a[postgresql]") from None
+            raise StoreError(f"PostgreSQL needs psycopg: {how_to_install('postgresql')}") from None
     if database.path is None:
         # The database lives in its one connection, which the writer and the readers take turns to use.
         pool: dict[str, Any] = {"poolclass": StaticPool}

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+
+from opencode_a2a import __version__
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = ROOT / "docs" / "core.md"
@@ -85,3 +88,28 @@ def test_the_commands_of_the_readme_set_up_what_the_checks_set_up() -> None:
     assert demo.endswith("opencode-a2a demo")
     assert tests.endswith("python -m pytest -n auto")
     assert '"$python" -m pytest -n auto' in checks
+
+
+# With a version, it is the other product that is meant.
+_BY_NAME = re.compile(r"install\b[^&]*(?<!/)\bopencode[-_]a2a(?!==)(\[|['\"`]|\s|$)")
+
+
+def test_no_text_installs_the_product_by_its_bare_name() -> None:
+    """Package indexes have another product under this name, so what is installed comes from a path."""
+    modules = [path for package in SHIPPED for path in (ROOT / package).rglob("*.py")]
+    texts = [*DOCUMENTS, *ROOT.glob("tests/*/README.md"), *modules]
+    lines = [(path, line) for path in texts for line in path.read_text("utf-8").splitlines()]
+
+    assert _BY_NAME.search("pip install 'opencode-a2a[signing]'")
+    assert _BY_NAME.search("pip install --upgrade opencode-a2a")
+    assert [(str(path.relative_to(ROOT)), line) for path, line in lines if _BY_NAME.search(line)] == []
+
+
+def test_the_distribution_and_the_code_have_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    dynamic, source = project["project"]["dynamic"], project["tool"]["hatch"]["version"]
+    stated = re.search(source["pattern"], (ROOT / source["path"]).read_text("utf-8"))
+
+    assert dynamic == ["version"]
+    assert stated is not None
+    assert stated["version"] == __version__

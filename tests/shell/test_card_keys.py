@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from opencode_a2a.card_keys import PrivateKey
+from opencode_a2a.distribution import how_to_install
 from opencode_a2a.settings import SettingsError
 from opencode_a2a.signing import CardKey, load_card_key
 
@@ -215,7 +216,7 @@ def test_a_missing_library_is_told_with_what_brings_it(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
 
-    assert refused(path) == f"A2A_CARD_SIGNING_KEY_FILE: needs {library}: pip install 'opencode-a2a[signing]'"
+    assert refused(path) == f"A2A_CARD_SIGNING_KEY_FILE: needs {library}: {how_to_install('signing')}"
 
 
 def test_the_libraries_are_left_alone_where_no_key_is_set() -> None:

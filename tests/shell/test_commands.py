@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
 import socket
@@ -17,6 +18,8 @@ import httpx
 import pytest
 from attrs import define, frozen
 
+import opencode_a2a
+from opencode_a2a import __version__
 from opencode_a2a.standin import AFTER_TOOL
 
 DEADLINE = 20.0
@@ -121,7 +124,8 @@ def test_the_version_is_printed(run: Run) -> None:
     done = run("--version")
 
     assert done.returncode == 0
-    assert re.fullmatch(r"opencode-a2a \d+\.\d+\S*\n", done.stdout)
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    assert done.stdout == f"opencode-a2a {__version__} ({python}, {Path(opencode_a2a.__file__).parents[1]})\n"
 
 
 @pytest.mark.parametrize(

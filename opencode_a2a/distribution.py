@@ -1,0 +1,23 @@
+"""Facts about the installed program: its version, the code that runs, and how to add an extra.
+
+Knows no setting and no protocol.
+"""
+
+import platform
+from pathlib import Path
+
+from opencode_a2a import __version__
+
+
+def version_text() -> str:
+    """One line for `--version`: name, version, Python, and the folder that the code runs from."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"opencode-a2a {__version__} ({python}, {Path(__file__).resolve().parent.parent})"
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra, for error messages.
+
+    The bare distribution name is never used: package indexes have another product under it.
+    """
+    return f"in the checkout of this server, run pip install '.[{extra}]'"
