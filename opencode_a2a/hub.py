@@ -18,6 +18,7 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.sse import SseDecoder, SseEvent
 from sansio.opencode import requests
 from sansio.opencode.events import BusEvent, SessionSeen, decode, event_id
+from sansio.opencode.faults import TIMEOUT, Failure
 
 from .upstream import Upstream, UpstreamError
 
@@ -25,7 +26,6 @@ _log = logging.getLogger(__name__)
 
 _BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
-_FIRST_EVENT = 5.0  # seconds within which OpenCode greets a new subscriber
 _GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
@@ -103,15 +103,17 @@ class EventHub:
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Stay connected, for ever."""
         task_status.started()
-        failures = 0
+        failures = unanswered = 0
         while True:
             self._wanted = anyio.Event()
+            status = 0
             try:
-                await self._listen()
+                await self._listen(unanswered)
                 reason = "OpenCode closed it"
             except UpstreamError as exc:
                 reason = str(exc)
-                self.refused = 400 <= (exc.failure.status or 0) < 500
+                status = exc.failure.status or 0
+                unanswered += exc.failure.type == TIMEOUT
             except ProtocolError as exc:
                 reason = exc.message
             except Exception as exc:
@@ -119,10 +121,11 @@ class EventHub:
                 _log.exception("event bus")
                 reason = type(exc).__name__
             self.trouble = reason
+            self.refused = 400 <= status < 500
             if self.lost_at is None:
                 self.lost_at = self._clock()
             if self.connected:
-                failures = 0
+                failures = unanswered = 0
                 _log.warning("event bus lost: %s", reason)
             elif failures == 0:
                 _log.warning("event bus not available: %s", reason)
@@ -133,10 +136,18 @@ class EventHub:
                 await self._wanted.wait()
             failures += 1
 
-    async def _listen(self) -> None:
+    async def _listen(self, unanswered: int) -> None:
+        """Deliver what the bus says until it ends. Raises ``UpstreamError`` where it breaks, or goes silent.
+
+        One bound holds for the whole opening, from the connection to OpenCode's first event; it grows with the number
+        of openings that were ``unanswered`` before.
+        """
         decoder = SseDecoder()
-        async with self._upstream.stream(requests.events()) as chunks:
-            with anyio.move_on_after(_FIRST_EVENT) as silence:
+        call = requests.events()
+        bounds = self._upstream.bounds(call)
+        within = bounds[min(unanswered, len(bounds) - 1)]
+        with anyio.move_on_after(within) as silence:
+            async with self._upstream.stream(call, within=within) as chunks:
                 async for data in chunks:
                     events = decoder.feed(data)
                     if events and not self.connected:
@@ -144,6 +155,9 @@ class EventHub:
                     if self.connected:
                         silence.deadline = anyio.current_time() + self._silence
                     self._deliver(events)
+        if silence.cancelled_caught:
+            quiet = self._silence if self.connected else within
+            raise UpstreamError(Failure(text=f"OpenCode said nothing for {quiet:.3g} seconds", type=TIMEOUT))
 
     def _deliver(self, events: list[SseEvent]) -> None:
         touched: dict[int, Sink] = {}

@@ -41,6 +41,7 @@ _log = logging.getLogger(__name__)
 
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
+_LOOKING = 30.0  # seconds that one look at a session may take, however many reads it is
 _ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each time that OpenCode is told to stop, until it has heard
 _UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or not OpenCode has a session for it
 _ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
@@ -411,9 +412,10 @@ class Turns:
         torn, sink.torn = sink.torn, False
         waited_for, since = frozenset(turn.asking.pending), turn.heard
         try:
-            if torn:
-                await self._reads.learn_below(turn.session_id, run.place)
-            now = await self._reads.now(turn.session_id, run.place)
+            with self._upstream.within(_LOOKING):
+                if torn:
+                    await self._reads.learn_below(turn.session_id, run.place)
+                now = await self._reads.now(turn.session_id, run.place)
         except UpstreamError as exc:
             sink.torn = True
             if last_try:

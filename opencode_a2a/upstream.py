@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from select import poll
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlsplit
@@ -101,8 +101,9 @@ class _Connection:
 class Upstream:
     """The client. Use as an async context manager: leaving it closes every connection.
 
-    ``timeout``: seconds for a whole plain call. ``max_requests``: plain calls at once, 0 for no limit; one more
-    is refused at once with UPSTREAM_BACKPRESSURE.
+    ``timeout``: seconds for a whole plain call, all its attempts included; how long each attempt waits for the head
+    of its answer is the call's ``TimeoutClass``. ``max_requests``: plain calls at once, 0 for no limit; one more is
+    refused at once with UPSTREAM_BACKPRESSURE.
     """
 
     def __init__(
@@ -152,32 +153,56 @@ class Upstream:
         if self._max_requests and self._running >= self._max_requests:
             text = f"OpenCode is busy: {self._running} requests are running already"
             raise UpstreamError(Failure(text=text, type=BACKPRESSURE))
+        bounds = self.bounds(call)
+        started = anyio.current_time()
         self._running += 1
         try:
-            with anyio.move_on_after(self._timeout):
-                return await self._attempts(call)
+            for bound in bounds:
+                with anyio.move_on_after(bound) as head:
+                    return await self._attempt(call, head, started + self._timeout)
         finally:
             self._running -= 1
-        text = f"OpenCode did not answer within {self._timeout:g} seconds"
+        text = f"OpenCode did not answer within {sum(bounds):.3g} seconds"
         raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True)
 
-    async def _attempts(self, call: UpstreamCall) -> UpstreamResponse:
-        """At most one retry, on a new connection: a kept-alive one may have been closed under our hands."""
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Bound several calls together, by half of the operator's limit at most. Raises ``UpstreamError``."""
+        bound = min(seconds, self._timeout / 2)
+        with anyio.move_on_after(bound) as scope:
+            yield
+        if scope.cancelled_caught:
+            text = f"OpenCode did not answer within {bound:.3g} seconds"
+            raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True)
+
+    def bounds(self, call: UpstreamCall) -> tuple[float, ...]:
+        """How long each attempt at a call waits for the head of its answer, in seconds."""
+        bounds = call.timeout.attempts(self._timeout)
+        return bounds if call.repeatable else bounds[:1]
+
+    async def _attempt(self, call: UpstreamCall, head: anyio.CancelScope, ends: float) -> UpstreamResponse:
+        """Send a call once; twice where a kept-alive connection has been closed under our hands.
+
+        ``head``: the scope that bounds the wait for the answer's head. The rest of the answer has until ``ends``.
+        """
         connection = await self._take()
         try:
-            return await self._exchange(connection, call)
+            return await self._exchange(connection, call, head, ends)
         except _Stale as exc:
             if not call.repeatable or not connection.used:
                 raise self._unreachable(exc.__cause__, sent=True) from exc
         try:
-            return await self._exchange(await self._connect(), call)
+            return await self._exchange(await self._connect(), call, head, ends)
         except _Stale as exc:
             raise self._unreachable(exc.__cause__, sent=True) from exc
 
-    async def _exchange(self, connection: _Connection, call: UpstreamCall) -> UpstreamResponse:
+    async def _exchange(
+        self, connection: _Connection, call: UpstreamCall, head: anyio.CancelScope, ends: float
+    ) -> UpstreamResponse:
         keep = False
         try:
             response = await self._open(connection, call)
+            head.deadline = ends
             body = await self._body(connection)
             connection.protocol.start_next_cycle()
             keep = True
@@ -233,18 +258,26 @@ class Upstream:
     # --- streams ------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def stream(self, call: UpstreamCall) -> AsyncGenerator[AsyncIterator[bytes]]:
+    async def stream(
+        self, call: UpstreamCall, *, within: float | None = None
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Send a call and hand out its body as it comes, on a connection of its own.
 
-        Raises ``UpstreamError`` where it cannot be opened (within the timeout) and where it breaks.
+        Raises ``UpstreamError`` where the head of the answer does not come ``within`` some seconds (None: those of
+        the call's last attempt), and where the stream breaks.
         """
+        bound = self.bounds(call)[-1] if within is None else within
+        ends = anyio.current_time() + bound
+        late = UpstreamError(
+            Failure(text=f"OpenCode did not open its event stream within {bound:.3g} seconds", type=TIMEOUT)
+        )
         try:
-            with anyio.fail_after(self._timeout):
+            with anyio.fail_after(bound):
                 connection = await self._connect()
         except TimeoutError:
-            raise self._unreachable(None) from None
+            raise late from None
         try:
-            with anyio.fail_after(self._timeout):
+            with anyio.fail_after(max(0.0, ends - anyio.current_time())):
                 response = await self._open(connection, call)
                 if response.status_code >= 400:
                     detail = _detail(await self._body(connection))
@@ -252,8 +285,7 @@ class Upstream:
             async with aclosing(_body_as_it_comes(connection, response)) as chunks:
                 yield chunks
         except TimeoutError:
-            text = f"OpenCode did not open its event stream within {self._timeout:g} seconds"
-            raise UpstreamError(Failure(text=text, type=TIMEOUT)) from None
+            raise late from None
         except (_Stale, *_BROKEN) as exc:
             raise self._unreachable(exc.__cause__ or exc) from exc
         finally:

@@ -72,6 +72,7 @@ class StandIn:
     _player: Player = field(init=False, repr=False)
     _api: Api = field(init=False, repr=False)
     _faults: list[_Fault] = field(factory=list, init=False, repr=False)
+    _unanswered: int = field(default=0, init=False, repr=False)
     _tasks: TaskGroup | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -129,6 +130,10 @@ class StandIn:
         """The next request that fits is never answered; ``late``: it is done all the same."""
         self._faults.append(_Fault(method=method, path_prefix=path_prefix, answer=None, late=late))
 
+    def leave_unanswered(self, count: int) -> None:
+        """The next so many requests are never answered, as OpenCode leaves those that come as its port opens."""
+        self._unanswered = count
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -161,6 +166,10 @@ class StandIn:
             directory=headers.get(b"x-opencode-directory", b"").decode() or None,
         )
         self.requests.append(request)
+        if self._unanswered > 0:
+            self._unanswered -= 1
+            await _gone(receive)
+            return
         fault = next((fault for fault in self._faults if fault.fits(request)), None)
         if fault is not None:
             self._faults.remove(fault)

@@ -12,7 +12,7 @@ import orjson
 
 from sansio.a2a.model import JsonObject
 
-from .requests import Place, UpstreamCall
+from .requests import Place, TimeoutClass, UpstreamCall
 
 
 def sessions(
@@ -59,7 +59,7 @@ def session_message(session_id: str, message_id: str, place: Place) -> UpstreamC
 
 def prompt_async(session_id: str, body: JsonObject, place: Place) -> UpstreamCall:
     """Start a turn, and do not wait for it."""
-    return _post(f"{_session(session_id)}/prompt_async", place, body)
+    return _post(f"{_session(session_id)}/prompt_async", place, body, TimeoutClass.WRITE)
 
 
 def command(session_id: str, body: JsonObject, place: Place) -> UpstreamCall:
@@ -170,8 +170,9 @@ def _get(path: str, place: Place, **query: object) -> UpstreamCall:
     return UpstreamCall(method="GET", target=_target(path, place, query))
 
 
-def _post(path: str, place: Place, body: JsonObject) -> UpstreamCall:
-    return UpstreamCall(method="POST", target=_target(path, place, {}), body=orjson.dumps(body), repeatable=False)
+def _post(path: str, place: Place, body: JsonObject, timeout: TimeoutClass = TimeoutClass.RUN) -> UpstreamCall:
+    data = orjson.dumps(body)
+    return UpstreamCall(method="POST", target=_target(path, place, {}), body=data, timeout=timeout, repeatable=False)
 
 
 def _delete(path: str, place: Place, body: JsonObject | None = None) -> UpstreamCall:
@@ -179,5 +180,6 @@ def _delete(path: str, place: Place, body: JsonObject | None = None) -> Upstream
         method="DELETE",
         target=_target(path, place, {}),
         body=orjson.dumps(body) if body is not None else None,
+        timeout=TimeoutClass.RUN,
         repeatable=False,
     )

@@ -6,7 +6,7 @@ Also the ids we choose. Sends nothing; ``opencode_a2a.upstream`` does.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from urllib.parse import quote, urlencode
 
@@ -18,10 +18,35 @@ from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, TextPart
 
 
 class TimeoutClass(Enum):
-    """What bounds a call: a plain request by its total, a stream by its silence."""
+    """Name what bounds a kind of call. An OpenCode that has just opened its port leaves requests unanswered for good,
+    while it answers the next: no single request may use up the patience it belongs to.
+    """
 
-    REQUEST = "request"
-    STREAM = "stream"
+    PROBE = "answered from memory: health, path"
+    READ = "answered from the store: sessions, messages, statuses, lists"
+    WRITE = "accepted at once: a session, a prompt, a reply"
+    STOP = "an abort"
+    RUN = "answered when a command, a model or git is done"
+    STREAM = "the opening of the event stream, to its first event"
+
+    def attempts(self, limit: float) -> tuple[float, ...]:
+        """For each attempt, the seconds within which the head of the answer must come.
+
+        Their sum is at most ``limit``, the operator's. A call that is not repeatable gets the first attempt alone.
+        """
+        bounds = _ATTEMPTS[self]
+        total = sum(bounds) if bounds else limit
+        return tuple(seconds * min(1.0, limit / total) for seconds in bounds) or (limit,)
+
+
+_ATTEMPTS: Mapping[TimeoutClass, tuple[float, ...]] = {
+    TimeoutClass.PROBE: (2.0, 5.0),
+    TimeoutClass.READ: (5.0, 10.0, 15.0),
+    TimeoutClass.WRITE: (30.0,),  # the first call in a directory has OpenCode set that directory up
+    TimeoutClass.STOP: (5.0,),
+    TimeoutClass.RUN: (),  # the operator's limit alone
+    TimeoutClass.STREAM: (1.0, 2.0, 5.0),  # the subscriber takes them one by one, as it tries again
+}
 
 
 @frozen(kw_only=True)
@@ -31,7 +56,7 @@ class UpstreamCall:
     method: str
     target: str
     body: bytes | None = None
-    timeout: TimeoutClass = TimeoutClass.REQUEST
+    timeout: TimeoutClass = TimeoutClass.READ
     repeatable: bool = True
 
 
@@ -98,18 +123,18 @@ def events() -> UpstreamCall:
 
 def health() -> UpstreamCall:
     """Whether OpenCode answers."""
-    return UpstreamCall(method="GET", target="/global/health")
+    return UpstreamCall(method="GET", target="/global/health", timeout=TimeoutClass.PROBE)
 
 
 def path() -> UpstreamCall:
     """Which directories the instance works in."""
-    return UpstreamCall(method="GET", target="/path")
+    return UpstreamCall(method="GET", target="/path", timeout=TimeoutClass.PROBE)
 
 
 def create_session(title: str | None = None, place: Place = HERE) -> UpstreamCall:
     """A new session."""
     body = {"title": title} if title else {}
-    return UpstreamCall(method="POST", target=f"/session{place.query}", body=orjson.dumps(body), repeatable=False)
+    return _write(f"/session{place.query}", body)
 
 
 def get_session(session_id: str, place: Place = HERE) -> UpstreamCall:
@@ -160,12 +185,18 @@ def question_reject(request_id: str, place: Place = HERE) -> UpstreamCall:
 
 
 def _answering(path: str, body: JsonObject, place: Place) -> UpstreamCall:
-    return UpstreamCall(method="POST", target=f"{path}{place.query}", body=orjson.dumps(body), repeatable=False)
+    return _write(f"{path}{place.query}", body)
+
+
+def _write(target: str, body: JsonObject) -> UpstreamCall:
+    data = orjson.dumps(body)
+    return UpstreamCall(method="POST", target=target, body=data, timeout=TimeoutClass.WRITE, repeatable=False)
 
 
 def abort(session_id: str, place: Place = HERE) -> UpstreamCall:
     """Stop what a session is doing."""
-    return UpstreamCall(method="POST", target=f"{_session(session_id)}/abort{place.query}", body=b"{}")
+    target = f"{_session(session_id)}/abort{place.query}"
+    return UpstreamCall(method="POST", target=target, body=b"{}", timeout=TimeoutClass.STOP)
 
 
 def prompt(
@@ -186,12 +217,7 @@ def prompt(
     ):
         if value:
             body[name] = value
-    return UpstreamCall(
-        method="POST",
-        target=f"{_session(session_id)}/prompt_async{place.query}",
-        body=orjson.dumps(body),
-        repeatable=False,
-    )
+    return _write(f"{_session(session_id)}/prompt_async{place.query}", body)
 
 
 def _session(session_id: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.fields import DEEPEST
 from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, TextPart
-from sansio.opencode import requests
+from sansio.opencode import method_requests, requests
 from sansio.opencode.blocks import BlockType, Lane, TextBlock, is_settled, tool_data, usage_of
 from sansio.opencode.events import (
     BusEvent,
@@ -474,6 +474,43 @@ def test_only_what_may_happen_twice_is_repeated() -> None:
 
     assert {name for name, call in calls.items() if not call.repeatable} == {"create", "prompt"}
     assert {name for name, call in calls.items() if call.timeout is TimeoutClass.STREAM} == {"events"}
+
+
+@pytest.mark.parametrize("kind", TimeoutClass)
+@pytest.mark.parametrize("limit", [0.5, 3.0, 120.0, 3600.0])
+def test_no_request_uses_up_the_patience_it_belongs_to(kind: TimeoutClass, limit: float) -> None:
+    bounds = kind.attempts(limit)
+
+    assert all(bound > 0 for bound in bounds)
+    assert sum(bounds) <= limit + 1e-9
+    assert list(bounds) == sorted(bounds)
+    if kind is TimeoutClass.RUN:
+        assert bounds == (limit,)
+    elif limit >= 120:
+        assert max(bounds) <= 30
+
+
+def test_only_what_waits_for_work_has_the_operators_limit_alone() -> None:
+    here = Place()
+    waits = {
+        "command": method_requests.command("s", {}, here),
+        "shell": method_requests.shell("s", {}, here),
+        "summarize": method_requests.summarize("s", {}, here),
+        "worktree": method_requests.create_worktree({}, here),
+    }
+    quick = {
+        "prompt": requests.prompt("s", "m", []),
+        "method": method_requests.prompt_async("s", {}, here),
+        "create": requests.create_session(),
+        "reply": requests.permission_reply("p", "once", None),
+        "messages": requests.messages("s"),
+        "list": method_requests.sessions(here, limit=1),
+        "path": requests.path(),
+        "abort": requests.abort("s"),
+    }
+
+    assert {call.timeout for call in waits.values()} == {TimeoutClass.RUN}
+    assert TimeoutClass.RUN not in {call.timeout for call in quick.values()}
 
 
 def test_session_is_made_with_a_title_where_there_is_one() -> None:

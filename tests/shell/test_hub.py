@@ -169,6 +169,19 @@ async def test_a_bus_that_goes_silent_is_opened_again() -> None:
         await until(lambda: one.said == ["2"])
 
 
+@pytest.mark.parametrize(
+    "said", [[SILENCE], [b"HTTP/1.1 200 OK\r\n", SILENCE], [HEAD, SILENCE], [HEAD + b"1\r\n:\r\n", SILENCE]]
+)
+async def test_a_bus_that_is_not_opened_is_asked_for_again_soon(said: list[Step]) -> None:
+    async with listening(said, said, [HEAD + HELLO, SILENCE]) as (hub, server):
+        started = anyio.current_time()
+        await until(lambda: hub.connected)
+
+        assert (len(server.requests), hub.reconnects) == (3, 1)
+        assert anyio.current_time() - started < 5
+        await until(lambda: server.open == 1)
+
+
 async def test_a_bus_that_is_refused_is_asked_for_again() -> None:
     refused = [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"]
     async with listening(refused, refused, [HEAD + HELLO, SILENCE]) as (hub, server):

@@ -11,7 +11,7 @@ import trustme
 
 from opencode_a2a import upstream as upstream_module
 from opencode_a2a.upstream import Upstream, UpstreamError
-from sansio.opencode.requests import UpstreamCall
+from sansio.opencode.requests import TimeoutClass, UpstreamCall
 from tests.shell.harness import DEADLINE, free_port, until
 from tests.shell.raw_server import HANG_UP, SILENCE, RawServer, Step, answering, chunked, ok
 
@@ -175,6 +175,51 @@ async def test_an_answer_that_never_comes_is_not_waited_for() -> None:
         error = await failure(upstream, READ)
 
         assert (error.failure.type, error.sent) == ("UPSTREAM_TIMEOUT", True)
+        await until(lambda: server.open == 0)
+
+
+async def test_a_read_that_is_not_answered_is_asked_again_within_the_same_patience() -> None:
+    async with answering([SILENCE], [SILENCE], [ok(b"3")]) as server, client(server, timeout=3.0) as upstream:
+        with anyio.fail_after(DEADLINE):
+            assert (await upstream.request(READ)).body == b"3"
+
+        assert len(server.requests) == 3
+        await until(lambda: server.open == 1)
+
+
+async def test_a_write_that_is_not_answered_is_not_sent_again() -> None:
+    async with answering([SILENCE], [ok(b"2")]) as server, client(server, timeout=0.2) as upstream:
+        error = await failure(upstream, WRITE)
+
+        assert (error.failure.type, error.sent, len(server.requests)) == ("UPSTREAM_TIMEOUT", True, 1)
+
+
+async def test_an_answer_that_has_begun_may_take_all_of_the_patience() -> None:
+    head, gate = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", anyio.Event()
+    call = UpstreamCall(method="GET", target="/big", timeout=TimeoutClass.PROBE)
+    async with answering([head, gate, b"large"]) as server, client(server, timeout=3 * DEADLINE) as upstream:
+        bodies: list[bytes] = []
+
+        async def read() -> None:
+            bodies.append((await upstream.request(call)).body)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await until(lambda: server.requests)
+            bound_is_over = anyio.current_time() + upstream.bounds(call)[0] + 0.1
+            await until(lambda: anyio.current_time() > bound_is_over)
+            gate.set()
+
+        assert (bodies, len(server.requests)) == ([b"large"], 1)
+
+
+async def test_several_reads_have_a_bound_together() -> None:
+    async with answering([ok(b"1")], [SILENCE]) as server, client(server, timeout=DEADLINE) as upstream:
+        await upstream.request(READ)
+        with pytest.raises(UpstreamError) as caught, upstream.within(0.2):
+            await upstream.request(READ)
+
+        assert caught.value.failure.type == "UPSTREAM_TIMEOUT"
         await until(lambda: server.open == 0)
 
 
