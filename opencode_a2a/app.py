@@ -121,7 +121,14 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         hub = EventHub(upstream, clock=wall)
         place = Place(directory=settings.workspace_root)
         places = Places(upstream, place, override=settings.allow_directory_override)
-        sessions = Sessions(store, upstream, places, claim_ttl=settings.pending_session_claim_ttl_seconds, wall=wall)
+        sessions = Sessions(
+            store,
+            upstream,
+            places,
+            claim_ttl=settings.pending_session_claim_ttl_seconds,
+            claims=settings.claims_allowed,
+            wall=wall,
+        )
         turns = Turns(
             upstream=upstream,
             hub=hub,

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
-from sansio.extensions.errors import session_forbidden, session_not_found
+from sansio.extensions.errors import session_forbidden, session_not_found, session_unowned
 from sansio.opencode import requests
 from sansio.opencode.requests import Place
 from sansio.opencode.session_projections import context_of
@@ -46,7 +46,7 @@ class Owners:
         self._places = places
 
     async def look(self, principal: str, session_id: str, wished: Place | None) -> Held:
-        """Refuse a session that is not there, another's, or outside the workspace.
+        """Refuse a session that is not there, another's, nobody's without claims, or outside the workspace.
 
         It is worked on where it is, unless another place was ``wished`` for.
         """
@@ -56,6 +56,8 @@ class Owners:
         owner = await self._owner(session_id, wished or self._places.default, seen)
         if owner not in (None, principal) or not await self._sessions.may_use(principal, session_id):
             raise session_forbidden(session_id)
+        if owner is None and not self._sessions.claims and not await self._sessions.has_claim(principal, session_id):
+            raise session_unowned(session_id, "session_id")
         if session_id not in seen:
             return Held(principal, session_id, wished or await self._sessions.place_of(session_id), True)
         place = await self._places.of_session(seen[session_id].get("directory"))
@@ -87,7 +89,7 @@ class Owners:
         await self._store.commit([row, Binding(principal, context_of(session_id), session_id)])
 
     async def visible(self, principal: str, session_ids: Iterable[str], answer: Any, place: Place) -> set[str]:
-        """Those of the sessions that are not another's. ``answer``: the sessions themselves, where they are known."""
+        """Keep the sessions that the caller may use. ``answer``: the sessions themselves, where they are known."""
         seen = sessions_by_id(answer if isinstance(answer, list) else [])
         mine: set[str] = set()
         for session_id in session_ids:
@@ -97,7 +99,7 @@ class Owners:
                 if exc.failure.status != 404:
                     raise
                 continue  # it is gone by now
-            if owner in (None, principal):
+            if owner == principal or (owner is None and self._sessions.claims):
                 mine.add(session_id)
         return mine
 

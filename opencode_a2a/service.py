@@ -349,7 +349,7 @@ class Service:
             checked = self._sessions.check_place(principal, message.context_id, wishes.session_id, prompt.place)
             await _from_store(checked)
         if wishes.session_id is not None:
-            await _from_store(self._sessions.claim(principal, wishes.session_id))
+            await _from_store(self._sessions.claim(principal, wishes.session_id, prompt.place))
         if request.configuration.push is not None:
             name = "taskPushNotificationConfig" if view.line == "1.0" else "pushNotificationConfig"
             check_id(request.configuration.push.id, ("configuration", name, "id"))

@@ -14,6 +14,7 @@ import orjson
 
 from sansio.a2a.errors import invalid
 from sansio.a2a.model import JsonObject
+from sansio.extensions.errors import session_unowned, upstream_error
 from sansio.opencode import requests
 from sansio.opencode.faults import BAD_REQUEST, PAYLOAD, Failure
 from sansio.opencode.places import DIRECTORY, WORKSPACE, place_as_text, place_of_text
@@ -29,15 +30,27 @@ from .upstream import Upstream, UpstreamError
 _NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
 _MOVED = Failure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
 _ELSEWHERE = Failure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
+_NAMED = ("metadata", "shared", "session", "id")
 HIGHEST = 32  # sessions above a session that are looked at; there are hardly ever two
 
 
 class Sessions:
-    """``claim_ttl``: seconds for which a session nobody owns is kept for the caller who named it first."""
+    """``claim_ttl``: seconds for which a session nobody owns is kept for the caller who named it first.
+
+    ``claims``: whether a session that nobody owns can be claimed at all.
+    """
 
     def __init__(
-        self, store: Store, upstream: Upstream, places: Places, *, claim_ttl: float, wall: Callable[[], float]
+        self,
+        store: Store,
+        upstream: Upstream,
+        places: Places,
+        *,
+        claim_ttl: float,
+        claims: bool,
+        wall: Callable[[], float],
     ) -> None:
+        self.claims = claims
         self._store = store
         self._upstream = upstream
         self._places = places
@@ -47,12 +60,17 @@ class Sessions:
 
     # --- before there is a task ---------------------------------------------------------------------------
 
-    async def claim(self, principal: str, session_id: str) -> None:
-        """Claim a session that a message names. Raises ``ProtocolError`` where it is another's; ``StoreError``."""
+    async def claim(self, principal: str, session_id: str, place: Place | None = None) -> None:
+        """Claim a session that a message names, to be looked for at ``place``.
+
+        Raises ``ProtocolError`` where it is another's, or nobody's and claims are switched off; ``StoreError``.
+        """
         async with Turnstile(self._claiming, session_id):
             if not await self.may_use(principal, session_id):
-                raise invalid(("metadata", "shared", "session", "id"), "no such session")
+                raise invalid(_NAMED, "no such session")
             if await self._store.owner_of(session_id) is None:
+                if not self.claims:
+                    await self._check_claim(principal, session_id, place or self._places.default)
                 until = int((self._wall() + self._claim_ttl) * 1000)
                 await self._store.commit(
                     [SessionRow(session_id=session_id, principal=principal, claimed_until=until)]
@@ -67,6 +85,13 @@ class Sessions:
         if session_id is not None and await self.place_of(session_id) != place:
             field = DIRECTORY if place.workspace is None else WORKSPACE
             raise invalid(field, "is not where this conversation works: choose it in a new context")
+
+    async def has_claim(self, principal: str, session_id: str) -> bool:
+        """Whether a claim of the caller's on a session is still good. Raises ``StoreError``."""
+        claim = await self._store.session(session_id)
+        if claim is None or claim.principal != principal or claim.claimed_until is None:
+            return False
+        return claim.claimed_until > self._wall() * 1000
 
     async def may_use(self, principal: str, session_id: str) -> bool:
         """Whether a session is the caller's, or nobody's. Raises ``StoreError``."""
@@ -142,6 +167,33 @@ class Sessions:
         if found.get("id") != session_id:
             raise UpstreamError(Failure(text="OpenCode knows no such session", type=PAYLOAD))
         return found
+
+    async def _check_claim(self, principal: str, session_id: str, place: Place) -> None:
+        """Refuse a session that is neither claimed by the caller nor a subagent's below a session of theirs."""
+        if await self.has_claim(principal, session_id):
+            return
+        try:
+            owner = await self._owner_above(session_id, place) if session_id.startswith("ses") else ""
+        except UpstreamError as exc:
+            if exc.failure.status != 404 and exc.failure.type != PAYLOAD:
+                raise upstream_error(exc.failure, "message", session_id) from exc
+            owner = ""
+        if owner is None:
+            raise session_unowned(session_id, ".".join(_NAMED))
+        if owner != principal:
+            raise invalid(_NAMED, "no such session")
+
+    async def _owner_above(self, session_id: str, place: Place) -> str | None:
+        """The owner of the nearest ancestor session that has one. Raises ``UpstreamError``, ``StoreError``."""
+        for _ in range(HIGHEST):
+            above = (await self._session(session_id, place)).get("parentID")
+            if not isinstance(above, str):
+                break
+            owner = await self._store.owner_of(above)
+            if owner is not None:
+                return owner
+            session_id = above
+        return None
 
     async def _check_above(self, principal: str, above: object, place: Place) -> None:
         """A subagent's session is that of whoever has the one it was made from."""

@@ -330,6 +330,15 @@ class Settings(Declared):
         30.0,
         "how long a session that nobody owns is kept for the caller who named it first: seconds, more than 0",
     )
+    allow_session_claims: bool | None = row(
+        _TASKS,
+        "A2A_ALLOW_SESSION_CLAIMS",
+        values.flag,
+        None,
+        "whether a caller may claim an OpenCode session that nobody owns, by naming it: true or false. Where it is "
+        "false, such a session is refused and listed to nobody",
+        said="true where one principal is configured, or none; else false",
+    )
     interrupt_request_ttl_seconds: float = row(
         _TASKS,
         "A2A_INTERRUPT_REQUEST_TTL_SECONDS",
@@ -414,6 +423,13 @@ class Settings(Declared):
     def store_url(self) -> str | None:
         """The database's URL, or None where tasks live in memory."""
         return None if self.task_store_backend == "memory" else self.task_store_database_url
+
+    @property
+    def claims_allowed(self) -> bool:
+        """Whether a session that nobody owns can be claimed."""
+        if self.allow_session_claims is not None:
+            return self.allow_session_claims
+        return len(self.credentials.principals) <= 1
 
     @property
     def is_local(self) -> bool:

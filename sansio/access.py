@@ -165,6 +165,11 @@ class CredentialSet:
         enabled = {credential.scheme for credential in self.credentials if credential.enabled}
         return tuple(scheme for scheme in _SHAPES if scheme in enabled)
 
+    @property
+    def principals(self) -> frozenset[str]:
+        """The principals of all credentials, enabled or not: one that is disabled may own sessions, too."""
+        return frozenset(credential.principal for credential in self.credentials)
+
     def authenticate(self, authorization: str | None) -> Identity | None:
         """Whom the value of an `Authorization` header proves, or None. Never raises.
 

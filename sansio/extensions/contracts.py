@@ -32,6 +32,7 @@ _UPSTREAM = ("method", "session_id", "upstream_status", "detail")
 TOLD: Mapping[ExtensionErrorKind, tuple[str, ...]] = {
     ExtensionErrorKind.SESSION_NOT_FOUND: ("session_id",),
     ExtensionErrorKind.SESSION_FORBIDDEN: ("session_id",),
+    ExtensionErrorKind.SESSION_UNOWNED: ("session_id", "field"),
     ExtensionErrorKind.AUTHORIZATION_FORBIDDEN: ("method", "capability", "credential_id"),
     ExtensionErrorKind.METHOD_DISABLED: ("method", "supported_methods", "protocol_version", "toggle"),
     ExtensionErrorKind.UPSTREAM_UNREACHABLE: ("method", "session_id", "detail"),

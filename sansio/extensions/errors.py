@@ -48,6 +48,14 @@ class ExtensionErrorKind(Enum):
         nearest=ErrorKind.TASK_NOT_FOUND,
         when="The session belongs to another caller.",
     )
+    SESSION_UNOWNED = ExtensionErrorRow(
+        code=-32006,
+        http=403,
+        grpc="PERMISSION_DENIED",
+        message="Session belongs to nobody",
+        nearest=ErrorKind.TASK_NOT_FOUND,
+        when="No caller owns the session, and this deployment lets nobody claim such a session.",
+    )
     AUTHORIZATION_FORBIDDEN = ExtensionErrorRow(
         code=-32007,
         http=403,
@@ -213,6 +221,17 @@ def session_not_found(session_id: str) -> ExtensionError:
 def session_forbidden(session_id: str) -> ExtensionError:
     """The session is another caller's."""
     return ExtensionError(ExtensionErrorKind.SESSION_FORBIDDEN, session_id=session_id)
+
+
+def session_unowned(session_id: str, field: str) -> ExtensionError:
+    """Nobody owns the session, and claims are switched off. ``field``: the path of what named it."""
+    return ExtensionError(
+        ExtensionErrorKind.SESSION_UNOWNED,
+        "The session belongs to nobody, and this deployment has several principals, so nobody can claim it. "
+        "Its operator can allow claims with A2A_ALLOW_SESSION_CLAIMS",
+        session_id=session_id,
+        field=field,
+    )
 
 
 def upstream_error(failure: Failure, method: str, session_id: str | None = None) -> ExtensionError:

@@ -175,7 +175,11 @@ class MethodRow:
         if self.capability is not None:
             kinds.append(ExtensionErrorKind.AUTHORIZATION_FORBIDDEN)
         if self.ownership in (Ownership.READS, Ownership.CLAIMS):
-            kinds += [ExtensionErrorKind.SESSION_NOT_FOUND, ExtensionErrorKind.SESSION_FORBIDDEN]
+            kinds += [
+                ExtensionErrorKind.SESSION_NOT_FOUND,
+                ExtensionErrorKind.SESSION_FORBIDDEN,
+                ExtensionErrorKind.SESSION_UNOWNED,
+            ]
         if self.scope is Scope.UPSTREAM:
             kinds += [
                 ExtensionErrorKind.UPSTREAM_UNREACHABLE,

@@ -27,6 +27,7 @@ from sansio.extensions.errors import (
     payload_error,
     session_forbidden,
     session_not_found,
+    session_unowned,
     upstream_error,
 )
 from sansio.extensions.openapi import Served, document
@@ -115,6 +116,7 @@ ERRORS: dict[ExtensionErrorKind, ExtensionError] = {
     for error in (
         session_not_found("ses_1"),
         session_forbidden("ses_1"),
+        session_unowned("ses_1", "session_id"),
         forbidden("m", "c", "id"),
         disabled("m", "t", "0.3", ["a"]),
         upstream_error(Failure(text="gone", type=UNREACHABLE), "m", "ses_1"),

@@ -40,6 +40,8 @@ CREDENTIALS = CredentialSet(
         Credential.basic(*CAROL, credential_id="c"),
     )
 )
+CLAIMS = {"allow_session_claims": True}
+"""Three principals may not claim what nobody owns unless they are allowed to; most tests are about something else."""
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, and to load certificates takes long
 RUNTIMES: dict[str, Runtime] = {"asyncio": runtime_asyncio, "trio": runtime_trio}
 
@@ -415,7 +417,7 @@ async def agent_before(backend: str, standin: StandIn | None, **settings: Any) -
     """Serves a stand-in and the agent before it."""
     app = standin or quick()
     async with served(backend, app) as opencode:
-        given: dict[str, Any] = {"opencode_url": opencode, "credentials": CREDENTIALS, **settings}
+        given: dict[str, Any] = {"opencode_url": opencode, "credentials": CREDENTIALS, **CLAIMS, **settings}
         async with agent_at(backend, app, Settings(**given)) as agent:
             yield agent
 

@@ -18,6 +18,7 @@ from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
     BOB,
+    CLAIMS,
     CREDENTIALS,
     DEADLINE,
     RPC_10,
@@ -57,7 +58,8 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
     @asynccontextmanager
     async def start(standin: StandIn, url: str, clock: Clock | None = None, **more: Any) -> AsyncGenerator[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
-        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **more)
+        given = {"opencode_url": url, "credentials": CREDENTIALS, "task_store_database_url": store}
+        settings = Settings(**{**given, **CLAIMS, **more})
         async with (
             application(settings, wall=clock or Clock()) as running,
             served(anyio_backend, running.asgi) as served_at,

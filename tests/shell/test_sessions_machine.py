@@ -80,7 +80,7 @@ class World:
         upstream = Upstream("http://127.0.0.1:9", username="", password=None, timeout=1.0)  # asked by nobody here
         places = Places(upstream, HERE, override=True)
         self.store = store
-        self.sessions = Sessions(store, upstream, places, claim_ttl=TTL, wall=lambda: model.now)
+        self.sessions = Sessions(store, upstream, places, claim_ttl=TTL, claims=True, wall=lambda: model.now)
 
     async def claims(self, principal: str, session_id: str) -> bool:
         try:
