@@ -16,6 +16,7 @@ from opencode_a2a.standin import Say, StandIn
 from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
+    CLAIMS,
     CREDENTIALS,
     DEADLINE,
     RPC_10,
@@ -232,7 +233,7 @@ def starting(anyio_backend: str, tmp_path: Path, root: Path) -> Starting:
     """Starts the agent on one file, before an OpenCode that stays."""
 
     def start(standin: StandIn, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
-        given: dict[str, Any] = {"workspace_root": str(root), **more}
+        given: dict[str, Any] = {"workspace_root": str(root), **CLAIMS, **more}
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         return agent_at(
             anyio_backend,
