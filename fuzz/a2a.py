@@ -22,13 +22,14 @@ from sansio.a2a.versions import LINES, negotiate
 from tests import strategies
 
 from . import samples
-from .target import Target, require
+from .target import LARGEST_ERROR, Target, require
 
 
 def _told(error: ProtocolError) -> None:
-    """An error can be told in every shape there is."""
+    """An error can be told in every shape there is, and is small in each."""
     for line in LINES:
-        orjson.dumps([jsonrpc_error(error, line), http_error(error, line)])
+        told = orjson.dumps([jsonrpc_error(error, line), http_error(error, line)])
+        require(len(told) < LARGEST_ERROR, "a large error")
 
 
 def check_jsonrpc(data: bytes) -> None:
@@ -39,6 +40,7 @@ def check_jsonrpc(data: bytes) -> None:
         for line in LINES:
             answer = orjson.loads(render_error(fault.request_id, fault, line))
             require(answer["error"]["code"] in (-32700, -32600), "a fault of another code")
+        _told(fault)
         return
     answer = orjson.loads(render_result(request.id, None))
     require(answer["id"] == request.id, "another id comes back")

@@ -17,7 +17,7 @@ from sansio.opencode.large_json import Steps, decoded
 from sansio.opencode.requests import Place
 from tests.strategies import json_values
 
-from .target import Target, require
+from .target import LARGEST_ERROR, Target, require
 
 _PLACE = Place(directory="/workspace")
 _NAMES = tuple(METHODS)
@@ -34,8 +34,8 @@ def check_methods(data: bytes) -> None:
         require(error.kind is ErrorKind.INVALID_PARAMS, "another error")
         require(bool(error.violations), "an error that names nothing")
         require(isinstance(error.data, dict) and "type" in error.data, "an error without a type")
-        orjson.dumps([jsonrpc_error(error, line) for line in ("0.3", "1.0")])
-        orjson.dumps([http_error(error, line) for line in ("0.3", "1.0")])
+        told = [orjson.dumps([jsonrpc_error(error, line), http_error(error, line)]) for line in ("0.3", "1.0")]
+        require(sum(map(len, told)) < LARGEST_ERROR, "a large error")
         return
     missing = {one.name for one in row.parameters if one.required} - given.values.keys()
     require(not missing, "something required is missing")

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from attrs import frozen
 from hypothesis.strategies import SearchStrategy
 
+LARGEST_ERROR = 65536
+"""Bytes of all shapes of one error together, whatever it is about."""
+
 
 @frozen(kw_only=True)
 class Target:

@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from sansio import http
 from sansio.a2a import jsonrpc, rest, resume, sse
-from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.log import Entry
 from sansio.a2a.negotiation import negotiated
 from sansio.a2a.operations import Operation, operation_of
@@ -360,7 +360,7 @@ def _as_told(exc: Exception, request: Request) -> ProtocolError:
     """The error to tell: the peer's own, or that we failed, which is for the log alone."""
     if isinstance(exc, ProtocolError):
         return exc
-    _log.error("%s %s", request.method, request.path, exc_info=exc)
+    _log.error("%s %s", shortened(request.method), shortened(request.path), exc_info=exc)
     return ProtocolError(ErrorKind.INTERNAL_ERROR)
 
 

@@ -12,7 +12,7 @@ import orjson
 from attrs import Factory, define, evolve, field, frozen
 
 from sansio.a2a import negotiation, rest
-from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
+from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid
 from sansio.a2a.signing import JWKS_PATH
 from sansio.access import CredentialSet, Identity
 
@@ -24,6 +24,7 @@ HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 # all others are operations
 _FIXED_PATHS = {"/": "POST", **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *CARD_PATHS), "GET")}
 _LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
+_MOST_PARAMETERS = 100  # of a query
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -44,10 +45,14 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query parameters, the last of each name; parsed once."""
+        """The query parameters, the last of each name; parsed once. Raises ``ProtocolError`` for too many."""
         if self._query is None:
             text = self.query_string.decode("utf-8", "replace")
-            self._query = dict(parse_qsl(text, keep_blank_values=True)) if text else {}
+            try:
+                pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
+            except ValueError:
+                raise invalid(("query",), f"must hold at most {_MOST_PARAMETERS} parameters", "too_long") from None
+            self._query = dict(pairs)
         return self._query
 
     @property

@@ -8,13 +8,55 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from itertools import islice
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .model import JsonObject
 
 DOMAIN = "a2a-protocol.org"
+
+MOST_VIOLATIONS = 20
+"""Violations that one error lists. A reader stops at that many, so bad input costs no more than its first faults."""
+
+LONGEST_ECHO = 200
+"""Characters of any one text of a caller's that an error repeats."""
+
+_LONGEST_MESSAGE = 4000  # the sentences of ``MOST_VIOLATIONS`` violations
+_LONGEST_TEXT = 1000  # of a member of ``data``: what OpenCode answered may take several sentences
+_LONGEST_STEP = 80  # characters of a member's name in a path
+_MOST_STEPS = 16
+_MOST_MEMBERS = 100  # the names of all methods fit
+_LEVELS = 4
+
+
+def shortened(text: str, longest: int = LONGEST_ECHO) -> str:
+    """The text with at most ``longest`` characters; an ellipsis stands for the rest."""
+    return text if len(text) <= longest else text[: longest - 1] + "\u2026"
+
+
+def _short_path(path: Sequence[str | int]) -> tuple[str | int, ...]:
+    steps: list[str | int] = []
+    left = LONGEST_ECHO
+    for step in path[:_MOST_STEPS]:
+        if isinstance(step, str):
+            step = shortened(step, max(1, min(left, _LONGEST_STEP)))
+            left -= len(step)
+        steps.append(step)
+    return tuple(steps)
+
+
+def _bounded(value: Any, levels: int = _LEVELS) -> Any:
+    """The JSON value with short texts, short lists and few levels, so that an error is small whatever it repeats."""
+    if isinstance(value, str):
+        return shortened(value, _LONGEST_TEXT if levels >= _LEVELS - 1 else LONGEST_ECHO)
+    if isinstance(value, list | tuple):
+        return [_bounded(item, levels - 1) for item in value[:_MOST_MEMBERS]] if levels else []
+    if isinstance(value, dict):
+        members = islice(value.items(), _MOST_MEMBERS if levels else 0)
+        return {shortened(str(name)): _bounded(member, levels - 1) for name, member in members}
+    return value
 
 
 @frozen(kw_only=True)
@@ -140,9 +182,12 @@ class ErrorKind(Enum):
 
 @frozen
 class Violation:
-    """One wrong field: where (keys and indexes from the root), what kind of wrong, and what it takes."""
+    """One wrong field: where (keys and indexes from the root), what kind of wrong, and what it takes.
 
-    path: tuple[str | int, ...]
+    Names of members that a caller made up are shortened in the path.
+    """
+
+    path: tuple[str | int, ...] = field(converter=_short_path)
     type: str
     message: str
 
@@ -169,6 +214,8 @@ class ProtocolError(A2AError):
     ``data`` is for line 0.3's ``error.data``, also in place of what it would say of ``violations``;
     ``metadata`` goes into 1.0's ``ErrorInfo`` and holds strings only. An extension's errors are a subclass: their
     ``row``, ``reason`` and ``domain`` are its own, and ``kind`` is the nearest that the protocol knows.
+
+    Its rendering has a bound, whatever was sent: long texts are shortened, and of many violations the first count.
     """
 
     def __init__(
@@ -181,13 +228,14 @@ class ProtocolError(A2AError):
         data_v1: Any = None,
         metadata: dict[str, str] | None = None,
     ) -> None:
-        super().__init__(message or kind.row.message)
+        message = shortened(message or kind.row.message, _LONGEST_MESSAGE)
+        super().__init__(message)
         self.kind = kind
-        self.message = message or kind.row.message
-        self.violations = tuple(violations)
-        self.data = data
-        self.data_v1 = data_v1
-        self.metadata = metadata or {}
+        self.message = message
+        self.violations = tuple(violations[: MOST_VIOLATIONS + 1])
+        self.data = _bounded(data)
+        self.data_v1 = _bounded(data_v1)
+        self.metadata: dict[str, str] = _bounded(metadata or {})
 
     @property
     def row(self) -> ErrorRow:

@@ -1,7 +1,7 @@
 """Reads typed fields out of decoded JSON and collects every violation with its path.
 
-For the wire forms; knows no A2A names. A reader never raises in the middle: it notes what is wrong,
-returns a stand-in, and ``done`` raises one ``ProtocolError`` for all of it.
+For the wire forms; knows no A2A names. A reader notes what is wrong, returns a stand-in, and ``done`` raises one
+``ProtocolError`` for all of it. Only where very much is wrong does it raise in the middle: then the rest is not read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from .errors import ErrorKind, ProtocolError, Violation
+from .errors import MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
 from .model import JsonObject
 from .timestamps import epoch_ms
 
@@ -28,8 +28,35 @@ DEEPEST = 128
 """How many lists and objects may stand in each other. JSON readers take more than writers do (orjson: 1024 and
 254), so what is deeper could be read, and then be neither stored nor sent on."""
 
+MOST_ITEMS = 1000
+"""Elements of any one list in a request: parts, extensions, references, output modes."""
+
 _FLAGS = {"true": True, "false": False}
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+_AND_MORE = Violation((), "and_more", f"and more: only the first {MOST_VIOLATIONS} wrong fields are listed")
+
+
+@define
+class Findings:
+    """What is wrong with one document. ``most_items``: elements that a list of it may have; None: any number."""
+
+    most_items: int | None = None
+    violations: list[Violation] = field(factory=list)
+
+    def add(self, violation: Violation) -> None:
+        """Note a violation. Raises ``ProtocolError`` once there are more than an error lists."""
+        if len(self.violations) == MOST_VIOLATIONS:
+            self.violations.append(_AND_MORE)
+            self.done()
+        self.violations.append(violation)
+
+    def done(self) -> None:
+        """Raise what was found, if anything, as one ``ProtocolError``."""
+        if self.violations:
+            summary = "; ".join(f"{v.field or 'params'}: {v.message}" for v in self.violations)
+            raise ProtocolError(ErrorKind.INVALID_PARAMS, summary, violations=self.violations)
 
 
 @define
@@ -38,18 +65,24 @@ class Fields:
 
     value: JsonObject
     path: tuple[str | int, ...] = ()
-    found: list[Violation] = field(factory=list)
+    found: Findings = field(factory=Findings)
 
     def wrong(self, key: str | int | None, type: str, message: str) -> None:
         """Note that ``key`` (None: the object itself) is wrong."""
         path = self.path if key is None else (*self.path, key)
-        self.found.append(Violation(path, type, message))
+        self.found.add(Violation(path, type, message))
 
     def done(self) -> None:
         """Raise what was found, if anything."""
-        if self.found:
-            summary = "; ".join(f"{v.field or 'params'}: {v.message}" for v in self.found)
-            raise ProtocolError(ErrorKind.INVALID_PARAMS, summary, violations=self.found)
+        self.found.done()
+
+    def _items(self, key: str, value: list[Any]) -> list[Any]:
+        """The elements of a list; none of one that is too long, so that no time is spent on them."""
+        most = self.found.most_items
+        if most is None or len(value) <= most:
+            return value
+        self.wrong(key, "too_long", f"must hold at most {most} elements")
+        return []
 
     def text(self, key: str, *, required: bool = False, empty: bool = True) -> str | None:
         """A string; with ``empty`` false, it must hold something where it is given."""
@@ -124,9 +157,10 @@ class Fields:
         if not isinstance(value, list):
             self.wrong(key, "list_type", "must be a list of strings")
             return ()
+        value = self._items(key, value)
         for index, item in enumerate(value):
             if not isinstance(item, str):
-                self.found.append(Violation((*self.path, key, index), "string_type", "must be a string"))
+                self.found.add(Violation((*self.path, key, index), "string_type", "must be a string"))
         return tuple(item for item in value if isinstance(item, str))
 
     def base64(self, key: str) -> str | None:
@@ -181,12 +215,12 @@ class Fields:
         if not value and not empty:
             self.wrong(key, "too_short", "must hold at least one element")
         read_items: list[T] = []
-        for index, item in enumerate(value):
+        for index, item in enumerate(self._items(key, value)):
             path = (*self.path, key, index)
             if isinstance(item, dict):
                 read_items.append(read(Fields(item, path, self.found)))
             else:
-                self.found.append(Violation(path, "dict_type", "must be an object"))
+                self.found.add(Violation(path, "dict_type", "must be an object"))
         return tuple(read_items)
 
 
@@ -201,15 +235,17 @@ def nested_deeper(value: object, levels: int = DEEPEST) -> bool:
     return bool(level)
 
 
-def read_document(value: object, read: Callable[[Fields], T], *, levels: int = DEEPEST) -> T:
-    """Read a whole document, nested at most ``levels`` deep.
+def read_document(
+    value: object, read: Callable[[Fields], T], *, levels: int = DEEPEST, most_items: int | None = None
+) -> T:
+    """Read a whole document, nested at most ``levels`` deep, in which no list has more than ``most_items`` elements.
 
     Raises one ``ProtocolError`` (kind INVALID_PARAMS) naming all wrong fields.
     """
     if not isinstance(value, dict):
         violation = Violation((), "dict_type", "must be an object")
         raise ProtocolError(ErrorKind.INVALID_PARAMS, "params: must be an object", violations=(violation,))
-    fields = Fields(value)
+    fields = Fields(value, found=Findings(most_items))
     if nested_deeper(value, levels):
         fields.wrong(None, "too_deep", f"must not be nested more than {levels} levels deep")
         fields.done()

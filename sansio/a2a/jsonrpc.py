@@ -11,14 +11,18 @@ from typing import Any, TypeAlias
 import orjson
 from attrs import frozen
 
-from .errors import ErrorKind, ProtocolError, Violation, jsonrpc_error
+from .errors import ErrorKind, ProtocolError, Violation, jsonrpc_error, shortened
+from .json_input import decoded
 from .operations import methods_of
 
 RequestId: TypeAlias = str | int | float | None
 
+LONGEST_ID = 256
+"""Characters of a request's id, which every answer and every event of a stream repeats."""
+
 
 class RpcFault(ProtocolError):
-    """A request that is no valid JSON-RPC; ``request_id`` is None where none could be read."""
+    """A request that is no valid JSON-RPC; ``request_id`` is None where none could be read, or it is too long."""
 
     request_id: RequestId = None
 
@@ -34,11 +38,11 @@ class RpcRequest:
 
 
 def parse_request(body: bytes) -> RpcRequest:
-    """Decode one request. Raises ``RpcFault``: PARSE_ERROR or INVALID_REQUEST."""
+    """Decode one request. Raises ``RpcFault``: PARSE_ERROR, PAYLOAD_TOO_LARGE or INVALID_REQUEST."""
     try:
-        value = orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise RpcFault(ErrorKind.PARSE_ERROR, f"Invalid JSON payload: {exc}") from None
+        value = decoded(body)
+    except ProtocolError as error:
+        raise RpcFault(error.kind, error.message, data=error.data, metadata=error.metadata) from None
     if isinstance(value, list):
         raise _fault(None, (), "batches are not part of A2A: send one request object at a time")
     if not isinstance(value, dict):
@@ -46,6 +50,8 @@ def parse_request(body: bytes) -> RpcRequest:
     request_id = value.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
         raise _fault(None, ("id",), "must be a string, a number or null")
+    if isinstance(request_id, str) and len(request_id) > LONGEST_ID:
+        raise _fault(None, ("id",), f"must be at most {LONGEST_ID} characters")
     if value.get("jsonrpc") != "2.0":
         raise _fault(request_id, ("jsonrpc",), 'must be "2.0"')
     method = value.get("method")
@@ -69,6 +75,7 @@ def _fault(request_id: RequestId, path: tuple[str, ...], message: str) -> RpcFau
 def method_not_found(method: str, line: str, more: Sequence[str] = ()) -> ProtocolError:
     """The error for a method no row knows, naming those on offer on ``line``, and ``more`` than the protocol's."""
     supported = [*methods_of(line), *more]
+    method = shortened(method)
     return ProtocolError(
         ErrorKind.METHOD_NOT_FOUND,
         "Method not found" if line == "1.0" else f"Unsupported method: {method}",

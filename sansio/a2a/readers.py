@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from .fields import Fields, read_document
+from .fields import MOST_ITEMS, Fields, read_document
 from .model import (
     Artifact,
     ArtifactUpdate,
@@ -177,9 +177,18 @@ def push_configs_page(fields: Fields, task_name: str) -> ListPushConfigsRequest:
 
 
 def document(read: Callable[[Fields], T]) -> Callable[[object], T]:
-    """A parser of whole documents; it raises one ``ProtocolError`` that names every wrong field."""
+    """A parser of whole documents; it raises one ``ProtocolError`` that names the wrong fields."""
 
     def parse(value: object) -> T:
         return read_document(value, read)
+
+    return parse
+
+
+def request(read: Callable[[Fields], T]) -> Callable[[object], T]:
+    """A parser of what callers send: like ``document``, and no list may be longer than ``MOST_ITEMS``."""
+
+    def parse(value: object) -> T:
+        return read_document(value, read, most_items=MOST_ITEMS)
 
     return parse

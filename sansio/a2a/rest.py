@@ -7,12 +7,11 @@ line only where no version was asked for: ``/v1`` with a 1.0 version header is a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import orjson
 from attrs import frozen
 
-from .errors import ErrorKind, ProtocolError
+from .errors import ErrorKind, ProtocolError, shortened
+from .json_input import decoded
 from .model import JsonObject
 from .operations import Operation
 
@@ -104,7 +103,9 @@ def route(method: str, path: str) -> Route:
     if allowed:
         allow = ", ".join(sorted(allowed))
         raise ProtocolError(
-            ErrorKind.METHOD_NOT_ALLOWED, f"Method {method} is not allowed here", metadata={"allow": allow}
+            ErrorKind.METHOD_NOT_ALLOWED,
+            f"Method {shortened(method)} is not allowed here",
+            metadata={"allow": allow},
         )
     raise ProtocolError(ErrorKind.NOT_FOUND, "No such path")
 
@@ -122,21 +123,14 @@ def params_of(found: Route, line: str, query: Mapping[str, str], body: bytes) ->
     handed on, so that the parser says so.
     """
     row = found.operation.row
-    decoded = _decoded(body) if body or row.sends_body else {}
-    if not isinstance(decoded, dict):
-        return decoded
+    given = decoded(body) if body or row.sends_body else {}
+    if not isinstance(given, dict):
+        return given
     params: JsonObject = dict(query) if row.reads_query else {}
-    params |= decoded
+    params |= given
     names = row.ids_1_0 if line == "1.0" else row.ids_0_3
-    given = (value for value in (found.id, found.config_id) if value is not None)
-    params |= dict(zip(names, given, strict=False))
+    ids = (value for value in (found.id, found.config_id) if value is not None)
+    params |= dict(zip(names, ids, strict=False))
     if found.tenant is not None:
         params["tenant"] = found.tenant
     return params
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as exc:
-        raise ProtocolError(ErrorKind.PARSE_ERROR, f"Invalid JSON payload: {exc}") from None

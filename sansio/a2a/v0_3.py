@@ -29,7 +29,7 @@ from .model import (
     TaskState,
     TextPart,
 )
-from .readers import Readers, document
+from .readers import Readers, document, request
 from .writers import Writers
 
 LINE = "0.3"
@@ -151,10 +151,10 @@ read_task = _READ.task
 read_status_update = _READ.status_update
 read_artifact_update = _READ.artifact_update
 
-parse_send = document(_READ.send)
-parse_get_task = document(_READ.get_task)
-parse_list_tasks = document(_READ.list_tasks)
-parse_task_id = document(_READ.task_id)
+parse_send = request(_READ.send)
+parse_get_task = request(_READ.get_task)
+parse_list_tasks = request(_READ.list_tasks)
+parse_task_id = request(_READ.task_id)
 parse_task = document(_READ.task)
 
 _NO_CONFIG = PushConfig(url="")
@@ -169,8 +169,8 @@ def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
     return ListPushConfigsRequest(task_id=fields.required_text("id"))
 
 
-parse_push_config_request = document(_read_push_config_request)
-parse_list_push_configs = document(_read_list_push_configs)
+parse_push_config_request = request(_read_push_config_request)
+parse_list_push_configs = request(_read_list_push_configs)
 
 
 def parse_push_config_id(value: object, *, required: bool = False) -> PushConfigId:

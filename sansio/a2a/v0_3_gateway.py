@@ -24,7 +24,7 @@ from .model import (
     TaskState,
     TextPart,
 )
-from .readers import document, present, push_configs_page
+from .readers import present, push_configs_page, request
 from .writers import Writers
 
 LINE = "0.3"
@@ -134,8 +134,8 @@ def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
     return push_configs_page(fields, "id")
 
 
-parse_push_config_request = document(_read_push_config_request)
-parse_list_push_configs = document(_read_list_push_configs)
+parse_push_config_request = request(_read_push_config_request)
+parse_list_push_configs = request(_read_list_push_configs)
 
 
 _KINDS = {

@@ -28,7 +28,7 @@ from .model import (
     TaskState,
     TextPart,
 )
-from .readers import Readers, document, push_configs_page
+from .readers import Readers, document, push_configs_page, request
 from .writers import Writers
 
 LINE = "1.0"
@@ -104,10 +104,10 @@ read_task = _READ.task
 read_status_update = _READ.status_update
 read_artifact_update = _READ.artifact_update
 
-parse_send = document(_READ.send)
-parse_get_task = document(_READ.get_task)
-parse_list_tasks = document(_READ.list_tasks)
-parse_task_id = document(_READ.task_id)
+parse_send = request(_READ.send)
+parse_get_task = request(_READ.get_task)
+parse_list_tasks = request(_READ.list_tasks)
+parse_task_id = request(_READ.task_id)
 parse_task = document(_READ.task)
 
 
@@ -125,8 +125,8 @@ def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
     return evolve(push_configs_page(fields, "taskId"), tenant=_READ.tenant(fields))
 
 
-parse_push_config_request = document(_read_push_config_request)
-parse_list_push_configs = document(_read_list_push_configs)
+parse_push_config_request = request(_read_push_config_request)
+parse_list_push_configs = request(_read_list_push_configs)
 
 
 def parse_push_config_id(value: object, *, required: bool = True) -> PushConfigId:

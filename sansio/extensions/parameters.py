@@ -15,7 +15,7 @@ from sansio.a2a.errors import ErrorKind, ProtocolError, Violation
 from sansio.a2a.fields import DEEPEST, nested_deeper
 from sansio.a2a.model import JsonObject
 
-from .shapes import INVALID, Path, Shape, missing, wrong
+from .shapes import INVALID, Path, Shape, first_few, missing, wrong
 
 _METADATA = "metadata"
 
@@ -104,7 +104,7 @@ def _refuse_paging(parameters: Sequence[Parameter], given: JsonObject, unsupport
 
 
 def _refuse_strangers(known: set[tuple[str, ...]], given: JsonObject) -> None:
-    strangers = sorted(_strangers(known, given, ()))
+    strangers = sorted(first_few(_strangers(known, given, ())))
     if strangers:
         named = [Violation(path, INVALID, "").field for path in strangers]
         told: JsonObject = {"type": INVALID, "fields": named}

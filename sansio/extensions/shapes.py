@@ -7,16 +7,18 @@ Knows no method. A shape reads a value or raises ``ProtocolError`` (INVALID_PARA
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
-from sansio.a2a.errors import ErrorKind, ProtocolError, Violation
-from sansio.a2a.fields import nested_deeper
+from sansio.a2a.errors import MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
+from sansio.a2a.fields import MOST_ITEMS, nested_deeper
 from sansio.a2a.model import JsonObject
 
 Path: TypeAlias = tuple[str | int, ...]
+T = TypeVar("T")
 
 INVALID, MISSING = "INVALID_FIELD", "MISSING_FIELD"
 
@@ -185,10 +187,13 @@ class Many:
             raise wrong(path, "must be an array")
         if len(value) < self.least:
             raise wrong(path, f"must hold at least {self.least}")
+        if len(value) > MOST_ITEMS:
+            raise wrong(path, f"must hold at most {MOST_ITEMS}", max=MOST_ITEMS)
         return [self.of.read(item, (*path, index)) for index, item in enumerate(value)]
 
     def schema(self) -> JsonObject:
-        return {"type": "array", "items": self.of.schema(), **({"minItems": self.least} if self.least else {})}
+        least = {"minItems": self.least} if self.least else {}
+        return {"type": "array", "items": self.of.schema(), **least, "maxItems": MOST_ITEMS}
 
 
 @frozen
@@ -200,10 +205,12 @@ class MapOf:
     def read(self, value: Any, path: Path) -> JsonObject:
         if not isinstance(value, dict):
             raise wrong(path, "must be an object")
+        if len(value) > MOST_ITEMS:
+            raise wrong(path, f"must hold at most {MOST_ITEMS} members", max=MOST_ITEMS)
         return {str(name): self.of.read(member, (*path, str(name))) for name, member in value.items()}
 
     def schema(self) -> JsonObject:
-        return {"type": "object", "additionalProperties": self.of.schema()}
+        return {"type": "object", "additionalProperties": self.of.schema(), "maxProperties": MOST_ITEMS}
 
 
 @frozen(kw_only=True)
@@ -222,8 +229,8 @@ class Record:
                 shape.read(value.get(name), (*path, name))
                 raise wrong((*path, name), "is required")
         known = {**self.required, **self.optional}
-        strangers = sorted(str(name) for name in value if name not in known)
-        if strangers and not self.open:
+        strangers = [] if self.open else sorted(first_few(str(name) for name in value if name not in known))
+        if strangers:
             raise wrong((*path, strangers[0]), "is not supported", fields=_named(path, strangers))
         return {
             str(name): (known[name] if name in known else AnyJson()).read(member, (*path, str(name)))
@@ -242,6 +249,11 @@ class Record:
         if not self.open:
             schema["additionalProperties"] = False
         return schema
+
+
+def first_few(found: Iterable[T]) -> list[T]:
+    """As many as an error lists; the others are not looked for."""
+    return list(islice(found, MOST_VIOLATIONS))
 
 
 def _named(path: Path, names: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
+from sansio.a2a.errors import ErrorKind, ProtocolError, invalid, shortened
 from sansio.a2a.model import JsonObject, Message, Role, SendRequest
 
 from .places import DIRECTORY, WORKSPACE
@@ -102,7 +102,10 @@ def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
             ErrorKind.UNSUPPORTED_OPERATION,
             f"acceptedOutputModes must include {ANSWER_MODE}: OpenCode's answers are text",
             data={"accepted_output_modes": list(accepted), "supported_output_modes": list(supported)},
-            metadata={"acceptedOutputModes": ", ".join(accepted), "supportedOutputModes": ", ".join(supported)},
+            metadata={
+                "acceptedOutputModes": shortened(", ".join(accepted)),
+                "supportedOutputModes": ", ".join(supported),
+            },
         )
     return taken.isdisjoint(_names_for(DATA_MODE))
 

@@ -320,7 +320,7 @@ def test_violation_of_an_index_at_the_root_is_written_as_clients_do() -> None:
     fields = Fields({"a": 1}, (0,))
     fields.wrong("a", "x", "no")
 
-    assert fields.found[0].field == "[0].a"
+    assert fields.found.violations[0].field == "[0].a"
 
 
 # --- line 0.3 ---------------------------------------------------------------------------------------------
@@ -592,4 +592,4 @@ def test_choice_may_be_left_out_where_it_is_not_required() -> None:
     fields = Fields({})
 
     assert fields.choice("role", {"user": Role.USER}) is None
-    assert fields.found == []
+    assert fields.found.violations == []
