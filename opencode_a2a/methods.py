@@ -55,6 +55,8 @@ class Wishing(Protocol):
 
     async def wished(self, directory: str | None, workspace: str | None) -> Place | None: ...
 
+    async def verify(self, place: Place) -> None: ...
+
 
 @frozen(kw_only=True)
 class _Asked:
@@ -138,6 +140,7 @@ class Methods:
             raise payload_error(f"OpenCode's answer: {exc}", row.name, session_id) from exc
 
     async def _asked(self, asked: _Asked) -> JsonObject:
+        await self._places.verify(asked.place)
         if asked.row.ownership is Ownership.LISTS:
             return await self._listed(asked)
         result, _ = await self._result(asked, asked.given)

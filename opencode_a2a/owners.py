@@ -17,6 +17,7 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.extensions.errors import session_forbidden, session_not_found, session_unowned
 from sansio.opencode import requests
+from sansio.opencode.identifiers import SESSION, is_identifier
 from sansio.opencode.requests import Place
 from sansio.opencode.session_projections import context_of
 
@@ -50,7 +51,7 @@ class Owners:
 
         It is worked on where it is, unless another place was ``wished`` for.
         """
-        if not session_id.startswith("ses"):
+        if not is_identifier(session_id, SESSION):
             raise session_not_found(session_id)  # OpenCode has no other ids, and fails over them
         seen: dict[str, JsonObject] = {}
         owner = await self._owner(session_id, wished or self._places.default, seen)

@@ -5,6 +5,7 @@ What is granted is decided in ``sansio.opencode.places``; nothing is compared be
 
 from __future__ import annotations
 
+import logging
 import os
 
 import anyio
@@ -12,12 +13,19 @@ import anyio.to_thread
 import orjson
 from attrs import frozen
 
-from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
 from sansio.opencode import requests
-from sansio.opencode.places import granted_directory, is_inside
+from sansio.opencode.faults import PAYLOAD, Failure
+from sansio.opencode.places import DIRECTORY, granted_directory, is_inside, is_misread, is_where_opencode_works
 from sansio.opencode.requests import Place
 
 from .upstream import Upstream, UpstreamError
+
+_log = logging.getLogger(__name__)
+
+
+_VERIFIED_LIMIT = 1024  # directories remembered as verified
+MISTAKEN = Failure(text="OpenCode takes the name of this directory for another one", type="SESSION_FORBIDDEN")
 
 
 @frozen
@@ -35,6 +43,7 @@ class Places:
         self._upstream = upstream
         self._override = override
         self._root: str | None = default.directory
+        self._verified: dict[str | None, None] = {}
 
     async def wished(self, directory: str | None, workspace: str | None) -> Place | None:
         """The place a message asks for, None for none; a workspace goes before a directory.
@@ -47,15 +56,48 @@ class Places:
             return None
         looked = await self._look(directory)
         granted = granted_directory(looked.root, looked.path, override=self._override, exists=looked.exists)
-        # the root by another name is where everybody is, or a context could not be told to stay where it is
-        return self.default if looked.path == looked.root else granted
+        if looked.path == looked.root:
+            # the root by another name is where everybody is, or a context could not be told to stay where it is
+            return self.default
+        try:
+            await self.verify(granted)
+        except UpstreamError as exc:
+            if exc.failure is MISTAKEN:
+                raise invalid(DIRECTORY, "is another directory to OpenCode") from None
+            # OpenCode cannot be asked now: the turn asks again before its prompt goes out
+        return granted
+
+    async def verify(self, place: Place) -> None:
+        """Check that OpenCode works in the directory of a place, and not in what it may take its name for.
+
+        Asked once for each directory. Raises ``UpstreamError``.
+        """
+        directory = place.directory
+        if place.workspace is not None or directory in self._verified:
+            return
+        said = await self._directory_of(place)
+        asked, same, root = directory or said, True, None
+        if said != asked:
+            same, here = await anyio.to_thread.run_sync(_compare, asked, said, self._root or asked)
+            if not here:
+                root = said if place == self.default else await self._directory_of(self.default)
+        if not is_where_opencode_works(asked, said, same=same, root=root):
+            _log.warning("OpenCode takes the directory %r for another one; it says %r", asked, said)
+            raise UpstreamError(MISTAKEN)
+        if len(self._verified) >= _VERIFIED_LIMIT:
+            del self._verified[next(iter(self._verified))]
+        self._verified[directory] = None
+
+    def is_at(self, place: Place, said: object) -> bool:
+        """Whether a session that OpenCode has just made in a place is there, as far as OpenCode says where it is."""
+        return place.workspace is not None or place in (self.default, Place()) or said in (None, place.directory)
 
     async def of_session(self, directory: object) -> Place | None:
         """The place of a session that is in this directory; None where that is outside the workspace."""
         if not isinstance(directory, str):
             return self.default
         looked = await self._look(directory)
-        if not is_inside(looked.root, looked.path):
+        if not is_inside(looked.root, looked.path) or is_misread(looked.path):
             return None
         return self.default if looked.path == looked.root else Place(directory=looked.path)
 
@@ -67,14 +109,29 @@ class Places:
         """The directory of the deployment: as it is set, else the one OpenCode was started in."""
         if self._root is None:
             try:
-                found = orjson.loads((await self._upstream.request(requests.path())).body)
-            except (UpstreamError, orjson.JSONDecodeError):
-                found = None
-            directory = found.get("directory") if isinstance(found, dict) else None
-            if not isinstance(directory, str):
-                raise ProtocolError(ErrorKind.INTERNAL_ERROR, "OpenCode does not say which directory it works in")
-            self._root = directory
+                self._root = await self._directory_of(Place())
+            except UpstreamError as exc:
+                text = "OpenCode does not say which directory it works in"
+                raise ProtocolError(ErrorKind.INTERNAL_ERROR, text) from exc
         return self._root
+
+    async def _directory_of(self, place: Place) -> str:
+        """The directory that OpenCode works in, for calls that name a place. Raises ``UpstreamError``."""
+        body = (await self._upstream.request(requests.path(place))).body
+        try:
+            found = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            found = None
+        directory = found.get("directory") if isinstance(found, dict) else None
+        if not isinstance(directory, str):
+            text = "OpenCode does not say which directory it works in"
+            raise UpstreamError(Failure(text=text, type=PAYLOAD))
+        return directory
+
+
+def _compare(asked: str, said: str, root: str) -> tuple[bool, bool]:
+    """Whether two names mean one directory, and whether the workspace is on this machine. Blocks."""
+    return os.path.realpath(asked) == os.path.realpath(said), os.path.isdir(root)
 
 
 def _look(root: str, directory: str) -> _Looked:

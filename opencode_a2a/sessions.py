@@ -21,7 +21,7 @@ from sansio.opencode.places import DIRECTORY, WORKSPACE, place_as_text, place_of
 from sansio.opencode.requests import Place
 
 from .live import Facts
-from .places import Places
+from .places import MISTAKEN, Places
 from .run import Run
 from .store import Binding, SessionRow, Store, Write
 from .turnstile import Turnstile
@@ -115,9 +115,12 @@ class Sessions:
                     raise UpstreamError(_MOVED)
                 return known
         response = await self._upstream.request(requests.create_session(None, run.place))
-        session_id = _object(response.body).get("id")
+        made = _object(response.body)
+        session_id = made.get("id")
         if not isinstance(session_id, str):
             raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
+        if not self._places.is_at(run.place, made.get("directory")):
+            raise UpstreamError(MISTAKEN)  # a link was put in its place since it was looked at
         return session_id
 
     async def wished(self, run: Run, session_id: str) -> None:
@@ -157,6 +160,10 @@ class Sessions:
         """That a session is the caller's, and where it is."""
         where = "" if place == self._places.default else place_as_text(place)
         return SessionRow(session_id=session_id, principal=principal, place=where)
+
+    async def verify(self, place: Place) -> None:
+        """Check that OpenCode works where a place says, before a prompt goes there. Raises ``UpstreamError``."""
+        await self._places.verify(place)
 
     # --- inside -------------------------------------------------------------------------------------------
 

@@ -352,6 +352,7 @@ class Turns:
 
     async def _send(self, run: Run, sink: TurnSink) -> None:
         turn, prompt = run.turn, run.prompt
+        await self._sessions.verify(run.place)
         options = evolve(self._options, model=prompt.model) if prompt.model else self._options
         call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, run.place)
         try:

@@ -5,6 +5,7 @@ Must know nothing of ASGI, of event streams, or of faults that tests ask for.
 
 from __future__ import annotations
 
+import os.path
 import re
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
@@ -52,8 +53,9 @@ class Api:
         return WEB_PAGE
 
     def directory(self, request: Request) -> str:
-        """The directory a request is about: its query, its header, or OpenCode's own."""
-        return request.query.get("directory") or request.directory or self.memory.directory
+        """The directory a request is about, with its links resolved: the one it names, or OpenCode's own."""
+        asked = request.asked_directory
+        return os.path.realpath(os.path.join(self.memory.directory, asked)) if asked else self.memory.directory
 
     def session(self, session_id: str) -> Session:
         if session_id not in self.memory.sessions:

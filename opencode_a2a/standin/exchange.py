@@ -5,13 +5,25 @@ Must know nothing of ASGI, nor of what the requests mean.
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 from attrs import field, frozen
 
 from opencode_a2a.standin.json_values import JsonObject
+
+
+def decoded(path: str) -> str:
+    """Percent-decode a path as OpenCode does: all of it, or nothing where a piece of it makes no sense."""
+    try:
+        return path if _LONE_PERCENT.search(path) else unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return path
+
+
+_LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 @frozen(kw_only=True)
@@ -31,6 +43,12 @@ class Request:
     def query(self) -> dict[str, str]:
         """The first value of each parameter."""
         return {name: values[0] for name, values in parse_qs(urlsplit(self.target).query).items()}
+
+    @property
+    def asked_directory(self) -> str | None:
+        """The directory that the query or the header names. OpenCode percent-decodes it once more."""
+        found = self.query.get("directory") or self.directory
+        return decoded(found) if found else None
 
     @property
     def json(self) -> Any:

@@ -5,12 +5,14 @@ Must know nothing of HTTP, nor of when things change: ``app`` and ``turns`` say 
 
 from __future__ import annotations
 
+import posixpath
 from datetime import UTC, datetime
 
 import anyio
 from attrs import define, field
 
 from opencode_a2a.standin.bus import PROJECT, Bus
+from opencode_a2a.standin.exchange import decoded
 from opencode_a2a.standin.ids import Ids, epoch_ms
 from opencode_a2a.standin.json_values import JsonObject
 
@@ -72,6 +74,11 @@ class Session:
     @property
     def directory(self) -> str:
         return str(self.info["directory"])
+
+    @property
+    def works_in(self) -> str:
+        """Where its tools run: OpenCode percent-decodes the directory of a session once more."""
+        return posixpath.normpath(decoded(self.directory))
 
     @property
     def unnamed(self) -> bool:
@@ -186,7 +193,7 @@ class Memory:
             "role": "assistant",
             "mode": prompt.info["agent"],
             "agent": prompt.info["agent"],
-            "path": {"cwd": session.directory, "root": session.directory},
+            "path": {"cwd": session.works_in, "root": session.works_in},
             "cost": 0,
             "tokens": tokens(),
             "modelID": prompt.info["model"]["modelID"],

@@ -120,7 +120,7 @@ class Player:
 
     def prepare(self, session: Session, prompt: Message) -> Turn:
         """The turn of a prompt; from now on its session is busy."""
-        chosen = script_for(prompt.text, directory=session.directory, turn=session.prompts, scripts=self.scripts)
+        chosen = script_for(prompt.text, directory=session.works_in, turn=session.prompts, scripts=self.scripts)
         turn = Turn(session, prompt, chosen.script, chosen.instant or self.always_instant)
         self.running[session.id] = turn
         return turn

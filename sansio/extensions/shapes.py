@@ -6,7 +6,6 @@ Knows no method. A shape reads a value or raises ``ProtocolError`` (INVALID_PARA
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -16,14 +15,13 @@ from attrs import field, frozen
 from sansio.a2a.errors import MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
 from sansio.a2a.fields import MOST_ITEMS, nested_deeper
 from sansio.a2a.model import JsonObject
+from sansio.opencode.identifiers import ID_LIMIT, is_identifier
 
 Path: TypeAlias = tuple[str | int, ...]
 T = TypeVar("T")
 
 INVALID, MISSING = "INVALID_FIELD", "MISSING_FIELD"
 
-_LONGEST_ID = 256
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 _DEEPEST = 64
 
 
@@ -92,14 +90,14 @@ class Identifier:
     begins: str = ""
 
     def read(self, value: Any, path: Path) -> str:
-        text = Text(begins=self.begins, longest=_LONGEST_ID).read(value, path)
-        if not _ID.fullmatch(text):
+        text = Text(begins=self.begins, longest=ID_LIMIT).read(value, path)
+        if not is_identifier(text):
             raise wrong(path, "must be letters, digits and any of _ . : - only, and begin with one of the former")
         return text
 
     def schema(self) -> JsonObject:
         begins = self.begins or "[A-Za-z0-9]"
-        return {"type": "string", "pattern": f"^{begins}[A-Za-z0-9_.:-]*$", "maxLength": _LONGEST_ID}
+        return {"type": "string", "pattern": f"^{begins}[A-Za-z0-9_.:-]*$", "maxLength": ID_LIMIT}
 
 
 @frozen(kw_only=True)

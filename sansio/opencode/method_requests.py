@@ -12,6 +12,7 @@ import orjson
 
 from sansio.a2a.model import JsonObject
 
+from .identifiers import segment
 from .requests import Place, TimeoutClass, UpstreamCall
 
 
@@ -54,7 +55,7 @@ def session_messages(session_id: str, place: Place, *, limit: int, before: str |
 
 def session_message(session_id: str, message_id: str, place: Place) -> UpstreamCall:
     """One message with its parts."""
-    return _get(f"{_session(session_id)}/message/{quote(message_id, safe='')}", place)
+    return _get(f"{_session(session_id)}/message/{segment(message_id)}", place)
 
 
 def prompt_async(session_id: str, body: JsonObject, place: Place) -> UpstreamCall:
@@ -129,7 +130,7 @@ def create_workspace(body: JsonObject, place: Place) -> UpstreamCall:
 
 def remove_workspace(workspace_id: str, place: Place) -> UpstreamCall:
     """Remove a workspace."""
-    return _delete(f"/experimental/workspace/{quote(workspace_id, safe='')}", place)
+    return _delete(f"/experimental/workspace/{segment(workspace_id)}", place)
 
 
 def worktrees(place: Place) -> UpstreamCall:
@@ -153,7 +154,7 @@ def reset_worktree(body: JsonObject, place: Place) -> UpstreamCall:
 
 
 def _session(session_id: str) -> str:
-    return f"/session/{quote(session_id, safe='')}"
+    return f"/session/{segment(session_id)}"
 
 
 def _target(path: str, place: Place, query: Mapping[str, object]) -> str:

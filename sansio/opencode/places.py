@@ -6,6 +6,7 @@ Paths that are compared have been resolved by somebody who can look at the file 
 from __future__ import annotations
 
 import posixpath
+import re
 
 import orjson
 
@@ -24,6 +25,16 @@ def is_inside(root: str, path: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
+_DECODABLE = re.compile("%[0-9A-Fa-f]{2}")
+
+
+def is_misread(path: str) -> bool:
+    """Whether OpenCode takes a path for another one. It percent-decodes the directory of a session when a turn
+    begins (1.18.33), however the request was encoded: in ``a%2fb`` it works in ``a/b``, and ``%2e%2e%2f`` leads out.
+    """
+    return _DECODABLE.search(path) is not None
+
+
 def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> Place:
     """The place a wish for a directory means. ``override``: other directories than the root may be chosen at all.
 
@@ -35,7 +46,20 @@ def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> 
         raise invalid(DIRECTORY, "cannot be chosen in this deployment (A2A_ALLOW_DIRECTORY_OVERRIDE is off)")
     if not exists:
         raise invalid(DIRECTORY, "is no directory")
+    if is_misread(path):
+        raise invalid(DIRECTORY, "has a percent sign and two hexadecimal digits in its path, which OpenCode decodes")
     return Place(directory=path)
+
+
+def is_where_opencode_works(asked: str, said: str, *, same: bool, root: str | None) -> bool:
+    """Whether OpenCode works where a directory was ``asked`` for, and ``said`` that it does.
+
+    ``same``: both are one directory on this machine. ``root``: the workspace as OpenCode names it, None where the
+    workspace is on this machine. There is no other way to compare links of another machine.
+    """
+    if is_misread(said):
+        return False
+    return asked == said or same or (root is not None and is_inside(root, said))
 
 
 def place_as_text(place: Place) -> str:

@@ -16,6 +16,8 @@ from attrs import frozen
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
 from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, TextPart
 
+from .identifiers import encoded_directory, segment
+
 
 class TimeoutClass(Enum):
     """Name what bounds a kind of call. An OpenCode that has just opened its port leaves requests unanswered for good,
@@ -70,9 +72,11 @@ class Place:
     @property
     def query(self) -> str:
         """The query string, with its question mark; empty for nowhere special."""
-        given = {"workspace": self.workspace} if self.workspace else {"directory": self.directory}
-        pairs = {name: value for name, value in given.items() if value}
-        return "?" + urlencode(pairs, quote_via=quote) if pairs else ""
+        if self.workspace:
+            return "?" + urlencode({"workspace": self.workspace}, quote_via=quote)
+        if self.directory:
+            return "?" + urlencode({"directory": encoded_directory(self.directory)}, quote_via=quote)
+        return ""
 
 
 HERE = Place()
@@ -126,9 +130,10 @@ def health() -> UpstreamCall:
     return UpstreamCall(method="GET", target="/global/health", timeout=TimeoutClass.PROBE)
 
 
-def path() -> UpstreamCall:
-    """Which directories the instance works in."""
-    return UpstreamCall(method="GET", target="/path", timeout=TimeoutClass.PROBE)
+def path(place: Place = HERE) -> UpstreamCall:
+    """Which directory OpenCode works in, for calls that name this place. The first such call sets a directory up."""
+    bound = TimeoutClass.PROBE if place == HERE else TimeoutClass.READ
+    return UpstreamCall(method="GET", target=f"/path{place.query}", timeout=bound)
 
 
 def create_session(title: str | None = None, place: Place = HERE) -> UpstreamCall:
@@ -170,18 +175,18 @@ def questions(place: Place = HERE) -> UpstreamCall:
 def permission_reply(request_id: str, reply: str, message: str | None, place: Place = HERE) -> UpstreamCall:
     """Answer a permission: ``once``, ``always`` or ``reject``, the last with a message for the model."""
     body = {"reply": reply} if message is None else {"reply": reply, "message": message}
-    return _answering(f"/permission/{quote(request_id, safe='')}/reply", body, place)
+    return _answering(f"/permission/{segment(request_id)}/reply", body, place)
 
 
 def question_reply(request_id: str, answers: Sequence[Sequence[str]], place: Place = HERE) -> UpstreamCall:
     """Answer a question: for each of its questions a list of texts."""
     body = {"answers": [list(answer) for answer in answers]}
-    return _answering(f"/question/{quote(request_id, safe='')}/reply", body, place)
+    return _answering(f"/question/{segment(request_id)}/reply", body, place)
 
 
 def question_reject(request_id: str, place: Place = HERE) -> UpstreamCall:
     """Leave a question unanswered."""
-    return _answering(f"/question/{quote(request_id, safe='')}/reject", {}, place)
+    return _answering(f"/question/{segment(request_id)}/reject", {}, place)
 
 
 def _answering(path: str, body: JsonObject, place: Place) -> UpstreamCall:
@@ -221,7 +226,7 @@ def prompt(
 
 
 def _session(session_id: str) -> str:
-    return f"/session/{quote(session_id, safe='')}"
+    return f"/session/{segment(session_id)}"
 
 
 def prompt_parts(parts: Sequence[Part]) -> list[JsonObject]:

@@ -12,6 +12,7 @@ from attrs import frozen
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid, shortened
 from sansio.a2a.model import JsonObject, Message, Role, SendRequest
 
+from .identifiers import SESSION, is_identifier
 from .places import DIRECTORY, WORKSPACE
 from .requests import Model
 from .session_projections import CONTEXT_PREFIX
@@ -119,10 +120,12 @@ def _session(request: SendRequest) -> str | None:
     found = _member(request, "shared", "session") or {}
     session_id = _text(found, "id", ("metadata", "shared", "session"), required=False)
     check_id(session_id, ("metadata", "shared", "session", "id"))
+    if session_id is not None:
+        return _identifier(session_id, SESSION, ("metadata", "shared", "session", "id"))
     context_id = request.message.context_id or ""
-    if session_id is None and context_id.startswith(CONTEXT_PREFIX):
-        session_id = context_id.removeprefix(CONTEXT_PREFIX)
-    return session_id or None
+    if context_id.startswith(CONTEXT_PREFIX):
+        return _identifier(context_id.removeprefix(CONTEXT_PREFIX), SESSION, ("message", "contextId"))
+    return None
 
 
 def _model(request: SendRequest) -> Model | None:
@@ -142,7 +145,16 @@ def _directory(request: SendRequest) -> str | None:
 
 
 def _workspace(request: SendRequest) -> str | None:
-    return _place(request, "workspace", "id", WORKSPACE, _ID_LIMIT, "a string")
+    found = _place(request, "workspace", "id", WORKSPACE, _ID_LIMIT, "a string")
+    return None if found is None else _identifier(found, "", WORKSPACE)
+
+
+def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:
+    """An id that goes into a request to OpenCode. Raises ``ProtocolError`` naming the field."""
+    if not is_identifier(value, begins):
+        start = f"begin with {begins}, and " if begins else ""
+        raise invalid(path, f"must {start}hold nothing but letters, digits and any of _ . : -")
+    return value
 
 
 def _place(request: SendRequest, name: str, inner: str, path: tuple[str, ...], limit: int, takes: str) -> str | None:

@@ -449,11 +449,11 @@ def test_refusal_of_opencode_itself_is_told() -> None:
         (requests.events(), "GET", "/global/event"),
         (requests.health(), "GET", "/global/health"),
         (requests.get_session("ses_1"), "GET", "/session/ses_1"),
-        (requests.get_session("a/../b c?d"), "GET", "/session/a%2F..%2Fb%20c%3Fd"),
+        (requests.get_session("ses_1:a"), "GET", "/session/ses_1%3Aa"),
         (
             requests.messages("ses_1", Place(directory="/a b&c")),
             "GET",
-            "/session/ses_1/message?directory=%2Fa%20b%26c",
+            "/session/ses_1/message?directory=%252Fa%2520b%2526c",
         ),
         (requests.statuses(Place(workspace="w", directory="/d")), "GET", "/session/status?workspace=w"),
         (requests.abort("ses_1"), "POST", "/session/ses_1/abort"),

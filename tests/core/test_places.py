@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import posixpath
+from urllib.parse import parse_qs, quote, unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.errors import LocalError, ProtocolError
-from sansio.opencode.places import granted_directory, is_inside, place_as_text, place_of_text
-from sansio.opencode.requests import HERE, Place, create_session, get_session, messages, prompt
+from sansio.opencode.identifiers import is_identifier, segment
+from sansio.opencode.places import (
+    granted_directory,
+    is_inside,
+    is_misread,
+    is_where_opencode_works,
+    place_as_text,
+    place_of_text,
+)
+from sansio.opencode.requests import HERE, Place, create_session, get_session, messages, prompt, question_reject
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=8).filter(
     lambda name: name not in (".", "..")
@@ -94,6 +103,52 @@ def test_nowhere_special_is_kept_as_nothing() -> None:
     assert place_of_text("") == HERE
 
 
+@given(paths)
+def test_a_directory_is_the_same_once_it_was_decoded_twice(path: str) -> None:
+    query = Place(directory=path).query
+
+    assert unquote(unquote(query.removeprefix("?directory="))) == path
+    assert parse_qs(query[1:])["directory"] == [quote(path, safe="")]
+
+
+@pytest.mark.parametrize(
+    ("said", "same", "root", "granted"),
+    [
+        ("/project/a", False, None, True),
+        ("/secret", False, None, False),
+        ("/project/b", False, None, False),
+        ("/link-to-a", True, None, True),
+        ("/real/a", False, "/real", True),
+        ("/really", False, "/real", False),
+    ],
+)
+def test_opencode_must_work_where_it_was_asked_to(said: str, same: bool, root: str | None, granted: bool) -> None:
+    assert is_where_opencode_works("/project/a", said, same=same, root=root) is granted
+
+
+@given(st.text())
+def test_an_id_is_one_segment_of_a_path_or_an_error(value: str) -> None:
+    try:
+        found = segment(value)
+    except ProtocolError:
+        assert not is_identifier(value)
+    else:
+        assert unquote(found) == value
+        assert not set(found) & set("/?#;\\ ")
+        assert found.strip(".")
+
+
+@pytest.mark.parametrize(
+    "value", ["", ".", "..", "...", "%2e%2e", "ses_1/../x", "ses_1?x", "ses_1#", "ses 1", "ses\0", "ü"]
+)
+def test_what_cannot_be_an_id_is_never_put_into_a_path(value: str) -> None:
+    calls = (get_session, messages, lambda one: prompt(one, "msg", []), lambda one: question_reject(one))
+
+    for call in calls:
+        with pytest.raises(ProtocolError):
+            call(value)
+
+
 @pytest.mark.parametrize("text", ["{", "5", "[1]", '["a", "b", "c"]', "null"])
 def test_what_is_no_place_is_an_error_of_ours(text: str) -> None:
     with pytest.raises(LocalError):
@@ -104,8 +159,8 @@ def test_what_is_no_place_is_an_error_of_ours(text: str) -> None:
     ("place", "query"),
     [
         (HERE, ""),
-        (Place(directory="/a b/ü&c=d"), "?directory=%2Fa%20b%2F%C3%BC%26c%3Dd"),
-        (Place(workspace="wrk 1"), "?workspace=wrk%201"),
+        (Place(directory="/a b/ü&c=d"), "?directory=%252Fa%2520b%252F%25C3%25BC%2526c%253Dd"),
+        (Place(workspace="wrk_1"), "?workspace=wrk_1"),
         (Place(directory="/a", workspace="wrk"), "?workspace=wrk"),
     ],
 )
@@ -118,3 +173,18 @@ def test_every_call_says_where(place: Place, query: str) -> None:
     )
 
     assert [call.target.partition("?")[1] + call.target.partition("?")[2] for call in calls] == [query] * 4
+
+
+@pytest.mark.parametrize("path", ["/a%2fb", "/%2e%2e%2fx", "/100%25/y", "/a%20b", "/%FF", "/%zz/%41"])
+def test_a_path_that_opencode_decodes_is_refused(path: str) -> None:
+    assert is_misread(path)
+    assert not is_where_opencode_works(path, path, same=True, root="/")
+    with pytest.raises(ProtocolError) as refused:
+        granted_directory("/", path, override=True, exists=True)
+
+    assert refused.value.violations[0].field == "metadata.opencode.directory"
+
+
+@given(paths)
+def test_a_path_that_is_not_misread_is_the_same_once_decoded(path: str) -> None:
+    assert is_misread(path) or unquote(path) == path

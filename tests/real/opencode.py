@@ -124,6 +124,15 @@ class OpenCode:
             assert next(events)["type"] == "server.connected"
             yield events
 
+    @contextmanager
+    def listening_to_all(self, deadline: Deadline) -> Iterator[Iterator[Json]]:
+        """The events of every directory from now on, each as `{"type", "properties"}`."""
+        with self.http.stream("GET", "/global/event", timeout=TURN_SECONDS) as response:
+            response.raise_for_status()
+            events = (json.loads(line)["payload"] for line in data_lines(response, deadline))
+            assert next(events)["type"] == "server.connected"
+            yield (event for event in events if event["type"] != "sync")
+
 
 def of_session(events: Iterator[Json], session_id: str) -> Iterator[Json]:
     return (event for event in events if event["properties"].get("sessionID") == session_id)

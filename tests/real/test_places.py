@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from . import model_server as model
 from .adapter import Adapter
 from .conftest import connected
-from .opencode import OpenCode
+from .deadline import Deadline
+from .opencode import TURN_SECONDS, OpenCode, of_session
 from .wire import Client, Json, Task
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
@@ -105,3 +107,55 @@ def test_a_session_outside_is_not_gone_on_with(client: Client, opencode: OpenCod
     assert task.state == "failed"
     assert "outside the workspace" in task.reason
     assert str(outside) not in task.reason
+
+
+@pytest.mark.parametrize("name", ["100%", "a+b", "ü 🌱", "q?x#y&z", "link"])
+def test_a_directory_is_the_one_of_that_name_however_it_is_written(
+    client: Client, opencode: OpenCode, name: str
+) -> None:
+    (opencode.project / "led-to").mkdir(exist_ok=True)
+    directory = opencode.project / name
+    if name == "link":
+        directory.unlink(missing_ok=True)
+        directory.symlink_to(opencode.project / "led-to")
+    else:
+        directory.mkdir(exist_ok=True)
+
+    first = say(client, "RUN pwd", at(directory))
+    second = say(client, "RUN pwd", contextId=first.context_id)
+
+    assert [printed(one) for one in (first, second)] == [str(directory.resolve())] * 2
+
+
+@pytest.mark.parametrize("name", ["%2e%2e%2fsecret-sibling", "100%25", "a%20b", "%252e"])
+def test_opencode_works_elsewhere_than_in_a_directory_of_such_a_name_so_it_is_refused(
+    client: Client, opencode: OpenCode, name: str
+) -> None:
+    """The first half shows that it is still so: if it fails, the pinned OpenCode is better, and so can we be."""
+    directory = opencode.project / name
+    directory.mkdir(exist_ok=True)
+    (opencode.project.parent / "secret-sibling").mkdir(exist_ok=True)
+    params = {"directory": quote(str(directory), safe="")}
+    made = opencode.http.post("/session", json={}, params=params).raise_for_status().json()
+    assert made["directory"] == str(directory)
+    with opencode.listening_to_all(Deadline.within(TURN_SECONDS)) as events:
+        opencode.prompt(made["id"], "RUN pwd")
+        cwd = next(
+            event["properties"]["info"]["path"]["cwd"]
+            for event in of_session(events, made["id"])
+            if event["type"] == "message.updated" and event["properties"]["info"]["role"] == "assistant"
+        )
+    assert cwd != str(directory)
+
+    error = refused(client, at(directory))
+    task = say(client, "RUN pwd", {"shared": {"session": {"id": made["id"]}}})
+
+    assert "metadata.opencode.directory" in error
+    assert (task.state, "outside the workspace" in task.reason) == ("failed", True)
+
+
+def test_a_link_that_leads_out_is_refused(client: Client, opencode: OpenCode) -> None:
+    link = opencode.project / f"link-{uuid.uuid4()}"
+    link.symlink_to(opencode.project.parent)
+
+    assert "metadata.opencode.directory" in refused(client, at(link))

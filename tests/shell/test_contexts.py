@@ -151,7 +151,19 @@ async def test_a_session_that_opencode_does_not_know_fails_the_task(serving: Ser
     assert (stream.statuses[-1].metadata or {})["opencode"]["error"]["type"] == "UPSTREAM_RESOURCE_NOT_FOUND"
 
 
-@pytest.mark.parametrize("metadata", [bound(""), {"shared": "x"}, {"shared": {"session": {"id": 5}}}])
+BAD_SESSIONS = ("", "x", "..", "ses/../..", "ses_1/abort", "ses%2f..", "ses_1?directory=%2f", "ses 1", "ses_ü")
+
+
+@pytest.mark.parametrize("session", BAD_SESSIONS[1:])
+async def test_a_context_that_names_no_session_is_refused_by_name(serving: Serving, session: str) -> None:
+    async with serving() as agent:
+        error = await agent.caller().refused(contextId=f"ctx:opencode-session:{session}")
+
+        assert error["data"][0]["fieldViolations"][0]["field"] == "message.contextId"
+        assert not [one for one in agent.standin.requests if one.path != "/global/event"]
+
+
+@pytest.mark.parametrize("metadata", [*map(bound, BAD_SESSIONS), {"shared": "x"}, {"shared": {"session": {"id": 5}}}])
 async def test_a_malformed_session_binding_is_refused_by_name(serving: Serving, metadata: dict[str, object]) -> None:
     async with serving() as agent:
         error = await agent.caller().refused(metadata=metadata)

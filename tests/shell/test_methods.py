@@ -144,10 +144,14 @@ async def test_a_method_works_in_the_directory_that_is_asked_for(serving: Servin
         await methods.result("opencode.projects.current", {"metadata": {"opencode": {"workspace": {"id": "wrk_1"}}}})
         await methods.result("opencode.sessions.list", {"directory": str(tmp_path / "below")})
 
-        queries = [one.query for one in agent.standin.requests if one.path in ("/project/current", "/session")]
-        places = [{name: query[name] for name in ("directory", "workspace") if name in query} for query in queries]
-        below = {"directory": str(tmp_path / "below")}
-        assert places == [{"directory": str(tmp_path)}, below, {"workspace": "wrk_1"}, below]
+        asked = [one for one in agent.standin.requests if one.path in ("/project/current", "/session")]
+        below = (str(tmp_path / "below"), None)
+        assert [(one.asked_directory, one.query.get("workspace")) for one in asked] == [
+            (str(tmp_path), None),
+            below,
+            (None, "wrk_1"),
+            below,
+        ]
 
 
 @LINES

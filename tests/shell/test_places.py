@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import anyio
 import pytest
@@ -29,6 +30,7 @@ from tests.shell.harness import (
     failure_of,
     served,
 )
+from tests.shell.method_calls import Methods
 from tests.shell.refusals import refusal, wrong
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +69,7 @@ def where(agent: Agent, *, since: int = 0) -> dict[str, list[tuple[str | None, s
         if one.path not in ("/global/event", "/path"):
             kind = f"{one.method} {one.path.rstrip('/').rsplit('/', 1)[-1]}"
             kind = f"{one.method} session" if "ses_" in kind else kind
-            found.setdefault(kind, []).append((one.query.get("directory"), one.query.get("workspace")))
+            found.setdefault(kind, []).append((one.asked_directory, one.query.get("workspace")))
     return found
 
 
@@ -196,6 +198,121 @@ async def test_a_deployment_may_allow_its_root_alone(serving: Serving, root: Pat
         assert len(agent.standin.sessions) == 1
 
 
+# --- names that mean something else once they are decoded -------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["100%", "%", "%2", "%zz", "a+b", "ü 🌱", "q?x#y&z=1", "new\nline", "back\\slash"])
+async def test_a_directory_is_the_one_of_that_name_however_it_is_written(
+    serving: Serving, root: Path, name: str
+) -> None:
+    (root / name).mkdir()
+    async with serving(standin_in(root), workspace_root=str(root)) as agent:
+        task = await agent.caller().send("COUNT", metadata=at(name))
+        again = await agent.caller().send("COUNT", contextId=task.context_id)
+        listed = await Methods(agent.http, "1.0").result("opencode.sessions.list", {"directory": name})
+
+        assert works_in(agent) == {str(root / name)}
+        assert text_of(again) == "You have said 2 things."
+        assert {place for places in where(agent).values() for place in places} == {(str(root / name), None)}
+        assert [one["id"] for one in listed["items"]] == [session_of(task)]
+
+
+DECODED = ("%2e%2e%2foutside", "..%2foutside", "100%25", "a%20b", "%252e%252e%252foutside", "é%C3%A9", "a%00b", "%ff")
+"""OpenCode works elsewhere than in a directory of such a name, whatever it says of it."""
+
+
+def works_in(agent: Agent) -> set[str]:
+    """Where the stand-in has run turns."""
+    answers = (one for session in agent.standin.sessions.values() for one in session.messages)
+    return {one.info["path"]["cwd"] for one in answers if one.info["role"] == "assistant"}
+
+
+@wires
+@pytest.mark.parametrize("name", DECODED)
+async def test_a_directory_that_opencode_takes_for_another_is_refused(
+    serving: Serving, root: Path, wire: Wire, name: str
+) -> None:
+    (root / name / "below").mkdir(parents=True)
+    (root / "alias").symlink_to(root / name)
+    async with serving(standin_in(root), workspace_root=str(root)) as agent:
+        for given in (name, f"{name}/below", "alias", str(root / name)):
+            error = await agent.caller(wire).refused(metadata=at(given))
+            assert refusal(wire, error) == wrong(wire, FIELD)
+
+        assert works_in(agent) == set()
+        assert agent.standin.sessions == {}
+
+
+@pytest.mark.parametrize("name", DECODED)
+async def test_a_session_that_is_in_such_a_directory_is_not_used(serving: Serving, root: Path, name: str) -> None:
+    (root / name).mkdir()
+    async with serving(standin_in(root), workspace_root=str(root)) as agent:
+        session_id = await made(agent, quote(str(root / name), safe=""))
+        task = await agent.caller().send("hi", metadata={"shared": {"session": {"id": session_id}}})
+        error = await Methods(agent.http, "1.0").error(
+            "opencode.sessions.prompt_async",
+            {"session_id": session_id, "request": {"parts": [{"type": "text", "text": "hi"}]}},
+        )
+
+        assert agent.standin.sessions[session_id].directory == str(root / name)
+        assert task.status.state is TaskState.FAILED
+        assert "SESSION_FORBIDDEN" in str(error)
+        assert works_in(agent) == set()
+
+
+@pytest.mark.parametrize("configured", [True, False])
+async def test_a_root_that_opencode_takes_for_another_runs_nothing(
+    serving: Serving, root: Path, configured: bool
+) -> None:
+    odd = root / "%2e%2e%2fother"
+    odd.mkdir()
+    async with serving(standin_in(odd), **({"workspace_root": str(odd)} if configured else {})) as agent:
+        task = await agent.caller().send("hi")
+
+        assert task.status.state is TaskState.FAILED
+        assert "for another one" in reason_of(task)
+        assert works_in(agent) == set()
+
+
+class Elsewhere(StandIn):
+    """An OpenCode that decodes a directory once less, or takes it for another one in some way not known today."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "query_string": scope["query_string"].replace(b"sub", b"other")}
+        await super().__call__(scope, receive, send)
+
+
+@wires
+async def test_nothing_is_done_where_opencode_takes_a_directory_for_another(
+    serving: Serving, root: Path, wire: Wire
+) -> None:
+    async with serving(Elsewhere(pause=0, directory=str(root)), workspace_root=str(root)) as agent:
+        error = await agent.caller(wire).refused(metadata=at("sub"))
+
+        assert refusal(wire, error) == wrong(wire, FIELD)
+        assert agent.standin.sessions == {}
+        assert agent.asked("POST", "/prompt_async") == 0
+
+
+async def test_a_directory_is_looked_at_again_before_the_prompt(serving: Serving, root: Path) -> None:
+    async with serving(Elsewhere(pause=0, directory=str(root)), workspace_root=str(root)) as agent:
+        agent.standin.fail_next("GET", "/path", 503)
+        task = await agent.caller().send("hi", metadata=at("sub"))
+
+        assert task.status.state is TaskState.FAILED
+        assert "another" in reason_of(task)
+        assert agent.asked("POST", "/prompt_async") == 0
+
+
+async def test_a_directory_is_asked_about_once(serving: Serving, root: Path) -> None:
+    async with serving(standin_in(root), workspace_root=str(root)) as agent:
+        for _ in range(3):
+            await agent.caller().send("hi", metadata=at("sub"))
+
+        assert agent.asked("GET", "/path") == 1
+
+
 # --- workspaces -------------------------------------------------------------------------------------------
 
 
@@ -216,7 +333,11 @@ async def test_a_workspace_goes_before_a_directory(serving: Serving, root: Path,
 
 
 @wires
-@pytest.mark.parametrize("workspace", [{"id": ""}, {"id": 5}, {}, "wrk", {"id": "x" * 257}, {"id": "\0"}], ids=repr)
+@pytest.mark.parametrize(
+    "workspace",
+    [{"id": ""}, {"id": 5}, {}, "wrk", {"id": "x" * 257}, {"id": "\0"}, {"id": ".."}, {"id": "wrk/x"}, {"id": "%2e"}],
+    ids=repr,
+)
 async def test_a_workspace_that_is_none_is_refused_by_name(serving: Serving, wire: Wire, workspace: object) -> None:
     async with serving() as agent:
         error = await agent.caller(wire).refused(metadata={"opencode": {"workspace": workspace}})
@@ -336,7 +457,7 @@ async def test_of_two_first_messages_the_one_that_wants_to_be_elsewhere_fails(
 # --- sessions by their id ---------------------------------------------------------------------------------
 
 
-async def made(agent: Agent, directory: Path) -> str:
+async def made(agent: Agent, directory: Path | str) -> str:
     params = {"directory": str(directory)}
     return str((await agent.opencode.post("/session", json={}, params=params)).json()["id"])
 
