@@ -78,6 +78,7 @@ def _deployment(settings: Settings) -> Deployment:
         agent=settings.agent,
         variant=settings.variant,
         directory_override=settings.allow_directory_override,
+        streams_stay_open=settings.stream_stays_open_on_interrupt,
         switched_on=_switched_on(settings),
         environment=Environment(
             sandbox_mode=settings.sandbox_mode,
@@ -214,6 +215,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             gzip_minimum=settings.http_gzip_minimum_size,
             limits=limits,
             started=wall(),
+            stays_open=settings.stream_stays_open_on_interrupt,
         )
         try:
             cards = Cards(_deployment(settings), key, health)

@@ -21,13 +21,15 @@ from sansio import http
 from sansio.a2a import jsonrpc, rest, resume, sse
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.log import Entry
-from sansio.a2a.negotiation import negotiated
+from sansio.a2a.model import StatusUpdate
+from sansio.a2a.negotiation import Negotiated, negotiated
 from sansio.a2a.operations import Operation, operation_of
 from sansio.a2a.signing import JWKS_PATH
 from sansio.a2a.versions import negotiate
 from sansio.a2a.wire import FORMS, rest_form, rest_form_of
 from sansio.access import CredentialSet, Identity
 from sansio.extensions.cards import EXTENSION_NAMES
+from sansio.extensions.rows import MethodExtension
 from sansio.http import Request, Response
 from sansio.limits import StreamBudget, StreamLimits
 from sansio.opencode.views import View
@@ -49,6 +51,8 @@ _log = logging.getLogger(__name__)
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
 _PIECE = 64  # events written at once
 _LINGER = 1.0  # seconds for which the rest of a request that was refused is thrown away
+_PATIENCE = 300.0  # seconds for which a subscription waits with a task for its user's answer
+_STILL_WAITING = b": the stream ends here, as the task still waits for its user; subscribe again to wait on\n"
 _STREAM_HEADERS = (
     ("content-type", "text/event-stream; charset=utf-8"),
     ("cache-control", "no-store"),
@@ -60,7 +64,7 @@ _STREAM_HEADERS = (
 class Surface:
     """What the HTTP surface needs to know of its deployment.
 
-    ``body_limit`` and ``gzip_minimum``: bytes, 0 for none.
+    ``body_limit`` and ``gzip_minimum``: bytes, 0 for none. ``stays_open``: no stream ends where its task asks.
     """
 
     credentials: CredentialSet
@@ -70,6 +74,7 @@ class Surface:
     gzip_minimum: int
     limits: StreamLimits
     started: float
+    stays_open: bool = False
 
 
 @frozen
@@ -211,6 +216,7 @@ class Application:
                 form=FORMS[line],
                 extensions=extensions.names,
                 cursor=request.headers.get(resume.HEADER),
+                stays_open=self._stays_open(extensions),
                 waits=not notification,
             )
             headers = (("a2a-version", line), *extensions.headers)
@@ -255,6 +261,7 @@ class Application:
             form=rest_form(line, params) if starts else rest_form_of(operation, line),
             extensions=extensions.names,
             cursor=request.headers.get(resume.HEADER),
+            stays_open=self._stays_open(extensions),
             follows_task=True,
         )
         if operation.row.streaming:
@@ -266,6 +273,9 @@ class Application:
         return _json(orjson.dumps(result), http.A2A_JSON if line == "1.0" else http.JSON, headers)
 
     # --- both ---------------------------------------------------------------------------------------------
+
+    def _stays_open(self, extensions: Negotiated) -> bool:
+        return self._surface.stays_open or MethodExtension.INTERACTIVE_INTERRUPT.label in extensions.names
 
     def _streaming(self, stream: OpenStream, view: View, headers: Headers, prefix: bytes, suffix: bytes) -> Streaming:
         frames = self._frames(stream, view, prefix, suffix)
@@ -283,15 +293,29 @@ class Application:
         )
         if budget is not None:
             budget.take(len(ready), anyio.current_time())
+        if stream.whole:
+            await live.changed(cursor - 1)
+            yield Frames(ready, last=True)
+            return
         if live.visible == cursor:
             yield Frames(ready, last=live.over)
             ready = b""
+        patience = anyio.current_time() + _PATIENCE if stream.waits else math.inf
         async with aclosing(live.read(cursor)) as batches:
-            async for entries in batches:
+            async for batch in batches:
                 over = live.over  # as of this batch; a slow reader takes its time over the pieces
+                pause = stream.pause_in(batch)
+                entries = batch if pause is None else batch[: pause + 1]
+                if entries:
+                    patience = math.inf
+                elif anyio.current_time() > patience:
+                    yield Frames(ready + _STILL_WAITING, last=True)
+                    return
                 for piece in _pieces(entries):
+                    ends = over or pause is not None
+                    last = ends and (not piece or piece[-1] is entries[-1])
                     frames = (
-                        _frame(entry.number, prefix, _wire(entry, view), suffix)
+                        _frame(entry.number, prefix, _wire(entry, view, last and entry is piece[-1]), suffix)
                         for entry in piece
                         if entry.item is not None
                     )
@@ -305,9 +329,10 @@ class Application:
                         # the reader may go on from the last id it has; the task does anyway
                         yield Frames(ready + b": the stream ends here, as %b\n" % limit.encode(), last=True)
                         return
-                    last = over and (not piece or piece[-1] is entries[-1])
                     yield Frames(ready or sse.COMMENT, idle=not piece, last=last)
                     ready = b""
+                if pause is not None:
+                    return
 
 
 def _json(body: bytes, media_type: str, headers: Headers) -> Response:
@@ -345,14 +370,20 @@ def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str |
     return b"".join(told), budget.passed(anyio.current_time())
 
 
-def _wire(entry: Entry, view: View) -> bytes:
-    """The item as JSON, rendered for the first reader who looks at it this way."""
-    rendered = entry.wire.get(view.key)
+def _wire(entry: Entry, view: View, ends: bool) -> bytes:
+    """The item as JSON, rendered for the first reader who looks at it this way.
+
+    ``ends``: the stream ends with it. A status at which the task waits for its user is final only there.
+    """
+    item, key = entry.item, view.key
+    assert item is not None  # callers leave out what readers do not see
+    if not ends and isinstance(item, StatusUpdate) and item.status.state.interrupted:
+        item, key = evolve(item, final=False), f"{key} passed"
+    rendered = entry.wire.get(key)
     if rendered is None:
-        assert entry.item is not None  # callers leave out what readers do not see
-        rendered = sse.json_data(orjson.dumps(view.item(entry.item, entry.number)))
+        rendered = sse.json_data(orjson.dumps(view.item(item, entry.number)))
         # a copy, which is as long as it looks: what orjson gives keeps the 4 kB it was written into
-        rendered = entry.wire[view.key] = bytes(memoryview(rendered))
+        rendered = entry.wire[key] = bytes(memoryview(rendered))
     return rendered
 
 

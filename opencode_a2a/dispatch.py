@@ -28,7 +28,7 @@ class Asked:
 
     ``form``: what they are in, and what is answered in, unless ``follows_task``: then a task is answered in the form
     it was made in. ``extensions``: the names of those that were activated. ``cursor``: the ``Last-Event-ID``.
-    ``waits``: somebody reads the answer.
+    ``waits``: somebody reads the answer. ``stays_open``: a stream does not end where the task asks its user.
     """
 
     operation: Operation
@@ -39,6 +39,7 @@ class Asked:
     cursor: str | None = None
     follows_task: bool = False
     waits: bool = True
+    stays_open: bool = False
 
     def view(self, live: LiveTask | None = None) -> View:
         """How the caller sees a task, or what belongs to none."""
@@ -83,12 +84,14 @@ class Dispatch:
         if asked.operation is Operation.STREAM:
             message = asked.message()
             cursor = cursor_in(asked.cursor, message.metadata)
-            stream = await self.service.stream(principal, message, asked.view(), cursor)
+            stream = await self.service.stream(principal, message, asked.view(), cursor, stays_open=asked.stays_open)
             return stream, asked.view_of_sender(stream.live)
         request = asked.form.parse_task_id(asked.params)
         cursor = cursor_in(asked.cursor, request.metadata)
         replays = asked.form.LINE == "0.3"
-        stream = await self.service.subscribe(principal, request, cursor, replays=replays)
+        stream = await self.service.subscribe(
+            principal, request, cursor, replays=replays, stays_open=asked.stays_open
+        )
         return stream, asked.view(stream.live)
 
     # --- one by one ---------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
@@ -18,7 +18,7 @@ import anyio
 from attrs import evolve, frozen
 
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
-from sansio.a2a.log import MessageAdded, StatusChanged, told_anew, trim_history
+from sansio.a2a.log import Entry, MessageAdded, StatusChanged, told_anew, trim_history
 from sansio.a2a.model import (
     GetTaskRequest,
     JsonObject,
@@ -67,13 +67,27 @@ _PRUNING = 15.0  # seconds between two looks for events that are kept no longer
 class OpenStream:
     """A stream to be: what to say first, as of event ``cursor``, and where to read what follows.
 
-    ``before``: where to go on from for a client that is cut off in the midst of what is said first.
+    ``before``: where to go on from for a client that is cut off in the midst of what is said first. ``stays_open``:
+    the stream does not end where the task waits for an answer. ``whole``: nothing follows what is said first.
     """
 
     first: tuple[StreamItem, ...]
     live: LiveTask
     cursor: int
     before: int
+    stays_open: bool = False
+    whole: bool = False
+
+    @property
+    def waits(self) -> bool:
+        """The task waits for its user as the stream begins, and the stream waits with it."""
+        return not self.stays_open and self.live.log.waits_at(self.cursor)
+
+    def pause_in(self, entries: Sequence[Entry]) -> int | None:
+        """Index of the status in ``entries`` that ends the stream because the task waits for its user."""
+        if self.stays_open and self.live.log.state is TaskState.INPUT_REQUIRED:
+            return None
+        return self.live.log.pause_in(entries)
 
 
 class Service:
@@ -124,21 +138,34 @@ class Service:
             await self.told(live)
         return live
 
-    async def stream(self, principal: str, request: SendRequest, view: View, cursor: int | None = None) -> OpenStream:
+    async def stream(
+        self,
+        principal: str,
+        request: SendRequest,
+        view: View,
+        cursor: int | None = None,
+        *,
+        stays_open: bool = False,
+    ) -> OpenStream:
         """Start a task and hand out its stream; ``stream_closed`` must be called once it is over.
 
-        ``cursor``: the id of the last event that was seen, where the message and its stream came before.
+        ``cursor``: the id of the last event that was seen, of this message's stream or of the one it goes on from.
         """
         self._open_stream()
         try:
             live = await self._start(principal, request, view)
             if cursor is not None:
-                return await self._resumed(await self._find(principal, live.facts.task_id, kept=True), cursor)
+                found = await self._find(principal, live.facts.task_id, kept=True)
+                return await self._resumed(found, cursor, stays_open=stays_open)
         except BaseException:
             self._streams -= 1
             raise
-        task = trim_history(live.task(), request.configuration.history_length)
-        return OpenStream((task,), live, live.log.last, live.log.last)
+        last = live.log.last
+        if request.message.task_id is not None:  # an answer's stream begins where it was taken: no event is left out
+            last = live.log.answered_at(request.message.message_id) or last
+        task = trim_history(live.log.at(last), request.configuration.history_length)
+        whole = live.log.waits_at(last) and not stays_open
+        return OpenStream((task,), live, last, last, stays_open, whole)
 
     # --- tasks --------------------------------------------------------------------------------------------
 
@@ -192,17 +219,24 @@ class Service:
         return live
 
     async def subscribe(
-        self, principal: str, request: TaskIdRequest, cursor: int | None, *, replays: bool
+        self,
+        principal: str,
+        request: TaskIdRequest,
+        cursor: int | None,
+        *,
+        replays: bool,
+        stays_open: bool = False,
     ) -> OpenStream:
         """The stream of a task, from now or from an event on; ``stream_closed`` must be called once it is over.
 
-        ``replays``: a task that has ended is told once more, where there is no event to go on from.
+        ``replays``: a task that has ended is told once more, where there is no event to go on from. Of a task that
+        waits for its user, the stream waits for what comes of the answer (specification 1.0, section 3.1.6).
         """
         self._open_stream()
         try:
             live = await self._find(principal, request.id, kept=cursor is not None)
             if cursor is not None:
-                return await self._resumed(live, cursor)
+                return await self._resumed(live, cursor, stays_open=stays_open)
             if live.log.state.terminal and not replays:
                 raise ProtocolError(
                     ErrorKind.UNSUPPORTED_OPERATION,
@@ -210,7 +244,7 @@ class Service:
                     metadata={"taskId": live.facts.task_id, "state": live.log.state.value},
                 )
             last = await live.shown()
-            return OpenStream((live.task(),), live, last, last)
+            return OpenStream((live.task(),), live, last, last, stays_open)
         except BaseException:
             self._streams -= 1
             raise
@@ -314,7 +348,7 @@ class Service:
             )
         self._streams += 1
 
-    async def _resumed(self, live: LiveTask, cursor: int) -> OpenStream:
+    async def _resumed(self, live: LiveTask, cursor: int, *, stays_open: bool) -> OpenStream:
         """The stream after an event: first the task as it was then.
 
         An event that the log does not reach, or does not know: the task as it is, and what replaces whatever the
@@ -326,9 +360,11 @@ class Service:
         except LookupError:
             then = None
         if then is not None and then.history:  # nobody was told of it before it had its message
-            return OpenStream((then,), live, cursor, cursor)
+            return OpenStream((then,), live, cursor, cursor, stays_open)
         task = live.task()
-        return OpenStream((task, *told_anew(task)), live, last, cursor)
+        state = task.status.state
+        final = state.ends_stream and not (stays_open and state is TaskState.INPUT_REQUIRED)
+        return OpenStream((task, *told_anew(task, final=final)), live, last, cursor, stays_open, whole=final)
 
     async def _start(self, principal: str, request: SendRequest, view: View) -> LiveTask:
         """The task of a message: a new one, unless the message came before."""

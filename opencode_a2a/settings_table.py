@@ -301,6 +301,13 @@ class Settings(Declared):
         0.0,
         "how long one stream has nothing to tell before it ends: seconds; 0 sets no limit",
     )
+    stream_stays_open_on_interrupt: bool = row(
+        _TASKS,
+        "A2A_STREAM_STAYS_OPEN_ON_INTERRUPT",
+        values.flag,
+        False,
+        "streams stay open while their task asks its user, as those of 0.7.1 do: true or false",
+    )
     task_store_backend: str = row(
         _TASKS,
         "A2A_TASK_STORE_BACKEND",

@@ -248,6 +248,7 @@ class TaskLog:
         self.context_id = context_id
         self._folding = Folding(task_id, context_id)
         self._base: Task | None = None
+        self._waits_since: int | None = None  # the first event of those that leave the task waiting for its user
         self._entries: list[Entry] = []
         self._offset = 0  # the number of the last event that is only known as part of ``_base``
 
@@ -258,6 +259,7 @@ class TaskLog:
         log._folding.add(Snapshot(task))
         log._base = task
         log._offset = last
+        log._waits_since = last if task.status.state.interrupted else None
         for event in events:
             log.append(event)
         return log
@@ -324,7 +326,26 @@ class TaskLog:
             return None
         entry = Entry(number, event, self._item(event))
         self._entries.append(entry)
+        if isinstance(event, StatusChanged | Snapshot):
+            if not self.state.interrupted:
+                self._waits_since = None
+            elif self._waits_since is None:
+                self._waits_since = number
         return entry
+
+    def pause_in(self, entries: Sequence[Entry]) -> int | None:
+        """Index of the newest status in ``entries`` at which the task still waits for its user; None: it has none.
+
+        A status that is followed by another state, in these entries or later, is no pause: the task went on.
+        """
+        if self._waits_since is None:
+            return None
+        for index in range(len(entries) - 1, -1, -1):
+            if entries[index].number < self._waits_since:
+                return None
+            if isinstance(entries[index].event, StatusChanged):
+                return index
+        return None
 
     def since(self, cursor: int, to: int | None = None) -> list[Entry]:
         """The entries after event ``cursor``, up to event ``to``.
@@ -349,12 +370,28 @@ class TaskLog:
 
     def at(self, cursor: int) -> Task:
         """The task as it was at event ``cursor``. Raises ``LookupError`` like ``since``."""
+        if cursor == self.last:
+            return self.task()
         folding = Folding(self.task_id, self.context_id)
         if self._base is not None:
             folding.add(Snapshot(self._base))
         for entry in self._entries[: self._after(cursor)]:
             folding.add(entry.event)
         return folding.task()
+
+    def answered_at(self, message_id: str) -> int | None:
+        """Number of the first status after this message was added; None where the log does not reach that far."""
+        status = None
+        for entry in reversed(self._entries):
+            if isinstance(entry.event, StatusChanged):
+                status = entry.number
+            elif isinstance(entry.event, MessageAdded) and entry.event.message.message_id == message_id:
+                return status
+        return None
+
+    def waits_at(self, number: int) -> bool:
+        """Whether the task waits for its user at event ``number``, and still does."""
+        return self._waits_since is not None and self._waits_since <= number
 
     def _item(self, event: LogEvent) -> StreamItem | None:
         if isinstance(event, ArtifactChunk):
@@ -370,7 +407,7 @@ class TaskLog:
                 task_id=self.task_id,
                 context_id=self.context_id,
                 status=event.status,
-                final=event.status.state.closing,
+                final=event.status.state.ends_stream,
                 metadata=event.metadata,
             )
         return None
@@ -383,14 +420,17 @@ def trim_history(task: Task, length: int | None) -> Task:
     return evolve(task, history=task.history[-length:] if length else ())
 
 
-def told_anew(task: Task) -> list[StreamItem]:
-    """Updates that replace whatever a reader has of the task's artifacts and status by what they are."""
-    over = task.status.state.closing
+def told_anew(task: Task, *, final: bool) -> list[StreamItem]:
+    """Updates that replace whatever a reader has of the task's artifacts and status by what they are.
+
+    ``final``: the stream ends with them.
+    """
+    over = task.status.state.terminal
     items: list[StreamItem] = [
         ArtifactUpdate(task_id=task.id, context_id=task.context_id, artifact=artifact, last_chunk=over)
         for artifact in task.artifacts
     ]
     return [
         *items,
-        StatusUpdate(task_id=task.id, context_id=task.context_id, status=task.status, final=over),
+        StatusUpdate(task_id=task.id, context_id=task.context_id, status=task.status, final=final),
     ]

@@ -45,6 +45,11 @@ class TaskState(Enum):
         return self in _TERMINAL or self is TaskState.AUTH_REQUIRED
 
     @property
+    def ends_stream(self) -> bool:
+        """A stream ends here by default: terminal, or the task waits for its user (specification 1.0, 11.7)."""
+        return self in _TERMINAL or self in _INTERRUPTED
+
+    @property
     def interrupted(self) -> bool:
         """The task waits for its client; a blocking send returns here."""
         return self in _INTERRUPTED

@@ -238,8 +238,26 @@ def service_behaviors(of: Line) -> JsonObject:
                 "baseline": "core",
                 "retention": "stable",
                 "terminal_state_behavior": after_the_end,
+                "interrupted_state_behavior": _while_it_waits(of),
+            },
+            of.name_of(Operation.STREAM): {
+                "baseline": "core",
+                "retention": "stable",
+                "interrupted_state_behavior": _while_it_waits(of),
             },
         },
+    }
+
+
+def _while_it_waits(of: Line) -> JsonObject:
+    """What a stream does where its task waits for its user."""
+    stays = of.deployment.streams_stay_open
+    return {
+        "behavior": "status_event_then_stay_open" if stays else "status_event_then_close",
+        "states": ["input-required", "auth-required"],
+        "closes_stream": not stays,
+        "goes_on_with": ["the answer's own stream", "a subscription"],
+        "stays_open_when_activated": of.uri_of(MethodExtension.INTERACTIVE_INTERRUPT),
     }
 
 

@@ -38,7 +38,10 @@ class Environment:
 
 @frozen(kw_only=True)
 class Deployment:
-    """The facts that everything published is made from. ``workspace_root``: None where callers may not know it."""
+    """The facts that everything published is made from. ``workspace_root``: None where callers may not know it.
+
+    ``streams_stay_open``: no stream ends where its task asks its user.
+    """
 
     title: str
     description: str
@@ -53,6 +56,7 @@ class Deployment:
     agent: str | None = None
     variant: str | None = None
     directory_override: bool = True
+    streams_stay_open: bool = False
     switched_on: frozenset[Toggle] = frozenset()
     environment: Environment = Environment()
 

@@ -177,17 +177,17 @@ def test_a_log_that_has_ended_is_not_taken_up() -> None:
     assert log.last == 1
 
 
-@given(st.lists(log_events(), max_size=12))
-def test_what_is_told_anew_replaces_all_that_a_reader_has(events: list[LogEvent]) -> None:
+@given(st.lists(log_events(), max_size=12), st.booleans())
+def test_what_is_told_anew_replaces_all_that_a_reader_has(events: list[LogEvent], final: bool) -> None:
     task = log_of(events).task()
 
-    items = told_anew(task)
+    items = told_anew(task, final=final)
 
     assert [one.artifact for one in items if isinstance(one, ArtifactUpdate)] == list(task.artifacts)
     assert all(not one.append for one in items if isinstance(one, ArtifactUpdate))
     last = items[-1]
     assert isinstance(last, StatusUpdate)
-    assert (last.status, last.final) == (task.status, task.status.state.closing)
+    assert (last.status, last.final) == (task.status, final)
 
 
 class Crashes(RuleBasedStateMachine):

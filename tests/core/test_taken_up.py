@@ -74,7 +74,7 @@ class Client:
         try:
             entries = log.since(self.cursor, upto)
         except LookupError:
-            self.hear([(log.last, item) for item in told_anew(log.task())])
+            self.hear([(log.last, item) for item in told_anew(log.task(), final=False)])
             return
         self.hear([(entry.number, entry.item) for entry in entries])
 

@@ -28,6 +28,7 @@ from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from sansio.access import Credential, CredentialSet
+from sansio.extensions.rows import MethodExtension
 from tests import schemas
 from tests.shell.folding import folded
 
@@ -105,6 +106,11 @@ _OPERATIONS: dict[str, tuple[str, str, str, str]] = {
 _PUSH_IDS = {"0.3": ("id", "pushNotificationConfigId"), "1.0": ("taskId", "id")}
 SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
 """The extensions that give line 1.0 the shared metadata, which line 0.3 has unasked."""
+STAYS_OPEN = {
+    "0.3": MethodExtension.INTERACTIVE_INTERRUPT.uri_0_3,
+    "1.0": MethodExtension.INTERACTIVE_INTERRUPT.uri_1_0,
+}
+"""The extension whose activation keeps streams open while a task asks its user."""
 
 
 @frozen(kw_only=True)
@@ -200,13 +206,17 @@ class Caller:
     http: httpx.AsyncClient
     wire: Wire
     extensions: str = SHARED
+    stays_open: bool = False
 
     def _request(self, operation: str, params: dict[str, Any], **more_headers: str) -> httpx.Request:
         line = self.wire.line
         old, new, method, path = _OPERATIONS[operation]
         headers = {"A2A-Version": line, **more_headers}
-        if self.extensions and line == "1.0":
-            headers["A2A-Extensions"] = self.extensions
+        extensions = [self.extensions] if self.extensions and line == "1.0" else []
+        if self.stays_open:
+            extensions.append(STAYS_OPEN[line])
+        if extensions:
+            headers["A2A-Extensions" if line == "1.0" else "X-A2A-Extensions"] = ", ".join(extensions)
         if self.wire.binding == "rpc":
             body = {"jsonrpc": "2.0", "id": 7, "method": old if line == "0.3" else new, "params": params}
             return self.http.build_request("POST", "/", json=body, headers=headers)
@@ -344,8 +354,9 @@ class Agent:
     bob: httpx.AsyncClient
     opencode: httpx.AsyncClient
 
-    def caller(self, wire: Wire = RPC_10, *, bob: bool = False) -> Caller:
-        return Caller(self.bob if bob else self.http, wire)
+    def caller(self, wire: Wire = RPC_10, *, bob: bool = False, stays_open: bool = False) -> Caller:
+        """``stays_open``: streams do not end where their task asks its user."""
+        return Caller(self.bob if bob else self.http, wire, stays_open=stays_open)
 
     def asked(self, method: str, ending: str) -> int:
         """How often the stand-in got such a request."""

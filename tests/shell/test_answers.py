@@ -98,7 +98,7 @@ async def test_a_permission_is_answered_in_plain_words(
     serving: Serving, wire: Wire, said: str, body: dict[str, str], understood: str, text: str
 ) -> None:
     async with serving() as agent:
-        caller = agent.caller(wire)
+        caller = agent.caller(wire, stays_open=True)
         async with caller.open("PERMISSION") as stream:
             await stream.until(lambda: stream.statuses and stream.state == "input-required")
             answered = await caller.send(said, taskId=stream.task.id)
@@ -323,7 +323,7 @@ async def test_to_others_the_task_does_not_exist(serving: Serving, wire: Wire) -
 @wires
 async def test_an_answer_that_was_given_in_opencode_is_not_given_again(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        caller = agent.caller(wire)
+        caller = agent.caller(wire, stays_open=True)
         async with caller.open("PERMISSION") as stream:
             await stream.until(lambda: stream.shared("interrupt"))
             request_id = stream.shared("interrupt")[0]["request_id"]
@@ -363,7 +363,7 @@ async def test_what_nobody_answers_is_rejected_in_time_and_the_turn_goes_on(
     serving: Serving, wire: Wire, prompt: str
 ) -> None:
     async with serving(interrupt_request_ttl_seconds=1.0) as agent:
-        caller = agent.caller(wire)
+        caller = agent.caller(wire, stays_open=True)
         stream = await caller.stream(prompt)
 
         error = await caller.refused(text="once", taskId=stream.task.id)
@@ -448,7 +448,7 @@ async def asked_twice(agent: Agent, caller: Caller) -> AsyncGenerator[tuple[Any,
 @wires
 async def test_of_several_requests_the_one_that_is_shown_is_answered(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        caller = agent.caller(wire)
+        caller = agent.caller(wire, stays_open=True)
         async with asked_twice(agent, caller) as (stream, task):
             assert "bash" in reason_of(task)
             agent.standin.hold(Say)  # OpenCode does not end a turn that waits
@@ -474,7 +474,7 @@ async def test_of_several_requests_the_one_that_is_shown_is_answered(serving: Se
 @wires
 async def test_of_several_requests_a_message_may_name_one(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        caller = agent.caller(wire)
+        caller = agent.caller(wire, stays_open=True)
         async with asked_twice(agent, caller) as (stream, task):
             value = {"request_id": "que_extra", "answers": ["Tea"]}
             still = await caller.send("", taskId=task.id, parts=data(wire, value))

@@ -17,7 +17,7 @@ from sansio.extensions.cards import COMPATIBILITY_PROFILE, WIRE_CONTRACT
 from sansio.extensions.rows import NAMESPACE, SPECIFICATIONS
 from sansio.extensions.table import METHODS
 from tests.shapes import lacking
-from tests.shell.harness import RPC_03, RPC_10, Agent, Serving, Wire, client
+from tests.shell.harness import RPC_03, RPC_10, STAYS_OPEN, Agent, Serving, Wire, client
 from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Json, Methods, world_of
 
 pytestmark = pytest.mark.anyio
@@ -165,7 +165,9 @@ async def test_every_endpoint_that_is_declared_is_there(serving: Serving, line: 
 async def test_the_declared_behaviour_at_a_tasks_end_is_what_happens(serving: Serving, line: str) -> None:
     async with serving() as agent:
         behaviours = (await params_published(agent, WIRE_CONTRACT, line))["service_behaviors"]["methods"]
-        (_, cancel), (_, subscribe) = behaviours.items()
+        old = line == "0.3"
+        cancel = behaviours["tasks/cancel" if old else "CancelTask"]
+        subscribe = behaviours["tasks/resubscribe" if old else "SubscribeToTask"]
         caller = agent.caller(WIRES[line])
         agent.standin.hold()
         running = await caller.send("hello", configuration=caller.wire.at_once())
@@ -182,6 +184,26 @@ async def test_the_declared_behaviour_at_a_tasks_end_is_what_happens(serving: Se
             assert (await caller.refused("subscribe", id=running.id))["code"] == ended["code"]
         else:
             assert len((await caller.subscribe(running.id)).events) == 1
+
+
+@LINES
+@pytest.mark.parametrize("stays_open", [False, True])
+async def test_the_declared_behaviour_while_a_task_waits_is_what_happens(
+    serving: Serving, line: str, stays_open: bool
+) -> None:
+    async with serving(stream_stays_open_on_interrupt=stays_open) as agent:
+        behaviours = (await params_published(agent, WIRE_CONTRACT, line))["service_behaviors"]["methods"]
+        stream = behaviours["message/stream" if line == "0.3" else "SendStreamingMessage"]
+        declared = stream["interrupted_state_behavior"]
+        async with agent.caller(WIRES[line]).open("PERMISSION") as asked:
+            await asked.until(lambda: asked.statuses and asked.state in declared["states"])
+            if not declared["closes_stream"]:
+                await agent.caller(WIRES[line]).send("once", taskId=asked.task.id)
+            await asked.whole()
+
+    assert declared["closes_stream"] is not stays_open
+    assert asked.state == ("completed" if stays_open else "input-required")
+    assert declared["stays_open_when_activated"] == STAYS_OPEN[line]
 
 
 # --- what else is told ------------------------------------------------------------------------------------

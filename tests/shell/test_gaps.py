@@ -90,7 +90,7 @@ async def test_a_whole_turn_nobody_heard_is_read_afterwards(serving: Serving) ->
 
 
 async def test_a_gap_while_the_client_is_asked_leaves_the_question_open(serving: Serving) -> None:
-    async with serving() as agent, agent.caller().open("PERMISSION") as stream:
+    async with serving() as agent, agent.caller(stays_open=True).open("PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         await drop(agent)
         assert stream.statuses[-1].status.state.interrupted

@@ -106,7 +106,7 @@ async def test_a_send_returns_where_the_turn_waits_for_its_client(
 async def test_a_stream_tells_of_the_question_and_of_its_answer(
     serving: Serving, prompt: str, kind: str, path: str, reply: dict[str, Any]
 ) -> None:
-    async with serving() as agent, agent.caller().open(prompt) as stream:
+    async with serving() as agent, agent.caller(stays_open=True).open(prompt) as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         [asked] = stream.shared("interrupt")
         assert (asked["type"], asked["phase"]) == (kind, "asked")
@@ -122,7 +122,7 @@ async def test_a_stream_tells_of_the_question_and_of_its_answer(
 
 
 async def test_a_permission_that_is_refused_ends_the_turn_all_the_same(serving: Serving) -> None:
-    async with serving() as agent, agent.caller().open("PERMISSION") as stream:
+    async with serving() as agent, agent.caller(stays_open=True).open("PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         await answer(agent, ASKING[0][2], stream.shared("interrupt")[0]["request_id"], {"reply": "reject"})
         await stream.whole()
@@ -131,7 +131,7 @@ async def test_a_permission_that_is_refused_ends_the_turn_all_the_same(serving: 
 
 
 async def test_a_permission_a_subagent_asks_for_reaches_its_root(serving: Serving) -> None:
-    async with serving() as agent, agent.caller(REST_10).open("SUBTASK PERMISSION") as stream:
+    async with serving() as agent, agent.caller(REST_10, stays_open=True).open("SUBTASK PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         await answer(agent, ASKING[0][2], stream.shared("interrupt")[0]["request_id"], {"reply": "once"})
         await stream.whole()

@@ -40,7 +40,7 @@ async def until_idle(agent: Agent) -> None:
 async def test_a_turn_that_ends_while_a_state_is_committed_has_its_end(
     serving_on_disk: Serving, tmp_path: Path
 ) -> None:
-    async with serving_on_disk() as agent, agent.caller().open("PERMISSION") as stream:
+    async with serving_on_disk() as agent, agent.caller(stays_open=True).open("PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         [asked] = stream.shared("interrupt")
         with locked(tmp_path / "tasks.db"):

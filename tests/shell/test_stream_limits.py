@@ -89,7 +89,7 @@ async def test_events_keep_a_stream_that_may_not_be_idle(serving: Serving) -> No
 @wires
 async def test_the_end_of_one_stream_is_nothing_to_the_others(serving: Serving, wire: Wire) -> None:
     async with serving(stream_max_bytes=30_000) as agent:
-        caller = agent.caller(wire)
+        caller = agent.caller(wire, stays_open=True)
         async with caller.open("PERMISSION") as other:
             await other.until(lambda: other.shared("interrupt"))
             cut = await caller.stream("LONG 300")
