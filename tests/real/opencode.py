@@ -187,14 +187,17 @@ def environment(home: Path) -> dict[str, str]:
 
 @contextmanager
 def running_opencode(
-    binary: Path, folder: Path, model_url: str, more: dict[str, str] | None = None
+    binary: Path, folder: Path, model_url: str, more: dict[str, str] | None = None, port: int = 0
 ) -> Iterator[OpenCode]:
-    """Start OpenCode with a HOME and a project directory below `folder`; stop it at the end. `more`: environment."""
+    """Start OpenCode with a HOME and a project directory below `folder`; stop it at the end. `more`: environment.
+
+    A `folder` that another OpenCode had holds what that one has kept.
+    """
     home, project = folder / "home", folder / "project"
-    home.mkdir()
-    project.mkdir()
+    home.mkdir(exist_ok=True)
+    project.mkdir(exist_ok=True)
     (project / "opencode.json").write_text(json.dumps(configuration(model_url)))
-    command = [str(binary), "serve", "--hostname", "127.0.0.1", "--port", "0"]
+    command = [str(binary), "serve", "--hostname", "127.0.0.1", "--port", str(port)]
     process = Process.start(command, cwd=project, env=environment(home) | (more or {}))
     try:
         deadline = Deadline.within(START_SECONDS)
