@@ -19,7 +19,7 @@ from attrs import evolve, frozen
 
 from sansio import http
 from sansio.a2a import jsonrpc, rest, resume, sse
-from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
+from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.log import Entry
 from sansio.a2a.model import StatusUpdate
 from sansio.a2a.negotiation import Negotiated, negotiated
@@ -37,7 +37,9 @@ from sansio.opencode.views import View
 from .cards import Cards
 from .dispatch import Asked, Dispatch
 from .documents import Documents, only
+from .logs import plain
 from .methods import Methods
+from .request_log import log_request
 from .service import OpenStream
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -135,6 +137,13 @@ class Application:
         # would be taken for an error of the whole connection: so its end is always waited for.
         multiplexed = not scope["http_version"].startswith("1")
         request.unread = request.unread or multiplexed
+        started = anyio.current_time()
+        try:
+            await self._answered(request, multiplexed, receive, send)
+        finally:
+            log_request(request, anyio.current_time() - started)
+
+    async def _answered(self, request: Request, multiplexed: bool, receive: Receive, send: Send) -> None:
         try:
             answer = await self._answer(request, receive)
         except _Disconnected:
@@ -142,6 +151,7 @@ class Application:
         except Exception as exc:
             error = _as_told(exc, request)
             answer = http.refusal(error, self._line_for_errors(request), self._challenge)
+        request.outcome.status = answer.status if isinstance(answer, Response) else 200
         if isinstance(answer, Response):
             coding = request.headers.get("accept-encoding")
             answer, in_gzip = http.negotiate_coding(answer, coding, self._surface.gzip_minimum)
@@ -168,6 +178,7 @@ class Application:
             return self._documents.described(request, self.cards)
         http.check_length(request.headers, surface.body_limit)
         identity = http.authenticate(surface.credentials, request.headers)
+        request.outcome.principal = identity.principal
         if request.path == http.HEALTH_PATH:
             only(request, "GET", "HEAD")
             return http.json_response(200, self._health())
@@ -202,6 +213,7 @@ class Application:
         extensions = negotiated(request.headers, EXTENSION_NAMES)
         try:
             call = jsonrpc.parse_request(request.body)
+            request.outcome.operation = call.method
             request_id, notification = call.id, call.notification
             operation, hint = operation_of(call.method)
             line = self._negotiate(request, hint)
@@ -217,6 +229,7 @@ class Application:
                 extensions=extensions.names,
                 cursor=request.headers.get(resume.HEADER),
                 stays_open=self._stays_open(extensions),
+                outcome=request.outcome,
                 waits=not notification,
             )
             headers = (("a2a-version", line), *extensions.headers)
@@ -247,6 +260,7 @@ class Application:
 
     async def _rest(self, request: Request, route: rest.Route, line: str, identity: Identity) -> Response | Streaming:
         operation = route.operation
+        request.outcome.operation = operation.name
         extensions = negotiated(request.headers, EXTENSION_NAMES)
         headers = (("a2a-version", line), *extensions.headers)
         if operation is Operation.EXTENDED_CARD:
@@ -262,6 +276,7 @@ class Application:
             extensions=extensions.names,
             cursor=request.headers.get(resume.HEADER),
             stays_open=self._stays_open(extensions),
+            outcome=request.outcome,
             follows_task=True,
         )
         if operation.row.streaming:
@@ -389,10 +404,11 @@ def _wire(entry: Entry, view: View, ends: bool) -> bytes:
 
 def _as_told(exc: Exception, request: Request) -> ProtocolError:
     """The error to tell: the peer's own, or that we failed, which is for the log alone."""
-    if isinstance(exc, ProtocolError):
-        return exc
-    _log.error("%s %s", shortened(request.method), shortened(request.path), exc_info=exc)
-    return ProtocolError(ErrorKind.INTERNAL_ERROR)
+    error = exc if isinstance(exc, ProtocolError) else ProtocolError(ErrorKind.INTERNAL_ERROR)
+    request.outcome.error = error
+    if error is not exc:
+        _log.error("%s %s", plain(request.method), plain(request.path), exc_info=exc)
+    return error
 
 
 class _Disconnected(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import secrets
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from . import call, demo
 from .distribution import version_text
+from .logs import logging_to
 from .serving import Runtime, RuntimeUnknown, find_runtime, serve, until_signalled
 from .settings import (
     Settings,
@@ -105,8 +105,11 @@ def _unwrapped(run: Callable[[], int]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = _settings(_with_options(options, os.environ))
-    logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s")
-    runtime = find_runtime(settings.runtime)
+    with logging_to(sys.stderr, settings.log_level):
+        return _run_command(options, settings, find_runtime(settings.runtime))
+
+
+def _run_command(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     if options.command == "call":
         return runtime.run(partial(call.run_from_arguments, options, settings, sys.stdout, sys.stderr))
     if options.command == "demo":

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from sansio.a2a.log import trim_history
 from sansio.a2a.model import JsonObject, SendRequest
@@ -16,6 +16,7 @@ from sansio.a2a.operations import Operation
 from sansio.a2a.resume import cursor_in
 from sansio.a2a.wire import WireForm, rest_form_of_task
 from sansio.access import Identity
+from sansio.http import Outcome
 from sansio.opencode.views import View
 
 from .live import LiveTask
@@ -29,6 +30,7 @@ class Asked:
     ``form``: what they are in, and what is answered in, unless ``follows_task``: then a task is answered in the form
     it was made in. ``extensions``: the names of those that were activated. ``cursor``: the ``Last-Event-ID``.
     ``waits``: somebody reads the answer. ``stays_open``: a stream does not end where the task asks its user.
+    ``outcome``: is given the task's id.
     """
 
     operation: Operation
@@ -40,6 +42,7 @@ class Asked:
     follows_task: bool = False
     waits: bool = True
     stays_open: bool = False
+    outcome: Outcome = field(factory=Outcome)
 
     def view(self, live: LiveTask | None = None) -> View:
         """How the caller sees a task, or what belongs to none."""
@@ -85,8 +88,10 @@ class Dispatch:
             message = asked.message()
             cursor = cursor_in(asked.cursor, message.metadata)
             stream = await self.service.stream(principal, message, asked.view(), cursor, stays_open=asked.stays_open)
+            asked.outcome.task_id = stream.live.facts.task_id
             return stream, asked.view_of_sender(stream.live)
         request = asked.form.parse_task_id(asked.params)
+        asked.outcome.task_id = request.id
         cursor = cursor_in(asked.cursor, request.metadata)
         replays = asked.form.LINE == "0.3"
         stream = await self.service.subscribe(
@@ -101,11 +106,13 @@ class Dispatch:
         if not asked.waits:
             request = evolve(request, configuration=evolve(request.configuration, blocking=False))
         live = await self.service.send(asked.identity.principal, request, asked.view())
+        asked.outcome.task_id = live.facts.task_id
         task = trim_history(live.task(), request.configuration.history_length)
         return asked.view_of_sender(live).send_result(task)
 
     async def _get_task(self, asked: Asked) -> JsonObject:
         request = asked.form.parse_get_task(asked.params)
+        asked.outcome.task_id = request.id
         live = await self.service.get_task(asked.identity.principal, request)
         return asked.view(live).task(trim_history(live.task(), request.history_length))
 
@@ -115,7 +122,9 @@ class Dispatch:
         return asked.view().page(page, artifacts=request.include_artifacts)
 
     async def _cancel(self, asked: Asked) -> JsonObject:
-        live = await self.service.cancel(asked.identity.principal, asked.form.parse_task_id(asked.params))
+        request = asked.form.parse_task_id(asked.params)
+        asked.outcome.task_id = request.id
+        live = await self.service.cancel(asked.identity.principal, request)
         return asked.view(live).task(live.task())
 
     async def _set_push_config(self, asked: Asked) -> JsonObject:

@@ -33,6 +33,7 @@ from .run import Prompt, Run
 from .session_reads import SessionReads
 from .sessions import Sessions
 from .store import EventRow, Pending, Store, StoreError
+from .turn_log import log_turn
 from .turn_sink import TurnSink
 from .turnstile import Turnstile
 from .upstream import Upstream, UpstreamError
@@ -231,6 +232,7 @@ class Turns:
         """Run a turn to its end. ``passed``: the turnstiles that one which is taken up has behind it."""
         live = run.live
         task_id = live.facts.task_id
+        started = self._wall()
         try:
             try:
                 async with passed or AsyncExitStack() as turnstiles:
@@ -254,6 +256,7 @@ class Turns:
             _log.exception("task %s", task_id)
             self._give_up(run, "The server failed on this task")
         finally:
+            log_turn(live, self._wall() - started)
             del self.runs[task_id], self.running[task_id]
             live.at_rest = True
             live.poke()

@@ -29,6 +29,20 @@ _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 @define
+class Outcome:
+    """What is known of a request once it is answered, for the log.
+
+    ``status`` None: the client left before. ``operation``: the name of the method or the operation.
+    """
+
+    status: int | None = None
+    principal: str | None = None
+    operation: str | None = None
+    task_id: str | None = None
+    error: ProtocolError | None = None
+
+
+@define
 class Request:
     """One HTTP request. Header names are lower-case; ``path`` is percent-decoded.
 
@@ -40,6 +54,7 @@ class Request:
     query_string: bytes = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    outcome: Outcome = field(init=False, factory=Outcome)
     unread: bool = field(init=False, default=Factory(lambda self: _announces_body(self.headers), takes_self=True))
     _query: dict[str, str] | None = field(default=None, init=False, repr=False)
 
