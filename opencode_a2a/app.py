@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -34,6 +35,7 @@ from .outbound import CheckedClient
 from .owners import Owners
 from .places import Places
 from .push import Notifier, Render
+from .readiness import Readiness, UpstreamChecks
 from .service import Service, find_task
 from .sessions import Sessions
 from .settings import Settings
@@ -119,7 +121,8 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             )
         )
         tasks = await stack.enter_async_context(anyio.create_task_group())
-        hub = EventHub(upstream, clock=wall)
+        readiness = Readiness()
+        hub = EventHub(upstream, clock=wall, note=partial(readiness.note, "upstream"))
         place = Place(directory=settings.workspace_root)
         places = Places(upstream, place, override=settings.allow_directory_override)
         sessions = Sessions(
@@ -179,6 +182,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             _log.warning("%d tasks had been left unfinished and are taken up again", left)
         await notifier.recover()
         tasks.start_soon(turns.watch)
+        tasks.start_soon(UpstreamChecks(upstream, hub, readiness, place, settings.agent).watch)
         limits = StreamLimits(
             bytes=settings.stream_max_bytes,
             duration=settings.stream_max_duration_seconds,
@@ -192,7 +196,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
 
         def health() -> JsonObject:
             return {
-                "status": "ok",
+                **readiness.report(),
                 "service": "opencode-a2a",
                 "version": settings.version,
                 "profile": profile,

@@ -17,8 +17,9 @@ from anyio.abc import TaskStatus
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.sse import SseDecoder, SseEvent
 from sansio.opencode import requests
-from sansio.opencode.events import BusEvent, SessionSeen, decode, event_id
-from sansio.opencode.faults import TIMEOUT, Failure
+from sansio.opencode.events import BusEvent, SessionSeen, decode, event_id, is_bus_event
+from sansio.opencode.faults import PAYLOAD, TIMEOUT, UNREACHABLE, Failure
+from sansio.opencode.readiness import Problem, bus_problem, not_opencode
 
 from .upstream import Upstream, UpstreamError
 
@@ -26,9 +27,14 @@ _log = logging.getLogger(__name__)
 
 _BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
 _BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
+_LASTING = 5.0  # seconds after which a connection counts as one that holds
 _GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
+
+
+class _NotOpenCode(Exception):
+    """An answer that OpenCode does not give; the text is what it did, as a verb and its object."""
 
 
 class Sink(Protocol):
@@ -45,15 +51,28 @@ class Sink(Protocol):
 
 
 class EventHub:
-    """Run ``run`` in a task group; attach a sink before its prompt is sent. ``clock``: epoch seconds."""
+    """Run ``run`` in a task group; attach a sink before its prompt is sent.
 
-    def __init__(self, upstream: Upstream, *, silence: float = 60.0, clock: Callable[[], float]) -> None:
+    ``clock``: epoch seconds. ``note`` is given the problem with the bus, and None once it is connected.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        silence: float = 60.0,
+        clock: Callable[[], float],
+        note: Callable[[Problem | None], None] = lambda problem: None,
+    ) -> None:
         self._upstream = upstream
+        self._note = note
         self._silence = silence  # seconds without a byte (OpenCode sends heartbeats) after which to reconnect
         self._clock = clock
         self._sinks: dict[str, Sink] = {}
         self._parents: dict[str, str] = {}
         self._waiting: list[anyio.Event] = []
+        self.came = anyio.Event()  # the next connection sets it, and puts a new one in its place
+        self._unreadable = False  # an event of this connection could not be read, which is said already
         self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
         self.connected = False
         self.lost_at: float | None = None  # when the bus was lost, epoch seconds
@@ -106,29 +125,33 @@ class EventHub:
         failures = unanswered = 0
         while True:
             self._wanted = anyio.Event()
-            status = 0
+            started = self._clock()
+            failure = Failure(text="OpenCode closed its event stream", type=UNREACHABLE)
+            problem: Problem | None = None
             try:
                 await self._listen(unanswered)
-                reason = "OpenCode closed it"
             except UpstreamError as exc:
-                reason = str(exc)
-                status = exc.failure.status or 0
-                unanswered += exc.failure.type == TIMEOUT
-            except ProtocolError as exc:
-                reason = exc.message
+                failure = exc.failure
+                unanswered += failure.type == TIMEOUT
+            except _NotOpenCode as exc:
+                failure = Failure(text=f"it does not look like OpenCode: it {exc}", type=PAYLOAD)
+                problem = not_opencode(self._upstream.url, str(exc))
             except Exception as exc:
                 # whatever it is, every turn depends on the bus: try again
                 _log.exception("event bus")
-                reason = type(exc).__name__
-            self.trouble = reason
-            self.refused = 400 <= status < 500
+                failure = Failure(text=type(exc).__name__, type=UNREACHABLE)
+            self.trouble = failure.text
+            self.refused = 400 <= (failure.status or 0) < 500
             if self.lost_at is None:
                 self.lost_at = self._clock()
             if self.connected:
-                failures = unanswered = 0
-                _log.warning("event bus lost: %s", reason)
-            elif failures == 0:
-                _log.warning("event bus not available: %s", reason)
+                unanswered = 0
+                lasted = self._clock() - started > _LASTING
+                # one that comes and goes is tried less and less often
+                failures = 0 if lasted else failures
+                _log.log(logging.WARNING if lasted else logging.INFO, "event bus lost: %s", self.trouble)
+            else:
+                self._note(problem or bus_problem(failure, self._upstream.url))
             self.connected = False
             pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
             needed = bool(self._sinks or self._waiting)
@@ -151,10 +174,14 @@ class EventHub:
                 async for data in chunks:
                     events = decoder.feed(data)
                     if events and not self.connected:
+                        if not is_bus_event(events[0].data):
+                            raise _NotOpenCode("answered GET /global/event with events of another kind")
                         self._now_connected(events[0].data)
                     if self.connected:
                         silence.deadline = anyio.current_time() + self._silence
                     self._deliver(events)
+        if not (silence.cancelled_caught or self.connected):
+            raise _NotOpenCode("answered GET /global/event with no event stream")
         if silence.cancelled_caught:
             quiet = self._silence if self.connected else within
             raise UpstreamError(Failure(text=f"OpenCode said nothing for {quiet:.3g} seconds", type=TIMEOUT))
@@ -175,6 +202,10 @@ class EventHub:
         ahead = 0 if created is None else created - now
         self.clock_ahead_ms = ahead if abs(ahead) > _SKEW_MS else 0
         self.reconnects += 1
+        self._unreadable = False
+        self._note(None)
+        self.came.set()
+        self.came = anyio.Event()
         waiting, self._waiting = self._waiting, []
         for event in waiting:
             event.set()
@@ -186,7 +217,11 @@ class EventHub:
             event = decode(data)
         except ProtocolError as exc:
             self.undecodable += 1
-            _log.warning("%s", exc.message)
+            # said once: what sends one of these may send thousands
+            _log.log(
+                logging.DEBUG if self._unreadable else logging.WARNING, "an event is passed over: %s", exc.message
+            )
+            self._unreadable = True
             return
         if event is None:
             return

@@ -21,7 +21,7 @@ from attrs import define, frozen
 
 from sansio.chunked import ChunkedDecoder
 from sansio.opencode.faults import BACKPRESSURE, PAYLOAD, TIMEOUT, UNREACHABLE, Failure, failure_of_status
-from sansio.opencode.requests import UpstreamCall
+from sansio.opencode.requests import TimeoutClass, UpstreamCall
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,6 +58,10 @@ class UpstreamResponse:
         return next((value.decode("latin-1") for found, value in self.headers if found == name), None)
 
 
+class _NotHttp(Exception):
+    """The head of an answer is none."""
+
+
 class _Stale(Exception):
     """A kept-alive connection turned out to be closed before it gave one byte of an answer."""
 
@@ -68,6 +72,7 @@ class _Connection:
     protocol: h11.Connection
     poller: poll
     used: bool = False
+    answered: bool = False  # a byte of the answer to the last request has come
 
     async def start(self, request: h11.Request, body: bytes | None) -> None:
         """Send a request whole, in one write."""
@@ -75,6 +80,7 @@ class _Connection:
         if body:
             data += self.protocol.send(h11.Data(data=body)) or b""
         data += self.protocol.send(h11.EndOfMessage()) or b""
+        self.answered = False
         try:
             await self.stream.send(data)
         except (*_BROKEN, anyio.ClosedResourceError) as exc:
@@ -87,6 +93,7 @@ class _Connection:
                 data = await self.stream.receive(_READ_SIZE)
             except anyio.EndOfStream:
                 data = b""
+            self.answered = self.answered or bool(data)
             self.protocol.receive_data(data)
         return event
 
@@ -136,6 +143,12 @@ class Upstream:
     def __repr__(self) -> str:
         return f"<Upstream {self._host}:{self._port} running={self._running} idle={len(self._idle)}>"
 
+    @property
+    def url(self) -> str:
+        """Where OpenCode is, without the login."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self._port}{self._prefix}"
+
     async def __aenter__(self) -> Upstream:
         return self
 
@@ -150,18 +163,19 @@ class Upstream:
 
     async def request(self, call: UpstreamCall) -> UpstreamResponse:
         """Send a call and read its answer whole. Raises ``UpstreamError``, also for statuses from 400 on."""
-        if self._max_requests and self._running >= self._max_requests:
+        beside = call.timeout is TimeoutClass.PROBE  # not on a caller's behalf: it takes no caller's place
+        if self._max_requests and self._running >= self._max_requests and not beside:
             text = f"OpenCode is busy: {self._running} requests are running already"
             raise UpstreamError(Failure(text=text, type=BACKPRESSURE))
         bounds = self.bounds(call)
         started = anyio.current_time()
-        self._running += 1
+        self._running += not beside
         try:
             for bound in bounds:
                 with anyio.move_on_after(bound) as head:
                     return await self._attempt(call, head, started + self._timeout)
         finally:
-            self._running -= 1
+            self._running -= not beside
         text = f"OpenCode did not answer within {sum(bounds):.3g} seconds"
         raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True)
 
@@ -234,7 +248,7 @@ class Upstream:
             while isinstance(event, h11.InformationalResponse):
                 event = await connection.next()
         except _BROKEN as exc:
-            if not connection.protocol.trailing_data[0]:
+            if not connection.answered:
                 raise _Stale from exc
             raise
         if not isinstance(event, h11.Response):
@@ -278,7 +292,10 @@ class Upstream:
             raise late from None
         try:
             with anyio.fail_after(max(0.0, ends - anyio.current_time())):
-                response = await self._open(connection, call)
+                try:
+                    response = await self._open(connection, call)
+                except h11.RemoteProtocolError as exc:
+                    raise _NotHttp from exc
                 if response.status_code >= 400:
                     detail = _detail(await self._body(connection))
                     raise UpstreamError(failure_of_status(response.status_code, detail))
@@ -286,6 +303,9 @@ class Upstream:
                 yield chunks
         except TimeoutError:
             raise late from None
+        except _NotHttp as exc:
+            text = f"What answers at {self._host}:{self._port} does not speak HTTP"
+            raise UpstreamError(Failure(text=text, type=PAYLOAD)) from exc
         except (_Stale, *_BROKEN) as exc:
             raise self._unreachable(exc.__cause__ or exc) from exc
         finally:

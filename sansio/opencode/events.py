@@ -324,13 +324,22 @@ def decode(data: bytes) -> BusEvent | None:
 
 def event_id(data: bytes) -> str:
     """The id of a bus event, from which the time of OpenCode's clock can be read; empty for none."""
+    found = _payload(data).get("id")
+    return found if isinstance(found, str) else ""
+
+
+def is_bus_event(data: bytes) -> bool:
+    """Whether this has the shape of every event of the bus, known or not: another server's stream has not."""
+    return isinstance(_payload(data).get("type"), str)
+
+
+def _payload(data: bytes) -> JsonObject:
     try:
         event = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return ""
+        return {}
     payload = event.get("payload", event) if isinstance(event, dict) else None
-    found = payload.get("id") if isinstance(payload, dict) else None
-    return found if isinstance(found, str) else ""
+    return payload if isinstance(payload, dict) else {}
 
 
 @frozen(kw_only=True)

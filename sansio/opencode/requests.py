@@ -24,7 +24,7 @@ class TimeoutClass(Enum):
     while it answers the next: no single request may use up the patience it belongs to.
     """
 
-    PROBE = "answered from memory: health, path"
+    PROBE = "answered from memory, and asked beside what callers ask: health, path, settings"
     READ = "answered from the store: sessions, messages, statuses, lists"
     WRITE = "accepted at once: a session, a prompt, a reply"
     STOP = "an abort"
@@ -134,6 +134,27 @@ def path(place: Place = HERE) -> UpstreamCall:
     """Which directory OpenCode works in, for calls that name this place. The first such call sets a directory up."""
     bound = TimeoutClass.PROBE if place == HERE else TimeoutClass.READ
     return UpstreamCall(method="GET", target=f"/path{place.query}", timeout=bound)
+
+
+def files(place: Place = HERE) -> UpstreamCall:
+    """What the directory itself holds; an error where it is none."""
+    target = f"/file{place.query}{'&' if place.query else '?'}path="
+    return UpstreamCall(method="GET", target=target, timeout=TimeoutClass.PROBE)
+
+
+def config(place: Place = HERE) -> UpstreamCall:
+    """OpenCode's settings in a directory, with the model it uses if that is set."""
+    return UpstreamCall(method="GET", target=f"/config{place.query}", timeout=TimeoutClass.PROBE)
+
+
+def usable_providers(place: Place = HERE) -> UpstreamCall:
+    """The providers that can be used, with their models."""
+    return UpstreamCall(method="GET", target=f"/config/providers{place.query}", timeout=TimeoutClass.PROBE)
+
+
+def agents(place: Place = HERE) -> UpstreamCall:
+    """OpenCode's agents."""
+    return UpstreamCall(method="GET", target=f"/agent{place.query}", timeout=TimeoutClass.PROBE)
 
 
 def create_session(title: str | None = None, place: Place = HERE) -> UpstreamCall:

@@ -307,7 +307,7 @@ async def test_what_a_stream_said_is_there_before_it_says_more() -> None:
     ("answer", "type"),
     [
         ([HANG_UP], "UPSTREAM_UNREACHABLE"),
-        ([b"garbage\r\n\r\n"], "UPSTREAM_UNREACHABLE"),
+        ([b"garbage\r\n\r\n"], "UPSTREAM_PAYLOAD_ERROR"),
         ([chunked(b"cut", ends=False), HANG_UP], "UPSTREAM_UNREACHABLE"),
         ([b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\ncut", HANG_UP], "UPSTREAM_UNREACHABLE"),
         ([ok(b"no").replace(b"200", b"401")], "UPSTREAM_UNAUTHORIZED"),
