@@ -363,16 +363,16 @@ PARTS = st.one_of(
 
 @given(st.sampled_from(["permission", "question"]), BODIES, st.lists(PARTS, max_size=4))
 def test_whatever_is_said_is_an_answer_or_a_refusal(kind: str, body: dict[str, Any], parts: Sequence[Part]) -> None:
-    asked = InterruptAsked(session_id="ses", kind=kind, request_id="r/1", body=body)
+    asked = InterruptAsked(session_id="ses", kind=kind, request_id="req_1", body=body)
     said = message(*parts)
     request_named(said)
     try:
         answer = understand(asked, said, HERE)
     except ProtocolError:
         return
-    assert answer.ended.request_id == "r/1"
+    assert answer.ended.request_id == "req_1"
     assert answer.understood
-    assert answer.call.target.startswith(f"/{kind}/r%2F1/")
+    assert answer.call.target.startswith(f"/{kind}/req_1/")
     told = body_of(answer)
     if kind == "permission":
         assert told["reply"] in ("once", "always", "reject")
