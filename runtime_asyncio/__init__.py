@@ -6,20 +6,20 @@ One of the plug-ins of ``opencode_a2a.runtimes``: any module with these two func
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from hypercorn.asyncio.lifespan import Lifespan
-from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config, Sockets
-from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState
+from hypercorn.typing import AppWrapper, ASGIFramework
 from hypercorn.utils import wrap_app
 
-T = TypeVar("T")
+import runtime_http
+from runtime_asyncio.connection import Served, Server
+from sansio.transport.connections import ConnectionLimits
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -43,34 +43,29 @@ async def serve(
     stop: Callable[[], Awaitable[None]],
     ready: Callable[[list[str]], None],
     grace: float,
+    limits: ConnectionLimits | None = None,
 ) -> None:
     """Serve ``app`` until ``stop`` returns, then let running requests end within ``grace`` seconds.
 
-    ``bind`` is ``host:port``. ``ready`` is called once, with the addresses that are listened on. Raises
-    ``OSError`` where the address cannot be had.
+    ``bind`` is ``host:port``. ``ready`` is called once, with the addresses that are listened on. ``limits``: bounds
+    of connections; the defaults where None. Raises ``OSError`` where the address cannot be had.
     """
-    config = Config()
-    config.bind = [bind]
-    config.errorlog = None
-    config.accesslog = None
-    config.include_server_header = False
-    config.graceful_timeout = grace
-    config.max_app_queue_size = 64
-    config.keep_alive_max_requests = 1_000_000
-    config.keep_alive_timeout = 75
+    config = runtime_http.configuration(bind, grace)
     sockets: Sockets = config.create_sockets()
     for sock in sockets.insecure_sockets:
         sock.listen(config.backlog)
-    ready([_address(sock.getsockname()) for sock in sockets.insecure_sockets])
+    ready([runtime_http.address(sock.getsockname()) for sock in sockets.insecure_sockets])
     wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
     state: dict[str, Any] = {}
-    lifespan = Lifespan(wrapped, config, asyncio.get_running_loop(), state)
+    loop = asyncio.get_running_loop()
+    lifespan = Lifespan(wrapped, config, loop, state)
+    pool = runtime_http.Pool(limits or ConnectionLimits(), loop.time)
     alive = asyncio.create_task(lifespan.handle_lifespan())
     try:
         await lifespan.wait_for_startup()
         if alive.done():
             alive.result()  # raises what the application's start failed with
-        await _accept(wrapped, config, state, sockets, stop)
+        await _accept(wrapped, config, state, sockets, stop, pool)
         await lifespan.wait_for_shutdown()
     finally:
         alive.cancel()
@@ -78,60 +73,50 @@ async def serve(
 
 
 async def _accept(
-    app: AppWrapper, config: Config, state: dict[str, Any], sockets: Sockets, stop: Callable[[], Awaitable[None]]
+    app: AppWrapper,
+    config: Config,
+    state: dict[str, Any],
+    sockets: Sockets,
+    stop: Callable[[], Awaitable[None]],
+    pool: runtime_http.Pool,
 ) -> None:
-    """Take connections until ``stop`` returns; those that are open then have the configured time to end.
-
-    What a client sends can make a connection fail in Hypercorn, and then its own worker has asyncio log the error,
-    whose text holds what was sent. Here the log gets the kinds of errors alone.
-    """
-    context = WorkerContext(None)
+    """Take connections until ``stop`` returns; those that are open then have the configured time to end."""
     loop = asyncio.get_running_loop()
-    connections: set[asyncio.Task[None]] = set()
-
-    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await TCPServer(app, loop, config, context, ConnectionState(state.copy()), reader, writer)
-        except* Exception as group:
-            _log.warning("a connection failed and was closed: %s", ", ".join(_kinds(group)))
-
-    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = loop.create_task(serve_one(reader, writer))
-        connections.add(task)
-        task.add_done_callback(connections.discard)
-
-    servers = [
-        await asyncio.start_server(connected, sock=sock, backlog=config.backlog) for sock in sockets.insecure_sockets
+    context = WorkerContext(None)
+    server = Server(app, config, context, state, pool, loop)
+    listening = [
+        await loop.create_server(lambda: Served(server), sock=sock, backlog=config.backlog)
+        for sock in sockets.insecure_sockets
     ]
+    looking = loop.create_task(_look(pool))
     try:
         await stop()
     finally:
-        for server in servers:
-            server.close()
+        for one in listening:
+            one.close()
         await context.terminated.set()
-        await _end(connections, config.graceful_timeout)
+        pool.end_waiting()
+        try:
+            await _end(server.tasks, pool, config.graceful_timeout)
+        finally:
+            looking.cancel()
 
 
-async def _end(connections: set[asyncio.Task[None]], grace: float) -> None:
+async def _look(pool: runtime_http.Pool) -> None:
+    """End overdue connections, again and again."""
+    while True:
+        await asyncio.sleep(pool.limits.look_every)
+        pool.end_overdue()
+
+
+async def _end(tasks: set[asyncio.Task[None]], pool: runtime_http.Pool, grace: float) -> None:
     """Wait for connections to end by themselves, then end them."""
     try:
-        if connections:
-            await asyncio.wait(connections, timeout=grace)
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
     finally:
-        left = list(connections)
+        pool.end_all()  # first: a task that waits for its client to read does not end by being cancelled once
+        left = list(tasks)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-
-
-def _kinds(group: BaseExceptionGroup[BaseException]) -> list[str]:
-    """The names of the types of the errors in a group."""
-    kinds: set[str] = set()
-    for error in group.exceptions:
-        kinds.update(_kinds(error) if isinstance(error, BaseExceptionGroup) else [type(error).__name__])
-    return sorted(kinds)
-
-
-def _address(name: tuple[Any, ...]) -> str:
-    host, port = name[0], name[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -5,7 +5,6 @@ One of the plug-ins of ``opencode_a2a.runtimes``: any module with these two func
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
@@ -13,14 +12,15 @@ from typing import Any, TypeVar
 import trio
 from hypercorn.config import Config, Sockets
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState
+from hypercorn.typing import AppWrapper, ASGIFramework
 from hypercorn.utils import wrap_app
 
-T = TypeVar("T")
+import runtime_http
+from runtime_trio.connection import Server, serve_one
+from sansio.transport.connections import ConnectionLimits
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -35,74 +35,61 @@ async def serve(
     stop: Callable[[], Awaitable[None]],
     ready: Callable[[list[str]], None],
     grace: float,
+    limits: ConnectionLimits | None = None,
 ) -> None:
     """Serve ``app`` until ``stop`` returns, then let running requests end within ``grace`` seconds.
 
-    ``bind`` is ``host:port``. ``ready`` is called once, with the addresses that are listened on. Raises
-    ``OSError`` where the address cannot be had.
+    ``bind`` is ``host:port``. ``ready`` is called once, with the addresses that are listened on. ``limits``: bounds
+    of connections; the defaults where None. Raises ``OSError`` where the address cannot be had.
     """
-    config = Config()
-    config.bind = [bind]
-    config.errorlog = None
-    config.accesslog = None
-    config.include_server_header = False
-    config.graceful_timeout = grace
-    config.max_app_queue_size = 64
-    config.keep_alive_max_requests = 1_000_000
-    config.keep_alive_timeout = 75
+    config = runtime_http.configuration(bind, grace)
     sockets: Sockets = config.create_sockets()
     for sock in sockets.insecure_sockets:
         sock.listen(config.backlog)
-    ready([_address(sock.getsockname()) for sock in sockets.insecure_sockets])
+    ready([runtime_http.address(sock.getsockname()) for sock in sockets.insecure_sockets])
     wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
     state: dict[str, Any] = {}
     lifespan = Lifespan(wrapped, config, state)
+    pool = runtime_http.Pool(limits or ConnectionLimits(), trio.current_time)
     async with trio.open_nursery() as around:
         await around.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
-        await _accept(wrapped, config, state, sockets, stop)
+        await _accept(wrapped, config, state, sockets, stop, pool)
         await lifespan.wait_for_shutdown()
         around.cancel_scope.cancel()
 
 
 async def _accept(
-    app: AppWrapper, config: Config, state: dict[str, Any], sockets: Sockets, stop: Callable[[], Awaitable[None]]
+    app: AppWrapper,
+    config: Config,
+    state: dict[str, Any],
+    sockets: Sockets,
+    stop: Callable[[], Awaitable[None]],
+    pool: runtime_http.Pool,
 ) -> None:
-    """Take connections until ``stop`` returns; those that are open then have the configured time to end.
-
-    Hypercorn's own worker would end with the first connection that fails, and what a client sends can make one
-    fail. Here that is the end of this connection alone. The log gets the kinds of errors: their texts hold what
-    was sent.
-    """
+    """Take connections until ``stop`` returns; those that are open then have the configured time to end."""
     context = WorkerContext(None)
-
-    async def serve_one(stream: trio.SocketStream) -> None:
-        try:
-            # it takes a plain stream as well as the TLS stream its annotation asks for
-            await TCPServer(app, config, context, ConnectionState(state.copy()), stream)  # type: ignore[arg-type]
-        except* Exception as group:
-            _log.warning("a connection failed and was closed: %s", ", ".join(_kinds(group)))
-
+    handler = partial(serve_one, Server(app, config, context, state, pool))
     listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets.insecure_sockets]
-    async with trio.open_nursery() as connections:
-        try:
-            async with trio.open_nursery() as accepting:
-                accepting.start_soon(partial(trio.serve_listeners, serve_one, listeners, handler_nursery=connections))
-                await stop()
-                accepting.cancel_scope.cancel()
-        finally:
-            await context.terminated.set()
-            connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+    async with trio.open_nursery() as looking:
+        looking.start_soon(_look, pool)
+        async with trio.open_nursery() as connections:
+            try:
+                async with trio.open_nursery() as accepting:
+                    accepting.start_soon(
+                        partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
+                    )
+                    await stop()
+                    accepting.cancel_scope.cancel()
+            finally:
+                await context.terminated.set()
+                pool.end_waiting()
+                connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+        looking.cancel_scope.cancel()
 
 
-def _kinds(group: BaseExceptionGroup[BaseException]) -> list[str]:
-    """The names of the types of the errors in a group."""
-    kinds: set[str] = set()
-    for error in group.exceptions:
-        kinds.update(_kinds(error) if isinstance(error, BaseExceptionGroup) else [type(error).__name__])
-    return sorted(kinds)
-
-
-def _address(name: tuple[Any, ...]) -> str:
-    host, port = name[0], name[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+async def _look(pool: runtime_http.Pool) -> None:
+    """End overdue connections, again and again."""
+    while True:
+        await trio.sleep(pool.limits.look_every)
+        pool.end_overdue()

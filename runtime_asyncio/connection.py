@@ -1,0 +1,217 @@
+"""One connection on asyncio: its bytes, its tasks, its end. Knows nothing of A2A or OpenCode."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+from hypercorn.asyncio.task_group import TaskGroup
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.typing import AppWrapper, ConnectionState
+
+import runtime_http
+from runtime_http.pool import TOO_MANY
+from sansio.transport.connections import Connection
+
+_log = logging.getLogger(__name__)
+_READ_AHEAD = 65536  # bytes that are received before their reader has taken any
+
+
+class Server:
+    """What the connections of one server share. ``tasks``: one per open connection."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        state: dict[str, Any],
+        pool: runtime_http.Pool,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.app = app
+        self.config = config
+        self.context = context
+        self.state = state
+        self.pool = pool
+        self.loop = loop
+        self.tasks: set[asyncio.Task[None]] = set()
+
+
+class Served(asyncio.Protocol):
+    """One connection that is served, from its acceptance to its last byte.
+
+    Hypercorn's own class keeps a connection for as long as its idle timer runs, also when the client has closed it.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._loop = server.loop
+        self._buffer = bytearray()
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._gone = asyncio.Event()  # the client has ended its side, or the connection is lost
+        self._lock = asyncio.Lock()
+        self._lost = self._over = self._reading_paused = False
+        self._clock: Connection
+        self._transport: asyncio.Transport
+        self._protocol: runtime_http.Protocol
+
+    # --- called by the event loop -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        clock = self._server.pool.admit(peer[0] if peer else "", self._transport.abort)
+        if clock is None:
+            self._over = True
+            self._transport.write(TOO_MANY)
+            self._transport.close()
+            return
+        self._clock = clock
+        task = self._loop.create_task(self._run(peer))
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
+
+    def data_received(self, data: bytes) -> None:
+        if self._over:
+            return
+        self._buffer += data
+        self._readable.set()
+        if len(self._buffer) > _READ_AHEAD:
+            self._reading_paused = True
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._end_of_input()
+        return True  # what the client waits for may still be written
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._end_of_input()
+        self._writable.set()
+        if hasattr(self, "_clock"):
+            self._server.pool.remove(self._clock)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def _end_of_input(self) -> None:
+        self._gone.set()
+        self._readable.set()
+        if hasattr(self, "_clock"):
+            self._clock.ended(self._loop.time())
+
+    # --- the connection's own task ------------------------------------------------------------------------
+
+    async def _run(self, peer: Any) -> None:
+        """Serve the connection. What a client sends can make this fail; the log gets the kinds of errors alone."""
+        server = self._server
+        name = self._transport.get_extra_info("sockname")
+        try:
+            async with TaskGroup(self._loop) as tasks:
+                self._protocol = runtime_http.Protocol(
+                    server.app,
+                    server.config,
+                    server.context,
+                    tasks,
+                    ConnectionState(server.state.copy()),
+                    peer[:2] if peer else None,
+                    name[:2] if name else None,
+                    self._send,
+                    self._clock,
+                )
+                while not self._over:
+                    data = await self._receive()
+                    await self._protocol.handle(RawData(data))
+                    if not data:
+                        break
+                await self._protocol.handle(Closed())
+        except* Exception as group:
+            _log.warning("a connection failed and was closed: %s", ", ".join(runtime_http.kinds(group)))
+        finally:
+            await self._close()
+
+    async def _receive(self) -> bytes:
+        """Take the bytes that came; empty at their end, and once the connection is over."""
+        while not self._buffer:
+            if self._over or self._gone.is_set():
+                return b""
+            self._readable.clear()
+            await self._readable.wait()
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._clock.received(self._loop.time())
+        if self._reading_paused:
+            self._reading_paused = False
+            self._transport.resume_reading()
+        return data
+
+    async def _send(self, event: Event) -> None:
+        """Do what the protocol asks for: write, note that requests run or do not, end the connection."""
+        if isinstance(event, RawData):
+            await self._write(event.data)
+        elif isinstance(event, Updated):
+            if event.idle:
+                self._clock.idle(self._loop.time())
+            else:
+                self._clock.busy()
+        else:
+            self._over = True
+            self._readable.set()
+
+    async def _write(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            await self._protocol.handle(Closed())
+        elif len(data) <= runtime_http.PIECE and self._writable.is_set() and not self._lock.locked():
+            self._transport.write(data)  # nobody need wait
+            if not self._writable.is_set():
+                await self._wait_writable()
+        else:
+            async with self._lock:
+                for start in range(0, len(data), runtime_http.PIECE):
+                    await self._wait_writable()
+                    self._transport.write(data[start : start + runtime_http.PIECE])
+                await self._wait_writable()
+
+    async def _wait_writable(self) -> None:
+        """Wait until the client has read enough. Cancelled meanwhile, the connection is of no use any more."""
+        if self._writable.is_set():
+            return
+        self._clock.writing(0, self._loop.time())
+        try:
+            await self._writable.wait()
+        except BaseException:
+            self._transport.abort()
+            raise
+        finally:
+            self._clock.written(0)
+
+    async def _close(self) -> None:
+        """Close once everything is written, or at once where the client has gone.
+
+        A client that is still sending would be reset by that, and lose the answer: it is shown the end first.
+        """
+        transport = self._transport
+        self._over = True
+        try:
+            if not self._lost:
+                transport.set_write_buffer_limits(high=0)
+                await self._wait_writable()
+            if not self._gone.is_set() and self._protocol.unread:
+                if self._reading_paused:
+                    transport.resume_reading()
+                transport.write_eof()
+                self._clock.closing(self._loop.time())
+                await self._gone.wait()
+            transport.close()
+        except BaseException:
+            transport.abort()
+            raise

@@ -1,0 +1,248 @@
+"""HTTP/1.1 and HTTP/2 as Hypercorn has them, but stricter, and with an end to everything.
+
+Differs from Hypercorn in this: ambiguous heads are refused; ``100 Continue`` is sent when the application begins to
+read the body; nobody is switched to WebSocket or ``h2c``; HTTP/2 is spoken only where it is on, and its control
+frames are counted; a connection that is over stops processing what was sent ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from copy import copy
+from typing import Any
+
+import h2.errors
+import h2.exceptions
+import h11
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Body, EndBody, Request
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.protocol.ws_stream import WSStream
+from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
+
+from sansio.transport import heads
+from sansio.transport.connections import Connection
+from sansio.transport.frames import FrameBudget
+
+Address = tuple[str, int] | None
+_VERSIONS = (b"1.0", b"1.1")
+_STREAM_PIECE = 65536  # bytes of one HTTP/2 stream that have the time of a write
+_READ_AHEAD = 262_144  # bytes of a body that wait for the application
+
+
+class Protocol:
+    """The protocol of one connection: HTTP/1.1 until the client's first bytes are those of HTTP/2."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        task_group: TaskGroup,
+        state: ConnectionState,
+        client: Address,
+        server: Address,
+        send: Callable[[Event], Awaitable[None]],
+        connection: Connection,
+    ) -> None:
+        self._parts = (app, config, context, task_group, state, False, client, server, send)
+        self._connection = connection
+        self._context = context
+        self._protocol: H11Protocol | H2Protocol = Http1(*self._parts, http2=connection.limits.http2)
+
+    async def handle(self, event: Event) -> None:
+        """Take bytes that came, or the end of the connection."""
+        try:
+            await self._protocol.handle(event)
+        except H2ProtocolAssumedError as error:
+            self._protocol = Http2(*self._parts, connection=self._connection)
+            await self._protocol.initiate()
+            await self._protocol.handle(RawData(error.data))
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client may still be sending what nobody will read, so that a plain close would reset it."""
+        return isinstance(self._protocol, Http1) and self._protocol.unread
+
+
+class Http1(H11Protocol):
+    """HTTP/1.1. ``http2``: whether the preface of HTTP/2 is accepted."""
+
+    connection: h11.Connection
+
+    def __init__(self, *parts: Any, http2: bool) -> None:
+        super().__init__(*parts)
+        self._http2 = http2
+        self._application = self.app
+        self.app = self._run
+        self._over = False
+        self._ahead = 0  # bytes of the body that the application has not read
+        self._room = self.context.event_class()
+
+    @property
+    def unread(self) -> bool:
+        """Whether the request is not whole, or bytes behind it came."""
+        read = self.connection.their_state in {h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED}
+        return not read or bool(self.connection.trailing_data[0])
+
+    async def _run(self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
+        """Run the application; ``100 Continue`` goes out when it first asks for the body."""
+
+        async def receiving() -> Any:
+            if self.connection.they_are_waiting_for_100_continue:
+                await self._send_h11_event(h11.InformationalResponse(status_code=100, headers=[]))
+            message = await receive()
+            if self._ahead:
+                self._ahead -= len(message.get("body", b""))
+                await self._room.set()
+            return message
+
+        await self._application(scope, receiving, send, sync_spawn, call_soon)
+
+    async def _take(self, stream: HTTPStream | WSStream, data: bytes) -> None:
+        """Give the application a piece of a body; wait where it does not keep up.
+
+        Hypercorn's own queue is without bound here: what is full cannot take the end of the connection either,
+        and then the connection stays open for good.
+        """
+        self._ahead += len(data)
+        await stream.handle(Body(stream_id=STREAM_ID, data=data))
+        while self._ahead > _READ_AHEAD and self.stream is stream:
+            await self._room.clear()
+            await self._room.wait()
+
+    async def _handle_events(self) -> None:
+        while not self._over:
+            if self.connection.their_state is h11.IDLE and heads.ambiguity(self.connection.trailing_data[0]):
+                await self._refuse(400)
+                return
+            try:
+                event = self.connection.next_event()
+            except h11.RemoteProtocolError as error:
+                await self._refuse(error.error_status_hint)
+                return
+            if isinstance(event, h11.Request):
+                await self.send(Updated(idle=False))
+                if event.http_version in _VERSIONS:
+                    await self._create_stream(event)
+                elif self._http2 and (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0"):
+                    raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self.connection.trailing_data[0])
+                else:
+                    await self._refuse(505)
+            elif event is h11.PAUSED:
+                await self.can_read.clear()
+                await self.can_read.wait()
+            elif event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed) or self.stream is None:
+                return
+            elif isinstance(event, h11.Data):
+                await self._take(self.stream, bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                await self.stream.handle(EndBody(stream_id=STREAM_ID))
+
+    async def _refuse(self, status: int) -> None:
+        """Answer in the application's place, unless it has begun to answer, and end the connection."""
+        self._over = True
+        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            await self._send_error_response(status)
+        await self.send(Closed())
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        self._ahead = 0
+        stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        self.stream = stream
+        await stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
+
+    async def _close_stream(self) -> None:
+        await super()._close_stream()
+        await self._room.set()
+
+    async def _maybe_recycle(self) -> None:
+        await self._close_stream()
+        done = self.connection.our_state is h11.DONE and self.connection.their_state is h11.DONE
+        if done and not self._over and not self.context.terminated.is_set():
+            self.connection.start_next_cycle()
+            await self.send(Updated(idle=True))
+            await self.can_read.set()
+        else:
+            self._over = True
+            await self.can_read.set()
+            await self.send(Closed())
+
+
+class Http2(H2Protocol):
+    """HTTP/2 whose client spends its control frames on requests."""
+
+    def __init__(self, *parts: Any, connection: Connection) -> None:
+        super().__init__(*parts)
+        self.config = copy(self.config)
+        self.config.max_app_queue_size = 64  # frames; the window of a stream bounds no bytes that were acknowledged
+        connection.multiplexed = True
+        self._clock = connection
+        self._budget = FrameBudget(self.context.time())
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, RawData) and not self._budget.take(event.data, self.context.time()):
+            await self._calm()
+            return
+        await super().handle(event)
+        if isinstance(event, Closed):
+            for buffer in list(self.stream_buffers.values()):  # or who waits for room in one waits for ever
+                await buffer.close()
+        elif self.idle:
+            await self.send(Updated(idle=True))
+
+    async def _calm(self) -> None:
+        """End the connection: the client makes work and asks for nothing."""
+        try:
+            self.connection.close_connection(error_code=h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+        except h2.exceptions.ProtocolError:
+            pass
+        else:
+            await self._flush()
+        await self.send(Closed())
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """Send a piece of an answer; the client has the time of a write to make room for it."""
+        if not isinstance(event, Body | EndBody):
+            await super().stream_send(event)
+            return
+        number = event.stream_id
+        self._budget.sent()
+        try:
+            for piece in _pieces(event):
+                self._clock.writing(number, self.context.time())
+                await super().stream_send(piece)
+        finally:
+            self._clock.written(number)
+
+
+def _pieces(event: Body | EndBody) -> list[Body | EndBody]:
+    if isinstance(event, EndBody) or len(event.data) <= _STREAM_PIECE:
+        return [event]
+    data = event.data
+    starts = range(0, len(data), _STREAM_PIECE)
+    return [Body(stream_id=event.stream_id, data=data[start : start + _STREAM_PIECE]) for start in starts]

@@ -1,0 +1,63 @@
+"""HTTP/2 frames that cost a server work and get a client nothing: counted against the client's useful work.
+
+Pure. Reads frame headers off the bytes of one connection (RFC 9113, section 4.1), ahead of the protocol's own
+parser, so that a flood is not parsed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import define
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_DATA, _HEADERS, _RST_STREAM = 0x0, 0x1, 0x3
+_END_STREAM = 0x1
+_HEAD = 9  # bytes of a frame header
+
+
+@define
+class FrameBudget:
+    """What a client may still spend on control frames: a full purse at first, refilled by time and by answers.
+
+    SETTINGS, PING, PRIORITY, WINDOW_UPDATE, CONTINUATION, unknown frames and DATA without data cost 1, RST_STREAM 2;
+    HEADERS and DATA with data cost nothing. Each piece of an answer that is sent pays for ``per_piece``, since a
+    client acknowledges it.
+    """
+
+    now: float
+    most: float = 200.0
+    per_second: float = 10.0
+    per_piece: float = 4.0
+    _left: float = 200.0
+    _skip: int = len(PREFACE)
+    _partial: bytes = b""
+
+    def sent(self) -> None:
+        """A piece of an answer goes out."""
+        self._left = min(self.most, self._left + self.per_piece)
+
+    def take(self, data: bytes, now: float) -> bool:
+        """Count the frames that begin in ``data``; False once the client has spent more than it may."""
+        self._left = min(self.most, self._left + (now - self.now) * self.per_second)
+        self.now = now
+        if self._partial:
+            data, self._partial = self._partial + data, b""
+        at, size = self._skip, len(data)
+        while at + _HEAD <= size:
+            length = int.from_bytes(data[at : at + 3], "big")
+            self._left -= _cost(data[at + 3], data[at + 4], length)
+            if self._left < 0:
+                return False
+            at += _HEAD + length
+        if at < size:
+            self._partial, self._skip = data[at:], 0
+        else:
+            self._skip = at - size
+        return True
+
+
+def _cost(kind: int, flags: int, length: int) -> int:
+    if kind == _HEADERS or (kind == _DATA and (length or flags & _END_STREAM)):
+        return 0
+    return 2 if kind == _RST_STREAM else 1
