@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
@@ -52,7 +51,8 @@ _log = logging.getLogger(__name__)
 
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
 _PIECE = 64  # events written at once
-_LINGER = 1.0  # seconds for which the rest of a request that was refused is thrown away
+_LINGER = 10.0  # seconds for which the rest of a request is awaited where the connection goes on
+_SLACK = 1.0  # seconds that a stream may last beyond its limit, to say that it has reached it
 _PATIENCE = 300.0  # seconds for which a subscription waits with a task for its user's answer
 _STILL_WAITING = b": the stream ends here, as the task still waits for its user; subscribe again to wait on\n"
 _STREAM_HEADERS = (
@@ -134,17 +134,21 @@ class Application:
             headers=http.header_map(scope["headers"]),
         )
         # On a connection that goes on, a body need not be announced, and one that comes after the answer's end
-        # would be taken for an error of the whole connection: so its end is always waited for.
+        # would be taken for an error of the whole connection: so its end is waited for. On another, the server
+        # throws the rest away and closes.
         multiplexed = not scope["http_version"].startswith("1")
         request.unread = request.unread or multiplexed
         started = anyio.current_time()
         try:
-            await self._answered(request, multiplexed, receive, send)
+            await self._answered(request, scope, multiplexed, receive, send)
         finally:
             log_request(request, anyio.current_time() - started)
 
-    async def _answered(self, request: Request, multiplexed: bool, receive: Receive, send: Send) -> None:
+    async def _answered(
+        self, request: Request, scope: Scope, multiplexed: bool, receive: Receive, send: Send
+    ) -> None:
         try:
+            http.check_repeated(scope["headers"])
             answer = await self._answer(request, receive)
         except _Disconnected:
             return
@@ -160,10 +164,9 @@ class Application:
             if request.unread and not multiplexed:
                 # the connection cannot be used again: said, so that no client sends its next request into it
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
-            linger = math.inf if multiplexed else _LINGER
-            await _write(answer, request.method, send, receive if request.unread else None, linger)
+            await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
         else:
-            await _write_stream(answer, request.method, receive, send)
+            await _write_stream(answer, request.method, receive, send, self._surface.limits)
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
@@ -179,6 +182,9 @@ class Application:
         http.check_length(request.headers, surface.body_limit)
         identity = http.authenticate(surface.credentials, request.headers)
         request.outcome.principal = identity.principal
+        if request.unread and request.method != "POST":  # it means nothing, but the next request comes behind it
+            await _read_body(request, receive, surface.body_limit)
+            request.body = b""
         if request.path == http.HEALTH_PATH:
             only(request, "GET", "HEAD")
             return http.json_response(200, self._health())
@@ -418,16 +424,21 @@ class _Disconnected(Exception):
 async def _read_body(request: Request, receive: Receive, limit: int) -> None:
     chunks: list[bytes] = []
     size = 0
-    while request.unread or not chunks:
-        message = await receive()
-        if message["type"] != "http.request":
-            raise _Disconnected
-        request.unread = message.get("more_body", False)
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if limit and size > limit:
-            raise http.too_large(limit)
-        chunks.append(chunk)
+    with anyio.move_on_after(http.BODY_SECONDS) as patience:
+        while request.unread or not chunks:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise _Disconnected
+            request.unread = message.get("more_body", False)
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if limit and size > limit:
+                raise http.too_large(limit)
+            chunks.append(chunk)
+            if request.unread:
+                patience.deadline += len(chunk) / http.BODY_RATE
+    if patience.cancelled_caught:
+        raise ProtocolError(ErrorKind.REQUEST_TIMEOUT)
     request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -443,14 +454,8 @@ def _gzip(body: bytes) -> bytes:
     return gzip.compress(body, compresslevel=6, mtime=0)
 
 
-async def _write(
-    response: Response, method: str, send: Send, unread: Receive | None = None, linger: float = _LINGER
-) -> None:
-    """Write a whole response. ``unread``: the request's body is still on its way.
-
-    To close a connection on bytes that nobody has read resets it, and the client may lose the answer: so what
-    comes is thrown away for a while before the answer ends. ``linger``: seconds, at most.
-    """
+async def _write(response: Response, method: str, send: Send, unread: Receive | None = None) -> None:
+    """Write a whole response. ``unread``: the request's body is still on its way, and its end is awaited."""
     bodiless = response.status in (204, 304)
     told = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
     headers = [(name.encode(), value.encode("latin-1")) for name, value in told]
@@ -464,32 +469,51 @@ async def _write(
     body = body[last:]
     if unread is not None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        with anyio.move_on_after(linger):
+        with anyio.move_on_after(_LINGER):
             while (await unread()).get("more_body", False):
                 pass
         body = b""
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def _write_stream(streaming: Streaming, method: str, receive: Receive, send: Send) -> None:
+async def _write_stream(
+    streaming: Streaming, method: str, receive: Receive, send: Send, limits: StreamLimits
+) -> None:
     """Write the frames; the client's leaving ends the reading, nothing else. HEAD gets the headers alone.
 
     Most streams end soon, so only one that has shown its first sign of life is watched for its client's leaving.
+    A client that does not read is cut off by the same limits of time as others.
     """
     headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
     frames = streaming.frames
+    patience = limits.duration + _SLACK if limits.duration else None
     try:
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        if method == "HEAD":
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        elif not await _write_frames(frames, send, until_idle=True):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-                await _write_frames(frames, send, until_idle=False)
-                tasks.cancel_scope.cancel()
+        with anyio.move_on_after(patience) as scope:
+            if limits.idle:
+                send = _impatient(send, limits.idle + _SLACK, scope)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if method == "HEAD":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif not await _write_frames(frames, send, until_idle=True):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+                    await _write_frames(frames, send, until_idle=False)
+                    tasks.cancel_scope.cancel()
     finally:
         streaming.closed()
         await frames.aclose()
+
+
+def _impatient(send: Send, seconds: float, stream: anyio.CancelScope) -> Send:
+    """``send`` that cancels the stream where the client takes longer than that to make room for a message."""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        with anyio.move_on_after(seconds) as waiting:
+            await send(message)
+        if waiting.cancelled_caught:
+            stream.cancel()
+
+    return sending
 
 
 async def _write_frames(frames: AsyncGenerator[Frames], send: Send, *, until_idle: bool) -> bool:

@@ -11,7 +11,10 @@ from typing import Any, Protocol, TypeVar
 import anyio
 from attrs import evolve
 
+from sansio.transport.connections import ConnectionLimits
+
 from .app import application
+from .connection_limits import connection_limits
 from .settings import Settings
 
 T = TypeVar("T")
@@ -37,6 +40,7 @@ class Runtime(Protocol):
         stop: Callable[[], Awaitable[None]],
         ready: Callable[[list[str]], None],
         grace: float,
+        limits: ConnectionLimits | None = None,
     ) -> None: ...
 
 
@@ -94,5 +98,10 @@ async def serve(
             ready(f"http://{address}")
 
         await runtime.serve(
-            running.asgi, f"{host}:{settings.port}", stop=stop_drained, ready=listening, grace=_CLOSING
+            running.asgi,
+            f"{host}:{settings.port}",
+            stop=stop_drained,
+            ready=listening,
+            grace=_CLOSING,
+            limits=connection_limits(settings),
         )

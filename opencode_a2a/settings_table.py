@@ -93,6 +93,29 @@ class Settings(Declared):
         8192,
         "the size from which answers are compressed, for callers who accept gzip: a whole number of bytes; 0: never",
     )
+    max_connections: int = row(
+        _SERVER,
+        "A2A_MAX_CONNECTIONS",
+        values.whole(0),
+        0,
+        "how many connections may be open: a whole number; 0: as many as the process may have file descriptors for, "
+        "less a reserve",
+    )
+    max_connections_per_address: int = row(
+        _SERVER,
+        "A2A_MAX_CONNECTIONS_PER_ADDRESS",
+        values.whole(0),
+        256,
+        "how many of them may come from one address (IPv6: from one network of 64 bits): a whole number; 0 sets no "
+        "limit. Loopback addresses have none",
+    )
+    http2: bool = row(
+        _SERVER,
+        "A2A_HTTP2",
+        values.flag,
+        False,
+        "whether clients may speak HTTP/2, without TLS and from the first byte on: true or false",
+    )
     shutdown_grace_seconds: float = row(
         _SERVER,
         "A2A_SHUTDOWN_GRACE_SECONDS",

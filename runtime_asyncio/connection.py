@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any, cast
 
 from hypercorn.asyncio.task_group import TaskGroup
@@ -208,7 +209,8 @@ class Served(asyncio.Protocol):
             if not self._gone.is_set() and self._protocol.unread:
                 if self._reading_paused:
                     transport.resume_reading()
-                transport.write_eof()
+                with suppress(OSError):  # the client may have reset the connection meanwhile
+                    transport.write_eof()
                 self._clock.closing(self._loop.time())
                 await self._gone.wait()
             transport.close()

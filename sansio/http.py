@@ -24,7 +24,13 @@ HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 # all others are operations
 _FIXED_PATHS = {"/": "POST", **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *CARD_PATHS), "GET")}
 _LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
+<<<<<<< HEAD
 _MOST_PARAMETERS = 100  # of a query
+=======
+_ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"origin"})
+BODY_SECONDS, BODY_RATE = 30.0, 4096
+"""Time for a request body to arrive: so many seconds, and one more for each so many bytes that came."""
+>>>>>>> b4baabe (Request bodies have a time, unread streams an end; HTTP/2 is off by default; connections are bounded below the file descriptors)
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
@@ -98,6 +104,21 @@ def header_map(headers: object) -> dict[str, str]:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
         found[name] = f"{found[name]}, {value}" if name in _LISTS and name in found else value
     return found
+
+
+def check_repeated(headers: object) -> None:
+    """Refuse a request with two values of a header that decides who asks, or what is asked.
+
+    ``headers``: ASGI's pairs. A proxy may look at one of the two and this server at the other. Raises
+    ``ProtocolError`` (INVALID_REQUEST).
+    """
+    pairs = headers if isinstance(headers, list | tuple) else ()
+    seen: set[bytes] = set()
+    for name, _ in pairs:
+        if name in _ONCE:
+            if name in seen:
+                raise ProtocolError(ErrorKind.INVALID_REQUEST, f"The header {name.decode()} comes twice")
+            seen.add(name)
 
 
 def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:

@@ -12,7 +12,7 @@ import pytest
 from attrs import field, frozen
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = ("sansio", "opencode_a2a", "runtime_asyncio", "runtime_trio")
+SHIPPED = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio")
 
 # Layer -> the other layers it may import. A module belongs to the longest name here that it starts with, so
 # "sansio" stands for what lies directly in it. Runtimes are found by name: opencode_a2a's row lacks them.
@@ -20,10 +20,12 @@ LAYERS: dict[str, frozenset[str]] = {
     "sansio.a2a": frozenset(),
     "sansio.opencode": frozenset({"sansio.a2a"}),
     "sansio.extensions": frozenset({"sansio.a2a", "sansio.opencode"}),
+    "sansio.transport": frozenset(),
     "sansio": frozenset({"sansio.a2a"}),
-    "opencode_a2a": frozenset({"sansio", "sansio.a2a", "sansio.opencode", "sansio.extensions"}),
-    "runtime_asyncio": frozenset(),
-    "runtime_trio": frozenset(),
+    "opencode_a2a": frozenset({"sansio", "sansio.a2a", "sansio.opencode", "sansio.extensions", "sansio.transport"}),
+    "runtime_http": frozenset({"sansio.transport"}),
+    "runtime_asyncio": frozenset({"sansio.transport", "runtime_http"}),
+    "runtime_trio": frozenset({"sansio.transport", "runtime_http"}),
     "tests": frozenset(),
     "fuzz": frozenset(),
 }
@@ -285,6 +287,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("opencode_a2a.cli", "__import__('runtime_trio')"),
         ("opencode_a2a.demo", "from tests.upstream import StandIn"),
         ("runtime_asyncio", "import sansio.a2a"),
+        ("runtime_http.pool", "from sansio import http"),
+        ("runtime_http.pool", "import runtime_trio"),
+        ("sansio.transport.connections", "from sansio.a2a import errors"),
         ("runtime_trio.server", "from opencode_a2a.settings import Settings"),
         ("runtime_trio", "from runtime_asyncio import run"),
         (
@@ -309,6 +314,7 @@ def test_checker_finds_an_import_against_the_arrows(name: str, source: str) -> N
             "from sansio.extensions import table\nfrom sansio import http\nfrom . import app",
         ),
         ("runtime_asyncio.server", "from .loop import lag\nimport sansioish"),
+        ("runtime_asyncio.connection", "import runtime_http\nfrom sansio.transport.connections import Connection"),
     ],
 )
 def test_checker_lets_imports_along_the_arrows_pass(name: str, source: str) -> None:
@@ -326,6 +332,8 @@ def test_checker_lets_imports_along_the_arrows_pass(name: str, source: str) -> N
         ("runtime_asyncio", "import trio"),
         ("runtime_asyncio", "from hypercorn.trio import serve"),
         ("runtime_trio", "import asyncio as loop"),
+        ("runtime_http", "import asyncio"),
+        ("runtime_http", "from hypercorn.trio.task_group import TaskGroup"),
         ("runtime_trio", "try:\n    import uvloop\nexcept ImportError:\n    raise"),
     ],
 )

@@ -65,6 +65,7 @@ TOLD: Mapping[ErrorKind, Told] = {
     ErrorKind.NOT_FOUND: Told("No operation has this path.", _HTTP),
     ErrorKind.METHOD_NOT_ALLOWED: Told("The path is known; the header `Allow` names its methods.", _HTTP),
     ErrorKind.PAYLOAD_TOO_LARGE: Told("The body is larger than is accepted, or holds more JSON values."),
+    ErrorKind.REQUEST_TIMEOUT: Told("The body stalled, or came more slowly than 4 kB a second.", _HTTP),
     ErrorKind.OVERLOADED: Told("The server has as much to do as it takes on, or is being stopped. Try again later."),
 }
 

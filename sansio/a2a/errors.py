@@ -170,6 +170,13 @@ class ErrorKind(Enum):
     PAYLOAD_TOO_LARGE = ErrorRow(
         code=-32600, http=413, grpc="OUT_OF_RANGE", message="Request body too large", name="InvalidRequestError"
     )
+    REQUEST_TIMEOUT = ErrorRow(
+        code=-32600,
+        http=408,
+        grpc="DEADLINE_EXCEEDED",
+        message="The request body did not arrive in time",
+        name="InvalidRequestError",
+    )
     OVERLOADED = ErrorRow(
         code=-32603, http=503, grpc="UNAVAILABLE", message="Too many requests at once", name="InternalError"
     )

@@ -225,7 +225,7 @@ def _failures(place: Place, has_body: bool) -> JsonObject:
     if "{id}" in place.path:
         kinds.append(ErrorKind.TASK_NOT_FOUND)
     if has_body:
-        kinds += [ErrorKind.PARSE_ERROR, ErrorKind.PAYLOAD_TOO_LARGE]
+        kinds += [ErrorKind.PARSE_ERROR, ErrorKind.PAYLOAD_TOO_LARGE, ErrorKind.REQUEST_TIMEOUT]
     return failures(kinds, [place.line])
 
 

@@ -23,6 +23,7 @@ _ID: JsonObject = {"type": ["string", "number", "null"], "description": "Without
 _ERRORS = (
     ErrorKind.UNAUTHENTICATED,
     ErrorKind.PAYLOAD_TOO_LARGE,
+    ErrorKind.REQUEST_TIMEOUT,
     ErrorKind.INTERNAL_ERROR,
     ErrorKind.OVERLOADED,
 )

@@ -17,7 +17,7 @@ from opencode_a2a import __version__
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = ROOT / "docs" / "core.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-SHIPPED = ("sansio", "opencode_a2a", "runtime_asyncio", "runtime_trio")
+SHIPPED = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio")
 MAY_IMPORT = {"sansio", "attrs", "orjson"}
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

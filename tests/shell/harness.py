@@ -21,6 +21,7 @@ from attrs import define, field, frozen
 import runtime_asyncio
 import runtime_trio
 from opencode_a2a.app import Running, application
+from opencode_a2a.connection_limits import connection_limits
 from opencode_a2a.serving import Runtime
 from opencode_a2a.settings import Settings
 from opencode_a2a.standin import StandIn
@@ -28,7 +29,11 @@ from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from sansio.access import Credential, CredentialSet
+<<<<<<< HEAD
 from sansio.extensions.rows import MethodExtension
+=======
+from sansio.transport.connections import ConnectionLimits
+>>>>>>> b4baabe (Request bodies have a time, unread streams an end; HTTP/2 is off by default; connections are bounded below the file descriptors)
 from tests import schemas
 from tests.shell.folding import folded
 
@@ -386,13 +391,20 @@ def quick() -> StandIn:
 
 
 @asynccontextmanager
-async def served(backend: str, app: Any, *, grace: float = 0.2, bind: str = "127.0.0.1:0") -> AsyncGenerator[str]:
+async def served(
+    backend: str,
+    app: Any,
+    *,
+    grace: float = 0.2,
+    bind: str = "127.0.0.1:0",
+    limits: ConnectionLimits | None = None,
+) -> AsyncGenerator[str]:
     """Serves an ASGI application with the runtime's own ``serve``; gives its base URL."""
     stop, ended = anyio.Event(), anyio.Event()
     addresses: list[str] = []
 
     async def run() -> None:
-        await RUNTIMES[backend].serve(app, bind, stop=stop.wait, ready=addresses.extend, grace=grace)
+        await RUNTIMES[backend].serve(app, bind, stop=stop.wait, ready=addresses.extend, grace=grace, limits=limits)
         ended.set()
 
     async with anyio.create_task_group() as tasks:
@@ -417,7 +429,8 @@ def client(url: str, token: str | None = ALICE) -> httpx.AsyncClient:
 @asynccontextmanager
 async def agent_at(backend: str, standin: StandIn, settings: Settings) -> AsyncGenerator[Agent]:
     """Serves the agent alone; ``settings`` say where OpenCode is."""
-    async with application(settings) as running, served(backend, running.asgi) as url:
+    limits = connection_limits(settings)
+    async with application(settings) as running, served(backend, running.asgi, limits=limits) as url:
         opencode = client(settings.opencode_url, None)
         async with client(url) as http, client(url, BOB) as bob, opencode:
             yield Agent(url, standin, running, http, bob, opencode)

@@ -393,7 +393,7 @@ FIRST = HELLO.split(" ", 1)[0].encode()
 
 
 async def test_streams_and_single_answers_share_a_connection(serving: Serving) -> None:
-    async with serving() as agent, http2(agent) as http:
+    async with serving(http2=True) as agent, http2(agent) as http:
         agent.standin.hold(Say, tokens=1)
         streams = [await http.post("/message:stream", f"hi {number}") for number in range(3)]
         for number in streams:
@@ -415,7 +415,7 @@ async def test_streams_and_single_answers_share_a_connection(serving: Serving) -
 
 
 async def test_a_stream_that_is_reset_takes_nothing_along(serving: Serving) -> None:
-    async with serving() as agent, http2(agent) as http:
+    async with serving(http2=True) as agent, http2(agent) as http:
         agent.standin.hold(Say, tokens=1)
         left, kept = [await http.post("/message:stream", text) for text in ("hi", "ho")]
         for number in (left, kept):
@@ -436,7 +436,7 @@ async def test_a_stream_that_is_reset_takes_nothing_along(serving: Serving) -> N
 
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_that_comes_after_its_answer_harms_no_other_stream(serving: Serving, announced: bool) -> None:
-    async with serving(max_request_body_bytes=2000) as agent, http2(agent) as http:
+    async with serving(max_request_body_bytes=2000, http2=True) as agent, http2(agent) as http:
         agent.standin.hold(Say, tokens=1)
         stream = await http.post("/message:stream", "hi")
         await http.said(stream, FIRST)
@@ -462,7 +462,7 @@ async def test_a_body_that_comes_after_its_answer_harms_no_other_stream(serving:
 async def test_a_connection_that_makes_no_sense_ends_alone_and_its_bytes_stay_out_of_the_log(
     serving: Serving, caplog: pytest.LogCaptureFixture, method: str, path: bytes
 ) -> None:
-    async with serving() as agent, http2(agent) as good, http2(agent) as bad:
+    async with serving(http2=True) as agent, http2(agent) as good, http2(agent) as bad:
         with caplog.at_level(logging.DEBUG):
             await bad.open(method, path)
             with anyio.fail_after(DEADLINE):
