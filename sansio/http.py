@@ -24,13 +24,10 @@ HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 # all others are operations
 _FIXED_PATHS = {"/": "POST", **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *CARD_PATHS), "GET")}
 _LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
-<<<<<<< HEAD
 _MOST_PARAMETERS = 100  # of a query
-=======
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"origin"})
 BODY_SECONDS, BODY_RATE = 30.0, 4096
 """Time for a request body to arrive: so many seconds, and one more for each so many bytes that came."""
->>>>>>> b4baabe (Request bodies have a time, unread streams an end; HTTP/2 is off by default; connections are bounded below the file descriptors)
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 

@@ -29,11 +29,8 @@ from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from sansio.access import Credential, CredentialSet
-<<<<<<< HEAD
 from sansio.extensions.rows import MethodExtension
-=======
 from sansio.transport.connections import ConnectionLimits
->>>>>>> b4baabe (Request bodies have a time, unread streams an end; HTTP/2 is off by default; connections are bounded below the file descriptors)
 from tests import schemas
 from tests.shell.folding import folded
 
