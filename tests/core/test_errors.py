@@ -44,6 +44,7 @@ GRPC_STATUSES = {
     "UNAUTHENTICATED",
     "OUT_OF_RANGE",
     "UNAVAILABLE",
+    "DEADLINE_EXCEEDED",
 }
 
 kinds = pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)
