@@ -42,6 +42,7 @@ class ArtifactChunk:
 
     Without ``append`` it replaces the artifact. ``joins``: its first part continues the text of the artifact's
     last part (a token), rather than being a part of its own. ``leads``: the artifact stands before all others.
+    A last chunk to append that holds no text closes the artifact: readers get the whole of it once more.
     """
 
     artifact: Artifact
@@ -49,6 +50,15 @@ class ArtifactChunk:
     last_chunk: bool = False
     joins: bool = False
     leads: bool = False
+
+    @property
+    def closes(self) -> bool:
+        """Whether it adds nothing to the artifact, but says that it is whole."""
+        return self.append and self.last_chunk and _is_empty(self.artifact.parts)
+
+
+def _is_empty(parts: Sequence[Part]) -> bool:
+    return all(isinstance(part, TextPart) and not part.text for part in parts)
 
 
 @frozen
@@ -184,6 +194,8 @@ class Folding:
     def _chunk(self, chunk: ArtifactChunk) -> None:
         artifact = chunk.artifact
         building = self._artifacts.get(artifact.artifact_id)
+        if chunk.closes:
+            return
         if building is not None and chunk.append:
             building.add(chunk)
         elif building is not None:
@@ -197,6 +209,16 @@ class Folding:
             }
         else:
             self._artifacts[artifact.artifact_id] = _Building(artifact, list(artifact.parts))
+
+    def name_of(self, artifact_id: str) -> str | None:
+        """The name of an artifact; None where it has none."""
+        building = self._artifacts.get(artifact_id)
+        return None if building is None else building.artifact.name
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        """The artifact as it is now; None where there is none."""
+        building = self._artifacts.get(artifact_id)
+        return None if building is None else building.snapshot()
 
     def task(self) -> Task:
         """The task as it is now."""
@@ -395,11 +417,18 @@ class TaskLog:
 
     def _item(self, event: LogEvent) -> StreamItem | None:
         if isinstance(event, ArtifactChunk):
+            artifact: Artifact | None = event.artifact
+            if event.closes:
+                artifact = self._whole(event.artifact)
+            elif event.append and event.artifact.name is None:  # as earlier versions have stored it
+                artifact = evolve(event.artifact, name=self._folding.name_of(event.artifact.artifact_id))
+            if artifact is None:
+                return None
             return ArtifactUpdate(
                 task_id=self.task_id,
                 context_id=self.context_id,
-                artifact=event.artifact,
-                append=event.append,
+                artifact=artifact,
+                append=event.append and not event.closes,
                 last_chunk=event.last_chunk,
             )
         if isinstance(event, StatusChanged):
@@ -411,6 +440,16 @@ class TaskLog:
                 metadata=event.metadata,
             )
         return None
+
+    def _whole(self, closing: Artifact) -> Artifact | None:
+        """The whole artifact that a chunk closes; None where it holds nothing.
+
+        Some clients keep of an artifact only its last chunk, and none may be sent an empty part.
+        """
+        known = self._folding.artifact(closing.artifact_id)
+        if known is None or _is_empty(known.parts):
+            return None
+        return evolve(known, metadata=closing.metadata)
 
 
 def trim_history(task: Task, length: int | None) -> Task:

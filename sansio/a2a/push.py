@@ -65,15 +65,16 @@ class Announcer:
             case StatusChanged() if is_news(before, event.status):
                 item = self._folding.task() if self._whole else entry.item
             case ArtifactChunk(last_chunk=True) if not self._whole:
-                item = self._completed(event)
+                item = self._completed(event, entry.item)
             case Snapshot() if event.task != known and not (self._whole and not is_news(before, event.task.status)):
                 item = self._folding.task()
         return None if item is None else Notification(entry.number, item)
 
-    def _completed(self, chunk: ArtifactChunk) -> ArtifactUpdate:
-        task = self._folding.task()
-        whole = next(one for one in task.artifacts if one.artifact_id == chunk.artifact.artifact_id)
-        return ArtifactUpdate(task_id=task.id, context_id=task.context_id, artifact=whole, last_chunk=True)
+    def _completed(self, event: ArtifactChunk, update: StreamItem | None) -> ArtifactUpdate | None:
+        whole = self._folding.artifact(event.artifact.artifact_id)
+        if whole is None or not isinstance(update, ArtifactUpdate):
+            return None
+        return evolve(update, artifact=whole, append=False)
 
 
 # --- how it is sent ---------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ class Lane:
         """The artifact's next chunk, or its first; ``joins``: it goes on with the last part."""
         artifact = Artifact(
             artifact_id=self.artifact_id,
-            name=None if self.begun else self.name,
+            name=self.name,
             parts=(TextPart(text=text),),
             metadata=metadata,
         )

@@ -21,7 +21,6 @@ from sansio.a2a.model import (
     JsonObject,
     TaskState,
     TaskStatus,
-    TextPart,
 )
 
 from .asking import Asking
@@ -452,20 +451,22 @@ class Turn:
             return []
         self.ended = True
         out: list[LogEvent] = [
+            self._tool_chunk(tool, last=True) for tool in self._tools.values() if tool.rank < TOOL_ENDED
+        ]
+        # the answer comes last: some clients take the last whole artifact for what the agent has to say
+        out += [
             ArtifactChunk(
                 artifact=Artifact(
                     artifact_id=lane.artifact_id,
-                    parts=(TextPart(text=""),),
+                    parts=(),
                     metadata=self._voice.chunk(lane.block_type, "stream", self._last_message(lane)),
                 ),
                 append=True,
                 last_chunk=True,
-                joins=True,
             )
-            for lane in self._lanes.values()
+            for lane in reversed(self._lanes.values())
             if lane.begun
         ]
-        out += [self._tool_chunk(tool, last=True) for tool in self._tools.values() if tool.rank < TOOL_ENDED]
         kept = self._voice.kept(self._usage(), extra)
         if kept:
             out.append(MetadataChanged(kept))

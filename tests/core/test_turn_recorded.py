@@ -250,11 +250,11 @@ def test_text_comes_in_the_pieces_opencode_sent_and_as_one_part() -> None:
 
     chunks = [event for event in out if isinstance(event, ArtifactChunk)]
     pieces = [part.text for chunk in chunks for part in chunk.artifact.parts if isinstance(part, TextPart)]
-    assert pieces == ["Hello", " from", " the", " fake", " model", ".", ""]
+    assert pieces == ["Hello", " from", " the", " fake", " model", "."]
     assert [chunk.append for chunk in chunks] == [False, True, True, True, True, True, True]
-    assert [chunk.joins for chunk in chunks] == [False, True, True, True, True, True, True]
-    assert [chunk.last_chunk for chunk in chunks] == [False] * 6 + [True]
-    assert chunks[0].artifact.name == "response"
+    assert [chunk.joins for chunk in chunks] == [False, True, True, True, True, True, False]
+    assert [chunk.closes for chunk in chunks] == [False] * 6 + [True]
+    assert [chunk.artifact.name for chunk in chunks[:-1]] == ["response"] * 6
     assert all(chunk.leads for chunk in chunks[:-1])
 
 
