@@ -38,9 +38,6 @@ class Way:
         return f"{self.client}-over-{self.line}-{self.binding}"
 
 
-LOSES_APPEND = frozenset(Way(client, "0.3", "rest") for client in ("javascript-0.3", "javascript-1"))
-"""These drop `append` from what they receive, so that whoever uses them must take every chunk for a continuation."""
-
 WAYS = tuple(Way(client, line, binding) for client, lines in LINES.items() for line in lines for binding in BINDINGS)
 
 
@@ -88,14 +85,16 @@ class Agent:
         return self.begin("get", task=task, **fields).one()
 
     def texts(self, items: list[Json]) -> dict[str, str]:
-        """The artifacts a stream's items make, folded as the protocol says: id to text."""
+        """The artifacts a stream's items make, folded as the protocol says: id to text.
+
+        npm's clients drop `append` over 0.3's HTTP+JSON: what they hold is right once the artifact is closed.
+        """
         found: dict[str, str] = {}
         for item in items:
             if item["kind"] == "task":
                 found = texts_of(item)
             elif item["kind"] == "artifact":
-                appends = item["append"] or self.way in LOSES_APPEND
-                found[item["artifact"]] = (found.get(item["artifact"], "") if appends else "") + item["text"]
+                found[item["artifact"]] = (found.get(item["artifact"], "") if item["append"] else "") + item["text"]
         return found
 
     def cancel(self, task: str) -> Json:

@@ -6,7 +6,7 @@ import pytest
 
 from opencode_a2a.standin import AFTER_TOOL, HELLO
 
-from .agent import LOSES_APPEND, Agent, Way, means, states, texts_of
+from .agent import Agent, Way, means, states, texts_of
 from .driver import ClientError
 
 pytestmark = pytest.mark.interop
@@ -148,8 +148,7 @@ def test_a_client_that_takes_text_alone_is_told_of_tool_calls_in_text(agent: Age
 
     assert not all(agent.texts(whole).values())
     assert all(agent.texts(text_alone).values())
-    if agent.way not in LOSES_APPEND:
-        assert agent.texts(text_alone) == texts_of(agent.get(text_alone[0]["task"]))
+    assert agent.texts(text_alone) == texts_of(agent.get(text_alone[0]["task"]))
 
 
 @pytest.mark.operation("send")
