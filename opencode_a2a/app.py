@@ -57,7 +57,8 @@ class Running:
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it."""
-        self.asgi.cards = self.asgi.cards.at(_deployment(settings))
+        self.asgi.cards = cards = self.asgi.cards.at(_deployment(settings))
+        cards.prepare()
 
 
 def _notification(live: LiveTask, form: str) -> Render:

@@ -6,20 +6,22 @@ pure functions there.
 
 from __future__ import annotations
 
-import gzip
 import logging
 import math
+import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import anyio
+import anyio.lowlevel
 import orjson
 from attrs import evolve, frozen
 
 from sansio import http
 from sansio.a2a import jsonrpc, rest, resume, sse
 from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.json_output import encoded_pieces
 from sansio.a2a.log import Entry
 from sansio.a2a.model import StatusUpdate
 from sansio.a2a.negotiation import Negotiated, negotiated
@@ -41,6 +43,7 @@ from .logs import plain
 from .methods import Methods
 from .request_log import log_request
 from .service import OpenStream
+from .steps import in_turns
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -51,9 +54,11 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 _log = logging.getLogger(__name__)
 
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
+_LONG = 16384  # bytes of a stream after which others have their turn
 _PIECE = 64  # events written at once
 _LINGER = 10.0  # seconds for which the rest of a request is awaited where the connection goes on
 _SLACK = 1.0  # seconds that a stream may last beyond its limit, to say that it has reached it
+_GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 _PATIENCE = 300.0  # seconds for which a subscription waits with a task for its user's answer
 _STILL_WAITING = b": the stream ends here, as the task still waits for its user; subscribe again to wait on\n"
 _STREAM_HEADERS = (
@@ -222,11 +227,13 @@ class Application:
             call = jsonrpc.parse_request(request.body)
             request.outcome.operation = call.method
             request_id, notification = call.id, call.notification
+            if len(request.body) > _MUCH:
+                await anyio.lowlevel.checkpoint()
             operation, hint = operation_of(call.method)
             line = self._negotiate(request, hint)
             if operation is None:
                 body = await self._methods.run(call.method, call.params, identity, line)
-                answer = jsonrpc.result_prefix(request_id) + body + jsonrpc.RESULT_SUFFIX
+                answer = [jsonrpc.result_prefix(request_id), body, jsonrpc.RESULT_SUFFIX]
                 return _unread(line) if notification else _json(answer, http.JSON, (("a2a-version", line),))
             asked = Asked(
                 operation=operation,
@@ -243,14 +250,18 @@ class Application:
             streaming = operation.row.streaming
             if operation is Operation.EXTENDED_CARD:
                 card = self.cards.extended(identity)
-                body = jsonrpc.result_prefix(request_id) + card.body + jsonrpc.RESULT_SUFFIX
-                return _unread(line) if notification else _json(body, http.JSON, headers)
+                answer = [jsonrpc.result_prefix(request_id), card.body, jsonrpc.RESULT_SUFFIX]
+                return _unread(line) if notification else _json(answer, http.JSON, headers)
             if streaming and not notification:
                 stream, view = await self._dispatch.stream(asked)
                 return self._streaming(stream, view, headers, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
             if operation is Operation.STREAM:  # a notification: nobody reads the stream
                 asked = evolve(asked, operation=Operation.SEND)
             result = None if operation is Operation.SUBSCRIBE else await self._dispatch.unary(asked)
+            if notification:
+                return _unread(line)
+            result = [jsonrpc.result_prefix(request_id), *(result or [b"null"]), jsonrpc.RESULT_SUFFIX]
+            return _json(result, http.JSON, headers)
         except Exception as exc:
             if notification:
                 return _unread(line)
@@ -260,8 +271,7 @@ class Application:
             if streaming and line == "0.3":
                 # that line's clients look for the error in the stream they asked for
                 return Response(200, sse.encode(sse.json_data(error)), (*_STREAM_HEADERS, ("a2a-version", line)))
-            return _json(error, http.JSON, (("a2a-version", line),))
-        return _unread(line) if notification else _json(jsonrpc.render_result(request_id, result), http.JSON, headers)
+            return _json([error], http.JSON, (("a2a-version", line),))
 
     # --- HTTP+JSON ----------------------------------------------------------------------------------------
 
@@ -292,7 +302,7 @@ class Application:
         result = await self._dispatch.unary(asked)
         if result is None:
             return Response(204, b"", headers)
-        return _json(orjson.dumps(result), http.A2A_JSON if line == "1.0" else http.JSON, headers)
+        return _json(result, http.A2A_JSON if line == "1.0" else http.JSON, headers)
 
     # --- both ---------------------------------------------------------------------------------------------
 
@@ -309,12 +319,16 @@ class Application:
         budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
         await self._dispatch.service.told(live)
         numbers = (*(stream.before for _ in stream.first[1:]), cursor)
-        ready = b"".join(
-            _frame(number, prefix, sse.json_data(orjson.dumps(view.item(item, number))), suffix)
-            for number, item in zip(numbers, stream.first, strict=True)
-        )
-        if budget is not None:
-            budget.take(len(ready), anyio.current_time())
+        ready = b""
+        for number, item in zip(numbers, stream.first, strict=True):
+            pieces = await in_turns(encoded_pieces(view.item(item, number)))
+            if budget is not None:
+                budget.take(sum(map(len, pieces)), anyio.current_time())
+            ready += b"id: %d\ndata: %b" % (number, prefix)
+            for part in pieces[:-1]:
+                yield Frames(ready + sse.json_data(part))
+                ready = b""
+            ready += b"%b%b\n\n" % (sse.json_data(pieces[-1]), suffix)
         if stream.whole:
             await live.changed(cursor - 1)
             yield Frames(ready, last=True)
@@ -357,8 +371,11 @@ class Application:
                     return
 
 
-def _json(body: bytes, media_type: str, headers: Headers) -> Response:
-    return Response(200, body, (("content-type", media_type), *headers))
+def _json(pieces: Sequence[bytes], media_type: str, headers: Headers) -> Response:
+    headers = (("content-type", media_type), *headers)
+    if sum(map(len, pieces)) <= _MUCH:
+        return Response(200, b"".join(pieces), headers)
+    return Response(200, b"", headers, tuple(pieces))
 
 
 def _unread(line: str) -> Response:
@@ -445,14 +462,24 @@ async def _read_body(request: Request, receive: Receive, limit: int) -> None:
 
 async def _in_gzip(response: Response) -> Response:
     """The response with its body compressed; much of it in a thread, so that nobody waits for it."""
-    body = response.body
-    if len(body) > _MUCH:
-        return evolve(response, body=await anyio.to_thread.run_sync(_gzip, body))
-    return evolve(response, body=_gzip(body))
+    if response.length > _MUCH:
+        return await anyio.to_thread.run_sync(_gzip, response)
+    return _gzip(response)
 
 
-def _gzip(body: bytes) -> bytes:
-    return gzip.compress(body, compresslevel=6, mtime=0)
+def _gzip(response: Response) -> Response:
+    coder = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    pieces = [coder.compress(part) for part in _parts(response, _MUCH)]
+    return evolve(response, body=b"", more=(*filter(None, pieces), coder.flush()))
+
+
+def _parts(response: Response, size: int) -> Iterator[bytes]:
+    """The body in parts of at most ``size`` bytes."""
+    for piece in (response.body, *response.more):
+        if len(piece) <= size:
+            yield piece
+        else:
+            yield from (piece[start : start + size] for start in range(0, len(piece), size))
 
 
 async def _write(response: Response, method: str, send: Send, unread: Receive | None = None) -> None:
@@ -461,13 +488,15 @@ async def _write(response: Response, method: str, send: Send, unread: Receive | 
     told = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
     headers = [(name.encode(), value.encode("latin-1")) for name, value in told]
     if not bodiless:
-        headers.append((b"content-length", str(len(response.body)).encode()))
+        headers.append((b"content-length", str(response.length).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    body = b"" if bodiless or method == "HEAD" else response.body
-    last = max(0, len(body) - 1) // _MUCH * _MUCH
-    for start in range(0, last, _MUCH):  # others get their turn in between
-        await send({"type": "http.response.body", "body": body[start : start + _MUCH], "more_body": True})
-    body = body[last:]
+    body = b""
+    if not bodiless and method != "HEAD":
+        for part in _parts(response, _MUCH):
+            if body:
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                await anyio.lowlevel.checkpoint()  # to send need not wait for anything
+            body = part
     if unread is not None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
         with anyio.move_on_after(_LINGER):
@@ -523,6 +552,8 @@ async def _write_frames(frames: AsyncGenerator[Frames], send: Send, *, until_idl
         await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
         if piece.last:
             return True
+        if len(piece.data) > _LONG:
+            await anyio.lowlevel.checkpoint()  # to send need not wait for anything
         if piece.idle and until_idle:
             return False
     await send({"type": "http.response.body", "body": b"", "more_body": False})

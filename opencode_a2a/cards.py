@@ -46,6 +46,10 @@ class Cards:
         """The same for a deployment of which more is known, such as its address."""
         return Cards(deployment, self._key, self._health)
 
+    def prepare(self) -> None:
+        """Render what takes milliseconds, before there is anybody who would have to wait for it."""
+        _ = (self.openapi, self.complete_openapi)
+
     @cached_property
     def openapi(self) -> CardDocument:
         """The description of the HTTP surface for everybody."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from sansio.a2a.json_output import encoded_pieces
 from sansio.a2a.log import trim_history
 from sansio.a2a.model import JsonObject, SendRequest
 from sansio.a2a.operations import Operation
@@ -21,6 +22,7 @@ from sansio.opencode.views import View
 
 from .live import LiveTask
 from .service import OpenStream, Service
+from .steps import in_turns
 
 
 @frozen(kw_only=True)
@@ -77,9 +79,13 @@ class Dispatch:
             Operation.DELETE_PUSH_CONFIG: self._delete_push_config,
         }
 
-    async def unary(self, asked: Asked) -> Any:
-        """The result of an operation that answers once, as JSON."""
-        return await self._unary[asked.operation](asked)
+    async def unary(self, asked: Asked) -> list[bytes] | None:
+        """The result of an operation that answers once, as JSON in pieces; None: there is nothing to say."""
+        result = await self._unary[asked.operation](asked)
+        if result is None or asked.operation is Operation.LIST_TASKS:
+            pieces: list[bytes] | None = result
+            return pieces
+        return await in_turns(encoded_pieces(result))
 
     async def stream(self, asked: Asked) -> tuple[OpenStream, View]:
         """The stream of an operation that answers with one."""
@@ -116,10 +122,10 @@ class Dispatch:
         live = await self.service.get_task(asked.identity.principal, request)
         return asked.view(live).task(trim_history(live.task(), request.history_length))
 
-    async def _list_tasks(self, asked: Asked) -> JsonObject:
+    async def _list_tasks(self, asked: Asked) -> list[bytes]:
         request = asked.form.parse_list_tasks(asked.params)
         page = await self.service.list_tasks(asked.identity.principal, request)
-        return asked.view().page(page, artifacts=request.include_artifacts)
+        return await in_turns(asked.view().page(page, artifacts=request.include_artifacts))
 
     async def _cancel(self, asked: Asked) -> JsonObject:
         request = asked.form.parse_task_id(asked.params)

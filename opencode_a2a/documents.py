@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 
 from sansio import http
 from sansio.a2a.card import CardDocument, matches
-from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.access import CredentialSet
 from sansio.http import Request, Response
 
@@ -65,6 +65,6 @@ def only(request: Request, *methods: str) -> None:
     if request.method not in methods:
         raise ProtocolError(
             ErrorKind.METHOD_NOT_ALLOWED,
-            f"Method {request.method} is not allowed here",
+            f"Method {shortened(request.method)} is not allowed here",
             metadata={"allow": ", ".join(methods)},
         )

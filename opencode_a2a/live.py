@@ -12,12 +12,12 @@ import anyio
 import orjson
 from attrs import define, field, frozen
 
-from sansio.a2a.journal import decode_events, decode_task, encode_events, encode_task
+from sansio.a2a.journal import encode_events, encode_task
 from sansio.a2a.log import Entry, LogEvent, StatusChanged, TaskLog
 from sansio.a2a.model import JsonObject, Task
 from sansio.a2a.timestamps import epoch_ms
 
-from .store import EventRow, StoredTask, TaskRow
+from .store import EventRow, TaskRow
 
 SAVE_EVERY = 0.1
 """Seconds within which what readers may have seen already is handed to the store."""
@@ -60,14 +60,8 @@ class LiveTask:
         return cls(facts, TaskLog(facts.task_id, facts.context_id))
 
     @classmethod
-    def stored(cls, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> LiveTask:
-        """A task as the store has it; with all the event rows that were ``kept``, its past can be looked at too.
-
-        Raises ``LocalError`` for what cannot be read.
-        """
-        row = stored.row
-        runs = ((run.first_seq, decode_events(run.body)) for run in (stored.events if kept is None else kept))
-        log = TaskLog.replay(decode_task(row.snapshot), row.last_seq, runs)
+    def restored(cls, row: TaskRow, log: TaskLog) -> LiveTask:
+        """A task of the store's, with the log that was made of what is kept."""
         facts = Facts(
             task_id=row.task_id,
             context_id=row.context_id,

@@ -7,9 +7,8 @@ What is decided is decided in ``sansio.extensions``; knows neither HTTP nor JSON
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-import anyio.lowlevel
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
@@ -22,14 +21,13 @@ from sansio.extensions.routing import DIRECTORY, METADATA_DIRECTORY, WORKSPACE
 from sansio.extensions.rows import MethodRow, Ownership, Reply, Scope, Toggle
 from sansio.extensions.shapes import INVALID, wrong
 from sansio.extensions.table import row_of
-from sansio.opencode.large_json import Steps, decoded, encoded
+from sansio.opencode.large_json import decoded, encoded
 from sansio.opencode.requests import Place, UpstreamCall
 
 from .owners import Owners
+from .steps import in_turns
 from .store import StoreError
 from .upstream import Upstream, UpstreamError
-
-T = TypeVar("T")
 
 _CURSOR = b"x-next-cursor"
 _WIDER = 5  # times as many sessions are asked for, where some of those listed are other callers'
@@ -204,17 +202,6 @@ class Methods:
         request_id = given["request_id"]
         await self._interrupts.reject_question(principal, request_id)
         return {"ok": True, "request_id": request_id}
-
-
-async def in_turns(steps: Steps[T]) -> T:
-    """Take the steps, and let everybody else have their turn between two of them."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            made: T = end.value
-            return made
-        await anyio.lowlevel.checkpoint()
 
 
 def _with_data(error: ProtocolError, request_id: str | None = None) -> ProtocolError:

@@ -15,6 +15,7 @@ from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 import anyio
+import anyio.lowlevel
 from attrs import evolve, frozen
 
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
@@ -30,6 +31,7 @@ from sansio.a2a.model import (
     PushConfigPage,
     SendRequest,
     StreamItem,
+    Task,
     TaskIdRequest,
     TaskPage,
     TaskState,
@@ -45,11 +47,12 @@ from sansio.opencode.wishes import Wishes, check_id, wishes_of
 
 from .answering import Answering
 from .live import Facts, LiveTask
+from .loading import loaded
 from .places import Places
 from .push import Notifier
 from .run import Prompt
 from .sessions import Sessions
-from .store import EventsPruned, Store, StoredTask, StoreError, TaskQuery
+from .store import EventRow, EventsPruned, Store, StoredTask, StoreError, TaskQuery
 from .turns import Turns
 from .turnstile import Turnstile
 
@@ -58,6 +61,7 @@ _log = logging.getLogger(__name__)
 Found = TypeVar("Found")
 _MessageKey: TypeAlias = tuple[str, str, str]  # principal, context, message
 
+_AT_ONCE = 128 * 1024  # bytes of stored tasks that are decoded without others having their turn
 _KEEP_ALIVE = 15.0  # seconds
 _MOST_CONFIGS = 32  # push configurations of one task
 _PRUNING = 15.0  # seconds between two looks for events that are kept no longer
@@ -191,12 +195,18 @@ class Service:
         rows = found.rows[: request.page_size]
         more = len(found.rows) > len(rows)
         running = self._turns.running
-        lives = (running.get(row.task_id) or LiveTask.stored(StoredTask(row, ())) for row in rows)
+        tasks: list[Task] = []
+        decoded = 0
+        for row in rows:
+            live = running.get(row.task_id) or await loaded(StoredTask(row, ()))
+            task = live.seen()
+            tasks.append(trim_history(as_text(task) if live.text_only else task, request.history_length))
+            decoded += len(row.snapshot)
+            if decoded > _AT_ONCE:
+                decoded = 0
+                await anyio.lowlevel.checkpoint()
         return TaskPage(
-            tasks=tuple(
-                trim_history(as_text(live.seen()) if live.text_only else live.seen(), request.history_length)
-                for live in lives
-            ),
+            tasks=tuple(tasks),
             next_page_token=page_token(rows[-1].updated_at, rows[-1].task_id) if more else "",
             page_size=request.page_size,
             total=found.total,
@@ -317,7 +327,7 @@ class Service:
         unfinished.sort(key=lambda stored: stored.row.prompt_id is None)  # those OpenCode may be working on first
         for stored in unfinished:
             try:
-                live = LiveTask.stored(stored, await self._store.events(stored.row.task_id))
+                live = await loaded(stored, await self._store.events(stored.row.task_id))
                 prompt = _prompt_again(live)
             except (LocalError, ProtocolError) as exc:
                 _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
@@ -416,7 +426,7 @@ class Service:
             known = self._started.get(key)
             if known is None:
                 stored = await _from_store(self._store.started_by(*key))
-                known = self._turns.running.get(stored.row.task_id) or LiveTask.stored(stored) if stored else None
+                known = await _known(self._turns, stored) if stored else None
             yield known
 
     def _begin(self, principal: str, message: Message, prompt: Prompt, options: JsonObject) -> LiveTask:
@@ -517,7 +527,14 @@ async def find_task(store: Store, turns: Turns, task_id: str, *, kept: bool = Fa
     stored = await store.task(task_id)
     if stored is None:
         return None
-    return LiveTask.stored(stored, await store.events(task_id) if kept else None)
+    return await _known(turns, stored, await store.events(task_id) if kept else None)
+
+
+async def _known(turns: Turns, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> LiveTask:
+    """A stored task, unless it has begun to run meanwhile."""
+    task_id = stored.row.task_id
+    live = turns.running.get(task_id) or await loaded(stored, kept)
+    return turns.running.get(task_id, live)
 
 
 async def _from_store(reading: Awaitable[Found]) -> Found:

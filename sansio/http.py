@@ -86,11 +86,20 @@ def _announces_body(headers: dict[str, str]) -> bool:
 
 @frozen
 class Response:
-    """One whole HTTP response. The body of a 304 is the one it stands for; it is not written."""
+    """One whole HTTP response. The body of a 304 is the one it stands for; it is not written.
+
+    ``more``: what follows ``body``, in pieces. To join them would copy all of a large answer in one go.
+    """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    more: tuple[bytes, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole body."""
+        return len(self.body) + sum(map(len, self.more))
 
 
 def header_map(headers: object) -> dict[str, str]:
@@ -220,7 +229,7 @@ def negotiate_coding(response: Response, accept_encoding: str | None, minimum: i
     """
     kind = dict(response.headers).get("content-type", "")
     compressible = response.status in (200, 304) and kind in (JSON, A2A_JSON)
-    if not compressible or not minimum or len(response.body) < minimum:
+    if not compressible or not minimum or response.length < minimum:
         return response, False
     headers = (*response.headers, ("vary", "Accept-Encoding"))
     if not accepts_gzip(accept_encoding):

@@ -169,7 +169,7 @@ class Fields:
         if value is None:
             return None
         try:
-            standard = value.replace("-", "+").replace("_", "/")
+            standard = value.replace("-", "+").replace("_", "/") if "-" in value or "_" in value else value
             base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
         except (binascii.Error, ValueError):
             self.wrong(key, "bytes_invalid_encoding", "must be base64")

@@ -98,10 +98,18 @@ def _read_events(fields: Fields) -> list[LogEvent]:
 def decode_events(body: bytes) -> list[LogEvent]:
     """The events of ``encode_events``. Raises ``LocalError``: only we write these."""
     try:
-        events = read_document({"events": orjson.loads(body)}, _read_events, levels=_DEEPEST)
-    except (orjson.JSONDecodeError, ProtocolError) as exc:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
         raise LocalError(f"a stored event cannot be read: {exc}") from exc
-    return events
+    return read_events(value)
+
+
+def read_events(value: object) -> list[LogEvent]:
+    """The events of ``encode_events``, or some of them, whose JSON is decoded. Raises ``LocalError``."""
+    try:
+        return read_document({"events": value}, _read_events, levels=_DEEPEST)
+    except ProtocolError as exc:
+        raise LocalError(f"a stored event cannot be read: {exc}") from exc
 
 
 def encode_task(task: Task) -> bytes:
@@ -112,6 +120,15 @@ def encode_task(task: Task) -> bytes:
 def decode_task(body: bytes) -> Task:
     """The task of ``encode_task``. Raises ``LocalError``."""
     try:
-        return read_document(orjson.loads(body), v1_0.read_task, levels=_DEEPEST)
-    except (orjson.JSONDecodeError, ProtocolError) as exc:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise LocalError(f"a stored task cannot be read: {exc}") from exc
+    return read_task(value)
+
+
+def read_task(value: object) -> Task:
+    """The task of ``encode_task``, whose JSON is decoded. Raises ``LocalError``."""
+    try:
+        return read_document(value, v1_0.read_task, levels=_DEEPEST)
+    except ProtocolError as exc:
         raise LocalError(f"a stored task cannot be read: {exc}") from exc

@@ -15,6 +15,8 @@ from .errors import ErrorKind, ProtocolError
 MOST_VALUES = 20_000
 """Values in one request: texts, numbers, lists, objects. Text is one value, however long it is."""
 
+_SLICE = 65536
+
 
 def decoded(body: bytes) -> Any:
     """The value of a JSON text. Raises ``ProtocolError``: PARSE_ERROR, or PAYLOAD_TOO_LARGE for too many values."""
@@ -36,7 +38,7 @@ def values_in(body: bytes, enough: int) -> int:
 
     Beyond ``enough`` the number is not exact. What stands within strings is not counted.
     """
-    rough = _separators(body)
+    rough = _separators(body, enough)
     if rough <= enough:
         return rough
     if b"\\" in body:
@@ -44,9 +46,17 @@ def values_in(body: bytes, enough: int) -> int:
     quotes = body.count(b'"')
     if quotes > 4 * enough:  # a string is a value or the name of one
         return quotes // 4
-    return _separators(b"".join(body.split(b'"')[::2]))
+    return _separators(b"".join(body.split(b'"')[::2]) if quotes else body, enough)
 
 
-def _separators(text: bytes) -> int:
-    empty = text.count(b"[]") + text.count(b"{}")
-    return 1 + text.count(b",") + text.count(b"[") + text.count(b"{") - empty
+def _separators(text: bytes, enough: int) -> int:
+    """The separators, each slice of the text counted until there are ``enough``."""
+    found = 1
+    for start in range(0, len(text), _SLICE):
+        end = start + _SLICE
+        found += text.count(b",", start, end) + text.count(b"[", start, end) + text.count(b"{", start, end)
+        if found > enough:  # perhaps: empty containers hold no value
+            found -= text.count(b"[]", start, end) + text.count(b"{}", start, end)
+            if found > enough:
+                break
+    return found

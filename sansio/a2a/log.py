@@ -7,7 +7,7 @@ first terminal state wins; every way to look is a cursor. Cost is linear: foldin
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import TypeAlias
 
@@ -254,6 +254,7 @@ class Entry:
 
 
 _number = attrgetter("number")
+_REPLAYED_AT_ONCE = 256  # events
 SKIPPED = 1 << 20
 """More events than could have been seen between two times at which a log is kept."""
 
@@ -288,7 +289,22 @@ class TaskLog:
 
     @classmethod
     def replay(cls, task: Task, last: int, runs: Iterable[tuple[int, Sequence[LogEvent]]]) -> TaskLog:
+        """What ``replaying`` makes, at once."""
+        steps = cls.replaying(task, last, runs)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                log: TaskLog = end.value
+                return log
+
+    @classmethod
+    def replaying(
+        cls, task: Task, last: int, runs: Iterable[tuple[int, Sequence[LogEvent]]]
+    ) -> Generator[None, None, TaskLog]:
         """A log from what was kept of it: the task as it was at event ``last``, and runs of events.
+
+        It yields where it may be interrupted: thousands of events take milliseconds.
 
         A run is its first event's number and its events. The log begins with event 1 or with a ``Snapshot``; runs
         that do not lead from there to ``last`` are of no use for looking back. Where events after ``last`` are
@@ -310,9 +326,12 @@ class TaskLog:
                 kept.append((number, event))
         if not kept or kept[-1][0] < last:
             return cls.resume(task, last, later)
+        yield
         log = cls(task.id, task.context_id)
-        for number, event in kept:
+        for count, (number, event) in enumerate(kept, 1):
             log._add(number, event)
+            if count % _REPLAYED_AT_ONCE == 0:
+                yield
         return log
 
     def take_up(self) -> None:

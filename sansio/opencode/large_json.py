@@ -18,6 +18,7 @@ SLICE = 32 * 1024
 """Bytes that are decoded in one go: well below a millisecond."""
 
 _BRACKETS_AT_ONCE = 1024
+_SCANNED_AT_ONCE = 256 * 1024  # bytes, of which many may stand between two brackets
 _ITEMS_AT_ONCE = 256
 
 T = TypeVar("T")
@@ -69,10 +70,11 @@ def _scanned(body: bytes, slice_size: int) -> Steps[_Container | None]:
     """Where the outermost container can be cut; None where there is none, or none that is whole."""
     match = _TO_BRACKET.match
     open_: list[_Container] = []
-    position, end, count = 0, len(body), 0
+    position, end, count, looked = 0, len(body), 0, 0
     while True:
         count += 1
-        if count % _BRACKETS_AT_ONCE == 0:
+        if count % _BRACKETS_AT_ONCE == 0 or position - looked > _SCANNED_AT_ONCE:
+            looked = position
             yield
         found = match(body, position)
         assert found is not None  # it matches nothing, too

@@ -11,6 +11,7 @@ import orjson
 from attrs import evolve, field, frozen
 
 from sansio.a2a import v0_3, v0_3_gateway, v1_0
+from sansio.a2a.json_output import SLICE, Steps, encoded_pieces
 from sansio.a2a.log import merge
 from sansio.a2a.model import (
     Artifact,
@@ -102,15 +103,26 @@ class View:
             item = self._prepared(item)
         return self._item_seen(self.form.render_send_result(item))
 
-    def page(self, page: TaskPage, *, artifacts: bool) -> JsonObject:
-        """A page of tasks, with or without their artifacts."""
-        tasks = tuple(self._prepared(task) for task in page.tasks)
-        if not artifacts:
-            tasks = tuple(evolve(task, artifacts=()) for task in tasks)
-        body = self.form.render_task_page(evolve(page, tasks=tasks))
-        for task in body["tasks"]:
-            self._task_seen(task)
-        return body
+    def page(self, page: TaskPage, *, artifacts: bool) -> Steps[list[bytes]]:
+        """A page of tasks as JSON, in steps and pieces, with or without their artifacts."""
+        pieces = [b'{"tasks":[']
+        made = 0
+        for task in page.tasks:
+            seen = self._prepared(task)
+            if not artifacts:
+                seen = evolve(seen, artifacts=())
+            if len(pieces) > 1:
+                pieces.append(b",")
+            encoded = yield from encoded_pieces(self._task_seen(self.form.render_task(seen)))
+            pieces += encoded
+            made += sum(map(len, encoded))
+            if made > SLICE:
+                made = 0
+                yield
+        rest = self.form.render_task_page(evolve(page, tasks=()))
+        del rest["tasks"]
+        pieces.append(b"]," + orjson.dumps(rest)[1:])
+        return pieces
 
     def notification(self, item: StreamItem) -> JsonObject:
         """A push notification. On line 0.3 it is a task in that line's schema, whichever binding asked for it."""

@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -77,15 +77,16 @@ def _serve(runtime: str, arguments: list[str]) -> None:
 
 
 def _time_asyncio(longest: _Longest) -> None:
-    run: Callable[[asyncio.Handle], Any] = asyncio.Handle._run  # type: ignore[attr-defined]
+    run = asyncio.Handle._run
 
     def timed(handle: asyncio.Handle) -> None:
         longest.begin()
         run(handle)
         longest.end()
 
-    asyncio.Handle._run = timed  # type: ignore[attr-defined]
-    runtime_asyncio._loop_factory = lambda: None  # the loop of the standard library: uvloop's steps cannot be timed
+    setattr(asyncio.Handle, "_run", timed)  # noqa: B010 - there is no public way to time each step
+    # the loop of the standard library: uvloop's steps cannot be timed
+    setattr(runtime_asyncio, "_loop_factory", lambda: None)  # noqa: B010
 
 
 def _time_trio(longest: _Longest) -> None:
@@ -143,7 +144,9 @@ def scenarios(large: str) -> Iterator[Scenario]:
     yield Scenario(name="0.3: 1 MB of wrong parts", body=_rpc("message/send", {"message": {"parts": [5] * MANY}}))
     yield Scenario(name="1 MB of names in metadata", body=_send(metadata={f"{i:08d}": 0 for i in range(80_000)}))
     yield Scenario(name="1 MB of nested lists", body=b"[" * 1_000_000)
-    yield Scenario(name="method: 1 MB of names", body=_rpc("opencode.sessions.list", {f"{i}": 0 for i in range(90_000)}))
+    yield Scenario(
+        name="method: 1 MB of names", body=_rpc("opencode.sessions.list", {f"{i}": 0 for i in range(90_000)})
+    )
     yield Scenario(name="method of 1 MB", body=_rpc("m" * 1_000_000, {}))
     yield Scenario(name="task id of 1 MB", body=_rpc("GetTask", {"id": "t" * 1_000_000}))
     yield Scenario(name="JSON-RPC id of 1 MB", body=_rpc("GetTask", {"id": "t"}, "i" * 1_000_000))
@@ -155,9 +158,7 @@ def scenarios(large: str) -> Iterator[Scenario]:
     yield Scenario(name="a task of 4 MB", body=_rpc("GetTask", {"id": large}))
     yield Scenario(name="0.3: a task of 4 MB", body=_rpc("tasks/get", {"id": large}))
     for size in (25, 100):
-        yield Scenario(
-            name=f"a list of {size}", body=_rpc("ListTasks", {"pageSize": size, "includeArtifacts": True})
-        )
+        yield Scenario(name=f"a list of {size}", body=_rpc("ListTasks", {"pageSize": size, "includeArtifacts": True}))
     yield Scenario(name="a list of 100, no artifacts", body=_rpc("ListTasks", {"pageSize": 100}))
     yield Scenario(name="0.3: a list of 25", body=_rpc("tasks/list", {"pageSize": 25, "includeArtifacts": True}))
     yield Scenario(name="a stream from event 1", body=_rpc("SubscribeToTask", {"id": large}))
@@ -211,7 +212,9 @@ def task_of(number: int, size: int, pieces: int) -> TaskLog:
         if piece % 10 == 0:
             data = {"tool": "bash", "status": "completed", "output": "line\n" * 200, "call_id": f"{piece}"}
             log.append(
-                ArtifactChunk(artifact=Artifact(artifact_id=f"tool-{piece}", parts=(DataPart(data=data),)), last_chunk=True)
+                ArtifactChunk(
+                    artifact=Artifact(artifact_id=f"tool-{piece}", parts=(DataPart(data=data),)), last_chunk=True
+                )
             )
     log.append(StatusChanged(status=TaskStatus(state=TaskState.COMPLETED, timestamp="2026-01-01T00:00:01.000Z")))
     return log
@@ -238,9 +241,7 @@ async def _fill(url: str, sizes: list[tuple[int, int]]) -> None:
                 snapshot=encode_task(task),
                 options=b"{}",
             )
-            events = EventRow(
-                task_id=task.id, first_seq=1, last_seq=log.last, body=encode_events([*log.events])
-            )
+            events = EventRow(task_id=task.id, first_seq=1, last_seq=log.last, body=encode_events([*log.events]))
             await store.commit([row, events])
 
 
@@ -293,7 +294,9 @@ def main() -> None:
     parser.add_argument("--runtime", action="append", choices=RUNTIMES, help="may come twice (default: both)")
     parser.add_argument("--only", default="", metavar="TEXT", help="scenarios whose names contain it")
     options = parser.parse_args()
-    print(table([(runtime, one) for runtime in options.runtime or RUNTIMES for one in measure(runtime, options.only)]))
+    print(
+        table([(runtime, one) for runtime in options.runtime or RUNTIMES for one in measure(runtime, options.only)])
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import orjson
 
-from opencode_a2a.methods import in_turns
+from opencode_a2a.steps import in_turns
 from sansio.extensions.parameters import Arguments
 from sansio.extensions.rows import Reply
 from sansio.extensions.table import METHODS

@@ -8,7 +8,7 @@ import anyio.lowlevel
 import jsonschema
 import pytest
 
-from opencode_a2a.methods import in_turns
+from opencode_a2a.steps import in_turns
 from sansio.extensions.rows import Ownership, Scope
 from sansio.extensions.table import METHODS
 from sansio.extensions.types import params_schema, result_schema

@@ -19,6 +19,7 @@ from attrs import define, evolve, field
 
 from opencode_a2a import push
 from opencode_a2a.live import Facts, LiveTask
+from opencode_a2a.loading import loaded
 from opencode_a2a.outbound import CheckedClient
 from opencode_a2a.push import Counters, Notifier, Render
 from opencode_a2a.store import MemoryStore, PushRow, Store, open_store
@@ -89,7 +90,7 @@ class Bench:
         if task_id in self.lives:
             return self.lives[task_id]
         stored = await self.store.task(task_id)
-        return LiveTask.stored(stored, await self.store.events(task_id)) if stored is not None else None
+        return await loaded(stored, await self.store.events(task_id)) if stored is not None else None
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)

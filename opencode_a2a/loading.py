@@ -1,0 +1,66 @@
+"""Makes a task in memory of what the store has of it, in steps: a large one takes milliseconds to decode.
+
+Knows nothing of who looks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio.lowlevel
+
+from sansio.a2a.journal import decode_events, decode_task, read_events, read_task
+from sansio.a2a.log import LogEvent, TaskLog
+from sansio.a2a.model import Task
+from sansio.opencode.large_json import decoded
+
+from .live import LiveTask
+from .steps import in_turns
+from .store import EventRow, StoredTask
+
+_MUCH = 128 * 1024  # bytes that are decoded in one go
+_EVENTS_AT_ONCE = 128
+
+
+async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> LiveTask:
+    """A task as the store has it; with all the event rows that were ``kept``, its past can be looked at too.
+
+    Raises ``LocalError`` for what cannot be read.
+    """
+    row = stored.row
+    task = await _task(row.snapshot)
+    runs: list[tuple[int, list[LogEvent]]] = []
+    size = 0
+    for run in stored.events if kept is None else kept:
+        runs.append((run.first_seq, await _events(run.body)))
+        size += len(run.body)
+        if size > _MUCH:
+            size = 0
+            await anyio.lowlevel.checkpoint()
+    log = await in_turns(TaskLog.replaying(task, row.last_seq, runs))
+    return LiveTask.restored(row, log)
+
+
+async def _task(snapshot: bytes) -> Task:
+    if len(snapshot) <= _MUCH:
+        return decode_task(snapshot)
+    try:
+        value = await in_turns(decoded(snapshot))
+    except ValueError:  # nested deeper than is decoded in steps
+        return decode_task(snapshot)
+    await anyio.lowlevel.checkpoint()
+    return read_task(value)
+
+
+async def _events(body: bytes) -> list[LogEvent]:
+    if len(body) <= _MUCH:
+        return decode_events(body)
+    try:
+        value = await in_turns(decoded(body))
+    except ValueError:
+        return decode_events(body)
+    events: list[LogEvent] = []
+    for start in range(0, len(value), _EVENTS_AT_ONCE):
+        events += read_events(value[start : start + _EVENTS_AT_ONCE])
+        await anyio.lowlevel.checkpoint()
+    return events

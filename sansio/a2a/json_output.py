@@ -1,0 +1,98 @@
+"""Encodes large JSON in steps, as pieces, so that others get their turn between two of them.
+
+One call into a JSON encoder holds the interpreter until it is done, some milliseconds for each 5 MB, and so does the
+copying of a large text. The value is taken apart where it is large, and its pieces are never joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import orjson
+
+SLICE = 128 * 1024
+"""Bytes, about, that are encoded in one go: well below a millisecond."""
+
+T = TypeVar("T")
+Steps: TypeAlias = Generator[None, None, T]
+"""Work in steps: it yields wherever it may be interrupted, and returns what it made."""
+
+
+def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
+    """The value as JSON, in pieces of about ``size`` bytes; most values are one piece, made without a step."""
+    if not _heavier(value, size):
+        return [orjson.dumps(value)]
+    made: list[bytes] = []
+    gathered: list[bytes] = []
+    length = 0
+    for piece in _pieces(value, size):
+        gathered.append(piece)
+        length += len(piece)
+        if length >= size:
+            made.append(b"".join(gathered))
+            gathered.clear()
+            length = 0
+            yield
+    made.append(b"".join(gathered))
+    return made
+
+
+def _pieces(value: Any, size: int) -> Iterator[bytes]:
+    if not _heavier(value, size):
+        yield orjson.dumps(value)
+    elif isinstance(value, str):
+        yield b'"'
+        for start in range(0, len(value), size):
+            yield orjson.dumps(value[start : start + size])[1:-1]
+        yield b'"'
+    elif isinstance(value, dict):
+        mark = b"{"
+        for name, member in value.items():
+            yield b"%b%b:" % (mark, orjson.dumps(name))
+            yield from _pieces(member, size)
+            mark = b","
+        yield b"}"
+    else:
+        mark = b"["
+        for run in _runs(value, size):
+            yield mark
+            if len(run) == 1:
+                yield from _pieces(run[0], size)
+            else:
+                yield orjson.dumps(run)[1:-1]
+            mark = b","
+        yield b"]"
+
+
+def _runs(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """The items in runs that are small together, or are one item."""
+    start, weight = 0, 0
+    for index, item in enumerate(items):
+        more = _weight(item, size)
+        if weight + more > size and index > start:
+            yield items[start:index]
+            start, weight = index, 0
+        weight += more
+    if start < len(items):
+        yield items[start:]
+
+
+def _heavier(value: Any, size: int) -> bool:
+    return _weight(value, size) > size
+
+
+def _weight(value: Any, enough: int) -> int:
+    """Bytes that the value takes as JSON, roughly; beyond ``enough`` it is not looked at any further."""
+    if isinstance(value, str):
+        return len(value) + 2
+    if not isinstance(value, dict | list):
+        return 4
+    weight = 2
+    for item in value.values() if isinstance(value, dict) else value:
+        weight += len(item) + 2 if isinstance(item, str) else 4 + _weight(item, enough - weight)
+        if weight > enough:
+            break
+    if isinstance(value, dict):
+        weight += 8 * len(value)
+    return weight
