@@ -39,7 +39,7 @@ def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
 
 
 def _pieces(value: Any, size: int) -> Iterator[bytes]:
-    if not _heavier(value, size):
+    if not value or not isinstance(value, str | dict | list) or not _heavier(value, size):
         yield orjson.dumps(value)
     elif isinstance(value, str):
         yield b'"'
