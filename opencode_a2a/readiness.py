@@ -21,7 +21,7 @@ from sansio.opencode.requests import Place, UpstreamCall
 
 from .hub import EventHub
 from .logs import plain
-from .methods import in_turns
+from .steps import in_turns
 from .upstream import Upstream, UpstreamError
 
 _log = logging.getLogger(__name__)
