@@ -27,6 +27,7 @@ from sansio.outbound import OutboundPolicy
 from .answering import Answering
 from .asgi import Application, Surface
 from .cards import Cards
+from .creations import Creations
 from .dispatch import Dispatch
 from .hub import EventHub
 from .live import LiveTask
@@ -130,6 +131,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             store,
             upstream,
             places,
+            creations=Creations(lambda: int(wall() * 1000) + hub.clock_ahead_ms),
             claim_ttl=settings.pending_session_claim_ttl_seconds,
             claims=settings.claims_allowed,
             wall=wall,

@@ -141,9 +141,11 @@ class Methods:
         await self._places.verify(asked.place)
         if asked.row.ownership is Ownership.LISTS:
             return await self._listed(asked)
-        result, _ = await self._result(asked, asked.given)
         made = asked.row.result.made
-        if made is not None:
+        if made is None:
+            return (await self._result(asked, asked.given))[0]
+        with self._owners.creating():
+            result, _ = await self._result(asked, asked.given)
             await self._owners.give(asked.principal, made(result), asked.place)
         return result
 

@@ -7,7 +7,7 @@ and ``StoreError``.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import orjson
@@ -19,12 +19,16 @@ from sansio.extensions.errors import session_forbidden, session_not_found, sessi
 from sansio.opencode import requests
 from sansio.opencode.identifiers import SESSION, is_identifier
 from sansio.opencode.requests import Place
+from sansio.opencode.session_marks import mark_in
 from sansio.opencode.session_projections import context_of
 
 from .places import Places
 from .sessions import HIGHEST, Sessions
 from .store import Binding, SessionRow, Store
 from .upstream import Upstream, UpstreamError
+
+OTHERS = ""
+"""The owner of a session that is not the caller's: no principal has this name."""
 
 
 @frozen
@@ -54,7 +58,7 @@ class Owners:
         if not is_identifier(session_id, SESSION):
             raise session_not_found(session_id)  # OpenCode has no other ids, and fails over them
         seen: dict[str, JsonObject] = {}
-        owner = await self._owner(session_id, wished or self._places.default, seen)
+        owner = await self._owner(principal, session_id, wished or self._places.default, seen)
         if owner not in (None, principal) or not await self._sessions.may_use(principal, session_id):
             raise session_forbidden(session_id)
         if owner is None and not self._sessions.claims and not await self._sessions.has_claim(principal, session_id):
@@ -84,6 +88,10 @@ class Owners:
             raise
         await self.give(held.principal, held.session_id, held.place)
 
+    def creating(self) -> AbstractContextManager[None]:
+        """While it is entered, a session that appears belongs to nobody else, until it is given."""
+        return self._sessions.creations.under_way()
+
     async def give(self, principal: str, session_id: str, place: Place) -> None:
         """The session is the caller's from now on."""
         row = self._sessions.owned(principal, session_id, place)
@@ -95,7 +103,7 @@ class Owners:
         mine: set[str] = set()
         for session_id in session_ids:
             try:
-                owner = await self._owner(session_id, place, seen)
+                owner = await self._owner(principal, session_id, place, seen)
             except UpstreamError as exc:
                 if exc.failure.status != 404:
                     raise
@@ -104,18 +112,29 @@ class Owners:
                 mine.add(session_id)
         return mine
 
-    async def _owner(self, session_id: str, place: Place, seen: dict[str, JsonObject]) -> str | None:
-        """Who has a session, or the nearest one above it that somebody has. ``seen``: what was read of them."""
+    async def _owner(self, principal: str, session_id: str, place: Place, seen: dict[str, JsonObject]) -> str | None:
+        """Who has a session, or the nearest one above it that somebody has. ``seen``: what was read of them.
+
+        None: nobody has it, and the caller may. ``OTHERS``: somebody else does whose name is not known.
+        """
         current: str | None = session_id
         for _ in range(HIGHEST):
             if current is None:
                 return None
+            if current not in seen:
+                owner = await self._store.owner_of(current)
+                if owner is not None:
+                    return owner
+                body = (await self._upstream.request(requests.get_session(current, place))).body
+                seen[current] = sessions_by_id([orjson.loads(body)]).get(current, {})
+            free = await self._sessions.may_use(principal, current, seen[current])
             owner = await self._store.owner_of(current)
             if owner is not None:
                 return owner
-            if current not in seen:
-                body = (await self._upstream.request(requests.get_session(current, place))).body
-                seen[current] = sessions_by_id([orjson.loads(body)]).get(current, {})
+            if not free:
+                return OTHERS
+            if mark_in(seen[current]) is not None:
+                return principal
             parent = seen[current].get("parentID")
             current = parent if isinstance(parent, str) else None
         return None

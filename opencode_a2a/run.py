@@ -14,6 +14,7 @@ from sansio.opencode.turn import Turn
 
 from .live import LiveTask
 from .turn_sink import TurnSink
+from .turnstile import Turnstile
 
 
 @frozen(kw_only=True)
@@ -32,7 +33,8 @@ class Prompt:
 class Run:
     """``turn`` has no session until one is chosen; ``sink`` is there once the bus may tell of it.
 
-    ``place`` is where the session is; ``waiting`` is the scope of what comes before the prompt.
+    ``place`` is where the session is; ``waiting`` is the scope of what comes before the prompt; ``queue`` holds the
+    task's place among those of its context, or of the session that its message names.
     """
 
     live: LiveTask
@@ -41,3 +43,4 @@ class Run:
     place: Place
     waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
     sink: TurnSink | None = None
+    queue: Turnstile | None = None

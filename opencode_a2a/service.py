@@ -124,6 +124,7 @@ class Service:
         self._max_streams = max_streams
         self._retention = retention
         self._streams = 0
+        self._newest = 0  # when the newest task arrived
         self._arriving: dict[object, deque[anyio.Event]] = {}
         self._started: WeakValueDictionary[_MessageKey, LiveTask] = WeakValueDictionary()
         self.draining = False
@@ -324,6 +325,7 @@ class Service:
         """Go on with the tasks that an earlier run of the server left unfinished; returns how many there were."""
         waiting = TaskState.AUTH_REQUIRED.value  # for somebody who mends the credentials, and asks again
         unfinished = [stored for stored in await self._store.unfinished() if stored.row.state != waiting]
+        self._newest = max((stored.row.created_at for stored in unfinished), default=0)
         unfinished.sort(key=lambda stored: stored.row.prompt_id is None)  # those OpenCode may be working on first
         for stored in unfinished:
             try:
@@ -436,7 +438,7 @@ class Service:
             context_id=message.context_id or str(uuid.uuid4()),
             principal=principal,
             message_id=message.message_id,
-            created_at=self._ms(),
+            created_at=self._arrived(),
         )
         live = LiveTask.new(facts)
         live.options = options
@@ -493,6 +495,11 @@ class Service:
 
     def _ms(self) -> int:
         return int(self._wall() * 1000)
+
+    def _arrived(self) -> int:
+        """When a task arrives, in epoch milliseconds: no two at once, so that their order is known from it."""
+        self._newest = max(self._newest + 1, self._ms())
+        return self._newest
 
 
 def _prompt_again(live: LiveTask) -> Prompt:

@@ -1,13 +1,15 @@
 """Which OpenCode session a turn runs in, whose it is, and where it is.
 
 A context has one session, made with its first turn. A message may name another: nobody's is claimed by whoever names
-it first, before there is a task, and theirs once the turn begins. Ownership is in the store.
+it first, before there is a task, and theirs once the turn begins. Ownership is in the store. A session that the store
+does not know yet belongs to the principal whose mark it has, and one that is being made belongs to nobody else.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import anyio
 import orjson
@@ -19,7 +21,9 @@ from sansio.opencode import requests
 from sansio.opencode.faults import BAD_REQUEST, PAYLOAD, Failure
 from sansio.opencode.places import DIRECTORY, WORKSPACE, place_as_text, place_of_text
 from sansio.opencode.requests import Place
+from sansio.opencode.session_marks import mark_in, mark_of, marked_for
 
+from .creations import Creations
 from .live import Facts
 from .places import MISTAKEN, Places
 from .run import Run
@@ -31,13 +35,14 @@ _NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
 _MOVED = Failure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
 _ELSEWHERE = Failure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
 _NAMED = ("metadata", "shared", "session", "id")
+_ASKING = 5.0  # seconds that OpenCode has to tell of a session before it is claimed
 HIGHEST = 32  # sessions above a session that are looked at; there are hardly ever two
 
 
 class Sessions:
     """``claim_ttl``: seconds for which a session nobody owns is kept for the caller who named it first.
 
-    ``claims``: whether a session that nobody owns can be claimed at all.
+    ``claims``: whether a session that nobody owns can be claimed at all. ``creations``: those that are being made.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Sessions:
         upstream: Upstream,
         places: Places,
         *,
+        creations: Creations,
         claim_ttl: float,
         claims: bool,
         wall: Callable[[], float],
@@ -54,6 +60,7 @@ class Sessions:
         self._store = store
         self._upstream = upstream
         self._places = places
+        self.creations = creations
         self._claim_ttl = claim_ttl
         self._wall = wall
         self._claiming: dict[object, deque[anyio.Event]] = {}
@@ -71,6 +78,8 @@ class Sessions:
             if await self._store.owner_of(session_id) is None:
                 if not self.claims:
                     await self._check_claim(principal, session_id, place or self._places.default)
+                elif not await self._may_claim(principal, session_id, place or self._places.default):
+                    raise invalid(_NAMED, "no such session")
                 until = int((self._wall() + self._claim_ttl) * 1000)
                 await self._store.commit(
                     [SessionRow(session_id=session_id, principal=principal, claimed_until=until)]
@@ -93,19 +102,29 @@ class Sessions:
             return False
         return claim.claimed_until > self._wall() * 1000
 
-    async def may_use(self, principal: str, session_id: str) -> bool:
-        """Whether a session is the caller's, or nobody's. Raises ``StoreError``."""
+    async def may_use(self, principal: str, session_id: str, found: JsonObject | None = None) -> bool:
+        """Whether a session is the caller's, or nobody's. ``found``: as OpenCode has it. Raises ``StoreError``.
+
+        Without ``found``, only what the store knows counts.
+        """
+        # Asked before the store is: a creation that is not under way any more has its owner in the store.
+        being_made = found is not None and mark_in(found) is None and self.creations.may_have_made(found)
         owner = await self._store.owner_of(session_id)
         if owner is not None:
             return owner == principal
+        if being_made or (found is not None and mark_in(found) not in (None, mark_of(principal))):
+            return False
         claim = await self._store.session(session_id)
         claimed = claim is not None and claim.claimed_until is not None and claim.claimed_until > self._wall() * 1000
         return not claimed or (claim is not None and claim.principal == principal)
 
     # --- for a turn ---------------------------------------------------------------------------------------
 
-    async def of_context(self, run: Run) -> str:
-        """The context's session; a new one for a new context. Raises ``UpstreamError``, ``StoreError``."""
+    async def of_context(self, run: Run, creating: ExitStack) -> str:
+        """The context's session; a new one for a new context. Raises ``UpstreamError``, ``StoreError``.
+
+        ``creating``: to be left once the session's owner is durable.
+        """
         facts = run.live.facts
         if not run.prompt.fresh:
             known = await self._store.session_of(facts.principal, facts.context_id)
@@ -114,8 +133,9 @@ class Sessions:
                 if run.prompt.place not in (None, run.place):
                     raise UpstreamError(_MOVED)
                 return known
-        response = await self._upstream.request(requests.create_session(None, run.place))
-        made = _object(response.body)
+        creating.enter_context(self.creations.under_way())
+        call = requests.create_session(None, run.place, marked_for(facts.principal))
+        made = _object((await self._upstream.request(call)).body)
         session_id = made.get("id")
         if not isinstance(session_id, str):
             raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
@@ -135,6 +155,8 @@ class Sessions:
         if run.prompt.place is None:
             run.place = known
         found = await self._session(session_id, run.place)
+        if not await self.may_use(principal, session_id, found):
+            raise UpstreamError(_NOT_YOURS)
         place = await self._places.of_session(found.get("directory"))
         wanted = run.place.workspace
         if place is None and (wanted is None or found.get("workspaceID") != wanted):
@@ -176,11 +198,11 @@ class Sessions:
         return found
 
     async def _check_claim(self, principal: str, session_id: str, place: Place) -> None:
-        """Refuse a session that is neither claimed by the caller nor a subagent's below a session of theirs."""
+        """Refuse a session that is neither claimed by nor made for the caller, nor below a session of theirs."""
         if await self.has_claim(principal, session_id):
             return
         try:
-            owner = await self._owner_above(session_id, place) if session_id.startswith("ses") else ""
+            owner = await self._owner_above(principal, session_id, place) if session_id.startswith("ses") else ""
         except UpstreamError as exc:
             if exc.failure.status != 404 and exc.failure.type != PAYLOAD:
                 raise upstream_error(exc.failure, "message", session_id) from exc
@@ -190,17 +212,35 @@ class Sessions:
         if owner != principal:
             raise invalid(_NAMED, "no such session")
 
-    async def _owner_above(self, session_id: str, place: Place) -> str | None:
-        """The owner of the nearest ancestor session that has one. Raises ``UpstreamError``, ``StoreError``."""
+    async def _owner_above(self, principal: str, session_id: str, place: Place) -> str | None:
+        """The owner of a session, or of the nearest ancestor session that has one.
+
+        Empty: not the caller. Raises ``UpstreamError``, ``StoreError``.
+        """
         for _ in range(HIGHEST):
-            above = (await self._session(session_id, place)).get("parentID")
+            found = await self._session(session_id, place)
+            if not await self.may_use(principal, session_id, found):
+                return ""
+            owner = await self._store.owner_of(session_id)
+            if owner is not None or mark_in(found) is not None:
+                return principal
+            above = found.get("parentID")
             if not isinstance(above, str):
                 break
-            owner = await self._store.owner_of(above)
-            if owner is not None:
-                return owner
             session_id = above
         return None
+
+    async def _may_claim(self, principal: str, session_id: str, place: Place) -> bool:
+        """Whether OpenCode says nothing against a claim. Where it cannot be asked now, the turn asks it."""
+        try:
+            with anyio.move_on_after(_ASKING):
+                found = await self._session(session_id, place)
+                if not await self.may_use(principal, session_id, found):
+                    return False
+                await self._check_above(principal, found.get("parentID"), place)
+        except UpstreamError as exc:
+            return exc.failure is not _NOT_YOURS
+        return True
 
     async def _check_above(self, principal: str, above: object, place: Place) -> None:
         """A subagent's session is that of whoever has the one it was made from."""
@@ -209,7 +249,10 @@ class Sessions:
                 return
             if not await self.may_use(principal, above):
                 raise UpstreamError(_NOT_YOURS)
-            above = (await self._session(above, place)).get("parentID")
+            found = await self._session(above, place)
+            if not await self.may_use(principal, above, found):
+                raise UpstreamError(_NOT_YOURS)
+            above = found.get("parentID")
         raise UpstreamError(_NOT_YOURS)
 
     async def place_of(self, session_id: str) -> Place:

@@ -10,11 +10,11 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import anyio
 from anyio.abc import TaskGroup
-from attrs import evolve, frozen
+from attrs import evolve
 
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.log import LogEvent, MetadataChanged
@@ -32,7 +32,7 @@ from .live import SAVE_EVERY, LiveTask
 from .run import Prompt, Run
 from .session_reads import SessionReads
 from .sessions import Sessions
-from .store import EventRow, Pending, Store, StoreError
+from .store import EventRow, Store, StoreError
 from .turn_log import log_turn
 from .turn_sink import TurnSink
 from .turnstile import Turnstile
@@ -48,14 +48,6 @@ _UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or n
 _ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
 _LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABLE)
 _STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
-
-
-@frozen
-class _Prepared:
-    """What was put on record before a prompt goes out: it becomes durable with the events up to ``last``."""
-
-    record: Pending
-    last: int
 
 
 class Turns:
@@ -100,8 +92,14 @@ class Turns:
         self.running: dict[str, LiveTask] = {}
 
     def start(self, live: LiveTask, prompt: Prompt) -> None:
-        """Run the task's turn in the background. Its end is in the task, never an exception."""
+        """Run the task's turn in the background. Its end is in the task, never an exception.
+
+        Its place in the queue is taken before this returns: turns run in the order of these calls.
+        """
         run = self._add(live, prompt, self._turn(live))
+        facts = live.facts
+        run.queue = Turnstile(self._queues, prompt.session_id or (facts.principal, facts.context_id))
+        run.queue.take_place()
         self._tasks.start_soon(self._run, run)
 
     async def take_up(self, live: LiveTask, prompt: Prompt) -> None:
@@ -237,9 +235,10 @@ class Turns:
             try:
                 async with passed or AsyncExitStack() as turnstiles:
                     prepared = None
-                    if passed is None:
+                    if run.queue is not None:
+                        turnstiles.callback(run.queue.leave)
                         with run.waiting:
-                            prepared = await self._in_line(run, turnstiles)
+                            prepared = await self._in_line(run, run.queue, turnstiles)
                     # it may have been cancelled meanwhile, which OpenCode must hear if it has the prompt
                     if passed is not None or not live.log.state.terminal:
                         await self._drive(run, prepared)
@@ -263,22 +262,23 @@ class Turns:
             if not self.running:
                 self._empty.set()
 
-    async def _in_line(self, run: Run, turnstiles: AsyncExitStack) -> _Prepared:
-        """Choose the session and wait for the turns before ours, first in its context, then in the session."""
-        live, prompt = run.live, run.prompt
-        session_id = prompt.session_id
-        if session_id is None:
-            await self._enter(live, (live.facts.principal, live.facts.context_id), turnstiles)
-            await self._give_time()
-            session_id = await self._sessions.of_context(run)
-            await self._enter(live, session_id, turnstiles)
-        else:
-            await self._enter(live, session_id, turnstiles)
-            await self._give_time()
-            await self._sessions.wished(run, session_id)
-        if self._stopping:
-            raise UpstreamError(_STOPPED)
-        return await self._prepare(run, session_id)
+    async def _in_line(self, run: Run, queue: Turnstile, turnstiles: AsyncExitStack) -> int:
+        """Choose the session and wait for the turns before ours, first in its context, then in the session.
+
+        Returns the number of the last event that is durable once the prompt may go out.
+        """
+        live, session_id = run.live, run.prompt.session_id
+        await self._enter(live, queue, turnstiles)
+        await self._give_time()
+        with ExitStack() as creating:
+            if session_id is None:
+                session_id = await self._sessions.of_context(run, creating)
+                await self._enter(live, Turnstile(self._queues, session_id), turnstiles)
+            else:
+                await self._sessions.wished(run, session_id)
+            if self._stopping:
+                raise UpstreamError(_STOPPED)
+            return await self._prepare(run, session_id)
 
     async def _give_time(self) -> None:
         """Let an OpenCode that is away come back for some seconds; what asks it next tells best if it has not."""
@@ -291,10 +291,11 @@ class Turns:
             text = f"OpenCode's event stream is not available: {self._hub.trouble}"
             raise UpstreamError(Failure(text=text, type=UNREACHABLE))
 
-    async def _enter(self, live: LiveTask, key: object, turnstiles: AsyncExitStack) -> None:
-        if key in self._queues:
+    async def _enter(self, live: LiveTask, queue: Turnstile, turnstiles: AsyncExitStack) -> None:
+        turnstiles.callback(queue.leave)
+        if not queue.take_place():
             await self.reveal(live)  # it may wait long: let it be seen
-        await turnstiles.enter_async_context(Turnstile(self._queues, key))
+        await queue.wait()
 
     def _give_up(self, run: Run, text: str) -> None:
         """End the task for those who read it now; the store learns of it if it can."""
@@ -306,11 +307,10 @@ class Turns:
             _log.exception("task %s cannot be ended in the store", live.facts.task_id)
         live.reveal(live.log.last)
 
-    async def _prepare(self, run: Run, session_id: str) -> _Prepared:
-        """Put on record what must be known if the server is killed.
+    async def _prepare(self, run: Run, session_id: str) -> int:
+        """Make durable, in one commit, what must be known if the server is killed: the task, its session, its prompt.
 
-        A task that has been told of is in the store already, and so must be the prompt before it goes out, or it
-        might go out twice. Of any other the first row may be on its way while the prompt is.
+        A prompt goes out only after that, or a message that is sent again after a crash would run twice.
         """
         live = run.live
         where = await self._sessions.rows(run, session_id)
@@ -324,13 +324,14 @@ class Turns:
         last = live.log.last
         if run.place != self._place:
             live.options["place"] = place_as_text(run.place)
-        record = self._store.submit([*live.rows(), *where])
-        if live.visible:
-            await record.durable()
-        return _Prepared(record, last)
+        await self._store.commit([*live.rows(), *where])
+        return last
 
-    async def _drive(self, run: Run, prepared: _Prepared | None) -> None:
-        """From the prompt to the turn's end; ``prepared`` None: OpenCode may have the prompt already."""
+    async def _drive(self, run: Run, prepared: int | None) -> None:
+        """From the prompt to the turn's end.
+
+        ``prepared``: the last event that is durable; None: OpenCode may have the prompt already.
+        """
         live, turn = run.live, run.turn
         live.quiet_since = self._wall()
         sink = run.sink = TurnSink(live, turn, self._now)
@@ -345,8 +346,7 @@ class Turns:
                 return
             if prepared is not None:
                 await self._send(run, sink)
-                await prepared.record.durable()
-                live.reveal_settled(prepared.last)
+                live.reveal_settled(prepared)
             else:
                 await self._find_again(run, sink)
             await self._follow(run, sink)

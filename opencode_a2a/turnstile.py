@@ -1,4 +1,7 @@
-"""First come, first served: those who want the same thing, one after the other. Knows nothing of what they do."""
+"""First come, first served: those who want the same thing, one after the other. Knows nothing of what they do.
+
+A place is taken without waiting, so that who comes first does not depend on whom the event loop lets run first.
+"""
 
 from __future__ import annotations
 
@@ -13,29 +16,47 @@ class Turnstile:
     def __init__(self, queues: dict[object, deque[anyio.Event]], key: object) -> None:
         self._queues = queues
         self._key = key
+        self._placed = False
+        self._mine: anyio.Event | None = None  # set once it is this one's turn
 
-    async def __aenter__(self) -> None:
+    def take_place(self) -> bool:
+        """Take the next place, unless it is taken already; False if somebody is before it."""
+        if self._placed:
+            return self._mine is None or self._mine.is_set()
+        self._placed = True
         queue = self._queues.get(self._key)
         if queue is None:
             self._queues[self._key] = deque()
-            return
-        mine = anyio.Event()
-        queue.append(mine)
+            return True
+        self._mine = anyio.Event()
+        queue.append(self._mine)
+        return False
+
+    async def wait(self) -> None:
+        """Return once it is this one's turn. Whoever is cancelled meanwhile has to leave."""
+        if self._mine is not None:
+            await self._mine.wait()
+
+    async def __aenter__(self) -> None:
+        self.take_place()
         try:
-            await mine.wait()
+            await self.wait()
         except BaseException:
-            if mine.is_set():
-                self._leave()
-            else:
-                queue.remove(mine)
+            self.leave()
             raise
 
     async def __aexit__(self, *_exc: object) -> None:
-        self._leave()
+        self.leave()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Give up the place, inside or in line; to leave twice is to leave once."""
+        if not self._placed:
+            return
+        self._placed = False
         queue = self._queues[self._key]
-        if queue:
+        if self._mine is not None and not self._mine.is_set():
+            queue.remove(self._mine)
+        elif queue:
             queue.popleft().set()
         else:
             del self._queues[self._key]

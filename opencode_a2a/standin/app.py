@@ -36,12 +36,16 @@ _STREAM_HEADERS = (
 
 @frozen(kw_only=True)
 class _Fault:
-    """What becomes of the next request that fits. ``answer`` None: none ever; ``late``: once it has been done."""
+    """What becomes of the next request that fits. ``answer`` None: none ever; ``late``: once it has been done.
+
+    ``until``: it is done at once, and answered once this is set.
+    """
 
     method: str
     path_prefix: str
     answer: Answer | None
     late: bool = False
+    until: anyio.Event | None = None
 
     def fits(self, request: Request) -> bool:
         return request.method == self.method and request.path.startswith(self.path_prefix)
@@ -134,6 +138,12 @@ class StandIn:
         """The next so many requests are never answered, as OpenCode leaves those that come as its port opens."""
         self._unanswered = count
 
+    def answer_late(self, method: str, path_prefix: str) -> anyio.Event:
+        """The next request that fits is done at once, and answered once the event that is returned is set."""
+        until = anyio.Event()
+        self._faults.append(_Fault(method=method, path_prefix=path_prefix, answer=None, late=True, until=until))
+        return until
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
@@ -183,9 +193,11 @@ class StandIn:
             await _respond(send, await self._api.answer(request))
 
     async def _fail(self, fault: _Fault, request: Request, receive: Receive, send: Send) -> None:
-        if fault.late:
-            await self._api.answer(request)
-        if fault.answer is None:
+        done = await self._api.answer(request) if fault.late else None
+        if fault.until is not None and done is not None:
+            await fault.until.wait()
+            await _respond(send, done)
+        elif fault.answer is None:
             await _gone(receive)
         else:
             await _respond(send, fault.answer)

@@ -156,7 +156,7 @@ def _model(provider: str, name: str, title: str, *, attachment: bool = False) ->
 async def fork(api: Api, request: Request, session_id: str) -> Answer:
     wish, session = _wish(request), api.session(session_id)
     title = f"{session.info['title']} (fork #1)"
-    made = api.memory.create_session(session.directory, {"title": title})
+    made = api.memory.create_session(session.directory, {"title": title, "metadata": session.info.get("metadata")})
     for one in session.messages:
         if one.id == wish.get("messageID"):
             break

@@ -116,7 +116,7 @@ class Memory:
         self.worktrees: list[str] = []
 
     def create_session(self, directory: str, wish: JsonObject) -> Session:
-        """A new session; ``wish`` may hold title, parentID, agent and permission."""
+        """A new session; ``wish`` may hold title, parentID, agent, permission and metadata."""
         now = epoch_ms()
         stamp = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
         info: JsonObject = {
@@ -131,7 +131,7 @@ class Memory:
             "tokens": tokens(),
             "time": {"created": now, "updated": now},
         }
-        info |= {name: wish[name] for name in ("parentID", "agent", "permission") if wish.get(name)}
+        info |= {name: wish[name] for name in ("parentID", "agent", "permission", "metadata") if wish.get(name)}
         session = Session(info=info)
         self.sessions[session.id] = session
         self.publish(session, "session.created", {"info": info}, durable=True)

@@ -157,9 +157,11 @@ def agents(place: Place = HERE) -> UpstreamCall:
     return UpstreamCall(method="GET", target=f"/agent{place.query}", timeout=TimeoutClass.PROBE)
 
 
-def create_session(title: str | None = None, place: Place = HERE) -> UpstreamCall:
-    """A new session."""
-    body = {"title": title} if title else {}
+def create_session(title: str | None = None, place: Place = HERE, metadata: JsonObject | None = None) -> UpstreamCall:
+    """A new session. ``metadata``: what OpenCode keeps with it."""
+    body: JsonObject = {"title": title} if title else {}
+    if metadata:
+        body["metadata"] = metadata
     return _write(f"/session{place.query}", body)
 
 

@@ -12,6 +12,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from opencode_a2a.creations import Creations
 from opencode_a2a.live import Facts, LiveTask
 from opencode_a2a.places import Places
 from opencode_a2a.run import Prompt, Run
@@ -80,7 +81,10 @@ class World:
         upstream = Upstream("http://127.0.0.1:9", username="", password=None, timeout=1.0)  # asked by nobody here
         places = Places(upstream, HERE, override=True)
         self.store = store
-        self.sessions = Sessions(store, upstream, places, claim_ttl=TTL, claims=True, wall=lambda: model.now)
+        creations = Creations(lambda: int(model.now * 1000))
+        self.sessions = Sessions(
+            store, upstream, places, creations=creations, claim_ttl=TTL, claims=True, wall=lambda: model.now
+        )
 
     async def claims(self, principal: str, session_id: str) -> bool:
         try:

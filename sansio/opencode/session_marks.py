@@ -1,0 +1,40 @@
+"""The mark in a session's metadata by which it is known whom this server made it for.
+
+OpenCode stores the mark with the session, in one step with making it. So a session has an owner before anybody can
+see it, also where the answer was lost, or the server was killed before its own store knew. A fork has the mark of its
+source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sansio.a2a.model import JsonObject
+
+_NAME = "opencode-a2a"
+_OWNER = "owner"
+
+
+def mark_of(principal: str) -> str:
+    """The mark of a principal: a digest, because a session's metadata is shown to whoever uses OpenCode directly."""
+    return hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def marked_for(principal: str) -> JsonObject:
+    """The metadata of a session that is made for a principal."""
+    return {_NAME: {_OWNER: mark_of(principal)}}
+
+
+def mark_in(session: JsonObject) -> str | None:
+    """The mark that a session has, None for none. ``session``: as OpenCode's REST API has it."""
+    metadata = session.get("metadata")
+    mark = metadata.get(_NAME) if isinstance(metadata, dict) else None
+    owner = mark.get(_OWNER) if isinstance(mark, dict) else None
+    return owner if isinstance(owner, str) and owner else None
+
+
+def created_at(session: JsonObject) -> int | None:
+    """When a session was made: epoch milliseconds of OpenCode's clock; None where that is not known."""
+    time = session.get("time")
+    created = time.get("created") if isinstance(time, dict) else None
+    return created if isinstance(created, int) else None
