@@ -34,6 +34,7 @@ from sansio.opencode.events import (
 from sansio.opencode.faults import Failure, failure_of, failure_of_status, type_of_status
 from sansio.opencode.interrupts import details_of, text_of
 from sansio.opencode.requests import Place, PromptOptions, TimeoutClass, UpstreamCall
+from sansio.opencode.session_marks import marked_for
 from tests.core.recorded import NAMES, lines_of, messages_of
 from tests.strategies import base64_texts, json_values
 
@@ -516,6 +517,7 @@ def test_only_what_waits_for_work_has_the_operators_limit_alone() -> None:
 def test_session_is_made_with_a_title_where_there_is_one() -> None:
     assert requests.create_session("t").body == b'{"title":"t"}'
     assert requests.create_session().body == b"{}"
+    assert requests.create_session(metadata=marked_for("me")).body == orjson.dumps({"metadata": marked_for("me")})
 
 
 def test_prompt_carries_its_id_and_only_the_options_given() -> None:

@@ -57,17 +57,18 @@ async def test_a_turn_that_ends_while_a_state_is_committed_has_its_end(
 async def test_what_is_said_while_a_state_is_committed_is_seen_without_more_being_said(
     serving_on_disk: Serving, tmp_path: Path
 ) -> None:
-    async with serving_on_disk() as agent:
-        agent.standin.hold(Say, tokens=2)
+    async with serving_on_disk() as agent, agent.caller().open("PERMISSION") as stream:
+        await stream.until(lambda: stream.shared("interrupt"))
+        [asked] = stream.shared("interrupt")
+        agent.standin.hold(Say, tokens=1)
         with locked(tmp_path / "tasks.db"):
-            opening = agent.caller().open("LONG 9")
-            stream = await opening.__aenter__()
+            reply = await agent.opencode.post(f"/permission/{asked['request_id']}/reply", json={"reply": "once"})
+            assert reply.status_code == 200
             await agent.standin.held()
-        try:
-            await stream.until(lambda: stream.text == "w0 w1 ")
-            agent.standin.release()
-            await stream.whole()
-        finally:
-            await opening.__aexit__(None, None, None)
+        await stream.until(lambda: stream.text)
+        assert AFTER_TOOL.startswith(stream.text)
+        assert stream.text != AFTER_TOOL
+        agent.standin.release()
+        await stream.whole()
 
-    assert stream.state == "completed"
+    assert (stream.state, stream.text) == ("completed", AFTER_TOOL)
