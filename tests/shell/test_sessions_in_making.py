@@ -72,7 +72,7 @@ async def sending(agent: Agent) -> AsyncGenerator[tuple[str, list[Task]]]:
 
 @pytest.mark.parametrize("forgets", [False, True], ids=["keeps metadata", "keeps no metadata"])
 async def test_a_session_that_is_being_made_is_nobody_elses(serving: Serving, forgets: bool) -> None:
-    async with serving() as agent:
+    async with serving(allow_session_claims=True) as agent:
         async with sending(agent) as (session_id, sent):
             if forgets:
                 del agent.standin.sessions[session_id].info["metadata"]
@@ -86,7 +86,7 @@ async def test_a_session_that_is_being_made_is_nobody_elses(serving: Serving, fo
 
 
 async def test_an_older_session_of_nobody_can_be_claimed_meanwhile(serving: Serving) -> None:
-    async with serving() as agent:
+    async with serving(allow_session_claims=True) as agent:
         made = (await agent.opencode.post("/session", json={})).json()["id"]
         agent.standin.sessions[made].info["time"]["created"] -= 60_000
         answered = agent.standin.answer_late("POST", "/session")
@@ -99,8 +99,9 @@ async def test_an_older_session_of_nobody_can_be_claimed_meanwhile(serving: Serv
     assert of_bob == EVERYTHING
 
 
-async def test_a_session_whose_making_was_not_answered_is_its_callers(serving: Serving) -> None:
-    async with serving(opencode_timeout=0.5) as agent:
+@pytest.mark.parametrize("claims", [False, True], ids=["without claims", "with claims"])
+async def test_a_session_whose_making_was_not_answered_is_its_callers(serving: Serving, claims: bool) -> None:
+    async with serving(opencode_timeout=0.5, allow_session_claims=claims) as agent:
         agent.standin.stall_next("POST", "/session", late=True)
         failed = await agent.caller().send("hi")
         [session_id] = agent.standin.sessions
@@ -111,11 +112,16 @@ async def test_a_session_whose_making_was_not_answered_is_its_callers(serving: S
     assert (of_bob, of_alice) == (NOTHING, EVERYTHING)
 
 
-async def test_a_session_that_was_being_made_at_a_crash_is_its_callers(anyio_backend: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("claims", [False, True], ids=["without claims", "with claims"])
+async def test_a_session_that_was_being_made_at_a_crash_is_its_callers(
+    anyio_backend: str, tmp_path: Path, claims: bool
+) -> None:
     standin = quick()
     async with served(anyio_backend, standin) as url:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
-        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store)
+        settings = Settings(
+            opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, allow_session_claims=claims
+        )
         async with agent_at(anyio_backend, standin, settings) as agent:
             standin.answer_late("POST", "/session")
             async with anyio.create_task_group() as tasks:
@@ -132,7 +138,7 @@ async def test_a_session_that_was_being_made_at_a_crash_is_its_callers(anyio_bac
 
 @pytest.mark.parametrize("forgets", [False, True], ids=["keeps metadata", "keeps no metadata"])
 async def test_a_fork_that_is_being_made_is_nobody_elses(serving: Serving, forgets: bool) -> None:
-    async with serving() as agent:
+    async with serving(allow_session_claims=True) as agent:
         source = session_of(await agent.caller().send("hi"))
         answered = agent.standin.answer_late("POST", f"/session/{source}/fork")
         forked: list[Any] = []
@@ -157,7 +163,7 @@ async def test_a_fork_that_is_being_made_is_nobody_elses(serving: Serving, forge
 
 
 async def test_nobody_can_claim_a_subagents_session_away_from_its_owner(serving: Serving) -> None:
-    async with serving() as agent:
+    async with serving(allow_session_claims=True) as agent:
         parent = session_of(await agent.caller().send("hi"))
         child = (await agent.opencode.post("/session", json={"parentID": parent})).json()["id"]
         refused = await agent.caller(bob=True).refused(metadata=named(child))

@@ -57,7 +57,7 @@ async def test_a_turn_that_ends_while_a_state_is_committed_has_its_end(
 async def test_what_is_said_while_a_state_is_committed_is_seen_without_more_being_said(
     serving_on_disk: Serving, tmp_path: Path
 ) -> None:
-    async with serving_on_disk() as agent, agent.caller().open("PERMISSION") as stream:
+    async with serving_on_disk() as agent, agent.caller(stays_open=True).open("PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         [asked] = stream.shared("interrupt")
         agent.standin.hold(Say, tokens=1)
