@@ -28,7 +28,9 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
 
     def start(standin: StandIn, url: str) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
-        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store)
+        settings = Settings(
+            opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, allow_session_claims=True
+        )
         return agent_at(anyio_backend, standin, settings)
 
     return start
