@@ -32,6 +32,7 @@ from .dispatch import Dispatch
 from .hub import EventHub
 from .live import LiveTask
 from .methods import Methods
+from .model_inputs import ModelInputs
 from .outbound import CheckedClient
 from .owners import Owners
 from .places import Places
@@ -175,6 +176,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             answering=answering,
             sessions=sessions,
             places=places,
+            inputs=ModelInputs(upstream, own_agent=settings.agent is not None, wall=wall),
             wall=wall,
             max_streams=settings.max_concurrent_streams,
             retention=settings.task_event_retention_seconds,

@@ -40,6 +40,7 @@ from sansio.a2a.model import (
 from sansio.a2a.pages import page_of_configs, page_token, read_page_token
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode.deployment import OUTPUT_MODES
+from sansio.opencode.inputs import EVERYTHING
 from sansio.opencode.places import place_as_text, place_of_text
 from sansio.opencode.requests import prompt_parts
 from sansio.opencode.views import View, as_text
@@ -48,6 +49,7 @@ from sansio.opencode.wishes import Wishes, check_id, wishes_of
 from .answering import Answering
 from .live import Facts, LiveTask
 from .loading import loaded
+from .model_inputs import ModelInputs
 from .places import Places
 from .push import Notifier
 from .run import Prompt
@@ -110,6 +112,7 @@ class Service:
         answering: Answering,
         sessions: Sessions,
         places: Places,
+        inputs: ModelInputs,
         wall: Callable[[], float],
         max_streams: int = 0,
         retention: float = 3600.0,
@@ -120,6 +123,7 @@ class Service:
         self._answering = answering
         self._sessions = sessions
         self._places = places
+        self._inputs = inputs
         self._wall = wall
         self._max_streams = max_streams
         self._retention = retention
@@ -386,12 +390,15 @@ class Service:
         message = request.message
         if message.task_id is not None:
             return await self._continued(principal, message, message.task_id)
+        place = await self._places.wished(wishes.directory, wishes.workspace)
+        new = message.context_id is None and wishes.session_id is None
+        takes = await self._inputs.takes(message.parts, wishes.model, place or self._places.default, new=new)
         prompt = Prompt(
-            parts=prompt_parts(message.parts),
+            parts=prompt_parts(message.parts, takes),
             model=wishes.model,
             session_id=wishes.session_id,
             fresh=message.context_id is None,
-            place=await self._places.wished(wishes.directory, wishes.workspace),
+            place=place,
         )
         if prompt.place is not None:
             checked = self._sessions.check_place(principal, message.context_id, wishes.session_id, prompt.place)
@@ -477,7 +484,7 @@ class Service:
 
     async def _again(self, live: LiveTask, message: Message) -> LiveTask:
         """Try once more what could not be done for want of credentials."""
-        prompt = evolve(_prompt_again(live), parts=prompt_parts(message.parts))
+        prompt = evolve(_prompt_again(live), parts=prompt_parts(message.parts, EVERYTHING))
         status = TaskStatus(state=TaskState.WORKING, timestamp=timestamp(self._wall()))
         live.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
         self._turns.start(live, prompt)
@@ -511,7 +518,7 @@ def _prompt_again(live: LiveTask) -> Prompt:
     wishes = Wishes.of_kept(live.options)
     place = live.options.get("place")
     return Prompt(
-        parts=prompt_parts(first.parts),
+        parts=prompt_parts(first.parts, EVERYTHING),
         model=wishes.model,
         session_id=wishes.session_id,
         place=place_of_text(place) if isinstance(place, str) else None,

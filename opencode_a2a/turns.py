@@ -22,6 +22,7 @@ from sansio.a2a.timestamps import timestamp
 from sansio.opencode import requests
 from sansio.opencode.events import InterruptEnded
 from sansio.opencode.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
+from sansio.opencode.inputs import holds_media
 from sansio.opencode.places import place_as_text
 from sansio.opencode.requests import PromptOptions
 from sansio.opencode.taken_up import said_before
@@ -391,6 +392,8 @@ class Turns:
             if turn.ended:
                 if turn.cancelled:
                     await self._abort(run, sink)
+                elif turn.refused and holds_media(run.prompt.parts):
+                    await self._take_back(run)
                 return
             if sink.verdict is None and (sink.torn or turn.unsettled):
                 looks = await self._look(run, sink, looks)
@@ -471,6 +474,14 @@ class Turns:
                     told = 400 <= (exc.failure.status or 0) < 500
             if told or sink.at_rest:
                 return
+
+    async def _take_back(self, run: Run) -> None:
+        """Revert a prompt that the provider could not take: the session keeps it, and every later turn would fail."""
+        turn = run.turn
+        try:
+            await self._upstream.request(requests.revert(turn.session_id, turn.prompt_id, run.place))
+        except UpstreamError as exc:
+            _log.warning("task %s: its message cannot be reverted: %s", run.live.facts.task_id, exc)
 
     # --- time and ids -------------------------------------------------------------------------------------
 

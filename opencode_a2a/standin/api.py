@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 from opencode_a2a.standin import control_api
 from opencode_a2a.standin.bus import PROJECT
@@ -40,6 +40,7 @@ class Api:
     memory: Memory
     player: Player
     start: Callable[[Turn], None]
+    takes: JsonObject = field(factory=dict)
 
     async def answer(self, request: Request) -> Answer:
         """The answer to any request but those for an event stream."""
@@ -183,7 +184,7 @@ class Api:
             "id": name,
             "providerID": MODEL["providerID"],
             "name": "Scripted",
-            "capabilities": {"reasoning": True, "toolcall": True, "attachment": False},
+            "capabilities": {"reasoning": True, "toolcall": True, "attachment": False, "input": self.takes},
             "limit": {"context": 100_000, "output": 4_000},
             "status": "active",
         }
@@ -196,6 +197,9 @@ class Api:
             "models": {name: model},
         }
         return json_answer({"providers": [provider], "default": {MODEL["providerID"]: name}})
+
+    async def config(self, request: Request) -> Answer:
+        return json_answer({"model": f"{MODEL['providerID']}/{MODEL['modelID']}"})
 
     def _project(self, request: Request) -> JsonObject:
         return {
@@ -281,6 +285,7 @@ _ROUTES = (
     _route("GET", "/path", Api.paths),
     _route("GET", "/project", Api.projects),
     _route("GET", "/project/current", Api.project),
+    _route("GET", "/config", Api.config),
     _route("GET", "/config/providers", Api.providers),
     _route("GET", "/provider", control_api.catalogue),
     _route("GET", "/experimental/workspace", control_api.workspaces),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -58,8 +58,8 @@ class StandIn:
     ``pause`` lies between two tokens, ``tick`` between two ticks of SLOW, ``retry_wait`` before a second try;
     ``heartbeat`` is how long an event stream may be silent. With a ``password`` every request must bring it
     (HTTP basic). ``answer_before_first_event`` makes every turn instant: all its events come before its prompt
-    is answered, unless somebody must act first. ``scripts`` are keywords and what they make it say.
-    ``requests`` holds all that was asked, in order.
+    is answered, unless somebody must act first. ``takes``: what its model declares. ``scripts`` are keywords and
+    what they make it say. ``requests`` holds all that was asked, in order.
     """
 
     directory: str = "/workspace"
@@ -70,6 +70,7 @@ class StandIn:
     username: str = "opencode"
     password: str | None = field(default=None, repr=False)
     answer_before_first_event: bool = False
+    takes: Sequence[str] = ("text", "image", "pdf")
     scripts: Mapping[str, Callable[[Prompt], Script]] = field(default=SCRIPTS, repr=False)
     requests: list[Request] = field(factory=list, init=False, repr=False)
     _memory: Memory = field(init=False, repr=False)
@@ -87,7 +88,7 @@ class StandIn:
             scripts=self.scripts,
             always_instant=self.answer_before_first_event,
         )
-        self._api = Api(self._memory, self._player, self._start)
+        self._api = Api(self._memory, self._player, self._start, dict.fromkeys(self.takes, True))
 
     @property
     def open_streams(self) -> int:

@@ -5,10 +5,12 @@ Must know nothing of HTTP, nor of when things change: ``app`` and ``turns`` say 
 
 from __future__ import annotations
 
+import base64
 import posixpath
 from datetime import UTC, datetime
 
 import anyio
+import orjson
 from attrs import define, field
 
 from opencode_a2a.standin.bus import PROJECT, Bus
@@ -19,6 +21,7 @@ from opencode_a2a.standin.json_values import JsonObject
 VERSION = "1.18.33"
 MODEL = {"providerID": "standin", "modelID": "scripted"}
 INPUT_TOKENS = 11
+_TAKEN = ("text/", "image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
 _UNNAMED = "New session - "
 
 
@@ -49,7 +52,9 @@ class Message:
 
     @property
     def text(self) -> str:
-        return "\n".join(part["text"] for part in self.parts if part["type"] == "text")
+        """What was typed, without what OpenCode has added."""
+        texts = (part for part in self.parts if part["type"] == "text" and not part.get("synthetic"))
+        return "\n".join(part["text"] for part in texts)
 
     def json(self) -> JsonObject:
         return {"info": self.info, "parts": self.parts}
@@ -74,6 +79,20 @@ class Session:
     @property
     def directory(self) -> str:
         return str(self.info["directory"])
+
+    @property
+    def unusable(self) -> str | None:
+        """The media type of a file that no model takes: it stays in the session, and every turn fails on it."""
+        files = (part for message in self.messages for part in message.parts if part["type"] == "file")
+        types = (str(part["mime"]) for part in files)
+        return next((mime for mime in types if not mime.startswith(_TAKEN)), None)
+
+    def clean_up(self) -> None:
+        """Forget the messages that were reverted, as OpenCode does with the next prompt."""
+        back_to = (self.info.pop("revert", None) or {}).get("messageID")
+        ids = [message.id for message in self.messages]
+        if back_to in ids:
+            del self.messages[ids.index(back_to) :]
 
     @property
     def works_in(self) -> str:
@@ -153,6 +172,7 @@ class Memory:
 
     def add_prompt(self, session: Session, body: JsonObject) -> tuple[Message, bool]:
         """Stores a prompt as a user message; says whether it is new. A known id only gets its parts again."""
+        session.clean_up()
         model = body.get("model") or MODEL
         agent = body.get("agent") or session.info.get("agent") or "build"
         self.update_session(
@@ -167,10 +187,19 @@ class Memory:
         for given in body["parts"]:
             part = {**given, "messageID": message.id, "sessionID": session.id}
             part.setdefault("id", self.ids.ascending("prt"))
+            if part["type"] == "file" and part["mime"] == "text/plain" and part["url"].startswith("data:"):
+                self._read_out(session, message, part)
             message.parts.append(part)
             self.tell_part(session, part)
         self.update_session(session)
         return message, known is None
+
+    def _read_out(self, session: Session, message: Message, file: JsonObject) -> None:
+        """A text file is put into the message as text: first that it was read, then what it holds."""
+        text = base64.b64decode(file["url"].partition(",")[2]).decode()
+        name = orjson.dumps({"filePath": file.get("filename")}).decode()
+        for said in (f"Called the Read tool with the following input: {name}", text):
+            self.add_part(session, message, type="text", synthetic=True, text=said)
 
     def _user_message(self, session: Session, chosen: str | None, agent: str, model: JsonObject) -> Message:
         info = {

@@ -187,13 +187,16 @@ class Player:
 
     async def _play(self, turn: Turn, answer: Message, step: Step) -> bool:
         rejected = False
+        if (mime := turn.session.unusable) is not None:
+            message = f"'file part media type {mime}' functionality not supported."
+            self._refuse(turn, answer, {"name": "UnknownError", "data": {"message": message}})
         for act in step:
             await self.gate.passing(turn, act)
             if isinstance(act, RetryLater):
                 await self._retry(turn, act)
                 continue
             if isinstance(act, Refuse):
-                self._refuse(turn, answer, act)
+                self._refuse(turn, answer, _api_error(act))
             self._start_step(turn, answer)
             if isinstance(act, Say | Think):
                 await self._stream(turn, answer, act)
@@ -427,19 +430,8 @@ class Player:
         await self._pause(turn, self.pace.retry)
         self.memory.set_status(turn.session, BUSY)
 
-    def _refuse(self, turn: Turn, answer: Message, act: Refuse) -> None:
+    def _refuse(self, turn: Turn, answer: Message, error: JsonObject) -> None:
         memory, session = self.memory, turn.session
-        error = {
-            "name": "APIError",
-            "data": {
-                "message": act.message,
-                "statusCode": act.status,
-                "isRetryable": False,
-                "responseHeaders": {"content-type": "application/json"},
-                "responseBody": f'{{"error":{{"message":"{act.message}"}}}}',
-                "metadata": {"url": "http://127.0.0.1/v1/chat/completions"},
-            },
-        }
         memory.publish(session, "session.error", {"error": error})
         memory.idle(session)
         answer.info["time"]["completed"] = epoch_ms()
@@ -447,3 +439,15 @@ class Player:
         memory.tell_message(session, answer)
         memory.idle(session)
         raise _Refused
+
+
+def _api_error(act: Refuse) -> JsonObject:
+    data = {
+        "message": act.message,
+        "statusCode": act.status,
+        "isRetryable": False,
+        "responseHeaders": {"content-type": "application/json"},
+        "responseBody": f'{{"error":{{"message":"{act.message}"}}}}',
+        "metadata": {"url": "http://127.0.0.1/v1/chat/completions"},
+    }
+    return {"name": "APIError", "data": data}

@@ -6,7 +6,9 @@ from typing import Any
 
 from attrs import frozen
 
+from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
+from sansio.opencode.inputs import checked_file
 from sansio.opencode.requests import FILE_SCHEMES
 
 from .shapes import MODEL, AnyJson, Flag, Identifier, Many, Number, Path, Record, Tagged, Text, wrong
@@ -40,7 +42,19 @@ class ModelName:
 _PART_ID = {"id": Identifier("prt")}
 _SAID = Text(empty=True, verbatim=True, longest=16 * 1024 * 1024)
 
-_FILE = Record(
+
+class FileRecord(Record):
+    """A file, which must be one that a model takes: OpenCode keeps a message that it cannot use, and fails on it."""
+
+    def read(self, value: Any, path: Path) -> JsonObject:
+        body = super().read(value, path)
+        try:
+            return checked_file(body)
+        except ProtocolError as error:
+            raise wrong((*path, "mime"), error.message.partition(": ")[2]) from None
+
+
+_FILE = FileRecord(
     required={"mime": Text(), "url": FileUrl()},
     optional={**_PART_ID, "filename": Text(), "source": AnyJson()},
 )

@@ -64,6 +64,16 @@ def failure_of_status(status: int, detail: str) -> Failure:
     return Failure(text=text, type=type_of_status(status), status=status, answer=detail)
 
 
+_ABOUT_MESSAGE = frozenset({400, 413, 415, 422})
+
+
+def blames_message(fault: Fault) -> bool:
+    """Whether the message itself may be what OpenCode or the provider could not take, so that it would fail again."""
+    if fault.status is not None:
+        return fault.status in _ABOUT_MESSAGE
+    return fault.name in ("UnknownError", "ContextOverflowError")
+
+
 UNREACHABLE = "UPSTREAM_UNREACHABLE"
 TIMEOUT = "UPSTREAM_TIMEOUT"
 BACKPRESSURE = "UPSTREAM_BACKPRESSURE"

@@ -5,7 +5,6 @@ Also the ids we choose. Sends nothing; ``opencode_a2a.upstream`` does.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from urllib.parse import quote, urlencode
@@ -14,9 +13,10 @@ import orjson
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
-from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, TextPart
+from sansio.a2a.model import DataPart, JsonObject, Part, TextPart
 
 from .identifiers import encoded_directory, segment
+from .inputs import SAFE, file_part
 
 
 class TimeoutClass(Enum):
@@ -227,6 +227,12 @@ def abort(session_id: str, place: Place = HERE) -> UpstreamCall:
     return UpstreamCall(method="POST", target=target, body=b"{}", timeout=TimeoutClass.STOP)
 
 
+def revert(session_id: str, message_id: str, place: Place = HERE) -> UpstreamCall:
+    """Take back a message and what follows it."""
+    body = {"messageID": message_id}
+    return _write(f"{_session(session_id)}/revert{place.query}", body)
+
+
 def prompt(
     session_id: str,
     prompt_id: str,
@@ -252,15 +258,15 @@ def _session(session_id: str) -> str:
     return f"/session/{segment(session_id)}"
 
 
-def prompt_parts(parts: Sequence[Part]) -> list[JsonObject]:
-    """A message's parts as OpenCode takes them.
+def prompt_parts(parts: Sequence[Part], takes: frozenset[str] = SAFE) -> list[JsonObject]:
+    """A message's parts as OpenCode takes them. ``takes``: what the model takes beside text.
 
     Raises ``ProtocolError`` (CONTENT_TYPE_NOT_SUPPORTED) naming a part that cannot be a prompt.
     """
-    return [_prompt_part(part, index) for index, part in enumerate(parts)]
+    return [_prompt_part(part, index, takes) for index, part in enumerate(parts)]
 
 
-def _prompt_part(part: Part, index: int) -> JsonObject:
+def _prompt_part(part: Part, index: int, takes: frozenset[str]) -> JsonObject:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
     if isinstance(part, DataPart):
@@ -275,21 +281,8 @@ def _prompt_part(part: Part, index: int) -> JsonObject:
         # anything else OpenCode would read where it runs, past its own permissions
         allowed = ", ".join(FILE_SCHEMES)
         raise invalid(("message", "parts", index), f"a file's URL must begin with one of {allowed}")
-    return _file_part(part)
+    return file_part(part, index, takes)
 
 
 FILE_SCHEMES = ("https:", "http:", "data:")
 """The URLs that a file may be given by."""
-
-
-def _file_part(part: FilePart) -> JsonObject:
-    mime = part.media_type or "application/octet-stream"
-    url = part.url
-    if part.raw is not None:
-        standard = part.raw.replace("-", "+").replace("_", "/")
-        encoded = base64.b64encode(base64.b64decode(standard + "=" * (-len(standard) % 4))).decode()
-        url = f"data:{mime};base64,{encoded}"
-    body: JsonObject = {"type": "file", "mime": mime, "url": url}
-    if part.filename:
-        body["filename"] = part.filename
-    return body

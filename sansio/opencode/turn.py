@@ -50,7 +50,7 @@ from .events import (
     SessionFailed,
     SessionStatus,
 )
-from .faults import STOPPED, UNREACHABLE, Failure, failure_of
+from .faults import STOPPED, UNREACHABLE, Failure, blames_message, failure_of
 from .files import attachments_of, file_of
 from .interrupts import answered_unseen, is_left_over
 from .progress import retry_of, step_of
@@ -81,6 +81,7 @@ class Turn:
         self.prompt_id = prompt_id
         self.ended = False
         self.cancelled = False
+        self.refused = False  # it failed before anything was said, by an error that the message may have caused
         self._status = TaskStatus(state=TaskState.SUBMITTED)
         self._lanes = {
             block: Lane(artifact_id=f"{task_id}:{block.value}", name=name, block_type=block)
@@ -444,6 +445,8 @@ class Turn:
         elif error.name == ABORTED:
             out += self._end(TaskState.CANCELED, "The turn was aborted in OpenCode", {}, now)
         else:
+            said = any(lane.blocks for lane in self._lanes.values()) or self._tools
+            self.refused = blames_message(error) and not said
             out += self.fail(failure_of(error), now)
 
     def _end(self, state: TaskState, text: str | None, extra: JsonObject, now: str) -> list[LogEvent]:

@@ -199,6 +199,10 @@ def slow(prompt: Prompt) -> Reply:
     return [step for tick in range(TICKS) for step in (Say(f"tick{tick} "), Pause(TICK_SECONDS))]
 
 
+def say_back(prompt: Prompt) -> Reply:
+    return say(prompt.text)
+
+
 SCRIPTS: dict[str, Callable[[Prompt], Reply]] = {
     "THINK": think,
     "TOOL": tool,
@@ -215,6 +219,7 @@ SCRIPTS: dict[str, Callable[[Prompt], Reply]] = {
     "FAIL401": fail401,
     "RETRY": retry,
     "SLOW": slow,
+    "SAYBACK": say_back,
 }
 
 

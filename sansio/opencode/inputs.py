@@ -1,0 +1,260 @@
+"""Files that a client sends, as OpenCode can give them to a model: what a file is, and what becomes of it.
+
+OpenCode stores a message before the model's provider looks at it. A file that the provider cannot take fails that
+turn and every later one of the session. So each file is decided on before there is a task: by its content, its name
+and its media type. Pure.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from attrs import frozen
+
+from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import FilePart, JsonObject
+
+TEXT, IMAGE, PDF, AUDIO, VIDEO = "text", "image", "pdf", "audio", "video"
+"""OpenCode's names for what a model takes."""
+
+SAFE = frozenset({IMAGE, PDF})
+"""What is taken for granted of a model that is not known; text goes to every model."""
+
+EVERYTHING = frozenset({IMAGE, PDF, AUDIO, VIDEO})
+
+_MEDIA = {
+    "image/png": IMAGE,
+    "image/jpeg": IMAGE,
+    "image/gif": IMAGE,
+    "image/webp": IMAGE,
+    "application/pdf": PDF,
+    "audio/wav": AUDIO,
+    "audio/mpeg": AUDIO,
+    "audio/ogg": AUDIO,
+    "audio/flac": AUDIO,
+    "audio/mp4": AUDIO,
+    "video/mp4": VIDEO,
+    "video/webm": VIDEO,
+    "video/quicktime": VIDEO,
+}
+"""The media types that providers take, with what a model must declare for them."""
+
+_SAME = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "application/x-pdf": "application/pdf",
+    "audio/mp3": "audio/mpeg",
+    "audio/x-wav": "audio/wav",
+    "audio/wave": "audio/wav",
+    "audio/x-flac": "audio/flac",
+    "audio/x-m4a": "audio/mp4",
+}
+
+_EXTENSIONS = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+    "gif": "image/gif",
+    "webp": "image/webp",
+    "pdf": "application/pdf",
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "ogg": "audio/ogg",
+    "flac": "audio/flac",
+    "m4a": "audio/mp4",
+    "mp4": "video/mp4",
+    "webm": "video/webm",
+    "mov": "video/quicktime",
+}
+
+_BEGINNINGS = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+    (re.compile(rb"RIFF....WAVE", re.DOTALL), "audio/wav"),
+    (re.compile(rb"ID3|\xff[\xf2\xf3\xfb]"), "audio/mpeg"),
+    (re.compile(rb"OggS"), "audio/ogg"),
+    (re.compile(rb"fLaC"), "audio/flac"),
+    (re.compile(rb"....ftypM4A", re.DOTALL), "audio/mp4"),
+    (re.compile(rb"....ftypqt", re.DOTALL), "video/quicktime"),
+    (re.compile(rb"....ftyp", re.DOTALL), "video/mp4"),
+    (re.compile(rb"\x1aE\xdf\xa3"), "video/webm"),
+)
+
+_TEXT_TYPE = re.compile(
+    r"text/.*|.*\+(json|xml|yaml)"
+    r"|application/(x-)?(json5?|ndjson|jsonlines|xml|yaml|toml|javascript|ecmascript|typescript|sh|sql|graphql|csv|tex|httpd-php|perl|python|ruby)"
+)
+_TEXT_NAME = re.compile(
+    "txt|md|rst|[ct]sv|jsonl?|json5|ndjson|xml|ya?ml|toml|ini|cfg|conf|env|properties|log|svg|html?|s?css|less"
+    "|[mc]?js|[jt]sx?|vue|svelte|pyi?|rb|php|pl|lua|r|jl|java|kts?|scala|groovy|go|rs|[ch]|cc|[ch]pp|[ch]xx|cs|fs"
+    "|swift|mm?|dart|zig|hs|ml|exs?|erl|clj|lisp|el|[bz]a?sh|sh|fish|ps1|bat|cmd|sql|graphql|gql|proto|tf|hcl|nix"
+    "|tex|bib|diff|patch|dockerfile|makefile|cmake|gradle|gitignore|editorconfig|lock"
+)
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+
+
+@frozen
+class _Found:
+    """What a file is. ``mime`` None: nothing that a model takes. ``text``: its content, where it is text."""
+
+    mime: str | None
+    text: str | None = None
+
+
+def file_part(part: FilePart, index: int, takes: frozenset[str] = SAFE) -> JsonObject:
+    """The file as OpenCode takes it; ``takes``: what the model declares, beside text.
+
+    Text goes as ``text/plain``, whatever its type is: OpenCode gives that to the model as text, with its name.
+    Raises ``ProtocolError`` (CONTENT_TYPE_NOT_SUPPORTED) naming the part.
+    """
+    found, url = _look(part)
+    needed = TEXT if found.mime == "text/plain" else _MEDIA.get(found.mime or "")
+    if found.mime is None or (needed != TEXT and needed not in takes):
+        given = found.mime or _type_of(part.media_type) or "a file without a media type"
+        raise unsupported(index, given, takes)
+    if found.text is not None:
+        url = _data_url("text/plain", found.text.encode())
+    body: JsonObject = {"type": "file", "mime": found.mime, "url": url}
+    if part.filename or found.text is not None:
+        body["filename"] = part.filename or f"file-{index + 1}.txt"
+    return body
+
+
+def unsupported(index: int, given: str, takes: frozenset[str]) -> ProtocolError:
+    """The error of a part that cannot be given to the model."""
+    field = f"message.parts[{index}]"
+    names = ", ".join(sorted(takes | {TEXT}))
+    return ProtocolError(
+        ErrorKind.CONTENT_TYPE_NOT_SUPPORTED,
+        f"{field}: {given[:100]} cannot be given to the model, which takes {names}",
+        data={"type": "CONTENT_TYPE_NOT_SUPPORTED", "field": field},
+        metadata={"field": field, "mediaType": given[:100]},
+    )
+
+
+def is_media(part: FilePart) -> bool:
+    """Whether it depends on the model if a file can be given to it."""
+    return _look(part)[0].mime in _MEDIA
+
+
+def checked_file(body: JsonObject) -> JsonObject:
+    """A file part that is written as OpenCode has it, checked likewise. Raises ``ProtocolError``."""
+    part = FilePart(url=body["url"], media_type=body["mime"], filename=body.get("filename"))
+    return {**body, **file_part(part, 0)}
+
+
+def holds_media(parts: Sequence[JsonObject]) -> bool:
+    """Whether a prompt holds a file that is not text, which a provider may refuse whatever its model declares."""
+    return any(part.get("type") == "file" and part.get("mime") != "text/plain" for part in parts)
+
+
+def declared(catalogue: Any, provider_id: str, model_id: str) -> frozenset[str] | None:
+    """What a model takes beside text, by the answer of ``GET /config/providers``; None if that does not say."""
+    providers = catalogue.get("providers") if isinstance(catalogue, dict) else None
+    for provider in providers if isinstance(providers, list) else ():
+        if isinstance(provider, dict) and provider.get("id") == provider_id:
+            found: Any = provider
+            for name in ("models", model_id, "capabilities", "input"):
+                found = found.get(name) if isinstance(found, dict) else None
+            return _taken(found) if isinstance(found, dict) else None
+    return None
+
+
+def _taken(given: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(name for name in EVERYTHING if given.get(name) is True)
+
+
+def model_of_config(config: Any) -> tuple[str, str] | None:
+    """Provider and model of new sessions, from OpenCode's answer to ``GET /config``; None if it does not say."""
+    name = config.get("model") if isinstance(config, dict) else None
+    provider_id, slash, model_id = name.partition("/") if isinstance(name, str) else ("", "", "")
+    return (provider_id, model_id) if slash and provider_id and model_id else None
+
+
+# --- what a file is ---------------------------------------------------------------------------------------
+
+
+def _look(part: FilePart) -> tuple[_Found, str]:
+    """What a file is, and the URL to give to OpenCode."""
+    name = part.filename or (urlsplit(part.url).path if part.url and not _is_data(part.url) else "")
+    url = part.url or ""
+    if part.raw is None and not _is_data(url):
+        return _Found(_by_name(part.media_type, name)), url
+    content, media_type = (_from_base64(part.raw), "") if part.raw is not None else _of_data_url(url)
+    found = _of_content(content, part.media_type or media_type, name)
+    return found, _data_url(found.mime or "", content)
+
+
+def _of_content(content: bytes, media_type: str | None, name: str) -> _Found:
+    if content.startswith(b"%PDF-"):
+        return _Found("application/pdf")
+    text = _text(content)
+    if text is not None:
+        return _Found("text/plain", text)
+    for pattern, mime in _BEGINNINGS:
+        if pattern.match(content):
+            return _Found(mime)
+    named = _by_name(media_type, name)
+    return _Found(None if named == "text/plain" else named)
+
+
+def _text(content: bytes) -> str | None:
+    """The text that some bytes are, None for none: UTF-8, or UTF-16 that says so."""
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return None if _CONTROL.search(text) else text
+
+
+def _by_name(media_type: str | None, name: str) -> str | None:
+    """The type of what cannot be looked at, by its media type, else by its name."""
+    mime = _type_of(media_type)
+    if mime in _MEDIA:
+        return mime
+    if mime and _TEXT_TYPE.fullmatch(mime):
+        return "text/plain"
+    if mime not in ("", "application/octet-stream", "binary/octet-stream"):
+        return None
+    extension = name.rpartition("/")[2].rpartition(".")[2].lower()
+    if extension in _EXTENSIONS:
+        return _EXTENSIONS[extension]
+    return "text/plain" if _TEXT_NAME.fullmatch(extension) else None
+
+
+def _type_of(media_type: str | None) -> str:
+    mime = (media_type or "").partition(";")[0].strip().lower()
+    return _SAME.get(mime, mime)
+
+
+def _is_data(url: str) -> bool:
+    return url[:5].lower() == "data:"
+
+
+def _of_data_url(url: str) -> tuple[bytes, str]:
+    """The content and the media type of a ``data:`` URL (RFC 2397)."""
+    head, _, rest = url[5:].partition(",")
+    media_type, marked, _ = head.partition(";base64")
+    content = unquote_to_bytes(rest)
+    return (_from_base64(content.decode("ascii", "replace")) if marked else content), media_type
+
+
+def _from_base64(text: str) -> bytes:
+    """The bytes of base64 in either alphabet, with or without padding; none for what is no base64."""
+    standard = text.replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(standard + "=" * (-len(standard) % 4))
+    except binascii.Error:
+        return b""
+
+
+def _data_url(mime: str, content: bytes) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
