@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from attrs import frozen
 
-from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
-from sansio.opencode.inputs import checked_file
+from sansio.opencode.inputs import TYPE_PATTERN, settled_file
 from sansio.opencode.requests import FILE_SCHEMES
 
 from .shapes import MODEL, AnyJson, Flag, Identifier, Many, Number, Path, Record, Tagged, Text, wrong
@@ -43,19 +43,29 @@ _PART_ID = {"id": Identifier("prt")}
 _SAID = Text(empty=True, verbatim=True, longest=16 * 1024 * 1024)
 
 
+@frozen
+class MediaType:
+    """The type of a file that a model can take: OpenCode keeps a message with any other one, and fails on it."""
+
+    def read(self, value: Any, path: Path) -> str:
+        mime = Text(longest=256).read(value, path)
+        if not re.search(TYPE_PATTERN, mime, re.IGNORECASE):
+            raise wrong(path, "must be the type of a text, an image, a PDF, a sound or a video that models take")
+        return mime
+
+    def schema(self) -> JsonObject:
+        return {"type": "string", "maxLength": 256, "pattern": TYPE_PATTERN}
+
+
 class FileRecord(Record):
-    """A file, which must be one that a model takes: OpenCode keeps a message that it cannot use, and fails on it."""
+    """A file, of which text goes as plain text, whatever its type is."""
 
     def read(self, value: Any, path: Path) -> JsonObject:
-        body = super().read(value, path)
-        try:
-            return checked_file(body)
-        except ProtocolError as error:
-            raise wrong((*path, "mime"), error.message.partition(": ")[2]) from None
+        return settled_file(super().read(value, path))
 
 
 _FILE = FileRecord(
-    required={"mime": Text(), "url": FileUrl()},
+    required={"mime": MediaType(), "url": FileUrl()},
     optional={**_PART_ID, "filename": Text(), "source": AnyJson()},
 )
 

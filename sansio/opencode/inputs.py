@@ -144,10 +144,20 @@ def is_media(part: FilePart) -> bool:
     return _look(part)[0].mime in _MEDIA
 
 
-def checked_file(body: JsonObject) -> JsonObject:
-    """A file part that is written as OpenCode has it, checked likewise. Raises ``ProtocolError``."""
+TYPE_PATTERN = (
+    r"^(text/[a-z0-9.+-]+|image/(png|jpe?g|gif|webp)|audio/(wav|mpeg|mp3|ogg|flac|mp4)|video/(mp4|webm|quicktime)"
+    r"|application/(pdf|json|xml|yaml|toml|javascript|typescript|sql|graphql)|application/[a-z0-9.-]+\+(json|xml|yaml))$"
+)
+"""The media types of files that are written as OpenCode has them, as the published schema says it."""
+
+
+def settled_file(body: JsonObject) -> JsonObject:
+    """A file that is written as OpenCode has it, and has one of the types of ``TYPE_PATTERN``: text as plain text."""
     part = FilePart(url=body["url"], media_type=body["mime"], filename=body.get("filename"))
-    return {**body, **file_part(part, 0)}
+    try:
+        return {**body, **file_part(part, 0, EVERYTHING)}
+    except ProtocolError:
+        return body
 
 
 def holds_media(parts: Sequence[JsonObject]) -> bool:

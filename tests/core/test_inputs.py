@@ -16,12 +16,12 @@ from sansio.opencode.inputs import (
     IMAGE,
     PDF,
     SAFE,
-    checked_file,
     declared,
     file_part,
     holds_media,
     is_media,
     model_of_config,
+    settled_file,
 )
 from sansio.opencode.requests import prompt_parts
 
@@ -158,7 +158,7 @@ def test_a_data_url_is_looked_at_too(url: str) -> None:
     body = file_part(FilePart(url=url, filename="a"), 0)
 
     assert (body["mime"], content_of(body)) == ("text/plain", b'{"a": 1}')
-    assert checked_file({"type": "file", "mime": "application/json", "url": url, "filename": "a"}) == body
+    assert settled_file({"type": "file", "mime": "application/json", "url": url, "filename": "a"}) == body
 
 
 @given(st.binary(max_size=64), st.none() | st.text(max_size=20), st.none() | st.text(max_size=20))

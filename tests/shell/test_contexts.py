@@ -211,7 +211,7 @@ async def test_a_task_that_has_ended_cannot_be_continued(serving: Serving, wire:
     assert "Task not found" in str(theirs)
 
 
-async def test_a_file_reaches_opencode_as_it_was_given(serving: Serving) -> None:
+async def test_a_file_reaches_opencode_with_its_name(serving: Serving) -> None:
     file = {"kind": "file", "file": {"bytes": "aGk=", "mimeType": "text/x-a", "name": "a.txt"}}
     async with serving() as agent:
         task = await agent.caller(REST_03).send("", parts=[{"kind": "text", "text": "look"}, file])
@@ -220,7 +220,7 @@ async def test_a_file_reaches_opencode_as_it_was_given(serving: Serving) -> None
     assert text_of(task) == HELLO
     assert prompt.json["parts"] == [
         {"type": "text", "text": "look"},
-        {"type": "file", "mime": "text/x-a", "url": "data:text/x-a;base64,aGk=", "filename": "a.txt"},
+        {"type": "file", "mime": "text/plain", "url": "data:text/plain;base64,aGk=", "filename": "a.txt"},
     ]
 
 
