@@ -126,11 +126,11 @@ def test_a_wrong_place_is_refused_by_name(metadata: dict[str, Any], field: str) 
             {**SESSION, "request": {"parts": [{"type": "file", "mime": "text/plain", "url": "file:///etc/passwd"}]}},
             "INVALID_FIELD",
             "request.parts[0].url",
-            (
-                {**SESSION, "request": {"parts": [{"type": "file", "mime": "application/zip", "url": "data:,x"}]}},
-                "INVALID_FIELD",
-                "request.parts[0].mime",
-            ),
+        ),
+        (
+            {**SESSION, "request": {"parts": [{"type": "file", "mime": "application/zip", "url": "data:,x"}]}},
+            "INVALID_FIELD",
+            "request.parts[0].mime",
         ),
         ({**SESSION, "request": {"parts": [{**PART, "x": 1}]}}, "INVALID_FIELD", "request.parts[0].x"),
         (prompt(messageID="x"), "INVALID_FIELD", "request.messageID"),
