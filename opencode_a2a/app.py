@@ -44,6 +44,7 @@ from .settings import Settings
 from .signing import load_card_key
 from .store import open_store
 from .turns import Turns
+from .upgrade import EarlierImport, Names
 from .upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -113,7 +114,8 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
     password = settings.opencode_password
     key = await anyio.to_thread.run_sync(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings.store_url))
+        names = Names.of(settings.credentials, settings.import_principals)
+        store = await stack.enter_async_context(open_store(settings.store_url, lambda: EarlierImport(names, wall())))
         upstream = await stack.enter_async_context(
             Upstream(
                 settings.opencode_url,

@@ -36,6 +36,8 @@ _MOVED = Failure(text="The conversation works elsewhere: choose a place in a new
 _ELSEWHERE = Failure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
 _NAMED = ("metadata", "shared", "session", "id")
 _ASKING = 5.0  # seconds that OpenCode has to tell of a session before it is claimed
+UNSEEN = "?"
+"""The place of a session that an earlier release made: its tables do not say in which directory."""
 HIGHEST = 32  # sessions above a session that are looked at; there are hardly ever two
 
 
@@ -258,7 +260,20 @@ class Sessions:
     async def place_of(self, session_id: str) -> Place:
         """Where a session that is known is. Raises ``StoreError``."""
         known = await self._store.session(session_id)
+        if known is not None and known.place == UNSEEN:
+            return await self._seen_place(known)
         return self._places.default if known is None or not known.place else place_of_text(known.place)
+
+    async def _seen_place(self, row: SessionRow) -> Place:
+        """Ask OpenCode once where an imported session is, and keep the answer; the default where it cannot tell."""
+        try:
+            found = await self._session(row.session_id, self._places.default)
+        except UpstreamError:
+            return self._places.default
+        place = await self._places.of_session(found.get("directory")) or self._places.default
+        if row.claimed_until is None:
+            self._store.put([self.owned(row.principal, row.session_id, place)])
+        return place
 
 
 def _object(body: bytes) -> JsonObject:

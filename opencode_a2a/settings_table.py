@@ -3,6 +3,7 @@
 Knows neither where the texts come from nor who reads the values.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -345,6 +346,15 @@ class Settings(Declared):
         "sqlite+aiosqlite:///./opencode-a2a.db",
         "the database of tasks: a database URL such as sqlite:///./tasks.db",
         secret=True,
+    )
+    import_principals: Mapping[str, str] = row(
+        _TASKS,
+        "A2A_IMPORT_PRINCIPALS",
+        values.names,
+        attrs.Factory(dict),
+        "who the owners in the tables of an earlier release are now, where their names differ: a JSON object from "
+        "earlier names to principals",
+        said="they have the same names",
     )
     task_event_retention_seconds: float = row(
         _TASKS,

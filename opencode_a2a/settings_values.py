@@ -9,7 +9,7 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -184,3 +184,11 @@ def login(text: str) -> Secret:
     if ":" not in plain:
         raise Refused
     return Secret(plain)
+
+
+def names(text: str) -> Mapping[str, str]:
+    """A JSON object of texts."""
+    found = json.loads(text)
+    if not isinstance(found, dict) or not all(isinstance(one, str) and one.strip() for one in found.values()):
+        raise Refused
+    return {name: value.strip() for name, value in found.items()}

@@ -3,6 +3,9 @@
 It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a database is asked for.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from opencode_a2a.store.memory import MemoryStore
 from opencode_a2a.store.rows import (
     Binding,
@@ -24,6 +27,9 @@ from opencode_a2a.store.rows import (
     Write,
     WritesRefused,
 )
+
+if TYPE_CHECKING:
+    from opencode_a2a.store.earlier import Importer
 
 __all__ = [
     "Binding",
@@ -49,8 +55,10 @@ __all__ = [
 ]
 
 
-def open_store(url: str | None) -> Store:
+def open_store(url: str | None, importer: "Callable[[], Importer] | None" = None) -> Store:
     """A store to enter with `async with`: None or "memory" forgets at the end, else a database's URL.
+
+    `importer`: makes what imports the tables of earlier releases, once, as the store is entered.
 
     StoreUrlError if the URL is of no supported form. Connecting, and its errors, come with entering.
     """
@@ -58,4 +66,4 @@ def open_store(url: str | None) -> Store:
         return MemoryStore()
     from opencode_a2a.store.sql import SqlStore
 
-    return SqlStore(url)
+    return SqlStore(url, importer)

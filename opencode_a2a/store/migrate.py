@@ -26,10 +26,18 @@ def ensure_schema(engine: Engine) -> None:
         if _version(connection) == VERSIONS[-1]:
             return
     with engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection, connection.begin():
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")
+        lock_schema(connection)
         if _version(connection) != VERSIONS[-1]:
             _upgrade(connection)
+
+
+def lock_schema(connection: Connection) -> None:
+    """Keep every other process from migrating or importing, to the end of the transaction.
+
+    SQLite needs no more than the transaction, begun as IMMEDIATE.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")
 
 
 def _version(connection: Connection) -> str | None:

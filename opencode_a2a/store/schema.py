@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData
 
 VERSION_TABLE: Final = "opencode_a2a_schema"
 # Oldest first; the last is the one this code works with.
-VERSIONS: Final = ("0001", "0002")
+VERSIONS: Final = ("0001", "0002", "0003")
 
 METADATA: Final = MetaData()
 
@@ -100,4 +100,13 @@ Index(
     PUSH.c.finished,
     sqlite_where=PUSH.c.finished == false(),
     postgresql_where=PUSH.c.finished == false(),
+)
+
+# `content`: the row counts of the earlier tables that were imported. They differ after a rollback.
+IMPORT: Final = Table(
+    "opencode_a2a_import",
+    METADATA,
+    Column("source", Text, primary_key=True),
+    Column("content", Text, nullable=False),
+    Column("imported_at", BigInteger, nullable=False),
 )

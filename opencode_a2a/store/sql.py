@@ -18,6 +18,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.store import reads
+from opencode_a2a.store.earlier import Importer, import_earlier
 from opencode_a2a.store.migrate import ensure_schema
 from opencode_a2a.store.rows import (
     EventRow,
@@ -49,8 +50,9 @@ _POSTGRESQL_CONNECT: Final = {"connect_timeout": "10", "tcp_user_timeout": "3000
 class SqlStore:
     """A `Store` in a database; see there for what its calls promise."""
 
-    def __init__(self, url: str) -> None:
-        """Reads the URL, without connecting; StoreUrlError."""
+    def __init__(self, url: str, importer: Callable[[], Importer] | None = None) -> None:
+        """Reads the URL, without connecting; StoreUrlError. `importer`: imports the tables of earlier releases."""
+        self._importer = importer
         self._database = parse_database_url(url)
         self._engine: Engine | None = None
         self._readers: Engine | None = None
@@ -181,6 +183,8 @@ class SqlStore:
             if self._database.path is not None:
                 _enter_wal_mode(self._engine)
             ensure_schema(self._engine)
+            if self._importer is not None:
+                import_earlier(self._engine, self._importer(), self._statements.execute)
         except Exception as error:
             if self._engine is not None:
                 self._engine.dispose()

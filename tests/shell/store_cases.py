@@ -14,6 +14,7 @@ from sqlalchemy import Engine, create_engine, event, make_url
 
 from opencode_a2a.store import Binding, EventRow, PushRow, Store, TaskQuery, TaskRow, TaskRows, open_store
 from opencode_a2a.store.schema import METADATA, VERSION_TABLE
+from tests.shell.earlier_databases import drop_earlier_tables
 
 POSTGRESQL = "OPENCODE_A2A_TEST_POSTGRESQL"
 
@@ -24,6 +25,7 @@ def empty_postgresql(url: str) -> None:
     METADATA.drop_all(engine)
     with engine.begin() as connection:
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {VERSION_TABLE}")
+        drop_earlier_tables(connection)
     engine.dispose()
 
 
