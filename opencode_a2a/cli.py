@@ -13,7 +13,7 @@ from pathlib import Path
 from . import call, demo
 from .distribution import version_text
 from .logs import logging_to
-from .serving import Runtime, RuntimeUnknown, find_runtime, serve, until_signalled
+from .serving import Runtime, RuntimeUnknown, find_runtime, serve
 from .settings import (
     Settings,
     SettingsError,
@@ -22,6 +22,7 @@ from .settings import (
     load_settings,
     with_generated_token,
 )
+from .signals import until_signalled
 from .store import StoreError
 
 COMMANDS = ("serve", "call", "demo")
@@ -141,5 +142,8 @@ def _serve(settings: Settings, runtime: Runtime) -> int:
     def ready(url: str) -> None:
         print(f"opencode-a2a: listening on {url} ({settings.runtime})", file=sys.stderr, flush=True)
 
-    runtime.run(partial(serve, settings, runtime, stop=until_signalled, ready=ready))
+    def say(text: str) -> None:
+        print(f"opencode-a2a: {text}", file=sys.stderr, flush=True)
+
+    runtime.run(partial(serve, settings, runtime, stop=until_signalled, ready=ready, say=say))
     return 0

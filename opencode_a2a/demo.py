@@ -16,8 +16,9 @@ from attrs import evolve
 from sansio.redact import Secret
 
 from . import call
-from .serving import Runtime, serve, until_signalled
+from .serving import Runtime, serve
 from .settings import Settings, with_generated_token
+from .signals import until_signalled
 from .standin import StandIn
 
 TEXT = "TOOL please, and then tell me what you saw."

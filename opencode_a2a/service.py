@@ -305,6 +305,11 @@ class Service:
         """Return once a new task may be told of: it is durable then."""
         await live.changed(0)
 
+    @property
+    def at_work(self) -> tuple[int, int]:
+        """How many tasks run, and how many streams are open."""
+        return len(self._turns.running), self._streams
+
     def stream_closed(self) -> None:
         """A stream's reader is gone; its task is not touched by it."""
         self._streams -= 1
