@@ -321,7 +321,7 @@ async def test_no_secret_and_no_prompt_is_logged_at_debug(serving: Serving) -> N
 
 async def test_a_request_over_http2_leaves_no_credential_in_the_log(serving: Serving) -> None:
     with logged("DEBUG") as written:
-        async with serving() as agent:
+        async with serving(http2=True) as agent:
             headers = {"authorization": f"Bearer {ALICE}"}
             async with httpx.AsyncClient(base_url=agent.url, http1=False, http2=True, headers=headers) as http:
                 assert (await http.get("/health")).http_version == "HTTP/2"
