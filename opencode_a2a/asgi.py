@@ -283,7 +283,7 @@ class Application:
         if operation is Operation.EXTENDED_CARD:
             answer = self._documents.private(request, self.cards.extended(identity))
             return evolve(answer, headers=(*answer.headers, *headers))
-        params = rest.params_of(route, line, request.query, request.body)
+        params = rest.params_of(route, line, request.parameters, request.body)
         starts = operation in (Operation.SEND, Operation.STREAM)
         asked = Asked(
             operation=operation,

@@ -13,6 +13,7 @@ from attrs import Factory, define, evolve, field, frozen
 
 from sansio.a2a import negotiation, rest
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid
+from sansio.a2a.fields import gathered
 from sansio.a2a.signing import JWKS_PATH
 from sansio.access import CredentialSet, Identity
 
@@ -65,13 +66,20 @@ class Request:
     def query(self) -> dict[str, str]:
         """The query parameters, the last of each name; parsed once. Raises ``ProtocolError`` for too many."""
         if self._query is None:
-            text = self.query_string.decode("utf-8", "replace")
-            try:
-                pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
-            except ValueError:
-                raise invalid(("query",), f"must hold at most {_MOST_PARAMETERS} parameters", "too_long") from None
-            self._query = dict(pairs)
+            self._query = dict(self._pairs())
         return self._query
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        text = self.query_string.decode("utf-8", "replace")
+        try:
+            return parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
+        except ValueError:
+            raise invalid(("query",), f"must hold at most {_MOST_PARAMETERS} parameters", "too_long") from None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The query parameters for a reader of fields, which refuses those that are given twice."""
+        return gathered(self._pairs())
 
     @property
     def a2a_version(self) -> str | None:

@@ -68,6 +68,8 @@ def base64_of(data: bytes, url_safe: bool, padded: bool) -> str:
 
 
 base64_texts = st.builds(base64_of, st.binary(max_size=9), st.booleans(), st.booleans())
+kept_base64_texts = st.builds(base64_of, st.binary(max_size=9), st.just(False), st.just(True))
+"""Base64 as it is after it was read."""
 
 # --- the A2A model: what a line can carry -----------------------------------------------------------------
 
@@ -81,7 +83,7 @@ def parts(line: str) -> SearchStrategy[Part]:
     return (
         st.builds(TextPart, text=texts, **about)
         | st.builds(DataPart, data=data, **about)
-        | st.builds(FilePart, raw=base64_texts, **file)
+        | st.builds(FilePart, raw=kept_base64_texts, **file)
         | st.builds(FilePart, url=names, **file)
     )
 

@@ -1,7 +1,9 @@
 """Reads typed fields out of decoded JSON and collects every violation with its path.
 
-For the wire forms; knows no A2A names. A reader notes what is wrong, returns a stand-in, and ``done`` raises one
-``ProtocolError`` for all of it. Only where very much is wrong does it raise in the middle: then the rest is not read.
+For the codecs; knows no A2A names. Scalars are read as ProtoJSON has them: null means absent, numbers and enum
+numbers may be strings, bytes are base64 of either alphabet, and a field may have a second name (``names``). A reader
+notes what is wrong, returns a stand-in, and ``done`` raises one ``ProtocolError`` for all of it. Only where very much
+is wrong does it raise in the middle: then the rest is not read.
 """
 
 from __future__ import annotations
@@ -9,15 +11,19 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypeVar
 
-from attrs import define, field
+from attrs import Factory, define, field
 
 from .errors import MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
 from .model import JsonObject
 from .timestamps import epoch_ms
+
+Names: TypeAlias = Mapping[str, str]
+"""Second names of fields, each with the name that the readers ask for."""
 
 E = TypeVar("E", bound=Enum)
 T = TypeVar("T")
@@ -32,6 +38,9 @@ MOST_ITEMS = 1000
 """Elements of any one list in a request: parts, extensions, references, output modes."""
 
 _FLAGS = {"true": True, "false": False}
+_NO_NAMES: Names = MappingProxyType({})
+_NO_NUMBERS: Mapping[int, Any] = MappingProxyType({})
+_NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -59,18 +68,76 @@ class Findings:
             raise ProtocolError(ErrorKind.INVALID_PARAMS, summary, violations=self.violations)
 
 
+class Repeated(tuple[Any, ...]):
+    """The values of a field that was given more than once. No reader takes it, so each refuses it."""
+
+
+def repeated(path: Sequence[str | int]) -> Violation:
+    """The violation of a field that is given more than once. ``path`` empty: it is not known which."""
+    return Violation(tuple(path), "repeated", "must be given once" if path else "has a field that is given twice")
+
+
+def gathered(pairs: Iterable[tuple[str, Any]], names: Names = _NO_NAMES) -> JsonObject:
+    """An object of these pairs, under the names that readers ask for; what is given twice is ``Repeated``."""
+    found: JsonObject = {}
+    for given, value in pairs:
+        name = names.get(given, given)
+        found[name] = Repeated((found[name], value)) if name in found else value
+    return found
+
+
+def renamed(value: JsonObject, names: Names) -> JsonObject:
+    """The object with its fields under the names that readers ask for; the same object where none has another."""
+    return value if names.keys().isdisjoint(value) else gathered(value.items(), names)
+
+
+def whole_number(value: object) -> int | None:
+    """The integer that a JSON value stands for in ProtoJSON: 7, 7.0, "7", "7.0" and "0.7e1"; None for others."""
+    if isinstance(value, str):
+        if len(value) > 40 or not _NUMBER.fullmatch(value):
+            return None
+        value = int(value) if value.isdigit() else float(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 @define
 class Fields:
-    """One JSON object being read, at ``path``; ``found`` is shared by all readers of one document."""
+    """One JSON object being read, at ``path``; ``found`` is shared by all readers of one document.
 
-    value: JsonObject
+    ``names``: second names that fields of the document may have. ``given`` is the object as it came, and ``value``
+    has its fields under the names that readers ask for.
+    """
+
+    given: JsonObject
     path: tuple[str | int, ...] = ()
     found: Findings = field(factory=Findings)
+    names: Names = _NO_NAMES
+    value: JsonObject = field(init=False, default=Factory(lambda self: renamed(self.given, self.names), True))
 
-    def wrong(self, key: str | int | None, type: str, message: str) -> None:
+    def below(self, value: JsonObject, key: str, *index: int) -> Fields:
+        """An object inside this one."""
+        return Fields(value, (*self.path, self._given_name(key), *index), self.found, self.names)
+
+    def _given_name(self, key: str) -> str:
+        """The name under which a field came, for the paths of violations."""
+        if self.given is self.value or key in self.given:
+            return key
+        return next((name for name, own in self.names.items() if own == key and name in self.given), key)
+
+    def wrong(self, key: str | None, type: str, message: str) -> None:
         """Note that ``key`` (None: the object itself) is wrong."""
-        path = self.path if key is None else (*self.path, key)
-        self.found.add(Violation(path, type, message))
+        path = self.path if key is None else (*self.path, self._given_name(key))
+        twice = key is not None and isinstance(self.value.get(key), Repeated)
+        self.found.add(repeated(path) if twice else Violation(path, type, message))
+
+    def only_one(self, *names: str) -> str:
+        """The one of ``names`` that is a field here; the first where none is. Several are wrong."""
+        given = [name for name in names if name in self.value]
+        for name in given[1:]:
+            self.wrong(name, "repeated", f"must not be given beside {given[0]}, which is the same field")
+        return given[0] if given else names[0]
 
     def done(self) -> None:
         """Raise what was found, if anything."""
@@ -114,21 +181,18 @@ class Fields:
         return None
 
     def natural(self, key: str, *, least: int = 0, most: int = INT32_MAX) -> int | None:
-        """An integer from ``least`` to ``most``; decimal strings are taken too (ProtoJSON, and query strings)."""
+        """An integer from ``least`` to ``most``; strings are taken too (ProtoJSON, and query strings)."""
         value = self.value.get(key)
         if value is None:
             return None
-        if (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10) or (
-            isinstance(value, float) and value.is_integer()
-        ):
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int):
+        number = whole_number(value)
+        if number is None:
             self.wrong(key, "int_type", "must be an integer")
             return None
-        if not least <= value <= most:
+        if not least <= number <= most:
             self.wrong(key, "int_range", f"must be between {least} and {most}")
             return None
-        return value
+        return number
 
     def instant(self, key: str) -> int | None:
         """An RFC 3339 timestamp, as epoch milliseconds."""
@@ -164,26 +228,32 @@ class Fields:
         return tuple(item for item in value if isinstance(item, str))
 
     def base64(self, key: str) -> str | None:
-        """Base64 text (standard or URL-safe alphabet), returned as it came."""
+        """Base64 text of either alphabet, with or without padding; returned in the standard one, padded."""
         value = self.text(key)
         if value is None:
             return None
+        standard = value.replace("-", "+").replace("_", "/")
+        standard += "=" * (-len(standard) % 4)
         try:
-            standard = value.replace("-", "+").replace("_", "/") if "-" in value or "_" in value else value
-            base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+            base64.b64decode(standard, validate=True)
         except (binascii.Error, ValueError):
             self.wrong(key, "bytes_invalid_encoding", "must be base64")
             return None
-        return value
+        return standard
 
-    def choice(self, key: str, table: Mapping[str, T], *, required: bool = False) -> T | None:
-        """A string that is one of the table's keys."""
+    def choice(
+        self, key: str, table: Mapping[str, T], numbers: Mapping[int, T] = _NO_NUMBERS, *, required: bool = False
+    ) -> T | None:
+        """A choice by its name, one of the table's keys, or by its number."""
         value = self.value.get(key)
         if value is None:
             if required:
                 self.wrong(key, "missing", "is required")
             return None
         chosen = table.get(value) if isinstance(value, str) else None
+        if chosen is None:
+            number = whole_number(value)
+            chosen = None if number is None else numbers.get(number)
         if chosen is None:
             self.wrong(key, "enum", "must be one of " + ", ".join(table))
         return chosen
@@ -198,7 +268,7 @@ class Fields:
         if not isinstance(value, dict):
             self.wrong(key, "dict_type", "must be an object")
             return None
-        return read(Fields(value, (*self.path, key), self.found))
+        return read(self.below(value, key))
 
     def children(
         self, key: str, read: Callable[[Fields], T], *, required: bool = False, empty: bool = True
@@ -216,11 +286,10 @@ class Fields:
             self.wrong(key, "too_short", "must hold at least one element")
         read_items: list[T] = []
         for index, item in enumerate(self._items(key, value)):
-            path = (*self.path, key, index)
             if isinstance(item, dict):
-                read_items.append(read(Fields(item, path, self.found)))
+                read_items.append(read(self.below(item, key, index)))
             else:
-                self.found.add(Violation(path, "dict_type", "must be an object"))
+                self.found.add(Violation((*self.path, key, index), "dict_type", "must be an object"))
         return tuple(read_items)
 
 
@@ -236,16 +305,23 @@ def nested_deeper(value: object, levels: int = DEEPEST) -> bool:
 
 
 def read_document(
-    value: object, read: Callable[[Fields], T], *, levels: int = DEEPEST, most_items: int | None = None
+    value: object,
+    read: Callable[[Fields], T],
+    *,
+    levels: int = DEEPEST,
+    most_items: int | None = None,
+    names: Names = _NO_NAMES,
 ) -> T:
     """Read a whole document, nested at most ``levels`` deep, in which no list has more than ``most_items`` elements.
+
+    ``names``: second names that its fields may have.
 
     Raises one ``ProtocolError`` (kind INVALID_PARAMS) naming all wrong fields.
     """
     if not isinstance(value, dict):
         violation = Violation((), "dict_type", "must be an object")
         raise ProtocolError(ErrorKind.INVALID_PARAMS, "params: must be an object", violations=(violation,))
-    fields = Fields(value, found=Findings(most_items))
+    fields = Fields(value, found=Findings(most_items), names=names)
     if nested_deeper(value, levels):
         fields.wrong(None, "too_deep", f"must not be nested more than {levels} levels deep")
         fields.done()

@@ -12,8 +12,10 @@ import orjson
 from attrs import frozen
 
 from .errors import ErrorKind, ProtocolError, Violation, jsonrpc_error, shortened
+from .fields import repeated
 from .json_input import decoded
 from .operations import methods_of
+from .protojson import Path, repeated_member
 
 RequestId: TypeAlias = str | int | float | None
 
@@ -38,7 +40,11 @@ class RpcRequest:
 
 
 def parse_request(body: bytes) -> RpcRequest:
-    """Decode one request. Raises ``RpcFault``: PARSE_ERROR, PAYLOAD_TOO_LARGE or INVALID_REQUEST."""
+    """Decode one request.
+
+    Raises ``RpcFault``: PARSE_ERROR, PAYLOAD_TOO_LARGE, INVALID_REQUEST, or INVALID_PARAMS for params that name a
+    member twice.
+    """
     try:
         value = decoded(body)
     except ProtocolError as error:
@@ -57,10 +63,23 @@ def parse_request(body: bytes) -> RpcRequest:
     method = value.get("method")
     if not isinstance(method, str) or not method:
         raise _fault(request_id, ("method",), "must be a string that names a method")
+    twice = repeated_member(body, value)
+    if twice is not None:
+        raise _given_twice(request_id, twice)
     return RpcRequest(method=method, params=value.get("params"), id=request_id, notification="id" not in value)
 
 
-def _fault(request_id: RequestId, path: tuple[str, ...], message: str) -> RpcFault:
+def _given_twice(request_id: RequestId, path: Path) -> RpcFault:
+    """The error for a member that an object of the request has more than once."""
+    if len(path) > 1 and path[0] == "params":
+        violation = repeated(path[1:])
+        fault = RpcFault(ErrorKind.INVALID_PARAMS, f"{violation.field}: {violation.message}", violations=(violation,))
+        fault.request_id = request_id
+        return fault
+    return _fault(request_id, path, repeated(path).message)
+
+
+def _fault(request_id: RequestId, path: Path, message: str) -> RpcFault:
     violation = Violation(path, "invalid_request", message)
     where = f"{violation.field}: " if path else ""
     fault = RpcFault(

@@ -1,6 +1,6 @@
 """Readers of the values that have the same members on both lines; what differs is given to them.
 
-For the wire forms alone. Members read by an alias too: the first name that is there counts.
+For the codecs alone. Documents are ProtoJSON's: each field may come under its ``.proto`` name too (``protojson``).
 """
 
 from __future__ import annotations
@@ -28,32 +28,29 @@ from .model import (
     TaskState,
     TaskStatus,
 )
+from .protojson import NAMES, ROLE_NUMBERS, STATE_NUMBERS
 
 T = TypeVar("T")
 
 PAGE_SIZE = 50
 LARGEST_PAGE = 100
 """How many tasks a page has where nobody says, and at most (specification 1.0, ``ListTasksRequest``)."""
-_ANY_STATE = "TASK_STATE_UNSPECIFIED"
+_ANY_STATE = ("TASK_STATE_UNSPECIFIED", 0, "0")
 
 _NO_STATUS = TaskStatus(state=TaskState.UNKNOWN)
 _NO_ARTIFACT = Artifact(artifact_id="", parts=())
 _NO_MESSAGE = Message(message_id="", role=Role.USER, parts=())
 
 
-def present(fields: Fields, names: tuple[str, ...]) -> str:
-    """The first of ``names`` that is a member; the first of all where none is."""
-    return next((name for name in names if name in fields.value), names[0])
-
-
 @frozen(kw_only=True)
 class Readers:
-    """One line's readers, made from its part, its enum names and the aliases it allows."""
+    """One version's readers, made from its part, its enums and the fields that it has under several names."""
 
     part: Callable[[Fields], Part]
     configuration: Callable[[Fields], SendConfiguration]
     states: Mapping[str, TaskState]
     roles: Mapping[str, Role]
+    request_names: tuple[str, ...] = ("message",)
     parts_names: tuple[str, ...] = ("parts",)
     status_message_names: tuple[str, ...] = ("message",)
     tenants: bool = False
@@ -62,8 +59,8 @@ class Readers:
         """A message: ``messageId``, ``role`` and at least one part."""
         return Message(
             message_id=fields.required_text("messageId"),
-            parts=fields.children(present(fields, self.parts_names), self.part, required=True, empty=False),
-            role=fields.choice("role", self.roles, required=True) or Role.USER,
+            parts=fields.children(fields.only_one(*self.parts_names), self.part, required=True, empty=False),
+            role=fields.choice("role", self.roles, ROLE_NUMBERS, required=True) or Role.USER,
             context_id=fields.text("contextId") or None,
             task_id=fields.text("taskId") or None,
             metadata=fields.mapping("metadata"),
@@ -85,8 +82,8 @@ class Readers:
     def status(self, fields: Fields) -> TaskStatus:
         """A task status."""
         return TaskStatus(
-            state=fields.choice("state", self.states, required=True) or TaskState.UNKNOWN,
-            message=fields.child(present(fields, self.status_message_names), self.message),
+            state=fields.choice("state", self.states, STATE_NUMBERS, required=True) or TaskState.UNKNOWN,
+            message=fields.child(fields.only_one(*self.status_message_names), self.message),
             timestamp=fields.text("timestamp") or None,
         )
 
@@ -127,7 +124,7 @@ class Readers:
     def send(self, fields: Fields) -> SendRequest:
         """The parameters of a send."""
         return SendRequest(
-            message=fields.child("message", self.message, required=True) or _NO_MESSAGE,
+            message=fields.child(fields.only_one(*self.request_names), self.message, required=True) or _NO_MESSAGE,
             configuration=fields.child("configuration", self.configuration) or SendConfiguration(),
             metadata=fields.mapping("metadata"),
             tenant=self.tenant(fields),
@@ -143,11 +140,11 @@ class Readers:
 
     def list_tasks(self, fields: Fields) -> ListTasksRequest:
         """The parameters of listing tasks. A state that is not specified is any."""
-        state = fields.choice("status", self.states)
+        state = fields.choice("status", self.states, STATE_NUMBERS)
         size = fields.natural("pageSize", least=1, most=LARGEST_PAGE)
         return ListTasksRequest(
             context_id=fields.text("contextId") or None,
-            state=None if fields.value.get("status") == _ANY_STATE else state,
+            state=None if fields.value.get("status") in _ANY_STATE else state,
             changed_after=fields.instant("statusTimestampAfter"),
             page_size=PAGE_SIZE if size is None else size,
             page_token=fields.text("pageToken") or None,
@@ -180,7 +177,7 @@ def document(read: Callable[[Fields], T]) -> Callable[[object], T]:
     """A parser of whole documents; it raises one ``ProtocolError`` that names the wrong fields."""
 
     def parse(value: object) -> T:
-        return read_document(value, read)
+        return read_document(value, read, names=NAMES)
 
     return parse
 
@@ -189,6 +186,6 @@ def request(read: Callable[[Fields], T]) -> Callable[[object], T]:
     """A parser of what callers send: like ``document``, and no list may be longer than ``MOST_ITEMS``."""
 
     def parse(value: object) -> T:
-        return read_document(value, read, most_items=MOST_ITEMS)
+        return read_document(value, read, most_items=MOST_ITEMS, names=NAMES)
 
     return parse

@@ -7,13 +7,16 @@ line only where no version was asked for: ``/v1`` with a 1.0 version header is a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import frozen
 
 from .errors import ErrorKind, ProtocolError, shortened
+from .fields import repeated
 from .json_input import decoded
 from .model import JsonObject
 from .operations import Operation
+from .protojson import PROTO_NAMES, repeated_member
 
 PREFIX_0_3 = "v1"
 
@@ -115,22 +118,35 @@ def hint_of(path: str) -> str:
     return "0.3" if path.strip("/").partition("/")[0] in (PREFIX_0_3, "agent") else "1.0"
 
 
-def params_of(found: Route, line: str, query: Mapping[str, str], body: bytes) -> object:
+def params_of(found: Route, line: str, query: Mapping[str, object], body: bytes) -> object:
     """The parameters of an operation, named as ``line`` names them, for the parser of a wire form.
 
     Ids and tenant of the path win over the body's, and the body over the query. Only what has nothing but a body
-    must have one. Raises ``ProtocolError`` (PARSE_ERROR) for a body that is no JSON; a body that is no object is
-    handed on, so that the parser says so.
+    must have one. Raises ``ProtocolError``: PARSE_ERROR for a body that is no JSON, INVALID_PARAMS for one that names
+    a member twice. A body that is no object is handed on, so that the parser says so.
     """
     row = found.operation.row
-    given = decoded(body) if body or row.sends_body else {}
+    given = _body(body) if body or row.sends_body else {}
     if not isinstance(given, dict):
         return given
     params: JsonObject = dict(query) if row.reads_query else {}
     params |= given
     names = row.ids_1_0 if line == "1.0" else row.ids_0_3
     ids = (value for value in (found.id, found.config_id) if value is not None)
-    params |= dict(zip(names, ids, strict=False))
+    for name, value in zip(names, ids, strict=False):
+        params.pop(PROTO_NAMES.get(name, name), None)
+        params[name] = value
     if found.tenant is not None:
         params["tenant"] = found.tenant
     return params
+
+
+def _body(body: bytes) -> Any:
+    """The decoded body, in which no object names a member twice."""
+    value = decoded(body)
+    twice = repeated_member(body, value)
+    if twice is not None:
+        violation = repeated(twice)
+        message = f"{violation.field or 'params'}: {violation.message}"
+        raise ProtocolError(ErrorKind.INVALID_PARAMS, message, violations=(violation,))
+    return value

@@ -14,7 +14,15 @@ def timestamp(seconds: float) -> str:
 
 
 def epoch_ms(text: str) -> int:
-    """RFC 3339 text as epoch milliseconds, fractions of which are cut off. Raises ``ValueError``."""
+    """RFC 3339 text as epoch milliseconds, fractions of which are cut off. Raises ``ValueError``.
+
+    A leap second (RFC 3339, section 5.7) counts as the first second of the day that follows.
+    """
+    if text[16:19] == ":60":
+        leap = epoch_ms(f"{text[:17]}59{text[19:]}") + 1000
+        if leap // 1000 % 86400:
+            raise ValueError("is no leap second: these end a day in UTC")
+        return leap
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("has no time zone")

@@ -1,8 +1,9 @@
 """The wire form of protocol line 0.3 (JSON Schema of 0.3.0): parse and render the model.
 
 Objects are tagged by ``kind``, states and roles are lower-case, files are ``{bytes|uri, mimeType, name}``.
-Also accepted: the names of that line's ProtoJSON (``content`` for ``parts``, ``ROLE_USER``, untagged parts), which
-``v0_3_gateway`` answers in. Unknown fields are ignored; wrong ones are raised as one ``ProtocolError``.
+Also accepted: the names of that version's ProtoJSON (``content`` for ``parts``, ``ROLE_USER``, ``context_id``), which
+``v0_3_gateway`` answers in. A message that is sent must tag its parts; those of an answer may be untagged. Unknown
+fields are ignored; wrong ones are raised as one ``ProtocolError``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from .fields import Fields, compact, read_document
+from .fields import Fields, compact
 from .model import (
     DataPart,
     FilePart,
@@ -65,8 +66,8 @@ def _kind_of(fields: Fields) -> str | None:
 
 
 def _read_file(fields: Fields, metadata: JsonObject | None) -> FilePart:
-    raw_name = "bytes" if "bytes" in fields.value else "fileWithBytes"
-    url_name = "uri" if "uri" in fields.value else "fileWithUri"
+    raw_name = fields.only_one("bytes", "fileWithBytes")
+    url_name = fields.only_one("uri", "fileWithUri")
     raw = fields.base64(raw_name)
     url = fields.text(url_name, empty=False)
     given = [name for name in (raw_name, url_name) if fields.value.get(name) is not None]
@@ -92,8 +93,16 @@ def _read_data(fields: Fields, metadata: JsonObject | None) -> DataPart:
     return DataPart(data=data, metadata=metadata)
 
 
+def _read_tagged_part(fields: Fields) -> Part:
+    """A part as the schema has it: ``kind`` is required."""
+    if "kind" not in fields.value:
+        fields.wrong("kind", "missing", "is required")
+        return TextPart(text="")
+    return read_part(fields)
+
+
 def read_part(fields: Fields) -> Part:
-    """A part, tagged by ``kind``."""
+    """A part, tagged by ``kind`` or known by its content."""
     metadata = fields.mapping("metadata")
     kind = _kind_of(fields)
     if kind == "text":
@@ -126,36 +135,38 @@ def read_push_config(fields: Fields) -> PushConfig:
     )
 
 
-def _read_configuration(fields: Fields) -> SendConfiguration:
-    push_name = "pushNotification" if "pushNotification" in fields.value else "pushNotificationConfig"
+def read_configuration(fields: Fields, *, blocks: bool = True) -> SendConfiguration:
+    """The configuration of a send. ``blocks``: whether it does where the configuration does not say."""
+    blocking = fields.flag("blocking")
+    push_name = fields.only_one("pushNotificationConfig", "pushNotification")
     return SendConfiguration(
         accepted_output_modes=fields.texts("acceptedOutputModes"),
         history_length=fields.natural("historyLength"),
-        blocking=fields.flag("blocking") is not False,
+        blocking=blocks if blocking is None else blocking,
         push=fields.child(push_name, read_push_config),
     )
 
 
-_READ = Readers(
+READERS = Readers(
     part=read_part,
-    configuration=_read_configuration,
+    configuration=read_configuration,
     states=_STATES_READ,
     roles=_ROLES_READ,
     parts_names=("parts", "content"),
     status_message_names=("message", "update"),
 )
-read_message = _READ.message
-read_artifact = _READ.artifact
-read_status = _READ.status
-read_task = _READ.task
-read_status_update = _READ.status_update
-read_artifact_update = _READ.artifact_update
+read_message = READERS.message
+read_artifact = READERS.artifact
+read_status = READERS.status
+read_task = READERS.task
+read_status_update = READERS.status_update
+read_artifact_update = READERS.artifact_update
 
-parse_send = request(_READ.send)
-parse_get_task = request(_READ.get_task)
-parse_list_tasks = request(_READ.list_tasks)
-parse_task_id = request(_READ.task_id)
-parse_task = document(_READ.task)
+parse_send = request(evolve(READERS, part=_read_tagged_part).send)
+parse_get_task = request(READERS.get_task)
+parse_list_tasks = request(READERS.list_tasks)
+parse_task_id = request(READERS.task_id)
+parse_task = document(READERS.task)
 
 _NO_CONFIG = PushConfig(url="")
 
@@ -183,7 +194,7 @@ def parse_push_config_id(value: object, *, required: bool = False) -> PushConfig
             id=fields.text(name, required=required, empty=not required) or None,
         )
 
-    return read_document(value, read)
+    return request(read)(value)
 
 
 _READERS: dict[str, Callable[[Fields], StreamItem]] = {
@@ -194,14 +205,17 @@ _READERS: dict[str, Callable[[Fields], StreamItem]] = {
 }
 
 
+def _read_item(fields: Fields) -> StreamItem | None:
+    reader = fields.choice("kind", _READERS, required=True)
+    return reader(fields) if reader else None
+
+
+_parse_item = document(_read_item)
+
+
 def parse_item(value: object) -> StreamItem:
     """A stream item or send result, told apart by ``kind``; raises ``ProtocolError``."""
-
-    def read(fields: Fields) -> StreamItem | None:
-        reader = fields.choice("kind", _READERS, required=True)
-        return reader(fields) if reader else None
-
-    item = read_document(value, read)
+    item = _parse_item(value)
     assert item is not None  # read_document has raised otherwise
     return item
 

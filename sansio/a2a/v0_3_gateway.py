@@ -2,7 +2,7 @@
 
 Line 0.3's schema tags objects by ``kind``, and JSON-RPC is that; the official clients' HTTP+JSON is this instead:
 wrapped results, ``content`` for a message's parts, ``ROLE_*``, ``TASK_STATE_*`` (with CANCELLED), data and files one
-level deeper. Both names of a field are read, camelCase and snake_case, as ProtoJSON demands.
+level deeper. Both names of a field are read, camelCase and snake_case (``protojson``).
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from .model import (
     PushConfig,
     PushConfigPage,
     Role,
+    SendConfiguration,
     SendRequest,
     StreamItem,
     TaskState,
     TextPart,
 )
-from .readers import present, push_configs_page, request
+from .readers import push_configs_page, request
 from .writers import Writers
 
 LINE = "0.3"
@@ -36,18 +37,7 @@ STATES = {state: f"TASK_STATE_{state.name}" for state in TaskState} | {
 }
 ROLES = {role: f"ROLE_{role.name}" for role in Role}
 
-_REQUEST_NAMES = {"request": "message"}
-_MESSAGE_NAMES = {"message_id": "messageId", "context_id": "contextId", "task_id": "taskId"}
-_PART_NAMES = {
-    "mime_type": "mimeType",
-    "file_with_uri": "fileWithUri",
-    "file_with_bytes": "fileWithBytes",
-}
-_CONFIGURATION_NAMES = {
-    "accepted_output_modes": "acceptedOutputModes",
-    "push_notification": "pushNotification",
-    "history_length": "historyLength",
-}
+_MARKS = frozenset({"content", "message_id", "context_id", "task_id"})
 
 
 def is_spoken(body: object) -> bool:
@@ -61,41 +51,32 @@ def is_spoken(body: object) -> bool:
         return False
     role = message.get("role")
     return (
-        "content" in message
-        or "message_id" in message
+        not _MARKS.isdisjoint(message)
+        or isinstance(role, int)
         or (isinstance(role, str) and role.startswith("ROLE_") and "kind" not in message)
+        or _is_untagged(message.get("parts"))
     )
 
 
-def _renamed(value: object, names: dict[str, str]) -> object:
-    """The object with its fields under their camelCase names."""
-    if not isinstance(value, dict):
-        return value
-    return {names.get(name, name): member for name, member in value.items()}
+def _is_untagged(parts: object) -> bool:
+    """Whether the first of a message's parts has no ``kind``, which the schema's form always has."""
+    first = parts[0] if isinstance(parts, list) and parts else None
+    return isinstance(first, dict) and "kind" not in first
 
 
-def _renamed_part(part: object) -> object:
-    if isinstance(part, dict) and "file" in part:
-        return {**part, "file": _renamed(part["file"], _PART_NAMES)}
-    return part
+def _read_configuration(fields: Fields) -> SendConfiguration:
+    """ProtoJSON leaves out what is false: a configuration that says nothing of ``blocking`` does not want it."""
+    return v0_3.read_configuration(fields, blocks=False)
+
+
+_parse_send = request(
+    evolve(v0_3.READERS, request_names=("message", "request"), configuration=_read_configuration).send
+)
 
 
 def parse_send(value: object) -> SendRequest:
-    """``SendMessageRequest``; raises ``ProtocolError`` naming every wrong field.
-
-    ProtoJSON leaves out what is false: a configuration that says nothing of ``blocking`` does not want it.
-    """
-    body = _renamed(value, _REQUEST_NAMES)
-    blocking = True
-    if isinstance(body, dict):
-        message = _renamed(body.get("message"), _MESSAGE_NAMES)
-        if isinstance(message, dict) and isinstance(message.get("content"), list):
-            message = {**message, "content": [_renamed_part(part) for part in message["content"]]}
-        configuration = _renamed(body.get("configuration"), _CONFIGURATION_NAMES)
-        blocking = not isinstance(configuration, dict) or configuration.get("blocking") is True
-        body = {**body, "message": message, "configuration": configuration}
-    request = v0_3.parse_send(body)
-    return evolve(request, form=NAME, configuration=evolve(request.configuration, blocking=blocking))
+    """``SendMessageRequest``; raises ``ProtocolError`` naming every wrong field."""
+    return evolve(_parse_send(value), form=NAME)
 
 
 parse_get_task = v0_3.parse_get_task
@@ -110,8 +91,7 @@ _NO_CONFIG = PushConfig(url="")
 
 def _read_named_config(fields: Fields) -> PushConfig:
     """``TaskPushNotificationConfig``; a configuration without an id has the one in its resource's name."""
-    inner = present(fields, ("pushNotificationConfig", "push_notification_config"))
-    config = fields.child(inner, v0_3.read_push_config, required=True) or _NO_CONFIG
+    config = fields.child("pushNotificationConfig", v0_3.read_push_config, required=True) or _NO_CONFIG
     _, _, named = (fields.text("name") or "").partition(_CONFIGS)
     return evolve(config, id=config.id or named or None)
 
@@ -121,8 +101,8 @@ def _read_push_config_request(fields: Fields) -> PushConfig:
 
     The task is the path's, which stands here as ``taskId``; a ``configId`` goes before the configuration's own.
     """
-    task_id = fields.required_text(present(fields, ("taskId", "task_id")))
-    config_id = fields.text(present(fields, ("configId", "config_id")))
+    task_id = fields.required_text("taskId")
+    config_id = fields.text("configId")
     if "config" in fields.value:
         config = fields.child("config", _read_named_config, required=True) or _NO_CONFIG
     else:

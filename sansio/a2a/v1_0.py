@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from .fields import Fields, compact, read_document
+from .fields import Fields, compact
 from .model import (
     DataPart,
     FilePart,
@@ -127,11 +127,12 @@ def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
 
 parse_push_config_request = request(_read_push_config_request)
 parse_list_push_configs = request(_read_list_push_configs)
+_parse_push_config_id = request(_read_push_config_id)
 
 
 def parse_push_config_id(value: object, *, required: bool = True) -> PushConfigId:
     """The parameters of reading or deleting a push configuration, which this line always names."""
-    return read_document(value, _read_push_config_id)
+    return _parse_push_config_id(value)
 
 
 _WRAPPED: dict[str, Callable[[Fields], StreamItem]] = {
@@ -142,17 +143,20 @@ _WRAPPED: dict[str, Callable[[Fields], StreamItem]] = {
 }
 
 
+def _read_item(fields: Fields) -> StreamItem | None:
+    given = [name for name in _WRAPPED if fields.value.get(name) is not None]
+    if len(given) != 1:
+        fields.wrong(None, "union", "must hold exactly one of " + ", ".join(_WRAPPED))
+        return None
+    return fields.child(given[0], _WRAPPED[given[0]])
+
+
+_parse_item = document(_read_item)
+
+
 def parse_item(value: object) -> StreamItem:
     """``StreamResponse`` or ``SendMessageResponse``: exactly one wrapped value; raises ``ProtocolError``."""
-
-    def read(fields: Fields) -> StreamItem | None:
-        given = [name for name in _WRAPPED if fields.value.get(name) is not None]
-        if len(given) != 1:
-            fields.wrong(None, "union", "must hold exactly one of " + ", ".join(_WRAPPED))
-            return None
-        return fields.child(given[0], _WRAPPED[given[0]])
-
-    item = read_document(value, read)
+    item = _parse_item(value)
     assert item is not None  # read_document has raised otherwise
     return item
 

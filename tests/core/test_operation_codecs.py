@@ -110,7 +110,7 @@ def test_a_list_that_asks_for_nothing_has_the_defaults(form: ModuleType) -> None
         ("contextId", 5, "must be a string"),
         ("pageToken", [], "must be a string"),
         ("status", "TASK_STATE_RUNNING", "must be one of"),
-        ("status", 3, "must be one of"),
+        ("status", 30, "must be one of"),
         ("includeArtifacts", "yes", "must be true or false"),
         ("includeArtifacts", 1, "must be true or false"),
         ("statusTimestampAfter", 5, "must be a string"),
