@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import pytest
@@ -245,4 +246,5 @@ async def test_a_session_is_worked_on_where_it_is(serving: Serving) -> None:
             await methods.result(f"opencode.sessions.{name}", {"session_id": below})
 
         asked = [one for one in agent.standin.requests if one.path.endswith(("/share", "/fork"))]
-        assert [one.query["directory"] for one in asked] == ["/workspace/below"] * 3
+        # OpenCode decodes the directory once more than the query itself
+        assert [unquote(one.query["directory"]) for one in asked] == ["/workspace/below"] * 3
