@@ -12,13 +12,14 @@ from copy import copy
 from typing import Any
 
 import h2.errors
+import h2.events
 import h2.exceptions
 import h11
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
@@ -126,8 +127,8 @@ class Http1(H11Protocol):
                 await self._refuse(error.error_status_hint)
                 return
             if isinstance(event, h11.Request):
-                await self.send(Updated(idle=False))
                 if event.http_version in _VERSIONS:
+                    await self.send(Updated(idle=False))
                     await self._create_stream(event)
                 elif self._http2 and (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0"):
                     raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self.connection.trailing_data[0])
@@ -215,6 +216,10 @@ class Http2(H2Protocol):
         elif self.idle:
             await self.send(Updated(idle=True))
 
+    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        await super()._create_stream(request)
+        self.stream_buffers[request.stream_id] = Buffer(self.context.event_class)  # the application has yet to run
+
     async def _calm(self) -> None:
         """End the connection: the client makes work and asks for nothing."""
         try:
@@ -238,6 +243,23 @@ class Http2(H2Protocol):
                 await super().stream_send(piece)
         finally:
             self._clock.written(number)
+
+
+class Buffer(StreamBuffer):
+    """What of an answer waits for its client to make room.
+
+    Hypercorn's own takes more whenever a little has left, or nothing: it grows as long as the client does not read.
+    """
+
+    async def pop(self, max_length: int) -> bytes:
+        """Take at most so many bytes off the front."""
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
 
 
 def _pieces(event: Body | EndBody) -> list[Body | EndBody]:

@@ -1,0 +1,68 @@
+"""Request heads that two servers might read in two ways."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio.transport.heads import ambiguity
+
+START = b"POST / HTTP/1.1\r\nHost: a\r\n"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        b"",
+        b"Content-Length: 0\r\n",
+        b"Content-Length:12  \r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"transfer-encoding:CHUNKED\r\n",
+        b"X-Content-Length: many\r\nX: Transfer-Encoding: gzip\r\n",
+    ],
+)
+def test_good_heads_pass_with_whatever_follows(lines: bytes) -> None:
+    for end in (b"\r\n", b"\n"):
+        head = (START + lines).replace(b"\r\n", end) + end
+
+        assert ambiguity(head) is None
+        assert ambiguity(head + b" folded\r\nContent-Length: x\r\nContent-Length: y\r\n\r\n") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n", "together"),
+        (b"TRANSFER-ENCODING: chunked\r\ncontent-length: 4\r\n", "together"),
+        (b"Transfer-Encoding:\r\n chunked\r\n", "folded"),
+        (b"X: a\r\n\tb\r\n", "folded"),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "twice"),
+        (b"Content-Length: 4\r\nContent-Length: 4\r\n", "twice"),
+        (b"Content-Length: 4\r\nContent-Length: 5\r\n", "twice"),
+        (b"Content-Length: 4, 4\r\n", "not a number"),
+        (b"Content-Length: +4\r\n", "not a number"),
+        (b"Content-Length: 0x4\r\n", "not a number"),
+        (b"Content-Length:\r\n", "not a number"),
+        (b"Transfer-Encoding: xchunked\r\n", "not chunked"),
+        (b"Transfer-Encoding: chunked, identity\r\n", "not chunked"),
+        (b"Transfer-Encoding: identity\r\n", "not chunked"),
+        (b"Transfer-Encoding: \x0bchunked\r\n", "not chunked"),
+        (b"Transfer-Encoding : chunked\r\nContent-Length: 4\r\n", "together"),
+    ],
+)
+def test_ambiguous_heads_are_found(lines: bytes, reason: str) -> None:
+    assert reason in str(ambiguity(START + lines + b"\r\n"))
+    assert reason in str(ambiguity((START + lines + b"\r\n").replace(b"\r\n", b"\n")))
+    assert ambiguity(START + lines) is None  # not complete yet
+
+
+def test_http_1_0_has_no_transfer_coding() -> None:
+    head = b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    assert ambiguity(head) == "HTTP/1.0 has no Transfer-Encoding"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_a_verdict(data: bytes) -> None:
+    assert ambiguity(data) is None or isinstance(ambiguity(data), str)
