@@ -14,7 +14,7 @@ import anyio
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.model import JsonObject, Message
+from sansio.a2a.model import JsonObject, Message, TaskState
 from sansio.a2a.timestamps import epoch_ms
 from sansio.extensions.errors import ExtensionError, ExtensionErrorKind, interrupt_error
 from sansio.opencode.answers import (
@@ -93,6 +93,18 @@ class Answering:
             }
             for found in self._waiting()
             if found.asked.kind == kind and found.run.live.facts.principal == principal
+        ]
+
+    def waiting_in(self, principal: str, context_id: str, session_id: str | None) -> list[LiveTask]:
+        """The caller's tasks in a context that wait for an answer, oldest first; in one session, if it is named."""
+        return [
+            run.live
+            for run in self._turns.runs.values()
+            if run.live.facts.context_id == context_id
+            and run.live.facts.principal == principal
+            and session_id in (None, run.turn.session_id)
+            and run.live.log.state is TaskState.INPUT_REQUIRED
+            and run.turn.asking.pending
         ]
 
     # --- by a message -------------------------------------------------------------------------------------

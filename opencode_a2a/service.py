@@ -66,6 +66,8 @@ _MessageKey: TypeAlias = tuple[str, str, str]  # principal, context, message
 _AT_ONCE = 128 * 1024  # bytes of stored tasks that are decoded without others having their turn
 _KEEP_ALIVE = 15.0  # seconds
 _MOST_CONFIGS = 32  # push configurations of one task
+_ANSWERS_LIMIT = 4096  # answers without a task that are known when they are sent again
+_MOST_NAMED = 10  # tasks that an error names
 _PRUNING = 15.0  # seconds between two looks for events that are kept no longer
 
 
@@ -130,6 +132,7 @@ class Service:
         self._streams = 0
         self._newest = 0  # when the newest task arrived
         self._arriving: dict[object, deque[anyio.Event]] = {}
+        self._answers: dict[_MessageKey, str] = {}  # to which task a message was the answer that named none
         self._started: WeakValueDictionary[_MessageKey, LiveTask] = WeakValueDictionary()
         self.draining = False
 
@@ -395,6 +398,8 @@ class Service:
         message = request.message
         if message.task_id is not None:
             return await self._continued(principal, message, message.task_id)
+        if (answered := await self._answered(principal, message, wishes.session_id)) is not None:
+            return answered
         place = await self._places.wished(wishes.directory, wishes.workspace)
         new = message.context_id is None and wishes.session_id is None
         takes = await self._inputs.takes(message.parts, wishes.model, place or self._places.default, new=new)
@@ -430,6 +435,29 @@ class Service:
             self._notify(live, request.configuration.push, view, 0)
         return live
 
+    async def _answered(self, principal: str, message: Message, session_id: str | None) -> LiveTask | None:
+        """The task that a message without a task is the answer to: the one in its context that waits for its user.
+
+        ``session_id``: the session that the message names. None where no task waits. Raises ``ProtocolError`` where
+        several wait.
+        """
+        context_id = message.context_id
+        if context_id is None or not self._answering.waiting_in(principal, context_id, session_id):
+            return None
+        async with self._arrival((principal, context_id, message.message_id)) as known:
+            waiting = self._answering.waiting_in(principal, context_id, session_id)
+            if known is not None or not waiting:
+                return known
+            if len(waiting) > 1:
+                ids = ", ".join(live.facts.task_id for live in waiting[:_MOST_NAMED])
+                said = f"is required: {len(waiting)} tasks of this context wait for an answer ({ids})"
+                raise invalid(("message", "taskId"), said)
+            live = await self._continued(principal, message, waiting[0].facts.task_id)
+            if len(self._answers) >= _ANSWERS_LIMIT:
+                del self._answers[next(iter(self._answers))]
+            self._answers[principal, context_id, message.message_id] = live.facts.task_id
+            return live
+
     def _notify(self, live: LiveTask, config: PushConfig, view: View, cursor: int) -> PushConfig:
         return self._notifier.begin(live, config, evolve(view, text_only=live.text_only).key, cursor)
 
@@ -438,6 +466,8 @@ class Service:
         """One message after the other, of those that are the same; with the task that it has already, if any."""
         async with Turnstile(self._arriving, key):
             known = self._started.get(key)
+            if known is None and key in self._answers:
+                known = await self._find(key[0], self._answers[key])
             if known is None:
                 stored = await _from_store(self._store.started_by(*key))
                 known = await _known(self._turns, stored) if stored else None

@@ -280,6 +280,14 @@ class Caller:
                 if task.status.state.terminal:
                     return task
 
+    async def until_waiting(self, task_id: str) -> Task:
+        """The task once it waits for its user, read again and again."""
+        with anyio.fail_after(DEADLINE):
+            while True:
+                task = await self.get(task_id)
+                if task.status.state.interrupted:
+                    return task
+
     async def refused(self, operation: str = "send", text: str | None = "hi", **more: Any) -> dict[str, Any]:
         """The error of a request that is not carried out: JSON-RPC's member, or the HTTP body with ``http``."""
         params = self.params(text, more) if operation in ("send", "stream") else more

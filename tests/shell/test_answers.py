@@ -17,6 +17,7 @@ from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import artifacts_of, reason_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
+    DEADLINE,
     RPC_10,
     WIRES,
     Agent,
@@ -74,6 +75,74 @@ async def waiting(caller: Caller, prompt: str) -> Task:
     task = await caller.send(prompt)
     assert task.status.state is TaskState.INPUT_REQUIRED
     return task
+
+
+# --- by the context alone ---------------------------------------------------------------------------------
+
+
+@wires
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_an_answer_may_name_the_context_alone(serving: Serving, wire: Wire, streamed: bool) -> None:
+    async with serving(asking()) as agent:
+        caller = agent.caller(wire)
+        task = await waiting(caller, "PERMISSION")
+        if streamed:
+            ended = (await caller.stream("once", contextId=task.context_id, messageId="m")).task
+        else:
+            ended = await caller.send("once", contextId=task.context_id, messageId="m")
+        again = await caller.send("once", contextId=task.context_id, messageId="m")
+        following = await caller.send("COUNT", contextId=task.context_id)
+
+        assert (ended.id, again.id) == (task.id, task.id)
+        assert (await caller.get(task.id)).status.state is TaskState.COMPLETED
+        assert replies(agent) == [("reply", {"reply": "once"})]
+    assert following.id != task.id
+    assert text_of(following) == "You have said 2 things."
+
+
+async def test_the_message_that_a_waiting_task_began_with_is_no_answer(serving: Serving) -> None:
+    async with serving(asking()) as agent:
+        first = await agent.caller().send("hi", messageId="first")
+        task = await agent.caller().send("QUESTION", contextId=first.context_id, messageId="m")
+        again = await agent.caller().send("QUESTION", contextId=first.context_id, messageId="m")
+
+        assert again.id == task.id
+        assert again.status.state is TaskState.INPUT_REQUIRED
+        assert replies(agent) == []
+
+
+async def test_anothers_context_of_that_name_is_not_answered(serving: Serving) -> None:
+    async with serving(asking()) as agent:
+        task = await waiting(agent.caller(), "PERMISSION")
+        theirs = await agent.caller(bob=True).send("once", contextId=task.context_id)
+
+        assert theirs.id != task.id
+        assert text_of(theirs) == HELLO
+        assert replies(agent) == []
+
+
+@wires
+async def test_where_several_tasks_wait_the_error_names_them(serving: Serving, wire: Wire) -> None:
+    async with serving(asking()) as agent:
+        caller = agent.caller(wire)
+        other = await caller.send("hi")
+        named = {"shared": {"session": {"id": str((other.metadata or {})["shared"]["session"]["id"])}}}
+        agent.standin.hold()
+        first = await caller.send("PERMISSION", contextId="c", configuration=wire.at_once())
+        second = await caller.send("QUESTION", contextId="c", metadata=named, configuration=wire.at_once())
+        with anyio.fail_after(DEADLINE):
+            await agent.standin.held(2)
+        agent.standin.release()
+        for task in (first, second):
+            await caller.until_waiting(task.id)
+
+        error = await caller.refused(text="once", contextId="c")
+        answered = await caller.send("A", contextId="c", metadata=named)
+
+        assert refusal(wire, error) == wrong(wire, "message.taskId")
+        assert first.id in str(error)
+        assert second.id in str(error)
+        assert answered.id == second.id
 
 
 # --- permissions ------------------------------------------------------------------------------------------
