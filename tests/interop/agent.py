@@ -41,8 +41,21 @@ class Way:
 WAYS = tuple(Way(client, line, binding) for client, lines in LINES.items() for line in lines for binding in BINDINGS)
 
 
+READY_MADE = (
+    Way("google-adk", "1.0", "jsonrpc"),
+    Way("strands", "0.3", "jsonrpc"),
+    Way("a2a-handler", "1.0", "jsonrpc"),
+)
+"""Programs made of these clients, each in the one way that it goes by itself."""
+
+NAMES_NO_TASK = frozenset(way for way in READY_MADE if way.client == "strands")
+"""These begin a task with each message, so that what a task asks is answered by somebody else."""
+
+
 def has(way: Way, operation: str) -> bool:
     """Whether the client has the operation this way. Line 0.3 lists no tasks."""
+    if way in READY_MADE or operation == "dialogue":
+        return way in READY_MADE and operation == "dialogue"
     if operation == "list":
         return way.line == "1.0"
     if operation == "verify":

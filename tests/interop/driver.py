@@ -29,7 +29,13 @@ STOP_SECONDS = 10
 
 Json: TypeAlias = dict[str, Any]
 
-PROGRAMS = {"python-0.3": "python_0_3", "python-1": "python_1"}
+PROGRAMS = {
+    "python-0.3": "python_0_3",
+    "python-1": "python_1",
+    "google-adk": "adk",
+    "strands": "strands_agent",
+    "a2a-handler": "handler",
+}
 SCRIPTS = {"javascript-0.3": "javascript_0_3.mjs", "javascript-1": "javascript_1.mjs"}
 CLIENTS = (*PROGRAMS, *SCRIPTS)
 

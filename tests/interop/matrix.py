@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .agent import WAYS, Way, has
+from .agent import READY_MADE, WAYS, Way, has
 
 WAY, OPERATION = "way", "operation"
 """The properties of a test in the report."""
@@ -31,8 +31,10 @@ OPERATIONS = (
     "push_get",
     "push_list",
     "push_delete",
+    "dialogue",
 )
-"""A column each. ``verify`` is of signed cards; ``push`` is what receivers are told."""
+"""A column each. ``verify`` is of signed cards; ``push`` is what receivers are told; ``dialogue`` is of ready-made
+programs."""
 
 Outcomes = Mapping[tuple[str, str], Counter[str]]
 """By way and operation: how many tests had which outcome."""
@@ -72,7 +74,7 @@ def rendered(outcomes: Outcomes) -> str:
     rows = [["client", "line", "binding", *OPERATIONS]]
     rows += [
         [way.client, way.line, way.binding, *(cell_of(way, operation, outcomes) for operation in OPERATIONS)]
-        for way in WAYS
+        for way in (*WAYS, *READY_MADE)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
