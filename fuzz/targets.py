@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import a2a, access, answers, methods, opencode, outbound
+from . import a2a, access, answers, methods, opencode, outbound, transport
 from .target import Target
 
 TARGETS: dict[str, Target] = {
@@ -14,5 +14,6 @@ TARGETS: dict[str, Target] = {
         *answers.TARGETS,
         *outbound.TARGETS,
         *methods.TARGETS,
+        *transport.TARGETS,
     )
 }

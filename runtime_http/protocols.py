@@ -7,6 +7,7 @@ frames are counted; a connection that is over stops processing what was sent ahe
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from copy import copy
 from typing import Any
@@ -28,6 +29,8 @@ from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerConte
 from sansio.transport import heads
 from sansio.transport.connections import Connection
 from sansio.transport.frames import FrameBudget
+
+_log = logging.getLogger(__name__)
 
 Address = tuple[str, int] | None
 _VERSIONS = (b"1.0", b"1.1")
@@ -118,13 +121,15 @@ class Http1(H11Protocol):
 
     async def _handle_events(self) -> None:
         while not self._over:
-            if self.connection.their_state is h11.IDLE and heads.ambiguity(self.connection.trailing_data[0]):
-                await self._refuse(400)
-                return
+            if self.connection.their_state is h11.IDLE:
+                reason = heads.ambiguity(self.connection.trailing_data[0])
+                if reason is not None:
+                    await self._refuse(400, reason)
+                    return
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
-                await self._refuse(error.error_status_hint)
+                await self._refuse(error.error_status_hint, "not well formed, or cut off")
                 return
             if isinstance(event, h11.Request):
                 if event.http_version in _VERSIONS:
@@ -133,7 +138,7 @@ class Http1(H11Protocol):
                 elif self._http2 and (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0"):
                     raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self.connection.trailing_data[0])
                 else:
-                    await self._refuse(505)
+                    await self._refuse(505, "not HTTP/1")
             elif event is h11.PAUSED:
                 await self.can_read.clear()
                 await self.can_read.wait()
@@ -144,8 +149,9 @@ class Http1(H11Protocol):
             elif isinstance(event, h11.EndOfMessage):
                 await self.stream.handle(EndBody(stream_id=STREAM_ID))
 
-    async def _refuse(self, status: int) -> None:
+    async def _refuse(self, status: int, reason: str) -> None:
         """Answer in the application's place, unless it has begun to answer, and end the connection."""
+        _log.info("refused a request with %d: %s", status, reason)
         self._over = True
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await self._send_error_response(status)

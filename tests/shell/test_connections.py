@@ -21,6 +21,7 @@ import orjson
 import pytest
 from anyio.abc import SocketStream
 
+from opencode_a2a import asgi
 from opencode_a2a.connection_limits import connection_limits
 from opencode_a2a.settings import Settings
 from opencode_a2a.standin import Say
@@ -397,6 +398,26 @@ async def test_no_connection_is_switched_to_another_protocol(serving: Serving, p
         second = await answered(raw)
 
     assert first == second
+
+
+@pytest.mark.parametrize("requests", [1, 100])
+async def test_requests_over_http2_that_are_never_whole_end_with_their_connection(
+    anyio_backend: str, serving: Serving, monkeypatch: pytest.MonkeyPatch, requests: int
+) -> None:
+    monkeypatch.setattr(asgi, "_LINGER", 0.2)
+    limits = ConnectionLimits(idle=0.3, http2=True)
+    client = h2.connection.H2Connection(h2.config.H2Configuration())
+    client.initiate_connection()
+    head = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "a")]
+    for number in range(requests):
+        client.send_headers(2 * number + 1, head)
+    async with (
+        serving() as agent,
+        served(anyio_backend, agent.running.asgi, limits=limits) as url,
+        connected(url) as raw,
+    ):
+        await raw.send(client.data_to_send())
+        await until_closed(raw)
 
 
 @pytest.mark.parametrize(
