@@ -29,6 +29,7 @@ from .asgi import Application, Surface
 from .cards import Cards
 from .creations import Creations
 from .dispatch import Dispatch
+from .give_back import give_back_memory
 from .hub import EventHub
 from .live import LiveTask
 from .methods import Methods
@@ -197,6 +198,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         tasks.start_soon(service.keep_alive, limits.look_every)
         tasks.start_soon(service.prune)
+        tasks.start_soon(give_back_memory, lambda: any(service.at_work))
         tasks.start_soon(answering.watch)
 
         profile = {**profile_of(_deployment(settings)), "protocol_version": settings.protocol_version}

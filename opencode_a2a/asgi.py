@@ -39,6 +39,7 @@ from sansio.opencode.views import View
 from .cards import Cards
 from .dispatch import Asked, Dispatch
 from .documents import Documents, only
+from .live import FarBehindError
 from .logs import plain
 from .methods import Methods
 from .request_log import log_request
@@ -314,11 +315,28 @@ class Application:
         return Streaming((*_STREAM_HEADERS, *headers), frames, self._dispatch.service.stream_closed)
 
     async def _frames(self, stream: OpenStream, view: View, prefix: bytes, suffix: bytes) -> AsyncGenerator[Frames]:
-        """The task as it is, then everything after it; what is ready together is one piece of bytes."""
-        live, cursor, limits = stream.live, stream.cursor, self._surface.limits
+        """The task as it is, then everything after it; what is ready together is one piece of bytes.
+
+        A reader that falls behind too far gets what replaces all it has, and goes on from there.
+        """
+        limits = self._surface.limits
         budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
-        await self._dispatch.service.told(live)
-        numbers = (*(stream.before for _ in stream.first[1:]), cursor)
+        await self._dispatch.service.told(stream.live)
+        while True:
+            try:
+                async with aclosing(self._frames_of(stream, view, prefix, suffix, budget)) as frames:
+                    async for piece in frames:
+                        yield piece
+                return
+            except FarBehindError as behind:
+                stream = stream.replaced(behind.cursor)
+
+    async def _frames_of(
+        self, stream: OpenStream, view: View, prefix: bytes, suffix: bytes, budget: StreamBudget | None
+    ) -> AsyncGenerator[Frames]:
+        """The frames of a stream. Raises ``FarBehindError``."""
+        live, cursor = stream.live, stream.cursor
+        numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
         ready = b""
         for number, item in zip(numbers, stream.first, strict=True):
             pieces = await in_turns(encoded_pieces(view.item(item, number)))
@@ -329,12 +347,22 @@ class Application:
                 yield Frames(ready + sse.json_data(part))
                 ready = b""
             ready += b"%b%b\n\n" % (sse.json_data(pieces[-1]), suffix)
+        for run in _pieces(stream.past) if stream.past else ():
+            frames = [
+                _frame(one.number, prefix, _wire(one, view, False), suffix) for one in run if one.item is not None
+            ]
+            said, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
+            if limit is not None:
+                yield Frames(ready + said + _beyond(limit), last=True)
+                return
+            yield Frames(ready + said)
+            ready = b""
         if stream.whole:
             await live.changed(cursor - 1)
             yield Frames(ready, last=True)
             return
-        if live.visible == cursor:
-            yield Frames(ready, last=live.over)
+        if live.visible == cursor or len(ready) > _LONG or not live.log.reaches(cursor):
+            yield Frames(ready, last=live.visible == cursor and live.over)
             ready = b""
         patience = anyio.current_time() + _PATIENCE if stream.waits else math.inf
         async with aclosing(live.read(cursor)) as batches:
@@ -350,20 +378,20 @@ class Application:
                 for piece in _pieces(entries):
                     ends = over or pause is not None
                     last = ends and (not piece or piece[-1] is entries[-1])
-                    frames = (
+                    rendered = (
                         _frame(entry.number, prefix, _wire(entry, view, last and entry is piece[-1]), suffix)
                         for entry in piece
                         if entry.item is not None
                     )
                     limit = None
                     if budget is None:
-                        ready += b"".join(frames)
+                        ready += b"".join(rendered)
                     else:
-                        told, limit = _within(budget, frames)
+                        told, limit = _within(budget, rendered)
                         ready += told
                     if limit is not None:
                         # the reader may go on from the last id it has; the task does anyway
-                        yield Frames(ready + b": the stream ends here, as %b\n" % limit.encode(), last=True)
+                        yield Frames(ready + _beyond(limit), last=True)
                         return
                     yield Frames(ready or sse.COMMENT, idle=not piece, last=last)
                     ready = b""
@@ -395,6 +423,10 @@ def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
 def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:
     """``sse.encode`` for what is known to be one line: it need not be looked through again."""
     return b"id: %d\ndata: %b%b%b\n\n" % (number, prefix, json, suffix)
+
+
+def _beyond(limit: str) -> bytes:
+    return b": the stream ends here, as %b\n" % limit.encode()
 
 
 def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str | None]:

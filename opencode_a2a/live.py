@@ -6,6 +6,7 @@ change of state reaches the store first. Readers have a cursor, not a queue: a s
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 
 import anyio
@@ -18,6 +19,9 @@ from sansio.a2a.model import JsonObject, Task
 from sansio.a2a.timestamps import epoch_ms
 
 from .store import EventRow, TaskRow
+
+_WINDOW = 384 * 1024
+"""Bytes of stored events, at least, that stay in memory for readers who are behind; at most twice as many do."""
 
 SAVE_EVERY = 0.1
 """Seconds within which what readers may have seen already is handed to the store."""
@@ -37,9 +41,21 @@ class Facts:
     created_at: int
 
 
+class FarBehindError(LookupError):
+    """A reader is behind by more events than are kept in memory. ``cursor``: the last event it has."""
+
+    def __init__(self, cursor: int) -> None:
+        super().__init__(f"the events after {cursor} are not in memory any more")
+        self.cursor = cursor
+
+
 @define(eq=False)
 class LiveTask:
-    """One task's log with its readers. ``visible``: the newest event readers may see."""
+    """One task's log with its readers. ``visible``: the newest event readers may see.
+
+    The newest events stay in memory, so that readers share their rendering. Older ones are there as the task they add
+    up to: a slow reader cannot make a long task cost any more than that.
+    """
 
     facts: Facts
     log: TaskLog
@@ -53,6 +69,8 @@ class LiveTask:
     at_rest: bool = False  # nobody works on it: nothing more is said, unless somebody asks
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
     _waiting: list[anyio.Event] = field(factory=list)
+    _runs: deque[tuple[int, int]] = field(factory=deque)  # of events in memory: the last number, and the bytes stored
+    _kept: int = 0  # bytes of all runs
 
     @classmethod
     def new(cls, facts: Facts) -> LiveTask:
@@ -127,7 +145,19 @@ class LiveTask:
             body=encode_events([entry.event for entry in entries]),
         )
         self.saved = row.last_seq
+        self._runs.append((row.last_seq, len(row.body)))
+        self._kept += len(row.body)
+        if self._kept > 2 * _WINDOW:
+            self._forget()
         return row
+
+    def _forget(self) -> None:
+        """Let go of the oldest events that were stored and seen, as long as the window stays full."""
+        last = 0
+        while self._runs[0][0] <= self.visible and self._kept - self._runs[0][1] >= _WINDOW:
+            last, size = self._runs.popleft()
+            self._kept -= size
+        self.log.compact(last)
 
     def rows(self) -> list[TaskRow | EventRow]:
         """The task as it is now, as the store keeps it, with the events that led to it since the last time."""
@@ -204,11 +234,15 @@ class LiveTask:
     async def read(self, cursor: int) -> AsyncGenerator[Sequence[Entry]]:
         """Everything after ``cursor``, in batches of what is there, to the end of the task.
 
-        A batch is empty where someone has poked the task, so that a stream can show it lives.
+        A batch is empty where someone has poked the task, so that a stream can show it lives. Raises
+        ``FarBehindError`` where the next events are not in memory any more.
         """
         while True:
             if self.visible > cursor:
-                entries = self.log.since(cursor, self.visible)
+                try:
+                    entries = self.log.since(cursor, self.visible)
+                except LookupError:
+                    raise FarBehindError(cursor) from None
                 cursor = self.visible
                 yield entries
             elif self.over:

@@ -77,6 +77,7 @@ class OpenStream:
 
     ``before``: where to go on from for a client that is cut off in the midst of what is said first. ``stays_open``:
     the stream does not end where the task waits for an answer. ``whole``: nothing follows what is said first.
+    ``past``: the events up to ``cursor`` that follow what is said first, where they are not in memory any more.
     """
 
     first: tuple[StreamItem, ...]
@@ -85,11 +86,20 @@ class OpenStream:
     before: int
     stays_open: bool = False
     whole: bool = False
+    past: tuple[Entry, ...] = ()
 
     @property
     def waits(self) -> bool:
         """The task waits for its user as the stream begins, and the stream waits with it."""
         return not self.stays_open and self.live.log.waits_at(self.cursor)
+
+    def replaced(self, cursor: int) -> OpenStream:
+        """The stream for a reader for whom the event after ``cursor`` is out of reach: what replaces all it has."""
+        task = self.live.seen()
+        state = task.status.state
+        final = state.ends_stream and not (self.stays_open and state is TaskState.INPUT_REQUIRED)
+        first = tuple(told_anew(task, final=final))
+        return evolve(self, first=first, cursor=self.live.visible, before=cursor, whole=final, past=())
 
     def pause_in(self, entries: Sequence[Entry]) -> int | None:
         """Index of the status in ``entries`` that ends the stream because the task waits for its user."""
@@ -379,16 +389,32 @@ class Service:
         client has of it.
         """
         last = await live.shown()
+        if not live.log.reaches(cursor) and (stream := await self._from_past(live, cursor, stays_open)) is not None:
+            return stream
         try:
             then = live.log.at(cursor)
         except LookupError:
             then = None
         if then is not None and then.history:  # nobody was told of it before it had its message
             return OpenStream((then,), live, cursor, cursor, stays_open)
-        task = live.task()
-        state = task.status.state
-        final = state.ends_stream and not (stays_open and state is TaskState.INPUT_REQUIRED)
-        return OpenStream((task, *told_anew(task, final=final)), live, last, cursor, stays_open, whole=final)
+        stream = OpenStream((), live, last, cursor, stays_open).replaced(cursor)
+        return evolve(stream, first=(live.task(), *stream.first))
+
+    async def _from_past(self, live: LiveTask, cursor: int, stays_open: bool) -> OpenStream | None:
+        """The stream of a running task after an event that only the store has; None where that does not reach it."""
+        task_id = live.facts.task_id
+        stored = await _from_store(self._store.task(task_id))
+        if stored is None:
+            return None
+        log = (await loaded(stored, await _from_store(self._store.events(task_id)))).log
+        last = min(log.last, live.visible)
+        try:
+            then, past = log.at(cursor), log.since(cursor, last)
+        except LookupError:
+            return None
+        if not (then.history and live.log.reaches(last)):
+            return None
+        return OpenStream((then,), live, last, cursor, stays_open, past=tuple(past))
 
     async def _start(self, principal: str, request: SendRequest, view: View) -> LiveTask:
         """The task of a message: a new one, unless the message came before."""

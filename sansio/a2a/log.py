@@ -398,6 +398,18 @@ class TaskLog:
             return self._entries[start:]
         return self._entries[start : self._after(to)]
 
+    def compact(self, number: int) -> None:
+        """Keep the events up to ``number`` only as the task they add up to. Cursors before that are lost."""
+        index = bisect_right(self._entries, number, key=_number)
+        if index:
+            last = self._entries[index - 1].number
+            self._base, self._offset = self.at(last), last
+            del self._entries[:index]
+
+    def reaches(self, cursor: int) -> bool:
+        """Whether the events after ``cursor`` are kept."""
+        return cursor >= self._offset
+
     def _after(self, cursor: int) -> int:
         """The index of the first entry after event ``cursor``."""
         index = bisect_right(self._entries, cursor, key=_number)

@@ -121,6 +121,24 @@ def test_runs_that_are_gone_make_no_other_event_of_a_number(
         assert known[entry.number] == entry.event
 
 
+@given(st.lists(running_events, max_size=12), st.data())
+def test_a_compacted_log_is_the_same_from_there_on(events: list[LogEvent], data: DataObject) -> None:
+    log, whole = log_of(events), log_of(events)
+    cut = data.draw(st.integers(0, log.last), label="cut")
+
+    log.compact(cut)
+
+    assert (log.task(), log.last, log.state) == (whole.task(), whole.last, whole.state)
+    for cursor in range(cut, whole.last + 1):
+        assert log.reaches(cursor)
+        assert log.at(cursor) == whole.at(cursor)
+        assert [entry.item for entry in log.since(cursor)] == [entry.item for entry in whole.since(cursor)]
+    for cursor in range(cut):
+        assert not log.reaches(cursor)
+        with pytest.raises(LookupError):
+            log.since(cursor)
+
+
 def test_events_after_one_that_was_lost_do_not_count() -> None:
     log = log_of([chunk("one"), more, more, more])
     runs: list[tuple[int, list[LogEvent]]] = [(1, [chunk("one")]), (2, [more]), (4, [more])]

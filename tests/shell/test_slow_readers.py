@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,17 +16,18 @@ import pytest
 from attrs import define, field
 
 from opencode_a2a.standin import Say
-from sansio.a2a.model import TaskState
+from sansio.a2a.model import TaskState, TextPart
 from sansio.a2a.sse import SseDecoder
 from sansio.a2a.wire import FORMS
 from sansio.chunked import ChunkedDecoder
 from tests.shell.folding import folded, text_of
-from tests.shell.harness import REST_10, RPC_10, WIRES, Agent, Caller, Serving, Wire, until
+from tests.shell.harness import REST_03, REST_10, RPC_10, WIRES, Agent, Caller, Serving, Wire, until
 
 pytestmark = pytest.mark.anyio
 
 _PATIENCE = 60.0  # seconds; many events on a slow machine take long
 _TOKENS = 1000
+_VERY_LONG = 4000  # more than is kept in memory
 _TEXT = "".join(f"w{index} " for index in range(_TOKENS))
 
 
@@ -36,6 +38,7 @@ class SlowReader:
     wire: Wire
     raw: socket.socket
     data: bytearray = field(factory=bytearray)
+    events: int = 0
 
     async def some(self, size: int) -> bytes:
         while True:
@@ -59,6 +62,7 @@ class SlowReader:
         head, _, body = bytes(self.data).partition(b"\r\n\r\n")
         assert b"transfer-encoding: chunked" in head.lower()
         events = SseDecoder().feed(ChunkedDecoder().feed(body))
+        self.events = len(events)
         json = [orjson.loads(event.data) for event in events]
         form = FORMS[self.wire.line]
         items = [form.parse_item(one["result"] if self.wire.binding == "rpc" else one) for one in json]
@@ -120,6 +124,48 @@ async def test_a_turn_goes_on_though_its_reader_does_not_read(serving: Serving, 
     assert open_streams == 2  # so much was left to be read when the turns had ended
     assert other.state == "completed"
     assert texts == [_TEXT, _TEXT]
+
+
+@pytest.mark.parametrize("wire", [RPC_10, REST_03], ids=str)
+async def test_a_reader_who_is_too_far_behind_gets_what_replaces_all_it_has(serving: Serving, wire: Wire) -> None:
+    async with serving() as agent:
+        caller = agent.caller(wire)
+        async with slow_readers(agent, caller, "stream", [caller.params(f"LONG {_VERY_LONG}", {})]) as (slow,):
+            await until(lambda: agent.running.service._turns.running)
+            [live] = agent.running.service._turns.running.values()
+            await all_ended(agent)
+            events = len(list(live.log.events))
+            with anyio.fail_after(_PATIENCE):
+                text = await slow.text()
+
+    assert text == "".join(f"w{index} " for index in range(_VERY_LONG))
+    assert events < live.log.last  # the oldest were let go of, though there was somebody who had not read them
+    assert slow.events < live.log.last
+
+
+async def test_a_running_stream_is_resumed_from_events_that_only_the_store_has(serving: Serving) -> None:
+    async with serving() as agent:
+        caller = agent.caller(RPC_10)
+        agent.standin.hold(Say, tokens=_VERY_LONG - 5)
+        task = await caller.send(f"LONG {_VERY_LONG}", configuration=RPC_10.at_once())
+        await agent.standin.held()
+        live = agent.running.service._turns.running[task.id]
+        await until(lambda: live.visible > _VERY_LONG - 10)
+        await until(lambda: not live.log.reaches(20))
+        async with caller.subscribed(task.id, after=20) as stream:
+            await stream.more()
+            agent.standin.release()
+            with anyio.fail_after(_PATIENCE):
+                await stream.whole()
+        again = await caller.get(task.id)
+
+    numbers = [event.number for event in stream.events]
+    assert numbers[0] == 20
+    assert len(set(numbers)) == len(numbers) > _VERY_LONG - 100
+    assert max(later - before for before, later in pairwise(numbers)) < 5
+    added = [part for chunk in stream.chunks if chunk.append for part in chunk.artifact.parts]
+    said = text_of(stream.task) + "".join(part.text for part in added if isinstance(part, TextPart))
+    assert said == text_of(again) == "".join(f"w{index} " for index in range(_VERY_LONG))
 
 
 async def test_a_reader_who_reads_is_not_held_back_by_those_who_do_not(serving: Serving) -> None:
