@@ -4,7 +4,6 @@ Knows no runtime, no socket and no store. `python -m opencode_a2a.settings [FILE
 it up to date in a document.
 """
 
-import difflib
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -18,14 +17,15 @@ from cattrs.gen import make_dict_structure_fn, override
 from dotenv import dotenv_values
 
 from opencode_a2a.made_documents import MadePart
+from opencode_a2a.settings_earlier import translate
+from opencode_a2a.settings_names import unknown
 from opencode_a2a.settings_rows import Variable
-from opencode_a2a.settings_table import RESERVED_NAMES, VARIABLES, Settings
+from opencode_a2a.settings_table import VARIABLES, Settings
 from opencode_a2a.settings_values import Refused
 from sansio.access import Credential, CredentialsError, CredentialSet
 from sansio.redact import redact_url
 
 __all__ = [
-    "RESERVED_NAMES",
     "VARIABLES",
     "Settings",
     "SettingsError",
@@ -38,10 +38,6 @@ __all__ = [
 ]
 
 GENERATED_PRINCIPAL: Final = "local"
-
-# How alike names must be for one to be taken for a slip of the other. OpenCode reads some hundred OPENCODE_*
-# variables of its own, so that prefix alone proves nothing.
-_ALIKE: Final = {"A2A_": 0.5, "OPENCODE_": 0.8}
 
 
 class SettingsError(ValueError):
@@ -58,7 +54,11 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Path | None = None) -> 
     That file need not exist. Names count in any case, as they did in 0.7.1. A blank value is an unset one.
     Raises `SettingsError`.
     """
-    given = _folded(_dotenv(dotenv)) | _folded(environ)
+    names = [variable.name for variable in VARIABLES]
+    translated = translate(_folded(_dotenv(dotenv)) | _folded(environ), names)
+    if translated.problems:
+        raise SettingsError(translated.problems)
+    given = translated.given
     texts = {variable.attribute: text for variable in VARIABLES if (text := _given(variable, given))}
     settings = _structured(texts)
     if settings.protocol_version not in settings.supported_protocol_versions:
@@ -69,7 +69,7 @@ def load_settings(environ: Mapping[str, str], *, dotenv: Path | None = None) -> 
                 f"A2A_SUPPORTED_PROTOCOL_VERSIONS ({offered})"
             ]
         )
-    return settings, [*_unused(texts), *_unknown(given)]
+    return settings, [*translated.warnings, *_unused(texts), *unknown(given, names)]
 
 
 def _folded(environ: Mapping[str, str]) -> dict[str, str]:
@@ -136,23 +136,6 @@ def _unused(texts: Mapping[str, str]) -> list[str]:
     return []
 
 
-def _unknown(given: Iterable[str]) -> list[str]:
-    known = [*(variable.name for variable in VARIABLES), *RESERVED_NAMES]
-    warnings: list[str] = []
-    for name in sorted(set(given).difference(known)):
-        prefix = next((prefix for prefix in _ALIKE if name.startswith(prefix)), None)
-        if prefix is None:
-            continue
-        # Without the prefix, which would make any two names look alike.
-        ends = [candidate.removeprefix(prefix) for candidate in known if candidate.startswith(prefix)]
-        near = difflib.get_close_matches(name.removeprefix(prefix), ends, n=1, cutoff=_ALIKE[prefix])
-        if near:
-            warnings.append(f"{name} is not a known variable; did you mean {prefix}{near[0]}?")
-        elif prefix == "A2A_":
-            warnings.append(f"{name} is not a known variable")
-    return warnings
-
-
 def check_exposure(settings: Settings) -> None:
     """Refuses to serve the network without credentials. Raises `SettingsError`."""
     if not settings.credentials and not settings.is_local:
@@ -188,14 +171,13 @@ def help_text(width: int = 100) -> str:
 
 
 def markdown() -> str:
-    """The table for a document, a section per group, and the names that are accepted without effect."""
+    """The table for a document, a section per group."""
     lines: list[str] = []
     for group, variables in groupby(VARIABLES, key=lambda variable: variable.group):
         lines += [f"### {group}", "", "| variable | sets | default |", "| --- | --- | --- |"]
         lines += [f"| `{v.name}` | {v.takes} | {v.default} |" for v in variables]
         lines.append("")
-    lines += ["### Known, without effect yet", "", ", ".join(f"`{name}`" for name in RESERVED_NAMES)]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip()
 
 
 PART = MadePart("settings", "python -m opencode_a2a.settings docs/configuration.md", markdown)

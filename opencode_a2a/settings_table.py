@@ -17,23 +17,6 @@ from sansio.access import CredentialSet, parse_credentials
 from sansio.outbound import AllowedHosts, parse_allowed_hosts
 from sansio.redact import Secret
 
-# What 0.7.1 reads and nothing here does yet: such a deployment must not be told that it mistyped a name.
-RESERVED_NAMES: Final = (
-    "A2A_CLIENT_CACHE_MAXSIZE",
-    "A2A_CLIENT_CACHE_TTL_SECONDS",
-    "A2A_CLIENT_CARD_FETCH_TIMEOUT_SECONDS",
-    "A2A_CLIENT_POLLING_FALLBACK_BACKOFF_MULTIPLIER",
-    "A2A_CLIENT_POLLING_FALLBACK_ENABLED",
-    "A2A_CLIENT_POLLING_FALLBACK_INITIAL_INTERVAL_SECONDS",
-    "A2A_CLIENT_POLLING_FALLBACK_MAX_INTERVAL_SECONDS",
-    "A2A_CLIENT_POLLING_FALLBACK_TIMEOUT_SECONDS",
-    "A2A_CLIENT_PROTOCOL_VERSION",
-    "A2A_CLIENT_SUPPORTED_TRANSPORTS",
-    "A2A_CLIENT_USE_CLIENT_PREFERENCE",
-    "A2A_LOG_BODY_LIMIT",
-    "A2A_LOG_PAYLOADS",
-)
-
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opencode_a2a.settings import (
-    RESERVED_NAMES,
     VARIABLES,
     Settings,
     SettingsError,
@@ -25,6 +24,7 @@ from opencode_a2a.settings import (
     updated,
     with_generated_token,
 )
+from opencode_a2a.settings_names import widens
 from sansio.access import CredentialSet
 from sansio.outbound import AllowedHosts
 from sansio.redact import Secret
@@ -109,6 +109,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "interrupt_request_ttl_seconds": 10800.0,
         "interrupt_request_tombstone_ttl_seconds": 600.0,
         "cancel_abort_timeout_seconds": 2.0,
+        "import_principals": {},
         "push_timeout_seconds": 10.0,
         "push_max_attempts": 8,
         "push_allow_private_hosts": False,
@@ -343,7 +344,12 @@ def test_any_values_are_settings_or_refused_by_the_names_of_variables(environ: d
     [
         ("A2A_PROT", "A2A_PROT is not a known variable; did you mean A2A_PORT?"),
         ("a2a_titel", "A2A_TITEL is not a known variable; did you mean A2A_TITLE?"),
-        ("A2A_LOG_PAYLOAD", "A2A_LOG_PAYLOAD is not a known variable; did you mean A2A_LOG_PAYLOADS?"),
+        ("A2A_LOG_LEVL", "A2A_LOG_LEVL is not a known variable; did you mean A2A_LOG_LEVEL?"),
+        ("A2A_PUSH_ALLOWED_HOST", "A2A_PUSH_ALLOWED_HOST is not a known variable"),
+        ("A2A_ENABLE_SESSION_SHEL", "A2A_ENABLE_SESSION_SHEL is not a known variable"),
+        ("A2A_BASIC_AUTH", "A2A_BASIC_AUTH is not a known variable"),
+        ("A2A_TIMEOUT_SECONDS", "A2A_TIMEOUT_SECONDS is not a known variable"),
+        ("OPENCODE_QQQQ", "OPENCODE_QQQQ is not a known variable"),
         ("A2A_QQQQ", "A2A_QQQQ is not a known variable"),
         (
             "OPENCODE_BASEURL",
@@ -359,9 +365,28 @@ def test_an_unknown_name_is_warned_about_with_the_nearest_known_one(name: str, w
     assert load_settings({name: "x"})[1] == [warning]
 
 
-@pytest.mark.parametrize("name", RESERVED_NAMES)
-def test_a_name_without_effect_yet_is_known(name: str) -> None:
-    assert load_settings({name: "x"}) == (Settings(), [])
+@given(
+    st.text("ABDEHLNOPSTUW_", min_size=3, max_size=16), st.sampled_from(["A2A_", "A2A_ALLOW", "A2A_PUSH_", "A2A_H"])
+)
+def test_no_name_is_answered_with_a_setting_that_widens_access(rest: str, start: str) -> None:
+    _, warnings = load_settings({f"{start}{rest}": ""})
+
+    proposed = [line.partition("did you mean ")[2].rstrip("?") for line in warnings]
+    assert not any(name and widens(name) for name in proposed)
+
+
+def test_every_setting_that_widens_access_is_known_to_be_one() -> None:
+    assert {variable.name for variable in VARIABLES if widens(variable.name)} >= {
+        "A2A_HOST",
+        "A2A_ALLOW_DIRECTORY_OVERRIDE",
+        "A2A_ALLOW_SESSION_CLAIMS",
+        "A2A_ENABLE_SESSION_SHELL",
+        "A2A_ENABLE_WORKSPACE_MUTATIONS",
+        "A2A_EXPOSE_WORKSPACE_ROOT_IN_CARD",
+        "A2A_IMPORT_PRINCIPALS",
+        "A2A_PUSH_ALLOW_PRIVATE_HOSTS",
+        "A2A_PUSH_ALLOWED_HOSTS",
+    }
 
 
 @pytest.mark.parametrize(
@@ -467,11 +492,10 @@ def test_a_generated_token_becomes_the_one_credential() -> None:
 # ------------------------------------------------------------------------------------------- the documents
 
 
-def test_every_row_has_a_name_of_its_own_and_none_is_reserved() -> None:
+def test_every_row_has_a_name_of_its_own() -> None:
     names = [variable.name for variable in VARIABLES]
 
     assert len(set(names)) == len(names)
-    assert not set(names) & set(RESERVED_NAMES)
 
 
 def test_the_help_names_every_variable_with_its_default_and_keeps_to_the_width() -> None:
