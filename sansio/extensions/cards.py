@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 
 from sansio.a2a.card import CardSpec, Extension, Skill
 from sansio.a2a.model import JsonObject
+from sansio.http import OPENAPI_PATH
 from sansio.opencode.deployment import (
     CHAT,
     CHAT_EXAMPLES,
@@ -31,6 +32,7 @@ from .table import METHODS
 
 Params = Callable[[Line], JsonObject | None]
 
+SPECIFIED_IN = "docs/extensions.md"
 COMPATIBILITY_PROFILE = "compatibility-profile"
 WIRE_CONTRACT = "wire-contract"
 
@@ -49,6 +51,11 @@ class PublishedExtension:
     public: bool
     public_params: Params
     extended_params: Params
+
+    @property
+    def described(self) -> str:
+        """What cards say of it, with the place of its specification among our documents."""
+        return f"{self.description} Specification: {SPECIFIED_IN}#{self.name}"
 
     def uri(self, line: str) -> str:
         """Its URI on a line."""
@@ -117,7 +124,11 @@ EXTENSIONS = (
         "What this deployment is, and how far each of its methods and extensions can be relied upon.",
         compatibility_profile,
     ),
-    _of_all(WIRE_CONTRACT, "Which methods and endpoints can be called, and what refuses the others.", wire_contract),
+    _of_all(
+        WIRE_CONTRACT,
+        "Which methods and endpoints can be called, and what refuses the others; /openapi.json has all schemas.",
+        wire_contract,
+    ),
 )
 """All extensions there are, a row each."""
 
@@ -128,10 +139,16 @@ EXTENSION_NAMES: Mapping[str, str] = {uri: one.name for one in EXTENSIONS for ur
 # --- skills -----------------------------------------------------------------------------------------------
 
 
-def _skill(id: str, name: str, extension: MethodExtension, *tags: str) -> tuple[MethodExtension, Skill]:
+def _skill(id: str, name: str, extension: MethodExtension, *tags: str, example: str) -> tuple[MethodExtension, Skill]:
     modes = ("application/json",)
     return extension, Skill(
-        id=id, name=name, description=extension.about, tags=tags, input_modes=modes, output_modes=modes
+        id=id,
+        name=name,
+        description=extension.about,
+        tags=tags,
+        input_modes=modes,
+        output_modes=modes,
+        examples=(example,),
     )
 
 
@@ -141,30 +158,35 @@ SKILLS = (
         "OpenCode Session Management",
         MethodExtension.SESSION_MANAGEMENT,
         *("opencode", "sessions", "history", "provider-private"),
+        example="List my sessions, those used last first.",
     ),
     _skill(
         "opencode.providers.query",
         "OpenCode Provider Catalog",
         MethodExtension.PROVIDER_DISCOVERY,
         *("opencode", "providers", "models", "provider-private"),
+        example="Which models can I choose for a message?",
     ),
     _skill(
         "opencode.workspace.control",
         "OpenCode Workspace Control",
         MethodExtension.WORKSPACE_CONTROL,
         *("opencode", "project", "workspace", "worktree", "provider-private"),
+        example="List the worktrees of the project.",
     ),
     _skill(
         "opencode.interrupt.recovery",
         "OpenCode Interrupt Recovery",
         MethodExtension.INTERRUPT_RECOVERY,
         *("interrupt", "permission", "question", "provider-private"),
+        example="Which permissions do my tasks wait for?",
     ),
     _skill(
         "opencode.interrupt.callback",
         "Shared Interrupt Callback",
         MethodExtension.INTERACTIVE_INTERRUPT,
         *("interrupt", "permission", "question", "shared"),
+        example="Allow once what the task asks for.",
     ),
 )
 """The skills behind the methods, each with its extension."""
@@ -192,11 +214,11 @@ def card_of(deployment: Deployment) -> CardSpec:
         url=deployment.url,
         lines=deployment.lines,
         schemes=deployment.schemes,
-        skills=(CHAT, *(skill for _, skill in SKILLS)),
+        skills=(evolve(CHAT, examples=CHAT_EXAMPLES), *(skill for _, skill in SKILLS)),
         input_modes=INPUT_MODES,
         output_modes=OUTPUT_MODES,
         extensions=_unique(_public(deployment)),
-        documentation_url=deployment.documentation_url,
+        documentation_url=deployment.documentation_url or deployment.url.rstrip("/") + OPENAPI_PATH,
         push_notifications=True,
         extended_card=True,
     )
@@ -223,7 +245,7 @@ def _public(deployment: Deployment) -> Iterator[Extension]:
     for one in EXTENSIONS:
         for of in _lines_of(deployment):
             if one.public or of.line == "0.3":
-                yield Extension(uri=one.uri(of.line), description=one.description, params=one.public_params(of))
+                yield Extension(uri=one.uri(of.line), description=one.described, params=one.public_params(of))
 
 
 def _complete(deployment: Deployment, caller: Caller) -> Iterator[Extension]:
@@ -232,7 +254,7 @@ def _complete(deployment: Deployment, caller: Caller) -> Iterator[Extension]:
             params = one.extended_params(of)
             if one.name == SESSION_BINDING:
                 params = {**(params or {}), "caller": _told_of(caller)}
-            yield Extension(uri=one.uri(of.line), description=one.description, params=params)
+            yield Extension(uri=one.uri(of.line), description=one.described, params=params)
 
 
 def _unique(extensions: Iterator[Extension]) -> Sequence[Extension]:
