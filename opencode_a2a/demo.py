@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import shlex
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TextIO
 
 import anyio
@@ -115,6 +117,14 @@ async def _show(url: str, settings: Settings, out: TextIO) -> int:
     return code
 
 
+def _program() -> str:
+    """How this program was started, for a shell: its path, or the interpreter and the module."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m {__package__}"
+    return shlex.quote(str(started))
+
+
 def _print_commands(url: str, token: str, out: TextIO) -> None:
     request = (
         '{"jsonrpc":"2.0","id":1,"method":"SendStreamingMessage","params":{"message":'
@@ -124,12 +134,12 @@ def _print_commands(url: str, token: str, out: TextIO) -> None:
         f"""
 It stays up; Ctrl+C ends it. To try:
 
-  A2A_CLIENT_BEARER_TOKEN={token} opencode-a2a call {url} "STEPS please"
+  A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "STEPS please"
 
   curl -s {url}/.well-known/agent-card.json
 
   curl -sN {url}/ -H 'Authorization: Bearer {token}' -H 'A2A-Version: 1.0' \\
-    -d '{request}'
+    -H 'Content-Type: application/json' -d '{request}'
 
 Words the stand-in knows: THINK, TOOL, BADTOOL, STEPS, WRITE, RETRY, FAIL401, SPACE, ECHO ..., LONG 200.""",
         file=out,

@@ -140,7 +140,12 @@ class Settings(Declared):
         said="that of this package",
     )
     documentation_url: str | None = row(
-        _CARD, "A2A_DOCUMENTATION_URL", values.url, None, "where the agent is described: an http or https URL"
+        _CARD,
+        "A2A_DOCUMENTATION_URL",
+        values.url,
+        None,
+        "where the agent is described: an http or https URL",
+        said="the server's own `/openapi.json`",
     )
     project: str | None = row(
         _CARD, "A2A_PROJECT", str, None, "the name of the project this agent works on: any text"

@@ -218,10 +218,44 @@ def test_settings_are_read_from_a_file_too(start: Start, tmp_path: Path) -> None
 @BOTH
 def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: str) -> None:
     with start("demo", "--runtime", runtime, "--keep") as server:
-        token, url = server.find(r"A2A_CLIENT_BEARER_TOKEN=(\S+) "), server.find(r"opencode-a2a call (\S+)")
+        token, url = server.find(r"A2A_CLIENT_BEARER_TOKEN=(\S+) "), server.find(r" call (\S+) ")
 
         called = run("call", url, "ECHO from the outside", A2A_CLIENT_BEARER_TOKEN=token)
 
         assert (called.returncode, called.stdout) == (0, "from the outside\n"), called.stderr
         assert server.stop(signal.SIGINT) == 0
         assert "Traceback" not in server.said
+
+
+@pytest.mark.parametrize("by_path", [True, False], ids=["a path with a space", "the module"])
+def test_the_commands_that_a_kept_demo_prints_are_found(tmp_path: Path, by_path: bool) -> None:
+    program = list(PROGRAM)
+    if by_path:
+        script = tmp_path / "my tools" / "opencode-a2a"
+        script.parent.mkdir()
+        script.write_text(f"#!{sys.executable}\nimport sys\nfrom opencode_a2a.cli import main\nsys.exit(main())\n")
+        script.chmod(0o755)
+        program = [str(script)]
+    log = tmp_path / "demo.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*program, "demo", "--keep"], env=environment(), cwd=tmp_path, stdout=out, stderr=out
+        )
+    try:
+        demo = Serving(process, log)
+        call, curl = demo.find(r"\n  (A2A_CLIENT_BEARER_TOKEN=.*)\n"), demo.find(r"\n  (curl -sN (?:.*\n)+?.*}\')\n")
+        for command, told in ((call, "First I look."), (curl, "TASK_STATE_COMPLETED")):
+            done = subprocess.run(
+                command,
+                shell=True,
+                env=environment(),
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+            assert told in done.stdout, (command, done.stderr)
+    finally:
+        process.terminate()
+        process.wait(DEADLINE)
