@@ -19,6 +19,7 @@ from sansio.a2a.model import JsonObject
 from sansio.a2a.push import Schedule
 from sansio.extensions.profile import Deployment, Environment, profile_of
 from sansio.extensions.rows import Toggle
+from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
 from sansio.opencode.requests import Place, PromptOptions
 from sansio.opencode.views import View
@@ -80,7 +81,7 @@ def _deployment(settings: Settings) -> Deployment:
         lines=settings.supported_protocol_versions,
         default_line=settings.protocol_version,
         project=settings.project,
-        documentation_url=settings.documentation_url,
+        documentation_url=settings.documentation_url or settings.public_url.rstrip("/") + OPENAPI_PATH,
         workspace_root=settings.workspace_root if settings.expose_workspace_root_in_card else None,
         agent=settings.agent,
         variant=settings.variant,

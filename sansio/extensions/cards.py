@@ -12,7 +12,6 @@ from attrs import evolve, frozen
 
 from sansio.a2a.card import CardSpec, Extension, Skill
 from sansio.a2a.model import JsonObject
-from sansio.http import OPENAPI_PATH
 from sansio.opencode.deployment import (
     CHAT,
     CHAT_EXAMPLES,
@@ -218,7 +217,7 @@ def card_of(deployment: Deployment) -> CardSpec:
         input_modes=INPUT_MODES,
         output_modes=OUTPUT_MODES,
         extensions=_unique(_public(deployment)),
-        documentation_url=deployment.documentation_url or deployment.url.rstrip("/") + OPENAPI_PATH,
+        documentation_url=deployment.documentation_url,
         push_notifications=True,
         extended_card=True,
     )

@@ -225,3 +225,15 @@ async def test_a_key_that_cannot_be_used_keeps_the_server_from_starting(tmp_path
     with pytest.raises(SettingsError, match=r"^A2A_CARD_SIGNING_KEY_FILE: the file cannot be used"):
         async with application(settings):
             pass
+
+
+async def test_the_card_links_the_description_of_the_surface_where_no_other_document_is_set(serving: Serving) -> None:
+    async with serving(public_url_override="https://agent.example/prefix") as agent:
+        card = (await agent.http.get("/.well-known/agent-card.json")).json()
+        description = await agent.http.get("/openapi.json")
+    async with serving(documentation_url="https://docs.example/agent") as agent:
+        other = (await agent.http.get("/.well-known/agent-card.json")).json()
+
+    assert card["documentationUrl"] == "https://agent.example/prefix/openapi.json"
+    assert description.json()["openapi"].startswith("3.")
+    assert other["documentationUrl"] == "https://docs.example/agent"
