@@ -61,8 +61,10 @@ class LineFormatter(logging.Formatter):
 class WriterHandler(logging.Handler):
     """Hands records to a thread that formats and writes them; what comes together is written together."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, others: int = logging.WARNING) -> None:
+        """``others``: the lowest level of other libraries' records that is written, whatever levels they set."""
         super().__init__()
+        self._others = others
         self.setFormatter(LineFormatter())
         self._stream = stream
         self._waiting: deque[logging.LogRecord] = deque()
@@ -74,6 +76,8 @@ class WriterHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Take a record. There is no lock to wait for: only the writer's thread takes from the queue."""
+        if record.levelno < self._others and not record.name.startswith(OURS):
+            return False
         if len(self._waiting) >= _MOST_WAITING:
             self._dropped += 1
             return False
@@ -116,10 +120,11 @@ class WriterHandler(logging.Handler):
 def logging_to(stream: TextIO, level: str) -> Generator[None]:
     """Log to ``stream`` while it is entered. ``level``: the lowest level of our own records that is written."""
     root = logging.getLogger()
-    handler = WriterHandler(stream)
+    others = max(logging.WARNING, logging.getLevelNamesMapping()[level])
+    handler = WriterHandler(stream, others)
     before = [(logger, logger.level) for logger in (root, *map(logging.getLogger, OURS))]
     root.addHandler(handler)
-    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    root.setLevel(others)
     for name in OURS:
         logging.getLogger(name).setLevel(level)
     try:

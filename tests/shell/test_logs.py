@@ -126,6 +126,7 @@ def test_a_long_text_is_cut() -> None:
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
 def test_the_level_is_for_our_loggers_and_other_libraries_stay_at_warning(level: str) -> None:
     others = ("hpack.hpack", "h2", "httpcore.http11", "httpx", "asyncio", "sqlalchemy.engine", "hypercorn.error")
+    logging.getLogger("hypercorn.error").setLevel(logging.DEBUG)  # some libraries set a level of their own
     with logged(level) as written:
         for name in (*OURS, *others):
             for grade in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
@@ -152,7 +153,7 @@ def test_a_log_that_nobody_reads_holds_up_nobody(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("opencode_a2a.logs._LAST_WORDS", 0.01)
     stuck = Stuck()
     handler = WriterHandler(stuck)
-    record = logging.makeLogRecord({"msg": "said", "levelno": 20, "levelname": "INFO", "name": "n"})
+    record = logging.makeLogRecord({"msg": "said", "levelno": 20, "levelname": "INFO", "name": "opencode_a2a"})
     started = time.monotonic()
     for _ in range(100):
         handler.handle(record)
