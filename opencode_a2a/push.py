@@ -9,7 +9,7 @@ import logging
 import random
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Final, TypeAlias
 
 import anyio
@@ -30,6 +30,7 @@ from sansio.a2a.push import (
     retry_after,
     verdict_of,
 )
+from sansio.fair_queue import FairQueue
 from sansio.outbound import FieldPath, origin_of
 
 from .live import LiveTask
@@ -38,8 +39,12 @@ from .store import PushDropped, PushRow, Store, StoreError
 
 _log = logging.getLogger(__name__)
 
-PARALLEL: Final = 64
-"""How many notifications are under way at once; the others wait in line."""
+PARALLEL: Final = 128
+"""Notifications that are under way at once; the others wait for their turn."""
+OF_PRINCIPAL: Final = 16
+"""Of one principal's tasks: their receivers may hang, and the others' notifications must not wait for that."""
+OF_RECEIVER: Final = 8
+"""Of one principal's tasks to one receiver (scheme, host and port)."""
 
 Render: TypeAlias = Callable[[StreamItem], bytes]
 
@@ -97,7 +102,9 @@ class Notifier:
         self._rng = rng
         self._schedule = schedule
         self._pause = pause
-        self._slots = anyio.Semaphore(PARALLEL)
+        self._places: FairQueue[anyio.Event] = FairQueue(
+            most=PARALLEL, of_principal=OF_PRINCIPAL, of_receiver=OF_RECEIVER
+        )
         self._deliveries: dict[tuple[str, str], _Delivery] = {}
         self._one_less = anyio.Event()
         self._draining = False
@@ -220,7 +227,8 @@ class Notifier:
         render = self._render(live, row.form)
         async with aclosing(_notifications(live, row.form, row.cursor)) as notifications:
             async for notification in notifications:
-                verdict = await self._deliver(delivery, notification, render(notification.item))
+                principal = live.facts.principal
+                verdict = await self._deliver(delivery, principal, notification, render(notification.item))
                 if verdict is Verdict.GONE:
                     return self._gone(delivery)
                 if verdict is Verdict.FAILED:
@@ -229,12 +237,13 @@ class Notifier:
         # one that only waits for credentials may be gone on with
         return await self._moved(delivery, live.visible, finished=live.log.state.terminal)
 
-    async def _deliver(self, delivery: _Delivery, notification: Notification, body: bytes) -> Verdict:
+    async def _deliver(self, delivery: _Delivery, principal: str, notification: Notification, body: bytes) -> Verdict:
         """Send until it is delivered, or there is no point in it any more."""
         config, failures = delivery.config, 0
         headers = headers_of(config, delivery.row.form, notification.number)
         while True:
-            verdict, reason, asked = await self._attempt(config.url, headers, body)
+            async with self._place(principal, origin_of(config.url)):
+                verdict, reason, asked = await self._attempt(config.url, headers, body)
             if verdict is Verdict.DELIVERED:
                 self.counters = evolve(self.counters, deliveries=self.counters.deliveries + 1)
             if verdict is not Verdict.FAILED:
@@ -251,13 +260,37 @@ class Notifier:
         self, url: str, headers: list[tuple[str, str]], body: bytes
     ) -> tuple[Verdict, str, float | None]:
         """What came of it, why, and for how many seconds the receiver wants to be left alone."""
-        async with self._slots:
-            try:
-                answer = await self._client.post(url, headers, body)
-            except Undelivered as error:
-                return Verdict.FAILED, str(error), None
+        try:
+            answer = await self._client.post(url, headers, body)
+        except Undelivered as error:
+            return Verdict.FAILED, str(error), None
         asked = retry_after(answer.retry_after, self._wall())
         return verdict_of(answer.status), f"the answer was {answer.status}", asked
+
+    @asynccontextmanager
+    async def _place(self, principal: str, receiver: str) -> AsyncGenerator[None]:
+        """Wait for a place, in turn with other principals and other receivers."""
+        given = anyio.Event()
+        self._places.join(principal, receiver, given)
+        self._give_places()
+        try:
+            await given.wait()
+        except BaseException:
+            if not given.is_set():
+                self._places.leave(principal, receiver, given)
+            else:
+                self._places.give_back(principal, receiver)
+                self._give_places()
+            raise
+        try:
+            yield
+        finally:
+            self._places.give_back(principal, receiver)
+            self._give_places()
+
+    def _give_places(self) -> None:
+        while (given := self._places.take()) is not None:
+            given.set()
 
     async def _wait(self, delivery: _Delivery, seconds: float) -> None:
         if self._draining:

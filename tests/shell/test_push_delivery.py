@@ -76,8 +76,8 @@ class Bench:
     lives: dict[str, LiveTask] = field(factory=dict)
     pauses: list[float] = field(factory=list)
 
-    def task(self, id: str = "t") -> LiveTask:
-        facts = Facts(task_id=id, context_id="c", principal="alice", message_id="q", created_at=1)
+    def task(self, id: str = "t", principal: str = "alice") -> LiveTask:
+        facts = Facts(task_id=id, context_id="c", principal=principal, message_id="q", created_at=1)
         live = self.lives[id] = LiveTask.new(facts)
         return live
 
@@ -360,6 +360,33 @@ async def test_only_so_many_notifications_are_under_way_at_once(monkeypatch: pyt
         await receiver.until(lambda: len(receiver.received) == 12)
 
         assert at_first == 5
+
+
+async def test_receivers_of_one_principal_that_hang_delay_no_other_principal() -> None:
+    never = anyio.Event()
+    async with (
+        bench_with(MemoryStore(), timeout=6 * DEADLINE) as bench,
+        receiving() as receiver,
+        receiving() as other,
+        bench.notifying() as notifier,
+    ):
+        hanging = [bench.task(f"h{index}") for index in range(5)]
+        for live in hanging:
+            for index in range(32):
+                path = f"/{live.facts.task_id}/{index}"
+                notifier.begin(live, config(receiver.plan(path, [never, *OK]), str(index)), "1.0", 0)
+            await bench.say(live, status(TaskState.SUBMITTED))
+        await receiver.until(lambda: len(receiver.received) == push.OF_RECEIVER)
+        bobs = bench.task("b", "bob")
+        notifier.begin(bobs, config(receiver.plan("/same", OK), "same"), "1.0", 0)
+        notifier.begin(bobs, config(other.plan("/other", OK), "other"), "1.0", 0)
+        await bench.say(bobs, status(TaskState.SUBMITTED), QUESTION, *END)
+
+        # long before the first of those that hang is given up
+        for name in ("same", "other"):
+            await bench.finished("b", name)
+
+        assert len([one for one in receiver.received if one.path.startswith("/h")]) == push.OF_RECEIVER
 
 
 async def test_failure_of_our_own_stops_one_configuration_and_no_other(
