@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import anyio
 from attrs import frozen
 
-from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject, Message, TaskState
 from sansio.a2a.timestamps import epoch_ms
 from sansio.extensions.errors import ExtensionError, ExtensionErrorKind, interrupt_error
@@ -32,6 +32,7 @@ from sansio.opencode.interrupts import details_of
 from .live import LiveTask
 from .run import Run
 from .store import StoreError
+from .store_errors import store_failure
 from .turns import Turns
 from .upstream import Upstream, UpstreamError
 
@@ -187,7 +188,7 @@ class Answering:
         try:
             await self._turns.answered(run, answer.ended)
         except StoreError as exc:
-            raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be written") from exc
+            raise store_failure(exc) from exc
 
 
 def _upstream_error(error: UpstreamError, request_id: str) -> ExtensionError:

@@ -212,6 +212,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 "profile": profile,
                 "upstream": {"event_stream": "connected" if hub.connected else "disconnected"},
                 "push_notifications": attrs.asdict(notifier.counters),
+                "store": "ok" if store.trouble is None else "unavailable",
             }
 
         methods = Methods(

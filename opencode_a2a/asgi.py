@@ -20,7 +20,7 @@ from attrs import evolve, frozen
 
 from sansio import http
 from sansio.a2a import jsonrpc, rest, resume, sse
-from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
 from sansio.a2a.json_output import encoded_pieces
 from sansio.a2a.log import Entry
 from sansio.a2a.model import StatusUpdate
@@ -45,6 +45,8 @@ from .methods import Methods
 from .request_log import log_request
 from .service import OpenStream
 from .steps import in_turns
+from .store import StoreError
+from .store_errors import store_failure
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -93,6 +95,19 @@ class Frames:
     data: bytes
     idle: bool = False
     last: bool = False
+
+
+@frozen(kw_only=True)
+class _Envelope:
+    """What stands around each item of a stream, and an error in its place."""
+
+    prefix: bytes = b""
+    suffix: bytes = b""
+    failed: Callable[[ProtocolError], bytes]
+
+    def failure(self, error: StoreError) -> bytes:
+        """The frame that says that the store failed: without an id, as nothing was seen that a reader could miss."""
+        return b"data: %b\n\n" % sse.json_data(self.failed(store_failure(error)))
 
 
 @frozen
@@ -255,7 +270,12 @@ class Application:
                 return _unread(line) if notification else _json(answer, http.JSON, headers)
             if streaming and not notification:
                 stream, view = await self._dispatch.stream(asked)
-                return self._streaming(stream, view, headers, jsonrpc.result_prefix(call.id), jsonrpc.RESULT_SUFFIX)
+                frame = _Envelope(
+                    prefix=jsonrpc.result_prefix(call.id),
+                    suffix=jsonrpc.RESULT_SUFFIX,
+                    failed=lambda error: jsonrpc.render_error(call.id, error, line),
+                )
+                return self._streaming(stream, view, headers, frame)
             if operation is Operation.STREAM:  # a notification: nobody reads the stream
                 asked = evolve(asked, operation=Operation.SEND)
             result = None if operation is Operation.SUBSCRIBE else await self._dispatch.unary(asked)
@@ -299,7 +319,8 @@ class Application:
         )
         if operation.row.streaming:
             stream, view = await self._dispatch.stream(asked)
-            return self._streaming(stream, view, headers, b"", b"")
+            frame = _Envelope(failed=lambda error: orjson.dumps(http_error(error, line)[1]))
+            return self._streaming(stream, view, headers, frame)
         result = await self._dispatch.unary(asked)
         if result is None:
             return Response(204, b"", headers)
@@ -310,21 +331,21 @@ class Application:
     def _stays_open(self, extensions: Negotiated) -> bool:
         return self._surface.stays_open or MethodExtension.INTERACTIVE_INTERRUPT.label in extensions.names
 
-    def _streaming(self, stream: OpenStream, view: View, headers: Headers, prefix: bytes, suffix: bytes) -> Streaming:
-        frames = self._frames(stream, view, prefix, suffix)
+    def _streaming(self, stream: OpenStream, view: View, headers: Headers, envelope: _Envelope) -> Streaming:
+        frames = self._frames(stream, view, envelope)
         return Streaming((*_STREAM_HEADERS, *headers), frames, self._dispatch.service.stream_closed)
 
-    async def _frames(self, stream: OpenStream, view: View, prefix: bytes, suffix: bytes) -> AsyncGenerator[Frames]:
+    async def _frames(self, stream: OpenStream, view: View, envelope: _Envelope) -> AsyncGenerator[Frames]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes.
 
-        A reader that falls behind too far gets what replaces all it has, and goes on from there.
+        A reader that falls behind too far gets what replaces all it has, and goes on from there. Where the store
+        fails in between, the last frame is an error, without an id: the reader may resume later.
         """
         limits = self._surface.limits
         budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
-        await self._dispatch.service.told(stream.live)
         while True:
             try:
-                async with aclosing(self._frames_of(stream, view, prefix, suffix, budget)) as frames:
+                async with aclosing(self._frames_of(stream, view, envelope, budget)) as frames:
                     async for piece in frames:
                         yield piece
                 return
@@ -332,9 +353,10 @@ class Application:
                 stream = stream.replaced(behind.cursor)
 
     async def _frames_of(
-        self, stream: OpenStream, view: View, prefix: bytes, suffix: bytes, budget: StreamBudget | None
+        self, stream: OpenStream, view: View, envelope: _Envelope, budget: StreamBudget | None
     ) -> AsyncGenerator[Frames]:
         """The frames of a stream. Raises ``FarBehindError``."""
+        prefix, suffix = envelope.prefix, envelope.suffix
         live, cursor = stream.live, stream.cursor
         numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
         ready = b""
@@ -358,7 +380,10 @@ class Application:
             yield Frames(ready + said)
             ready = b""
         if stream.whole:
-            await live.changed(cursor - 1)
+            try:
+                await live.changed(cursor - 1)
+            except StoreError as exc:
+                ready = envelope.failure(exc)
             yield Frames(ready, last=True)
             return
         if live.visible == cursor or len(ready) > _LONG or not live.log.reaches(cursor):
@@ -367,6 +392,8 @@ class Application:
         patience = anyio.current_time() + _PATIENCE if stream.waits else math.inf
         async with aclosing(live.read(cursor)) as batches:
             async for batch in batches:
+                if not batch and live.trouble is not None:
+                    break
                 over = live.over  # as of this batch; a slow reader takes its time over the pieces
                 pause = stream.pause_in(batch)
                 entries = batch if pause is None else batch[: pause + 1]
@@ -397,6 +424,8 @@ class Application:
                     ready = b""
                 if pause is not None:
                     return
+        if live.trouble is not None and live.visible < live.log.last:
+            yield Frames(ready + envelope.failure(live.trouble), last=True)
 
 
 def _json(pieces: Sequence[bytes], media_type: str, headers: Headers) -> Response:

@@ -18,7 +18,7 @@ from sansio.a2a.log import Entry, LogEvent, StatusChanged, TaskLog
 from sansio.a2a.model import JsonObject, Task
 from sansio.a2a.timestamps import epoch_ms
 
-from .store import EventRow, TaskRow
+from .store import EventRow, StoreError, TaskRow
 
 _WINDOW = 384 * 1024
 """Bytes of stored events, at least, that stay in memory for readers who are behind; at most twice as many do."""
@@ -68,6 +68,10 @@ class LiveTask:
     showing: bool = False  # it is being made durable for its own sake
     at_rest: bool = False  # nobody works on it: nothing more is said, unless somebody asks
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
+    kept: bool = False  # the store has it, as it was at some time
+    trouble: StoreError | None = None  # why what was said cannot be stored now
+    lost: bool = False  # it could not be stored before anybody saw it: it never was
+    _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
     _waiting: list[anyio.Event] = field(factory=list)
     _runs: deque[tuple[int, int]] = field(factory=deque)  # of events in memory: the last number, and the bytes stored
     _kept: int = 0  # bytes of all runs
@@ -95,6 +99,7 @@ class LiveTask:
             options=orjson.loads(row.options),
             visible=log.last,
             saved=log.last,
+            kept=True,
             at_rest=True,
         )
 
@@ -162,6 +167,7 @@ class LiveTask:
     def rows(self) -> list[TaskRow | EventRow]:
         """The task as it is now, as the store keeps it, with the events that led to it since the last time."""
         events = self.unsaved()
+        unstored, self._unstored = self._unstored, []
         row = TaskRow(
             task_id=self.facts.task_id,
             context_id=self.facts.context_id,
@@ -177,7 +183,22 @@ class LiveTask:
             snapshot=encode_task(self.log.task()),
             options=orjson.dumps(self.options),
         )
-        return [row, events] if events is not None else [row]
+        return [row, *unstored, events] if events is not None else [row, *unstored]
+
+    def not_stored(self, rows: Iterable[TaskRow | EventRow], trouble: StoreError) -> None:
+        """The commit of these rows failed: until one succeeds, whoever waits for what they hold gets an error."""
+        self._unstored += [row for row in rows if isinstance(row, EventRow)]
+        self.in_trouble(trouble)
+
+    def in_trouble(self, trouble: StoreError) -> None:
+        """The store fails the task, for now."""
+        self.trouble = trouble
+        self.poke()
+
+    def lose(self, trouble: StoreError) -> None:
+        """Give up a task that is not in the store: nobody has seen it."""
+        self.lost = True
+        self.in_trouble(trouble)
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -189,8 +210,15 @@ class LiveTask:
 
     @property
     def over(self) -> bool:
-        """Everything has been said and may be seen."""
+        """Everything has been said and may be seen, or nothing more can be."""
+        if self.lost or (self.at_rest and self.trouble is not None):
+            return True
         return (self.at_rest or self.log.state.terminal) and self.visible == self.log.last
+
+    def _check(self) -> None:
+        """Refuse to wait for what cannot be stored now. Raises ``StoreError``."""
+        if self.trouble is not None:
+            raise type(self.trouble)(str(self.trouble))
 
     def task(self) -> Task:
         """The task as it is now."""
@@ -227,8 +255,9 @@ class LiveTask:
                 self._waiting.remove(event)
 
     async def changed(self, cursor: int) -> None:
-        """Return once events after ``cursor`` may be seen."""
+        """Return once events after ``cursor`` may be seen. Raises ``StoreError`` while they cannot be stored."""
         while self.visible <= cursor:
+            self._check()
             await self._woken()
 
     async def read(self, cursor: int) -> AsyncGenerator[Sequence[Entry]]:
@@ -253,15 +282,23 @@ class LiveTask:
                     yield ()
 
     async def shown(self) -> int:
-        """Return once all that was said may be seen; the number of the newest event."""
+        """Return once all that was said may be seen; the number of the newest event.
+
+        Raises ``StoreError`` while that cannot be stored.
+        """
         while self.visible < self.log.last:
+            self._check()
             await self._woken()
         return self.visible
 
     async def settled(self) -> Task:
-        """The task once it has ended, waits for its client, or is left to the next run of the server."""
+        """The task once it has ended, waits for its client, or is left to the next run of the server.
+
+        Raises ``StoreError`` where that cannot be stored.
+        """
         while True:
             state = self.log.state
             if self.visible == self.log.last and (state.terminal or state.interrupted or self.at_rest):
                 return self.log.task()
+            self._check()
             await self._woken()

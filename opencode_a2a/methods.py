@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject, Task
 from sansio.access import Identity
 from sansio.extensions.errors import forbidden, payload_error, upstream_error
@@ -27,6 +27,7 @@ from sansio.opencode.requests import Place, UpstreamCall
 from .owners import Owners
 from .steps import in_turns
 from .store import StoreError
+from .store_errors import store_failure
 from .upstream import Upstream, UpstreamError
 
 _CURSOR = b"x-next-cursor"
@@ -103,7 +104,7 @@ class Methods:
             else:
                 result = await self._answered_upstream(row, identity.principal, given)
         except StoreError as exc:
-            raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be used") from exc
+            raise store_failure(exc) from exc
         return await in_turns(encoded(for_line(result, line), row.many))
 
     # --- where --------------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 import anyio
@@ -54,13 +54,13 @@ from .places import Places
 from .push import Notifier
 from .run import Prompt
 from .sessions import Sessions
-from .store import EventRow, EventsPruned, Store, StoredTask, StoreError, TaskQuery
+from .store import EventRow, EventsPruned, Store, StoredTask, TaskQuery
+from .store_errors import from_store
 from .turns import Turns
 from .turnstile import Turnstile
 
 _log = logging.getLogger(__name__)
 
-Found = TypeVar("Found")
 _MessageKey: TypeAlias = tuple[str, str, str]  # principal, context, message
 
 _AT_ONCE = 128 * 1024  # bytes of stored tasks that are decoded without others having their turn
@@ -155,7 +155,7 @@ class Service:
         """
         live = await self._start(principal, request, view)
         if request.configuration.blocking:
-            await live.settled()
+            await from_store(live.settled())
         else:
             await self.told(live)
         return live
@@ -176,13 +176,14 @@ class Service:
         self._open_stream()
         try:
             live = await self._start(principal, request, view)
+            last = live.log.last
+            await self.told(live)
             if cursor is not None:
                 found = await self._find(principal, live.facts.task_id, kept=True)
                 return await self._resumed(found, cursor, stays_open=stays_open)
         except BaseException:
             self._streams -= 1
             raise
-        last = live.log.last
         if request.message.task_id is not None:  # an answer's stream begins where it was taken: no event is left out
             last = live.log.answered_at(request.message.message_id) or last
         task = trim_history(live.log.at(last), request.configuration.history_length)
@@ -194,7 +195,7 @@ class Service:
     async def get_task(self, principal: str, request: GetTaskRequest) -> LiveTask:
         """A task of the caller's. What is not theirs does not exist."""
         live = await self._find(principal, request.id)
-        await live.changed(live.barrier - 1)  # a state that is told of is durable
+        await from_store(live.changed(live.barrier - 1))  # a state that is told of is durable
         return live
 
     async def list_tasks(self, principal: str, request: ListTasksRequest) -> TaskPage:
@@ -209,7 +210,7 @@ class Service:
             changed_after=None if request.changed_after is None else request.changed_after - 1,
             after=read_page_token(request.page_token) if request.page_token else None,
         )
-        found = await _from_store(self._store.tasks(query))
+        found = await from_store(self._store.tasks(query))
         rows = found.rows[: request.page_size]
         more = len(found.rows) > len(rows)
         running = self._turns.running
@@ -234,10 +235,10 @@ class Service:
         """End a task, at once: OpenCode is told meanwhile. One that is cancelled already stays so."""
         live = await self._find(principal, request.id)
         rested = live.at_rest and not live.log.state.terminal
-        await self._turns.cancel(live)
+        await from_store(self._turns.cancel(live))
         if rested:
-            await _from_store(self._notifier.go_on(live))
-        await live.shown()
+            await from_store(self._notifier.go_on(live))
+        await from_store(live.shown())
         if live.log.state is not TaskState.CANCELED:
             raise ProtocolError(
                 ErrorKind.TASK_NOT_CANCELABLE,
@@ -271,7 +272,7 @@ class Service:
                     f"The task is {live.log.state.value}: nothing more will come; read it instead",
                     metadata={"taskId": live.facts.task_id, "state": live.log.state.value},
                 )
-            last = await live.shown()
+            last = await from_store(live.shown())
             return OpenStream((live.task(),), live, last, last, stays_open)
         except BaseException:
             self._streams -= 1
@@ -285,11 +286,11 @@ class Service:
         path = () if view.line == "1.0" else ("pushNotificationConfig",)
         check_id(config.id, (*path, "id"))
         await self._notifier.check(config, path, view.key)
-        known = {one.id for one in await _from_store(self._notifier.configs(live.facts.task_id))}
+        known = {one.id for one in await from_store(self._notifier.configs(live.facts.task_id))}
         if len(known) >= _MOST_CONFIGS and config.id not in known:
             raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")
         made = self._notify(live, config, view, live.log.last)
-        await _from_store(self._store.commit())
+        await from_store(self._store.commit())
         return made
 
     async def get_push_config(self, principal: str, asked: PushConfigId) -> PushConfig:
@@ -306,17 +307,17 @@ class Service:
     async def delete_push_config(self, principal: str, asked: PushConfigId) -> None:
         """Notify no more. To delete what is gone is no error, as the specification has it."""
         await self._find(principal, asked.task_id)
-        await _from_store(self._notifier.drop(asked.task_id, asked.id or ""))
+        await from_store(self._notifier.drop(asked.task_id, asked.id or ""))
 
     async def _push_configs(self, principal: str, task_id: str) -> tuple[PushConfig, ...]:
         await self._find(principal, task_id)
-        return await _from_store(self._notifier.configs(task_id))
+        return await from_store(self._notifier.configs(task_id))
 
     # --- streams ------------------------------------------------------------------------------------------
 
     async def told(self, live: LiveTask) -> None:
         """Return once a new task may be told of: it is durable then."""
-        await live.changed(0)
+        await from_store(live.changed(0))
 
     @property
     def at_work(self) -> tuple[int, int]:
@@ -388,7 +389,7 @@ class Service:
         An event that the log does not reach, or does not know: the task as it is, and what replaces whatever the
         client has of it.
         """
-        last = await live.shown()
+        last = await from_store(live.shown())
         if not live.log.reaches(cursor) and (stream := await self._from_past(live, cursor, stays_open)) is not None:
             return stream
         try:
@@ -403,10 +404,10 @@ class Service:
     async def _from_past(self, live: LiveTask, cursor: int, stays_open: bool) -> OpenStream | None:
         """The stream of a running task after an event that only the store has; None where that does not reach it."""
         task_id = live.facts.task_id
-        stored = await _from_store(self._store.task(task_id))
+        stored = await from_store(self._store.task(task_id))
         if stored is None:
             return None
-        log = (await loaded(stored, await _from_store(self._store.events(task_id)))).log
+        log = (await loaded(stored, await from_store(self._store.events(task_id)))).log
         last = min(log.last, live.visible)
         try:
             then, past = log.at(cursor), log.since(cursor, last)
@@ -438,9 +439,9 @@ class Service:
         )
         if prompt.place is not None:
             checked = self._sessions.check_place(principal, message.context_id, wishes.session_id, prompt.place)
-            await _from_store(checked)
+            await from_store(checked)
         if wishes.session_id is not None:
-            await _from_store(self._sessions.claim(principal, wishes.session_id, prompt.place))
+            await from_store(self._sessions.claim(principal, wishes.session_id, prompt.place))
         if request.configuration.push is not None:
             name = "taskPushNotificationConfig" if view.line == "1.0" else "pushNotificationConfig"
             check_id(request.configuration.push.id, ("configuration", name, "id"))
@@ -492,10 +493,10 @@ class Service:
         """One message after the other, of those that are the same; with the task that it has already, if any."""
         async with Turnstile(self._arriving, key):
             known = self._started.get(key)
-            if known is None and key in self._answers:
+            if (known is None or known.lost) and key in self._answers:
                 known = await self._find(key[0], self._answers[key])
-            if known is None:
-                stored = await _from_store(self._store.started_by(*key))
+            if known is None or known.lost:
+                stored = await from_store(self._store.started_by(*key))
                 known = await _known(self._turns, stored) if stored else None
             yield known
 
@@ -549,14 +550,14 @@ class Service:
         status = TaskStatus(state=TaskState.WORKING, timestamp=timestamp(self._wall()))
         live.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
         self._turns.start(live, prompt)
-        await _from_store(self._notifier.go_on(live))
+        await from_store(self._notifier.go_on(live))
         return live
 
     async def _find(self, principal: str, task_id: str, *, kept: bool = False) -> LiveTask:
         """A task of the caller's; one that has ended with its past only where it is ``kept`` for that."""
         if "\0" in task_id:  # which no id holds, and not every database can look for
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND)
-        live = await _from_store(find_task(self._store, self._turns, task_id, kept=kept))
+        live = await from_store(find_task(self._store, self._turns, task_id, kept=kept))
         if live is None or live.facts.principal != principal:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]})
         return live
@@ -610,11 +611,3 @@ async def _known(turns: Turns, stored: StoredTask, kept: Sequence[EventRow] | No
     task_id = stored.row.task_id
     live = turns.running.get(task_id) or await loaded(stored, kept)
     return turns.running.get(task_id, live)
-
-
-async def _from_store(reading: Awaitable[Found]) -> Found:
-    """What the store answers, or an error that a client may see."""
-    try:
-        return await reading
-    except StoreError as exc:
-        raise ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be read") from exc

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
@@ -33,7 +34,7 @@ from .live import SAVE_EVERY, LiveTask
 from .run import Prompt, Run
 from .session_reads import SessionReads
 from .sessions import Sessions
-from .store import EventRow, Store, StoreError
+from .store import EventRow, Store, StoreError, StoreUnavailable, Write
 from .turn_log import log_turn
 from .turn_sink import TurnSink
 from .turnstile import Turnstile
@@ -41,6 +42,9 @@ from .upstream import Upstream, UpstreamError
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+_AGAIN = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds before a task is offered again to a store that failed
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
 _LOOKING = 30.0  # seconds that one look at a session may take, however many reads it is
@@ -148,11 +152,18 @@ class Turns:
             run.waiting.cancel()
         elif run is not None and run.sink is not None:
             run.sink.wake()
-        await self.reveal(live)
+        try:
+            await self.reveal(live)
+        except StoreUnavailable:
+            self._tasks.start_soon(self._settle, live)
+            raise
 
     async def answered(self, run: Run, ended: InterruptEnded) -> None:
         """OpenCode has taken an answer: tell the readers, unless the bus has. Raises ``StoreError``."""
-        await self._publish(run.live, run.turn.answered(ended, self._now()))
+        if run.live.publish(run.turn.answered(ended, self._now())):
+            if run.sink is not None:
+                run.sink.wake()
+            await self.reveal(run.live)
 
     async def drain(self, grace: float) -> None:
         """Let running turns end within ``grace`` seconds.
@@ -223,7 +234,7 @@ class Turns:
         try:
             await self.reveal(live)
         except StoreError as exc:
-            _log.error("task %s: %s", live.facts.task_id, exc)  # the turn meets the same, and ends the task
+            _log.error("task %s: %s", live.facts.task_id, exc)  # the turn meets the same
 
     # --- one turn -----------------------------------------------------------------------------------------
 
@@ -249,12 +260,11 @@ class Turns:
                 failure = Failure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
                 await self._publish(live, run.turn.fail(failure, self._now()))
         except StoreError as exc:
-            _log.error("task %s: %s", task_id, exc)
-            self._give_up(run, "The task store failed")
+            self._leave_unstored(live, exc)
         except Exception:
             # a bug of ours must not take the other turns down with it
             _log.exception("task %s", task_id)
-            self._give_up(run, "The server failed on this task")
+            await self._give_up(run, "The server failed on this task")
         finally:
             log_turn(live, self._wall() - started)
             del self.runs[task_id], self.running[task_id]
@@ -273,10 +283,11 @@ class Turns:
         await self._give_time()
         with ExitStack() as creating:
             if session_id is None:
-                session_id = await self._sessions.of_context(run, creating)
+                session_id = await self._patiently(live, lambda: self._sessions.of_context(run, creating))
                 await self._enter(live, Turnstile(self._queues, session_id), turnstiles)
             else:
-                await self._sessions.wished(run, session_id)
+                wished = session_id
+                await self._patiently(live, lambda: self._sessions.wished(run, wished))
             if self._stopping:
                 raise UpstreamError(_STOPPED)
             return await self._prepare(run, session_id)
@@ -295,18 +306,30 @@ class Turns:
     async def _enter(self, live: LiveTask, queue: Turnstile, turnstiles: AsyncExitStack) -> None:
         turnstiles.callback(queue.leave)
         if not queue.take_place():
-            await self.reveal(live)  # it may wait long: let it be seen
+            await self._settle(live)  # it may wait long: let it be seen
         await queue.wait()
 
-    def _give_up(self, run: Run, text: str) -> None:
-        """End the task for those who read it now; the store learns of it if it can."""
+    def _leave_unstored(self, live: LiveTask, error: StoreError) -> None:
+        """Leave a task whose commit failed for good: nobody sees what is not in the store.
+
+        One that the store does not have is gone, and its prompt never went out. Of any other, the store has what was
+        seen, and the next start of the server reads the rest from OpenCode.
+        """
+        _log.error("task %s: %s", live.facts.task_id, error)
+        if live.kept:
+            live.in_trouble(error)
+        else:
+            live.lose(error)
+
+    async def _give_up(self, run: Run, text: str) -> None:
+        """End the task as failed."""
         live = run.live
         try:
-            live.publish(run.turn.fail(Failure(text=text, type=STOPPED), self._now()))
-            self._store.put(live.rows())
+            await self._publish(live, run.turn.fail(Failure(text=text, type=STOPPED), self._now()))
+        except StoreError as exc:
+            self._leave_unstored(live, exc)
         except Exception:
-            _log.exception("task %s cannot be ended in the store", live.facts.task_id)
-        live.reveal(live.log.last)
+            _log.exception("task %s cannot be ended", live.facts.task_id)
 
     async def _prepare(self, run: Run, session_id: str) -> int:
         """Make durable, in one commit, what must be known if the server is killed: the task, its session, its prompt.
@@ -314,7 +337,7 @@ class Turns:
         A prompt goes out only after that, or a message that is sent again after a crash would run twice.
         """
         live = run.live
-        where = await self._sessions.rows(run, session_id)
+        where = await self._patiently(live, lambda: self._sessions.rows(run, session_id))
         live.session_id = session_id
         live.prompt_id = self._prompt_id()
         turn = run.turn = self._turn(live, session_id, live.prompt_id)
@@ -325,7 +348,7 @@ class Turns:
         last = live.log.last
         if run.place != self._place:
             live.options["place"] = place_as_text(run.place)
-        await self._store.commit([*live.rows(), *where])
+        await self._patiently(live, lambda: self._commit(live, where))
         return last
 
     async def _drive(self, run: Run, prepared: int | None) -> None:
@@ -443,15 +466,49 @@ class Turns:
     async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
         """Publish, and where a state changed commit before readers see it."""
         if live.publish(events) or live.over:
-            await self.reveal(live)
+            await self._settle(live)
 
     async def reveal(self, live: LiveTask) -> None:
-        """Make what was said durable, and let readers see it, with whatever was said meanwhile."""
+        """Make what was said durable, and let readers see it, with whatever was said meanwhile.
+
+        Raises ``StoreError``: then nothing more is seen, and whoever waits for it gets an error.
+        """
         while True:
             last = live.log.last
-            await self._store.commit(live.rows())
+            await self._commit(live)
             if live.reveal_settled(last):
                 return
+
+    async def _settle(self, live: LiveTask) -> None:
+        """Reveal as soon as the store can. Raises ``StoreError`` where it does not have the task, or never will."""
+        await self._patiently(live, lambda: self.reveal(live))
+
+    async def _commit(self, live: LiveTask, more: Sequence[Write] = ()) -> None:
+        rows = live.rows()
+        try:
+            await self._store.commit([*rows, *more])
+        except StoreError as exc:
+            live.not_stored(rows, exc)
+            raise
+        live.kept, live.trouble = True, None
+
+    async def _patiently(self, live: LiveTask, step: Callable[[], Awaitable[T]]) -> T:
+        """Do what needs the store as soon as the store can; at once or never for a task that it does not have yet.
+
+        OpenCode goes on meanwhile. What it says is stored afterwards, or read from it at the next start.
+        """
+        failures = 0
+        while True:
+            try:
+                return await step()
+            except StoreUnavailable as exc:
+                if not live.kept:
+                    raise
+                live.in_trouble(exc)
+                if failures == 0:
+                    _log.error("task %s waits for the store: %s", live.facts.task_id, exc)
+            await anyio.sleep(_AGAIN[min(failures, len(_AGAIN) - 1)])
+            failures += 1
 
     async def _abort(self, run: Run, sink: TurnSink) -> None:
         """Tell OpenCode to stop, and let it, so that the next turn of the session finds it at rest; best effort.

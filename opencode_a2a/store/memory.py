@@ -35,6 +35,7 @@ class MemoryStore:
     """A `Store` whose writes are durable for as long as this object lives."""
 
     outlives = False
+    trouble: str | None = None
 
     def __init__(self) -> None:
         self._tasks: dict[str, TaskRow] = {}

@@ -32,6 +32,14 @@ class StoreUnavailable(StoreError):
     """The database cannot be read or written now (locked, full, gone); the same call may succeed later."""
 
 
+class StoreGone(StoreUnavailable):
+    """The database file was deleted or replaced while it was in use: nothing is written to what lies there now."""
+
+
+class StoreInUse(StoreError):
+    """Another server uses the database; the text names its process."""
+
+
 @frozen(kw_only=True)
 class TaskRow:
     """One task: its latest durable snapshot, and what is needed to find and resume it.
@@ -192,6 +200,10 @@ class Store(Protocol):
     @property
     def outlives(self) -> bool:
         """Whether what is in it is there again when it is opened by another process."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last commit failed; None while commits succeed."""
 
     async def __aenter__(self) -> Self: ...
 

@@ -19,7 +19,9 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.store import reads
 from opencode_a2a.store.earlier import Importer, import_earlier
+from opencode_a2a.store.file_guard import FileGuard
 from opencode_a2a.store.migrate import ensure_schema
+from opencode_a2a.store.postgresql_lock import hold_postgresql
 from opencode_a2a.store.rows import (
     EventRow,
     Pending,
@@ -27,6 +29,7 @@ from opencode_a2a.store.rows import (
     SessionRow,
     StoredTask,
     StoreError,
+    StoreInUse,
     StoreUnavailable,
     TaskQuery,
     TaskRows,
@@ -59,11 +62,16 @@ class SqlStore:
         self._connection: Connection | None = None
         self._writer: GroupCommitWriter | None = None
         self._tasks: TaskGroup | None = None
+        self._guard = FileGuard(self._database.path) if self._database.path is not None else None
         self._statements = WriteStatements("?" if self._database.is_sqlite else "%s")
 
     @property
     def outlives(self) -> bool:
         return not self._database.is_sqlite or self._database.path is not None
+
+    @property
+    def trouble(self) -> str | None:
+        return self._opened().trouble
 
     async def __aenter__(self) -> Self:
         if self._writer is not None:
@@ -147,6 +155,7 @@ class SqlStore:
     def _read_blocking(self, read: Callable[[Connection], Result]) -> Result:
         assert self._readers is not None
         try:
+            self._check_file()
             with self._readers.connect() as connection:
                 return read(connection)
         except Exception as error:
@@ -155,14 +164,28 @@ class SqlStore:
     def _transact(self, writes: Sequence[Write]) -> None:
         """In the writer's thread: all or nothing, on a connection that is kept until something fails."""
         try:
+            self._check_file()
             if self._connection is None:
                 assert self._engine is not None
                 self._connection = self._engine.connect()
+                self._hold_again(self._connection)
             with self._connection.begin():
                 self._statements.execute(self._connection, writes)
         except Exception as error:
             self._drop_connection()
             raise self._fault(error, "commit") from None
+
+    def _hold_again(self, connection: Connection) -> None:
+        """After a lost connection: while somebody else has the database, it cannot be written."""
+        try:
+            if not self._database.is_sqlite:
+                hold_postgresql(connection)
+        except StoreInUse as exc:
+            raise StoreUnavailable(str(exc)) from None
+
+    def _check_file(self) -> None:
+        if self._guard is not None:
+            self._guard.check()
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None
@@ -176,20 +199,23 @@ class SqlStore:
         try:
             if self._database.path is not None:
                 prepare_file(str(Path(self._database.path).absolute()))
+            if self._guard is not None:
+                self._guard.hold()
+                self._guard.remember()
             self._engine = _engine(self._database)
             # One snapshot for all statements of a read; SQLite's transactions have that anyway.
             level = {} if self._database.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             self._readers = self._engine.execution_options(**level)
             if self._database.path is not None:
                 _enter_wal_mode(self._engine)
+            if not self._database.is_sqlite:
+                self._connection = self._engine.connect()
+                hold_postgresql(self._connection, patience=_OPEN_SECONDS / 3)
             ensure_schema(self._engine)
             if self._importer is not None:
                 import_earlier(self._engine, self._importer(), self._statements.execute)
         except Exception as error:
-            if self._engine is not None:
-                self._engine.dispose()
-            if isinstance(error, StoreError):
-                raise
+            self._close()
             raise self._fault(error, "open") from None
 
     def _close(self) -> None:
@@ -197,9 +223,13 @@ class SqlStore:
         if self._engine is not None:
             self._engine.dispose()
         self._engine = self._readers = None
+        if self._guard is not None:
+            self._guard.release()
 
     def _fault(self, error: Exception, doing: str) -> StoreError:
         """What went wrong in one line, with neither statements nor parameters nor the password in it."""
+        if isinstance(error, StoreError):
+            return error
         cause = (error.orig if isinstance(error, exc.DBAPIError) else None) or error
         line = next(iter(str(cause).splitlines()), "")
         password = self._database.url.password

@@ -87,6 +87,7 @@ class GroupCommitWriter:
         self._closing = False
         self._failures = 0
         self.lost_at_close = 0
+        self.trouble: str | None = None  # why the last commit failed
         self.closed = anyio.Event()
         # The writer must not wait for a thread behind the readers.
         self.limiter = anyio.CapacityLimiter(1)
@@ -146,7 +147,10 @@ class GroupCommitWriter:
         finally:
             self._committing = False
             batch.done.set()
-        unavailable = any(isinstance(unit.fault, StoreUnavailable) for unit in batch.units)
+        faults = [unit.fault for unit in batch.units if isinstance(unit.fault, StoreUnavailable)]
+        unavailable = bool(faults)
+        if unavailable or any(unit.writes for unit in batch.units):
+            self.trouble = str(faults[0]) if faults else None
         self._failures = self._failures + 1 if unavailable else 0
         self._gathering.units[:0] = [unit for unit in batch.units if self._tries_again(unit)]
         if self._failures:

@@ -66,6 +66,10 @@ TOLD: Mapping[ErrorKind, Told] = {
     ErrorKind.METHOD_NOT_ALLOWED: Told("The path is known; the header `Allow` names its methods.", _HTTP),
     ErrorKind.PAYLOAD_TOO_LARGE: Told("The body is larger than is accepted, or holds more JSON values."),
     ErrorKind.REQUEST_TIMEOUT: Told("The body stalled, or came more slowly than 4 kB a second.", _HTTP),
+    ErrorKind.STORE_UNAVAILABLE: Told(
+        "The task store cannot be read or written now: it is full, locked, or gone. The same request may succeed"
+        " later. A message that is sent again with the same `messageId` runs once."
+    ),
     ErrorKind.OVERLOADED: Told("The server has as much to do as it takes on, or is being stopped. Try again later."),
 }
 

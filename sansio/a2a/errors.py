@@ -177,6 +177,13 @@ class ErrorKind(Enum):
         message="The request body did not arrive in time",
         name="InvalidRequestError",
     )
+    STORE_UNAVAILABLE = ErrorRow(
+        code=-32603,
+        http=503,
+        grpc="UNAVAILABLE",
+        message="The task store is not available now; try again",
+        name="InternalError",
+    )
     OVERLOADED = ErrorRow(
         code=-32603, http=503, grpc="UNAVAILABLE", message="Too many requests at once", name="InternalError"
     )
