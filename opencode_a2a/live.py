@@ -71,6 +71,7 @@ class LiveTask:
     kept: bool = False  # the store has it, as it was at some time
     trouble: StoreError | None = None  # why what was said cannot be stored now
     lost: bool = False  # it could not be stored before anybody saw it: it never was
+    committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
     _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
     _waiting: list[anyio.Event] = field(factory=list)
     _runs: deque[tuple[int, int]] = field(factory=deque)  # of events in memory: the last number, and the bytes stored
@@ -186,8 +187,12 @@ class LiveTask:
         return [row, *unstored, events] if events is not None else [row, *unstored]
 
     def not_stored(self, rows: Iterable[TaskRow | EventRow], trouble: StoreError) -> None:
-        """The commit of these rows failed: until one succeeds, whoever waits for what they hold gets an error."""
+        """The commit of these rows failed: until one succeeds, whoever waits for what they hold gets an error.
+
+        A task that the store does not have yet is given up: nobody has seen it, and nothing of it is stored later.
+        """
         self._unstored += [row for row in rows if isinstance(row, EventRow)]
+        self.lost = not self.kept
         self.in_trouble(trouble)
 
     def in_trouble(self, trouble: StoreError) -> None:
@@ -196,8 +201,8 @@ class LiveTask:
         self.poke()
 
     def lose(self, trouble: StoreError) -> None:
-        """Give up a task that is not in the store: nobody has seen it."""
-        self.lost = True
+        """Leave a task for which the store fails for good: one that is not there is given up."""
+        self.lost = not self.kept
         self.in_trouble(trouble)
 
     # --- reading ------------------------------------------------------------------------------------------

@@ -316,10 +316,7 @@ class Turns:
         seen, and the next start of the server reads the rest from OpenCode.
         """
         _log.error("task %s: %s", live.facts.task_id, error)
-        if live.kept:
-            live.in_trouble(error)
-        else:
-            live.lose(error)
+        live.lose(error)
 
     async def _give_up(self, run: Run, text: str) -> None:
         """End the task as failed."""
@@ -484,13 +481,17 @@ class Turns:
         await self._patiently(live, lambda: self.reveal(live))
 
     async def _commit(self, live: LiveTask, more: Sequence[Write] = ()) -> None:
-        rows = live.rows()
-        try:
-            await self._store.commit([*rows, *more])
-        except StoreError as exc:
-            live.not_stored(rows, exc)
-            raise
-        live.kept, live.trouble = True, None
+        """Commit, one commit of a task at a time: one that was given up is not stored by another that came later."""
+        async with live.committing:
+            if live.lost and live.trouble is not None:
+                raise live.trouble
+            rows = live.rows()
+            try:
+                await self._store.commit([*rows, *more])
+            except StoreError as exc:
+                live.not_stored(rows, exc)
+                raise
+            live.kept, live.trouble = True, None
 
     async def _patiently(self, live: LiveTask, step: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the store as soon as the store can; at once or never for a task that it does not have yet.

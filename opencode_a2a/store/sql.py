@@ -45,6 +45,7 @@ Result = TypeVar("Result")
 
 _READERS: Final = 4
 _OPEN_SECONDS: Final = 15.0
+_LOCK_SECONDS: Final = 2.0  # a session of our own that was given up ends about at once
 _SQLITE_BUSY_SECONDS: Final = 5.0
 # A host that has gone silent must become an error, not a thread that waits for ever.
 _POSTGRESQL_CONNECT: Final = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
@@ -179,7 +180,7 @@ class SqlStore:
         """After a lost connection: while somebody else has the database, it cannot be written."""
         try:
             if not self._database.is_sqlite:
-                hold_postgresql(connection)
+                hold_postgresql(connection, patience=_LOCK_SECONDS)
         except StoreInUse as exc:
             raise StoreUnavailable(str(exc)) from None
 
@@ -191,6 +192,8 @@ class SqlStore:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
+                if not self._database.is_sqlite:
+                    connection.invalidate()  # its session has the lock, which another could not get
                 connection.close()
             except exc.SQLAlchemyError:
                 connection.invalidate()
