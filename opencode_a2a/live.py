@@ -68,7 +68,7 @@ class LiveTask:
     showing: bool = False  # it is being made durable for its own sake
     at_rest: bool = False  # nobody works on it: nothing more is said, unless somebody asks
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
-    kept: bool = False  # the store has it, as it was at some time
+    in_store: bool = False  # the store has it, as it was at some time
     trouble: StoreError | None = None  # why what was said cannot be stored now
     lost: bool = False  # it could not be stored before anybody saw it: it never was
     committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
@@ -100,7 +100,7 @@ class LiveTask:
             options=orjson.loads(row.options),
             visible=log.last,
             saved=log.last,
-            kept=True,
+            in_store=True,
             at_rest=True,
         )
 
@@ -192,7 +192,7 @@ class LiveTask:
         A task that the store does not have yet is given up: nobody has seen it, and nothing of it is stored later.
         """
         self._unstored += [row for row in rows if isinstance(row, EventRow)]
-        self.lost = not self.kept
+        self.lost = not self.in_store
         self.in_trouble(trouble)
 
     def in_trouble(self, trouble: StoreError) -> None:
@@ -202,7 +202,7 @@ class LiveTask:
 
     def lose(self, trouble: StoreError) -> None:
         """Leave a task for which the store fails for good: one that is not there is given up."""
-        self.lost = not self.kept
+        self.lost = not self.in_store
         self.in_trouble(trouble)
 
     # --- reading ------------------------------------------------------------------------------------------

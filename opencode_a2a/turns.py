@@ -491,7 +491,7 @@ class Turns:
             except StoreError as exc:
                 live.not_stored(rows, exc)
                 raise
-            live.kept, live.trouble = True, None
+            live.in_store, live.trouble = True, None
 
     async def _patiently(self, live: LiveTask, step: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the store as soon as the store can; at once or never for a task that it does not have yet.
@@ -503,7 +503,7 @@ class Turns:
             try:
                 return await step()
             except StoreUnavailable as exc:
-                if not live.kept:
+                if not live.in_store:
                     raise
                 live.in_trouble(exc)
                 if failures == 0:
