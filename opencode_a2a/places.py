@@ -88,6 +88,13 @@ class Places:
             del self._verified[next(iter(self._verified))]
         self._verified[directory] = None
 
+    async def is_gone(self, place: Place) -> bool:
+        """Whether the directory of a place was removed, as far as the workspace is on this machine."""
+        directory = place.directory
+        if directory is None or place.workspace is not None or place == self.default:
+            return False
+        return await anyio.to_thread.run_sync(_is_gone, self._root or directory, directory)
+
     def is_at(self, place: Place, said: object) -> bool:
         """Whether a session that OpenCode has just made in a place is there, as far as OpenCode says where it is."""
         return place.workspace is not None or place in (self.default, Place()) or said in (None, place.directory)
@@ -132,6 +139,11 @@ class Places:
 def _compare(asked: str, said: str, root: str) -> tuple[bool, bool]:
     """Whether two names mean one directory, and whether the workspace is on this machine. Blocks."""
     return os.path.realpath(asked) == os.path.realpath(said), os.path.isdir(root)
+
+
+def _is_gone(root: str, directory: str) -> bool:
+    """Blocks."""
+    return os.path.isdir(root) and not os.path.isdir(directory)
 
 
 def _look(root: str, directory: str) -> _Looked:

@@ -134,7 +134,9 @@ class Sessions:
                 run.place = await self.place_of(known)
                 if run.prompt.place not in (None, run.place):
                     raise UpstreamError(_MOVED)
-                return known
+                if not await self.is_gone(run.place):
+                    return known
+                run.place = self._places.default
         creating.enter_context(self.creations.under_way())
         call = requests.create_session(None, run.place, marked_for(facts.principal))
         made = _object((await self._upstream.request(call)).body)
@@ -184,6 +186,10 @@ class Sessions:
         """That a session is the caller's, and where it is."""
         where = "" if place == self._places.default else place_as_text(place)
         return SessionRow(session_id=session_id, principal=principal, place=where)
+
+    async def is_gone(self, place: Place) -> bool:
+        """Whether the directory of a place was removed."""
+        return await self._places.is_gone(place)
 
     async def verify(self, place: Place) -> None:
         """Check that OpenCode works where a place says, before a prompt goes there. Raises ``UpstreamError``."""

@@ -1,6 +1,7 @@
 """One line in the log for each turn: its task, its session, how it ended, and how long it took.
 
-Holds nothing that was said in the turn, by a person, the model or the provider.
+Holds nothing that was said in the turn, by a person, the model or the provider, but for an error text that no client
+may read: that is logged in full, without credentials, with the reference that the client has.
 """
 
 from __future__ import annotations
@@ -9,17 +10,24 @@ import logging
 from collections.abc import Mapping
 
 from sansio.a2a.model import Task, TaskState
+from sansio.opencode.faults import Failure
+from sansio.opencode.plain_reasons import redact_text
 
 from .live import LiveTask
 from .logs import plain
 
 _log = logging.getLogger(__name__)
 
+_DETAIL_LIMIT = 4000  # characters of an error text
+
 _TROUBLED = frozenset({TaskState.FAILED, TaskState.AUTH_REQUIRED, TaskState.REJECTED})
 
 
-def log_turn(live: LiveTask, seconds: float) -> None:
-    """Log the end of a turn: at WARNING where it failed or wants other credentials, else at INFO."""
+def log_turn(live: LiveTask, seconds: float, failure: Failure | None = None) -> None:
+    """Log the end of a turn: at WARNING where it failed or wants other credentials, else at INFO.
+
+    An error text that its client was not given is logged with the reference that it has instead.
+    """
     state = live.log.state
     level = logging.WARNING if state in _TROUBLED else logging.INFO
     if not _log.isEnabledFor(level):
@@ -35,6 +43,9 @@ def log_turn(live: LiveTask, seconds: float) -> None:
         seconds * 1000,
         why,
     )
+    if failure is not None and failure.detail:
+        text = plain(redact_text(failure.detail), _DETAIL_LIMIT)
+        _log.log(level, "task=%s reference=%s %s", live.facts.task_id, failure.reference, text)
 
 
 def _why(task: Task) -> str:

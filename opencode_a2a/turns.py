@@ -52,7 +52,13 @@ _ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each time that OpenCode is told
 _UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or not OpenCode has a session for it
 _ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
 _LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABLE)
+_LOOKS_AT_PLACES = 10  # looks at the turns, of which one looks at their directories too
+_REMOVED = Failure(text="The directory of the session was removed", type="UPSTREAM_RESOURCE_NOT_FOUND")
 _STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
+
+
+class _SessionGoneError(Exception):
+    """OpenCode does not know the session of a context any more: nothing was sent."""
 
 
 class Turns:
@@ -196,10 +202,14 @@ class Turns:
 
     async def watch(self) -> None:
         """See to the running turns, for ever: hand what they said to the store, notice what went quiet."""
+        looks = 0
         while True:
             await anyio.sleep(SAVE_EVERY)
+            looks += 1
             try:
                 self._see_to_all()
+                if looks % _LOOKS_AT_PLACES == 0:
+                    await self._see_to_places()
             except Exception:
                 _log.exception("watching the turns")
 
@@ -229,6 +239,13 @@ class Turns:
                 live.showing = True
                 self._tasks.start_soon(self._show, live)
 
+    async def _see_to_places(self) -> None:
+        """End the turns whose directory was removed: OpenCode says nothing of it."""
+        working = [run for run in self.runs.values() if run.sink is not None and run.place != self._place]
+        for run in working:
+            if run.sink is not None and await self._sessions.is_gone(run.place):
+                run.sink.end(_REMOVED)
+
     async def _show(self, live: LiveTask) -> None:
         """Let a task be told of whose session takes long to be had: usually both share a commit."""
         try:
@@ -253,7 +270,10 @@ class Turns:
                             prepared = await self._in_line(run, run.queue, turnstiles)
                     # it may have been cancelled meanwhile, which OpenCode must hear if it has the prompt
                     if passed is not None or not live.log.state.terminal:
-                        await self._drive(run, prepared)
+                        try:
+                            await self._drive(run, prepared)
+                        except _SessionGoneError:
+                            await self._drive(run, await self._in_new_session(run, turnstiles))
             except UpstreamError as exc:
                 await self._publish(live, run.turn.fail(exc.failure, self._now()))
             except ProtocolError as exc:
@@ -266,7 +286,7 @@ class Turns:
             _log.exception("task %s", task_id)
             await self._give_up(run, "The server failed on this task")
         finally:
-            log_turn(live, self._wall() - started)
+            log_turn(live, self._wall() - started, run.turn.failure)
             del self.runs[task_id], self.running[task_id]
             live.at_rest = True
             live.poke()
@@ -290,6 +310,14 @@ class Turns:
                 await self._patiently(live, lambda: self._sessions.wished(run, wished))
             if self._stopping:
                 raise UpstreamError(_STOPPED)
+            return await self._prepare(run, session_id)
+
+    async def _in_new_session(self, run: Run, turnstiles: AsyncExitStack) -> int:
+        """Go on in a new session where the context's own is gone in OpenCode. Raises ``UpstreamError``."""
+        run.prompt = evolve(run.prompt, fresh=True)
+        with ExitStack() as creating:
+            session_id = await self._sessions.of_context(run, creating)
+            await self._enter(run.live, Turnstile(self._queues, session_id), turnstiles)
             return await self._prepare(run, session_id)
 
     async def _give_time(self) -> None:
@@ -383,6 +411,8 @@ class Turns:
             await self._upstream.request(call)
         except UpstreamError as exc:
             status = exc.failure.status or 0
+            if status == 404 and not exc.sent and prompt.session_id is None and not prompt.fresh:
+                raise _SessionGoneError from None
             if not exc.sent and status < 500:
                 raise
             sink.gap()  # it may be running: the session itself will tell

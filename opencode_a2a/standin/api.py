@@ -262,6 +262,7 @@ _ROUTES = (
     _route("GET", "/session", Api.list_sessions),
     _route("GET", "/session/status", Api.statuses),
     _route("GET", "/session/{}", Api.get_session),
+    _route("DELETE", "/session/{}", control_api.delete),
     _route("GET", "/session/{}/children", Api.children),
     _route("GET", "/session/{}/message", control_api.messages),
     _route("GET", "/session/{}/message/{}", control_api.message),

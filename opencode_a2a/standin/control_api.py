@@ -166,6 +166,17 @@ async def fork(api: Api, request: Request, session_id: str) -> Answer:
     return json_answer(made.info)
 
 
+async def delete(api: Api, request: Request, session_id: str) -> Answer:
+    """What the session does goes on unheard, as OpenCode has it: nothing more is told but that it is gone."""
+    session = api.session(session_id)
+    turn = api.player.running.get(session_id)
+    del api.memory.sessions[session_id]
+    api.memory.publish(session, "session.deleted", {"info": session.info}, durable=True)
+    if turn is not None:
+        turn.scope.cancel()
+    return json_answer(True)
+
+
 async def share(api: Api, request: Request, session_id: str) -> Answer:
     session = api.session(session_id)
     api.memory.update_session(session, share={"url": f"https://share.example/{session.id[-8:]}"})

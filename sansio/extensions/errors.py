@@ -16,6 +16,7 @@ from attrs import frozen
 from sansio.a2a.errors import ErrorKind, ErrorRow, ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.opencode.faults import PAYLOAD, Failure
+from sansio.opencode.plain_reasons import plain_reason
 
 DOMAIN = "opencode-a2a"
 
@@ -248,7 +249,7 @@ def upstream_error(failure: Failure, method: str, session_id: str | None = None)
         upstream_status=failure.status,
         method=method,
         session_id=session_id,
-        detail=said or None,
+        detail=plain_reason(said),
     )
 
 

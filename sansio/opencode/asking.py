@@ -43,6 +43,15 @@ class Asking:
         else:
             self._answers[request_id] = (understood, message)
 
+    def left(self) -> list[InterruptEnded]:
+        """The ends of what still waits when the turn ends: nobody will be asked for it any more."""
+        return [
+            InterruptEnded(
+                session_id=asked.session_id, kind=asked.kind, request_id=asked.request_id, resolution="rejected"
+            )
+            for asked in self.pending.values()
+        ]
+
     def asked(self, asked: InterruptAsked, now: str) -> list[LogEvent]:
         """A request came, or is seen again."""
         if asked.request_id in self.pending or asked.request_id in self._resolved:

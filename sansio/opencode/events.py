@@ -103,6 +103,13 @@ class SessionSeen:
 
 
 @frozen(kw_only=True)
+class SessionDeleted:
+    """A session is gone, and what it was at work on with it."""
+
+    session_id: str
+
+
+@frozen(kw_only=True)
 class InterruptAsked:
     """OpenCode waits for an answer. ``kind``: ``permission`` or ``question``; ``body`` as OpenCode sent it."""
 
@@ -124,7 +131,15 @@ class InterruptEnded:
 
 
 BusEvent: TypeAlias = (
-    PartSeen | PartDelta | MessageSeen | SessionStatus | SessionFailed | SessionSeen | InterruptAsked | InterruptEnded
+    PartSeen
+    | PartDelta
+    | MessageSeen
+    | SessionStatus
+    | SessionFailed
+    | SessionSeen
+    | SessionDeleted
+    | InterruptAsked
+    | InterruptEnded
 )
 
 
@@ -271,6 +286,7 @@ _DECODERS: dict[str, Callable[[JsonObject], BusEvent]] = {
     "session.error": _failed,
     "session.created": lambda p: session_seen(_object(p, "info")),
     "session.updated": lambda p: session_seen(_object(p, "info")),
+    "session.deleted": lambda p: SessionDeleted(session_id=session_seen(_object(p, "info")).session_id),
     "permission.asked": lambda p: interrupt_asked("permission", p),
     "question.asked": lambda p: interrupt_asked("question", p),
     "permission.replied": _ended("permission", "replied"),

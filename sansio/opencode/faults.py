@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .events import Fault
+from .plain_reasons import hidden, message_in, reference_of, with_reason
+
+_LONGEST_NAME = 64
 
 UNAUTHORIZED = "UPSTREAM_UNAUTHORIZED"
 BAD_REQUEST = "UPSTREAM_BAD_REQUEST"
@@ -22,13 +25,20 @@ _TYPE_OF_STATUS = {
 class Failure:
     """Why a turn or a call failed: a sentence for people, a type and a status for machines.
 
-    ``answer``: the beginning of what OpenCode answered, as it came.
+    ``answer``: the beginning of what OpenCode answered, as it came. ``detail``: what no client may read,
+    and the log has in full; empty where ``text`` says it all.
     """
 
     text: str
     type: str
     status: int | None = None
-    answer: str = ""
+    answer: str = field(default="", repr=False)
+    detail: str = field(default="", eq=False, repr=False)
+
+    @property
+    def reference(self) -> str:
+        """By what the detail is found in the log."""
+        return reference_of(self.detail)
 
     @property
     def wants_login(self) -> bool:
@@ -49,19 +59,23 @@ def failure_of(fault: Fault) -> Failure:
     """What to say of an error OpenCode ended a turn with."""
     if fault.status is not None:
         return Failure(
-            text=f"The model provider refused the request with status {fault.status}: {fault.message}",
+            text=with_reason(f"The model provider refused the request with status {fault.status}", fault.message),
             type=type_of_status(fault.status),
             status=fault.status,
+            detail=hidden(fault.message),
         )
     kind = UNAUTHORIZED if fault.name == "ProviderAuthError" else "UPSTREAM_EXECUTION_ERROR"
-    return Failure(text=f"OpenCode could not finish the turn ({fault.name}): {fault.message}", type=kind)
+    name = fault.name if fault.name.isalnum() and len(fault.name) <= _LONGEST_NAME else "UnknownError"
+    text = with_reason(f"OpenCode could not finish the turn ({name})", fault.message)
+    return Failure(text=text, type=kind, detail=hidden(fault.message))
 
 
 def failure_of_status(status: int, detail: str) -> Failure:
     """What to say when OpenCode itself answers one of our requests with an error status."""
-    tail = f": {detail}" if detail else ""
-    text = f"OpenCode answered with status {status}{tail}"
-    return Failure(text=text, type=type_of_status(status), status=status, answer=detail)
+    text = with_reason(f"OpenCode answered with status {status}", message_in(detail))
+    return Failure(
+        text=text, type=type_of_status(status), status=status, answer=detail, detail=hidden(message_in(detail))
+    )
 
 
 _ABOUT_MESSAGE = frozenset({400, 413, 415, 422})
@@ -79,3 +93,5 @@ TIMEOUT = "UPSTREAM_TIMEOUT"
 BACKPRESSURE = "UPSTREAM_BACKPRESSURE"
 PAYLOAD = "UPSTREAM_PAYLOAD_ERROR"
 STOPPED = "UPSTREAM_EXECUTION_ERROR"
+
+DELETED = Failure(text="The session was deleted in OpenCode while it was at work", type="UPSTREAM_RESOURCE_NOT_FOUND")

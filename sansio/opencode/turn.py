@@ -24,6 +24,7 @@ from sansio.a2a.model import (
 )
 
 from .asking import Asking
+from .attribution import Attribution
 from .blocks import (
     BLOCK_OF,
     PROGRESS_TYPES,
@@ -38,6 +39,8 @@ from .blocks import (
     tool_data,
     usage_of,
 )
+from .endings import ABORTED as ABORTED_END
+from .endings import CANCELLED, FAILED, FINAL_FINISHES, closed, kind_of, words_of
 from .events import (
     BusEvent,
     InterruptAsked,
@@ -47,10 +50,11 @@ from .events import (
     MessageSeen,
     PartDelta,
     PartSeen,
+    SessionDeleted,
     SessionFailed,
     SessionStatus,
 )
-from .faults import STOPPED, UNREACHABLE, Failure, blames_message, failure_of
+from .faults import DELETED, STOPPED, UNREACHABLE, Failure, blames_message, failure_of
 from .files import attachments_of, file_of
 from .interrupts import answered_unseen, is_left_over
 from .progress import retry_of, step_of
@@ -81,6 +85,7 @@ class Turn:
         self.prompt_id = prompt_id
         self.ended = False
         self.cancelled = False
+        self.failure: Failure | None = None
         self.refused = False  # it failed before anything was said, by an error that the message may have caused
         self._status = TaskStatus(state=TaskState.SUBMITTED)
         self._lanes = {
@@ -98,6 +103,7 @@ class Turn:
         self._files: set[str] = set()  # of parts, those that were told
         self._voice = Voice(task_id=task_id, context_id=context_id, session_id=session_id)
         self.asking = Asking(self._voice)
+        self._attribution = Attribution(prompt_id)
         self._idle = False
         self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
@@ -149,6 +155,8 @@ class Turn:
             self.heard = evolve(self.heard, statuses=self.heard.statuses + 1)
             self._fault = event
             self._doubtful = True  # OpenCode refuses some prompts with nothing but this
+        elif isinstance(event, SessionDeleted):
+            return [*out, *self.fail(DELETED, now)]
         self._settle(now, out)
         return out
 
@@ -241,34 +249,28 @@ class Turn:
 
         Where credentials are what is missing, the task waits for them (``auth-required``), though the turn is over.
         """
+        if not self.ended:
+            self.failure = failure
         error: JsonObject = {"type": failure.type}
         if failure.status is not None:
             error["upstream_status"] = failure.status
         state = TaskState.AUTH_REQUIRED if failure.wants_login else TaskState.FAILED
-        return self._end(state, failure.text, {"opencode": {"error": error}}, now)
+        return self._end(state, failure.text, {"opencode": {"error": error, "end": FAILED}}, now)
 
     def cancel(self, now: str, text: str | None = None) -> list[LogEvent]:
         """End the turn as canceled. Nothing if it has ended."""
         self.cancelled = self.cancelled or not self.ended
-        return self._end(TaskState.CANCELED, text, {}, now)
+        return self._end(TaskState.CANCELED, text, {"opencode": {"end": CANCELLED}}, now)
 
     # --- messages and parts -------------------------------------------------------------------------------
-
-    def _is_ours(self, info: MessageInfo) -> bool:
-        """Ids sort by time, so a later user message than ours is one OpenCode added to go on with the turn."""
-        return (
-            info.role == "assistant"
-            and not info.summary
-            and info.parent_id is not None
-            and info.parent_id >= self.prompt_id
-        )
 
     def _message(self, info: MessageInfo, out: list[LogEvent]) -> None:
         before = self._messages.get(info.id)
         if before is not None and before.completed and not info.completed:
             return  # an older state, told late
         self._messages[info.id] = info
-        if self._is_ours(info):
+        self._attribution.note_message(info)
+        if self._attribution.is_ours(info):
             if info.id not in self._order:
                 self._order.append(info.id)
                 self._order.sort()
@@ -287,7 +289,8 @@ class Turn:
                 self._held.setdefault(part.message_id, []).append(part)
                 self._held_count += 1
             return
-        if not self._is_ours(info):
+        self._attribution.note_part(part, info)
+        if not self._attribution.is_ours(info):
             return
         block_type = BLOCK_OF.get(part.type)
         if block_type is BlockType.TOOL_CALL:
@@ -351,7 +354,7 @@ class Turn:
 
     def _recall(self, records: Sequence[MessageRecord], out: list[LogEvent]) -> None:
         """Match what an earlier run of the server said with what OpenCode has; tell it anew where they differ."""
-        parts = [part for record in records if self._is_ours(record.info) for part in record.parts]
+        parts = [part for record in records if self._attribution.is_ours(record.info) for part in record.parts]
         for block_type, lane in self._lanes.items():
             if not lane.begun:
                 continue
@@ -418,7 +421,8 @@ class Turn:
 
     def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
         if isinstance(event, InterruptAsked):
-            told = [] if is_left_over(event, self.prompt_id) else self.asking.asked(event, now)
+            other = is_left_over(event, self.prompt_id) or not self._attribution.asks(event, self.session_id)
+            told = [] if other else self.asking.asked(event, now)
         else:
             told = self.asking.ended(event, now)
         for one in told:
@@ -429,10 +433,14 @@ class Turn:
     # --- the end ------------------------------------------------------------------------------------------
 
     def _settle(self, now: str, out: list[LogEvent]) -> None:
-        """End the turn if OpenCode has: idle, and every message of ours complete."""
-        if not self._idle or self.ended or self._made_good < self.heard.gaps:
-            return
+        """End the turn if OpenCode has: idle, and every message of ours complete.
+
+        A session that somebody else types in may be busy with theirs: then our last message's own end counts.
+        """
         messages = [self._messages[message_id] for message_id in self._order]
+        over = bool(messages) and self._attribution.disturbed and messages[-1].finish in FINAL_FINISHES
+        if not (self._idle or over) or self.ended or self._made_good < self.heard.gaps:
+            return
         if not all(info.completed for info in messages) or (not messages and self._fault is None):
             return
         fault = self._fault
@@ -441,9 +449,12 @@ class Turn:
             fault = self._messages[self._order[-1]]
         error = fault.error if isinstance(fault, MessageInfo) else fault.fault if fault else None
         if error is None:
-            out += self._end(TaskState.COMPLETED, None, {}, now)
+            kind = kind_of(messages[-1] if messages else None)
+            out += self._end(TaskState.COMPLETED, words_of(kind), {"opencode": {"end": kind}}, now)
         elif error.name == ABORTED:
-            out += self._end(TaskState.CANCELED, "The turn was aborted in OpenCode", {}, now)
+            out += self._end(
+                TaskState.CANCELED, "The turn was aborted in OpenCode", {"opencode": {"end": ABORTED_END}}, now
+            )
         else:
             said = any(lane.blocks for lane in self._lanes.values()) or self._tools
             self.refused = blames_message(error) and not said
@@ -452,10 +463,12 @@ class Turn:
     def _end(self, state: TaskState, text: str | None, extra: JsonObject, now: str) -> list[LogEvent]:
         if self.ended:
             return []
+        out: list[LogEvent] = []
+        for ended in self.asking.left():
+            self._interrupt(ended, now, out)
         self.ended = True
-        out: list[LogEvent] = [
-            self._tool_chunk(tool, last=True) for tool in self._tools.values() if tool.rank < TOOL_ENDED
-        ]
+        open_tools = [tool for tool in self._tools.values() if tool.rank < TOOL_ENDED]
+        out += [self._tool_chunk(closed(tool, state), last=True) for tool in open_tools]
         # the answer comes last: some clients take the last whole artifact for what the agent has to say
         out += [
             ArtifactChunk(

@@ -434,7 +434,7 @@ def test_failure_from_outside_is_told_for_people_and_machines(status: int | None
     (end,) = terminals(turn.fail(Failure(text="It broke", type="X", status=status), NOW))
 
     assert end.metadata is not None
-    assert end.metadata["opencode"] == {"error": told}
+    assert end.metadata["opencode"] == {"error": told, "end": "failed"}
     assert end.status.message is not None
     assert end.status.message.parts == (TextPart(text="It broke"),)
 

@@ -397,7 +397,10 @@ def test_refusal_of_the_provider_is_told_for_machines_too() -> None:
     (end,) = terminals(play(recorded("provider-auth-error")))
 
     assert end.metadata is not None
-    assert end.metadata["opencode"] == {"error": {"type": "UPSTREAM_UNAUTHORIZED", "upstream_status": 401}}
+    assert end.metadata["opencode"] == {
+        "error": {"type": "UPSTREAM_UNAUTHORIZED", "upstream_status": 401},
+        "end": "failed",
+    }
 
 
 def test_events_of_the_stream_are_numbered_without_gaps() -> None:
