@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -23,6 +24,7 @@ from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
 from sansio.opencode.requests import Place, PromptOptions
 from sansio.opencode.views import View
+from sansio.origins import origin_of
 from sansio.outbound import OutboundPolicy
 
 from .answering import Answering
@@ -231,6 +233,8 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             limits=limits,
             started=wall(),
             stays_open=settings.stream_stays_open_on_interrupt,
+            origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),
+            prefix=urlsplit(settings.public_url).path.rstrip("/"),
         )
         try:
             cards = Cards(_deployment(settings), key, health)

@@ -27,7 +27,7 @@ from sansio.a2a.model import StatusUpdate
 from sansio.a2a.negotiation import Negotiated, negotiated
 from sansio.a2a.operations import Operation, operation_of
 from sansio.a2a.signing import JWKS_PATH
-from sansio.a2a.versions import negotiate
+from sansio.a2a.versions import negotiate, version_of_errors
 from sansio.a2a.wire import FORMS, rest_form, rest_form_of
 from sansio.access import CredentialSet, Identity
 from sansio.extensions.cards import EXTENSION_NAMES
@@ -35,6 +35,7 @@ from sansio.extensions.rows import MethodExtension
 from sansio.http import Request, Response
 from sansio.limits import StreamBudget, StreamLimits
 from sansio.opencode.views import View
+from sansio.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 
 from .cards import Cards
 from .dispatch import Asked, Dispatch
@@ -76,6 +77,7 @@ class Surface:
     """What the HTTP surface needs to know of its deployment.
 
     ``body_limit`` and ``gzip_minimum``: bytes, 0 for none. ``stays_open``: no stream ends where its task asks.
+    ``prefix``: the path of the public URL, without a slash at its end.
     """
 
     credentials: CredentialSet
@@ -85,6 +87,8 @@ class Surface:
     gzip_minimum: int
     limits: StreamLimits
     started: float
+    origins: AllowedOrigins = NO_ORIGINS
+    prefix: str = ""
     stays_open: bool = False
 
 
@@ -151,7 +155,7 @@ class Application:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(
             method=scope["method"],
-            path=scope["path"],
+            path=http.without_prefix(scope["method"], scope["path"], self._surface.prefix),
             query_string=scope["query_string"],
             headers=http.header_map(scope["headers"]),
         )
@@ -177,6 +181,9 @@ class Application:
         except Exception as exc:
             error = _as_told(exc, request)
             answer = http.refusal(error, self._line_for_errors(request), self._challenge)
+        cors = cors_headers(request.headers, self._surface.origins)
+        if cors:
+            answer = evolve(answer, headers=(*answer.headers, *cors))
         request.outcome.status = answer.status if isinstance(answer, Response) else 200
         if isinstance(answer, Response):
             coding = request.headers.get("accept-encoding")
@@ -192,7 +199,7 @@ class Application:
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
-        answer = http.answer_at_the_door(request)
+        answer = http.answer_at_the_door(request, surface.origins)
         if answer is not None:
             return answer
         if request.path in http.CARD_PATHS:
@@ -230,7 +237,7 @@ class Application:
         try:
             return self._negotiate(request, hint)
         except ProtocolError:
-            return hint or self._surface.default_line
+            return version_of_errors(request.a2a_version, hint, self._surface.default_line)
 
     # --- JSON-RPC -----------------------------------------------------------------------------------------
 
@@ -246,6 +253,7 @@ class Application:
             if len(request.body) > _MUCH:
                 await anyio.lowlevel.checkpoint()
             operation, hint = operation_of(call.method)
+            line = hint or line
             line = self._negotiate(request, hint)
             if operation is None:
                 body = await self._methods.run(call.method, call.params, identity, line)
@@ -501,6 +509,7 @@ class _Disconnected(Exception):
 
 
 async def _read_body(request: Request, receive: Receive, limit: int) -> None:
+    http.check_media_type(request)
     chunks: list[bytes] = []
     size = 0
     with anyio.move_on_after(http.BODY_SECONDS) as patience:
@@ -519,6 +528,7 @@ async def _read_body(request: Request, receive: Receive, limit: int) -> None:
     if patience.cancelled_caught:
         raise ProtocolError(ErrorKind.REQUEST_TIMEOUT)
     request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    http.check_media_type(request)  # over HTTP/2 a body need not be announced
 
 
 async def _in_gzip(response: Response) -> Response:

@@ -15,6 +15,7 @@ from sansio.a2a.log import trim_history
 from sansio.a2a.model import JsonObject, SendRequest
 from sansio.a2a.operations import Operation
 from sansio.a2a.resume import cursor_in
+from sansio.a2a.versions import CANCELS_AGAIN
 from sansio.a2a.wire import WireForm, rest_form_of_task
 from sansio.access import Identity
 from sansio.http import Outcome
@@ -130,7 +131,8 @@ class Dispatch:
     async def _cancel(self, asked: Asked) -> JsonObject:
         request = asked.form.parse_task_id(asked.params)
         asked.outcome.task_id = request.id
-        live = await self.service.cancel(asked.identity.principal, request)
+        again = CANCELS_AGAIN[asked.form.LINE]
+        live = await self.service.cancel(asked.identity.principal, request, again=again)
         return asked.view(live).task(live.task())
 
     async def _set_push_config(self, asked: Asked) -> JsonObject:

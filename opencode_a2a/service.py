@@ -231,20 +231,18 @@ class Service:
             total=found.total,
         )
 
-    async def cancel(self, principal: str, request: TaskIdRequest) -> LiveTask:
-        """End a task, at once: OpenCode is told meanwhile. One that is cancelled already stays so."""
+    async def cancel(self, principal: str, request: TaskIdRequest, *, again: bool) -> LiveTask:
+        """End a task, at once: OpenCode is told meanwhile. ``again``: one that is cancelled already stays so."""
         live = await self._find(principal, request.id)
+        if live.log.state is TaskState.CANCELED and not again:
+            raise _not_cancelable(live)
         rested = live.at_rest and not live.log.state.terminal
         await from_store(self._turns.cancel(live))
         if rested:
             await from_store(self._notifier.go_on(live))
         await from_store(live.shown())
         if live.log.state is not TaskState.CANCELED:
-            raise ProtocolError(
-                ErrorKind.TASK_NOT_CANCELABLE,
-                f"Task cannot be canceled: it is {live.log.state.value}",
-                metadata={"taskId": live.facts.task_id, "state": live.log.state.value},
-            )
+            raise _not_cancelable(live)
         return live
 
     async def subscribe(
@@ -569,6 +567,15 @@ class Service:
         """When a task arrives, in epoch milliseconds: no two at once, so that their order is known from it."""
         self._newest = max(self._newest + 1, self._ms())
         return self._newest
+
+
+def _not_cancelable(live: LiveTask) -> ProtocolError:
+    state = live.log.state.value
+    return ProtocolError(
+        ErrorKind.TASK_NOT_CANCELABLE,
+        f"Task cannot be canceled: it is {state}",
+        metadata={"taskId": live.facts.task_id, "state": state},
+    )
 
 
 def _prompt_again(live: LiveTask) -> Prompt:

@@ -14,6 +14,7 @@ from opencode_a2a import settings_values as values
 from opencode_a2a.settings_declared import Declared
 from opencode_a2a.settings_rows import Variable, row
 from sansio.access import CredentialSet, parse_credentials
+from sansio.origins import AllowedOrigins, parse_allowed_origins
 from sansio.outbound import AllowedHosts, parse_allowed_hosts
 from sansio.redact import Secret
 
@@ -124,9 +125,10 @@ class Settings(Declared):
     public_url_override: str | None = row(
         _CARD,
         "A2A_PUBLIC_URL",
-        values.origin,
+        values.public_url,
         None,
-        "the URL under which callers reach the server: http or https, with a path prefix at most",
+        "the URL under which callers reach the server, as cards name it: http or https, with a path prefix at most, "
+        "which proxies may strip or pass on",
         said="made from host and port",
     )
     title: str = row(_CARD, "A2A_TITLE", str, "OpenCode A2A", "the agent's name: any text")
@@ -183,6 +185,15 @@ class Settings(Declared):
         "who may call: a JSON list of bearer and basic credentials, at least one of them enabled",
         said="none: one token is made at start, on loopback only",
         secret=True,
+    )
+    allowed_origins: AllowedOrigins = row(
+        _ACCESS,
+        "A2A_ALLOWED_ORIGINS",
+        parse_allowed_origins,
+        AllowedOrigins(),
+        "whose pages may call from a browser: a comma-separated list of origins such as https://example.org, `null`, "
+        "or `*` for all, which have to bring a token of their own",
+        said="none but the server's own",
     )
     opencode_url: str = row(
         _OPENCODE,

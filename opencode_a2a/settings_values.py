@@ -125,6 +125,12 @@ def origin(text: str) -> str:
     return whole_url.removesuffix(path) + "".join(f"/{part}" for part in segments)
 
 
+def public_url(text: str) -> str:
+    """An ``origin``, whose path keeps the slash at its end: behind a proxy, only one of the two may be there."""
+    found = origin(text)
+    return f"{found}/" if urlsplit(text).path.rstrip("/") and text.endswith("/") else found
+
+
 def opencode_url(text: str) -> str:
     if "@" in text.partition("//")[2].partition("/")[0]:
         raise Refused("it carries a login, which belongs in OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD")

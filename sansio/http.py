@@ -12,16 +12,18 @@ import orjson
 from attrs import Factory, define, evolve, field, frozen
 
 from sansio.a2a import negotiation, rest
-from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid
+from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid, shortened
 from sansio.a2a.fields import gathered
 from sansio.a2a.signing import JWKS_PATH
 from sansio.access import CredentialSet, Identity
+from sansio.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
 JSON = "application/json"
 A2A_JSON = "application/a2a+json"
 """What the HTTP+JSON binding answers in on line 1.0."""
 CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
+_PUBLIC_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *CARD_PATHS})
 # all others are operations
 _FIXED_PATHS = {"/": "POST", **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *CARD_PATHS), "GET")}
 _LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
@@ -147,6 +149,45 @@ def check_length(headers: dict[str, str], limit: int) -> None:
         raise too_large(limit)
 
 
+_JSON_TYPE = re.compile(r"application/([a-z0-9.!#$&^_-]+\+)?json", re.IGNORECASE)
+
+
+def check_media_type(request: Request) -> None:
+    """Refuse a body that is not said to be JSON: a page can send any other without asking its browser.
+
+    ``curl -d`` says that it sends a form. Raises ``ProtocolError`` (UNSUPPORTED_MEDIA_TYPE).
+    """
+    if not (request.body or _announces_body(request.headers)):
+        return
+    given = request.headers.get("content-type", "")
+    if not _JSON_TYPE.fullmatch(given.partition(";")[0].strip()):
+        came = shortened(given) or "nothing"
+        raise ProtocolError(
+            ErrorKind.UNSUPPORTED_MEDIA_TYPE,
+            f"The request body must be JSON, and say so: add the header 'Content-Type: application/json' "
+            f"(curl: -H 'Content-Type: application/json'); it says {came}",
+            metadata={"contentType": came, "supported": f"{JSON}, {A2A_JSON}"},
+        )
+
+
+def without_prefix(method: str, path: str, prefix: str) -> str:
+    """A request's path below the public URL, whose path is ``prefix``; proxies strip it, or do not.
+
+    What is a path of ours as it is stays so, unless the prefix would be its tenant.
+    """
+    if not prefix or not (path == prefix or path.startswith(f"{prefix}/")):
+        return path
+    return path if _is_plain(method, path) else path.removeprefix(prefix) or "/"
+
+
+def _is_plain(method: str, path: str) -> bool:
+    """Whether a path is known, and names no tenant."""
+    try:
+        return path in _FIXED_PATHS or rest.route("GET" if method == "HEAD" else method, path).tenant is None
+    except ProtocolError:
+        return False
+
+
 def too_large(limit: int) -> ProtocolError:
     """The error for a body of more than ``limit`` bytes."""
     return ProtocolError(
@@ -184,12 +225,15 @@ def _allow(methods: str) -> str:
     return ", ".join(sorted(names | {"OPTIONS"})) if names else ""
 
 
-def answer_at_the_door(request: Request) -> Response | None:
+def answer_at_the_door(request: Request, origins: AllowedOrigins = NO_ORIGINS) -> Response | None:
     """The answer that depends on method and path alone and takes no credentials; None for all other requests.
 
     OPTIONS tells what a path allows (RFC 9110, section 9.3.7). Raises ``ProtocolError``: NOT_FOUND for OPTIONS
-    of a path that is not there, METHOD_NOT_ALLOWED for CONNECT, whose target is no path.
+    of a path that is not there, METHOD_NOT_ALLOWED for CONNECT, whose target is no path, FORBIDDEN for a page of
+    another origin. What everybody may read is not refused: without a header of ours no page gets to see it.
     """
+    if request.path not in _PUBLIC_PATHS:
+        check_origin(request.headers, origins)
     if request.method == "CONNECT":
         raise ProtocolError(ErrorKind.METHOD_NOT_ALLOWED, "This server is no proxy")
     if request.method != "OPTIONS":
@@ -202,7 +246,8 @@ def answer_at_the_door(request: Request) -> Response | None:
         if exc.kind is not ErrorKind.METHOD_NOT_ALLOWED:
             raise
         allowed = exc.metadata["allow"]
-    return Response(204, b"", (("allow", _allow(allowed)),))
+    methods = _allow(allowed)
+    return Response(204, b"", (("allow", methods), *preflight(request.headers, origins, methods)))
 
 
 # --- compression ------------------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ class CardDocument:
         """Render once, and sign where there is a key; the entity tag is that of the bytes."""
         card = render_card(spec)
         if sign is not None:
-            card = signed(card, sign, f"{spec.url}{JWKS_PATH}")
+            card = signed(card, sign, f"{spec.url.rstrip('/')}{JWKS_PATH}")
         return cls.of_bytes(orjson.dumps(card))
 
     @classmethod

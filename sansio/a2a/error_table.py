@@ -62,6 +62,14 @@ TOLD: Mapping[ErrorKind, Told] = {
     ErrorKind.UNAUTHENTICATED: Told(
         "No credentials, or none that are known. The header `WWW-Authenticate` names the schemes.", _HTTP
     ),
+    ErrorKind.FORBIDDEN: Told(
+        "A browser asks for a page of another origin, which `A2A_ALLOWED_ORIGINS` does not allow.", _HTTP
+    ),
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE: Told(
+        "The request has a body, and no `Content-Type` that says it is JSON: `application/json`, "
+        "`application/a2a+json`, or another that ends in `+json`.",
+        _HTTP,
+    ),
     ErrorKind.NOT_FOUND: Told("No operation has this path.", _HTTP),
     ErrorKind.METHOD_NOT_ALLOWED: Told("The path is known; the header `Allow` names its methods.", _HTTP),
     ErrorKind.PAYLOAD_TOO_LARGE: Told("The body is larger than is accepted, or holds more JSON values."),

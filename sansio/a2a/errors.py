@@ -163,6 +163,16 @@ class ErrorKind(Enum):
         name="VersionNotSupportedError",
     )
     UNAUTHENTICATED = ErrorRow(code=-32000, http=401, grpc="UNAUTHENTICATED", message="Unauthorized", name=None)
+    FORBIDDEN = ErrorRow(
+        code=-32600, http=403, grpc="PERMISSION_DENIED", message="Forbidden", name="InvalidRequestError"
+    )
+    UNSUPPORTED_MEDIA_TYPE = ErrorRow(
+        code=-32600,
+        http=415,
+        grpc="INVALID_ARGUMENT",
+        message="The request body is not said to be JSON",
+        name="InvalidRequestError",
+    )
     NOT_FOUND = ErrorRow(code=-32601, http=404, grpc="NOT_FOUND", message="Not found", name="MethodNotFoundError")
     METHOD_NOT_ALLOWED = ErrorRow(
         code=-32601, http=405, grpc="UNIMPLEMENTED", message="Method not allowed", name="MethodNotFoundError"
@@ -273,45 +283,36 @@ def invalid(path: Sequence[str | int], message: str, type: str = "value_error") 
     return ProtocolError(ErrorKind.INVALID_PARAMS, f"{violation.field}: {message}", violations=(violation,))
 
 
+_GOOGLE = "type.googleapis.com/google"
+
+
 def details(error: ProtocolError) -> list[JsonObject]:
-    """Line 1.0's error details: ``BadRequest`` for wrong fields, else ``ErrorInfo`` (section 9.5).
+    """Version 1.0's error details (sections 9.5 and 11.6): an ``ErrorInfo`` in any case.
 
-    A2A's own errors have their ``ErrorInfo`` in any case (section 11.6).
+    Wrong fields have a ``BadRequest``, which comes first where it says more than the code. What else an error has for
+    programs is a ``Struct``.
     """
-    found: list[JsonObject] = []
-    if error.row.specific or not error.violations:
-        found.append(_info(error))
-    if error.violations:
-        found.append(
-            {
-                "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "fieldViolations": [{"field": v.field, "description": v.message} for v in error.violations],
-            }
-        )
-    return found
-
-
-def _info(error: ProtocolError) -> JsonObject:
-    return {
-        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+    info: JsonObject = {
+        "@type": f"{_GOOGLE}.rpc.ErrorInfo",
         "reason": error.reason,
         "domain": error.domain,
         "metadata": error.metadata,
     }
-
-
-def _http_details(error: ProtocolError) -> list[JsonObject]:
-    """The details without a code beside them: the ``reason`` is where clients look for what kind of error it is."""
-    found = details(error)
-    info = _info(error)
-    return found if info in found else [*found, info]
+    found = [info]
+    if error.violations:
+        violations = [{"field": v.field, "description": v.message} for v in error.violations]
+        bad = {"@type": f"{_GOOGLE}.rpc.BadRequest", "fieldViolations": violations}
+        found.insert(1 if error.row.specific else 0, bad)
+    if error.data_v1 is not None:
+        found.append({"@type": f"{_GOOGLE}.protobuf.Struct", "value": error.data_v1})
+    return found
 
 
 def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
     """The ``error`` member of a JSON-RPC response on ``line`` (``"0.3"`` or ``"1.0"``)."""
     body: JsonObject = {"code": error.row.code, "message": error.message}
     if line == "1.0":
-        body["data"] = error.data_v1 if error.data_v1 is not None else details(error)
+        body["data"] = details(error)
         return body
     if error.data is not None:
         body["data"] = error.data
@@ -331,7 +332,7 @@ def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
                 "code": status,
                 "status": row.grpc,
                 "message": error.message,
-                "details": _http_details(error),
+                "details": details(error),
             }
         }
     if error.kind is ErrorKind.UNAUTHENTICATED:

@@ -105,6 +105,7 @@ def method_not_found(method: str, line: str, more: Sequence[str] = ()) -> Protoc
             "protocol_version": line,
         },
         data_v1={"method": method, "supportedMethods": supported, "protocolVersion": line},
+        metadata={"method": method, "protocolVersion": line},
     )
 
 

@@ -118,11 +118,13 @@ def read_part(fields: Fields) -> Part:
 # --- parsing: requests ------------------------------------------------------------------------------------
 
 
-def _read_authentication(fields: Fields) -> PushAuthentication:
+def _read_authentication(fields: Fields) -> PushAuthentication | None:
+    """How a receiver is told who notifies it; without a scheme, not at all, and then there are no credentials."""
     schemes = fields.texts("schemes")
-    if not schemes:
-        fields.wrong("schemes", "missing", "must name at least one scheme")
-    return PushAuthentication(scheme=schemes[0] if schemes else "", credentials=fields.text("credentials") or None)
+    credentials = fields.text("credentials") or None
+    if not schemes and credentials is not None:
+        fields.wrong("schemes", "missing", "must name the scheme of the credentials")
+    return PushAuthentication(scheme=schemes[0], credentials=credentials) if schemes else None
 
 
 def read_push_config(fields: Fields) -> PushConfig:

@@ -14,6 +14,9 @@ HEADER = "a2a-version"
 LINES = ("0.3", "1.0")
 """The lines this core can speak, oldest first."""
 
+CANCELS_AGAIN = {"0.3": False, "1.0": True}
+"""Whether a task that is canceled can be canceled: 1.0 calls it idempotent (section 3.3.1), 0.3 an error."""
+
 _VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z", re.ASCII)
 
 
@@ -44,6 +47,17 @@ def negotiate(
     if hint is not None and hint in supported:
         return hint
     return default if default in supported else supported[0]
+
+
+def version_of_errors(requested: str | None, hint: str | None, default: str) -> str:
+    """The version in whose shape a version is refused: ``hint``'s, else the one whose clients name such versions.
+
+    A client of 0.3 names no version, so one that names a later version reads errors as 1.0 has them.
+    """
+    if hint is not None:
+        return hint
+    line = line_of(requested or "")
+    return "1.0" if line is not None and not line.startswith("0.") else default
 
 
 def _unsupported(requested: str, supported: Sequence[str], default: str) -> ProtocolError:

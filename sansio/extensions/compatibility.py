@@ -15,7 +15,7 @@ from sansio.a2a.jsonrpc import method_not_found
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import HttpRoute, Operation, methods_of
 from sansio.a2a.rest import PREFIX_0_3
-from sansio.a2a.versions import LINES
+from sansio.a2a.versions import CANCELS_AGAIN, LINES
 from sansio.opencode.deployment import MESSAGE_EXTENSIONS
 
 from .contracts import Offer
@@ -227,11 +227,7 @@ def service_behaviors(of: Line) -> JsonObject:
                 "baseline": "core",
                 "retention": "stable",
                 "idempotency": {
-                    "already_canceled": {
-                        "behavior": "return_current_terminal_task",
-                        "returns_current_state": "canceled" if old else "TASK_STATE_CANCELED",
-                        "error": None,
-                    }
+                    "already_canceled": _cancelled_again(of.line),
                 },
             },
             of.name_of(Operation.SUBSCRIBE): {
@@ -247,6 +243,18 @@ def service_behaviors(of: Line) -> JsonObject:
             },
         },
     }
+
+
+def _cancelled_again(line: str) -> JsonObject:
+    """What becomes of a request to cancel a canceled task."""
+    if CANCELS_AGAIN[line]:
+        return {
+            "behavior": "return_current_terminal_task",
+            "returns_current_state": "TASK_STATE_CANCELED",
+            "error": None,
+        }
+    code = ErrorKind.TASK_NOT_CANCELABLE.row.code
+    return {"behavior": "refuse", "returns_current_state": None, "error": code}
 
 
 def _while_it_waits(of: Line) -> JsonObject:

@@ -60,7 +60,7 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
             "description": deployment.description,
             "version": deployment.version,
         },
-        "servers": [{"url": deployment.url}],
+        "servers": [{"url": deployment.url.rstrip("/")}],
         "security": [{name: []} for name in schemes],
         "paths": paths,
         "components": {
@@ -140,7 +140,7 @@ def _documents(served: Served, lines: Sequence[str], schemes: Iterable[str]) -> 
     paths[JWKS_PATH] = {"get": keys}
     described = _document("openapi", "This document, complete for those with credentials", None, lines)
     described["security"] = [{}, *({name: []} for name in schemes)]
-    described["responses"] |= failures((ErrorKind.UNAUTHENTICATED,), lines)
+    described["responses"] |= failures((ErrorKind.UNAUTHENTICATED, ErrorKind.FORBIDDEN), lines)
     paths[served.openapi_path] = {"get": described}
     paths[served.health_path] = {"get": _check(lines)}
     return paths
@@ -176,7 +176,7 @@ def _check(lines: Sequence[str]) -> JsonObject:
                 "description": "It is.",
                 "content": {JSON: {"schema": {"$ref": f"{REFERENCES}Health"}}},
             },
-            **failures((ErrorKind.UNAUTHENTICATED,), lines),
+            **failures((ErrorKind.UNAUTHENTICATED, ErrorKind.FORBIDDEN), lines),
         },
     }
 

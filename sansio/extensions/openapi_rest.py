@@ -37,6 +37,7 @@ _TENANT: JsonObject = {
 ALWAYS = (
     ErrorKind.VERSION_NOT_SUPPORTED,
     ErrorKind.UNAUTHENTICATED,
+    ErrorKind.FORBIDDEN,
     ErrorKind.INTERNAL_ERROR,
     ErrorKind.OVERLOADED,
 )
@@ -226,6 +227,7 @@ def _failures(place: Place, has_body: bool) -> JsonObject:
         kinds.append(ErrorKind.TASK_NOT_FOUND)
     if has_body:
         kinds += [ErrorKind.PARSE_ERROR, ErrorKind.PAYLOAD_TOO_LARGE, ErrorKind.REQUEST_TIMEOUT]
+        kinds.append(ErrorKind.UNSUPPORTED_MEDIA_TYPE)
     return failures(kinds, [place.line])
 
 

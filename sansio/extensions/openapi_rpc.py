@@ -22,6 +22,8 @@ from .types import params_schema, result_schema
 _ID: JsonObject = {"type": ["string", "number", "null"], "description": "Without it, nothing is answered."}
 _ERRORS = (
     ErrorKind.UNAUTHENTICATED,
+    ErrorKind.FORBIDDEN,
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE,
     ErrorKind.PAYLOAD_TOO_LARGE,
     ErrorKind.REQUEST_TIMEOUT,
     ErrorKind.INTERNAL_ERROR,

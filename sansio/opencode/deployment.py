@@ -14,7 +14,15 @@ from .places import DIRECTORY, WORKSPACE
 
 _SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
 _NAMESPACE = "urn:opencode-a2a:extension"
-INPUT_MODES = ("text/plain", "image/png", "image/jpeg", "image/gif", "image/webp", "application/pdf")
+INPUT_MODES = (
+    "text/plain",
+    "application/json",
+    "image/png",
+    "image/jpeg",
+    "image/gif",
+    "image/webp",
+    "application/pdf",
+)
 OUTPUT_MODES = ("text/plain", "application/json")
 
 SESSION_BINDING = "session-binding"

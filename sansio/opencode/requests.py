@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 import orjson
 from attrs import frozen
 
-from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
+from sansio.a2a.errors import invalid
 from sansio.a2a.model import DataPart, JsonObject, Part, TextPart
 
 from .identifiers import encoded_directory, segment
@@ -270,18 +270,20 @@ def _prompt_part(part: Part, index: int, takes: frozenset[str]) -> JsonObject:
     if isinstance(part, TextPart):
         return {"type": "text", "text": part.text}
     if isinstance(part, DataPart):
-        message = f"message.parts[{index}]: a data part cannot be a prompt; send text or a file"
-        raise ProtocolError(
-            ErrorKind.CONTENT_TYPE_NOT_SUPPORTED,
-            message,
-            data={"type": "CONTENT_TYPE_NOT_SUPPORTED", "field": f"message.parts[{index}]"},
-            metadata={"field": f"message.parts[{index}]"},
-        )
+        return {"type": "text", "text": _data_text(part)}
     if part.url is not None and not part.url.lower().startswith(FILE_SCHEMES):
         # anything else OpenCode would read where it runs, past its own permissions
         allowed = ", ".join(FILE_SCHEMES)
         raise invalid(("message", "parts", index), f"a file's URL must begin with one of {allowed}")
     return file_part(part, index, takes)
+
+
+def _data_text(part: DataPart) -> str:
+    """A data part for the model: compact JSON, below a line that says what it is. OpenCode has no part for it."""
+    label = part.media_type or "application/json"
+    if part.filename:
+        label += f", {part.filename}"
+    return f"Data ({' '.join(label.split())}):\n{orjson.dumps(part.data).decode()}"
 
 
 FILE_SCHEMES = ("https:", "http:", "data:")

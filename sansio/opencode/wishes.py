@@ -97,7 +97,7 @@ def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
     """
     if not accepted:
         return False
-    taken = {mode.partition(";")[0].strip().lower() for mode in accepted}
+    taken = {_media_type(mode) for mode in accepted}
     if taken.isdisjoint(_names_for(ANSWER_MODE)):
         raise ProtocolError(
             ErrorKind.UNSUPPORTED_OPERATION,
@@ -109,6 +109,16 @@ def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
             },
         )
     return taken.isdisjoint(_names_for(DATA_MODE))
+
+
+_SHORT_NAMES = {"text": ANSWER_MODE, "data": DATA_MODE, "json": DATA_MODE, "*": "*/*"}
+"""Output modes as old samples write them, by the kind of a part."""
+
+
+def _media_type(mode: str) -> str:
+    """The media type of an output mode, without parameters, in lower case."""
+    name = mode.partition(";")[0].strip().lower()
+    return _SHORT_NAMES.get(name, name)
 
 
 def _names_for(mode: str) -> set[str]:

@@ -296,13 +296,27 @@ def test_task_and_its_events_need_their_ids_and_statuses(line: str) -> None:
 
 
 @lines
-def test_push_configuration_needs_a_url_and_a_scheme(line: str) -> None:
+def test_wrong_fields_of_a_push_configuration_are_named(line: str) -> None:
     found = violations(
         lambda value: read_document(value, CODECS[line].read_push_config), {"authentication": {}, "token": 5}
     )
 
-    scheme = {"0.3": "schemes", "1.0": "scheme"}[line]
-    assert set(found) == {"url", "token", f"authentication.{scheme}"}
+    assert set(found) == {"url", "token", *({"authentication.scheme"} if line == "1.0" else ())}
+
+
+@pytest.mark.parametrize("authentication", [{}, {"schemes": []}, {"schemes": None, "credentials": ""}])
+def test_push_configuration_of_the_old_line_may_name_no_scheme(authentication: JsonObject) -> None:
+    config = read_document({"url": "u", "authentication": authentication}, v0_3.read_push_config)
+
+    assert config.authentication is None
+
+
+def test_credentials_of_the_old_line_need_a_scheme() -> None:
+    document = {"url": "u", "authentication": {"schemes": [], "credentials": "s"}}
+
+    assert [*violations(lambda value: read_document(value, v0_3.read_push_config), document)] == [
+        "authentication.schemes"
+    ]
 
 
 @lines

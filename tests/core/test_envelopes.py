@@ -477,7 +477,18 @@ def test_unknown_method_tells_those_of_line_1_0() -> None:
         "error": {
             "code": -32601,
             "message": "Method not found",
-            "data": {"method": "Fly", "supportedMethods": methods_of("1.0"), "protocolVersion": "1.0"},
+            "data": [
+                {
+                    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                    "reason": "METHOD_NOT_FOUND",
+                    "domain": "a2a-protocol.org",
+                    "metadata": {"method": "Fly", "protocolVersion": "1.0"},
+                },
+                {
+                    "@type": "type.googleapis.com/google.protobuf.Struct",
+                    "value": {"method": "Fly", "supportedMethods": methods_of("1.0"), "protocolVersion": "1.0"},
+                },
+            ],
         },
     }
 

@@ -45,6 +45,7 @@ GRPC_STATUSES = {
     "OUT_OF_RANGE",
     "UNAVAILABLE",
     "DEADLINE_EXCEEDED",
+    "PERMISSION_DENIED",
 }
 
 kinds = pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)
@@ -197,11 +198,10 @@ def test_wrong_fields_are_a_bad_request_on_line_1_0() -> None:
             {"field": "a[1].b", "description": "no"},
         ],
     }
-    assert details(error) == [bad_request]
-    assert jsonrpc_error(error, "1.0")["data"] == [bad_request]
-    http_bad_request, info = http_error(error, "1.0")[1]["error"]["details"]
-    assert http_bad_request == bad_request
-    assert info["reason"] == "INVALID_PARAMS"  # which is all that tells it from other answers of its status
+    told, info = details(error)
+    assert told == bad_request
+    assert info["reason"] == "INVALID_PARAMS"  # over HTTP, all that tells it from other answers of its status
+    assert jsonrpc_error(error, "1.0")["data"] == http_error(error, "1.0")[1]["error"]["details"] == [told, info]
 
 
 def test_wrong_field_behind_an_error_of_a2a_itself_is_told_beside_it() -> None:
@@ -214,10 +214,12 @@ def test_wrong_field_behind_an_error_of_a2a_itself_is_told_beside_it() -> None:
     assert bad_request["fieldViolations"] == [{"field": "message.parts[0]", "description": "no"}]
 
 
-def test_data_meant_for_line_1_0_replaces_its_details() -> None:
+def test_data_meant_for_version_1_0_is_a_detail_more() -> None:
     error = ProtocolError(ErrorKind.METHOD_NOT_FOUND, data={"old": 1}, data_v1={"new": 1})
 
-    assert jsonrpc_error(error, "1.0")["data"] == {"new": 1}
+    info, more = jsonrpc_error(error, "1.0")["data"]
+    assert info["reason"] == "METHOD_NOT_FOUND"
+    assert more == {"@type": "type.googleapis.com/google.protobuf.Struct", "value": {"new": 1}}
     assert jsonrpc_error(error, "0.3")["data"] == {"old": 1}
 
 

@@ -146,7 +146,8 @@ def test_a_prompt_is_checked_field_by_field(params: dict[str, Any], type: str, f
 
     assert (error.data["type"], error.data["field"]) == (type, field)
     assert jsonrpc_error(error, "0.3")["data"] == error.data
-    [detail] = jsonrpc_error(error, "1.0")["data"]
+    detail, info = jsonrpc_error(error, "1.0")["data"]
+    assert info["@type"].endswith("ErrorInfo")
     assert detail["fieldViolations"][0]["field"] == field
 
 

@@ -583,9 +583,17 @@ def test_part_becomes_what_opencode_takes(part: Part, expected: JsonObject) -> N
     assert requests.prompt_parts([part]) == [expected]
 
 
-def test_data_is_no_prompt_and_the_part_is_named() -> None:
-    with pytest.raises(ProtocolError, match=r"message\.parts\[1\]") as caught:
-        requests.prompt_parts([TextPart(text="a"), DataPart(data={})])
-
-    assert caught.value.kind is ErrorKind.CONTENT_TYPE_NOT_SUPPORTED
-    assert caught.value.data["field"] == caught.value.metadata["field"] == "message.parts[1]"
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (DataPart(data={"a": [1, None]}), 'Data (application/json):\n{"a":[1,null]}'),
+        (DataPart(data="ä"), 'Data (application/json):\n"ä"'),
+        (DataPart(data=None, media_type="application/vnd.x+json"), "Data (application/vnd.x+json):\nnull"),
+        (DataPart(data={}, filename="a\n b.json"), "Data (application/json, a b.json):\n{}"),
+    ],
+)
+def test_data_becomes_text_that_says_what_it_is(part: DataPart, text: str) -> None:
+    assert requests.prompt_parts([TextPart(text="a"), part]) == [
+        {"type": "text", "text": "a"},
+        {"type": "text", "text": text},
+    ]

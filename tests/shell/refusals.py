@@ -63,5 +63,5 @@ def wrong(wire: Wire, *fields: str) -> Refusal:
     """These fields are wrong."""
     code = None if wire == REST_10 else -32602
     if wire.binding == "rpc":
-        return Refusal(code=code, fields=fields)
+        return Refusal(code=code, name="INVALID_PARAMS" if wire.line == "1.0" else None, fields=fields)
     return Refusal(code=code, http=400, name="INVALID_PARAMS", fields=fields)

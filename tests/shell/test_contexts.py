@@ -184,20 +184,6 @@ async def test_a_task_of_another_principal_does_not_exist(serving: Serving, wire
     assert hidden.get("code" if wire.binding == "rpc" else "http") == (-32001 if wire.binding == "rpc" else 404)
 
 
-@pytest.mark.parametrize("operation", ["send", "stream"])
-@pytest.mark.parametrize("wire", WIRES, ids=str)
-async def test_a_data_part_is_refused_by_its_place(serving: Serving, wire: Wire, operation: str) -> None:
-    data = {"kind": "data", "data": {"a": 1}} if wire.line == "0.3" else {"data": {"a": 1}}
-    text = wire.message("hi")["parts"][0]
-    async with serving() as agent:
-        error = await agent.caller(wire).refused(operation, None, parts=[text, data])
-
-        assert "message.parts[1]" in str(error)
-        assert agent.asked("POST", "/session") == 0
-    if wire.binding == "rest":
-        assert error["http"] == (415 if wire.line == "0.3" else 400)
-
-
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_task_that_has_ended_cannot_be_continued(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:

@@ -40,7 +40,9 @@ async def test_what_is_no_request_is_answered_with_why(
     serving: Serving, wire: Wire, body: bytes, code: int, id: object
 ) -> None:
     async with serving() as agent:
-        response = await agent.http.post("/", content=body, headers={"A2A-Version": wire.line})
+        response = await agent.http.post(
+            "/", content=body, headers={"A2A-Version": wire.line, "Content-Type": "application/json"}
+        )
 
     answer = response.json()
     assert (response.status_code, response.headers["a2a-version"]) == (200, wire.line)
@@ -65,7 +67,10 @@ async def test_a_method_nobody_knows_is_answered_with_those_on_offer(serving: Se
             "protocol_version": "0.3",
         }
     else:
-        assert error["data"] == {
+        info, methods = error["data"]
+        assert info["@type"].endswith("/google.rpc.ErrorInfo")
+        assert info["reason"] == "METHOD_NOT_FOUND"
+        assert methods["value"] == {
             "method": "tasks/frobnicate",
             "supportedMethods": supported("1.0", ()),
             "protocolVersion": "1.0",

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.anyio
 
 PLACES = {"0.3-rpc": "/", "1.0-rpc": "/", "0.3-rest": "/v1/message:send", "1.0-rest": "/message:send"}
 LIMIT = 2000
+JSON = {"content-type": "application/json"}
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
@@ -68,7 +69,9 @@ async def test_a_body_too_large_is_refused_before_it_is_parsed(serving: Serving,
 
     async with serving(max_request_body_bytes=LIMIT) as agent:
         content: Any = body() if chunked else b"".join(pieces)
-        response = await agent.http.post(PLACES[str(wire)], content=content, headers={"A2A-Version": wire.line})
+        response = await agent.http.post(
+            PLACES[str(wire)], content=content, headers=JSON | {"A2A-Version": wire.line}
+        )
         after = await agent.caller(wire).send("hi")
 
     assert response.status_code == 413
@@ -79,7 +82,7 @@ async def test_a_body_too_large_is_refused_before_it_is_parsed(serving: Serving,
 
 async def test_a_body_of_just_the_limit_is_read(serving: Serving) -> None:
     async with serving(max_request_body_bytes=LIMIT) as agent:
-        response = await agent.http.post("/", content=b" " * LIMIT, headers={"A2A-Version": "1.0"})
+        response = await agent.http.post("/", content=b" " * LIMIT, headers=JSON | {"A2A-Version": "1.0"})
 
     assert response.json()["error"]["code"] == -32700
 
@@ -134,7 +137,9 @@ async def test_head_is_get_without_a_body(serving: Serving) -> None:
 async def test_what_is_no_json_is_said_to_be_none(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         for content in (b"{", b"", b"\xff", b"[1", b"nan"):
-            response = await agent.http.post(PLACES[str(wire)], content=content, headers={"A2A-Version": wire.line})
+            response = await agent.http.post(
+                PLACES[str(wire)], content=content, headers=JSON | {"A2A-Version": wire.line}
+            )
             assert response.status_code == 400
             assert "JSON" in response.text
 

@@ -99,7 +99,7 @@ async def test_without_compression_nothing_is_said_of_it(serving: Serving, minim
 async def test_a_stream_is_never_compressed(serving: Serving) -> None:
     async with serving(http_gzip_minimum_size=1) as agent:
         body = orjson.dumps(REST_10.message("hi"))
-        headers = {**PROOF, **GZIP}
+        headers = {**PROOF, **GZIP, "content-type": "application/json"}
         content = b'{"message":%b}' % body
         async with agent.http.stream("POST", "/message:stream", headers=headers, content=content) as response:
             said = b"".join([piece async for piece in response.aiter_raw()])
@@ -190,7 +190,8 @@ class Http1:
     connection: h11.Connection = field(factory=lambda: h11.Connection(h11.CLIENT))
 
     def request(self, method: str, target: str, body: bytes = b"", **headers: str) -> bytes:
-        pairs = {"host": "agent", **PROOF, **headers, **({"content-length": str(len(body))} if body else {})}
+        about = {"content-length": str(len(body)), "content-type": "application/json"} if body else {}
+        pairs = {"host": "agent", **PROOF, **headers, **about}
         request = h11.Request(method=method, target=target, headers=list(pairs.items()))
         start = self.connection.send(request)
         data = self.connection.send(h11.Data(body)) if body else b""
@@ -325,7 +326,9 @@ class Http2:
         """Start a request; the number of its stream."""
         number = self.connection.get_next_available_stream_id()
         pseudo = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "agent")]
-        self.connection.send_headers(number, [*pseudo, *PROOF.items(), *headers.items()], end_stream=end)
+        about = {} if end else {"content-type": "application/json"}
+        pairs = {**PROOF, **about, **headers}
+        self.connection.send_headers(number, [*pseudo, *pairs.items()], end_stream=end)
         self.answers[number] = Answer()
         await self.flush()
         return number

@@ -276,7 +276,7 @@ async def everything(agent: Agent, receiver_url: str) -> None:
     await agent.http.get("/health", headers={"authorization": "Bearer wrong-token-3d"})
     await agent.http.get("/health", headers={"authorization": f"Basic {base64.b64encode(b'carol:nope').decode()}"})
     await agent.http.get("/health", auth=CAROL)
-    await agent.http.post("/", content=b"{" + PROMPT.encode())
+    await agent.http.post("/", content=b"{" + PROMPT.encode(), headers={"Content-Type": "application/json"})
     await agent.http.get("/extendedAgentCard", headers={"cookie": COOKIE, "A2A-Version": "1.0"})
     out, err = io.StringIO(), io.StringIO()
     agent.running.listening(Settings(port=int(agent.url.rpartition(":")[2]), credentials=CREDENTIALS))

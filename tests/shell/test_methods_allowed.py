@@ -54,9 +54,10 @@ async def test_what_is_switched_off_is_disabled_on_line_1_0(serving: Serving) ->
 
             assert error["code"] == -32601
             assert error["message"] == "Method not found"
-            assert error["data"]["reason"] == "METHOD_DISABLED"
-            assert error["data"]["method"] == name
-            assert name not in error["data"]["supportedMethods"]
+            info, methods = error["data"]
+            assert info["reason"] == "METHOD_DISABLED"
+            assert methods["value"]["method"] == name
+            assert name not in methods["value"]["supportedMethods"]
 
 
 @LINES
@@ -89,7 +90,8 @@ async def test_an_unknown_method_is_told_what_there_is(serving: Serving, line: s
     async with serving(enable_session_shell=True) as agent:
         error = await Methods(agent.http, line).error("opencode.sessions.fly", {})
 
-        offered = error["data"]["supported_methods" if line == "0.3" else "supportedMethods"]
+        data = error["data"]
+        offered = data["supported_methods"] if line == "0.3" else data[1]["value"]["supportedMethods"]
         assert error["code"] == -32601
         assert ("tasks/get" if line == "0.3" else "GetTask") in offered
         assert {name for name in offered if name in METHODS} == {

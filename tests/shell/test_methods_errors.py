@@ -76,12 +76,12 @@ async def test_a_missing_field_is_named_on_both_lines(serving: Serving) -> None:
             "data": {"type": "MISSING_FIELD", "field": "session_id"},
         }
         assert new["code"] == -32602
-        assert new["data"] == [
-            {
-                "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "fieldViolations": [{"field": "session_id", "description": "is required"}],
-            }
-        ]
+        bad_request, info = new["data"]
+        assert bad_request == {
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{"field": "session_id", "description": "is required"}],
+        }
+        assert info["reason"] == "INVALID_PARAMS"
 
 
 async def test_a_directory_that_cannot_be_chosen_is_refused_by_the_name_it_came_by(

@@ -26,6 +26,7 @@ from opencode_a2a.settings import (
 )
 from opencode_a2a.settings_names import widens
 from sansio.access import CredentialSet
+from sansio.origins import NO_ORIGINS, AllowedOrigins
 from sansio.outbound import AllowedHosts
 from sansio.redact import Secret
 
@@ -63,6 +64,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "max_connections": 0,
         "max_connections_per_address": 256,
         "http2": False,
+        "allowed_origins": NO_ORIGINS,
         "max_request_body_bytes": 1_048_576,
         "http_gzip_minimum_size": 8192,
         "shutdown_grace_seconds": 10.0,
@@ -139,7 +141,9 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         ("A2A_SANDBOX_MODE", "Workspace-Write", "sandbox_mode", "workspace-write"),
         ("A2A_SANDBOX_WRITABLE_ROOTS", " /srv/a ,,/srv/b", "sandbox_writable_roots", ("/srv/a", "/srv/b")),
         ("A2A_NETWORK_ALLOWED_DOMAINS", '["a.example"]', "network_allowed_domains", ("a.example",)),
-        ("A2A_PUBLIC_URL", "https://agents.test/code/", "public_url_override", "https://agents.test/code"),
+        ("A2A_PUBLIC_URL", "https://agents.test/code/", "public_url_override", "https://agents.test/code/"),
+        ("A2A_PUBLIC_URL", "https://agents.test/", "public_url_override", "https://agents.test"),
+        ("A2A_ALLOWED_ORIGINS", "null, *", "allowed_origins", AllowedOrigins(frozenset({"null", "*"}))),
         ("A2A_DOCUMENTATION_URL", "https://docs.test/?a=b", "documentation_url", "https://docs.test/?a=b"),
         ("A2A_TASK_STORE_BACKEND", "memory", "task_store_backend", "memory"),
         ("OPENCODE_BASE_URL", "HTTPS://box:4096/", "opencode_url", "https://box:4096"),
@@ -232,6 +236,7 @@ def test_a_dotenv_file_that_is_no_text_is_told(tmp_path: Path) -> None:
         ("A2A_NETWORK_ALLOWED_DOMAINS", "[1]"),
         ("A2A_WRITE_ACCESS_SCOPE", "everywhere"),
         ("A2A_PUBLIC_URL", "agents.test"),
+        ("A2A_ALLOWED_ORIGINS", "page.example"),
         ("A2A_DOCUMENTATION_URL", "ftp://docs.test"),
         ("A2A_DOCUMENTATION_URL", "https://docs.test:port"),
         ("A2A_TASK_STORE_BACKEND", "redis"),
