@@ -54,10 +54,10 @@ async def test_what_is_switched_off_is_disabled_on_line_1_0(serving: Serving) ->
 
             assert error["code"] == -32601
             assert error["message"] == "Method not found"
-            info, methods = error["data"]
+            info, more = error["data"]
             assert info["reason"] == "METHOD_DISABLED"
-            assert methods["value"]["method"] == name
-            assert name not in methods["value"]["supportedMethods"]
+            assert more["value"]["method"] == name
+            assert name not in more["value"]["supportedMethods"]
 
 
 @LINES
