@@ -254,7 +254,7 @@ def _cancelled_again(line: str) -> JsonObject:
             "error": None,
         }
     code = ErrorKind.TASK_NOT_CANCELABLE.row.code
-    return {"behavior": "refuse", "returns_current_state": None, "error": code}
+    return {"behavior": "refuse", "returns_current_state": "canceled", "error": code}
 
 
 def _while_it_waits(of: Line) -> JsonObject:

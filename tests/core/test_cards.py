@@ -40,6 +40,11 @@ _HINTS = "/extensions/shared-stream-hints-v1/params"
 UNTOLD = {
     f"{_HINTS}/progress_fields/{name}": "progress is told by type, status and time; a tool's title is in its own data"
     for name in ("title", "subtitle")
+} | {
+    f"/extensions/a2a-{name}-v1/params/service_behaviors/methods/tasks/cancel/idempotency/already_canceled/error": (
+        "a canceled task cannot be canceled on 0.3, so there is an error"
+    )
+    for name in ("compatibility-profile", "wire-contract")
 }
 """What the cards of 0.7.1 had and these have not, each with its reason."""
 
