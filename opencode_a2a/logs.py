@@ -20,6 +20,7 @@ OURS: Final = ("opencode_a2a", "runtime_asyncio", "runtime_trio")
 
 _LONGEST = 2000  # characters of a message; what callers sent is cut far earlier
 _MOST_WAITING = 10_000  # records; more are counted and dropped
+_GATHERING = 0.05  # seconds: to wake the writer for each record costs more than the record
 _LAST_WORDS = 1.0  # seconds for which the end of the program waits for the writer
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -70,7 +71,7 @@ class WriterHandler(logging.Handler):
         self._waiting: deque[logging.LogRecord] = deque()
         self._wake = threading.Event()
         self._dropped = 0
-        self._closing = False
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
@@ -82,19 +83,21 @@ class WriterHandler(logging.Handler):
             self._dropped += 1
             return False
         self._waiting.append(record)
-        self._wake.set()
+        if not self._wake.is_set():
+            self._wake.set()
         return True
 
     def close(self) -> None:
         """Write what is left, within a second."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         self._thread.join(_LAST_WORDS)
         super().close()
 
     def _write(self) -> None:
-        while not (self._closing and not self._waiting):
+        while not (self._closing.is_set() and not self._waiting):
             self._wake.wait()
+            self._closing.wait(_GATHERING)
             self._wake.clear()
             try:
                 self._stream.write(self._lines())
