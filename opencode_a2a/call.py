@@ -14,20 +14,30 @@ from typing import Final, TextIO
 
 import anyio
 import anyio.to_thread
-from attrs import frozen
+from attrs import evolve, frozen
 
 from opencode_a2a.call_answers import ASK, RULES, Answers, Terminal
 from opencode_a2a.call_conversation import Conversation
 from opencode_a2a.call_output import Printer
-from opencode_a2a.call_web import CallTarget, Trouble, UsageError, Web
+from opencode_a2a.call_web import PATIENCE, CallTarget, Trouble, UsageError, Web
 from opencode_a2a.settings import Settings
 from sansio.a2a.agent_errors import AgentError, agent_error
-from sansio.a2a.card_reading import BINDINGS, Interface, Origin, PeerCard, card_urls, choose, read_card
+from sansio.a2a.card_reading import (
+    BINDINGS,
+    Interface,
+    Origin,
+    PeerCard,
+    at_origin,
+    card_urls,
+    choose,
+    read_card,
+)
 from sansio.a2a.client import HttpCall
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState
 from sansio.a2a.versions import LINES
 from sansio.extensions.cards import EXTENSION_NAMES
+from sansio.extensions.rows import MethodExtension
 from sansio.opencode.views import SHARED_BY
 
 __all__ = ["CallTarget", "add_arguments", "call", "run_from_arguments"]
@@ -51,6 +61,7 @@ _EXIT_CODES: Final = {
 
 EPILOG: Final = """\
 The answer goes to standard output as it comes; states, tool calls and errors go to standard error.
+A stream that breaks is resumed, also while the agent is being restarted; --no-stream reads the task now and then.
 
 Credentials are read from A2A_CLIENT_BEARER_TOKEN, or A2A_CLIENT_BASIC_AUTH (user:password). They are sent to
 the origin of URL only; an agent card that points elsewhere is refused while they are set.
@@ -72,6 +83,7 @@ exit codes:
 """
 
 _CARD_LIMIT: Final = 1024 * 1024
+_STAYS_OPEN: Final = MethodExtension.INTERACTIVE_INTERRUPT.label
 
 
 # --- the command line -------------------------------------------------------------------------------------
@@ -105,7 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         metavar="S",
         type=_seconds,
-        help="seconds of silence to put up with [default: A2A_CLIENT_TIMEOUT_SECONDS]",
+        help="seconds without a word, or without a change of the task, before it is given up "
+        f"[default: A2A_CLIENT_TIMEOUT_SECONDS of silence, {PATIENCE:g} without a change]",
     )
 
 
@@ -273,15 +286,31 @@ async def _converse(web: Web, printer: Printer, answers: Answers, said: _Said, *
         answers=answers,
         streaming=stream and card.streaming,
         extensions=[uri for uri in card.extensions if EXTENSION_NAMES.get(uri) in SHARED_BY],
+        stay_open=[uri for uri, name in EXTENSION_NAMES.items() if name == _STAYS_OPEN],
     )
-    await conversation.hold(said.text, context_id=said.context_id, task_id=said.task_id)
     transcript = conversation.transcript
+    try:
+        await conversation.hold(said.text, context_id=said.context_id, task_id=said.task_id)
+    except AgentError:
+        if said.task_id is not None:
+            await _say_where_to_go_on(conversation, printer)
+        raise
     code = None if transcript.state is None else _EXIT_CODES.get(transcript.state)
     if code is None:
         raise Trouble("The agent's answer ended before the task did")
     if transcript.context_id is not None:
-        printer.detail(f"context {transcript.context_id}")
+        printer.hint(f"to go on with this conversation: --context {transcript.context_id}")
     return code
+
+
+async def _say_where_to_go_on(conversation: Conversation, printer: Printer) -> None:
+    """A task that has ended takes no message; its context does."""
+    try:
+        task = await conversation.read_task()
+    except (AgentError, ProtocolError, Trouble):
+        return  # the refusal says enough
+    if task.status.state.terminal and task.context_id:
+        printer.note(f"the task is {task.status.state.value}; go on with --context {task.context_id}")
 
 
 async def _card(web: Web) -> PeerCard:
@@ -301,6 +330,10 @@ async def _card(web: Web) -> PeerCard:
 def _interface(web: Web, card: PeerCard) -> Interface:
     interface = choose(card, line=web.target.line, binding=web.target.binding)
     origin = Origin.of(interface.url)
+    if origin.is_other_name_of(web.home):
+        # one host under two names: the one that the user typed is known to be reached
+        interface = evolve(interface, url=at_origin(interface.url, web.home))
+        origin = web.home
     if web.target.has_credentials and origin != web.home:
         raise UsageError(
             f"The agent card points to {origin}, and the credentials that are set are for {web.home} only. "

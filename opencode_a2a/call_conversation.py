@@ -6,7 +6,7 @@ Knows no command line, and neither where answers come from nor how anything is p
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import anyio
@@ -26,6 +26,7 @@ from sansio.a2a.client import (
     read_answer,
     read_task_answer,
     send_call,
+    subscribe_call,
 )
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import (
@@ -36,15 +37,21 @@ from sansio.a2a.model import (
     SendRequest,
     StreamItem,
     Task,
+    TaskIdRequest,
     TaskState,
     TextPart,
 )
+from sansio.a2a.negotiation import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.transcript import Asked, Transcript
 
 __all__ = ["Conversation"]
 
 _POLL_FIRST: Final = 0.1
 _POLL_LONGEST: Final = 3.0
+_RESUME_FIRST: Final = 0.25
+_RESUME_LONGEST: Final = 5.0
+_TRY_AGAIN: Final = frozenset({429, 502, 503, 504})
+"""The HTTP statuses of an agent that is being restarted, or of what stands before it."""
 
 
 @define(eq=False, kw_only=True)
@@ -52,7 +59,8 @@ class Conversation:
     """A conversation about one task.
 
     It goes in rounds: a message and what follows it, until the task ends, or waits while there is no stream on which
-    it could go on. On a stream that stays open, answers are sent beside it, and the round goes on.
+    it could go on. On a stream that stays open, answers are sent beside it, and the round goes on. ``stay_open``:
+    the URIs of the extension that keeps streams open.
     """
 
     web: Web
@@ -61,6 +69,7 @@ class Conversation:
     answers: Answers
     streaming: bool
     extensions: Sequence[str] = ()
+    stay_open: Collection[str] = ()
     transcript: Transcript = field(factory=Transcript, init=False)
     _news: anyio.Event = field(factory=anyio.Event, init=False)
     _following: bool = field(default=False, init=False)
@@ -68,6 +77,8 @@ class Conversation:
     _asked: Asked | None = field(default=None, init=False)  # what the dialogue is about
     _asking: anyio.CancelScope | None = field(default=None, init=False)
     _answered: Asked | None = field(default=None, init=False)
+    _last_id: str = field(default="", init=False)  # of the last event of a stream
+    _changes: int = field(default=0, init=False)  # items of which there was something to say
 
     async def hold(self, text: str, *, context_id: str | None = None, task_id: str | None = None) -> None:
         """Send the text, and go on until the task has ended or is left waiting. Raises what `Web` and the core do."""
@@ -193,7 +204,7 @@ class Conversation:
         An answer that came too late is no trouble: the task goes on.
         """
         asked = self._answered
-        task = await self._read_task()
+        task = await self.read_task()
         if task.status.state is TaskState.INPUT_REQUIRED and self.transcript.asked is asked:
             if asked is None or self.answers.by_rule(asked) is not None:
                 raise error
@@ -216,7 +227,9 @@ class Conversation:
     # --- what comes ---------------------------------------------------------------------------------------
 
     def _show(self, item: StreamItem) -> None:
-        self.printer.show(item, self.transcript.feed(item))
+        said = self.transcript.feed(item)
+        self._changes += bool(said)
+        self.printer.show(item, said)
         self._tell()
 
     def _tell(self) -> None:
@@ -229,34 +242,87 @@ class Conversation:
     async def _exchange(self, message: Message) -> None:
         if self.streaming:
             await self._stream(self._call(message, streaming=True))
-        else:
-            self._show(read_answer(self.interface, *await self.web.read(self._call(message, streaming=False))))
+            return
+        # not blocking, so that the task is known while it is being worked on; some agents wait all the same
+        asked = self._call(message, streaming=False, blocking=False)
+        self._show(read_answer(self.interface, *await self.web.read(asked, silence=self.web.target.patience)))
 
     async def _stream(self, asked: HttpCall) -> None:
-        """Shows the stream to its end. What goes wrong after the task has ended no longer matters."""
+        """Show a stream to its end. One that breaks before the task is over is resumed, with growing pauses.
+
+        Raises ``Trouble`` where there is no task yet, or the task has not changed for as long as is allowed.
+        """
+        pause, since, resuming = _RESUME_FIRST, anyio.current_time(), False
+        while True:
+            changes = self._changes
+            try:
+                await (self._follow_again(asked) if resuming else self._read_stream(asked))
+            except Trouble as trouble:
+                now = anyio.current_time()
+                if self._changes != changes:
+                    pause, since = _RESUME_FIRST, now
+                if self.transcript.task_id is None or now - since > self.web.target.patience:
+                    self._tell_task()
+                    raise
+                if not resuming or pause == _RESUME_FIRST:
+                    self.printer.detail(f"{trouble}; resuming the stream")
+            else:
+                return
+            await anyio.sleep(pause)
+            pause, resuming = min(pause * 2, _RESUME_LONGEST), True
+            asked = subscribe_call(
+                self.interface,
+                TaskIdRequest(id=self.transcript.task_id),
+                request_id=str(uuid.uuid4()),
+                last_event_id=self._last_id,
+                extensions=self.extensions,
+            )
+
+    async def _follow_again(self, asked: HttpCall) -> None:
+        """Subscribe; where the agent refuses that, show the task as it is, and leave the rest to polling."""
+        try:
+            await self._read_stream(asked)
+        except AgentError as refused:
+            try:
+                self._show(await self.read_task())
+            except AgentError as error:
+                if error.http_status not in _TRY_AGAIN:
+                    raise
+                raise Trouble(f"The agent refused: {refused.message}") from None
+
+    async def _read_stream(self, asked: HttpCall) -> None:
+        """Show one stream. What goes wrong after the task has ended no longer matters."""
         async with self.web.ask(asked) as response:
             content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
             if response.status_code != 200 or content_type != EVENT_STREAM:
                 self._show(read_answer(self.interface, response.status_code, await read_body(response)))
                 return
-            reader = StreamReader(self.interface)
+            reader = StreamReader(self.interface, stays_open=self._stays_open(response))
 
             def take(chunk: bytes) -> bool:
                 for item in reader.feed(chunk):
                     self._show(item)
+                    self._last_id = reader.last_id
                     if self._over:
                         return False
                 return True
 
             try:
                 await read_chunks(response, take)
-            except (httpx.HTTPError, ProtocolError, AgentError):
+            except (ProtocolError, AgentError):
                 if not self.transcript.settled:
                     self._tell_task()
                     raise
+            except httpx.HTTPError:
+                if not self.transcript.settled:
+                    raise
         if not self.transcript.ended and self._answered is None:
-            self._tell_task()
             raise Trouble("The agent ended the stream before the task was over")
+
+    def _stays_open(self, response: httpx.Response) -> bool:
+        """Whether the agent has activated the extension by which its streams do not end where a task asks."""
+        activated = response.headers.get(EXTENSION_HEADERS[self.interface.line], "")
+        return any(uri.strip() in self.stay_open for uri in activated.split(","))
 
     @property
     def _over(self) -> bool:
@@ -268,10 +334,14 @@ class Conversation:
         if self.transcript.task_id is not None:
             self.printer.note(f"the task is {self.transcript.task_id}")
 
-    async def _read_task(self) -> Task:
+    async def read_task(self) -> Task:
+        """The task as it is. Raises ``Trouble``, ``AgentError`` and ``ProtocolError``."""
         assert self.transcript.task_id is not None  # who asks has seen one
         asked = get_task_call(
-            self.interface, GetTaskRequest(id=self.transcript.task_id), request_id=str(uuid.uuid4())
+            self.interface,
+            GetTaskRequest(id=self.transcript.task_id),
+            request_id=str(uuid.uuid4()),
+            extensions=self.extensions,
         )
         return read_task_answer(self.interface, *await self.web.read(asked))
 
@@ -282,10 +352,17 @@ class Conversation:
         while not self._at_rest:
             await anyio.sleep(pause)
             pause = min(pause * 1.5, _POLL_LONGEST)
-            task = await self._read_task()
+            late = anyio.current_time() - since > self.web.target.patience
+            try:
+                task = await self.read_task()
+            except Trouble:
+                if late:
+                    self._tell_task()
+                    raise
+                continue
             if task != before:
                 before, since = task, anyio.current_time()
                 self._show(task)
-            elif anyio.current_time() - since > self.web.target.timeout:
+            elif late:
                 self._tell_task()
-                raise Trouble(f"The task has not changed for {self.web.target.timeout:g} s")
+                raise Trouble(f"The task has not changed for {self.web.target.patience:g} s")

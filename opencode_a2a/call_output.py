@@ -5,6 +5,7 @@ Knows no network. What an agent says is never trusted to be harmless to a termin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Final, TextIO
 
@@ -54,7 +55,8 @@ class Printer:
         self._verbose = verbose
         self._as_json = as_json
         self._on_terminal = out.isatty()
-        self._shared = self._on_terminal and err.isatty()
+        self._for_people = err.isatty()
+        self._shared = (self._on_terminal and err.isatty()) or _is_same_file(out, err)
         self._out_open = False  # the last line of each stream has not ended
         self._err_open = False
         self.line = "1.0"
@@ -78,6 +80,11 @@ class Printer:
     def detail(self, text: str) -> None:
         """The same, for the curious."""
         if self._verbose:
+            self.note(text)
+
+    def hint(self, text: str) -> None:
+        """How to go on: for a person at a terminal, and for the curious."""
+        if self._verbose or self._for_people:
             self.note(text)
 
     def fault(self, text: str) -> None:
@@ -131,7 +138,7 @@ class Printer:
             self._write_out("\n")
 
     def _end_shared_line(self) -> None:
-        """On a terminal that shows both streams, a notice does not begin in the middle of the answer."""
+        """Where both streams go to one place, a notice does not begin in the middle of the answer."""
         if self._shared and self._out_open:
             self._out_open = False
             self._write_err("\n")
@@ -142,6 +149,14 @@ class Printer:
 
     def _write_err(self, text: str) -> None:
         _write(self._err, text)
+
+
+def _is_same_file(one: TextIO, other: TextIO) -> bool:
+    """Whether both streams are one file or pipe, as with ``2>&1``."""
+    try:
+        return os.path.sameopenfile(one.fileno(), other.fileno())
+    except (OSError, ValueError):  # no file is behind it
+        return False
 
 
 def _write(stream: TextIO, text: str) -> None:

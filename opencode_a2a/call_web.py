@@ -20,6 +20,8 @@ from sansio.a2a.client import HttpCall
 from sansio.redact import Secret
 
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
+PATIENCE: Final = 3600.0
+"""Seconds for which a task may stay as it is, where the user does not say."""
 
 
 class UsageError(ValueError):
@@ -32,7 +34,10 @@ class Trouble(Exception):
 
 @frozen(kw_only=True)
 class CallTarget:
-    """Which agent, how to talk to it, and what to present to it. ``timeout`` in seconds, of silence."""
+    """Which agent, how to talk to it, and what to present to it.
+
+    In seconds: ``timeout`` of silence of a connection, ``patience`` with a task that does not change.
+    """
 
     url: str
     line: str | None = None
@@ -40,6 +45,7 @@ class CallTarget:
     bearer: Secret | None = field(default=None, repr=False)
     basic: Secret | None = field(default=None, repr=False)
     timeout: float = 30.0
+    patience: float = PATIENCE
 
     @classmethod
     def of(
@@ -59,6 +65,7 @@ class CallTarget:
             bearer=settings.client_bearer_token,
             basic=settings.client_basic_auth,
             timeout=settings.client_timeout_seconds if timeout is None else timeout,
+            patience=PATIENCE if timeout is None else timeout,
         )
 
     @property
@@ -88,7 +95,9 @@ class Web:
         """Made when first needed: loading the trusted certificates takes a while."""
         if proxied not in self._clients:
             try:
-                made = httpx.AsyncClient(timeout=self.target.timeout, trust_env=proxied)
+                # the trusted certificates are the environment's, whether or not its proxies are used
+                trusted = httpx.create_ssl_context(trust_env=True)
+                made = httpx.AsyncClient(timeout=self.target.timeout, trust_env=proxied, verify=trusted)
             except (ImportError, OSError, ValueError, httpx.InvalidURL):
                 raise UsageError(
                     "the environment's proxy or certificate settings cannot be used "
@@ -98,8 +107,11 @@ class Web:
         return self._clients[proxied]
 
     @asynccontextmanager
-    async def ask(self, request: HttpCall) -> AsyncIterator[httpx.Response]:
-        """Sends a request; gives the answer with its body unread. Raises `Trouble`, in the block too."""
+    async def ask(self, request: HttpCall, silence: float | None = None) -> AsyncIterator[httpx.Response]:
+        """Sends a request; gives the answer with its body unread. Raises `Trouble`, in the block too.
+
+        ``silence``: seconds for which the agent may say nothing, where that is not the target's timeout.
+        """
         origin = Origin.of(request.url)
         headers = {name.encode(): value.encode() for name, value in request.headers.items()}
         # a compressed stream comes in lumps, and a compressed body can be larger than it looks
@@ -108,18 +120,24 @@ class Web:
         if authorization is not None and origin == self.home:
             headers[b"authorization"] = authorization
         client = await self._client(proxied=not origin.is_loopback)
+        allowed = self.target.timeout if silence is None else silence
+        timeout = httpx.Timeout(self.target.timeout, read=allowed)
         try:
-            async with client.stream(request.method, request.url, headers=headers, content=request.body) as response:
+            async with client.stream(
+                request.method, request.url, headers=headers, content=request.body, timeout=timeout
+            ) as response:
                 if 300 <= response.status_code < 400:
                     location = response.headers.get("location", "another address")
                     raise Trouble(f"{origin} redirects to {location}, which is not followed; give that URL")
                 yield response
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Trouble(_told(error, origin, self.target.timeout)) from None
+            raise Trouble(_told(error, origin, allowed)) from None
 
-    async def read(self, request: HttpCall, limit: int = ANSWER_LIMIT) -> tuple[int, bytes]:
+    async def read(
+        self, request: HttpCall, limit: int = ANSWER_LIMIT, *, silence: float | None = None
+    ) -> tuple[int, bytes]:
         """Status and body of the answer."""
-        async with self.ask(request) as response:
+        async with self.ask(request, silence) as response:
             return response.status_code, await read_body(response, limit)
 
 

@@ -9,7 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 from attrs import frozen
@@ -68,10 +68,20 @@ class Origin:
         except ValueError:
             return False
 
+    def is_other_name_of(self, other: Origin) -> bool:
+        """Whether both are one port of this machine: ``localhost``, ``127.0.0.1`` and ``[::1]`` are one host."""
+        return self.is_loopback and other.is_loopback and (self.scheme, self.port) == (other.scheme, other.port)
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
+
+
+def at_origin(url: str, origin: Origin) -> str:
+    """The URL with another scheme, host and port."""
+    home = urlsplit(str(origin))
+    return urlunsplit(urlsplit(url)._replace(scheme=home.scheme, netloc=home.netloc))
 
 
 def _is_ipv6(host: str) -> bool:

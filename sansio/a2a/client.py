@@ -22,12 +22,15 @@ from .model import (
     GetTaskRequest,
     JsonObject,
     SendRequest,
+    StatusUpdate,
     StreamItem,
     Task,
+    TaskIdRequest,
 )
 from .negotiation import HEADER_OF as EXTENSION_HEADERS
 from .operations import Operation
 from .rest import PREFIX_0_3
+from .resume import HEADER as RESUME_HEADER
 from .sse import SseDecoder
 from .versions import HEADER
 from .wire import FORMS, WireForm
@@ -40,6 +43,7 @@ __all__ = [
     "read_answer",
     "read_task_answer",
     "send_call",
+    "subscribe_call",
     "to_json",
 ]
 
@@ -94,25 +98,57 @@ def send_call(
             body=to_json(body),
             streaming=streaming,
         )
-    if not extensions:
-        return call
-    return evolve(call, headers={**call.headers, EXTENSION_HEADERS[interface.line]: ", ".join(extensions)})
+    return _activating(interface, call, extensions)
 
 
-def get_task_call(interface: Interface, request: GetTaskRequest, *, request_id: str) -> HttpCall:
-    """Reads one task."""
+def get_task_call(
+    interface: Interface, request: GetTaskRequest, *, request_id: str, extensions: Sequence[str] = ()
+) -> HttpCall:
+    """Reads one task. ``extensions``: the URIs of those to activate."""
     operation = Operation.GET_TASK
     if interface.binding == JSONRPC:
         tenant = interface.tenant if interface.line == "1.0" else None
         params = compact(id=request.id, historyLength=request.history_length, tenant=tenant)
-        return _rpc(interface, operation, params, request_id)
+        return _activating(interface, _rpc(interface, operation, params, request_id), extensions)
     query = {} if request.history_length is None else {"historyLength": request.history_length}
     path = operation.row.path.replace("{id}", quote(request.id, safe=""))
-    return HttpCall(
+    call = HttpCall(
         method=operation.row.http_method,
         url=_rest_url(interface, path, urlencode(query)),
         headers=_headers(interface, streaming=False, body=False),
     )
+    return _activating(interface, call, extensions)
+
+
+def subscribe_call(
+    interface: Interface,
+    request: TaskIdRequest,
+    *,
+    request_id: str,
+    last_event_id: str = "",
+    extensions: Sequence[str] = (),
+) -> HttpCall:
+    """Follows a task; ``last_event_id``: the SSE id after which the stream is to begin, where one is known."""
+    operation = Operation.SUBSCRIBE
+    if interface.binding == JSONRPC:
+        tenant = interface.tenant if interface.line == "1.0" else None
+        call = _rpc(interface, operation, compact(id=request.id, tenant=tenant), request_id)
+    else:
+        call = HttpCall(
+            method=operation.row.http_method,
+            url=_rest_url(interface, operation.row.path.replace("{id}", quote(request.id, safe=""))),
+            headers=_headers(interface, streaming=True, body=False),
+            streaming=True,
+        )
+    if last_event_id and last_event_id.isprintable() and last_event_id.isascii():
+        call = evolve(call, headers={**call.headers, RESUME_HEADER: last_event_id})
+    return _activating(interface, call, extensions)
+
+
+def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str]) -> HttpCall:
+    if not extensions:
+        return call
+    return evolve(call, headers={**call.headers, EXTENSION_HEADERS[interface.line]: ", ".join(extensions)})
 
 
 def _form(interface: Interface) -> WireForm:
@@ -179,10 +215,16 @@ def read_task_answer(interface: Interface, status: int, body: bytes) -> Task:
 class StreamReader:
     """An event stream's bytes in, items out."""
 
-    def __init__(self, interface: Interface, *, limit: int = 16 * 1024 * 1024) -> None:
-        """``limit``: the largest event, in bytes."""
+    def __init__(self, interface: Interface, *, limit: int = 16 * 1024 * 1024, stays_open: bool = False) -> None:
+        """``limit``: the largest event, in bytes. ``stays_open``: the stream does not end where the task asks."""
         self._interface = interface
         self._decoder = SseDecoder(limit)
+        self._stays_open = stays_open
+
+    @property
+    def last_id(self) -> str:
+        """The SSE id of the last event; empty where there is none."""
+        return self._decoder.last_id
 
     def feed(self, chunk: bytes) -> Iterator[StreamItem]:
         """The items that ``chunk`` completes. To be consumed whole: the errors come after what precedes them.
@@ -191,7 +233,11 @@ class StreamReader:
         """
         for event in self._decoder.feed(chunk):
             if event.data.strip():
-                yield _item(self._interface, _payload(self._interface, 200, _decoded(event.data)))
+                item = _item(self._interface, _payload(self._interface, 200, _decoded(event.data)))
+                if self._interface.line == "1.0" and isinstance(item, StatusUpdate) and not self._stays_open:
+                    # that version has no word for it: the stream ends where the task waits (section 11.7)
+                    item = evolve(item, final=item.status.state.ends_stream)
+                yield item
 
 
 def _result(interface: Interface, status: int, body: bytes) -> Any:

@@ -18,6 +18,7 @@ from sansio.a2a.card_reading import (
     Interface,
     NoUsableInterface,
     Origin,
+    at_origin,
     card_urls,
     choose,
     read_card,
@@ -203,3 +204,26 @@ def test_an_origin_is_scheme_host_and_port(url: str, same: bool) -> None:
 )
 def test_loopback_is_recognised_by_name_and_address(host: str, loopback: bool) -> None:
     assert Origin.of(f"http://{host}:1").is_loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("http://localhost:8000", "http://127.0.0.1:8000", True),
+        ("http://[::1]:8000", "http://localhost:8000", True),
+        ("http://localhost:8000", "http://127.0.0.1:8001", False),
+        ("http://localhost:8000", "https://127.0.0.1:8000", False),
+        ("http://localhost:8000", "http://10.0.0.1:8000", False),
+        ("http://localhost:8000", "http://localhost.example:8000", False),
+        ("http://agent.example", "http://agent.example", False),
+    ],
+)
+def test_names_of_this_machine_are_one_host(one: str, other: str, same: bool) -> None:
+    assert Origin.of(one).is_other_name_of(Origin.of(other)) is same
+    assert Origin.of(other).is_other_name_of(Origin.of(one)) is same
+
+
+def test_a_url_at_another_origin_keeps_the_rest() -> None:
+    moved = at_origin("http://127.0.0.1:8000/a/b/?x=1", Origin.of("http://[::1]:8000"))
+
+    assert moved == "http://[::1]:8000/a/b/?x=1"

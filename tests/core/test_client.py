@@ -18,7 +18,16 @@ from sansio.a2a.card_reading import (
     JSONRPC,
     Interface,
 )
-from sansio.a2a.client import HttpCall, StreamReader, get_task_call, read_answer, read_task_answer, send_call, to_json
+from sansio.a2a.client import (
+    HttpCall,
+    StreamReader,
+    get_task_call,
+    read_answer,
+    read_task_answer,
+    send_call,
+    subscribe_call,
+    to_json,
+)
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid, jsonrpc_error
 from sansio.a2a.jsonrpc import parse_request, render_error, render_result
 from sansio.a2a.model import (
@@ -29,8 +38,10 @@ from sansio.a2a.model import (
     Role,
     SendConfiguration,
     SendRequest,
+    StatusUpdate,
     StreamItem,
     Task,
+    TaskIdRequest,
     TaskState,
     TaskStatus,
     TextPart,
@@ -191,12 +202,41 @@ def test_a_whole_answer_is_read_as_it_was_rendered(interface: Interface, data: s
     assert read_answer(interface, 200, answer_of(interface, item)) == item
 
 
+@pytest.mark.parametrize("stays_open", [False, True])
+@pytest.mark.parametrize("state", [TaskState.WORKING, TaskState.INPUT_REQUIRED, TaskState.COMPLETED])
+def test_a_stream_of_1_0_ends_where_its_task_waits_unless_it_stays_open(state: TaskState, stays_open: bool) -> None:
+    interface = Interface(binding=JSONRPC, line="1.0", url="http://a/")
+    sent = StatusUpdate(task_id="t", context_id="c", status=TaskStatus(state=state))
+
+    [read] = StreamReader(interface, stays_open=stays_open).feed(encode(answer_of(interface, sent), id="7"))
+
+    assert isinstance(read, StatusUpdate)
+    assert read.final is (state is TaskState.COMPLETED or (state is TaskState.INPUT_REQUIRED and not stays_open))
+
+
+@pytest.mark.parametrize(("id", "header"), [("7", "7"), ("", None), ("7\r\nx: y", None), ("\u00e9", None)])
+@pytest.mark.parametrize("binding", [JSONRPC, HTTP_JSON])
+def test_a_subscription_names_the_last_event_where_a_header_can(binding: str, id: str, header: str | None) -> None:
+    interface = Interface(binding=binding, line="1.0", url="http://a/x")
+
+    call = subscribe_call(interface, TaskIdRequest(id="t/1"), request_id="r", last_event_id=id, extensions=("urn:e",))
+
+    assert call.headers.get("last-event-id") == header
+    assert call.headers["a2a-extensions"] == "urn:e"
+    assert call.streaming
+    if binding == JSONRPC:
+        assert orjson.loads(call.body or b"")["method"] == "SubscribeToTask"
+        assert orjson.loads(call.body or b"")["params"] == {"id": "t/1"}
+    else:
+        assert (call.method, call.url) == ("POST", "http://a/x/tasks/t%2F1:subscribe")
+
+
 @given(interfaces, st.data())
 def test_a_stream_is_read_the_same_however_it_is_cut(interface: Interface, data: st.DataObject) -> None:
     sent = data.draw(st.lists(strategies.items(interface.line), max_size=4))
     wire = b":\n\n" + b"".join(encode(answer_of(interface, item)) for item in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
-    reader = StreamReader(interface)
+    reader = StreamReader(interface, stays_open=True)
 
     chunks = [wire[start:end] for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
     read = [item for chunk in chunks for item in reader.feed(chunk)]

@@ -121,6 +121,7 @@ class Scene:
             bearer=Secret(bearer) if bearer else None,
             basic=Secret(basic) if basic else None,
             timeout=timeout,
+            patience=timeout,
         )
         out, err = screen or Screen(), err or Screen(terminal=screen is not None)
         with anyio.fail_after(DEADLINE):

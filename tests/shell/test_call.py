@@ -21,7 +21,7 @@ from sansio.a2a.model import (
     TaskState,
     TextPart,
 )
-from sansio.a2a.wire import FORMS
+from sansio.a2a.wire import FORMS, rest_form
 from sansio.redact import Secret
 from tests.shell.calling import (
     COMPLETED,
@@ -85,7 +85,8 @@ async def test_a_streamed_answer_goes_to_out_and_the_rest_to_err(scene: Scene, b
     [asked] = scene.agent.asked(message_path(binding, line, streaming=True))
     assert asked.headers["a2a-version"] == line
     sent = asked.json["params"] if binding == "JSONRPC" else asked.json
-    message = FORMS[line].parse_send(sent).message
+    form = FORMS[line] if binding == "JSONRPC" else rest_form(line, sent)
+    message = form.parse_send(sent).message
     assert (message.parts, message.context_id) == ((TextPart(text="What now?"),), "c0")
 
 
@@ -189,7 +190,7 @@ async def test_reasoning_and_steps_are_shown_only_when_asked_for(scene: Scene) -
 
     assert brief.out == verbose.out == "Hello there\n"
     assert "Thinking" not in brief.err
-    assert verbose.err == "[working]\nThinking\n[completed]\n[context c1]\n"
+    assert verbose.err == "[working]\nThinking\n[completed]\n[to go on with this conversation: --context c1]\n"
 
 
 async def test_json_prints_every_item_on_a_line_as_the_agent_said_it(scene: Scene) -> None:

@@ -66,7 +66,7 @@ async def test_a_stream_that_breaks_off_is_told_with_the_task(
 ) -> None:
     scene.replies(stream(WORKING, says("Hel", append=False), ending))
 
-    seen = await scene.call()
+    seen = await scene.call(timeout=1.0)
 
     assert (seen.code, seen.out) == (4, "Hel\n")
     assert "[the task is t1]" in seen.err
