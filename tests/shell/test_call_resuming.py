@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import anyio.abc
-import anyio.streams.tls
 import pytest
 import trustme
 from attrs import evolve
@@ -29,6 +27,7 @@ from sansio.a2a.wire import FORMS
 from sansio.redact import Secret
 from tests.shell.calling import COMPLETED, HELLO, WORKING, Scene, Screen, says, task
 from tests.shell.harness import ALICE, CREDENTIALS, free_port, served
+from tests.shell.raw_server import answering, ok
 from tests.shell.scripted_agent import (
     CARD_PATH,
     EVENTS,
@@ -232,7 +231,7 @@ async def test_names_of_this_machine_are_one_host(scene: Scene, typed: str, name
 
 @pytest.mark.parametrize("trusts", [True, False])
 async def test_certificates_of_the_environment_hold_on_this_machine_too(
-    anyio_backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trusts: bool
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trusts: bool
 ) -> None:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -241,25 +240,12 @@ async def test_certificates_of_the_environment_hold_on_this_machine_too(
     (authority if trusts else trustme.CA()).cert_pem.write_to_path(trusted)
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     err = Screen()
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
-    port = listener.extra(anyio.abc.SocketAttribute.local_port)
 
-    async def answer(stream: anyio.abc.ByteStream) -> None:
-        try:
-            tls = await anyio.streams.tls.TLSStream.wrap(stream, server_side=True, ssl_context=context)
-            await tls.receive()
-            await tls.send(b"HTTP/1.1 418 I'm a teapot\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-            await tls.aclose()
-        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
-            await stream.aclose()
-
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, answer)
-        code = await call(CallTarget(url=f"https://localhost:{port}", timeout=5), "hi", out=Screen(), err=err)
-        tasks.cancel_scope.cancel()
+    async with answering([ok(b"no card")], tls=context) as server:
+        code = await call(CallTarget(url=f"https://localhost:{server.port}", timeout=5), "hi", out=Screen(), err=err)
 
     assert code == 4
-    assert ("418" in err.getvalue()) is trusts
+    assert ("The agent card is not JSON" in err.getvalue()) is trusts
     assert ("Cannot connect" in err.getvalue()) is not trusts
 
 
