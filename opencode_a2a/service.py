@@ -337,9 +337,17 @@ class Service:
                 live.poke()
 
     async def prune(self) -> None:
-        """Let go of the events of tasks that ended long ago, for ever."""
+        """Let go of the events of tasks that ended long ago, for ever: each time until none is left.
+
+        A write prunes a few tasks only, and other commits go in between.
+        """
         while True:
-            self._store.put([EventsPruned(self._ms() - int(self._retention * 1000))])
+            before = self._ms() - int(self._retention * 1000)
+            try:
+                while await self._store.prunable(before):
+                    await self._store.commit([EventsPruned(before)])
+            except StoreError as error:
+                _log.warning("the events of ended tasks could not be removed, and will be later: %s", error)
             await anyio.sleep(_PRUNING)
 
     async def recover(self) -> int:

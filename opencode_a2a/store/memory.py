@@ -116,6 +116,9 @@ class MemoryStore:
         rows = [row for rows in self._pushes.values() for row in rows.values() if not row.finished]
         return tuple(sorted(rows, key=lambda row: (row.created_at, row.task_id, row.config_id)))
 
+    async def prunable(self, before: int) -> bool:
+        return any(self._tasks[task_id].updated_at < before for task_id in self._prunable)
+
     async def session_of(self, principal: str, context_id: str) -> str | None:
         return self._sessions.get((principal, context_id))
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, false, func, literal, select, tuple_
 
 from opencode_a2a.store.rows import EventRow, PushRow, SessionRow, StoredTask, TaskQuery, TaskRow, TaskRows
-from opencode_a2a.store.schema import BINDING, EVENT, PUSH, SESSION, TASK
+from opencode_a2a.store.schema import BINDING, EVENT, PRUNABLE, PUSH, SESSION, TASK
 
 
 def task(connection: Connection, task_id: str) -> StoredTask | None:
@@ -67,6 +67,14 @@ def push_configs(connection: Connection, task_id: str) -> tuple[PushRow, ...]:
 
 def unfinished_pushes(connection: Connection) -> tuple[PushRow, ...]:
     return _pushes(connection, select(PUSH).where(PUSH.c.finished == false()))
+
+
+def prunable(connection: Connection, before: int, most: int) -> Sequence[str]:
+    """Finished tasks whose event rows are no longer kept, those that finished first before the others."""
+    old = (PRUNABLE.c.finished_at < before) & TASK.c.finished
+    joined = PRUNABLE.join(TASK, PRUNABLE.c.task_id == TASK.c.task_id)
+    oldest = select(PRUNABLE.c.task_id).select_from(joined).where(old).order_by(PRUNABLE.c.finished_at)
+    return connection.execute(oldest.limit(most)).scalars().all()
 
 
 def session_of(connection: Connection, principal: str, context_id: str) -> str | None:

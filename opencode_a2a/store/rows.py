@@ -9,7 +9,7 @@ from typing import Final, Protocol, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
-PRUNED_AT_ONCE: Final = 1024
+PRUNED_AT_ONCE: Final = 256
 
 
 class StoreError(Exception):
@@ -252,6 +252,9 @@ class Store(Protocol):
 
     async def unfinished_pushes(self) -> tuple[PushRow, ...]:
         """Every push configuration that may have something to deliver, oldest first."""
+
+    async def prunable(self, before: int) -> bool:
+        """Whether `EventsPruned(before)` has something to prune."""
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
         """The upstream session this principal's context is bound to."""

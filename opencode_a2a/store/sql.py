@@ -132,6 +132,9 @@ class SqlStore:
     async def unfinished_pushes(self) -> tuple[PushRow, ...]:
         return await self._read(reads.unfinished_pushes)
 
+    async def prunable(self, before: int) -> bool:
+        return await self._read(lambda connection: bool(reads.prunable(connection, before, 1)))
+
     async def session_of(self, principal: str, context_id: str) -> str | None:
         return await self._read(lambda connection: reads.session_of(connection, principal, context_id))
 

@@ -11,8 +11,9 @@ from operator import attrgetter
 from typing import Any, Final
 
 from attrs import Factory, frozen
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table
 
+from opencode_a2a.store import reads
 from opencode_a2a.store.rows import (
     PRUNED_AT_ONCE,
     Binding,
@@ -112,10 +113,7 @@ class WriteStatements:
             self._dropped.execute(connection, [push for push in pushes if isinstance(push, PushDropped)])
 
     def _prune(self, connection: Connection, before: int) -> None:
-        old = (PRUNABLE.c.finished_at < before) & TASK.c.finished
-        joined = PRUNABLE.join(TASK, PRUNABLE.c.task_id == TASK.c.task_id)
-        oldest = select(PRUNABLE.c.task_id).select_from(joined).where(old).order_by(PRUNABLE.c.finished_at)
-        task_ids = connection.execute(oldest.limit(PRUNED_AT_ONCE)).scalars().all()
+        task_ids = reads.prunable(connection, before, PRUNED_AT_ONCE)
         for statement in self._pruned:
             statement.execute(connection, task_ids)
 

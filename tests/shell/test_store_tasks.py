@@ -192,8 +192,10 @@ async def test_very_many_tasks_are_pruned_in_several_steps_and_none_is_left_out(
         # The oldest go first.
         assert await store.events(str(PRUNED_AT_ONCE - 1)) == ()
         assert len(await store.events(str(numbers[-1]))) == 1
+        assert await store.prunable(len(numbers))
 
         await store.commit([EventsPruned(len(numbers))])
+        assert not await store.prunable(len(numbers))
         assert [await store.events(str(number)) for number in (PRUNED_AT_ONCE, numbers[-1])] == [(), ()]
 
 
