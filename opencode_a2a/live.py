@@ -74,7 +74,7 @@ class LiveTask:
     committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
     _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
     _waiting: list[anyio.Event] = field(factory=list)
-    _runs: deque[tuple[int, int]] = field(factory=deque)  # of events in memory: the last number, and the bytes stored
+    _runs: deque[tuple[int, int, int]] = field(factory=deque)  # in memory: first and last number, and bytes stored
     _kept: int = 0  # bytes of all runs
 
     @classmethod
@@ -126,6 +126,7 @@ class LiveTask:
         if number <= self.visible:
             return
         self.visible = number
+        self._forget()
         self.poke()
 
     def reveal_settled(self, last: int) -> bool:
@@ -151,18 +152,28 @@ class LiveTask:
             body=encode_events([entry.event for entry in entries]),
         )
         self.saved = row.last_seq
-        self._runs.append((row.last_seq, len(row.body)))
+        self._runs.append((row.first_seq, row.last_seq, len(row.body)))
         self._kept += len(row.body)
-        if self._kept > 2 * _WINDOW:
-            self._forget()
+        self._forget()
         return row
 
     def _forget(self) -> None:
-        """Let go of the oldest events that were stored and seen, as long as the window stays full."""
+        """Let go of the oldest events that were stored and seen, where the window is more than full.
+
+        Of a long run, as much is kept as there is room for: what came in one burst may be larger than the window.
+        """
+        if self._kept <= 2 * _WINDOW:
+            return
         last = 0
-        while self._runs[0][0] <= self.visible and self._kept - self._runs[0][1] >= _WINDOW:
-            last, size = self._runs.popleft()
-            self._kept -= size
+        while self._kept > _WINDOW and self._runs[0][0] <= self.visible:
+            first, end, size = self._runs.popleft()
+            of_one = size / (end - first + 1)
+            last = min(end, self.visible, first + int((self._kept - _WINDOW) / of_one))
+            left = int(of_one * (end - last))
+            self._kept -= size - left
+            if last < end:
+                self._runs.appendleft((last + 1, end, left))
+                break
         self.log.compact(last)
 
     def rows(self) -> list[TaskRow | EventRow]:
