@@ -54,7 +54,7 @@ from .places import Places
 from .push import Notifier
 from .run import Prompt
 from .sessions import Sessions
-from .store import EventRow, EventsPruned, Store, StoredTask, TaskQuery
+from .store import EventRow, EventsPruned, Store, StoredTask, StoreError, TaskQuery
 from .store_errors import from_store
 from .turns import Turns
 from .turnstile import Turnstile
