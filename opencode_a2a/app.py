@@ -232,6 +232,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             gzip_minimum=settings.http_gzip_minimum_size,
             limits=limits,
             started=wall(),
+            hosts=settings.allowed_hosts,
             stays_open=settings.stream_stays_open_on_interrupt,
             origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),
             prefix=urlsplit(settings.public_url).path.rstrip("/"),

@@ -32,6 +32,7 @@ from sansio.a2a.wire import FORMS, rest_form, rest_form_of
 from sansio.access import CredentialSet, Identity
 from sansio.extensions.cards import EXTENSION_NAMES
 from sansio.extensions.rows import MethodExtension
+from sansio.hosts import ServedHosts
 from sansio.http import Request, Response
 from sansio.limits import StreamBudget, StreamLimits
 from sansio.opencode.views import View
@@ -89,6 +90,7 @@ class Surface:
     started: float
     origins: AllowedOrigins = NO_ORIGINS
     prefix: str = ""
+    hosts: ServedHosts = ServedHosts()
     stays_open: bool = False
 
 
@@ -175,6 +177,7 @@ class Application:
     ) -> None:
         try:
             http.check_repeated(scope["headers"])
+            self._surface.hosts.check(request.headers.get("host"))
             answer = await self._answer(request, receive)
         except _Disconnected:
             return

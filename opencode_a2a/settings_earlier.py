@@ -87,12 +87,6 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
     _mapped("OPENCODE_DIRECTORY", "0.2.0", "OPENCODE_WORKSPACE_ROOT"),
     _mapped("OPENCODE_AUTH_USERNAME", "1.4.0", "OPENCODE_SERVER_USERNAME"),
     _mapped("OPENCODE_AUTH_PASSWORD", "1.4.0", "OPENCODE_SERVER_PASSWORD"),
-    *_refused(
-        "1.4.0",
-        "the `Host` header is not checked here: check it in the proxy in front, and unset this",
-        "A2A_ALLOWED_HOSTS",
-    ),
-    *_refused("1.4.0", "browsers of other origins are refused: unset this", "A2A_ALLOWED_ORIGINS"),
     *_refused("1.4.0", _NO_RATE_LIMIT, _RATE_LIMIT, harmless=_FALSE),
     *_refused("1.4.0", _NO_RATE_LIMIT, "A2A_RATE_LIMIT_WINDOW_SECONDS", "A2A_RATE_LIMIT_MAX_REQUESTS"),
     *_refused(

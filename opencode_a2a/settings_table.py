@@ -14,6 +14,7 @@ from opencode_a2a import settings_values as values
 from opencode_a2a.settings_declared import Declared
 from opencode_a2a.settings_rows import Variable, row
 from sansio.access import CredentialSet, parse_credentials
+from sansio.hosts import ServedHosts
 from sansio.origins import AllowedOrigins, parse_allowed_origins
 from sansio.outbound import AllowedHosts, parse_allowed_hosts
 from sansio.redact import Secret
@@ -194,6 +195,15 @@ class Settings(Declared):
         "whose pages may call from a browser: a comma-separated list of origins such as https://example.org, `null`, "
         "or `*` for all, which have to bring a token of their own",
         said="none but the server's own",
+    )
+    allowed_hosts: ServedHosts = row(
+        _ACCESS,
+        "A2A_ALLOWED_HOSTS",
+        values.served_hosts,
+        ServedHosts(),
+        "the hosts that a request may name in its `Host` header: a list, comma-separated or in JSON, of names and "
+        "addresses, each alone or with a port; `*.` with the end of names",
+        said="every host",
     )
     opencode_url: str = row(
         _OPENCODE,

@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from sansio.hosts import ServedHosts
 from sansio.redact import Secret
 
 RUNTIMES: Final = ("asyncio", "trio")
@@ -150,6 +151,16 @@ def lines(text: str) -> tuple[str, ...]:
     if not found:
         raise Refused
     return tuple(found)
+
+
+def served_hosts(text: str) -> ServedHosts:
+    """A comma-separated or JSON list of the hosts that requests may name."""
+    entries = words(text)
+    try:
+        return ServedHosts.of(entries)
+    except ValueError as error:
+        problem = str(error)
+    raise Refused(problem)
 
 
 def words(text: str) -> tuple[str, ...]:

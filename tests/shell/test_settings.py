@@ -26,6 +26,7 @@ from opencode_a2a.settings import (
 )
 from opencode_a2a.settings_names import widens
 from sansio.access import CredentialSet
+from sansio.hosts import ServedHosts
 from sansio.origins import NO_ORIGINS, AllowedOrigins
 from sansio.outbound import AllowedHosts
 from sansio.redact import Secret
@@ -111,6 +112,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "interrupt_request_ttl_seconds": 10800.0,
         "interrupt_request_tombstone_ttl_seconds": 600.0,
         "cancel_abort_timeout_seconds": 2.0,
+        "allowed_hosts": ServedHosts(),
         "import_principals": {},
         "push_timeout_seconds": 10.0,
         "push_max_attempts": 8,
@@ -254,6 +256,8 @@ def test_a_dotenv_file_that_is_no_text_is_told(tmp_path: Path) -> None:
         ("OPENCODE_TIMEOUT_STREAM", "inf"),
         ("OPENCODE_MAX_CONCURRENT_REQUESTS", "-1"),
         ("OPENCODE_MAX_CONCURRENT_STREAMS", "many"),
+        ("A2A_ALLOWED_HOSTS", "http://a.example"),
+        ("A2A_ALLOWED_HOSTS", "*"),
         ("A2A_CLIENT_BASIC_AUTH", "no login"),
         ("A2A_CLIENT_BASIC_AUTH", "YWRh"),
         ("A2A_CLIENT_TIMEOUT_SECONDS", "soon"),

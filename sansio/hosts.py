@@ -1,0 +1,52 @@
+"""Which `Host` headers a deployment answers: the defence against names that somebody else points at its address.
+
+Pure; knows no route and no request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import frozen
+
+from sansio.a2a.errors import ErrorKind, ProtocolError
+
+_ENTRY: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
+
+
+@frozen
+class ServedHosts:
+    """Host names, each alone or with a port; ``*.`` stands for any labels before the rest. Empty: every host."""
+
+    entries: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, entries: Iterable[str]) -> ServedHosts:
+        """Read entries in any case. Raises ``ValueError`` for what is no host."""
+        names = frozenset(entry.strip().lower().rstrip(".") for entry in entries if entry.strip())
+        wrong = next((name for name in names if _ENTRY.fullmatch(name) is None), None)
+        if wrong is not None:
+            raise ValueError(
+                "takes host names, each alone or with a port, such as a.example, *.example or a.example:81"
+            )
+        return cls(names)
+
+    def serves(self, host: str | None) -> bool:
+        """Whether a request with this ``Host`` header is answered. An entry without a port stands for every port."""
+        if not self.entries:
+            return True
+        given = (host or "").strip().lower()
+        bare = re.sub(r":[0-9]*$", "", given).rstrip(".")
+        if not bare:
+            return False
+        if given in self.entries or bare in self.entries:
+            return True
+        labels = bare.split(".")
+        return any(f"*.{'.'.join(labels[first:])}" in self.entries for first in range(1, len(labels)))
+
+    def check(self, host: str | None) -> None:
+        """Refuse another host. Raises ``ProtocolError`` (INVALID_REQUEST)."""
+        if not self.serves(host):
+            raise ProtocolError(ErrorKind.INVALID_REQUEST, "The Host header names no host of this deployment")
