@@ -150,6 +150,8 @@ class Play:
         for known in self.world.own(step.who):
             if context is not None and (known.context, known.message_id) == (context, message_id):
                 return await self._is_known(step, known, {"contextId": context, "messageId": message_id})
+        if asking := self._asking(step.who, context):
+            return self.note(f"{asking.name} might take it as an answer")
         script = (step.script if isinstance(step, Send) else None) or marked(f"{step.who} {self.messages}")
         known = self.world.begins(step.who, context, message_id, script, plain=step.wire == REST_03)
         members: dict[str, Any] = {"messageId": message_id} | ({} if context is None else {"contextId": context})
@@ -163,6 +165,10 @@ class Play:
         known.seen(task, artifacts=artifacts)
         self.note(f"{known.name} in {known.context} is {known.state.value}")
         return None
+
+    def _asking(self, who: str, context: str | None) -> Known | None:
+        """A task of the context that may wait for an answer."""
+        return next((one for one in self.world.own(who) if context == one.context and one.may_ask), None)
 
     async def _started(
         self, step: Send | Repeat, known: Known, text: str, members: dict[str, Any]

@@ -123,6 +123,11 @@ class Known:
         return not self.state.terminal and (self.script.asks or self.script.end is TaskState.AUTH_REQUIRED)
 
     @property
+    def may_ask(self) -> bool:
+        """It may wait for an answer, which needs to name nothing but the context."""
+        return self.script.asks and not self.state.terminal
+
+    @property
     def may_be(self) -> frozenset[TaskState]:
         """The states that it may be told to be in from now on, as long as the program takes no step."""
         if self.over:
@@ -204,10 +209,11 @@ class Known:
         numbers = [number for number, _ in later]
         assert numbers == sorted(set(numbers)), f"a stream of {self.name} is out of order: {numbers}"
         state, artifacts = add_up(items)
-        same = state is now.status.state or state is TaskState.AUTH_REQUIRED  # which can be canceled later
-        assert same, f"a stream of {self.name} ends as {state.value}: it is {now.status.state.value}"
-        told, known = artifacts, artifacts_of(now)
-        assert told == known, f"a stream of {self.name} adds up to {told}: it is {known}"
+        if not ends_early(state, now.status.state):
+            same = state is now.status.state or state is TaskState.AUTH_REQUIRED  # which can be canceled later
+            assert same, f"a stream of {self.name} ends as {state.value}: it is {now.status.state.value}"
+            told, known = artifacts, artifacts_of(now)
+            assert told == known, f"a stream of {self.name} adds up to {told}: it is {known}"
         for number, item in later:
             before = self.events.setdefault(number, essence(item))
             assert before == essence(item), f"event {number} of {self.name} is {before} and {essence(item)}"
@@ -216,8 +222,15 @@ class Known:
         """Events that other streams had and this one, which was read to the end, had not."""
         begin, later = split(numbered)
         numbers = {number for number, _ in later}
-        last = max(self.events, default=0) if self.script.end.terminal else max(numbers, default=0)
+        state, _ = add_up([item for _, item in numbered])
+        whole = self.script.end.terminal and not ends_early(state, self.state)
+        last = max(self.events, default=0) if whole else max(numbers, default=0)
         return {number for number in self.events if begin < number <= last} - numbers
+
+
+def ends_early(state: TaskState, now: TaskState) -> bool:
+    """Whether a stream that ends in ``state`` ended where the task waited for its user, who has answered since."""
+    return state is TaskState.INPUT_REQUIRED and now is not state
 
 
 def split(numbered: list[tuple[int, StreamItem]]) -> tuple[int, list[tuple[int, StreamItem]]]:

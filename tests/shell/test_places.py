@@ -37,6 +37,8 @@ pytestmark = pytest.mark.anyio
 
 wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 FIELD = "metadata.opencode.directory"
+# the event stream, and what the server asks at its root to see whether OpenCode is ready
+OF_THE_SERVER = ("/global/event", "/path", "/file", "/config", "/config/providers")
 Starting = Callable[..., AbstractAsyncContextManager[Agent]]
 
 
@@ -66,7 +68,7 @@ def where(agent: Agent, *, since: int = 0) -> dict[str, list[tuple[str | None, s
     """Each kind of request about a session, with the directories and workspaces it named."""
     found: dict[str, list[tuple[str | None, str | None]]] = {}
     for one in agent.standin.requests[since:]:
-        if one.path not in ("/global/event", "/path"):
+        if one.path not in OF_THE_SERVER:
             kind = f"{one.method} {one.path.rstrip('/').rsplit('/', 1)[-1]}"
             kind = f"{one.method} session" if "ses_" in kind else kind
             found.setdefault(kind, []).append((one.asked_directory, one.query.get("workspace")))
