@@ -276,7 +276,7 @@ class Application:
             headers = (("a2a-version", line), *extensions.headers)
             streaming = operation.row.streaming
             if operation is Operation.EXTENDED_CARD:
-                card = self.cards.extended(identity)
+                card = self.cards.extended(identity, line)
                 answer = [jsonrpc.result_prefix(request_id), card.body, jsonrpc.RESULT_SUFFIX]
                 return _unread(line) if notification else _json(answer, http.JSON, headers)
             if streaming and not notification:
@@ -313,8 +313,8 @@ class Application:
         extensions = negotiated(request.headers, EXTENSION_NAMES)
         headers = (("a2a-version", line), *extensions.headers)
         if operation is Operation.EXTENDED_CARD:
-            answer = self._documents.private(request, self.cards.extended(identity))
-            return evolve(answer, headers=(*answer.headers, *headers))
+            answer = self._documents.private(request, self.cards.extended(identity, line))
+            return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *headers))
         params = rest.params_of(route, line, request.parameters, request.body)
         starts = operation in (Operation.SEND, Operation.STREAM)
         asked = Asked(

@@ -18,6 +18,9 @@ from sansio.http import CARD_PATHS, HEALTH_PATH, OPENAPI_PATH
 
 from .signing import CardKey
 
+_ALONE = {"0.3": None, "1.0": "1.0"}
+"""The version whose members an extended card has alone. The 1.x SDK, where it speaks 0.3, verifies those of both."""
+
 _REMEMBERED = 256  # extended cards; there are as many as credentials
 
 
@@ -28,16 +31,16 @@ class Cards:
         self._deployment = deployment
         self._key = key
         self._health = health
-        self._extended: OrderedDict[Identity, CardDocument] = OrderedDict()
+        self._extended: OrderedDict[tuple[Identity, str], CardDocument] = OrderedDict()
         self.public = CardDocument.of(card_of(deployment), key)
         self.keys = CardDocument.of_bytes(orjson.dumps(key.jwks())) if key is not None else None
 
-    def extended(self, identity: Identity) -> CardDocument:
-        """The card for one who has proved who they are."""
-        card = self._extended.get(identity)
+    def extended(self, identity: Identity, line: str) -> CardDocument:
+        """The card for one who has proved who they are, as a version has it."""
+        card = self._extended.get((identity, line))
         if card is None:
-            card = CardDocument.of(extended_card_of(self._deployment, identity), self._key)
-            self._extended[identity] = card
+            card = CardDocument.of(extended_card_of(self._deployment, identity, _ALONE[line]), self._key)
+            self._extended[identity, line] = card
             if len(self._extended) > _REMEMBERED:
                 self._extended.popitem(last=False)
         return card

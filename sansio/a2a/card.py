@@ -7,14 +7,14 @@ Built from what a deployment says of itself; a 0.3 client reads ``url``, ``prefe
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import orjson
 from attrs import frozen
 
 from .fields import compact
 from .model import JsonObject
-from .signing import JWKS_PATH, Signer, signed
+from .signing import JWKS_PATH, ONLY_0_3, ONLY_1_0, Signer, signatures
 
 BINDINGS = ("HTTP+JSON", "JSONRPC")
 """The bindings every interface offers; 0.3's ``preferredTransport`` is the first."""
@@ -45,7 +45,10 @@ class Skill:
 
 @frozen(kw_only=True)
 class CardSpec:
-    """What a deployment says of itself. ``schemes``: of ``bearer`` and ``basic``, those it takes."""
+    """What a deployment says of itself. ``schemes``: of ``bearer`` and ``basic``, those it takes.
+
+    ``versions``: those whose members the card has; None: the ones it offers interfaces of.
+    """
 
     name: str
     description: str
@@ -61,6 +64,7 @@ class CardSpec:
     streaming: bool = True
     push_notifications: bool = False
     extended_card: bool = False
+    versions: Sequence[str] | None = None
 
 
 SCHEMES: dict[str, tuple[str, JsonObject]] = {
@@ -101,8 +105,26 @@ def _interfaces(spec: CardSpec) -> JsonObject:
     }
 
 
+def of_versions(card: JsonObject, versions: Collection[str]) -> JsonObject:
+    """The card without the members that none of these versions has."""
+    old, new = "0.3" in versions, "1.0" in versions
+    if old and new:
+        return card
+    found = {name: value for name, value in card.items() if name not in (ONLY_1_0 if old else ONLY_0_3)}
+    capabilities = card["capabilities"]
+    if old:
+        found["capabilities"] = {name: v for name, v in capabilities.items() if name != "extendedAgentCard"}
+    if "securitySchemes" in card:
+        form = "httpAuthSecurityScheme"
+        found["securitySchemes"] = {
+            name: {key: value for key, value in scheme.items() if (key != form) is old}
+            for name, scheme in card["securitySchemes"].items()
+        }
+    return found
+
+
 def render_card(spec: CardSpec) -> JsonObject:
-    """The card as JSON."""
+    """The card as JSON, with the members of both versions."""
     return compact(
         name=spec.name,
         description=spec.description,
@@ -147,9 +169,10 @@ class CardDocument:
     @classmethod
     def of(cls, spec: CardSpec, sign: Signer | None = None) -> CardDocument:
         """Render once, and sign where there is a key; the entity tag is that of the bytes."""
-        card = render_card(spec)
+        whole = render_card(spec)
+        card = of_versions(whole, spec.lines if spec.versions is None else spec.versions)
         if sign is not None:
-            card = signed(card, sign, f"{spec.url.rstrip('/')}{JWKS_PATH}")
+            card = {**card, "signatures": signatures(whole, sign, f"{spec.url.rstrip('/')}{JWKS_PATH}", shown=card)}
         return cls.of_bytes(orjson.dumps(card))
 
     @classmethod

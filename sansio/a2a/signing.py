@@ -47,18 +47,20 @@ class Signer(Protocol):
     def canonical(self, value: JsonObject) -> bytes: ...
 
 
-def signed(card: JsonObject, signer: Signer, jku: str) -> JsonObject:
-    """The card with its signatures. ``jku``: the URL of the key set."""
+def signatures(card: JsonObject, signer: Signer, jku: str, *, shown: JsonObject) -> list[JsonObject]:
+    """The signatures of a card with the members of both versions. ``jku``: the URL of the key set.
+
+    ``shown``: the card as it is served, maybe with one version's members alone.
+    """
     header = {"alg": signer.alg, "typ": "JOSE", "kid": signer.kid, "jku": jku}
     protected = _base64url(orjson.dumps(header))
-    signatures = [
+    return [
         {
             "protected": protected,
             "signature": _base64url(signer.sign(f"{protected}.{_base64url(payload)}".encode())),
         }
-        for payload in payloads(card, signer)
+        for payload in dict.fromkeys([*payloads(card, signer), signer.canonical(shown)])
     ]
-    return {**card, "signatures": signatures}
 
 
 def payloads(card: JsonObject, signer: Signer) -> list[bytes]:

@@ -223,15 +223,17 @@ def card_of(deployment: Deployment) -> CardSpec:
     )
 
 
-def extended_card_of(deployment: Deployment, caller: Caller) -> CardSpec:
+def extended_card_of(deployment: Deployment, caller: Caller, line: str | None = None) -> CardSpec:
     """The card for one who has proved who they are: the public one with all there is to know of the extensions.
 
+    ``line``: the version it is asked for on, whose members and extensions it has; None: all that are offered.
     What a session binds to is its principal, so the caller is told who they are among that extension's params.
     """
     return evolve(
         card_of(deployment),
         skills=tuple(_with_examples(deployment)),
-        extensions=_unique(_complete(deployment, caller)),
+        extensions=_unique(_complete(deployment, caller, line)),
+        versions=None if line is None else (line,),
     )
 
 
@@ -247,9 +249,10 @@ def _public(deployment: Deployment) -> Iterator[Extension]:
                 yield Extension(uri=one.uri(of.line), description=one.described, params=one.public_params(of))
 
 
-def _complete(deployment: Deployment, caller: Caller) -> Iterator[Extension]:
+def _complete(deployment: Deployment, caller: Caller, line: str | None) -> Iterator[Extension]:
+    lines = [of for of in _lines_of(deployment) if line in (None, of.line)]
     for one in EXTENSIONS:
-        for of in _lines_of(deployment):
+        for of in lines:
             params = one.extended_params(of)
             if one.name == SESSION_BINDING:
                 params = {**(params or {}), "caller": _told_of(caller)}

@@ -199,9 +199,10 @@ _SCHEMAS: Mapping[str, JsonObject] = {
             "supportsAuthenticatedExtendedCard": {"type": "boolean"},
         },
         "required": [
-            *("name", "description", "version", "url", "protocolVersion", "supportedInterfaces"),
+            *("name", "description", "version"),
             *("capabilities", "defaultInputModes", "defaultOutputModes", "skills"),
         ],
+        "anyOf": [{"required": ["supportedInterfaces"]}, {"required": ["url", "protocolVersion"]}],
     },
     "KeySet": {"type": "object", "properties": {"keys": _OBJECTS}, "required": ["keys"]},
 }

@@ -15,7 +15,7 @@ from hypothesis import given
 
 from sansio.a2a.card import CardDocument, CardSpec, Extension, Skill, render_card
 from sansio.a2a.model import JsonObject
-from sansio.a2a.signing import cleaned, payloads, signed, view_0_3, view_1_0
+from sansio.a2a.signing import cleaned, payloads, signatures, view_0_3, view_1_0
 from tests import strategies
 
 SPEC = CardSpec(
@@ -74,9 +74,9 @@ def test_every_signature_names_algorithm_key_and_key_set() -> None:
 def test_a_signature_covers_header_and_payload_as_jws_has_it() -> None:
     card = render_card(SPEC)
 
-    signatures = signed(card, Digest(), "https://agent.example/jwks")["signatures"]
+    found = signatures(card, Digest(), "https://agent.example/jwks", shown=card)
 
-    for one, payload in zip(signatures, payloads(card, Digest()), strict=True):
+    for one, payload in zip(found, payloads(card, Digest()), strict=True):
         message = f"{one['protected']}.{base64.urlsafe_b64encode(payload).decode().rstrip('=')}"
         assert decoded(one["signature"]) == hashlib.sha256(message.encode()).digest()
 

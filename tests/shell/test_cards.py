@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from opencode_a2a.app import application
 from opencode_a2a.serving import serve
 from opencode_a2a.settings import Settings, SettingsError
-from sansio.a2a.signing import JWKS_PATH, ONLY_0_3
+from sansio.a2a.signing import JWKS_PATH, ONLY_0_3, ONLY_1_0
 from tests import schemas
 from tests.shell.harness import CREDENTIALS, RUNTIMES, Serving, client, until
 
@@ -174,8 +174,30 @@ async def test_each_caller_gets_the_extended_card_made_for_them(way: str, servin
 
     assert caller_of(alice) == {"principal": "alice", "credential_id": "a", "capabilities": []}
     assert caller_of(bob) == {"principal": "bob", "credential_id": "b", "capabilities": []}
-    schemas.check("0.3", schemas.CARD, alice)
-    schemas.check("1.0", schemas.CARD, {name: value for name, value in alice.items() if name not in LEGACY})
+    if way.startswith("1.0"):
+        schemas.check("1.0", schemas.CARD, alice)
+        says_it_alone(alice, "1.0")
+    else:
+        schemas.check("0.3", schemas.CARD, alice)
+        schemas.check("1.0", schemas.CARD, {name: value for name, value in alice.items() if name not in LEGACY})
+
+
+def says_it_alone(card: dict[str, Any], line: str) -> None:
+    """The card has the members of one version, and none of the other's."""
+    old = line == "0.3"
+    assert not (ONLY_1_0 if old else ONLY_0_3) & card.keys()
+    assert ("extendedAgentCard" in card["capabilities"]) is not old
+    for scheme in card["securitySchemes"].values():
+        assert ("type" in scheme, "httpAuthSecurityScheme" in scheme) == (old, not old)
+
+
+@pytest.mark.parametrize("line", ["0.3", "1.0"])
+async def test_where_one_version_is_served_the_public_card_says_it_alone(serving: Serving, line: str) -> None:
+    async with serving(supported_protocol_versions=(line,), protocol_version=line) as agent:
+        card = (await agent.http.get(PATHS[0])).json()
+
+    schemas.check(line, schemas.CARD, card)
+    says_it_alone(card, line)
 
 
 async def test_nobody_else_gets_an_extended_card(serving: Serving) -> None:
@@ -202,7 +224,7 @@ async def test_cards_are_signed_and_the_key_is_published(
     for card in cards:
         signatures = card.pop("signatures")
         header = orjson.loads(octets(signatures[-1]["protected"]))
-        assert header == {"alg": "EdDSA", "typ": "JOSE", "kid": "k1", "jku": card["url"] + JWKS_PATH}
+        assert header == {"alg": "EdDSA", "typ": "JOSE", "kid": "k1", "jku": public["url"] + JWKS_PATH}
         # the last signature is over the document as it is
         payload = base64.urlsafe_b64encode(rfc8785.dumps(card)).rstrip(b"=")
         message = signatures[-1]["protected"].encode() + b"." + payload

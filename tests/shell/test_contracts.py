@@ -41,7 +41,7 @@ async def described(agent: Agent, *, complete: bool) -> Json:
 async def params_published(agent: Agent, name: str, line: str) -> Json:
     """What the extended card says of an extension under its name on a line."""
     uri = f"{NAMESPACE}:{name}:v1" if line == "1.0" else f"{SPECIFICATIONS}#{_OLD_NAMES.get(name, name)}-v1"
-    card = (await agent.http.get("/extendedAgentCard", headers=AS_CAROL)).json()
+    card = (await agent.http.get("/extendedAgentCard", headers={**AS_CAROL, "A2A-Version": line})).json()
     [params] = [one["params"] for one in card["capabilities"]["extensions"] if one["uri"] == uri]
     assert isinstance(params, dict)
     return params
