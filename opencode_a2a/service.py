@@ -343,6 +343,7 @@ class Service:
         """
         while True:
             before = self._ms() - int(self._retention * 1000)
+            self._store.put([EventsPruned(before)])  # at once, before anybody reads
             try:
                 while await self._store.prunable(before):
                     await self._store.commit([EventsPruned(before)])
