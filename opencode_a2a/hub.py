@@ -136,6 +136,8 @@ class EventHub:
             except _NotOpenCode as exc:
                 failure = Failure(text=f"it does not look like OpenCode: it {exc}", type=PAYLOAD)
                 problem = not_opencode(self._upstream.url, str(exc))
+            except ProtocolError as exc:  # what came is no HTTP, or no event stream
+                failure = Failure(text=exc.message, type=PAYLOAD)
             except Exception as exc:
                 # whatever it is, every turn depends on the bus: try again
                 _log.exception("event bus")
