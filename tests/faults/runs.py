@@ -129,7 +129,10 @@ async def runs(seeds: Iterable[int], *, jobs: int, small: bool = False) -> list[
 
 
 def _clients(rng: random.Random, found: World, http: httpx.AsyncClient, count: int) -> list[Client]:
-    """Clients in a few contexts, so that some of their turns must wait for each other."""
+    """Clients in a few contexts, so that some of their turns must wait for each other.
+
+    A turn that asks has a context of its own: there, another message would be its answer.
+    """
     clients = []
     for number in range(count):
         # every tag once, so that what OpenCode has can be told apart
@@ -139,13 +142,14 @@ def _clients(rng: random.Random, found: World, http: httpx.AsyncClient, count: i
         if number == 0 and rng.random() < 0.3:
             word, asking = "FAIL401", False
         answer = rng.choice(_ASKING[word]) if asking else None
+        shared = rng.randrange(max(1, count * 2 // 3))
         clients.append(
             Client(
                 world=found,
                 http=http,
                 rng=random.Random(rng.random()),
                 script=Script(text=f"{word} {tag}", answer=answer),
-                context=f"context-{rng.randrange(max(1, count * 2 // 3))}",
+                context=f"asks-{number}" if asking else f"context-{shared}",
                 line=rng.choice(("0.3", "1.0")),
                 streams=rng.random() < 0.6,
                 cancels=rng.random() < 0.15,
