@@ -73,6 +73,7 @@ _EXTENSIONS = {
 }
 
 _BEGINNINGS = (
+    (re.compile(rb"%PDF-"), "application/pdf"),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
     (re.compile(rb"GIF8[79]a"), "image/gif"),
@@ -97,15 +98,18 @@ _TEXT_NAME = re.compile(
     "|swift|mm?|dart|zig|hs|ml|exs?|erl|clj|lisp|el|[bz]a?sh|sh|fish|ps1|bat|cmd|sql|graphql|gql|proto|tf|hcl|nix"
     "|tex|bib|diff|patch|dockerfile|makefile|cmake|gradle|gitignore|editorconfig|lock"
 )
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+_CONTROL = bytes((*range(9), *range(0x0E, 0x1B), *range(0x1C, 0x20), 0x7F))  # in UTF-8 nothing else has these bytes
+_BOM = b"\xef\xbb\xbf"
+_LEAD = 64  # characters of base64 that hold the beginning by which a type is known
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/_-]")
 
 
 @frozen
 class _Found:
-    """What a file is. ``mime`` None: nothing that a model takes. ``text``: its content, where it is text."""
+    """What a file is, and the URL to give to OpenCode. ``mime`` None: nothing that a model takes."""
 
     mime: str | None
-    text: str | None = None
+    url: str
 
 
 def file_part(part: FilePart, index: int, takes: frozenset[str] = SAFE) -> JsonObject:
@@ -114,15 +118,13 @@ def file_part(part: FilePart, index: int, takes: frozenset[str] = SAFE) -> JsonO
     Text goes as ``text/plain``, whatever its type is: OpenCode gives that to the model as text, with its name.
     Raises ``ProtocolError`` (CONTENT_TYPE_NOT_SUPPORTED) naming the part.
     """
-    found, url = _look(part)
+    found = _look(part)
     needed = TEXT if found.mime == "text/plain" else _MEDIA.get(found.mime or "")
     if found.mime is None or (needed != TEXT and needed not in takes):
         given = found.mime or _type_of(part.media_type) or "a file without a media type"
         raise unsupported(index, given, takes)
-    if found.text is not None:
-        url = _data_url("text/plain", found.text.encode())
-    body: JsonObject = {"type": "file", "mime": found.mime, "url": url}
-    if part.filename or found.text is not None:
+    body: JsonObject = {"type": "file", "mime": found.mime, "url": found.url}
+    if part.filename or (needed == TEXT and _holds_content(part)):
         body["filename"] = part.filename or f"file-{index + 1}.txt"
     return body
 
@@ -140,8 +142,9 @@ def unsupported(index: int, given: str, takes: frozenset[str]) -> ProtocolError:
 
 
 def is_media(part: FilePart) -> bool:
-    """Whether it depends on the model if a file can be given to it."""
-    return _look(part)[0].mime in _MEDIA
+    """Whether it may depend on the model if a file can be given to it, by its beginning, its type and its name."""
+    beginning, media_type = _beginning(part)
+    return (_by_beginning(beginning) or _by_name(part.media_type or media_type, _name_of(part))) in _MEDIA
 
 
 TYPE_PATTERN = (
@@ -191,38 +194,38 @@ def model_of_config(config: Any) -> tuple[str, str] | None:
 # --- what a file is ---------------------------------------------------------------------------------------
 
 
-def _look(part: FilePart) -> tuple[_Found, str]:
-    """What a file is, and the URL to give to OpenCode."""
-    name = part.filename or (urlsplit(part.url).path if part.url and not _is_data(part.url) else "")
-    url = part.url or ""
-    if part.raw is None and not _is_data(url):
-        return _Found(_by_name(part.media_type, name)), url
-    content, media_type = (_from_base64(part.raw), "") if part.raw is not None else _of_data_url(url)
-    found = _of_content(content, part.media_type or media_type, name)
-    return found, _data_url(found.mime or "", content)
-
-
-def _of_content(content: bytes, media_type: str | None, name: str) -> _Found:
-    if content.startswith(b"%PDF-"):
-        return _Found("application/pdf")
-    text = _text(content)
+def _look(part: FilePart) -> _Found:
+    """What a file is. Its content is decoded once, and its base64 goes on as it came where it can."""
+    if not _holds_content(part):
+        return _Found(_by_name(part.media_type, _name_of(part)), part.url or "")
+    encoded: str | None
+    if part.raw is not None:
+        media_type = ""
+        content, encoded = _from_base64(part.raw)
+    else:
+        content, encoded, media_type = _of_data_url(part.url or "")
+    text = None if content.startswith(b"%PDF-") else _text(content)
     if text is not None:
-        return _Found("text/plain", text)
-    for pattern, mime in _BEGINNINGS:
-        if pattern.match(content):
-            return _Found(mime)
-    named = _by_name(media_type, name)
-    return _Found(None if named == "text/plain" else named)
+        return _Found("text/plain", _data_url("text/plain", text, encoded if text is content else None))
+    mime = _by_beginning(content) or _by_name(part.media_type or media_type, _name_of(part))
+    return _Found(None if mime == "text/plain" else mime, _data_url(mime or "", content, encoded))
 
 
-def _text(content: bytes) -> str | None:
-    """The text that some bytes are, None for none: UTF-8, or UTF-16 that says so."""
-    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+def _by_beginning(content: bytes) -> str | None:
+    return next((mime for pattern, mime in _BEGINNINGS if pattern.match(content)), None)
+
+
+def _text(content: bytes) -> bytes | None:
+    """Text in UTF-8, from UTF-8, with or without its mark, or from UTF-16 with it; None for what is no text."""
     try:
-        text = content.decode("utf-16" if wide else "utf-8-sig")
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            text = content.decode("utf-16").encode()
+        else:
+            text = content.removeprefix(_BOM)
+            text.decode()
     except UnicodeDecodeError:
         return None
-    return None if _CONTROL.search(text) else text
+    return text if len(text.translate(None, _CONTROL)) == len(text) else None
 
 
 def _by_name(media_type: str | None, name: str) -> str | None:
@@ -249,22 +252,59 @@ def _is_data(url: str) -> bool:
     return url[:5].lower() == "data:"
 
 
-def _of_data_url(url: str) -> tuple[bytes, str]:
-    """The content and the media type of a ``data:`` URL (RFC 2397)."""
-    head, _, rest = url[5:].partition(",")
+def _holds_content(part: FilePart) -> bool:
+    return part.raw is not None or _is_data(part.url or "")
+
+
+def _name_of(part: FilePart) -> str:
+    return part.filename or (urlsplit(part.url).path if part.url and not _is_data(part.url) else "")
+
+
+def _beginning(part: FilePart) -> tuple[bytes, str]:
+    """The first bytes of a file, if it holds any, and the media type of its ``data:`` URL."""
+    if part.raw is not None:
+        return _from_base64(part.raw[:_LEAD])[0], ""
+    if not _holds_content(part):
+        return b"", ""
+    media_type, marked, data = _split_data_url(part.url or "")
+    content = unquote_to_bytes(data[: 4 * _LEAD])
+    if marked:
+        content = _from_base64(_NO_BASE64.sub(b"", content)[:_LEAD].decode())[0]
+    return content, media_type
+
+
+def _of_data_url(url: str) -> tuple[bytes, str | None, str]:
+    """The content of a ``data:`` URL, its base64 as ``_from_base64`` gives it, and the media type."""
+    media_type, marked, data = _split_data_url(url)
+    if not marked:
+        return unquote_to_bytes(data), None, media_type
+    text = unquote_to_bytes(data).decode("ascii", "replace") if "%" in data else data
+    return *_from_base64(text), media_type
+
+
+def _split_data_url(url: str) -> tuple[str, bool, str]:
+    """The media type of a ``data:`` URL (RFC 2397), whether the data are base64, and the data."""
+    head, _, data = url[5:].partition(",")
     media_type, marked, _ = head.partition(";base64")
-    content = unquote_to_bytes(rest)
-    return (_from_base64(content.decode("ascii", "replace")) if marked else content), media_type
+    return media_type, bool(marked), data
 
 
-def _from_base64(text: str) -> bytes:
-    """The bytes of base64 in either alphabet, with or without padding; none for what is no base64."""
+def _from_base64(text: str) -> tuple[bytes, str | None]:
+    """The bytes of base64 in either alphabet, with or without padding; none for what is no base64.
+
+    With them their base64 in the standard alphabet, padded; None where the text holds anything else.
+    """
     standard = text.replace("-", "+").replace("_", "/").rstrip("=")
+    standard += "=" * (-len(standard) % 4)
     try:
-        return base64.b64decode(standard + "=" * (-len(standard) % 4))
-    except binascii.Error:
-        return b""
+        return binascii.a2b_base64(standard, strict_mode=True), standard
+    except ValueError:  # white space, say
+        pass
+    try:
+        return binascii.a2b_base64(standard), None
+    except ValueError:
+        return b"", None
 
 
-def _data_url(mime: str, content: bytes) -> str:
-    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+def _data_url(mime: str, content: bytes, encoded: str | None) -> str:
+    return f"data:{mime};base64,{base64.b64encode(content).decode() if encoded is None else encoded}"

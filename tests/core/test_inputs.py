@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -159,6 +160,61 @@ def test_a_data_url_is_looked_at_too(url: str) -> None:
 
     assert (body["mime"], content_of(body)) == ("text/plain", b'{"a": 1}')
     assert settled_file({"type": "file", "mime": "application/json", "url": url, "filename": "a"}) == body
+
+
+JPEG = b"\xff\xd8\xff\xfb\xef\xbe" * 40
+STANDARD = base64.b64encode(JPEG).decode()
+OTHER = base64.urlsafe_b64encode(JPEG).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("encoded", [STANDARD, OTHER, STANDARD.rstrip("="), OTHER + "=="])
+def test_base64_goes_on_in_the_standard_alphabet_padded(encoded: str) -> None:
+    for part in (FilePart(raw=encoded), FilePart(url=f"data:;base64,{encoded}")):
+        assert is_media(part)
+        assert file_part(part, 0)["url"] == f"data:image/jpeg;base64,{STANDARD}"
+
+
+@pytest.mark.parametrize("encoded", [quote(STANDARD), f"\r\n {STANDARD[:7]}\n{STANDARD[7:]}\n", f"%0A{STANDARD}%0A"])
+def test_base64_with_white_space_or_escapes_is_written_anew(encoded: str) -> None:
+    part = FilePart(url=f"data:image/png;base64,{encoded}")
+
+    assert is_media(part)
+    assert file_part(part, 0)["url"] == f"data:image/jpeg;base64,{STANDARD}"
+
+
+@pytest.mark.parametrize(
+    "url", ["data:;base64,\u00fc", "data:;base64,%FF", "data:;base64,A", "data:;base64", "data:"]
+)
+def test_a_data_url_without_content_is_an_empty_text(url: str) -> None:
+    assert not is_media(FilePart(url=url))
+    assert content_of(file_part(FilePart(url=url), 0)) == b""
+
+
+@pytest.mark.parametrize(
+    ("part", "media"),
+    [
+        (file(b"%PDF-1.7"), True),
+        (file(WAV), True),
+        (file(b"\0\1", "audio/wav"), True),
+        (FilePart(url="data:image/png,%89PNG%0D%0A%1A%0A"), True),
+        (FilePart(url="data:image/png,x"), True),
+        (FilePart(url="https://e.org/a.png"), True),
+        (file(b"text"), False),
+        (file(ZIP, DOCX), False),
+        (FilePart(url="https://e.org/a.txt"), False),
+    ],
+)
+def test_whether_the_model_matters_is_known_by_the_beginning_and_the_type(part: FilePart, media: bool) -> None:
+    assert is_media(part) == media
+
+
+@pytest.mark.parametrize("control", [0, 8, 0x0E, 0x1A, 0x1C, 0x1F, 0x7F])
+def test_a_control_character_anywhere_makes_a_file_no_text(control: int) -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        content = f"ü{'x' * 5000}{chr(control)}".encode(encoding)
+        with pytest.raises(ProtocolError):
+            file_part(file(content), 0)
+    assert content_of(file_part(file(b"a\t\n\x0b\x0c\r\x1bz"), 0)) == b"a\t\n\x0b\x0c\r\x1bz"
 
 
 @given(st.binary(max_size=64), st.none() | st.text(max_size=20), st.none() | st.text(max_size=20))
