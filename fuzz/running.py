@@ -95,7 +95,7 @@ def _generate(target: Target, number: int) -> Failure | None:
 
 
 def run(target: Target, seconds: float, number: int) -> Run:
-    """Look for a failure for ``seconds``, in one batch at least; ``number`` seeds all chance.
+    """Look for a failure for ``seconds``, if any in one batch at least; ``number`` seeds all chance.
 
     The good documents are checked first.
     """
@@ -108,7 +108,7 @@ def run(target: Target, seconds: float, number: int) -> Run:
             return Run(runs=runs, seconds=time.monotonic() - begun, failure=_smallest(target, failure))
     random = Random(f"{target.name}:{number}")
     for turn in count():
-        if turn and time.monotonic() - begun >= seconds:
+        if (turn or not seconds) and time.monotonic() - begun >= seconds:
             break
         if turn % 2:
             failure, size = _generate(target, random.getrandbits(32)), _EXAMPLES
