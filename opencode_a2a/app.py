@@ -35,6 +35,7 @@ from .dispatch import Dispatch
 from .give_back import give_back_memory
 from .hub import EventHub
 from .live import LiveTask
+from .loading import find_task
 from .methods import Methods
 from .model_inputs import ModelInputs
 from .outbound import CheckedClient
@@ -42,7 +43,7 @@ from .owners import Owners
 from .places import Places
 from .push import Notifier, Render
 from .readiness import Readiness, UpstreamChecks
-from .service import Service, find_task
+from .service import Service
 from .sessions import Sessions
 from .settings import Settings
 from .signing import load_card_key
@@ -162,7 +163,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             store=store,
             tasks=tasks,
             client=client,
-            find=lambda task_id: find_task(store, turns, task_id, kept=True),
+            find=lambda task_id: find_task(store, turns.running, task_id, kept=True),
             render=_notification,
             wall=wall,
             rng=random.SystemRandom(),
@@ -200,6 +201,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             idle=settings.stream_idle_timeout_seconds,
         )
         tasks.start_soon(service.keep_alive, limits.look_every)
+        tasks.start_soon(service.load_messages)
         tasks.start_soon(service.prune)
         tasks.start_soon(give_back_memory, lambda: any(service.at_work))
         tasks.start_soon(answering.watch)

@@ -141,6 +141,8 @@ It stays up; Ctrl+C ends it. To try:
   curl -sN {url}/ -H 'Authorization: Bearer {token}' -H 'A2A-Version: 1.0' \\
     -H 'Content-Type: application/json' -d '{request}'
 
+The same message again is answered with the same task: change its messageId to run it anew.
+
 Words the stand-in knows: THINK, TOOL, BADTOOL, STEPS, WRITE, RETRY, FAIL401, SPACE, ECHO ..., LONG 200.""",
         file=out,
         flush=True,

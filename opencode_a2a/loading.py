@@ -1,11 +1,11 @@
-"""Makes a task in memory of what the store has of it, in steps: a large one takes milliseconds to decode.
+"""Finds tasks, and makes a task in memory of what the store has of it, in steps: a large one takes milliseconds.
 
 Knows nothing of who looks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio.lowlevel
 
@@ -16,10 +16,32 @@ from sansio.opencode.large_json import decoded
 
 from .live import LiveTask
 from .steps import in_turns
-from .store import EventRow, StoredTask
+from .store import EventRow, Store, StoredTask
 
 _MUCH = 128 * 1024  # bytes that are decoded in one go
 _EVENTS_AT_ONCE = 128
+
+
+async def find_task(
+    store: Store, running: Mapping[str, LiveTask], task_id: str, *, kept: bool = False
+) -> LiveTask | None:
+    """A task, running or stored; a stored one with its past only where that is ``kept``. Raises ``StoreError``."""
+    live = running.get(task_id)
+    if live is not None:
+        return live
+    stored = await store.task(task_id)
+    if stored is None:
+        return None
+    return await or_running(running, stored, await store.events(task_id) if kept else None)
+
+
+async def or_running(
+    running: Mapping[str, LiveTask], stored: StoredTask, kept: Sequence[EventRow] | None = None
+) -> LiveTask:
+    """A stored task, unless it has begun to run meanwhile. Raises ``LocalError`` for what cannot be read."""
+    task_id = stored.row.task_id
+    live = running.get(task_id) or await loaded(stored, kept)
+    return running.get(task_id, live)
 
 
 async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> LiveTask:

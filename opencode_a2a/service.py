@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import TypeAlias
-from weakref import WeakValueDictionary
+from collections.abc import Callable, Sequence
 
 import anyio
 import anyio.lowlevel
@@ -38,6 +34,7 @@ from sansio.a2a.model import (
     TaskStatus,
 )
 from sansio.a2a.pages import page_of_configs, page_token, read_page_token
+from sansio.a2a.repeats import first_message
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.inputs import EVERYTHING
@@ -47,26 +44,23 @@ from sansio.opencode.views import View, as_text
 from sansio.opencode.wishes import Wishes, check_id, wishes_of
 
 from .answering import Answering
+from .known_messages import KnownMessages
 from .live import Facts, LiveTask
-from .loading import loaded
+from .loading import find_task, loaded
 from .model_inputs import ModelInputs
 from .places import Places
 from .push import Notifier
 from .run import Prompt
 from .sessions import Sessions
-from .store import EventRow, EventsPruned, Store, StoredTask, StoreError, TaskQuery
+from .store import EventsPruned, Store, StoredTask, StoreError, TaskQuery
 from .store_errors import from_store
 from .turns import Turns
-from .turnstile import Turnstile
 
 _log = logging.getLogger(__name__)
-
-_MessageKey: TypeAlias = tuple[str, str, str]  # principal, context, message
 
 _AT_ONCE = 128 * 1024  # bytes of stored tasks that are decoded without others having their turn
 _KEEP_ALIVE = 15.0  # seconds
 _MOST_CONFIGS = 32  # push configurations of one task
-_ANSWERS_LIMIT = 4096  # answers without a task that are known when they are sent again
 _MOST_NAMED = 10  # tasks that an error names
 _PRUNING = 15.0  # seconds between two looks for events that are kept no longer
 
@@ -141,9 +135,7 @@ class Service:
         self._retention = retention
         self._streams = 0
         self._newest = 0  # when the newest task arrived
-        self._arriving: dict[object, deque[anyio.Event]] = {}
-        self._answers: dict[_MessageKey, str] = {}  # to which task a message was the answer that named none
-        self._started: WeakValueDictionary[_MessageKey, LiveTask] = WeakValueDictionary()
+        self._messages = KnownMessages(store, turns)
         self.draining = False
 
     # --- messages -----------------------------------------------------------------------------------------
@@ -351,6 +343,10 @@ class Service:
                 _log.warning("the events of ended tasks could not be removed, and will be later: %s", error)
             await anyio.sleep(_PRUNING)
 
+    async def load_messages(self) -> None:
+        """Read which messages are known, so that new ones need no look into the store."""
+        await self._messages.load()
+
     async def recover(self) -> int:
         """Go on with the tasks that an earlier run of the server left unfinished; returns how many there were."""
         waiting = TaskState.AUTH_REQUIRED.value  # for somebody who mends the credentials, and asks again
@@ -458,13 +454,10 @@ class Service:
             options["place"] = place_as_text(prompt.place)
         if request.form is not None:
             options["form"] = request.form
-        if message.context_id is None:
+        async with self._messages.arrival(principal, message, options) as known:
+            if known is not None:
+                return known
             live = self._begin(principal, message, prompt, options)
-        else:
-            async with self._arrival((principal, message.context_id, message.message_id)) as known:
-                if known is not None:
-                    return known
-                live = self._begin(principal, message, prompt, options)
         if request.configuration.push is not None:
             self._notify(live, request.configuration.push, view, 0)
         return live
@@ -478,7 +471,7 @@ class Service:
         context_id = message.context_id
         if context_id is None or not self._answering.waiting_in(principal, context_id, session_id):
             return None
-        async with self._arrival((principal, context_id, message.message_id)) as known:
+        async with self._messages.arrival(principal, message, {}) as known:
             waiting = self._answering.waiting_in(principal, context_id, session_id)
             if known is not None or not waiting:
                 return known
@@ -487,25 +480,11 @@ class Service:
                 said = f"is required: {len(waiting)} tasks of this context wait for an answer ({ids})"
                 raise invalid(("message", "taskId"), said)
             live = await self._continued(principal, message, waiting[0].facts.task_id)
-            if len(self._answers) >= _ANSWERS_LIMIT:
-                del self._answers[next(iter(self._answers))]
-            self._answers[principal, context_id, message.message_id] = live.facts.task_id
+            self._messages.answered(principal, message, live.facts.task_id)
             return live
 
     def _notify(self, live: LiveTask, config: PushConfig, view: View, cursor: int) -> PushConfig:
         return self._notifier.begin(live, config, evolve(view, text_only=live.text_only).key, cursor)
-
-    @asynccontextmanager
-    async def _arrival(self, key: _MessageKey) -> AsyncGenerator[LiveTask | None]:
-        """One message after the other, of those that are the same; with the task that it has already, if any."""
-        async with Turnstile(self._arriving, key):
-            known = self._started.get(key)
-            if (known is None or known.lost) and key in self._answers:
-                known = await self._find(key[0], self._answers[key])
-            if known is None or known.lost:
-                stored = await from_store(self._store.started_by(*key))
-                known = await _known(self._turns, stored) if stored else None
-            yield known
 
     def _begin(self, principal: str, message: Message, prompt: Prompt, options: JsonObject) -> LiveTask:
         """A new task, in the hands of its turn."""
@@ -518,7 +497,7 @@ class Service:
         )
         live = LiveTask.new(facts)
         live.options = options
-        self._started[principal, facts.context_id, facts.message_id] = live
+        self._messages.began(live)
         message = evolve(message, task_id=facts.task_id, context_id=facts.context_id)
         status = TaskStatus(state=TaskState.SUBMITTED, timestamp=timestamp(self._wall()))
         live.publish([StatusChanged(status=status), MessageAdded(message)])
@@ -564,7 +543,7 @@ class Service:
         """A task of the caller's; one that has ended with its past only where it is ``kept`` for that."""
         if "\0" in task_id:  # which no id holds, and not every database can look for
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND)
-        live = await from_store(find_task(self._store, self._turns, task_id, kept=kept))
+        live = await from_store(find_task(self._store, self._turns.running, task_id, kept=kept))
         if live is None or live.facts.principal != principal:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]})
         return live
@@ -590,7 +569,7 @@ def _not_cancelable(live: LiveTask) -> ProtocolError:
 def _prompt_again(live: LiveTask) -> Prompt:
     """The prompt of a task that was left unfinished. Raises ``LocalError``, ``ProtocolError`` where it is gone."""
     task = live.task()
-    first = next((message for message in task.history if message.message_id == live.facts.message_id), None)
+    first = first_message(task, live.facts.message_id)
     if first is None:
         raise LocalError("its message is gone")
     wishes = Wishes.of_kept(live.options)
@@ -609,21 +588,3 @@ def _no_push_config(asked: PushConfigId) -> ProtocolError:
         "Push notification configuration not found",
         metadata={"taskId": asked.task_id[:128], "id": (asked.id or "")[:128]},
     )
-
-
-async def find_task(store: Store, turns: Turns, task_id: str, *, kept: bool = False) -> LiveTask | None:
-    """A task, running or stored; a stored one with its past only where that is ``kept``. Raises ``StoreError``."""
-    live = turns.running.get(task_id)
-    if live is not None:
-        return live
-    stored = await store.task(task_id)
-    if stored is None:
-        return None
-    return await _known(turns, stored, await store.events(task_id) if kept else None)
-
-
-async def _known(turns: Turns, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> LiveTask:
-    """A stored task, unless it has begun to run meanwhile."""
-    task_id = stored.row.task_id
-    live = turns.running.get(task_id) or await loaded(stored, kept)
-    return turns.running.get(task_id, live)

@@ -42,6 +42,7 @@ class MemoryStore:
         # The keys of pages, ascending: of all tasks of a principal, and of those in each context.
         self._listed: defaultdict[tuple[str, str | None], list[tuple[int, str]]] = defaultdict(list)
         self._started: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self._of_message: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
         self._prunable: set[str] = set()
         self._events: dict[str, dict[int, EventRow]] = {}
         self._sessions: dict[tuple[str, str], str] = {}
@@ -108,6 +109,14 @@ class MemoryStore:
         newest = self._started.get((principal, context_id, message_id))
         return None if newest is None else self._stored(self._tasks[newest[1]])
 
+    async def tasks_of_message(self, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
+        newest = islice(reversed(self._of_message.get((principal, message_id), ())), limit)
+        return tuple(self._tasks[task_id] for _, task_id in newest)
+
+    async def message_ids(self, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
+        pairs = sorted(pair for pair in self._of_message if after is None or pair > after)
+        return pairs[:limit]
+
     async def push_configs(self, task_id: str) -> tuple[PushRow, ...]:
         rows = self._pushes.get(task_id, {}).values()
         return tuple(sorted(rows, key=lambda row: (row.created_at, row.config_id)))
@@ -143,6 +152,7 @@ class MemoryStore:
             started = (row.principal, row.context_id, row.message_id)
             created = (row.created_at, row.task_id)
             self._started[started] = max(self._started.get(started, created), created)
+            insort(self._of_message[row.principal, row.message_id], created)
         else:
             row = row.continuing(before)
         self._tasks[row.task_id] = row

@@ -19,8 +19,24 @@ def task(connection: Connection, task_id: str) -> StoredTask | None:
 
 def started_by(connection: Connection, principal: str, context_id: str, message_id: str) -> StoredTask | None:
     started = and_(TASK.c.principal == principal, TASK.c.context_id == context_id, TASK.c.message_id == message_id)
-    newest = (TASK.c.created_at.desc(), TASK.c.task_id.desc())
+    # Not the bare column: for its order, SQLite would read all tasks of the message's id, in every context.
+    newest = ((TASK.c.created_at + 0).desc(), TASK.c.task_id.desc())
     return _stored(connection, select(TASK).where(started).order_by(*newest).limit(1))
+
+
+def tasks_of_message(connection: Connection, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
+    started = and_(TASK.c.principal == principal, TASK.c.message_id == message_id)
+    newest = (TASK.c.created_at.desc(), TASK.c.task_id.desc())
+    found = connection.execute(select(TASK).where(started).order_by(*newest).limit(limit)).mappings()
+    return tuple(TaskRow(**row) for row in found)
+
+
+def message_ids(connection: Connection, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
+    pair = (TASK.c.principal, TASK.c.message_id)
+    query = select(*pair).distinct().order_by(*pair).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(*pair) > tuple_(*map(literal, after)))
+    return [(principal, message_id) for principal, message_id in connection.execute(query)]
 
 
 def unfinished(connection: Connection) -> list[StoredTask]:

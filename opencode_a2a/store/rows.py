@@ -247,6 +247,15 @@ class Store(Protocol):
     async def started_by(self, principal: str, context_id: str, message_id: str) -> StoredTask | None:
         """The newest task that this message of the principal's started in the context."""
 
+    async def tasks_of_message(self, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
+        """The newest tasks that messages of this id started, in whatever context, newest first."""
+
+    async def message_ids(self, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
+        """The next pairs of a principal and a message id that started a task, each once, in an order of the store's.
+
+        `after`: the last pair that was read before.
+        """
+
     async def push_configs(self, task_id: str) -> tuple[PushRow, ...]:
         """The task's push configurations, oldest first (then by `config_id`)."""
 

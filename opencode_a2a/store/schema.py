@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData
 
 VERSION_TABLE: Final = "opencode_a2a_schema"
 # Oldest first; the last is the one this code works with.
-VERSIONS: Final = ("0001", "0002", "0003")
+VERSIONS: Final = ("0001", "0002", "0003", "0004")
 
 METADATA: Final = MetaData()
 
@@ -39,6 +39,8 @@ _PAGED: Final = (TASK.c.updated_at, TASK.c.task_id, TASK.c.state)
 Index("opencode_a2a_task_principal", TASK.c.principal, *_PAGED)
 Index("opencode_a2a_task_context", TASK.c.principal, TASK.c.context_id, *_PAGED)
 Index("opencode_a2a_task_message", TASK.c.principal, TASK.c.message_id, TASK.c.context_id)
+# The newest of a message id: there are clients that give the same id to very many messages.
+Index("opencode_a2a_task_repeat", TASK.c.principal, TASK.c.message_id, TASK.c.created_at, TASK.c.task_id)
 # Holds only what is looked for at a start, so it stays small however many tasks have finished.
 Index(
     "opencode_a2a_task_unfinished",

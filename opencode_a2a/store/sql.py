@@ -32,6 +32,7 @@ from opencode_a2a.store.rows import (
     StoreInUse,
     StoreUnavailable,
     TaskQuery,
+    TaskRow,
     TaskRows,
     Write,
     WritesRefused,
@@ -125,6 +126,12 @@ class SqlStore:
 
     async def started_by(self, principal: str, context_id: str, message_id: str) -> StoredTask | None:
         return await self._read(lambda connection: reads.started_by(connection, principal, context_id, message_id))
+
+    async def tasks_of_message(self, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
+        return await self._read(lambda connection: reads.tasks_of_message(connection, principal, message_id, limit))
+
+    async def message_ids(self, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
+        return await self._read(lambda connection: reads.message_ids(connection, after, limit))
 
     async def push_configs(self, task_id: str) -> tuple[PushRow, ...]:
         return await self._read(lambda connection: reads.push_configs(connection, task_id))

@@ -60,6 +60,16 @@ class Wishes:
         )
 
 
+def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> bool:
+    """Whether two messages are for the same session, place and model, by what is kept of each.
+
+    ``session_id``: the session that the task of the first one runs in. Of imported tasks, nothing else is known.
+    """
+    wanted = other.get("session")
+    same_session = wanted == kept.get("session") or (wanted is not None and wanted == session_id)
+    return same_session and all(kept.get(name) == other.get(name) for name in ("place", "model"))
+
+
 def wishes_of(request: SendRequest, supported_modes: Sequence[str]) -> Wishes:
     """Read what a message asks for. ``metadata`` of the request goes before that of the message."""
     _check_message(request.message)

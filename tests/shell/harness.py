@@ -260,7 +260,7 @@ class Caller:
         outer: dict[str, Any] = {name: more.pop(name) for name in ("configuration", "metadata") if name in more}
         return {"message": self.wire.message(text, **more)} | outer
 
-    async def send(self, text: str, **more: Any) -> Task:
+    async def send(self, text: str | None, **more: Any) -> Task:
         result = self._result(await self.ask("send", self.params(text, more)))
         schemas.check(self.wire.line, schemas.SEND_RESULT, result)
         item = FORMS[self.wire.line].parse_item(result)

@@ -37,7 +37,7 @@ from tests.shell.random_program import (
     Step,
     Subscribe,
 )
-from tests.shell.reference_model import Known, Wanted, World, likeness, marked
+from tests.shell.reference_model import SCRIPTS, Known, Script, Wanted, World, likeness, marked
 
 OTHER = {"alice": "bob", "bob": "alice"}
 NOBODY = "no-such-task"
@@ -143,18 +143,17 @@ class Play:
         assert answer.kind in kinds, f"{answer.kind.name} instead of {allowed}"
         self.note(f"refused: {answer.kind.name}")
 
-    async def _send(self, step: Send | Repeat, context: str | None, message_id: str | None) -> None:
-        """Start a task, unless this is a message that came before."""
+    async def _send(self, step: Send | Repeat, context: str | None, again: Known | None) -> None:
+        """Start a task, unless this is a message that came before: that of the task ``again``, or like it."""
         self.messages += 1
-        message_id = message_id or f"message-{self.messages}"
-        for known in self.world.own(step.who):
-            if context is not None and (known.context, known.message_id) == (context, message_id):
-                return await self._is_known(step, known, {"contextId": context, "messageId": message_id})
+        message_id = again.message_id if again is not None else f"message-{self.messages}"
+        script = self._script(step, again)
+        members: dict[str, Any] = {"messageId": message_id} | ({} if context is None else {"contextId": context})
+        if (known := self.world.known(step.who, context, message_id, script.text)) is not None:
+            return await self._is_known(step, known, members)
         if asking := self._asking(step.who, context):
             return self.note(f"{asking.name} might take it as an answer")
-        script = (step.script if isinstance(step, Send) else None) or marked(f"{step.who} {self.messages}")
         known = self.world.begins(step.who, context, message_id, script, plain=step.wire == REST_03)
-        members: dict[str, Any] = {"messageId": message_id} | ({} if context is None else {"contextId": context})
         if isinstance(step, Send) and step.push:
             target = self.pushes.target(known, "one", whole=True)
             name = "taskPushNotificationConfig" if step.wire.line == "1.0" else "pushNotificationConfig"
@@ -165,6 +164,13 @@ class Play:
         known.seen(task, artifacts=artifacts)
         self.note(f"{known.name} in {known.context} is {known.state.value}")
         return None
+
+    def _script(self, step: Send | Repeat, again: Known | None) -> Script:
+        if isinstance(step, Send):
+            return step.script or marked(f"{step.who} {self.messages}")
+        if again is not None and step.text is None:
+            return again.script
+        return next(one for one in SCRIPTS if one.text == step.text)
 
     def _asking(self, who: str, context: str | None) -> Known | None:
         """A task of the context that may wait for an answer."""
@@ -230,7 +236,7 @@ class Play:
 
     async def _is_known(self, step: Send | Repeat, known: Known, members: dict[str, Any]) -> None:
         """A message that came before is sent again: nothing new comes of it."""
-        text = step.text if isinstance(step, Repeat) else known.script.text
+        text = (step.text if isinstance(step, Repeat) else None) or known.script.text
         if step.how == "send":
             self._blocking(step, known, text, members)
         else:
@@ -241,13 +247,13 @@ class Play:
         known = self._picked(step.who, step.pick)
         if known is None:
             return self.note("there is none")
-        if not step.by_task:
-            return await self._send(step, known.context, known.message_id)
+        if step.names != "task":
+            return await self._send(step, known.context if step.names == "context" else None, known)
         members = {"taskId": known.id, "messageId": known.message_id}
         if known.owner == step.who:
             return await self._is_known(step, known, members)
         client = self.client(step.who, step.wire)
-        answer = await client.tell("send", client.params(step.text, members))
+        answer = await client.tell("send", client.params(step.text or known.script.text, members))
         return self._is_refused(answer, ErrorKind.TASK_NOT_FOUND)
 
     async def _go_on(self, step: GoOn) -> None:

@@ -47,12 +47,12 @@ class Send(Step):
 
 @frozen(kw_only=True)
 class Repeat(Step):
-    """Sends the message of a task again."""
+    """Sends the message of a task again. ``names``: the task, the context, or nothing; ``text`` None: the same."""
 
     how: str
     pick: Pick
-    by_task: bool
-    text: str
+    names: str
+    text: str | None
 
 
 @frozen(kw_only=True)
@@ -177,7 +177,8 @@ def _members(kind: type[Any], rng: Random) -> dict[str, Any]:
         }
     members: dict[str, Any] = {"pick": _pick(rng)}
     if kind is Repeat:
-        members |= {"how": rng.choice(HOWS), "by_task": rng.random() < 0.5, "text": rng.choice(["COUNT", "words"])}
+        names, text = rng.choice(["task", "context", "nothing"]), rng.choice([None, "COUNT", "plain words"])
+        members |= {"how": rng.choice(HOWS), "names": names, "text": text}
     elif kind is GoOn:
         members |= {"streaming": rng.random() < 0.5, "context": rng.choice([None, None, "elsewhere"])}
     elif kind is Get:

@@ -339,6 +339,14 @@ class World:
     def own(self, owner: str) -> list[Known]:
         return [task for task in self.tasks if task.owner == owner]
 
+    def known(self, owner: str, context: str | None, message_id: str, text: str) -> Known | None:
+        """The task of a message that came before: in its context by its id, without one by its content as well."""
+        for task in reversed(self.own(owner)):
+            same = task.script.text == text if context is None else task.context == context
+            if same and task.message_id == message_id:
+                return task
+        return None
+
     def begins(self, owner: str, context: str | None, message_id: str, script: Script, *, plain: bool) -> Known:
         """A message was sent that starts a task; its ids are still to be told."""
         return Known(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -50,6 +51,10 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
 @pytest.fixture(params=["memory", "disk"])
 def storing(request: pytest.FixtureRequest, serving: Serving, serving_on_disk: Serving) -> Serving:
     return serving if request.param == "memory" else serving_on_disk
+
+
+def session_of(task: Task) -> str:
+    return str((task.metadata or {})["shared"]["session"]["id"])
 
 
 def prompts(agent: Agent) -> int:
@@ -351,15 +356,186 @@ async def test_the_same_message_of_another_principal_is_another_task(storing: Se
 
 
 @wires
-async def test_the_same_message_in_another_context_or_in_none_is_another_task(storing: Serving, wire: Wire) -> None:
+async def test_the_same_message_in_another_context_is_another_task(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
-        tasks = [await caller.send("hi", messageId="m", **more) for more in ({"contextId": "c"}, {"contextId": "d"})]
-        tasks += [await caller.send("hi", messageId="m") for _ in range(2)]
+        tasks = [await caller.send("hi", messageId="m", contextId=context) for context in ("c", "d")]
 
-        assert len({task.id for task in tasks}) == len({task.context_id for task in tasks}) == 4
-        assert [text_of(task) for task in tasks] == [HELLO] * 4
-        assert prompts(agent) == 4
+        assert len({task.id for task in tasks}) == len({task.context_id for task in tasks}) == 2
+        assert [text_of(task) for task in tasks] == [HELLO] * 2
+        assert prompts(agent) == 2
+
+
+@wires
+async def test_in_its_context_an_id_is_the_same_message_whatever_it_says(storing: Serving, wire: Wire) -> None:
+    async with storing() as agent:
+        caller = agent.caller(wire)
+        first = await caller.send("hi", contextId="c", messageId="m")
+        assert await caller.send("something else", contextId="c", messageId="m") == first
+        assert prompts(agent) == 1
+
+
+# --- the same message again, without a context --------------------------------------------------------------
+
+
+@wires
+async def test_a_first_message_that_is_sent_again_has_its_task(storing: Serving, wire: Wire) -> None:
+    async with storing() as agent:
+        caller = agent.caller(wire)
+        first = await caller.send("COUNT", messageId="m")
+        again = [await caller.send("COUNT", messageId="m") for _ in range(3)]
+        streamed = await caller.stream("COUNT", messageId="m")
+        in_context = await caller.send("COUNT", messageId="m", contextId=first.context_id)
+
+        assert [*again, *streamed.items, in_context] == [first] * 5
+        assert (prompts(agent), agent.asked("POST", "/session")) == (1, 1)
+
+
+@wires
+async def test_without_its_context_a_message_has_the_task_of_whatever_context(storing: Serving, wire: Wire) -> None:
+    async with storing() as agent:
+        caller = agent.caller(wire)
+        older = await caller.send("hi", messageId="m", contextId="c")
+        newer = await caller.send("hi", messageId="m", contextId="d")
+
+        assert older.id != newer.id
+        assert await caller.send("hi", messageId="m") == newer
+        assert prompts(agent) == 2
+
+
+@wires
+async def test_an_id_that_is_used_again_with_other_content_is_another_message(storing: Serving, wire: Wire) -> None:
+    async with storing() as agent:
+        caller = agent.caller(wire)
+        kind = {"kind": "data"} if wire.line == "0.3" else {}
+        one, two = {"data": {"yes": 1}, **kind}, {"data": {"yes": True}, **kind}
+        sent: list[tuple[str | None, dict[str, Any]]] = [("ECHO one", {}), ("ECHO two", {})]
+        sent += [(None, {"parts": parts}) for parts in ([one], [two], [one, one])]
+        first = [await caller.send(text, messageId="1", **more) for text, more in sent]
+        again = [await caller.send(text, messageId="1", **more) for text, more in sent]
+
+        assert again == first
+        assert len({task.id for task in first}) == len({task.context_id for task in first}) == len(sent)
+        assert [text_of(task) for task in first[:2]] == ["one", "two"]
+        assert prompts(agent) == len(sent)
+
+
+@wires
+async def test_a_message_for_another_model_or_session_is_another_message(storing: Serving, wire: Wire) -> None:
+    async with storing() as agent:
+        caller = agent.caller(wire)
+        first = await caller.send("COUNT", messageId="m")
+        session = {"shared": {"session": {"id": session_of(first)}}}
+        model = {"shared": {"model": {"providerID": "standin", "modelID": "other"}}}
+
+        named = await caller.send("COUNT", messageId="m", metadata=model)
+        assert await caller.send("COUNT", messageId="m", metadata=model) == named
+        assert await caller.send("COUNT", messageId="m", metadata=session) == first
+        assert await caller.send("COUNT", messageId="m") == first
+        assert prompts(agent) == 2
+
+
+@wires
+async def test_the_same_id_and_content_of_another_principal_is_another_task(storing: Serving, wire: Wire) -> None:
+    async with storing() as agent:
+        ours = await agent.caller(wire).send("hi", messageId="m")
+        theirs = await agent.caller(wire, bob=True).send("hi", messageId="m")
+
+        assert theirs.id != ours.id
+        assert await agent.caller(wire).send("hi", messageId="m") == ours
+
+
+@wires
+async def test_ten_at_once_without_a_context_are_one_prompt(storing: Serving, wire: Wire) -> None:
+    async with storing() as agent:
+        caller = agent.caller(wire)
+        sent: list[Task] = []
+        streams: list[Stream] = []
+
+        async def send() -> None:
+            sent.append(await caller.send("STEPS", messageId="m"))
+
+        async def stream() -> None:
+            streams.append(await caller.stream("STEPS", messageId="m"))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(send)
+                tasks.start_soon(stream)
+
+        assert len({task.id for task in sent} | {one.task.id for one in streams}) == 1
+        assert (prompts(agent), agent.asked("POST", "/session")) == (1, 1)
+        assert (await caller.page())["totalSize"] == 1
+
+
+async def test_the_same_first_message_on_every_wire_is_one_prompt(serving: Serving) -> None:
+    async with serving() as agent:
+        found: list[str] = []
+
+        async def send(wire: Wire) -> None:
+            found.append((await agent.caller(wire).send("hi", messageId="m")).id)
+
+        async with anyio.create_task_group() as tasks:
+            for wire in WIRES * 3:
+                tasks.start_soon(send, wire)
+
+        assert (len(found), len(set(found)), prompts(agent)) == (12, 1, 1)
+
+
+@wires
+async def test_a_first_message_is_known_after_a_restart(serving_on_disk: Serving, wire: Wire) -> None:
+    async with serving_on_disk() as agent:
+        first = await agent.caller(wire).stream("THINK", messageId="m")
+        task = await agent.caller(wire).get(first.task.id)
+    async with serving_on_disk() as agent:
+        caller = agent.caller(wire)
+        again = await caller.send("THINK", messageId="m")
+        other = await caller.send("hi", messageId="m")
+        assert again == task
+        assert (other.id != task.id, text_of(other)) == (True, HELLO)
+        assert prompts(agent) == 1
+
+
+@wires
+async def test_a_first_message_after_a_crash_joins_the_turn_that_goes_on(
+    anyio_backend: str, starting: Starting, wire: Wire
+) -> None:
+    standin = quick()
+    async with served(anyio_backend, standin) as url:
+        standin.hold(Say, tokens=2)
+        async with starting(standin, url) as agent:
+            first = await agent.caller(wire).send("LONG 9", messageId="m", configuration=wire.at_once())
+            await standin.held()
+        async with (
+            starting(standin, url) as agent,
+            agent.caller(wire).open("LONG 9", messageId="m") as stream,
+        ):
+            await stream.until(lambda: stream.items)
+            standin.release()
+            await stream.whole()
+            read = await agent.caller(wire).get(first.id)
+            sent = prompts(agent)
+
+    assert stream.task.id == first.id
+    assert (read.status.state, text_of(read)) == (TaskState.COMPLETED, "".join(f"w{n} " for n in range(9)))
+    assert sent == 1
+
+
+@wires
+async def test_the_stream_of_a_first_message_goes_on_after_the_last_event_seen(storing: Serving, wire: Wire) -> None:
+    async with storing() as agent:
+        caller = agent.caller(wire)
+        first = await caller.stream("STEPS", messageId="m")
+        seen = first.events[2].number
+        request = caller._request(
+            "stream", caller.params("STEPS", {"messageId": "m"}), **{"Last-Event-ID": str(seen)}
+        )
+        async with caller._opened(request) as again:
+            await again.whole()
+
+        assert again.task.id == first.task.id
+        assert [event.json for event in again.events[1:]] == [event.json for event in first.events[3:]]
+        assert prompts(agent) == 1
 
 
 async def test_a_message_that_was_refused_may_come_again(serving: Serving) -> None:

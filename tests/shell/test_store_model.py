@@ -161,6 +161,10 @@ class Model:
         rows = [row for row in self.rows.values() if (row.principal, row.context_id, row.message_id) == wanted]
         return self.stored(max(rows, key=lambda row: (row.created_at, row.task_id), default=None))
 
+    def of_message(self, principal: str, message_id: str) -> tuple[TaskRow, ...]:
+        rows = [row for row in self.rows.values() if (row.principal, row.message_id) == (principal, message_id)]
+        return tuple(sorted(rows, key=lambda row: (row.created_at, row.task_id), reverse=True))
+
 
 async def assert_reads_as(store: Store, model: Model) -> None:
     tasks = [model.stored(model.rows.get(task_id)) for task_id in TASK_IDS]
@@ -198,6 +202,12 @@ async def assert_lists_as(store: Store, model: Model) -> None:
             for message_id in MESSAGES:
                 found = await store.started_by(principal, context_id, message_id)
                 assert found == model.started_by(principal, context_id, message_id)
+
+        for message_id in MESSAGES:
+            newest = model.of_message(principal, message_id)
+            assert await store.tasks_of_message(principal, message_id, 2) == newest[:2]
+    pairs = {(row.principal, row.message_id) for row in model.rows.values()}
+    assert sorted(await store.message_ids(None, len(pairs) + 1)) == sorted(pairs)
 
 
 async def assert_pushes_as(store: Store, model: Model) -> None:

@@ -174,6 +174,7 @@ async def test_an_upgraded_database_takes_everything_that_is_new(durable_url: st
         await store.commit((new, push_row(task_id="done"), EventsPruned(11)))
 
         assert await store.started_by("ada", "context-1", "message-1") == StoredTask(new, ())
+        assert await store.tasks_of_message("ada", "message-1", 9) == (new,)
         assert await store.push_configs("done") == (push_row(task_id="done"),)
         assert [len(await store.events(task_id)) for task_id in ("done", "Running")] == [0, 2]
 

@@ -141,6 +141,39 @@ async def test_a_task_is_found_by_the_message_that_started_it(url: str) -> None:
         assert await store.started_by("bob", "context-1", "message-1") is None
 
 
+async def test_tasks_are_found_by_the_id_of_their_message_alone(url: str) -> None:
+    rows = [
+        evolve(task_row(task_id), created_at=created_at, context_id=f"context-{task_id}")
+        for task_id, created_at in (("c", 1), ("a", 3), ("B", 2), ("d", 3))
+    ]
+    async with open_store(url) as store:
+        await store.commit((*rows, evolve(task_row("e"), principal="bob"), evolve(task_row("f"), message_id="m")))
+
+        found = await store.tasks_of_message("ada", "message-1", 3)
+        assert [row.task_id for row in found] == ["d", "a", "B"]
+        assert found[2] == rows[2]
+        assert await store.tasks_of_message("ada", "message-2", 3) == ()
+
+
+async def test_the_ids_of_all_messages_are_read_page_by_page(url: str) -> None:
+    pairs = {(principal, f"m-{number}") for principal in ("ada", "Bob", "") for number in range(4)}
+    async with open_store(url) as store:
+        await store.commit(
+            [
+                evolve(task_row(f"{principal} {message_id} {more}"), principal=principal, message_id=message_id)
+                for principal, message_id in pairs
+                for more in range(3)
+            ]
+        )
+        for limit in (1, 5, 12, 13):
+            found = list(await store.message_ids(None, limit))
+            while len(page := await store.message_ids(found[-1], limit)) == limit:
+                found += page
+            found += page
+            assert len(found) == 12
+            assert set(found) == pairs
+
+
 async def test_the_events_of_a_finished_task_are_kept(url: str) -> None:
     async with open_store(url) as store:
         await store.commit((task_row(), event_row(2, 3), event_row(1), event_row(1, task_id="other")))
@@ -337,9 +370,14 @@ async def test_nothing_reads_a_whole_table(tmp_path: Path, statements: list[tupl
         await store.push_configs("task-1")
         await store.unfinished_pushes()
         await store.unfinished()
+        await store.tasks_of_message("ada", "message-1", 16)
+        await store.message_ids(("ada", "message-1"), 16)
         await store.commit([EventsPruned(1), PushDropped("task-1", "config-1")])
 
     found = plans(path, statements)
-    assert len(found) == 13
+    assert len(found) == 15
     assert [plan for plan in found if "SCAN" in plan] == []
+    [newest] = [plan for plan in found if "opencode_a2a_task_repeat (principal=? AND message_id=?)" in plan]
+    [pairs] = [plan for plan in found if "COVERING INDEX" in plan and "(principal,message_id)>" in plan]
+    assert "TEMP B-TREE" not in newest + pairs
     assert "USING INDEX opencode_a2a_task_message (principal=? AND message_id=? AND context_id=?)" in found[0]

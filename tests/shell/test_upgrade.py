@@ -97,6 +97,22 @@ async def test_everybody_keeps_their_sessions_and_gets_no_others(
                 assert (await caller.send("COUNT", metadata=named(own))).status.state is TaskState.COMPLETED
 
 
+async def test_the_message_of_an_imported_task_is_known_when_it_is_sent_again(
+    anyio_backend: str, earlier: Earlier, starting: Starting
+) -> None:
+    async with opencode(anyio_backend) as (standin, url, [hers, his, _]):
+        fill(earlier, hers, his)
+        async with starting(standin, url) as agent:
+            message = {"messageId": "message-task-of-alice"}
+            known = [await agent.caller().send("hi", **message, **more) for more in ({}, {"metadata": named(hers)})]
+            other = await agent.caller().send("COUNT", **message)
+            theirs = await agent.caller(bob=True).send("hi", **message)
+
+            assert [task.id for task in known] == ["task-of-alice"] * 2
+            assert "task-of-alice" not in (other.id, theirs.id)
+            assert agent.asked("POST", "/prompt_async") == 2
+
+
 async def test_a_context_goes_on_in_its_session(anyio_backend: str, earlier: Earlier, starting: Starting) -> None:
     async with opencode(anyio_backend) as (standin, url, [hers, his, _]):
         fill(earlier, hers, his)
