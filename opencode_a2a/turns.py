@@ -21,6 +21,7 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.log import LogEvent, MetadataChanged
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode import requests
+from sansio.opencode.answers import abandoned
 from sansio.opencode.events import InterruptEnded
 from sansio.opencode.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
 from sansio.opencode.inputs import holds_media
@@ -561,7 +562,18 @@ class Turns:
                     _log.warning("abort of %s: %s", session_id, exc)
                     told = 400 <= (exc.failure.status or 0) < 500
             if told or sink.at_rest:
+                await self._abandon(run)
                 return
+
+    async def _abandon(self, run: Run) -> None:
+        """Reject what a stopped turn has asked, so that OpenCode asks it of nobody any more; best effort."""
+        with anyio.move_on_after(self._abort_timeout):
+            for asked in run.turn.left:
+                try:
+                    await self._upstream.request(abandoned(asked, run.place))
+                except UpstreamError as exc:
+                    if exc.failure.status != 404:  # OpenCode has given it up by itself
+                        _log.warning("request %s cannot be rejected: %s", asked.request_id, exc)
 
     async def _take_back(self, run: Run) -> None:
         """Revert a prompt that the provider could not take: the session keeps it, and every later turn would fail."""

@@ -106,6 +106,13 @@ def expired(asked: InterruptAsked, place: Place) -> Answer:
     return Answer(call=answer.call, ended=answer.ended, understood="Nobody answered in time, so it was rejected.")
 
 
+def abandoned(asked: InterruptAsked, place: Place) -> UpstreamCall:
+    """Build the rejection of a request whose turn was stopped: OpenCode lists it until it is answered."""
+    if asked.kind == "permission":
+        return requests.permission_reply(asked.request_id, "reject", None, place)
+    return requests.question_reject(asked.request_id, place)
+
+
 def _ended(asked: InterruptAsked, resolution: str, reply: str | None = None) -> InterruptEnded:
     return InterruptEnded(
         session_id=asked.session_id,

@@ -46,6 +46,11 @@ def with_reason(sentence: str, text: str) -> str:
     )
 
 
+def retry_reason(text: str) -> str:
+    """Return the reason for a retry as a client may read it; the log has no line for a retry, so no reference."""
+    return plain_reason(text) or "The model's provider reported an error"
+
+
 def message_in(answer: str) -> str:
     """The message in an error answer of OpenCode's, which is JSON; any other answer as it is."""
     try:

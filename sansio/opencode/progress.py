@@ -6,6 +6,7 @@ from sansio.a2a.fields import compact
 from sansio.a2a.model import JsonObject
 
 from .events import PartSeen, SessionStatus
+from .plain_reasons import retry_reason
 
 
 def step_of(part: PartSeen) -> JsonObject:
@@ -17,5 +18,6 @@ def step_of(part: PartSeen) -> JsonObject:
 
 
 def retry_of(status: SessionStatus) -> JsonObject:
-    """A retry that is waited for. ``next``: epoch milliseconds."""
-    return compact(type="retry", status="retry", attempt=status.attempt, message=status.message, next=status.next)
+    """Build the progress of a retry, without internal text of a provider. ``next``: epoch milliseconds."""
+    message = None if status.message is None else retry_reason(status.message)
+    return compact(type="retry", status="retry", attempt=status.attempt, message=message, next=status.next)

@@ -25,6 +25,7 @@ from sansio.a2a.model import (
 
 from .blocks import tool_data
 from .events import PartSeen
+from .plain_reasons import retry_reason
 
 CONTEXT_PREFIX = "ctx:opencode-session:"
 """What the context id of a session begins with, where no conversation over A2A gave it one."""
@@ -165,7 +166,9 @@ def _status(session_id: str, value: Any) -> JsonObject:
     if kind is None:
         raise ValueError("a status: has no type")
     attempt, again = status.get("attempt"), status.get("next")
-    item: JsonObject = {"session_id": session_id, "type": kind, **_members(status, {"message": "message"})}
+    item: JsonObject = {"session_id": session_id, "type": kind}
+    if (message := _text(status, "message")) is not None:
+        item["message"] = retry_reason(message)
     if isinstance(attempt, int):
         item["attempt"] = attempt
     if isinstance(again, int | float):

@@ -86,6 +86,7 @@ class Turn:
         self.ended = False
         self.cancelled = False
         self.failure: Failure | None = None
+        self.left: tuple[InterruptAsked, ...] = ()  # the requests that waited for an answer when the turn ended
         self.refused = False  # it failed before anything was said, by an error that the message may have caused
         self._status = TaskStatus(state=TaskState.SUBMITTED)
         self._lanes = {
@@ -464,6 +465,7 @@ class Turn:
         if self.ended:
             return []
         out: list[LogEvent] = []
+        self.left = tuple(self.asking.pending.values())
         for ended in self.asking.left():
             self._interrupt(ended, now, out)
         self.ended = True

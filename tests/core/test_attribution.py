@@ -156,6 +156,7 @@ def test_nothing_dangles(end: str) -> None:
     assert (resolved.metadata or {})["shared"]["interrupt"]["phase"] == "resolved"
     assert ended.status.state is (TaskState.CANCELED if end == "cancel" else TaskState.FAILED)
     assert running.asking.pending == {}
+    assert [asked.request_id for asked in running.left] == ["per_1"]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.opencode.events import Fault
+from sansio.opencode.events import Fault, SessionStatus
 from sansio.opencode.faults import failure_of, failure_of_status
 from sansio.opencode.plain_reasons import plain_reason, redact_text, reference_of
+from sansio.opencode.progress import retry_of
+from sansio.opencode.session_projections import statuses_of
 
 STACK = "TypeError: x is undefined\n    at run (/opt/opencode/src/session/prompt.ts:12:7)\n    at <anonymous>"
 INTERNAL = [
@@ -60,6 +62,15 @@ def test_credentials_are_told_to_nobody(text: str) -> None:
     for told in (redact_text(text), plain_reason(text) or "", failure_of(Fault(name="X", message=text)).text):
         assert "secret-token-1" not in told
         assert "sk-abc" not in told
+
+
+@pytest.mark.parametrize("text", [*INTERNAL, "slow down please"])
+def test_a_retry_tells_no_internal_text(text: str) -> None:
+    progress = retry_of(SessionStatus(session_id="s", type="retry", attempt=1, message=text, next=2))
+    [listed] = statuses_of({"s": {"type": "retry", "attempt": 1, "message": text, "next": 2}})
+
+    reason = "The model's provider reported an error" if text in INTERNAL else text
+    assert progress["message"] == listed["message"] == reason
 
 
 @given(st.text(max_size=300))

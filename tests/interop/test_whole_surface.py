@@ -154,11 +154,17 @@ def test_a_cancelled_task_is_cancelled_for_everyone(agent: Agent) -> None:
 
 
 @pytest.mark.operation("cancel")
-def test_a_cancelled_task_can_be_cancelled_again(agent: Agent) -> None:
+def test_to_cancel_a_canceled_task_is_an_error_on_0_3_and_changes_nothing_on_1_0(agent: Agent) -> None:
     task = started(agent)["task"]
     agent.cancel(task)
 
-    assert agent.cancel(task)["state"] == "canceled"
+    if agent.way.line == "0.3":
+        with pytest.raises(ClientError) as raised:
+            agent.cancel(task)
+        assert means(raised.value, agent.way, name="NotCancelable", code=-32002, status=409), raised.value
+    else:
+        assert agent.cancel(task)["state"] == "canceled"
+    assert agent.get(task)["state"] == "canceled"
 
 
 @pytest.mark.operation("cancel")

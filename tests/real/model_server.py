@@ -31,6 +31,7 @@ LABELS = ("Tea", "Coffee")
 SPACED = "\n\n  indented\n\n\tü \u2028 🌱  \n and open at the end \n\n"
 REFUSAL = "that is an invalid key"
 RATE_LIMIT = "slow down please"
+INTERNAL = "TypeError: x is undefined\n    at run (/opt/provider/src/session.ts:12:7)"
 PROMPT_TOKENS = 11
 COMPLETION_TOKENS = 7
 TICKS = 300
@@ -199,6 +200,20 @@ def slow(prompt: Prompt) -> Reply:
     return [step for tick in range(TICKS) for step in (Say(f"tick{tick} "), Pause(TICK_SECONDS))]
 
 
+def tick(prompt: Prompt) -> Reply:
+    """As many ticks as the prompt says."""
+    return [step for tick in range(int(prompt.argument)) for step in (Say(f"tick{tick} "), Pause(TICK_SECONDS))]
+
+
+def break_internally(prompt: Prompt) -> Reply:
+    """An error that names the provider's insides: for good, or once, if the prompt says so."""
+    if prompt.argument == "once":
+        if prompt.asked_before:
+            return say(HELLO)
+        return Refuse(status=429, code="rate_limit_exceeded", message=INTERNAL, headers={"retry-after-ms": "300"})
+    return Refuse(status=400, code="invalid_request", message=INTERNAL)
+
+
 def say_back(prompt: Prompt) -> Reply:
     return say(prompt.text)
 
@@ -219,6 +234,8 @@ SCRIPTS: dict[str, Callable[[Prompt], Reply]] = {
     "FAIL401": fail401,
     "RETRY": retry,
     "SLOW": slow,
+    "TICK": tick,
+    "BREAK": break_internally,
     "SAYBACK": say_back,
 }
 

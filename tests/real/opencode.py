@@ -93,10 +93,11 @@ class OpenCode:
         created = self.http.post("/session", json={}).raise_for_status().json()
         return str(created["id"])
 
-    def prompt(self, session_id: str, text: str) -> None:
-        """Start a turn; returns before it ends."""
+    def prompt(self, session_id: str, text: str, directory: Path | None = None) -> None:
+        """Start a turn; returns before it ends. `directory`: the session's; None: OpenCode's own."""
         body = {"parts": [{"type": "text", "text": text}]}
-        self.http.post(f"/session/{session_id}/prompt_async", json=body).raise_for_status()
+        params = {"directory": str(directory or self.project)}
+        self.http.post(f"/session/{session_id}/prompt_async", json=body, params=params).raise_for_status()
 
     def abort(self, session_id: str) -> None:
         self.http.post(f"/session/{session_id}/abort").raise_for_status()
