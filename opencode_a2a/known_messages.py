@@ -33,7 +33,7 @@ _MessageKey: TypeAlias = tuple[str, str | None, str]  # principal, context, mess
 
 _ANSWERS_LIMIT = 4096  # answers without a task that are known when they are sent again
 _SAME_ID_LIMIT = 16  # stored tasks of one message id that are compared, the newest
-_PAGE = 1000  # message ids that are read from the store at once
+_PAGE = 256  # message ids that are read from the store at once: so many hold the loop for less than a millisecond
 _AGAIN = 15.0  # seconds before the store is asked again for what it could not read
 
 

@@ -1,7 +1,8 @@
 """Kills the agent at a random moment of a send, and sends again: ``python -m tests.faults.retries``.
 
 Each round sends some messages at once, kills the agent within the first moments, starts it again, and sends the same
-messages with the same ids until each has a task that has ended. OpenCode must then have each prompt exactly once.
+messages with the same ids until each has a task that has ended. Every second message names no context. OpenCode must
+then have each prompt exactly once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS
 
 async def _send(found: World, http: httpx.AsyncClient, text: str) -> bool:
     """Send a message, and wait for its task's end; False where no answer came."""
-    message = {"messageId": text, "contextId": f"context of {text}", "role": "ROLE_USER", "parts": [{"text": text}]}
+    message: dict[str, Any] = {"messageId": text, "role": "ROLE_USER", "parts": [{"text": text}]}
+    if int(text.rpartition(" ")[2]) % 2:
+        message["contextId"] = f"context of {text}"
     body = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}}
     try:
         answer = (await http.post(found.url, json=body, headers={"a2a-version": "1.0"})).json()

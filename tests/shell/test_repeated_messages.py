@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from sqlalchemy import Engine, event
 
 from opencode_a2a.settings import Settings
 from opencode_a2a.standin import HELLO, Say, StandIn
@@ -16,6 +18,7 @@ from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import text_of
 from tests.shell.harness import (
     CREDENTIALS,
+    DEADLINE,
     REST_03,
     RPC_10,
     WIRES,
@@ -519,6 +522,32 @@ async def test_a_first_message_after_a_crash_joins_the_turn_that_goes_on(
     assert stream.task.id == first.id
     assert (read.status.state, text_of(read)) == (TaskState.COMPLETED, "".join(f"w{n} " for n in range(9)))
     assert sent == 1
+
+
+async def test_a_new_message_needs_no_look_into_the_store(serving_on_disk: Serving) -> None:
+    looks: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if statement.startswith("SELECT") and "message_id =" in statement:
+            looks.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        async with serving_on_disk() as agent:
+            caller = agent.caller()
+            with anyio.fail_after(DEADLINE):
+                while True:  # until it is known what there is
+                    looks.clear()
+                    for more in ({}, {"contextId": str(uuid.uuid4())}):
+                        await caller.send("hi", **more)
+                    if not looks:
+                        break
+            first = await caller.send("hi", messageId="m")
+            assert looks == []
+            assert await caller.send("hi", messageId="m") == first
+            assert len(looks) == 1
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
 
 
 @wires
