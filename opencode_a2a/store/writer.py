@@ -6,6 +6,7 @@ StoreUnavailable. What was `put` is tried `ATTEMPTS` times; what a caller waits 
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from threading import Lock
 from typing import Final
 
 import anyio
@@ -25,8 +26,6 @@ from opencode_a2a.store.rows import (
 
 ATTEMPTS: Final = 10
 _ATTEMPTS_AT_CLOSE: Final = 3
-_GATHERING: Final = 0.001
-"""Seconds a batch gathers before it is committed: turns that move together then share a commit."""
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 2.0
 
@@ -82,6 +81,7 @@ class GroupCommitWriter:
     def __init__(self, transact: Callable[[Sequence[Write]], None]) -> None:
         self._transact = transact
         self._gathering = _Batch()
+        self._taking = Lock()  # nothing joins a batch while the thread takes it
         self._committing = False
         self._wake = anyio.Event()
         self._closing = False
@@ -118,8 +118,6 @@ class GroupCommitWriter:
             with anyio.CancelScope(shield=True):
                 while self._gathering.units or not self._closing:
                     if self._gathering.units:
-                        if not self._closing:
-                            await anyio.sleep(_GATHERING)
                         await self._commit_gathered()
                     else:
                         self._wake = anyio.Event()
@@ -130,16 +128,18 @@ class GroupCommitWriter:
     def _queue(self, unit: _Unit) -> _Batch:
         if self._closing:
             raise StoreError("the store is closed")
-        batch = self._gathering
-        batch.units.append(unit)
+        with self._taking:
+            batch = self._gathering
+            batch.units.append(unit)
         self._wake.set()
         return batch
 
     async def _commit_gathered(self) -> None:
-        batch, self._gathering = self._gathering, _Batch()
+        """Commits a batch. It gathers until the thread takes it: turns that move together share a commit."""
+        batch, following = self._gathering, _Batch()
         self._committing = True
         try:
-            await anyio.to_thread.run_sync(self._settle, batch.units, limiter=self.limiter)
+            await anyio.to_thread.run_sync(self._take, following, limiter=self.limiter)
         except BaseException:
             for unit in batch.units:
                 unit.fault = StoreError("the writer of the store failed")
@@ -171,6 +171,12 @@ class GroupCommitWriter:
         lost = len(unit.writes)
         _log.error("gave up %d queued write(s) after %d attempt(s): %s", lost, unit.attempts, unit.fault)
         return False
+
+    def _take(self, following: _Batch) -> None:
+        """In the worker thread: lets the next batch gather, and commits this one."""
+        with self._taking:
+            batch, self._gathering = self._gathering, following
+        self._settle(batch.units)
 
     def _settle(self, units: Sequence[_Unit]) -> None:
         """In the worker thread: commits all units at once, or one by one if the database refuses some row."""
