@@ -363,13 +363,11 @@ class Player:
         return await self._answer(turn, self.memory.permissions, request) or {"reply": "reject"}
 
     async def _answer(self, turn: Turn, open_requests: dict[str, Pending], request: JsonObject) -> JsonObject | None:
+        """Wait for the answer to a request. One whose turn is aborted stays open, as it does in OpenCode."""
         pending = Pending(request)
         open_requests[request["id"]] = pending
         turn.waits()
-        try:
-            await pending.answered.wait()
-        finally:
-            open_requests.pop(request["id"], None)
+        await pending.answered.wait()
         return pending.answer
 
     async def _ask(self, turn: Turn, answer: Message, act: Ask) -> bool:

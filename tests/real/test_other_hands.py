@@ -83,14 +83,15 @@ class Desk:
         return [one for kind in ("permissions", "questions") for one in self.method(f"opencode.{kind}.list")["items"]]
 
     def pending(self, session_id: str) -> list[Json]:
-        """The permissions that OpenCode has pending in a session."""
-        listed = self.opencode.http.get("/permission", params=self.here).raise_for_status().json()
-        return [one for one in listed if one["sessionID"] == session_id]
+        """The permissions and questions that OpenCode has pending in a session."""
+        paths = ("/permission", "/question")
+        listed = [self.opencode.http.get(path, params=self.here).raise_for_status().json() for path in paths]
+        return [one for each in listed for one in each if one["sessionID"] == session_id]
 
     def until_pending(self, session_id: str, count: int) -> list[Json]:
         deadline = Deadline.within(TURN_SECONDS)
         while len(found := self.pending(session_id)) != count:
-            deadline.check(f"{count} pending permissions")
+            deadline.check(f"{count} pending requests")
         return found
 
     def until_idle(self, session_id: str) -> None:
@@ -142,11 +143,11 @@ def test_a_persons_answer_is_not_in_the_task(desk: Desk) -> None:
             desk.opencode.prompt(session_id, theirs)
             typed = True
 
-    desk.until_idle(session_id)
+    deadline = Deadline.within(TURN_SECONDS)
+    while theirs not in "".join(desk.opencode.record(session_id).texts):
+        deadline.check("the answer to the person")
     task = desk.client.task(folded.task_id)
-    record = desk.opencode.record(session_id)
 
-    assert theirs in "".join(record.texts)
     assert desk.opencode.user_texts(session_id) == ["TICK 20", theirs]
     assert (folded.state, task.state) == ("completed", "completed")
     assert folded.said == text(task) == "".join(f"tick{tick} " for tick in range(20))
@@ -196,8 +197,9 @@ def test_a_cancelled_tool_has_an_end(desk: Desk) -> None:
     assert desk.opencode.record(task.session_id).tools[0].status != "running"
 
 
-def test_a_cancelled_question_is_asked_nowhere(desk: Desk) -> None:
-    task = desk.until(desk.begin(f"RUN touch {uuid.uuid4()}").id, asks)
+@pytest.mark.parametrize("prompt", ["RUN touch never", "ASK"])
+def test_what_a_cancelled_turn_asked_is_asked_nowhere(desk: Desk, prompt: str) -> None:
+    task = desk.until(desk.begin(prompt).id, asks)
     assert len(desk.waiting()) == len(desk.pending(task.session_id)) == 1
 
     canceled = desk.cancel(task)

@@ -134,6 +134,8 @@ async def test_a_task_that_waits_for_its_client_can_be_cancelled(serving: Servin
             answer = await caller.cancel(task.id)
             await stream.whole()
         await agent.until(lambda: aborts(agent) == 1)
+        memory = agent.standin._memory
+        await agent.until(lambda: not memory.permissions and not memory.questions)
 
         assert answer.status.state is TaskState.CANCELED
         assert ends(stream) == [TaskState.CANCELED]

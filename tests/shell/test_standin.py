@@ -418,14 +418,19 @@ async def test_abort_stops_a_turn_where_it_is(dial: Dial, text: str) -> None:
         assert (await caller.http.get("/session/status")).json() == {}
 
 
-async def test_abort_of_a_waiting_permission_forgets_it(dial: Dial) -> None:
+@pytest.mark.parametrize("kind", ["permission", "question"])
+async def test_a_request_whose_turn_is_aborted_is_listed_until_it_is_rejected(dial: Dial, kind: str) -> None:
     async with dial() as caller:
         session = await caller.session()
-        await caller.prompt(session, "PERMISSION")
-        await caller.until(lambda: caller.said("permission.asked"))
+        await caller.prompt(session, kind.upper())
+        await caller.until(lambda: caller.said(f"{kind}.asked"))
         await caller.http.post(f"/session/{session}/abort")
         await caller.at_rest(session, times=2)
-        assert (await caller.http.get("/permission")).json() == []
+        [asked] = (await caller.http.get(f"/{kind}")).json()
+        path = f"/{kind}/{asked['id']}/{'reply' if kind == 'permission' else 'reject'}"
+        answer = await caller.http.post(path, json={"reply": "reject"} if kind == "permission" else {})
+        assert answer.status_code == 200
+        assert (await caller.http.get(f"/{kind}")).json() == []
 
 
 async def test_prompt_to_a_busy_session_waits_and_an_abort_drops_it(dial: Dial) -> None:
