@@ -10,6 +10,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from .events import InterruptAsked, MessageInfo, PartSeen
+from .interrupts import is_left_over
 
 _ADDED = frozenset({"compaction", "subtask", "snapshot", "patch", "step-start", "step-finish"})
 
@@ -21,6 +22,7 @@ class Attribution:
     prompt_id: str
     _typed: set[str] = field(factory=set)  # user messages of somebody else
     _theirs: set[str] = field(factory=set)  # assistant messages that answer those
+    _ours: set[str] = field(factory=set)  # assistant messages of the turn
     _children: dict[str, str] = field(factory=dict)  # sessions of subagents, with the message they were made by
 
     @property
@@ -39,6 +41,8 @@ class Attribution:
         """An assistant message was seen."""
         if info.role == "assistant" and info.parent_id in self._typed:
             self._theirs.add(info.id)
+        elif self.is_ours(info):
+            self._ours.add(info.id)
 
     def note_part(self, part: PartSeen, info: MessageInfo) -> None:
         """A part was seen: what a user message holds tells who wrote it, and a tool call which session it made."""
@@ -53,8 +57,14 @@ class Attribution:
             self._children[child] = info.id
 
     def asks(self, asked: InterruptAsked, session_id: str) -> bool:
-        """Whether a permission or a question may be the turn's; one of which nothing is known is."""
-        if asked.session_id != session_id:
-            return self._children.get(asked.session_id) not in self._theirs
+        """Whether a permission or a question may be the turn's.
+
+        The message that it belongs to decides. The order of ids counts only where that message is not known: the
+        prompt's id has our clock's time, and OpenCode's clock may be behind, or in the same millisecond.
+        """
         tool = asked.body.get("tool")
-        return not isinstance(tool, dict) or tool.get("messageID") not in self._theirs
+        message_id = tool.get("messageID") if isinstance(tool, dict) else None
+        known = message_id if asked.session_id == session_id else self._children.get(asked.session_id)
+        if known in self._theirs:
+            return False
+        return known in self._ours or not is_left_over(asked, self.prompt_id)

@@ -56,7 +56,7 @@ from .events import (
 )
 from .faults import DELETED, STOPPED, UNREACHABLE, Failure, blames_message, failure_of
 from .files import attachments_of, file_of
-from .interrupts import answered_unseen, is_left_over
+from .interrupts import answered_unseen
 from .progress import retry_of, step_of
 from .taken_up import SaidBefore
 from .voice import Voice
@@ -422,8 +422,8 @@ class Turn:
 
     def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
         if isinstance(event, InterruptAsked):
-            other = is_left_over(event, self.prompt_id) or not self._attribution.asks(event, self.session_id)
-            told = [] if other else self.asking.asked(event, now)
+            ours = self._attribution.asks(event, self.session_id)
+            told = self.asking.asked(event, now) if ours else []
         else:
             told = self.asking.ended(event, now)
         for one in told:

@@ -170,3 +170,14 @@ def test_the_kind_of_end_is_told(finish: str, kind: str, words: bool) -> None:
     assert isinstance(last, StatusChanged)
     assert (last.metadata or {})["opencode"]["end"] == kind
     assert (last.status.message is not None) is words
+
+
+def test_a_request_of_a_message_of_ours_is_ours_though_opencodes_clock_is_behind_ours() -> None:
+    """Our prompt's id may sort after the ids that OpenCode gives later: it has the time of another clock."""
+    ahead = turn()
+    early = "msg_0"  # before the prompt's id
+    assert early < PROMPT
+
+    fed(ahead, user(PROMPT), answer(early, PROMPT), permission(early))
+
+    assert list(ahead.asking.pending) == ["per_1"]
