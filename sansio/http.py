@@ -149,14 +149,18 @@ def check_length(headers: dict[str, str], limit: int) -> None:
         raise too_large(limit)
 
 
+_BODY_MEANS_NOTHING = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 _JSON_TYPE = re.compile(r"application/([a-z0-9.!#$&^_-]+\+)?json", re.IGNORECASE)
 
 
 def check_media_type(request: Request) -> None:
     """Refuse a body that is not said to be JSON: a page can send any other without asking its browser.
 
-    ``curl -d`` says that it sends a form. Raises ``ProtocolError`` (UNSUPPORTED_MEDIA_TYPE).
+    ``curl -d`` says that it sends a form. A body of a request whose method gives it no meaning is not looked at.
+    Raises ``ProtocolError`` (UNSUPPORTED_MEDIA_TYPE).
     """
+    if request.method in _BODY_MEANS_NOTHING:
+        return
     if not (request.body or _announces_body(request.headers)):
         return
     given = request.headers.get("content-type", "")

@@ -166,7 +166,10 @@ async def test_an_error_status_is_an_error_and_keeps_the_connection(status: int,
         await upstream.request(READ)
 
         assert (error.failure.type, error.failure.status, error.sent) == (type, status, False)
-        assert "so" in error.failure.text
+        # a document of OpenCode's is for the log alone
+        assert "so" not in error.failure.text
+        assert '{"why":"so"}' in error.failure.detail
+        assert error.failure.reference in error.failure.text
         assert server.connections == 1
 
 

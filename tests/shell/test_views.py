@@ -22,12 +22,22 @@ wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 
 # --- output modes -----------------------------------------------------------------------------------------
 
-NO_TEXT = [["image/png"], ["application/json"], ["text/html", "audio/*"], ["text"], [""]]
-TEXT_ONLY = [["text/plain"], ["text/*"], ["text/plain; charset=utf-8"], ["image/png", "TEXT/Plain"]]
+NO_TEXT = [["image/png"], ["application/json"], ["text/html", "audio/*"], ["json"], ["texts"], [""]]
+TEXT_ONLY = [
+    ["text/plain"],
+    ["text"],
+    ["Text"],
+    ["text/*"],
+    ["text/plain; charset=utf-8"],
+    ["image/png", "TEXT/Plain"],
+]
 WITH_DATA: list[list[str]] = [
     [],
     ["text/plain", "application/json"],
     ["*/*"],
+    ["*"],
+    ["Text", "Data"],
+    ["text", "JSON"],
     ["text/plain", "application/*"],
     ["application/json;v=1", "text/plain"],
 ]
