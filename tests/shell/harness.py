@@ -6,11 +6,13 @@ worked out here, naively and on its own.
 
 from __future__ import annotations
 
+import itertools
+import os
 import socket
 import ssl
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol, cast
 
 import anyio
@@ -451,10 +453,21 @@ async def agent_before(backend: str, standin: StandIn | None, **settings: Any) -
             yield agent
 
 
+_PORTS = 1500  # of each test process
+_next_port = itertools.count()
+
+
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
+    """A port nobody listens on now, and that nobody else is given: below those that the system hands out.
+
+    Each of the test processes that run side by side has a range of its own.
+    """
+    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+    for _ in range(_PORTS):
+        port = 20_000 + process * _PORTS + next(_next_port) % _PORTS
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise OSError(f"none of {_PORTS} ports is free")
 
 
 def failure_of(stream: Stream) -> str:
