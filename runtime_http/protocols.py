@@ -1,6 +1,7 @@
 """HTTP/1.1 and HTTP/2 as Hypercorn has them, but stricter, and with an end to everything.
 
-Differs from Hypercorn in this: ambiguous heads are refused; ``100 Continue`` is sent when the application begins to
+Differs from Hypercorn in this: ambiguous heads are refused; a flood of small pieces neither holds the loop nor is
+served; what follows a connection's last request is ignored; ``100 Continue`` is sent when the application begins to
 read the body; nobody is switched to WebSocket or ``h2c``; HTTP/2 is spoken only where it is on, and its control
 frames are counted; a connection that is over stops processing what was sent ahead.
 """
@@ -27,6 +28,7 @@ from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
 
 from sansio.transport import heads
+from sansio.transport.chunks import ChunkBudget
 from sansio.transport.connections import Connection
 from sansio.transport.frames import FrameBudget
 
@@ -36,6 +38,9 @@ Address = tuple[str, int] | None
 _VERSIONS = (b"1.0", b"1.1")
 _STREAM_PIECE = 65536  # bytes of one HTTP/2 stream that have the time of a write
 _READ_AHEAD = 262_144  # bytes of a body that wait for the application
+_STEP = 128  # events that are handled before other connections get their turn, some two milliseconds
+_STEP_BYTES = 8192  # bytes of HTTP/2 that are parsed at once, some two milliseconds of the smallest frames
+_IGNORED = 65536  # bytes behind the last request of a connection that are read and thrown away
 
 
 class Protocol:
@@ -84,6 +89,10 @@ class Http1(H11Protocol):
         self._application = self.app
         self.app = self._run
         self._over = False
+        self._refused = False
+        self._ignored = 0  # bytes behind the last request
+        self._pieces: list[bytes] = []  # of a body, not yet given to the application
+        self._chunks = ChunkBudget()
         self._ahead = 0  # bytes of the body that the application has not read
         self._room = self.context.event_class()
 
@@ -91,7 +100,23 @@ class Http1(H11Protocol):
     def unread(self) -> bool:
         """Whether the request is not whole, or bytes behind it came."""
         read = self.connection.their_state in {h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED}
-        return not read or bool(self.connection.trailing_data[0])
+        return not read or bool(self._ignored) or bool(self.connection.trailing_data[0])
+
+    async def handle(self, event: Event) -> None:
+        if isinstance(event, RawData) and self.connection.their_state is h11.MUST_CLOSE:
+            await self._ignore(event.data)
+            return
+        await super().handle(event)
+        if isinstance(event, Closed):
+            self._over = True
+            await self.can_read.set()
+
+    async def _ignore(self, data: bytes) -> None:
+        """Throw away what follows the last request (RFC 9112, section 9.6); stop reading where it is much."""
+        self._ignored += len(data)
+        if self._ignored > _IGNORED and not self._over:
+            await self.can_read.clear()
+            await self.can_read.wait()
 
     async def _run(self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
         """Run the application; ``100 Continue`` goes out when it first asks for the body."""
@@ -107,12 +132,14 @@ class Http1(H11Protocol):
 
         await self._application(scope, receiving, send, sync_spawn, call_soon)
 
-    async def _take(self, stream: HTTPStream | WSStream, data: bytes) -> None:
-        """Give the application a piece of a body; wait where it does not keep up.
+    async def _take(self, stream: HTTPStream | WSStream) -> None:
+        """Give the application the pieces of a body as one; wait where it does not keep up.
 
         Hypercorn's own queue is without bound here: what is full cannot take the end of the connection either,
         and then the connection stays open for good.
         """
+        data = b"".join(self._pieces)
+        self._pieces.clear()
         self._ahead += len(data)
         await stream.handle(Body(stream_id=STREAM_ID, data=data))
         while self._ahead > _READ_AHEAD and self.stream is stream:
@@ -120,8 +147,17 @@ class Http1(H11Protocol):
             await self._room.wait()
 
     async def _handle_events(self) -> None:
-        while not self._over:
+        step = 0
+        while not self._over and self.connection.their_state is not h11.MUST_CLOSE:
+            step += 1
+            if step % _STEP == 0:
+                if self._pieces and self.stream is not None:
+                    await self._take(self.stream)
+                await self.context.sleep(0)
+                continue
             if self.connection.their_state is h11.IDLE:
+                if not self._skip_empty_lines():
+                    return
                 reason = heads.ambiguity(self.connection.trailing_data[0])
                 if reason is not None:
                     await self._refuse(400, reason)
@@ -131,23 +167,51 @@ class Http1(H11Protocol):
             except h11.RemoteProtocolError as error:
                 await self._refuse(error.error_status_hint, "not well formed, or cut off")
                 return
-            if isinstance(event, h11.Request):
-                if event.http_version in _VERSIONS:
-                    await self.send(Updated(idle=False))
-                    await self._create_stream(event)
-                elif self._http2 and (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0"):
-                    raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self.connection.trailing_data[0])
-                else:
-                    await self._refuse(505, "not HTTP/1")
-            elif event is h11.PAUSED:
-                await self.can_read.clear()
-                await self.can_read.wait()
-            elif event is h11.NEED_DATA or isinstance(event, h11.ConnectionClosed) or self.stream is None:
+            if isinstance(event, h11.Data):
+                self._pieces.append(bytes(event.data))
+                if not self._chunks.take(len(event.data), begins=event.chunk_start):
+                    await self._refuse(400, "too many small chunks")
+            elif not await self._handle_event(event):
                 return
-            elif isinstance(event, h11.Data):
-                await self._take(self.stream, bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                await self.stream.handle(EndBody(stream_id=STREAM_ID))
+
+    async def _handle_event(self, event: Any) -> bool:
+        """Handle an event other than a piece of a body. Returns whether to go on with the bytes that came."""
+        if self._pieces and self.stream is not None:
+            await self._take(self.stream)
+        if isinstance(event, h11.Request):
+            if event.http_version in _VERSIONS:
+                await self.send(Updated(idle=False))
+                await self._create_stream(event)
+            elif self._http2 and (event.method, event.target, event.http_version) == (b"PRI", b"*", b"2.0"):
+                raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self.connection.trailing_data[0])
+            else:
+                await self._refuse(505, "not HTTP/1")
+        elif event is h11.PAUSED:
+            await self.can_read.clear()
+            await self.can_read.wait()
+        elif isinstance(event, h11.EndOfMessage) and self.stream is not None:
+            await self.stream.handle(EndBody(stream_id=STREAM_ID))
+        else:
+            return False
+        return True
+
+    def _skip_empty_lines(self) -> bool:
+        """Drop empty lines ahead of a request line. Returns False where the rest of one is awaited.
+
+        h11 refuses them, and drops nothing from its buffer: a new one begins where they end.
+        """
+        data, ended = self.connection.trailing_data
+        empty = heads.empty_lines(data)
+        if not empty:
+            return True
+        if data[:empty].endswith(b"\r"):
+            return ended
+        self.connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self.config.h11_max_incomplete_size)
+        if len(data) > empty:
+            self.connection.receive_data(data[empty:])
+        if ended:
+            self.connection.receive_data(b"")
+        return True
 
     async def _refuse(self, status: int, reason: str) -> None:
         """Answer in the application's place, unless it has begun to answer, and end the connection."""
@@ -155,10 +219,22 @@ class Http1(H11Protocol):
         self._over = True
         if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             await self._send_error_response(status)
+        self._refused = True
+        self._pieces.clear()
         await self.send(Closed())
+
+    async def _send_h11_event(self, event: Any) -> None:
+        """Send, unless the request is refused: then it has its answer."""
+        if not self._refused:
+            await super()._send_h11_event(event)
 
     async def _create_stream(self, request: h11.Request) -> None:
         self._ahead = 0
+        self._chunks = ChunkBudget()
+        path, authority = heads.target(request.target)
+        headers = list(request.headers)
+        if authority is not None:
+            headers = [(b"host", authority), *(header for header in headers if header[0] != b"host")]
         stream = HTTPStream(
             self.app,
             self.config,
@@ -174,10 +250,10 @@ class Http1(H11Protocol):
         await stream.handle(
             Request(
                 stream_id=STREAM_ID,
-                headers=list(request.headers),
+                headers=headers,
                 http_version=request.http_version.decode(),
                 method=request.method.decode("ascii").upper(),
-                raw_path=request.target,
+                raw_path=path,
                 state=self.connection_state,
             )
         )

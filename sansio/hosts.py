@@ -15,6 +15,10 @@ from sansio.a2a.errors import ErrorKind, ProtocolError
 
 _ENTRY: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?(:[0-9]{1,5})?|\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 
+_HOST: Final = re.compile(  # RFC 9110, section 7.2, and RFC 3986, section 3.2.2
+    r"(\[[0-9A-Fa-f:.]+\]|([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(:[0-9]*)?"
+)
+
 
 @frozen
 class ServedHosts:
@@ -47,6 +51,8 @@ class ServedHosts:
         return any(f"*.{'.'.join(labels[first:])}" in self.entries for first in range(1, len(labels)))
 
     def check(self, host: str | None) -> None:
-        """Refuse another host. Raises ``ProtocolError`` (INVALID_REQUEST)."""
+        """Refuse another host, and a header that is no host. Raises ``ProtocolError`` (INVALID_REQUEST)."""
+        if host is not None and _HOST.fullmatch(host.strip(" \t")) is None:
+            raise ProtocolError(ErrorKind.INVALID_REQUEST, "The Host header is not a host name with an optional port")
         if not self.serves(host):
             raise ProtocolError(ErrorKind.INVALID_REQUEST, "The Host header names no host of this deployment")

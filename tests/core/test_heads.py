@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.transport.heads import ambiguity
+from sansio.transport.heads import ambiguity, empty_lines, target
 
 START = b"POST / HTTP/1.1\r\nHost: a\r\n"
 
@@ -23,11 +23,44 @@ START = b"POST / HTTP/1.1\r\nHost: a\r\n"
     ],
 )
 def test_good_heads_pass_with_whatever_follows(lines: bytes) -> None:
-    for end in (b"\r\n", b"\n"):
-        head = (START + lines).replace(b"\r\n", end) + end
+    head = START + lines + b"\r\n"
 
-        assert ambiguity(head) is None
-        assert ambiguity(head + b" folded\r\nContent-Length: x\r\nContent-Length: y\r\n\r\n") is None
+    assert ambiguity(head) is None
+    assert ambiguity(head + b" folded\nContent-Length: x\r\nContent-Length: y\r\n\r\n") is None
+
+
+@pytest.mark.parametrize("line", [b"X: a\n", b"X: a\nTransfer-Encoding: chunked\r\n", b"\n", b"X: a\r\n\n"])
+def test_a_line_without_cr_is_found_also_before_the_head_is_complete(line: bytes) -> None:
+    assert ambiguity(START + line) == "a line ends without CR"
+    assert ambiguity(START + line + b"\r\n") == "a line ends without CR"
+    assert ambiguity((START + line).replace(b"\r\n", b"\n")) == "a line ends without CR"
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [(b"", 0), (b"GET", 0), (b"\r\nGET", 2), (b"\r\n\r\n", 4), (b"\r", 1), (b"\r\n\r", 3), (b"\rG", 0), (b"\n", 0)],
+)
+def test_empty_lines_ahead_of_a_request_line_are_counted(data: bytes, size: int) -> None:
+    assert empty_lines(data) == size
+
+
+def test_empty_lines_are_bounded() -> None:
+    assert empty_lines(b"\r\n" * 50 + b"GET") == 16
+
+
+@pytest.mark.parametrize(
+    ("raw", "path", "authority"),
+    [
+        (b"/a?b", b"/a?b", None),
+        (b"*", b"*", None),
+        (b"http://a:1/b?c", b"/b?c", b"a:1"),
+        (b"HTTPS://a", b"/", b"a"),
+        (b"http://a?b", b"/?b", b"a"),
+        (b"/http://a/b", b"/http://a/b", None),
+    ],
+)
+def test_targets_are_split(raw: bytes, path: bytes, authority: bytes | None) -> None:
+    assert target(raw) == (path, authority)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +86,6 @@ def test_good_heads_pass_with_whatever_follows(lines: bytes) -> None:
 )
 def test_ambiguous_heads_are_found(lines: bytes, reason: str) -> None:
     assert reason in str(ambiguity(START + lines + b"\r\n"))
-    assert reason in str(ambiguity((START + lines + b"\r\n").replace(b"\r\n", b"\n")))
     assert ambiguity(START + lines) is None  # not complete yet
 
 

@@ -62,3 +62,15 @@ def test_without_a_list_every_host_is_answered(host: str | None) -> None:
 def test_what_is_no_host_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match="takes host names"):
         ServedHosts.of([entry])
+
+
+@pytest.mark.parametrize("host", ["a@b", "a/b", "a?b", "a@b/c?d", "a b", "a:b", "[::1", "a#b", "a:1:2", "%zz"])
+def test_a_header_that_is_no_host_is_refused_by_everybody(host: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        ServedHosts().check(host)
+    assert caught.value.kind is ErrorKind.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("host", ["a", "a.example:81", "[::1]:8000", "[::1]", "a_b", "127.0.0.1:", "xn--a"])
+def test_a_header_that_is_a_host_passes(host: str) -> None:
+    ServedHosts().check(host)

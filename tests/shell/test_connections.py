@@ -26,6 +26,7 @@ from opencode_a2a.connection_limits import connection_limits
 from opencode_a2a.settings import Settings
 from opencode_a2a.standin import Say
 from sansio import http
+from sansio.hosts import ServedHosts
 from sansio.transport.connections import ConnectionLimits
 from tests.shell.harness import ALICE, DEADLINE, REST_10, Serving, served, until
 
@@ -307,6 +308,99 @@ async def test_a_request_whose_end_is_doubtful_is_refused_and_nothing_behind_it_
 
     assert said.count(b"HTTP/1.1 ") == (2 if before else 1)
     assert said[said.rindex(b"HTTP/1.1 ") :].startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("line", [b"X: a\nTransfer-Encoding: chunked\r\n", b"X: a\n", b"X: a\r\n\n"])
+async def test_a_head_with_a_line_without_cr_is_refused(serving: Serving, line: bytes) -> None:
+    async with serving() as agent:
+        said = await said_at_once(agent.url, HEALTH + line + b"\r\n" + CARD)
+
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("behind", [b"\r\n", CARD, b"x" * 200_000], ids=["empty line", "request", "much"])
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "later"])
+async def test_what_follows_the_last_request_of_a_connection_is_ignored(
+    serving: Serving, version: bytes, behind: bytes, late: bool
+) -> None:
+    request = stream_request("LONG 20")
+    request = request.replace(b"HTTP/1.1\r\n", b"HTTP/%b\r\nConnection: close\r\n" % version, 1)
+    async with serving() as agent, connected(agent.url) as raw:
+        await raw.send(request if late else request + behind)
+        with anyio.fail_after(DEADLINE):
+            said = await raw.receive()
+        if late:
+            await raw.send(behind)
+        said += await rest(raw)
+
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert b"TASK_STATE_COMPLETED" in said
+
+
+async def test_empty_lines_ahead_of_a_request_are_ignored(serving: Serving) -> None:
+    async with serving() as agent, connected(agent.url) as raw:
+        await raw.send(b"\r\n" + CARD)
+        await answered(raw)
+        await raw.send(POST + PROOF + b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}\r\n")
+        await answered(raw, b"HTTP/1.1 400")
+        for part in (CARD, b"\r", b"\n" + CARD):
+            await raw.send(part)
+            if part.endswith(CARD):
+                await answered(raw)
+
+
+async def test_an_absolute_target_gives_path_and_host(serving: Serving) -> None:
+    async with serving(allowed_hosts=ServedHosts.of(["a.example"])) as agent:
+        for authority, host, status in (
+            (b"a.example", b"other", b"200"),
+            (b"other", b"a.example", b"400"),
+            (b"x@a.example", b"a.example", b"400"),
+        ):
+            request = b"GET http://%b/health HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n" % (authority, host)
+            said = await said_at_once(agent.url, request + PROOF + b"\r\n")
+            assert said.startswith(b"HTTP/1.1 " + status)
+
+
+async def test_a_host_header_that_is_no_host_is_refused(serving: Serving) -> None:
+    async with serving() as agent:
+        said = await said_at_once(agent.url, b"GET /health HTTP/1.1\r\nHost: a@b/c?d\r\nConnection: close\r\n\r\n")
+
+    assert said.startswith(b"HTTP/1.1 400 ")
+
+
+CHUNKED = POST + PROOF + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_a_body_of_many_small_chunks_is_refused(serving: Serving) -> None:
+    async with serving() as agent:
+        said = await said_at_once(agent.url, CHUNKED + b"1\r\n \r\n" * 5000 + b"0\r\n\r\n")
+        health = await agent.http.get("/health")
+
+    assert said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert health.status_code == 200
+
+
+async def test_pieces_of_a_body_that_came_together_are_given_together(anyio_backend: str) -> None:
+    received: list[bytes] = []
+
+    async def reading(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            message = await receive()
+            while message["more_body"]:
+                received.append(message["body"])
+                message = await receive()
+        await app(scope, receive, send)
+
+    async with served(anyio_backend, reading) as url, connected(url) as raw:
+        await raw.send(CHUNKED + b"1\r\n \r\n" * 900 + b"0\r\n\r\n")
+        await answered(raw)
+
+    assert b"".join(received) == b" " * 900
+    assert len(received) < 30
 
 
 @pytest.mark.parametrize("name", ["Authorization: Bearer wrong", "Content-Type: text/plain"])
