@@ -39,7 +39,6 @@ _VERSIONS = (b"1.0", b"1.1")
 _STREAM_PIECE = 65536  # bytes of one HTTP/2 stream that have the time of a write
 _READ_AHEAD = 262_144  # bytes of a body that wait for the application
 _STEP = 128  # events that are handled before other connections get their turn, some two milliseconds
-_STEP_BYTES = 8192  # bytes of HTTP/2 that are parsed at once, some two milliseconds of the smallest frames
 _IGNORED = 65536  # bytes behind the last request of a connection that are read and thrown away
 
 

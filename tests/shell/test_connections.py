@@ -328,11 +328,15 @@ async def test_what_follows_the_last_request_of_a_connection_is_ignored(
     request = stream_request("LONG 20")
     request = request.replace(b"HTTP/1.1\r\n", b"HTTP/%b\r\nConnection: close\r\n" % version, 1)
     async with serving() as agent, connected(agent.url) as raw:
+        if late:
+            agent.standin.hold(Say, tokens=5)
         await raw.send(request if late else request + behind)
         with anyio.fail_after(DEADLINE):
             said = await raw.receive()
         if late:
+            await agent.standin.held()
             await raw.send(behind)
+            agent.standin.release()
         said += await rest(raw)
 
     assert said.startswith(b"HTTP/1.1 200 ")
