@@ -210,7 +210,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
 
         def health() -> JsonObject:
             return {
-                **readiness.report(),
+                **readiness.report(store_works=store.trouble is None),
                 "service": "opencode-a2a",
                 "version": settings.version,
                 "profile": profile,

@@ -49,9 +49,11 @@ class Readiness:
         self._problems[source] = problem
         _log.warning("%s", plain(problem, _LONGEST))
 
-    def report(self) -> JsonObject:
+    def report(self, *, store_works: bool = True) -> JsonObject:
         """The members of a health check: ``status``, and the ``reasons`` for one that is not ok."""
         reasons = [{"type": one.type.name, "message": one.type.value} for one in self._problems.values()]
+        if not store_works:
+            reasons.append({"type": "STORE_UNAVAILABLE", "message": "the task store cannot be written"})
         return {"status": "degraded" if reasons else "ok", "reasons": reasons}
 
 

@@ -96,7 +96,12 @@ def unavailable(wire: Wire, error: dict[str, Any]) -> bool:
 
 
 async def health(agent: Agent) -> str:
-    return str((await agent.http.get("/health")).json()["store"])
+    """The store's state in the health check, whose reasons must say the same."""
+    answer = (await agent.http.get("/health")).json()
+    reasons = {reason["type"] for reason in answer["reasons"]}
+    assert ("STORE_UNAVAILABLE" in reasons) == (answer["store"] == "unavailable")
+    assert answer["status"] == ("degraded" if reasons else "ok")
+    return str(answer["store"])
 
 
 @outages
