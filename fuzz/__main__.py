@@ -11,9 +11,9 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .running import REGRESSIONS, Failure, keep, run
-from .target import Target
-from .targets import TARGETS
+from fuzz.running import REGRESSIONS, Failure, keep, run
+from fuzz.target import Target
+from fuzz.targets import TARGETS
 
 _SHOWN = 2000
 

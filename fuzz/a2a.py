@@ -11,18 +11,17 @@ from attrs import asdict
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from sansio.a2a import v0_3, v1_0
+from fuzz import samples
+from fuzz.target import LARGEST_ERROR, Target, require
+from sansio.a2a.bindings.jsonrpc import RpcFault, parse_request, render_error, render_result
+from sansio.a2a.bindings.rest import Route, params_of, route
+from sansio.a2a.bindings.sse import SseDecoder, SseEvent, encode
+from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, jsonrpc_error
-from sansio.a2a.journal import decode_events, encode_events
-from sansio.a2a.jsonrpc import RpcFault, parse_request, render_error, render_result
-from sansio.a2a.log import TaskLog, fold
-from sansio.a2a.rest import Route, params_of, route
-from sansio.a2a.sse import SseDecoder, SseEvent, encode
+from sansio.a2a.task_log import TaskLog, fold
+from sansio.a2a.task_log_codec import decode_events, encode_events
 from sansio.a2a.versions import LINES, negotiate
 from tests import strategies
-
-from . import samples
-from .target import LARGEST_ERROR, Target, require
 
 
 def _told(error: ProtocolError) -> None:

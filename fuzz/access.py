@@ -7,10 +7,9 @@ import base64
 import orjson
 from hypothesis import strategies as st
 
+from fuzz.target import Target, require
 from sansio.access import CredentialsError, parse_credentials
 from tests.strategies import json_values
-
-from .target import Target, require
 
 SECRET = "s3cr3t-w0rd"
 

@@ -8,20 +8,20 @@ import orjson
 from attrs import evolve
 from hypothesis import strategies as st
 
-from sansio.a2a import v0_3_gateway, v1_0
-from sansio.a2a.agent_errors import AgentError
-from sansio.a2a.card_reading import JSONRPC, Interface
-from sansio.a2a.client import StreamReader, read_answer
+from fuzz import samples
+from fuzz.target import Target, require
+from sansio.a2a.bindings.sse import encode
+from sansio.a2a.cards.parse import JSONRPC, Interface
+from sansio.a2a.client.agent_errors import AgentError
+from sansio.a2a.client.calls import StreamReader, read_answer
+from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
+from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
-from sansio.a2a.sse import encode
 from sansio.chunked import ChunkedDecoder
 from sansio.opencode.deployment import OUTPUT_MODES
-from sansio.opencode.wishes import wishes_of
+from sansio.opencode.send_options import wishes_of
 from tests import strategies
-
-from . import samples
-from .target import Target, require
 
 _INTERFACES = tuple(
     Interface(binding=binding, line=line, url="http://127.0.0.1/")

@@ -8,16 +8,15 @@ import orjson
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from fuzz.target import LARGEST_ERROR, Target, require
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, jsonrpc_error
-from sansio.extensions.parameters import Arguments, read
-from sansio.extensions.rendering import for_line
-from sansio.extensions.rows import MethodRow, Reply
-from sansio.extensions.table import METHODS
-from sansio.opencode.large_json import Steps, decoded
-from sansio.opencode.requests import Place
+from sansio.extensions.methods.method_rows import MethodRow, Reply
+from sansio.extensions.methods.method_table import METHODS
+from sansio.extensions.methods.parameters import Arguments, read
+from sansio.extensions.methods.rendering import for_line
+from sansio.opencode.upstream.large_json import Steps, decoded
+from sansio.opencode.upstream.requests import Place
 from tests.strategies import json_values
-
-from .target import LARGEST_ERROR, Target, require
 
 _PLACE = Place(directory="/workspace")
 _NAMES = tuple(METHODS)

@@ -8,14 +8,16 @@ import orjson
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from sansio.a2a import v0_3, v1_0
+from fuzz.target import Target, require
+from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.journal import encode_events
-from sansio.a2a.log import LogEvent, StatusChanged, TaskLog
 from sansio.a2a.model import TaskState, TaskStatus
-from sansio.opencode import interrupts
-from sansio.opencode.blocks import is_settled, tool_data, usage_of
-from sansio.opencode.events import (
+from sansio.a2a.task_log import LogEvent, StatusChanged, TaskLog
+from sansio.a2a.task_log_codec import encode_events
+from sansio.opencode.interrupts import render as interrupts
+from sansio.opencode.turns.blocks import is_settled, tool_data, usage_of
+from sansio.opencode.turns.turn import Turn
+from sansio.opencode.upstream.events import (
     BusEvent,
     InterruptAsked,
     MessageSeen,
@@ -25,8 +27,7 @@ from sansio.opencode.events import (
     decode_messages,
     event_id,
 )
-from sansio.opencode.faults import Failure
-from sansio.opencode.turn import Turn
+from sansio.opencode.upstream.faults import Failure
 from tests.core.recorded import (
     CONTEXT,
     NAMES,
@@ -40,8 +41,6 @@ from tests.core.recorded import (
     terminals,
 )
 from tests.strategies import ScriptedTurn, json_objects, json_values, scripted_turns
-
-from .target import Target, require
 
 READ = b"!read "
 GAP = b"!gap"

@@ -6,6 +6,7 @@ import ipaddress
 
 from hypothesis import strategies as st
 
+from fuzz.target import Target, require
 from sansio.a2a.errors import ProtocolError
 from sansio.outbound import (
     AllowedHosts,
@@ -16,8 +17,6 @@ from sansio.outbound import (
     parse_target,
     reach_of,
 )
-
-from .target import Target, require
 
 SECRET = "s3cr3t~w0rd"  # no host can be called that: hosts are shown
 

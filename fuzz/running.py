@@ -14,8 +14,8 @@ from random import Random
 from attrs import frozen
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from .mutation import mutated, reduced
-from .target import Target
+from fuzz.mutation import mutated, reduced
+from fuzz.target import Target
 
 REGRESSIONS = Path(__file__).parent.parent / "tests" / "regressions"
 

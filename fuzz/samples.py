@@ -6,8 +6,7 @@ from types import ModuleType
 
 import orjson
 
-from sansio.a2a.journal import encode_events
-from sansio.a2a.log import ArtifactChunk, MessageAdded, MetadataChanged, Snapshot, StatusChanged
+from sansio.a2a.bindings.sse import COMMENT, encode
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -27,7 +26,14 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.sse import COMMENT, encode
+from sansio.a2a.task_log import (
+    ArtifactChunk,
+    MessageAdded,
+    MetadataChanged,
+    Snapshot,
+    StatusChanged,
+)
+from sansio.a2a.task_log_codec import encode_events
 
 MESSAGE = Message(
     message_id="m1",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import a2a, access, answers, methods, opencode, outbound, transport
-from .target import Target
+from fuzz import a2a, access, answers, methods, opencode, outbound, transport
+from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target

@@ -5,10 +5,9 @@ from __future__ import annotations
 import h11
 from hypothesis import strategies as st
 
+from fuzz.target import Target, require
 from sansio.transport.frames import PREFACE, FrameBudget
 from sansio.transport.heads import ambiguity
-
-from .target import Target, require
 
 _FRAMING = (b"content-length", b"transfer-encoding")
 _LINES = (

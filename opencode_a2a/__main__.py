@@ -2,6 +2,6 @@
 
 import sys
 
-from .cli import main
+from opencode_a2a.cli.main import main
 
 sys.exit(main())

@@ -10,8 +10,8 @@ from typing import Any
 
 from hypercorn.config import Config
 
-from .pool import Pool
-from .protocols import Protocol
+from runtime_http.pool import Pool
+from runtime_http.protocols import Protocol
 
 __all__ = ["PIECE", "Pool", "Protocol", "address", "configuration", "kinds"]
 

@@ -11,10 +11,11 @@ from urllib.parse import parse_qsl
 import orjson
 from attrs import Factory, define, evolve, field, frozen
 
-from sansio.a2a import negotiation, rest
+from sansio.a2a.bindings import extension_headers as negotiation
+from sansio.a2a.bindings import rest
+from sansio.a2a.cards.signatures import JWKS_PATH
+from sansio.a2a.codecs.fields import gathered
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid, shortened
-from sansio.a2a.fields import gathered
-from sansio.a2a.signing import JWKS_PATH
 from sansio.access import CredentialSet, Identity
 from sansio.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 

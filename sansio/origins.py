@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from sansio.a2a import negotiation, resume
+from sansio.a2a.bindings import extension_headers as negotiation
+from sansio.a2a.bindings import last_event_id as resume
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.versions import HEADER as VERSION_HEADER
 

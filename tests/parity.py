@@ -12,10 +12,10 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from sansio.a2a.codecs.schemas import SPOKEN
 from sansio.a2a.operations import RPC_0_3
-from sansio.a2a.schemas import SPOKEN
-from sansio.extensions.rows import MethodRow
-from sansio.extensions.table import METHODS
+from sansio.extensions.methods.method_rows import MethodRow
+from sansio.extensions.methods.method_table import METHODS
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NAMES = ("method", "0.7.1 declared", "0.7.1 answered", "here", "its answer")

@@ -14,7 +14,6 @@ from attrs import frozen
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from sansio.a2a.log import ArtifactChunk, LogEvent, MessageAdded, MetadataChanged, Snapshot, StatusChanged
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -37,6 +36,14 @@ from sansio.a2a.model import (
     TaskState,
     TaskStatus,
     TextPart,
+)
+from sansio.a2a.task_log import (
+    ArtifactChunk,
+    LogEvent,
+    MessageAdded,
+    MetadataChanged,
+    Snapshot,
+    StatusChanged,
 )
 
 LINES = ("0.3", "1.0")

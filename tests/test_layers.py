@@ -271,29 +271,29 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("sansio.a2a.sse", "import opencode_a2a.settings"),
-        ("sansio.a2a.sse", "from sansio.opencode import turn"),
-        ("sansio.a2a.sse", "from ..opencode.turn import Turn"),
-        ("sansio.a2a.sse", "from .. import http"),
-        ("sansio.a2a.sse", "def late():\n    from sansio import extensions"),
-        ("sansio.opencode.turn", "from sansio.extensions import table"),
-        ("sansio.opencode.turn", "import sansio.http"),
-        ("sansio.extensions.table", "from sansio.http import Request"),
-        ("sansio.http", "from sansio.opencode.turn import Turn"),
+        ("sansio.a2a.bindings.sse", "import opencode_a2a.config.settings"),
+        ("sansio.a2a.bindings.sse", "from sansio.opencode import turn"),
+        ("sansio.a2a.bindings.sse", "from ..opencode.turn import Turn"),
+        ("sansio.a2a.bindings.sse", "from .. import http"),
+        ("sansio.a2a.bindings.sse", "def late():\n    from sansio import extensions"),
+        ("sansio.opencode.turns.turn", "from sansio.extensions import table"),
+        ("sansio.opencode.turns.turn", "import sansio.http"),
+        ("sansio.extensions.methods.method_table", "from sansio.http import Request"),
+        ("sansio.http", "from sansio.opencode.turns.turn import Turn"),
         ("sansio.http", "from .extensions import table"),
-        ("opencode_a2a.cli", "import runtime_asyncio"),
-        ("opencode_a2a.cli", "import importlib\nimportlib.import_module('runtime_trio')"),
-        ("opencode_a2a.cli", "from importlib import import_module\nimport_module('runtime_trio')"),
-        ("opencode_a2a.cli", "__import__('runtime_trio')"),
-        ("opencode_a2a.demo", "from tests.upstream import StandIn"),
+        ("opencode_a2a.cli.main", "import runtime_asyncio"),
+        ("opencode_a2a.cli.main", "import importlib\nimportlib.import_module('runtime_trio')"),
+        ("opencode_a2a.cli.main", "from importlib import import_module\nimport_module('runtime_trio')"),
+        ("opencode_a2a.cli.main", "__import__('runtime_trio')"),
+        ("opencode_a2a.cli.demo", "from tests.upstream import StandIn"),
         ("runtime_asyncio", "import sansio.a2a"),
         ("runtime_http.pool", "from sansio import http"),
         ("runtime_http.pool", "import runtime_trio"),
         ("sansio.transport.connections", "from sansio.a2a import errors"),
-        ("runtime_trio.server", "from opencode_a2a.settings import Settings"),
+        ("runtime_trio.server", "from opencode_a2a.config.settings import Settings"),
         ("runtime_trio", "from runtime_asyncio import run"),
         (
-            "sansio.a2a.log",
+            "sansio.a2a.task_log",
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sansio.opencode import turn",
         ),
     ],
@@ -305,12 +305,12 @@ def test_checker_finds_an_import_against_the_arrows(name: str, source: str) -> N
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("sansio.a2a.log", "from . import model\nfrom .model import Task\nimport sansio.a2a.errors"),
-        ("sansio.opencode.turn", "from ..a2a.model import Task\nfrom .blocks import Block"),
-        ("sansio.extensions.table", "from sansio.opencode import turn\nfrom sansio.a2a import model"),
+        ("sansio.a2a.task_log", "from . import model\nfrom .model import Task\nimport sansio.a2a.errors"),
+        ("sansio.opencode.turns.turn", "from ..a2a.model import Task\nfrom .blocks import Block"),
+        ("sansio.extensions.methods.method_table", "from sansio.opencode import turn\nfrom sansio.a2a import model"),
         ("sansio.http", "from sansio.a2a.errors import ProtocolError\nfrom .access import Access"),
         (
-            "opencode_a2a.cli",
+            "opencode_a2a.cli.main",
             "from sansio.extensions import table\nfrom sansio import http\nfrom . import app",
         ),
         ("runtime_asyncio.server", "from .loop import lag\nimport sansioish"),
@@ -324,11 +324,11 @@ def test_checker_lets_imports_along_the_arrows_pass(name: str, source: str) -> N
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("opencode_a2a.turns", "import asyncio"),
-        ("opencode_a2a.turns", "from trio import Event"),
-        ("opencode_a2a.turns", "import hypercorn.trio"),
-        ("opencode_a2a.asgi", "from hypercorn import asyncio"),
-        ("opencode_a2a.asgi", "from asyncio.events import get_running_loop"),
+        ("opencode_a2a.agent.turns.turn_runner", "import asyncio"),
+        ("opencode_a2a.agent.turns.turn_runner", "from trio import Event"),
+        ("opencode_a2a.agent.turns.turn_runner", "import hypercorn.trio"),
+        ("opencode_a2a.server.asgi", "from hypercorn import asyncio"),
+        ("opencode_a2a.server.asgi", "from asyncio.events import get_running_loop"),
         ("runtime_asyncio", "import trio"),
         ("runtime_asyncio", "from hypercorn.trio import serve"),
         ("runtime_trio", "import asyncio as loop"),
@@ -346,7 +346,7 @@ def test_checker_finds_an_event_loop_outside_its_runtime(name: str, source: str)
     [
         ("runtime_asyncio", "import asyncio, uvloop\nfrom hypercorn.asyncio import serve"),
         ("runtime_trio.server", "import trio\nfrom hypercorn.trio import serve"),
-        ("opencode_a2a.asgi", "import anyio\nfrom hypercorn.typing import Scope\nimport triode"),
+        ("opencode_a2a.server.asgi", "import anyio\nfrom hypercorn.typing import Scope\nimport triode"),
     ],
 )
 def test_checker_lets_each_runtime_have_its_loop(name: str, source: str) -> None:
@@ -356,7 +356,7 @@ def test_checker_lets_each_runtime_have_its_loop(name: str, source: str) -> None
 @pytest.mark.parametrize("impure", sorted(IMPURE_MODULES))
 def test_checker_finds_each_impure_import_in_the_core(impure: str) -> None:
     for source in (f"import {impure}", f"from {impure} import thing", f"import {impure}.inner as harmless"):
-        assert len(told(purity_violations(Module("sansio.opencode.turn", source)))) == 1
+        assert len(told(purity_violations(Module("sansio.opencode.turns.turn", source)))) == 1
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_checker_finds_each_impure_import_in_the_core(impure: str) -> None:
     ],
 )
 def test_checker_finds_clocks_terminals_files_and_foreign_libraries_in_the_core(source: str) -> None:
-    assert len(told(purity_violations(Module("sansio.a2a.log", source)))) == 1
+    assert len(told(purity_violations(Module("sansio.a2a.task_log", source)))) == 1
 
 
 def test_checker_lets_pure_code_pass() -> None:
@@ -392,11 +392,11 @@ def render(now: datetime, clock: "Clock") -> str:
     input: str = clock.open()
     return input + datetime.fromtimestamp(0, UTC).isoformat() + now.isoformat() + str(timely)
 """
-    assert told(purity_violations(Module("sansio.a2a.log", source))) == []
+    assert told(purity_violations(Module("sansio.a2a.task_log", source))) == []
 
 
 def test_checker_holds_only_the_core_to_purity() -> None:
-    assert told(purity_violations(Module("opencode_a2a.settings", "import os, time, httpx"))) == []
+    assert told(purity_violations(Module("opencode_a2a.config.settings", "import os, time, httpx"))) == []
 
 
 def cycles_in(sources: Mapping[str, str], packages: frozenset[str] = frozenset()) -> list[tuple[str, ...]]:

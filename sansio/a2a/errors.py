@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from .model import JsonObject
+from sansio.a2a.model import JsonObject
 
 DOMAIN = "a2a-protocol.org"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from .errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError
 
 MOST_VALUES = 20_000
 """Values in one request: texts, numbers, lists, objects. Text is one value, however long it is."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError
 
 HEADER = "a2a-version"
 LINES = ("0.3", "1.0")

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from sansio.a2a.card import Skill
+from sansio.a2a.cards.agent_card import Skill
 from sansio.a2a.model import JsonObject
-
-from .places import DIRECTORY, WORKSPACE
+from sansio.opencode.locations import DIRECTORY, WORKSPACE
 
 _SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
 _NAMESPACE = "urn:opencode-a2a:extension"

@@ -25,10 +25,10 @@ import orjson
 from attrs import define, frozen
 
 import runtime_asyncio
-from opencode_a2a.store import EventRow, TaskRow, open_store
-from sansio.a2a.journal import encode_events, encode_task
-from sansio.a2a.log import ArtifactChunk, MessageAdded, StatusChanged, TaskLog
+from opencode_a2a.server.store import EventRow, TaskRow, open_store
 from sansio.a2a.model import Artifact, DataPart, Message, Role, Task, TaskState, TaskStatus, TextPart
+from sansio.a2a.task_log import ArtifactChunk, MessageAdded, StatusChanged, TaskLog
+from sansio.a2a.task_log_codec import encode_events, encode_task
 from tests.benchmarks.processes import Server, clean_environment, python
 
 RUNTIMES = ("asyncio", "trio")
@@ -70,7 +70,7 @@ def _serve(runtime: str, arguments: list[str]) -> None:
         _time_trio(longest)
     else:
         _time_asyncio(longest)
-    from opencode_a2a.cli import main
+    from opencode_a2a.cli.main import main
 
     sys.argv = ["opencode-a2a", *arguments]
     main()

@@ -16,11 +16,11 @@ import anyio
 import anyio.to_thread
 import orjson
 
-from opencode_a2a.steps import in_turns
-from sansio.extensions.parameters import Arguments
-from sansio.extensions.rows import Reply
-from sansio.extensions.table import METHODS
-from sansio.opencode.large_json import decoded, encoded
+from opencode_a2a.server.steps import in_turns
+from sansio.extensions.methods.method_rows import Reply
+from sansio.extensions.methods.method_table import METHODS
+from sansio.extensions.methods.parameters import Arguments
+from sansio.opencode.upstream.large_json import decoded, encoded
 
 ROW = METHODS["opencode.models.list"]
 _END = object()

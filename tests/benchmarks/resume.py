@@ -21,9 +21,9 @@ import anyio
 import attrs
 import httpx
 
-from opencode_a2a.serving import find_runtime
-from opencode_a2a.standin import CallTool, Prompt, Say, Script, StandIn, Think, words
-from opencode_a2a.standin.scripts import SCRIPTS
+from opencode_a2a.cli.serve import find_runtime
+from opencode_a2a.fake_opencode import CallTool, Prompt, Say, Script, StandIn, Think, words
+from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from tests.benchmarks import processes
 from tests.benchmarks.wire import LINES, Line
 

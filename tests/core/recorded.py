@@ -12,11 +12,18 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
-from sansio.a2a.log import ArtifactChunk, Folding, LogEvent, StatusChanged
 from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, Task, TaskStatus, TextPart
 from sansio.a2a.model import TaskState as State
-from sansio.opencode.events import BusEvent, MessageRecord, MessageSeen, SessionStatus, decode, decode_messages
-from sansio.opencode.turn import Turn
+from sansio.a2a.task_log import ArtifactChunk, Folding, LogEvent, StatusChanged
+from sansio.opencode.turns.turn import Turn
+from sansio.opencode.upstream.events import (
+    BusEvent,
+    MessageRecord,
+    MessageSeen,
+    SessionStatus,
+    decode,
+    decode_messages,
+)
 
 FOLDER = Path(__file__).parent.parent / "fixtures" / "turns"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.jsonl")))

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.access import Credential, CredentialsError, CredentialSet, Identity, parse_credentials
+from sansio.access import (
+    Credential,
+    CredentialsError,
+    CredentialSet,
+    Identity,
+    parse_credentials,
+)
 from sansio.redact import Secret, redact_url
 
 TOKEN = "tok-4f9a1c"

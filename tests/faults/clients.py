@@ -15,6 +15,8 @@ import httpx
 import orjson
 from attrs import define, field, frozen
 
+from sansio.a2a.bindings.sse import SseDecoder
+from sansio.a2a.codecs.registry import FORMS
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -26,8 +28,6 @@ from sansio.a2a.model import (
     TaskState,
     TextPart,
 )
-from sansio.a2a.sse import SseDecoder
-from sansio.a2a.wire import FORMS
 from tests.faults.world import World
 from tests.shell.harness import SHARED
 

@@ -17,11 +17,11 @@ import attrs
 from hypercorn.typing import ASGIFramework
 
 import runtime_asyncio
-from opencode_a2a.standin import StandIn
-from opencode_a2a.standin.api import Api
-from opencode_a2a.standin.json_values import JsonObject
-from opencode_a2a.standin.sessions import Memory, Message, Session
-from opencode_a2a.standin.turns import Pace, Player
+from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode.api import Api
+from opencode_a2a.fake_opencode.json_values import JsonObject
+from opencode_a2a.fake_opencode.sessions import Memory, Message, Session
+from opencode_a2a.fake_opencode.turns import Pace, Player
 
 PAUSE, TICK, RETRY = 0.004, 0.02, 0.2
 

@@ -11,9 +11,8 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.interop.driver import ClientError, Conversation, Driver, Json
 from tests.real.adapter import Adapter
-
-from .driver import ClientError, Conversation, Driver, Json
 
 LINES = {
     "python-0.3": ("0.3",),

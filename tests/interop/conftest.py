@@ -8,13 +8,12 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.interop.agent import WAYS, Agent, Way
+from tests.interop.driver import Driver, running_driver
+from tests.interop.matrix import OPERATION, WAY
+from tests.interop.server import Served, running_server
 from tests.real.adapter import Adapter
 from tests.real.installation import Unavailable
-
-from .agent import WAYS, Agent, Way
-from .driver import Driver, running_driver
-from .matrix import OPERATION, WAY
-from .server import Served, running_server
 
 
 def pytest_configure(config: pytest.Config) -> None:

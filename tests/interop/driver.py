@@ -19,9 +19,8 @@ from typing import IO, Any, TypeAlias
 
 import attrs
 
+from tests.interop.environments import HERE, node_folder, python_of
 from tests.real.deadline import TooLate
-
-from .environments import HERE, node_folder, python_of
 
 ROOT = HERE.parents[1]
 ANSWER_SECONDS = 60

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .agent import READY_MADE, WAYS, Way, has
+from tests.interop.agent import READY_MADE, WAYS, Way, has
 
 WAY, OPERATION = "way", "operation"
 """The properties of a test in the report."""

@@ -9,10 +9,9 @@ from pathlib import Path
 import attrs
 import httpx
 
+from tests.interop.driver import ROOT
+from tests.interop.standin_server import HOLD, RELEASE
 from tests.real.adapter import Adapter, environment, listening, running_adapter
-
-from .driver import ROOT
-from .standin_server import HOLD, RELEASE
 
 _MORE = {
     "PYTHONPATH": str(ROOT),

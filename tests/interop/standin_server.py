@@ -12,8 +12,8 @@ from functools import partial
 import anyio
 import attrs
 
-from opencode_a2a.standin import StandIn
-from opencode_a2a.standin.app import Receive, Scope, Send
+from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode.app import Receive, Scope, Send
 
 HOLD, RELEASE = "/of-the-tests/hold", "/of-the-tests/release"
 TOKENS_BEFORE_HELD = 5

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_a2a.standin import AFTER_TOOL
-
-from .agent import Agent, states, texts_of
+from opencode_a2a.fake_opencode import AFTER_TOOL
+from tests.interop.agent import Agent, states, texts_of
 
 pytestmark = pytest.mark.interop
 

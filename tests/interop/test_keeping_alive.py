@@ -12,11 +12,10 @@ import attrs
 import httpx
 import pytest
 
+from tests.interop.agent import WAYS, Agent, Way, states
+from tests.interop.driver import Conversation, Driver, Json
+from tests.interop.server import running_server
 from tests.real.adapter import Adapter
-
-from .agent import WAYS, Agent, Way, states
-from .driver import Conversation, Driver, Json
-from .server import running_server
 
 pytestmark = pytest.mark.interop
 

@@ -9,11 +9,10 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from opencode_a2a.standin import AFTER_TOOL, HELLO
+from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO
+from tests.interop.agent import NAMES_NO_TASK, READY_MADE, Agent, Way
+from tests.interop.driver import Driver, Json
 from tests.real.adapter import Adapter
-
-from .agent import NAMES_NO_TASK, READY_MADE, Agent, Way
-from .driver import Driver, Json
 
 pytestmark = [pytest.mark.interop, pytest.mark.operation("dialogue")]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from opencode_a2a.standin import AFTER_TOOL, HELLO
-
-from .agent import Agent, Way, means, states, texts_of
-from .driver import ClientError
+from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO
+from tests.interop.agent import Agent, Way, means, states, texts_of
+from tests.interop.driver import ClientError
 
 pytestmark = pytest.mark.interop
 

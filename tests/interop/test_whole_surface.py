@@ -8,12 +8,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from opencode_a2a.standin import HELLO
-
-from .agent import Agent, Way, every_way_with, means, states, texts_of
-from .driver import ClientError, Json
-from .receiver import Push, Receiver, running_receiver
-from .server import Served
+from opencode_a2a.fake_opencode import HELLO
+from tests.interop.agent import Agent, Way, every_way_with, means, states, texts_of
+from tests.interop.driver import ClientError, Json
+from tests.interop.receiver import Push, Receiver, running_receiver
+from tests.interop.server import Served
 
 pytestmark = pytest.mark.interop
 

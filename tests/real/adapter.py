@@ -14,8 +14,8 @@ from pathlib import Path
 
 import attrs
 
-from .deadline import Deadline
-from .process import Process
+from tests.real.deadline import Deadline
+from tests.real.process import Process
 
 TOKEN = "token-of-the-tests"
 START_SECONDS = 30

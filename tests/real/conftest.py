@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from .adapter import Adapter, running_adapter
-from .installation import Unavailable, opencode_binary
-from .model_server import running_model
-from .opencode import OpenCode, running_opencode
-from .turn import Caller
-from .wire import CALL_SECONDS, Client
+from tests.real.adapter import Adapter, running_adapter
+from tests.real.installation import Unavailable, opencode_binary
+from tests.real.model_server import running_model
+from tests.real.opencode import OpenCode, running_opencode
+from tests.real.turn import Caller
+from tests.real.wire import CALL_SECONDS, Client
 
 SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
 """The extensions by which line 1.0 tells what line 0.3 tells unasked."""

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import attrs
 import httpx
 
-from .deadline import Deadline
-from .process import Process
-from .streams import data_lines
+from tests.real.deadline import Deadline
+from tests.real.process import Process
+from tests.real.streams import data_lines
 
 Json: TypeAlias = dict[str, Any]
 

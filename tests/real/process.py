@@ -17,7 +17,7 @@ from typing import IO
 
 import attrs
 
-from .deadline import Deadline
+from tests.real.deadline import Deadline
 
 
 class StartError(Exception):

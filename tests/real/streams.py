@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import httpx
 
-from .deadline import Deadline
+from tests.real.deadline import Deadline
 
 
 def data_lines(response: httpx.Response, deadline: Deadline) -> Iterator[str]:

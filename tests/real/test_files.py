@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .adapter import Adapter
-from .conftest import connected
-from .opencode import OpenCode
-from .wire import Client, Json, Task
+from tests.real.adapter import Adapter
+from tests.real.conftest import connected
+from tests.real.opencode import OpenCode
+from tests.real.wire import Client, Json, Task
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

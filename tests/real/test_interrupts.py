@@ -13,12 +13,12 @@ import attrs
 import httpx
 import pytest
 
-from . import model_server as model
-from .adapter import Adapter
-from .conftest import connected
-from .deadline import Deadline
-from .opencode import OpenCode
-from .wire import CALL_SECONDS, Client, Json, Task
+from tests.real import model_server as model
+from tests.real.adapter import Adapter
+from tests.real.conftest import connected
+from tests.real.deadline import Deadline
+from tests.real.opencode import OpenCode
+from tests.real.wire import CALL_SECONDS, Client, Json, Task
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

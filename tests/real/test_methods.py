@@ -15,15 +15,14 @@ import attrs
 import jsonschema
 import pytest
 
-from sansio.extensions.table import METHODS
-from sansio.extensions.types import result_schema
-
-from . import model_server as model
-from .adapter import TOKEN, Adapter, running_adapter
-from .conftest import connected
-from .deadline import Deadline
-from .opencode import OpenCode, running_opencode
-from .wire import Client, Json
+from sansio.extensions.methods.method_table import METHODS
+from sansio.extensions.methods.types import result_schema
+from tests.real import model_server as model
+from tests.real.adapter import TOKEN, Adapter, running_adapter
+from tests.real.conftest import connected
+from tests.real.deadline import Deadline
+from tests.real.opencode import OpenCode, running_opencode
+from tests.real.wire import Client, Json
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
-from . import model_server as model
-from .deadline import Deadline
-from .opencode import TURN_SECONDS, OpenCode, Record, until_idle
+from tests.real import model_server as model
+from tests.real.deadline import Deadline
+from tests.real.opencode import TURN_SECONDS, OpenCode, Record, until_idle
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from . import model_server as model
-from .adapter import Adapter
-from .conftest import connected
-from .deadline import Deadline
-from .opencode import TURN_SECONDS, OpenCode
-from .wire import CALL_SECONDS, TERMINAL, Client, Folded, Json, Task, WireError
+from tests.real import model_server as model
+from tests.real.adapter import Adapter
+from tests.real.conftest import connected
+from tests.real.deadline import Deadline
+from tests.real.opencode import TURN_SECONDS, OpenCode
+from tests.real.wire import CALL_SECONDS, TERMINAL, Client, Folded, Json, Task, WireError
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 

@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 import pytest
 
-from . import model_server as model
-from .adapter import Adapter
-from .conftest import connected
-from .deadline import Deadline
-from .opencode import TURN_SECONDS, OpenCode, of_session
-from .wire import Client, Json, Task
+from tests.real import model_server as model
+from tests.real.adapter import Adapter
+from tests.real.conftest import connected
+from tests.real.deadline import Deadline
+from tests.real.opencode import TURN_SECONDS, OpenCode, of_session
+from tests.real.wire import Client, Json, Task
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from .adapter import running_adapter
-from .conftest import connected
-from .model_server import running_model
-from .opencode import running_opencode
+from tests.real.adapter import running_adapter
+from tests.real.conftest import connected
+from tests.real.model_server import running_model
+from tests.real.opencode import running_opencode
 
 pytestmark = pytest.mark.real
 

@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from . import model_server as model
-from .deadline import Deadline
-from .opencode import API_KEY, TURN_SECONDS, OpenCode
-from .turn import Caller, check_record, check_stream
-from .wire import CALL_SECONDS, Client, Folded, Task
+from tests.real import model_server as model
+from tests.real.deadline import Deadline
+from tests.real.opencode import API_KEY, TURN_SECONDS, OpenCode
+from tests.real.turn import Caller, check_record, check_stream
+from tests.real.wire import CALL_SECONDS, Client, Folded, Task
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

@@ -6,9 +6,9 @@ import uuid
 
 import pytest
 
-from . import model_server as model
-from .opencode import OpenCode
-from .turn import Caller, Turn
+from tests.real import model_server as model
+from tests.real.opencode import OpenCode
+from tests.real.turn import Caller, Turn
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import attrs
 
-from .opencode import OpenCode, Record, Tool
-from .wire import Client, Folded, Json, Task, fold
+from tests.real.opencode import OpenCode, Record, Tool
+from tests.real.wire import Client, Folded, Json, Task, fold
 
 
 @attrs.frozen(kw_only=True)

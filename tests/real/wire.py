@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import attrs
 import httpx
 
-from .deadline import Deadline
-from .streams import data_lines
+from tests.real.deadline import Deadline
+from tests.real.streams import data_lines
 
 Json: TypeAlias = dict[str, Any]
 

@@ -8,8 +8,7 @@ import socket
 import pytest
 
 import runtime_asyncio
-
-from .apps import get, hello
+from tests.runtimes.apps import get, hello
 
 
 def test_main_runs_on_asyncio_and_gives_its_result() -> None:

@@ -8,8 +8,7 @@ import pytest
 import trio
 
 import runtime_trio
-
-from .apps import get, hello
+from tests.runtimes.apps import get, hello
 
 
 def test_main_runs_on_trio_and_gives_its_result() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from opencode_a2a.standin import StandIn
+from opencode_a2a.fake_opencode import StandIn
 from tests.shell.harness import Agent, Serving, agent_before
 from tests.shell.postgresql_server import running_postgresql
 

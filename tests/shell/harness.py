@@ -22,16 +22,16 @@ from attrs import define, field, frozen
 
 import runtime_asyncio
 import runtime_trio
-from opencode_a2a.app import Running, application
-from opencode_a2a.connection_limits import connection_limits
-from opencode_a2a.serving import Runtime
-from opencode_a2a.settings import Settings
-from opencode_a2a.standin import StandIn
+from opencode_a2a.agent.application import Running, application
+from opencode_a2a.cli.connection_limits import connection_limits
+from opencode_a2a.cli.serve import Runtime
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.fake_opencode import StandIn
+from sansio.a2a.bindings.sse import SseDecoder
+from sansio.a2a.codecs.registry import FORMS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
-from sansio.a2a.sse import SseDecoder
-from sansio.a2a.wire import FORMS
 from sansio.access import Credential, CredentialSet
-from sansio.extensions.rows import MethodExtension
+from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.transport.connections import ConnectionLimits
 from tests import schemas
 from tests.shell.folding import folded

@@ -17,9 +17,9 @@ import orjson
 from attrs import define, field, frozen
 from hypercorn.config import Config
 
+from sansio.a2a.bindings.sse import encode
+from sansio.a2a.codecs.registry import FORMS
 from sansio.a2a.model import StreamItem
-from sansio.a2a.sse import encode
-from sansio.a2a.wire import FORMS
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
 OLD_CARD_PATH: Final = "/.well-known/agent.json"

@@ -12,8 +12,17 @@ import pytest
 from attrs import evolve
 from sqlalchemy import Engine, create_engine, event, make_url
 
-from opencode_a2a.store import Binding, EventRow, PushRow, Store, TaskQuery, TaskRow, TaskRows, open_store
-from opencode_a2a.store.schema import METADATA, VERSION_TABLE
+from opencode_a2a.server.store import (
+    Binding,
+    EventRow,
+    PushRow,
+    Store,
+    TaskQuery,
+    TaskRow,
+    TaskRows,
+    open_store,
+)
+from opencode_a2a.server.store.schema import METADATA, VERSION_TABLE
 from tests.shell.earlier_databases import drop_earlier_tables
 
 

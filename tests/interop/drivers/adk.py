@@ -18,7 +18,7 @@ from google.adk.runners import Runner
 from google.adk.sessions import InMemorySessionService
 from google.genai import types
 
-from .dialogue import Json, converse, headers_of
+from tests.interop.drivers.dialogue import Json, converse, headers_of
 
 SECONDS = 60.0
 ASKS = "mock_function_call_for_required_user_input"

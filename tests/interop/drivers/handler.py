@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import AsyncIterator
 
-from .dialogue import Json, converse
+from tests.interop.drivers.dialogue import Json, converse
 
 SECONDS = 40.0
 PROGRAM = (sys.executable, "-c", "from a2a_handler.cli import main; main()")

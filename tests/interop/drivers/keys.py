@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 from jwt import PyJWK
 
-from .dialogue import Json
+from tests.interop.drivers.dialogue import Json
 
 ALGORITHMS = ["ES256", "ES384", "EdDSA", "RS256"]
 """What these tests accept; the SDKs want a list, so that a card cannot choose."""

@@ -34,8 +34,8 @@ from a2a.types import (
 )
 from a2a.utils.signing import create_signature_verifier
 
-from .dialogue import Json, converse, headers_of
-from .keys import ALGORITHMS, key_provider
+from tests.interop.drivers.dialogue import Json, converse, headers_of
+from tests.interop.drivers.keys import ALGORITHMS, key_provider
 
 BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
 SECONDS = 60.0

@@ -14,7 +14,7 @@ import httpx
 from a2a.client import ClientConfig
 from strands.agent.a2a_agent import A2AAgent
 
-from .dialogue import Json, converse, headers_of
+from tests.interop.drivers.dialogue import Json, converse, headers_of
 
 SECONDS = 60.0
 

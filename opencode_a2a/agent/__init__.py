@@ -1,0 +1,1 @@
+"""OpenCode as the agent that the server serves."""

@@ -1,0 +1,245 @@
+"""Wires the application: settings in, a running ASGI application out, everything closed in order at the end."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import attrs
+import orjson
+from attrs import frozen
+
+from opencode_a2a.agent.extension_methods import Methods
+from opencode_a2a.agent.sessions.location_check import Places
+from opencode_a2a.agent.sessions.session_access import Owners
+from opencode_a2a.agent.sessions.session_choice import Sessions
+from opencode_a2a.agent.sessions.session_creation import Creations
+from opencode_a2a.agent.turns.interrupt_service import Answering
+from opencode_a2a.agent.turns.model_inputs import ModelInputs
+from opencode_a2a.agent.turns.turn_runner import Turns
+from opencode_a2a.agent.upgrade import EarlierImport, Names
+from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.readiness import Readiness, UpstreamChecks
+from opencode_a2a.agent.upstream.upstream import Upstream
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.server.asgi import Application, Surface
+from opencode_a2a.server.card_signing import load_card_key
+from opencode_a2a.server.dispatch import Dispatch
+from opencode_a2a.server.memory_release import give_back_memory
+from opencode_a2a.server.push.notifier import Notifier, Render
+from opencode_a2a.server.push.outbound_client import CheckedClient
+from opencode_a2a.server.served_cards import Cards
+from opencode_a2a.server.service import Service
+from opencode_a2a.server.store import open_store
+from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.loading import find_task
+from sansio.a2a.model import JsonObject
+from sansio.a2a.push_notifications import Schedule
+from sansio.extensions.methods.method_rows import Toggle
+from sansio.extensions.published.profile import Deployment, Environment, profile_of
+from sansio.http import OPENAPI_PATH
+from sansio.limits import StreamLimits
+from sansio.opencode.projections.presentation import View
+from sansio.opencode.upstream.requests import Place, PromptOptions
+from sansio.origins import origin_of
+from sansio.outbound import OutboundPolicy
+
+_log = logging.getLogger(__name__)
+
+
+@frozen
+class Running:
+    """The application and what its operator's shell needs of it."""
+
+    asgi: Application
+    service: Service
+    hub: EventHub
+
+    def listening(self, settings: Settings) -> None:
+        """The address is known now: the cards name it."""
+        self.asgi.cards = cards = self.asgi.cards.at(_deployment(settings))
+        cards.prepare()
+
+
+def _notification(live: LiveTask, form: str) -> Render:
+    view = View.of_key(form)
+    return lambda item: orjson.dumps(view.notification(item))
+
+
+def _deployment(settings: Settings) -> Deployment:
+    return Deployment(
+        title=settings.title,
+        description=settings.description,
+        version=settings.version,
+        url=settings.public_url,
+        schemes=settings.credentials.schemes,
+        lines=settings.supported_protocol_versions,
+        default_line=settings.protocol_version,
+        project=settings.project,
+        documentation_url=settings.documentation_url or settings.public_url.rstrip("/") + OPENAPI_PATH,
+        workspace_root=settings.workspace_root if settings.expose_workspace_root_in_card else None,
+        agent=settings.agent,
+        variant=settings.variant,
+        directory_override=settings.allow_directory_override,
+        streams_stay_open=settings.stream_stays_open_on_interrupt,
+        switched_on=_switched_on(settings),
+        environment=Environment(
+            sandbox_mode=settings.sandbox_mode,
+            filesystem_scope=settings.sandbox_filesystem_scope,
+            writable_roots=settings.sandbox_writable_roots,
+            network_access=settings.network_access,
+            allowed_domains=settings.network_allowed_domains,
+            approval_policy=settings.approval_policy,
+            escalation_behavior=settings.approval_escalation_behavior,
+            write_scope=settings.write_access_scope,
+            write_outside_workspace=settings.write_access_outside_workspace,
+        ),
+    )
+
+
+def _switched_on(settings: Settings) -> frozenset[Toggle]:
+    switches = {
+        Toggle.SESSION_SHELL: settings.enable_session_shell,
+        Toggle.WORKSPACE_MUTATIONS: settings.enable_workspace_mutations,
+    }
+    return frozenset(toggle for toggle, on in switches.items() if on)
+
+
+@asynccontextmanager
+async def application(settings: Settings, *, wall: Callable[[], float] = time.time) -> AsyncGenerator[Running]:
+    """The application, ready to be served. ``wall``: epoch seconds. Raises ``StoreError``, ``SettingsError``."""
+    password = settings.opencode_password
+    key = await anyio.to_thread.run_sync(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
+    async with AsyncExitStack() as stack:
+        names = Names.of(settings.credentials, settings.import_principals)
+        store = await stack.enter_async_context(open_store(settings.store_url, lambda: EarlierImport(names, wall())))
+        upstream = await stack.enter_async_context(
+            Upstream(
+                settings.opencode_url,
+                username=settings.opencode_username,
+                password=password.reveal() if password is not None else None,
+                timeout=settings.opencode_timeout,
+                max_requests=settings.max_concurrent_requests,
+            )
+        )
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        readiness = Readiness()
+        hub = EventHub(upstream, clock=wall, note=partial(readiness.note, "upstream"))
+        place = Place(directory=settings.workspace_root)
+        places = Places(upstream, place, override=settings.allow_directory_override)
+        sessions = Sessions(
+            store,
+            upstream,
+            places,
+            creations=Creations(lambda: int(wall() * 1000) + hub.clock_ahead_ms),
+            claim_ttl=settings.pending_session_claim_ttl_seconds,
+            claims=settings.claims_allowed,
+            wall=wall,
+        )
+        turns = Turns(
+            upstream=upstream,
+            hub=hub,
+            store=store,
+            sessions=sessions,
+            tasks=tasks,
+            options=PromptOptions(agent=settings.agent, system=settings.system, variant=settings.variant),
+            place=place,
+            silence=settings.opencode_stream_timeout,
+            abort_timeout=settings.cancel_abort_timeout_seconds,
+            patience=settings.opencode_timeout,
+            wall=wall,
+        )
+        policy = OutboundPolicy(allow_private=settings.push_allow_private_hosts, allowed=settings.push_allowed_hosts)
+        client = await stack.enter_async_context(CheckedClient(policy, timeout=settings.push_timeout_seconds))
+        notifier = Notifier(
+            store=store,
+            tasks=tasks,
+            client=client,
+            find=lambda task_id: find_task(store, turns.running, task_id, kept=True),
+            render=_notification,
+            wall=wall,
+            rng=random.SystemRandom(),
+            schedule=Schedule(attempts=settings.push_max_attempts),
+        )
+        answering = Answering(
+            turns,
+            upstream,
+            patience=settings.interrupt_request_ttl_seconds,
+            memory=settings.interrupt_request_tombstone_ttl_seconds,
+            wall=wall,
+        )
+        service = Service(
+            store=store,
+            turns=turns,
+            notifier=notifier,
+            answering=answering,
+            sessions=sessions,
+            places=places,
+            inputs=ModelInputs(upstream, own_agent=settings.agent is not None, wall=wall),
+            wall=wall,
+            max_streams=settings.max_concurrent_streams,
+            retention=settings.task_event_retention_seconds,
+        )
+        await tasks.start(hub.run)
+        left = await service.recover()
+        if left:
+            _log.warning("%d tasks had been left unfinished and are taken up again", left)
+        await notifier.recover()
+        tasks.start_soon(turns.watch)
+        tasks.start_soon(UpstreamChecks(upstream, hub, readiness, place, settings.agent).watch)
+        limits = StreamLimits(
+            bytes=settings.stream_max_bytes,
+            duration=settings.stream_max_duration_seconds,
+            idle=settings.stream_idle_timeout_seconds,
+        )
+        tasks.start_soon(service.keep_alive, limits.look_every)
+        tasks.start_soon(service.load_messages)
+        tasks.start_soon(service.prune)
+        tasks.start_soon(give_back_memory, lambda: any(service.at_work))
+        tasks.start_soon(answering.watch)
+
+        profile = {**profile_of(_deployment(settings)), "protocol_version": settings.protocol_version}
+
+        def health() -> JsonObject:
+            return {
+                **readiness.report(store_works=store.trouble is None),
+                "service": "opencode-a2a",
+                "version": settings.version,
+                "profile": profile,
+                "upstream": {"event_stream": "connected" if hub.connected else "disconnected"},
+                "push_notifications": attrs.asdict(notifier.counters),
+                "store": "ok" if store.trouble is None else "unavailable",
+            }
+
+        methods = Methods(
+            upstream=upstream,
+            owners=Owners(sessions, store, upstream, places),
+            places=places,
+            interrupts=answering,
+            switched_on=_switched_on(settings),
+        )
+        surface = Surface(
+            credentials=settings.credentials,
+            lines=settings.supported_protocol_versions,
+            default_line=settings.protocol_version,
+            body_limit=settings.max_request_body_bytes,
+            gzip_minimum=settings.http_gzip_minimum_size,
+            limits=limits,
+            started=wall(),
+            hosts=settings.allowed_hosts,
+            stays_open=settings.stream_stays_open_on_interrupt,
+            origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),
+            prefix=urlsplit(settings.public_url).path.rstrip("/"),
+        )
+        try:
+            cards = Cards(_deployment(settings), key, health)
+            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, hub)
+        finally:
+            tasks.cancel_scope.cancel()

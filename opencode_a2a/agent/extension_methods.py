@@ -1,0 +1,221 @@
+"""Runs the extension methods by their rows: who may, with which arguments, where; then OpenCode or the adapter
+answers. Large answers are decoded and written in steps, between which everybody else has their turn.
+
+What is decided is decided in ``sansio.extensions``; knows neither HTTP nor JSON-RPC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from opencode_a2a.agent.sessions.session_access import Owners
+from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.server.steps import in_turns
+from opencode_a2a.server.store import StoreError
+from opencode_a2a.server.store.store_errors import store_failure
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import JsonObject, Task
+from sansio.access import Identity
+from sansio.extensions.methods.method_errors import forbidden, payload_error, upstream_error
+from sansio.extensions.methods.method_rows import MethodRow, Ownership, Reply, Scope, Toggle
+from sansio.extensions.methods.method_table import row_of
+from sansio.extensions.methods.parameters import Arguments, read
+from sansio.extensions.methods.rendering import for_line
+from sansio.extensions.methods.routing import DIRECTORY, METADATA_DIRECTORY, WORKSPACE
+from sansio.extensions.methods.shapes import INVALID, wrong
+from sansio.opencode.upstream.large_json import decoded, encoded
+from sansio.opencode.upstream.requests import Place, UpstreamCall
+
+_CURSOR = b"x-next-cursor"
+_WIDER = 5  # times as many sessions are asked for, where some of those listed are other callers'
+
+
+class Interrupts(Protocol):
+    """What waits for an answer. All raise ``ProtocolError``."""
+
+    async def reply_permission(self, principal: str, request_id: str, reply: str, message: str | None) -> None: ...
+
+    async def reply_question(self, principal: str, request_id: str, answers: Sequence[Sequence[str]]) -> None: ...
+
+    async def reject_question(self, principal: str, request_id: str) -> None: ...
+
+    def pending(self, principal: str, kind: str) -> list[JsonObject]: ...
+
+
+class Wishing(Protocol):
+    """Grants wishes for another place. Raises ``ProtocolError`` naming a field of the metadata."""
+
+    @property
+    def default(self) -> Place: ...
+
+    async def wished(self, directory: str | None, workspace: str | None) -> Place | None: ...
+
+    async def verify(self, place: Place) -> None: ...
+
+
+@frozen(kw_only=True)
+class _Asked:
+    """One request: the row, who asks, with which arguments, and where."""
+
+    row: MethodRow
+    principal: str
+    given: Arguments
+    place: Place
+
+
+class Methods:
+    """The extension methods of a running server. ``switched_on``: what its operator has enabled."""
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        owners: Owners,
+        places: Wishing,
+        interrupts: Interrupts,
+        switched_on: Collection[Toggle] = (),
+    ) -> None:
+        self._upstream = upstream
+        self._owners = owners
+        self._places = places
+        self._interrupts = interrupts
+        self.switched_on = frozenset(switched_on)
+        self._local: Mapping[str, Callable[[str, Arguments], Awaitable[JsonObject]]] = {
+            "opencode.permissions.list": lambda principal, given: self._pending(principal, "permission"),
+            "opencode.questions.list": lambda principal, given: self._pending(principal, "question"),
+            "a2a.interrupt.permission.reply": self._reply_permission,
+            "a2a.interrupt.question.reply": self._reply_question,
+            "a2a.interrupt.question.reject": self._reject_question,
+        }
+
+    async def run(self, name: str, params: object, identity: Identity, line: str) -> bytes:
+        """The result of a method, as the JSON of a line. Raises ``ProtocolError``."""
+        row = row_of(name, line, self.switched_on)
+        if row.capability is not None and row.capability not in identity.capabilities:
+            raise forbidden(name, row.capability, identity.credential_id)
+        given = read(row.parameters, params, row.unsupported)
+        try:
+            if row.scope is Scope.LOCAL:
+                result = await self._answered_here(row, identity.principal, given)
+            else:
+                result = await self._answered_upstream(row, identity.principal, given)
+        except StoreError as exc:
+            raise store_failure(exc) from exc
+        return await in_turns(encoded(for_line(result, line), row.many))
+
+    # --- where --------------------------------------------------------------------------------------------
+
+    async def _wished(self, given: Arguments) -> Place | None:
+        directory, workspace = given.get(DIRECTORY), given.get(WORKSPACE)
+        field = METADATA_DIRECTORY if directory is None else DIRECTORY
+        try:
+            return await self._places.wished(directory or given.get(METADATA_DIRECTORY), workspace)
+        except ProtocolError as error:
+            raise _about_field(error, field) from None
+
+    # --- OpenCode -----------------------------------------------------------------------------------------
+
+    async def _answered_upstream(self, row: MethodRow, principal: str, given: Arguments) -> JsonObject:
+        """Ask OpenCode, for a caller who may."""
+        session_id = given.get("session_id")
+        try:
+            wished = await self._wished(given)
+            if session_id is None:
+                place = wished or self._places.default
+                return await self._asked(_Asked(row=row, principal=principal, given=given, place=place))
+            held = await self._owners.look(principal, session_id, wished)
+            asked = _Asked(row=row, principal=principal, given=given, place=held.place)
+            if row.ownership is Ownership.READS:
+                return await self._asked(asked)
+            async with self._owners.claimed(held):
+                return await self._asked(asked)
+        except UpstreamError as exc:
+            raise upstream_error(exc.failure, row.name, session_id) from exc
+        except ValueError as exc:
+            raise payload_error(f"OpenCode's answer: {exc}", row.name, session_id) from exc
+
+    async def _asked(self, asked: _Asked) -> JsonObject:
+        await self._places.verify(asked.place)
+        if asked.row.ownership is Ownership.LISTS:
+            return await self._listed(asked)
+        made = asked.row.result.made
+        if made is None:
+            return (await self._result(asked, asked.given))[0]
+        with self._owners.creating():
+            result, _ = await self._result(asked, asked.given)
+            await self._owners.give(asked.principal, made(result), asked.place)
+        return result
+
+    async def _result(self, asked: _Asked, given: Arguments) -> tuple[JsonObject, Reply]:
+        row = asked.row
+        assert row.call is not None  # what is not adapter-local asks OpenCode
+        assert row.project is not None
+        if row.before is not None and row.before.needed(given):
+            given = row.before.absorb(given, await self._reply(row.before.call(given, asked.place), row))
+        reply = await self._reply(row.call(given, asked.place), row)
+        return row.project(reply, given), reply
+
+    async def _reply(self, call: UpstreamCall, row: MethodRow) -> Reply:
+        response = await self._upstream.request(call)
+        value = await in_turns(decoded(response.body, row.shrink)) if response.body else None
+        return Reply(value, response.header(_CURSOR))
+
+    async def _listed(self, asked: _Asked) -> JsonObject:
+        """What belongs to other callers is left out; if that leaves too few, more are looked at."""
+        limit = asked.given.get("limit")
+        result, reply = await self._result(asked, asked.given)
+        items = await self._visible(asked, result["items"], reply.value)
+        if limit is not None and len(items) < limit == len(result["items"]):
+            wider = Arguments({**asked.given.values, "limit": limit * _WIDER})
+            result, reply = await self._result(asked, wider)
+            items = await self._visible(asked, result["items"], reply.value)
+        return {**result, "items": items[:limit]}
+
+    async def _visible(self, asked: _Asked, items: list[Any], answer: Any) -> list[Any]:
+        ids = [item.id if isinstance(item, Task) else item["session_id"] for item in items]
+        seen = await self._owners.visible(asked.principal, ids, answer, asked.place)
+        return [item for session_id, item in zip(ids, items, strict=True) if session_id in seen]
+
+    # --- the adapter --------------------------------------------------------------------------------------
+
+    async def _answered_here(self, row: MethodRow, principal: str, given: Arguments) -> JsonObject:
+        try:
+            return await self._local[row.name](principal, given)
+        except ProtocolError as error:
+            raise _with_data(error, given.get("request_id")) from None
+
+    async def _pending(self, principal: str, kind: str) -> JsonObject:
+        return {"items": self._interrupts.pending(principal, kind)}
+
+    async def _reply_permission(self, principal: str, given: Arguments) -> JsonObject:
+        request_id = given["request_id"]
+        await self._interrupts.reply_permission(principal, request_id, given["reply"], given.get("message"))
+        return {"ok": True, "request_id": request_id}
+
+    async def _reply_question(self, principal: str, given: Arguments) -> JsonObject:
+        request_id = given["request_id"]
+        await self._interrupts.reply_question(principal, request_id, given["answers"])
+        return {"ok": True, "request_id": request_id}
+
+    async def _reject_question(self, principal: str, given: Arguments) -> JsonObject:
+        request_id = given["request_id"]
+        await self._interrupts.reject_question(principal, request_id)
+        return {"ok": True, "request_id": request_id}
+
+
+def _with_data(error: ProtocolError, request_id: str | None = None) -> ProtocolError:
+    """An error about fields with the data that line 0.3's clients of methods look at."""
+    if error.data is None and error.violations:
+        told: JsonObject = {"type": INVALID, "field": error.violations[0].field}
+        error.data = told if request_id is None else {**told, "request_id": request_id}
+    return error
+
+
+def _about_field(error: ProtocolError, name: str) -> ProtocolError:
+    """The error of a wish for a directory, about the parameter that it came by."""
+    if not error.violations or name == METADATA_DIRECTORY:
+        return _with_data(error)
+    return wrong((name,), error.violations[0].message)

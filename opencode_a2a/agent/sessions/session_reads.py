@@ -1,0 +1,82 @@
+"""Reads over REST what OpenCode knows of a turn's session, where the bus may have said things nobody heard."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+from attrs import frozen
+
+from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from sansio.a2a.errors import ProtocolError
+from sansio.opencode.upstream import requests
+from sansio.opencode.upstream.events import (
+    InterruptAsked,
+    MessageRecord,
+    SessionStatus,
+    decode_asked,
+    decode_messages,
+    decode_sessions,
+    decode_statuses,
+)
+from sansio.opencode.upstream.requests import Place, UpstreamCall
+
+_log = logging.getLogger(__name__)
+
+
+@frozen
+class SessionNow:
+    """A session's messages, its status, and what it and the sessions below it wait for."""
+
+    records: list[MessageRecord]
+    status: SessionStatus
+    asked: list[InterruptAsked]
+
+
+class SessionReads:
+    """Raises ``UpstreamError``, and ``ProtocolError`` for answers that make no sense."""
+
+    def __init__(self, upstream: Upstream, hub: EventHub) -> None:
+        self._upstream = upstream
+        self._hub = hub
+
+    async def now(self, session_id: str, place: Place) -> SessionNow:
+        """The session as it is.
+
+        Status and questions are read first: what they say may be outdated by the messages, never the reverse.
+        """
+        asked = [
+            interrupt
+            for kind, call in (("permission", requests.permissions), ("question", requests.questions))
+            for interrupt in decode_asked(kind, await self._read(call(place)))
+            if self._hub.leads_to(interrupt.session_id, session_id)
+        ]
+        statuses = await self._read(requests.statuses(place))
+        body = await self._read(requests.messages(session_id, place))
+        return SessionNow(decode_messages(body), decode_statuses(statuses, session_id), asked)
+
+    async def learn_below(self, session_id: str, place: Place) -> None:
+        """Let the hub know a session's subagents, of which the bus may have told while nobody heard it.
+
+        An OpenCode that does not tell of them at all is taken as it is.
+        """
+        above = deque([session_id])
+        seen = {session_id}
+        try:
+            while above:
+                parent = above.popleft()
+                for child in decode_sessions(await self._read(requests.children(parent, place))):
+                    if child.session_id not in seen:
+                        seen.add(child.session_id)
+                        self._hub.adopt(child.session_id, parent)
+                        above.append(child.session_id)
+        except ProtocolError as exc:
+            _log.warning("the subagents of %s are not known: %s", session_id, exc)
+        except UpstreamError as exc:
+            if exc.failure.status is None or exc.failure.status >= 500:
+                raise
+            _log.warning("the subagents of %s are not known: %s", session_id, exc)
+
+    async def _read(self, call: UpstreamCall) -> bytes:
+        return (await self._upstream.request(call)).body

@@ -1,0 +1,1 @@
+"""Runs turns in OpenCode, and replies to their permissions and questions."""

@@ -1,0 +1,198 @@
+"""Answers to permissions and questions: by method or by a plain message, each request at most once.
+
+What a message means is decided in ``sansio.opencode.interrupts.replies``; here it is known who may answer what, and when it is
+too late. A request is found through the running turn that waits for it, so that after a restart it is there again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+import anyio
+from attrs import frozen
+
+from opencode_a2a.agent.turns.running_turn import Run
+from opencode_a2a.agent.turns.turn_runner import Turns
+from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.server.store import StoreError
+from opencode_a2a.server.store.store_errors import store_failure
+from opencode_a2a.server.tasks.active_task import LiveTask
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import JsonObject, Message, TaskState
+from sansio.a2a.timestamps import epoch_ms
+from sansio.extensions.methods.method_errors import ExtensionError, ExtensionErrorKind, interrupt_error
+from sansio.opencode.interrupts.render import details_of
+from sansio.opencode.interrupts.replies import (
+    Answer,
+    expired,
+    permission_reply,
+    question_reject,
+    question_reply,
+    request_named,
+    understand,
+)
+from sansio.opencode.upstream.events import InterruptAsked
+
+_log = logging.getLogger(__name__)
+
+_LOOK = 1.0  # seconds between two looks for requests that nobody has answered in time
+
+
+@frozen
+class _Waiting:
+    """A request that waits for an answer, with the turn that asks it."""
+
+    run: Run
+    asked: InterruptAsked
+
+
+class Answering:
+    """Who may answer what. In seconds: ``patience`` with a request, and ``memory`` of one that was given up."""
+
+    def __init__(
+        self, turns: Turns, upstream: Upstream, *, patience: float, memory: float, wall: Callable[[], float]
+    ) -> None:
+        self._turns = turns
+        self._upstream = upstream
+        self._patience = patience
+        self._memory = memory
+        self._wall = wall
+        self._under_way: set[str] = set()
+        self._given_up: OrderedDict[str, tuple[str, float]] = OrderedDict()  # by whom, and until when it is known
+
+    # --- by method ----------------------------------------------------------------------------------------
+
+    async def reply_permission(self, principal: str, request_id: str, reply: str, message: str | None) -> None:
+        """Answer a permission: ``once``, ``always`` or ``reject``. Raises ``ProtocolError``."""
+        found = self._find(principal, request_id, "permission")
+        await self._answer(found, permission_reply(found.asked, reply, message, found.run.place))
+
+    async def reply_question(self, principal: str, request_id: str, answers: Sequence[Sequence[str]]) -> None:
+        """Answer a question. Raises ``ProtocolError``."""
+        found = self._find(principal, request_id, "question")
+        await self._answer(found, question_reply(found.asked, answers, found.run.place))
+
+    async def reject_question(self, principal: str, request_id: str) -> None:
+        """Leave a question unanswered. Raises ``ProtocolError``."""
+        found = self._find(principal, request_id, "question")
+        await self._answer(found, question_reject(found.asked, found.run.place))
+
+    def pending(self, principal: str, kind: str) -> list[JsonObject]:
+        """The caller's requests that wait for an answer, oldest task first."""
+        return [
+            {
+                "request_id": found.asked.request_id,
+                "session_id": found.asked.session_id,
+                "interrupt_type": kind,
+                "task_id": found.run.live.facts.task_id,
+                "context_id": found.run.live.facts.context_id,
+                "details": details_of(found.asked),
+                "expires_at": self._ends_at(found),
+            }
+            for found in self._waiting()
+            if found.asked.kind == kind and found.run.live.facts.principal == principal
+        ]
+
+    def waiting_in(self, principal: str, context_id: str, session_id: str | None) -> list[LiveTask]:
+        """The caller's tasks in a context that wait for an answer, oldest first; in one session, if it is named."""
+        return [
+            run.live
+            for run in self._turns.runs.values()
+            if run.live.facts.context_id == context_id
+            and run.live.facts.principal == principal
+            and session_id in (None, run.turn.session_id)
+            and run.live.log.state is TaskState.INPUT_REQUIRED
+            and run.turn.asking.pending
+        ]
+
+    # --- by a message -------------------------------------------------------------------------------------
+
+    async def by_message(self, live: LiveTask, message: Message) -> bool:
+        """Take a message as the answer to what its task waits for; False if that is nothing.
+
+        Raises ``ProtocolError`` where it cannot be understood as one.
+        """
+        run = self._turns.runs.get(live.facts.task_id)
+        pending = run.turn.asking.pending if run is not None else {}
+        if run is None or not pending:
+            return False
+        named = request_named(message)
+        if named is not None and named not in pending:
+            raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, named)
+        asked = pending[named] if named is not None else next(iter(pending.values()))
+        await self._answer(_Waiting(run, asked), understand(asked, message, run.place), message)
+        return True
+
+    # --- the end of patience ------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Reject what nobody has answered in time, for ever."""
+        while True:
+            await anyio.sleep(_LOOK)
+            now = self._wall()
+            while self._given_up and next(iter(self._given_up.values()))[1] < now:
+                self._given_up.popitem(last=False)
+            for found in [found for found in self._waiting() if self._ends_at(found) < now]:
+                request_id = found.asked.request_id
+                self._given_up[request_id] = (found.run.live.facts.principal, now + self._memory)
+                try:
+                    await self._answer(found, expired(found.asked, found.run.place))
+                except (ProtocolError, StoreError) as exc:
+                    _log.warning("request %s cannot be given up: %s", request_id, exc)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _waiting(self) -> Iterator[_Waiting]:
+        for run in list(self._turns.runs.values()):
+            for asked in list(run.turn.asking.pending.values()):
+                yield _Waiting(run, asked)
+
+    def _ends_at(self, found: _Waiting) -> float:
+        """When patience ends, in epoch seconds."""
+        asked_at = found.run.turn.asking.asked_at.get(found.asked.request_id)
+        return (epoch_ms(asked_at) / 1000 if asked_at else self._wall()) + self._patience
+
+    def _find(self, principal: str, request_id: str, kind: str) -> _Waiting:
+        for found in self._waiting():
+            if found.asked.request_id == request_id and found.run.live.facts.principal == principal:
+                if found.asked.kind != kind:
+                    mismatch = ExtensionErrorKind.INTERRUPT_TYPE_MISMATCH
+                    raise interrupt_error(mismatch, request_id, expected=kind, actual=found.asked.kind)
+                return found
+        owner, _ = self._given_up.get(request_id, (None, 0.0))
+        if owner == principal:
+            raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_EXPIRED, request_id)
+        raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id)
+
+    async def _answer(self, found: _Waiting, answer: Answer, message: Message | None = None) -> None:
+        """Tell OpenCode, and the task's readers. Of two who answer at once, one is told that it came too late."""
+        run, request_id = found.run, found.asked.request_id
+        if request_id in self._under_way:
+            raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id)
+        self._under_way.add(request_id)
+        run.turn.asking.note(request_id, answer.understood, message)
+        try:
+            await self._upstream.request(answer.call)
+        except UpstreamError as exc:
+            run.turn.asking.note(request_id, None)
+            if run.sink is not None:
+                run.sink.gap()  # what became of it, the session itself will tell
+            if exc.failure.status == 404:
+                raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id) from None
+            raise _upstream_error(exc, request_id) from None
+        finally:
+            self._under_way.discard(request_id)
+        try:
+            await self._turns.answered(run, answer.ended)
+        except StoreError as exc:
+            raise store_failure(exc) from exc
+
+
+def _upstream_error(error: UpstreamError, request_id: str) -> ExtensionError:
+    failure = error.failure
+    if failure.status is None:
+        return ExtensionError(ExtensionErrorKind.UPSTREAM_UNREACHABLE, request_id=request_id, detail=failure.text)
+    kind = ExtensionErrorKind.UPSTREAM_HTTP_ERROR
+    return ExtensionError(kind, request_id=request_id, upstream_status=failure.status, detail=failure.text)

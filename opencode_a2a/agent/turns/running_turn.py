@@ -1,0 +1,45 @@
+"""A turn while it is being run: what is asked for, and where it has got to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import anyio
+from attrs import define, field, frozen
+
+from opencode_a2a.agent.turns.turn_sink import TurnSink
+from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.keyed_lock import Turnstile
+from sansio.a2a.model import JsonObject
+from sansio.opencode.turns.turn import Turn
+from sansio.opencode.upstream import requests
+from sansio.opencode.upstream.requests import Place
+
+
+@frozen(kw_only=True)
+class Prompt:
+    """What a turn sends. ``session_id``: the session asked for; None: the context's own, or for a context
+    that is ``fresh``, a new one. ``place``: where, if the message says so."""
+
+    parts: Sequence[JsonObject]
+    model: requests.Model | None = None
+    session_id: str | None = None
+    fresh: bool = False
+    place: Place | None = None
+
+
+@define(eq=False)
+class Run:
+    """``turn`` has no session until one is chosen; ``sink`` is there once the bus may tell of it.
+
+    ``place`` is where the session is; ``waiting`` is the scope of what comes before the prompt; ``queue`` holds the
+    task's place among those of its context, or of the session that its message names.
+    """
+
+    live: LiveTask
+    prompt: Prompt
+    turn: Turn
+    place: Place
+    waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
+    sink: TurnSink | None = None
+    queue: Turnstile | None = None

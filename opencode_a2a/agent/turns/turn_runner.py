@@ -1,0 +1,596 @@
+"""Runs turns: one task's prompt from its session to its end, whatever happens to OpenCode or to the client.
+
+``sansio.opencode.turns.turn`` decides; this feeds it, saves what it says, and watches the time. Turns of one session run
+one after the other, in the order of their tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from typing import TypeVar
+
+import anyio
+from anyio.abc import TaskGroup
+from attrs import evolve
+
+from opencode_a2a.agent.sessions.session_choice import Sessions
+from opencode_a2a.agent.sessions.session_reads import SessionReads
+from opencode_a2a.agent.turns.running_turn import Prompt, Run
+from opencode_a2a.agent.turns.turn_report import log_turn
+from opencode_a2a.agent.turns.turn_sink import TurnSink
+from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.server.store import EventRow, Store, StoreError, StoreUnavailable, Write
+from opencode_a2a.server.tasks.active_task import SAVE_EVERY, LiveTask
+from opencode_a2a.server.tasks.keyed_lock import Turnstile
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.task_log import LogEvent, MetadataChanged
+from sansio.a2a.timestamps import timestamp
+from sansio.opencode.file_inputs import holds_media
+from sansio.opencode.interrupts.replies import abandoned
+from sansio.opencode.locations import place_as_text
+from sansio.opencode.turns.recovery import said_before
+from sansio.opencode.turns.turn import Turn
+from sansio.opencode.upstream import requests
+from sansio.opencode.upstream.events import InterruptEnded
+from sansio.opencode.upstream.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
+from sansio.opencode.upstream.requests import PromptOptions
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_AGAIN = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds before a task is offered again to a store that failed
+_CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
+_REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
+_LOOKING = 30.0  # seconds that one look at a session may take, however many reads it is
+_ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each time that OpenCode is told to stop, until it has heard
+_UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or not OpenCode has a session for it
+_ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
+_LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABLE)
+_LOOKS_AT_PLACES = 10  # looks at the turns, of which one looks at their directories too
+_REMOVED = Failure(text="The directory of the session was removed", type="UPSTREAM_RESOURCE_NOT_FOUND")
+_STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
+
+
+class _SessionGoneError(Exception):
+    """OpenCode does not know the session of a context any more: nothing was sent."""
+
+
+class Turns:
+    """Starts and runs turns in ``tasks``. ``wall``: epoch seconds.
+
+    In seconds: ``silence`` that ends a turn (None: none does), ``abort_timeout`` for telling OpenCode to stop,
+    ``patience`` with an event bus that is gone.
+    """
+
+    def __init__(
+        self,
+        *,
+        upstream: Upstream,
+        hub: EventHub,
+        store: Store,
+        sessions: Sessions,
+        tasks: TaskGroup,
+        options: PromptOptions,
+        place: requests.Place,
+        silence: float | None,
+        abort_timeout: float,
+        patience: float,
+        wall: Callable[[], float],
+    ) -> None:
+        self._upstream = upstream
+        self._hub = hub
+        self._reads = SessionReads(upstream, hub)
+        self._store = store
+        self._sessions = sessions
+        self._tasks = tasks
+        self._options = options
+        self._place = place
+        self._silence = silence
+        self._abort_timeout = abort_timeout
+        self._patience = patience
+        self._wall = wall
+        self._counter = 0
+        self._queues: dict[object, deque[anyio.Event]] = {}
+        self._stopping = False
+        self.runs: dict[str, Run] = {}
+        self._empty = anyio.Event()
+        self.running: dict[str, LiveTask] = {}
+
+    def start(self, live: LiveTask, prompt: Prompt) -> None:
+        """Run the task's turn in the background. Its end is in the task, never an exception.
+
+        Its place in the queue is taken before this returns: turns run in the order of these calls.
+        """
+        run = self._add(live, prompt, self._turn(live))
+        facts = live.facts
+        run.queue = Turnstile(self._queues, prompt.session_id or (facts.principal, facts.context_id))
+        run.queue.take_place()
+        self._tasks.start_soon(self._run, run)
+
+    async def take_up(self, live: LiveTask, prompt: Prompt) -> None:
+        """Go on with a task that an earlier run of the server left unfinished.
+
+        One whose prompt may be with OpenCode has its place in line before this returns; any other is started anew.
+        """
+        facts, session_id, prompt_id = live.facts, live.session_id, live.prompt_id
+        live.log.take_up()
+        live.reveal(live.log.last)
+        self._store.put(live.rows())  # durable before anybody can see it, or its numbers might be used twice
+        if live.log.state.terminal:
+            return
+        if session_id is None or prompt_id is None:
+            self.start(live, prompt)
+            return
+        turn = self._turn(live, session_id, prompt_id)
+        turn.take_up(said_before(live.task(), live.log.events, session_id))
+        run = self._add(live, prompt, turn)
+        turnstiles = AsyncExitStack()
+        for key in ((facts.principal, facts.context_id), session_id):
+            if key not in self._queues:
+                await turnstiles.enter_async_context(Turnstile(self._queues, key))
+        self._tasks.start_soon(self._run, run, turnstiles)
+
+    def _turn(self, live: LiveTask, session_id: str = "", prompt_id: str = "") -> Turn:
+        facts = live.facts
+        return Turn(task_id=facts.task_id, context_id=facts.context_id, session_id=session_id, prompt_id=prompt_id)
+
+    def _add(self, live: LiveTask, prompt: Prompt, turn: Turn) -> Run:
+        live.at_rest = False
+        run = self.runs[live.facts.task_id] = Run(live, prompt, turn, prompt.place or self._place)
+        self.running[live.facts.task_id] = live
+        return run
+
+    async def cancel(self, live: LiveTask) -> None:
+        """End the task as canceled, durably; OpenCode is told meanwhile. Nothing happens if it has ended."""
+        run = self.runs.get(live.facts.task_id)
+        turn = run.turn if run is not None else self._turn(live)
+        events = turn.cancel(self._now())
+        if live.log.state.terminal or not events:
+            return
+        live.publish(events)
+        if run is not None and run.sink is None:
+            run.waiting.cancel()
+        elif run is not None and run.sink is not None:
+            run.sink.wake()
+        try:
+            await self.reveal(live)
+        except StoreUnavailable:
+            self._tasks.start_soon(self._settle, live)
+            raise
+
+    async def answered(self, run: Run, ended: InterruptEnded) -> None:
+        """OpenCode has taken an answer: tell the readers, unless the bus has. Raises ``StoreError``."""
+        if run.live.publish(run.turn.answered(ended, self._now())):
+            if run.sink is not None:
+                run.sink.wake()
+            await self.reveal(run.live)
+
+    async def drain(self, grace: float) -> None:
+        """Let running turns end within ``grace`` seconds.
+
+        Where the store outlives the server, the others are left for its next run, and OpenCode works on; else they
+        are ended as failed.
+        """
+        if not self.running:
+            return
+        self._empty = anyio.Event()
+        with anyio.move_on_after(grace):
+            await self._empty.wait()
+        if self._store.outlives:
+            self._leave()
+            return
+        self._stopping = True
+        for run in self.runs.values():
+            if run.sink is not None:
+                run.sink.end(_STOPPED)
+        with anyio.move_on_after(_ENDING_WAIT):
+            await self._empty.wait()
+
+    def _leave(self) -> None:
+        """Let go of those who read or wait: they can go on after the restart."""
+        for run in self.runs.values():
+            if row := run.live.unsaved():
+                self._store.put([row])
+            run.live.at_rest = True
+            run.live.poke()
+
+    async def watch(self) -> None:
+        """See to the running turns, for ever: hand what they said to the store, notice what went quiet."""
+        looks = 0
+        while True:
+            await anyio.sleep(SAVE_EVERY)
+            looks += 1
+            try:
+                self._see_to_all()
+                if looks % _LOOKS_AT_PLACES == 0:
+                    await self._see_to_places()
+            except Exception:
+                _log.exception("watching the turns")
+
+    def _see_to_all(self) -> None:
+        now = self._wall()
+        lost = now - self._hub.lost_at > self._patience if self._hub.lost_at is not None else False
+        rows: list[EventRow] = []
+        for run in self.runs.values():
+            live, sink = run.live, run.sink
+            if sink is None:
+                continue
+            if lost:
+                sink.end(_LOST)
+            elif live.saved < live.log.last:
+                live.quiet_since = now
+                if row := live.unsaved():
+                    rows.append(row)
+            elif live.log.state.interrupted:
+                live.quiet_since = now  # it is the client who is being waited for
+            elif self._silence is not None and now - live.quiet_since > self._silence:
+                text = f"OpenCode said nothing for {self._silence:g} seconds"
+                sink.end(Failure(text=text, type=TIMEOUT))
+        if rows:
+            self._store.put(rows)
+        for live in self.running.values():
+            if not (live.visible or live.showing) and now * 1000 - live.facts.created_at > _UNTOLD_MS:
+                live.showing = True
+                self._tasks.start_soon(self._show, live)
+
+    async def _see_to_places(self) -> None:
+        """End the turns whose directory was removed: OpenCode says nothing of it."""
+        working = [run for run in self.runs.values() if run.sink is not None and run.place != self._place]
+        for run in working:
+            if run.sink is not None and await self._sessions.is_gone(run.place):
+                run.sink.end(_REMOVED)
+
+    async def _show(self, live: LiveTask) -> None:
+        """Let a task be told of whose session takes long to be had: usually both share a commit."""
+        try:
+            await self.reveal(live)
+        except StoreError as exc:
+            _log.error("task %s: %s", live.facts.task_id, exc)  # the turn meets the same
+
+    # --- one turn -----------------------------------------------------------------------------------------
+
+    async def _run(self, run: Run, passed: AsyncExitStack | None = None) -> None:
+        """Run a turn to its end. ``passed``: the turnstiles that one which is taken up has behind it."""
+        live = run.live
+        task_id = live.facts.task_id
+        started = self._wall()
+        try:
+            try:
+                async with passed or AsyncExitStack() as turnstiles:
+                    prepared = None
+                    if run.queue is not None:
+                        turnstiles.callback(run.queue.leave)
+                        with run.waiting:
+                            prepared = await self._in_line(run, run.queue, turnstiles)
+                    # it may have been cancelled meanwhile, which OpenCode must hear if it has the prompt
+                    if passed is not None or not live.log.state.terminal:
+                        try:
+                            await self._drive(run, prepared)
+                        except _SessionGoneError:
+                            await self._drive(run, await self._in_new_session(run, turnstiles))
+            except UpstreamError as exc:
+                await self._publish(live, run.turn.fail(exc.failure, self._now()))
+            except ProtocolError as exc:
+                failure = Failure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
+                await self._publish(live, run.turn.fail(failure, self._now()))
+        except StoreError as exc:
+            self._leave_unstored(live, exc)
+        except Exception:
+            # a bug of ours must not take the other turns down with it
+            _log.exception("task %s", task_id)
+            await self._give_up(run, "The server failed on this task")
+        finally:
+            log_turn(live, self._wall() - started, run.turn.failure)
+            del self.runs[task_id], self.running[task_id]
+            live.at_rest = True
+            live.poke()
+            if not self.running:
+                self._empty.set()
+
+    async def _in_line(self, run: Run, queue: Turnstile, turnstiles: AsyncExitStack) -> int:
+        """Choose the session and wait for the turns before ours, first in its context, then in the session.
+
+        Returns the number of the last event that is durable once the prompt may go out.
+        """
+        live, session_id = run.live, run.prompt.session_id
+        await self._enter(live, queue, turnstiles)
+        await self._give_time()
+        with ExitStack() as creating:
+            if session_id is None:
+                session_id = await self._patiently(live, lambda: self._sessions.of_context(run, creating))
+                await self._enter(live, Turnstile(self._queues, session_id), turnstiles)
+            else:
+                wished = session_id
+                await self._patiently(live, lambda: self._sessions.wished(run, wished))
+            if self._stopping:
+                raise UpstreamError(_STOPPED)
+            return await self._prepare(run, session_id)
+
+    async def _in_new_session(self, run: Run, turnstiles: AsyncExitStack) -> int:
+        """Go on in a new session where the context's own is gone in OpenCode. Raises ``UpstreamError``."""
+        run.prompt = evolve(run.prompt, fresh=True)
+        with ExitStack() as creating:
+            session_id = await self._sessions.of_context(run, creating)
+            await self._enter(run.live, Turnstile(self._queues, session_id), turnstiles)
+            return await self._prepare(run, session_id)
+
+    async def _give_time(self) -> None:
+        """Let an OpenCode that is away come back for some seconds; what asks it next tells best if it has not."""
+        if not self._hub.refused:
+            await self._hub.wait_connected(_CONNECT_WAIT)
+
+    async def _reachable(self, patience: float) -> None:
+        """Give an OpenCode that is away some seconds to come back. Raises ``UpstreamError``."""
+        if not await self._hub.wait_connected(patience):
+            text = f"OpenCode's event stream is not available: {self._hub.trouble}"
+            raise UpstreamError(Failure(text=text, type=UNREACHABLE))
+
+    async def _enter(self, live: LiveTask, queue: Turnstile, turnstiles: AsyncExitStack) -> None:
+        turnstiles.callback(queue.leave)
+        if not queue.take_place():
+            await self._settle(live)  # it may wait long: let it be seen
+        await queue.wait()
+
+    def _leave_unstored(self, live: LiveTask, error: StoreError) -> None:
+        """Leave a task whose commit failed for good: nobody sees what is not in the store.
+
+        One that the store does not have is gone, and its prompt never went out. Of any other, the store has what was
+        seen, and the next start of the server reads the rest from OpenCode.
+        """
+        _log.error("task %s: %s", live.facts.task_id, error)
+        live.lose(error)
+
+    async def _give_up(self, run: Run, text: str) -> None:
+        """End the task as failed."""
+        live = run.live
+        try:
+            await self._publish(live, run.turn.fail(Failure(text=text, type=STOPPED), self._now()))
+        except StoreError as exc:
+            self._leave_unstored(live, exc)
+        except Exception:
+            _log.exception("task %s cannot be ended", live.facts.task_id)
+
+    async def _prepare(self, run: Run, session_id: str) -> int:
+        """Make durable, in one commit, what must be known if the server is killed: the task, its session, its prompt.
+
+        A prompt goes out only after that, or a message that is sent again after a crash would run twice.
+        """
+        live = run.live
+        where = await self._patiently(live, lambda: self._sessions.rows(run, session_id))
+        live.session_id = session_id
+        live.prompt_id = self._prompt_id()
+        turn = run.turn = self._turn(live, session_id, live.prompt_id)
+        if live.visible and (task := live.task()).artifacts:
+            turn.add_to(said_before(task, live.log.events, session_id))
+        bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
+        live.publish([bound, *turn.begin(self._now())])
+        last = live.log.last
+        if run.place != self._place:
+            live.options["place"] = place_as_text(run.place)
+        await self._patiently(live, lambda: self._commit(live, where))
+        return last
+
+    async def _drive(self, run: Run, prepared: int | None) -> None:
+        """From the prompt to the turn's end.
+
+        ``prepared``: the last event that is durable; None: OpenCode may have the prompt already.
+        """
+        live, turn = run.live, run.turn
+        live.quiet_since = self._wall()
+        sink = run.sink = TurnSink(live, turn, self._now)
+        if self._stopping:
+            sink.end(_STOPPED)
+        self._hub.attach(turn.session_id, sink)
+        try:
+            await self._reachable(_CONNECT_WAIT if prepared is not None else self._patience)
+            if turn.ended:  # cancelled, and before OpenCode has heard of it unless it was taken up
+                if prepared is None:
+                    await self._abort(run, sink)
+                return
+            if prepared is not None:
+                await self._send(run, sink)
+                live.reveal_settled(prepared)
+            else:
+                await self._find_again(run, sink)
+            await self._follow(run, sink)
+        finally:
+            self._hub.detach(turn.session_id)
+
+    async def _send(self, run: Run, sink: TurnSink) -> None:
+        turn, prompt = run.turn, run.prompt
+        await self._sessions.verify(run.place)
+        options = evolve(self._options, model=prompt.model) if prompt.model else self._options
+        call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, run.place)
+        try:
+            await self._upstream.request(call)
+        except UpstreamError as exc:
+            status = exc.failure.status or 0
+            if status == 404 and not exc.sent and prompt.session_id is None and not prompt.fresh:
+                raise _SessionGoneError from None
+            if not exc.sent and status < 500:
+                raise
+            sink.gap()  # it may be running: the session itself will tell
+            if status:
+                await self._look(run, sink, 0)
+                if not turn.prompt_seen:
+                    await self._publish(run.live, turn.fail(exc.failure, self._now()))
+                    await self._abort(run, sink)
+
+    async def _find_again(self, run: Run, sink: TurnSink) -> None:
+        """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
+        sink.gap()
+        looks = 0
+        while sink.torn and not sink.turn.ended and sink.verdict is None:
+            looks = await self._look(run, sink, looks)
+        if not (sink.turn.ended or sink.torn or sink.turn.prompt_seen):
+            await self._send(run, sink)
+
+    async def _follow(self, run: Run, sink: TurnSink) -> None:
+        """See the turn to its end: commit what must be, look at the session again where it went quiet."""
+        live, turn = run.live, run.turn
+        looks = 0
+        while True:
+            await sink.until_urgent()
+            if live.barrier > live.visible:
+                await self._publish(live, ())
+            if turn.ended:
+                if turn.cancelled:
+                    await self._abort(run, sink)
+                elif turn.refused and holds_media(run.prompt.parts):
+                    await self._take_back(run)
+                return
+            if sink.verdict is None and (sink.torn or turn.unsettled):
+                looks = await self._look(run, sink, looks)
+            elif sink.verdict is None:
+                looks = 0
+            else:
+                # said before OpenCode is told to stop, or its "aborted" would be the turn's end
+                await self._publish(live, turn.fail(sink.verdict, self._now()))
+                await self._abort(run, sink)
+                return
+
+    async def _look(self, run: Run, sink: TurnSink, looks: int) -> int:
+        """Read the session over REST and feed what it says; returns the number of looks so far.
+
+        An OpenCode that cannot tell just now is asked again; at the last look it is the turn's end.
+        """
+        turn = run.turn
+        if looks or not sink.torn:
+            await anyio.sleep(_REREADS[min(looks, len(_REREADS) - 1)])
+            if turn.ended or not (sink.torn or turn.unsettled):
+                return 0
+        last_try = looks >= len(_REREADS)
+        torn, sink.torn = sink.torn, False
+        waited_for, since = frozenset(turn.asking.pending), turn.heard
+        try:
+            with self._upstream.within(_LOOKING):
+                if torn:
+                    await self._reads.learn_below(turn.session_id, run.place)
+                now = await self._reads.now(turn.session_id, run.place)
+        except UpstreamError as exc:
+            sink.torn = True
+            if last_try:
+                sink.end(exc.failure)
+            return looks + 1
+        events = turn.reconcile(
+            now.records,
+            now.status,
+            self._now(),
+            asked=now.asked,
+            waited_for=waited_for,
+            since=since,
+            last_try=last_try,
+        )
+        await self._publish(run.live, events)
+        return looks + 1
+
+    async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
+        """Publish, and where a state changed commit before readers see it."""
+        if live.publish(events) or live.over:
+            await self._settle(live)
+
+    async def reveal(self, live: LiveTask) -> None:
+        """Make what was said durable, and let readers see it, with whatever was said meanwhile.
+
+        Raises ``StoreError``: then nothing more is seen, and whoever waits for it gets an error.
+        """
+        while True:
+            last = live.log.last
+            await self._commit(live)
+            if live.reveal_settled(last):
+                return
+
+    async def _settle(self, live: LiveTask) -> None:
+        """Reveal as soon as the store can. Raises ``StoreError`` where it does not have the task, or never will."""
+        await self._patiently(live, lambda: self.reveal(live))
+
+    async def _commit(self, live: LiveTask, more: Sequence[Write] = ()) -> None:
+        """Commit, one commit of a task at a time: one that was given up is not stored by another that came later."""
+        async with live.committing:
+            if live.lost and live.trouble is not None:
+                raise live.trouble
+            rows = live.rows()
+            try:
+                await self._store.commit([*rows, *more])
+            except StoreError as exc:
+                live.not_stored(rows, exc)
+                raise
+            live.in_store, live.trouble = True, None
+
+    async def _patiently(self, live: LiveTask, step: Callable[[], Awaitable[T]]) -> T:
+        """Do what needs the store as soon as the store can; at once or never for a task that it does not have yet.
+
+        OpenCode goes on meanwhile. What it says is stored afterwards, or read from it at the next start.
+        """
+        failures = 0
+        while True:
+            try:
+                return await step()
+            except StoreUnavailable as exc:
+                if not live.in_store:
+                    raise
+                live.in_trouble(exc)
+                if failures == 0:
+                    _log.error("task %s waits for the store: %s", live.facts.task_id, exc)
+            await anyio.sleep(_AGAIN[min(failures, len(_AGAIN) - 1)])
+            failures += 1
+
+    async def _abort(self, run: Run, sink: TurnSink) -> None:
+        """Tell OpenCode to stop, and let it, so that the next turn of the session finds it at rest; best effort.
+
+        Said again where it may not have arrived: what goes on there would hold up the session for good.
+        """
+        session_id = run.turn.session_id
+        for pause in _ABORTS:
+            if pause and self._stopping:
+                return
+            await anyio.sleep(pause)
+            told = False
+            with anyio.move_on_after(self._abort_timeout):
+                try:
+                    await self._upstream.request(requests.abort(session_id, run.place))
+                    told = True
+                    await sink.until_at_rest()
+                except UpstreamError as exc:
+                    _log.warning("abort of %s: %s", session_id, exc)
+                    told = 400 <= (exc.failure.status or 0) < 500
+            if told or sink.at_rest:
+                await self._abandon(run)
+                return
+
+    async def _abandon(self, run: Run) -> None:
+        """Reject what a stopped turn has asked, so that OpenCode asks it of nobody any more; best effort."""
+        with anyio.move_on_after(self._abort_timeout):
+            for asked in run.turn.left:
+                try:
+                    await self._upstream.request(abandoned(asked, run.place))
+                except UpstreamError as exc:
+                    if exc.failure.status != 404:  # OpenCode has given it up by itself
+                        _log.warning("request %s cannot be rejected: %s", asked.request_id, exc)
+
+    async def _take_back(self, run: Run) -> None:
+        """Revert a prompt that the provider could not take: the session keeps it, and every later turn would fail."""
+        turn = run.turn
+        try:
+            await self._upstream.request(requests.revert(turn.session_id, turn.prompt_id, run.place))
+        except UpstreamError as exc:
+            _log.warning("task %s: its message cannot be reverted: %s", run.live.facts.task_id, exc)
+
+    # --- time and ids -------------------------------------------------------------------------------------
+
+    def _ms(self) -> int:
+        return int(self._wall() * 1000)
+
+    def _now(self) -> str:
+        return timestamp(self._wall())
+
+    def _prompt_id(self) -> str:
+        self._counter += 1
+        created = self._ms() + self._hub.clock_ahead_ms
+        return requests.message_id(created, self._counter, secrets.token_hex(7))

@@ -1,0 +1,76 @@
+"""Where the event hub delivers what concerns one turn, and where the turn's runner is woken by it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+from attrs import define, field
+
+from opencode_a2a.server.tasks.active_task import LiveTask
+from sansio.a2a.task_log import LogEvent
+from sansio.opencode.turns.turn import Turn
+from sansio.opencode.upstream.events import BusEvent, SessionStatus
+from sansio.opencode.upstream.faults import Failure
+
+
+@define(eq=False)
+class TurnSink:
+    """What the hub delivers, on its way into the task. ``until_urgent`` is where the runner waits to be told."""
+
+    live: LiveTask
+    turn: Turn
+    now: Callable[[], str]
+    stamp: str = ""  # the time of the batch being fed
+    torn: bool = False
+    verdict: Failure | None = None  # the turn shall end with this, whatever OpenCode does
+    at_rest: bool = False  # the turn has ended, and so has what OpenCode did for it
+    _woken: anyio.Event | None = None
+    _events: list[LogEvent] = field(factory=list)
+
+    def feed(self, event: BusEvent) -> None:
+        if self.turn.ended and isinstance(event, SessionStatus) and event.session_id == self.turn.session_id:
+            self.at_rest = event.type == "idle"
+        self.stamp = self.stamp or self.now()
+        self._events += self.turn.feed(event, self.stamp)
+
+    def flush(self) -> None:
+        events, self._events, self.stamp = self._events, [], ""
+        if events:
+            self.live.publish(events)
+        self.wake()
+
+    @property
+    def urgent(self) -> bool:
+        """Something waits for the runner: an end, a state to commit, a session to look at."""
+        turn, live = self.turn, self.live
+        if turn.ended or turn.unsettled or live.barrier > live.visible:
+            return True
+        return self.torn or self.verdict is not None
+
+    def end(self, failure: Failure) -> None:
+        """The turn shall end as failed; the first reason counts."""
+        self.verdict = self.verdict or failure
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the runner look, if there is something to see."""
+        if self._woken is not None and self.urgent:
+            self._woken.set()
+
+    async def until_urgent(self) -> None:
+        """Return once something waits for the runner."""
+        while not self.urgent:
+            self._woken = anyio.Event()
+            await self._woken.wait()
+
+    async def until_at_rest(self) -> None:
+        """Return once the session of a turn that has ended is idle."""
+        while not self.at_rest:
+            self._woken = anyio.Event()
+            await self._woken.wait()
+
+    def gap(self) -> None:
+        self.turn.gap()
+        self.torn = True
+        self.wake()

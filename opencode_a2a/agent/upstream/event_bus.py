@@ -1,0 +1,255 @@
+"""The one subscription to OpenCode's event bus, shared by all turns: cost grows with events, not with turns.
+
+It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
+together is delivered together: sinks are flushed once per batch. When the bus drops it reconnects, and every sink
+is told that it may have missed something.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskStatus
+
+from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from sansio.a2a.bindings.sse import SseDecoder, SseEvent
+from sansio.a2a.errors import ProtocolError
+from sansio.opencode.upstream import requests
+from sansio.opencode.upstream.events import BusEvent, SessionSeen, decode, event_id, is_bus_event
+from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, Failure
+from sansio.opencode.upstream.problems import Problem, bus_problem, not_opencode
+
+_log = logging.getLogger(__name__)
+
+_BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+_BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
+_LASTING = 5.0  # seconds after which a connection counts as one that holds
+_GENERATIONS = 32  # how deep subagents may nest
+_CHILDREN = 10_000  # subagent sessions remembered
+_SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
+
+
+class _NotOpenCode(Exception):
+    """An answer that OpenCode does not give; the text is what it did, as a verb and its object."""
+
+
+class Sink(Protocol):
+    """What a turn gives the hub. None of these may wait."""
+
+    def feed(self, event: BusEvent) -> None:
+        """One event of the turn's session, or of a session below it."""
+
+    def flush(self) -> None:
+        """All events that came together have been fed."""
+
+    def gap(self) -> None:
+        """Events may have been missed; the bus is connected again."""
+
+
+class EventHub:
+    """Run ``run`` in a task group; attach a sink before its prompt is sent.
+
+    ``clock``: epoch seconds. ``note`` is given the problem with the bus, and None once it is connected.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        silence: float = 60.0,
+        clock: Callable[[], float],
+        note: Callable[[Problem | None], None] = lambda problem: None,
+    ) -> None:
+        self._upstream = upstream
+        self._note = note
+        self._silence = silence  # seconds without a byte (OpenCode sends heartbeats) after which to reconnect
+        self._clock = clock
+        self._sinks: dict[str, Sink] = {}
+        self._parents: dict[str, str] = {}
+        self._waiting: list[anyio.Event] = []
+        self.came = anyio.Event()  # the next connection sets it, and puts a new one in its place
+        self._unreadable = False  # an event of this connection could not be read, which is said already
+        self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
+        self.connected = False
+        self.lost_at: float | None = None  # when the bus was lost, epoch seconds
+        self.refused = False  # OpenCode is there, and does not let us in: to wait does not help
+        self.trouble = "it has not answered yet"  # why the bus was lost last, in words
+        self.reconnects = 0
+        self.undecodable = 0
+        self.clock_ahead_ms = 0  # OpenCode's clock minus ours
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "disconnected"
+        return f"<EventHub {state} sinks={len(self._sinks)} reconnects={self.reconnects}>"
+
+    def attach(self, session_id: str, sink: Sink) -> None:
+        """Route the events of a session to ``sink``, from now on."""
+        self._sinks[session_id] = sink
+
+    def detach(self, session_id: str) -> None:
+        """No more events of this session."""
+        self._sinks.pop(session_id, None)
+
+    async def wait_connected(self, timeout: float) -> bool:
+        """Whether the bus is connected, now or within ``timeout`` seconds."""
+        if self.connected:
+            return True
+        event = anyio.Event()
+        self._waiting.append(event)
+        self._wanted.set()
+        with anyio.move_on_after(timeout):
+            await event.wait()
+        if event in self._waiting:
+            self._waiting.remove(event)
+        return self.connected
+
+    def leads_to(self, session_id: str, root: str) -> bool:
+        """Whether a session is ``root`` or, as far as is known, a subagent's below it."""
+        return root in self._line_of(session_id)
+
+    def adopt(self, session_id: str, parent_id: str) -> None:
+        """Know a session as a subagent's."""
+        if session_id in self._parents:
+            return
+        if len(self._parents) >= _CHILDREN:
+            del self._parents[next(iter(self._parents))]
+        self._parents[session_id] = parent_id
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Stay connected, for ever."""
+        task_status.started()
+        failures = unanswered = 0
+        while True:
+            self._wanted = anyio.Event()
+            started = self._clock()
+            failure = Failure(text="OpenCode closed its event stream", type=UNREACHABLE)
+            problem: Problem | None = None
+            try:
+                await self._listen(unanswered)
+            except UpstreamError as exc:
+                failure = exc.failure
+                unanswered += failure.type == TIMEOUT
+            except _NotOpenCode as exc:
+                failure = Failure(text=f"it does not look like OpenCode: it {exc}", type=PAYLOAD)
+                problem = not_opencode(self._upstream.url, str(exc))
+            except ProtocolError as exc:  # what came is no HTTP, or no event stream
+                failure = Failure(text=exc.message, type=PAYLOAD)
+            except Exception as exc:
+                # whatever it is, every turn depends on the bus: try again
+                _log.exception("event bus")
+                failure = Failure(text=type(exc).__name__, type=UNREACHABLE)
+            self.trouble = failure.text
+            self.refused = 400 <= (failure.status or 0) < 500
+            if self.lost_at is None:
+                self.lost_at = self._clock()
+            if self.connected:
+                unanswered = 0
+                lasted = self._clock() - started > _LASTING
+                # one that comes and goes is tried less and less often
+                failures = 0 if lasted else failures
+                _log.log(logging.WARNING if lasted else logging.INFO, "event bus lost: %s", self.trouble)
+            else:
+                self._note(problem or bus_problem(failure, self._upstream.url))
+            self.connected = False
+            pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
+            needed = bool(self._sinks or self._waiting)
+            with anyio.move_on_after(min(pause, _BACKOFF_AT_WORK) if needed else pause):
+                await self._wanted.wait()
+            failures += 1
+
+    async def _listen(self, unanswered: int) -> None:
+        """Deliver what the bus says until it ends. Raises ``UpstreamError`` where it breaks, or goes silent.
+
+        One bound holds for the whole opening, from the connection to OpenCode's first event; it grows with the number
+        of openings that were ``unanswered`` before.
+        """
+        decoder = SseDecoder()
+        call = requests.events()
+        bounds = self._upstream.bounds(call)
+        within = bounds[min(unanswered, len(bounds) - 1)]
+        with anyio.move_on_after(within) as silence:
+            async with self._upstream.stream(call, within=within) as chunks:
+                async for data in chunks:
+                    events = decoder.feed(data)
+                    if events and not self.connected:
+                        if not is_bus_event(events[0].data):
+                            raise _NotOpenCode("answered GET /global/event with events of another kind")
+                        self._now_connected(events[0].data)
+                    if self.connected:
+                        silence.deadline = anyio.current_time() + self._silence
+                    self._deliver(events)
+        if not (silence.cancelled_caught or self.connected):
+            raise _NotOpenCode("answered GET /global/event with no event stream")
+        if silence.cancelled_caught:
+            quiet = self._silence if self.connected else within
+            raise UpstreamError(Failure(text=f"OpenCode said nothing for {quiet:.3g} seconds", type=TIMEOUT))
+
+    def _deliver(self, events: list[SseEvent]) -> None:
+        touched: dict[int, Sink] = {}
+        for event in events:
+            self._route(event.data, touched)
+        for sink in touched.values():
+            sink.flush()
+
+    def _now_connected(self, first: bytes) -> None:
+        self.connected = True
+        self.refused = False
+        self.lost_at = None
+        now = int(self._clock() * 1000)
+        created = requests.time_of_id(event_id(first), now)
+        ahead = 0 if created is None else created - now
+        self.clock_ahead_ms = ahead if abs(ahead) > _SKEW_MS else 0
+        self.reconnects += 1
+        self._unreadable = False
+        self._note(None)
+        self.came.set()
+        self.came = anyio.Event()
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            event.set()
+        for sink in list(self._sinks.values()):
+            sink.gap()
+
+    def _route(self, data: bytes, touched: dict[int, Sink]) -> None:
+        try:
+            event = decode(data)
+        except ProtocolError as exc:
+            self.undecodable += 1
+            # said once: what sends one of these may send thousands
+            _log.log(
+                logging.DEBUG if self._unreadable else logging.WARNING, "an event is passed over: %s", exc.message
+            )
+            self._unreadable = True
+            return
+        if event is None:
+            return
+        if isinstance(event, SessionSeen):
+            if event.parent_id is not None:
+                self.adopt(event.session_id, event.parent_id)
+            return
+        sink = self._sinks.get(event.session_id or "") or self._sink_above(event.session_id)
+        if sink is None:
+            return
+        touched[id(sink)] = sink
+        try:
+            sink.feed(event)
+        except Exception:
+            # a bug in one turn must not cut the others off; that turn looks at its session again
+            _log.exception("a turn failed on an event of %s", event.session_id)
+            sink.gap()
+
+    def _sink_above(self, session_id: str | None) -> Sink | None:
+        """The sink of a session, or of the nearest session above it that has one."""
+        sinks = (self._sinks.get(above) for above in self._line_of(session_id))
+        return next((sink for sink in sinks if sink is not None), None)
+
+    def _line_of(self, session_id: str | None) -> Iterator[str]:
+        """A session and those above it, nearest first."""
+        for _ in range(_GENERATIONS):
+            if session_id is None:
+                return
+            yield session_id
+            session_id = self._parents.get(session_id)

@@ -1,0 +1,114 @@
+"""Whether everything that the server needs is at work: what is not is said in the log once, and told by ``/health``.
+
+Each part of the server notes its problem under a name of its own, and takes it back. ``UpstreamChecks`` looks for
+what would make every prompt fail, whenever OpenCode has come (back).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import anyio
+import orjson
+
+from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.logs import plain
+from opencode_a2a.server.steps import in_turns
+from sansio.a2a.model import JsonObject
+from sansio.opencode.upstream import requests
+from sansio.opencode.upstream.large_json import decoded
+from sansio.opencode.upstream.problems import Problem, agent_problem, model_problem, workspace_problem
+from sansio.opencode.upstream.requests import Place, UpstreamCall
+
+_log = logging.getLogger(__name__)
+
+_AGAIN = 30.0  # seconds between two looks at what is not as it should be
+_LONGEST = 600  # characters of a line about a problem
+
+
+class Readiness:
+    """The problems that there are now, by who noted them."""
+
+    def __init__(self) -> None:
+        self._problems: dict[str, Problem] = {}
+
+    def note(self, source: str, problem: Problem | None) -> None:
+        """Keep a problem, or its end; it is logged where it is another than before."""
+        before = self._problems.get(source)
+        if problem == before:
+            return
+        if problem is None:
+            del self._problems[source]
+            if before is not None:
+                _log.warning("solved: %s", before.type.value)
+            return
+        self._problems[source] = problem
+        _log.warning("%s", plain(problem, _LONGEST))
+
+    def report(self, *, store_works: bool = True) -> JsonObject:
+        """The members of a health check: ``status``, and the ``reasons`` for one that is not ok."""
+        reasons = [{"type": one.type.name, "message": one.type.value} for one in self._problems.values()]
+        if not store_works:
+            reasons.append({"type": "STORE_UNAVAILABLE", "message": "the task store cannot be written"})
+        return {"status": "degraded" if reasons else "ok", "reasons": reasons}
+
+
+class UpstreamChecks:
+    """Looks at the workspace root, the model and the agent. What OpenCode does not tell is not held against it."""
+
+    def __init__(
+        self, upstream: Upstream, hub: EventHub, readiness: Readiness, place: Place, agent: str | None
+    ) -> None:
+        self._upstream = upstream
+        self._hub = hub
+        self._readiness = readiness
+        self._place = place
+        self._agent = agent
+
+    async def watch(self) -> None:
+        """Look each time that OpenCode comes, and again and again while something is missing, for ever."""
+        while True:
+            came = self._hub.came
+            missing = await self._look() if self._hub.connected else False
+            with anyio.move_on_after(_AGAIN if missing else math.inf):
+                await came.wait()
+
+    async def _look(self) -> bool:
+        """Whether something is missing."""
+        found = {
+            "workspace": await self._workspace(),
+            "model": await self._model(),
+            "agent": await self._missing_agent(),
+        }
+        for source, problem in found.items():
+            self._readiness.note(source, problem)
+        return any(found.values())
+
+    async def _workspace(self) -> Problem | None:
+        root = self._place.directory
+        if root is None:
+            return None
+        try:
+            await self._upstream.request(requests.files(self._place))
+        except UpstreamError as exc:
+            # OpenCode 1.18 fails over a directory that is not there, without saying so
+            return workspace_problem(root) if exc.failure.status == 500 else None
+        return None
+
+    async def _model(self) -> Problem | None:
+        config = await self._read(requests.config(self._place))
+        return model_problem(config, await self._read(requests.usable_providers(self._place)))
+
+    async def _missing_agent(self) -> Problem | None:
+        if self._agent is None:
+            return None
+        return agent_problem(await self._read(requests.agents(self._place)), self._agent)
+
+    async def _read(self, call: UpstreamCall) -> Any:
+        try:
+            return await in_turns(decoded((await self._upstream.request(call)).body))
+        except (UpstreamError, orjson.JSONDecodeError, ValueError):
+            return None

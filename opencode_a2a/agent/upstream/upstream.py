@@ -1,0 +1,386 @@
+"""The HTTP/1.1 client for OpenCode: h11 decides, anyio moves bytes. The hot path, asked several times per turn.
+
+One origin, a pool of kept-alive connections, limits that fail at once, timeouts by cancel scope. Knows nothing of
+turns or tasks: it sends ``UpstreamCall`` values and raises ``UpstreamError`` for everything that goes wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import ssl
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from select import poll
+from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import urlsplit
+
+import anyio
+import h11
+from anyio.abc import ByteStream, SocketAttribute
+from attrs import define, frozen
+
+from sansio.chunked import ChunkedDecoder
+from sansio.opencode.upstream.faults import (
+    BACKPRESSURE,
+    PAYLOAD,
+    TIMEOUT,
+    UNREACHABLE,
+    Failure,
+    failure_of_status,
+)
+from sansio.opencode.upstream.requests import TimeoutClass, UpstreamCall
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Event: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
+
+_IDLE_LIMIT = 64  # connections kept for reuse
+_BODY_LIMIT = 64 * 1024 * 1024
+_READ_SIZE = 65536
+
+_BROKEN = (h11.RemoteProtocolError, anyio.BrokenResourceError, ssl.SSLError)
+"""What a connection raises when its other end fails us."""
+
+
+class UpstreamError(Exception):
+    """A call that OpenCode did not carry out. ``sent``: it may have been, the answer is what is missing."""
+
+    def __init__(self, failure: Failure, *, sent: bool = False) -> None:
+        super().__init__(failure.text)
+        self.failure = failure
+        self.sent = sent
+
+
+@frozen
+class UpstreamResponse:
+    """A successful answer (status below 400). The names of headers are in lower case."""
+
+    status: int
+    body: bytes
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+    def header(self, name: bytes) -> str | None:
+        """The value of a header."""
+        return next((value.decode("latin-1") for found, value in self.headers if found == name), None)
+
+
+class _NotHttp(Exception):
+    """The head of an answer is none."""
+
+
+class _Stale(Exception):
+    """A kept-alive connection turned out to be closed before it gave one byte of an answer."""
+
+
+@define(eq=False)
+class _Connection:
+    stream: ByteStream
+    protocol: h11.Connection
+    poller: poll
+    used: bool = False
+    answered: bool = False  # a byte of the answer to the last request has come
+
+    async def start(self, request: h11.Request, body: bytes | None) -> None:
+        """Send a request whole, in one write."""
+        data = self.protocol.send(request) or b""
+        if body:
+            data += self.protocol.send(h11.Data(data=body)) or b""
+        data += self.protocol.send(h11.EndOfMessage()) or b""
+        self.answered = False
+        try:
+            await self.stream.send(data)
+        except (*_BROKEN, anyio.ClosedResourceError) as exc:
+            raise _Stale from exc
+
+    async def next(self) -> Event:
+        """The next protocol event, reading as needed. Raises ``h11.RemoteProtocolError`` and anyio's errors."""
+        while (event := self.protocol.next_event()) is h11.NEED_DATA:
+            try:
+                data = await self.stream.receive(_READ_SIZE)
+            except anyio.EndOfStream:
+                data = b""
+            self.answered = self.answered or bool(data)
+            self.protocol.receive_data(data)
+        return event
+
+    def is_dead(self) -> bool:
+        """Whether an idle connection has something to read: the end of the stream, or what nobody asked for."""
+        return bool(self.poller.poll(0))
+
+    async def close(self) -> None:
+        await anyio.aclose_forcefully(self.stream)
+
+
+class Upstream:
+    """The client. Use as an async context manager: leaving it closes every connection.
+
+    ``timeout``: seconds for a whole plain call, all its attempts included; how long each attempt waits for the head
+    of its answer is the call's ``TimeoutClass``. ``max_requests``: plain calls at once, 0 for no limit; one more is
+    refused at once with UPSTREAM_BACKPRESSURE.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        timeout: float = 120.0,
+        max_requests: int = 0,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("the OpenCode URL must be http://HOST[:PORT] or https://HOST[:PORT]")
+        self._host = parts.hostname
+        self._tls = parts.scheme == "https"
+        self._port = parts.port or (443 if self._tls else 80)
+        self._prefix = parts.path.rstrip("/")
+        self._headers = [("host", parts.netloc.rpartition("@")[2])]
+        if password is not None:
+            proof = base64.b64encode(f"{username or ''}:{password}".encode()).decode()
+            self._headers.append(("authorization", f"Basic {proof}"))
+        self._timeout = timeout
+        self._max_requests = max_requests
+        self._running = 0
+        self._idle: list[_Connection] = []
+        self._closed = False
+        self._ssl_context = ssl.create_default_context() if self._tls else None
+
+    def __repr__(self) -> str:
+        return f"<Upstream {self._host}:{self._port} running={self._running} idle={len(self._idle)}>"
+
+    @property
+    def url(self) -> str:
+        """Where OpenCode is, without the login."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{'https' if self._tls else 'http'}://{host}:{self._port}{self._prefix}"
+
+    async def __aenter__(self) -> Upstream:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._closed = True
+        idle, self._idle = self._idle, []
+        with anyio.CancelScope(shield=True):
+            for connection in idle:
+                await connection.close()
+
+    # --- plain calls --------------------------------------------------------------------------------------
+
+    async def request(self, call: UpstreamCall) -> UpstreamResponse:
+        """Send a call and read its answer whole. Raises ``UpstreamError``, also for statuses from 400 on."""
+        beside = call.timeout is TimeoutClass.PROBE  # not on a caller's behalf: it takes no caller's place
+        if self._max_requests and self._running >= self._max_requests and not beside:
+            text = f"OpenCode is busy: {self._running} requests are running already"
+            raise UpstreamError(Failure(text=text, type=BACKPRESSURE))
+        bounds = self.bounds(call)
+        started = anyio.current_time()
+        self._running += not beside
+        try:
+            for bound in bounds:
+                with anyio.move_on_after(bound) as head:
+                    return await self._attempt(call, head, started + self._timeout)
+        finally:
+            self._running -= not beside
+        text = f"OpenCode did not answer within {sum(bounds):.3g} seconds"
+        raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True)
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Bound several calls together, by half of the operator's limit at most. Raises ``UpstreamError``."""
+        bound = min(seconds, self._timeout / 2)
+        with anyio.move_on_after(bound) as scope:
+            yield
+        if scope.cancelled_caught:
+            text = f"OpenCode did not answer within {bound:.3g} seconds"
+            raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True)
+
+    def bounds(self, call: UpstreamCall) -> tuple[float, ...]:
+        """How long each attempt at a call waits for the head of its answer, in seconds."""
+        bounds = call.timeout.attempts(self._timeout)
+        return bounds if call.repeatable else bounds[:1]
+
+    async def _attempt(self, call: UpstreamCall, head: anyio.CancelScope, ends: float) -> UpstreamResponse:
+        """Send a call once; twice where a kept-alive connection has been closed under our hands.
+
+        ``head``: the scope that bounds the wait for the answer's head. The rest of the answer has until ``ends``.
+        """
+        connection = await self._take()
+        try:
+            return await self._exchange(connection, call, head, ends)
+        except _Stale as exc:
+            if not call.repeatable or not connection.used:
+                raise self._unreachable(exc.__cause__, sent=True) from exc
+        try:
+            return await self._exchange(await self._connect(), call, head, ends)
+        except _Stale as exc:
+            raise self._unreachable(exc.__cause__, sent=True) from exc
+
+    async def _exchange(
+        self, connection: _Connection, call: UpstreamCall, head: anyio.CancelScope, ends: float
+    ) -> UpstreamResponse:
+        keep = False
+        try:
+            response = await self._open(connection, call)
+            head.deadline = ends
+            body = await self._body(connection)
+            connection.protocol.start_next_cycle()
+            keep = True
+        except h11.LocalProtocolError:
+            # the peer asked for the connection to be closed: the answer is whole all the same
+            if connection.protocol.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
+                raise
+        except _BROKEN as exc:
+            raise UpstreamError(Failure(text="OpenCode's answer broke off", type=PAYLOAD), sent=True) from exc
+        finally:
+            if keep and not self._closed and len(self._idle) < _IDLE_LIMIT:
+                connection.used = True
+                self._idle.append(connection)
+            else:
+                with anyio.CancelScope(shield=True):
+                    await connection.close()
+        if response.status_code >= 400:
+            raise UpstreamError(failure_of_status(response.status_code, _detail(body)))
+        return UpstreamResponse(response.status_code, body, response.headers)
+
+    async def _open(self, connection: _Connection, call: UpstreamCall) -> h11.Response:
+        headers = list(self._headers)
+        if call.body is not None:
+            headers += [("content-type", "application/json"), ("content-length", str(len(call.body)))]
+        request = h11.Request(method=call.method, target=self._prefix + call.target, headers=headers)
+        await connection.start(request, call.body)
+        try:
+            event = await connection.next()
+            while isinstance(event, h11.InformationalResponse):
+                event = await connection.next()
+        except _BROKEN as exc:
+            if not connection.answered:
+                raise _Stale from exc
+            raise
+        if not isinstance(event, h11.Response):
+            raise _Stale
+        return event
+
+    async def _body(self, connection: _Connection) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while not isinstance(event := await connection.next(), h11.EndOfMessage):
+            if isinstance(event, h11.Data):
+                size += len(event.data)
+                if size > _BODY_LIMIT:
+                    raise UpstreamError(
+                        Failure(text=f"OpenCode's answer is larger than {_BODY_LIMIT} bytes", type=PAYLOAD),
+                        sent=True,
+                    )
+                chunks.append(bytes(event.data))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    # --- streams ------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def stream(
+        self, call: UpstreamCall, *, within: float | None = None
+    ) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """Send a call and hand out its body as it comes, on a connection of its own.
+
+        Raises ``UpstreamError`` where the head of the answer does not come ``within`` some seconds (None: those of
+        the call's last attempt), and where the stream breaks.
+        """
+        bound = self.bounds(call)[-1] if within is None else within
+        ends = anyio.current_time() + bound
+        late = UpstreamError(
+            Failure(text=f"OpenCode did not open its event stream within {bound:.3g} seconds", type=TIMEOUT)
+        )
+        try:
+            with anyio.fail_after(bound):
+                connection = await self._connect()
+        except TimeoutError:
+            raise late from None
+        try:
+            with anyio.fail_after(max(0.0, ends - anyio.current_time())):
+                try:
+                    response = await self._open(connection, call)
+                except h11.RemoteProtocolError as exc:
+                    raise _NotHttp from exc
+                if response.status_code >= 400:
+                    detail = _detail(await self._body(connection))
+                    raise UpstreamError(failure_of_status(response.status_code, detail))
+            async with aclosing(_body_as_it_comes(connection, response)) as chunks:
+                yield chunks
+        except TimeoutError:
+            raise late from None
+        except _NotHttp as exc:
+            text = f"What answers at {self._host}:{self._port} does not speak HTTP"
+            raise UpstreamError(Failure(text=text, type=PAYLOAD)) from exc
+        except (_Stale, *_BROKEN) as exc:
+            raise self._unreachable(exc.__cause__ or exc) from exc
+        finally:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
+
+    # --- connections --------------------------------------------------------------------------------------
+
+    async def _take(self) -> _Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_dead():
+                return connection
+            await connection.close()
+        return await self._connect()
+
+    async def _connect(self) -> _Connection:
+        try:
+            stream: ByteStream
+            if self._ssl_context is not None:
+                stream = await anyio.connect_tcp(
+                    self._host,
+                    self._port,
+                    ssl_context=self._ssl_context,
+                    tls_hostname=self._host,
+                    tls_standard_compatible=False,
+                )
+            else:
+                stream = await anyio.connect_tcp(self._host, self._port)
+        except (OSError, ssl.SSLError) as exc:
+            raise self._unreachable(exc) from exc
+        poller = poll()
+        try:
+            poller.register(stream.extra(SocketAttribute.raw_socket).fileno(), 1)  # POLLIN
+        except (AttributeError, ValueError) as exc:
+            # closed by the other end already: there is no socket any more, or none with a number
+            await anyio.aclose_forcefully(stream)
+            raise self._unreachable(None) from exc
+        return _Connection(stream, h11.Connection(h11.CLIENT, max_incomplete_event_size=65536), poller)
+
+    def _unreachable(self, cause: BaseException | None, *, sent: bool = False) -> UpstreamError:
+        reason = f" ({cause.strerror or type(cause).__name__})" if isinstance(cause, OSError) else ""
+        text = f"OpenCode cannot be reached at {self._host}:{self._port}{reason}"
+        return UpstreamError(Failure(text=text, type=UNREACHABLE), sent=sent)
+
+
+async def _body_as_it_comes(connection: _Connection, response: h11.Response) -> AsyncGenerator[bytes]:
+    """The body of a stream: what arrives together comes together, as one item."""
+    if (b"transfer-encoding", b"chunked") not in response.headers:
+        while isinstance(event := await connection.next(), h11.Data):
+            yield bytes(event.data)
+        return
+    decoder = ChunkedDecoder()
+    data, _ = connection.protocol.trailing_data
+    while True:
+        body = decoder.feed(data)
+        if body:
+            yield body
+        if decoder.fault is not None:
+            raise decoder.fault
+        if decoder.ended:
+            return
+        try:
+            data = await connection.stream.receive(_READ_SIZE)
+        except anyio.EndOfStream:
+            raise h11.RemoteProtocolError("the stream broke off in mid-chunk") from None
+
+
+def _detail(body: bytes) -> str:
+    """What an error answer says, short."""
+    return body[:300].decode("utf-8", "replace").strip()

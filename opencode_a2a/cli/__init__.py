@@ -1,0 +1,1 @@
+"""The commands: serve, call and demo."""

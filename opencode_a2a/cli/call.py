@@ -1,0 +1,342 @@
+"""`opencode-a2a call`: sends one message to any A2A agent and shows the answer as it comes.
+
+What to ask and what an answer means is decided by the core's client side; this drives it, and tells how it went.
+Credentials come from settings, never from the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from contextlib import AsyncExitStack
+from typing import Final, TextIO
+
+import anyio
+import anyio.to_thread
+from attrs import evolve, frozen
+
+from opencode_a2a.client.conversation import Conversation
+from opencode_a2a.client.output import Printer
+from opencode_a2a.client.prompts import ASK, RULES, Answers, Terminal
+from opencode_a2a.client.transport import PATIENCE, CallTarget, Trouble, UsageError, Web
+from opencode_a2a.config.settings import Settings
+from sansio.a2a.cards.parse import (
+    BINDINGS,
+    Interface,
+    Origin,
+    PeerCard,
+    at_origin,
+    card_urls,
+    choose,
+    read_card,
+)
+from sansio.a2a.client.agent_errors import AgentError, agent_error
+from sansio.a2a.client.calls import HttpCall
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import TaskState
+from sansio.a2a.versions import LINES
+from sansio.extensions.methods.method_rows import MethodExtension
+from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
+from sansio.opencode.projections.presentation import SHARED_BY
+
+__all__ = ["CallTarget", "add_arguments", "call", "run_from_arguments"]
+
+COMPLETED: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+WAITS: Final = 3
+BROKEN: Final = 4
+CANCELED: Final = 5
+INTERRUPTED: Final = 130
+
+_EXIT_CODES: Final = {
+    TaskState.COMPLETED: COMPLETED,
+    TaskState.FAILED: FAILED,
+    TaskState.REJECTED: FAILED,
+    TaskState.INPUT_REQUIRED: WAITS,
+    TaskState.AUTH_REQUIRED: WAITS,
+    TaskState.CANCELED: CANCELED,
+}
+
+EPILOG: Final = """\
+The answer goes to standard output as it comes; states, tool calls and errors go to standard error.
+A stream that breaks is resumed, also while the agent is being restarted; --no-stream reads the task now and then.
+
+Credentials are read from A2A_CLIENT_BEARER_TOKEN, or A2A_CLIENT_BASIC_AUTH (user:password). They are sent to
+the origin of URL only; an agent card that points elsewhere is refused while they are set.
+
+A task that asks its user something is answered in plain words. At a terminal (standard input and standard error)
+you are asked; an answer is a line, or a line for each of several questions, where an empty line says that this is
+all. What a permission is answered can be said beforehand with --on-permission; it is known to be one where the
+agent's stream tells so. End of input, or nobody to ask, leaves the task waiting; --task answers it later, and tries
+a task again that has waited for credentials.
+
+exit codes:
+  0    the task is completed, or the agent answered with a message
+  1    the task failed, or was rejected
+  2    wrong usage or settings
+  3    the task waits for its user: input or authentication is required
+  4    the agent cannot be reached, refused the request, or broke the protocol
+  5    the task was canceled
+  130  interrupted (the task goes on)
+"""
+
+_CARD_LIMIT: Final = 1024 * 1024
+_STAYS_OPEN: Final = MethodExtension.INTERACTIVE_INTERRUPT.label
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `call`; sets the parser's epilog and keeps its lines as they are."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+    parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input")
+    parser.add_argument("--line", choices=LINES, help="the protocol line to speak [default: the newest offered]")
+    parser.add_argument(
+        "--binding",
+        type=str.lower,
+        choices=[binding.lower() for binding in BINDINGS],
+        help="the binding to use [default: as the card prefers]",
+    )
+    parser.add_argument("--context", metavar="ID", help="the context (conversation) to go on with")
+    parser.add_argument("--task", metavar="ID", help="the task that TEXT is for: one that waits for its user")
+    parser.add_argument(
+        "--on-permission",
+        choices=RULES,
+        default=ASK,
+        help="what to answer when a permission is asked [default: ask, at a terminal]",
+    )
+    parser.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
+    parser.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
+    parser.add_argument("--json", action="store_true", help="print each item of the answer as a line of JSON")
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        help="seconds without a word, or without a change of the task, before it is given up "
+        f"[default: A2A_CLIENT_TIMEOUT_SECONDS of silence, {PATIENCE:g} without a change]",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 86400")
+    return value
+
+
+async def run_from_arguments(
+    args: argparse.Namespace, settings: Settings, out: TextIO, err: TextIO, stdin: TextIO | None = None
+) -> int:
+    """Runs `call` as parsed by `add_arguments`; returns the exit code. SIGINT and SIGTERM end it with 130.
+
+    ``stdin`` is what TEXT ``-`` and answers are read from; None: the process's own.
+    """
+    target = CallTarget.of(
+        args.url,
+        settings,
+        line=args.line,
+        binding=args.binding and args.binding.upper(),
+        timeout=args.timeout,
+    )
+
+    typed = stdin or sys.stdin
+
+    async def read_and_call() -> int:
+        text = args.text
+        if text == "-":
+            try:
+                text = await anyio.to_thread.run_sync(typed.read, abandon_on_cancel=True)
+            except UnicodeDecodeError:
+                Printer(out, err).fault("standard input is not text in the terminal's encoding")
+                return USAGE
+        return await call(
+            target,
+            text,
+            out=out,
+            err=err,
+            context_id=args.context,
+            task_id=args.task,
+            answers=Answers(args.on_permission, Terminal.between(typed, err)),
+            stream=not args.no_stream,
+            verbose=args.verbose,
+            as_json=args.json,
+        )
+
+    codes: list[int] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(_stop_at_signal, group.cancel_scope)
+        codes.append(await read_and_call())
+        group.cancel_scope.cancel()
+    if codes:
+        return codes[0]
+    Printer(out, err).fault("interrupted; the agent may still be working on the task")
+    return INTERRUPTED
+
+
+async def _stop_at_signal(scope: anyio.CancelScope) -> None:
+    try:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for _ in signals:
+                scope.cancel()
+    except NotImplementedError:
+        return  # Windows: the runtime's own KeyboardInterrupt ends the program
+
+
+# --- one call ---------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class _Said:
+    """What the user says, and to what it belongs."""
+
+    text: str
+    context_id: str | None
+    task_id: str | None
+
+
+async def call(
+    target: CallTarget,
+    text: str,
+    *,
+    out: TextIO,
+    err: TextIO,
+    context_id: str | None = None,
+    task_id: str | None = None,
+    answers: Answers | None = None,
+    stream: bool = True,
+    verbose: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Sends ``text`` and shows the answer; returns the exit code (see ``EPILOG``).
+
+    ``answers``: what to say where the task asks something; by default it is left waiting. Errors of the network, of
+    the agent and of usage become one line on ``err``. Cancelling it leaves the task with the agent.
+    """
+    printer = Printer(out, err, verbose=verbose, as_json=as_json)
+    said = _Said(text=text, context_id=context_id, task_id=task_id)
+    try:
+        _check(target, said)
+        async with AsyncExitStack() as closing:
+            return await _converse(Web(target, closing), printer, answers or Answers(), said, stream=stream)
+    except UsageError as error:
+        printer.fault(str(error))
+        return USAGE
+    except AgentError as error:
+        printer.fault(_refusal(error, target))
+        return BROKEN
+    except (Trouble, ProtocolError) as error:
+        printer.fault(str(error))
+        return BROKEN
+    except BrokenPipeError:
+        return INTERRUPTED  # whoever read the answer has seen enough
+    except OSError as error:
+        printer.fault(f"cannot write the answer: {error.strerror}")
+        return BROKEN
+    finally:
+        printer.close()
+
+
+def _check(target: CallTarget, said: _Said) -> None:
+    try:
+        card_urls(target.url)
+    except ValueError as error:
+        hint = "; set A2A_CLIENT_BASIC_AUTH instead" if "password" in str(error) else ""
+        raise UsageError(f"URL: {error}{hint}") from None
+    if not said.text.strip():
+        raise UsageError("TEXT: must not be empty")
+    for name, value in (("TEXT", said.text), ("--context", said.context_id or ""), ("--task", said.task_id or "")):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{name}: is not valid in the terminal's encoding") from None
+
+
+def _refusal(error: AgentError, target: CallTarget) -> str:
+    code = "" if error.code is None else f" (code {error.code})"
+    text = f"The agent refused: {error.message}{code}"
+    if error.http_status == 401 and target.has_credentials:
+        return f"{text}. It does not accept the credentials that are set"
+    if error.http_status == 401:
+        return f"{text}. Set A2A_CLIENT_BEARER_TOKEN or A2A_CLIENT_BASIC_AUTH"
+    return text
+
+
+# --- the conversation -------------------------------------------------------------------------------------
+
+
+async def _converse(web: Web, printer: Printer, answers: Answers, said: _Said, *, stream: bool) -> int:
+    card = await _card(web)
+    interface = _interface(web, card)
+    printer.line = interface.line
+    origin = Origin.of(interface.url)
+    if origin != web.home:
+        printer.note(f"the agent card points to {origin}")
+    conversation = Conversation(
+        web=web,
+        interface=interface,
+        printer=printer,
+        answers=answers,
+        streaming=stream and card.streaming,
+        extensions=[uri for uri in card.extensions if EXTENSION_NAMES.get(uri) in SHARED_BY],
+        stay_open=[uri for uri, name in EXTENSION_NAMES.items() if name == _STAYS_OPEN],
+    )
+    transcript = conversation.transcript
+    try:
+        await conversation.hold(said.text, context_id=said.context_id, task_id=said.task_id)
+    except AgentError:
+        if said.task_id is not None:
+            await _say_where_to_go_on(conversation, printer)
+        raise
+    code = None if transcript.state is None else _EXIT_CODES.get(transcript.state)
+    if code is None:
+        raise Trouble("The agent's answer ended before the task did")
+    if transcript.context_id is not None:
+        printer.hint(f"to go on with this conversation: --context {transcript.context_id}")
+    return code
+
+
+async def _say_where_to_go_on(conversation: Conversation, printer: Printer) -> None:
+    """A task that has ended takes no message; its context does."""
+    try:
+        task = await conversation.read_task()
+    except (AgentError, ProtocolError, Trouble):
+        return  # the refusal says enough
+    if task.status.state.terminal and task.context_id:
+        printer.note(f"the task is {task.status.state.value}; go on with --context {task.context_id}")
+
+
+async def _card(web: Web) -> PeerCard:
+    status, body, url = 0, b"", ""
+    for url in card_urls(web.target.url):
+        request = HttpCall(method="GET", url=url, headers={"accept": "application/json"})
+        status, body = await web.read(request, _CARD_LIMIT)
+        if status not in (404, 405, 410):
+            break
+    if status in (404, 405, 410):
+        raise Trouble(f"There is no agent card at {web.target.url} (HTTP {status})")
+    if not 200 <= status < 300:
+        raise agent_error(status, body)
+    return read_card(body)
+
+
+def _interface(web: Web, card: PeerCard) -> Interface:
+    interface = choose(card, line=web.target.line, binding=web.target.binding)
+    origin = Origin.of(interface.url)
+    if origin.is_other_name_of(web.home):
+        # one host under two names: the one that the user typed is known to be reached
+        interface = evolve(interface, url=at_origin(interface.url, web.home))
+        origin = web.home
+    if web.target.has_credentials and origin != web.home:
+        raise UsageError(
+            f"The agent card points to {origin}, and the credentials that are set are for {web.home} only. "
+            f"If that address is to have them, call it by its own URL"
+        )
+    return interface

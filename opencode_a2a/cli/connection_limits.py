@@ -1,0 +1,29 @@
+"""How many connections the server takes: what the operator asks for, and what file descriptors allow."""
+
+from __future__ import annotations
+
+import logging
+import resource
+
+from opencode_a2a.config.settings import Settings
+from sansio.transport.connections import ConnectionLimits, affordable
+
+_FEW = 256  # connections; fewer are worth a warning
+
+_log = logging.getLogger(__name__)
+
+
+def connection_limits(settings: Settings, descriptors: int | None = None) -> ConnectionLimits:
+    """Bound connections below the limit of file descriptors, and log where that is less than is asked for.
+
+    ``descriptors``: their number; None for the soft ``RLIMIT_NOFILE`` of this process.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if descriptors is None else descriptors
+    if limit == resource.RLIM_INFINITY:
+        limit = 1 << 20
+    total = affordable(limit, settings.max_connections)
+    if total < (settings.max_connections or _FEW):
+        _log.warning(
+            "RLIMIT_NOFILE is %d: at most %d connections are served at once; raise it with `ulimit -n`", limit, total
+        )
+    return ConnectionLimits(total=total, per_address=settings.max_connections_per_address, http2=settings.http2)

@@ -1,0 +1,148 @@
+"""``opencode-a2a demo``: the product at work on one machine, with a scripted stand-in for OpenCode."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import shlex
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TextIO
+
+import anyio
+from attrs import evolve
+
+from opencode_a2a.cli import call
+from opencode_a2a.cli.serve import Runtime, serve
+from opencode_a2a.cli.signals import until_signalled
+from opencode_a2a.config.settings import Settings, with_generated_token
+from opencode_a2a.fake_opencode import StandIn
+from sansio.redact import Secret
+
+TEXT = "TOOL please, and then tell me what you saw."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    parser.add_argument("--runtime", metavar="NAME", help="the event loop: asyncio or trio (default: asyncio)")
+    parser.add_argument("--keep", action="store_true", help="stay up, and print commands to try")
+    parser.add_argument(
+        "--port",
+        dest="demo_port",
+        metavar="PORT",
+        type=int,
+        default=0,
+        help="the server's port (default: a free one)",
+    )
+
+
+async def run(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int:
+    """Run the demo on ``runtime``; returns the exit code."""
+    token = secrets.token_urlsafe(18)
+    standin, server = _Address(), _Address()
+    opencode = StandIn(pause=0.05)
+    async with _running(partial(_serve_standin, runtime, opencode, standin)):
+        settings = with_generated_token(
+            Settings(port=options.demo_port, opencode_url=await standin.url(), task_store_backend="memory"),
+            token,
+        )
+        async with _running(partial(_serve_agent, runtime, settings, server)):
+            url = await server.url()
+            code = await _show(url, evolve(settings, client_bearer_token=Secret(token)), out)
+            if options.keep and code == 0:
+                _print_commands(url, token, out)
+                await until_signalled()
+        opencode.drop_streams()
+    return code
+
+
+@asynccontextmanager
+async def _running(server: Callable[[anyio.Event], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
+    """A server in the background, which is told to stop at the end and waited for."""
+    stop, ended = anyio.Event(), anyio.Event()
+
+    async def run() -> None:
+        try:
+            await server(stop)
+        finally:
+            ended.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        try:
+            yield
+        finally:
+            # waited for here: a server that is cancelled instead would add its own errors to the one that counts
+            stop.set()
+            with anyio.CancelScope(shield=True):
+                await ended.wait()
+
+
+async def _serve_standin(runtime: Runtime, app: StandIn, address: _Address, stop: anyio.Event) -> None:
+    await runtime.serve(app, "127.0.0.1:0", stop=stop.wait, ready=address.found, grace=1.0)
+
+
+async def _serve_agent(runtime: Runtime, settings: Settings, address: _Address, stop: anyio.Event) -> None:
+    await serve(settings, runtime, stop=stop.wait, ready=address.is_at)
+
+
+class _Address:
+    """Where a server listens, once it does."""
+
+    def __init__(self) -> None:
+        self._known = anyio.Event()
+        self._url = ""
+
+    def found(self, addresses: list[str]) -> None:
+        self.is_at(f"http://{addresses[0]}")
+
+    def is_at(self, url: str) -> None:
+        self._url = url
+        self._known.set()
+
+    async def url(self) -> str:
+        await self._known.wait()
+        return self._url
+
+
+async def _show(url: str, settings: Settings, out: TextIO) -> int:
+    print(f"The agent is at {url}; its card at {url}/.well-known/agent-card.json\n", file=out)
+    print(f"> {TEXT}\n", file=out, flush=True)
+    code = await call.call(call.CallTarget.of(url, settings), TEXT, out=out, err=sys.stderr)
+    print(file=out)
+    return code
+
+
+def _program() -> str:
+    """How this program was started, for a shell: its path, or the interpreter and the module."""
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m {__package__}"
+    return shlex.quote(str(started))
+
+
+def _print_commands(url: str, token: str, out: TextIO) -> None:
+    request = (
+        '{"jsonrpc":"2.0","id":1,"method":"SendStreamingMessage","params":{"message":'
+        '{"messageId":"m1","role":"ROLE_USER","parts":[{"text":"THINK about it"}]}}}'
+    )
+    print(
+        f"""
+It stays up; Ctrl+C ends it. To try:
+
+  A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "STEPS please"
+
+  curl -s {url}/.well-known/agent-card.json
+
+  curl -sN {url}/ -H 'Authorization: Bearer {token}' -H 'A2A-Version: 1.0' \\
+    -H 'Content-Type: application/json' -d '{request}'
+
+The same message again is answered with the same task: change its messageId to run it anew.
+
+Words the stand-in knows: THINK, TOOL, BADTOOL, STEPS, WRITE, RETRY, FAIL401, SPACE, ECHO ..., LONG 200.""",
+        file=out,
+        flush=True,
+    )

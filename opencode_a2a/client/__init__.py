@@ -1,0 +1,1 @@
+"""Calls other agents: connection, conversation, terminal output."""

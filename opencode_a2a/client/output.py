@@ -1,0 +1,169 @@
+"""Writes what `opencode-a2a call` shows: the answer to one text stream, everything else to another.
+
+Knows no network. What an agent says is never trusted to be harmless to a terminal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Final, TextIO
+
+from sansio.a2a.client.calls import to_json
+from sansio.a2a.client.transcript import AnswerText, Notice, NoticeKind, Utterance
+from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.model import StreamItem
+
+# Control characters can move the cursor, retitle a window, or type for the user; they are shown as symbols.
+_SYMBOLS: Final = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+}
+_PREFIXES: Final = {
+    NoticeKind.STATE: "[{}]",
+    NoticeKind.STATUS: "{}",
+    NoticeKind.TOOL: "[tool] {}",
+    NoticeKind.PROGRESS: "[progress] {}",
+    NoticeKind.INTERRUPT: "[waiting] {}",
+    NoticeKind.FILE: "[file] {}",
+    NoticeKind.CORRECTION: "[corrected] {}",
+    NoticeKind.ERROR: "error: {}",
+}
+
+
+def harmless(text: str) -> str:
+    """The text with every control character but tab and line feed replaced by a symbol for it."""
+    return text.replace("\r\n", "\n").translate(_SYMBOLS)
+
+
+def on_one_line(text: str) -> str:
+    """The same on one line."""
+    return " ".join(harmless(text).split())
+
+
+class Printer:
+    """The two streams of a call. Each piece is flushed as it comes.
+
+    ``line`` is the protocol line in which ``as_json`` prints items. Raises ``BrokenPipeError`` where nobody
+    reads the answer any more.
+    """
+
+    def __init__(self, out: TextIO, err: TextIO, *, verbose: bool = False, as_json: bool = False) -> None:
+        self._out = out
+        self._err = err
+        self._verbose = verbose
+        self._as_json = as_json
+        self._on_terminal = out.isatty()
+        self._for_people = err.isatty()
+        self._shared = (self._on_terminal and err.isatty()) or _is_same_file(out, err)
+        self._out_open = False  # the last line of each stream has not ended
+        self._err_open = False
+        self.line = "1.0"
+
+    def show(self, item: StreamItem, utterances: Sequence[Utterance]) -> None:
+        """One item of the answer, and what there is to say of it."""
+        if self._as_json:
+            self._write_out(to_json(FORMS[self.line].render_item(item)).decode() + "\n")
+            return
+        for utterance in utterances:
+            if isinstance(utterance, AnswerText):
+                self._end_err_line()
+                self._write_out(harmless(utterance.text) if self._on_terminal else utterance.text)
+            elif self._verbose or not utterance.detail:
+                self._notice(utterance)
+
+    def note(self, text: str) -> None:
+        """Something the call itself has to say."""
+        self._say(f"[{on_one_line(text)}]")
+
+    def detail(self, text: str) -> None:
+        """The same, for the curious."""
+        if self._verbose:
+            self.note(text)
+
+    def hint(self, text: str) -> None:
+        """How to go on: for a person at a terminal, and for the curious."""
+        if self._verbose or self._for_people:
+            self.note(text)
+
+    def fault(self, text: str) -> None:
+        """Why the call has failed."""
+        self._say(f"opencode-a2a call: {on_one_line(text)}")
+
+    def ask(self, question: str, prompt: str) -> None:
+        """Prompt for an answer at the terminal; the question has been shown already, but for JSON."""
+        if self._as_json and question:
+            self._say(harmless(question))
+        self._end_err_line()
+        self._end_shared_line()
+        self._write_err(prompt)
+        self._err_open = True
+
+    def asked(self) -> None:
+        """The answer has been typed, and its line ended by whoever typed it."""
+        self._err_open = False
+
+    def close(self) -> None:
+        """End the lines that are open."""
+        try:
+            self._end_err_line()
+            self._end_out_line()
+        except BrokenPipeError:
+            return  # the reader has left; `show` has said so where it mattered
+
+    def _notice(self, notice: Notice) -> None:
+        if notice.partial:
+            if not self._err_open:
+                self._end_shared_line()
+            self._write_err(harmless(notice.text))
+            self._err_open = not notice.text.endswith("\n")
+            return
+        if notice.ends:
+            self._end_out_line()
+        self._say(_PREFIXES[notice.kind].format(harmless(notice.text)))
+
+    def _say(self, text: str) -> None:
+        self._end_err_line()
+        self._end_shared_line()
+        self._write_err(f"{text}\n")
+
+    def _end_err_line(self) -> None:
+        if self._err_open:
+            self._err_open = False
+            self._write_err("\n")
+
+    def _end_out_line(self) -> None:
+        if self._out_open:
+            self._write_out("\n")
+
+    def _end_shared_line(self) -> None:
+        """Where both streams go to one place, a notice does not begin in the middle of the answer."""
+        if self._shared and self._out_open:
+            self._out_open = False
+            self._write_err("\n")
+
+    def _write_out(self, text: str) -> None:
+        _write(self._out, text)
+        self._out_open = not text.endswith("\n")
+
+    def _write_err(self, text: str) -> None:
+        _write(self._err, text)
+
+
+def _is_same_file(one: TextIO, other: TextIO) -> bool:
+    """Whether both streams are one file or pipe, as with ``2>&1``."""
+    try:
+        return os.path.sameopenfile(one.fileno(), other.fileno())
+    except (OSError, ValueError):  # no file is behind it
+        return False
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Characters the stream's encoding lacks are replaced rather than fatal."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,1 @@
+"""Settings: the table of variables, parsing and loading."""

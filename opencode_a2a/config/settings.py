@@ -1,0 +1,189 @@
+"""Settings: loads the table of variables from an environment and a `.env` file, judges it, and describes it.
+
+Knows no runtime, no socket and no store. `python -m opencode_a2a.config.settings [FILE]` prints the table, or brings
+it up to date in a document.
+"""
+
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn, override
+from dotenv import dotenv_values
+
+from opencode_a2a.config.settings_earlier import translate
+from opencode_a2a.config.settings_names import unknown
+from opencode_a2a.config.settings_rows import Variable
+from opencode_a2a.config.settings_table import VARIABLES, Settings
+from opencode_a2a.config.settings_values import Refused
+from sansio.access import Credential, CredentialsError, CredentialSet
+from sansio.redact import redact_url
+from tools.docs.generated_part import MadePart
+
+__all__ = [
+    "VARIABLES",
+    "Settings",
+    "SettingsError",
+    "Variable",
+    "check_exposure",
+    "help_text",
+    "load_settings",
+    "markdown",
+    "with_generated_token",
+]
+
+GENERATED_PRINCIPAL: Final = "local"
+
+
+class SettingsError(ValueError):
+    """Settings the program cannot start with: all of them at once, a line each, which names the variable."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def load_settings(environ: Mapping[str, str], *, dotenv: Path | None = None) -> tuple[Settings, list[str]]:
+    """The settings in `environ` and, where it is silent, in the file `dotenv`; and warnings.
+
+    That file need not exist. Names count in any case, as they did in 0.7.1. A blank value is an unset one.
+    Raises `SettingsError`.
+    """
+    names = [variable.name for variable in VARIABLES]
+    translated = translate(_folded(_dotenv(dotenv)) | _folded(environ), names)
+    if translated.problems:
+        raise SettingsError(translated.problems)
+    given = translated.given
+    texts = {variable.attribute: text for variable in VARIABLES if (text := _given(variable, given))}
+    settings = _structured(texts)
+    if settings.protocol_version not in settings.supported_protocol_versions:
+        offered = ", ".join(settings.supported_protocol_versions)
+        raise SettingsError(
+            [
+                f"A2A_PROTOCOL_VERSION: {settings.protocol_version} is not among "
+                f"A2A_SUPPORTED_PROTOCOL_VERSIONS ({offered})"
+            ]
+        )
+    return settings, [*translated.warnings, *_unused(texts), *unknown(given, names)]
+
+
+def _folded(environ: Mapping[str, str]) -> dict[str, str]:
+    """By upper-case name; a name spelt that way goes before other spellings of it."""
+    exact = {name: text for name, text in environ.items() if name == name.upper()}
+    return {name.upper(): text for name, text in environ.items()} | exact
+
+
+def _dotenv(path: Path | None) -> dict[str, str]:
+    if path is None or not path.is_file():
+        return {}
+    try:
+        found = dotenv_values(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+    else:
+        return {name: text for name, text in found.items() if text is not None}
+    raise SettingsError([f"{path}: cannot be read: {reason}"])
+
+
+def _given(variable: Variable, given: Mapping[str, str]) -> str:
+    text = given.get(variable.name, "")
+    return text if variable.verbatim and text.strip() else text.strip()
+
+
+def _hook(parse: Callable[[str], object]) -> Callable[[Any, Any], object]:
+    return lambda text, _: parse(text)
+
+
+_overrides: Final[dict[str, Any]] = {
+    variable.attribute: override(struct_hook=_hook(variable.parse)) for variable in VARIABLES
+}
+_structure = make_dict_structure_fn(Settings, cattrs.Converter(), **_overrides)
+
+
+def _structured(texts: Mapping[str, str]) -> Settings:
+    try:
+        return _structure(texts, Settings)
+    except cattrs.ClassValidationError as error:
+        causes = {note.name: cause for cause, note in error.group_exceptions()[0]}
+    # Raised out here so that no parser's error, which may hold the text it failed on, travels along.
+    raise SettingsError(
+        [
+            _problem(variable, texts[variable.attribute], causes[variable.attribute])
+            for variable in VARIABLES
+            if variable.attribute in causes
+        ]
+    )
+
+
+def _problem(variable: Variable, text: str, cause: Exception) -> str:
+    if isinstance(cause, (Refused, CredentialsError)) and str(cause):
+        reason = str(cause)
+    elif variable.secret or "@" in text:
+        reason = "the value is not accepted"
+    else:
+        reason = f"{redact_url(text)[:60]!r} is not accepted"
+    return f"{variable.name}: {reason}. It sets {variable.takes}"
+
+
+def _unused(texts: Mapping[str, str]) -> list[str]:
+    if "opencode_username" in texts and "opencode_password" not in texts:
+        return ["OPENCODE_SERVER_USERNAME has no effect without OPENCODE_SERVER_PASSWORD"]
+    return []
+
+
+def check_exposure(settings: Settings) -> None:
+    """Refuses to serve the network without credentials. Raises `SettingsError`."""
+    if not settings.credentials and not settings.is_local:
+        raise SettingsError(
+            [
+                "A2A_STATIC_AUTH_CREDENTIALS: is not set, but A2A_HOST "
+                f"({settings.host}) can be reached from other machines. "
+                "Set credentials, or listen on 127.0.0.1"
+            ]
+        )
+
+
+def with_generated_token(settings: Settings, token: str) -> Settings:
+    """The settings with `token` as their one credential, for a local server that was given none."""
+    if settings.credentials:
+        raise ValueError("credentials are set already")
+    credential = Credential.bearer(token, principal=GENERATED_PRINCIPAL, credential_id="generated")
+    return attrs.evolve(settings, credentials=CredentialSet((credential,)))
+
+
+def help_text(width: int = 100) -> str:
+    """The table for a terminal, as the end of `--help`."""
+    lines = ["Environment variables (also read from a .env file; the environment goes first):"]
+    for group, variables in groupby(VARIABLES, key=lambda variable: variable.group):
+        lines += ["", f"{group.replace('`', '')}:"]
+        for variable in variables:
+            lines.append(f"  {variable.name}")
+            text = f"{variable.takes} [default: {variable.default}]"
+            lines += textwrap.wrap(
+                text, width, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False
+            )
+    return "\n".join(lines)
+
+
+def markdown() -> str:
+    """The table for a document, a section per group."""
+    lines: list[str] = []
+    for group, variables in groupby(VARIABLES, key=lambda variable: variable.group):
+        lines += [f"### {group}", "", "| variable | sets | default |", "| --- | --- | --- |"]
+        lines += [f"| `{v.name}` | {v.takes} | {v.default} |" for v in variables]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+PART = MadePart("settings", "python -m opencode_a2a.config.settings docs/configuration.md", markdown)
+updated = PART.updated
+main = PART.main
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

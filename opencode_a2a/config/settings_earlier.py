@@ -1,0 +1,204 @@
+"""The variables of earlier releases that are not settings any more: what each is read as, or what to use instead.
+
+`python -m opencode_a2a.config.settings_earlier docs/upgrade.md` brings the table in a document up to date. Knows no value of
+a setting.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+from tools.docs.generated_part import MadePart
+
+_FALSE: Final = ("false", "f", "no", "n", "off", "0")
+
+
+class Fate(Enum):
+    """What happens to a variable of an earlier release; the value is the word of the document."""
+
+    MAPPED = "read as another setting"
+    NO_EFFECT = "warned about"
+    REFUSED = "stops the start"
+
+
+@frozen(kw_only=True)
+class EarlierVariable:
+    """A row: ``instead`` says what to use, or why nothing is needed. ``target``: the setting that it is read as.
+
+    ``harmless``: values that ask for what is the case here anyway; they pass without a word.
+    """
+
+    name: str
+    releases: str
+    fate: Fate
+    instead: str
+    target: str | None = None
+    convert: Callable[[str], str] = str
+    harmless: tuple[str, ...] = ()
+
+
+def _bearer(token: str) -> str:
+    return json.dumps([{"scheme": "bearer", "token": token, "principal": "automation"}])
+
+
+def _mapped(
+    name: str, releases: str, target: str, convert: Callable[[str], str] = str, more: str = ""
+) -> EarlierVariable:
+    instead = f"write `{target}`{more}"
+    return EarlierVariable(
+        name=name, releases=releases, fate=Fate.MAPPED, instead=instead, target=target, convert=convert
+    )
+
+
+def _no_effect(releases: str, instead: str, *names: str, harmless: tuple[str, ...] = ()) -> list[EarlierVariable]:
+    return [
+        EarlierVariable(name=name, releases=releases, fate=Fate.NO_EFFECT, instead=instead, harmless=harmless)
+        for name in names
+    ]
+
+
+def _refused(releases: str, instead: str, *names: str, harmless: tuple[str, ...] = ()) -> list[EarlierVariable]:
+    return [
+        EarlierVariable(name=name, releases=releases, fate=Fate.REFUSED, instead=instead, harmless=harmless)
+        for name in names
+    ]
+
+
+_RATE_LIMIT: Final = "A2A_RATE_LIMIT_ENABLED"
+_NO_RATE_LIMIT: Final = (
+    "there is no rate limit here: put one into the proxy in front, and set `A2A_RATE_LIMIT_ENABLED=false`"
+)
+_CALLS: Final = "the server calls no other agents; `opencode-a2a call` goes where its user says"
+
+EARLIER: Final[tuple[EarlierVariable, ...]] = (
+    _mapped(
+        "A2A_BEARER_TOKEN",
+        "0.2.0",
+        "A2A_STATIC_AUTH_CREDENTIALS",
+        _bearer,
+        ": it becomes the principal `automation`, without capabilities",
+    ),
+    _mapped("OPENCODE_DIRECTORY", "0.2.0", "OPENCODE_WORKSPACE_ROOT"),
+    _mapped("OPENCODE_AUTH_USERNAME", "1.4.0", "OPENCODE_SERVER_USERNAME"),
+    _mapped("OPENCODE_AUTH_PASSWORD", "1.4.0", "OPENCODE_SERVER_PASSWORD"),
+    *_refused("1.4.0", _NO_RATE_LIMIT, _RATE_LIMIT, harmless=_FALSE),
+    *_refused("1.4.0", _NO_RATE_LIMIT, "A2A_RATE_LIMIT_WINDOW_SECONDS", "A2A_RATE_LIMIT_MAX_REQUESTS"),
+    *_refused(
+        "0.2.0",
+        "there is no OAuth here: name who may call in `A2A_STATIC_AUTH_CREDENTIALS`, and unset this",
+        "A2A_OAUTH_AUTHORIZATION_URL",
+        "A2A_OAUTH_TOKEN_URL",
+        "A2A_OAUTH_METADATA_URL",
+        "A2A_OAUTH_SCOPES",
+    ),
+    *_refused(
+        "0.2.0",
+        "set the model in OpenCode's configuration, or send `metadata.shared.model`, and unset this",
+        "OPENCODE_PROVIDER_ID",
+        "OPENCODE_MODEL_ID",
+    ),
+    *_no_effect(
+        "0.2.0, 0.7.1, 1.4.0", "messages are never logged", "A2A_LOG_PAYLOADS", "A2A_LOG_BODY_LIMIT", harmless=_FALSE
+    ),
+    *_no_effect("0.2.0", "streams are always on offer", "A2A_STREAMING", harmless=("true", "1")),
+    *_no_effect(
+        "0.2.0",
+        "sessions are kept in the database, for good",
+        "A2A_SESSION_CACHE_TTL_SECONDS",
+        "A2A_SESSION_CACHE_MAXSIZE",
+    ),
+    *_no_effect("0.2.0", "there is no tracing", "A2A_OTEL_INSTRUMENTATION_ENABLED", harmless=_FALSE),
+    *_no_effect("1.4.0", "there are no metrics; `/health` has counters", "A2A_METRICS_ENABLED", harmless=_FALSE),
+    *_no_effect("1.4.0", _CALLS, "A2A_CLIENT_ALLOWED_HOSTS", "A2A_CLIENT_ALLOW_PRIVATE_HOSTS"),
+    *_no_effect(
+        "0.7.1, 1.4.0",
+        _CALLS,
+        "A2A_CLIENT_CACHE_MAXSIZE",
+        "A2A_CLIENT_CACHE_TTL_SECONDS",
+        "A2A_CLIENT_SUPPORTED_TRANSPORTS",
+        "A2A_CLIENT_USE_CLIENT_PREFERENCE",
+    ),
+    *_no_effect(
+        "0.7.1",
+        "`call` takes the version from the agent's card",
+        "A2A_CLIENT_PROTOCOL_VERSION",
+    ),
+    *_no_effect(
+        "0.7.1, 1.4.0", "`A2A_CLIENT_TIMEOUT_SECONDS` limits that as well", "A2A_CLIENT_CARD_FETCH_TIMEOUT_SECONDS"
+    ),
+    *_no_effect(
+        "before 0.7.1",
+        "`call` polls by itself where it must",
+        "A2A_CLIENT_POLLING_FALLBACK_BACKOFF_MULTIPLIER",
+        "A2A_CLIENT_POLLING_FALLBACK_ENABLED",
+        "A2A_CLIENT_POLLING_FALLBACK_INITIAL_INTERVAL_SECONDS",
+        "A2A_CLIENT_POLLING_FALLBACK_MAX_INTERVAL_SECONDS",
+        "A2A_CLIENT_POLLING_FALLBACK_TIMEOUT_SECONDS",
+    ),
+)
+
+
+@frozen
+class Translated:
+    """The environment in today's names, what to warn about, and what keeps the server from starting."""
+
+    given: Mapping[str, str]
+    warnings: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def translate(given: Mapping[str, str], settings: Collection[str]) -> Translated:
+    """Read the earlier variables in an environment with upper-case names. ``settings``: the names of today.
+
+    A name that is a setting today is one, whatever it was. No value is repeated.
+    """
+    result = dict(given)
+    warnings: list[str] = []
+    problems: list[str] = []
+    unlimited = given.get(_RATE_LIMIT, "").strip().lower() in _FALSE
+    for row in EARLIER:
+        if row.name in settings:
+            continue
+        text = result.pop(row.name, "")
+        if not text.strip():
+            continue
+        instead = row.instead.replace("`", "")
+        if row.target is not None:
+            if result.get(row.target, "").strip():
+                warnings.append(f"{row.name} has no effect beside {row.target}")
+            else:
+                result[row.target] = row.convert(text)
+                warnings.append(f"{row.name} is a setting of {row.releases}, and read as {row.target}: {instead}")
+        elif text.strip().lower() in row.harmless or (unlimited and row.name.startswith("A2A_RATE_LIMIT_")):
+            continue
+        elif row.fate is Fate.REFUSED:
+            problems.append(f"{row.name}: is a setting of {row.releases} that is not offered; {instead}")
+        else:
+            warnings.append(f"{row.name} is a setting of {row.releases} without effect here: {instead}")
+    return Translated(result, tuple(warnings), tuple(problems))
+
+
+def markdown() -> str:
+    """The table for a document."""
+    lines = ["| variable | of | what happens | instead |", "| --- | --- | --- | --- |"]
+    for row in EARLIER:
+        fate = f"read as `{row.target}`" if row.target is not None else row.fate.value
+        if row.harmless:
+            fate += f", but for `{row.harmless[0]}`"
+        lines.append(f"| `{row.name}` | {row.releases} | {fate} | {row.instead} |")
+    return "\n".join(lines)
+
+
+PART = MadePart("earlier settings", "python -m opencode_a2a.config.settings_earlier docs/upgrade.md", markdown)
+updated = PART.updated
+main = PART.main
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

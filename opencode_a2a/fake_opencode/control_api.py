@@ -1,0 +1,316 @@
+"""The routes by which sessions, workspaces and worktrees are steered, and the catalogue of providers.
+
+Must know nothing of ASGI, of event streams, or of faults that tests ask for.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import orjson
+
+from opencode_a2a.fake_opencode.bus import PROJECT
+from opencode_a2a.fake_opencode.exchange import Answer, Refusal, Request, bad_request, json_answer
+from opencode_a2a.fake_opencode.ids import epoch_ms
+from opencode_a2a.fake_opencode.json_values import JsonObject
+from opencode_a2a.fake_opencode.sessions import MODEL, Memory, Message, Session
+from opencode_a2a.fake_opencode.turns import Player, Turn
+
+COMMANDS = ("init", "review")
+AGENTS = ("build", "plan", "general")
+SNAPSHOT = "0" * 40
+
+
+class Api(Protocol):
+    """What these routes need of the API they belong to."""
+
+    @property
+    def memory(self) -> Memory: ...
+
+    @property
+    def player(self) -> Player: ...
+
+    @property
+    def start(self) -> Callable[[Turn], None]: ...
+
+    def session(self, session_id: str) -> Session: ...
+
+
+def failed() -> Answer:
+    """What OpenCode answers to whatever it does not expect."""
+    message = "Unexpected server error. Check server logs for details."
+    return json_answer({"name": "UnknownError", "data": {"message": message, "ref": "err_00000000"}}, 500)
+
+
+def _wish(request: Request, *required: str) -> JsonObject:
+    """A body with members that must be strings. Raises ``Refusal``."""
+    body = request.json
+    if not isinstance(body, dict):
+        raise Refusal(bad_request("Expected object"))
+    for name in required:
+        if name not in body:
+            raise Refusal(bad_request(f'Missing key\n  at ["{name}"]'))
+        if not isinstance(body[name], str):
+            raise Refusal(bad_request(f'Expected string\n  at ["{name}"]'))
+    return body
+
+
+def _message(session: Session, message_id: str) -> Message:
+    found = next((message for message in session.messages if message.id == message_id), None)
+    if found is None:
+        body = {"name": "NotFoundError", "data": {"message": f"Message not found: {message_id}"}}
+        raise Refusal(json_answer(body, 404))
+    return found
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+async def messages(api: Api, request: Request, session_id: str) -> Answer:
+    """All messages, or the last so many before a cursor, with the cursor of those before them."""
+    found = api.session(session_id).messages
+    query = request.query
+    if "limit" not in query:
+        if "before" in query:
+            raise Refusal(json_answer({"_tag": "BadRequest"}, 400))
+        return json_answer([message.json() for message in found])
+    if "before" in query:
+        ids = [message.id for message in found]
+        before = _cursor_id(query["before"])
+        found = found[: ids.index(before)] if before in ids else []
+    limit = int(query["limit"])
+    page = found[-limit:]
+    answer = json_answer([message.json() for message in page])
+    if len(page) == len(found):
+        return answer
+    mark = orjson.dumps({"id": page[0].id, "time": page[0].info["time"]["created"]})
+    cursor = base64.urlsafe_b64encode(mark).rstrip(b"=")
+    return Answer(answer.status, answer.body, (*answer.headers, (b"x-next-cursor", cursor)))
+
+
+def _cursor_id(cursor: str) -> str:
+    try:
+        return str(orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))["id"])
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(json_answer({"_tag": "BadRequest"}, 400)) from None
+
+
+async def message(api: Api, request: Request, session_id: str, message_id: str) -> Answer:
+    """An unknown session's messages are told as missing, not the session."""
+    if not message_id.startswith("msg"):
+        expected = f'Expected a string starting with "msg", got "{message_id}"\n  at ["messageID"]'
+        raise Refusal(bad_request(expected))
+    session = api.memory.sessions.get(session_id) or Session(info={"id": session_id})
+    return json_answer(_message(session, message_id).json())
+
+
+async def todo(api: Api, request: Request, session_id: str) -> Answer:
+    return json_answer(api.session(session_id).todos)
+
+
+async def diff(api: Api, request: Request, session_id: str) -> Answer:
+    """Nothing for a session nobody knows, as OpenCode has it."""
+    session = api.memory.sessions.get(session_id)
+    return json_answer(session.diffs if session is not None else [])
+
+
+async def catalogue(api: Api, request: Request) -> Answer:
+    """Two providers, of which one can be used."""
+    used, other = MODEL["providerID"], "elsewhere"
+    models = {
+        used: _model(used, MODEL["modelID"], "Scripted"),
+        other: _model(other, "large-1", "Large 1", attachment=True),
+    }
+    every: list[JsonObject] = [
+        {
+            "id": provider,
+            "name": provider.capitalize(),
+            "source": "config" if provider == used else "custom",
+            "env": [],
+            "options": {},
+            "models": {model["id"]: model},
+        }
+        for provider, model in models.items()
+    ]
+    defaults = {provider: model["id"] for provider, model in models.items()}
+    return json_answer({"all": every, "default": defaults, "connected": [used]})
+
+
+def _model(provider: str, name: str, title: str, *, attachment: bool = False) -> JsonObject:
+    return {
+        "id": name,
+        "providerID": provider,
+        "name": title,
+        "capabilities": {"temperature": True, "reasoning": True, "toolcall": True, "attachment": attachment},
+        "cost": {"input": 0, "output": 0},
+        "limit": {"context": 100_000, "output": 4_000},
+        "status": "active",
+    }
+
+
+# --- changing sessions ------------------------------------------------------------------------------------
+
+
+async def fork(api: Api, request: Request, session_id: str) -> Answer:
+    wish, session = _wish(request), api.session(session_id)
+    title = f"{session.info['title']} (fork #1)"
+    made = api.memory.create_session(session.directory, {"title": title, "metadata": session.info.get("metadata")})
+    for one in session.messages:
+        if one.id == wish.get("messageID"):
+            break
+        copied = Message({**one.info, "id": api.memory.ids.ascending("msg"), "sessionID": made.id})
+        copied.parts = [{**part, "sessionID": made.id, "messageID": copied.id} for part in one.parts]
+        made.messages.append(copied)
+    return json_answer(made.info)
+
+
+async def delete(api: Api, request: Request, session_id: str) -> Answer:
+    """What the session does goes on unheard, as OpenCode has it: nothing more is told but that it is gone."""
+    session = api.session(session_id)
+    turn = api.player.running.get(session_id)
+    del api.memory.sessions[session_id]
+    api.memory.publish(session, "session.deleted", {"info": session.info}, durable=True)
+    if turn is not None:
+        turn.scope.cancel()
+    return json_answer(True)
+
+
+async def share(api: Api, request: Request, session_id: str) -> Answer:
+    session = api.session(session_id)
+    api.memory.update_session(session, share={"url": f"https://share.example/{session.id[-8:]}"})
+    return json_answer(session.info)
+
+
+async def unshare(api: Api, request: Request, session_id: str) -> Answer:
+    session = api.session(session_id)
+    session.info.pop("share", None)
+    api.memory.update_session(session)
+    return json_answer(session.info)
+
+
+async def summarize(api: Api, request: Request, session_id: str) -> Answer:
+    wish = _wish(request, "providerID", "modelID")
+    session = api.session(session_id)
+    if (wish["providerID"], wish["modelID"]) != (MODEL["providerID"], MODEL["modelID"]):
+        raise Refusal(failed())
+    api.memory.update_session(session, summary={"additions": 0, "deletions": 0, "files": 0})
+    return json_answer(True)
+
+
+async def revert(api: Api, request: Request, session_id: str) -> Answer:
+    """To a user's message: an answer is taken back with its prompt. What is not there changes nothing."""
+    wish, session = _wish(request, "messageID"), api.session(session_id)
+    found = next((one for one in session.messages if one.id == wish["messageID"]), None)
+    if found is not None:
+        back_to = found.info.get("parentID", found.id)
+        api.memory.update_session(session, revert={"messageID": back_to, "snapshot": SNAPSHOT})
+    return json_answer(session.info)
+
+
+async def unrevert(api: Api, request: Request, session_id: str) -> Answer:
+    session = api.session(session_id)
+    session.info.pop("revert", None)
+    api.memory.update_session(session)
+    return json_answer(session.info)
+
+
+async def command(api: Api, request: Request, session_id: str) -> Answer:
+    """A turn whose prompt is the command's arguments, to its end."""
+    wish = _wish(request, "command", "arguments")
+    session = api.session(session_id)
+    model = wish.get("model")
+    if model is not None and not isinstance(model, str):
+        raise Refusal(bad_request('Expected string\n  at ["model"]'))
+    if wish["command"] not in COMMANDS:
+        raise Refusal(failed())
+    said: JsonObject = {"parts": [{"type": "text", "text": wish["arguments"]}, *wish.get("parts", [])]}
+    said |= {name: wish[name] for name in ("messageID", "agent") if wish.get(name)}
+    prompt, _ = api.memory.add_prompt(session, said)
+    turn = api.player.prepare(session, prompt)
+    api.start(turn)
+    await turn.quiet.wait()
+    return json_answer(session.messages[-1].json())
+
+
+async def shell(api: Api, request: Request, session_id: str) -> Answer:
+    """Runs nothing: what a command writes is the command itself."""
+    wish = _wish(request, "agent", "command")
+    session = api.session(session_id)
+    if wish["agent"] not in AGENTS:
+        raise Refusal(failed())
+    said = {"agent": wish["agent"], "parts": [{"type": "text", "text": "The following tool was run by the user"}]}
+    prompt, _ = api.memory.add_prompt(session, said)
+    answer = api.memory.add_answer(session, prompt)
+    now = epoch_ms()
+    state: JsonObject = {
+        "status": "completed",
+        "input": {"command": wish["command"]},
+        "output": f"{wish['command']}\n",
+        "title": "",
+        "metadata": {"output": f"{wish['command']}\n"},
+        "time": {"start": now, "end": now},
+    }
+    call_id = api.memory.ids.ascending("call")
+    api.memory.add_part(session, answer, type="tool", callID=call_id, tool="bash", state=state)
+    answer.info["time"]["completed"] = now
+    return json_answer(answer.json())
+
+
+# --- workspaces and worktrees -----------------------------------------------------------------------------
+
+
+async def workspaces(api: Api, request: Request) -> Answer:
+    return json_answer(list(api.memory.workspaces.values()))
+
+
+async def create_workspace(api: Api, request: Request) -> Answer:
+    wish = _wish(request, "type")
+    if wish["type"] != "worktree":
+        text = f"Unknown workspace adapter: {wish['type']}"
+        raise Refusal(json_answer({"name": "WorkspaceCreateError", "data": {"message": text}}, 400))
+    made = {
+        "id": wish.get("id") or api.memory.ids.ascending("wrk"),
+        "type": wish["type"],
+        "name": "scripted-workspace",
+        "branch": wish.get("branch"),
+        "directory": None,
+        "extra": wish.get("extra"),
+        "projectID": PROJECT,
+        "timeUsed": epoch_ms(),
+    }
+    api.memory.workspaces[made["id"]] = made
+    return json_answer(made)
+
+
+async def remove_workspace(api: Api, request: Request, workspace_id: str) -> Answer:
+    return json_answer(api.memory.workspaces.pop(workspace_id, None))
+
+
+async def worktrees(api: Api, request: Request) -> Answer:
+    return json_answer(list(api.memory.worktrees))
+
+
+async def create_worktree(api: Api, request: Request) -> Answer:
+    name = _wish(request).get("name") or "scripted-worktree"
+    directory = f"/worktrees/{name}"
+    api.memory.worktrees.append(directory)
+    return json_answer({"name": name, "branch": f"opencode/{name}", "directory": directory})
+
+
+async def remove_worktree(api: Api, request: Request) -> Answer:
+    api.memory.worktrees.remove(_worktree(api, request, "WorktreeRemoveFailedError"))
+    return json_answer(True)
+
+
+async def reset_worktree(api: Api, request: Request) -> Answer:
+    _worktree(api, request, "WorktreeResetFailedError")
+    return json_answer(True)
+
+
+def _worktree(api: Api, request: Request, error: str) -> str:
+    directory: Any = _wish(request, "directory")["directory"]
+    if directory not in api.memory.worktrees:
+        raise Refusal(json_answer({"name": error, "data": {"message": "Worktree not found"}}, 400))
+    return str(directory)

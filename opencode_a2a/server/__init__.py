@@ -1,0 +1,1 @@
+"""Serves an agent over A2A: HTTP, tasks, store, push notifications."""

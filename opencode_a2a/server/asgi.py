@@ -1,0 +1,649 @@
+"""The HTTP surface as an ASGI application: reads a request, passes the guards, asks the service, writes the answer.
+
+No framework. What is decided is decided in ``sansio``: routes, versions, wire forms and errors are tables and
+pure functions there.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
+from contextlib import aclosing
+from typing import Any, TypeAlias
+
+import anyio
+import anyio.lowlevel
+import orjson
+from attrs import evolve, frozen
+
+from opencode_a2a.agent.extension_methods import Methods
+from opencode_a2a.logs import plain
+from opencode_a2a.server.dispatch import Asked, Dispatch
+from opencode_a2a.server.documents import Documents, only
+from opencode_a2a.server.request_log import log_request
+from opencode_a2a.server.served_cards import Cards
+from opencode_a2a.server.service import OpenStream
+from opencode_a2a.server.steps import in_turns
+from opencode_a2a.server.store import StoreError
+from opencode_a2a.server.store.store_errors import store_failure
+from opencode_a2a.server.tasks.active_task import FarBehindError
+from sansio import http
+from sansio.a2a.bindings import jsonrpc, rest, sse
+from sansio.a2a.bindings import last_event_id as resume
+from sansio.a2a.bindings.extension_headers import Negotiated, negotiated
+from sansio.a2a.cards.signatures import JWKS_PATH
+from sansio.a2a.codecs.registry import FORMS, rest_form, rest_form_of
+from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
+from sansio.a2a.json_output import encoded_pieces
+from sansio.a2a.model import StatusUpdate
+from sansio.a2a.operations import Operation, operation_of
+from sansio.a2a.task_log import Entry
+from sansio.a2a.versions import negotiate, version_of_errors
+from sansio.access import CredentialSet, Identity
+from sansio.extensions.methods.method_rows import MethodExtension
+from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
+from sansio.hosts import ServedHosts
+from sansio.http import Request, Response
+from sansio.limits import StreamBudget, StreamLimits
+from sansio.opencode.projections.presentation import View
+from sansio.origins import NO_ORIGINS, AllowedOrigins, cors_headers
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+_log = logging.getLogger(__name__)
+
+_MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
+_LONG = 16384  # bytes of a stream after which others have their turn
+_PIECE = 64  # events written at once
+_LINGER = 10.0  # seconds for which the rest of a request is awaited where the connection goes on
+_SLACK = 1.0  # seconds that a stream may last beyond its limit, to say that it has reached it
+_GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
+_PATIENCE = 300.0  # seconds for which a subscription waits with a task for its user's answer
+_STILL_WAITING = b": the stream ends here, as the task still waits for its user; subscribe again to wait on\n"
+_STREAM_HEADERS = (
+    ("content-type", "text/event-stream; charset=utf-8"),
+    ("cache-control", "no-store"),
+    ("x-accel-buffering", "no"),
+)
+
+
+@frozen(kw_only=True)
+class Surface:
+    """What the HTTP surface needs to know of its deployment.
+
+    ``body_limit`` and ``gzip_minimum``: bytes, 0 for none. ``stays_open``: no stream ends where its task asks.
+    ``prefix``: the path of the public URL, without a slash at its end.
+    """
+
+    credentials: CredentialSet
+    lines: tuple[str, ...]
+    default_line: str
+    body_limit: int
+    gzip_minimum: int
+    limits: StreamLimits
+    started: float
+    origins: AllowedOrigins = NO_ORIGINS
+    prefix: str = ""
+    hosts: ServedHosts = ServedHosts()
+    stays_open: bool = False
+
+
+@frozen
+class Frames:
+    """A piece of a stream. ``idle``: it only shows that the stream lives; ``last``: nothing follows."""
+
+    data: bytes
+    idle: bool = False
+    last: bool = False
+
+
+@frozen(kw_only=True)
+class _Envelope:
+    """What stands around each item of a stream, and an error in its place."""
+
+    prefix: bytes = b""
+    suffix: bytes = b""
+    failed: Callable[[ProtocolError], bytes]
+
+    def failure(self, error: StoreError) -> bytes:
+        """The frame that says that the store failed: without an id, as nothing was seen that a reader could miss."""
+        return b"data: %b\n\n" % sse.json_data(self.failed(store_failure(error)))
+
+
+@frozen
+class Streaming:
+    """A response whose body comes as frames."""
+
+    headers: tuple[tuple[str, str], ...]
+    frames: AsyncGenerator[Frames]
+    closed: Callable[[], None]
+
+
+class Application:
+    """The ASGI application."""
+
+    def __init__(
+        self,
+        surface: Surface,
+        dispatch: Dispatch,
+        methods: Methods,
+        cards: Cards,
+        health: Callable[[], dict[str, object]],
+    ) -> None:
+        self.cards = cards
+        self._surface = surface
+        self._dispatch = dispatch
+        self._methods = methods
+        self._health = health
+        self._documents = Documents(surface.credentials, surface.started)
+        self._challenge = surface.credentials.challenge()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    # --- one request --------------------------------------------------------------------------------------
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(
+            method=scope["method"],
+            path=http.without_prefix(scope["method"], scope["path"], self._surface.prefix),
+            query_string=scope["query_string"],
+            headers=http.header_map(scope["headers"]),
+        )
+        # On a connection that goes on, a body need not be announced, and one that comes after the answer's end
+        # would be taken for an error of the whole connection: so its end is waited for. On another, the server
+        # throws the rest away and closes.
+        multiplexed = not scope["http_version"].startswith("1")
+        request.unread = request.unread or multiplexed
+        started = anyio.current_time()
+        try:
+            await self._answered(request, scope, multiplexed, receive, send)
+        finally:
+            log_request(request, anyio.current_time() - started)
+
+    async def _answered(
+        self, request: Request, scope: Scope, multiplexed: bool, receive: Receive, send: Send
+    ) -> None:
+        try:
+            http.check_repeated(scope["headers"])
+            self._surface.hosts.check(request.headers.get("host"))
+            answer = await self._answer(request, receive)
+        except _Disconnected:
+            return
+        except Exception as exc:
+            error = _as_told(exc, request)
+            answer = http.refusal(error, self._line_for_errors(request), self._challenge)
+        cors = cors_headers(request.headers, self._surface.origins)
+        if cors:
+            answer = evolve(answer, headers=(*answer.headers, *cors))
+        request.outcome.status = answer.status if isinstance(answer, Response) else 200
+        if isinstance(answer, Response):
+            coding = request.headers.get("accept-encoding")
+            answer, in_gzip = http.negotiate_coding(answer, coding, self._surface.gzip_minimum)
+            if in_gzip:
+                answer = await _in_gzip(answer)
+            if request.unread and not multiplexed:
+                # the connection cannot be used again: said, so that no client sends its next request into it
+                answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
+            await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
+        else:
+            await _write_stream(answer, request.method, receive, send, self._surface.limits)
+
+    async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
+        surface = self._surface
+        answer = http.answer_at_the_door(request, surface.origins)
+        if answer is not None:
+            return answer
+        if request.path in http.CARD_PATHS:
+            return self._documents.public(request, self.cards.public)
+        if request.path == JWKS_PATH:
+            return self._documents.public(request, self.cards.keys)
+        if request.path == http.OPENAPI_PATH:
+            return self._documents.described(request, self.cards)
+        http.check_length(request.headers, surface.body_limit)
+        identity = http.authenticate(surface.credentials, request.headers)
+        request.outcome.principal = identity.principal
+        if request.unread and request.method != "POST":  # it means nothing, but the next request comes behind it
+            await _read_body(request, receive, surface.body_limit)
+            request.body = b""
+        if request.path == http.HEALTH_PATH:
+            only(request, "GET", "HEAD")
+            return http.json_response(200, self._health())
+        if request.path == "/":
+            only(request, "POST")
+            await _read_body(request, receive, surface.body_limit)
+            return await self._rpc(request, identity)
+        route = rest.route("GET" if request.method == "HEAD" else request.method, request.path)
+        line = self._negotiate(request, route.hint)
+        if request.method == "POST":
+            await _read_body(request, receive, surface.body_limit)
+        return await self._rest(request, route, line, identity)
+
+    def _negotiate(self, request: Request, hint: str | None) -> str:
+        surface = self._surface
+        return negotiate(request.a2a_version, hint=hint, supported=surface.lines, default=surface.default_line)
+
+    def _line_for_errors(self, request: Request) -> str:
+        """The line whose shape an error takes where the request's own could not be settled."""
+        hint = None if request.path == "/" else rest.hint_of(request.path)
+        try:
+            return self._negotiate(request, hint)
+        except ProtocolError:
+            return version_of_errors(request.a2a_version, hint, self._surface.default_line)
+
+    # --- JSON-RPC -----------------------------------------------------------------------------------------
+
+    async def _rpc(self, request: Request, identity: Identity) -> Response | Streaming:
+        line = self._line_for_errors(request)
+        request_id: jsonrpc.RequestId = None
+        notification = streaming = False
+        extensions = negotiated(request.headers, EXTENSION_NAMES)
+        try:
+            call = jsonrpc.parse_request(request.body)
+            request.outcome.operation = call.method
+            request_id, notification = call.id, call.notification
+            if len(request.body) > _MUCH:
+                await anyio.lowlevel.checkpoint()
+            operation, hint = operation_of(call.method)
+            line = hint or line
+            line = self._negotiate(request, hint)
+            if operation is None:
+                body = await self._methods.run(call.method, call.params, identity, line)
+                answer = [jsonrpc.result_prefix(request_id), body, jsonrpc.RESULT_SUFFIX]
+                return _unread(line) if notification else _json(answer, http.JSON, (("a2a-version", line),))
+            asked = Asked(
+                operation=operation,
+                params=operation.rpc_params(call.params),
+                identity=identity,
+                form=FORMS[line],
+                extensions=extensions.names,
+                cursor=request.headers.get(resume.HEADER),
+                stays_open=self._stays_open(extensions),
+                outcome=request.outcome,
+                waits=not notification,
+            )
+            headers = (("a2a-version", line), *extensions.headers)
+            streaming = operation.row.streaming
+            if operation is Operation.EXTENDED_CARD:
+                card = self.cards.extended(identity, line)
+                answer = [jsonrpc.result_prefix(request_id), card.body, jsonrpc.RESULT_SUFFIX]
+                return _unread(line) if notification else _json(answer, http.JSON, headers)
+            if streaming and not notification:
+                stream, view = await self._dispatch.stream(asked)
+                frame = _Envelope(
+                    prefix=jsonrpc.result_prefix(call.id),
+                    suffix=jsonrpc.RESULT_SUFFIX,
+                    failed=lambda error: jsonrpc.render_error(call.id, error, line),
+                )
+                return self._streaming(stream, view, headers, frame)
+            if operation is Operation.STREAM:  # a notification: nobody reads the stream
+                asked = evolve(asked, operation=Operation.SEND)
+            result = None if operation is Operation.SUBSCRIBE else await self._dispatch.unary(asked)
+            if notification:
+                return _unread(line)
+            result = [jsonrpc.result_prefix(request_id), *(result or [b"null"]), jsonrpc.RESULT_SUFFIX]
+            return _json(result, http.JSON, headers)
+        except Exception as exc:
+            if notification:
+                return _unread(line)
+            if isinstance(exc, jsonrpc.RpcFault):
+                request_id = exc.request_id
+            error = jsonrpc.render_error(request_id, _as_told(exc, request), line)
+            if streaming and line == "0.3":
+                # that line's clients look for the error in the stream they asked for
+                return Response(200, sse.encode(sse.json_data(error)), (*_STREAM_HEADERS, ("a2a-version", line)))
+            return _json([error], http.JSON, (("a2a-version", line),))
+
+    # --- HTTP+JSON ----------------------------------------------------------------------------------------
+
+    async def _rest(self, request: Request, route: rest.Route, line: str, identity: Identity) -> Response | Streaming:
+        operation = route.operation
+        request.outcome.operation = operation.name
+        extensions = negotiated(request.headers, EXTENSION_NAMES)
+        headers = (("a2a-version", line), *extensions.headers)
+        if operation is Operation.EXTENDED_CARD:
+            answer = self._documents.private(request, self.cards.extended(identity, line))
+            return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *headers))
+        params = rest.params_of(route, line, request.parameters, request.body)
+        starts = operation in (Operation.SEND, Operation.STREAM)
+        asked = Asked(
+            operation=operation,
+            params=params,
+            identity=identity,
+            form=rest_form(line, params) if starts else rest_form_of(operation, line),
+            extensions=extensions.names,
+            cursor=request.headers.get(resume.HEADER),
+            stays_open=self._stays_open(extensions),
+            outcome=request.outcome,
+            follows_task=True,
+        )
+        if operation.row.streaming:
+            stream, view = await self._dispatch.stream(asked)
+            frame = _Envelope(failed=lambda error: orjson.dumps(http_error(error, line)[1]))
+            return self._streaming(stream, view, headers, frame)
+        result = await self._dispatch.unary(asked)
+        if result is None:
+            return Response(204, b"", headers)
+        return _json(result, http.A2A_JSON if line == "1.0" else http.JSON, headers)
+
+    # --- both ---------------------------------------------------------------------------------------------
+
+    def _stays_open(self, extensions: Negotiated) -> bool:
+        return self._surface.stays_open or MethodExtension.INTERACTIVE_INTERRUPT.label in extensions.names
+
+    def _streaming(self, stream: OpenStream, view: View, headers: Headers, envelope: _Envelope) -> Streaming:
+        frames = self._frames(stream, view, envelope)
+        return Streaming((*_STREAM_HEADERS, *headers), frames, self._dispatch.service.stream_closed)
+
+    async def _frames(self, stream: OpenStream, view: View, envelope: _Envelope) -> AsyncGenerator[Frames]:
+        """The task as it is, then everything after it; what is ready together is one piece of bytes.
+
+        A reader that falls behind too far gets what replaces all it has, and goes on from there. Where the store
+        fails in between, the last frame is an error, without an id: the reader may resume later.
+        """
+        limits = self._surface.limits
+        budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
+        while True:
+            try:
+                async with aclosing(self._frames_of(stream, view, envelope, budget)) as frames:
+                    async for piece in frames:
+                        yield piece
+                return
+            except FarBehindError as behind:
+                stream = stream.replaced(behind.cursor)
+
+    async def _frames_of(
+        self, stream: OpenStream, view: View, envelope: _Envelope, budget: StreamBudget | None
+    ) -> AsyncGenerator[Frames]:
+        """The frames of a stream. Raises ``FarBehindError``."""
+        prefix, suffix = envelope.prefix, envelope.suffix
+        live, cursor = stream.live, stream.cursor
+        numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
+        ready = b""
+        for number, item in zip(numbers, stream.first, strict=True):
+            pieces = await in_turns(encoded_pieces(view.item(item, number)))
+            if budget is not None:
+                budget.take(sum(map(len, pieces)), anyio.current_time())
+            ready += b"id: %d\ndata: %b" % (number, prefix)
+            for part in pieces[:-1]:
+                yield Frames(ready + sse.json_data(part))
+                ready = b""
+            ready += b"%b%b\n\n" % (sse.json_data(pieces[-1]), suffix)
+        for run in _pieces(stream.past) if stream.past else ():
+            frames = [
+                _frame(one.number, prefix, _wire(one, view, False), suffix) for one in run if one.item is not None
+            ]
+            said, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
+            if limit is not None:
+                yield Frames(ready + said + _beyond(limit), last=True)
+                return
+            yield Frames(ready + said)
+            ready = b""
+        if stream.whole:
+            try:
+                await live.changed(cursor - 1)
+            except StoreError as exc:
+                ready = envelope.failure(exc)
+            yield Frames(ready, last=True)
+            return
+        if live.visible == cursor or len(ready) > _LONG or not live.log.reaches(cursor):
+            yield Frames(ready, last=live.visible == cursor and live.over)
+            ready = b""
+        patience = anyio.current_time() + _PATIENCE if stream.waits else math.inf
+        async with aclosing(live.read(cursor)) as batches:
+            async for batch in batches:
+                if not batch and live.trouble is not None:
+                    break
+                over = live.over  # as of this batch; a slow reader takes its time over the pieces
+                pause = stream.pause_in(batch)
+                entries = batch if pause is None else batch[: pause + 1]
+                if entries:
+                    patience = math.inf
+                elif anyio.current_time() > patience:
+                    yield Frames(ready + _STILL_WAITING, last=True)
+                    return
+                for piece in _pieces(entries):
+                    ends = over or pause is not None
+                    last = ends and (not piece or piece[-1] is entries[-1])
+                    rendered = (
+                        _frame(entry.number, prefix, _wire(entry, view, last and entry is piece[-1]), suffix)
+                        for entry in piece
+                        if entry.item is not None
+                    )
+                    limit = None
+                    if budget is None:
+                        ready += b"".join(rendered)
+                    else:
+                        told, limit = _within(budget, rendered)
+                        ready += told
+                    if limit is not None:
+                        # the reader may go on from the last id it has; the task does anyway
+                        yield Frames(ready + _beyond(limit), last=True)
+                        return
+                    yield Frames(ready or sse.COMMENT, idle=not piece, last=last)
+                    ready = b""
+                if pause is not None:
+                    return
+        if live.trouble is not None and live.visible < live.log.last:
+            yield Frames(ready + envelope.failure(live.trouble), last=True)
+
+
+def _json(pieces: Sequence[bytes], media_type: str, headers: Headers) -> Response:
+    headers = (("content-type", media_type), *headers)
+    if sum(map(len, pieces)) <= _MUCH:
+        return Response(200, b"".join(pieces), headers)
+    return Response(200, b"", headers, tuple(pieces))
+
+
+def _unread(line: str) -> Response:
+    """What answers a notification."""
+    return Response(204, b"", (("a2a-version", line),))
+
+
+def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """What is written at once: a reader who has fallen far behind does not get all the rest rendered together."""
+    if len(entries) <= _PIECE:
+        yield entries
+        return
+    for start in range(0, len(entries), _PIECE):
+        yield entries[start : start + _PIECE]
+
+
+def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:
+    """``sse.encode`` for what is known to be one line: it need not be looked through again."""
+    return b"id: %d\ndata: %b%b%b\n\n" % (number, prefix, json, suffix)
+
+
+def _beyond(limit: str) -> bytes:
+    return b": the stream ends here, as %b\n" % limit.encode()
+
+
+def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str | None]:
+    """The frames up to the one that is beyond a limit, and which limit that is."""
+    told: list[bytes] = []
+    for frame in frames:
+        now = anyio.current_time()
+        budget.take(len(frame), now)
+        told.append(frame)
+        if budget.passed(now) is not None:
+            break
+    return b"".join(told), budget.passed(anyio.current_time())
+
+
+def _wire(entry: Entry, view: View, ends: bool) -> bytes:
+    """The item as JSON, rendered for the first reader who looks at it this way.
+
+    ``ends``: the stream ends with it. A status at which the task waits for its user is final only there.
+    """
+    item, key = entry.item, view.key
+    assert item is not None  # callers leave out what readers do not see
+    if not ends and isinstance(item, StatusUpdate) and item.status.state.interrupted:
+        item, key = evolve(item, final=False), f"{key} passed"
+    rendered = entry.wire.get(key)
+    if rendered is None:
+        rendered = sse.json_data(orjson.dumps(view.item(item, entry.number)))
+        # a copy, which is as long as it looks: what orjson gives keeps the 4 kB it was written into
+        rendered = entry.wire[key] = bytes(memoryview(rendered))
+    return rendered
+
+
+def _as_told(exc: Exception, request: Request) -> ProtocolError:
+    """The error to tell: the peer's own, or that we failed, which is for the log alone."""
+    error = exc if isinstance(exc, ProtocolError) else ProtocolError(ErrorKind.INTERNAL_ERROR)
+    request.outcome.error = error
+    if error is not exc:
+        _log.error("%s %s", plain(request.method), plain(request.path), exc_info=exc)
+    return error
+
+
+class _Disconnected(Exception):
+    """The client left before its request was whole."""
+
+
+async def _read_body(request: Request, receive: Receive, limit: int) -> None:
+    http.check_media_type(request)
+    chunks: list[bytes] = []
+    size = 0
+    with anyio.move_on_after(http.BODY_SECONDS) as patience:
+        while request.unread or not chunks:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise _Disconnected
+            request.unread = message.get("more_body", False)
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if limit and size > limit:
+                raise http.too_large(limit)
+            chunks.append(chunk)
+            if request.unread:
+                patience.deadline += len(chunk) / http.BODY_RATE
+    if patience.cancelled_caught:
+        raise ProtocolError(ErrorKind.REQUEST_TIMEOUT)
+    request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    http.check_media_type(request)  # over HTTP/2 a body need not be announced
+
+
+async def _in_gzip(response: Response) -> Response:
+    """The response with its body compressed; much of it in a thread, so that nobody waits for it."""
+    if response.length > _MUCH:
+        return await anyio.to_thread.run_sync(_gzip, response)
+    return _gzip(response)
+
+
+def _gzip(response: Response) -> Response:
+    coder = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
+    pieces = [coder.compress(part) for part in _parts(response, _MUCH)]
+    return evolve(response, body=b"", more=(*filter(None, pieces), coder.flush()))
+
+
+def _parts(response: Response, size: int) -> Iterator[bytes]:
+    """The body in parts of at most ``size`` bytes."""
+    for piece in (response.body, *response.more):
+        if len(piece) <= size:
+            yield piece
+        else:
+            yield from (piece[start : start + size] for start in range(0, len(piece), size))
+
+
+async def _write(response: Response, method: str, send: Send, unread: Receive | None = None) -> None:
+    """Write a whole response. ``unread``: the request's body is still on its way, and its end is awaited."""
+    bodiless = response.status in (204, 304)
+    told = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in told]
+    if not bodiless:
+        headers.append((b"content-length", str(response.length).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    body = b""
+    if not bodiless and method != "HEAD":
+        for part in _parts(response, _MUCH):
+            if body:
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                await anyio.lowlevel.checkpoint()  # to send need not wait for anything
+            body = part
+    if unread is not None:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        with anyio.move_on_after(_LINGER):
+            while (await unread()).get("more_body", False):
+                pass
+        body = b""
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _write_stream(
+    streaming: Streaming, method: str, receive: Receive, send: Send, limits: StreamLimits
+) -> None:
+    """Write the frames; the client's leaving ends the reading, nothing else. HEAD gets the headers alone.
+
+    Most streams end soon, so only one that has shown its first sign of life is watched for its client's leaving.
+    A client that does not read is cut off by the same limits of time as others.
+    """
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
+    frames = streaming.frames
+    patience = limits.duration + _SLACK if limits.duration else None
+    try:
+        with anyio.move_on_after(patience) as scope:
+            if limits.idle:
+                send = _impatient(send, limits.idle + _SLACK, scope)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            if method == "HEAD":
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            elif not await _write_frames(frames, send, until_idle=True):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
+                    await _write_frames(frames, send, until_idle=False)
+                    tasks.cancel_scope.cancel()
+    finally:
+        streaming.closed()
+        await frames.aclose()
+
+
+def _impatient(send: Send, seconds: float, stream: anyio.CancelScope) -> Send:
+    """``send`` that cancels the stream where the client takes longer than that to make room for a message."""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        with anyio.move_on_after(seconds) as waiting:
+            await send(message)
+        if waiting.cancelled_caught:
+            stream.cancel()
+
+    return sending
+
+
+async def _write_frames(frames: AsyncGenerator[Frames], send: Send, *, until_idle: bool) -> bool:
+    """Write to the end of the body, which is told by True, or to the first sign that the stream is idle."""
+    async for piece in frames:
+        await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
+        if piece.last:
+            return True
+        if len(piece.data) > _LONG:
+            await anyio.lowlevel.checkpoint()  # to send need not wait for anything
+        if piece.idle and until_idle:
+            return False
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    return True
+
+
+async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """The application is opened and closed around the server, so there is nothing to do here."""
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,69 @@
+"""The documents a server hands out, and what caches are told of them: cards, keys, the description of itself.
+
+Knows no operation; who may read what is decided by the caller, but for what is told to everybody in part.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+from attrs import evolve, frozen
+
+from opencode_a2a.server.served_cards import Cards
+from sansio import http
+from sansio.a2a.cards.agent_card import CardDocument, matches
+from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
+from sansio.access import CredentialSet
+from sansio.http import Request, Response
+
+
+@frozen
+class Documents:
+    """``since``: when what they say became true, in epoch seconds."""
+
+    credentials: CredentialSet
+    since: float
+
+    def public(self, request: Request, document: CardDocument | None) -> Response:
+        """What everybody may read. Raises ``ProtocolError``: METHOD_NOT_ALLOWED, NOT_FOUND where there is none."""
+        only(request, "GET", "HEAD")
+        if document is None:
+            raise ProtocolError(ErrorKind.NOT_FOUND, "This agent signs nothing")
+        return self._answer(request, document, "public, max-age=300")
+
+    def described(self, request: Request, cards: Cards) -> Response:
+        """The description of the surface: complete for those who prove who they are, else in part.
+
+        Raises ``ProtocolError``: METHOD_NOT_ALLOWED, UNAUTHENTICATED for credentials that are wrong.
+        """
+        only(request, "GET", "HEAD")
+        document = cards.openapi
+        if "authorization" in request.headers:
+            http.authenticate(self.credentials, request.headers)
+            document = cards.complete_openapi
+        return self.private(request, document)
+
+    def private(self, request: Request, document: CardDocument) -> Response:
+        """What depends on who reads it."""
+        answer = self._answer(request, document, "private, max-age=300")
+        return evolve(answer, headers=(*answer.headers, ("vary", "Authorization")))
+
+    def _answer(self, request: Request, document: CardDocument, cached: str) -> Response:
+        headers = (
+            ("content-type", http.JSON),
+            ("etag", document.etag),
+            ("cache-control", cached),
+            ("last-modified", formatdate(self.since, usegmt=True)),
+        )
+        status = 304 if matches(request.headers.get("if-none-match"), document.etag) else 200
+        return Response(status, document.body, headers)
+
+
+def only(request: Request, *methods: str) -> None:
+    """Refuse other methods than these. Raises ``ProtocolError`` (METHOD_NOT_ALLOWED)."""
+    if request.method not in methods:
+        raise ProtocolError(
+            ErrorKind.METHOD_NOT_ALLOWED,
+            f"Method {shortened(request.method)} is not allowed here",
+            metadata={"allow": ", ".join(methods)},
+        )

@@ -1,0 +1,1 @@
+"""Push notifications: delivery, and the outbound HTTP client for it."""

@@ -1,0 +1,73 @@
+"""The durable store of tasks: rows with opaque bodies, kept in memory or in a database.
+
+It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a database is asked for.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from opencode_a2a.server.store.memory import MemoryStore
+from opencode_a2a.server.store.rows import (
+    Binding,
+    EventRow,
+    EventsPruned,
+    Pending,
+    PushDropped,
+    PushRow,
+    SchemaError,
+    SessionRow,
+    Store,
+    StoredTask,
+    StoreError,
+    StoreGone,
+    StoreInUse,
+    StoreUnavailable,
+    StoreUrlError,
+    TaskQuery,
+    TaskRow,
+    TaskRows,
+    Write,
+    WritesRefused,
+)
+
+if TYPE_CHECKING:
+    from opencode_a2a.server.store.earlier import Importer
+
+__all__ = [
+    "Binding",
+    "EventRow",
+    "EventsPruned",
+    "MemoryStore",
+    "Pending",
+    "PushDropped",
+    "PushRow",
+    "SchemaError",
+    "SessionRow",
+    "Store",
+    "StoreError",
+    "StoreGone",
+    "StoreInUse",
+    "StoreUnavailable",
+    "StoreUrlError",
+    "StoredTask",
+    "TaskQuery",
+    "TaskRow",
+    "TaskRows",
+    "Write",
+    "WritesRefused",
+    "open_store",
+]
+
+
+def open_store(url: str | None, importer: "Callable[[], Importer] | None" = None) -> Store:
+    """A store to enter with `async with`: None or "memory" forgets at the end, else a database's URL.
+
+    `importer`: makes what imports the tables of earlier releases, once, as the store is entered.
+
+    StoreUrlError if the URL is of no supported form. Connecting, and its errors, come with entering.
+    """
+    if url is None or url == "memory":
+        return MemoryStore()
+    from opencode_a2a.server.store.sql import SqlStore
+
+    return SqlStore(url, importer)

@@ -1,0 +1,1 @@
+"""Database files and servers: URLs, locks, migrations."""

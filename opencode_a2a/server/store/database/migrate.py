@@ -1,0 +1,66 @@
+"""Brings a database's schema to the current version, however many processes try at once.
+
+It knows alembic, and imports it only where there is something to migrate: most opens find the schema as it
+should be.
+"""
+
+import threading
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, Text, column, inspect, select, table
+
+from opencode_a2a.server.store.rows import SchemaError
+from opencode_a2a.server.store.schema import VERSION_TABLE, VERSIONS
+
+# Any number will do, as long as every process takes the same one.
+_POSTGRESQL_LOCK: Final = 0x6F70656E63_A2A
+
+# alembic keeps the migration that runs in module-level state.
+_ALEMBIC: Final = threading.Lock()
+
+
+def ensure_schema(engine: Engine) -> None:
+    """Migrates if need be, in one transaction; SchemaError if the database is ahead of this version."""
+    with engine.connect() as connection:
+        if _version(connection) == VERSIONS[-1]:
+            return
+    with engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection, connection.begin():
+        lock_schema(connection)
+        if _version(connection) != VERSIONS[-1]:
+            _upgrade(connection)
+
+
+def lock_schema(connection: Connection) -> None:
+    """Keep every other process from migrating or importing, to the end of the transaction.
+
+    SQLite needs no more than the transaction, begun as IMMEDIATE.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version = select(column("version_num", Text)).select_from(table(VERSION_TABLE))
+    found = connection.execute(version).scalars().first()
+    if found is not None and found not in VERSIONS:
+        raise SchemaError(
+            f"the database has schema version {found}, newer than this version of opencode-a2a knows"
+            f" ({VERSIONS[-1]}); upgrade opencode-a2a or use another database"
+        )
+    return found
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    # A per cent sign in a path would be read as an interpolation.
+    folder = str(Path(__file__).parent / "migrations").replace("%", "%%")
+    config.set_main_option("script_location", folder)
+    config.set_main_option("path_separator", "newline")
+    with _ALEMBIC:
+        command.upgrade(config, "head")

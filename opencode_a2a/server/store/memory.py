@@ -1,0 +1,183 @@
+"""The store that forgets: the same promises in dicts, for tests and for servers told to keep nothing.
+
+It must never wait and must never touch a disk.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import islice
+from types import TracebackType
+from typing import Self
+
+from opencode_a2a.server.store.rows import (
+    Binding,
+    EventRow,
+    EventsPruned,
+    Pending,
+    PushDropped,
+    PushRow,
+    SessionRow,
+    StoredTask,
+    TaskQuery,
+    TaskRow,
+    TaskRows,
+    Write,
+)
+
+
+class _AtOnce:
+    async def durable(self) -> None:
+        return
+
+
+class MemoryStore:
+    """A `Store` whose writes are durable for as long as this object lives."""
+
+    outlives = False
+    trouble: str | None = None
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, TaskRow] = {}
+        # The keys of pages, ascending: of all tasks of a principal, and of those in each context.
+        self._listed: defaultdict[tuple[str, str | None], list[tuple[int, str]]] = defaultdict(list)
+        self._started: dict[tuple[str, str, str], tuple[int, str]] = {}
+        self._of_message: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
+        self._prunable: set[str] = set()
+        self._events: dict[str, dict[int, EventRow]] = {}
+        self._sessions: dict[tuple[str, str], str] = {}
+        self._known: dict[str, SessionRow] = {}
+        self._pushes: dict[str, dict[str, PushRow]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def put(self, writes: Sequence[Write]) -> None:
+        for write in writes:
+            match write:
+                case TaskRow():
+                    self._put_task(write)
+                case EventRow():
+                    self._events.setdefault(write.task_id, {})[write.first_seq] = write
+                case Binding():
+                    self._sessions[write.principal, write.context_id] = write.session_id
+                case SessionRow():
+                    self._known[write.session_id] = write
+                case PushRow():
+                    self._pushes.setdefault(write.task_id, {})[write.config_id] = write
+                case PushDropped():
+                    self._drop_push(write)
+                case EventsPruned():
+                    self._prune(write.before)
+
+    def submit(self, writes: Sequence[Write]) -> Pending:
+        self.put(writes)
+        return _AtOnce()
+
+    async def commit(self, writes: Sequence[Write] = ()) -> None:
+        self.put(writes)
+
+    async def task(self, task_id: str) -> StoredTask | None:
+        row = self._tasks.get(task_id)
+        return None if row is None else self._stored(row)
+
+    async def unfinished(self) -> list[StoredTask]:
+        rows = [row for row in self._tasks.values() if not row.finished]
+        rows.sort(key=lambda row: (row.created_at, row.task_id))
+        return [self._stored(row) for row in rows]
+
+    async def events(self, task_id: str) -> tuple[EventRow, ...]:
+        events = self._events.get(task_id, {})
+        return tuple(events[first] for first in sorted(events))
+
+    async def tasks(self, query: TaskQuery) -> TaskRows:
+        keys = self._listed.get((query.principal, query.context_id), [])
+        if query.changed_after is not None:
+            keys = keys[bisect_right(keys, query.changed_after, key=lambda key: key[0]) :]
+        if query.state is not None:
+            keys = [key for key in keys if self._tasks[key[1]].state == query.state]
+        end = len(keys) if query.after is None else bisect_left(keys, query.after)
+        page = islice(range(end - 1, -1, -1), query.limit)
+        return TaskRows(tuple(self._tasks[keys[place][1]] for place in page), len(keys))
+
+    async def started_by(self, principal: str, context_id: str, message_id: str) -> StoredTask | None:
+        newest = self._started.get((principal, context_id, message_id))
+        return None if newest is None else self._stored(self._tasks[newest[1]])
+
+    async def tasks_of_message(self, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
+        newest = islice(reversed(self._of_message.get((principal, message_id), ())), limit)
+        return tuple(self._tasks[task_id] for _, task_id in newest)
+
+    async def message_ids(self, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
+        pairs = sorted(pair for pair in self._of_message if after is None or pair > after)
+        return pairs[:limit]
+
+    async def push_configs(self, task_id: str) -> tuple[PushRow, ...]:
+        rows = self._pushes.get(task_id, {}).values()
+        return tuple(sorted(rows, key=lambda row: (row.created_at, row.config_id)))
+
+    async def unfinished_pushes(self) -> tuple[PushRow, ...]:
+        rows = [row for rows in self._pushes.values() for row in rows.values() if not row.finished]
+        return tuple(sorted(rows, key=lambda row: (row.created_at, row.task_id, row.config_id)))
+
+    async def prunable(self, before: int) -> bool:
+        return any(self._tasks[task_id].updated_at < before for task_id in self._prunable)
+
+    async def session_of(self, principal: str, context_id: str) -> str | None:
+        return self._sessions.get((principal, context_id))
+
+    async def session(self, session_id: str) -> SessionRow | None:
+        return self._known.get(session_id)
+
+    async def owner_of(self, session_id: str) -> str | None:
+        known = self._known.get(session_id)
+        if known is not None and known.claimed_until is None:
+            return known.principal
+        owners = (principal for (principal, _), bound in self._sessions.items() if bound == session_id)
+        return min(owners, default=None)
+
+    def _stored(self, row: TaskRow) -> StoredTask:
+        events = self._events.get(row.task_id, {})
+        later = (events[first] for first in sorted(events))
+        return StoredTask(row, tuple(event for event in later if event.last_seq > row.last_seq))
+
+    def _put_task(self, row: TaskRow) -> None:
+        before = self._tasks.get(row.task_id)
+        if before is None:
+            started = (row.principal, row.context_id, row.message_id)
+            created = (row.created_at, row.task_id)
+            self._started[started] = max(self._started.get(started, created), created)
+            insort(self._of_message[row.principal, row.message_id], created)
+        else:
+            row = row.continuing(before)
+        self._tasks[row.task_id] = row
+        if before is None or before.updated_at != row.updated_at:
+            self._list(row, before)
+        if row.finished:
+            self._prunable.add(row.task_id)
+        else:
+            self._prunable.discard(row.task_id)
+
+    def _list(self, row: TaskRow, before: TaskRow | None) -> None:
+        for context_id in (None, row.context_id):
+            keys = self._listed[row.principal, context_id]
+            if before is not None:
+                del keys[bisect_left(keys, (before.updated_at, row.task_id))]
+            insort(keys, (row.updated_at, row.task_id))
+
+    def _prune(self, before: int) -> None:
+        pruned = {task_id for task_id in self._prunable if self._tasks[task_id].updated_at < before}
+        self._prunable -= pruned
+        for task_id in pruned:
+            self._events.pop(task_id, None)
+
+    def _drop_push(self, dropped: PushDropped) -> None:
+        rows = self._pushes.get(dropped.task_id, {})
+        rows.pop(dropped.config_id, None)
+        if not rows:
+            self._pushes.pop(dropped.task_id, None)

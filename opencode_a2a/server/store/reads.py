@@ -1,0 +1,135 @@
+"""The readers' SQL: what is asked for, as rows, on a connection that is in a transaction.
+
+It must not know where the connection comes from. Text is put in order here wherever the database's collation may
+order it otherwise.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, false, func, literal, select, tuple_
+
+from opencode_a2a.server.store.rows import EventRow, PushRow, SessionRow, StoredTask, TaskQuery, TaskRow, TaskRows
+from opencode_a2a.server.store.schema import BINDING, EVENT, PRUNABLE, PUSH, SESSION, TASK
+
+
+def task(connection: Connection, task_id: str) -> StoredTask | None:
+    return _stored(connection, select(TASK).where(TASK.c.task_id == task_id))
+
+
+def started_by(connection: Connection, principal: str, context_id: str, message_id: str) -> StoredTask | None:
+    started = and_(TASK.c.principal == principal, TASK.c.context_id == context_id, TASK.c.message_id == message_id)
+    # Not the bare column: for its order, SQLite would read all tasks of the message's id, in every context.
+    newest = ((TASK.c.created_at + 0).desc(), TASK.c.task_id.desc())
+    return _stored(connection, select(TASK).where(started).order_by(*newest).limit(1))
+
+
+def tasks_of_message(connection: Connection, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
+    started = and_(TASK.c.principal == principal, TASK.c.message_id == message_id)
+    newest = (TASK.c.created_at.desc(), TASK.c.task_id.desc())
+    found = connection.execute(select(TASK).where(started).order_by(*newest).limit(limit)).mappings()
+    return tuple(TaskRow(**row) for row in found)
+
+
+def message_ids(connection: Connection, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
+    pair = (TASK.c.principal, TASK.c.message_id)
+    query = select(*pair).distinct().order_by(*pair).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(*pair) > tuple_(*map(literal, after)))
+    return [(principal, message_id) for principal, message_id in connection.execute(query)]
+
+
+def unfinished(connection: Connection) -> list[StoredTask]:
+    # `==` rather than IS: the partial index is used for the expression it was made with.
+    running = TASK.c.finished == false()
+    rows = [TaskRow(**found) for found in connection.execute(select(TASK).where(running)).mappings()]
+    later = (EVENT.c.task_id == TASK.c.task_id) & (EVENT.c.last_seq > TASK.c.last_seq)
+    joined = select(EVENT).join(TASK, later).where(running).order_by(EVENT.c.first_seq)
+    events: defaultdict[str, list[EventRow]] = defaultdict(list)
+    for found in connection.execute(joined).mappings():
+        events[found["task_id"]].append(EventRow(**found))
+    rows.sort(key=lambda row: (row.created_at, row.task_id))
+    return [StoredTask(row, tuple(events[row.task_id])) for row in rows]
+
+
+def events(connection: Connection, task_id: str, after: int | None = None) -> tuple[EventRow, ...]:
+    """The task's event rows, or those of them that reach beyond a number."""
+    wanted = EVENT.c.task_id == task_id
+    if after is not None:
+        wanted &= EVENT.c.last_seq > after
+    found = connection.execute(select(EVENT).where(wanted).order_by(EVENT.c.first_seq)).mappings()
+    return tuple(EventRow(**row) for row in found)
+
+
+def tasks(connection: Connection, query: TaskQuery) -> TaskRows:
+    """A page, found in an index: neither finding nor counting reads the snapshots of other tasks."""
+    counted = _filtered(query)
+    total = connection.execute(select(func.count()).select_from(TASK).where(*counted)).scalar_one()
+    if query.after is not None:
+        updated_at, task_id = query.after
+        place = tuple_(literal(updated_at, BigInteger), literal(task_id, TASK.c.task_id.type))
+        counted = [*counted, tuple_(TASK.c.updated_at, TASK.c.task_id) < place]
+    newest_first = (TASK.c.updated_at.desc(), TASK.c.task_id.desc())
+    # Sorting, where it takes that, is done with the keys alone.
+    page = select(TASK.c.task_id).where(*counted).order_by(*newest_first).limit(query.limit)
+    found = connection.execute(select(TASK).where(TASK.c.task_id.in_(page))).mappings()
+    rows = sorted((TaskRow(**row) for row in found), key=lambda row: (row.updated_at, row.task_id), reverse=True)
+    return TaskRows(tuple(rows), total)
+
+
+def push_configs(connection: Connection, task_id: str) -> tuple[PushRow, ...]:
+    return _pushes(connection, select(PUSH).where(PUSH.c.task_id == task_id))
+
+
+def unfinished_pushes(connection: Connection) -> tuple[PushRow, ...]:
+    return _pushes(connection, select(PUSH).where(PUSH.c.finished == false()))
+
+
+def prunable(connection: Connection, before: int, most: int) -> Sequence[str]:
+    """Finished tasks whose event rows are no longer kept, those that finished first before the others."""
+    old = (PRUNABLE.c.finished_at < before) & TASK.c.finished
+    joined = PRUNABLE.join(TASK, PRUNABLE.c.task_id == TASK.c.task_id)
+    oldest = select(PRUNABLE.c.task_id).select_from(joined).where(old).order_by(PRUNABLE.c.finished_at)
+    return connection.execute(oldest.limit(most)).scalars().all()
+
+
+def session_of(connection: Connection, principal: str, context_id: str) -> str | None:
+    bound = (BINDING.c.principal == principal) & (BINDING.c.context_id == context_id)
+    return connection.execute(select(BINDING.c.session_id).where(bound)).scalars().first()
+
+
+def session(connection: Connection, session_id: str) -> SessionRow | None:
+    found = connection.execute(select(SESSION).where(SESSION.c.session_id == session_id)).mappings().first()
+    return None if found is None else SessionRow(**found)
+
+
+def owner_of(connection: Connection, session_id: str) -> str | None:
+    known = session(connection, session_id)
+    if known is not None and known.claimed_until is None:
+        return known.principal
+    owners = connection.execute(select(BINDING.c.principal).where(BINDING.c.session_id == session_id)).scalars()
+    return min(owners, default=None)
+
+
+def _stored(connection: Connection, query: Select[tuple[object, ...]]) -> StoredTask | None:
+    found = connection.execute(query).mappings().first()
+    if found is None:
+        return None
+    row = TaskRow(**found)
+    return StoredTask(row, events(connection, row.task_id, after=row.last_seq))
+
+
+def _filtered(query: TaskQuery) -> Sequence[ColumnElement[bool]]:
+    wanted: list[ColumnElement[bool]] = [TASK.c.principal == query.principal]
+    if query.context_id is not None:
+        wanted.append(TASK.c.context_id == query.context_id)
+    if query.state is not None:
+        wanted.append(TASK.c.state == query.state)
+    if query.changed_after is not None:
+        wanted.append(TASK.c.updated_at > query.changed_after)
+    return wanted
+
+
+def _pushes(connection: Connection, query: Select[tuple[object, ...]]) -> tuple[PushRow, ...]:
+    rows = (PushRow(**found) for found in connection.execute(query).mappings())
+    return tuple(sorted(rows, key=lambda row: (row.created_at, row.task_id, row.config_id)))

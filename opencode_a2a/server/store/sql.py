@@ -1,0 +1,318 @@
+"""The store in a database, SQLite or PostgreSQL: synchronous code in worker threads, one of them the writer.
+
+It must not know what bodies mean, and the event loop never waits here for a disk.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from urllib.parse import quote, quote_plus
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from opencode_a2a.distribution import how_to_install
+from opencode_a2a.server.store import reads
+from opencode_a2a.server.store.database.file_guard import FileGuard
+from opencode_a2a.server.store.database.migrate import ensure_schema
+from opencode_a2a.server.store.database.postgresql_lock import hold_postgresql
+from opencode_a2a.server.store.database.sqlite_file import prepare_file
+from opencode_a2a.server.store.database.urls import Database, parse_database_url
+from opencode_a2a.server.store.earlier import Importer, import_earlier
+from opencode_a2a.server.store.rows import (
+    EventRow,
+    Pending,
+    PushRow,
+    SessionRow,
+    StoredTask,
+    StoreError,
+    StoreInUse,
+    StoreUnavailable,
+    TaskQuery,
+    TaskRow,
+    TaskRows,
+    Write,
+    WritesRefused,
+)
+from opencode_a2a.server.store.statements import WriteStatements
+from opencode_a2a.server.store.writer import GroupCommitWriter
+
+Result = TypeVar("Result")
+
+_READERS: Final = 4
+_OPEN_SECONDS: Final = 15.0
+_LOCK_SECONDS: Final = 2.0  # a session of our own that was given up ends about at once
+_SQLITE_BUSY_SECONDS: Final = 5.0
+# A host that has gone silent must become an error, not a thread that waits for ever.
+_POSTGRESQL_CONNECT: Final = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
+
+
+class SqlStore:
+    """A `Store` in a database; see there for what its calls promise."""
+
+    def __init__(self, url: str, importer: Callable[[], Importer] | None = None) -> None:
+        """Reads the URL, without connecting; StoreUrlError. `importer`: imports the tables of earlier releases."""
+        self._importer = importer
+        self._database = parse_database_url(url)
+        self._engine: Engine | None = None
+        self._readers: Engine | None = None
+        self._connection: Connection | None = None
+        self._writer: GroupCommitWriter | None = None
+        self._tasks: TaskGroup | None = None
+        self._guard = FileGuard(self._database.path) if self._database.path is not None else None
+        self._statements = WriteStatements("?" if self._database.is_sqlite else "%s")
+
+    @property
+    def outlives(self) -> bool:
+        return not self._database.is_sqlite or self._database.path is not None
+
+    @property
+    def trouble(self) -> str | None:
+        return self._opened().trouble
+
+    async def __aenter__(self) -> Self:
+        if self._writer is not None:
+            raise StoreError("the store is open already")
+        writer = GroupCommitWriter(self._transact)
+        in_memory = self._database.is_sqlite and self._database.path is None
+        self._read_limiter = writer.limiter if in_memory else anyio.CapacityLimiter(_READERS)
+        await anyio.to_thread.run_sync(self._open, limiter=writer.limiter)
+        self._writer = writer
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(writer.run, name="store writer")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        writer, tasks = self._opened(), self._tasks
+        assert tasks is not None
+        writer.close()
+        with anyio.CancelScope(shield=True):
+            await writer.closed.wait()
+            await anyio.to_thread.run_sync(self._close, limiter=writer.limiter)
+        self._writer = self._tasks = None
+        # Told of no error: the caller's own must come out as it is, not in a group.
+        await tasks.__aexit__(None, None, None)
+        if writer.lost_at_close and error is None:
+            raise StoreError(f"{writer.lost_at_close} queued write(s) could not be committed before closing")
+
+    def put(self, writes: Sequence[Write]) -> None:
+        self._opened().put(writes)
+
+    def submit(self, writes: Sequence[Write]) -> Pending:
+        return self._opened().submit(writes)
+
+    async def commit(self, writes: Sequence[Write] = ()) -> None:
+        await self.submit(writes).durable()
+
+    async def task(self, task_id: str) -> StoredTask | None:
+        return await self._read(lambda connection: reads.task(connection, task_id))
+
+    async def unfinished(self) -> list[StoredTask]:
+        return await self._read(reads.unfinished)
+
+    async def events(self, task_id: str) -> tuple[EventRow, ...]:
+        return await self._read(lambda connection: reads.events(connection, task_id))
+
+    async def tasks(self, query: TaskQuery) -> TaskRows:
+        return await self._read(lambda connection: reads.tasks(connection, query))
+
+    async def started_by(self, principal: str, context_id: str, message_id: str) -> StoredTask | None:
+        return await self._read(lambda connection: reads.started_by(connection, principal, context_id, message_id))
+
+    async def tasks_of_message(self, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
+        return await self._read(lambda connection: reads.tasks_of_message(connection, principal, message_id, limit))
+
+    async def message_ids(self, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
+        return await self._read(lambda connection: reads.message_ids(connection, after, limit))
+
+    async def push_configs(self, task_id: str) -> tuple[PushRow, ...]:
+        return await self._read(lambda connection: reads.push_configs(connection, task_id))
+
+    async def unfinished_pushes(self) -> tuple[PushRow, ...]:
+        return await self._read(reads.unfinished_pushes)
+
+    async def prunable(self, before: int) -> bool:
+        return await self._read(lambda connection: bool(reads.prunable(connection, before, 1)))
+
+    async def session_of(self, principal: str, context_id: str) -> str | None:
+        return await self._read(lambda connection: reads.session_of(connection, principal, context_id))
+
+    async def session(self, session_id: str) -> SessionRow | None:
+        return await self._read(lambda connection: reads.session(connection, session_id))
+
+    async def owner_of(self, session_id: str) -> str | None:
+        return await self._read(lambda connection: reads.owner_of(connection, session_id))
+
+    def _opened(self) -> GroupCommitWriter:
+        if self._writer is None:
+            raise StoreError("the store is not open")
+        return self._writer
+
+    async def _read(self, read: Callable[[Connection], Result]) -> Result:
+        """Reads in one transaction of a pooled connection, once everything given before is durable."""
+        writer = self._opened()
+        if writer.busy:
+            await writer.commit(())
+        return await anyio.to_thread.run_sync(self._read_blocking, read, limiter=self._read_limiter)
+
+    def _read_blocking(self, read: Callable[[Connection], Result]) -> Result:
+        assert self._readers is not None
+        try:
+            self._check_file()
+            with self._readers.connect() as connection:
+                return read(connection)
+        except Exception as error:
+            raise self._fault(error, "read") from None
+
+    def _transact(self, writes: Sequence[Write]) -> None:
+        """In the writer's thread: all or nothing, on a connection that is kept until something fails."""
+        try:
+            self._check_file()
+            if self._connection is None:
+                assert self._engine is not None
+                self._connection = self._engine.connect()
+                self._hold_again(self._connection)
+            with self._connection.begin():
+                self._statements.execute(self._connection, writes)
+        except Exception as error:
+            self._drop_connection()
+            raise self._fault(error, "commit") from None
+
+    def _hold_again(self, connection: Connection) -> None:
+        """After a lost connection: while somebody else has the database, it cannot be written."""
+        try:
+            if not self._database.is_sqlite:
+                hold_postgresql(connection, patience=_LOCK_SECONDS)
+        except StoreInUse as exc:
+            raise StoreUnavailable(str(exc)) from None
+
+    def _check_file(self) -> None:
+        if self._guard is not None:
+            self._guard.check()
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                if not self._database.is_sqlite:
+                    connection.invalidate()  # its session has the lock, which another could not get
+                connection.close()
+            except exc.SQLAlchemyError:
+                connection.invalidate()
+
+    def _open(self) -> None:
+        try:
+            if self._database.path is not None:
+                prepare_file(str(Path(self._database.path).absolute()))
+            if self._guard is not None:
+                self._guard.hold()
+                self._guard.remember()
+            self._engine = _engine(self._database)
+            # One snapshot for all statements of a read; SQLite's transactions have that anyway.
+            level = {} if self._database.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            self._readers = self._engine.execution_options(**level)
+            if self._database.path is not None:
+                _enter_wal_mode(self._engine)
+            if not self._database.is_sqlite:
+                self._connection = self._engine.connect()
+                hold_postgresql(self._connection, patience=_OPEN_SECONDS / 3)
+            ensure_schema(self._engine)
+            if self._importer is not None:
+                import_earlier(self._engine, self._importer(), self._statements.execute)
+        except Exception as error:
+            self._close()
+            raise self._fault(error, "open") from None
+
+    def _close(self) -> None:
+        self._drop_connection()
+        if self._engine is not None:
+            self._engine.dispose()
+        self._engine = self._readers = None
+        if self._guard is not None:
+            self._guard.release()
+
+    def _fault(self, error: Exception, doing: str) -> StoreError:
+        """What went wrong in one line, with neither statements nor parameters nor the password in it."""
+        if isinstance(error, StoreError):
+            return error
+        cause = (error.orig if isinstance(error, exc.DBAPIError) else None) or error
+        line = next(iter(str(cause).splitlines()), "")
+        password = self._database.url.password
+        if password:
+            for form in {str(password), quote(str(password)), quote_plus(str(password))}:
+                line = line.replace(form, "***")
+        text = f"the database could not {doing}: {line} ({type(cause).__name__})"
+        return StoreUnavailable(text) if _may_pass(error) or doing != "commit" else WritesRefused(text)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same may succeed later: the fault is the database's, not that of what it was given."""
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, exc.OperationalError | exc.InternalError | exc.TimeoutError | OSError)
+
+
+def _engine(database: Database) -> Engine:
+    if not database.is_sqlite:
+        given = database.url.query
+        options = {name: value for name, value in _POSTGRESQL_CONNECT.items() if name not in given}
+        try:
+            return create_engine(
+                database.url,
+                connect_args=options,
+                hide_parameters=True,
+                pool_pre_ping=True,
+                pool_size=_READERS + 1,
+                max_overflow=0,
+            )
+        except ImportError:
+            raise StoreError(f"PostgreSQL needs psycopg: {how_to_install('postgresql')}") from None
+    if database.path is None:
+        # The database lives in its one connection, which the writer and the readers take turns to use.
+        pool: dict[str, Any] = {"poolclass": StaticPool}
+    else:
+        pool = {"poolclass": QueuePool, "pool_size": _READERS + 1, "max_overflow": 0}
+    url = database.url
+    if database.path is not None:
+        url = url.set(database=str(Path(database.path).absolute()))
+    timeout = {} if "timeout" in url.query else {"timeout": _SQLITE_BUSY_SECONDS}
+    engine = create_engine(url, connect_args={"check_same_thread": False, **timeout}, hide_parameters=True, **pool)
+    event.listen(engine, "connect", _prepare_sqlite_connection)
+    event.listen(engine, "begin", _begin_sqlite_transaction)
+    return engine
+
+
+def _prepare_sqlite_connection(connection: Any, _record: object) -> None:
+    # The driver begins no transactions of its own: they would leave reads and schema changes outside.
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = OFF")
+
+
+def _begin_sqlite_transaction(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def _enter_wal_mode(engine: Engine) -> None:
+    """Retried, because two processes that change the mode at once do not wait for each other."""
+    deadline = time.monotonic() + _OPEN_SECONDS
+    raw = engine.raw_connection()
+    try:
+        while True:
+            try:
+                raw.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except Exception as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+    finally:
+        raw.close()

@@ -1,0 +1,138 @@
+"""The writer's SQL, made once: statements for many rows each, in the syntax SQLite and PostgreSQL share.
+
+A worker thread gives up the interpreter lock at every statement it executes and waits for it behind a busy event
+loop. So a batch is written in as few statements as possible, not in one per row.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Final
+
+from attrs import Factory, frozen
+from sqlalchemy import Connection, Table
+
+from opencode_a2a.server.store import reads
+from opencode_a2a.server.store.rows import (
+    PRUNED_AT_ONCE,
+    Binding,
+    EventRow,
+    EventsPruned,
+    PushDropped,
+    PushRow,
+    SessionRow,
+    TaskRow,
+    Write,
+)
+from opencode_a2a.server.store.schema import BINDING, EVENT, PRUNABLE, PUSH, SESSION, TASK
+
+_MOST_ROWS: Final = 64  # in one statement; what more there is takes another
+# Taken from a task's first row. Indexes that hold nothing else are left alone when the row is replaced.
+_IDENTIFYING: Final = frozenset({"context_id", "principal", "message_id", "created_at"})
+
+
+class ManyRows:
+    """One statement in several sizes, and how a row becomes its parameters."""
+
+    def __init__(self, sql: Callable[[int], str], values: Callable[[Any], tuple[object, ...]]) -> None:
+        self._sql = cache(sql)
+        self._values = values
+
+    def execute(self, connection: Connection, rows: Sequence[object]) -> None:
+        for start in range(0, len(rows), _MOST_ROWS):
+            part = rows[start : start + _MOST_ROWS]
+            parameters = tuple(chain.from_iterable(map(self._values, part)))
+            connection.exec_driver_sql(self._sql(len(part)), parameters)
+
+
+@frozen
+class _Latest:
+    """What is to be written, by key: a statement must not meet a row twice, so the last of a key counts."""
+
+    tasks: dict[str, TaskRow] = Factory(dict)
+    events: dict[tuple[str, int], EventRow] = Factory(dict)
+    bindings: dict[tuple[str, str], Binding] = Factory(dict)
+    sessions: dict[str, SessionRow] = Factory(dict)
+    pushes: dict[tuple[str, str], PushRow | PushDropped] = Factory(dict)
+
+    def take(self, write: TaskRow | EventRow | Binding | SessionRow | PushRow | PushDropped) -> None:
+        match write:
+            case TaskRow():
+                first = self.tasks.get(write.task_id)
+                self.tasks[write.task_id] = write if first is None else write.continuing(first)
+            case EventRow():
+                self.events[write.task_id, write.first_seq] = write
+            case Binding():
+                self.bindings[write.principal, write.context_id] = write
+            case SessionRow():
+                self.sessions[write.session_id] = write
+            case PushRow() | PushDropped():
+                self.pushes[write.task_id, write.config_id] = write
+
+
+class WriteStatements:
+    """Writes any sequence of rows, to the effect of one after the other, in a transaction the caller has begun."""
+
+    def __init__(self, mark: str) -> None:
+        self._tasks = _upsert(TASK, mark, kept=_IDENTIFYING)
+        # Of finished tasks, whose status changes no more.
+        self._prunable = _upsert(PRUNABLE, mark, sources={"finished_at": "updated_at"})
+        self._events = _upsert(EVENT, mark)
+        self._bindings = _upsert(BINDING, mark)
+        self._sessions = _upsert(SESSION, mark)
+        self._pushes = _upsert(PUSH, mark)
+        dropped = f"(task_id = {mark} AND config_id = {mark})"
+        self._dropped = ManyRows(
+            lambda size: f"DELETE FROM {PUSH.name} WHERE " + " OR ".join([dropped] * size),
+            attrgetter("task_id", "config_id"),
+        )
+        self._pruned = [_removal(table, mark) for table in (EVENT, PRUNABLE)]
+
+    def execute(self, connection: Connection, writes: Sequence[Write]) -> None:
+        latest = _Latest()
+        for write in writes:
+            if isinstance(write, EventsPruned):
+                # What was given before may be pruned, what comes after may not.
+                self._write(connection, latest)
+                latest = _Latest()
+                self._prune(connection, write.before)
+            else:
+                latest.take(write)
+        self._write(connection, latest)
+
+    def _write(self, connection: Connection, latest: _Latest) -> None:
+        self._tasks.execute(connection, list(latest.tasks.values()))
+        self._prunable.execute(connection, [row for row in latest.tasks.values() if row.finished])
+        self._events.execute(connection, list(latest.events.values()))
+        self._bindings.execute(connection, list(latest.bindings.values()))
+        self._sessions.execute(connection, list(latest.sessions.values()))
+        if latest.pushes:
+            pushes = latest.pushes.values()
+            self._pushes.execute(connection, [push for push in pushes if isinstance(push, PushRow)])
+            self._dropped.execute(connection, [push for push in pushes if isinstance(push, PushDropped)])
+
+    def _prune(self, connection: Connection, before: int) -> None:
+        task_ids = reads.prunable(connection, before, PRUNED_AT_ONCE)
+        for statement in self._pruned:
+            statement.execute(connection, task_ids)
+
+
+def _removal(table: Table, mark: str) -> ManyRows:
+    """Removes all rows of the tasks with these ids."""
+    head = f"DELETE FROM {table.name} WHERE task_id IN"
+    return ManyRows(lambda size: f"{head} ({', '.join([mark] * size)})", lambda task_id: (task_id,))
+
+
+def _upsert(
+    table: Table, mark: str, kept: frozenset[str] = frozenset(), sources: Mapping[str, str] | None = None
+) -> ManyRows:
+    """Inserts, or replaces all but the columns `kept`. `sources`: attributes that are not called as their columns."""
+    names = [column.name for column in table.columns]
+    keys = [column.name for column in table.primary_key.columns]
+    row = "(" + ", ".join([mark] * len(names)) + ")"
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys and name not in kept)
+    head = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "
+    tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {replaced}"
+    attributes = [(sources or {}).get(name, name) for name in names]
+    return ManyRows(lambda size: head + ", ".join([row] * size) + tail, attrgetter(*attributes))

@@ -1,0 +1,27 @@
+"""The error that a caller gets where the task store cannot be read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from opencode_a2a.server.store import StoreError, StoreUnavailable
+from sansio.a2a.errors import ErrorKind, ProtocolError
+
+T = TypeVar("T")
+
+
+def store_failure(error: StoreError) -> ProtocolError:
+    """What a caller may see of it: whether to try again, and nothing of the database."""
+    if not isinstance(error, StoreUnavailable):
+        return ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be used")
+    data = {"type": "STORE_UNAVAILABLE", "retryable": True}
+    return ProtocolError(ErrorKind.STORE_UNAVAILABLE, data=data, metadata={"retryable": "true"})
+
+
+async def from_store(reading: Awaitable[T]) -> T:
+    """What the store answers. Raises ``ProtocolError`` where it cannot."""
+    try:
+        return await reading
+    except StoreError as exc:
+        raise store_failure(exc) from exc

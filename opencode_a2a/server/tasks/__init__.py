@@ -1,0 +1,1 @@
+"""Tasks that are held in memory: the active task, locks, repeated messages."""

@@ -1,0 +1,319 @@
+"""A task in memory: its log, those who read it, and what of it is durable.
+
+The rule of durability: chunks and progress reach readers at once and the store within ``SAVE_EVERY`` seconds; a
+change of state reaches the store first. Readers have a cursor, not a queue: a slow one holds back nobody.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Iterable, Sequence
+
+import anyio
+import orjson
+from attrs import define, field, frozen
+
+from opencode_a2a.server.store import EventRow, StoreError, TaskRow
+from sansio.a2a.model import JsonObject, Task
+from sansio.a2a.task_log import Entry, LogEvent, StatusChanged, TaskLog
+from sansio.a2a.task_log_codec import encode_events, encode_task
+from sansio.a2a.timestamps import epoch_ms
+
+_WINDOW = 384 * 1024
+"""Bytes of stored events, at least, that stay in memory for readers who are behind; at most twice as many do."""
+
+SAVE_EVERY = 0.1
+"""Seconds within which what readers may have seen already is handed to the store."""
+
+
+@frozen(kw_only=True)
+class Facts:
+    """What identifies a live task and never changes. ``created_at``: epoch milliseconds, of no other task.
+
+    ``message_id``: the client's message that started it.
+    """
+
+    task_id: str
+    context_id: str
+    principal: str
+    message_id: str
+    created_at: int
+
+
+class FarBehindError(LookupError):
+    """A reader is behind by more events than are kept in memory. ``cursor``: the last event it has."""
+
+    def __init__(self, cursor: int) -> None:
+        super().__init__(f"the events after {cursor} are not in memory any more")
+        self.cursor = cursor
+
+
+@define(eq=False)
+class LiveTask:
+    """One task's log with its readers. ``visible``: the newest event readers may see.
+
+    The newest events stay in memory, so that readers share their rendering. Older ones are there as the task they add
+    up to: a slow reader cannot make a long task cost any more than that.
+    """
+
+    facts: Facts
+    log: TaskLog
+    session_id: str | None = None
+    prompt_id: str | None = None
+    options: JsonObject = field(factory=dict)
+    visible: int = 0
+    saved: int = 0
+    barrier: int = 0  # the newest event that must be durable before it may be seen
+    showing: bool = False  # it is being made durable for its own sake
+    at_rest: bool = False  # nobody works on it: nothing more is said, unless somebody asks
+    quiet_since: float = 0.0  # when the newest event came, for whoever watches
+    in_store: bool = False  # the store has it, as it was at some time
+    trouble: StoreError | None = None  # why what was said cannot be stored now
+    lost: bool = False  # it could not be stored before anybody saw it: it never was
+    committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
+    _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
+    _waiting: list[anyio.Event] = field(factory=list)
+    _runs: deque[tuple[int, int, int]] = field(factory=deque)  # in memory: first and last number, and bytes stored
+    _kept: int = 0  # bytes of all runs
+
+    @classmethod
+    def new(cls, facts: Facts) -> LiveTask:
+        """A task that nobody has heard of yet."""
+        return cls(facts, TaskLog(facts.task_id, facts.context_id))
+
+    @classmethod
+    def restored(cls, row: TaskRow, log: TaskLog) -> LiveTask:
+        """A task of the store's, with the log that was made of what is kept."""
+        facts = Facts(
+            task_id=row.task_id,
+            context_id=row.context_id,
+            principal=row.principal,
+            message_id=row.message_id,
+            created_at=row.created_at,
+        )
+        return cls(
+            facts,
+            log,
+            session_id=row.session_id,
+            prompt_id=row.prompt_id,
+            options=orjson.loads(row.options),
+            visible=log.last,
+            saved=log.last,
+            in_store=True,
+            at_rest=True,
+        )
+
+    # --- writing ------------------------------------------------------------------------------------------
+
+    def publish(self, events: Iterable[LogEvent]) -> bool:
+        """Append; True if a state changed, so that ``row`` must be committed before ``reveal``.
+
+        What needs no commit is seen by readers at once, unless something before it waits.
+        """
+        for event in events:
+            before = self.log.state
+            entry = self.log.append(event)
+            if entry is not None and isinstance(event, StatusChanged) and event.status.state is not before:
+                self.barrier = entry.number
+        if self.barrier > self.visible:
+            return True
+        self.reveal(self.log.last)
+        return False
+
+    def reveal(self, number: int) -> None:
+        """Let readers see the events up to ``number``."""
+        if number <= self.visible:
+            return
+        self.visible = number
+        self._forget()
+        self.poke()
+
+    def reveal_settled(self, last: int) -> bool:
+        """The events up to ``last`` are durable: reveal them, and what was said since unless a state changed.
+
+        False if one did: it must be made durable as well.
+        """
+        self.reveal(last)
+        if self.barrier > last:
+            return False
+        self.reveal(self.log.last)
+        return True
+
+    def unsaved(self) -> EventRow | None:
+        """The events the store does not have yet, as one row; they count as handed over."""
+        if self.saved == self.log.last:
+            return None
+        entries = self.log.since(self.saved)
+        row = EventRow(
+            task_id=self.facts.task_id,
+            first_seq=entries[0].number,
+            last_seq=entries[-1].number,
+            body=encode_events([entry.event for entry in entries]),
+        )
+        self.saved = row.last_seq
+        self._runs.append((row.first_seq, row.last_seq, len(row.body)))
+        self._kept += len(row.body)
+        self._forget()
+        return row
+
+    def _forget(self) -> None:
+        """Let go of the oldest events that were stored and seen, where the window is more than full.
+
+        Of a long run, as much is kept as there is room for: what came in one burst may be larger than the window.
+        """
+        if self._kept <= 2 * _WINDOW:
+            return
+        last = 0
+        while self._kept > _WINDOW and self._runs[0][0] <= self.visible:
+            first, end, size = self._runs.popleft()
+            of_one = size / (end - first + 1)
+            last = min(end, self.visible, first + int((self._kept - _WINDOW) / of_one))
+            left = int(of_one * (end - last))
+            self._kept -= size - left
+            if last < end:
+                self._runs.appendleft((last + 1, end, left))
+                break
+        self.log.compact(last)
+
+    def rows(self) -> list[TaskRow | EventRow]:
+        """The task as it is now, as the store keeps it, with the events that led to it since the last time."""
+        events = self.unsaved()
+        unstored, self._unstored = self._unstored, []
+        row = TaskRow(
+            task_id=self.facts.task_id,
+            context_id=self.facts.context_id,
+            principal=self.facts.principal,
+            message_id=self.facts.message_id,
+            state=self.log.state.value,
+            finished=self.log.state.terminal,
+            created_at=self.facts.created_at,
+            updated_at=self.changed_at,
+            session_id=self.session_id,
+            prompt_id=self.prompt_id,
+            last_seq=self.log.last,
+            snapshot=encode_task(self.log.task()),
+            options=orjson.dumps(self.options),
+        )
+        return [row, *unstored, events] if events is not None else [row, *unstored]
+
+    def not_stored(self, rows: Iterable[TaskRow | EventRow], trouble: StoreError) -> None:
+        """The commit of these rows failed: until one succeeds, whoever waits for what they hold gets an error.
+
+        A task that the store does not have yet is given up: nobody has seen it, and nothing of it is stored later.
+        """
+        self._unstored += [row for row in rows if isinstance(row, EventRow)]
+        self.lost = not self.in_store
+        self.in_trouble(trouble)
+
+    def in_trouble(self, trouble: StoreError) -> None:
+        """The store fails the task, for now."""
+        self.trouble = trouble
+        self.poke()
+
+    def lose(self, trouble: StoreError) -> None:
+        """Leave a task for which the store fails for good: one that is not there is given up."""
+        self.lost = not self.in_store
+        self.in_trouble(trouble)
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    @property
+    def changed_at(self) -> int:
+        """When the status last changed: epoch milliseconds."""
+        timestamp = self.log.status.timestamp
+        return self.facts.created_at if timestamp is None else epoch_ms(timestamp)
+
+    @property
+    def over(self) -> bool:
+        """Everything has been said and may be seen, or nothing more can be."""
+        if self.lost or (self.at_rest and self.trouble is not None):
+            return True
+        return (self.at_rest or self.log.state.terminal) and self.visible == self.log.last
+
+    def _check(self) -> None:
+        """Refuse to wait for what cannot be stored now. Raises ``StoreError``."""
+        if self.trouble is not None:
+            raise type(self.trouble)(str(self.trouble))
+
+    def task(self) -> Task:
+        """The task as it is now."""
+        return self.log.task()
+
+    def seen(self) -> Task:
+        """The task as readers may see it."""
+        return self.log.task() if self.visible == self.log.last else self.log.at(self.visible)
+
+    @property
+    def form(self) -> str | None:
+        """The wire form in which it was asked for, if that was kept."""
+        form = self.options.get("form")
+        return form if isinstance(form, str) else None
+
+    @property
+    def text_only(self) -> bool:
+        """Whoever asked for it takes nothing but text."""
+        return self.options.get("modes") == "text"
+
+    def poke(self) -> None:
+        """Wake all who wait, though nothing is new."""
+        waiting, self._waiting = self._waiting, []
+        for event in waiting:
+            event.set()
+
+    async def _woken(self) -> None:
+        event = anyio.Event()
+        self._waiting.append(event)
+        try:
+            await event.wait()
+        finally:
+            if not event.is_set():
+                self._waiting.remove(event)
+
+    async def changed(self, cursor: int) -> None:
+        """Return once events after ``cursor`` may be seen. Raises ``StoreError`` while they cannot be stored."""
+        while self.visible <= cursor:
+            self._check()
+            await self._woken()
+
+    async def read(self, cursor: int) -> AsyncGenerator[Sequence[Entry]]:
+        """Everything after ``cursor``, in batches of what is there, to the end of the task.
+
+        A batch is empty where someone has poked the task, so that a stream can show it lives. Raises
+        ``FarBehindError`` where the next events are not in memory any more.
+        """
+        while True:
+            if self.visible > cursor:
+                try:
+                    entries = self.log.since(cursor, self.visible)
+                except LookupError:
+                    raise FarBehindError(cursor) from None
+                cursor = self.visible
+                yield entries
+            elif self.over:
+                return
+            else:
+                await self._woken()
+                if self.visible <= cursor and not self.over:
+                    yield ()
+
+    async def shown(self) -> int:
+        """Return once all that was said may be seen; the number of the newest event.
+
+        Raises ``StoreError`` while that cannot be stored.
+        """
+        while self.visible < self.log.last:
+            self._check()
+            await self._woken()
+        return self.visible
+
+    async def settled(self) -> Task:
+        """The task once it has ended, waits for its client, or is left to the next run of the server.
+
+        Raises ``StoreError`` where that cannot be stored.
+        """
+        while True:
+            state = self.log.state
+            if self.visible == self.log.last and (state.terminal or state.interrupted or self.at_rest):
+                return self.log.task()
+            self._check()
+            await self._woken()

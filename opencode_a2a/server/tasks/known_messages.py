@@ -1,0 +1,136 @@
+"""Finds the task that a message has already, so that a message which is sent again runs once.
+
+A message that names its context is known by its id in that context. One that names none is known by its id and its
+content, whatever context it got. Knows nothing of how a task begins.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+from weakref import WeakValueDictionary
+
+import anyio
+
+from opencode_a2a.agent.turns.turn_runner import Turns
+from opencode_a2a.server.store import Store, StoredTask, StoreError
+from opencode_a2a.server.store.store_errors import from_store
+from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.keyed_lock import Turnstile
+from opencode_a2a.server.tasks.loading import find_task, or_running
+from sansio.a2a.errors import LocalError
+from sansio.a2a.model import JsonObject, Message
+from sansio.a2a.repeated_messages import MessageFilter, first_message, same_parts
+from sansio.opencode.send_options import same_target
+
+_log = logging.getLogger(__name__)
+
+_MessageKey: TypeAlias = tuple[str, str | None, str]  # principal, context, message
+
+_ANSWERS_LIMIT = 4096  # answers without a task that are known when they are sent again
+_SAME_ID_LIMIT = 16  # stored tasks of one message id that are compared, the newest
+_PAGE = 256  # message ids that are read from the store at once: so many hold the loop for less than a millisecond
+_AGAIN = 15.0  # seconds before the store is asked again for what it could not read
+
+
+class KnownMessages:
+    """The messages that have a task, of every principal. A filter in memory saves the look into the store."""
+
+    def __init__(self, store: Store, turns: Turns) -> None:
+        self._store = store
+        self._turns = turns
+        self._filter = MessageFilter()
+        self._arriving: dict[object, deque[anyio.Event]] = {}
+        self._answers: dict[_MessageKey, str] = {}  # to which task a message was the answer that named none
+        self._started: WeakValueDictionary[_MessageKey, LiveTask] = WeakValueDictionary()
+
+    async def load(self) -> None:
+        """Fill the filter from the store. Until that is done, every message costs a look into the store."""
+        after: tuple[str, str] | None = None
+        while True:
+            try:
+                page = await self._store.message_ids(after, _PAGE)
+            except StoreError as error:
+                _log.warning("the ids of known messages could not be read, and will be later: %s", error)
+                await anyio.sleep(_AGAIN)
+                continue
+            for principal, message_id in page:
+                self._filter.add(principal, message_id)
+            if len(page) < _PAGE:
+                self._filter.complete = True
+                return
+            after = page[-1]
+
+    @asynccontextmanager
+    async def arrival(self, principal: str, message: Message, options: JsonObject) -> AsyncGenerator[LiveTask | None]:
+        """Let equal messages in one after the other, each with the task that it has already, if any.
+
+        ``options``: what is kept with a task that the message starts. Raises ``ProtocolError`` if the store fails.
+        """
+        key = (principal, message.context_id, message.message_id)
+        async with Turnstile(self._arriving, key):
+            if message.context_id is None:
+                yield await self._with_content(principal, message, options)
+            else:
+                yield await self._in_context(principal, message.context_id, message.message_id)
+
+    def began(self, live: LiveTask) -> None:
+        """Know the message of a new task."""
+        facts = live.facts
+        self._started[facts.principal, facts.context_id, facts.message_id] = live
+        self._filter.add(facts.principal, facts.message_id)
+
+    def answered(self, principal: str, message: Message, task_id: str) -> None:
+        """Know a message that was an answer, and named nothing but its context."""
+        if len(self._answers) >= _ANSWERS_LIMIT:
+            del self._answers[next(iter(self._answers))]
+        self._answers[principal, message.context_id, message.message_id] = task_id
+
+    async def _in_context(self, principal: str, context_id: str, message_id: str) -> LiveTask | None:
+        """The task of a message in the context that it names, whatever it says."""
+        key = (principal, context_id, message_id)
+        known = self._started.get(key)
+        if (known is None or known.lost) and key in self._answers:
+            known = await from_store(find_task(self._store, self._turns.running, self._answers[key]))
+        if known is not None and not known.lost:
+            return known
+        if not self._filter.may_hold(principal, message_id):
+            return None
+        stored = await from_store(self._store.started_by(principal, context_id, message_id))
+        return None if stored is None else await or_running(self._turns.running, stored)
+
+    async def _with_content(self, principal: str, message: Message, options: JsonObject) -> LiveTask | None:
+        """The newest task of a message without a context, which says the same and runs in the same way.
+
+        Clients may use an id again, such as "1" in each conversation: the same id alone is not the same message.
+        """
+        if not self._filter.may_hold(principal, message.message_id):
+            return None
+        running = [
+            live
+            for live in self._turns.running.values()
+            if live.facts.message_id == message.message_id and live.facts.principal == principal and not live.lost
+        ]
+        for live in reversed(running):
+            if _is_repeat(live, message, options):
+                return live
+        found = self._store.tasks_of_message(principal, message.message_id, _SAME_ID_LIMIT)
+        for row in await from_store(found):
+            try:
+                live = await or_running(self._turns.running, StoredTask(row, ()))
+            except LocalError as exc:
+                _log.error("task %s cannot be read, nor compared: %s", row.task_id, exc)
+                continue
+            if _is_repeat(live, message, options):
+                return await from_store(find_task(self._store, self._turns.running, row.task_id))
+        return None
+
+
+def _is_repeat(live: LiveTask, message: Message, options: JsonObject) -> bool:
+    first = first_message(live.task(), live.facts.message_id)
+    if first is None or not same_parts(first.parts, message.parts):
+        return False
+    return same_target(live.options, live.session_id, options)

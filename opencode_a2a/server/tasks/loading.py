@@ -1,0 +1,87 @@
+"""Finds tasks, and makes a task in memory of what the store has of it, in steps: a large one takes milliseconds.
+
+Knows nothing of who looks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import anyio.lowlevel
+
+from opencode_a2a.server.steps import in_turns
+from opencode_a2a.server.store import EventRow, Store, StoredTask
+from opencode_a2a.server.tasks.active_task import LiveTask
+from sansio.a2a.model import Task
+from sansio.a2a.task_log import LogEvent, TaskLog
+from sansio.a2a.task_log_codec import decode_events, decode_task, read_events, read_task
+from sansio.opencode.upstream.large_json import decoded
+
+_MUCH = 128 * 1024  # bytes that are decoded in one go
+_EVENTS_AT_ONCE = 128
+
+
+async def find_task(
+    store: Store, running: Mapping[str, LiveTask], task_id: str, *, kept: bool = False
+) -> LiveTask | None:
+    """A task, running or stored; a stored one with its past only where that is ``kept``. Raises ``StoreError``."""
+    live = running.get(task_id)
+    if live is not None:
+        return live
+    stored = await store.task(task_id)
+    if stored is None:
+        return None
+    return await or_running(running, stored, await store.events(task_id) if kept else None)
+
+
+async def or_running(
+    running: Mapping[str, LiveTask], stored: StoredTask, kept: Sequence[EventRow] | None = None
+) -> LiveTask:
+    """A stored task, unless it has begun to run meanwhile. Raises ``LocalError`` for what cannot be read."""
+    task_id = stored.row.task_id
+    live = running.get(task_id) or await loaded(stored, kept)
+    return running.get(task_id, live)
+
+
+async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> LiveTask:
+    """A task as the store has it; with all the event rows that were ``kept``, its past can be looked at too.
+
+    Raises ``LocalError`` for what cannot be read.
+    """
+    row = stored.row
+    task = await _task(row.snapshot)
+    runs: list[tuple[int, list[LogEvent]]] = []
+    size = 0
+    for run in stored.events if kept is None else kept:
+        runs.append((run.first_seq, await _events(run.body)))
+        size += len(run.body)
+        if size > _MUCH:
+            size = 0
+            await anyio.lowlevel.checkpoint()
+    log = await in_turns(TaskLog.replaying(task, row.last_seq, runs))
+    return LiveTask.restored(row, log)
+
+
+async def _task(snapshot: bytes) -> Task:
+    if len(snapshot) <= _MUCH:
+        return decode_task(snapshot)
+    try:
+        value = await in_turns(decoded(snapshot))
+    except ValueError:  # nested deeper than is decoded in steps
+        return decode_task(snapshot)
+    await anyio.lowlevel.checkpoint()
+    return read_task(value)
+
+
+async def _events(body: bytes) -> list[LogEvent]:
+    if len(body) <= _MUCH:
+        return decode_events(body)
+    try:
+        value = await in_turns(decoded(body))
+    except ValueError:
+        return decode_events(body)
+    events: list[LogEvent] = []
+    for start in range(0, len(value), _EVENTS_AT_ONCE):
+        events += read_events(value[start : start + _EVENTS_AT_ONCE])
+        await anyio.lowlevel.checkpoint()
+    return events

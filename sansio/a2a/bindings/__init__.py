@@ -1,0 +1,1 @@
+"""JSON-RPC, HTTP+JSON and Server-Sent Events: envelopes, routes, headers, cursors and page tokens."""

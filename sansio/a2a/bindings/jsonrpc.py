@@ -1,0 +1,127 @@
+"""The JSON-RPC 2.0 envelope: one request in, one response out. A2A has no batches.
+
+Knows nothing of methods; ``operations`` does. Decoding errors carry the request's id where one could be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import orjson
+from attrs import frozen
+
+from sansio.a2a.codecs.fields import repeated
+from sansio.a2a.codecs.protojson_names import Path, repeated_member
+from sansio.a2a.errors import ErrorKind, ProtocolError, Violation, jsonrpc_error, shortened
+from sansio.a2a.json_input import decoded
+from sansio.a2a.operations import methods_of
+
+RequestId: TypeAlias = str | int | float | None
+
+LONGEST_ID = 256
+"""Characters of a request's id, which every answer and every event of a stream repeats."""
+
+
+class RpcFault(ProtocolError):
+    """A request that is no valid JSON-RPC; ``request_id`` is None where none could be read, or it is too long."""
+
+    request_id: RequestId = None
+
+
+@frozen(kw_only=True)
+class RpcRequest:
+    """One request. A ``notification`` (it had no ``id``) is carried out and never answered."""
+
+    method: str
+    params: Any = None
+    id: RequestId = None
+    notification: bool = False
+
+
+def parse_request(body: bytes) -> RpcRequest:
+    """Decode one request.
+
+    Raises ``RpcFault``: PARSE_ERROR, PAYLOAD_TOO_LARGE, INVALID_REQUEST, or INVALID_PARAMS for params that name a
+    member twice.
+    """
+    try:
+        value = decoded(body)
+    except ProtocolError as error:
+        raise RpcFault(error.kind, error.message, data=error.data, metadata=error.metadata) from None
+    if isinstance(value, list):
+        raise _fault(None, (), "batches are not part of A2A: send one request object at a time")
+    if not isinstance(value, dict):
+        raise _fault(None, (), "must be a JSON-RPC request object")
+    request_id = value.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
+        raise _fault(None, ("id",), "must be a string, a number or null")
+    if isinstance(request_id, str) and len(request_id) > LONGEST_ID:
+        raise _fault(None, ("id",), f"must be at most {LONGEST_ID} characters")
+    if value.get("jsonrpc") != "2.0":
+        raise _fault(request_id, ("jsonrpc",), 'must be "2.0"')
+    method = value.get("method")
+    if not isinstance(method, str) or not method:
+        raise _fault(request_id, ("method",), "must be a string that names a method")
+    twice = repeated_member(body, value)
+    if twice is not None:
+        raise _given_twice(request_id, twice)
+    return RpcRequest(method=method, params=value.get("params"), id=request_id, notification="id" not in value)
+
+
+def _given_twice(request_id: RequestId, path: Path) -> RpcFault:
+    """The error for a member that an object of the request has more than once."""
+    if len(path) > 1 and path[0] == "params":
+        violation = repeated(path[1:])
+        fault = RpcFault(ErrorKind.INVALID_PARAMS, f"{violation.field}: {violation.message}", violations=(violation,))
+        fault.request_id = request_id
+        return fault
+    return _fault(request_id, path, repeated(path).message)
+
+
+def _fault(request_id: RequestId, path: Path, message: str) -> RpcFault:
+    violation = Violation(path, "invalid_request", message)
+    where = f"{violation.field}: " if path else ""
+    fault = RpcFault(
+        ErrorKind.INVALID_REQUEST,
+        f"Invalid request: {where}{message}",
+        data=[{"type": violation.type, "loc": list(path), "msg": message}],
+    )
+    fault.request_id = request_id
+    return fault
+
+
+def method_not_found(method: str, line: str, more: Sequence[str] = ()) -> ProtocolError:
+    """The error for a method no row knows, naming those on offer on ``line``, and ``more`` than the protocol's."""
+    supported = [*methods_of(line), *more]
+    method = shortened(method)
+    return ProtocolError(
+        ErrorKind.METHOD_NOT_FOUND,
+        "Method not found" if line == "1.0" else f"Unsupported method: {method}",
+        data={
+            "type": "METHOD_NOT_SUPPORTED",
+            "method": method,
+            "supported_methods": supported,
+            "protocol_version": line,
+        },
+        data_v1={"method": method, "supportedMethods": supported, "protocolVersion": line},
+        metadata={"method": method, "protocolVersion": line},
+    )
+
+
+def result_prefix(request_id: RequestId) -> bytes:
+    """What stands before the result in a response: with ``RESULT_SUFFIX`` it frames JSON made elsewhere once."""
+    return b'{"jsonrpc":"2.0","id":' + orjson.dumps(request_id) + b',"result":'
+
+
+RESULT_SUFFIX = b"}"
+
+
+def render_result(request_id: RequestId, result: Any) -> bytes:
+    """A successful response."""
+    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "result": result})
+
+
+def render_error(request_id: RequestId, error: ProtocolError, line: str) -> bytes:
+    """An error response in the shape of ``line``."""
+    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": jsonrpc_error(error, line)})

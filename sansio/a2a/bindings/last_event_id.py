@@ -1,0 +1,33 @@
+"""Where a stream is to go on: the id of the last event that a client has seen, as it tells it."""
+
+from __future__ import annotations
+
+from sansio.a2a.errors import invalid
+from sansio.a2a.model import JsonObject
+
+HEADER = "last-event-id"
+METADATA_FIELD = ("metadata", "shared", "resume", "last_event_id")
+"""For clients that cannot set headers."""
+
+
+def cursor_in(header: str | None, metadata: JsonObject | None) -> int | None:
+    """The number of the event to go on after; None: none was told of. The header counts before the metadata.
+
+    Raises ``ProtocolError`` naming the field that is no event's id.
+    """
+    if header is not None and header.strip():
+        return _number(header.strip(), ("Last-Event-ID",))
+    found: object = metadata
+    for name in METADATA_FIELD[1:]:
+        if found is None:
+            return None
+        if not isinstance(found, dict):
+            raise invalid(METADATA_FIELD, "must be in an object")
+        found = found.get(name)
+    return None if found is None else _number(str(found), METADATA_FIELD)
+
+
+def _number(text: str, path: tuple[str, ...]) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise invalid(path, "is not the id of an event of this agent's")
+    return int(text)

@@ -1,0 +1,152 @@
+"""The HTTP+JSON binding's routes, made from the table of operations, and the parameters a request has over it.
+
+Line 0.3 lives below ``/v1``; line 1.0 at the root, optionally below a tenant's segment. The path tells the
+line only where no version was asked for: ``/v1`` with a 1.0 version header is answered on 1.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from sansio.a2a.codecs.fields import repeated
+from sansio.a2a.codecs.protojson_names import PROTO_NAMES, repeated_member
+from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
+from sansio.a2a.json_input import decoded
+from sansio.a2a.model import JsonObject
+from sansio.a2a.operations import Operation
+
+PREFIX_0_3 = "v1"
+
+
+@frozen(kw_only=True)
+class Route:
+    """A path that was recognised: the operation, the ids in the path, and the line it hints at."""
+
+    operation: Operation
+    hint: str
+    id: str | None = None
+    config_id: str | None = None
+    tenant: str | None = None
+
+
+@frozen(kw_only=True)
+class _Template:
+    method: str
+    segments: tuple[str, ...]
+    hint: str
+    tenants: bool
+    operation: Operation
+
+
+def _templates() -> list[_Template]:
+    """Every path there is. Those that begin with a tenant come last: a tenant's name must not hide a path."""
+    plain: list[_Template] = []
+    for operation in Operation:
+        for route in operation.row.routes:
+            for line in route.lines:
+                prefix = f"/{PREFIX_0_3}" if line == "0.3" and route.prefixed else ""
+                segments = tuple(f"{prefix}{route.path}".strip("/").split("/"))
+                plain.append(
+                    _Template(method=route.method, segments=segments, hint=line, tenants=False, operation=operation)
+                )
+    below_tenants = [
+        _Template(
+            method=template.method,
+            segments=("{tenant}", *template.segments),
+            hint="1.0",
+            tenants=True,
+            operation=template.operation,
+        )
+        for template in plain
+        if template.hint == "1.0"
+    ]
+    return plain + below_tenants
+
+
+_TEMPLATES = _templates()
+
+
+def _match(template: _Template, segments: list[str]) -> dict[str, str] | None:
+    """The variables of the path where it fits the template."""
+    if len(segments) != len(template.segments) or (template.tenants and segments[0] == PREFIX_0_3):
+        return None
+    found: dict[str, str] = {}
+    for pattern, segment in zip(template.segments, segments, strict=True):
+        if not pattern.startswith("{"):
+            if pattern != segment:
+                return None
+            continue
+        name, _, suffix = pattern[1:].partition("}")
+        value = segment.removesuffix(suffix) if suffix else segment
+        if not value or (suffix and value == segment):
+            return None
+        if name == "id" and ":" in value:  # what follows a task's colon is a verb
+            return None
+        found[name] = value
+    return found
+
+
+def route(method: str, path: str) -> Route:
+    """The route of a request. ``path`` is percent-decoded, so no id holds a slash.
+
+    Raises ``ProtocolError``: NOT_FOUND, or METHOD_NOT_ALLOWED with the ``allow`` list in its metadata.
+    """
+    segments = path.strip("/").split("/")
+    allowed: set[str] = set()
+    for template in _TEMPLATES:
+        variables = _match(template, segments)
+        if variables is None:
+            continue
+        if template.method == method:
+            return Route(operation=template.operation, hint=template.hint, **variables)
+        allowed.add(template.method)
+    if allowed:
+        allow = ", ".join(sorted(allowed))
+        raise ProtocolError(
+            ErrorKind.METHOD_NOT_ALLOWED,
+            f"Method {shortened(method)} is not allowed here",
+            metadata={"allow": allow},
+        )
+    raise ProtocolError(ErrorKind.NOT_FOUND, "No such path")
+
+
+def hint_of(path: str) -> str:
+    """The line a path hints at, whether or not it is known: for errors."""
+    return "0.3" if path.strip("/").partition("/")[0] in (PREFIX_0_3, "agent") else "1.0"
+
+
+def params_of(found: Route, line: str, query: Mapping[str, object], body: bytes) -> object:
+    """The parameters of an operation, named as ``line`` names them, for the parser of a wire form.
+
+    Ids and tenant of the path win over the body's, and the body over the query. Only what has nothing but a body
+    must have one. Raises ``ProtocolError``: PARSE_ERROR for a body that is no JSON, INVALID_PARAMS for one that names
+    a member twice. A body that is no object is handed on, so that the parser says so.
+    """
+    row = found.operation.row
+    given = _body(body) if body or row.sends_body else {}
+    if not isinstance(given, dict):
+        return given
+    params: JsonObject = dict(query) if row.reads_query else {}
+    params |= given
+    names = row.ids_1_0 if line == "1.0" else row.ids_0_3
+    ids = (value for value in (found.id, found.config_id) if value is not None)
+    for name, value in zip(names, ids, strict=False):
+        params.pop(PROTO_NAMES.get(name, name), None)
+        params[name] = value
+    if found.tenant is not None:
+        params["tenant"] = found.tenant
+    return params
+
+
+def _body(body: bytes) -> Any:
+    """The decoded body, in which no object names a member twice."""
+    value = decoded(body)
+    twice = repeated_member(body, value)
+    if twice is not None:
+        violation = repeated(twice)
+        message = f"{violation.field or 'params'}: {violation.message}"
+        raise ProtocolError(ErrorKind.INVALID_PARAMS, message, violations=(violation,))
+    return value

@@ -1,0 +1,1 @@
+"""Agent cards: the server's own, another agent's, and their signatures."""

@@ -1,0 +1,189 @@
+"""The Agent Card: one document that clients of both lines can read.
+
+Built from what a deployment says of itself; a 0.3 client reads ``url``, ``preferredTransport`` and
+``additionalInterfaces``, a 1.0 client ``supportedInterfaces``; security schemes have both forms in one object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+
+import orjson
+from attrs import frozen
+
+from sansio.a2a.cards.signatures import JWKS_PATH, ONLY_0_3, ONLY_1_0, Signer, signatures
+from sansio.a2a.codecs.fields import compact
+from sansio.a2a.model import JsonObject
+
+BINDINGS = ("HTTP+JSON", "JSONRPC")
+"""The bindings every interface offers; 0.3's ``preferredTransport`` is the first."""
+
+
+@frozen(kw_only=True)
+class Extension:
+    """An extension the agent supports."""
+
+    uri: str
+    description: str
+    params: JsonObject | None = None
+    required: bool = False
+
+
+@frozen(kw_only=True)
+class Skill:
+    """Something the agent can do."""
+
+    id: str
+    name: str
+    description: str
+    tags: Sequence[str]
+    input_modes: Sequence[str]
+    output_modes: Sequence[str]
+    examples: Sequence[str] = ()
+
+
+@frozen(kw_only=True)
+class CardSpec:
+    """What a deployment says of itself. ``schemes``: of ``bearer`` and ``basic``, those it takes.
+
+    ``versions``: those whose members the card has; None: the ones it offers interfaces of.
+    """
+
+    name: str
+    description: str
+    version: str
+    url: str
+    lines: Sequence[str]
+    schemes: Sequence[str]
+    skills: Sequence[Skill]
+    input_modes: Sequence[str]
+    output_modes: Sequence[str]
+    extensions: Sequence[Extension] = ()
+    documentation_url: str | None = None
+    streaming: bool = True
+    push_notifications: bool = False
+    extended_card: bool = False
+    versions: Sequence[str] | None = None
+
+
+SCHEMES: dict[str, tuple[str, JsonObject]] = {
+    "bearer": (
+        "bearerAuth",
+        {"scheme": "bearer", "bearerFormat": "opaque", "description": "A bearer token of the operator's"},
+    ),
+    "basic": ("basicAuth", {"scheme": "basic", "description": "A user name and password of the operator's"}),
+}
+"""The schemes there are: what each is called on the card, and what it is."""
+
+
+def _security(schemes: Sequence[str]) -> JsonObject:
+    """The security members in both forms."""
+    if not schemes:
+        return {}
+    named = [SCHEMES[scheme] for scheme in schemes]
+    return {
+        "securitySchemes": {name: {"type": "http", **body, "httpAuthSecurityScheme": body} for name, body in named},
+        "security": [{name: []} for name, _ in named],
+        "securityRequirements": [{"schemes": {name: {"list": []}}} for name, _ in named],
+    }
+
+
+def _interfaces(spec: CardSpec) -> JsonObject:
+    newest_first = sorted(spec.lines, reverse=True)
+    supported = [
+        {"url": spec.url, "protocolBinding": binding, "protocolVersion": line}
+        for line in newest_first
+        for binding in reversed(BINDINGS)
+    ]
+    return {
+        "url": spec.url,
+        "preferredTransport": BINDINGS[0],
+        "additionalInterfaces": [{"url": spec.url, "transport": binding} for binding in BINDINGS],
+        "protocolVersion": min(spec.lines),
+        "supportedInterfaces": supported,
+    }
+
+
+def of_versions(card: JsonObject, versions: Collection[str]) -> JsonObject:
+    """The card without the members that none of these versions has."""
+    old, new = "0.3" in versions, "1.0" in versions
+    if old and new:
+        return card
+    found = {name: value for name, value in card.items() if name not in (ONLY_1_0 if old else ONLY_0_3)}
+    capabilities = card["capabilities"]
+    if old:
+        found["capabilities"] = {name: v for name, v in capabilities.items() if name != "extendedAgentCard"}
+    if "securitySchemes" in card:
+        form = "httpAuthSecurityScheme"
+        found["securitySchemes"] = {
+            name: {key: value for key, value in scheme.items() if (key != form) is old}
+            for name, scheme in card["securitySchemes"].items()
+        }
+    return found
+
+
+def render_card(spec: CardSpec) -> JsonObject:
+    """The card as JSON, with the members of both versions."""
+    return compact(
+        name=spec.name,
+        description=spec.description,
+        version=spec.version,
+        documentationUrl=spec.documentation_url,
+        **_interfaces(spec),
+        capabilities={
+            "streaming": spec.streaming,
+            "pushNotifications": spec.push_notifications,
+            "extendedAgentCard": spec.extended_card,
+            "extensions": [
+                compact(uri=e.uri, description=e.description, required=e.required, params=e.params)
+                for e in spec.extensions
+            ],
+        },
+        supportsAuthenticatedExtendedCard=spec.extended_card,
+        **_security(spec.schemes),
+        defaultInputModes=list(spec.input_modes),
+        defaultOutputModes=list(spec.output_modes),
+        skills=[
+            compact(
+                id=skill.id,
+                name=skill.name,
+                description=skill.description,
+                tags=list(skill.tags),
+                examples=list(skill.examples) or None,
+                inputModes=list(skill.input_modes),
+                outputModes=list(skill.output_modes),
+            )
+            for skill in spec.skills
+        ],
+    )
+
+
+@frozen
+class CardDocument:
+    """The card's bytes with what a cache wants to know."""
+
+    body: bytes
+    etag: str
+
+    @classmethod
+    def of(cls, spec: CardSpec, sign: Signer | None = None) -> CardDocument:
+        """Render once, and sign where there is a key; the entity tag is that of the bytes."""
+        whole = render_card(spec)
+        card = of_versions(whole, spec.lines if spec.versions is None else spec.versions)
+        if sign is not None:
+            card = {**card, "signatures": signatures(whole, sign, f"{spec.url.rstrip('/')}{JWKS_PATH}", shown=card)}
+        return cls.of_bytes(orjson.dumps(card))
+
+    @classmethod
+    def of_bytes(cls, body: bytes) -> CardDocument:
+        """A document that is rendered already."""
+        return cls(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+def matches(if_none_match: str | None, etag: str) -> bool:
+    """Whether a conditional request already has this version (RFC 9110, section 13.1.2: weak comparison)."""
+    if if_none_match is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in tags or etag.removeprefix("W/") in tags

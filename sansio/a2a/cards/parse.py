@@ -1,0 +1,259 @@
+"""Reads another agent's card: which interfaces it offers that this core can use, and which one to take.
+
+Cards of line 0.3, of line 1.0, and both in one document. Knows neither how a card is fetched nor what is sent.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import orjson
+from attrs import frozen
+
+from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import JsonObject
+from sansio.a2a.versions import LINES, line_of
+
+JSONRPC = "JSONRPC"
+HTTP_JSON = "HTTP+JSON"
+BINDINGS = (JSONRPC, HTTP_JSON)
+"""The bindings the client side speaks."""
+
+CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
+"""Where a card is found below an agent's base URL: today's place, then the one of early 0.x agents."""
+
+# Stricter than RFC 3986 on purpose: what is let through means the same to every URL parser.
+_URL_TEXT = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+\Z", re.IGNORECASE)
+_EXTENSION = re.compile(r"[!-+\--~]{1,512}")  # visible, and no comma, which separates them
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?\Z")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+@frozen
+class Origin:
+    """Scheme, host and port: what a credential may be bound to."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """The origin of an absolute http(s) URL. Raises ``ValueError``, which never holds the URL."""
+        if not _URL_TEXT.match(url):
+            raise ValueError("must be a URL that begins with http:// or https://")
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            raise ValueError("its host or port is not valid") from None
+        if "@" in parts.netloc:
+            raise ValueError("must not hold a user name or password")
+        if not (_HOST.match(host) or _is_ipv6(host)) or port == 0:
+            raise ValueError("its host or port is not valid")
+        scheme = parts.scheme.lower()
+        return cls(scheme, host, _DEFAULT_PORTS[scheme] if port is None else port)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can answer there."""
+        if self.host == "localhost" or self.host.endswith(".localhost"):
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def is_other_name_of(self, other: Origin) -> bool:
+        """Whether both are one port of this machine: ``localhost``, ``127.0.0.1`` and ``[::1]`` are one host."""
+        return self.is_loopback and other.is_loopback and (self.scheme, self.port) == (other.scheme, other.port)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{host}{port}"
+
+
+def at_origin(url: str, origin: Origin) -> str:
+    """The URL with another scheme, host and port."""
+    home = urlsplit(str(origin))
+    return urlunsplit(urlsplit(url)._replace(scheme=home.scheme, netloc=home.netloc))
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        return False
+    return "%" not in host
+
+
+def card_urls(url: str) -> tuple[str, ...]:
+    """Where to look for the card of an agent known by ``url``, in order: the card's own URL, or its base URL.
+
+    Raises ``ValueError`` where the text is no such URL.
+    """
+    Origin.of(url)
+    parts = urlsplit(url)
+    if parts.fragment:
+        raise ValueError("must not hold a fragment (#…)")
+    if parts.path.endswith(".json"):
+        return (url,)
+    if parts.query:
+        raise ValueError("must not hold a query (?…) unless it is the URL of a card (….json)")
+    root = url.rstrip("?/")
+    return tuple(root + path for path in CARD_PATHS)
+
+
+@frozen(kw_only=True)
+class Interface:
+    """One way to talk to the agent: a binding of ``BINDINGS`` on a line of ``LINES``, below ``url``."""
+
+    binding: str
+    line: str
+    url: str
+    tenant: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.binding} {self.line}"
+
+
+@frozen(kw_only=True)
+class PeerCard:
+    """What a client needs of a card. ``interfaces`` in the card's order; ``unusable`` says what was left out.
+
+    ``extensions``: the URIs of those the agent has, as far as a header can hold them.
+    """
+
+    name: str
+    streaming: bool
+    interfaces: tuple[Interface, ...]
+    unusable: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
+
+
+class NoUsableInterface(ProtocolError):
+    """The card offers nothing this side can (or was told to) use; the message says what it offers."""
+
+
+def read_card(body: bytes) -> PeerCard:
+    """The card in a JSON document.
+
+    Raises ``ProtocolError`` (INVALID_AGENT_RESPONSE) where that is no card at all. An entry that cannot be used
+    is no error: others may do.
+    """
+    try:
+        card = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "The agent card is not JSON") from None
+    if not isinstance(card, dict):
+        raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "The agent card is not a JSON object")
+    interfaces: dict[Interface, None] = {}
+    unusable: dict[str, None] = {}
+    for entry in (*_entries_1_0(card), *_entries_0_3(card)):
+        found = _interface(entry)
+        if isinstance(found, Interface):
+            interfaces[found] = None
+        else:
+            unusable[found] = None
+    if not interfaces and not unusable:
+        raise ProtocolError(
+            ErrorKind.INVALID_AGENT_RESPONSE, "The agent card has neither supportedInterfaces nor url"
+        )
+    capabilities = card.get("capabilities")
+    name = card.get("name")
+    return PeerCard(
+        name=name if isinstance(name, str) else "",
+        streaming=isinstance(capabilities, dict) and capabilities.get("streaming") is True,
+        interfaces=tuple(interfaces),
+        unusable=tuple(unusable),
+        extensions=tuple(_extensions(capabilities)),
+    )
+
+
+def _extensions(capabilities: Any) -> Iterator[str]:
+    listed = capabilities.get("extensions") if isinstance(capabilities, dict) else None
+    for extension in listed if isinstance(listed, list) else ():
+        uri = extension.get("uri") if isinstance(extension, dict) else None
+        if isinstance(uri, str) and _EXTENSION.fullmatch(uri):
+            yield uri
+
+
+@frozen(kw_only=True)
+class _Entry:
+    url: Any
+    binding: Any
+    version: Any
+    tenant: Any = None
+
+
+def _objects(value: Any) -> Iterator[JsonObject]:
+    if isinstance(value, list):
+        yield from (item for item in value if isinstance(item, dict))
+
+
+def _entries_1_0(card: JsonObject) -> Iterator[_Entry]:
+    """An entry without a version is of the card's, and that of the line whose cards have this member."""
+    for item in _objects(card.get("supportedInterfaces")):
+        version = item.get("protocolVersion") or card.get("protocolVersion") or "1.0"
+        yield _Entry(
+            url=item.get("url"),
+            binding=item.get("protocolBinding"),
+            version=version,
+            tenant=item.get("tenant"),
+        )
+
+
+def _entries_0_3(card: JsonObject) -> Iterator[_Entry]:
+    version = card.get("protocolVersion") or "0.3"
+    if card.get("url") is not None:
+        yield _Entry(
+            url=card["url"],
+            binding=card.get("preferredTransport") or JSONRPC,
+            version=version,
+        )
+    for item in _objects(card.get("additionalInterfaces")):
+        yield _Entry(url=item.get("url"), binding=item.get("transport"), version=version)
+
+
+def _interface(entry: _Entry) -> Interface | str:
+    """The interface, or a few words on what cannot be used."""
+    binding = entry.binding.upper() if isinstance(entry.binding, str) else "unnamed binding"
+    version = entry.version if isinstance(entry.version, str) else "unnamed version"
+    line = line_of(version)
+    label = f"{binding[:32]} {line or version[:32]}"
+    if binding not in BINDINGS or line not in LINES:
+        return label
+    if not isinstance(entry.url, str):
+        return f"{label} (without a URL)"
+    try:
+        Origin.of(entry.url)
+    except ValueError as error:
+        return f"{label} (its URL: {error})"
+    tenant = entry.tenant if isinstance(entry.tenant, str) and entry.tenant else None
+    return Interface(binding=binding, line=line, url=entry.url, tenant=tenant)
+
+
+def choose(card: PeerCard, *, line: str | None = None, binding: str | None = None) -> Interface:
+    """The interface to use: of the newest line, and there the card's first; ``line`` and ``binding`` insist.
+
+    Raises ``NoUsableInterface``, which names what was wanted and what there is.
+    """
+    fitting = [
+        interface
+        for interface in card.interfaces
+        if line in (None, interface.line) and binding in (None, interface.binding)
+    ]
+    for newest in reversed(LINES):
+        for interface in fitting:
+            if interface.line == newest:
+                return interface
+    wanted = " ".join((binding or " or ".join(BINDINGS), line or " or ".join(LINES)))
+    offered = ", ".join(dict.fromkeys((*map(str, card.interfaces), *card.unusable)))
+    raise NoUsableInterface(
+        ErrorKind.INVALID_AGENT_RESPONSE, f"The agent card offers no {wanted}; it offers {offered}"
+    )

@@ -1,0 +1,151 @@
+"""Signs an Agent Card: which bytes a signature covers, and its JSON form (specification 1.0, section 8.4).
+
+Our card is one document for both lines, and a client canonicalises what it knows of it. So there is a signature for
+each such view; a verifier accepts the card if one of them fits. Holds no key: what signs is an argument.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Protocol
+
+import orjson
+
+from sansio.a2a.model import JsonObject
+
+JWKS_PATH = "/.well-known/jwks.json"
+"""Where the public key is served; what ``jku`` of every signature points to."""
+
+ONLY_0_3 = frozenset(
+    {
+        "url",
+        "preferredTransport",
+        "additionalInterfaces",
+        "protocolVersion",
+        "security",
+        "supportsAuthenticatedExtendedCard",
+    }
+)
+"""Members of a card that line 1.0 does not have."""
+
+ONLY_1_0 = frozenset({"supportedInterfaces", "securityRequirements"})
+"""Members of a card that line 0.3 does not have."""
+
+
+class Signer(Protocol):
+    """What signs. ``canonical`` is RFC 8785; ``sign`` gives a signature as JWS has it for ``alg`` (RFC 7518)."""
+
+    @property
+    def alg(self) -> str: ...
+
+    @property
+    def kid(self) -> str: ...
+
+    def sign(self, message: bytes) -> bytes: ...
+
+    def canonical(self, value: JsonObject) -> bytes: ...
+
+
+def signatures(card: JsonObject, signer: Signer, jku: str, *, shown: JsonObject) -> list[JsonObject]:
+    """The signatures of a card with the members of both versions. ``jku``: the URL of the key set.
+
+    ``shown``: the card as it is served, maybe with one version's members alone.
+    """
+    header = {"alg": signer.alg, "typ": "JOSE", "kid": signer.kid, "jku": jku}
+    protected = _base64url(orjson.dumps(header))
+    return [
+        {
+            "protected": protected,
+            "signature": _base64url(signer.sign(f"{protected}.{_base64url(payload)}".encode())),
+        }
+        for payload in dict.fromkeys([*payloads(card, signer), signer.canonical(shown)])
+    ]
+
+
+def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
+    """What is signed of a card without signatures, the form that the specification demands first."""
+    new, old = view_1_0(card), view_0_3(card)
+    forms = [
+        signer.canonical(new),
+        # The SDKs of line 1.0 go further than the specification: they leave out all that is empty, wherever it is.
+        signer.canonical(cleaned(new)),
+        # One of them, where it speaks line 0.3, makes a card of its own line out of that line's members.
+        signer.canonical(cleaned({**new, "supportedInterfaces": _interfaces_0_3(old)})),
+        # Line 0.3 says nothing of a canonical form. Its one verifier writes JSON in ASCII instead of RFC 8785's.
+        json.dumps(cleaned(old), separators=(",", ":"), sort_keys=True).encode(),
+        # For those who take the document as it is.
+        signer.canonical(card),
+    ]
+    return list(dict.fromkeys(forms))
+
+
+def view_1_0(card: JsonObject) -> JsonObject:
+    """What line 1.0 knows of the card, without the defaults its section 8.4.1 has left out."""
+    view = {name: value for name, value in card.items() if name not in ONLY_0_3}
+    view["capabilities"] = _without_empty(
+        {**card["capabilities"], "extensions": [_extension(e) for e in card["capabilities"]["extensions"]]},
+        "streaming",
+        "pushNotifications",
+        "extendedAgentCard",
+    )
+    view["skills"] = [_without_empty(skill, "id", "name", "description", "tags") for skill in card["skills"]]
+    if "securitySchemes" in card:
+        view["securitySchemes"] = {
+            name: {"httpAuthSecurityScheme": scheme["httpAuthSecurityScheme"]}
+            for name, scheme in card["securitySchemes"].items()
+        }
+        view["securityRequirements"] = [
+            {"schemes": {name: _without_empty(scopes) for name, scopes in one["schemes"].items()}}
+            for one in card["securityRequirements"]
+        ]
+    return view
+
+
+def _extension(extension: JsonObject) -> JsonObject:
+    return _without_empty(extension, "params")
+
+
+def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
+    """The members that are not the default of their type, and ``kept``."""
+    return {name: member for name, member in value.items() if member or name in kept}
+
+
+def view_0_3(card: JsonObject) -> JsonObject:
+    """What line 0.3 knows of the card, without the defaults of its SDK's models."""
+    view = {name: value for name, value in card.items() if name not in ONLY_1_0}
+    view["capabilities"] = {
+        name: value for name, value in card["capabilities"].items() if name != "extendedAgentCard"
+    }
+    if "securitySchemes" in card:
+        view["securitySchemes"] = {
+            name: {key: value for key, value in scheme.items() if key not in ("type", "httpAuthSecurityScheme")}
+            for name, scheme in card["securitySchemes"].items()
+        }
+    return view
+
+
+def _interfaces_0_3(view: JsonObject) -> list[JsonObject]:
+    """The interfaces that line 0.3 tells of, in the form of line 1.0."""
+    main = {"transport": view["preferredTransport"], "url": view["url"]}
+    return [
+        {"url": one["url"], "protocolBinding": one["transport"], "protocolVersion": view["protocolVersion"]}
+        for one in (main, *view["additionalInterfaces"])
+    ]
+
+
+def cleaned(value: Any) -> Any:
+    """The value without empty texts, lists and objects, and without what becomes empty by that."""
+    if isinstance(value, dict):
+        return {name: kept for name, member in value.items() if not _is_empty(kept := cleaned(member))}
+    if isinstance(value, list):
+        return [kept for member in value if not _is_empty(kept := cleaned(member))]
+    return value
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | dict) and not value)
+
+
+def _base64url(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()

@@ -1,0 +1,145 @@
+"""An agent's refusal, whatever it looks like: one exception made from every shape an error answer has.
+
+JSON-RPC errors of both lines, AIP-193 bodies, flat 0.3 bodies, problem details, plain text. Never raises itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from sansio.a2a.errors import A2AError
+from sansio.a2a.model import JsonObject
+
+_TEXT_LIMIT = 300
+_MESSAGE_NAMES = ("message", "detail", "error_description", "title", "error")
+
+
+class AgentError(A2AError):
+    """The agent said no.
+
+    ``code`` is JSON-RPC's; ``http_status`` that of the answer; ``reason`` a name for programs
+    (``TASK_NOT_FOUND``); ``data`` whatever else it said.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int | None = None,
+        http_status: int | None = None,
+        reason: str | None = None,
+        data: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.http_status = http_status
+        self.reason = reason
+        self.data = data
+
+
+def agent_error(status: int, body: bytes) -> AgentError:
+    """The error in an answer whose HTTP status says it is one."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return AgentError(_plain(body) or _phrase(status), http_status=status)
+    if isinstance(value, dict):
+        return fault_in(status, value)
+    message = _one_line(value) if isinstance(value, str) else ""
+    return AgentError(message or _phrase(status), http_status=status, data=value)
+
+
+def fault_in(status: int, value: JsonObject) -> AgentError:
+    """The error in a decoded body: under ``error`` (an object or a text), or flat."""
+    inner = value.get("error")
+    if not isinstance(inner, dict):
+        return _flat(status, value)
+    details = inner.get("details") if "details" in inner else inner.get("data")
+    code = inner.get("code")
+    # AIP-193's code repeats the HTTP status; JSON-RPC's are negative by convention, but any integer will do
+    is_rpc = "details" not in inner and not isinstance(inner.get("status"), str)
+    return AgentError(
+        _with_fields(_message(inner) or _phrase(status), details),
+        code=code if is_rpc and isinstance(code, int) and not isinstance(code, bool) else None,
+        http_status=status,
+        reason=_reason(details) or _text(inner.get("status")),
+        data=details,
+    )
+
+
+def _flat(status: int, value: JsonObject) -> AgentError:
+    message = _message(value) or _phrase(status)
+    return AgentError(
+        _with_fields(message, value.get("data") or value.get("detail")),
+        http_status=status,
+        reason=_text(value.get("type")),
+        data=value,
+    )
+
+
+def _message(value: JsonObject) -> str | None:
+    for name in _MESSAGE_NAMES:
+        line = _one_line(_text(value.get(name)) or "")
+        if line:
+            return line
+    return None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _objects(value: Any) -> Iterator[JsonObject]:
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, dict):
+            yield item
+
+
+def _reason(details: Any) -> str | None:
+    """Line 1.0 names it in ``ErrorInfo``, 0.3 in the data's ``type``."""
+    for item in _objects(details):
+        reason = _text(item.get("reason"))
+        if reason:
+            return reason
+    return _text(details.get("type")) if isinstance(details, dict) else None
+
+
+def _violations(details: Any) -> Iterator[str]:
+    for item in _objects(details):
+        for violation in _objects(item.get("fieldViolations")):
+            field, description = _text(violation.get("field")), _text(violation.get("description"))
+            yield ": ".join(text for text in (field, description) if text)
+        said, where = _text(item.get("msg")), item.get("loc")
+        if said:
+            path = ".".join(str(step) for step in where) if isinstance(where, list) else ""
+            yield f"{path}: {said}" if path else said
+
+
+def _with_fields(message: str, details: Any) -> str:
+    """The message with the wrong fields it does not name itself."""
+    unsaid = [text for text in _violations(details) if text and text not in message]
+    return _one_line("; ".join([message, *unsaid]), 3 * _TEXT_LIMIT)
+
+
+def _one_line(text: str, limit: int = _TEXT_LIMIT) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _plain(body: bytes) -> str:
+    """The text of a body that is not JSON; a page made for browsers says nothing to a terminal."""
+    text = body[: 8 * _TEXT_LIMIT].decode("utf-8", "replace")
+    return "" if re.match(r"\s*<", text) else _one_line(text)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"HTTP {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"HTTP {status}"

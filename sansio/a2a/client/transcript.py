@@ -1,0 +1,403 @@
+"""What a person should see of an agent's answer: stream items in, text to print and notices out.
+
+For any agent's stream. The metadata of the streaming extension (``shared.stream``, ``shared.progress``,
+``shared.interrupt``) is used where there is some; without it, what an artifact says is the answer.
+Knows nothing of terminals.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, TypeAlias
+
+from attrs import Factory, define, frozen
+
+from sansio.a2a.client.calls import to_json
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import (
+    Artifact,
+    ArtifactUpdate,
+    DataPart,
+    FilePart,
+    JsonObject,
+    Message,
+    Part,
+    Role,
+    StatusUpdate,
+    StreamItem,
+    Task,
+    TaskState,
+    TaskStatus,
+    TextPart,
+)
+
+
+class NoticeKind(Enum):
+    """What a notice is about."""
+
+    STATE = "state"
+    STATUS = "status"
+    REASONING = "reasoning"
+    TOOL = "tool"
+    PROGRESS = "progress"
+    INTERRUPT = "interrupt"
+    FILE = "file"
+    CORRECTION = "correction"
+    ERROR = "error"
+
+
+@frozen
+class AnswerText:
+    """A piece of the answer, to be printed right after the pieces before it."""
+
+    text: str
+
+
+@frozen(kw_only=True)
+class Notice:
+    """Something beside the answer.
+
+    ``detail``: only for the curious; ``partial``: a piece of running text; ``ends``: the task's last state.
+    """
+
+    kind: NoticeKind
+    text: str
+    detail: bool = False
+    partial: bool = False
+    ends: bool = False
+
+
+Utterance: TypeAlias = AnswerText | Notice
+
+
+@frozen(kw_only=True)
+class Asked:
+    """What the task waits to be told. ``kind`` and ``request_id`` where the agent says them; ``answers``: how many.
+
+    ``status``: the text, time and message of the status that asks, which tell it from one that asks the same anew.
+    """
+
+    text: str
+    kind: str | None = None
+    request_id: str | None = None
+    answers: int = 1
+    status: tuple[str, str | None, str | None]
+
+
+@define
+class _Lane:
+    """The running text of one block. ``ahead``: what was said, where that is more than the text is now."""
+
+    pieces: list[str] = Factory(list)
+    ahead: str = ""
+
+    @property
+    def text(self) -> str:
+        if len(self.pieces) > 1:
+            self.pieces[:] = ["".join(self.pieces)]
+        return self.pieces[0] if self.pieces else ""
+
+    def append(self, text: str) -> tuple[str, bool]:
+        """Returns what is to be said, and whether it contradicts what was."""
+        self.pieces.append(text)
+        return self._compare(self.ahead) if self.ahead else (text, False)
+
+    def replace(self, text: str) -> tuple[str, bool]:
+        """The same, for a text that takes the place of what was there."""
+        said = self.ahead or self.text
+        self.pieces = [text]
+        return self._compare(said)
+
+    def _compare(self, said: str) -> tuple[str, bool]:
+        text = self.text
+        self.ahead = ""
+        if text.startswith(said):
+            return text[len(said) :], False
+        if said.startswith(text):
+            self.ahead = said
+            return "", False
+        return text, True
+
+    def settle(self) -> str | None:
+        """The text, where it ended up as less than what was said (white space aside)."""
+        if self.ahead and self.ahead.rstrip() != self.text.rstrip():
+            self.ahead = ""
+            return self.text
+        return None
+
+
+class Transcript:
+    """The state of one answer. ``feed`` it every item of the stream, or the one answer of a send."""
+
+    def __init__(self) -> None:
+        self.state: TaskState | None = None
+        self.task_id: str | None = None
+        self.context_id: str | None = None
+        self.error: str | None = None
+        self.asked: Asked | None = None  # the same object for as long as the same is asked
+        self.closed = False  # the agent has said that its stream is over
+        self._requests: dict[str, Any] = {}  # what was said of each, oldest first
+        self._answer: dict[str, _Lane] = {}
+        self._reasoning: dict[str, _Lane] = {}
+        self._tools: dict[tuple[str, str], tuple[str, str]] = {}
+        self._files: set[str] = set()
+        self._last_lane: str | None = None
+        self._last_status = ""
+        self._ends_line = True
+
+    @property
+    def answer(self) -> str:
+        """The answer as it stands; texts of several artifacts on lines of their own."""
+        return "\n".join(lane.text.removesuffix("\n") for lane in self._answer.values() if lane.text)
+
+    @property
+    def settled(self) -> bool:
+        """The task has come to an end, or waits for its user."""
+        return self.state is not None and (self.state.terminal or self.state.interrupted)
+
+    @property
+    def ended(self) -> bool:
+        """The agent will say nothing more, or waits for its user."""
+        return self.closed or self.settled
+
+    def feed(self, item: StreamItem) -> list[Utterance]:
+        """What is new. The first terminal state wins; of what follows it, only artifacts count."""
+        out: list[Utterance] = []
+        self.closed = isinstance(item, StatusUpdate) and item.final
+        self.context_id = self.context_id or item.context_id or None
+        if isinstance(item, Message):
+            self._message(item, out)
+        elif isinstance(item, Task):
+            self.task_id = self.task_id or item.id
+            self._snapshot(item, out)
+        else:
+            self.task_id = self.task_id or item.task_id
+            if isinstance(item, ArtifactUpdate):
+                self._artifact(item.artifact, item.append, out)
+            else:
+                self._status(item.status, item.metadata, out)
+        return out
+
+    # --- items --------------------------------------------------------------------------------------------
+
+    def _message(self, message: Message, out: list[Utterance]) -> None:
+        if message.role is not Role.AGENT:
+            return
+        self._files_of(message.message_id, message.parts, out)
+        self._say(f"message:{message.message_id}", text_of(message.parts), False, out)
+        if self.task_id is None:  # a message without a task is the whole answer
+            self.state = TaskState.COMPLETED
+
+    def _snapshot(self, task: Task, out: list[Utterance]) -> None:
+        for artifact in task.artifacts:
+            if not self._is_old(artifact):
+                self._artifact(artifact, False, out)
+        if task.status.state is TaskState.COMPLETED and not self._answer and task.status.message is None:
+            reply = _last_reply(task.history)
+            if reply is not None:
+                self._say("history", reply, False, out)
+        self._status(task.status, task.metadata, out)
+
+    def _is_old(self, artifact: Artifact) -> bool:
+        """Whether a snapshot's artifact was streamed under another id, as some agents do."""
+        if artifact.artifact_id in self._answer or _block_type(artifact) not in (None, "text"):
+            return False
+        text = text_of(artifact.parts).strip()
+        return bool(text) and self.answer.rstrip().endswith(text)
+
+    def _artifact(self, artifact: Artifact, append: bool, out: list[Utterance]) -> None:
+        if _dig(artifact.metadata, "shared", "stream", "role") == "user":
+            return
+        block_type = _block_type(artifact)
+        if block_type == "tool_call":
+            for part in artifact.parts:
+                if isinstance(part, DataPart):
+                    self._tool(artifact.artifact_id, part.data, out)
+            return
+        self._files_of(artifact.artifact_id, artifact.parts, out)
+        text = text_of(artifact.parts)
+        if block_type == "reasoning":
+            lane = self._reasoning.setdefault(artifact.artifact_id, _Lane())
+            new, _ = lane.append(text) if append else lane.replace(text)
+            if new:
+                out.append(Notice(kind=NoticeKind.REASONING, text=new, detail=True, partial=True))
+            return
+        self._say(artifact.artifact_id, text, append, out)
+
+    def _status(self, status: TaskStatus, metadata: JsonObject | None, out: list[Utterance]) -> None:
+        if self.state is not None and self.state.terminal:
+            return
+        text = text_of(status.message.parts) if status.message and status.message.role is Role.AGENT else ""
+        told = self._progress(metadata, out)
+        self._note_asked(status, text, _dig(metadata, "shared", "interrupt"))
+        if status.state is not self.state:
+            self.state = status.state
+            if status.state.terminal:
+                self._conclude(text, out)
+            out.append(Notice(kind=NoticeKind.STATE, text=status.state.value, ends=self.settled))
+        if status.state.terminal:
+            self._end(status.state, text, out)
+        elif status.state.interrupted:
+            request_id = _text(_dig(metadata, "shared", "interrupt", "request_id"))
+            lines = [text or "The agent waits for its user", f"(request {request_id})" if request_id else ""]
+            said = "\n".join(line for line in lines if line)
+            if said != self._last_status:
+                out.append(Notice(kind=NoticeKind.INTERRUPT, text=said))
+            self._last_status = said
+        elif text and text != self._last_status and not told:
+            self._last_status = text
+            out.append(Notice(kind=NoticeKind.STATUS, text=text))
+
+    def _note_asked(self, status: TaskStatus, text: str, interrupt: Any) -> None:
+        """Keep what is asked. Of several requests the oldest comes first, and its text is the status's by then."""
+        if status.state is not TaskState.INPUT_REQUIRED:
+            self.asked = None
+            self._requests.clear()
+            return
+        request_id = _text(_dig(interrupt, "request_id"))
+        if request_id is not None and _dig(interrupt, "phase") == "resolved":
+            self._requests.pop(request_id, None)
+        elif request_id is not None:
+            self._requests.setdefault(request_id, interrupt)
+        elif self.asked is not None and not text.endswith(self.asked.text):
+            self._requests.clear()  # it waits for something else by now, and did not tell of it
+        seen = (text, status.timestamp, status.message.message_id if status.message else None)
+        first = next(iter(self._requests), None)
+        if self.asked is None or self.asked.request_id != first or (first is None and self.asked.status != seen):
+            self.asked = _asked(text, seen, self._requests.get(first or ""))
+
+    def _conclude(self, text: str, out: list[Utterance]) -> None:
+        """The last of the answer: what had to be revised, or what the final status says where nothing else did."""
+        for key, lane in self._answer.items():
+            final = lane.settle()
+            if final is not None:
+                self._correct(key, final, out)
+        if self.state is TaskState.COMPLETED and text and not any(lane.text for lane in self._answer.values()):
+            self._say("status", text, False, out)
+
+    def _end(self, state: TaskState, text: str, out: list[Utterance]) -> None:
+        if state is not TaskState.COMPLETED:
+            self.error = text or None
+            if text:
+                out.append(Notice(kind=NoticeKind.ERROR, text=text))
+        elif text.strip() and text.strip() not in self.answer and text != self._last_status:
+            out.append(Notice(kind=NoticeKind.STATUS, text=text))
+
+    # --- what is said -------------------------------------------------------------------------------------
+
+    def _say(self, key: str, text: str, append: bool, out: list[Utterance]) -> None:
+        lane = self._answer.setdefault(key, _Lane())
+        new, contradicts = lane.append(text) if append else lane.replace(text)
+        if contradicts:
+            self._correct(key, new, out)
+        elif new:
+            if self._last_lane not in (None, key) and not self._ends_line:
+                out.append(AnswerText("\n"))
+            self._print(key, new, out)
+
+    def _correct(self, key: str, text: str, out: list[Utterance]) -> None:
+        """What is printed cannot be taken back: it is told anew, on a line of its own."""
+        out.append(Notice(kind=NoticeKind.CORRECTION, text="The agent has revised what it said"))
+        if not self._ends_line:
+            out.append(AnswerText("\n"))
+            self._ends_line = True
+        if text:
+            self._print(key, text, out)
+
+    def _print(self, key: str, text: str, out: list[Utterance]) -> None:
+        out.append(AnswerText(text))
+        self._last_lane = key
+        self._ends_line = text.endswith("\n")
+
+    def _files_of(self, owner: str, parts: tuple[Part, ...], out: list[Utterance]) -> None:
+        for part in parts:
+            if not isinstance(part, FilePart):
+                continue
+            where = part.url or f"{len(part.raw or '') * 3 // 4} bytes"
+            text = " ".join(word for word in (part.filename, part.media_type, where) if word)
+            if f"{owner}:{text}" not in self._files:
+                self._files.add(f"{owner}:{text}")
+                out.append(Notice(kind=NoticeKind.FILE, text=text))
+
+    def _tool(self, owner: str, data: Any, out: list[Utterance]) -> None:
+        tool, status = _text(_dig(data, "tool")) or "tool", _text(_dig(data, "status")) or ""
+        call_id, title = _text(_dig(data, "call_id")) or "", _text(_dig(data, "title")) or ""
+        if self._tools.get((owner, call_id)) == (status, title):
+            return
+        self._tools[owner, call_id] = (status, title)
+        fault = (_text(_dig(data, "error")) or "") if status == "error" else ""
+        text = ": ".join(word for word in (tool, status, fault or title) if word)
+        out.append(Notice(kind=NoticeKind.TOOL, text=text))
+
+    def _progress(self, metadata: JsonObject | None, out: list[Utterance]) -> bool:
+        """Tell of progress and of answered interrupts; whether the status was about nothing else."""
+        progress = _dig(metadata, "shared", "progress")
+        if isinstance(progress, dict):
+            kind = _text(progress.get("type")) or "progress"
+            attempt = progress.get("attempt")
+            head = f"{kind} {attempt}" if isinstance(attempt, int) else kind
+            said = _text(progress.get("message")) or _text(progress.get("reason"))
+            text = f"{head}: {said}" if said else head
+            out.append(Notice(kind=NoticeKind.PROGRESS, text=text, detail=kind != "retry"))
+            return True
+        interrupt = _dig(metadata, "shared", "interrupt")
+        if _dig(interrupt, "phase") == "resolved":
+            asked, answer = _text(_dig(interrupt, "type")), _text(_dig(interrupt, "resolution"))
+            text = f"{asked or 'request'} {answer or 'answered'}"
+            out.append(Notice(kind=NoticeKind.INTERRUPT, text=text))
+            self._last_status = ""
+        return False
+
+
+def _asked(text: str, status: tuple[str, str | None, str | None], interrupt: Any) -> Asked:
+    questions = _dig(interrupt, "details", "questions")
+    return Asked(
+        text=text,
+        kind=_text(_dig(interrupt, "type")),
+        request_id=_text(_dig(interrupt, "request_id")),
+        answers=max(1, len(questions)) if isinstance(questions, list) else 1,
+        status=status,
+    )
+
+
+def text_of(parts: tuple[Part, ...]) -> str:
+    """What the parts say: texts to the letter, data as JSON on lines of its own, files not at all."""
+    text = ""
+    for part in parts:
+        if isinstance(part, TextPart):
+            text += part.text
+        elif isinstance(part, DataPart):
+            separator = "" if not text or text.endswith("\n") else "\n"
+            text += f"{separator}{_data_text(part.data)}\n"
+    return text
+
+
+def _data_text(data: Any) -> str:
+    try:
+        return to_json(data).decode()
+    except ProtocolError:
+        return "(data that is nested too deeply)"
+
+
+def _last_reply(history: tuple[Message, ...]) -> str | None:
+    """What the agent said last, if nobody spoke since."""
+    if history and history[-1].role is Role.AGENT:
+        return text_of(history[-1].parts) or None
+    return None
+
+
+def _block_type(artifact: Artifact) -> str | None:
+    return _text(_dig(artifact.metadata, "shared", "stream", "block_type"))
+
+
+def _dig(value: Any, *names: str) -> Any:
+    """A member deep inside JSON of any shape; None where the way there is something else."""
+    for name in names:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,1 @@
+"""JSON encodings of the protocol: one module for each version and binding, and what they share."""

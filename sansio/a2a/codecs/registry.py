@@ -1,0 +1,97 @@
+"""The wire forms, and which of them a binding speaks. Each form is a module; what one is, is a protocol."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sansio.a2a.codecs import v0_3, v1_0
+from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
+from sansio.a2a.model import (
+    GetTaskRequest,
+    JsonObject,
+    ListPushConfigsRequest,
+    ListTasksRequest,
+    PushConfig,
+    PushConfigId,
+    PushConfigPage,
+    SendRequest,
+    StreamItem,
+    Task,
+    TaskIdRequest,
+    TaskPage,
+)
+from sansio.a2a.operations import Operation
+
+
+class WireForm(Protocol):
+    """What the modules of the wire forms are. ``NAME`` tells forms apart, ``LINE`` is the line they belong to."""
+
+    @property
+    def NAME(self) -> str: ...
+
+    @property
+    def LINE(self) -> str: ...
+
+    def parse_send(self, value: object) -> SendRequest: ...
+
+    def parse_get_task(self, value: object) -> GetTaskRequest: ...
+
+    def parse_list_tasks(self, value: object) -> ListTasksRequest: ...
+
+    def parse_task_id(self, value: object) -> TaskIdRequest: ...
+
+    def parse_push_config_request(self, value: object) -> PushConfig: ...
+
+    def parse_push_config_id(self, value: object, *, required: bool = ...) -> PushConfigId: ...
+
+    def parse_list_push_configs(self, value: object) -> ListPushConfigsRequest: ...
+
+    def parse_task(self, value: object) -> Task: ...
+
+    def parse_item(self, value: object) -> StreamItem: ...
+
+    def render_task(self, task: Task) -> JsonObject: ...
+
+    def render_task_page(self, page: TaskPage) -> JsonObject: ...
+
+    def render_push_config_result(self, config: PushConfig) -> JsonObject: ...
+
+    def render_push_configs(self, page: PushConfigPage) -> JsonObject | list[JsonObject]: ...
+
+    def render_item(self, item: StreamItem) -> JsonObject: ...
+
+    def render_send_result(self, item: StreamItem) -> JsonObject: ...
+
+    def render_send(self, request: SendRequest) -> JsonObject: ...
+
+
+FORMS: dict[str, WireForm] = {"0.3": v0_3, "1.0": v1_0}
+"""The form JSON-RPC speaks on each line."""
+
+
+def rest_form(line: str, body: object) -> WireForm:
+    """The form that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""
+    if line == "1.0":
+        return v1_0
+    return v0_3_gateway if v0_3_gateway.is_spoken(body) else v0_3
+
+
+def rest_form_of_task(line: str, spoken: str | None) -> WireForm:
+    """The form that answers about a task where the request shows none.
+
+    ``spoken``: the form in which the task was asked for over HTTP+JSON, if it was. Line 0.3's clients expect its
+    ProtoJSON there, unless they have shown that they speak the other.
+    """
+    if line == "1.0":
+        return v1_0
+    return v0_3 if spoken == v0_3.NAME else v0_3_gateway
+
+
+def rest_form_of(operation: Operation, line: str) -> WireForm:
+    """The form that reads an HTTP+JSON request which shows none, and answers it where no task tells its own.
+
+    On line 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
+    """
+    if line == "1.0":
+        return v1_0
+    return v0_3 if operation is Operation.LIST_TASKS else v0_3_gateway

@@ -1,0 +1,202 @@
+"""Push notifications: which events are told, with which headers, and what follows from the receiver's answer.
+
+Pure: what a notification looks like is rendered elsewhere, and so is where one may be sent; time and chance are
+arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from typing import Final
+from urllib.parse import quote
+
+import orjson
+from attrs import evolve, frozen
+
+from sansio.a2a.codecs import v1_0
+from sansio.a2a.codecs.fields import read_document
+from sansio.a2a.errors import LocalError, ProtocolError, invalid
+from sansio.a2a.model import ArtifactUpdate, PushConfig, StreamItem, Task, TaskStatus
+from sansio.a2a.task_log import ArtifactChunk, Entry, Folding, Snapshot, StatusChanged
+
+# --- what is told -----------------------------------------------------------------------------------------
+
+
+@frozen
+class Notification:
+    """What is told of event ``number``."""
+
+    number: int
+    item: StreamItem
+
+
+def is_news(before: TaskStatus, status: TaskStatus) -> bool:
+    """Whether a status is worth a notification: another state, or another message. Progress repeats the status."""
+    if status.state is not before.state:
+        return True
+    return status.message is not None and status != before
+
+
+class Announcer:
+    """A task's entries in, notifications out. ``task``: as it was at the event after which entries follow.
+
+    Line 0.3 is told the whole task at each news of its status. Line 1.0 is told that news, and each artifact that was
+    completed, whole, in the place of the chunks it came in.
+    """
+
+    def __init__(self, task: Task, form: str) -> None:
+        self._folding = Folding(task.id, task.context_id)
+        self._folding.add(Snapshot(task))
+        self._whole = version_of(form) == "0.3"
+
+    def take(self, entry: Entry) -> Notification | None:
+        """The notification of the next entry, if it is worth one."""
+        before = self._folding.status
+        event = entry.event
+        known = self._folding.task() if isinstance(event, Snapshot) else None
+        if not self._folding.add(event):
+            return None
+        item: StreamItem | None = None
+        match event:
+            case StatusChanged() if is_news(before, event.status):
+                item = self._folding.task() if self._whole else entry.item
+            case ArtifactChunk(last_chunk=True) if not self._whole:
+                item = self._completed(event, entry.item)
+            case Snapshot() if event.task != known and not (self._whole and not is_news(before, event.task.status)):
+                item = self._folding.task()
+        return None if item is None else Notification(entry.number, item)
+
+    def _completed(self, event: ArtifactChunk, update: StreamItem | None) -> ArtifactUpdate | None:
+        whole = self._folding.artifact(event.artifact.artifact_id)
+        if whole is None or not isinstance(update, ArtifactUpdate):
+            return None
+        return evolve(update, artifact=whole, append=False)
+
+
+# --- how it is sent ---------------------------------------------------------------------------------------
+
+_MEDIA_TYPES: Final = {"0.3": "application/json", "1.0": "application/a2a+json"}
+_SCHEME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_HEADER_TEXT = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,8190}[\x21-\x7e])?")
+
+
+def version_of(form: str) -> str:
+    """The protocol line of a form, which is its first word."""
+    return "1.0" if form.partition(" ")[0] == "1.0" else "0.3"
+
+
+def check_headers(config: PushConfig, path: Sequence[str | int], form: str) -> None:
+    """Refuse what no header can carry, so that nothing can be smuggled into one. Raises ``ProtocolError``."""
+    told = "must be visible ASCII characters, with spaces only in between, and at most 8192 of them"
+    if config.token is not None and not _HEADER_TEXT.fullmatch(config.token):
+        raise invalid((*path, "token"), told)
+    authentication = config.authentication
+    if authentication is None:
+        return
+    if not _SCHEME.fullmatch(authentication.scheme):
+        field = ("scheme",) if version_of(form) == "1.0" else ("schemes", 0)
+        raise invalid((*path, "authentication", *field), "must be the name of an HTTP authentication scheme")
+    if authentication.credentials is not None and not _HEADER_TEXT.fullmatch(authentication.credentials):
+        raise invalid((*path, "authentication", "credentials"), told)
+
+
+def notification_id(task_id: str, config_id: str, number: int) -> str:
+    """What stays the same however often the notification is sent, and differs from all others."""
+    return f"{quote(task_id, safe='')}/{quote(config_id, safe='')}/{number}"
+
+
+def headers_of(config: PushConfig, form: str, number: int) -> list[tuple[str, str]]:
+    """The headers of the notification of event ``number``; the configuration has its ids."""
+    version = version_of(form)
+    headers = [
+        ("Content-Type", _MEDIA_TYPES[version]),
+        ("A2A-Version", version),
+        ("X-A2A-Notification-Id", notification_id(config.task_id or "", config.id or "", number)),
+    ]
+    if config.token is not None:
+        headers.append(("X-A2A-Notification-Token", config.token))
+    authentication = config.authentication
+    if authentication is not None and authentication.credentials is not None:
+        headers.append(("Authorization", f"{authentication.scheme} {authentication.credentials}"))
+    return headers
+
+
+# --- what follows from the answer -------------------------------------------------------------------------
+
+
+class Verdict(Enum):
+    """What an answer means for the notification."""
+
+    DELIVERED = auto()
+    FAILED = auto()
+    GONE = auto()
+
+
+def verdict_of(status: int) -> Verdict:
+    """What an HTTP status means: 2xx is delivered, 410 ends the configuration, all else is tried again."""
+    if 200 <= status < 300:
+        return Verdict.DELIVERED
+    return Verdict.GONE if status == 410 else Verdict.FAILED
+
+
+def retry_after(text: str | None, now: float) -> float | None:
+    """The seconds a ``Retry-After`` header asks for (RFC 9110, section 10.2.3); None where it does not say.
+
+    ``now``: epoch seconds.
+    """
+    if text is None:
+        return None
+    text = text.strip()
+    if re.fullmatch(r"[0-9]{1,12}", text):
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.fromtimestamp(now, UTC)).total_seconds())
+
+
+@frozen(kw_only=True)
+class Schedule:
+    """When a failed notification is tried again. Seconds; ``attempts`` counts the first one too.
+
+    The bound of a pause doubles with each failure, from ``shortest`` to ``longest``. A receiver that names a time
+    gets it, up to ``patience``.
+    """
+
+    attempts: int = 8
+    shortest: float = 2.0
+    longest: float = 300.0
+    patience: float = 600.0
+
+    def pause(self, failures: int, chance: float, asked: float | None = None) -> float | None:
+        """Seconds until the next attempt after that many failed in a row; None: no more of them.
+
+        ``chance``: at random from 0 to 1, so that what failed together does not come back together.
+        """
+        if failures >= self.attempts:
+            return None
+        bound = min(self.longest, self.shortest * 2.0 ** min(failures - 1, 64))
+        return max(chance * bound, min(asked or 0.0, self.patience))
+
+
+# --- how it is kept ---------------------------------------------------------------------------------------
+
+
+def encode_config(config: PushConfig) -> bytes:
+    """A configuration as JSON, with its secrets."""
+    return orjson.dumps(v1_0.render_push_config(config))
+
+
+def decode_config(body: bytes, *, task_id: str, config_id: str) -> PushConfig:
+    """The configuration of ``encode_config``. Raises ``LocalError``: only we write these."""
+    try:
+        config = read_document(orjson.loads(body), v1_0.read_push_config)
+    except (orjson.JSONDecodeError, ProtocolError):
+        raise LocalError("a stored push configuration cannot be read") from None
+    return evolve(config, task_id=task_id, id=config_id)

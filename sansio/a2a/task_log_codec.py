@@ -1,0 +1,141 @@
+"""How log events are written down: JSON made of line 1.0's wire form, for a store that knows nothing of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import orjson
+
+from sansio.a2a.codecs import v1_0
+from sansio.a2a.codecs.fields import DEEPEST, Fields, read_document
+from sansio.a2a.errors import LocalError, ProtocolError
+from sansio.a2a.model import Artifact, JsonObject, Message, Role, Task, TaskState, TaskStatus
+from sansio.a2a.task_log import (
+    ArtifactChunk,
+    LogEvent,
+    MessageAdded,
+    MetadataChanged,
+    Snapshot,
+    StatusChanged,
+)
+
+
+def _encode(event: LogEvent) -> JsonObject:
+    match event:
+        case ArtifactChunk():
+            body: JsonObject = {"chunk": v1_0.render_artifact(event.artifact)}
+            for name in ("append", "last_chunk", "joins", "leads"):
+                if getattr(event, name):
+                    body[name] = True
+            return body
+        case StatusChanged():
+            body = {"status": v1_0.render_status(event.status)}
+            if event.metadata is not None:
+                body["metadata"] = event.metadata
+            return body
+        case MessageAdded():
+            return {"message": v1_0.render_message(event.message)}
+        case MetadataChanged():
+            return {"merge": event.metadata}
+        case Snapshot():
+            return {"task": v1_0.render_task(event.task)}
+
+
+def _kept(data: bytes) -> bytes:
+    """A copy to keep: what orjson gives holds on to the larger buffer that it was written into."""
+    return bytes(memoryview(data))
+
+
+def encode_events(events: Iterable[LogEvent]) -> bytes:
+    """A JSON array of the events."""
+    return _kept(orjson.dumps([_encode(event) for event in events]))
+
+
+def _chunk(fields: Fields) -> ArtifactChunk:
+    empty = Artifact(artifact_id="", parts=())
+    return ArtifactChunk(
+        artifact=fields.child("chunk", v1_0.read_artifact, required=True) or empty,
+        append=fields.flag("append") or False,
+        last_chunk=fields.flag("last_chunk") or False,
+        joins=fields.flag("joins") or False,
+        leads=fields.flag("leads") or False,
+    )
+
+
+def _status(fields: Fields) -> StatusChanged:
+    empty = TaskStatus(state=TaskState.UNKNOWN)
+    status = fields.child("status", v1_0.read_status, required=True) or empty
+    return StatusChanged(status=status, metadata=fields.mapping("metadata"))
+
+
+def _message(fields: Fields) -> MessageAdded:
+    empty = Message(message_id="", role=Role.USER, parts=())
+    return MessageAdded(fields.child("message", v1_0.read_message, required=True) or empty)
+
+
+def _snapshot(fields: Fields) -> Snapshot:
+    empty = Task(id="", context_id="", status=TaskStatus(state=TaskState.UNKNOWN))
+    return Snapshot(fields.child("task", v1_0.read_task, required=True) or empty)
+
+
+_READERS: dict[str, Callable[[Fields], LogEvent]] = {
+    "chunk": _chunk,
+    "status": _status,
+    "message": _message,
+    "merge": lambda fields: MetadataChanged(fields.mapping("merge") or {}),
+}
+
+
+def _decode(fields: Fields) -> LogEvent:
+    """The event, told apart by the member it has; ``fields`` collects what is wrong with it."""
+    for name, read in _READERS.items():
+        if name in fields.value:
+            return read(fields)
+    return _snapshot(fields)
+
+
+_DEEPEST = DEEPEST + 16
+"""What came in as deep as it may stands somewhat deeper in a task; the JSON writer takes about 250 levels."""
+
+
+def _read_events(fields: Fields) -> list[LogEvent]:
+    return list(fields.children("events", _decode, required=True))
+
+
+def decode_events(body: bytes) -> list[LogEvent]:
+    """The events of ``encode_events``. Raises ``LocalError``: only we write these."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise LocalError(f"a stored event cannot be read: {exc}") from exc
+    return read_events(value)
+
+
+def read_events(value: object) -> list[LogEvent]:
+    """The events of ``encode_events``, or some of them, whose JSON is decoded. Raises ``LocalError``."""
+    try:
+        return read_document({"events": value}, _read_events, levels=_DEEPEST)
+    except ProtocolError as exc:
+        raise LocalError(f"a stored event cannot be read: {exc}") from exc
+
+
+def encode_task(task: Task) -> bytes:
+    """A task as JSON."""
+    return _kept(orjson.dumps(v1_0.render_task(task)))
+
+
+def decode_task(body: bytes) -> Task:
+    """The task of ``encode_task``. Raises ``LocalError``."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise LocalError(f"a stored task cannot be read: {exc}") from exc
+    return read_task(value)
+
+
+def read_task(value: object) -> Task:
+    """The task of ``encode_task``, whose JSON is decoded. Raises ``LocalError``."""
+    try:
+        return read_document(value, v1_0.read_task, levels=_DEEPEST)
+    except ProtocolError as exc:
+        raise LocalError(f"a stored task cannot be read: {exc}") from exc

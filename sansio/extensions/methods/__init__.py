@@ -1,0 +1,1 @@
+"""The extension methods as one table: parameters, results, errors."""

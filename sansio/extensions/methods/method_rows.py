@@ -1,0 +1,195 @@
+"""What a row of the table of methods is: everything that is known of a method, for those who run it and those who
+publish it. Knows no method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from sansio.a2a.model import JsonObject
+from sansio.extensions.methods.method_errors import ExtensionErrorKind
+from sansio.extensions.methods.parameters import Arguments, Parameter
+from sansio.opencode.upstream.requests import Place, UpstreamCall
+
+SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
+NAMESPACE = "urn:opencode-a2a:extension"
+LINES = ("0.3", "1.0")
+
+
+class MethodExtension(Enum):
+    """The extensions whose methods these are: name, the anchor of its URI on line 0.3, and what it is for."""
+
+    SESSION_MANAGEMENT = (
+        "session-management",
+        "opencode-session-management-v1",
+        "Read, steer and change OpenCode's sessions.",
+    )
+    PROVIDER_DISCOVERY = (
+        "provider-discovery",
+        "opencode-provider-discovery-v1",
+        "Which providers and models OpenCode knows, and which of them can be used.",
+    )
+    WORKSPACE_CONTROL = (
+        "workspace-control",
+        "opencode-workspace-control-v1",
+        "Which projects, workspaces and worktrees there are; and to make and remove them, where that is allowed.",
+    )
+    INTERRUPT_RECOVERY = (
+        "interrupt-recovery",
+        "opencode-interrupt-recovery-v1",
+        "Which permissions and questions of the caller's tasks wait for an answer.",
+    )
+    INTERACTIVE_INTERRUPT = (
+        "interactive-interrupt",
+        "shared-interactive-interrupt-v1",
+        "Answer what a task waits for: a permission or a question.",
+    )
+
+    @property
+    def label(self) -> str:
+        """Its name in the code and in the URI of line 1.0."""
+        return self.value[0]
+
+    @property
+    def about(self) -> str:
+        """What it is for."""
+        return self.value[2]
+
+    @property
+    def uri_0_3(self) -> str:
+        """Its URI on line 0.3."""
+        return f"{SPECIFICATIONS}#{self.value[1]}"
+
+    @property
+    def uri_1_0(self) -> str:
+        """Its URI on line 1.0."""
+        return f"{NAMESPACE}:{self.label}:v1"
+
+
+class Access(Enum):
+    """What a method does: it tells, it changes what there is, or it makes OpenCode work."""
+
+    READ = "read"
+    MUTATION = "mutation"
+    CONTROL = "control"
+
+
+class Ownership(Enum):
+    """What a caller must be to the session that is named. Sessions that nobody has claimed are everybody's."""
+
+    NONE = "none"
+    LISTS = "sessions of other callers are left out"
+    READS = "the session must be the caller's, or nobody's"
+    CLAIMS = "the session must be the caller's, or becomes the caller's"
+
+
+class Toggle(Enum):
+    """What an operator switches methods on with: the name of the variable."""
+
+    SESSION_SHELL = "A2A_ENABLE_SESSION_SHELL"
+    WORKSPACE_MUTATIONS = "A2A_ENABLE_WORKSPACE_MUTATIONS"
+
+
+class Scope(Enum):
+    """Who answers: OpenCode, or the adapter from what it knows itself."""
+
+    UPSTREAM = "upstream"
+    LOCAL = "adapter-local"
+
+
+@frozen
+class Reply:
+    """OpenCode's answer: its decoded JSON (None: it was empty), and the cursor of what comes after it."""
+
+    value: Any
+    cursor: str | None = None
+
+
+Project: TypeAlias = Callable[[Reply, Arguments], JsonObject]
+"""From an answer to a result, in which tasks and messages are still values of the model. Raises ``ValueError``."""
+
+
+@frozen(kw_only=True)
+class Before:
+    """A call that goes first, where ``needed``; ``absorb`` adds what it tells to the arguments."""
+
+    needed: Callable[[Arguments], bool]
+    call: Callable[[Arguments, Place], UpstreamCall]
+    absorb: Callable[[Arguments, Reply], Arguments]
+
+
+@frozen(kw_only=True)
+class Result:
+    """What a method answers: its members, each with its type's name. ``made``: names the session that it made."""
+
+    members: Mapping[str, str]
+    made: Callable[[JsonObject], str] | None = None
+
+    @property
+    def items_type(self) -> str | None:
+        """The type of what is listed or told."""
+        return self.members.get("items") or self.members.get("item")
+
+
+@frozen(kw_only=True)
+class MethodRow:
+    """One method.
+
+    ``key``: its short name among those of its extension. ``unsupported``: names of parameters that are refused as
+    another way to page. ``call`` and ``project`` are there where OpenCode is asked; ``shrink`` makes less of a large
+    answer while it is being decoded, and ``many`` is the member of the result that may be long.
+    """
+
+    name: str
+    key: str
+    extension: MethodExtension
+    access: Access
+    about: str
+    result: Result
+    parameters: tuple[Parameter, ...] = ()
+    unsupported: tuple[str, ...] = ()
+    ownership: Ownership = Ownership.NONE
+    capability: str | None = None
+    toggle: Toggle | None = None
+    scope: Scope = Scope.UPSTREAM
+    experimental: bool = False
+    lines: tuple[str, ...] = LINES
+    errors: tuple[ExtensionErrorKind, ...] = ()
+    before: Before | None = None
+    call: Callable[[Arguments, Place], UpstreamCall] | None = None
+    project: Project | None = None
+    shrink: Callable[[Any], Any] | None = None
+    many: str = "items"
+
+    @property
+    def all_errors(self) -> tuple[ExtensionErrorKind, ...]:
+        """The errors it can end with: what its own row names, and what follows from the rest of it."""
+        kinds: list[ExtensionErrorKind] = []
+        if self.toggle is not None:
+            kinds.append(ExtensionErrorKind.METHOD_DISABLED)
+        if self.capability is not None:
+            kinds.append(ExtensionErrorKind.AUTHORIZATION_FORBIDDEN)
+        if self.ownership in (Ownership.READS, Ownership.CLAIMS):
+            kinds += [
+                ExtensionErrorKind.SESSION_NOT_FOUND,
+                ExtensionErrorKind.SESSION_FORBIDDEN,
+                ExtensionErrorKind.SESSION_UNOWNED,
+            ]
+        if self.scope is Scope.UPSTREAM:
+            kinds += [
+                ExtensionErrorKind.UPSTREAM_UNREACHABLE,
+                ExtensionErrorKind.UPSTREAM_HTTP_ERROR,
+                ExtensionErrorKind.UPSTREAM_PAYLOAD_ERROR,
+            ]
+        return tuple(dict.fromkeys((*kinds, *self.errors)))
+
+    @property
+    def retention(self) -> str:
+        """How far it can be relied upon."""
+        if self.toggle is not None:
+            return "deployment-conditional"
+        return "experimental-upstream" if self.experimental else "stable"

@@ -1,0 +1,48 @@
+"""All extension methods there are, by name, and which of them a deployment offers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sansio.a2a.bindings.jsonrpc import method_not_found
+from sansio.a2a.operations import methods_of
+from sansio.extensions.methods import (
+    catalogue_methods as catalogues,
+)
+from sansio.extensions.methods import (
+    interrupt_methods as interrupts,
+)
+from sansio.extensions.methods import (
+    session_methods as sessions,
+)
+from sansio.extensions.methods.method_errors import disabled
+from sansio.extensions.methods.method_rows import MethodRow, Toggle
+
+METHODS: Mapping[str, MethodRow] = {row.name: row for row in (*sessions.ROWS, *catalogues.ROWS, *interrupts.ROWS)}
+"""The table, in the order in which methods are listed."""
+
+
+def is_on(row: MethodRow, switched_on: Collection[Toggle]) -> bool:
+    """Whether a deployment offers a method."""
+    return row.toggle is None or row.toggle in switched_on
+
+
+def methods_on_offer(line: str, switched_on: Collection[Toggle]) -> list[str]:
+    """The names of the extension methods of a line that are not switched off."""
+    return [row.name for row in METHODS.values() if line in row.lines and is_on(row, switched_on)]
+
+
+def supported(line: str, switched_on: Collection[Toggle]) -> list[str]:
+    """Every JSON-RPC method on offer: the protocol's, then the extensions'."""
+    return [*methods_of(line), *methods_on_offer(line, switched_on)]
+
+
+def row_of(name: str, line: str, switched_on: Collection[Toggle]) -> MethodRow:
+    """The method of this name. Raises ``ProtocolError``: METHOD_NOT_FOUND, or METHOD_DISABLED, with all on offer."""
+    row = METHODS.get(name)
+    if row is None or line not in row.lines:
+        raise method_not_found(name, line, methods_on_offer(line, switched_on))
+    if not is_on(row, switched_on):
+        assert row.toggle is not None  # only what has one can be off
+        raise disabled(name, row.toggle.value, line, supported(line, switched_on))
+    return row

@@ -1,0 +1,29 @@
+"""The parameters that say where in OpenCode a method works, which most methods share."""
+
+from __future__ import annotations
+
+from sansio.extensions.methods.parameters import Parameter
+from sansio.extensions.methods.shapes import Identifier, Text
+
+DIRECTORY = "directory"
+METADATA_DIRECTORY = "metadata.opencode.directory"
+WORKSPACE = "metadata.opencode.workspace.id"
+
+BY_DIRECTORY = Parameter(
+    name=DIRECTORY,
+    shape=Text(longest=4096),
+    about="The directory it is about, inside the deployment's workspace; goes before the one in the metadata.",
+)
+BY_METADATA = (
+    Parameter(
+        name=METADATA_DIRECTORY,
+        shape=Text(longest=4096),
+        about="The directory it is about, inside the deployment's workspace.",
+    ),
+    Parameter(
+        name=WORKSPACE,
+        shape=Identifier(),
+        about="The OpenCode workspace it is about; goes before any directory.",
+    ),
+)
+ROUTED = (BY_DIRECTORY, *BY_METADATA)

@@ -1,0 +1,275 @@
+"""The two extensions that tell of the whole: the compatibility profile, and the wire contract of a line.
+
+Every list is made from the tables of operations and methods. Knows not where it is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from sansio.a2a.bindings.jsonrpc import method_not_found
+from sansio.a2a.bindings.rest import PREFIX_0_3
+from sansio.a2a.cards.agent_card import BINDINGS
+from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import JsonObject
+from sansio.a2a.operations import HttpRoute, Operation, methods_of
+from sansio.a2a.versions import CANCELS_AGAIN, LINES
+from sansio.extensions.methods.method_errors import disabled
+from sansio.extensions.methods.method_rows import Access, MethodExtension, MethodRow, Scope
+from sansio.extensions.methods.method_table import METHODS, is_on, methods_on_offer, supported
+from sansio.extensions.published.contracts import Offer
+from sansio.extensions.published.profile import Deployment, availability, profile_of
+from sansio.opencode.deployment import MESSAGE_EXTENSIONS
+
+_LOCAL = {"implementation_scope": "adapter-local", "identity_scope": "current_authenticated_caller"}
+
+_LINE_FEATURES = {
+    "0.3": [
+        "Every operation of the line over JSON-RPC and HTTP+JSON, the latter in both of the line's forms.",
+        "Listing tasks (tasks/list), which the line itself does not have.",
+        "The shared metadata of the extensions, whether or not they were activated.",
+    ],
+    "1.0": [
+        "Every operation of the line over JSON-RPC and HTTP+JSON.",
+        "The shared metadata of those extensions that a request activates by A2A-Extensions.",
+        "Errors with their details.",
+    ],
+}
+
+_GUIDANCE = (
+    "Rely on the core methods for a client that is to work with any agent.",
+    "All callers of this deployment share one OpenCode and one workspace: nothing isolates them from each other "
+    "but that tasks and sessions belong to whoever made them.",
+    "A model named in a message holds for that message; without one, OpenCode chooses.",
+    "Methods whose name begins with opencode. are this agent's own. They stay as they are within a major version.",
+    "Methods whose name begins with a2a.interrupt. are an extension that other agents may share.",
+    "Look whether a method that a toggle switches is on offer before you call it; it may need a capability too.",
+    "What is called experimental here follows interfaces of OpenCode's that may change.",
+    "Lists of pending permissions and questions tell the caller's own, and are no queue of OpenCode's.",
+)
+
+
+@frozen
+class Line:
+    """A line of a deployment, and the URIs of the extensions published under its names."""
+
+    line: str
+    deployment: Deployment
+    uris: Sequence[str]
+
+    def uri_of(self, extension: MethodExtension) -> str:
+        """The extension's URI on this line."""
+        return extension.uri_1_0 if self.line == "1.0" else extension.uri_0_3
+
+    def name_of(self, operation: Operation) -> str:
+        """The operation's JSON-RPC method on this line."""
+        return operation.row.rpc_1_0 if self.line == "1.0" else operation.row.rpc_0_3
+
+
+def path_of(route: HttpRoute, line: str) -> str:
+    """A route's path on a line."""
+    return f"/{PREFIX_0_3}{route.path}" if line == "0.3" and route.prefixed else route.path
+
+
+def compatibility_profile(of: Line) -> JsonObject:
+    """What a client can rely on: the core, the extensions, the methods, and for how long."""
+    return {
+        **profile_of(of.deployment),
+        **_versions(of),
+        "core": _core(of.line),
+        "extension_retention": _extension_retention(of),
+        "method_retention": _method_retention(of),
+        "service_behaviors": service_behaviors(of),
+        "consumer_guidance": list(_GUIDANCE),
+    }
+
+
+def wire_contract(of: Line) -> JsonObject:
+    """What can be called on a line, by which names."""
+    switched_on = of.deployment.switched_on
+    preferred, *others = BINDINGS
+    return {
+        **_versions(of),
+        "preferred_transport": preferred,
+        "additional_transports": ["JSON-RPC" if other == "JSONRPC" else other for other in others],
+        "core": _core(of.line),
+        "extensions": {
+            "jsonrpc_methods": methods_on_offer(of.line, switched_on),
+            "conditionally_available_methods": {
+                row.name: {"reason": "disabled_by_configuration", "toggle": row.toggle.value}
+                for row in METHODS.values()
+                if row.toggle is not None and of.line in row.lines and not is_on(row, switched_on)
+            },
+            "extension_uris": list(of.uris),
+        },
+        "all_jsonrpc_methods": supported(of.line, switched_on),
+        "service_behaviors": service_behaviors(of),
+        "unsupported_method_error": _refusal(method_not_found("", of.line), of.line),
+        "disabled_method_error": _refusal(disabled("", "", of.line, ()), of.line),
+        "profile": {**profile_of(of.deployment), "protocol_version": of.line},
+    }
+
+
+def _versions(of: Line) -> JsonObject:
+    default, lines = of.deployment.default_line, list(of.deployment.lines)
+    return {
+        "protocol_version": of.line,
+        "default_protocol_version": default,
+        "supported_protocol_versions": lines,
+        "protocol_compatibility": {
+            "default_protocol_version": default,
+            "supported_protocol_versions": lines,
+            "versions": {line: _version(line, of.deployment) for line in LINES},
+        },
+    }
+
+
+def _version(line: str, deployment: Deployment) -> JsonObject:
+    enabled = line in deployment.lines
+    return {
+        "enabled": enabled,
+        "default": line == deployment.default_line,
+        "status": "supported" if enabled else "disabled",
+        "supported_features": _LINE_FEATURES[line] if enabled else [],
+        "known_gaps": [],
+    }
+
+
+def _core(line: str) -> JsonObject:
+    endpoints = [
+        f"{route.method} {path_of(route, line)}"
+        for operation in Operation
+        for route in operation.row.routes
+        if line in route.lines
+    ]
+    return {"jsonrpc_methods": methods_of(line), "http_endpoints": endpoints}
+
+
+# --- retention --------------------------------------------------------------------------------------------
+
+
+def _extension_retention(of: Line) -> JsonObject:
+    kept: JsonObject = {
+        pair.uri_1_0 if of.line == "1.0" else pair.uri_0_3: {
+            "surface": "core-runtime-metadata",
+            "availability": "always",
+            "retention": pair.retention,
+        }
+        for pair in MESSAGE_EXTENSIONS
+    }
+    for extension in MethodExtension:
+        rows = Offer(extension, of.line, of.deployment).all
+        kept[of.uri_of(extension)] = {
+            "surface": "jsonrpc-extension",
+            "availability": "always",
+            **({"retention": "mixed", "upstream_stability": "mixed"} if _mixed(rows) else {"retention": "stable"}),
+            **(_LOCAL if all(_is_local_view(row) for row in rows) else {}),
+        }
+    return kept
+
+
+def _mixed(rows: Sequence[MethodRow]) -> bool:
+    return len({row.experimental for row in rows}) > 1
+
+
+def _is_local_view(row: MethodRow) -> bool:
+    return row.scope is Scope.LOCAL and row.access is Access.READ
+
+
+def _method_retention(of: Line) -> JsonObject:
+    kept: JsonObject = {
+        name: {"surface": "core", "availability": "always", "retention": "required"} for name in methods_of(of.line)
+    }
+    for row in METHODS.values():
+        if of.line in row.lines:
+            kept[row.name] = _retention(row, of)
+    return kept
+
+
+def _retention(row: MethodRow, of: Line) -> JsonObject:
+    told: JsonObject = {
+        "surface": "extension",
+        "availability": availability(row.toggle, of.deployment),
+        "retention": row.retention,
+        "extension_uri": of.uri_of(row.extension),
+    }
+    if row.toggle is not None:
+        told["toggle"] = row.toggle.value
+    if row.experimental:
+        told["upstream_stability"] = "experimental"
+    return {**told, **(_LOCAL if _is_local_view(row) else {})}
+
+
+# --- behaviour --------------------------------------------------------------------------------------------
+
+
+def service_behaviors(of: Line) -> JsonObject:
+    """What is answered where the protocol leaves it open, or where earlier clients count on it."""
+    old = of.line == "0.3"
+    after_the_end: JsonObject = {
+        "behavior": "replay_terminal_task_once_then_close",
+        "delivery": "single_task_snapshot",
+        "closes_stream": True,
+    }
+    if not old:
+        after_the_end = {
+            "behavior": "refuse",
+            "error": ErrorKind.UNSUPPORTED_OPERATION.name,
+            "code": ErrorKind.UNSUPPORTED_OPERATION.row.code,
+        }
+    return {
+        "classification": "service-level-semantic-enhancement",
+        "methods": {
+            of.name_of(Operation.CANCEL): {
+                "baseline": "core",
+                "retention": "stable",
+                "idempotency": {
+                    "already_canceled": _cancelled_again(of.line),
+                },
+            },
+            of.name_of(Operation.SUBSCRIBE): {
+                "baseline": "core",
+                "retention": "stable",
+                "terminal_state_behavior": after_the_end,
+                "interrupted_state_behavior": _while_it_waits(of),
+            },
+            of.name_of(Operation.STREAM): {
+                "baseline": "core",
+                "retention": "stable",
+                "interrupted_state_behavior": _while_it_waits(of),
+            },
+        },
+    }
+
+
+def _cancelled_again(line: str) -> JsonObject:
+    """What becomes of a request to cancel a canceled task."""
+    if CANCELS_AGAIN[line]:
+        return {
+            "behavior": "return_current_terminal_task",
+            "returns_current_state": "TASK_STATE_CANCELED",
+            "error": None,
+        }
+    code = ErrorKind.TASK_NOT_CANCELABLE.row.code
+    return {"behavior": "refuse", "returns_current_state": "canceled", "error": code}
+
+
+def _while_it_waits(of: Line) -> JsonObject:
+    """What a stream does where its task waits for its user."""
+    stays = of.deployment.streams_stay_open
+    return {
+        "behavior": "status_event_then_stay_open" if stays else "status_event_then_close",
+        "states": ["input-required", "auth-required"],
+        "closes_stream": not stays,
+        "goes_on_with": ["the answer's own stream", "a subscription"],
+        "stays_open_when_activated": of.uri_of(MethodExtension.INTERACTIVE_INTERRUPT),
+    }
+
+
+def _refusal(error: ProtocolError, line: str) -> JsonObject:
+    """What a refused method's error looks like, read off one."""
+    told = error.data_v1 if line == "1.0" else error.data
+    kind = "METHOD_NOT_SUPPORTED" if error.reason == ErrorKind.METHOD_NOT_FOUND.name else error.reason
+    return {"code": error.row.code, "type": kind, "data_fields": list(told)}

@@ -1,0 +1,270 @@
+"""The cards of a deployment: the public one, minimal, and the one for callers who have proved who they are, complete.
+
+Each extension is told under the names of both lines, with what is true on that line. Knows not how a card is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from typing import Protocol
+
+from attrs import evolve, frozen
+
+from sansio.a2a.cards.agent_card import CardSpec, Extension, Skill
+from sansio.a2a.model import JsonObject
+from sansio.extensions.methods.method_rows import NAMESPACE, SPECIFICATIONS, MethodExtension
+from sansio.extensions.methods.method_table import METHODS
+from sansio.extensions.published.compatibility import Line, compatibility_profile, wire_contract
+from sansio.extensions.published.contracts import Offer, extended_params, public_params
+from sansio.extensions.published.profile import Deployment, profile_of
+from sansio.opencode.deployment import (
+    CHAT,
+    CHAT_EXAMPLES,
+    INPUT_MODES,
+    MESSAGE_EXTENSIONS,
+    MODEL_SELECTION,
+    OUTPUT_MODES,
+    SESSION_BINDING,
+    ExtensionPair,
+)
+
+Params = Callable[[Line], JsonObject | None]
+
+SPECIFIED_IN = "docs/extensions.md"
+COMPATIBILITY_PROFILE = "compatibility-profile"
+WIRE_CONTRACT = "wire-contract"
+
+
+@frozen(kw_only=True)
+class PublishedExtension:
+    """An extension under the names it has on either line, which may be equal, and what each card says of it.
+
+    ``public``: whether the public card has it under its name on line 1.0; under that on line 0.3, it always has.
+    """
+
+    name: str
+    uri_0_3: str
+    uri_1_0: str
+    description: str
+    public: bool
+    public_params: Params
+    extended_params: Params
+
+    @property
+    def described(self) -> str:
+        """What cards say of it, with the place of its specification among our documents."""
+        return f"{self.description} Specification: {SPECIFIED_IN}#{self.name}"
+
+    def uri(self, line: str) -> str:
+        """Its URI on a line."""
+        return self.uri_1_0 if line == "1.0" else self.uri_0_3
+
+
+class Caller(Protocol):
+    """Who reads the extended card. ``capabilities``: what their credential lets them do beyond chatting."""
+
+    @property
+    def principal(self) -> str: ...
+
+    @property
+    def credential_id(self) -> str | None: ...
+
+    @property
+    def capabilities(self) -> Set[str]: ...
+
+
+def _of_messages(pair: ExtensionPair) -> PublishedExtension:
+    profiled = pair.name in (SESSION_BINDING, MODEL_SELECTION)
+
+    def extended(of: Line) -> JsonObject:
+        return {**pair.extended_params, **({"profile": profile_of(of.deployment)} if profiled else {})}
+
+    return PublishedExtension(
+        name=pair.name,
+        uri_0_3=pair.uri_0_3,
+        uri_1_0=pair.uri_1_0,
+        description=pair.description,
+        public=True,
+        public_params=lambda of: pair.public_params,
+        extended_params=extended,
+    )
+
+
+def _of_methods(extension: MethodExtension) -> PublishedExtension:
+    return PublishedExtension(
+        name=extension.label,
+        uri_0_3=extension.uri_0_3,
+        uri_1_0=extension.uri_1_0,
+        description=extension.about,
+        public=extension is MethodExtension.INTERACTIVE_INTERRUPT,
+        public_params=lambda of: public_params(Offer(extension, of.line, of.deployment)),
+        extended_params=lambda of: extended_params(Offer(extension, of.line, of.deployment)),
+    )
+
+
+def _of_all(name: str, description: str, params: Params) -> PublishedExtension:
+    return PublishedExtension(
+        name=name,
+        uri_0_3=f"{SPECIFICATIONS}#a2a-{name}-v1",
+        uri_1_0=f"{NAMESPACE}:{name}:v1",
+        description=description,
+        public=False,
+        public_params=lambda of: None,
+        extended_params=params,
+    )
+
+
+EXTENSIONS = (
+    *map(_of_messages, MESSAGE_EXTENSIONS),
+    *map(_of_methods, MethodExtension),
+    _of_all(
+        COMPATIBILITY_PROFILE,
+        "What this deployment is, and how far each of its methods and extensions can be relied upon.",
+        compatibility_profile,
+    ),
+    _of_all(
+        WIRE_CONTRACT,
+        "Which methods and endpoints can be called, and what refuses the others; /openapi.json has all schemas.",
+        wire_contract,
+    ),
+)
+"""All extensions there are, a row each."""
+
+EXTENSION_NAMES: Mapping[str, str] = {uri: one.name for one in EXTENSIONS for uri in (one.uri_0_3, one.uri_1_0)}
+"""The name of the extension a URI of either line stands for."""
+
+
+# --- skills -----------------------------------------------------------------------------------------------
+
+
+def _skill(id: str, name: str, extension: MethodExtension, *tags: str, example: str) -> tuple[MethodExtension, Skill]:
+    modes = ("application/json",)
+    return extension, Skill(
+        id=id,
+        name=name,
+        description=extension.about,
+        tags=tags,
+        input_modes=modes,
+        output_modes=modes,
+        examples=(example,),
+    )
+
+
+SKILLS = (
+    _skill(
+        "opencode.sessions.management",
+        "OpenCode Session Management",
+        MethodExtension.SESSION_MANAGEMENT,
+        *("opencode", "sessions", "history", "provider-private"),
+        example="List my sessions, those used last first.",
+    ),
+    _skill(
+        "opencode.providers.query",
+        "OpenCode Provider Catalog",
+        MethodExtension.PROVIDER_DISCOVERY,
+        *("opencode", "providers", "models", "provider-private"),
+        example="Which models can I choose for a message?",
+    ),
+    _skill(
+        "opencode.workspace.control",
+        "OpenCode Workspace Control",
+        MethodExtension.WORKSPACE_CONTROL,
+        *("opencode", "project", "workspace", "worktree", "provider-private"),
+        example="List the worktrees of the project.",
+    ),
+    _skill(
+        "opencode.interrupt.recovery",
+        "OpenCode Interrupt Recovery",
+        MethodExtension.INTERRUPT_RECOVERY,
+        *("interrupt", "permission", "question", "provider-private"),
+        example="Which permissions do my tasks wait for?",
+    ),
+    _skill(
+        "opencode.interrupt.callback",
+        "Shared Interrupt Callback",
+        MethodExtension.INTERACTIVE_INTERRUPT,
+        *("interrupt", "permission", "question", "shared"),
+        example="Allow once what the task asks for.",
+    ),
+)
+"""The skills behind the methods, each with its extension."""
+
+
+def _with_examples(deployment: Deployment) -> Iterator[Skill]:
+    yield evolve(CHAT, examples=CHAT_EXAMPLES)
+    for extension, skill in SKILLS:
+        rows = {row.name: row for line in deployment.lines for row in Offer(extension, line, deployment).rows}
+        yield evolve(skill, examples=tuple(f"{rows[name].about} ({name})" for name in METHODS if name in rows))
+
+
+# --- the cards --------------------------------------------------------------------------------------------
+
+
+def card_of(deployment: Deployment) -> CardSpec:
+    """The public card: what any client needs to know, and nothing this deployment does not do."""
+    description = deployment.description
+    if deployment.project:
+        description = f"{description} Project: {deployment.project}."
+    return CardSpec(
+        name=deployment.title,
+        description=description,
+        version=deployment.version,
+        url=deployment.url,
+        lines=deployment.lines,
+        schemes=deployment.schemes,
+        skills=(evolve(CHAT, examples=CHAT_EXAMPLES), *(skill for _, skill in SKILLS)),
+        input_modes=INPUT_MODES,
+        output_modes=OUTPUT_MODES,
+        extensions=_unique(_public(deployment)),
+        documentation_url=deployment.documentation_url,
+        push_notifications=True,
+        extended_card=True,
+    )
+
+
+def extended_card_of(deployment: Deployment, caller: Caller, line: str | None = None) -> CardSpec:
+    """The card for one who has proved who they are: the public one with all there is to know of the extensions.
+
+    ``line``: the version it is asked for on, whose members and extensions it has; None: all that are offered.
+    What a session binds to is its principal, so the caller is told who they are among that extension's params.
+    """
+    return evolve(
+        card_of(deployment),
+        skills=tuple(_with_examples(deployment)),
+        extensions=_unique(_complete(deployment, caller, line)),
+        versions=None if line is None else (line,),
+    )
+
+
+def _lines_of(deployment: Deployment) -> list[Line]:
+    """The lines on offer, each with the URIs of all extensions under its names."""
+    return [Line(line, deployment, [one.uri(line) for one in EXTENSIONS]) for line in sorted(deployment.lines)]
+
+
+def _public(deployment: Deployment) -> Iterator[Extension]:
+    for one in EXTENSIONS:
+        for of in _lines_of(deployment):
+            if one.public or of.line == "0.3":
+                yield Extension(uri=one.uri(of.line), description=one.described, params=one.public_params(of))
+
+
+def _complete(deployment: Deployment, caller: Caller, line: str | None) -> Iterator[Extension]:
+    lines = [of for of in _lines_of(deployment) if line in (None, of.line)]
+    for one in EXTENSIONS:
+        for of in lines:
+            params = one.extended_params(of)
+            if one.name == SESSION_BINDING:
+                params = {**(params or {}), "caller": _told_of(caller)}
+            yield Extension(uri=one.uri(of.line), description=one.described, params=params)
+
+
+def _unique(extensions: Iterator[Extension]) -> Sequence[Extension]:
+    """Each URI once: some extensions have the same on both lines."""
+    return tuple({one.uri: one for one in extensions}.values())
+
+
+def _told_of(caller: Caller) -> JsonObject:
+    told: JsonObject = {"principal": caller.principal, "capabilities": sorted(caller.capabilities)}
+    if caller.credential_id is not None:
+        told["credential_id"] = caller.credential_id
+    return told

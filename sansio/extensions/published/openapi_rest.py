@@ -1,0 +1,300 @@
+"""The HTTP+JSON binding in OpenAPI: a path for each route of each line, with parameters, bodies, answers and errors.
+
+Made from the tables of operations, wire forms and errors. Knows no deployment but by the lines it speaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from sansio.a2a.bindings import extension_headers as negotiation
+from sansio.a2a.bindings import last_event_id as resume
+from sansio.a2a.bindings.error_table import TOLD
+from sansio.a2a.codecs import v0_3, v1_0
+from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
+from sansio.a2a.codecs.schemas import REFERENCES, SPOKEN, Spoken, object_schema, schema_of
+from sansio.a2a.errors import ErrorKind
+from sansio.a2a.model import JsonObject
+from sansio.a2a.operations import HttpRoute, Operation
+from sansio.extensions.published.compatibility import path_of
+
+JSON, STREAM = "application/json", "text/event-stream"
+OF_LINE = {"0.3": JSON, "1.0": "application/a2a+json"}
+"""What answers are in on each line."""
+
+_FORMS = {"0.3": (v0_3_gateway.NAME, v0_3.NAME), "1.0": (v1_0.NAME,)}
+_PATH_IDS = {"{id}": "The task's id.", "{config_id}": "The id of the push notification configuration."}
+_SEGMENT: JsonObject = {"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_-]+$"}
+_TENANT: JsonObject = {
+    "name": "tenant",
+    "in": "path",
+    "required": True,
+    "description": "A tenant that clients may name before any path; this agent has one for all.",
+    "schema": {**_SEGMENT, "not": {"const": "v1"}},
+}
+
+ALWAYS = (
+    ErrorKind.VERSION_NOT_SUPPORTED,
+    ErrorKind.UNAUTHENTICATED,
+    ErrorKind.FORBIDDEN,
+    ErrorKind.INTERNAL_ERROR,
+    ErrorKind.OVERLOADED,
+)
+_OF_OPERATION: Mapping[Operation, tuple[ErrorKind, ...]] = {
+    Operation.SEND: (ErrorKind.TASK_NOT_FOUND, ErrorKind.UNSUPPORTED_OPERATION, ErrorKind.CONTENT_TYPE_NOT_SUPPORTED),
+    Operation.STREAM: (
+        ErrorKind.TASK_NOT_FOUND,
+        ErrorKind.UNSUPPORTED_OPERATION,
+        ErrorKind.CONTENT_TYPE_NOT_SUPPORTED,
+    ),
+    Operation.CANCEL: (ErrorKind.TASK_NOT_CANCELABLE,),
+    Operation.SUBSCRIBE: (ErrorKind.UNSUPPORTED_OPERATION,),
+}
+
+
+@frozen
+class Place:
+    """A route on a line, below a tenant or not."""
+
+    operation: Operation
+    route: HttpRoute
+    line: str
+    tenant: bool
+
+    @property
+    def path(self) -> str:
+        """The path template."""
+        return ("/{tenant}" if self.tenant else "") + path_of(self.route, self.line)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The forms it is spoken in, the usual first."""
+        return tuple(form for form in _FORMS[self.line] if form in SPOKEN[self.operation])
+
+    @property
+    def operation_id(self) -> str:
+        """A name that no other place has."""
+        nth = [route for route in self.operation.row.routes if self.line in route.lines].index(self.route)
+        words = [self.operation.name.lower(), f"v{self.line.replace('.', '_')}"]
+        return ".".join([*words, *([f"route{nth + 1}"] if nth else []), *(["tenant"] if self.tenant else [])])
+
+
+def places(lines: Sequence[str]) -> Iterator[Place]:
+    """Every route of these lines. Line 1.0's are below a tenant too."""
+    for operation in Operation:
+        for line in sorted(lines):
+            for route in operation.row.routes:
+                if line in route.lines:
+                    yield Place(operation, route, line, False)
+                    if line == "1.0":
+                        yield Place(operation, route, line, True)
+
+
+def paths(lines: Sequence[str]) -> dict[str, JsonObject]:
+    """The paths with their operations."""
+    found: dict[str, JsonObject] = {}
+    for place in places(lines):
+        found.setdefault(place.path, {})[place.route.method.lower()] = _operation(place)
+    return found
+
+
+def _operation(place: Place) -> JsonObject:
+    body = _body(place)
+    told: JsonObject = {
+        "operationId": place.operation_id,
+        "summary": f"{place.operation.row.rpc_1_0}, on line {place.line}",
+        "tags": [f"HTTP+JSON {place.line}"],
+        "parameters": [*_path_parameters(place), *_query_parameters(place), *headers(place.operation, place.line)],
+        "responses": {**_success(place), **_failures(place, body is not None)},
+    }
+    if body is not None:
+        told["requestBody"] = body
+    return told
+
+
+# --- parameters and bodies --------------------------------------------------------------------------------
+
+
+def _path_parameters(place: Place) -> Iterator[JsonObject]:
+    if place.tenant:
+        yield _TENANT
+    for marker, about in _PATH_IDS.items():
+        if marker in place.path:
+            yield {
+                "name": marker.strip("{}"),
+                "in": "path",
+                "required": True,
+                "description": about,
+                "schema": _SEGMENT,
+            }
+
+
+def _query_parameters(place: Place) -> Iterator[JsonObject]:
+    """What can be asked for in the query: the single values among the parameters."""
+    if place.route.method == "POST":
+        return
+    for name, schema in _beside_the_path(place, place.forms[0])["properties"].items():
+        if (name != "tenant" and schema.get("type") in ("string", "integer", "boolean")) or name == "status":
+            yield {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def headers(operation: Operation | None, line: str | None) -> Iterator[JsonObject]:
+    """The headers that a request may have."""
+    versions = [line] if line is not None else ["0.3", "1.0"]
+    yield _header("A2A-Version", "The protocol version asked for.", {"type": "string", "enum": versions})
+    for of_line, name in negotiation.HEADER_OF.items():
+        if line in (None, of_line):
+            told = "The URIs of the extensions to activate, separated by commas."
+            yield _header(name.title(), told, {"type": "string"})
+    if operation is None or operation.row.streaming:
+        yield _header(resume.HEADER.title(), "The event after which a stream is to go on.", {"type": "string"})
+
+
+def _header(name: str, about: str, schema: JsonObject) -> JsonObject:
+    return {"name": name, "in": "header", "required": False, "description": about, "schema": schema}
+
+
+def _beside_the_path(place: Place, form: str) -> JsonObject:
+    """The parameters without those in the path."""
+    row = place.operation.row
+    ids = row.ids_1_0 if place.line == "1.0" else row.ids_0_3
+    name = SPOKEN[place.operation][form].params
+    schema: JsonObject = {"type": "object", "properties": {}}
+    if name != "object":
+        schema = object_schema(form, name)
+    given = ids[: sum(marker in place.route.path for marker in _PATH_IDS)]
+    left = {key: value for key, value in schema["properties"].items() if key not in given}
+    required = [key for key in schema.get("required", ()) if key not in given]
+    return {"type": "object", "properties": left, **({"required": required} if required else {})}
+
+
+def _body(place: Place) -> JsonObject | None:
+    if place.route.method != "POST":
+        return None
+    row = place.operation.row
+    beside = [_beside_the_path(place, form) for form in place.forms]
+    needed = row.sends_body or any("required" in schema for schema in beside)
+    whole = [schema_of(form, SPOKEN[place.operation][form].params) for form in place.forms]
+    schemas = whole if row.sends_body else beside
+    return {"required": needed, "content": {JSON: {"schema": _any_of(schemas)}}}
+
+
+# --- answers ----------------------------------------------------------------------------------------------
+
+
+def _success(place: Place) -> JsonObject:
+    spoken: list[tuple[str, Spoken]] = [(form, SPOKEN[place.operation][form]) for form in place.forms]
+    if all(one.result == "null" for _, one in spoken):
+        return {"204": {"description": "Done.", "headers": _VERSION}}
+    schema = _any_of([schema_of(form, one.result) for form, one in spoken])
+    if place.operation.row.streaming:
+        told = "A stream of server-sent events, each of them of this form."
+        content: JsonObject = {STREAM: {"schema": event_of(schema)}}
+        return {"200": {"description": told, "headers": _VERSION, "content": content}}
+    if place.operation is Operation.EXTENDED_CARD:
+        return {
+            "200": {"description": "The card.", "headers": _VERSION, "content": {JSON: {"schema": schema}}},
+            "304": {"description": "The card is the one that the caller has."},
+        }
+    content = {OF_LINE[place.line]: {"schema": schema}}
+    return {"200": {"description": "The result.", "headers": _VERSION, "content": content}}
+
+
+def event_of(schema: JsonObject) -> JsonObject:
+    """A server-sent event whose data is JSON of a form."""
+    data = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
+    number = {"type": "string", "description": "The event's number: a stream can go on after it (Last-Event-ID)."}
+    return {"type": "object", "properties": {"id": number, "data": data}, "required": ["data"]}
+
+
+_VERSION: JsonObject = {
+    "A2A-Version": {"description": "The line of the answer.", "schema": {"type": "string", "enum": ["0.3", "1.0"]}}
+}
+
+
+def _any_of(schemas: Sequence[JsonObject]) -> JsonObject:
+    different: list[JsonObject] = []
+    for schema in schemas:
+        if schema not in different:
+            different.append(schema)
+    return different[0] if len(different) == 1 else {"anyOf": different}
+
+
+def _failures(place: Place, has_body: bool) -> JsonObject:
+    kinds = [ErrorKind.INVALID_PARAMS, *ALWAYS, *_OF_OPERATION.get(place.operation, ())]
+    if "{id}" in place.path:
+        kinds.append(ErrorKind.TASK_NOT_FOUND)
+    if has_body:
+        kinds += [ErrorKind.PARSE_ERROR, ErrorKind.PAYLOAD_TOO_LARGE, ErrorKind.REQUEST_TIMEOUT]
+        kinds.append(ErrorKind.UNSUPPORTED_MEDIA_TYPE)
+    return failures(kinds, [place.line])
+
+
+def failures(kinds: Sequence[ErrorKind], lines: Sequence[str]) -> JsonObject:
+    """The error responses of these kinds, by status, in the shapes of these lines."""
+    found: dict[str, list[ErrorKind]] = {}
+    for kind in dict.fromkeys(kinds):
+        for line in lines:
+            same = found.setdefault(str(kind.row.status(line)), [])
+            if kind not in same:
+                same.append(kind)
+    schema = _any_of([{"$ref": f"{REFERENCES}v{line}.HttpError"} for line in sorted(lines)])
+    return {status: _failure(same, schema) for status, same in sorted(found.items())}
+
+
+def _failure(kinds: Sequence[ErrorKind], schema: JsonObject) -> JsonObject:
+    told: dict[str, Any] = {
+        "description": " ".join(f"{kind.name}: {TOLD[kind].when}" for kind in kinds),
+        "content": {JSON: {"schema": schema}},
+    }
+    if ErrorKind.UNAUTHENTICATED in kinds:
+        told["headers"] = {
+            "WWW-Authenticate": {"description": "The schemes to choose from.", "schema": {"type": "string"}}
+        }
+    return told
+
+
+_ERROR_TEXT: JsonObject = {"type": "string"}
+ERROR_SCHEMAS: Mapping[str, JsonObject] = {
+    "v0.3.HttpError": {
+        "type": "object",
+        "minProperties": 1,
+        "properties": {
+            "code": {"type": "integer"},
+            "message": _ERROR_TEXT,
+            "type": _ERROR_TEXT,
+            "error": _ERROR_TEXT,
+            "data": {"type": "array", "items": {"type": "object"}},
+        },
+    },
+    "v1.0.HttpError": {
+        "type": "object",
+        "properties": {
+            "error": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "integer"},
+                    "status": {
+                        "type": "string",
+                        "enum": sorted({kind.row.grpc for kind in ErrorKind}),
+                    },
+                    "message": _ERROR_TEXT,
+                    "details": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "properties": {"@type": _ERROR_TEXT},
+                            "required": ["@type"],
+                        },
+                    },
+                },
+                "required": ["code", "status", "message", "details"],
+            }
+        },
+        "required": ["error"],
+    },
+}
+"""An error's body over HTTP, by line."""

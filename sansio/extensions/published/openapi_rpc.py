@@ -1,0 +1,174 @@
+"""The JSON-RPC endpoint in OpenAPI: a request for each method, told apart by its name, and the answers to them.
+
+Made from the tables of operations and methods. Knows no deployment but by the lines and methods it offers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from attrs import frozen
+
+from sansio.a2a.codecs.schemas import REFERENCES, SPOKEN, schema_of
+from sansio.a2a.errors import ErrorKind
+from sansio.a2a.model import JsonObject
+from sansio.a2a.operations import Operation
+from sansio.extensions.methods.method_rows import MethodRow
+from sansio.extensions.methods.types import params_schema, result_schema
+from sansio.extensions.published.contracts import NOTIFICATION_STATUS
+from sansio.extensions.published.openapi_rest import JSON, STREAM, event_of, failures, headers
+
+_ID: JsonObject = {"type": ["string", "number", "null"], "description": "Without it, nothing is answered."}
+_ERRORS = (
+    ErrorKind.UNAUTHENTICATED,
+    ErrorKind.FORBIDDEN,
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE,
+    ErrorKind.PAYLOAD_TOO_LARGE,
+    ErrorKind.REQUEST_TIMEOUT,
+    ErrorKind.INTERNAL_ERROR,
+    ErrorKind.OVERLOADED,
+)
+
+
+@frozen
+class RpcMethod:
+    """A method as it is published: what it takes, and what it answers on each of its lines."""
+
+    name: str
+    params: JsonObject
+    results: dict[str, JsonObject]
+    required: bool
+    row: MethodRow | None = None
+    streaming: bool = False
+
+    @property
+    def request(self) -> str:
+        """The component that is its request."""
+        return f"rpc.{self.name.replace('/', '.')}"
+
+    @property
+    def result(self) -> str:
+        """What the components that are its results begin with."""
+        return f"{self.request}.result"
+
+
+def core_methods(lines: Sequence[str]) -> Iterator[RpcMethod]:
+    """The protocol's own methods, by the names of these lines."""
+    for line in sorted(lines):
+        for operation in Operation:
+            row, spoken = operation.row, SPOKEN[operation][line]
+            name = row.rpc_1_0 if line == "1.0" else row.rpc_0_3
+            params = schema_of(line, spoken.params)
+            yield RpcMethod(
+                name,
+                params,
+                {line: schema_of(line, spoken.result)},
+                required=row.needs_params,
+                streaming=row.streaming,
+            )
+
+
+def extension_methods(rows: Sequence[MethodRow], lines: Sequence[str]) -> Iterator[RpcMethod]:
+    """The methods of these rows."""
+    for row in rows:
+        results = {line: result_schema(row, line) for line in sorted(lines) if line in row.lines}
+        required = any(parameter.required for parameter in row.parameters)
+        yield RpcMethod(row.name, params_schema(row), results, required=required, row=row)
+
+
+def components(methods: Sequence[RpcMethod]) -> dict[str, JsonObject]:
+    """Every request and result, and the two kinds of answers."""
+    found: dict[str, JsonObject] = {}
+    for method in methods:
+        found[method.request] = _request(method)
+        found[f"{method.request}.params"] = method.params
+        found |= {f"{method.result}.{line}": schema for line, schema in method.results.items()}
+    results = [{"$ref": f"{REFERENCES}{method.result}.{line}"} for method in methods for line in method.results]
+    found["JsonRpcResult"] = {
+        "type": "object",
+        "properties": {"jsonrpc": {"const": "2.0"}, "id": _ID, "result": {"anyOf": results}},
+        "required": ["jsonrpc", "id", "result"],
+        "not": {"required": ["error"]},
+    }
+    found["JsonRpcError"] = _ERROR
+    return found
+
+
+def _request(method: RpcMethod) -> JsonObject:
+    return {
+        "type": "object",
+        "properties": {
+            "jsonrpc": {"type": "string", "const": "2.0"},
+            "id": _ID,
+            "method": {"type": "string", "const": method.name},
+            "params": {"$ref": f"{REFERENCES}{method.request}.params"},
+        },
+        "required": ["jsonrpc", "method", *(["params"] if method.required else [])],
+    }
+
+
+_ERROR: JsonObject = {
+    "type": "object",
+    "properties": {
+        "jsonrpc": {"const": "2.0"},
+        "id": _ID,
+        "error": {
+            "type": "object",
+            "properties": {"code": {"type": "integer"}, "message": {"type": "string"}, "data": {}},
+            "required": ["code", "message"],
+        },
+    },
+    "required": ["jsonrpc", "id", "error"],
+    "not": {"required": ["result"]},
+}
+
+
+def endpoint(methods: Sequence[RpcMethod], lines: Sequence[str]) -> JsonObject:
+    """The operation behind which all methods are."""
+    references = {method.name: f"{REFERENCES}{method.request}" for method in methods}
+    answers = {"anyOf": [{"$ref": f"{REFERENCES}JsonRpcResult"}, {"$ref": f"{REFERENCES}JsonRpcError"}]}
+    return {
+        "operationId": "jsonrpc",
+        "summary": "Every method, over JSON-RPC 2.0",
+        "tags": ["JSON-RPC"],
+        "description": "The name of the method tells which request it is. Both lines' names are understood on both; "
+        "what is answered is of the line asked for, or else of the one that has the name.",
+        "parameters": list(headers(None, None)),
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {
+                    "schema": {
+                        "oneOf": [{"$ref": reference} for reference in references.values()],
+                        "discriminator": {"propertyName": "method", "mapping": references},
+                    }
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The result or the error of the call. Methods that stream answer with server-sent "
+                "events, the data of each being such an answer.",
+                "content": {JSON: {"schema": answers}, STREAM: {"schema": event_of(answers)}},
+            },
+            str(NOTIFICATION_STATUS): {"description": "The call had no id: it was carried out unanswered."},
+            **failures(_ERRORS, lines),
+        },
+        "x-methods": {method.name: _told(method) for method in methods},
+    }
+
+
+def _told(method: RpcMethod) -> JsonObject:
+    told: JsonObject = {
+        "params": {"$ref": f"{REFERENCES}{method.request}.params"},
+        "results": {line: {"$ref": f"{REFERENCES}{method.result}.{line}"} for line in method.results},
+        "streaming": method.streaming,
+    }
+    if method.row is not None:
+        told["extension"] = method.row.extension.label
+        told["errors"] = {kind.name: kind.row.code for kind in method.row.all_errors}
+        if method.row.capability is not None:
+            told["capability"] = method.row.capability
+        if method.row.toggle is not None:
+            told["toggle"] = method.row.toggle.value
+    return told

@@ -1,0 +1,1 @@
+"""Pending permissions and questions of OpenCode: their state, replies to them, and their rendering."""

@@ -1,0 +1,244 @@
+"""What a client answers to a permission or a question, as OpenCode wants it: by method, or in plain words.
+
+Pure. Whether the request still waits, and whether this caller may answer it, is not known here. Errors are
+``ProtocolError`` (INVALID_PARAMS) naming the field; the request then waits on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import frozen
+
+from sansio.a2a.errors import ProtocolError, invalid
+from sansio.a2a.model import DataPart, JsonObject, Message, TextPart
+from sansio.opencode.upstream import requests
+from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
+from sansio.opencode.upstream.requests import Place, UpstreamCall
+
+REPLIES = ("once", "always", "reject")
+"""What a permission can be answered."""
+
+_WORDS = {
+    "once": "once yes y yep yeah ok okay sure allow approve approved accept accepted granted go|go ahead|do it|"
+    "yes please|allow once|just once|this time|only this time|approve once",
+    "always": "always forever|yes always|always allow|allow always|approve always|every time|always yes",
+    "reject": "reject rejected no n nope deny denied decline declined refuse refused never stop cancel|"
+    "no thanks|no thank you|do not|don't|dont|not now|don't do it|do not do it",
+}
+
+
+def _phrases() -> dict[str, str]:
+    """Every phrase with the reply it stands for. Before the first bar each word is a phrase of its own."""
+    found: dict[str, str] = {}
+    for reply, text in _WORDS.items():
+        words, *phrases = text.split("|")
+        found |= dict.fromkeys([*words.split(), *phrases], reply)
+    return found
+
+
+_PHRASES = _phrases()
+_QUIET = re.compile(r"[\s.!,;:\"“”]+")
+
+
+@frozen(kw_only=True)
+class Answer:
+    """An answer: what to tell OpenCode, what it does to the turn, and in words how it was understood."""
+
+    call: UpstreamCall
+    ended: InterruptEnded
+    understood: str
+
+
+# --- by method --------------------------------------------------------------------------------------------
+
+
+def permission_reply(asked: InterruptAsked, reply: str, message: str | None, place: Place) -> Answer:
+    """``once``, ``always`` or ``reject``; the message is for the model, and only a rejection has one."""
+    if reply not in REPLIES:
+        raise invalid(("reply",), f"must be one of {', '.join(REPLIES)}")
+    subject = asked.body.get("permission")
+    subject = subject if isinstance(subject, str) else "the action"
+    said = {
+        "once": f"Allowed once: {subject}.",
+        "always": f"Allowed from now on: {subject}.",
+        "reject": f"Rejected: {subject}." + (f" Told the model: {message}" if message else ""),
+    }
+    resolution = "rejected" if reply == "reject" else "replied"
+    return Answer(
+        call=requests.permission_reply(asked.request_id, reply, message, place),
+        ended=_ended(asked, resolution, reply),
+        understood=said[reply],
+    )
+
+
+def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], place: Place) -> Answer:
+    """An answer for each question, in their order; each is a list of labels or free texts."""
+    questions = _questions(asked)
+    if len(answers) != len(questions):
+        told = f"must hold {len(questions)} lists, one for each question, and holds {len(answers)}"
+        raise invalid(("answers",), told)
+    return Answer(
+        call=requests.question_reply(asked.request_id, answers, place),
+        ended=_ended(asked, "replied"),
+        understood="Answered: " + "; ".join(", ".join(answer) or "nothing" for answer in answers) + ".",
+    )
+
+
+def question_reject(asked: InterruptAsked, place: Place) -> Answer:
+    """The question is not answered."""
+    return Answer(
+        call=requests.question_reject(asked.request_id, place),
+        ended=_ended(asked, "rejected"),
+        understood="The question was rejected.",
+    )
+
+
+def expired(asked: InterruptAsked, place: Place) -> Answer:
+    """Nobody answered in time: a rejection, so that the turn goes on."""
+    if asked.kind == "permission":
+        answer = permission_reply(asked, "reject", "Nobody answered in time.", place)
+    else:
+        answer = question_reject(asked, place)
+    return Answer(call=answer.call, ended=answer.ended, understood="Nobody answered in time, so it was rejected.")
+
+
+def abandoned(asked: InterruptAsked, place: Place) -> UpstreamCall:
+    """Build the rejection of a request whose turn was stopped: OpenCode lists it until it is answered."""
+    if asked.kind == "permission":
+        return requests.permission_reply(asked.request_id, "reject", None, place)
+    return requests.question_reject(asked.request_id, place)
+
+
+def _ended(asked: InterruptAsked, resolution: str, reply: str | None = None) -> InterruptEnded:
+    return InterruptEnded(
+        session_id=asked.session_id,
+        kind=asked.kind,
+        request_id=asked.request_id,
+        resolution=resolution,
+        reply=reply,
+    )
+
+
+# --- in plain words ---------------------------------------------------------------------------------------
+
+
+def understand(asked: InterruptAsked, message: Message, place: Place) -> Answer:
+    """A message as the answer to a request: its data part, if it has one, else its text."""
+    for index, part in enumerate(message.parts):
+        if isinstance(part, DataPart):
+            return _from_data(asked, part.data, ("message", "parts", index), place)
+        if not isinstance(part, TextPart):
+            raise invalid(("message", "parts", index), "a file cannot answer; send text, or a data part")
+    text = "\n".join(part.text for part in message.parts if isinstance(part, TextPart)).strip()
+    if not text:
+        raise invalid(("message", "parts"), "hold no answer")
+    if asked.kind == "permission":
+        reply = _PHRASES.get(_QUIET.sub(" ", text).strip().lower())
+        if reply is None:
+            return permission_reply(asked, "reject", text, place)
+        return permission_reply(asked, reply, None, place)
+    return question_reply(asked, _answers_in(_questions(asked), text), place)
+
+
+def request_named(message: Message) -> str | None:
+    """The request a message says it answers, in its data or as ``metadata.shared.interrupt.request_id``."""
+    for part in message.parts:
+        if isinstance(part, DataPart) and isinstance(part.data, dict):
+            named = part.data.get("request_id")
+            if isinstance(named, str):
+                return named
+    found: Any = message.metadata
+    for name in ("shared", "interrupt", "request_id"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _from_data(asked: InterruptAsked, data: Any, path: tuple[str | int, ...], place: Place) -> Answer:
+    if not isinstance(data, dict):
+        raise invalid(path, "must be an object")
+    if asked.kind == "permission":
+        reply, message = data.get("reply"), data.get("message")
+        if not isinstance(reply, str):
+            raise invalid((*path, "reply"), f"must be one of {', '.join(REPLIES)}")
+        if message is not None and not isinstance(message, str):
+            raise invalid((*path, "message"), "must be a string")
+        return _below(path, lambda: permission_reply(asked, reply, message, place))
+    if data.get("reject") is True:
+        return question_reject(asked, place)
+    return _below(path, lambda: question_reply(asked, texts_of(data.get("answers"), ("answers",)), place))
+
+
+def _below(path: tuple[str | int, ...], answer: Any) -> Answer:
+    """The answer; what is wrong with it is named from the message's root."""
+    try:
+        found: Answer = answer()
+    except ProtocolError as exc:
+        violation = exc.violations[0]
+        raise invalid((*path, *violation.path), violation.message) from None
+    return found
+
+
+def texts_of(value: Any, path: tuple[str | int, ...]) -> list[list[str]]:
+    """Answers as clients write them: a list with, for each question, a list of texts, or one text."""
+    if not isinstance(value, list):
+        raise invalid(path, "must be a list with a list of texts for each question")
+    answers: list[list[str]] = []
+    for index, entry in enumerate(value):
+        texts = [entry] if isinstance(entry, str) else entry
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise invalid((*path, index), "must be a list of texts")
+        answers.append(texts)
+    return answers
+
+
+def _questions(asked: InterruptAsked) -> list[JsonObject]:
+    found = asked.body.get("questions")
+    return [question for question in found if isinstance(question, dict)] if isinstance(found, list) else []
+
+
+def _answers_in(questions: Sequence[JsonObject], text: str) -> list[list[str]]:
+    """The answers in a text: all of it for a single question, else a line for each."""
+    if len(questions) == 1:
+        return [_choices(questions[0], text)]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) != len(questions):
+        raise invalid(
+            ("message", "parts"),
+            f"must answer {len(questions)} questions with a line for each, in their order, and has {len(lines)}",
+        )
+    lines = [re.sub(rf"\A{number}\s*[.):]\s+", "", line) for number, line in enumerate(lines, 1)]
+    return [_choices(question, line) for question, line in zip(questions, lines, strict=True)]
+
+
+def _choices(question: JsonObject, text: str) -> list[str]:
+    """Labels by name or number, several where the question takes several; any other text as it is."""
+    labels = _labels(question)
+    whole = _choice(labels, text)
+    if whole is not None or question.get("multiple") is not True:
+        return [text if whole is None else whole]
+    pieces = [piece.strip() for piece in re.split(r"[,;\n]", text) if piece.strip()]
+    found = [_choice(labels, piece) for piece in pieces]
+    if any(one is None for one in found):
+        return [text]
+    return list(dict.fromkeys(one for one in found if one is not None))
+
+
+def _choice(labels: Sequence[str], text: str) -> str | None:
+    plain = text.strip().rstrip(".").strip().lower()
+    for label in labels:
+        if label.strip().lower() == plain or label.strip() == text.strip():
+            return label
+    number = plain.removeprefix("#").removesuffix(")")
+    if number.isascii() and number.isdigit() and len(number) < 4 and 1 <= int(number) <= len(labels):
+        return labels[int(number) - 1]
+    return None
+
+
+def _labels(question: JsonObject) -> list[str]:
+    options = question.get("options")
+    listed = options if isinstance(options, list) else []
+    labels = [option.get("label") for option in listed if isinstance(option, dict)]
+    return [label for label in labels if isinstance(label, str)]

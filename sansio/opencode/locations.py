@@ -1,0 +1,79 @@
+"""Where in OpenCode a turn happens: which wishes for another place are granted, and how a place is written down.
+
+Paths that are compared have been resolved by somebody who can look at the file system. Pure.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+import orjson
+
+from sansio.a2a.errors import LocalError, invalid
+from sansio.opencode.upstream.requests import HERE, Place
+
+DIRECTORY = ("metadata", "opencode", "directory")
+WORKSPACE = ("metadata", "opencode", "workspace", "id")
+
+
+def is_inside(root: str, path: str) -> bool:
+    """Whether ``path`` is ``root`` or below it. Both are absolute and hold neither links nor dots."""
+    root = posixpath.normpath(root)
+    path = posixpath.normpath(path)
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+_DECODABLE = re.compile("%[0-9A-Fa-f]{2}")
+
+
+def is_misread(path: str) -> bool:
+    """Whether OpenCode takes a path for another one. It percent-decodes the directory of a session when a turn
+    begins (1.18.33), however the request was encoded: in ``a%2fb`` it works in ``a/b``, and ``%2e%2e%2f`` leads out.
+    """
+    return _DECODABLE.search(path) is not None
+
+
+def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> Place:
+    """The place a wish for a directory means. ``override``: other directories than the root may be chosen at all.
+
+    Raises ``ProtocolError`` naming the field, without a path of the deployment's.
+    """
+    if not is_inside(root, path):
+        raise invalid(DIRECTORY, "is outside the workspace of this deployment")
+    if not override and posixpath.normpath(path) != posixpath.normpath(root):
+        raise invalid(DIRECTORY, "cannot be chosen in this deployment (A2A_ALLOW_DIRECTORY_OVERRIDE is off)")
+    if not exists:
+        raise invalid(DIRECTORY, "is no directory")
+    if is_misread(path):
+        raise invalid(DIRECTORY, "has a percent sign and two hexadecimal digits in its path, which OpenCode decodes")
+    return Place(directory=path)
+
+
+def is_where_opencode_works(asked: str, said: str, *, same: bool, root: str | None) -> bool:
+    """Whether OpenCode works where a directory was ``asked`` for, and ``said`` that it does.
+
+    ``same``: both are one directory on this machine. ``root``: the workspace as OpenCode names it, None where the
+    workspace is on this machine. There is no other way to compare links of another machine.
+    """
+    if is_misread(said):
+        return False
+    return asked == said or same or (root is not None and is_inside(root, said))
+
+
+def place_as_text(place: Place) -> str:
+    """A place as it is kept; empty for nowhere special."""
+    if place == HERE:
+        return ""
+    return orjson.dumps([place.directory, place.workspace]).decode()
+
+
+def place_of_text(text: str) -> Place:
+    """The place of ``place_as_text``. Raises ``LocalError``: only we write these."""
+    if not text:
+        return HERE
+    try:
+        directory, workspace = orjson.loads(text)
+    except (orjson.JSONDecodeError, TypeError, ValueError) as exc:
+        raise LocalError("a stored place cannot be read") from exc
+    return Place(directory=directory, workspace=workspace)

@@ -1,0 +1,1 @@
+"""OpenCode's sessions, messages, providers and models as A2A values and summaries."""

@@ -1,0 +1,195 @@
+"""How one client sees tasks and stream items: in its wire form, as text alone if it takes nothing else, and with the
+shared metadata of the extensions it negotiated. Line 0.3's clients get all of that metadata, unasked, as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from attrs import evolve, field, frozen
+
+from sansio.a2a.codecs import v0_3, v1_0
+from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
+from sansio.a2a.codecs.registry import WireForm
+from sansio.a2a.json_output import SLICE, Steps, encoded_pieces
+from sansio.a2a.model import (
+    Artifact,
+    ArtifactUpdate,
+    DataPart,
+    JsonObject,
+    Message,
+    Part,
+    StreamItem,
+    Task,
+    TaskPage,
+    TextPart,
+)
+from sansio.a2a.task_log import merge
+from sansio.opencode.projections.answer_projection import with_answer_as_message
+
+SHARED_BY: Mapping[str, frozenset[str]] = {
+    "session-binding": frozenset({"session"}),
+    "stream-hints": frozenset({"stream", "progress", "interrupt", "session", "usage"}),
+    "interactive-interrupt": frozenset({"interrupt"}),
+    "stream-resume": frozenset({"resume"}),
+}
+"""The members of ``metadata.shared`` that an extension gives."""
+
+RESUME = "stream-resume"
+"""The extension by which events carry their numbers in their metadata too."""
+
+_FORMS: Mapping[str, WireForm] = {form.NAME: form for form in (v0_3, v0_3_gateway, v1_0)}
+
+
+def as_text(task: Task) -> Task:
+    """The task for a client that takes only text: data is told as compact JSON."""
+    if not any(isinstance(part, DataPart) for artifact in task.artifacts for part in artifact.parts):
+        return task
+    return evolve(task, artifacts=tuple(_textual(artifact) for artifact in task.artifacts))
+
+
+def _textual(artifact: Artifact) -> Artifact:
+    return evolve(artifact, parts=tuple(_text_of(part) for part in artifact.parts))
+
+
+def _text_of(part: Part) -> Part:
+    if not isinstance(part, DataPart):
+        return part
+    text = orjson.dumps(part.data).decode()
+    return TextPart(text=text, metadata=part.metadata, media_type="application/json", filename=part.filename)
+
+
+@frozen
+class View:
+    """One way of looking. ``extensions``: the names of those that were negotiated; ``key`` tells views apart."""
+
+    form: WireForm
+    text_only: bool = False
+    extensions: frozenset[str] = frozenset()
+    key: str = field(init=False)
+    _shared: frozenset[str] | None = field(init=False)  # None: all of it
+
+    @key.default
+    def _make_key(self) -> str:
+        names = sorted(SHARED_BY.keys() & self.extensions)
+        return " ".join((self.form.NAME, *(("text",) if self.text_only else ()), *names))
+
+    @_shared.default
+    def _make_shared(self) -> frozenset[str] | None:
+        if self.form.LINE == "0.3":
+            return None
+        return frozenset().union(*(SHARED_BY.get(name, ()) for name in self.extensions))
+
+    @classmethod
+    def of_key(cls, key: str) -> View:
+        """The view with this ``key``."""
+        form, *words = key.split(" ")
+        return cls(_FORMS[form], "text" in words, frozenset(words) - {"text"})
+
+    @property
+    def line(self) -> str:
+        """The protocol line it belongs to."""
+        return self.form.LINE
+
+    def task(self, task: Task) -> JsonObject:
+        """A task as the result of an operation."""
+        return self._task_seen(self.form.render_task(self._prepared(task)))
+
+    def send_result(self, item: Task | Message) -> JsonObject:
+        """The result of a send."""
+        if isinstance(item, Task):
+            item = self._prepared(item)
+        return self._item_seen(self.form.render_send_result(item))
+
+    def page(self, page: TaskPage, *, artifacts: bool) -> Steps[list[bytes]]:
+        """A page of tasks as JSON, in steps and pieces, with or without their artifacts."""
+        pieces = [b'{"tasks":[']
+        made = 0
+        for task in page.tasks:
+            seen = self._prepared(task)
+            if not artifacts:
+                seen = evolve(seen, artifacts=())
+            if len(pieces) > 1:
+                pieces.append(b",")
+            encoded = yield from encoded_pieces(self._task_seen(self.form.render_task(seen)))
+            pieces += encoded
+            made += sum(map(len, encoded))
+            if made > SLICE:
+                made = 0
+                yield
+        rest = self.form.render_task_page(evolve(page, tasks=()))
+        del rest["tasks"]
+        pieces.append(b"]," + orjson.dumps(rest)[1:])
+        return pieces
+
+    def notification(self, item: StreamItem) -> JsonObject:
+        """A push notification. On line 0.3 it is a task in that line's schema, whichever binding asked for it."""
+        if self.form.LINE == "0.3":
+            assert isinstance(item, Task)  # what that line is told
+            return v0_3.render_task(self._prepared(item))
+        return self._item_seen(self.form.render_item(self._readable(item)))
+
+    def item(self, item: StreamItem, number: int) -> JsonObject:
+        """An item of a stream; ``number``: its event's."""
+        if self.text_only or isinstance(item, Task):
+            item = self._readable(item)
+        if RESUME in self.extensions and not isinstance(item, Message):
+            mark = {"shared": {"resume": {"event_id": str(number)}}}
+            item = evolve(item, metadata=merge(item.metadata, mark))
+        return self._item_seen(self.form.render_item(item))
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _readable(self, item: StreamItem) -> StreamItem:
+        if isinstance(item, Task):
+            return self._prepared(item)
+        if self.text_only and isinstance(item, ArtifactUpdate):
+            return evolve(item, artifact=_textual(item.artifact))
+        return item
+
+    def _prepared(self, task: Task) -> Task:
+        if self.text_only:
+            task = as_text(task)
+        return with_answer_as_message(task) if self.form.LINE == "0.3" else task
+
+    def _item_seen(self, body: JsonObject) -> JsonObject:
+        """The rendered item of line 1.0 without what was not negotiated; its own members are changed in place."""
+        if self._shared is None:
+            return body
+        if (update := body.get("artifactUpdate")) is not None:
+            self._strip(update["artifact"])
+            if "metadata" in update:
+                self._strip(update)
+        elif (update := body.get("statusUpdate")) is not None:
+            self._strip(update)
+        elif (task := body.get("task")) is not None:
+            self._task_seen(task)
+        return body
+
+    def _task_seen(self, task: JsonObject) -> JsonObject:
+        if self._shared is not None:
+            self._strip(task)
+            for artifact in task.get("artifacts", ()):
+                self._strip(artifact)
+        return task
+
+    def _strip(self, holder: JsonObject) -> None:
+        metadata = holder.get("metadata")
+        if metadata is None or "shared" not in metadata:
+            return
+        kept = _kept(metadata, self._shared or frozenset())
+        if kept:
+            holder["metadata"] = kept
+        else:
+            del holder["metadata"]
+
+
+def _kept(metadata: JsonObject, names: frozenset[str]) -> JsonObject:
+    """The metadata with the shared members that are named; the original is left as it is."""
+    shared: Any = metadata["shared"]
+    if isinstance(shared, dict):
+        shared = {name: value for name, value in shared.items() if name in names}
+    rest = {name: value for name, value in metadata.items() if name != "shared"}
+    return {**rest, "shared": shared} if shared else rest

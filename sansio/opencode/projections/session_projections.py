@@ -1,0 +1,206 @@
+"""OpenCode's sessions and messages as A2A tasks and messages, and as the summaries that the methods answer with.
+
+Takes decoded JSON. Raises ``ValueError`` where an answer is not what OpenCode's interface promises; what is beside
+the point may be of any form, and is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sansio.a2a.codecs.fields import nested_deeper
+from sansio.a2a.model import (
+    DataPart,
+    FilePart,
+    JsonObject,
+    Message,
+    Part,
+    Role,
+    Task,
+    TaskState,
+    TaskStatus,
+    TextPart,
+)
+from sansio.opencode.turns.blocks import tool_data
+from sansio.opencode.upstream.events import PartSeen
+from sansio.opencode.upstream.plain_reasons import retry_reason
+
+CONTEXT_PREFIX = "ctx:opencode-session:"
+"""What the context id of a session begins with, where no conversation over A2A gave it one."""
+
+
+def context_of(session_id: str) -> str:
+    """The context id of a session."""
+    return CONTEXT_PREFIX + session_id
+
+
+def listed(value: Any, what: str) -> list[JsonObject]:
+    """The objects of a list. Raises ``ValueError``."""
+    if not isinstance(value, list):
+        raise ValueError(f"{what}: must be a list")
+    return [item for item in value if isinstance(item, dict)]
+
+
+def record(value: Any, what: str) -> JsonObject:
+    """An object. Raises ``ValueError``."""
+    if not isinstance(value, dict):
+        raise ValueError(f"{what}: must be an object")
+    return value
+
+
+def session_id_of(session: JsonObject) -> str:
+    """A session's id. Raises ``ValueError``."""
+    found = session.get("id")
+    if not isinstance(found, str) or not found:
+        raise ValueError("a session: has no id")
+    return found
+
+
+def task_of(session: JsonObject) -> Task:
+    """A session as a task: finished, as it waits for nothing; its history is asked for by itself."""
+    session_id = session_id_of(session)
+    title = session.get("title")
+    shared = {"session": {"id": session_id, "title": title if isinstance(title, str) else ""}}
+    return Task(
+        id=session_id,
+        context_id=context_of(session_id),
+        status=TaskStatus(state=TaskState.COMPLETED),
+        metadata={"shared": shared},
+    )
+
+
+def message_of(session_id: str, value: Any) -> Message:
+    """A message with its parts. Raises ``ValueError``."""
+    item = record(value, "a message")
+    info = record(item.get("info"), "a message's info")
+    message_id = info.get("id")
+    if not isinstance(message_id, str) or not message_id:
+        raise ValueError("a message: has no id")
+    return Message(
+        message_id=message_id,
+        role=Role.USER if info.get("role") == "user" else Role.AGENT,
+        parts=tuple(_parts(listed(item.get("parts", []), "a message's parts"))),
+        context_id=context_of(session_id),
+        metadata={"shared": {"session": {"id": session_id}}},
+    )
+
+
+def shell_message_of(session_id: str, value: Any) -> Message:
+    """A message that a shell command made: it says nothing, so its text is what the command wrote."""
+    message = message_of(session_id, value)
+    tools = [part.data for part in message.parts if isinstance(part, DataPart)]
+    written = [tool.get("output") or tool.get("error") for tool in tools]
+    text = "".join(output for output in written if isinstance(output, str))
+    rest = tuple(part for part in message.parts if not isinstance(part, TextPart))
+    said = "".join(part.text for part in message.parts if isinstance(part, TextPart))
+    return Message(
+        message_id=message.message_id,
+        role=message.role,
+        parts=(TextPart(text=said + text), *rest),
+        context_id=message.context_id,
+        metadata=message.metadata,
+    )
+
+
+def _parts(parts: list[JsonObject]) -> Iterator[Part]:
+    """All that is said as one text, which there always is, then files and tool calls in their order."""
+    yield TextPart(text="".join(_texts(parts)))
+    for part in parts:
+        url = part.get("url")
+        if part.get("type") == "file" and isinstance(url, str) and url.startswith(("https:", "http:", "data:")):
+            yield FilePart(url=url, media_type=_text(part, "mime"), filename=_text(part, "filename"))
+        if part.get("type") == "tool":
+            yield DataPart(data=tool_data(PartSeen(session_id="", message_id="", part_id="", type="tool", body=part)))
+
+
+def _texts(parts: list[JsonObject]) -> Iterator[str]:
+    for part in parts:
+        text = part.get("text")
+        if part.get("type") == "text" and isinstance(text, str) and part.get("ignored") is not True:
+            yield text
+
+
+def _text(value: JsonObject, name: str) -> str | None:
+    found = value.get(name)
+    return found if isinstance(found, str) and found.strip() else None
+
+
+def _members(value: JsonObject, names: dict[str, str]) -> JsonObject:
+    """The texts among the members, by their new names."""
+    return {new: text for old, new in names.items() if (text := _text(value, old)) is not None}
+
+
+def summary_of(value: Any) -> JsonObject:
+    """A session as a summary. Raises ``ValueError``."""
+    session = record(value, "a session")
+    title = session.get("title")
+    summary: JsonObject = {
+        "id": session_id_of(session),
+        "title": title if isinstance(title, str) else "",
+        **_members(
+            session,
+            {"projectID": "project_id", "directory": "directory", "parentID": "parent_id", "version": "version"},
+        ),
+    }
+    share, revert = session.get("share"), session.get("revert")
+    if isinstance(share, dict):
+        summary |= _members(share, {"url": "share_url"})
+    if isinstance(revert, dict):
+        summary["revert"] = _members(
+            revert, {"messageID": "message_id", "partID": "part_id", "snapshot": "snapshot", "diff": "diff"}
+        )
+    return summary
+
+
+def statuses_of(value: Any) -> list[JsonObject]:
+    """The sessions at work, by id: what each is doing, and if it waits for another try, which and when."""
+    found = record(value, "the statuses")
+    return [_status(session_id, found[session_id]) for session_id in sorted(found)]
+
+
+def _status(session_id: str, value: Any) -> JsonObject:
+    status = record(value, "a status")
+    kind = _text(status, "type")
+    if kind is None:
+        raise ValueError("a status: has no type")
+    attempt, again = status.get("attempt"), status.get("next")
+    item: JsonObject = {"session_id": session_id, "type": kind}
+    if (message := _text(status, "message")) is not None:
+        item["message"] = retry_reason(message)
+    if isinstance(attempt, int):
+        item["attempt"] = attempt
+    if isinstance(again, int | float):
+        item["next"] = again
+    return item
+
+
+def todos_of(value: Any) -> list[JsonObject]:
+    """What there is to do. OpenCode gives these no id of late: then it is their place in the list."""
+    return [
+        {"id": str(number), **_members(item, {name: name for name in ("id", "content", "status", "priority")})}
+        for number, item in enumerate(listed(value, "the todo list"), 1)
+    ]
+
+
+def diffs_of(value: Any) -> list[JsonObject]:
+    """The files that were changed, each with its patch, or with what it was before and after."""
+    return [_diff(item) for item in listed(value, "the diff")]
+
+
+def _diff(item: JsonObject) -> JsonObject:
+    diff: JsonObject = {"file": item["file"] if isinstance(item.get("file"), str) else ""}
+    for name in ("before", "after", "patch", "status"):
+        if isinstance(item.get(name), str):
+            diff[name] = item[name]
+    for name in ("additions", "deletions"):
+        if isinstance(item.get(name), int):
+            diff[name] = item[name]
+    return diff
+
+
+def as_it_is(value: Any) -> Any:
+    """A value that is passed on, if it can be. Raises ``ValueError``."""
+    if nested_deeper(value):
+        raise ValueError("the answer is nested too deep")
+    return value

@@ -1,0 +1,213 @@
+"""What a message asks of OpenCode beyond its parts: read from its metadata and configuration, or refused by name.
+
+Pure. Raises ``ProtocolError`` before any task exists; whether a session may be used is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from sansio.a2a.errors import ErrorKind, ProtocolError, invalid, shortened
+from sansio.a2a.model import JsonObject, Message, Role, SendRequest
+from sansio.opencode.locations import DIRECTORY, WORKSPACE
+from sansio.opencode.projections.session_projections import CONTEXT_PREFIX
+from sansio.opencode.upstream.identifiers import SESSION, is_identifier
+from sansio.opencode.upstream.requests import Model
+
+ANSWER_MODE = "text/plain"
+"""What every answer is made of; a client that cannot take it cannot be served."""
+
+DATA_MODE = "application/json"
+"""What tool calls are; to a client that does not take it they are told as text."""
+
+_ID_LIMIT = 256
+_PATH_LIMIT = 4096
+
+
+@frozen(kw_only=True)
+class Wishes:
+    """What was asked for; None: nothing. ``text_only``: data is to be told as text.
+
+    ``directory``, ``workspace``: where, not yet looked at, and not among what is ``kept``: the place they mean is.
+    """
+
+    session_id: str | None = None
+    model: Model | None = None
+    text_only: bool = False
+    directory: str | None = None
+    workspace: str | None = None
+
+    def kept(self) -> JsonObject:
+        """What is kept of them with the task, as JSON."""
+        kept: JsonObject = {"modes": "text"} if self.text_only else {}
+        if self.session_id is not None:
+            kept["session"] = self.session_id
+        if self.model is not None:
+            kept["model"] = [self.model.provider_id, self.model.model_id]
+        return kept
+
+    @classmethod
+    def of_kept(cls, kept: JsonObject) -> Wishes:
+        """The wishes of ``kept``."""
+        model = kept.get("model")
+        return cls(
+            session_id=kept.get("session"),
+            model=Model(provider_id=model[0], model_id=model[1]) if model else None,
+            text_only=kept.get("modes") == "text",
+        )
+
+
+def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> bool:
+    """Whether two messages are for the same session, place and model, by what is kept of each.
+
+    ``session_id``: the session that the task of the first one runs in. Of imported tasks, nothing else is known.
+    """
+    wanted = other.get("session")
+    same_session = wanted == kept.get("session") or (wanted is not None and wanted == session_id)
+    return same_session and all(kept.get(name) == other.get(name) for name in ("place", "model"))
+
+
+def wishes_of(request: SendRequest, supported_modes: Sequence[str]) -> Wishes:
+    """Read what a message asks for. ``metadata`` of the request goes before that of the message."""
+    _check_message(request.message)
+    text_only = _takes_text_only(request.configuration.accepted_output_modes, supported_modes)
+    return Wishes(
+        session_id=_session(request),
+        model=_model(request),
+        text_only=text_only,
+        directory=_directory(request),
+        workspace=_workspace(request),
+    )
+
+
+def _check_message(message: Message) -> None:
+    if message.role is not Role.USER:
+        raise invalid(("message", "role"), "must be the user's")
+    for name, value in (
+        ("messageId", message.message_id),
+        ("contextId", message.context_id),
+        ("taskId", message.task_id),
+    ):
+        check_id(value, ("message", name))
+
+
+def check_id(value: str | None, path: tuple[str, ...]) -> None:
+    """Refuse an id that is not kept as it is by every store. Raises ``ProtocolError`` naming the field."""
+    if value is not None and (len(value) > _ID_LIMIT or "\0" in value):
+        raise invalid(path, f"must be at most {_ID_LIMIT} characters, none of them NUL")
+
+
+def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
+    """Whether data has to be told as text. Parameters are ignored; ``*/*`` and ``text/*`` mean what they say.
+
+    Raises ``ProtocolError`` (UNSUPPORTED_OPERATION) where the answer itself could not be taken.
+    """
+    if not accepted:
+        return False
+    taken = {_media_type(mode) for mode in accepted}
+    if taken.isdisjoint(_names_for(ANSWER_MODE)):
+        raise ProtocolError(
+            ErrorKind.UNSUPPORTED_OPERATION,
+            f"acceptedOutputModes must include {ANSWER_MODE}: OpenCode's answers are text",
+            data={"accepted_output_modes": list(accepted), "supported_output_modes": list(supported)},
+            metadata={
+                "acceptedOutputModes": shortened(", ".join(accepted)),
+                "supportedOutputModes": ", ".join(supported),
+            },
+        )
+    return taken.isdisjoint(_names_for(DATA_MODE))
+
+
+_SHORT_NAMES = {"text": ANSWER_MODE, "data": DATA_MODE, "json": DATA_MODE, "*": "*/*"}
+"""Output modes as old samples write them, by the kind of a part."""
+
+
+def _media_type(mode: str) -> str:
+    """The media type of an output mode, without parameters, in lower case."""
+    name = mode.partition(";")[0].strip().lower()
+    return _SHORT_NAMES.get(name, name)
+
+
+def _names_for(mode: str) -> set[str]:
+    return {mode, mode.partition("/")[0] + "/*", "*/*"}
+
+
+def _session(request: SendRequest) -> str | None:
+    """The session that is named, or that the context stands for, as it does in a list of sessions."""
+    found = _member(request, "shared", "session") or {}
+    session_id = _text(found, "id", ("metadata", "shared", "session"), required=False)
+    check_id(session_id, ("metadata", "shared", "session", "id"))
+    if session_id is not None:
+        return _identifier(session_id, SESSION, ("metadata", "shared", "session", "id"))
+    context_id = request.message.context_id or ""
+    if context_id.startswith(CONTEXT_PREFIX):
+        return _identifier(context_id.removeprefix(CONTEXT_PREFIX), SESSION, ("message", "contextId"))
+    return None
+
+
+def _model(request: SendRequest) -> Model | None:
+    """Both names or neither: half a choice would silently be none."""
+    path = ("metadata", "shared", "model")
+    found = _member(request, "shared", "model")
+    if found is None or not ({"providerID", "modelID"} & found.keys()):
+        return None
+    provider_id, model_id = _text(found, "providerID", path), _text(found, "modelID", path)
+    assert provider_id is not None  # required texts are there
+    assert model_id is not None
+    return Model(provider_id=provider_id, model_id=model_id)
+
+
+def _directory(request: SendRequest) -> str | None:
+    return _place(request, "directory", "value", DIRECTORY, _PATH_LIMIT, "a path")
+
+
+def _workspace(request: SendRequest) -> str | None:
+    found = _place(request, "workspace", "id", WORKSPACE, _ID_LIMIT, "a string")
+    return None if found is None else _identifier(found, "", WORKSPACE)
+
+
+def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:
+    """An id that goes into a request to OpenCode. Raises ``ProtocolError`` naming the field."""
+    if not is_identifier(value, begins):
+        start = f"begin with {begins}, and " if begins else ""
+        raise invalid(path, f"must {start}hold nothing but letters, digits and any of _ . : -")
+    return value
+
+
+def _place(request: SendRequest, name: str, inner: str, path: tuple[str, ...], limit: int, takes: str) -> str | None:
+    """``metadata.opencode.<name>``, of which ``inner`` is the text."""
+    found = _member(request, "opencode", name)
+    if found is None:
+        return None
+    value = found.get(inner)
+    if not isinstance(value, str) or not value or len(value) > limit or "\0" in value:
+        raise invalid(path, f"must be {takes} of at most {limit} characters")
+    return value
+
+
+def _member(request: SendRequest, namespace: str, name: str) -> JsonObject | None:
+    """``metadata.<namespace>.<name>``, which for all but plain choices is an object."""
+    for metadata in (request.metadata, request.message.metadata):
+        outer = (metadata or {}).get(namespace)
+        if outer is None:
+            continue
+        if not isinstance(outer, dict):
+            raise invalid(("metadata", namespace), "must be an object")
+        value = outer.get(name)
+        if value is None:
+            continue
+        if namespace == "shared" and not isinstance(value, dict):
+            raise invalid(("metadata", namespace, name), "must be an object")
+        return value if isinstance(value, dict) else {"value": value}
+    return None
+
+
+def _text(source: JsonObject, name: str, path: tuple[str, ...], *, required: bool = True) -> str | None:
+    value = source.get(name)
+    if value is None and not required:
+        return None
+    if not isinstance(value, str) or not value:
+        raise invalid((*path, name), "is required and must be a string" if value is None else "must be a string")
+    return value

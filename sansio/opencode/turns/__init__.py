@@ -1,0 +1,1 @@
+"""One prompt's life: bus events of OpenCode in, task log events out."""

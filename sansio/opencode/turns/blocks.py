@@ -1,0 +1,208 @@
+"""OpenCode's parts as lanes of a task: text, reasoning, one per tool call.
+
+A lane is one artifact. Within it every OpenCode part is one A2A part, in OpenCode's order (part ids sort by time).
+Pure bookkeeping of what was said; ``turn`` decides what to say about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+
+from attrs import define, field
+
+from sansio.a2a.codecs.fields import nested_deeper
+from sansio.a2a.model import Artifact, FilePart, JsonObject, TextPart
+from sansio.a2a.task_log import ArtifactChunk
+from sansio.opencode.upstream.events import PartSeen
+
+
+class BlockType(Enum):
+    """The kinds of block a client is told of."""
+
+    TEXT = "text"
+    REASONING = "reasoning"
+    TOOL_CALL = "tool_call"
+    FILE = "file"
+
+
+BLOCK_OF = {"text": BlockType.TEXT, "reasoning": BlockType.REASONING, "tool": BlockType.TOOL_CALL}
+"""From OpenCode's part type to the block it becomes; other types are no output."""
+
+PROGRESS_TYPES = frozenset({"step-start", "step-finish"})
+"""Part types that are told as progress."""
+
+TOOL_RANK = {"pending": 0, "running": 1, "completed": 2, "error": 2}
+"""A tool call's states in order; it never goes back."""
+
+TOOL_ENDED = 2
+"""The rank at which a tool call is over."""
+
+_COUNT_LIMIT = 2**53
+
+
+@define(eq=False)
+class TextBlock:
+    """The text of one OpenCode part, as far as it was said. ``settled``: OpenCode has given its final text."""
+
+    part_id: str
+    message_id: str
+    pieces: list[str] = field(factory=list)
+    begun: bool = False  # something of it has been said
+    settled: bool = False
+    torn: bool = False  # a piece was missed: say nothing more until OpenCode tells the whole text
+
+    @property
+    def text(self) -> str:
+        """What was said so far; joins the pieces once."""
+        if len(self.pieces) > 1:
+            self.pieces[:] = ["".join(self.pieces)]
+        return self.pieces[0] if self.pieces else ""
+
+
+@define
+class Tool:
+    """A tool call as it was last told. ``files``: what it has attached to its result."""
+
+    part_id: str
+    message_id: str
+    data: JsonObject
+    rank: int
+    files: tuple[FilePart, ...] = ()
+
+
+@define
+class Lane:
+    """The text blocks of one artifact, in order.
+
+    ``before``: what an earlier run of the server said, part by part, until ``recall`` has matched blocks with it.
+    """
+
+    artifact_id: str
+    name: str
+    block_type: BlockType
+    blocks: list[TextBlock] = field(factory=list)
+    begun: bool = False  # the artifact exists for readers
+    before: tuple[str, ...] = ()
+
+    def recall(self, found: Sequence[tuple[TextBlock, str]]) -> bool:
+        """Take these blocks, in order and each with the text OpenCode has, for what was said before.
+
+        False if something else was said: then the blocks count as said with those texts, and the artifact must be
+        told anew. Blocks of which nothing was said yet are left out.
+        """
+        before, self.before = [text for text in self.before if text], ()
+        for block, text in found:
+            if not before or (block.settled and not text):
+                continue
+            said = before[0]
+            if text.startswith(said) or (not block.settled and said.startswith(text)):
+                block.pieces = [before.pop(0)]
+                block.begun = True
+            else:
+                break
+        if before:
+            for block, text in found:
+                block.pieces = [text]
+                block.begun = bool(text)
+        for block, _ in found:
+            if block.begun or before:
+                self.insert(block)
+        return not before
+
+    def insert(self, block: TextBlock) -> bool:
+        """Put a block in its place; True if that is the end, where a reader can simply be told more."""
+        key = (block.message_id, block.part_id)
+        index = len(self.blocks)
+        while index and (self.blocks[index - 1].message_id, self.blocks[index - 1].part_id) > key:
+            index -= 1
+        self.blocks.insert(index, block)
+        return index == len(self.blocks) - 1
+
+    def continuation(self, text: str, metadata: JsonObject, *, joins: bool) -> ArtifactChunk:
+        """The artifact's next chunk, or its first; ``joins``: it goes on with the last part."""
+        artifact = Artifact(
+            artifact_id=self.artifact_id,
+            name=self.name,
+            parts=(TextPart(text=text),),
+            metadata=metadata,
+        )
+        leads = self.block_type is BlockType.TEXT
+        return ArtifactChunk(artifact=artifact, append=self.begun, joins=joins, leads=leads)
+
+    def whole(self, metadata: JsonObject) -> ArtifactChunk:
+        """The artifact anew, with all that was said of it."""
+        parts = tuple(TextPart(text=block.text) for block in self.blocks if block.begun)
+        artifact = Artifact(
+            artifact_id=self.artifact_id, name=self.name, parts=parts or (TextPart(text=""),), metadata=metadata
+        )
+        return ArtifactChunk(artifact=artifact, leads=self.block_type is BlockType.TEXT)
+
+    def is_last_said(self, block: TextBlock) -> bool:
+        """Whether nothing has been said after this block."""
+        if self.blocks[-1] is block:
+            return True
+        return not any(b.begun for b in self.blocks[self.blocks.index(block) + 1 :])
+
+
+def is_settled(part: JsonObject) -> bool:
+    """Whether OpenCode has finished writing a text or reasoning part."""
+    time = part.get("time")
+    return isinstance(time, dict) and time.get("end") is not None
+
+
+def output_text(part: JsonObject) -> str | None:
+    """What a text or reasoning part says; None for one that is not meant to be read."""
+    if part.get("synthetic") is True or part.get("ignored") is True:
+        return None
+    text = part.get("text")
+    return text if isinstance(text, str) else ""
+
+
+def tool_data(part: PartSeen) -> JsonObject:
+    """The data of a ``tool_call`` block: ``call_id``, ``tool``, ``status`` and what the state holds beyond.
+
+    What is nested too deep to be sent on is left out.
+    """
+    found = part.body.get("state")
+    state: JsonObject = found if isinstance(found, dict) else {}
+    data: JsonObject = {}
+    for name, value in (
+        ("call_id", part.body.get("callID")),
+        ("tool", part.body.get("tool")),
+        ("status", state.get("status")),
+        ("title", state.get("title")),
+        ("subtitle", state.get("subtitle")),
+        ("input", state.get("input")),
+        ("output", state.get("output")),
+        ("error", state.get("error")),
+    ):
+        if value is not None and not nested_deeper(value):
+            data[name] = value
+    return data
+
+
+def usage_of(tokens: JsonObject, cost: float | None) -> JsonObject:
+    """OpenCode's token counts in the shared form; counts are tokens, ``cost`` is in OpenCode's currency."""
+
+    def count(source: JsonObject, name: str) -> int:
+        value = source.get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            return 0
+        return value if 0 <= value < _COUNT_LIMIT else 0
+
+    found = tokens.get("cache")
+    cache: JsonObject = found if isinstance(found, dict) else {}
+    read, write = count(cache, "read"), count(cache, "write")
+    input_tokens, output_tokens = count(tokens, "input"), count(tokens, "output")
+    reasoning = count(tokens, "reasoning")
+    usage: JsonObject = {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": count(tokens, "total") or input_tokens + output_tokens + reasoning + read + write,
+        "reasoning_tokens": reasoning,
+        "cache_tokens": {"read_tokens": read, "write_tokens": write},
+    }
+    if cost is not None:
+        usage["cost"] = cost
+    return usage

@@ -1,0 +1,78 @@
+"""What goes along with a turn's events: the shared metadata, numbered, and messages in the agent's name.
+
+The names are those clients of earlier versions know. Decides nothing about what is said, or when.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from sansio.a2a.model import JsonObject, Message, Role, TextPart
+from sansio.opencode.turns.blocks import BlockType
+
+
+@define(kw_only=True)
+class Voice:
+    """One task's metadata. ``session_id`` is empty where there is no session yet; ``sequence`` counts events."""
+
+    task_id: str
+    context_id: str
+    session_id: str
+    sequence: int = 0
+    _prefix: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._prefix = f"{self.task_id}:{self.context_id}:{self.task_id}:stream:"
+
+    def _next(self) -> JsonObject:
+        self.sequence += 1
+        return {"event_id": f"{self._prefix}{self.sequence}", "sequence": self.sequence}
+
+    def _shared(self) -> JsonObject:
+        return {"session": {"id": self.session_id}} if self.session_id else {}
+
+    def chunk(self, block_type: BlockType, source: str, message_id: str, part_id: str | None = None) -> JsonObject:
+        """Of a chunk of an artifact."""
+        stream: JsonObject = {
+            "block_type": block_type.value,
+            "source": source,
+            "message_id": message_id,
+            "role": "agent",
+            **self._next(),
+        }
+        if part_id is not None:
+            stream["part_id"] = part_id
+        return {"shared": {"stream": stream}}
+
+    def progress(self, progress: JsonObject, message_id: str) -> JsonObject:
+        """Of a status event that tells how it goes."""
+        stream = {"source": "progress", "message_id": message_id, **self._next()}
+        return {"shared": {**self._shared(), "stream": stream, "progress": progress}}
+
+    def interrupt(self, interrupt: JsonObject) -> JsonObject:
+        """Of a status event that asks, or tells that an answer came."""
+        return {"shared": {**self._shared(), "interrupt": interrupt}}
+
+    def kept(self, usage: JsonObject | None, extra: JsonObject) -> JsonObject:
+        """What stays with the task at its end."""
+        shared = self._shared()
+        if usage is not None:
+            shared["usage"] = usage
+        return {**({"shared": shared} if shared else {}), **extra}
+
+    def end(self, kept: JsonObject, message_id: str) -> JsonObject:
+        """Of the last status event: what is kept, and which message it was."""
+        stream: JsonObject = {"event_id": f"{self._prefix}status", "source": "status"}
+        if message_id:
+            stream["message_id"] = message_id
+        return {**kept, "shared": {**kept.get("shared", {}), "stream": stream}}
+
+    def message(self, message_id: str, text: str) -> Message:
+        """A message of the agent's."""
+        return Message(
+            message_id=message_id,
+            role=Role.AGENT,
+            parts=(TextPart(text=text),),
+            context_id=self.context_id,
+            task_id=self.task_id,
+        )

@@ -1,0 +1,104 @@
+"""What an earlier run of the server said in a turn, read back from the task's log, so that a new run can go on.
+
+Reads the metadata that ``voice`` writes. Pure; what OpenCode did meanwhile is for ``turn`` to find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import field, frozen
+
+from sansio.a2a.model import Artifact, DataPart, FilePart, JsonObject, Task, TaskStatus, TextPart
+from sansio.a2a.task_log import SKIPPED, ArtifactChunk, LogEvent, StatusChanged
+from sansio.opencode.turns.blocks import TOOL_RANK, BlockType, Tool
+from sansio.opencode.upstream.events import InterruptAsked
+
+
+@frozen(kw_only=True)
+class SaidBefore:
+    """What was said: the texts of each lane by its artifact's id, in order; tool calls and files by part id; progress
+    told; requests that wait for an answer; the status. ``sequence``: from where to count on without giving an event
+    the number of one that was seen but not kept."""
+
+    texts: Mapping[str, tuple[str, ...]]
+    tools: Mapping[str, Tool]
+    files: frozenset[str]
+    told: frozenset[object]
+    pending: Mapping[str, InterruptAsked]
+    sequence: int
+    status: TaskStatus
+
+
+@frozen
+class _Seen:
+    told: set[object] = field(factory=set)
+    pending: dict[str, InterruptAsked] = field(factory=dict)
+    sequence: list[int] = field(factory=lambda: [0])
+
+    def look_at(self, metadata: JsonObject | None, session_id: str) -> None:
+        shared = _object(metadata, "shared")
+        number = _object(shared, "stream").get("sequence")
+        if isinstance(number, int):
+            self.sequence.append(number)
+        progress = _object(shared, "progress")
+        if progress.get("type") == "retry":
+            self.told.add((progress.get("attempt"), progress.get("next")))
+        elif isinstance(part_id := progress.get("part_id"), str):
+            self.told.add(part_id)
+        interrupt = _object(shared, "interrupt")
+        request_id, kind = interrupt.get("request_id"), interrupt.get("type")
+        if not isinstance(request_id, str) or not isinstance(kind, str):
+            return
+        self.pending.pop(request_id, None)
+        if interrupt.get("phase") == "asked":
+            body = _object(interrupt, "details")
+            self.pending[request_id] = InterruptAsked(
+                session_id=session_id, kind=kind, request_id=request_id, body=body
+            )
+
+
+def said_before(task: Task, events: Iterable[LogEvent], session_id: str) -> SaidBefore:
+    """What the task says, and what can be told from those of its events that were kept."""
+    seen = _Seen()
+    for event in events:
+        if isinstance(event, StatusChanged):
+            seen.look_at(event.metadata, session_id)
+        elif isinstance(event, ArtifactChunk):
+            seen.look_at(event.artifact.metadata, session_id)
+    texts: dict[str, tuple[str, ...]] = {}
+    tools: dict[str, Tool] = {}
+    files: set[str] = set()
+    of_file = f"{task.id}:{BlockType.FILE.value}:"
+    for artifact in task.artifacts:
+        if artifact.artifact_id.startswith(of_file):
+            files.add(artifact.artifact_id.removeprefix(of_file))
+        elif (tool := _tool_of(task.id, artifact)) is not None:
+            tools[tool.part_id] = tool
+        else:
+            texts[artifact.artifact_id] = tuple(part.text for part in artifact.parts if isinstance(part, TextPart))
+    return SaidBefore(
+        texts=texts,
+        tools=tools,
+        files=frozenset(files),
+        told=frozenset(seen.told),
+        pending=seen.pending,
+        sequence=max(seen.sequence) + SKIPPED,
+        status=task.status,
+    )
+
+
+def _tool_of(task_id: str, artifact: Artifact) -> Tool | None:
+    prefix = f"{task_id}:{BlockType.TOOL_CALL.value}:"
+    part = artifact.parts[0] if artifact.parts else None
+    if not artifact.artifact_id.startswith(prefix) or not isinstance(part, DataPart):
+        return None
+    message_id = _object(_object(artifact.metadata, "shared"), "stream").get("message_id")
+    rank = TOOL_RANK.get(str(part.data.get("status")), 0)
+    files = tuple(file for file in artifact.parts[1:] if isinstance(file, FilePart))
+    return Tool(artifact.artifact_id.removeprefix(prefix), str(message_id), part.data, rank, files)
+
+
+def _object(value: object, name: str) -> JsonObject:
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,500 @@
+"""One prompt's life: bus events in, log events out.
+
+The rules. Only assistant messages that answer our prompt (or one OpenCode made up after it, as it does when it
+compacts) are output. A part's whole text settles what its deltas said: a missing suffix is said, a divergence
+replaces the lane; so duplicates, reordering across parts, and gaps followed by a re-read end in the same task.
+A turn ends when the session is idle and its messages are complete, or by ``cancel`` and ``fail``; always once.
+
+Knows nothing of time, sockets or who listens. ``now`` is RFC 3339 text, put into the statuses it makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from sansio.a2a.model import Artifact, DataPart, JsonObject, TaskState, TaskStatus
+from sansio.a2a.task_log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
+from sansio.opencode.interrupts.render import answered_unseen
+from sansio.opencode.interrupts.tracker import Asking
+from sansio.opencode.turns.attribution import Attribution
+from sansio.opencode.turns.blocks import (
+    BLOCK_OF,
+    PROGRESS_TYPES,
+    TOOL_ENDED,
+    TOOL_RANK,
+    BlockType,
+    Lane,
+    TextBlock,
+    Tool,
+    is_settled,
+    output_text,
+    tool_data,
+    usage_of,
+)
+from sansio.opencode.turns.endings import ABORTED as ABORTED_END
+from sansio.opencode.turns.endings import CANCELLED, FAILED, FINAL_FINISHES, closed, kind_of, words_of
+from sansio.opencode.turns.event_metadata import Voice
+from sansio.opencode.turns.file_parts import attachments_of, file_of
+from sansio.opencode.turns.progress import retry_of, step_of
+from sansio.opencode.turns.recovery import SaidBefore
+from sansio.opencode.upstream.events import (
+    BusEvent,
+    InterruptAsked,
+    InterruptEnded,
+    MessageInfo,
+    MessageRecord,
+    MessageSeen,
+    PartDelta,
+    PartSeen,
+    SessionDeleted,
+    SessionFailed,
+    SessionStatus,
+)
+from sansio.opencode.upstream.faults import DELETED, STOPPED, UNREACHABLE, Failure, blames_message, failure_of
+
+ABORTED = "MessageAbortedError"
+_HELD = 1000  # events kept for messages whose role is not known yet
+_INCOMPLETE = Failure(text="OpenCode stopped before the answer was complete", type=STOPPED)
+_NEVER_HAD = Failure(text="OpenCode never got the message: send it again", type=UNREACHABLE)
+
+
+@frozen
+class Heard:
+    """How much a turn had heard at some time: gaps, after which something may be missing, and statuses."""
+
+    gaps: int = 0
+    statuses: int = 0
+
+
+class Turn:
+    """The state of one turn. ``prompt_id`` is the id we gave the user's message."""
+
+    def __init__(self, *, task_id: str, context_id: str, session_id: str, prompt_id: str) -> None:
+        self.task_id = task_id
+        self.context_id = context_id
+        self.session_id = session_id
+        self.prompt_id = prompt_id
+        self.ended = False
+        self.cancelled = False
+        self.failure: Failure | None = None
+        self.left: tuple[InterruptAsked, ...] = ()  # the requests that waited for an answer when the turn ended
+        self.refused = False  # it failed before anything was said, by an error that the message may have caused
+        self._status = TaskStatus(state=TaskState.SUBMITTED)
+        self._lanes = {
+            block: Lane(artifact_id=f"{task_id}:{block.value}", name=name, block_type=block)
+            for block, name in ((BlockType.TEXT, "response"), (BlockType.REASONING, "reasoning"))
+        }
+        self._blocks: dict[str, tuple[Lane, TextBlock]] = {}
+        self._tools: dict[str, Tool] = {}
+        self._told: set[object] = set()  # progress that was told, by identity
+        self._messages: dict[str, MessageInfo] = {}
+        self._order: list[str] = []  # our assistant messages, oldest first
+        self._held: dict[str, list[PartSeen]] = {}
+        self._held_count = 0
+        self._torn: set[str] = set()
+        self._files: set[str] = set()  # of parts, those that were told
+        self._voice = Voice(task_id=task_id, context_id=context_id, session_id=session_id)
+        self.asking = Asking(self._voice)
+        self._attribution = Attribution(prompt_id)
+        self._idle = False
+        self._doubtful = False  # an error came, and it is not known what the session does now
+        self._fault: MessageInfo | SessionFailed | None = None
+        self._early: list[BusEvent] | None = None  # what came before the session was read, of a turn taken up
+        self.heard = Heard()
+        self._made_good = 0  # so many of the gaps were filled by a reading since
+
+    @property
+    def unsettled(self) -> bool:
+        """The session is idle or in doubt, yet the turn has no end to show for it: read it again."""
+        return (self._idle or self._doubtful) and not self.ended
+
+    @property
+    def prompt_seen(self) -> bool:
+        """OpenCode has the prompt."""
+        return self.prompt_id in self._messages
+
+    # --- inputs -------------------------------------------------------------------------------------------
+
+    def begin(self, now: str) -> list[LogEvent]:
+        """The prompt is on its way: the task is being worked on. Nothing if it has ended."""
+        if self.ended:
+            return []
+        self._status = TaskStatus(state=TaskState.WORKING, timestamp=now)
+        return [StatusChanged(status=self._status)]
+
+    def feed(self, event: BusEvent, now: str) -> list[LogEvent]:
+        """One event of this session, or of a session below it. Events after the end are dropped."""
+        if self.ended:
+            return []
+        out: list[LogEvent] = []
+        if self._early is not None:
+            self._early.append(event)
+        elif isinstance(event, InterruptAsked | InterruptEnded):
+            self._interrupt(event, now, out)
+        elif event.session_id != self.session_id:
+            return out
+        elif isinstance(event, PartDelta):
+            self._delta(event, out)
+            return out
+        elif isinstance(event, PartSeen):
+            self._part(event, out)
+        elif isinstance(event, MessageSeen):
+            self._message(event.info, out)
+        elif isinstance(event, SessionStatus):
+            self.heard = evolve(self.heard, statuses=self.heard.statuses + 1)
+            self._session_status(event, out)
+        elif isinstance(event, SessionFailed):
+            self.heard = evolve(self.heard, statuses=self.heard.statuses + 1)
+            self._fault = event
+            self._doubtful = True  # OpenCode refuses some prompts with nothing but this
+        elif isinstance(event, SessionDeleted):
+            return [*out, *self.fail(DELETED, now)]
+        self._settle(now, out)
+        return out
+
+    def answered(self, ended: InterruptEnded, now: str) -> list[LogEvent]:
+        """OpenCode has taken an answer: that is told at once, whatever else is still to be found out."""
+        out: list[LogEvent] = []
+        if not self.ended:
+            self._interrupt(ended, now, out)
+        return out
+
+    def take_up(self, said: SaidBefore) -> None:
+        """Go on with a turn that an earlier run of the server began: nothing is said again. ``reconcile`` it next."""
+        self._status = said.status
+        self._voice.sequence = said.sequence
+        self._told |= said.told
+        self._files |= said.files
+        self.asking.take_up(said.pending, said.status.timestamp or "")
+        self._tools = dict(said.tools)
+        for lane in self._lanes.values():
+            if lane.artifact_id in said.texts:
+                lane.begun = True
+                lane.before = said.texts[lane.artifact_id]
+        self._early = []
+
+    def add_to(self, said: SaidBefore) -> None:
+        """Go on in a task that an earlier turn has left without finishing it: what was said is added to."""
+        self._voice.sequence = said.sequence
+        for lane in self._lanes.values():
+            lane.begun = lane.artifact_id in said.texts
+
+    def gap(self) -> None:
+        """Events may have been missed: say no more of unfinished texts until they are told whole.
+
+        Nor does the turn end until the session was read: what was missed may be a part that is told no more.
+        """
+        self.heard = evolve(self.heard, gaps=self.heard.gaps + 1)
+        for _, block in self._blocks.values():
+            if not block.settled:
+                block.torn = True
+
+    def reconcile(
+        self,
+        records: Sequence[MessageRecord],
+        status: SessionStatus,
+        now: str,
+        *,
+        asked: Sequence[InterruptAsked] = (),
+        waited_for: frozenset[str] = frozenset(),
+        since: Heard | None = None,
+        last_try: bool = False,
+    ) -> list[LogEvent]:
+        """What the session looks like over REST, fed like events; ``asked`` is all that it waits for.
+
+        ``waited_for``: the ids that ``asking`` held before it was read; of that, what is not there has been answered.
+        ``since``: what ``heard`` was before it was read: a later gap needs another reading, and what the bus told of
+        the session's status since is newer than what was read. None: nothing has come since.
+        ``last_try``: if the session is idle and its answer still incomplete, it never will be: the turn fails.
+        """
+        out: list[LogEvent] = []
+        if self.ended:
+            return out
+        since = since or self.heard
+        self._made_good = since.gaps
+        if self._early is not None:
+            self._recall(records, out)
+        for record in records:
+            self._message(record.info, out)
+            for part in record.parts:
+                if part.part_id not in self._blocks:
+                    self._torn.add(part.part_id)
+                self._part(part, out)
+        for request_id in sorted(waited_for - {interrupt.request_id for interrupt in asked}):
+            if request_id in self.asking.pending:
+                self._interrupt(answered_unseen(self.asking.pending[request_id]), now, out)
+        for interrupt in asked:
+            self._interrupt(interrupt, now, out)
+        if since.statuses == self.heard.statuses:
+            self._doubtful = False
+            self._session_status(status, out)
+        self._settle(now, out)
+        early, self._early = self._early, None
+        for event in early or ():
+            out += self.feed(event, now)
+        if last_try and self.unsettled and self._made_good == self.heard.gaps:
+            out += self.fail(_INCOMPLETE if self.prompt_seen else _NEVER_HAD, now)
+        return out
+
+    def fail(self, failure: Failure, now: str) -> list[LogEvent]:
+        """End the turn as failed, with a reason a person can act on. Nothing if it has ended.
+
+        Where credentials are what is missing, the task waits for them (``auth-required``), though the turn is over.
+        """
+        if not self.ended:
+            self.failure = failure
+        error: JsonObject = {"type": failure.type}
+        if failure.status is not None:
+            error["upstream_status"] = failure.status
+        state = TaskState.AUTH_REQUIRED if failure.wants_login else TaskState.FAILED
+        return self._end(state, failure.text, {"opencode": {"error": error, "end": FAILED}}, now)
+
+    def cancel(self, now: str, text: str | None = None) -> list[LogEvent]:
+        """End the turn as canceled. Nothing if it has ended."""
+        self.cancelled = self.cancelled or not self.ended
+        return self._end(TaskState.CANCELED, text, {"opencode": {"end": CANCELLED}}, now)
+
+    # --- messages and parts -------------------------------------------------------------------------------
+
+    def _message(self, info: MessageInfo, out: list[LogEvent]) -> None:
+        before = self._messages.get(info.id)
+        if before is not None and before.completed and not info.completed:
+            return  # an older state, told late
+        self._messages[info.id] = info
+        self._attribution.note_message(info)
+        if self._attribution.is_ours(info):
+            if info.id not in self._order:
+                self._order.append(info.id)
+                self._order.sort()
+                if isinstance(self._fault, SessionFailed):
+                    self._fault = None  # OpenCode got over it, as it does where it compacts and goes on
+            if info.error is not None:
+                self._fault = info
+        for part in self._held.pop(info.id, ()):
+            self._held_count -= 1
+            self._part(part, out)
+
+    def _part(self, part: PartSeen, out: list[LogEvent]) -> None:
+        info = self._messages.get(part.message_id)
+        if info is None:
+            if self._held_count < _HELD:
+                self._held.setdefault(part.message_id, []).append(part)
+                self._held_count += 1
+            return
+        self._attribution.note_part(part, info)
+        if not self._attribution.is_ours(info):
+            return
+        block_type = BLOCK_OF.get(part.type)
+        if block_type is BlockType.TOOL_CALL:
+            self._tool(part, out)
+        elif block_type is not None:
+            self._text(self._lanes[block_type], part, out)
+        elif part.type in PROGRESS_TYPES:
+            self._progress(part.part_id, step_of(part), part.message_id, out)
+        elif part.type == "file":
+            self._file(part, out)
+
+    def _delta(self, delta: PartDelta, out: list[LogEvent]) -> None:
+        found = self._blocks.get(delta.part_id)
+        if found is None:
+            self._torn.add(delta.part_id)
+            return
+        lane, block = found
+        if delta.field == "text" and delta.delta and not block.settled and not block.torn:
+            self._say(lane, block, delta.delta, out)
+
+    def _text(self, lane: Lane, part: PartSeen, out: list[LogEvent]) -> None:
+        text = output_text(part.body)
+        if text is None:
+            return
+        settled = is_settled(part.body)
+        known = self._blocks.get(part.part_id)
+        if known is None:
+            block = TextBlock(part.part_id, part.message_id)
+            block.torn = part.part_id in self._torn and not settled
+            self._torn.discard(part.part_id)
+            lane.insert(block)
+            self._blocks[part.part_id] = (lane, block)
+        else:
+            block = known[1]
+        said = block.text
+        if len(text) >= len(said) and text.startswith(said):
+            if len(text) > len(said):
+                self._say(lane, block, text[len(said) :], out)
+            block.settled = block.settled or settled
+        elif settled:
+            block.pieces = [text]
+            block.begun = block.begun or bool(text)
+            block.settled = True
+            self._replace(lane, block.message_id, out)
+
+    def _say(self, lane: Lane, block: TextBlock, text: str, out: list[LogEvent]) -> None:
+        """Continue a block: as a chunk where nothing was said after it, else by telling the lane anew."""
+        block.pieces.append(text)
+        joins = block.begun
+        block.begun = True
+        if lane.begun and not lane.is_last_said(block):
+            self._replace(lane, block.message_id, out)
+            return
+        metadata = self._voice.chunk(lane.block_type, "stream", block.message_id, block.part_id)
+        out.append(lane.continuation(text, metadata, joins=joins))
+        lane.begun = True
+
+    def _replace(self, lane: Lane, message_id: str, out: list[LogEvent]) -> None:
+        out.append(lane.whole(self._voice.chunk(lane.block_type, "stream", message_id)))
+        lane.begun = True
+
+    def _recall(self, records: Sequence[MessageRecord], out: list[LogEvent]) -> None:
+        """Match what an earlier run of the server said with what OpenCode has; tell it anew where they differ."""
+        parts = [part for record in records if self._attribution.is_ours(record.info) for part in record.parts]
+        for block_type, lane in self._lanes.items():
+            if not lane.begun:
+                continue
+            found = [
+                (TextBlock(part.part_id, part.message_id, settled=is_settled(part.body)), text)
+                for part in parts
+                if BLOCK_OF.get(part.type) is block_type and (text := output_text(part.body)) is not None
+            ]
+            known = lane.recall(found)
+            for block in lane.blocks:
+                block.torn = not block.settled
+                self._blocks[block.part_id] = (lane, block)
+            if not known:
+                self._replace(lane, self._last_message(lane), out)
+
+    def _tool(self, part: PartSeen, out: list[LogEvent]) -> None:
+        data = tool_data(part)
+        rank = TOOL_RANK.get(str(data.get("status")), 0)
+        before = self._tools.get(part.part_id)
+        files = attachments_of(part.body)
+        if before is not None and (rank < before.rank or (data == before.data and files == before.files)):
+            return
+        tool = self._tools[part.part_id] = Tool(part.part_id, part.message_id, data, rank, files)
+        out.append(self._tool_chunk(tool, last=rank == TOOL_ENDED))
+
+    def _tool_chunk(self, tool: Tool, *, last: bool) -> ArtifactChunk:
+        name = tool.data.get("tool")
+        return ArtifactChunk(
+            artifact=Artifact(
+                artifact_id=f"{self.task_id}:{BlockType.TOOL_CALL.value}:{tool.part_id}",
+                name=name if isinstance(name, str) else None,
+                parts=(DataPart(data=tool.data), *tool.files),
+                metadata=self._voice.chunk(BlockType.TOOL_CALL, "tool_part_update", tool.message_id, tool.part_id),
+            ),
+            last_chunk=last,
+        )
+
+    def _file(self, part: PartSeen, out: list[LogEvent]) -> None:
+        file = file_of(part.body)
+        if file is None or part.part_id in self._files:
+            return
+        self._files.add(part.part_id)
+        artifact = Artifact(
+            artifact_id=f"{self.task_id}:{BlockType.FILE.value}:{part.part_id}",
+            name=file.filename,
+            parts=(file,),
+            metadata=self._voice.chunk(BlockType.FILE, "file_part", part.message_id, part.part_id),
+        )
+        out.append(ArtifactChunk(artifact=artifact, last_chunk=True))
+
+    # --- progress and interrupts --------------------------------------------------------------------------
+
+    def _session_status(self, status: SessionStatus, out: list[LogEvent]) -> None:
+        self._idle = status.type == "idle"
+        self._doubtful = self._doubtful and self._idle
+        if status.type == "retry":
+            self._progress((status.attempt, status.next), retry_of(status), self._last_message(), out)
+
+    def _progress(self, identity: object, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
+        """Tell how it goes, each thing once."""
+        if identity not in self._told:
+            self._told.add(identity)
+            out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
+
+    def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
+        if isinstance(event, InterruptAsked):
+            ours = self._attribution.asks(event, self.session_id)
+            told = self.asking.asked(event, now) if ours else []
+        else:
+            told = self.asking.ended(event, now)
+        for one in told:
+            if isinstance(one, StatusChanged):
+                self._status = one.status
+        out += told
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    def _settle(self, now: str, out: list[LogEvent]) -> None:
+        """End the turn if OpenCode has: idle, and every message of ours complete.
+
+        A session that somebody else types in may be busy with theirs: then our last message's own end counts.
+        """
+        messages = [self._messages[message_id] for message_id in self._order]
+        over = bool(messages) and self._attribution.disturbed and messages[-1].finish in FINAL_FINISHES
+        if not (self._idle or over) or self.ended or self._made_good < self.heard.gaps:
+            return
+        if not all(info.completed for info in messages) or (not messages and self._fault is None):
+            return
+        fault = self._fault
+        if isinstance(fault, MessageInfo):
+            # an error OpenCode got over is not the turn's: a later message of ours has gone on
+            fault = self._messages[self._order[-1]]
+        error = fault.error if isinstance(fault, MessageInfo) else fault.fault if fault else None
+        if error is None:
+            kind = kind_of(messages[-1] if messages else None)
+            out += self._end(TaskState.COMPLETED, words_of(kind), {"opencode": {"end": kind}}, now)
+        elif error.name == ABORTED:
+            out += self._end(
+                TaskState.CANCELED, "The turn was aborted in OpenCode", {"opencode": {"end": ABORTED_END}}, now
+            )
+        else:
+            said = any(lane.blocks for lane in self._lanes.values()) or self._tools
+            self.refused = blames_message(error) and not said
+            out += self.fail(failure_of(error), now)
+
+    def _end(self, state: TaskState, text: str | None, extra: JsonObject, now: str) -> list[LogEvent]:
+        if self.ended:
+            return []
+        out: list[LogEvent] = []
+        self.left = tuple(self.asking.pending.values())
+        for ended in self.asking.left():
+            self._interrupt(ended, now, out)
+        self.ended = True
+        open_tools = [tool for tool in self._tools.values() if tool.rank < TOOL_ENDED]
+        out += [self._tool_chunk(closed(tool, state), last=True) for tool in open_tools]
+        # the answer comes last: some clients take the last whole artifact for what the agent has to say
+        out += [
+            ArtifactChunk(
+                artifact=Artifact(
+                    artifact_id=lane.artifact_id,
+                    parts=(),
+                    metadata=self._voice.chunk(lane.block_type, "stream", self._last_message(lane)),
+                ),
+                append=True,
+                last_chunk=True,
+            )
+            for lane in reversed(self._lanes.values())
+            if lane.begun
+        ]
+        kept = self._voice.kept(self._usage(), extra)
+        if kept:
+            out.append(MetadataChanged(kept))
+        message = self._voice.message(f"{self.task_id}:status", text) if text else None
+        self._status = TaskStatus(state=state, message=message, timestamp=now)
+        out.append(StatusChanged(status=self._status, metadata=self._voice.end(kept, self._last_message())))
+        return out
+
+    def _last_message(self, lane: Lane | None = None) -> str:
+        """The message that spoke last, in a lane where its blocks are known; before any the prompt."""
+        if lane is not None and lane.blocks:
+            return lane.blocks[-1].message_id
+        return self._order[-1] if self._order else self.prompt_id
+
+    def _usage(self) -> JsonObject | None:
+        for message_id in reversed(self._order):
+            info = self._messages[message_id]
+            if info.completed and info.tokens is not None:
+                return usage_of(info.tokens, info.cost)
+        return None

@@ -1,0 +1,1 @@
+"""OpenCode's HTTP API and event bus as values: requests, events, faults."""

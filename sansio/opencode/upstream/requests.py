@@ -1,0 +1,289 @@
+"""Each upstream call as a value: method, path, query, body, and how long it may take.
+
+Also the ids we choose. Sends nothing; ``opencode_a2a.agent.upstream.upstream`` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from urllib.parse import quote, urlencode
+
+import orjson
+from attrs import frozen
+
+from sansio.a2a.errors import invalid
+from sansio.a2a.model import DataPart, JsonObject, Part, TextPart
+from sansio.opencode.file_inputs import SAFE, file_part
+from sansio.opencode.upstream.identifiers import encoded_directory, segment
+
+
+class TimeoutClass(Enum):
+    """Name what bounds a kind of call. An OpenCode that has just opened its port leaves requests unanswered for good,
+    while it answers the next: no single request may use up the patience it belongs to.
+    """
+
+    PROBE = "answered from memory, and asked beside what callers ask: health, path, settings"
+    READ = "answered from the store: sessions, messages, statuses, lists"
+    WRITE = "accepted at once: a session, a prompt, a reply"
+    STOP = "an abort"
+    RUN = "answered when a command, a model or git is done"
+    STREAM = "the opening of the event stream, to its first event"
+
+    def attempts(self, limit: float) -> tuple[float, ...]:
+        """For each attempt, the seconds within which the head of the answer must come.
+
+        Their sum is at most ``limit``, the operator's. A call that is not repeatable gets the first attempt alone.
+        """
+        bounds = _ATTEMPTS[self]
+        total = sum(bounds) if bounds else limit
+        return tuple(seconds * min(1.0, limit / total) for seconds in bounds) or (limit,)
+
+
+_ATTEMPTS: Mapping[TimeoutClass, tuple[float, ...]] = {
+    TimeoutClass.PROBE: (2.0, 5.0),
+    TimeoutClass.READ: (5.0, 10.0, 15.0),
+    TimeoutClass.WRITE: (30.0,),  # the first call in a directory has OpenCode set that directory up
+    TimeoutClass.STOP: (5.0,),
+    TimeoutClass.RUN: (),  # the operator's limit alone
+    TimeoutClass.STREAM: (1.0, 2.0, 5.0),  # the subscriber takes them one by one, as it tries again
+}
+
+
+@frozen(kw_only=True)
+class UpstreamCall:
+    """One HTTP request to OpenCode. ``repeatable``: sending it twice does what sending it once does."""
+
+    method: str
+    target: str
+    body: bytes | None = None
+    timeout: TimeoutClass = TimeoutClass.READ
+    repeatable: bool = True
+
+
+@frozen(kw_only=True)
+class Place:
+    """Where in OpenCode a call happens. Neither: the instance's own directory."""
+
+    directory: str | None = None
+    workspace: str | None = None
+
+    @property
+    def query(self) -> str:
+        """The query string, with its question mark; empty for nowhere special."""
+        if self.workspace:
+            return "?" + urlencode({"workspace": self.workspace}, quote_via=quote)
+        if self.directory:
+            return "?" + urlencode({"directory": encoded_directory(self.directory)}, quote_via=quote)
+        return ""
+
+
+HERE = Place()
+
+
+@frozen(kw_only=True)
+class Model:
+    """A model as OpenCode names it."""
+
+    provider_id: str
+    model_id: str
+
+
+@frozen(kw_only=True)
+class PromptOptions:
+    """What goes along with a prompt; None leaves it to OpenCode."""
+
+    model: Model | None = None
+
+    agent: str | None = None
+    system: str | None = None
+    variant: str | None = None
+
+
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+def message_id(epoch_ms: int, counter: int, tail: str) -> str:
+    """An OpenCode message id that sorts by time. ``tail``: 14 letters or digits."""
+    return f"msg_{(epoch_ms * 4096 + counter % 4096) % 2**48:012x}{tail}"
+
+
+def time_of_id(identifier: str, near_ms: int) -> int | None:
+    """The epoch milliseconds in an ascending OpenCode id, taking the wrap nearest to ``near_ms``."""
+    digits = identifier.partition("_")[2][:12]
+    if len(digits) != 12 or not _HEX_DIGITS.issuperset(digits):
+        return None
+    low = int(digits, 16) // 4096
+    span = 2**36
+    base = near_ms - near_ms % span + low
+    return min((base - span, base, base + span), key=lambda ms: abs(ms - near_ms))
+
+
+def events() -> UpstreamCall:
+    """Everything that happens in every directory, for as long as it is read."""
+    return UpstreamCall(method="GET", target="/global/event", timeout=TimeoutClass.STREAM)
+
+
+def health() -> UpstreamCall:
+    """Whether OpenCode answers."""
+    return UpstreamCall(method="GET", target="/global/health", timeout=TimeoutClass.PROBE)
+
+
+def path(place: Place = HERE) -> UpstreamCall:
+    """Which directory OpenCode works in, for calls that name this place. The first such call sets a directory up."""
+    bound = TimeoutClass.PROBE if place == HERE else TimeoutClass.READ
+    return UpstreamCall(method="GET", target=f"/path{place.query}", timeout=bound)
+
+
+def files(place: Place = HERE) -> UpstreamCall:
+    """What the directory itself holds; an error where it is none."""
+    target = f"/file{place.query}{'&' if place.query else '?'}path="
+    return UpstreamCall(method="GET", target=target, timeout=TimeoutClass.PROBE)
+
+
+def config(place: Place = HERE) -> UpstreamCall:
+    """OpenCode's settings in a directory, with the model it uses if that is set."""
+    return UpstreamCall(method="GET", target=f"/config{place.query}", timeout=TimeoutClass.PROBE)
+
+
+def usable_providers(place: Place = HERE) -> UpstreamCall:
+    """The providers that can be used, with their models."""
+    return UpstreamCall(method="GET", target=f"/config/providers{place.query}", timeout=TimeoutClass.PROBE)
+
+
+def agents(place: Place = HERE) -> UpstreamCall:
+    """OpenCode's agents."""
+    return UpstreamCall(method="GET", target=f"/agent{place.query}", timeout=TimeoutClass.PROBE)
+
+
+def create_session(title: str | None = None, place: Place = HERE, metadata: JsonObject | None = None) -> UpstreamCall:
+    """A new session. ``metadata``: what OpenCode keeps with it."""
+    body: JsonObject = {"title": title} if title else {}
+    if metadata:
+        body["metadata"] = metadata
+    return _write(f"/session{place.query}", body)
+
+
+def get_session(session_id: str, place: Place = HERE) -> UpstreamCall:
+    """One session."""
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}{place.query}")
+
+
+def messages(session_id: str, place: Place = HERE) -> UpstreamCall:
+    """A session's messages with their parts."""
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}/message{place.query}")
+
+
+def children(session_id: str, place: Place = HERE) -> UpstreamCall:
+    """The sessions of a session's subagents."""
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}/children{place.query}")
+
+
+def statuses(place: Place = HERE) -> UpstreamCall:
+    """The status of every session that is not idle."""
+    return UpstreamCall(method="GET", target=f"/session/status{place.query}")
+
+
+def permissions(place: Place = HERE) -> UpstreamCall:
+    """The permissions that are waited for, in all sessions."""
+    return UpstreamCall(method="GET", target=f"/permission{place.query}")
+
+
+def questions(place: Place = HERE) -> UpstreamCall:
+    """The questions that are waited for, in all sessions."""
+    return UpstreamCall(method="GET", target=f"/question{place.query}")
+
+
+def permission_reply(request_id: str, reply: str, message: str | None, place: Place = HERE) -> UpstreamCall:
+    """Answer a permission: ``once``, ``always`` or ``reject``, the last with a message for the model."""
+    body = {"reply": reply} if message is None else {"reply": reply, "message": message}
+    return _answering(f"/permission/{segment(request_id)}/reply", body, place)
+
+
+def question_reply(request_id: str, answers: Sequence[Sequence[str]], place: Place = HERE) -> UpstreamCall:
+    """Answer a question: for each of its questions a list of texts."""
+    body = {"answers": [list(answer) for answer in answers]}
+    return _answering(f"/question/{segment(request_id)}/reply", body, place)
+
+
+def question_reject(request_id: str, place: Place = HERE) -> UpstreamCall:
+    """Leave a question unanswered."""
+    return _answering(f"/question/{segment(request_id)}/reject", {}, place)
+
+
+def _answering(path: str, body: JsonObject, place: Place) -> UpstreamCall:
+    return _write(f"{path}{place.query}", body)
+
+
+def _write(target: str, body: JsonObject) -> UpstreamCall:
+    data = orjson.dumps(body)
+    return UpstreamCall(method="POST", target=target, body=data, timeout=TimeoutClass.WRITE, repeatable=False)
+
+
+def abort(session_id: str, place: Place = HERE) -> UpstreamCall:
+    """Stop what a session is doing."""
+    target = f"{_session(session_id)}/abort{place.query}"
+    return UpstreamCall(method="POST", target=target, body=b"{}", timeout=TimeoutClass.STOP)
+
+
+def revert(session_id: str, message_id: str, place: Place = HERE) -> UpstreamCall:
+    """Take back a message and what follows it."""
+    body = {"messageID": message_id}
+    return _write(f"{_session(session_id)}/revert{place.query}", body)
+
+
+def prompt(
+    session_id: str,
+    prompt_id: str,
+    parts: Sequence[JsonObject],
+    options: PromptOptions = PromptOptions(),
+    place: Place = HERE,
+) -> UpstreamCall:
+    """Start a turn. Not repeatable: the same id twice runs once, but its parts are stored twice."""
+    body: JsonObject = {"messageID": prompt_id, "parts": list(parts)}
+    if options.model is not None:
+        body["model"] = {"providerID": options.model.provider_id, "modelID": options.model.model_id}
+    for name, value in (
+        ("agent", options.agent),
+        ("system", options.system),
+        ("variant", options.variant),
+    ):
+        if value:
+            body[name] = value
+    return _write(f"{_session(session_id)}/prompt_async{place.query}", body)
+
+
+def _session(session_id: str) -> str:
+    return f"/session/{segment(session_id)}"
+
+
+def prompt_parts(parts: Sequence[Part], takes: frozenset[str] = SAFE) -> list[JsonObject]:
+    """A message's parts as OpenCode takes them. ``takes``: what the model takes beside text.
+
+    Raises ``ProtocolError`` (CONTENT_TYPE_NOT_SUPPORTED) naming a part that cannot be a prompt.
+    """
+    return [_prompt_part(part, index, takes) for index, part in enumerate(parts)]
+
+
+def _prompt_part(part: Part, index: int, takes: frozenset[str]) -> JsonObject:
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, DataPart):
+        return {"type": "text", "text": _data_text(part)}
+    if part.url is not None and not part.url.lower().startswith(FILE_SCHEMES):
+        # anything else OpenCode would read where it runs, past its own permissions
+        allowed = ", ".join(FILE_SCHEMES)
+        raise invalid(("message", "parts", index), f"a file's URL must begin with one of {allowed}")
+    return file_part(part, index, takes)
+
+
+def _data_text(part: DataPart) -> str:
+    """A data part for the model: compact JSON, below a line that says what it is. OpenCode has no part for it."""
+    label = part.media_type or "application/json"
+    if part.filename:
+        label += f", {part.filename}"
+    return f"Data ({' '.join(label.split())}):\n{orjson.dumps(part.data).decode()}"
+
+
+FILE_SCHEMES = ("https:", "http:", "data:")
+"""The URLs that a file may be given by."""

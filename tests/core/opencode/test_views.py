@@ -1,0 +1,272 @@
+"""One task as different clients see it: forms, text alone, and the shared metadata of what was negotiated."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import orjson
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio.a2a.codecs import v0_3, v1_0
+from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
+from sansio.a2a.codecs.registry import WireForm
+from sansio.a2a.model import (
+    Artifact,
+    ArtifactUpdate,
+    DataPart,
+    Message,
+    Role,
+    StatusUpdate,
+    StreamItem,
+    Task,
+    TaskPage,
+    TaskState,
+    TaskStatus,
+    TextPart,
+)
+from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
+from sansio.opencode.projections.presentation import RESUME, SHARED_BY, View, as_text
+from tests import strategies
+
+FORMS: tuple[WireForm, ...] = (v0_3, v0_3_gateway, v1_0)
+forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.NAME)
+old_forms = pytest.mark.parametrize("form", FORMS[:2], ids=lambda form: form.NAME)
+names = st.frozensets(st.sampled_from(sorted(SHARED_BY)))
+views = st.builds(View, st.sampled_from(FORMS), st.booleans(), names)
+
+SHARED: dict[str, Any] = {name: {"id": name} for name in ("session", "stream", "progress", "interrupt", "usage")}
+MINE = {"mine": {"shared": "kept"}, "shared": SHARED}
+CALL = {"tool": "bash", "input": {"command": "echo ü"}, "count": [1, None, 2.5]}
+ANSWER = Artifact(artifact_id="t:text", name="response", parts=(TextPart(text="Hello"),), metadata=MINE)
+TOOL = Artifact(artifact_id="t:tool", name="bash", parts=(DataPart(data=CALL),), metadata={"shared": SHARED})
+QUESTION = Message(
+    message_id="q", role=Role.USER, parts=(TextPart(text="hi"),), metadata={"shared": {"session": "s"}}
+)
+DONE = TaskStatus(state=TaskState.COMPLETED, timestamp="2026-01-02T03:04:05.678Z")
+TASK = Task(id="t", context_id="c", status=DONE, artifacts=(ANSWER, TOOL), history=(QUESTION,), metadata=MINE)
+STATUS = StatusUpdate(task_id="t", context_id="c", status=DONE, final=True, metadata=MINE)
+CHUNK = ArtifactUpdate(task_id="t", context_id="c", artifact=TOOL, last_chunk=True)
+
+
+def paged(one: View, page: TaskPage, *, artifacts: bool = True) -> dict[str, Any]:
+    steps = one.page(page, artifacts=artifacts)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            body: dict[str, Any] = orjson.loads(b"".join(end.value))
+            return body
+
+
+def view(form: WireForm, *extensions: str, text_only: bool = False) -> View:
+    return View(form, text_only, frozenset(extensions))
+
+
+# --- keys -------------------------------------------------------------------------------------------------
+
+
+@given(views)
+def test_a_view_is_what_its_key_says(one: View) -> None:
+    assert View.of_key(one.key) == one
+
+
+@given(views, views)
+def test_views_have_the_same_key_only_where_they_are_the_same(one: View, other: View) -> None:
+    assert (one.key == other.key) is (one == other)
+
+
+@given(views, strategies.tasks("0.3"), st.integers(0, 10**9))
+def test_who_only_knows_the_key_sees_the_same(one: View, task: Task, number: int) -> None:
+    again = View.of_key(one.key)
+
+    assert again.item(task, number) == one.item(task, number)
+    assert again.task(task) == one.task(task)
+    assert again.line == one.line
+
+
+@given(views)
+def test_an_extension_that_shows_nothing_makes_no_other_view(one: View) -> None:
+    more = View(one.form, one.text_only, one.extensions | {"model-selection", "unknown"})
+
+    assert more.key == one.key
+    assert more.task(TASK) == one.task(TASK)
+
+
+def test_extensions_that_show_something_are_those_of_the_agent() -> None:
+    assert set(EXTENSION_NAMES.values()) & SHARED_BY.keys() >= {"session-binding", "stream-hints", RESUME}
+
+
+# --- shared metadata --------------------------------------------------------------------------------------
+
+SHOWN = [
+    ("", ""),
+    ("model-selection", ""),
+    ("session-binding", "session"),
+    ("interactive-interrupt", "interrupt"),
+    ("stream-hints", "stream progress interrupt session usage"),
+    ("session-binding interactive-interrupt", "session interrupt"),
+]
+
+
+@pytest.mark.parametrize(("extensions", "shown"), SHOWN)
+def test_line_1_0_shows_what_was_negotiated_and_all_that_is_not_shared(extensions: str, shown: str) -> None:
+    one = view(v1_0, *extensions.split())
+    kept = {name: SHARED[name] for name in shown.split()}
+    expected = {"shared": kept} if kept else {}
+    page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
+
+    for task in (
+        one.task(TASK),
+        one.send_result(TASK)["task"],
+        one.item(TASK, 7)["task"],
+        one.notification(TASK)["task"],
+        paged(one, page)["tasks"][0],
+    ):
+        assert task["metadata"] == {"mine": MINE["mine"], **expected}
+        assert task["artifacts"][0]["metadata"] == {"mine": MINE["mine"], **expected}
+        assert task["artifacts"][1].get("metadata", {}) == expected
+        assert task["history"][0]["metadata"] == QUESTION.metadata  # the client's own
+    assert one.item(STATUS, 7)["statusUpdate"]["metadata"] == {"mine": MINE["mine"], **expected}
+    assert one.item(CHUNK, 7)["artifactUpdate"]["artifact"].get("metadata", {}) == expected
+
+
+@old_forms
+def test_line_0_3_shows_all_of_it_unasked(form: WireForm) -> None:
+    task = view(form).task(TASK)
+
+    assert task["metadata"] == MINE
+    assert [one["metadata"] for one in task["artifacts"]] == [MINE, {"shared": SHARED}]
+
+
+@given(views, strategies.tasks("0.3") | st.sampled_from([TASK, STATUS, CHUNK]))
+def test_looking_changes_nothing(one: View, item: StreamItem) -> None:
+    before = copy.deepcopy(item)
+
+    one.item(item, 7)
+    one.send_result(item) if isinstance(item, Task) else one.item(item, 8)
+
+    assert item == before
+
+
+@pytest.mark.parametrize("shared", ["x", [], 5], ids=str)
+def test_shared_metadata_of_another_kind_is_not_shown_unasked(shared: object) -> None:
+    told = view(v1_0, "session-binding").task(evolve(TASK, metadata={"a": 1, "shared": shared}))
+
+    assert told["metadata"].keys() >= {"a"}
+    assert "session" not in told["metadata"]
+
+
+# --- resuming ---------------------------------------------------------------------------------------------
+
+
+@forms
+@pytest.mark.parametrize("item", [TASK, STATUS, CHUNK], ids=lambda item: type(item).__name__)
+def test_the_number_stands_in_the_events_metadata_where_that_was_negotiated(form: WireForm, item: StreamItem) -> None:
+    def metadata(one: View) -> dict[str, Any]:
+        body = one.item(item, 12)
+        inner: dict[str, Any] = body if form is v0_3 else next(iter(body.values()))
+        found: dict[str, Any] = inner.get("metadata", {})
+        return found
+
+    assert metadata(view(form, RESUME))["shared"]["resume"] == {"event_id": "12"}
+    assert "resume" not in metadata(view(form, "stream-hints")).get("shared", {})
+
+
+def test_a_result_has_no_number() -> None:
+    assert "resume" not in orjson.dumps(view(v1_0, RESUME).task(TASK)).decode()
+    assert "resume" not in orjson.dumps(view(v1_0, RESUME).send_result(TASK)).decode()
+    assert "resume" not in orjson.dumps(view(v1_0, RESUME).notification(STATUS)).decode()
+
+
+# --- text alone -------------------------------------------------------------------------------------------
+
+
+def test_data_is_told_as_compact_json() -> None:
+    [part] = as_text(TASK).artifacts[1].parts
+
+    assert isinstance(part, TextPart)
+    assert part.text == '{"tool":"bash","input":{"command":"echo ü"},"count":[1,null,2.5]}'
+    assert part.media_type == "application/json"
+    assert as_text(TASK).artifacts[0] == TASK.artifacts[0]
+
+
+@given(strategies.tasks("1.0"))
+def test_a_task_as_text_has_no_data_and_loses_none(task: Task) -> None:
+    told = as_text(task)
+
+    for one, other in zip(task.artifacts, told.artifacts, strict=True):
+        assert evolve(other, parts=one.parts) == one
+        for part, text in zip(one.parts, other.parts, strict=True):
+            if isinstance(part, DataPart):
+                assert isinstance(text, TextPart)
+                assert orjson.loads(text.text) == orjson.loads(orjson.dumps(part.data))
+                assert (text.metadata, text.filename) == (part.metadata, part.filename)
+            else:
+                assert text == part
+    assert as_text(told) == told
+    assert evolve(told, artifacts=task.artifacts) == task
+
+
+@forms
+def test_everything_is_text_for_who_takes_only_text(form: WireForm) -> None:
+    one = view(form, text_only=True)
+    page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
+    told = [one.task(TASK), one.send_result(TASK), one.item(TASK, 7), one.item(CHUNK, 8)]
+    told += [paged(one, page), one.notification(TASK)]
+
+    for body in told:
+        text = orjson.dumps(body).decode()
+        assert '"data":' not in text
+        assert r"\"tool\":\"bash\"" in text
+    assert "data" in view(form).task(TASK)["artifacts"][1]["parts"][0]
+
+
+# --- the answer on line 0.3 -------------------------------------------------------------------------------
+
+
+@old_forms
+def test_line_0_3_has_the_answer_in_the_status_of_every_task(form: WireForm) -> None:
+    one = view(form)
+    page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
+
+    def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
+        return body if "id" in body else body["task"]
+
+    told = [one.task(TASK), *map(unwrapped, (one.send_result(TASK), one.item(TASK, 7)))]
+    told += paged(one, page, artifacts=False)["tasks"]
+    for task in told:
+        [part] = task["status"]["message"]["parts" if form is v0_3 else "content"]
+        assert part["text"] == "Hello"
+
+
+def test_line_1_0_has_it_in_the_artifact_alone() -> None:
+    assert "message" not in view(v1_0).task(TASK)["status"]
+
+
+@old_forms
+def test_a_notification_is_a_task_of_line_0_3s_schema_whichever_binding_asked(form: WireForm) -> None:
+    told = view(form).notification(TASK)
+
+    assert told == v0_3.render_task(v0_3.parse_task(told))
+    assert (told["kind"], told["status"]["state"]) == ("task", "completed")
+
+
+# --- pages ------------------------------------------------------------------------------------------------
+
+
+@given(views, st.lists(strategies.tasks("0.3"), max_size=3).map(tuple), st.booleans())
+def test_a_page_shows_artifacts_where_they_are_wanted(one: View, tasks: tuple[Task, ...], artifacts: bool) -> None:
+    page = TaskPage(tasks=tasks, next_page_token="n", page_size=9, total=len(tasks))
+
+    body = paged(one, page, artifacts=artifacts)
+
+    assert (body["nextPageToken"], body["pageSize"], body["totalSize"]) == ("n", 9, len(tasks))
+    expected = [one.task(task) for task in tasks]
+    if not artifacts:
+        for task in expected:
+            task.pop("artifacts", None)
+    assert body["tasks"] == expected

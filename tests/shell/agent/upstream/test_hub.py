@@ -1,0 +1,236 @@
+"""The one subscription to OpenCode's bus: to whom events go, and what becomes of a bus that breaks or lies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+import orjson
+import pytest
+from attrs import define, field
+
+from opencode_a2a.agent.upstream import event_bus as hub_module
+from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.upstream import Upstream
+from sansio.a2a.bindings.sse import encode
+from sansio.opencode.upstream.events import BusEvent, PartDelta
+from tests.shell.harness import DEADLINE, free_port, until
+from tests.shell.raw_server import HANG_UP, SILENCE, RawServer, Step, answering
+
+pytestmark = pytest.mark.anyio
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def event(type: str, **properties: object) -> bytes:
+    """A frame of the global bus, as a chunk."""
+    payload = {"id": "evt_1", "type": type, "properties": properties}
+    return chunk(encode(orjson.dumps({"directory": "/d", "project": "p", "payload": payload})))
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def delta(session: str, text: str) -> bytes:
+    names = {"sessionID": session, "messageID": "msg_1", "partID": "prt_1", "field": "text"}
+    return event("message.part.delta", **names, delta=text)
+
+
+def child(session: str, parent: str) -> bytes:
+    info = {"id": session, "parentID": parent, "title": "t", "directory": "/d", "time": {"created": 1, "updated": 1}}
+    return event("session.created", sessionID=session, info=info)
+
+
+HELLO = event("server.connected")
+
+
+@define(eq=False)
+class Listener:
+    """A turn that writes down what the hub tells it."""
+
+    said: list[str] = field(factory=list)
+    batches: list[int] = field(factory=list)
+    gaps: int = 0
+    breaks_on: str | None = None
+
+    def feed(self, event: BusEvent) -> None:
+        assert isinstance(event, PartDelta)
+        if event.delta == self.breaks_on:
+            raise RuntimeError("a bug of this turn")
+        self.said.append(event.delta)
+
+    def flush(self) -> None:
+        self.batches.append(len(self.said))
+
+    def gap(self) -> None:
+        self.gaps += 1
+
+
+@asynccontextmanager
+async def listening(
+    *answers: Sequence[Step], silence: float = 60.0, **listeners: Listener
+) -> AsyncGenerator[tuple[EventHub, RawServer]]:
+    """A hub on a bus that says what it is told to."""
+    async with answering(*answers) as server, Upstream(f"http://127.0.0.1:{server.port}") as upstream:
+        hub = EventHub(upstream, silence=silence, clock=time.time)
+        for session, listener in listeners.items():
+            hub.attach(session, listener)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(hub.run)
+            yield hub, server
+            tasks.cancel_scope.cancel()
+
+
+async def test_events_go_to_the_turn_of_their_session() -> None:
+    a, b = Listener(), Listener()
+    said = [delta("ses_a", "1"), delta("ses_b", "2"), delta("ses_c", "3"), delta("ses_a", "4")]
+    async with listening([HEAD + HELLO, *said, SILENCE], ses_a=a, ses_b=b):
+        await until(lambda: len(a.said) + len(b.said) == 3)
+
+    assert (a.said, b.said) == (["1", "4"], ["2"])
+
+
+async def test_a_subagents_session_leads_to_its_root() -> None:
+    root = Listener()
+    said = [child("ses_b", "ses_a"), child("ses_c", "ses_b"), delta("ses_c", "deep"), delta("ses_b", "near")]
+    async with listening([HEAD + HELLO, *said, SILENCE], ses_a=root):
+        await until(lambda: len(root.said) == 2)
+
+    assert root.said == ["deep", "near"]
+
+
+async def test_sessions_that_are_each_others_parents_lead_nowhere() -> None:
+    other = Listener()
+    said = [child("ses_b", "ses_c"), child("ses_c", "ses_b"), delta("ses_c", "lost"), delta("ses_a", "here")]
+    async with listening([HEAD + HELLO, *said, SILENCE], ses_a=other):
+        await until(lambda: other.said)
+
+    assert other.said == ["here"]
+
+
+async def test_what_comes_together_is_delivered_together() -> None:
+    one = Listener()
+    together = b"".join(delta("ses_a", str(number)) for number in range(50))
+    async with listening([HEAD + HELLO + together, SILENCE], ses_a=one):
+        await until(lambda: len(one.said) == 50)
+
+    assert one.said == [str(number) for number in range(50)]
+    assert len(one.batches) < 10
+
+
+async def test_events_cut_anywhere_arrive_whole() -> None:
+    one = Listener()
+    data = HEAD + HELLO + delta("ses_a", "ü☂") + delta("ses_a", "2")
+    async with listening([*[data[at : at + 7] for at in range(0, len(data), 7)], SILENCE], ses_a=one):
+        await until(lambda: len(one.said) == 2)
+
+    assert one.said == ["ü☂", "2"]
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        chunk(b"data: not json\n\n"),
+        chunk(b"data: 5\n\n"),
+        chunk(b'data: {"payload": 5}\n\n'),
+        chunk(b": a comment\n\nevent: x\nretry: 5\n\n"),
+        event("message.part.delta"),
+        event("message.part.updated", part=7),
+        event("nobody.knows", a=1),
+        event("session.created", info=[]),
+    ],
+)
+async def test_what_cannot_be_read_is_passed_over(noise: bytes) -> None:
+    one = Listener()
+    async with listening([HEAD + HELLO, noise, delta("ses_a", "after"), SILENCE], ses_a=one) as (hub, server):
+        await until(lambda: one.said)
+
+        assert (hub.connected, hub.reconnects, server.connections) == (True, 1, 1)
+
+
+@pytest.mark.parametrize("ending", [[HANG_UP], [b"0\r\n\r\n", SILENCE], [b"zz\r\n", SILENCE]])
+async def test_a_bus_that_ends_or_breaks_is_opened_again_and_the_turns_are_told(ending: list[Step]) -> None:
+    one = Listener()
+    second: list[Step] = [HEAD + HELLO, delta("ses_a", "2"), SILENCE]
+    async with listening([HEAD + HELLO, delta("ses_a", "1"), *ending], second, ses_a=one) as (hub, _):
+        await until(lambda: one.said[-1:] == ["2"])  # what came right before the break may be lost with it
+
+        assert (hub.connected, hub.reconnects) == (True, 2)
+    assert one.gaps == 2  # the first: it was attached before the bus was there
+
+
+async def test_a_bus_that_goes_silent_is_opened_again() -> None:
+    one = Listener()
+    second: list[Step] = [HEAD + HELLO, delta("ses_a", "2"), SILENCE]
+    async with listening([HEAD + HELLO, SILENCE], second, silence=0.1, ses_a=one):
+        await until(lambda: one.said == ["2"])
+
+
+@pytest.mark.parametrize(
+    "said", [[SILENCE], [b"HTTP/1.1 200 OK\r\n", SILENCE], [HEAD, SILENCE], [HEAD + b"1\r\n:\r\n", SILENCE]]
+)
+async def test_a_bus_that_is_not_opened_is_asked_for_again_soon(said: list[Step]) -> None:
+    async with listening(said, said, [HEAD + HELLO, SILENCE]) as (hub, server):
+        started = anyio.current_time()
+        await until(lambda: hub.connected)
+
+        assert (len(server.requests), hub.reconnects) == (3, 1)
+        assert anyio.current_time() - started < 5
+        await until(lambda: server.open == 1)
+
+
+async def test_a_bus_that_is_refused_is_asked_for_again() -> None:
+    refused = [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"]
+    async with listening(refused, refused, [HEAD + HELLO, SILENCE]) as (hub, server):
+        await until(lambda: hub.connected)
+
+        assert len(server.requests) == 3
+
+
+async def test_a_turn_that_breaks_does_not_cut_the_others_off() -> None:
+    bad, good = Listener(breaks_on="1"), Listener()
+    said = [delta("ses_a", "1"), delta("ses_b", "2"), delta("ses_a", "3")]
+    async with listening([HEAD + HELLO, *said, SILENCE], ses_a=bad, ses_b=good) as (hub, _):
+        await until(lambda: good.said and bad.said)
+        assert hub.reconnects == 1
+
+    assert (good.said, bad.said) == (["2"], ["3"])
+    assert bad.gaps == 2
+
+
+async def test_nobody_is_told_after_leaving() -> None:
+    one, gate = Listener(), anyio.Event()
+    async with listening([HEAD + HELLO, delta("ses_a", "1"), gate, delta("ses_a", "2"), SILENCE], ses_a=one) as (
+        hub,
+        _,
+    ):
+        other = Listener()
+        await until(lambda: one.said)
+        hub.detach("ses_a")
+        gate.set()
+        hub.attach("ses_b", other)
+        assert await hub.wait_connected(DEADLINE)
+
+    assert one.said == ["1"]
+
+
+async def test_waiting_for_a_bus_that_is_not_there_ends(anyio_backend: str) -> None:
+    async with Upstream(f"http://127.0.0.1:{free_port()}") as upstream, anyio.create_task_group() as tasks:
+        hub = EventHub(upstream, clock=time.time)
+        await tasks.start(hub.run)
+
+        assert not await hub.wait_connected(0.05)
+
+        tasks.cancel_scope.cancel()
+
+
+async def test_who_waits_for_the_bus_does_not_sit_out_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "_BACKOFF", (0.01, 0.01, 0.01, 3 * DEADLINE))
+    refused = [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"]
+    async with listening(*[refused] * 4, [HEAD + HELLO, SILENCE]) as (hub, server):
+        await until(lambda: len(server.requests) == 4)  # the next try is far away
+        with anyio.fail_after(DEADLINE):
+            assert await hub.wait_connected(2 * DEADLINE)

@@ -1,0 +1,263 @@
+"""The command line as a user meets it, in processes of its own: help, errors, serving, the demo."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from attrs import define, frozen
+
+import opencode_a2a
+from opencode_a2a import __version__
+from opencode_a2a.fake_opencode import AFTER_TOOL
+
+DEADLINE = 20.0
+PROGRAM = (sys.executable, "-m", "opencode_a2a")
+CREDENTIALS = '[{"scheme": "bearer", "token": "tok-31e5a0", "principal": "me"}]'
+BOTH = pytest.mark.parametrize("runtime", ["asyncio", "trio"])
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {name: text for name, text in os.environ.items() if not name.upper().startswith(("A2A_", "OPENCODE_"))}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    def start(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, *arguments],
+            env=environment(**variables),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    return start
+
+
+@define(eq=False)
+class Serving:
+    """A server that runs, with what it has printed so far."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def find(self, pattern: str) -> str:
+        """Wait until the server has printed something."""
+        until = time.monotonic() + DEADLINE
+        while (found := re.search(pattern, self.said)) is None:
+            assert self.process.poll() is None, self.said
+            assert time.monotonic() < until, self.said
+            time.sleep(0.01)
+        return found[1]
+
+    @property
+    def url(self) -> str:
+        return self.find(r"listening on (http://\S+)")
+
+    def stop(self, number: int) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(DEADLINE)
+
+
+@frozen
+class Starter:
+    folder: Path
+
+    @contextmanager
+    def __call__(self, *arguments: str, **variables: str) -> Iterator[Serving]:
+        log = self.folder / "server.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(
+                [*PROGRAM, *arguments], env=environment(**variables), cwd=self.folder, stdout=out, stderr=out
+            )
+        try:
+            yield Serving(process, log)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait(DEADLINE)
+
+
+Start = Callable[..., AbstractContextManager[Serving]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    return Starter(tmp_path)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("serve", "--help"), ("call", "--help"), ("demo", "--help")])
+def test_help_is_printed(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: opencode-a2a")
+    if arguments[0] == "serve":
+        assert "A2A_STATIC_AUTH_CREDENTIALS" in done.stdout
+    if arguments[0] == "call":
+        assert "exit" in done.stdout.lower()
+
+
+def test_the_version_is_printed(run: Run) -> None:
+    done = run("--version")
+
+    assert done.returncode == 0
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    assert done.stdout == f"opencode-a2a {__version__} ({python}, {Path(opencode_a2a.__file__).parents[1]})\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "said"),
+    [
+        (("serve", "--port", "70000"), {}, 2, "A2A_PORT"),
+        (("--port", "many"), {}, 2, "A2A_PORT"),
+        ((), {"A2A_STATIC_AUTH_CREDENTIALS": "[{}]"}, 2, "A2A_STATIC_AUTH_CREDENTIALS"),
+        ((), {"OPENCODE_BASE_URL": "ftp://x"}, 2, "OPENCODE_BASE_URL"),
+        ((), {"A2A_SUPPORTED_PROTOCOL_VERSIONS": "9.9"}, 2, "A2A_SUPPORTED_PROTOCOL_VERSIONS"),
+        (("--runtime", "curio"), {}, 2, "curio"),
+        (("--host", "0.0.0.0"), {}, 2, "A2A_STATIC_AUTH_CREDENTIALS"),
+        (("serve", "--nonsense"), {}, 2, "--nonsense"),
+        (("dance",), {}, 2, "dance"),
+        (("--port", "0"), {"A2A_TASK_STORE_DATABASE_URL": "sqlite:////dev/null/tasks.db"}, 2, "database"),
+        (("call",), {}, 2, "URL"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line_without_a_traceback(
+    run: Run, arguments: tuple[str, ...], variables: dict[str, str], code: int, said: str
+) -> None:
+    done = run(*arguments, **variables)
+
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+@BOTH
+def test_a_port_that_is_taken_is_told(run: Run, runtime: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for command in ("serve", "demo"):
+            done = run(command, "--runtime", runtime, "--port", port, A2A_TASK_STORE_BACKEND="memory")
+
+            assert done.returncode == 1
+            assert "in use" in done.stderr
+            assert "Traceback" not in done.stderr
+
+
+@BOTH
+def test_the_demo_shows_an_answer_and_ends_well(run: Run, runtime: str) -> None:
+    done = run("demo", "--runtime", runtime)
+
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    assert AFTER_TOOL in done.stdout
+    assert "/.well-known/agent-card.json" in done.stdout
+
+
+@BOTH
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_says_where_it_is_and_stops_when_told(start: Start, runtime: str, number: int) -> None:
+    with start("serve", "--runtime", runtime, "--port", "0") as server:
+        token = server.find(r"the bearer token is (\S+)")
+        headers = {"authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=server.url, headers=headers, timeout=DEADLINE) as http:
+            assert http.get("/health").status_code == 200
+            assert http.get("/health", headers={"authorization": "Bearer x"}).status_code == 401
+            assert http.get("/.well-known/agent-card.json").json()["url"] == server.url
+            started = time.monotonic()
+            code = server.stop(number)
+
+        assert (code, server.said.count(token), "Traceback" in server.said) == (0, 1, False), server.said
+        assert time.monotonic() - started < 5
+        assert (server.log.parent / "opencode-a2a.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_server_with_credentials_makes_no_token(start: Start) -> None:
+    variables = {"A2A_STATIC_AUTH_CREDENTIALS": CREDENTIALS, "A2A_PORT": "0"}
+    with start(A2A_TASK_STORE_BACKEND="memory", **variables) as server:
+        answer = httpx.get(f"{server.url}/health", headers={"authorization": "Bearer tok-31e5a0"}, timeout=DEADLINE)
+
+        assert answer.status_code == 200
+        assert server.stop(signal.SIGTERM) == 0
+        assert "token" not in server.said
+        assert "tok-31e5a0" not in server.said
+
+
+def test_settings_are_read_from_a_file_too(start: Start, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A2A_PORT=0\nA2A_TASK_STORE_BACKEND=memory\nA2A_TITLE=From a file\nA2A_PROT=1\n")
+    with start() as server:
+        card = httpx.get(f"{server.url}/.well-known/agent-card.json", timeout=DEADLINE).json()
+
+        assert card["name"] == "From a file"
+        assert "did you mean A2A_PORT?" in server.said
+        assert server.stop(signal.SIGTERM) == 0
+
+
+@BOTH
+def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: str) -> None:
+    with start("demo", "--runtime", runtime, "--keep") as server:
+        token, url = server.find(r"A2A_CLIENT_BEARER_TOKEN=(\S+) "), server.find(r" call (\S+) ")
+
+        called = run("call", url, "ECHO from the outside", A2A_CLIENT_BEARER_TOKEN=token)
+
+        assert (called.returncode, called.stdout) == (0, "from the outside\n"), called.stderr
+        assert server.stop(signal.SIGINT) == 0
+        assert "Traceback" not in server.said
+
+
+@pytest.mark.parametrize("by_path", [True, False], ids=["a path with a space", "the module"])
+def test_the_commands_that_a_kept_demo_prints_are_found(tmp_path: Path, by_path: bool) -> None:
+    program = list(PROGRAM)
+    if by_path:
+        script = tmp_path / "my tools" / "opencode-a2a"
+        script.parent.mkdir()
+        script.write_text(
+            f"#!{sys.executable}\nimport sys\nfrom opencode_a2a.cli.main import main\nsys.exit(main())\n"
+        )
+        script.chmod(0o755)
+        program = [str(script)]
+    log = tmp_path / "demo.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*program, "demo", "--keep"], env=environment(), cwd=tmp_path, stdout=out, stderr=out
+        )
+    try:
+        demo = Serving(process, log)
+        call, curl = demo.find(r"\n  (A2A_CLIENT_BEARER_TOKEN=.*)\n"), demo.find(r"\n  (curl -sN (?:.*\n)+?.*}\')\n")
+        for command, told in ((call, "First I look."), (curl, "TASK_STATE_COMPLETED")):
+            done = subprocess.run(
+                command,
+                shell=True,
+                env=environment(),
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+            assert told in done.stdout, (command, done.stderr)
+    finally:
+        process.terminate()
+        process.wait(DEADLINE)

@@ -1,0 +1,346 @@
+"""The log: what a line looks like, what is in it for each request and turn, and what never is."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import re
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from attrs import define, field
+
+from opencode_a2a.cli import call
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.logs import OURS, WriterHandler, logging_to, plain
+from sansio.redact import Secret
+from tests.shell.harness import (
+    ALICE,
+    BOB,
+    CAROL,
+    CREDENTIALS,
+    DEADLINE,
+    REST_10,
+    RPC_03,
+    RPC_10,
+    WIRES,
+    Agent,
+    Serving,
+    Wire,
+    until,
+)
+from tests.shell.push_receiver import answer, receiving
+
+pytestmark = pytest.mark.anyio
+
+LINE = re.compile(
+    r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (?P<level>[A-Z]+) (?P<logger>[\w.]+): (?P<text>.+)"
+)
+
+
+@define
+class Written:
+    """What has been logged so far."""
+
+    stream: io.StringIO = field(factory=io.StringIO)
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+    def lines(self, logger: str = "") -> list[re.Match[str]]:
+        """The records of a logger and those below it, oldest first. Every line is a record, or belongs to one."""
+        found = [LINE.fullmatch(line) for line in self.text.splitlines() if not line.startswith("    ")]
+        assert None not in found, self.text
+        return [match for match in found if match and match["logger"].startswith(logger)]
+
+    def requests(self) -> list[str]:
+        return [match["text"] for match in self.lines("opencode_a2a.server.request_log")]
+
+    def turns(self) -> list[re.Match[str]]:
+        return self.lines("opencode_a2a.agent.turns.turn_report")
+
+
+@contextmanager
+def logged(level: str) -> Generator[Written]:
+    written = Written()
+    with logging_to(written.stream, level):
+        yield written
+
+
+# --- what a line looks like -------------------------------------------------------------------------------
+
+
+def test_a_line_says_when_how_grave_and_who() -> None:
+    with logged("INFO") as written:
+        before = time.time()
+        logging.getLogger("opencode_a2a.here").warning("one %s", "two")
+
+    [line] = written.lines()
+    assert (line["level"], line["logger"], line["text"]) == ("WARNING", "opencode_a2a.here", "one two")
+    stamp = time.strftime("%Y-%m-%dT%H:%M", time.gmtime(before))
+    assert line["time"][:15] == stamp[:15]
+
+
+@pytest.mark.parametrize(
+    "text", ["a\nb", "a\r\n2026-01-01T00:00:00.000Z ERROR x: forged", "\x1b[31mred", "\u2028", "\u202eback"]
+)
+def test_what_callers_send_cannot_make_a_line_or_move_the_cursor(text: str) -> None:
+    with logged("INFO") as written:
+        logging.getLogger("opencode_a2a").info("path %s", text)
+
+    assert len(written.lines()) == len(written.text.splitlines()) == 1
+    assert plain(text) in written.text
+    assert plain(text).isprintable()
+
+
+def test_what_no_encoding_can_write_is_escaped() -> None:
+    assert plain("a\ud800b") == "a\\ud800b"
+
+
+def test_a_traceback_follows_its_line_and_cannot_pass_for_another() -> None:
+    with logged("INFO") as written:
+        try:
+            raise ValueError("bad\n2026-01-01T00:00:00.000Z ERROR x: forged")
+        except ValueError:
+            logging.getLogger("opencode_a2a").exception("it failed")
+
+    assert len(written.lines()) == 1
+    assert "    ValueError: bad" in written.text
+    assert "\n    2026-01-01" in written.text
+
+
+def test_a_long_text_is_cut() -> None:
+    assert len(plain("x" * 10_000)) == 201
+    with logged("INFO") as written:
+        logging.getLogger("opencode_a2a").info("%s", "y" * 100_000)
+
+    assert len(written.text) < 3000
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
+def test_the_level_is_for_our_loggers_and_other_libraries_stay_at_warning(level: str) -> None:
+    others = ("hpack.hpack", "h2", "httpcore.http11", "httpx", "asyncio", "sqlalchemy.engine", "hypercorn.error")
+    logging.getLogger("hypercorn.error").setLevel(logging.DEBUG)  # some libraries set a level of their own
+    with logged(level) as written:
+        for name in (*OURS, *others):
+            for grade in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+                logging.getLogger(name).log(grade, "said")
+
+    for name in OURS:
+        grades = [line["level"] for line in written.lines() if line["logger"] == name]
+        assert grades == ["DEBUG", "INFO", "WARNING", "ERROR"][["DEBUG", "INFO", "WARNING", "ERROR"].index(level) :]
+    for name in others:
+        grades = [line["level"] for line in written.lines() if line["logger"] == name]
+        assert grades == (["ERROR"] if level == "ERROR" else ["WARNING", "ERROR"])
+
+
+def test_levels_are_as_they_were_afterwards() -> None:
+    before = logging.getLogger("opencode_a2a").level, logging.getLogger().handlers[:]
+    with logged("DEBUG"):
+        pass
+
+    assert (logging.getLogger("opencode_a2a").level, logging.getLogger().handlers[:]) == before
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opencode_a2a.logs._MOST_WAITING", 3)
+    monkeypatch.setattr("opencode_a2a.logs._LAST_WORDS", 0.01)
+    stuck = Stuck()
+    handler = WriterHandler(stuck)
+    record = logging.makeLogRecord({"msg": "said", "levelno": 20, "levelname": "INFO", "name": "opencode_a2a"})
+    started = time.monotonic()
+    for _ in range(100):
+        handler.handle(record)
+    handler.close()
+    took = time.monotonic() - started
+    stuck.gate.release()
+
+    assert took < DEADLINE / 2
+
+
+class Stuck(io.StringIO):
+    """A stream whose reader does not read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        from threading import Semaphore
+
+        self.gate = Semaphore(0)
+
+    def write(self, text: str) -> int:
+        with self.gate:
+            return super().write(text)
+
+
+# --- requests and turns -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+@pytest.mark.parametrize("operation", ["send", "stream"])
+async def test_info_has_one_line_for_a_request_and_one_for_its_turn(
+    serving: Serving, wire: Wire, operation: str
+) -> None:
+    with logged("INFO") as written:
+        async with serving() as agent:
+            caller = agent.caller(wire)
+            task = await caller.send("hi") if operation == "send" else (await caller.stream("hi")).task
+            await until(lambda: len(written.requests()) + len(written.turns()) == 2)
+
+    [request], [turn] = written.requests(), written.turns()
+    name = {"rpc": {"send": ("message/send", "SendMessage"), "stream": ("message/stream", "SendStreamingMessage")}}
+    names = name["rpc"][operation] if wire.binding == "rpc" else (operation.upper(),) * 2
+    assert request.startswith("POST /")
+    assert f" {names[wire.line == '1.0']} 200 " in request
+    assert re.search(r" \d+\.\d ms principal=alice ", request)
+    assert request.endswith(f"task={task.id}")
+    assert turn["level"] == "INFO"
+    assert re.fullmatch(rf"task={task.id} session=ses_\w+ principal=alice completed \d+ ms", turn["text"])
+
+
+async def test_a_level_above_info_has_no_line_for_what_goes_well(serving: Serving) -> None:
+    with logged("WARNING") as written:
+        async with serving() as agent:
+            await agent.caller().send("hi")
+
+    assert written.text == ""
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+async def test_a_refusal_says_why_and_nothing_of_what_was_sent(serving: Serving, wire: Wire) -> None:
+    with logged("INFO") as written:
+        async with serving() as agent:
+            caller = agent.caller(wire)
+            await caller.refused("get", id="no-such%0Aforged" if wire.binding == "rest" else "no-such\nforged")
+            await caller.refused("send", None, parts=[{"kind": "text", "text": 5, "private-member": 1}])
+            await agent.http.get("/tasks", headers={"authorization": "Bearer no-such-token"})
+            await until(lambda: len(written.requests()) == 3)
+
+    missing, wrong, unknown = written.requests()
+    assert "refused=TASK_NOT_FOUND" in missing
+    assert "\\nforged" in missing
+    assert re.search(r"refused=INVALID_\w+ fields=\S*message\.parts", wrong)
+    assert "refused=UNAUTHENTICATED" in unknown
+    assert "principal=" not in unknown
+    assert "no-such-token" not in written.text
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+async def test_a_failed_turn_and_a_providers_401_are_warnings_with_the_reason(serving: Serving, wire: Wire) -> None:
+    with logged("WARNING") as written:
+        async with serving() as agent:
+            await agent.caller(wire).send("FAIL401")
+            agent.standin.fail_next("POST", "/session", 500, {"message": "told-by-opencode"})
+            await agent.caller(wire).send("hi")
+            await until(lambda: len(written.turns()) == 2)
+
+    refused, failed = written.turns()
+    assert (refused["level"], failed["level"]) == ("WARNING", "WARNING")
+    assert "auth-required" in refused["text"]
+    assert "error=UPSTREAM_UNAUTHORIZED upstream_status=401" in refused["text"]
+    assert " failed " in failed["text"]
+    assert "error=UPSTREAM_SERVER_ERROR upstream_status=500" in failed["text"]
+    assert "told-by-opencode" not in written.text
+
+
+# --- what is never in it ----------------------------------------------------------------------------------
+
+OPENCODE_PASSWORD, WRONG_PASSWORD = "opencode-pass-9c1f", "opencode-wrong-e22a"
+PUSH_TOKEN, PUSH_PROOF, COOKIE = "push-token-7b3e", "push-proof-40ad", "receiver-cookie-c5d8"
+PROMPT = "prompt-words-81ff"
+
+
+async def everything(agent: Agent, receiver_url: str) -> None:
+    """Requests, pushes, refusals and failures: as much of the product as one test can reach."""
+    notify = {
+        "url": receiver_url,
+        "token": PUSH_TOKEN,
+        "authentication": {"scheme": "Bearer", "credentials": PUSH_PROOF},
+    }
+    old = {**notify, "authentication": {"schemes": ["Bearer"], "credentials": PUSH_PROOF}}
+    for wire in WIRES:
+        config = {"taskPushNotificationConfig": notify} if wire.line == "1.0" else {"pushNotificationConfig": old}
+        await agent.caller(wire).send(f"ECHO {PROMPT}", configuration=config)
+        await agent.caller(wire).stream(f"TOOL {PROMPT}")
+        await agent.caller(wire).refused("get", id="none")
+        await agent.caller(wire).send(f"FAIL401 {PROMPT}")
+        agent.standin.fail_next("POST", "/session", 401, {"message": PROMPT})
+        await agent.caller(wire, bob=True).send(PROMPT)
+        agent.standin.fail_next("POST", "/session", 500, PROMPT.encode())
+        await agent.caller(wire).send(PROMPT)
+    await agent.http.get("/health", headers={"authorization": "Bearer wrong-token-3d"})
+    await agent.http.get("/health", headers={"authorization": f"Basic {base64.b64encode(b'carol:nope').decode()}"})
+    await agent.http.get("/health", auth=CAROL)
+    await agent.http.post("/", content=b"{" + PROMPT.encode(), headers={"Content-Type": "application/json"})
+    await agent.http.get("/extendedAgentCard", headers={"cookie": COOKIE, "A2A-Version": "1.0"})
+    out, err = io.StringIO(), io.StringIO()
+    agent.running.listening(Settings(port=int(agent.url.rpartition(":")[2]), credentials=CREDENTIALS))
+    settings = Settings(client_bearer_token=Secret(ALICE))
+    assert await call.call(call.CallTarget.of(agent.url, settings), f"ECHO {PROMPT}", out=out, err=err) == 0
+    wrong = Settings(client_bearer_token=Secret("call-token-wrong-17"))
+    assert await call.call(call.CallTarget.of(agent.url, wrong), PROMPT, out=out, err=err) != 0
+
+
+async def test_no_secret_and_no_prompt_is_logged_at_debug(serving: Serving) -> None:
+    standin = StandIn(pause=0, tick=0.001, password=OPENCODE_PASSWORD)
+    cookie = answer(204, f"set-cookie: session={COOKIE}")
+    refusing = answer(500, f"set-cookie: session={COOKIE}")
+    with logged("DEBUG") as written:
+        async with receiving() as receiver:
+            url = receiver.plan("/hook", refusing, cookie)
+            async with serving(
+                standin, opencode_password=Secret(OPENCODE_PASSWORD), push_allow_private_hosts=True
+            ) as agent:
+                await everything(agent, url)
+                await receiver.until(lambda: len(receiver.at("/hook")) > len(WIRES))
+            async with serving(standin, opencode_password=Secret(WRONG_PASSWORD)) as agent:
+                await agent.caller(RPC_10).send(PROMPT)
+
+    assert len(written.requests()) > 20
+    proofs = [base64.b64encode(f"opencode:{word}".encode()).decode() for word in (OPENCODE_PASSWORD, WRONG_PASSWORD)]
+    secrets = (
+        ALICE,
+        BOB,
+        CAROL[1],
+        OPENCODE_PASSWORD,
+        WRONG_PASSWORD,
+        PUSH_TOKEN,
+        PUSH_PROOF,
+        COOKIE,
+        PROMPT,
+        *proofs,
+    )
+    more = ("wrong-token-3d", "call-token-wrong-17", base64.b64encode(b"carol:nope").decode())
+    for secret in (*secrets, *more):
+        assert secret not in written.text, secret
+
+
+async def test_a_request_over_http2_leaves_no_credential_in_the_log(serving: Serving) -> None:
+    with logged("DEBUG") as written:
+        async with serving(http2=True) as agent:
+            headers = {"authorization": f"Bearer {ALICE}"}
+            async with httpx.AsyncClient(base_url=agent.url, http1=False, http2=True, headers=headers) as http:
+                assert (await http.get("/health")).http_version == "HTTP/2"
+            await until(lambda: written.requests())
+
+    assert ALICE not in written.text
+
+
+@pytest.mark.parametrize("wire", [RPC_03, REST_10], ids=str)
+async def test_a_failure_of_ours_is_an_error_with_a_traceback_and_no_prompt(
+    serving: Serving, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with logged("INFO") as written:
+        async with serving() as agent:
+            monkeypatch.setattr(agent.running.service, "send", None)
+            await agent.caller(wire).refused("send", PROMPT)
+            await until(lambda: written.requests())
+
+    assert "Traceback" in written.text
+    assert "refused=INTERNAL_ERROR" in written.requests()[0]
+    assert PROMPT not in written.text

@@ -1,0 +1,159 @@
+"""The server is told to stop: what runs may end, what cannot ends with a reason, and nothing is cut."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from attrs import define, field
+
+from opencode_a2a.cli.serve import serve
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.fake_opencode import HELLO, Say, StandIn
+from tests.shell.harness import (
+    CREDENTIALS,
+    DEADLINE,
+    RPC_10,
+    RUNTIMES,
+    WIRES,
+    Caller,
+    Wire,
+    client,
+    quick,
+    served,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@define(eq=False)
+class Server:
+    """A server of its own, to be stopped."""
+
+    standin: StandIn
+    urls: list[str] = field(factory=list)
+    stop: anyio.Event = field(factory=anyio.Event)
+    ended: anyio.Event = field(factory=anyio.Event)
+
+    async def gone(self) -> None:
+        with anyio.fail_after(DEADLINE):
+            await self.ended.wait()
+
+
+@asynccontextmanager
+async def server(backend: str, grace: float) -> AsyncGenerator[Server]:
+    found = Server(quick())
+    async with served(backend, found.standin) as opencode, anyio.create_task_group() as tasks:
+        settings = Settings(
+            port=0,
+            opencode_url=opencode,
+            credentials=CREDENTIALS,
+            task_store_backend="memory",
+            shutdown_grace_seconds=grace,
+        )
+
+        async def run() -> None:
+            await serve(settings, RUNTIMES[backend], stop=found.stop.wait, ready=found.urls.append)
+            found.ended.set()
+
+        tasks.start_soon(run)
+        await until(lambda: found.urls)
+        try:
+            yield found
+        finally:
+            found.stop.set()
+            found.standin.release()
+            with anyio.move_on_after(DEADLINE, shield=True):
+                await found.ended.wait()
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+async def test_a_stream_ends_within_the_grace(anyio_backend: str, wire: Wire) -> None:
+    async with server(anyio_backend, grace=DEADLINE) as found, client(found.urls[0]) as http:
+        caller = Caller(http, wire)
+        found.standin.hold(Say, tokens=2)
+        async with caller.open("hi") as stream:
+            await stream.until(lambda: stream.text)
+            found.stop.set()
+
+            refused = await until_refused(caller)
+            found.standin.release()
+            await stream.whole()
+        await found.gone()
+
+    assert (stream.state, stream.text) == ("completed", HELLO)
+    assert "being stopped" in str(refused)
+
+
+async def until_refused(caller: Caller) -> dict[str, object]:
+    """Ask until the server has heard that it is to stop. What is not refused waits in its held context."""
+    with anyio.fail_after(DEADLINE):
+        while True:
+            response = await caller.ask("get", {"id": "none"})
+            assert response.status_code in (200, 404)
+            sent = await caller.ask("send", caller.params("hi", {"configuration": caller.wire.at_once()}))
+            if "being stopped" in sent.text:
+                return dict(sent.json())
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+async def test_without_grace_a_stream_ends_with_a_reason_and_is_not_cut(anyio_backend: str, wire: Wire) -> None:
+    async with server(anyio_backend, grace=0) as found, client(found.urls[0]) as http:
+        found.standin.hold(Say, tokens=2)
+        async with Caller(http, wire).open("LONG 9") as stream:
+            await stream.until(lambda: stream.text)
+            found.stop.set()
+            await stream.whole()
+        await found.gone()
+        aborts = [one for one in found.standin.requests if one.path.endswith("/abort")]
+
+    assert stream.ended
+    assert (stream.state, stream.text) == ("failed", "w0 w1 ")
+    assert "stopped" in str(stream.statuses[-1].status.message)
+    assert len(aborts) == 1
+
+
+async def test_without_grace_a_send_is_answered(anyio_backend: str) -> None:
+    async with server(anyio_backend, grace=0) as found, client(found.urls[0]) as http:
+        answers: list[str] = []
+        found.standin.hold(Say)
+
+        async def send() -> None:
+            answers.append((await Caller(http, RPC_10).send("hi")).status.state.value)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            await found.standin.held()
+            found.stop.set()
+        await found.gone()
+
+    assert answers == ["failed"]
+
+
+async def test_those_who_wait_in_line_are_told_too(anyio_backend: str) -> None:
+    async with server(anyio_backend, grace=0) as found, client(found.urls[0]) as http:
+        caller = Caller(http, RPC_10)
+        found.standin.hold(Say)
+        async with caller.open("hi", contextId="c") as first:
+            await found.standin.held()
+            async with caller.open("hi", contextId="c") as second:
+                await second.until(lambda: second.events)
+                found.stop.set()
+                await first.whole()
+                await second.whole()
+        await found.gone()
+
+    assert [first.state, second.state] == ["failed", "failed"]
+
+
+async def test_an_idle_server_stops_at_once(anyio_backend: str) -> None:
+    async with server(anyio_backend, grace=DEADLINE) as found, client(found.urls[0]) as http:
+        await Caller(http, RPC_10).send("hi")  # its connection is kept alive, and must not keep the server
+        started = anyio.current_time()
+        found.stop.set()
+        await found.gone()
+
+        assert anyio.current_time() - started < DEADLINE / 2

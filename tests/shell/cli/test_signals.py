@@ -1,0 +1,131 @@
+"""Signals to a server in a process of its own, with tasks and streams at work: what it says, and how it ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.shell.cli.test_commands import BOTH, CREDENTIALS, DEADLINE, Serving, Starter, environment
+
+MESSAGE = {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "SLOW"}]}
+HEADERS = {"authorization": "Bearer tok-31e5a0", "a2a-version": "1.0"}
+
+
+@contextmanager
+def opencode(runtime: str, folder: Path) -> Iterator[str]:
+    """A scripted OpenCode in a process of its own, whose SLOW does not end by itself; its URL."""
+    log = folder / "opencode.log"
+    command = [sys.executable, "-m", "tests.interop.standin_server", runtime]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment(), stdout=out, stderr=out)
+    try:
+        yield Serving(process, log).url
+    finally:
+        process.kill()
+        process.wait(DEADLINE)
+
+
+@contextmanager
+def serving(runtime: str, folder: Path, *, grace: str = "60") -> Iterator[Serving]:
+    variables = {
+        "A2A_STATIC_AUTH_CREDENTIALS": CREDENTIALS,
+        "A2A_TASK_STORE_BACKEND": "memory",
+        "A2A_SHUTDOWN_GRACE_SECONDS": grace,
+    }
+    with opencode(runtime, folder) as url:
+        arguments = ("serve", "--runtime", runtime, "--port", "0", "--opencode", url, "--log-level", "INFO")
+        with Starter(folder)(*arguments, **variables) as server:
+            yield server
+
+
+@contextmanager
+def streaming(server: Serving) -> Iterator[Iterator[str]]:
+    """An open stream of a task that does not end."""
+    body = {"message": MESSAGE}
+    with (
+        httpx.Client(base_url=server.url, headers=HEADERS, timeout=DEADLINE) as http,
+        http.stream("POST", "/message:stream", json=body) as response,
+    ):
+        lines = response.iter_lines()
+        assert any("TASK_STATE_WORKING" in line for line in lines)
+        yield lines
+
+
+@BOTH
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_says_what_is_waited_for_and_the_second_ends_at_once(
+    tmp_path: Path, runtime: str, number: signal.Signals
+) -> None:
+    with serving(runtime, tmp_path) as server, streaming(server):
+        server.process.send_signal(number)
+        told = server.find(r"(stopping: .*)")
+        assert server.process.poll() is None
+        started = time.monotonic()
+        code = server.stop(number)
+
+    assert re.match(r"stopping: waiting up to 60 s for 1 task and 1 stream; .* again ends it at once", told)
+    assert code == 128 + number
+    assert time.monotonic() - started < 5
+    assert f"ended at once by {number.name}" in server.said
+    assert "Traceback" not in server.said
+
+
+@BOTH
+def test_a_hangup_is_ignored_with_a_line_and_the_stream_goes_on(tmp_path: Path, runtime: str) -> None:
+    with serving(runtime, tmp_path, grace="0") as server, streaming(server) as lines:
+        server.process.send_signal(signal.SIGHUP)
+        line = server.find(r"(.*SIGHUP is ignored.*)")
+        assert "WARNING" in line
+        assert any("artifactUpdate" in line for line in lines)
+        server.process.send_signal(signal.SIGTERM)
+        server.find(r"(stopping)")
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(DEADLINE) == 0
+
+
+@BOTH
+def test_an_idle_server_has_nothing_to_wait_for(tmp_path: Path, runtime: str) -> None:
+    with serving(runtime, tmp_path) as server:
+        assert httpx.get(f"{server.url}/health", headers=HEADERS, timeout=DEADLINE).status_code == 200
+        assert server.stop(signal.SIGINT) == 0
+
+    assert "stopping\n" in server.said
+    [line] = [line for line in server.said.splitlines() if "GET /health" in line]
+    assert re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO opencode_a2a.server.request_log: "
+        r"GET /health 200 \d+\.\d ms principal=me",
+        line,
+    )
+
+
+@BOTH
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_an_address_that_is_taken_is_named_with_what_to_do(tmp_path: Path, runtime: str, host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        command = ["serve", "--runtime", runtime, "--host", host, "--port", str(port)]
+        done = subprocess.run(
+            [sys.executable, "-m", "opencode_a2a", *command],
+            env=environment(A2A_TASK_STORE_BACKEND="memory"),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    assert done.returncode == 1
+    assert f"opencode-a2a: {where} is in use already: stop what listens there, or choose another port" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,578 @@
+"""`opencode-a2a call` where the task asks: a person at a terminal, a rule, or nobody, with our server and others."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import termios
+import tty
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import anyio
+import orjson
+import pytest
+from attrs import define, evolve, field
+
+from opencode_a2a.agent.application import application
+from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
+from opencode_a2a.client.prompts import Answers, Terminal
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, Prompt, Say, Script, StandIn
+from opencode_a2a.fake_opencode.scripts import SCRIPTS
+from sansio.a2a.model import StatusUpdate, StreamItem, TaskState
+from sansio.extensions.methods.method_rows import MethodExtension
+from sansio.redact import Secret
+from tests.shell.calling import COMPLETED, DEADLINE, WORKING, Scene, Screen, Seen, parsed, says, status, task
+from tests.shell.harness import (
+    ALICE,
+    BOB,
+    CREDENTIALS,
+    Agent,
+    Serving,
+    client,
+    free_port,
+    quick,
+    served,
+    until,
+)
+from tests.shell.scripted_agent import Cut, Reply, ScriptedAgent, document, payload, stream
+from tests.shell.scripted_agent import serving as serving_scripted
+
+pytestmark = pytest.mark.anyio
+
+WAYS = [(line, binding) for line in ("0.3", "1.0") for binding in ("JSONRPC", "HTTP+JSON")]
+each_way = pytest.mark.parametrize(("line", "binding"), WAYS)
+streamed_or_not = pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "whole"])
+
+
+@define(eq=False)
+class Person:
+    """Somebody at a terminal: a pseudo-terminal to type on, and a screen that shows standard error."""
+
+    keyboard: int
+    terminal: Terminal
+    screen: Screen = field(factory=lambda: Screen(terminal=True))
+    prompts: dict[str, int] = field(factory=dict)  # those answered, counted
+
+    async def answers(self, *lines: str, prompt: str = "answer> ") -> None:
+        """Type a line whenever asked for one."""
+        for line in lines:
+            self.prompts[prompt] = count = self.prompts.get(prompt, 0) + 1
+            with anyio.fail_after(DEADLINE):
+                while self.screen.getvalue().count(prompt) < count:
+                    await self.screen.flushed.wait()
+            self.types(line + "\n")
+
+    def types(self, text: str) -> None:
+        os.write(self.keyboard, text.encode())
+
+    @property
+    def seen(self) -> str:
+        return self.screen.getvalue()
+
+
+@pytest.fixture
+def serving(anyio_backend: str) -> Serving:
+    """Starts a stand-in and the agent before it, whose card tells the truth about where it is."""
+
+    @asynccontextmanager
+    async def start(standin: StandIn | None = None, **settings: Any) -> AsyncGenerator[Agent]:
+        app, bind = standin or quick(), f"127.0.0.1:{free_port()}"
+        async with served(anyio_backend, app) as opencode:
+            given = Settings(
+                opencode_url=opencode,
+                credentials=CREDENTIALS,
+                task_store_backend="memory",
+                public_url_override=f"http://{bind}",
+                **settings,
+            )
+            async with (
+                application(given) as running,
+                served(anyio_backend, running.asgi, bind=bind) as url,
+                client(url) as http,
+                client(url, BOB) as bob,
+                client(opencode, None) as direct,
+            ):
+                yield Agent(url, app, running, http, bob, direct)
+
+    return start
+
+
+@contextmanager
+def pseudo_terminal() -> Iterator[tuple[int, int]]:
+    keyboard, tty_end = os.openpty()
+    try:
+        yield keyboard, tty_end
+    finally:
+        os.close(keyboard)
+        os.close(tty_end)
+
+
+@pytest.fixture
+def person() -> Iterator[Person]:
+    with pseudo_terminal() as (keyboard, tty_end):
+        attributes = termios.tcgetattr(tty_end)
+        attributes[tty.LFLAG] &= ~termios.ECHO
+        termios.tcsetattr(tty_end, termios.TCSANOW, attributes)
+        with open(tty_end, encoding="utf-8", closefd=False) as stdin:
+            terminal = Terminal.between(stdin, Screen(terminal=True))
+            assert terminal is not None
+            yield Person(keyboard, terminal)
+
+
+def _two_questions(prompt: Prompt) -> Script:
+    asked = [
+        {"question": f"{label}?", "header": label, "options": [{"label": label, "description": "yes"}]}
+        for label in ("Tea", "Milk")
+    ]
+    return Script(((Ask(tuple(asked)),), (Say(("Thanks.",)),)))
+
+
+def asking() -> StandIn:
+    return StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts={**SCRIPTS, "TWO": _two_questions})
+
+
+def told(agent: Agent) -> list[Any]:
+    """What OpenCode was told."""
+    return [
+        one.json
+        for one in agent.standin.requests
+        if one.method == "POST" and one.path.startswith(("/permission/", "/question/"))
+    ]
+
+
+async def calling(
+    agent: Agent,
+    text: str,
+    *,
+    person: Person | None = None,
+    rule: str = "ask",
+    line: str | None = None,
+    binding: str | None = None,
+    **more: Any,
+) -> Seen:
+    """A call of our own server."""
+    target = CallTarget(url=agent.url, line=line, binding=binding, bearer=Secret(ALICE), timeout=DEADLINE)
+    out, err = Screen(), person.screen if person is not None else Screen()
+    answers = Answers(rule, person.terminal if person is not None else None)
+    with anyio.fail_after(2 * DEADLINE):
+        code = await call(target, text, out=out, err=err, answers=answers, **more)
+    return Seen(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+async def both(seen: list[Seen], agent: Agent, text: str, person: Person, *lines: str, **more: Any) -> None:
+    """A call, and the person who answers it."""
+
+    async def run() -> None:
+        seen.append(await calling(agent, text, person=person, **more))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await person.answers(*lines)
+
+
+def task_named(seen: Seen) -> str:
+    """The task that was left waiting, as it was printed."""
+    return seen.err.rsplit("--task ", 1)[1].split("]")[0]
+
+
+# --- a person ---------------------------------------------------------------------------------------------
+
+
+@each_way
+@streamed_or_not
+async def test_a_person_approves_a_command(
+    serving: Serving, person: Person, line: str, binding: str, streaming: bool
+) -> None:
+    seen: list[Seen] = []
+    async with serving() as agent:
+        await both(seen, agent, "PERMISSION", person, "Yes, please", line=line, binding=binding, stream=streaming)
+
+        assert (seen[0].code, seen[0].out) == (0, f"{AFTER_TOOL}\n")
+        assert told(agent) == [{"reply": "once"}]
+        assert "echo hello-from-tool" in person.seen
+        assert person.seen.count("answer> ") == 1
+        assert person.seen.rsplit("[", 2)[1] == "completed]\n"
+        assert "[to go on with this conversation: --context " in person.seen
+        assert not streaming or "Allowed once: bash." in person.seen  # who looks now and then may miss it
+
+
+@each_way
+@streamed_or_not
+async def test_a_person_answers_a_question(
+    serving: Serving, person: Person, line: str, binding: str, streaming: bool
+) -> None:
+    seen: list[Seen] = []
+    async with serving() as agent:
+        await both(seen, agent, "QUESTION", person, "2", line=line, binding=binding, stream=streaming)
+
+        assert (seen[0].code, seen[0].out) == (0, f"{AFTER_TOOL}\n")
+        assert told(agent) == [{"answers": [["B"]]}]
+        assert "Which one?" in person.seen
+
+
+async def test_several_questions_are_asked_line_by_line(serving: Serving, person: Person) -> None:
+    seen: list[Seen] = []
+    async with serving(asking()) as agent, anyio.create_task_group() as group:
+        group.start_soon(both, seen, agent, "TWO", person)
+        await person.answers("1", prompt="answer 1 of 2> ")
+        await person.answers("oat", prompt="answer 2 of 2> ")
+        await agent.until(lambda: seen)
+
+        assert (seen[0].code, told(agent)) == (0, [{"answers": [["Tea"], ["oat"]]}])
+
+
+async def test_an_answer_that_is_refused_is_asked_for_again(serving: Serving, person: Person) -> None:
+    seen: list[Seen] = []
+    async with serving(asking()) as agent, anyio.create_task_group() as group:
+        group.start_soon(both, seen, agent, "TWO", person)
+        await person.answers("1", prompt="answer 1 of 2> ")
+        await person.answers("", prompt="answer 2 of 2> ")  # that is all
+        await person.answers("1", prompt="answer 1 of 2> ")
+        await person.answers("2", prompt="answer 2 of 2> ")
+        await agent.until(lambda: seen)
+
+        assert (seen[0].code, told(agent)) == (0, [{"answers": [["Tea"], ["2"]]}])
+        assert "[the answer was not taken: " in person.seen
+        assert "2 questions" in person.seen
+
+
+@streamed_or_not
+async def test_an_empty_line_is_no_answer(serving: Serving, person: Person, streaming: bool) -> None:
+    seen: list[Seen] = []
+    async with serving() as agent:
+        await both(seen, agent, "PERMISSION", person, "", "  ", "no", stream=streaming)
+
+        assert (seen[0].code, told(agent)) == (0, [{"reply": "reject"}])
+
+
+async def test_what_was_typed_before_it_was_asked_is_no_answer(serving: Serving, person: Person) -> None:
+    seen: list[Seen] = []
+    person.types("yes\nalways\n")
+    async with serving() as agent:
+        await both(seen, agent, "PERMISSION", person, "no")
+
+        assert told(agent) == [{"reply": "reject"}]
+
+
+async def test_what_somebody_else_answers_is_asked_no_longer(serving: Serving, person: Person) -> None:
+    seen: list[Seen] = []
+    async with serving() as agent, anyio.create_task_group() as group:
+        group.start_soon(both, seen, agent, "PERMISSION", person)
+        await person.screen.until("answer> ")
+        [request_id] = agent.standin._memory.permissions
+        await agent.opencode.post(f"/permission/{request_id}/reply", json={"reply": "always"})
+        await agent.until(lambda: seen)
+
+        assert seen[0].code == 0
+        assert "[waiting] permission replied\n" in person.seen
+        assert told(agent) == [{"reply": "always"}]
+
+
+@streamed_or_not
+async def test_the_end_of_input_leaves_the_task_waiting(serving: Serving, person: Person, streaming: bool) -> None:
+    seen: list[Seen] = []
+    async with serving() as agent, anyio.create_task_group() as group:
+        group.start_soon(calling_into, seen, agent, person, streaming)
+        await person.screen.until("answer> ")
+        person.types("\x04")
+        await agent.until(lambda: seen)
+
+        assert seen[0].code == 3
+        assert (await agent.caller().get(task_named(seen[0]))).status.state is TaskState.INPUT_REQUIRED
+        assert told(agent) == []
+
+
+async def calling_into(seen: list[Seen], agent: Agent, person: Person, streaming: bool) -> None:
+    seen.append(await calling(agent, "PERMISSION", person=person, stream=streaming))
+
+
+async def test_json_goes_out_and_the_question_to_the_terminal(serving: Serving, person: Person) -> None:
+    seen: list[Seen] = []
+    async with serving() as agent:
+        await both(seen, agent, "QUESTION", person, "A", as_json=True)
+
+    items = [orjson.loads(line) for line in seen[0].out.splitlines()]
+    assert items[-1]["statusUpdate"]["status"]["state"] == "TASK_STATE_COMPLETED"
+    assert "Which one?" in person.seen
+
+
+# --- rules, and nobody ------------------------------------------------------------------------------------
+
+
+@each_way
+@pytest.mark.parametrize(
+    ("rule", "out"), [("once", f"{AFTER_TOOL}\n"), ("always", f"{AFTER_TOOL}\n"), ("reject", "")]
+)
+async def test_permissions_are_answered_by_rule(
+    serving: Serving, rule: str, out: str, line: str, binding: str
+) -> None:
+    async with serving() as agent:
+        seen = await calling(agent, "PERMISSION", rule=rule, line=line, binding=binding)
+
+        assert (seen.code, seen.out, told(agent)) == (0, out, [{"reply": rule}])
+        assert f"[answering by --on-permission: {rule}]" in seen.err
+
+
+async def test_a_rule_for_permissions_goes_before_the_person_who_is_asked_the_rest(
+    serving: Serving, person: Person
+) -> None:
+    seen: list[Seen] = []
+    async with serving() as agent:
+        await both(seen, agent, "PERMISSION", person, rule="always")
+        await both(seen, agent, "QUESTION", person, "A", rule="always")
+
+        assert [one.code for one in seen] == [0, 0]
+        assert told(agent) == [{"reply": "always"}, {"answers": [["A"]]}]
+        assert person.seen.count("answer> ") == 1
+
+
+@each_way
+@streamed_or_not
+@pytest.mark.parametrize(
+    ("prompt", "rule", "said", "body"),
+    [("PERMISSION", "ask", "yes", {"reply": "once"}), ("QUESTION", "once", "B", {"answers": [["B"]]})],
+)
+async def test_what_nobody_answers_waits_for_a_later_call(
+    serving: Serving, prompt: str, rule: str, said: str, body: object, line: str, binding: str, streaming: bool
+) -> None:
+    async with serving() as agent:
+        first = await calling(agent, prompt, rule=rule, line=line, binding=binding, stream=streaming)
+        waiting = task_named(first)
+        before = told(agent)
+        second = await calling(agent, said, task_id=waiting, line=line, binding=binding, stream=streaming)
+
+        assert (first.code, before, told(agent)) == (3, [], [body])
+        assert (second.code, second.out) == (0, f"{AFTER_TOOL}\n")
+        assert "[input-required]" not in second.err
+
+
+@streamed_or_not
+async def test_a_later_call_tries_again_what_lacked_credentials(serving: Serving, streaming: bool) -> None:
+    async with serving() as agent:
+        first = await calling(agent, "FAIL401", stream=streaming)
+        await agent.until(lambda: not agent.running.service._turns.running)
+        second = await calling(agent, "hi", task_id=task_named(first), stream=streaming)
+
+        assert (first.code, second.code, second.out) == (3, 0, f"{HELLO}\n")
+
+
+async def test_a_task_that_does_not_wait_refuses_a_message(serving: Serving) -> None:
+    async with serving() as agent:
+        done = await agent.caller().send("hi")
+        seen = await calling(agent, "more", task_id=done.id)
+
+    assert seen.code == 4
+    assert "is completed: start a new task" in seen.err
+
+
+# --- other agents -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def scene(anyio_backend: str) -> AsyncIterator[Scene]:
+    agent = ScriptedAgent()
+    async with serving_scripted(anyio_backend, agent) as url:
+        yield Scene(agent, url)
+
+
+def asks(text: str, **more: Any) -> StatusUpdate:
+    return status(TaskState.INPUT_REQUIRED, text, **more)
+
+
+async def answered(scene: Scene, person: Person, *lines: str, **more: Any) -> Seen:
+    seen: list[Seen] = []
+
+    async def run() -> None:
+        seen.append(await scene.call(answers=Answers(lines=person.terminal), err=person.screen, **more))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await person.answers(*lines)
+    return seen[0]
+
+
+def sent(scene: Scene) -> list[tuple[str, str, str | None]]:
+    """The method, the text and the task of each message, over JSON-RPC."""
+    bodies = [request.json for request in scene.agent.asked("/rpc")]
+    found = [(body["method"], body["params"]["message"]) for body in bodies if "message" in body["params"]]
+    return [(method, message["parts"][0]["text"], message.get("taskId")) for method, message in found]
+
+
+async def test_an_agent_that_closes_its_stream_to_ask_is_answered_on_a_new_one(scene: Scene, person: Person) -> None:
+    more = (task(TaskState.WORKING), says("Hello Ada", append=False), COMPLETED)
+    scene.replies(stream(WORKING, asks("Your name?", final=True), line="0.3"), stream(*more, line="0.3"), line="0.3")
+
+    seen = await answered(scene, person, "Ada")
+
+    assert (seen.code, seen.out) == (0, "Hello Ada\n")
+    assert sent(scene) == [("message/stream", "hi", None), ("message/stream", "Ada", "t1")]
+
+
+@pytest.mark.parametrize("ending", [Cut, b""], ids=["hang-up", "early end"])
+async def test_a_stream_that_ends_while_a_person_thinks_is_no_trouble(
+    scene: Scene, person: Person, ending: type[Cut] | bytes
+) -> None:
+    rest, gate = "HTTP+JSON", anyio.Event()
+    broken = stream(WORKING, asks("Your name?"), gate, ending, binding=rest)
+    scene.replies(broken, stream(COMPLETED, binding=rest), binding=rest)
+    # where the answer is faster than the news of the break, it goes beside the stream, and the task is read
+    scene.agent.on("/rpc/message:send", Reply(pieces=[payload(task(TaskState.WORKING), "HTTP+JSON", "1.0")]))
+    scene.agent.on("/rpc/tasks/t1", document(_rendered(TaskState.COMPLETED)))
+    seen: list[Seen] = []
+
+    async def run() -> None:
+        seen.append(await answered(scene, person))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await person.screen.until("answer> ")
+        gate.set()
+        await person.answers("Ada", prompt="Your name?")
+
+    assert seen[0].code == 0
+    texts = [one.json["message"]["parts"][0]["text"] for one in scene.agent.requests if one.body]
+    assert texts == ["hi", "Ada"]
+
+
+async def test_an_agent_that_keeps_its_stream_is_answered_beside_it(scene: Scene, person: Person) -> None:
+    gate = anyio.Event()
+    reply = document({"jsonrpc": "2.0", "id": "1", "result": {"task": _rendered(TaskState.WORKING)}})
+    kept = stream(WORKING, asks("Your name?"), gate, WORKING, says("Hello", append=False), COMPLETED)
+    stays_open = {"a2a-extensions": MethodExtension.INTERACTIVE_INTERRUPT.uri_1_0}
+    scene.replies(evolve(kept, headers={**kept.headers, **stays_open}), reply)
+    seen: list[Seen] = []
+
+    async def run() -> None:
+        seen.append(await answered(scene, person, "Ada"))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(run)
+        await until(lambda: len(sent(scene)) == 2)
+        gate.set()
+
+    assert (seen[0].code, seen[0].out) == (0, "Hello\n")
+    assert sent(scene) == [("SendStreamingMessage", "hi", None), ("SendMessage", "Ada", "t1")]
+    [_, beside] = scene.agent.asked("/rpc")
+    assert beside.json["params"]["configuration"] == {"returnImmediately": True}
+
+
+def _rendered(state: TaskState) -> Any:
+    return orjson.loads(payload(task(state), "REST", "1.0"))["task"]
+
+
+async def test_an_agent_without_streams_may_ask_again_and_again(scene: Scene, person: Person) -> None:
+    def whole(item: StreamItem) -> Reply:
+        return Reply(pieces=[payload(item, "JSONRPC", "1.0")])
+
+    waits = task(TaskState.INPUT_REQUIRED)
+    first, second = asks("Your name?").status, asks("Your age?").status
+    scene.replies(
+        whole(evolve(waits, status=first)),
+        whole(evolve(waits, status=second)),
+        whole(task(TaskState.COMPLETED, "Done")),
+        streaming=False,
+    )
+
+    seen = await answered(scene, person, "Ada", "36")
+
+    assert (seen.code, seen.out) == (0, "Done\n")
+    assert sent(scene) == [("SendMessage", "hi", None), ("SendMessage", "Ada", "t1"), ("SendMessage", "36", "t1")]
+
+
+async def test_a_rule_says_nothing_about_what_is_not_known_to_be_a_permission(scene: Scene) -> None:
+    scene.replies(stream(WORKING, asks("May I?")))
+
+    seen = await scene.call(answers=Answers("always"))
+
+    assert seen.code == 3
+    assert len(sent(scene)) == 1
+
+
+# --- the command line -------------------------------------------------------------------------------------
+
+
+async def test_the_command_line_knows_rules_and_tasks(serving: Serving) -> None:
+    async with serving() as agent:
+        settings = Settings(client_bearer_token=Secret(ALICE))
+        codes = []
+        out, err = Screen(), Screen()
+        with anyio.fail_after(2 * DEADLINE):
+            codes.append(await run_from_arguments(parsed(agent.url, "QUESTION"), settings, out, err, Screen()))
+            waiting = task_named(Seen(code=3, out="", err=err.getvalue()))
+            codes.append(
+                await run_from_arguments(parsed(agent.url, "A", "--task", waiting), settings, out, err, Screen())
+            )
+            arguments = parsed(agent.url, "PERMISSION", "--on-permission", "reject")
+            codes.append(await run_from_arguments(arguments, settings, out, err, Screen()))
+
+        assert codes == [3, 0, 0]
+        assert told(agent) == [{"answers": [["A"]]}, {"reply": "reject"}]
+
+
+def test_an_unknown_rule_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parsed("http://a", "hi", "--on-permission", "sometimes")
+
+    assert caught.value.code == 2
+    assert "--on-permission" in capsys.readouterr().err
+
+
+PROGRAM = """
+import fcntl, sys, termios
+from functools import partial
+from importlib import import_module
+from tests.shell.calling import parsed
+from opencode_a2a.cli.call import run_from_arguments
+from opencode_a2a.config.settings import Settings
+from sansio.redact import Secret
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+runtime, url, token = sys.argv[1:]
+settings = Settings(client_bearer_token=Secret(token))
+main = partial(run_from_arguments, parsed(url, "PERMISSION"), settings, sys.stdout, sys.stderr)
+sys.exit(import_module(runtime).run(main))
+"""
+
+
+@pytest.mark.parametrize(("typed", "code"), [("yes\n", 0), ("\x04", 3), ("\x03", 130)], ids=["yes", "eof", "ctrl-c"])
+async def test_a_program_at_a_real_terminal_is_answered_left_and_interrupted(
+    serving: Serving, anyio_backend: str, typed: str, code: int
+) -> None:
+    async with serving() as agent:
+        with pseudo_terminal() as (keyboard, tty_end):
+            command = [sys.executable, "-c", PROGRAM, f"runtime_{anyio_backend}", agent.url, ALICE]
+            seen = b""
+            with anyio.fail_after(4 * DEADLINE):
+                process = await anyio.open_process(
+                    command, stdin=tty_end, stdout=tty_end, stderr=tty_end, start_new_session=True
+                )
+                async with process:
+                    seen = await shown(keyboard, b"answer> ")
+                    os.write(keyboard, typed.encode())
+                    await process.wait()
+            seen += everything(keyboard)
+
+        assert (process.returncode, b"Traceback" in seen) == (code, False), seen
+        assert b"[the task is " in seen or code == 0
+        assert told(agent) == ([{"reply": "once"}] if code == 0 else [])
+
+
+async def shown(keyboard: int, text: bytes) -> bytes:
+    """What the terminal shows, up to a text."""
+    seen = b""
+    while text not in seen:
+        await anyio.wait_readable(keyboard)
+        seen += os.read(keyboard, 65536)
+    return seen
+
+
+def everything(keyboard: int) -> bytes:
+    """What the terminal shows that has not been read yet."""
+    fcntl.fcntl(keyboard, fcntl.F_SETFL, fcntl.fcntl(keyboard, fcntl.F_GETFL) | os.O_NONBLOCK)
+    try:
+        return os.read(keyboard, 65536)
+    except BlockingIOError:
+        return b""

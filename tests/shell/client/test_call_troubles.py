@@ -1,0 +1,196 @@
+"""`opencode-a2a call` when things go wrong: one clear line each, the right exit code, and nothing said twice."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+
+from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
+from opencode_a2a.config.settings import Settings
+from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.model import TaskState
+from tests.shell.calling import HELLO, WORKING, Scene, Screen, Seen, parsed, says, status, task
+from tests.shell.scripted_agent import (
+    CARD_PATH,
+    Cut,
+    Reply,
+    ScriptedAgent,
+    card,
+    document,
+    payload,
+    serving,
+    stream,
+)
+
+pytestmark = pytest.mark.anyio
+
+PLAIN = Reply(headers={"content-type": "text/plain"}, pieces=[b"not for you"])
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+async def scene(anyio_backend: str) -> AsyncIterator[Scene]:
+    agent = ScriptedAgent()
+    async with serving(anyio_backend, agent) as url:
+        yield Scene(agent, url)
+
+
+# ------------------------------------------------------------------------------------------------ troubles
+
+
+async def test_a_refusal_is_told_in_one_line(scene: Scene) -> None:
+    error = {"code": -32602, "message": "Invalid parameters", "data": [{"loc": ["params", "x"], "msg": "is wrong"}]}
+    scene.replies(document({"jsonrpc": "2.0", "id": "1", "error": error}))
+
+    seen = await scene.call()
+
+    expected = "opencode-a2a call: The agent refused: Invalid parameters; params.x: is wrong (code -32602)\n"
+    assert seen == Seen(code=4, out="", err=expected)
+
+
+async def test_a_refusal_in_mid_stream_keeps_what_was_said(scene: Scene) -> None:
+    error = b'data: {"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"broke"}}\n\n'
+    scene.replies(stream(WORKING, says("Hel", append=False), error))
+
+    seen = await scene.call()
+
+    assert (seen.code, seen.out) == (4, "Hel\n")
+    assert "[the task is t1]\nopencode-a2a call: The agent refused: broke (code -32603)\n" in seen.err
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [(Cut, "broke the connection off"), (b"", "ended the stream before the task was over")],
+    ids=["hang-up", "early end"],
+)
+async def test_a_stream_that_breaks_off_is_told_with_the_task(
+    scene: Scene, ending: type[Cut] | bytes, told: str
+) -> None:
+    scene.replies(stream(WORKING, says("Hel", append=False), ending))
+
+    seen = await scene.call(timeout=1.0)
+
+    assert (seen.code, seen.out) == (4, "Hel\n")
+    assert "[the task is t1]" in seen.err
+    assert told in seen.err
+
+
+async def test_a_hang_up_after_the_end_of_the_task_does_not_matter(scene: Scene) -> None:
+    ended = status(TaskState.COMPLETED, final=False)  # says nothing of the stream: more could have come
+    scene.replies(stream(WORKING, says("Hello", append=False), ended, Cut, line="0.3"), line="0.3")
+
+    assert await scene.call() == Seen(code=0, out="Hello\n", err="[working]\n[completed]\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "reply", "told"),
+    [
+        (CARD_PATH, Reply(pieces=[b"<html>"]), "The agent card is not JSON"),
+        (CARD_PATH, Reply(status=404), "There is no agent card at"),
+        (CARD_PATH, Reply(status=500, pieces=[b"<html>"]), "HTTP 500 Internal Server Error"),
+        (CARD_PATH, card(("GRPC", "1.0", "http://a")), "it offers GRPC 1.0"),
+        (CARD_PATH, Reply(pieces=[b" " * 600_000, b" " * 600_000]), "larger than 1048576 bytes"),
+        ("/rpc", PLAIN, "The agent's answer is not JSON"),
+        ("/rpc", document({}), "neither a result nor an error"),
+        ("/rpc", document({"result": {"task": {"id": 7}}}), "task.id: must be a string"),
+        ("/rpc", stream(b"data: {oops\n\n"), "The agent's answer is not JSON"),
+        ("/rpc", stream(b"event: x\n"), "ended the stream before the task was over"),
+        ("/rpc", Reply(status=204), "The agent's answer is not JSON"),
+    ],
+)
+async def test_nonsense_is_told_in_one_line(scene: Scene, path: str, reply: Reply, told: str) -> None:
+    scene.offers(*HELLO)
+    scene.agent.on(path, reply)
+
+    seen = await scene.call()
+
+    assert (seen.code, seen.out) == (4, "")
+    assert seen.err.startswith("opencode-a2a call: ")
+    assert seen.err.count("\n") == 1
+    assert told in seen.err
+
+
+async def test_an_agent_that_cannot_be_reached_is_told_in_one_line(scene: Scene) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+    seen = await scene.call(url=url)
+
+    assert seen.code == 4
+    assert seen.err.startswith(f"opencode-a2a call: Cannot connect to {url}: ")
+    assert seen.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_an_agent_that_falls_silent_is_waited_for_as_long_as_was_set(scene: Scene, begun: bool) -> None:
+    never = anyio.Event()
+    scene.replies(stream(*(HELLO[:2] if begun else ()), never))
+
+    seen = await scene.call(timeout=1.5)
+    never.set()
+
+    assert (seen.code, seen.out) == (4, "Hello\n" if begun else "")
+    assert f"{scene.url} was silent for 1.5 s" in seen.err
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "told"),
+    [
+        ("agent.example", "hi", "URL: must be a URL that begins with http:// or https://"),
+        ("http://ada:secret@agent.example", "hi", "set A2A_CLIENT_BASIC_AUTH instead"),
+        ("http://agent.example/?q", "hi", "URL: must not hold a query"),
+        ("http://agent.example", " \n", "TEXT: must not be empty"),
+        ("http://agent.example", "\udcff", "TEXT: is not valid in the terminal's encoding"),
+    ],
+)
+async def test_wrong_usage_is_told_before_anything_is_sent(scene: Scene, url: str, text: str, told: str) -> None:
+    seen = await scene.call(text, url=url)
+
+    assert seen.code == 2
+    assert told in seen.err
+    assert "secret" not in seen.err
+
+
+async def test_a_task_that_never_changes_is_given_up(scene: Scene) -> None:
+    scene.replies(
+        Reply(pieces=[payload(task(TaskState.WORKING), "HTTP+JSON", "1.0")]), binding="HTTP+JSON", streaming=False
+    )
+    scene.agent.on("/rpc/tasks/t1", document(FORMS["1.0"].render_task(task(TaskState.WORKING))))
+
+    seen = await scene.call(timeout=1.5)
+
+    assert seen.code == 4
+    assert "[the task is t1]" in seen.err
+    assert "The task has not changed for 1.5 s" in seen.err
+
+
+async def test_an_output_that_cannot_be_written_is_told(scene: Scene) -> None:
+    scene.offers(*HELLO)
+
+    class Full(Screen):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    err = Screen()
+    code = await call(CallTarget(url=scene.url), "hi", out=Full(), err=err)
+
+    assert code == 4
+    assert "cannot write the answer: No space left on device" in err.getvalue()
+
+
+async def test_standard_input_that_is_no_text_is_told(scene: Scene) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(b"\xff"), "utf-8")
+    err = Screen()
+
+    code = await run_from_arguments(parsed(scene.url, "-"), Settings(), Screen(), err, stdin)
+
+    assert code == 2
+    assert "standard input is not text" in err.getvalue()

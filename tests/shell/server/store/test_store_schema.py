@@ -1,0 +1,208 @@
+"""How a database gets the tables, whoever opens it first and whatever it held before."""
+
+import stat
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import anyio
+import pytest
+from sqlalchemy import Connection, Engine, MetaData, create_engine, make_url
+
+import opencode_a2a.server.store.database.migrations
+from opencode_a2a.server.store import (
+    EventsPruned,
+    SchemaError,
+    StoredTask,
+    StoreUnavailable,
+    TaskQuery,
+    TaskRow,
+    open_store,
+)
+from opencode_a2a.server.store.schema import METADATA, VERSION_TABLE, VERSIONS
+from tests.shell.store_cases import any_durable_url as any_durable_url
+from tests.shell.store_cases import (
+    event_row,
+    open_and_close,
+    push_row,
+    sqlite_rows,
+    sqlite_script,
+    task_row,
+)
+from tests.shell.store_cases import postgresql_url as postgresql_url
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_the_database_of_the_predecessor_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "opencode-a2a.db"
+    sqlite_script(
+        path,
+        "CREATE TABLE tasks (id TEXT PRIMARY KEY, status TEXT); INSERT INTO tasks VALUES ('old', 'completed');"
+        "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('theirs');",
+    )
+    path.chmod(0o644)
+
+    async with open_store(f"sqlite+aiosqlite:///{path}") as store:
+        await store.commit((task_row(),))
+
+    assert sqlite_rows(path, "SELECT * FROM tasks") == [("old", "completed")]
+    assert sqlite_rows(path, "SELECT * FROM alembic_version") == [("theirs",)]
+    assert sqlite_rows(path, f"SELECT * FROM {VERSION_TABLE}") == [(VERSIONS[-1],)]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    async with open_store(f"sqlite:///{path}"):
+        pass
+    sqlite_script(path, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+
+    with pytest.raises(SchemaError, match=rf"schema version 9999, newer than .* \({VERSIONS[-1]}\)"):
+        async with open_store(f"sqlite:///{path}"):
+            pass
+
+
+OPENED = """
+import sys, anyio
+from opencode_a2a.server.store import StoreInUse, open_store
+
+async def main():
+    try:
+        async with open_store(sys.argv[1]) as store:
+            await store.commit()
+    except StoreInUse:
+        sys.exit(7)
+
+anyio.run(main, backend=sys.argv[2])
+"""
+
+
+async def test_of_those_who_open_a_new_database_at_once_each_has_it_alone(
+    durable_url: str, anyio_backend: str
+) -> None:
+    command = [sys.executable, "-c", OPENED, durable_url, anyio_backend]
+    codes: list[int] = []
+
+    async def open_elsewhere() -> None:
+        process = await anyio.run_process(command, check=False, stderr=None)
+        codes.append(process.returncode)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(open_elsewhere)
+
+    assert set(codes) <= {0, 7}
+    assert 0 in codes
+    await open_and_close(durable_url)
+
+
+def test_migrations_lead_to_the_tables_the_code_uses(durable_url: str) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    anyio.run(open_and_close, durable_url)
+    engine = engine_of(durable_url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        differences = compare_metadata(context, METADATA)
+    engine.dispose()
+
+    assert differences == []
+
+
+def engine_of(url: str) -> Engine:
+    return create_engine(make_url(url.replace("postgresql:", "postgresql+psycopg:")))
+
+
+def migrate_to(connection: Connection, version: str) -> None:
+    """What an earlier version of the application did to the database."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(opencode_a2a.server.store.database.migrations.__path__[0])))
+    config.set_main_option("path_separator", "newline")
+    command.upgrade(config, version)
+
+
+OLD_TASK: Mapping[str, object] = {
+    "task_id": "done",
+    "context_id": "context-1",
+    "principal": "ada",
+    "state": "completed",
+    "finished": True,
+    "created_at": 1,
+    "updated_at": 10,
+    "session_id": "ses_1",
+    "prompt_id": None,
+    "last_seq": 4,
+    "snapshot": b"\x00snapshot",
+    "options": b"{}",
+}
+OLD_RUNNING = {**OLD_TASK, "task_id": "Running", "state": "working", "finished": False, "last_seq": 1}
+
+
+def fill_first_schema(url: str) -> None:
+    engine = engine_of(url)
+    with engine.begin() as connection:
+        migrate_to(connection, "0001")
+        tables = MetaData()
+        tables.reflect(connection)
+        inserted: dict[str, list[Mapping[str, object]]] = {
+            "task": [OLD_TASK, OLD_RUNNING],
+            "task_event": [
+                {"task_id": task_id, "first_seq": number, "last_seq": number, "body": b"[]"}
+                for task_id, number in (("done", 5), ("Running", 1), ("Running", 2))
+            ],
+            "binding": [{"principal": "ada", "context_id": "context-1", "session_id": "ses_1"}],
+        }
+        for name, rows in inserted.items():
+            connection.execute(tables.tables[f"opencode_a2a_{name}"].insert(), rows)
+    engine.dispose()
+
+
+def old_row(values: Mapping[str, object]) -> TaskRow:
+    return TaskRow(**values, message_id="")  # type: ignore[arg-type] # a row as the first schema has it
+
+
+async def test_a_database_of_the_first_schema_is_upgraded_with_all_it_holds(durable_url: str) -> None:
+    fill_first_schema(durable_url)
+    done, running = old_row(OLD_TASK), old_row(OLD_RUNNING)
+
+    for _ in range(2):
+        async with open_store(durable_url) as store:
+            assert await store.task("done") == StoredTask(done, (event_row(5, task_id="done"),))
+            assert await store.unfinished() == [StoredTask(running, (event_row(2, task_id="Running"),))]
+            assert await store.session_of("ada", "context-1") == "ses_1"
+            # Of the same moment: the order is by code points, descending.
+            assert (await store.tasks(TaskQuery(principal="ada", limit=9))).rows == (done, running)
+            assert await store.started_by("ada", "context-1", "message-1") is None
+            assert await store.unfinished_pushes() == ()
+
+
+async def test_an_upgraded_database_takes_everything_that_is_new(durable_url: str) -> None:
+    fill_first_schema(durable_url)
+    new = task_row("new")
+
+    async with open_store(durable_url) as store:
+        await store.commit((new, push_row(task_id="done"), EventsPruned(11)))
+
+        assert await store.started_by("ada", "context-1", "message-1") == StoredTask(new, ())
+        assert await store.tasks_of_message("ada", "message-1", 9) == (new,)
+        assert await store.push_configs("done") == (push_row(task_id="done"),)
+        assert [len(await store.events(task_id)) for task_id in ("done", "Running")] == [0, 2]
+
+
+async def test_a_failed_upgrade_leaves_the_database_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.db"
+    fill_first_schema(f"sqlite:///{path}")
+    sqlite_script(path, "CREATE TABLE opencode_a2a_push (in_the_way TEXT)")
+
+    with pytest.raises(StoreUnavailable, match="opencode_a2a_push already exists"):
+        async with open_store(f"sqlite:///{path}"):
+            pass
+
+    assert sqlite_rows(path, f"SELECT * FROM {VERSION_TABLE}") == [("0001",)]
+    columns = sqlite_rows(path, "SELECT name FROM pragma_table_info('opencode_a2a_task')")
+    assert ("message_id",) not in columns
