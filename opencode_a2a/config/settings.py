@@ -1,10 +1,8 @@
 """Settings: loads the table of variables from an environment and a `.env` file, judges it, and describes it.
 
-Knows no runtime, no socket and no store. `python -m opencode_a2a.config.settings [FILE]` prints the table, or brings
-it up to date in a document.
+Knows no runtime, no socket and no store.
 """
 
-import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
@@ -23,7 +21,6 @@ from opencode_a2a.config.settings_table import VARIABLES, Settings
 from opencode_a2a.config.settings_values import Refused
 from sansio.access import Credential, CredentialsError, CredentialSet
 from sansio.redact import redact_url
-from tools.docs.generated_part import MadePart
 
 __all__ = [
     "VARIABLES",
@@ -33,7 +30,6 @@ __all__ = [
     "check_exposure",
     "help_text",
     "load_settings",
-    "markdown",
     "with_generated_token",
 ]
 
@@ -168,22 +164,3 @@ def help_text(width: int = 100) -> str:
                 text, width, initial_indent=" " * 6, subsequent_indent=" " * 6, break_on_hyphens=False
             )
     return "\n".join(lines)
-
-
-def markdown() -> str:
-    """The table for a document, a section per group."""
-    lines: list[str] = []
-    for group, variables in groupby(VARIABLES, key=lambda variable: variable.group):
-        lines += [f"### {group}", "", "| variable | sets | default |", "| --- | --- | --- |"]
-        lines += [f"| `{v.name}` | {v.takes} | {v.default} |" for v in variables]
-        lines.append("")
-    return "\n".join(lines).rstrip()
-
-
-PART = MadePart("settings", "python -m opencode_a2a.config.settings docs/configuration.md", markdown)
-updated = PART.updated
-main = PART.main
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

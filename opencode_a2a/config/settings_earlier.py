@@ -1,20 +1,16 @@
 """The variables of earlier releases that are not settings any more: what each is read as, or what to use instead.
 
-`python -m opencode_a2a.config.settings_earlier docs/upgrade.md` brings the table in a document up to date. Knows no value of
-a setting.
+Knows no value of a setting.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import Final
 
 from attrs import frozen
-
-from tools.docs.generated_part import MadePart
 
 _FALSE: Final = ("false", "f", "no", "n", "off", "0")
 
@@ -182,23 +178,3 @@ def translate(given: Mapping[str, str], settings: Collection[str]) -> Translated
         else:
             warnings.append(f"{row.name} is a setting of {row.releases} without effect here: {instead}")
     return Translated(result, tuple(warnings), tuple(problems))
-
-
-def markdown() -> str:
-    """The table for a document."""
-    lines = ["| variable | of | what happens | instead |", "| --- | --- | --- | --- |"]
-    for row in EARLIER:
-        fate = f"read as `{row.target}`" if row.target is not None else row.fate.value
-        if row.harmless:
-            fate += f", but for `{row.harmless[0]}`"
-        lines.append(f"| `{row.name}` | {row.releases} | {fate} | {row.instead} |")
-    return "\n".join(lines)
-
-
-PART = MadePart("earlier settings", "python -m opencode_a2a.config.settings_earlier docs/upgrade.md", markdown)
-updated = PART.updated
-main = PART.main
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -24,8 +23,9 @@ from sansio.opencode.upstream.events import (
     decode,
     decode_messages,
 )
+from tests.paths import FIXTURES
 
-FOLDER = Path(__file__).parent.parent / "fixtures" / "turns"
+FOLDER = FIXTURES / "turns"
 NAMES = tuple(sorted(path.stem for path in FOLDER.glob("*.jsonl")))
 UNFINISHED = frozenset({"provider-error", "rate-limit-retry"})
 """Recordings that stop while OpenCode waits for its next attempt."""

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from opencode_a2a import __version__
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 GUIDE = ROOT / "docs" / "core.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 SHIPPED = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio")

@@ -1,19 +1,187 @@
-"""`python -m tools.docs.method_reference docs/reference.md`: writes the reference of what can be called into a document.
+"""The reference of all that can be called, as markdown: operations, extensions, methods, their errors and types.
 
-What it says is the core's; only files are known here.
+Made from the tables. Where the text goes is not known here.
 """
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterable, Iterator
 
-from sansio.extensions.published.reference import markdown
-from tools.docs.generated_part import MadePart
+from sansio.a2a.codecs.schemas import SPOKEN
+from sansio.a2a.model import JsonObject
+from sansio.a2a.operations import Operation
+from sansio.extensions.methods.method_errors import ExtensionErrorKind
+from sansio.extensions.methods.method_rows import MethodExtension, MethodRow, Ownership, Scope
+from sansio.extensions.methods.method_table import METHODS
+from sansio.extensions.methods.parameters import Parameter
+from sansio.extensions.methods.types import TYPES
+from sansio.extensions.published.compatibility import path_of
+from sansio.extensions.published.contracts import TOLD
+from sansio.extensions.published.deployment_cards import EXTENSIONS
 
-PART = MadePart("reference", "python -m tools.docs.method_reference docs/reference.md", markdown)
-updated = PART.updated
-main = PART.main
+
+def markdown() -> str:
+    """The whole reference."""
+    sections = (_operations(), _extensions(), _methods(), _errors(), _types())
+    return "\n".join(line for section in sections for line in section).strip()
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _table(*names: str) -> Iterator[str]:
+    yield from ("", _row(*names), _row(*["---"] * len(names)))
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return ", ".join(map(_code, texts))
+
+
+# --- the protocol -----------------------------------------------------------------------------------------
+
+
+def _operations() -> Iterator[str]:
+    yield from ("### Operations", "")
+    yield "JSON-RPC is at `/`. On line 1.0, the paths of HTTP+JSON work below a tenant's segment too."
+    yield from _table("operation", "0.3", "1.0", "takes", "answers")
+    for operation in Operation:
+        row = operation.row
+        old, new = SPOKEN[operation]["0.3"], SPOKEN[operation]["1.0"]
+        yield _row(
+            operation.name.lower().replace("_", " ") + (" (a stream)" if row.streaming else ""),
+            _names(operation, "0.3"),
+            _names(operation, "1.0"),
+            _listed(dict.fromkeys((old.params, new.params))),
+            _listed(dict.fromkeys((old.result, new.result))),
+        )
+
+
+def _names(operation: Operation, line: str) -> str:
+    row = operation.row
+    routes = [route for route in row.routes if line in route.lines]
+    rpc = row.rpc_1_0 if line == "1.0" else row.rpc_0_3
+    return "<br>".join([_code(rpc), *(_code(f"{route.method} {path_of(route, line)}") for route in routes)])
+
+
+def _extensions() -> Iterator[str]:
+    yield from ("", "### Extensions", "")
+    yield "A request activates an extension by naming its URI in `A2A-Extensions`; either line's URI does."
+    yield from _table("extension", "URI on 0.3", "URI on 1.0", "on the public card of 1.0")
+    for one in EXTENSIONS:
+        yield _row(_code(one.name), _code(one.uri_0_3), _code(one.uri_1_0), "yes" if one.public else "no")
+
+
+# --- the methods ------------------------------------------------------------------------------------------
+
+
+def _methods() -> Iterator[str]:
+    yield from ("", "### Methods", "")
+    yield "They are called over JSON-RPC, by the same names and with the same parameters on both lines. What no row"
+    yield "names is refused, but for `metadata`, which is everybody's. A call without an `id` is not answered."
+    for extension in MethodExtension:
+        yield from ("", f"#### {extension.label}", "", extension.about)
+        for row in METHODS.values():
+            if row.extension is extension:
+                yield from _method(row)
+
+
+def _method(row: MethodRow) -> Iterator[str]:
+    yield from ("", f"##### `{row.name}`", "", row.about, "")
+    yield from (f"- {fact}" for fact in _facts(row))
+    if row.parameters:
+        yield from _table("parameter", "takes", "needed", "about")
+        for parameter in row.parameters:
+            yield _parameter(parameter)
+
+
+def _facts(row: MethodRow) -> Iterator[str]:
+    answers = ", ".join(f"{_code(name)} ({_code(of)})" for name, of in row.result.members.items())
+    yield f"Answers: {answers}"
+    yield f"Kind: {row.access.value}; answered by {'the adapter' if row.scope is Scope.LOCAL else 'OpenCode'}" + (
+        ", whose interface for it is experimental" if row.experimental else ""
+    )
+    if row.ownership is not Ownership.NONE:
+        yield f"Sessions: {row.ownership.value}"
+    if row.toggle is not None:
+        yield f"Only where `{row.toggle.value}` is on"
+    if row.capability is not None:
+        yield f"Needs a credential with the capability `{row.capability}`"
+    if row.unsupported:
+        yield f"Refused as other ways to page: {_listed(row.unsupported)}"
+    if row.all_errors:
+        yield f"Errors: {_listed(kind.name for kind in row.all_errors)}"
+
+
+def _parameter(parameter: Parameter) -> str:
+    name = " or ".join(map(_code, parameter.paths))
+    default = "" if parameter.default is None else f" Default: {parameter.default}."
+    needed = "yes" if parameter.required else "no"
+    return _row(name, words(parameter.shape.schema()), needed, parameter.about + default)
+
+
+def words(schema: JsonObject) -> str:
+    """A schema in a few words."""
+    for name, joined in (("oneOf", "; or "), ("anyOf", "; or ")):
+        if name in schema:
+            return joined.join(words(one) for one in schema[name])
+    if "const" in schema:
+        return _code(str(schema["const"]))
+    if "enum" in schema:
+        return "one of " + _listed(map(str, schema["enum"]))
+    kind = schema.get("type")
+    if kind == "object":
+        return _object_in_words(schema)
+    if kind == "array":
+        least = schema.get("minItems")
+        return f"a list{f' of at least {least}' if least else ''}: {words(schema['items'])}"
+    if kind == "integer":
+        return f"a whole number from {schema['minimum']} to {schema['maximum']}"
+    if kind == "string":
+        pattern = f" like {_code(schema['pattern'])}" if "pattern" in schema else ""
+        return f"a text{pattern}"
+    return "true or false" if kind == "boolean" else "any JSON"
+
+
+def _object_in_words(schema: JsonObject) -> str:
+    members = schema.get("properties")
+    if members is None:
+        inner = schema.get("additionalProperties")
+        return f"an object of any names, each with {words(inner)}" if isinstance(inner, dict) else "an object"
+    required = schema.get("required", ())
+    told = [
+        f"{_code(name)} {words(member)}{'' if name in required else ' (optional)'}"
+        for name, member in members.items()
+        if "const" not in member
+    ]
+    kind = next((f"{_code(str(member['const']))} " for member in members.values() if "const" in member), "")
+    return f"{kind}object" + (f" with {', '.join(told)}" if told else "")
+
+
+# --- errors and types -------------------------------------------------------------------------------------
+
+
+def _errors() -> Iterator[str]:
+    yield from ("", "### Errors of the methods", "")
+    yield "On line 0.3, `data` is an object: its `type` is the error's name, beside what else is told. On line 1.0 it"
+    yield "is a list with an `ErrorInfo`: its `reason` is that name, and its metadata tells the rest in camel case."
+    yield from _table("error", "code", "when", "tells")
+    for kind in ExtensionErrorKind:
+        yield _row(_code(kind.name), str(kind.row.code), kind.row.when, _listed(TOLD[kind]))
+
+
+def _types() -> Iterator[str]:
+    yield from ("", "### Types of the results", "")
+    yield "`Task` and `Message` are those of the line. Others may have more members; those in bold are always there."
+    yield from _table("type", "members")
+    for name, schema in TYPES.items():
+        if "properties" in schema:
+            required = schema.get("required", ())
+            members = (
+                f"**{_code(member)}**" if member in required else _code(member) for member in schema["properties"]
+            )
+            yield _row(_code(name), ", ".join(members))

@@ -1,7 +1,7 @@
 """Answers to permissions and questions: by method or by a plain message, each request at most once.
 
-What a message means is decided in ``sansio.opencode.interrupts.replies``; here it is known who may answer what, and when it is
-too late. A request is found through the running turn that waits for it, so that after a restart it is there again.
+``sansio.opencode.interrupts.replies`` decides what a message means; here it is known who may answer what, and when
+it is too late. A request is found through the running turn that waits for it, so it is there after a restart.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs turns: one task's prompt from its session to its end, whatever happens to OpenCode or to the client.
 
-``sansio.opencode.turns.turn`` decides; this feeds it, saves what it says, and watches the time. Turns of one session run
-one after the other, in the order of their tasks.
+``sansio.opencode.turns.turn`` decides; this feeds it, saves its events, and watches the time. Turns of one session
+run one after the other, in the order of their tasks.
 """
 
 from __future__ import annotations

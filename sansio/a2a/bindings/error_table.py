@@ -1,32 +1,12 @@
-"""The reference of errors as markdown: what each means, its numbers, and an example on both lines and bindings.
-
-Pure: the examples are made by what answers with the errors. Where the text goes is not known here.
-"""
+"""The table of errors: when each is answered, and over which bindings. The published documents are made from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
 
-import orjson
 from attrs import frozen
 
-from sansio.a2a.bindings.jsonrpc import method_not_found, parse_request
-from sansio.a2a.bindings.rest import route
-from sansio.a2a.errors import (
-    ErrorKind,
-    LocalError,
-    ProtocolError,
-    http_error,
-    invalid,
-    jsonrpc_error,
-)
-from sansio.a2a.model import JsonObject
-from sansio.a2a.versions import LINES, negotiate
-
-Example: TypeAlias = Callable[[ErrorKind, str], ProtocolError]
-"""An error of a kind, as it is told on a line."""
-
+from sansio.a2a.errors import ErrorKind
 
 BINDINGS = ("JSON-RPC", "HTTP+JSON")
 _RPC = BINDINGS[:1]
@@ -87,71 +67,3 @@ TOLD: Mapping[ErrorKind, Told] = {
     ),
     ErrorKind.OVERLOADED: Told("The server has as much to do as it takes on, or is being stopped. Try again later."),
 }
-
-
-def refused(call: Callable[[], object]) -> ProtocolError:
-    """What a call is refused with. Raises ``LocalError`` where it is not."""
-    try:
-        accepted = call()
-    except ProtocolError as error:
-        return error
-    raise LocalError(f"this is no example of an error: {accepted}")
-
-
-_EXAMPLES: Mapping[ErrorKind, Callable[[str], ProtocolError]] = {
-    ErrorKind.INVALID_REQUEST: lambda line: refused(lambda: parse_request(b'{"jsonrpc":"2.0","id":1}')),
-    ErrorKind.METHOD_NOT_FOUND: lambda line: method_not_found("tasks/fly", line),
-    ErrorKind.INVALID_PARAMS: lambda line: invalid(
-        ("message", "parts", 0, "text"), "must be a string", "string_type"
-    ),
-    ErrorKind.TASK_NOT_FOUND: lambda line: ProtocolError(ErrorKind.TASK_NOT_FOUND, metadata={"taskId": "task-1"}),
-    ErrorKind.VERSION_NOT_SUPPORTED: lambda line: refused(lambda: negotiate("2.0", hint=None)),
-    ErrorKind.NOT_FOUND: lambda line: refused(lambda: route("GET", "/fly")),
-    ErrorKind.METHOD_NOT_ALLOWED: lambda line: refused(lambda: route("PUT", "/tasks/task-1")),
-}
-
-
-def markdown(more: Mapping[ErrorKind, ProtocolError] | None = None) -> str:
-    """A table of all errors, and a section with examples for each. ``more``: examples that are made elsewhere."""
-    given = more or {}
-
-    def example(kind: ErrorKind, line: str) -> ProtocolError:
-        if kind in given:
-            return given[kind]
-        made = _EXAMPLES.get(kind)
-        return made(line) if made is not None else ProtocolError(kind)
-
-    return "\n".join([*_overview(example), *(line for kind in ErrorKind for line in _section(kind, example))])
-
-
-def _overview(example: Example) -> Iterator[str]:
-    yield "| error | JSON-RPC `code` | HTTP, 0.3 | HTTP, 1.0 | `status`, 1.0 | `type`, 0.3 |"
-    yield "| --- | --- | --- | --- | --- | --- |"
-    for kind in ErrorKind:
-        row = kind.row
-        link = f"[`{kind.name}`](#{kind.name.lower()})"
-        code = str(row.code) if BINDINGS[0] in TOLD[kind].bindings else ""
-        if BINDINGS[1] not in TOLD[kind].bindings:
-            yield f"| {link} | {code} | | | | |"
-            continue
-        _, flat = http_error(example(kind, "0.3"), "0.3")
-        named = f"`{flat['type']}`" if "type" in flat else ""
-        yield f"| {link} | {code} | {row.status('0.3')} | {row.status('1.0')} | `{row.grpc}` | {named} |"
-
-
-def _section(kind: ErrorKind, example: Example) -> Iterator[str]:
-    told = TOLD[kind]
-    yield from ("", f"### `{kind.name}`", "", told.when, "", "```text")
-    for binding in told.bindings:
-        for line in LINES:
-            error = example(kind, line)
-            if binding == "JSON-RPC":
-                yield f"{binding}, {line}   {_json(jsonrpc_error(error, line))}"
-            else:
-                status, body = http_error(error, line)
-                yield f"{binding}, {line}  {status} {_json(body)}"
-    yield "```"
-
-
-def _json(body: JsonObject) -> str:
-    return orjson.dumps(body).decode()

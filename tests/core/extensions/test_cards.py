@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,9 +21,10 @@ from sansio.extensions.published.deployment_cards import (
 from sansio.extensions.published.profile import Deployment
 from sansio.opencode.deployment import SESSION_BINDING, STREAM_RESUME
 from tests import schemas
+from tests.paths import FIXTURES
 from tests.shapes import lacking, of_card, shape_of
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "contracts"
+CONTRACTS = FIXTURES / "contracts"
 DEPLOYMENT = Deployment(
     title="T",
     description="D.",
@@ -85,7 +85,7 @@ def test_a_card_is_valid_on_both_lines(kind: str) -> None:
 
 @each_card
 def test_what_clients_of_0_7_1_found_on_a_card_is_there_in_the_same_types(kind: str) -> None:
-    recorded = orjson.loads((FIXTURES / f"0.7.1-{kind}.json").read_bytes())
+    recorded = orjson.loads((CONTRACTS / f"0.7.1-{kind}.json").read_bytes())
     recorded_with = evolve(DEPLOYMENT, schemes=("bearer",))
     card = render_card(card_of(recorded_with) if kind == "public" else extended_card_of(recorded_with, ALICE))
 

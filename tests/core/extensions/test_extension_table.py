@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -25,9 +24,10 @@ from sansio.extensions.methods.method_rows import MethodExtension, MethodRow, Ow
 from sansio.extensions.methods.method_table import METHODS, methods_on_offer, row_of, supported
 from sansio.extensions.methods.types import result_schema
 from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, Failure, failure_of_status
+from tests.paths import FIXTURES
 
 ROWS = pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
-RECORDED = Path(__file__).parent.parent / "fixtures" / "methods"
+RECORDED = FIXTURES / "methods"
 
 
 @ROWS

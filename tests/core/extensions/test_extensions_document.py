@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -19,10 +18,10 @@ from sansio.extensions.published.deployment_cards import (
     extended_card_of,
 )
 from sansio.extensions.published.profile import Deployment
+from tests.paths import ROOT
 
 CALLER = Identity(principal="me", credential_id="c", capabilities=frozenset())
 DEPLOYMENT = Deployment(title="T", description="D", version="7", url="https://agent.example", schemes=("bearer",))
-ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / SPECIFIED_IN).read_text("utf-8")
 _URI = re.compile(r"`((?:https://github\.com/[^`]*/extension-specifications\.md#|urn:opencode-a2a:)[^`]*)`")
 _EXAMPLE = re.compile(r"```json\n(.*?)```", re.DOTALL)

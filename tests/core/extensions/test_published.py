@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -34,14 +33,12 @@ from sansio.extensions.published.contracts import TOLD, method_contract
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.openapi import Served, document
 from sansio.extensions.published.profile import Deployment
-from sansio.extensions.published.reference import markdown, words
 from sansio.opencode.projections.presentation import SHARED_BY
 from sansio.opencode.upstream.faults import UNREACHABLE, Failure
 from tests.parity import parity
-from tools.docs.method_reference import PART, main, updated
+from tests.paths import FIXTURES
+from tools.docs.method_reference import markdown, words
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-DOCUMENT = Path(__file__).parents[2] / "docs" / "reference.md"
 EVERYTHING = frozenset(Toggle)
 DEPLOYMENT = Deployment(title="T", description="D", version="7", url="https://agent.example", schemes=("bearer",))
 SERVED = Served(
@@ -290,28 +287,6 @@ def test_a_table_of_the_reference_has_no_blank() -> None:
     rows = [line for line in markdown().splitlines() if line.startswith("|")]
 
     assert [line for line in rows if any(not cell.strip() for cell in line.strip("|").split(" | "))] == []
-
-
-def test_the_document_has_the_reference_as_it_is() -> None:
-    text = DOCUMENT.read_text("utf-8")
-
-    assert text == updated(text), "run: python -m tools.docs.method_reference docs/reference.md"
-
-
-def test_a_document_without_markers_is_refused() -> None:
-    with pytest.raises(ValueError, match="markers"):
-        updated("# Reference\n")
-
-
-def test_the_reference_is_written_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    copy = tmp_path / "reference.md"
-    copy.write_text(f"before\n{PART.start}\nold\n{PART.end}\nafter\n", "utf-8")
-
-    main([str(copy)])
-    main([])
-
-    assert copy.read_text("utf-8") == f"before\n{PART.start}\n\n{markdown()}\n\n{PART.end}\nafter\n"
-    assert capsys.readouterr().out == markdown() + "\n"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from attrs import define, frozen
 import opencode_a2a
 from opencode_a2a import __version__
 from opencode_a2a.fake_opencode import AFTER_TOOL
+from tests.paths import ROOT
 
 DEADLINE = 20.0
 PROGRAM = (sys.executable, "-m", "opencode_a2a")
@@ -30,7 +31,7 @@ BOTH = pytest.mark.parametrize("runtime", ["asyncio", "trio"])
 
 def environment(**more: str) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if not name.upper().startswith(("A2A_", "OPENCODE_"))}
-    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2]), **more}
+    return {**kept, "PYTHONPATH": str(ROOT), **more}
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -1,9 +1,6 @@
 """Settings: what the environment may say, what is said back when it is wrong, and that the documents agree."""
 
 import json
-import os
-import subprocess
-import sys
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -20,8 +17,6 @@ from opencode_a2a.config.settings import (
     check_exposure,
     help_text,
     load_settings,
-    markdown,
-    updated,
     with_generated_token,
 )
 from opencode_a2a.config.settings_names import widens
@@ -30,8 +25,6 @@ from sansio.hosts import ServedHosts
 from sansio.origins import NO_ORIGINS, AllowedOrigins
 from sansio.outbound import AllowedHosts
 from sansio.redact import Secret
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 CREDENTIALS = json.dumps([{"scheme": "bearer", "token": "tok-s3cret", "principal": "ci"}])
 
@@ -513,28 +506,3 @@ def test_the_help_names_every_variable_with_its_default_and_keeps_to_the_width()
     assert all(f"\n  {variable.name}\n" in text for variable in VARIABLES)
     assert "[default: http://127.0.0.1:4096]" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 90
-
-
-def test_the_documentation_holds_the_table_as_it_is() -> None:
-    document = DOCUMENT.read_text("utf-8")
-
-    assert document == updated(document), "run: python -m opencode_a2a.config.settings docs/configuration.md"
-
-
-def test_a_document_without_markers_is_not_touched() -> None:
-    with pytest.raises(ValueError, match="no markers"):
-        updated("# Configuration\n")
-
-
-def test_the_module_prints_its_table_and_updates_a_document(tmp_path: Path) -> None:
-    copy = tmp_path / "configuration.md"
-    document = DOCUMENT.read_text("utf-8")
-    copy.write_text(document.replace("127.0.0.1 |", "elsewhere |"), "utf-8")
-    command = [sys.executable, "-m", "opencode_a2a.config.settings"]
-    environ = {**os.environ, "PYTHONPATH": str(DOCUMENT.parents[1]), "PYTHONIOENCODING": "utf-8"}
-
-    printed = subprocess.run(command, env=environ, check=True, capture_output=True, text=True, timeout=30)
-    subprocess.run([*command, str(copy)], env=environ, check=True, timeout=30)
-
-    assert printed.stdout == markdown() + "\n"
-    assert copy.read_text("utf-8") == document

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from opencode_a2a.config.settings import VARIABLES, Settings, SettingsError, load_settings
-from opencode_a2a.config.settings_earlier import EARLIER, EarlierVariable, Fate, updated
+from opencode_a2a.config.settings_earlier import EARLIER, EarlierVariable, Fate
 from sansio.access import Credential, CredentialSet
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "upgrade.md"
 TODAY = frozenset(variable.name for variable in VARIABLES)
 ROWS = {row.name: row for row in EARLIER if row.name not in TODAY}
 
@@ -134,9 +131,3 @@ def test_all_that_stop_the_start_are_told_at_once() -> None:
     said = problems(A2A_OAUTH_SCOPES="x", A2A_RATE_LIMIT_ENABLED="true")
 
     assert [line.partition(":")[0] for line in said.splitlines()] == ["A2A_RATE_LIMIT_ENABLED", "A2A_OAUTH_SCOPES"]
-
-
-def test_the_document_holds_the_table_as_it_is() -> None:
-    document = DOCUMENT.read_text("utf-8")
-
-    assert document == updated(document), "run: python -m opencode_a2a.config.settings_earlier docs/upgrade.md"

@@ -11,13 +11,14 @@ import pytest
 from opencode_a2a.fake_opencode import StandIn
 from sansio.extensions.methods.method_rows import Scope
 from sansio.extensions.methods.method_table import METHODS
+from tests.paths import FIXTURES
 from tests.shell.harness import RPC_10, Serving, free_port
 from tests.shell.method_calls import CALLABLE, EVERYTHING_ON, Methods, world_of
 
 pytestmark = pytest.mark.anyio
 
 LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
-RECORDED = Path(__file__).parent.parent / "fixtures" / "methods"
+RECORDED = FIXTURES / "methods"
 UPSTREAM = [name for name in CALLABLE if METHODS[name].scope is Scope.UPSTREAM]
 
 

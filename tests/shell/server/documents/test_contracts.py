@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -16,13 +15,14 @@ from sansio.a2a.model import TaskState
 from sansio.extensions.methods.method_rows import NAMESPACE, SPECIFICATIONS
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.published.deployment_cards import COMPATIBILITY_PROFILE, WIRE_CONTRACT
+from tests.paths import FIXTURES
 from tests.shapes import lacking
 from tests.shell.harness import RPC_03, RPC_10, STAYS_OPEN, Agent, Serving, Wire, client
 from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Json, Methods, world_of
 
 pytestmark = pytest.mark.anyio
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "contracts"
+CONTRACTS = FIXTURES / "contracts"
 LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
 SWITCHES = pytest.mark.parametrize("switches", [{}, EVERYTHING_ON], ids=["all-off", "all-on"])
 WIRES: Mapping[str, Wire] = {"0.3": RPC_03, "1.0": RPC_10}
@@ -215,7 +215,7 @@ async def test_the_declared_behaviour_while_a_task_waits_is_what_happens(
 
 
 async def test_the_health_check_tells_what_that_of_0_7_1_told(serving: Serving) -> None:
-    recorded = orjson.loads((FIXTURES / "0.7.1-health.json").read_bytes())
+    recorded = orjson.loads((CONTRACTS / "0.7.1-health.json").read_bytes())
     async with serving(workspace_root="/srv/project", expose_workspace_root_in_card=True) as agent:
         health = (await agent.http.get("/health")).json()
 

@@ -1,20 +1,18 @@
-"""The reference of errors: it is complete, its examples are what is answered, and the document has it as it is."""
+"""The reference of errors is complete, and its examples are what is answered."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from sansio.a2a.bindings.error_table import BINDINGS, TOLD, markdown, refused
-from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError
+from sansio.a2a.bindings.error_table import BINDINGS, TOLD
+from sansio.a2a.errors import ErrorKind, LocalError
 from sansio.a2a.versions import LINES
-from tools.docs.error_reference import PART, main, reference, updated
+from tools.docs.error_reference import markdown, refused
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
 EXAMPLE = re.compile(r"^(JSON-RPC|HTTP\+JSON), (\S+) +(\d{3} )?(\{.*\})$", re.MULTILINE)
 
 kinds = pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)
@@ -68,35 +66,6 @@ def test_overview_links_to_every_section() -> None:
     assert BINDINGS == ("JSON-RPC", "HTTP+JSON")
 
 
-def test_examples_made_elsewhere_go_first() -> None:
-    text = markdown({ErrorKind.OVERLOADED: ProtocolError(ErrorKind.OVERLOADED, "not now")})
-
-    assert "not now" in text
-    assert "not now" not in markdown()
-
-
 def test_example_that_is_accepted_is_a_fault_of_ours() -> None:
     with pytest.raises(LocalError, match="no example of an error: 7"):
         refused(lambda: 7)
-
-
-def test_document_has_the_reference_as_it_is() -> None:
-    document = DOCUMENT.read_text("utf-8")
-
-    assert document == updated(document), "run: python -m tools.docs.error_reference docs/errors.md"
-
-
-def test_document_without_markers_is_refused() -> None:
-    with pytest.raises(ValueError, match="markers"):
-        updated("# Errors\n")
-
-
-def test_reference_is_written_between_the_markers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    copy = tmp_path / "errors.md"
-    copy.write_text(f"before\n{PART.start}\nold\n{PART.end}\nafter\n", "utf-8")
-
-    main([str(copy)])
-    main([])
-
-    assert copy.read_text("utf-8") == f"before\n{PART.start}\n\n{reference()}\n\n{PART.end}\nafter\n"
-    assert capsys.readouterr().out == reference() + "\n"

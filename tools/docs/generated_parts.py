@@ -1,0 +1,55 @@
+"""The parts of the documents that are generated from tables of the code: each stands between two markers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from tools.docs import error_reference, method_reference, settings_reference
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+
+
+@frozen
+class GeneratedPart:
+    """A part of a document. ``name`` stands in its markers; ``render`` returns its Markdown."""
+
+    name: str
+    document: str
+    render: Callable[[], str]
+
+    @property
+    def start(self) -> str:
+        """The marker before the part."""
+        return f"<!-- {self.name}: begin (made by `python -m tools.docs`) -->"
+
+    @property
+    def end(self) -> str:
+        """The marker after the part."""
+        return f"<!-- {self.name}: end -->"
+
+    def update(self, text: str) -> str:
+        """Return a document's text with this part rendered again. Raises ``ValueError`` if a marker is missing."""
+        before, start, rest = text.partition(self.start)
+        _, end, after = rest.partition(self.end)
+        if not (start and end):
+            raise ValueError(f"{self.document} has no markers for the part {self.name}")
+        return f"{before}{start}\n\n{self.render()}\n\n{end}{after}"
+
+
+PARTS: Final = (
+    GeneratedPart("settings", "configuration.md", settings_reference.settings_tables),
+    GeneratedPart("earlier settings", "upgrade.md", settings_reference.earlier_settings_table),
+    GeneratedPart("errors", "errors.md", error_reference.markdown),
+    GeneratedPart("reference", "reference.md", method_reference.markdown),
+)
+
+
+def update_documents(folder: Path = DOCS) -> None:
+    """Render every part again, in the documents of ``folder``."""
+    for part in PARTS:
+        path = folder / part.document
+        path.write_text(part.update(path.read_text("utf-8")), "utf-8")
