@@ -120,7 +120,7 @@ def _program() -> str:
     """How this program was started, for a shell: its path, or the interpreter and the module."""
     started = Path(sys.argv[0])
     if started.name == "__main__.py":
-        return f"{shlex.quote(sys.executable)} -m {__package__}"
+        return f"{shlex.quote(sys.executable)} -m opencode_a2a"
     return shlex.quote(str(started))
 
 
