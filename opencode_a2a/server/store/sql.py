@@ -5,7 +5,9 @@ It must not know what bodies mean, and the event loop never waits here for a dis
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote, quote_plus
@@ -64,6 +66,7 @@ class SqlStore:
         self._connection: Connection | None = None
         self._writer: GroupCommitWriter | None = None
         self._tasks: TaskGroup | None = None
+        self._turn: AbstractContextManager[object] = nullcontext()
         self._guard = FileGuard(self._database.path) if self._database.path is not None else None
         self._statements = WriteStatements("?" if self._database.is_sqlite else "%s")
 
@@ -80,8 +83,10 @@ class SqlStore:
             raise StoreError("the store is open already")
         writer = GroupCommitWriter(self._transact)
         in_memory = self._database.is_sqlite and self._database.path is None
-        self._read_limiter = writer.limiter if in_memory else anyio.CapacityLimiter(_READERS)
-        await anyio.to_thread.run_sync(self._open, limiter=writer.limiter)
+        # A database in memory is one connection, which the writer and the readers take turns to use.
+        self._turn = Lock() if in_memory else nullcontext()
+        self._read_limiter = anyio.CapacityLimiter(_READERS)
+        await anyio.to_thread.run_sync(self._open)
         self._writer = writer
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
@@ -96,7 +101,7 @@ class SqlStore:
         writer.close()
         with anyio.CancelScope(shield=True):
             await writer.closed.wait()
-            await anyio.to_thread.run_sync(self._close, limiter=writer.limiter)
+            await anyio.to_thread.run_sync(self._close)
         self._writer = self._tasks = None
         # Told of no error: the caller's own must come out as it is, not in a group.
         await tasks.__aexit__(None, None, None)
@@ -167,7 +172,7 @@ class SqlStore:
         assert self._readers is not None
         try:
             self._check_file()
-            with self._readers.connect() as connection:
+            with self._turn, self._readers.connect() as connection:
                 return read(connection)
         except Exception as error:
             raise self._fault(error, "read") from None
@@ -180,7 +185,7 @@ class SqlStore:
                 assert self._engine is not None
                 self._connection = self._engine.connect()
                 self._hold_again(self._connection)
-            with self._connection.begin():
+            with self._turn, self._connection.begin():
                 self._statements.execute(self._connection, writes)
         except Exception as error:
             self._drop_connection()
@@ -276,7 +281,6 @@ def _engine(database: Database) -> Engine:
         except ImportError:
             raise StoreError(f"PostgreSQL needs psycopg: {how_to_install('postgresql')}") from None
     if database.path is None:
-        # The database lives in its one connection, which the writer and the readers take turns to use.
         pool: dict[str, Any] = {"poolclass": StaticPool}
     else:
         pool = {"poolclass": QueuePool, "pool_size": _READERS + 1, "max_overflow": 0}
