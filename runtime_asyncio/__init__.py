@@ -6,9 +6,11 @@ One of the plug-ins of ``opencode_a2a.runtimes``: any module with these two func
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import sniffio
 from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config, Sockets
@@ -24,8 +26,22 @@ T = TypeVar("T")
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run ``main`` to its end, on uvloop where that is installed."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _known_to_sniffio(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main())
+
+
+@contextmanager
+def _known_to_sniffio() -> Iterator[None]:
+    """Name this thread's event loop, as trio does for its own.
+
+    anyio asks for that name whenever one of its primitives is made. Without it, sniffio looks for the current task
+    each time, which took 9 % of a request's CPU time.
+    """
+    before, sniffio.thread_local.name = sniffio.thread_local.name, "asyncio"
+    try:
+        yield
+    finally:
+        sniffio.thread_local.name = before
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

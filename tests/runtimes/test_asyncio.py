@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 import pytest
+import sniffio
 
 import runtime_asyncio
 from tests.runtimes.apps import get, hello
@@ -17,6 +18,14 @@ def test_main_runs_on_asyncio_and_gives_its_result() -> None:
         return "done"
 
     assert runtime_asyncio.run(main) == "done"
+
+
+def test_the_loop_is_named_while_it_runs_and_not_after() -> None:
+    async def main() -> str:
+        return sniffio.thread_local.name or ""
+
+    assert runtime_asyncio.run(main) == "asyncio"
+    assert sniffio.thread_local.name is None
 
 
 def test_it_serves_from_ready_until_told_to_stop() -> None:
