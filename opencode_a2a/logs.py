@@ -115,7 +115,7 @@ class WriterHandler(logging.Handler):
                 lines.append(f"{record.levelname} {record.name}: cannot be formatted ({type(exc).__name__})")
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            lines.append(f"WARNING {__name__}: {dropped} lines were dropped: they are not read as fast as they come")
+            lines.append(f"WARNING {__name__}: lines dropped for want of a fast reader: {dropped}")
         return "".join(f"{line}\n" for line in lines)
 
 

@@ -32,7 +32,7 @@ class Pool:
         if (added is None or evicted is not None) and self.clock() - self._said >= _SAY_AGAIN:
             self._said = self.clock()
             what = "ended an idle connection for a new one" if added else "refused a connection"
-            _log.warning("too many connections, %d are open: %s", len(self._connections.open), what)
+            _log.warning("too many connections (open: %d): %s", len(self._connections.open), what)
         if added is not None:
             self._aborts[added] = abort
         return added

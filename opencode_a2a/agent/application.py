@@ -40,6 +40,7 @@ from opencode_a2a.server.service import Service
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.tasks.active_task import LiveTask
 from opencode_a2a.server.tasks.loading import find_task
+from sansio.a2a.counted import counted
 from sansio.a2a.model import JsonObject
 from sansio.a2a.push_notifications import Schedule
 from sansio.extensions.methods.method_rows import Toggle
@@ -190,7 +191,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         await tasks.start(hub.run)
         left = await service.recover()
         if left:
-            _log.warning("%d tasks had been left unfinished and are taken up again", left)
+            _log.warning("resuming %s that an earlier run left unfinished", counted(left, "task"))
         await notifier.recover()
         tasks.start_soon(turns.watch)
         tasks.start_soon(UpstreamChecks(upstream, hub, readiness, place, settings.agent).watch)

@@ -24,6 +24,6 @@ def connection_limits(settings: Settings, descriptors: int | None = None) -> Con
     total = affordable(limit, settings.max_connections)
     if total < (settings.max_connections or _FEW):
         _log.warning(
-            "RLIMIT_NOFILE is %d: at most %d connections are served at once; raise it with `ulimit -n`", limit, total
+            "RLIMIT_NOFILE is %d: connections served at once: at most %d; raise it with `ulimit -n`", limit, total
         )
     return ConnectionLimits(total=total, per_address=settings.max_connections_per_address, http2=settings.http2)

@@ -23,6 +23,25 @@ from opencode_a2a.fake_opencode import StandIn
 from sansio.redact import Secret
 
 TEXT = "TOOL please, and then tell me what you saw."
+WORDS = {
+    "THINK": "",
+    "TOOL": "",
+    "BADTOOL": "",
+    "STEPS": "",
+    "WRITE": "notes.txt",
+    "PERMISSION": "",
+    "QUESTION": "",
+    "SUBTASK": "",
+    "RETRY": "",
+    "FAIL401": "",
+    "SLOW": "",
+    "SPACE": "",
+    "EMPTY": "",
+    "COUNT": "",
+    "ECHO": "...",
+    "LONG": "200",
+}
+"""The words of the stand-in's scripts, each with an example of what may follow it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +74,8 @@ async def run(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int
             if options.keep and code == 0:
                 _print_commands(url, token, out)
                 await until_signalled()
+            elif code == 0:
+                print(f"For more, also to be asked for a permission: {_program()} demo --keep", file=out, flush=True)
         opencode.drop_streams()
     return code
 
@@ -135,6 +156,10 @@ It stays up; Ctrl+C ends it. To try:
 
   A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "STEPS please"
 
+  A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "PERMISSION please"
+
+  A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "QUESTION please"
+
   curl -s {url}/.well-known/agent-card.json
 
   curl -sN {url}/ -H 'Authorization: Bearer {token}' -H 'A2A-Version: 1.0' \\
@@ -142,7 +167,8 @@ It stays up; Ctrl+C ends it. To try:
 
 The same message again is answered with the same task: change its messageId to run it anew.
 
-Words the stand-in knows: THINK, TOOL, BADTOOL, STEPS, WRITE, RETRY, FAIL401, SPACE, ECHO ..., LONG 200.""",
+Words the stand-in knows: {", ".join(f"{word} {more}".strip() for word, more in WORDS.items())}.
+PERMISSION and QUESTION wait for an answer: `call` asks for it.""",
         file=out,
         flush=True,
     )

@@ -6,7 +6,7 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,12 @@ from opencode_a2a.logs import logging_to
 from opencode_a2a.server.store import StoreError
 
 COMMANDS = ("serve", "call", "demo")
+_EVERYWHERE = ("runtime", "log_level")
+_READ_BY = {
+    "call": (*_EVERYWHERE, "client_bearer_token", "client_basic_auth", "client_timeout_seconds"),
+    "demo": _EVERYWHERE,
+}
+"""The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""
 _SERVE_OPTIONS = (
     ("--runtime", "NAME", "A2A_RUNTIME", "the event loop: asyncio or trio (default: asyncio)"),
     ("--host", "ADDRESS", "A2A_HOST", "where to listen (default: 127.0.0.1)"),
@@ -105,7 +111,7 @@ def _unwrapped(run: Callable[[], int]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    settings = _settings(_with_options(options, os.environ))
+    settings = _settings(_with_options(options, os.environ), _READ_BY.get(options.command))
     with logging_to(sys.stderr, settings.log_level):
         return _run_command(options, settings, find_runtime(settings.runtime))
 
@@ -125,8 +131,8 @@ def _with_options(options: argparse.Namespace, environ: Mapping[str, str]) -> di
     return {**environ, **chosen}
 
 
-def _settings(environ: Mapping[str, str]) -> Settings:
-    settings, warnings = load_settings(environ, dotenv=Path(".env"))
+def _settings(environ: Mapping[str, str], used: Collection[str] | None) -> Settings:
+    settings, warnings = load_settings(environ, dotenv=Path(".env"), used=used)
     for warning in warnings:
         print(f"opencode-a2a: warning: {warning}", file=sys.stderr)
     return settings

@@ -4,7 +4,7 @@ Knows no runtime, no socket and no store.
 """
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -44,18 +44,22 @@ class SettingsError(ValueError):
         super().__init__("\n".join(self.problems))
 
 
-def load_settings(environ: Mapping[str, str], *, dotenv: Path | None = None) -> tuple[Settings, list[str]]:
+def load_settings(
+    environ: Mapping[str, str], *, dotenv: Path | None = None, used: Collection[str] | None = None
+) -> tuple[Settings, list[str]]:
     """The settings in `environ` and, where it is silent, in the file `dotenv`; and warnings.
 
     That file need not exist. Names count in any case, as they did in 0.7.1. A blank value is an unset one.
+    `used`: the attributes that the caller reads; the others keep their defaults, whatever is set. None: all.
     Raises `SettingsError`.
     """
     names = [variable.name for variable in VARIABLES]
     translated = translate(_folded(_dotenv(dotenv)) | _folded(environ), names)
-    if translated.problems:
+    if translated.problems and used is None:  # what is not offered any more was of the server's
         raise SettingsError(translated.problems)
     given = translated.given
-    texts = {variable.attribute: text for variable in VARIABLES if (text := _given(variable, given))}
+    read = [variable for variable in VARIABLES if used is None or variable.attribute in used]
+    texts = {variable.attribute: text for variable in read if (text := _given(variable, given))}
     settings = _structured(texts)
     if settings.protocol_version not in settings.supported_protocol_versions:
         offered = ", ".join(settings.supported_protocol_versions)

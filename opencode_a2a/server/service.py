@@ -27,6 +27,7 @@ from opencode_a2a.server.tasks.active_task import Facts, LiveTask
 from opencode_a2a.server.tasks.known_messages import KnownMessages
 from opencode_a2a.server.tasks.loading import find_task, loaded
 from sansio.a2a.bindings.page_tokens import page_of_configs, page_token, read_page_token
+from sansio.a2a.counted import counted
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
 from sansio.a2a.model import (
     GetTaskRequest,
@@ -379,7 +380,7 @@ class Service:
         if self._max_streams and self._streams >= self._max_streams:
             raise ProtocolError(
                 ErrorKind.OVERLOADED,
-                f"{self._streams} streams are running already; try again later",
+                f"The server runs {counted(self._streams, 'stream')} already; try again later",
                 data={"type": "UPSTREAM_BACKPRESSURE", "limit": self._max_streams},
                 metadata={"limit": str(self._max_streams)},
             )

@@ -19,6 +19,7 @@ import h11
 from anyio.abc import ByteStream, SocketAttribute
 from attrs import define, frozen
 
+from sansio.a2a.counted import counted
 from sansio.chunked import ChunkedDecoder
 from sansio.opencode.upstream.faults import (
     BACKPRESSURE,
@@ -172,7 +173,7 @@ class Upstream:
         """Send a call and read its answer whole. Raises ``UpstreamError``, also for statuses from 400 on."""
         beside = call.timeout is TimeoutClass.PROBE  # not on a caller's behalf: it takes no caller's place
         if self._max_requests and self._running >= self._max_requests and not beside:
-            text = f"OpenCode is busy: {self._running} requests are running already"
+            text = f"OpenCode is busy: it works on {counted(self._running, 'request')} already"
             raise UpstreamError(Failure(text=text, type=BACKPRESSURE))
         bounds = self.bounds(call)
         started = anyio.current_time()

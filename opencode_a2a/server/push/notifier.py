@@ -19,6 +19,7 @@ from attrs import define, evolve, field, frozen
 from opencode_a2a.server.push.outbound_client import CheckedClient, Undelivered
 from opencode_a2a.server.store import PushDropped, PushRow, Store, StoreError
 from opencode_a2a.server.tasks.active_task import LiveTask
+from sansio.a2a.counted import counted
 from sansio.a2a.errors import LocalError
 from sansio.a2a.model import PushConfig, StreamItem
 from sansio.a2a.push_notifications import (
@@ -324,10 +325,10 @@ class Notifier:
     def _give_up(self, delivery: _Delivery, attempts: int, reason: str) -> None:
         self.counters = evolve(self.counters, given_up=self.counters.given_up + 1)
         _log.error(
-            "push notifications of task %s to %s are given up after %d attempts: %s",
+            "push notifications of task %s to %s are given up after %s: %s",
             delivery.row.task_id,
             origin_of(delivery.config.url),
-            attempts,
+            counted(attempts, "attempt"),
             reason,
         )
 

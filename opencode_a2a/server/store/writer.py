@@ -29,6 +29,7 @@ from opencode_a2a.server.store.rows import (
     Write,
     WritesRefused,
 )
+from sansio.a2a.counted import counted
 
 ATTEMPTS: Final = 10
 _ATTEMPTS_AT_CLOSE: Final = 3
@@ -208,8 +209,8 @@ class GroupCommitWriter:
             return True
         if self._closing:
             self.lost_at_close += len(unit.writes)
-        lost = len(unit.writes)
-        _log.error("gave up %d queued write(s) after %d attempt(s): %s", lost, unit.attempts, unit.fault)
+        lost, attempts = counted(len(unit.writes), "queued write"), counted(unit.attempts, "attempt")
+        _log.error("gave up %s after %s: %s", lost, attempts, unit.fault)
         return False
 
     def _settle(self, units: Sequence[_Unit]) -> None:

@@ -298,7 +298,10 @@ CONTROLS = (
         parameters=(
             _SESSION,
             _request("command", Text(), "The command's name, without the slash.", required=True),
-            _request("arguments", Text(verbatim=True), "What follows the name.", required=True),
+            evolve(
+                _request("arguments", Text(empty=True, verbatim=True), "What follows the name, if anything does."),
+                default="",
+            ),
             _MESSAGE_ID,
             _AGENT,
             _request("model", COMMAND_MODEL, "The model that is to answer: an object, or `provider/model`."),

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
+from sansio.a2a.counted import counted
 from sansio.a2a.errors import ProtocolError, invalid
 from sansio.a2a.model import DataPart, JsonObject, Message, TextPart
 from sansio.opencode.upstream import requests
@@ -78,7 +79,7 @@ def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], plac
     """An answer for each question, in their order; each is a list of labels or free texts."""
     questions = _questions(asked)
     if len(answers) != len(questions):
-        told = f"must hold {len(questions)} lists, one for each question, and holds {len(answers)}"
+        told = f"must hold {counted(len(questions), 'list')}, one for each question, and holds {len(answers)}"
         raise invalid(("answers",), told)
     return Answer(
         call=requests.question_reply(asked.request_id, answers, place),

@@ -32,7 +32,8 @@ class Problem:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.type.value}: {self.detail}"
+        # a detail may begin with the sentence of its type, which then need not come twice
+        return self.detail if self.detail.startswith(self.type.value) else f"{self.type.value}: {self.detail}"
 
 
 def bus_problem(failure: Failure, url: str) -> Problem:

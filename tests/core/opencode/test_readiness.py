@@ -77,6 +77,12 @@ def test_a_model_that_is_not_there_is_a_problem(config: Any, known: Any, missing
         assert (problem.type, missing in problem.detail) == (ProblemType.MODEL_MISSING, True)
 
 
+def test_a_line_says_no_sentence_twice() -> None:
+    failure = Failure(text="OpenCode cannot be reached at 127.0.0.1:4096 (Connection refused)", type=UNREACHABLE)
+
+    assert str(bus_problem(failure, URL)).startswith("OpenCode cannot be reached at 127.0.0.1:4096 (Connection")
+
+
 def test_an_agent_that_is_not_listed_is_a_problem() -> None:
     agents = [{"name": "build"}, {"name": "plan"}]
 

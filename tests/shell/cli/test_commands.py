@@ -20,7 +20,10 @@ from attrs import define, frozen
 
 import opencode_a2a
 from opencode_a2a import __version__
+from opencode_a2a.cli import demo
+from opencode_a2a.cli.main import main
 from opencode_a2a.fake_opencode import AFTER_TOOL
+from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from tests.paths import ROOT
 
 DEADLINE = 20.0
@@ -175,6 +178,52 @@ def test_the_demo_shows_an_answer_and_ends_well(run: Run, runtime: str) -> None:
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     assert AFTER_TOOL in done.stdout
     assert "/.well-known/agent-card.json" in done.stdout
+    assert "-m opencode_a2a demo --keep" in done.stdout
+
+
+def test_the_demo_names_every_word_that_its_scripts_know() -> None:
+    assert demo.WORDS.keys() == SCRIPTS.keys()
+
+
+SERVERS_MISTAKES = {
+    "A2A_OAUTH_TOKEN_URL": "https://a.example/token",
+    "OPENCODE_MODEL_ID": "big",
+    "A2A_RATE_LIMIT_MAX_REQUESTS": "7",
+    "A2A_PORT": "many",
+    "A2A_STATIC_AUTH_CREDENTIALS": "[{}]",
+    "A2A_PROTOCOL_VERSION": "0.3",
+    "A2A_SUPPORTED_PROTOCOL_VERSIONS": "1.0",
+}
+
+
+@pytest.mark.parametrize(("name", "text"), SERVERS_MISTAKES.items())
+def test_only_what_a_command_reads_keeps_it_from_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, text: str
+) -> None:
+    for variable in [one for one in os.environ if one.startswith(("A2A_", "OPENCODE_"))]:
+        monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+    for variable, value in SERVERS_MISTAKES.items() if name.endswith("VERSION") else {name: text}.items():
+        monkeypatch.setenv(variable, value)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    codes = {"call": main(["call", url, "hi"]), "serve": main(["serve", "--port", "x"])}
+
+    assert codes == {"call": 4, "serve": 2}, capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "text"),
+    [
+        (("call", "http://127.0.0.1:9", "hi"), "A2A_CLIENT_TIMEOUT_SECONDS", "soon"),
+        (("call", "http://127.0.0.1:9", "hi"), "A2A_RUNTIME", "curio"),
+        (("demo",), "A2A_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_what_a_command_reads_is_checked(run: Run, command: tuple[str, ...], name: str, text: str) -> None:
+    done = run(*command, **{name: text})
+
+    assert (done.returncode, text in done.stderr) == (2, True), done.stderr
 
 
 @BOTH
@@ -220,6 +269,9 @@ def test_settings_are_read_from_a_file_too(start: Start, tmp_path: Path) -> None
 def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: str) -> None:
     with start("demo", "--runtime", runtime, "--keep") as server:
         token, url = server.find(r"A2A_CLIENT_BEARER_TOKEN=(\S+) "), server.find(r" call (\S+) ")
+        for word in ("PERMISSION", "QUESTION"):
+            waiting = run("call", url, server.find(rf' "({word} please)"'), A2A_CLIENT_BEARER_TOKEN=token)
+            assert waiting.returncode == 3, waiting.stderr
 
         called = run("call", url, "ECHO from the outside", A2A_CLIENT_BEARER_TOKEN=token)
 

@@ -127,6 +127,17 @@ async def test_a_command_names_its_model_as_opencode_wants_it(serving: Serving) 
         assert asked.json["model"] == "standin/scripted"
 
 
+@pytest.mark.parametrize(("given", "sent"), [({}, ""), ({"arguments": ""}, ""), ({"arguments": " a\n"}, " a\n")])
+async def test_a_command_needs_no_arguments(serving: Serving, given: dict[str, str], sent: str) -> None:
+    async with serving() as agent, world_of(agent, "0.3") as world:
+        await world.methods.result(
+            "opencode.sessions.command", {"session_id": world.session_id, "request": {"command": "init", **given}}
+        )
+
+        [asked] = [one for one in agent.standin.requests if one.path.endswith("/command")]
+        assert asked.json["arguments"] == sent
+
+
 async def test_a_summary_is_written_by_the_sessions_own_model_where_none_is_named(serving: Serving) -> None:
     async with serving() as agent, world_of(agent, "0.3") as world:
         await world.methods.result("opencode.sessions.summarize", {"session_id": world.session_id})

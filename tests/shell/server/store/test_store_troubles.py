@@ -81,7 +81,7 @@ async def test_what_cannot_be_committed_before_closing_is_told(
         await close_locked()
     lock.__exit__(None, None, None)
 
-    assert "gave up 2 queued write(s) after 3 attempt(s)" in caplog.text
+    assert "gave up 2 queued writes after 3 attempts:" in caplog.text
     assert "private" not in caplog.text
 
 
@@ -124,7 +124,7 @@ async def test_a_refused_row_fails_its_own_commit_and_no_other(
         "bad": "the database could not commit: not this one (IntegrityError)",
         "fine": "durable",
     }
-    assert "gave up 2 queued write(s) after 1 attempt(s)" in caplog.text
+    assert "gave up 2 queued writes after 1 attempt:" in caplog.text
 
 
 async def test_a_commit_tells_that_a_write_queued_before_it_was_refused(

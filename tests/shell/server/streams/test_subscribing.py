@@ -271,5 +271,5 @@ async def test_the_streams_of_readers_count_and_those_refused_do_not(serving: Se
             await stream.close()
         again = [await caller.stream("hi") for _ in range(4)]
 
-    assert "3 streams are running already" in error["message"]
+    assert "runs 3 streams already" in error["message"]
     assert {stream.state for stream in (first, second, third, *again)} == {"completed"}
