@@ -1,4 +1,4 @@
-"""Requests and responses as plain values, and the guards every request passes, in order, before it is parsed.
+"""The guards that every HTTP request passes, in order, before it is parsed.
 
 Pure decisions; the ASGI shell reads and writes the bytes.
 """
@@ -6,111 +6,28 @@ Pure decisions; the ASGI shell reads and writes the bytes.
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl
 
-import orjson
-from attrs import Factory, define, evolve, field, frozen
+from attrs import evolve
 
 from sansio.a2a.bindings import extension_headers as negotiation
 from sansio.a2a.bindings import rest
+from sansio.a2a.bindings.http_messages import JSON, Request, Response, allowed_methods, announces_body
 from sansio.a2a.cards.signatures import JWKS_PATH
-from sansio.a2a.codecs.fields import gathered
-from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid, shortened
+from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
+from sansio.a2a.versions import A2A_JSON
 from sansio.access import CredentialSet, Identity
 from sansio.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
-JSON = "application/json"
-A2A_JSON = "application/a2a+json"
-"""What the HTTP+JSON binding answers in on line 1.0."""
 CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 _PUBLIC_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *CARD_PATHS})
 # all others are operations
 _FIXED_PATHS = {"/": "POST", **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *CARD_PATHS), "GET")}
 _LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
-_MOST_PARAMETERS = 100  # of a query
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"origin"})
 BODY_SECONDS, BODY_RATE = 30.0, 4096
 """Time for a request body to arrive: so many seconds, and one more for each so many bytes that came."""
 _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
-
-
-@define
-class Outcome:
-    """What is known of a request once it is answered, for the log.
-
-    ``status`` None: the client left before. ``operation``: the name of the method or the operation.
-    """
-
-    status: int | None = None
-    principal: str | None = None
-    operation: str | None = None
-    task_id: str | None = None
-    error: ProtocolError | None = None
-
-
-@define
-class Request:
-    """One HTTP request. Header names are lower-case; ``path`` is percent-decoded.
-
-    ``unread``: a body was announced, and its end has not come.
-    """
-
-    method: str
-    path: str
-    query_string: bytes = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    body: bytes = field(default=b"", repr=False)
-    outcome: Outcome = field(init=False, factory=Outcome)
-    unread: bool = field(init=False, default=Factory(lambda self: _announces_body(self.headers), takes_self=True))
-    _query: dict[str, str] | None = field(default=None, init=False, repr=False)
-
-    @property
-    def query(self) -> dict[str, str]:
-        """The query parameters, the last of each name; parsed once. Raises ``ProtocolError`` for too many."""
-        if self._query is None:
-            self._query = dict(self._pairs())
-        return self._query
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        text = self.query_string.decode("utf-8", "replace")
-        try:
-            return parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
-        except ValueError:
-            raise invalid(("query",), f"must hold at most {_MOST_PARAMETERS} parameters", "too_long") from None
-
-    @property
-    def parameters(self) -> dict[str, object]:
-        """The query parameters for a reader of fields, which refuses those that are given twice."""
-        return gathered(self._pairs())
-
-    @property
-    def a2a_version(self) -> str | None:
-        """The version asked for: the header, else the query parameter."""
-        version = self.headers.get("a2a-version")
-        return version if version else self.query.get("A2A-Version")
-
-
-def _announces_body(headers: dict[str, str]) -> bool:
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-
-
-@frozen
-class Response:
-    """One whole HTTP response. The body of a 304 is the one it stands for; it is not written.
-
-    ``more``: what follows ``body``, in pieces. To join them would copy all of a large answer in one go.
-    """
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    more: tuple[bytes, ...] = ()
-
-    @property
-    def length(self) -> int:
-        """Bytes of the whole body."""
-        return len(self.body) + sum(map(len, self.more))
 
 
 def header_map(headers: object) -> dict[str, str]:
@@ -138,11 +55,6 @@ def check_repeated(headers: object) -> None:
             seen.add(name)
 
 
-def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
-    """A JSON response."""
-    return Response(status, orjson.dumps(value), (("content-type", JSON), *headers))
-
-
 def check_length(headers: dict[str, str], limit: int) -> None:
     """Refuse by the announced length, before a byte of the body is read. ``limit`` 0: none."""
     announced = headers.get("content-length", "")
@@ -162,7 +74,7 @@ def check_media_type(request: Request) -> None:
     """
     if request.method in _BODY_MEANS_NOTHING:
         return
-    if not (request.body or _announces_body(request.headers)):
+    if not (request.body or announces_body(request.headers)):
         return
     given = request.headers.get("content-type", "")
     if not _JSON_TYPE.fullmatch(given.partition(";")[0].strip()):
@@ -211,25 +123,6 @@ def authenticate(credentials: CredentialSet, headers: dict[str, str]) -> Identit
     return identity
 
 
-def refusal(error: ProtocolError, line: str, challenge: str) -> Response:
-    """The response of a guard, or of the HTTP+JSON binding, in the shape of ``line``."""
-    status, body = http_error(error, line)
-    headers: list[tuple[str, str]] = []
-    if error.kind is ErrorKind.UNAUTHENTICATED:
-        headers.append(("www-authenticate", challenge))
-    if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
-        headers.append(("allow", _allow(error.metadata.get("allow", ""))))
-    return json_response(status, body, *headers)
-
-
-def _allow(methods: str) -> str:
-    """The ``allow`` header for these methods: HEAD goes wherever GET goes, and OPTIONS wherever anything goes."""
-    names = set(methods.replace(",", " ").split())
-    if "GET" in names:
-        names.add("HEAD")
-    return ", ".join(sorted(names | {"OPTIONS"})) if names else ""
-
-
 def answer_at_the_door(request: Request, origins: AllowedOrigins = NO_ORIGINS) -> Response | None:
     """The answer that depends on method and path alone and takes no credentials; None for all other requests.
 
@@ -244,14 +137,14 @@ def answer_at_the_door(request: Request, origins: AllowedOrigins = NO_ORIGINS) -
     if request.method != "OPTIONS":
         return None
     if request.path == "*":
-        return Response(204, b"", (("allow", _allow("GET, POST")),))
+        return Response(204, b"", (("allow", allowed_methods("GET, POST")),))
     try:
         allowed = _FIXED_PATHS.get(request.path) or rest.route("OPTIONS", request.path).operation.row.http_method
     except ProtocolError as exc:
         if exc.kind is not ErrorKind.METHOD_NOT_ALLOWED:
             raise
         allowed = exc.metadata["allow"]
-    methods = _allow(allowed)
+    methods = allowed_methods(allowed)
     return Response(204, b"", (("allow", methods), *preflight(request.headers, origins, methods)))
 
 

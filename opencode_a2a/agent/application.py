@@ -43,7 +43,9 @@ from opencode_a2a.server.tasks.loading import find_task
 from sansio.a2a.counted import counted
 from sansio.a2a.model import JsonObject
 from sansio.a2a.push_notifications import Schedule
+from sansio.a2a.server import ServedProtocol
 from sansio.extensions.methods.method_rows import Toggle
+from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
 from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
@@ -228,8 +230,11 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         surface = Surface(
             credentials=settings.credentials,
-            lines=settings.supported_protocol_versions,
-            default_line=settings.protocol_version,
+            protocol=ServedProtocol(
+                versions=settings.supported_protocol_versions,
+                default_version=settings.protocol_version,
+                extensions=EXTENSION_NAMES,
+            ),
             body_limit=settings.max_request_body_bytes,
             gzip_minimum=settings.http_gzip_minimum_size,
             limits=limits,

@@ -1,7 +1,6 @@
-"""The HTTP surface as an ASGI application: reads a request, passes the guards, asks the service, writes the answer.
+"""The HTTP surface as an ASGI application: reads a request, passes the guards, calls the service, writes the answer.
 
-No framework. What is decided is decided in ``sansio``: routes, versions, wire forms and errors are tables and
-pure functions there.
+No framework. ``sansio.a2a.server`` decides what a request means, and how an answer to it looks.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from attrs import evolve, frozen
 
 from opencode_a2a.agent.extension_methods import Methods
 from opencode_a2a.logs import plain
-from opencode_a2a.server.dispatch import Asked, Dispatch
+from opencode_a2a.server.dispatch import Dispatch, Invocation
 from opencode_a2a.server.documents import Documents, only
 from opencode_a2a.server.request_log import log_request
 from opencode_a2a.server.served_cards import Cards
@@ -30,22 +29,18 @@ from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
 from opencode_a2a.server.tasks.active_task import FarBehindError
 from sansio import http
-from sansio.a2a.bindings import jsonrpc, rest, sse
-from sansio.a2a.bindings import last_event_id as resume
-from sansio.a2a.bindings.extension_headers import Negotiated, negotiated
+from sansio.a2a.bindings import sse
+from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
 from sansio.a2a.cards.signatures import JWKS_PATH
-from sansio.a2a.codecs.registry import FORMS, rest_form, rest_form_of
-from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
+from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.json_output import encoded_pieces
 from sansio.a2a.model import StatusUpdate
-from sansio.a2a.operations import Operation, operation_of
+from sansio.a2a.operations import Operation
+from sansio.a2a.server import RPC_PATH, Call, CallRefusedError, ServedProtocol, check_target, understand
 from sansio.a2a.task_log import Entry
-from sansio.a2a.versions import negotiate, version_of_errors
 from sansio.access import CredentialSet, Identity
 from sansio.extensions.methods.method_rows import MethodExtension
-from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.hosts import ServedHosts
-from sansio.http import Request, Response
 from sansio.limits import StreamBudget, StreamLimits
 from sansio.opencode.projections.presentation import View
 from sansio.origins import NO_ORIGINS, AllowedOrigins, cors_headers
@@ -66,11 +61,6 @@ _SLACK = 1.0  # seconds that a stream may last beyond its limit, to say that it 
 _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 _PATIENCE = 300.0  # seconds for which a subscription waits with a task for its user's answer
 _STILL_WAITING = b": the stream ends here, as the task still waits for its user; subscribe again to wait on\n"
-_STREAM_HEADERS = (
-    ("content-type", "text/event-stream; charset=utf-8"),
-    ("cache-control", "no-store"),
-    ("x-accel-buffering", "no"),
-)
 
 
 @frozen(kw_only=True)
@@ -82,8 +72,7 @@ class Surface:
     """
 
     credentials: CredentialSet
-    lines: tuple[str, ...]
-    default_line: str
+    protocol: ServedProtocol
     body_limit: int
     gzip_minimum: int
     limits: StreamLimits
@@ -101,19 +90,6 @@ class Frames:
     data: bytes
     idle: bool = False
     last: bool = False
-
-
-@frozen(kw_only=True)
-class _Envelope:
-    """What stands around each item of a stream, and an error in its place."""
-
-    prefix: bytes = b""
-    suffix: bytes = b""
-    failed: Callable[[ProtocolError], bytes]
-
-    def failure(self, error: StoreError) -> bytes:
-        """The frame that says that the store failed: without an id, as nothing was seen that a reader could miss."""
-        return b"data: %b\n\n" % sse.json_data(self.failed(store_failure(error)))
 
 
 @frozen
@@ -183,7 +159,7 @@ class Application:
             return
         except Exception as exc:
             error = _as_told(exc, request)
-            answer = http.refusal(error, self._line_for_errors(request), self._challenge)
+            answer = refusal(error, self._surface.protocol.version_for_errors(request), self._challenge)
         cors = cors_headers(request.headers, self._surface.origins)
         if cors:
             answer = evolve(answer, headers=(*answer.headers, *cors))
@@ -219,134 +195,47 @@ class Application:
             request.body = b""
         if request.path == http.HEALTH_PATH:
             only(request, "GET", "HEAD")
-            return http.json_response(200, self._health())
-        if request.path == "/":
+            return json_response(200, self._health())
+        if request.path == RPC_PATH:
             only(request, "POST")
-            await _read_body(request, receive, surface.body_limit)
-            return await self._rpc(request, identity)
-        route = rest.route("GET" if request.method == "HEAD" else request.method, request.path)
-        line = self._negotiate(request, route.hint)
+        else:
+            check_target(request, surface.protocol)
         if request.method == "POST":
             await _read_body(request, receive, surface.body_limit)
-        return await self._rest(request, route, line, identity)
-
-    def _negotiate(self, request: Request, hint: str | None) -> str:
-        surface = self._surface
-        return negotiate(request.a2a_version, hint=hint, supported=surface.lines, default=surface.default_line)
-
-    def _line_for_errors(self, request: Request) -> str:
-        """The line whose shape an error takes where the request's own could not be settled."""
-        hint = None if request.path == "/" else rest.hint_of(request.path)
         try:
-            return self._negotiate(request, hint)
-        except ProtocolError:
-            return version_of_errors(request.a2a_version, hint, self._surface.default_line)
-
-    # --- JSON-RPC -----------------------------------------------------------------------------------------
-
-    async def _rpc(self, request: Request, identity: Identity) -> Response | Streaming:
-        line = self._line_for_errors(request)
-        request_id: jsonrpc.RequestId = None
-        notification = streaming = False
-        extensions = negotiated(request.headers, EXTENSION_NAMES)
+            call = understand(request, surface.protocol)
+        except CallRefusedError as refused:
+            request.outcome.error = refused.error
+            return refused.response
         try:
-            call = jsonrpc.parse_request(request.body)
-            request.outcome.operation = call.method
-            request_id, notification = call.id, call.notification
-            if len(request.body) > _MUCH:
-                await anyio.lowlevel.checkpoint()
-            operation, hint = operation_of(call.method)
-            line = hint or line
-            line = self._negotiate(request, hint)
-            if operation is None:
-                body = await self._methods.run(call.method, call.params, identity, line)
-                answer = [jsonrpc.result_prefix(request_id), body, jsonrpc.RESULT_SUFFIX]
-                return _unread(line) if notification else _json(answer, http.JSON, (("a2a-version", line),))
-            asked = Asked(
-                operation=operation,
-                params=operation.rpc_params(call.params),
-                identity=identity,
-                form=FORMS[line],
-                extensions=extensions.names,
-                cursor=request.headers.get(resume.HEADER),
-                stays_open=self._stays_open(extensions),
-                outcome=request.outcome,
-                waits=not notification,
-            )
-            headers = (("a2a-version", line), *extensions.headers)
-            streaming = operation.row.streaming
-            if operation is Operation.EXTENDED_CARD:
-                card = self.cards.extended(identity, line)
-                answer = [jsonrpc.result_prefix(request_id), card.body, jsonrpc.RESULT_SUFFIX]
-                return _unread(line) if notification else _json(answer, http.JSON, headers)
-            if streaming and not notification:
-                stream, view = await self._dispatch.stream(asked)
-                frame = _Envelope(
-                    prefix=jsonrpc.result_prefix(call.id),
-                    suffix=jsonrpc.RESULT_SUFFIX,
-                    failed=lambda error: jsonrpc.render_error(call.id, error, line),
-                )
-                return self._streaming(stream, view, headers, frame)
-            if operation is Operation.STREAM:  # a notification: nobody reads the stream
-                asked = evolve(asked, operation=Operation.SEND)
-            result = None if operation is Operation.SUBSCRIBE else await self._dispatch.unary(asked)
-            if notification:
-                return _unread(line)
-            result = [jsonrpc.result_prefix(request_id), *(result or [b"null"]), jsonrpc.RESULT_SUFFIX]
-            return _json(result, http.JSON, headers)
+            return await self._perform(call, request, identity)
         except Exception as exc:
-            if notification:
-                return _unread(line)
-            if isinstance(exc, jsonrpc.RpcFault):
-                request_id = exc.request_id
-            error = jsonrpc.render_error(request_id, _as_told(exc, request), line)
-            if streaming and line == "0.3":
-                # that line's clients look for the error in the stream they asked for
-                return Response(200, sse.encode(sse.json_data(error)), (*_STREAM_HEADERS, ("a2a-version", line)))
-            return _json([error], http.JSON, (("a2a-version", line),))
+            return call.refuse(_as_told(exc, request))
 
-    # --- HTTP+JSON ----------------------------------------------------------------------------------------
+    async def _perform(self, call: Call, request: Request, identity: Identity) -> Response | Streaming:
+        if len(request.body) > _MUCH:
+            await anyio.lowlevel.checkpoint()  # to decode it took a while, and to parse it will
+        if call.operation is None:
+            return call.respond([await self._methods.run(call.method, call.params, identity, call.version)])
+        if call.operation is Operation.EXTENDED_CARD:
+            card = self.cards.extended(identity, call.version)
+            if call.is_rpc:
+                return call.respond([card.body])
+            answer = self._documents.private(request, card)
+            return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *call.headers))
+        stays_open = self._surface.stays_open or MethodExtension.INTERACTIVE_INTERRUPT.label in call.activated.names
+        invocation = Invocation(call=call, identity=identity, stays_open=stays_open, outcome=request.outcome)
+        if call.streams:
+            stream, view = await self._dispatch.stream(invocation)
+            frames = self._frames(stream, view, call)
+            return Streaming(call.stream_headers, frames, self._dispatch.service.stream_closed)
+        if call.operation.row.streaming:  # a notification: nobody reads the stream
+            return call.respond(None)
+        return call.respond(await self._dispatch.unary(invocation))
 
-    async def _rest(self, request: Request, route: rest.Route, line: str, identity: Identity) -> Response | Streaming:
-        operation = route.operation
-        request.outcome.operation = operation.name
-        extensions = negotiated(request.headers, EXTENSION_NAMES)
-        headers = (("a2a-version", line), *extensions.headers)
-        if operation is Operation.EXTENDED_CARD:
-            answer = self._documents.private(request, self.cards.extended(identity, line))
-            return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *headers))
-        params = rest.params_of(route, line, request.parameters, request.body)
-        starts = operation in (Operation.SEND, Operation.STREAM)
-        asked = Asked(
-            operation=operation,
-            params=params,
-            identity=identity,
-            form=rest_form(line, params) if starts else rest_form_of(operation, line),
-            extensions=extensions.names,
-            cursor=request.headers.get(resume.HEADER),
-            stays_open=self._stays_open(extensions),
-            outcome=request.outcome,
-            follows_task=True,
-        )
-        if operation.row.streaming:
-            stream, view = await self._dispatch.stream(asked)
-            frame = _Envelope(failed=lambda error: orjson.dumps(http_error(error, line)[1]))
-            return self._streaming(stream, view, headers, frame)
-        result = await self._dispatch.unary(asked)
-        if result is None:
-            return Response(204, b"", headers)
-        return _json(result, http.A2A_JSON if line == "1.0" else http.JSON, headers)
+    # --- streams ------------------------------------------------------------------------------------------
 
-    # --- both ---------------------------------------------------------------------------------------------
-
-    def _stays_open(self, extensions: Negotiated) -> bool:
-        return self._surface.stays_open or MethodExtension.INTERACTIVE_INTERRUPT.label in extensions.names
-
-    def _streaming(self, stream: OpenStream, view: View, headers: Headers, envelope: _Envelope) -> Streaming:
-        frames = self._frames(stream, view, envelope)
-        return Streaming((*_STREAM_HEADERS, *headers), frames, self._dispatch.service.stream_closed)
-
-    async def _frames(self, stream: OpenStream, view: View, envelope: _Envelope) -> AsyncGenerator[Frames]:
+    async def _frames(self, stream: OpenStream, view: View, call: Call) -> AsyncGenerator[Frames]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes.
 
         A reader that falls behind too far gets what replaces all it has, and goes on from there. Where the store
@@ -356,7 +245,7 @@ class Application:
         budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
         while True:
             try:
-                async with aclosing(self._frames_of(stream, view, envelope, budget)) as frames:
+                async with aclosing(self._frames_of(stream, view, call, budget)) as frames:
                     async for piece in frames:
                         yield piece
                 return
@@ -364,10 +253,9 @@ class Application:
                 stream = stream.replaced(behind.cursor)
 
     async def _frames_of(
-        self, stream: OpenStream, view: View, envelope: _Envelope, budget: StreamBudget | None
+        self, stream: OpenStream, view: View, call: Call, budget: StreamBudget | None
     ) -> AsyncGenerator[Frames]:
         """The frames of a stream. Raises ``FarBehindError``."""
-        prefix, suffix = envelope.prefix, envelope.suffix
         live, cursor = stream.live, stream.cursor
         numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
         ready = b""
@@ -375,15 +263,13 @@ class Application:
             pieces = await in_turns(encoded_pieces(view.item(item, number)))
             if budget is not None:
                 budget.take(sum(map(len, pieces)), anyio.current_time())
-            ready += b"id: %d\ndata: %b" % (number, prefix)
+            ready += b"id: %d\ndata: %b" % (number, call.frame_prefix)
             for part in pieces[:-1]:
                 yield Frames(ready + sse.json_data(part))
                 ready = b""
-            ready += b"%b%b\n\n" % (sse.json_data(pieces[-1]), suffix)
+            ready += b"%b%b\n\n" % (sse.json_data(pieces[-1]), call.frame_suffix)
         for run in _pieces(stream.past) if stream.past else ():
-            frames = [
-                _frame(one.number, prefix, _wire(one, view, False), suffix) for one in run if one.item is not None
-            ]
+            frames = [call.frame(one.number, _wire(one, view, False)) for one in run if one.item is not None]
             said, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
             if limit is not None:
                 yield Frames(ready + said + _beyond(limit), last=True)
@@ -394,7 +280,7 @@ class Application:
             try:
                 await live.changed(cursor - 1)
             except StoreError as exc:
-                ready = envelope.failure(exc)
+                ready = call.failure_frame(store_failure(exc))
             yield Frames(ready, last=True)
             return
         if live.visible == cursor or len(ready) > _LONG or not live.log.reaches(cursor):
@@ -417,7 +303,7 @@ class Application:
                     ends = over or pause is not None
                     last = ends and (not piece or piece[-1] is entries[-1])
                     rendered = (
-                        _frame(entry.number, prefix, _wire(entry, view, last and entry is piece[-1]), suffix)
+                        call.frame(entry.number, _wire(entry, view, last and entry is piece[-1]))
                         for entry in piece
                         if entry.item is not None
                     )
@@ -436,19 +322,7 @@ class Application:
                 if pause is not None:
                     return
         if live.trouble is not None and live.visible < live.log.last:
-            yield Frames(ready + envelope.failure(live.trouble), last=True)
-
-
-def _json(pieces: Sequence[bytes], media_type: str, headers: Headers) -> Response:
-    headers = (("content-type", media_type), *headers)
-    if sum(map(len, pieces)) <= _MUCH:
-        return Response(200, b"".join(pieces), headers)
-    return Response(200, b"", headers, tuple(pieces))
-
-
-def _unread(line: str) -> Response:
-    """What answers a notification."""
-    return Response(204, b"", (("a2a-version", line),))
+            yield Frames(ready + call.failure_frame(store_failure(live.trouble)), last=True)
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -458,11 +332,6 @@ def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         return
     for start in range(0, len(entries), _PIECE):
         yield entries[start : start + _PIECE]
-
-
-def _frame(number: int, prefix: bytes, json: bytes, suffix: bytes) -> bytes:
-    """``sse.encode`` for what is known to be one line: it need not be looked through again."""
-    return b"id: %d\ndata: %b%b%b\n\n" % (number, prefix, json, suffix)
 
 
 def _beyond(limit: str) -> bytes:

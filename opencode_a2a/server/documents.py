@@ -11,10 +11,10 @@ from attrs import evolve, frozen
 
 from opencode_a2a.server.served_cards import Cards
 from sansio import http
+from sansio.a2a.bindings.http_messages import JSON, Request, Response
 from sansio.a2a.cards.agent_card import CardDocument, matches
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.access import CredentialSet
-from sansio.http import Request, Response
 
 
 @frozen
@@ -50,7 +50,7 @@ class Documents:
 
     def _answer(self, request: Request, document: CardDocument, cached: str) -> Response:
         headers = (
-            ("content-type", http.JSON),
+            ("content-type", JSON),
             ("etag", document.etag),
             ("cache-control", cached),
             ("last-modified", formatdate(self.since, usegmt=True)),

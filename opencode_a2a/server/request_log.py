@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 
 from opencode_a2a.logs import plain
+from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.errors import ProtocolError
-from sansio.http import Request
 
 _log = logging.getLogger(__name__)
 

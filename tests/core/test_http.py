@@ -6,18 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import Operation
-from sansio.http import (
-    CARD_PATHS,
-    Request,
-    Response,
-    accepts_gzip,
-    answer_at_the_door,
-    json_response,
-    negotiate_coding,
-    refusal,
-)
+from sansio.http import CARD_PATHS, accepts_gzip, answer_at_the_door, negotiate_coding
 
 BODY = b"[" + b"0," * 500 + b"0]"
 TAG = ("etag", '"5f"')

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sansio import http
+from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.http import Request, check_media_type, without_prefix
+from sansio.http import check_media_type, without_prefix
 from sansio.origins import (
     NO_ORIGINS,
     AllowedOrigins,

@@ -15,7 +15,7 @@ from sansio.a2a.cards.agent_card import BINDINGS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import HttpRoute, Operation, methods_of
-from sansio.a2a.versions import CANCELS_AGAIN, LINES
+from sansio.a2a.versions import DIALECTS, LINES
 from sansio.extensions.methods.method_errors import disabled
 from sansio.extensions.methods.method_rows import Access, MethodExtension, MethodRow, Scope
 from sansio.extensions.methods.method_table import METHODS, is_on, methods_on_offer, supported
@@ -246,7 +246,7 @@ def service_behaviors(of: Line) -> JsonObject:
 
 def _cancelled_again(line: str) -> JsonObject:
     """What becomes of a request to cancel a canceled task."""
-    if CANCELS_AGAIN[line]:
+    if DIALECTS[line].cancels_canceled:
         return {
             "behavior": "return_current_terminal_task",
             "returns_current_state": "TASK_STATE_CANCELED",

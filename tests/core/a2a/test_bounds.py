@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.bindings.jsonrpc import LONGEST_ID, RpcFault, method_not_found, parse_request, render_error
 from sansio.a2a.bindings.rest import route
 from sansio.a2a.codecs import v0_3, v1_0
@@ -30,7 +31,6 @@ from sansio.a2a.model import Artifact, Task, TaskState, TaskStatus, TextPart
 from sansio.a2a.task_log_codec import decode_task, encode_task
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import read
-from sansio.http import Request
 from tests.strategies import json_values
 
 LARGEST_ERROR = 65536  # bytes of all shapes together

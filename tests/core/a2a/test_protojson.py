@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings import jsonrpc
+from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.bindings.rest import params_of, route
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
@@ -25,7 +26,6 @@ from sansio.a2a.codecs.registry import rest_form
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject, ListTasksRequest, Role, TaskState
 from sansio.a2a.operations import Operation
-from sansio.http import Request
 from tests import schemas, strategies
 
 Path = tuple[str | int, ...]

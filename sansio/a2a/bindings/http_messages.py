@@ -1,0 +1,120 @@
+"""HTTP requests and responses as plain values, for both bindings; the ASGI shell reads and writes the bytes."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl
+
+import orjson
+from attrs import Factory, define, field, frozen
+
+from sansio.a2a.codecs.fields import gathered
+from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid
+
+JSON = "application/json"
+_MOST_PARAMETERS = 100  # of a query
+
+
+@define
+class Outcome:
+    """What is known of a request once it is answered, for the log.
+
+    ``status`` None: the client left before. ``operation``: the name of the method or the operation.
+    """
+
+    status: int | None = None
+    principal: str | None = None
+    operation: str | None = None
+    task_id: str | None = None
+    error: ProtocolError | None = None
+
+
+@define
+class Request:
+    """One HTTP request. Header names are lower-case; ``path`` is percent-decoded.
+
+    ``unread``: a body was announced, and its end has not come.
+    """
+
+    method: str
+    path: str
+    query_string: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    outcome: Outcome = field(init=False, factory=Outcome)
+    unread: bool = field(init=False, default=Factory(lambda self: announces_body(self.headers), takes_self=True))
+    _query: dict[str, str] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query parameters, the last of each name; parsed once. Raises ``ProtocolError`` for too many."""
+        if self._query is None:
+            self._query = dict(self._pairs())
+        return self._query
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        text = self.query_string.decode("utf-8", "replace")
+        try:
+            return parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_PARAMETERS) if text else []
+        except ValueError:
+            raise invalid(("query",), f"must hold at most {_MOST_PARAMETERS} parameters", "too_long") from None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The query parameters for a reader of fields, which refuses those that are given twice."""
+        return gathered(self._pairs())
+
+    @property
+    def a2a_version(self) -> str | None:
+        """The version asked for: the header, else the query parameter."""
+        version = self.headers.get("a2a-version")
+        return version if version else self.query.get("A2A-Version")
+
+
+def announces_body(headers: dict[str, str]) -> bool:
+    """Whether the headers of a request announce a body that is not empty."""
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+
+
+@frozen
+class Response:
+    """One whole HTTP response. The body of a 304 is the one it stands for; it is not written.
+
+    ``more``: what follows ``body``, in pieces. To join them would copy all of a large answer in one go.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    more: tuple[bytes, ...] = ()
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole body."""
+        return len(self.body) + sum(map(len, self.more))
+
+
+def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
+    """A JSON response."""
+    return Response(status, orjson.dumps(value), (("content-type", JSON), *headers))
+
+
+def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response:
+    """Render a refusal in the shape of ``version``: a guard's, or the HTTP+JSON binding's.
+
+    ``challenge``: the value of ``WWW-Authenticate`` for a caller who is not known.
+    """
+    status, body = http_error(error, version)
+    headers: list[tuple[str, str]] = []
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        headers.append(("www-authenticate", challenge))
+    if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
+        headers.append(("allow", allowed_methods(error.metadata.get("allow", ""))))
+    return json_response(status, body, *headers)
+
+
+def allowed_methods(methods: str) -> str:
+    """The ``allow`` header for these methods: HEAD goes wherever GET goes, and OPTIONS wherever anything goes."""
+    names = set(methods.replace(",", " ").split())
+    if "GET" in names:
+        names.add("HEAD")
+    return ", ".join(sorted(names | {"OPTIONS"})) if names else ""

@@ -1,0 +1,205 @@
+"""A request becomes a call, or a finished refusal in the shape that its client reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio.a2a.bindings.http_messages import Request, Response
+from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import SendRequest, TaskIdRequest
+from sansio.a2a.operations import Operation
+from sansio.a2a.server import Call, CallRefusedError, ServedProtocol, check_target, understand
+
+URI = "https://example.org/ext"
+BOTH = ServedProtocol(extensions={URI: "hints"})
+ONLY_1_0 = ServedProtocol(versions=("1.0",), default_version="1.0")
+MESSAGE_1_0 = {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hi"}]}}
+MESSAGE_0_3 = {"message": {"messageId": "m", "role": "user", "parts": [{"kind": "text", "text": "hi"}]}}
+
+
+def post(path: str, body: object, **headers: str) -> Request:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    return Request(method="POST", path=path, query_string=b"", headers=named, body=raw)
+
+
+def get(path: str, query: bytes = b"", **headers: str) -> Request:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Request(method="GET", path=path, query_string=query, headers=named)
+
+
+def rpc(method: str, params: object = None, *, served: ServedProtocol = BOTH, **more: Any) -> Call:
+    headers = more.pop("headers", {})
+    body = {"jsonrpc": "2.0", "id": "r", "method": method, "params": params, **more}
+    return understand(post("/", {k: v for k, v in body.items() if v is not ...}, **headers), served)
+
+
+def refused(request: Request, served: ServedProtocol = BOTH) -> Response:
+    with pytest.raises(CallRefusedError) as caught:
+        understand(request, served)
+    return caught.value.response
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "version"), [("SendMessage", MESSAGE_1_0, "1.0"), ("message/send", MESSAGE_0_3, "0.3")]
+)
+def test_the_name_of_a_method_decides_the_version_where_none_is_asked_for(
+    method: str, params: object, version: str
+) -> None:
+    call = rpc(method, params)
+
+    assert (call.version, call.operation, call.is_rpc) == (version, Operation.SEND, True)
+    assert isinstance(request := call.read(), SendRequest)
+    assert (request.message.message_id, request.form) == ("m", None)
+    assert ("a2a-version", version) in call.headers
+
+
+def test_a_message_over_http_json_says_which_codec_it_came_in() -> None:
+    call = understand(post("/v1/message:send", MESSAGE_0_3), BOTH)
+
+    assert call.read().form == "0.3"
+    assert call.codec_of(None).NAME != call.codec_of("0.3").NAME == "0.3"
+
+
+def test_an_unknown_method_is_a_call_of_an_extension_method() -> None:
+    call = rpc("opencode.sessions.list", {"limit": 1}, headers={"a2a-version": "1.0", "a2a-extensions": URI})
+
+    assert (call.operation, call.method, call.params, call.version) == (
+        None,
+        "opencode.sessions.list",
+        {"limit": 1},
+        "1.0",
+    )
+    assert call.headers == (("a2a-version", "1.0"),)
+
+
+def test_extensions_that_are_known_are_activated_and_echoed() -> None:
+    call = rpc("GetTask", {"id": "t"}, headers={"a2a-extensions": f"{URI}, urn:other"})
+
+    assert call.activated.names == {"hints"}
+    assert call.headers == (("a2a-version", "1.0"), ("a2a-extensions", URI))
+
+
+def test_a_notification_is_answered_with_nothing_whatever_comes_of_it() -> None:
+    call = rpc("SendStreamingMessage", MESSAGE_1_0, id=...)
+
+    assert (call.operation, call.streams) == (Operation.SEND, False)
+    assert call.respond([b"{}"]) == call.refuse(ProtocolError(ErrorKind.INTERNAL_ERROR))
+    assert call.respond(None).status == 204
+
+
+@pytest.mark.parametrize(("method", "in_stream"), [("message/stream", True), ("SendStreamingMessage", False)])
+def test_only_version_0_3_has_the_refusal_of_a_stream_in_a_stream(method: str, in_stream: bool) -> None:
+    answer = rpc(method, {}).refuse(ProtocolError(ErrorKind.OVERLOADED))
+
+    kind = dict(answer.headers)["content-type"]
+    assert (kind.partition(";")[0] == "text/event-stream", answer.body.startswith(b"data: ")) == (
+        in_stream,
+        in_stream,
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/tasks/t", "application/a2a+json"), ("/v1/tasks/t", "application/json")]
+)
+def test_an_answer_has_the_media_type_of_its_version(path: str, kind: str) -> None:
+    call = understand(get(path), BOTH)
+
+    assert isinstance(call.read(), object)
+    assert dict(call.respond([b"{", b"}"]).headers)["content-type"] == kind
+    assert call.respond([b"{", b"}"]).body == b"{}"
+    assert call.respond(None).status == 204
+
+
+def test_a_large_answer_stays_in_pieces() -> None:
+    answer = rpc("GetTask", {"id": "t"}).respond([b"[", b"0" * 70_000, b"]"])
+
+    assert answer.body == b""
+    assert b"".join(answer.more) == b'{"jsonrpc":"2.0","id":"r","result":[' + b"0" * 70_000 + b"]}"
+
+
+def test_a_cursor_comes_from_the_header_or_the_metadata() -> None:
+    call = rpc("SubscribeToTask", {"id": "t"}, headers={"last-event-id": "7"})
+
+    assert isinstance(call.read(), TaskIdRequest)
+    assert (call.streams, call.cursor(None)) == (True, 7)
+    assert rpc("SubscribeToTask", {"id": "t"}).cursor({"shared": {"resume": {"last_event_id": 9}}}) == 9
+
+
+def test_a_frame_holds_the_envelope_of_its_binding() -> None:
+    by_rpc, by_rest = rpc("SubscribeToTask", {"id": "t"}), understand(get("/tasks/t:subscribe"), BOTH)
+
+    assert by_rpc.frame(3, b"{}") == b'id: 3\ndata: {"jsonrpc":"2.0","id":"r","result":{}}\n\n'
+    assert by_rest.frame(3, b"{}") == b"id: 3\ndata: {}\n\n"
+    for call in (by_rpc, by_rest):
+        frame = call.failure_frame(ProtocolError(ErrorKind.STORE_UNAVAILABLE))
+        assert frame.startswith(b"data: {")
+        assert b"id: " not in frame
+
+
+@pytest.mark.parametrize(
+    ("request_", "served", "status", "within"),
+    [
+        (post("/", b"{"), BOTH, 200, b"-32700"),
+        (post("/", {"jsonrpc": "2.0", "id": 4, "method": "GetTask"}, a2a_version="9.0"), BOTH, 200, b'"id":4'),
+        (post("/", {"jsonrpc": "2.0", "id": 4, "method": "tasks/get"}), ONLY_1_0, 200, b'"id":4,"result"'),
+        (post("/message:send", b"{", a2a_version="1.0"), BOTH, 400, b"error"),
+        (get("/fly"), BOTH, 404, b"error"),
+        (get("/tasks/t", a2a_version="9.0"), BOTH, 400, b"VERSION_NOT_SUPPORTED"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_in_the_shape_of_its_binding(
+    request_: Request, served: ServedProtocol, status: int, within: bytes
+) -> None:
+    if b"result" in within:  # a name of the other version is understood on the one that is served
+        assert understand(request_, served).version == "1.0"
+        return
+    answer = refused(request_, served)
+
+    assert answer.status == status
+    assert within in answer.body
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (get("/fly"), ErrorKind.NOT_FOUND),
+        (post("/tasks/t", b""), ErrorKind.METHOD_NOT_ALLOWED),
+        (post("/message:send", b"", a2a_version="9.0"), ErrorKind.VERSION_NOT_SUPPORTED),
+    ],
+)
+def test_a_target_is_refused_before_its_body_is_read(request_: Request, kind: ErrorKind) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        check_target(request_, BOTH)
+
+    assert caught.value.kind is kind
+
+
+@given(
+    st.sampled_from(["/", "/message:send", "/v1/message:stream", "/tasks/t", "/v1/tasks/t:cancel"]),
+    st.binary(max_size=200) | st.sampled_from([orjson.dumps(MESSAGE_1_0), orjson.dumps(MESSAGE_0_3)]),
+    st.sampled_from(["", "0.3", "1.0", "9", "x"]),
+)
+def test_every_request_is_a_call_or_a_finished_refusal(path: str, body: bytes, version: str) -> None:
+    answer = answered(post(path, body, a2a_version=version))
+
+    assert answer is None or answer.status in (200, 204, 400, 404, 405, 413, 415)
+
+
+def answered(request: Request) -> Response | None:
+    """The refusal of a request; None where it is a call with a typed request."""
+    try:
+        call = understand(request, BOTH)
+    except CallRefusedError as refusal:
+        return refusal.response
+    try:
+        if call.operation is not None:
+            call.read()
+    except ProtocolError as error:
+        return call.refuse(error)
+    return None
