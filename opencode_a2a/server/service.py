@@ -145,7 +145,7 @@ class Service:
 
         A message that came before is not run again: its task is answered.
         """
-        live = await self._start(principal, request, view)
+        live, _ = await self._start(principal, request, view)
         if request.configuration.blocking:
             await from_store(live.settled())
         else:
@@ -164,13 +164,14 @@ class Service:
         """Start a task and hand out its stream; ``stream_closed`` must be called once it is over.
 
         ``cursor``: the id of the last event that was seen, of this message's stream or of the one it goes on from.
+        The events of a new task cannot have been seen: then it does not count.
         """
         self._open_stream()
         try:
-            live = await self._start(principal, request, view)
+            live, new = await self._start(principal, request, view)
             last = live.log.last
             await self.told(live)
-            if cursor is not None:
+            if cursor is not None and not new:
                 found = await self._find(principal, live.facts.task_id, kept=True)
                 return await self._resumed(found, cursor, stays_open=stays_open)
         except BaseException:
@@ -390,9 +391,12 @@ class Service:
         """The stream after an event: first the task as it was then.
 
         An event that the log does not reach, or does not know: the task as it is, and what replaces whatever the
-        client has of it.
+        client has of it. An event beyond the newest is one that it does not know; the stream's ids begin with 0 then,
+        since they never go backwards.
         """
         last = await from_store(live.shown())
+        if cursor > last:
+            cursor = 0
         if not live.log.reaches(cursor) and (stream := await self._from_past(live, cursor, stays_open)) is not None:
             return stream
         try:
@@ -420,16 +424,16 @@ class Service:
             return None
         return OpenStream((then,), live, last, cursor, stays_open, past=tuple(past))
 
-    async def _start(self, principal: str, request: SendRequest, view: View) -> LiveTask:
-        """The task of a message: a new one, unless the message came before."""
+    async def _start(self, principal: str, request: SendRequest, view: View) -> tuple[LiveTask, bool]:
+        """The task of a message, and whether it is new: it is not if the message came before, or is an answer."""
         if self.draining:
             raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
         wishes = wishes_of(request, OUTPUT_MODES)
         message = request.message
         if message.task_id is not None:
-            return await self._continued(principal, message, message.task_id)
+            return await self._continued(principal, message, message.task_id), False
         if (answered := await self._answered(principal, message, wishes.session_id)) is not None:
-            return answered
+            return answered, False
         place = await self._places.wished(wishes.directory, wishes.workspace)
         new = message.context_id is None and wishes.session_id is None
         takes = await self._inputs.takes(message.parts, wishes.model, place or self._places.default, new=new)
@@ -456,11 +460,11 @@ class Service:
             options["form"] = request.form
         async with self._messages.arrival(principal, message, options) as known:
             if known is not None:
-                return known
+                return known, False
             live = self._begin(principal, message, prompt, options)
         if request.configuration.push is not None:
             self._notify(live, request.configuration.push, view, 0)
-        return live
+        return live, True
 
     async def _answered(self, principal: str, message: Message, session_id: str | None) -> LiveTask | None:
         """The task that a message without a task is the answer to: the one in its context that waits for its user.

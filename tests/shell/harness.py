@@ -309,9 +309,10 @@ class Caller:
         return {"http": response.status_code, **inner}
 
     @asynccontextmanager
-    async def open(self, text: str, **more: Any) -> AsyncGenerator[Stream]:
-        """A stream to read step by step; leaving it hangs up."""
-        async with self._opened(self._request("stream", self.params(text, more))) as stream:
+    async def open(self, text: str, *, after: int | None = None, **more: Any) -> AsyncGenerator[Stream]:
+        """A stream to read step by step; leaving it hangs up. ``after``: the number of the event to go on from."""
+        headers = {} if after is None else {"Last-Event-ID": str(after)}
+        async with self._opened(self._request("stream", self.params(text, more), **headers)) as stream:
             yield stream
 
     @asynccontextmanager

@@ -30,10 +30,11 @@ from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.faults import BAD_REQUEST, PAYLOAD, Failure
 from sansio.opencode.upstream.requests import Place
 
-_NOT_YOURS = Failure(text="There is no such session", type="SESSION_FORBIDDEN")
+_NOT_YOURS = Failure(text="The session is not one that this caller can use", type="SESSION_FORBIDDEN")
 _MOVED = Failure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
 _ELSEWHERE = Failure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
 _NAMED = ("metadata", "shared", "session", "id")
+_NOT_USABLE = "is not a session that this caller can use"
 _ASKING = 5.0  # seconds that OpenCode has to tell of a session before it is claimed
 UNSEEN = "?"
 """The place of a session that an earlier release made: its tables do not say in which directory."""
@@ -75,12 +76,12 @@ class Sessions:
         """
         async with Turnstile(self._claiming, session_id):
             if not await self.may_use(principal, session_id):
-                raise invalid(_NAMED, "no such session")
+                raise invalid(_NAMED, _NOT_USABLE)
             if await self._store.owner_of(session_id) is None:
                 if not self.claims:
                     await self._check_claim(principal, session_id, place or self._places.default)
                 elif not await self._may_claim(principal, session_id, place or self._places.default):
-                    raise invalid(_NAMED, "no such session")
+                    raise invalid(_NAMED, _NOT_USABLE)
                 until = int((self._wall() + self._claim_ttl) * 1000)
                 await self._store.commit(
                     [SessionRow(session_id=session_id, principal=principal, claimed_until=until)]
@@ -217,7 +218,7 @@ class Sessions:
         if owner is None:
             raise session_unowned(session_id, ".".join(_NAMED))
         if owner != principal:
-            raise invalid(_NAMED, "no such session")
+            raise invalid(_NAMED, _NOT_USABLE)
 
     async def _owner_above(self, principal: str, session_id: str, place: Place) -> str | None:
         """The owner of a session, or of the nearest ancestor session that has one.

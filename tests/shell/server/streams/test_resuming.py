@@ -302,8 +302,24 @@ async def test_an_event_nobody_knows_gets_the_task_as_it_is(serving: Serving, wi
     assert first.history == done.history
     assert believed(rest.items) == artifacts_of(done)
     assert naively([], rest.items) == artifacts_of(done)
-    numbers = [event.number for event in rest.events if event.number != cursor]
+    numbers = [event.number for event in rest.events]
+    assert numbers == sorted(numbers)
+    assert numbers[-1] == whole.events[-1].number
+    anew = [number for number in numbers if number != numbers[0]]
+    assert anew == sorted(set(anew))
+
+
+@pytest.mark.parametrize("wire", WIRES, ids=str)
+@pytest.mark.parametrize("cursor", [1, 2, 10**6])
+async def test_an_id_that_comes_with_a_new_task_has_no_effect(serving: Serving, wire: Wire, cursor: int) -> None:
+    async with serving(scripted()) as agent:
+        caller = agent.caller(wire)
+        new = await caller.stream("ALL", after=cursor)
+        done = await caller.get(new.task.id)
+
+    numbers = [event.number for event in new.events]
     assert numbers == sorted(set(numbers))
+    assert folded(new.items) == artifacts_of(done)
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)

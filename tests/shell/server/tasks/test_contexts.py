@@ -214,4 +214,4 @@ async def test_a_context_that_stands_for_a_session_goes_on_in_it(serving: Servin
 
     assert (session_of(second), second.context_id) == (session_of(first), context)
     assert text_of(second) == "You have said 2 things."
-    assert "no such session" in str(refused)
+    assert "is not a session that this caller can use" in str(refused)
