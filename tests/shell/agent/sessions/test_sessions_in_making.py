@@ -170,7 +170,7 @@ async def test_nobody_can_claim_a_subagents_session_away_from_its_owner(serving:
         async with sending_more(agent):
             of_alice = await attempts(agent, child, bob=False)
 
-    assert "no such session" in str(refused)
+    assert "is not a session that this caller can use" in str(refused)
     assert of_alice == EVERYTHING | {"listed": of_alice["listed"]}
 
 
