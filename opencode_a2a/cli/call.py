@@ -10,12 +10,14 @@ import argparse
 import signal
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final, TextIO
 
 import anyio
 import anyio.to_thread
 from attrs import evolve, frozen
 
+from opencode_a2a.cli.runtimes import Runtime
 from opencode_a2a.client.conversation import Conversation
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import ASK, RULES, Answers, Terminal
@@ -40,7 +42,7 @@ from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.opencode.projections.presentation import SHARED_BY
 
-__all__ = ["CallTarget", "add_arguments", "call", "run_from_arguments"]
+__all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
 
 COMPLETED: Final = 0
 FAILED: Final = 1
@@ -130,6 +132,11 @@ def _seconds(text: str) -> float:
     if not 0 < value <= 86400:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 86400")
     return value
+
+
+def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
+    """Run the command; return the exit code."""
+    return runtime.run(partial(run_from_arguments, options, settings, sys.stdout, sys.stderr))
 
 
 async def run_from_arguments(

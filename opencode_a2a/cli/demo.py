@@ -16,7 +16,8 @@ import anyio
 from attrs import evolve
 
 from opencode_a2a.cli import call
-from opencode_a2a.cli.serve import Runtime, serve
+from opencode_a2a.cli.runtimes import Runtime
+from opencode_a2a.cli.serve import serve
 from opencode_a2a.cli.signals import until_signalled
 from opencode_a2a.config.settings import Settings, with_generated_token
 from opencode_a2a.fake_opencode import StandIn
@@ -45,8 +46,14 @@ WORDS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    parser.add_argument("--runtime", metavar="NAME", help="the event loop: asyncio or trio (default: asyncio)")
+    """Add the options of the command."""
+    parser.description = (
+        "Starts a scripted OpenCode and the server before it, both on loopback, sends one\n"
+        "message and shows the stream. --keep leaves them up and prints commands to try."
+    )
+    parser.add_argument(
+        "--runtime", metavar="NAME", dest="A2A_RUNTIME", help="the event loop: asyncio or trio (default: asyncio)"
+    )
     parser.add_argument("--keep", action="store_true", help="stay up, and print commands to try")
     parser.add_argument(
         "--port",
@@ -58,8 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def run(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int:
-    """Run the demo on ``runtime``; returns the exit code."""
+def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
+    """Run the demo on ``runtime``; return the exit code. No setting but the runtime and the log's level counts."""
+    return runtime.run(partial(_demonstrate, options, runtime, sys.stdout))
+
+
+async def _demonstrate(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int:
     token = secrets.token_urlsafe(18)
     standin, server = _Address(), _Address()
     opencode = StandIn(pause=0.05)

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import gc
-from collections.abc import Awaitable, Callable, Coroutine
-from importlib.metadata import entry_points
-from typing import Any, Protocol, TypeVar
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from attrs import evolve
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.connection_limits import connection_limits
-from opencode_a2a.config.settings import Settings
-from sansio.transport.connections import ConnectionLimits
+from opencode_a2a.cli.runtimes import Runtime
+from opencode_a2a.cli.signals import until_signalled
+from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
 
-T = TypeVar("T")
-
-GROUP = "opencode_a2a.runtimes"
+OPTIONS = (
+    ("--runtime", "NAME", "A2A_RUNTIME", "the event loop: asyncio or trio (default: asyncio)"),
+    ("--host", "ADDRESS", "A2A_HOST", "where to listen (default: 127.0.0.1)"),
+    ("--port", "PORT", "A2A_PORT", "the port; 0 takes a free one (default: 8000)"),
+    ("--opencode", "URL", "OPENCODE_BASE_URL", "where `opencode serve` is (default: http://127.0.0.1:4096)"),
+    ("--log-level", "LEVEL", "A2A_LOG_LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (default: WARNING)"),
+)
+"""The options of the command, each with the variable that it goes before."""
 _CLOSING = 5.0  # seconds that connections have to end after the last turn has
 
 
@@ -25,35 +33,34 @@ class ListenError(OSError):
     """The address cannot be listened on; the text names it, and says what to do."""
 
 
-class RuntimeUnknown(Exception):
-    """No runtime of that name is installed."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command, and every setting at the end of its help."""
+    parser.description = (
+        "Serves the OpenCode instance at --opencode as an A2A agent, on JSON-RPC and HTTP+JSON,\n"
+        "protocol versions 0.3 and 1.0. SIGINT or SIGTERM lets running tasks end first.\n"
+        "Options go before environment variables."
+    )
+    parser.epilog = help_text()
+    for option, metavar, variable, meaning in OPTIONS:
+        parser.add_argument(option, metavar=metavar, dest=variable, help=meaning)
 
 
-class Runtime(Protocol):
-    """What a module under the entry points ``opencode_a2a.runtimes`` offers."""
+def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
+    """Serve until a signal comes; return the exit code."""
+    check_exposure(settings)
+    if not settings.credentials:
+        token = secrets.token_urlsafe(24)
+        settings = with_generated_token(settings, token)
+        print(f"opencode-a2a: no credentials are set; for this run, the bearer token is {token}", file=sys.stderr)
 
-    def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T: ...
+    def ready(url: str) -> None:
+        print(f"opencode-a2a: listening on {url} ({settings.runtime})", file=sys.stderr, flush=True)
 
-    async def serve(
-        self,
-        app: Any,
-        bind: str,
-        *,
-        stop: Callable[[], Awaitable[None]],
-        ready: Callable[[list[str]], None],
-        grace: float,
-        limits: ConnectionLimits | None = None,
-    ) -> None: ...
+    def say(text: str) -> None:
+        print(f"opencode-a2a: {text}", file=sys.stderr, flush=True)
 
-
-def find_runtime(name: str) -> Runtime:
-    """The runtime of that name. Raises ``RuntimeUnknown`` naming those installed."""
-    found = entry_points(group=GROUP)
-    if name not in found.names:
-        known = ", ".join(sorted(found.names)) or "none"
-        raise RuntimeUnknown(f"no runtime named {name!r} is installed; there are: {known}")
-    runtime: Runtime = found[name].load()
-    return runtime
+    runtime.run(partial(serve, settings, runtime, stop=until_signalled, ready=ready, say=say))
+    return 0
 
 
 def _calm_collector() -> None:

@@ -21,7 +21,7 @@ import anyio
 import attrs
 import httpx
 
-from opencode_a2a.cli.serve import find_runtime
+from opencode_a2a.cli.runtimes import find_runtime
 from opencode_a2a.fake_opencode import CallTool, Prompt, Say, Script, StandIn, Think, words
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from tests.benchmarks import processes

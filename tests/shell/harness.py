@@ -24,7 +24,7 @@ import runtime_asyncio
 import runtime_trio
 from opencode_a2a.agent.application import Running, application
 from opencode_a2a.cli.connection_limits import connection_limits
-from opencode_a2a.cli.serve import Runtime
+from opencode_a2a.cli.runtimes import Runtime
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import StandIn
 from sansio.a2a.bindings.sse import SseDecoder

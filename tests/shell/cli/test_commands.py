@@ -314,3 +314,26 @@ def test_the_commands_that_a_kept_demo_prints_are_found(tmp_path: Path, by_path:
     finally:
         process.terminate()
         process.wait(DEADLINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--version"], {"anyio", "attrs", "httpx", "sqlalchemy"}),
+        (["--help"], {"anyio", "attrs", "httpx", "sqlalchemy"}),
+        (["call", "--help"], {"hypercorn", "sqlalchemy", "opencode_a2a.agent", "opencode_a2a.fake_opencode"}),
+    ],
+    ids=" ".join,
+)
+def test_a_command_imports_no_more_than_it_needs(arguments: list[str], absent: set[str]) -> None:
+    program = (
+        "import sys\nfrom opencode_a2a.cli.main import main\n"
+        f"try:\n    main({arguments})\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, timeout=DEADLINE
+    )
+
+    assert done.returncode == 0
+    assert "argparse" in done.stderr.split()
+    assert absent.isdisjoint(done.stderr.split())

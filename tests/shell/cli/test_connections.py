@@ -582,7 +582,7 @@ def test_few_file_descriptors_are_said(caplog: pytest.LogCaptureFixture) -> None
         assert connection_limits(Settings(), 256).total == 192
 
     assert caplog.text.count("RLIMIT_NOFILE") == 2
-    assert "at most 768 connections" in caplog.text
+    assert "connections served at once: at most 768" in caplog.text
 
 
 async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
