@@ -189,6 +189,7 @@ class Conversation:
         with anyio.CancelScope() as self._asking:
             answer = await self.answers.to(asked, self.printer)
         self._asking = None
+        self.printer.unask()
         return answer
 
     async def _send_beside(self, message: Message) -> None:
@@ -229,7 +230,10 @@ class Conversation:
     def _show(self, item: StreamItem) -> None:
         said = self.transcript.feed(item)
         self._changes += bool(said)
-        self.printer.show(item, said)
+        asked = self.transcript.asked
+        if asked is not self._asked:
+            self.printer.unask()
+        self.printer.show(item, said, will_ask=asked is not None and self.answers.asks(asked))
         self._tell()
 
     def _tell(self) -> None:

@@ -59,23 +59,31 @@ class Printer:
         self._shared = (self._on_terminal and err.isatty()) or _is_same_file(out, err)
         self._out_open = False  # the last line of each stream has not ended
         self._err_open = False
+        self._question = ""
+        self._prompt: tuple[str, str] | None = None  # the question and the prompt that wait for an answer
+        self._prompt_shown = False  # the prompt is the last thing on its stream
         self.line = "1.0"
 
-    def show(self, item: StreamItem, utterances: Sequence[Utterance]) -> None:
-        """One item of the answer, and what there is to say of it."""
+    def show(self, item: StreamItem, utterances: Sequence[Utterance], *, will_ask: bool = False) -> None:
+        """One item of the answer, and what there is to say of it. ``will_ask``: `ask` will show what it asks."""
         if self._as_json:
             self._write_out(to_json(FORMS[self.line].render_item(item)).decode() + "\n")
+            self._prompt_again()
             return
         for utterance in utterances:
+            if isinstance(utterance, Notice) and utterance.asks and will_ask:
+                continue
             if isinstance(utterance, AnswerText):
                 self._end_err_line()
                 self._write_out(harmless(utterance.text) if self._on_terminal else utterance.text)
             elif self._verbose or not utterance.detail:
                 self._notice(utterance)
+        self._prompt_again()
 
     def note(self, text: str) -> None:
         """Something the call itself has to say."""
         self._say(f"[{on_one_line(text)}]")
+        self._prompt_again()
 
     def detail(self, text: str) -> None:
         """The same, for the curious."""
@@ -92,17 +100,23 @@ class Printer:
         self._say(f"opencode-a2a call: {on_one_line(text)}")
 
     def ask(self, question: str, prompt: str) -> None:
-        """Prompt for an answer at the terminal; the question has been shown already, but for JSON."""
-        if self._as_json and question:
-            self._say(harmless(question))
-        self._end_err_line()
-        self._end_shared_line()
-        self._write_err(prompt)
-        self._err_open = True
+        """Prompt for an answer at the terminal, right below the question. Both come again after what comes between.
+
+        ``question`` is empty where the prompt goes on with the question before it.
+        """
+        if question:
+            self._question = _PREFIXES[NoticeKind.INTERRUPT].format(harmless(question))
+            self._say(self._question)
+        self._prompt = (self._question, prompt)
+        self._put_prompt()
 
     def asked(self) -> None:
         """The answer has been typed, and its line ended by whoever typed it."""
-        self._err_open = False
+        self._prompt, self._prompt_shown = None, False
+
+    def unask(self) -> None:
+        """There will be no answer, or none is needed any more."""
+        self._prompt = None
 
     def close(self) -> None:
         """End the lines that are open."""
@@ -114,6 +128,8 @@ class Printer:
 
     def _notice(self, notice: Notice) -> None:
         if notice.partial:
+            if self._prompt_shown:
+                self._end_err_line()
             if not self._err_open:
                 self._end_shared_line()
             self._write_err(harmless(notice.text))
@@ -123,14 +139,28 @@ class Printer:
             self._end_out_line()
         self._say(_PREFIXES[notice.kind].format(harmless(notice.text)))
 
+    def _prompt_again(self) -> None:
+        """What was written meanwhile stands between the question and its answer."""
+        if self._prompt is not None and not self._prompt_shown:
+            question, _ = self._prompt
+            self._say(question)
+            self._put_prompt()
+
+    def _put_prompt(self) -> None:
+        if self._prompt is not None:
+            self._end_err_line()
+            self._end_shared_line()
+            self._write_err(self._prompt[1])
+            self._prompt_shown = True
+
     def _say(self, text: str) -> None:
         self._end_err_line()
         self._end_shared_line()
         self._write_err(f"{text}\n")
 
     def _end_err_line(self) -> None:
-        if self._err_open:
-            self._err_open = False
+        if self._err_open or self._prompt_shown:
+            self._err_open = self._prompt_shown = False
             self._write_err("\n")
 
     def _end_out_line(self) -> None:

@@ -15,7 +15,7 @@ import anyio.to_thread
 from attrs import define, field, frozen
 
 from opencode_a2a.client.output import Printer
-from sansio.a2a.client.transcript import Asked
+from sansio.a2a.client.transcript import UNNAMED, Asked
 
 if sys.platform != "win32":
     import termios
@@ -82,6 +82,10 @@ class Answers:
         """Whether there is anything, or anybody, to answer this."""
         return self.lines is not None or self.by_rule(asked) is not None
 
+    def asks(self, asked: Asked) -> bool:
+        """Whether the person at the terminal is asked this."""
+        return self.lines is not None and self.by_rule(asked) is None
+
     def by_rule(self, asked: Asked) -> str | None:
         """The answer that needs no asking."""
         if asked.kind != "permission" or self.permissions == ASK:
@@ -100,7 +104,7 @@ class Answers:
         typed: list[str] = []
         while len(typed) < asked.answers:
             count = f" {len(typed) + 1} of {asked.answers}" if asked.answers > 1 else ""
-            printer.ask("" if typed else asked.text, f"answer{count}> ")
+            printer.ask("" if typed else asked.text or UNNAMED, f"answer{count}> ")
             line = await self.lines.line()
             if line is None:
                 return None

@@ -31,6 +31,9 @@ from sansio.a2a.model import (
     TextPart,
 )
 
+UNNAMED = "The agent waits for its user"
+"""What is asked by an agent that does not say what."""
+
 
 class NoticeKind(Enum):
     """What a notice is about."""
@@ -57,7 +60,8 @@ class AnswerText:
 class Notice:
     """Something beside the answer.
 
-    ``detail``: only for the curious; ``partial``: a piece of running text; ``ends``: the task's last state.
+    ``detail``: only for the curious; ``partial``: a piece of running text; ``ends``: the task's last state;
+    ``asks``: it is what `Transcript.asked` holds.
     """
 
     kind: NoticeKind
@@ -65,6 +69,7 @@ class Notice:
     detail: bool = False
     partial: bool = False
     ends: bool = False
+    asks: bool = False
 
 
 Utterance: TypeAlias = AnswerText | Notice
@@ -239,10 +244,10 @@ class Transcript:
             self._end(status.state, text, out)
         elif status.state.interrupted:
             request_id = _text(_dig(metadata, "shared", "interrupt", "request_id"))
-            lines = [text or "The agent waits for its user", f"(request {request_id})" if request_id else ""]
+            lines = [text or UNNAMED, f"(request {request_id})" if request_id else ""]
             said = "\n".join(line for line in lines if line)
             if said != self._last_status:
-                out.append(Notice(kind=NoticeKind.INTERRUPT, text=said))
+                out.append(Notice(kind=NoticeKind.INTERRUPT, text=said, asks=self.asked is not None))
             self._last_status = said
         elif text and text != self._last_status and not told:
             self._last_status = text

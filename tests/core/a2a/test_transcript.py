@@ -230,7 +230,7 @@ def test_a_task_that_waits_says_what_for_and_ends_the_wait_for_it() -> None:
 
     transcript, said = watch(WORKING, status(TaskState.INPUT_REQUIRED, "May I?", interrupt=asked))
 
-    assert said[-1] == Notice(kind=NoticeKind.INTERRUPT, text="May I?\n(request per_1)")
+    assert said[-1] == Notice(kind=NoticeKind.INTERRUPT, text="May I?\n(request per_1)", asks=True)
     assert transcript.ended
     assert transcript.settled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import sys
 import termios
@@ -18,10 +19,12 @@ from attrs import define, evolve, field
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
+from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import Answers, Terminal
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, Prompt, Say, Script, StandIn
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
+from sansio.a2a.client.transcript import Notice, NoticeKind, text_of
 from sansio.a2a.model import StatusUpdate, StreamItem, TaskState
 from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.redact import Secret
@@ -212,6 +215,44 @@ async def test_a_person_answers_a_question(
         assert (seen[0].code, seen[0].out) == (0, f"{AFTER_TOOL}\n")
         assert told(agent) == [{"answers": [["B"]]}]
         assert "Which one?" in person.seen
+
+
+@each_way
+@streamed_or_not
+@pytest.mark.parametrize("word", ["QUESTION", "PERMISSION"])
+async def test_the_question_is_the_last_thing_before_its_answer(
+    serving: Serving, person: Person, line: str, binding: str, streaming: bool, word: str
+) -> None:
+    seen: list[Seen] = []
+    async with serving() as agent:
+        await both(seen, agent, word, person, "1", line=line, binding=binding, stream=streaming)
+        waiting = await agent.caller().send(word)
+
+    assert waiting.status.message is not None
+    *_, before = person.seen.partition("answer> ")[0].rpartition("[waiting] ")
+    assert before == f"{text_of(waiting.status.message.parts)}\n"
+
+
+def test_what_comes_while_an_answer_is_typed_stands_before_the_question() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    printer = Printer(out, err)
+    tool = Notice(kind=NoticeKind.TOOL, text="question: running")
+    question = Notice(kind=NoticeKind.INTERRUPT, text="Which one?\n(request que_1)", asks=True)
+
+    printer.show(WORKING, [question, tool], will_ask=True)
+    printer.ask("Which one?\n1. A", "answer 1 of 2> ")
+    printer.show(WORKING, [tool])
+    printer.show(WORKING, [])
+    printer.asked()
+    printer.note("noted")
+    printer.ask("", "answer 2 of 2> ")
+    printer.unask()
+    printer.show(WORKING, [tool])
+
+    asked = "[waiting] Which one?\n1. A\n"
+    told = "[tool] question: running\n"
+    first = f"{told}{asked}answer 1 of 2> \n{told}{asked}answer 1 of 2> "
+    assert err.getvalue() == f"{first}[noted]\nanswer 2 of 2> \n{told}"
 
 
 async def test_several_questions_are_asked_line_by_line(serving: Serving, person: Person) -> None:
