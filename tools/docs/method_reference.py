@@ -119,9 +119,13 @@ def _facts(row: MethodRow) -> Iterator[str]:
 
 def _parameter(parameter: Parameter) -> str:
     name = " or ".join(map(_code, parameter.paths))
-    default = "" if parameter.default is None else f" Default: {parameter.default}."
+    default = "" if parameter.default is None else f" Default: {_default(parameter.default)}."
     needed = "yes" if parameter.required else "no"
     return _row(name, words(parameter.shape.schema()), needed, parameter.about + default)
+
+
+def _default(value: object) -> object:
+    return '`""`' if value == "" else value
 
 
 def words(schema: JsonObject) -> str:

@@ -19,13 +19,16 @@ pytestmark = pytest.mark.anyio
 
 LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
 RECORDED = FIXTURES / "methods"
+ACCEPTED_NOW = {"sessions.command"}
+"""Recorded requests that 0.7.1 refused: a command without arguments is one that OpenCode takes."""
 UPSTREAM = [name for name in CALLABLE if METHODS[name].scope is Scope.UPSTREAM]
 
 
 def recorded(kind: str) -> list[Any]:
     """The recorded answers of version 0.7.1 with a result, or with an error: their keys and types."""
     found = {path.stem: json.loads(path.read_text()) for path in sorted(RECORDED.glob("*.json"))}
-    return [pytest.param(value, id=name) for name, value in found.items() if kind in value]
+    kept = {name: value for name, value in found.items() if kind in value and name not in ACCEPTED_NOW}
+    return [pytest.param(value, id=name) for name, value in kept.items()]
 
 
 def has_shape(value: object, shape: object) -> bool:

@@ -185,7 +185,7 @@ async def test_one_stream_too_many_is_refused_at_once(serving: Serving, wire: Wi
 
     assert (stream.text, again.text) == (HELLO, HELLO)
     assert error.get("code" if wire.binding == "rpc" else "http") == (-32603 if wire.binding == "rpc" else 503)
-    assert "1 streams are running" in str(error)
+    assert "The server runs 1 stream already" in str(error)
 
 
 async def test_one_request_to_opencode_too_many_fails_its_task_at_once(serving: Serving) -> None:
