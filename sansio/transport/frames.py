@@ -14,15 +14,16 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM = 0x0, 0x1, 0x3
 _END_STREAM = 0x1
 _HEAD = 9  # bytes of a frame header
+_SMALL = 64  # bytes; a DATA frame with fewer costs more to parse than it carries
 
 
 @define
 class FrameBudget:
     """What a client may still spend on control frames: a full purse at first, refilled by time and by answers.
 
-    SETTINGS, PING, PRIORITY, WINDOW_UPDATE, CONTINUATION, unknown frames and DATA without data cost 1, RST_STREAM 2;
-    HEADERS and DATA with data cost nothing. Each piece of an answer that is sent pays for ``per_piece``, since a
-    client acknowledges it.
+    SETTINGS, PING, PRIORITY, WINDOW_UPDATE, CONTINUATION, unknown frames and DATA of few bytes cost 1, RST_STREAM 2;
+    HEADERS, larger DATA and the last DATA of a request cost nothing. Each piece of an answer that is sent pays for
+    ``per_piece``, since a client acknowledges it.
     """
 
     now: float
@@ -58,6 +59,6 @@ class FrameBudget:
 
 
 def _cost(kind: int, flags: int, length: int) -> int:
-    if kind == _HEADERS or (kind == _DATA and (length or flags & _END_STREAM)):
+    if kind == _HEADERS or (kind == _DATA and (length >= _SMALL or flags & _END_STREAM)):
         return 0
     return 2 if kind == _RST_STREAM else 1

@@ -25,9 +25,22 @@ def frame(kind: int, payload: bytes = b"", flags: int = 0) -> bytes:
         frame(CONTINUATION, b"x" * 20),
         frame(UNKNOWN, b"x"),
         frame(DATA),
+        frame(DATA, b"x"),
+        frame(DATA, b"x" * 63),
         frame(HEADERS, b"x" * 10, 5) + frame(RST_STREAM, b"\0\0\0\0"),
     ],
-    ids=["settings", "ping", "priority", "window", "continuation", "unknown", "empty data", "rapid reset"],
+    ids=[
+        "settings",
+        "ping",
+        "priority",
+        "window",
+        "continuation",
+        "unknown",
+        "empty data",
+        "data of a byte",
+        "small data",
+        "rapid reset",
+    ],
 )
 def test_a_flood_is_found_in_its_first_kilobytes(flood: bytes) -> None:
     budget = FrameBudget(0.0)
@@ -38,7 +51,7 @@ def test_a_flood_is_found_in_its_first_kilobytes(flood: bytes) -> None:
 
 def test_requests_with_bodies_cost_nothing() -> None:
     budget = FrameBudget(0.0)
-    work = frame(HEADERS, b"x" * 30, 4) + frame(DATA, b"y" * 1000) + frame(DATA, b"", 1)
+    work = frame(HEADERS, b"x" * 30, 4) + frame(DATA, b"y" * 1000) + frame(DATA, b"y" * 64) + frame(DATA, b"z", 1)
 
     assert budget.take(PREFACE + frame(SETTINGS) + work * 2000, 0.0)
 
@@ -59,7 +72,7 @@ def test_a_ping_now_and_then_is_welcome() -> None:
 
 @given(st.lists(st.integers(1, 40), max_size=40), st.integers(0, 300))
 def test_frames_are_counted_alike_however_they_are_cut(cuts: list[int], pings: int) -> None:
-    data = PREFACE + (frame(PING, b"12345678") + frame(DATA, b"z" * 5)) * pings
+    data = PREFACE + (frame(PING, b"12345678") + frame(DATA, b"z" * 64)) * pings
     whole, cut = FrameBudget(0.0), FrameBudget(0.0)
     at, ok = 0, True
     for size in [*cuts, len(data)]:
