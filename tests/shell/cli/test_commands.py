@@ -324,7 +324,7 @@ def test_the_commands_that_a_kept_demo_prints_are_found(tmp_path: Path, by_path:
         (["--help"], {"anyio", "attrs", "httpx", "sqlalchemy"}),
         (["call", "--help"], {"hypercorn", "sqlalchemy", "opencode_a2a.agent", "opencode_a2a.fake_opencode"}),
     ],
-    ids=" ".join,
+    ids=["--version", "--help", "call"],
 )
 def test_a_command_imports_no_more_than_it_needs(arguments: list[str], absent: set[str]) -> None:
     program = (
