@@ -1,15 +1,17 @@
-"""A PostgreSQL server for the tests, on loopback, from the binaries of a package."""
+"""A PostgreSQL server for the tests, on loopback, from the binaries of a package. On Linux it ends with its parent."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.shell.harness import free_port
 
 _STARTING = 60.0
 _STOPPING = 20.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _OPTIONS = ("fsync=off", "synchronous_commit=off", "unix_socket_directories=", "shared_buffers=16MB")
 
 
@@ -50,10 +53,25 @@ def running_postgresql(package: Path) -> Iterator[str]:
             os.chown(data, account["user"], account["group"])
         made = ["--auth=trust", "--username=tests", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
         command = [str(installed / "bin" / "initdb"), "-D", str(data), *made]
-        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=_STARTING, **account)
+        ended = {"preexec_fn": _ending_with_parent()} | account
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=_STARTING, **ended)
         yield from _served(installed, folder, data, account)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _ending_with_parent() -> Callable[[], None] | None:
+    """What a child does before it is a program, so that it ends fast even where its parent is killed. Linux only."""
+    if sys.platform != "linux":
+        return None
+    libc, parent = ctypes.CDLL(None), os.getpid()  # loaded here: little is safe to do between fork and exec
+
+    def ask() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))  # a change of user would undo it: this comes after that
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return ask
 
 
 def _served(installed: Path, folder: Path, data: Path, account: dict[str, Any]) -> Iterator[str]:
@@ -62,7 +80,8 @@ def _served(installed: Path, folder: Path, data: Path, account: dict[str, Any]) 
     options = [word for option in ("listen_addresses=127.0.0.1", *_OPTIONS) for word in ("-c", option)]
     command = [str(installed / "bin" / "postgres"), "-D", str(data), "-p", str(port), *options]
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, **account)
+        ending = _ending_with_parent()
+        server = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, preexec_fn=ending, **account)
     try:
         _wait_until_ready(server, data / "postmaster.pid", log)
         yield f"postgresql://tests@127.0.0.1:{port}/postgres"

@@ -6,7 +6,6 @@ import base64
 import io
 import signal
 import sys
-from collections.abc import AsyncIterator
 
 import anyio
 import orjson
@@ -47,18 +46,6 @@ pytestmark = pytest.mark.anyio
 
 TOKEN = "tok-4f9a1c"
 LOGIN = "ada:pass-83be"
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-async def scene(anyio_backend: str) -> AsyncIterator[Scene]:
-    agent = ScriptedAgent()
-    async with serving(anyio_backend, agent) as url:
-        yield Scene(agent, url)
 
 
 each_interface = pytest.mark.parametrize(

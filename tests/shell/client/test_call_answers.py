@@ -8,7 +8,7 @@ import os
 import sys
 import termios
 import tty
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -41,8 +41,7 @@ from tests.shell.harness import (
     served,
     until,
 )
-from tests.shell.scripted_agent import Cut, Reply, ScriptedAgent, document, payload, stream
-from tests.shell.scripted_agent import serving as serving_scripted
+from tests.shell.scripted_agent import Cut, Reply, document, payload, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -411,13 +410,6 @@ async def test_a_task_that_does_not_wait_refuses_a_message(serving: Serving) -> 
 
 
 # --- other agents -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-async def scene(anyio_backend: str) -> AsyncIterator[Scene]:
-    agent = ScriptedAgent()
-    async with serving_scripted(anyio_backend, agent) as url:
-        yield Scene(agent, url)
 
 
 def asks(text: str, **more: Any) -> StatusUpdate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,27 +33,13 @@ from tests.shell.scripted_agent import (
     EVENTS,
     Cut,
     Reply,
-    ScriptedAgent,
     card,
     document,
     payload,
-    serving,
     stream,
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-async def scene(anyio_backend: str) -> AsyncIterator[Scene]:
-    agent = ScriptedAgent()
-    async with serving(anyio_backend, agent) as url:
-        yield Scene(agent, url)
 
 
 def numbered(*items: object, first: int = 1) -> list[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import socket
-from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -18,29 +17,15 @@ from tests.shell.scripted_agent import (
     CARD_PATH,
     Cut,
     Reply,
-    ScriptedAgent,
     card,
     document,
     payload,
-    serving,
     stream,
 )
 
 pytestmark = pytest.mark.anyio
 
 PLAIN = Reply(headers={"content-type": "text/plain"}, pieces=[b"not for you"])
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-async def scene(anyio_backend: str) -> AsyncIterator[Scene]:
-    agent = ScriptedAgent()
-    async with serving(anyio_backend, agent) as url:
-        yield Scene(agent, url)
 
 
 # ------------------------------------------------------------------------------------------------ troubles
