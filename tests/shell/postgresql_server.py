@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the tests, on loopback, from the binaries of a package. On Linux it ends with its parent."""
+"""A PostgreSQL server for the tests, on loopback, from a package. On Linux it ends with its parent."""
 
 from __future__ import annotations
 
