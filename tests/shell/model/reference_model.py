@@ -211,8 +211,9 @@ class Known:
         items = [item for _, item in numbered]
         first = items[0]
         assert isinstance(first, Task), f"a stream of {self.name} begins with {first}"
-        _, later = split(numbered)
-        asked = numbered[0][0] if after is None else after
+        begin, later = split(numbered)
+        from_start = numbered[0][0] == 0 and after is not None and begin < after  # it asked for what is not there yet
+        asked = numbered[0][0] if after is None or from_start else after
         assert numbered[0][0] == asked, f"a stream of {self.name} goes on after {numbered[0][0]}, not {after}"
         self.is_told(first)
         numbers = [number for number, _ in later]
