@@ -43,6 +43,7 @@ from opencode_a2a.server.store.rows import (
 )
 from opencode_a2a.server.store.statements import WriteStatements
 from opencode_a2a.server.store.writer import GroupCommitWriter
+from sansio.a2a.counted import counted
 
 Result = TypeVar("Result")
 
@@ -106,7 +107,8 @@ class SqlStore:
         # Told of no error: the caller's own must come out as it is, not in a group.
         await tasks.__aexit__(None, None, None)
         if writer.lost_at_close and error is None:
-            raise StoreError(f"{writer.lost_at_close} queued write(s) could not be committed before closing")
+            lost = counted(writer.lost_at_close, "queued write")
+            raise StoreError(f"{lost} could not be committed before closing: {writer.trouble}")
 
     def put(self, writes: Sequence[Write]) -> None:
         self._opened().put(writes)

@@ -1,17 +1,19 @@
 """Group commit: one thread that commits whatever has gathered while the commit before it ran.
 
 It knows nothing of SQL: `transact` blocks until it has made writes durable together, or raises WritesRefused or
-StoreUnavailable. What was `put` is tried `ATTEMPTS` times; what a caller waits for is tried once: the caller decides.
+StoreUnavailable. A `put` is tried `ATTEMPTS` times, and at close for five seconds; what a caller waits for is tried
+once: the caller decides.
 
 The thread takes writes from a queue and wakes their callers by itself. A worker thread of anyio's for each commit
 costs some six turns of the event loop, which is most of what a caller waits for on a fast disk.
 """
 
 import logging
+import math
 from collections.abc import Callable, Hashable, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
-from time import sleep
+from time import monotonic, sleep
 from typing import Final
 
 import anyio
@@ -32,7 +34,7 @@ from opencode_a2a.server.store.rows import (
 from sansio.a2a.counted import counted
 
 ATTEMPTS: Final = 10
-_ATTEMPTS_AT_CLOSE: Final = 3
+_CLOSING: Final = 5.0  # seconds after `close` in which a commit that failed is tried again
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 2.0
 
@@ -94,6 +96,7 @@ class GroupCommitWriter:
         self._queued: SimpleQueue[_Unit | None] = SimpleQueue()  # None: no more will come
         self._unsettled = 0
         self._closing = False
+        self._closed_at = math.inf  # when to give up what cannot be committed
         self._failures = 0
         self._crash: BaseException | None = None
         self.lost_at_close = 0
@@ -120,6 +123,7 @@ class GroupCommitWriter:
         """Lets `run` return once nothing is queued."""
         if not self._closing:
             self._closing = True
+            self._closed_at = monotonic() + _CLOSING
             self._queued.put(None)
 
     async def run(self) -> None:
@@ -203,12 +207,13 @@ class GroupCommitWriter:
         if unit.fault is None or unit.awaited:
             return False
         unit.attempts += 1
-        allowed = _ATTEMPTS_AT_CLOSE if self._closing else ATTEMPTS
-        if isinstance(unit.fault, StoreUnavailable) and unit.attempts < allowed:
+        more = monotonic() < self._closed_at if self._closing else unit.attempts < ATTEMPTS
+        if isinstance(unit.fault, StoreUnavailable) and more:
             unit.fault = None
             return True
         if self._closing:
             self.lost_at_close += len(unit.writes)
+            return False
         lost, attempts = counted(len(unit.writes), "queued write"), counted(unit.attempts, "attempt")
         _log.error("gave up %s after %s: %s", lost, attempts, unit.fault)
         return False
