@@ -77,7 +77,7 @@ async def test_what_cannot_be_committed_before_closing_is_told(
 
     path = tmp_path / "tasks.db"
     lock = WriteLock(path)
-    with pytest.raises(StoreError, match="2 queued writes could not .* before closing: .*locked") as caught:
+    with pytest.raises(StoreError, match=r"2 queued writes could not .* before closing: .*locked") as caught:
         await close_locked()
     lock.__exit__(None, None, None)
 
