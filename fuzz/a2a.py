@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 
 from fuzz import samples
 from fuzz.target import LARGEST_ERROR, Target, require
-from sansio.a2a.bindings.jsonrpc import RpcFault, parse_request, render_error, render_result
+from sansio.a2a.bindings.jsonrpc import RpcRequestError, parse_request, render_error, render_result
 from sansio.a2a.bindings.rest import Route, params_of, route
 from sansio.a2a.bindings.sse import SseDecoder, SseEvent, encode
 from sansio.a2a.codecs import v0_3, v1_0
@@ -35,7 +35,7 @@ def check_jsonrpc(data: bytes) -> None:
     """A body is a request whose id comes back, or a fault of code -32700 or -32600 that can be answered."""
     try:
         request = parse_request(data)
-    except RpcFault as fault:
+    except RpcRequestError as fault:
         for line in LINES:
             answer = orjson.loads(render_error(fault.request_id, fault, line))
             require(answer["error"]["code"] in (-32700, -32600), "a fault of another code")

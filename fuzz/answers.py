@@ -20,7 +20,7 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.chunked import ChunkedDecoder
 from sansio.opencode.deployment import OUTPUT_MODES
-from sansio.opencode.send_options import wishes_of
+from sansio.opencode.send_options import send_options_of
 from tests import strategies
 
 _INTERFACES = tuple(
@@ -78,11 +78,11 @@ def check_wishes(data: bytes) -> None:
     """What a message asks for is known by name, or refused with a word about it."""
     try:
         request = v1_0.parse_send(orjson.loads(data))
-        wishes = wishes_of(request, OUTPUT_MODES)
+        send_options = send_options_of(request, OUTPUT_MODES)
     except (orjson.JSONDecodeError, ProtocolError) as error:
         require(bool(str(error)), "a refusal without a word")
         return
-    require(wishes.session_id != "", "a session without a name")
+    require(send_options.session_id != "", "a session without a name")
 
 
 def check_answers(data: bytes) -> None:

@@ -15,10 +15,10 @@ from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments, read
 from sansio.extensions.methods.rendering import for_line
 from sansio.opencode.upstream.large_json import Steps, decoded
-from sansio.opencode.upstream.requests import Place
+from sansio.opencode.upstream.requests import Location
 from tests.strategies import json_values
 
-_PLACE = Place(directory="/workspace")
+_PLACE = Location(directory="/workspace")
 _NAMES = tuple(METHODS)
 
 

@@ -27,7 +27,7 @@ from sansio.opencode.upstream.events import (
     decode_messages,
     event_id,
 )
-from sansio.opencode.upstream.faults import Failure
+from sansio.opencode.upstream.faults import TaskFailure
 from tests.core.recorded import (
     CONTEXT,
     NAMES,
@@ -116,7 +116,7 @@ class _Session:
         if line == CANCEL:
             return self.turn.cancel(NOW)
         if line == FAIL:
-            return self.turn.fail(Failure(text="failed", type="UPSTREAM_TIMEOUT"), NOW)
+            return self.turn.fail(TaskFailure(text="failed", type="UPSTREAM_TIMEOUT"), NOW)
         if line == GAP:
             self.turn.gap()
             return []

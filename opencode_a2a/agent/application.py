@@ -17,15 +17,15 @@ import orjson
 from attrs import frozen
 
 from opencode_a2a.agent.extension_methods import Methods
-from opencode_a2a.agent.sessions.location_check import Places
-from opencode_a2a.agent.sessions.session_access import Owners
+from opencode_a2a.agent.sessions.location_check import Locations
+from opencode_a2a.agent.sessions.session_access import SessionAccess
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_creation import Creations
 from opencode_a2a.agent.turns.interrupt_service import Answering
 from opencode_a2a.agent.turns.model_inputs import ModelInputs
-from opencode_a2a.agent.turns.turn_runner import Turns
+from opencode_a2a.agent.turns.turn_runner import TurnRunner
 from opencode_a2a.agent.upgrade import EarlierImport, Names
-from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.readiness import Readiness, UpstreamChecks
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
@@ -38,7 +38,7 @@ from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.served_cards import Cards
 from opencode_a2a.server.service import Service
 from opencode_a2a.server.store import open_store
-from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.loading import find_task
 from sansio.a2a.counted import counted
 from sansio.a2a.model import JsonObject
@@ -49,8 +49,8 @@ from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
 from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
-from sansio.opencode.projections.presentation import View
-from sansio.opencode.upstream.requests import Place, PromptOptions
+from sansio.opencode.projections.presentation import Presentation
+from sansio.opencode.upstream.requests import Location, PromptOptions
 from sansio.origins import origin_of
 from sansio.outbound import OutboundPolicy
 
@@ -63,7 +63,7 @@ class Running:
 
     asgi: Application
     service: Service
-    hub: EventHub
+    bus: EventBus
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it."""
@@ -71,9 +71,9 @@ class Running:
         cards.prepare()
 
 
-def _notification(live: LiveTask, form: str) -> Render:
-    view = View.of_key(form)
-    return lambda item: orjson.dumps(view.notification(item))
+def _notification(active: ActiveTask, form: str) -> Render:
+    presentation = Presentation.of_key(form)
+    return lambda item: orjson.dumps(presentation.notification(item))
 
 
 def _deployment(settings: Settings) -> Deployment:
@@ -134,26 +134,26 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         tasks = await stack.enter_async_context(anyio.create_task_group())
         readiness = Readiness()
-        hub = EventHub(upstream, clock=wall, note=partial(readiness.note, "upstream"))
-        place = Place(directory=settings.workspace_root)
-        places = Places(upstream, place, override=settings.allow_directory_override)
+        bus = EventBus(upstream, clock=wall, note=partial(readiness.note, "upstream"))
+        location = Location(directory=settings.workspace_root)
+        locations = Locations(upstream, location, override=settings.allow_directory_override)
         sessions = Sessions(
             store,
             upstream,
-            places,
-            creations=Creations(lambda: int(wall() * 1000) + hub.clock_ahead_ms),
+            locations,
+            creations=Creations(lambda: int(wall() * 1000) + bus.clock_ahead_ms),
             claim_ttl=settings.pending_session_claim_ttl_seconds,
             claims=settings.claims_allowed,
             wall=wall,
         )
-        turns = Turns(
+        turns = TurnRunner(
             upstream=upstream,
-            hub=hub,
+            bus=bus,
             store=store,
             sessions=sessions,
             tasks=tasks,
             options=PromptOptions(agent=settings.agent, system=settings.system, variant=settings.variant),
-            place=place,
+            location=location,
             silence=settings.opencode_stream_timeout,
             abort_timeout=settings.cancel_abort_timeout_seconds,
             patience=settings.opencode_timeout,
@@ -184,19 +184,19 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             notifier=notifier,
             answering=answering,
             sessions=sessions,
-            places=places,
+            locations=locations,
             inputs=ModelInputs(upstream, own_agent=settings.agent is not None, wall=wall),
             wall=wall,
             max_streams=settings.max_concurrent_streams,
             retention=settings.task_event_retention_seconds,
         )
-        await tasks.start(hub.run)
+        await tasks.start(bus.run)
         left = await service.recover()
         if left:
             _log.warning("resuming %s that an earlier run left unfinished", counted(left, "task"))
         await notifier.recover()
         tasks.start_soon(turns.watch)
-        tasks.start_soon(UpstreamChecks(upstream, hub, readiness, place, settings.agent).watch)
+        tasks.start_soon(UpstreamChecks(upstream, bus, readiness, location, settings.agent).watch)
         limits = StreamLimits(
             bytes=settings.stream_max_bytes,
             duration=settings.stream_max_duration_seconds,
@@ -216,15 +216,15 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 "service": "opencode-a2a",
                 "version": settings.version,
                 "profile": profile,
-                "upstream": {"event_stream": "connected" if hub.connected else "disconnected"},
+                "upstream": {"event_stream": "connected" if bus.connected else "disconnected"},
                 "push_notifications": attrs.asdict(notifier.counters),
                 "store": "ok" if store.trouble is None else "unavailable",
             }
 
         methods = Methods(
             upstream=upstream,
-            owners=Owners(sessions, store, upstream, places),
-            places=places,
+            owners=SessionAccess(sessions, store, upstream, locations),
+            locations=locations,
             interrupts=answering,
             switched_on=_switched_on(settings),
         )
@@ -246,6 +246,6 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         try:
             cards = Cards(_deployment(settings), key, health)
-            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, hub)
+            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, bus)
         finally:
             tasks.cancel_scope.cancel()

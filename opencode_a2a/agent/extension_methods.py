@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from opencode_a2a.agent.sessions.session_access import Owners
+from opencode_a2a.agent.sessions.session_access import SessionAccess
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
@@ -27,7 +27,7 @@ from sansio.extensions.methods.rendering import for_line
 from sansio.extensions.methods.routing import DIRECTORY, METADATA_DIRECTORY, WORKSPACE
 from sansio.extensions.methods.shapes import INVALID, wrong
 from sansio.opencode.upstream.large_json import decoded, encoded
-from sansio.opencode.upstream.requests import Place, UpstreamCall
+from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 _CURSOR = b"x-next-cursor"
 _WIDER = 5  # times as many sessions are asked for, where some of those listed are other callers'
@@ -49,11 +49,11 @@ class Wishing(Protocol):
     """Grants wishes for another place. Raises ``ProtocolError`` naming a field of the metadata."""
 
     @property
-    def default(self) -> Place: ...
+    def default(self) -> Location: ...
 
-    async def wished(self, directory: str | None, workspace: str | None) -> Place | None: ...
+    async def wished(self, directory: str | None, workspace: str | None) -> Location | None: ...
 
-    async def verify(self, place: Place) -> None: ...
+    async def verify(self, location: Location) -> None: ...
 
 
 @frozen(kw_only=True)
@@ -63,7 +63,7 @@ class _Asked:
     row: MethodRow
     principal: str
     given: Arguments
-    place: Place
+    location: Location
 
 
 class Methods:
@@ -73,14 +73,14 @@ class Methods:
         self,
         *,
         upstream: Upstream,
-        owners: Owners,
-        places: Wishing,
+        owners: SessionAccess,
+        locations: Wishing,
         interrupts: Interrupts,
         switched_on: Collection[Toggle] = (),
     ) -> None:
         self._upstream = upstream
         self._owners = owners
-        self._places = places
+        self._locations = locations
         self._interrupts = interrupts
         self.switched_on = frozenset(switched_on)
         self._local: Mapping[str, Callable[[str, Arguments], Awaitable[JsonObject]]] = {
@@ -108,11 +108,11 @@ class Methods:
 
     # --- where --------------------------------------------------------------------------------------------
 
-    async def _wished(self, given: Arguments) -> Place | None:
+    async def _wished(self, given: Arguments) -> Location | None:
         directory, workspace = given.get(DIRECTORY), given.get(WORKSPACE)
         field = METADATA_DIRECTORY if directory is None else DIRECTORY
         try:
-            return await self._places.wished(directory or given.get(METADATA_DIRECTORY), workspace)
+            return await self._locations.wished(directory or given.get(METADATA_DIRECTORY), workspace)
         except ProtocolError as error:
             raise _about_field(error, field) from None
 
@@ -124,10 +124,10 @@ class Methods:
         try:
             wished = await self._wished(given)
             if session_id is None:
-                place = wished or self._places.default
-                return await self._asked(_Asked(row=row, principal=principal, given=given, place=place))
+                location = wished or self._locations.default
+                return await self._asked(_Asked(row=row, principal=principal, given=given, location=location))
             held = await self._owners.look(principal, session_id, wished)
-            asked = _Asked(row=row, principal=principal, given=given, place=held.place)
+            asked = _Asked(row=row, principal=principal, given=given, location=held.location)
             if row.ownership is Ownership.READS:
                 return await self._asked(asked)
             async with self._owners.claimed(held):
@@ -138,7 +138,7 @@ class Methods:
             raise payload_error(f"OpenCode's answer: {exc}", row.name, session_id) from exc
 
     async def _asked(self, asked: _Asked) -> JsonObject:
-        await self._places.verify(asked.place)
+        await self._locations.verify(asked.location)
         if asked.row.ownership is Ownership.LISTS:
             return await self._listed(asked)
         made = asked.row.result.made
@@ -146,7 +146,7 @@ class Methods:
             return (await self._result(asked, asked.given))[0]
         with self._owners.creating():
             result, _ = await self._result(asked, asked.given)
-            await self._owners.give(asked.principal, made(result), asked.place)
+            await self._owners.give(asked.principal, made(result), asked.location)
         return result
 
     async def _result(self, asked: _Asked, given: Arguments) -> tuple[JsonObject, Reply]:
@@ -154,8 +154,8 @@ class Methods:
         assert row.call is not None  # what is not adapter-local asks OpenCode
         assert row.project is not None
         if row.before is not None and row.before.needed(given):
-            given = row.before.absorb(given, await self._reply(row.before.call(given, asked.place), row))
-        reply = await self._reply(row.call(given, asked.place), row)
+            given = row.before.absorb(given, await self._reply(row.before.call(given, asked.location), row))
+        reply = await self._reply(row.call(given, asked.location), row)
         return row.project(reply, given), reply
 
     async def _reply(self, call: UpstreamCall, row: MethodRow) -> Reply:
@@ -176,7 +176,7 @@ class Methods:
 
     async def _visible(self, asked: _Asked, items: list[Any], answer: Any) -> list[Any]:
         ids = [item.id if isinstance(item, Task) else item["session_id"] for item in items]
-        seen = await self._owners.visible(asked.principal, ids, answer, asked.place)
+        seen = await self._owners.visible(asked.principal, ids, answer, asked.location)
         return [item for session_id, item in zip(ids, items, strict=True) if session_id in seen]
 
     # --- the adapter --------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from opencode_a2a.cli.runtimes import Runtime
 from opencode_a2a.client.conversation import Conversation
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import ASK, RULES, Answers, Terminal
-from opencode_a2a.client.transport import PATIENCE, CallTarget, Trouble, UsageError, Web
+from opencode_a2a.client.transport import PATIENCE, CallError, CallTarget, UsageError, Web
 from opencode_a2a.config.settings import Settings
 from sansio.a2a.cards.parse import (
     BINDINGS,
@@ -239,7 +239,7 @@ async def call(
     except AgentError as error:
         printer.fault(_refusal(error, target))
         return BROKEN
-    except (Trouble, ProtocolError) as error:
+    except (CallError, ProtocolError) as error:
         printer.fault(str(error))
         return BROKEN
     except BrokenPipeError:
@@ -304,7 +304,7 @@ async def _converse(web: Web, printer: Printer, answers: Answers, said: _Said, *
         raise
     code = None if transcript.state is None else _EXIT_CODES.get(transcript.state)
     if code is None:
-        raise Trouble("The agent's answer ended before the task did")
+        raise CallError("The agent's answer ended before the task did")
     if transcript.context_id is not None:
         printer.hint(f"to go on with this conversation: --context {transcript.context_id}")
     return code
@@ -314,7 +314,7 @@ async def _say_where_to_go_on(conversation: Conversation, printer: Printer) -> N
     """A task that has ended takes no message; its context does."""
     try:
         task = await conversation.read_task()
-    except (AgentError, ProtocolError, Trouble):
+    except (AgentError, ProtocolError, CallError):
         return  # the refusal says enough
     if task.status.state.terminal and task.context_id:
         printer.note(f"the task is {task.status.state.value}; go on with --context {task.context_id}")
@@ -328,7 +328,7 @@ async def _card(web: Web) -> PeerCard:
         if status not in (404, 405, 410):
             break
     if status in (404, 405, 410):
-        raise Trouble(f"There is no agent card at {web.target.url} (HTTP {status})")
+        raise CallError(f"There is no agent card at {web.target.url} (HTTP {status})")
     if not 200 <= status < 300:
         raise agent_error(status, body)
     return read_card(body)

@@ -20,7 +20,7 @@ from opencode_a2a.cli.runtimes import Runtime
 from opencode_a2a.cli.serve import serve
 from opencode_a2a.cli.signals import until_signalled
 from opencode_a2a.config.settings import Settings, with_generated_token
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.redact import Secret
 
 TEXT = "TOOL please, and then tell me what you saw."
@@ -72,11 +72,11 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 
 async def _demonstrate(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int:
     token = secrets.token_urlsafe(18)
-    standin, server = _Address(), _Address()
-    opencode = StandIn(pause=0.05)
-    async with _running(partial(_serve_standin, runtime, opencode, standin)):
+    fake_opencode, server = _Address(), _Address()
+    opencode = FakeOpenCode(pause=0.05)
+    async with _running(partial(_serve_standin, runtime, opencode, fake_opencode)):
         settings = with_generated_token(
-            Settings(port=options.demo_port, opencode_url=await standin.url(), task_store_backend="memory"),
+            Settings(port=options.demo_port, opencode_url=await fake_opencode.url(), task_store_backend="memory"),
             token,
         )
         async with _running(partial(_serve_agent, runtime, settings, server)):
@@ -113,7 +113,7 @@ async def _running(server: Callable[[anyio.Event], Coroutine[Any, Any, None]]) -
                 await ended.wait()
 
 
-async def _serve_standin(runtime: Runtime, app: StandIn, address: _Address, stop: anyio.Event) -> None:
+async def _serve_standin(runtime: Runtime, app: FakeOpenCode, address: _Address, stop: anyio.Event) -> None:
     await runtime.serve(app, "127.0.0.1:0", stop=stop.wait, ready=address.found, grace=1.0)
 
 

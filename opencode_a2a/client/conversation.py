@@ -15,7 +15,7 @@ from attrs import define, field
 
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import Answers
-from opencode_a2a.client.transport import Trouble, Web, read_body, read_chunks
+from opencode_a2a.client.transport import CallError, Web, read_body, read_chunks
 from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.cards.parse import Interface
 from sansio.a2a.client.agent_errors import AgentError
@@ -254,14 +254,14 @@ class Conversation:
     async def _stream(self, asked: HttpCall) -> None:
         """Show a stream to its end. One that breaks before the task is over is resumed, with growing pauses.
 
-        Raises ``Trouble`` where there is no task yet, or the task has not changed for as long as is allowed.
+        Raises ``CallError`` where there is no task yet, or the task has not changed for as long as is allowed.
         """
         pause, since, resuming = _RESUME_FIRST, anyio.current_time(), False
         while True:
             changes = self._changes
             try:
                 await (self._follow_again(asked) if resuming else self._read_stream(asked))
-            except Trouble as trouble:
+            except CallError as trouble:
                 now = anyio.current_time()
                 if self._changes != changes:
                     pause, since = _RESUME_FIRST, now
@@ -292,7 +292,7 @@ class Conversation:
             except AgentError as error:
                 if error.http_status not in _TRY_AGAIN:
                     raise
-                raise Trouble(f"The agent refused: {refused.message}") from None
+                raise CallError(f"The agent refused: {refused.message}") from None
 
     async def _read_stream(self, asked: HttpCall) -> None:
         """Show one stream. What goes wrong after the task has ended no longer matters."""
@@ -321,7 +321,7 @@ class Conversation:
                 if not self.transcript.settled:
                     raise
         if not self.transcript.ended and self._answered is None:
-            raise Trouble("The agent ended the stream before the task was over")
+            raise CallError("The agent ended the stream before the task was over")
 
     def _stays_open(self, response: httpx.Response) -> bool:
         """Whether the agent has activated the extension by which its streams do not end where a task asks."""
@@ -339,7 +339,7 @@ class Conversation:
             self.printer.note(f"the task is {self.transcript.task_id}")
 
     async def read_task(self) -> Task:
-        """The task as it is. Raises ``Trouble``, ``AgentError`` and ``ProtocolError``."""
+        """The task as it is. Raises ``CallError``, ``AgentError`` and ``ProtocolError``."""
         assert self.transcript.task_id is not None  # who asks has seen one
         asked = get_task_call(
             self.interface,
@@ -359,7 +359,7 @@ class Conversation:
             late = anyio.current_time() - since > self.web.target.patience
             try:
                 task = await self.read_task()
-            except Trouble:
+            except CallError:
                 if late:
                     self._tell_task()
                     raise
@@ -369,4 +369,4 @@ class Conversation:
                 self._show(task)
             elif late:
                 self._tell_task()
-                raise Trouble(f"The task has not changed for {self.web.target.patience:g} s")
+                raise CallError(f"The task has not changed for {self.web.target.patience:g} s")

@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 from sansio.a2a.client.calls import to_json
 from sansio.a2a.client.transcript import AnswerText, Notice, NoticeKind, Utterance
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import StreamItem
 
 # Control characters can move the cursor, retitle a window, or type for the user; they are shown as symbols.
@@ -67,7 +67,7 @@ class Printer:
     def show(self, item: StreamItem, utterances: Sequence[Utterance], *, will_ask: bool = False) -> None:
         """One item of the answer, and what there is to say of it. ``will_ask``: `ask` will show what it asks."""
         if self._as_json:
-            self._write_out(to_json(FORMS[self.line].render_item(item)).decode() + "\n")
+            self._write_out(to_json(CODECS[self.line].render_item(item)).decode() + "\n")
             self._prompt_again()
             return
         for utterance in utterances:

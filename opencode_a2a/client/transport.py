@@ -28,7 +28,7 @@ class UsageError(ValueError):
     """What the user asked for, or has set, cannot be done; the message says what to change."""
 
 
-class Trouble(Exception):
+class CallError(Exception):
     """The agent could not be reached or stopped in the middle; the message is for the user."""
 
 
@@ -108,7 +108,7 @@ class Web:
 
     @asynccontextmanager
     async def ask(self, request: HttpCall, silence: float | None = None) -> AsyncIterator[httpx.Response]:
-        """Sends a request; gives the answer with its body unread. Raises `Trouble`, in the block too.
+        """Sends a request; gives the answer with its body unread. Raises `CallError`, in the block too.
 
         ``silence``: seconds for which the agent may say nothing, where that is not the target's timeout.
         """
@@ -128,10 +128,10 @@ class Web:
             ) as response:
                 if 300 <= response.status_code < 400:
                     location = response.headers.get("location", "another address")
-                    raise Trouble(f"{origin} redirects to {location}, which is not followed; give that URL")
+                    raise CallError(f"{origin} redirects to {location}, which is not followed; give that URL")
                 yield response
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Trouble(_told(error, origin, allowed)) from None
+            raise CallError(_told(error, origin, allowed)) from None
 
     async def read(
         self, request: HttpCall, limit: int = ANSWER_LIMIT, *, silence: float | None = None
@@ -181,7 +181,7 @@ async def read_chunks(response: httpx.Response, take: Callable[[bytes], bool]) -
 
 
 async def read_body(response: httpx.Response, limit: int = ANSWER_LIMIT) -> bytes:
-    """The whole body. Raises `Trouble` where it is larger than ``limit`` bytes."""
+    """The whole body. Raises `CallError` where it is larger than ``limit`` bytes."""
     body = bytearray()
 
     def take(chunk: bytes) -> bool:
@@ -190,5 +190,5 @@ async def read_body(response: httpx.Response, limit: int = ANSWER_LIMIT) -> byte
 
     await read_chunks(response, take)
     if len(body) > limit:
-        raise Trouble(f"The agent's answer is larger than {limit} bytes")
+        raise CallError(f"The agent's answer is larger than {limit} bytes")
     return bytes(body)

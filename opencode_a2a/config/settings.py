@@ -18,7 +18,7 @@ from opencode_a2a.config.settings_earlier import translate
 from opencode_a2a.config.settings_names import unknown
 from opencode_a2a.config.settings_rows import Variable
 from opencode_a2a.config.settings_table import VARIABLES, Settings
-from opencode_a2a.config.settings_values import Refused
+from opencode_a2a.config.settings_values import SettingRefusedError
 from sansio.access import Credential, CredentialsError, CredentialSet
 from sansio.redact import redact_url
 
@@ -121,7 +121,7 @@ def _structured(texts: Mapping[str, str]) -> Settings:
 
 
 def _problem(variable: Variable, text: str, cause: Exception) -> str:
-    if isinstance(cause, (Refused, CredentialsError)) and str(cause):
+    if isinstance(cause, (SettingRefusedError, CredentialsError)) and str(cause):
         reason = str(cause)
     elif variable.secret or "@" in text:
         reason = "the value is not accepted"

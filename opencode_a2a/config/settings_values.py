@@ -21,14 +21,14 @@ RUNTIMES: Final = ("asyncio", "trio")
 LINES: Final = ("0.3", "1.0")
 
 
-class Refused(ValueError):
+class SettingRefusedError(ValueError):
     """Why a text is refused, in words that never repeat the text; empty where what is taken says it all."""
 
 
 def one_of(*choices: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if fold(text) not in choices:
-            raise Refused
+            raise SettingRefusedError
         return fold(text)
 
     return parse
@@ -37,7 +37,7 @@ def one_of(*choices: str, fold: Callable[[str], str] = str.lower) -> Callable[[s
 def runtime(text: str) -> str:
     installed = {entry.name for entry in metadata.entry_points(group="opencode_a2a.runtimes")}
     if text not in {*RUNTIMES, *installed}:
-        raise Refused
+        raise SettingRefusedError
     return text
 
 
@@ -47,14 +47,14 @@ def flag(text: str) -> bool:
         return True
     if word in ("false", "f", "no", "n", "off", "0"):
         return False
-    raise Refused
+    raise SettingRefusedError
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     def parse(text: str) -> int:
         value = int(text)
         if value < least or (most is not None and value > most):
-            raise Refused
+            raise SettingRefusedError
         return value
 
     return parse
@@ -64,7 +64,7 @@ def seconds(*, zero: bool) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = float(text)
         if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-            raise Refused
+            raise SettingRefusedError
         return value
 
     return parse
@@ -73,7 +73,7 @@ def seconds(*, zero: bool) -> Callable[[str], float]:
 def host(text: str) -> str:
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if _address(bare) is None and not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})", bare):
-        raise Refused
+        raise SettingRefusedError
     return bare
 
 
@@ -103,14 +103,14 @@ def url_of(host: str, port: int) -> str:
 def url(text: str) -> str:
     """An http(s) URL without userinfo or fragment."""
     if re.search(r"[^\x21-\x7e]|\\", text):
-        raise Refused("it holds a character no URL has")
+        raise SettingRefusedError("it holds a character no URL has")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-        raise Refused
+        raise SettingRefusedError
     if "@" in parts.netloc:
-        raise Refused("it carries a user name or password")
+        raise SettingRefusedError("it carries a user name or password")
     if "#" in text:
-        raise Refused("it has a fragment")
+        raise SettingRefusedError("it has a fragment")
     return parts.geturl()
 
 
@@ -118,11 +118,11 @@ def origin(text: str) -> str:
     """An http(s) URL that paths can be added to: an origin, at most a plain prefix, no slash at its end."""
     whole_url = url(text)
     if "?" in whole_url:
-        raise Refused("it has a query")
+        raise SettingRefusedError("it has a query")
     path = urlsplit(whole_url).path
     segments = path.rstrip("/").split("/")[1:]
     if any(unquote(part) in ("", ".", "..") or re.search("%2f|%5c", part, re.I) for part in segments):
-        raise Refused("its path is not a plain one")
+        raise SettingRefusedError("its path is not a plain one")
     return whole_url.removesuffix(path) + "".join(f"/{part}" for part in segments)
 
 
@@ -134,13 +134,15 @@ def public_url(text: str) -> str:
 
 def opencode_url(text: str) -> str:
     if "@" in text.partition("//")[2].partition("/")[0]:
-        raise Refused("it carries a login, which belongs in OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD")
+        raise SettingRefusedError(
+            "it carries a login, which belongs in OPENCODE_SERVER_USERNAME and OPENCODE_SERVER_PASSWORD"
+        )
     return origin(text)
 
 
 def database_url(text: str) -> str:
     if not re.match(r"[a-z][a-z0-9_]*(\+[a-z0-9_]+)?://", text, re.I):
-        raise Refused
+        raise SettingRefusedError
     return text
 
 
@@ -149,7 +151,7 @@ def lines(text: str) -> tuple[str, ...]:
     items = json.loads(text) if text.startswith("[") else text.split(",")
     found = dict.fromkeys(line(str(item).strip()) for item in items if str(item).strip())
     if not found:
-        raise Refused
+        raise SettingRefusedError
     return tuple(found)
 
 
@@ -160,33 +162,33 @@ def served_hosts(text: str) -> ServedHosts:
         return ServedHosts.of(entries)
     except ValueError as error:
         problem = str(error)
-    raise Refused(problem)
+    raise SettingRefusedError(problem)
 
 
 def words(text: str) -> tuple[str, ...]:
     """A comma-separated or JSON list of texts."""
     items = json.loads(text) if text.startswith("[") else text.split(",")
     if not all(isinstance(item, str) for item in items):
-        raise Refused
+        raise SettingRefusedError
     return tuple(item.strip() for item in items if item.strip())
 
 
 def line(text: str) -> str:
     match = re.fullmatch(r"([0-9]+\.[0-9]+)(\.[0-9]+)?", text)
     if match is None or match[1] not in LINES:
-        raise Refused
+        raise SettingRefusedError
     return match[1]
 
 
 def header_token(text: str) -> Secret:
     if re.search(r"[\x00-\x20\x7f]", text):
-        raise Refused("it holds white space or a control character")
+        raise SettingRefusedError("it holds white space or a control character")
     return Secret(text)
 
 
 def user_name(text: str) -> str:
     if ":" in text or not text.isprintable():
-        raise Refused
+        raise SettingRefusedError
     return text
 
 
@@ -197,9 +199,9 @@ def login(text: str) -> Secret:
         try:
             plain = base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode()
         except (binascii.Error, ValueError):
-            raise Refused from None
+            raise SettingRefusedError from None
     if ":" not in plain:
-        raise Refused
+        raise SettingRefusedError
     return Secret(plain)
 
 
@@ -207,5 +209,5 @@ def names(text: str) -> Mapping[str, str]:
     """A JSON object of texts."""
     found = json.loads(text)
     if not isinstance(found, dict) or not all(isinstance(one, str) and one.strip() for one in found.values()):
-        raise Refused
+        raise SettingRefusedError
     return {name: value.strip() for name, value in found.items()}

@@ -3,7 +3,7 @@
 It must not know of A2A, of the service that calls it, or of who serves it: it is an ASGI application.
 """
 
-from opencode_a2a.fake_opencode.app import StandIn
+from opencode_a2a.fake_opencode.app import FakeOpenCode
 from opencode_a2a.fake_opencode.exchange import Request
 from opencode_a2a.fake_opencode.scripts import (
     AFTER_TOOL,
@@ -32,6 +32,7 @@ __all__ = [
     "Ask",
     "CallTool",
     "Delegate",
+    "FakeOpenCode",
     "Permission",
     "Prompt",
     "Refuse",
@@ -39,7 +40,6 @@ __all__ = [
     "RetryLater",
     "Say",
     "Script",
-    "StandIn",
     "Think",
     "script_for",
     "words",

@@ -164,13 +164,13 @@ class Api:
 
     async def paths(self, request: Request) -> Answer:
         home = "/home/user"
-        places = {
+        locations = {
             "home": home,
             "state": f"{home}/.local/state/opencode",
             "config": f"{home}/.config/opencode",
         }
         directory = self.directory(request)
-        return json_answer({**places, "worktree": directory, "directory": directory})
+        return json_answer({**locations, "worktree": directory, "directory": directory})
 
     async def project(self, request: Request) -> Answer:
         return json_answer(self._project(request))

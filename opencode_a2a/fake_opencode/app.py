@@ -52,7 +52,7 @@ class _Fault:
 
 
 @define(eq=False, kw_only=True)
-class StandIn:
+class FakeOpenCode:
     """An OpenCode without a model. Seconds throughout.
 
     ``pause`` lies between two tokens, ``tick`` between two ticks of SLOW, ``retry_wait`` before a second try;

@@ -69,10 +69,10 @@ class Bus:
             return
         event = {"id": self._ids.ascending("evt"), "type": type, "properties": properties}
         plain = encode(orjson.dumps(event))
-        place = {"directory": directory, "project": PROJECT}
-        wrapped = encode(orjson.dumps({**place, "payload": event}))
+        location = {"directory": directory, "project": PROJECT}
+        wrapped = encode(orjson.dumps({**location, "payload": event}))
         if durable is not None:
-            wrapped += encode(orjson.dumps({**place, "payload": _sync(event, *durable)}))
+            wrapped += encode(orjson.dumps({**location, "payload": _sync(event, *durable)}))
         for listener in self._listeners:
             if listener.directory is None:
                 listener.frames.send_nowait(wrapped)

@@ -253,6 +253,6 @@ class Memory:
         self.publish(session, "message.part.updated", {"part": part, "time": epoch_ms()}, durable=True)
 
     def publish(self, session: Session, type: str, properties: JsonObject, *, durable: bool = False) -> None:
-        place = (session.id, session.durable) if durable else None
+        location = (session.id, session.durable) if durable else None
         session.durable += durable
-        self.bus.publish(session.directory, type, {"sessionID": session.id, **properties}, place)
+        self.bus.publish(session.directory, type, {"sessionID": session.id, **properties}, location)

@@ -272,12 +272,12 @@ class Player:
         pause = self.pace.tick if isinstance(act, Say) and act.ticking else self.pace.token
         part = memory.add_part(session, answer, type=kind, text="", time={"start": epoch_ms()})
         turn.text = part
-        place = {"messageID": answer.id, "partID": part["id"], "field": "text"}
+        location = {"messageID": answer.id, "partID": part["id"], "field": "text"}
         for index, token in enumerate(act.tokens):
             if index:
                 await self.gate.passing(turn, act, index)
             part["text"] += token
-            memory.publish(session, "message.part.delta", {**place, "delta": token})
+            memory.publish(session, "message.part.delta", {**location, "delta": token})
             turn.output += 1
             await self._pause(turn, pause)
 

@@ -42,7 +42,7 @@ from sansio.access import CredentialSet, Identity
 from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.hosts import ServedHosts
 from sansio.limits import StreamBudget, StreamLimits
-from sansio.opencode.projections.presentation import View
+from sansio.opencode.projections.presentation import Presentation
 from sansio.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -155,7 +155,7 @@ class Application:
             http.check_repeated(scope["headers"])
             self._surface.hosts.check(request.headers.get("host"))
             answer = await self._answer(request, receive)
-        except _Disconnected:
+        except _DisconnectedError:
             return
         except Exception as exc:
             error = _as_told(exc, request)
@@ -226,8 +226,8 @@ class Application:
         stays_open = self._surface.stays_open or MethodExtension.INTERACTIVE_INTERRUPT.label in call.activated.names
         invocation = Invocation(call=call, identity=identity, stays_open=stays_open, outcome=request.outcome)
         if call.streams:
-            stream, view = await self._dispatch.stream(invocation)
-            frames = self._frames(stream, view, call)
+            stream, presentation = await self._dispatch.stream(invocation)
+            frames = self._frames(stream, presentation, call)
             return Streaming(call.stream_headers, frames, self._dispatch.service.stream_closed)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
@@ -235,7 +235,7 @@ class Application:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    async def _frames(self, stream: OpenStream, view: View, call: Call) -> AsyncGenerator[Frames]:
+    async def _frames(self, stream: OpenStream, presentation: Presentation, call: Call) -> AsyncGenerator[Frames]:
         """The task as it is, then everything after it; what is ready together is one piece of bytes.
 
         A reader that falls behind too far gets what replaces all it has, and goes on from there. Where the store
@@ -245,7 +245,7 @@ class Application:
         budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
         while True:
             try:
-                async with aclosing(self._frames_of(stream, view, call, budget)) as frames:
+                async with aclosing(self._frames_of(stream, presentation, call, budget)) as frames:
                     async for piece in frames:
                         yield piece
                 return
@@ -253,14 +253,14 @@ class Application:
                 stream = stream.replaced(behind.cursor)
 
     async def _frames_of(
-        self, stream: OpenStream, view: View, call: Call, budget: StreamBudget | None
+        self, stream: OpenStream, presentation: Presentation, call: Call, budget: StreamBudget | None
     ) -> AsyncGenerator[Frames]:
         """The frames of a stream. Raises ``FarBehindError``."""
-        live, cursor = stream.live, stream.cursor
+        active, cursor = stream.active, stream.cursor
         numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
         ready = b""
         for number, item in zip(numbers, stream.first, strict=True):
-            pieces = await in_turns(encoded_pieces(view.item(item, number)))
+            pieces = await in_turns(encoded_pieces(presentation.item(item, number)))
             if budget is not None:
                 budget.take(sum(map(len, pieces)), anyio.current_time())
             ready += b"id: %d\ndata: %b" % (number, call.frame_prefix)
@@ -269,7 +269,7 @@ class Application:
                 ready = b""
             ready += b"%b%b\n\n" % (sse.json_data(pieces[-1]), call.frame_suffix)
         for run in _pieces(stream.past) if stream.past else ():
-            frames = [call.frame(one.number, _wire(one, view, False)) for one in run if one.item is not None]
+            frames = [call.frame(one.number, _wire(one, presentation, False)) for one in run if one.item is not None]
             said, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
             if limit is not None:
                 yield Frames(ready + said + _beyond(limit), last=True)
@@ -278,20 +278,20 @@ class Application:
             ready = b""
         if stream.whole:
             try:
-                await live.changed(cursor - 1)
+                await active.changed(cursor - 1)
             except StoreError as exc:
                 ready = call.failure_frame(store_failure(exc))
             yield Frames(ready, last=True)
             return
-        if live.visible == cursor or len(ready) > _LONG or not live.log.reaches(cursor):
-            yield Frames(ready, last=live.visible == cursor and live.over)
+        if active.visible == cursor or len(ready) > _LONG or not active.log.reaches(cursor):
+            yield Frames(ready, last=active.visible == cursor and active.over)
             ready = b""
         patience = anyio.current_time() + _PATIENCE if stream.waits else math.inf
-        async with aclosing(live.read(cursor)) as batches:
+        async with aclosing(active.read(cursor)) as batches:
             async for batch in batches:
-                if not batch and live.trouble is not None:
+                if not batch and active.trouble is not None:
                     break
-                over = live.over  # as of this batch; a slow reader takes its time over the pieces
+                over = active.over  # as of this batch; a slow reader takes its time over the pieces
                 pause = stream.pause_in(batch)
                 entries = batch if pause is None else batch[: pause + 1]
                 if entries:
@@ -303,7 +303,7 @@ class Application:
                     ends = over or pause is not None
                     last = ends and (not piece or piece[-1] is entries[-1])
                     rendered = (
-                        call.frame(entry.number, _wire(entry, view, last and entry is piece[-1]))
+                        call.frame(entry.number, _wire(entry, presentation, last and entry is piece[-1]))
                         for entry in piece
                         if entry.item is not None
                     )
@@ -321,8 +321,8 @@ class Application:
                     ready = b""
                 if pause is not None:
                     return
-        if live.trouble is not None and live.visible < live.log.last:
-            yield Frames(ready + call.failure_frame(store_failure(live.trouble)), last=True)
+        if active.trouble is not None and active.visible < active.log.last:
+            yield Frames(ready + call.failure_frame(store_failure(active.trouble)), last=True)
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -350,18 +350,18 @@ def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str |
     return b"".join(told), budget.passed(anyio.current_time())
 
 
-def _wire(entry: Entry, view: View, ends: bool) -> bytes:
+def _wire(entry: Entry, presentation: Presentation, ends: bool) -> bytes:
     """The item as JSON, rendered for the first reader who looks at it this way.
 
     ``ends``: the stream ends with it. A status at which the task waits for its user is final only there.
     """
-    item, key = entry.item, view.key
+    item, key = entry.item, presentation.key
     assert item is not None  # callers leave out what readers do not see
     if not ends and isinstance(item, StatusUpdate) and item.status.state.interrupted:
         item, key = evolve(item, final=False), f"{key} passed"
     rendered = entry.wire.get(key)
     if rendered is None:
-        rendered = sse.json_data(orjson.dumps(view.item(item, entry.number)))
+        rendered = sse.json_data(orjson.dumps(presentation.item(item, entry.number)))
         # a copy, which is as long as it looks: what orjson gives keeps the 4 kB it was written into
         rendered = entry.wire[key] = bytes(memoryview(rendered))
     return rendered
@@ -376,7 +376,7 @@ def _as_told(exc: Exception, request: Request) -> ProtocolError:
     return error
 
 
-class _Disconnected(Exception):
+class _DisconnectedError(Exception):
     """The client left before its request was whole."""
 
 
@@ -388,7 +388,7 @@ async def _read_body(request: Request, receive: Receive, limit: int) -> None:
         while request.unread or not chunks:
             message = await receive()
             if message["type"] != "http.request":
-                raise _Disconnected
+                raise _DisconnectedError
             request.unread = message.get("more_body", False)
             chunk = message.get("body", b"")
             size += len(chunk)

@@ -35,7 +35,7 @@ _CURVES: Final[dict[str, tuple[str, str, hashes.HashAlgorithm]]] = {
 _DETERMINISTIC: Final = backend.ecdsa_deterministic_supported()
 
 
-class KeyRefused(ValueError):
+class KeyRefusedError(ValueError):
     """Why a key is not used, in words that hold nothing of it."""
 
 
@@ -59,7 +59,7 @@ def canonical(value: JsonObject) -> bytes:
 
 
 def private_key(pem: bytes) -> PrivateKey:
-    """The private key of a PEM document. Raises `KeyRefused`."""
+    """The private key of a PEM document. Raises `KeyRefusedError`."""
     key = _loaded(pem)
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return _elliptic(key)
@@ -67,7 +67,7 @@ def private_key(pem: bytes) -> PrivateKey:
         return _edwards(key)
     if isinstance(key, rsa.RSAPrivateKey):
         return _rsa(key)
-    raise KeyRefused(f"the key is of a kind that is not used here; it takes {TAKEN}")
+    raise KeyRefusedError(f"the key is of a kind that is not used here; it takes {TAKEN}")
 
 
 def _loaded(pem: bytes) -> object:
@@ -79,12 +79,12 @@ def _loaded(pem: bytes) -> object:
         reason = f"the key is of a kind that is not used here; it takes {TAKEN}"
     except ValueError:
         reason = "the file holds no private key in PEM"
-    raise KeyRefused(reason)
+    raise KeyRefusedError(reason)
 
 
 def _elliptic(key: ec.EllipticCurvePrivateKey) -> PrivateKey:
     if key.curve.name not in _CURVES:
-        raise KeyRefused(f"the key is on the curve {key.curve.name}; it takes {TAKEN}")
+        raise KeyRefusedError(f"the key is on the curve {key.curve.name}; it takes {TAKEN}")
     alg, curve, digest = _CURVES[key.curve.name]
     size = (key.key_size + 7) // 8
     algorithm = ec.ECDSA(digest, deterministic_signing=_DETERMINISTIC)
@@ -105,7 +105,7 @@ def _edwards(key: ed25519.Ed25519PrivateKey) -> PrivateKey:
 
 def _rsa(key: rsa.RSAPrivateKey) -> PrivateKey:
     if key.key_size < SMALLEST_RSA:
-        raise KeyRefused(f"the RSA key has {key.key_size} bits; it takes {SMALLEST_RSA} or more")
+        raise KeyRefusedError(f"the RSA key has {key.key_size} bits; it takes {SMALLEST_RSA} or more")
     numbers = key.public_key().public_numbers()
     n = _integer(numbers.n, (numbers.n.bit_length() + 7) // 8)
     e = _integer(numbers.e, (numbers.e.bit_length() + 7) // 8)

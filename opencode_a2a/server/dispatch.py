@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from opencode_a2a.server.service import OpenStream, Service
 from opencode_a2a.server.steps import in_turns
-from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.bindings.http_messages import Outcome
 from sansio.a2a.json_output import encoded_pieces
 from sansio.a2a.model import JsonObject
@@ -20,7 +20,7 @@ from sansio.a2a.operations import Operation
 from sansio.a2a.server import Call
 from sansio.a2a.task_log import trim_history
 from sansio.access import Identity
-from sansio.opencode.projections.presentation import View
+from sansio.opencode.projections.presentation import Presentation
 
 
 @frozen(kw_only=True)
@@ -40,16 +40,16 @@ class Invocation:
         """The caller."""
         return self.identity.principal
 
-    def view(self, live: LiveTask | None = None) -> View:
+    def presentation(self, active: ActiveTask | None = None) -> Presentation:
         """How the caller sees a task, or what belongs to none."""
         call = self.call
-        if live is None:
-            return View(call.codec, False, call.activated.names)
-        return View(call.codec_of(live.form), live.text_only, call.activated.names)
+        if active is None:
+            return Presentation(call.codec, False, call.activated.names)
+        return Presentation(call.codec_of(active.form), active.text_only, call.activated.names)
 
-    def view_of_sender(self, live: LiveTask) -> View:
+    def presentation_of_sender(self, active: ActiveTask) -> Presentation:
         """How the caller sees the task of a message of theirs: in the codec the message came in."""
-        return View(self.call.codec, live.text_only, self.call.activated.names)
+        return Presentation(self.call.codec, active.text_only, self.call.activated.names)
 
 
 class Dispatch:
@@ -78,17 +78,17 @@ class Dispatch:
             return pieces
         return await in_turns(encoded_pieces(result))
 
-    async def stream(self, invocation: Invocation) -> tuple[OpenStream, View]:
+    async def stream(self, invocation: Invocation) -> tuple[OpenStream, Presentation]:
         """The stream of an operation that answers with one."""
         principal = invocation.principal
         if invocation.call.operation is Operation.STREAM:
             message = invocation.call.read()
             cursor = invocation.call.cursor(message.metadata)
             stream = await self.service.stream(
-                principal, message, invocation.view(), cursor, stays_open=invocation.stays_open
+                principal, message, invocation.presentation(), cursor, stays_open=invocation.stays_open
             )
-            invocation.outcome.task_id = stream.live.facts.task_id
-            return stream, invocation.view_of_sender(stream.live)
+            invocation.outcome.task_id = stream.active.facts.task_id
+            return stream, invocation.presentation_of_sender(stream.active)
         request = invocation.call.read()
         invocation.outcome.task_id = request.id
         cursor = invocation.call.cursor(request.metadata)
@@ -96,7 +96,7 @@ class Dispatch:
         stream = await self.service.subscribe(
             principal, request, cursor, replays=replays, stays_open=invocation.stays_open
         )
-        return stream, invocation.view(stream.live)
+        return stream, invocation.presentation(stream.active)
 
     # --- one by one ---------------------------------------------------------------------------------------
 
@@ -104,32 +104,32 @@ class Dispatch:
         request = invocation.call.read()
         if invocation.call.notification:
             request = evolve(request, configuration=evolve(request.configuration, blocking=False))
-        live = await self.service.send(invocation.principal, request, invocation.view())
-        invocation.outcome.task_id = live.facts.task_id
-        task = trim_history(live.task(), request.configuration.history_length)
-        return invocation.view_of_sender(live).send_result(task)
+        active = await self.service.send(invocation.principal, request, invocation.presentation())
+        invocation.outcome.task_id = active.facts.task_id
+        task = trim_history(active.task(), request.configuration.history_length)
+        return invocation.presentation_of_sender(active).send_result(task)
 
     async def _get_task(self, invocation: Invocation) -> JsonObject:
         request = invocation.call.read()
         invocation.outcome.task_id = request.id
-        live = await self.service.get_task(invocation.principal, request)
-        return invocation.view(live).task(trim_history(live.task(), request.history_length))
+        active = await self.service.get_task(invocation.principal, request)
+        return invocation.presentation(active).task(trim_history(active.task(), request.history_length))
 
     async def _list_tasks(self, invocation: Invocation) -> list[bytes]:
         request = invocation.call.read()
         page = await self.service.list_tasks(invocation.principal, request)
-        return await in_turns(invocation.view().page(page, artifacts=request.include_artifacts))
+        return await in_turns(invocation.presentation().page(page, artifacts=request.include_artifacts))
 
     async def _cancel(self, invocation: Invocation) -> JsonObject:
         request = invocation.call.read()
         invocation.outcome.task_id = request.id
         again = invocation.call.dialect.cancels_canceled
-        live = await self.service.cancel(invocation.principal, request, again=again)
-        return invocation.view(live).task(live.task())
+        active = await self.service.cancel(invocation.principal, request, again=again)
+        return invocation.presentation(active).task(active.task())
 
     async def _set_push_config(self, invocation: Invocation) -> JsonObject:
         config = invocation.call.read()
-        made = await self.service.set_push_config(invocation.principal, config, invocation.view())
+        made = await self.service.set_push_config(invocation.principal, config, invocation.presentation())
         return invocation.call.codec.render_push_config_result(made)
 
     async def _get_push_config(self, invocation: Invocation) -> JsonObject:

@@ -14,16 +14,16 @@ import anyio
 import anyio.lowlevel
 from attrs import evolve, frozen
 
-from opencode_a2a.agent.sessions.location_check import Places
+from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.turns.interrupt_service import Answering
 from opencode_a2a.agent.turns.model_inputs import ModelInputs
 from opencode_a2a.agent.turns.running_turn import Prompt
-from opencode_a2a.agent.turns.turn_runner import Turns
+from opencode_a2a.agent.turns.turn_runner import TurnRunner
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.store import EventsPruned, Store, StoredTask, StoreError, TaskQuery
 from opencode_a2a.server.store.store_errors import from_store
-from opencode_a2a.server.tasks.active_task import Facts, LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from opencode_a2a.server.tasks.known_messages import KnownMessages
 from opencode_a2a.server.tasks.loading import find_task, loaded
 from sansio.a2a.bindings.page_tokens import page_of_configs, page_token, read_page_token
@@ -51,9 +51,9 @@ from sansio.a2a.task_log import Entry, MessageAdded, StatusChanged, told_anew, t
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.file_inputs import EVERYTHING
-from sansio.opencode.locations import place_as_text, place_of_text
-from sansio.opencode.projections.presentation import View, as_text
-from sansio.opencode.send_options import Wishes, check_id, wishes_of
+from sansio.opencode.locations import location_as_text, location_of_text
+from sansio.opencode.projections.presentation import Presentation, as_text
+from sansio.opencode.send_options import SendOptions, check_id, send_options_of
 from sansio.opencode.upstream.requests import prompt_parts
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class OpenStream:
     """
 
     first: tuple[StreamItem, ...]
-    live: LiveTask
+    active: ActiveTask
     cursor: int
     before: int
     stays_open: bool = False
@@ -85,21 +85,21 @@ class OpenStream:
     @property
     def waits(self) -> bool:
         """The task waits for its user as the stream begins, and the stream waits with it."""
-        return not self.stays_open and self.live.log.waits_at(self.cursor)
+        return not self.stays_open and self.active.log.waits_at(self.cursor)
 
     def replaced(self, cursor: int) -> OpenStream:
         """The stream for a reader for whom the event after ``cursor`` is out of reach: what replaces all it has."""
-        task = self.live.seen()
+        task = self.active.seen()
         state = task.status.state
         final = state.ends_stream and not (self.stays_open and state is TaskState.INPUT_REQUIRED)
         first = tuple(told_anew(task, final=final))
-        return evolve(self, first=first, cursor=self.live.visible, before=cursor, whole=final, past=())
+        return evolve(self, first=first, cursor=self.active.visible, before=cursor, whole=final, past=())
 
     def pause_in(self, entries: Sequence[Entry]) -> int | None:
         """Index of the status in ``entries`` that ends the stream because the task waits for its user."""
-        if self.stays_open and self.live.log.state is TaskState.INPUT_REQUIRED:
+        if self.stays_open and self.active.log.state is TaskState.INPUT_REQUIRED:
             return None
-        return self.live.log.pause_in(entries)
+        return self.active.log.pause_in(entries)
 
 
 class Service:
@@ -113,11 +113,11 @@ class Service:
         self,
         *,
         store: Store,
-        turns: Turns,
+        turns: TurnRunner,
         notifier: Notifier,
         answering: Answering,
         sessions: Sessions,
-        places: Places,
+        locations: Locations,
         inputs: ModelInputs,
         wall: Callable[[], float],
         max_streams: int = 0,
@@ -128,7 +128,7 @@ class Service:
         self._notifier = notifier
         self._answering = answering
         self._sessions = sessions
-        self._places = places
+        self._locations = locations
         self._inputs = inputs
         self._wall = wall
         self._max_streams = max_streams
@@ -140,23 +140,23 @@ class Service:
 
     # --- messages -----------------------------------------------------------------------------------------
 
-    async def send(self, principal: str, request: SendRequest, view: View) -> LiveTask:
+    async def send(self, principal: str, request: SendRequest, presentation: Presentation) -> ActiveTask:
         """Start a task; blocking, return once it has ended or waits for its client, else at once.
 
         A message that came before is not run again: its task is answered.
         """
-        live, _ = await self._start(principal, request, view)
+        active, _ = await self._start(principal, request, presentation)
         if request.configuration.blocking:
-            await from_store(live.settled())
+            await from_store(active.settled())
         else:
-            await self.told(live)
-        return live
+            await self.told(active)
+        return active
 
     async def stream(
         self,
         principal: str,
         request: SendRequest,
-        view: View,
+        presentation: Presentation,
         cursor: int | None = None,
         *,
         stays_open: bool = False,
@@ -168,28 +168,28 @@ class Service:
         """
         self._open_stream()
         try:
-            live, new = await self._start(principal, request, view)
-            last = live.log.last
-            await self.told(live)
+            active, new = await self._start(principal, request, presentation)
+            last = active.log.last
+            await self.told(active)
             if cursor is not None and not new:
-                found = await self._find(principal, live.facts.task_id, kept=True)
+                found = await self._find(principal, active.facts.task_id, kept=True)
                 return await self._resumed(found, cursor, stays_open=stays_open)
         except BaseException:
             self._streams -= 1
             raise
         if request.message.task_id is not None:  # an answer's stream begins where it was taken: no event is left out
-            last = live.log.answered_at(request.message.message_id) or last
-        task = trim_history(live.log.at(last), request.configuration.history_length)
-        whole = live.log.waits_at(last) and not stays_open
-        return OpenStream((task,), live, last, last, stays_open, whole)
+            last = active.log.answered_at(request.message.message_id) or last
+        task = trim_history(active.log.at(last), request.configuration.history_length)
+        whole = active.log.waits_at(last) and not stays_open
+        return OpenStream((task,), active, last, last, stays_open, whole)
 
     # --- tasks --------------------------------------------------------------------------------------------
 
-    async def get_task(self, principal: str, request: GetTaskRequest) -> LiveTask:
+    async def get_task(self, principal: str, request: GetTaskRequest) -> ActiveTask:
         """A task of the caller's. What is not theirs does not exist."""
-        live = await self._find(principal, request.id)
-        await from_store(live.changed(live.barrier - 1))  # a state that is told of is durable
-        return live
+        active = await self._find(principal, request.id)
+        await from_store(active.changed(active.barrier - 1))  # a state that is told of is durable
+        return active
 
     async def list_tasks(self, principal: str, request: ListTasksRequest) -> TaskPage:
         """The caller's tasks, those whose status changed last first."""
@@ -210,9 +210,9 @@ class Service:
         tasks: list[Task] = []
         decoded = 0
         for row in rows:
-            live = running.get(row.task_id) or await loaded(StoredTask(row, ()))
-            task = live.seen()
-            tasks.append(trim_history(as_text(task) if live.text_only else task, request.history_length))
+            active = running.get(row.task_id) or await loaded(StoredTask(row, ()))
+            task = active.seen()
+            tasks.append(trim_history(as_text(task) if active.text_only else task, request.history_length))
             decoded += len(row.snapshot)
             if decoded > _AT_ONCE:
                 decoded = 0
@@ -224,19 +224,19 @@ class Service:
             total=found.total,
         )
 
-    async def cancel(self, principal: str, request: TaskIdRequest, *, again: bool) -> LiveTask:
+    async def cancel(self, principal: str, request: TaskIdRequest, *, again: bool) -> ActiveTask:
         """End a task, at once: OpenCode is told meanwhile. ``again``: one that is cancelled already stays so."""
-        live = await self._find(principal, request.id)
-        if live.log.state is TaskState.CANCELED and not again:
-            raise _not_cancelable(live)
-        rested = live.at_rest and not live.log.state.terminal
-        await from_store(self._turns.cancel(live))
+        active = await self._find(principal, request.id)
+        if active.log.state is TaskState.CANCELED and not again:
+            raise _not_cancelable(active)
+        rested = active.at_rest and not active.log.state.terminal
+        await from_store(self._turns.cancel(active))
         if rested:
-            await from_store(self._notifier.go_on(live))
-        await from_store(live.shown())
-        if live.log.state is not TaskState.CANCELED:
-            raise _not_cancelable(live)
-        return live
+            await from_store(self._notifier.go_on(active))
+        await from_store(active.shown())
+        if active.log.state is not TaskState.CANCELED:
+            raise _not_cancelable(active)
+        return active
 
     async def subscribe(
         self,
@@ -254,33 +254,33 @@ class Service:
         """
         self._open_stream()
         try:
-            live = await self._find(principal, request.id, kept=cursor is not None)
+            active = await self._find(principal, request.id, kept=cursor is not None)
             if cursor is not None:
-                return await self._resumed(live, cursor, stays_open=stays_open)
-            if live.log.state.terminal and not replays:
+                return await self._resumed(active, cursor, stays_open=stays_open)
+            if active.log.state.terminal and not replays:
                 raise ProtocolError(
                     ErrorKind.UNSUPPORTED_OPERATION,
-                    f"The task is {live.log.state.value}: nothing more will come; read it instead",
-                    metadata={"taskId": live.facts.task_id, "state": live.log.state.value},
+                    f"The task is {active.log.state.value}: nothing more will come; read it instead",
+                    metadata={"taskId": active.facts.task_id, "state": active.log.state.value},
                 )
-            last = await from_store(live.shown())
-            return OpenStream((live.task(),), live, last, last, stays_open)
+            last = await from_store(active.shown())
+            return OpenStream((active.task(),), active, last, last, stays_open)
         except BaseException:
             self._streams -= 1
             raise
 
     # --- push notifications -------------------------------------------------------------------------------
 
-    async def set_push_config(self, principal: str, config: PushConfig, view: View) -> PushConfig:
+    async def set_push_config(self, principal: str, config: PushConfig, presentation: Presentation) -> PushConfig:
         """Notify about a task from now on; a configuration of the same id is replaced."""
-        live = await self._find(principal, config.task_id or "")
-        path = () if view.line == "1.0" else ("pushNotificationConfig",)
+        active = await self._find(principal, config.task_id or "")
+        path = () if presentation.line == "1.0" else ("pushNotificationConfig",)
         check_id(config.id, (*path, "id"))
-        await self._notifier.check(config, path, view.key)
-        known = {one.id for one in await from_store(self._notifier.configs(live.facts.task_id))}
+        await self._notifier.check(config, path, presentation.key)
+        known = {one.id for one in await from_store(self._notifier.configs(active.facts.task_id))}
         if len(known) >= _MOST_CONFIGS and config.id not in known:
             raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")
-        made = self._notify(live, config, view, live.log.last)
+        made = self._notify(active, config, presentation, active.log.last)
         await from_store(self._store.commit())
         return made
 
@@ -306,9 +306,9 @@ class Service:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    async def told(self, live: LiveTask) -> None:
+    async def told(self, active: ActiveTask) -> None:
         """Return once a new task may be told of: it is durable then."""
-        await from_store(live.changed(0))
+        await from_store(active.changed(0))
 
     @property
     def at_work(self) -> tuple[int, int]:
@@ -326,8 +326,8 @@ class Service:
         pause = _KEEP_ALIVE if look_every is None else min(_KEEP_ALIVE, look_every)
         while True:
             await anyio.sleep(pause)
-            for live in self._turns.running.values():
-                live.poke()
+            for active in self._turns.running.values():
+                active.poke()
 
     async def prune(self) -> None:
         """Let go of the events of tasks that ended long ago, for ever: each time until none is left.
@@ -356,12 +356,12 @@ class Service:
         unfinished.sort(key=lambda stored: stored.row.prompt_id is None)  # those OpenCode may be working on first
         for stored in unfinished:
             try:
-                live = await loaded(stored, await self._store.events(stored.row.task_id))
-                prompt = _prompt_again(live)
+                active = await loaded(stored, await self._store.events(stored.row.task_id))
+                prompt = _prompt_again(active)
             except (LocalError, ProtocolError) as exc:
                 _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
                 continue
-            await self._turns.take_up(live, prompt)
+            await self._turns.recover(active, prompt)
         await self._store.commit()
         return len(unfinished)
 
@@ -387,86 +387,95 @@ class Service:
             )
         self._streams += 1
 
-    async def _resumed(self, live: LiveTask, cursor: int, *, stays_open: bool) -> OpenStream:
+    async def _resumed(self, active: ActiveTask, cursor: int, *, stays_open: bool) -> OpenStream:
         """The stream after an event: first the task as it was then.
 
         An event that the log does not reach, or does not know: the task as it is, and what replaces whatever the
         client has of it. An event beyond the newest is one that it does not know; the stream's ids begin with 0 then,
         since they never go backwards.
         """
-        last = await from_store(live.shown())
+        last = await from_store(active.shown())
         if cursor > last:
             cursor = 0
-        if not live.log.reaches(cursor) and (stream := await self._from_past(live, cursor, stays_open)) is not None:
+        if (
+            not active.log.reaches(cursor)
+            and (stream := await self._from_past(active, cursor, stays_open)) is not None
+        ):
             return stream
         try:
-            then = live.log.at(cursor)
+            then = active.log.at(cursor)
         except LookupError:
             then = None
         if then is not None and then.history:  # nobody was told of it before it had its message
-            return OpenStream((then,), live, cursor, cursor, stays_open)
-        stream = OpenStream((), live, last, cursor, stays_open).replaced(cursor)
-        return evolve(stream, first=(live.task(), *stream.first))
+            return OpenStream((then,), active, cursor, cursor, stays_open)
+        stream = OpenStream((), active, last, cursor, stays_open).replaced(cursor)
+        return evolve(stream, first=(active.task(), *stream.first))
 
-    async def _from_past(self, live: LiveTask, cursor: int, stays_open: bool) -> OpenStream | None:
+    async def _from_past(self, active: ActiveTask, cursor: int, stays_open: bool) -> OpenStream | None:
         """The stream of a running task after an event that only the store has; None where that does not reach it."""
-        task_id = live.facts.task_id
+        task_id = active.facts.task_id
         stored = await from_store(self._store.task(task_id))
         if stored is None:
             return None
         log = (await loaded(stored, await from_store(self._store.events(task_id)))).log
-        last = min(log.last, live.visible)
+        last = min(log.last, active.visible)
         try:
             then, past = log.at(cursor), log.since(cursor, last)
         except LookupError:
             return None
-        if not (then.history and live.log.reaches(last)):
+        if not (then.history and active.log.reaches(last)):
             return None
-        return OpenStream((then,), live, last, cursor, stays_open, past=tuple(past))
+        return OpenStream((then,), active, last, cursor, stays_open, past=tuple(past))
 
-    async def _start(self, principal: str, request: SendRequest, view: View) -> tuple[LiveTask, bool]:
+    async def _start(
+        self, principal: str, request: SendRequest, presentation: Presentation
+    ) -> tuple[ActiveTask, bool]:
         """The task of a message, and whether it is new: it is not if the message came before, or is an answer."""
         if self.draining:
             raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
-        wishes = wishes_of(request, OUTPUT_MODES)
+        send_options = send_options_of(request, OUTPUT_MODES)
         message = request.message
         if message.task_id is not None:
             return await self._continued(principal, message, message.task_id), False
-        if (answered := await self._answered(principal, message, wishes.session_id)) is not None:
+        if (answered := await self._answered(principal, message, send_options.session_id)) is not None:
             return answered, False
-        place = await self._places.wished(wishes.directory, wishes.workspace)
-        new = message.context_id is None and wishes.session_id is None
-        takes = await self._inputs.takes(message.parts, wishes.model, place or self._places.default, new=new)
+        location = await self._locations.wished(send_options.directory, send_options.workspace)
+        new = message.context_id is None and send_options.session_id is None
+        takes = await self._inputs.takes(
+            message.parts, send_options.model, location or self._locations.default, new=new
+        )
         prompt = Prompt(
             parts=prompt_parts(message.parts, takes),
-            model=wishes.model,
-            session_id=wishes.session_id,
+            model=send_options.model,
+            session_id=send_options.session_id,
             fresh=message.context_id is None,
-            place=place,
+            location=location,
         )
-        if prompt.place is not None:
-            checked = self._sessions.check_place(principal, message.context_id, wishes.session_id, prompt.place)
+        if prompt.location is not None:
+            checked = self._sessions.check_location(
+                principal, message.context_id, send_options.session_id, prompt.location
+            )
             await from_store(checked)
-        if wishes.session_id is not None:
-            await from_store(self._sessions.claim(principal, wishes.session_id, prompt.place))
+        if send_options.session_id is not None:
+            await from_store(self._sessions.claim(principal, send_options.session_id, prompt.location))
         if request.configuration.push is not None:
-            name = "taskPushNotificationConfig" if view.line == "1.0" else "pushNotificationConfig"
+            name = "taskPushNotificationConfig" if presentation.line == "1.0" else "pushNotificationConfig"
             check_id(request.configuration.push.id, ("configuration", name, "id"))
-            await self._notifier.check(request.configuration.push, ("configuration", name), view.key)
-        options = wishes.kept()
-        if prompt.place is not None:
-            options["place"] = place_as_text(prompt.place)
+            await self._notifier.check(request.configuration.push, ("configuration", name), presentation.key)
+        options = send_options.kept()
+        if prompt.location is not None:
+            options["place"] = location_as_text(prompt.location)
         if request.form is not None:
             options["form"] = request.form
         async with self._messages.arrival(principal, message, options) as known:
             if known is not None:
                 return known, False
-            live = self._begin(principal, message, prompt, options)
+            active = self._begin(principal, message, prompt, options)
         if request.configuration.push is not None:
-            self._notify(live, request.configuration.push, view, 0)
-        return live, True
+            self._notify(active, request.configuration.push, presentation, 0)
+        return active, True
 
-    async def _answered(self, principal: str, message: Message, session_id: str | None) -> LiveTask | None:
+    async def _answered(self, principal: str, message: Message, session_id: str | None) -> ActiveTask | None:
         """The task that a message without a task is the answer to: the one in its context that waits for its user.
 
         ``session_id``: the session that the message names. None where no task waits. Raises ``ProtocolError`` where
@@ -480,17 +489,17 @@ class Service:
             if known is not None or not waiting:
                 return known
             if len(waiting) > 1:
-                ids = ", ".join(live.facts.task_id for live in waiting[:_MOST_NAMED])
+                ids = ", ".join(active.facts.task_id for active in waiting[:_MOST_NAMED])
                 said = f"is required: {len(waiting)} tasks of this context wait for an answer ({ids})"
                 raise invalid(("message", "taskId"), said)
-            live = await self._continued(principal, message, waiting[0].facts.task_id)
-            self._messages.answered(principal, message, live.facts.task_id)
-            return live
+            active = await self._continued(principal, message, waiting[0].facts.task_id)
+            self._messages.answered(principal, message, active.facts.task_id)
+            return active
 
-    def _notify(self, live: LiveTask, config: PushConfig, view: View, cursor: int) -> PushConfig:
-        return self._notifier.begin(live, config, evolve(view, text_only=live.text_only).key, cursor)
+    def _notify(self, active: ActiveTask, config: PushConfig, presentation: Presentation, cursor: int) -> PushConfig:
+        return self._notifier.begin(active, config, evolve(presentation, text_only=active.text_only).key, cursor)
 
-    def _begin(self, principal: str, message: Message, prompt: Prompt, options: JsonObject) -> LiveTask:
+    def _begin(self, principal: str, message: Message, prompt: Prompt, options: JsonObject) -> ActiveTask:
         """A new task, in the hands of its turn."""
         facts = Facts(
             task_id=str(uuid.uuid4()),
@@ -499,30 +508,30 @@ class Service:
             message_id=message.message_id,
             created_at=self._arrived(),
         )
-        live = LiveTask.new(facts)
-        live.options = options
-        self._messages.began(live)
+        active = ActiveTask.new(facts)
+        active.options = options
+        self._messages.began(active)
         message = evolve(message, task_id=facts.task_id, context_id=facts.context_id)
         status = TaskStatus(state=TaskState.SUBMITTED, timestamp=timestamp(self._wall()))
-        live.publish([StatusChanged(status=status), MessageAdded(message)])
-        self._turns.start(live, prompt)
-        return live
+        active.publish([StatusChanged(status=status), MessageAdded(message)])
+        self._turns.start(active, prompt)
+        return active
 
-    async def _continued(self, principal: str, message: Message, task_id: str) -> LiveTask:
+    async def _continued(self, principal: str, message: Message, task_id: str) -> ActiveTask:
         """The task that a message goes on with, which is the one it started: any other is refused, by name."""
-        live = await self._find(principal, task_id)
-        if message.context_id not in (None, live.facts.context_id):
+        active = await self._find(principal, task_id)
+        if message.context_id not in (None, active.facts.context_id):
             raise invalid(("message", "contextId"), "is not the context of message.taskId")
-        if message.message_id == live.facts.message_id:
-            return live
-        if any(known.message_id == message.message_id for known in live.task().history):
-            return live
-        message = evolve(message, task_id=task_id, context_id=live.facts.context_id)
-        state = live.log.state
-        if state is TaskState.INPUT_REQUIRED and await self._answering.by_message(live, message):
-            return live
-        if state is TaskState.AUTH_REQUIRED and live.at_rest and task_id not in self._turns.running:
-            return await self._again(live, message)
+        if message.message_id == active.facts.message_id:
+            return active
+        if any(known.message_id == message.message_id for known in active.task().history):
+            return active
+        message = evolve(message, task_id=task_id, context_id=active.facts.context_id)
+        state = active.log.state
+        if state is TaskState.INPUT_REQUIRED and await self._answering.by_message(active, message):
+            return active
+        if state is TaskState.AUTH_REQUIRED and active.at_rest and task_id not in self._turns.running:
+            return await self._again(active, message)
         reason = (
             f"is {state.value}: start a new task in its context"
             if state.terminal
@@ -531,26 +540,26 @@ class Service:
         raise ProtocolError(
             ErrorKind.UNSUPPORTED_OPERATION,
             f"message.taskId: the task {reason}",
-            metadata={"taskId": live.facts.task_id, "state": state.value},
+            metadata={"taskId": active.facts.task_id, "state": state.value},
         )
 
-    async def _again(self, live: LiveTask, message: Message) -> LiveTask:
+    async def _again(self, active: ActiveTask, message: Message) -> ActiveTask:
         """Try once more what could not be done for want of credentials."""
-        prompt = evolve(_prompt_again(live), parts=prompt_parts(message.parts, EVERYTHING))
+        prompt = evolve(_prompt_again(active), parts=prompt_parts(message.parts, EVERYTHING))
         status = TaskStatus(state=TaskState.WORKING, timestamp=timestamp(self._wall()))
-        live.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
-        self._turns.start(live, prompt)
-        await from_store(self._notifier.go_on(live))
-        return live
+        active.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
+        self._turns.start(active, prompt)
+        await from_store(self._notifier.go_on(active))
+        return active
 
-    async def _find(self, principal: str, task_id: str, *, kept: bool = False) -> LiveTask:
+    async def _find(self, principal: str, task_id: str, *, kept: bool = False) -> ActiveTask:
         """A task of the caller's; one that has ended with its past only where it is ``kept`` for that."""
         if "\0" in task_id:  # which no id holds, and not every database can look for
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND)
-        live = await from_store(find_task(self._store, self._turns.running, task_id, kept=kept))
-        if live is None or live.facts.principal != principal:
+        active = await from_store(find_task(self._store, self._turns.running, task_id, kept=kept))
+        if active is None or active.facts.principal != principal:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]})
-        return live
+        return active
 
     def _ms(self) -> int:
         return int(self._wall() * 1000)
@@ -561,28 +570,28 @@ class Service:
         return self._newest
 
 
-def _not_cancelable(live: LiveTask) -> ProtocolError:
-    state = live.log.state.value
+def _not_cancelable(active: ActiveTask) -> ProtocolError:
+    state = active.log.state.value
     return ProtocolError(
         ErrorKind.TASK_NOT_CANCELABLE,
         f"Task cannot be canceled: it is {state}",
-        metadata={"taskId": live.facts.task_id, "state": state},
+        metadata={"taskId": active.facts.task_id, "state": state},
     )
 
 
-def _prompt_again(live: LiveTask) -> Prompt:
+def _prompt_again(active: ActiveTask) -> Prompt:
     """The prompt of a task that was left unfinished. Raises ``LocalError``, ``ProtocolError`` where it is gone."""
-    task = live.task()
-    first = first_message(task, live.facts.message_id)
+    task = active.task()
+    first = first_message(task, active.facts.message_id)
     if first is None:
         raise LocalError("its message is gone")
-    wishes = Wishes.of_kept(live.options)
-    place = live.options.get("place")
+    send_options = SendOptions.of_kept(active.options)
+    location = active.options.get("place")
     return Prompt(
         parts=prompt_parts(first.parts, EVERYTHING),
-        model=wishes.model,
-        session_id=wishes.session_id,
-        place=place_of_text(place) if isinstance(place, str) else None,
+        model=send_options.model,
+        session_id=send_options.session_id,
+        location=location_of_text(location) if isinstance(location, str) else None,
     )
 
 

@@ -18,7 +18,7 @@ from sansio.a2a.bindings import jsonrpc, rest, sse
 from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated, negotiated
 from sansio.a2a.bindings.http_messages import JSON, Request, Response, refusal
-from sansio.a2a.codecs.registry import FORMS, WireForm, rest_form, rest_form_of, rest_form_of_task
+from sansio.a2a.codecs.registry import CODECS, Codec, rest_form, rest_form_of, rest_form_of_task
 from sansio.a2a.errors import ProtocolError, http_error
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation, operation_of
@@ -33,7 +33,7 @@ STREAM_HEADERS = (
 _SENDS = (Operation.SEND, Operation.STREAM)
 _JOINED = 65536  # bytes of an answer up to which its pieces are joined; to copy more would hold the loop
 
-_PARSERS: Mapping[Operation, Callable[[WireForm, object], Any]] = {
+_PARSERS: Mapping[Operation, Callable[[Codec, object], Any]] = {
     Operation.SEND: lambda codec, params: codec.parse_send(params),
     Operation.STREAM: lambda codec, params: codec.parse_send(params),
     Operation.GET_TASK: lambda codec, params: codec.parse_get_task(params),
@@ -93,7 +93,7 @@ class Call:
     method: str
     operation: Operation | None
     params: object
-    codec: WireForm
+    codec: Codec
     activated: Negotiated = NOTHING
     last_event_id: str | None = None
     request_id: jsonrpc.RequestId = None
@@ -142,7 +142,7 @@ class Call:
         """Return the number of the last event that the reader of a stream has. Raises ``ProtocolError``."""
         return last_event.cursor_in(self.last_event_id, metadata)
 
-    def codec_of(self, kept: str | None) -> WireForm:
+    def codec_of(self, kept: str | None) -> Codec:
         """Return the codec that answers about a task. ``kept``: the one its message came in over HTTP+JSON."""
         return self.codec if self.is_rpc else rest_form_of_task(self.version, kept)
 
@@ -214,7 +214,7 @@ def _understand_rpc(request: Request, served: ServedProtocol) -> Call:
     except ProtocolError as error:
         if notification:
             raise CallRefusedError(Response(204, b"", (("a2a-version", version),)), error) from None
-        if isinstance(error, jsonrpc.RpcFault):
+        if isinstance(error, jsonrpc.RpcRequestError):
             request_id = error.request_id
         refused = _rpc_error(jsonrpc.render_error(request_id, error, version), version)
         raise CallRefusedError(refused, error) from None
@@ -226,7 +226,7 @@ def _understand_rpc(request: Request, served: ServedProtocol) -> Call:
         method=envelope.method,
         operation=operation,
         params=envelope.params if operation is None else operation.rpc_params(envelope.params),
-        codec=FORMS[version],
+        codec=CODECS[version],
         activated=negotiated(request.headers, served.extensions),
         last_event_id=request.headers.get(last_event.HEADER),
         request_id=request_id,

@@ -262,7 +262,7 @@ SKIPPED = 1 << 20
 class TaskLog:
     """The log of one task: append, look from a cursor, fold.
 
-    Numbers only grow. They may skip where a log is taken up again after a crash (``take_up``): an event that was seen
+    Numbers only grow. They may skip where a log is taken up again after a crash (``recover``): an event that was seen
     but not kept then has a number that no other event gets.
     """
 
@@ -334,7 +334,7 @@ class TaskLog:
                 yield
         return log
 
-    def take_up(self) -> None:
+    def recover(self) -> None:
         """Go on after a crash: numbers of events that may have been seen but were not kept stay unused."""
         self._add(self.last + SKIPPED, Snapshot(self.task()))
 

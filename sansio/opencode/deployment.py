@@ -82,12 +82,12 @@ def _fields(prefix: str, *names: str) -> JsonObject:
 
 
 def _hints(**fields: JsonObject) -> JsonObject:
-    places = ("stream", "progress", "interrupt", "session", "usage")
+    locations = ("stream", "progress", "interrupt", "session", "usage")
     return {
         "artifact_metadata_field": "metadata.shared.stream",
-        **{f"{name}_metadata_field": f"metadata.shared.{name}" for name in places[1:]},
+        **{f"{name}_metadata_field": f"metadata.shared.{name}" for name in locations[1:]},
         "block_types": ["text", "reasoning", "tool_call"],
-        **{f"{name}_fields": fields[name] for name in places},
+        **{f"{name}_fields": fields[name] for name in locations},
     }
 
 

@@ -11,7 +11,7 @@ import re
 import orjson
 
 from sansio.a2a.errors import LocalError, invalid
-from sansio.opencode.upstream.requests import HERE, Place
+from sansio.opencode.upstream.requests import DEFAULT_LOCATION, Location
 
 DIRECTORY = ("metadata", "opencode", "directory")
 WORKSPACE = ("metadata", "opencode", "workspace", "id")
@@ -34,7 +34,7 @@ def is_misread(path: str) -> bool:
     return _DECODABLE.search(path) is not None
 
 
-def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> Place:
+def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> Location:
     """The place a wish for a directory means. ``override``: other directories than the root may be chosen at all.
 
     Raises ``ProtocolError`` naming the field, without a path of the deployment's.
@@ -47,7 +47,7 @@ def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> 
         raise invalid(DIRECTORY, "is no directory")
     if is_misread(path):
         raise invalid(DIRECTORY, "has a percent sign and two hexadecimal digits in its path, which OpenCode decodes")
-    return Place(directory=path)
+    return Location(directory=path)
 
 
 def is_where_opencode_works(asked: str, said: str, *, same: bool, root: str | None) -> bool:
@@ -61,19 +61,19 @@ def is_where_opencode_works(asked: str, said: str, *, same: bool, root: str | No
     return asked == said or same or (root is not None and is_inside(root, said))
 
 
-def place_as_text(place: Place) -> str:
+def location_as_text(location: Location) -> str:
     """A place as it is kept; empty for nowhere special."""
-    if place == HERE:
+    if location == DEFAULT_LOCATION:
         return ""
-    return orjson.dumps([place.directory, place.workspace]).decode()
+    return orjson.dumps([location.directory, location.workspace]).decode()
 
 
-def place_of_text(text: str) -> Place:
-    """The place of ``place_as_text``. Raises ``LocalError``: only we write these."""
+def location_of_text(text: str) -> Location:
+    """The place of ``location_as_text``. Raises ``LocalError``: only we write these."""
     if not text:
-        return HERE
+        return DEFAULT_LOCATION
     try:
         directory, workspace = orjson.loads(text)
     except (orjson.JSONDecodeError, TypeError, ValueError) as exc:
         raise LocalError("a stored place cannot be read") from exc
-    return Place(directory=directory, workspace=workspace)
+    return Location(directory=directory, workspace=workspace)

@@ -27,7 +27,7 @@ _PATH_LIMIT = 4096
 
 
 @frozen(kw_only=True)
-class Wishes:
+class SendOptions:
     """What was asked for; None: nothing. ``text_only``: data is to be told as text.
 
     ``directory``, ``workspace``: where, not yet looked at, and not among what is ``kept``: the place they mean is.
@@ -49,7 +49,7 @@ class Wishes:
         return kept
 
     @classmethod
-    def of_kept(cls, kept: JsonObject) -> Wishes:
+    def of_kept(cls, kept: JsonObject) -> SendOptions:
         """The wishes of ``kept``."""
         model = kept.get("model")
         return cls(
@@ -69,11 +69,11 @@ def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> 
     return same_session and all(kept.get(name) == other.get(name) for name in ("place", "model"))
 
 
-def wishes_of(request: SendRequest, supported_modes: Sequence[str]) -> Wishes:
+def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> SendOptions:
     """Read what a message asks for. ``metadata`` of the request goes before that of the message."""
     _check_message(request.message)
     text_only = _takes_text_only(request.configuration.accepted_output_modes, supported_modes)
-    return Wishes(
+    return SendOptions(
         session_id=_session(request),
         model=_model(request),
         text_only=text_only,
@@ -160,11 +160,11 @@ def _model(request: SendRequest) -> Model | None:
 
 
 def _directory(request: SendRequest) -> str | None:
-    return _place(request, "directory", "value", DIRECTORY, _PATH_LIMIT, "a path")
+    return _location(request, "directory", "value", DIRECTORY, _PATH_LIMIT, "a path")
 
 
 def _workspace(request: SendRequest) -> str | None:
-    found = _place(request, "workspace", "id", WORKSPACE, _ID_LIMIT, "a string")
+    found = _location(request, "workspace", "id", WORKSPACE, _ID_LIMIT, "a string")
     return None if found is None else _identifier(found, "", WORKSPACE)
 
 
@@ -176,7 +176,9 @@ def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:
     return value
 
 
-def _place(request: SendRequest, name: str, inner: str, path: tuple[str, ...], limit: int, takes: str) -> str | None:
+def _location(
+    request: SendRequest, name: str, inner: str, path: tuple[str, ...], limit: int, takes: str
+) -> str | None:
     """``metadata.opencode.<name>``, of which ``inner`` is the text."""
     found = _member(request, "opencode", name)
     if found is None:

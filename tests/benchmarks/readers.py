@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from tests.benchmarks import processes
-from tests.benchmarks.resume import RUNTIMES, agent, request_body, standin, state_of, unpacked
+from tests.benchmarks.resume import RUNTIMES, agent, fake_opencode, request_body, state_of, unpacked
 from tests.benchmarks.wire import LINES, Line
 
 _TOKENS = 600
@@ -124,8 +124,8 @@ async def _turn(talk: Talk, readers: int, usage: processes.Usage) -> tuple[int, 
 
 async def measure(url: str, token: str, line: Line, runtime: str, counts: list[int], pid: int) -> list[Row]:
     """A row for each number of readers."""
-    place = urlsplit(url)
-    talk = Talk(host=str(place.hostname), port=int(place.port or 80), token=token, line=line)
+    location = urlsplit(url)
+    talk = Talk(host=str(location.hostname), port=int(location.port or 80), token=token, line=line)
     await talk.read(Reader(), text=_WARM_UP)
     rows = []
     for count in counts:
@@ -167,7 +167,7 @@ def main() -> int:
     options = parser.parse_args()
     rows: list[Row] = []
     try:
-        with standin() as upstream:
+        with fake_opencode() as upstream:
             for runtime in options.runtime or RUNTIMES:
                 token = secrets.token_urlsafe(16)
                 with (

@@ -22,7 +22,7 @@ import attrs
 import httpx
 
 from opencode_a2a.cli.runtimes import find_runtime
-from opencode_a2a.fake_opencode import CallTool, Prompt, Say, Script, StandIn, Think, words
+from opencode_a2a.fake_opencode import CallTool, FakeOpenCode, Prompt, Say, Script, Think, words
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from tests.benchmarks import processes
 from tests.benchmarks.wire import LINES, Line
@@ -54,10 +54,10 @@ def _turn(prompt: Prompt) -> Script:
 def serve_standin() -> None:
     """Be OpenCode, until told to end."""
     runtime = find_runtime("asyncio")
-    standin = StandIn(pause=_TOKEN_SECONDS, scripts={"ALL": _turn, **SCRIPTS})
+    fake_opencode = FakeOpenCode(pause=_TOKEN_SECONDS, scripts={"ALL": _turn, **SCRIPTS})
     serve = partial(
         runtime.serve,
-        standin,
+        fake_opencode,
         "127.0.0.1:0",
         stop=anyio.sleep_forever,
         ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
@@ -66,7 +66,7 @@ def serve_standin() -> None:
     runtime.run(serve)
 
 
-def standin() -> processes.Server:
+def fake_opencode() -> processes.Server:
     """The scripted OpenCode, as a process."""
     return processes.Server(
         processes.python("tests.benchmarks.resume", "--be-the-standin"), processes.clean_environment({})
@@ -324,7 +324,7 @@ def _table(outcomes: list[Outcome]) -> str:
 
 @contextmanager
 def _upstream() -> Iterator[str]:
-    with standin() as server:
+    with fake_opencode() as server:
         yield server.url
 
 

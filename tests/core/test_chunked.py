@@ -39,9 +39,9 @@ def decoded(pieces: list[bytes]) -> tuple[bytes, bool]:
     return body, decoder.ended
 
 
-def cut(data: bytes, places: list[int]) -> list[bytes]:
+def cut(data: bytes, locations: list[int]) -> list[bytes]:
     """The same bytes in pieces."""
-    edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    edges = [0, *sorted(location % (len(data) + 1) for location in locations), len(data)]
     return [data[start:end] for start, end in pairwise(edges)]
 
 
@@ -57,11 +57,11 @@ PLACES = st.lists(st.integers(0, 500), max_size=12)
 
 @given(BODIES, PLACES, st.booleans())
 def test_whole_bodies_are_read_as_by_h11_in_any_pieces(
-    bodies: list[tuple[bytes, int]], places: list[int], ends: bool
+    bodies: list[tuple[bytes, int]], locations: list[int], ends: bool
 ) -> None:
     data = b"".join(chunk(body, form) for body, form in bodies) + (b"0\r\n\r\n" if ends else b"")
 
-    found = decoded(cut(data, places))
+    found = decoded(cut(data, locations))
 
     assert found == (b"".join(body for body, _ in bodies), ends)
     assert found == by_h11(data)
@@ -69,11 +69,11 @@ def test_whole_bodies_are_read_as_by_h11_in_any_pieces(
 
 @given(BODIES, PLACES, st.integers(0, 500))
 def test_a_body_that_breaks_off_gives_what_has_come(
-    bodies: list[tuple[bytes, int]], places: list[int], length: int
+    bodies: list[tuple[bytes, int]], locations: list[int], length: int
 ) -> None:
     data = b"".join(chunk(body, form) for body, form in bodies)[:length]
 
-    assert decoded(cut(data, places)) == by_h11(data)
+    assert decoded(cut(data, locations)) == by_h11(data)
 
 
 @given(
@@ -97,14 +97,14 @@ def test_garbage_is_read_or_raises_the_one_error(pieces: list[bytes]) -> None:
 
 
 @given(st.binary(max_size=60), PLACES)
-def test_the_pieces_do_not_matter_even_for_garbage(data: bytes, places: list[int]) -> None:
+def test_the_pieces_do_not_matter_even_for_garbage(data: bytes, locations: list[int]) -> None:
     def outcome(pieces: list[bytes]) -> object:
         try:
             return decoded(pieces)
         except ProtocolError as error:
             return error.kind
 
-    assert outcome(cut(data, places)) == outcome([data])
+    assert outcome(cut(data, locations)) == outcome([data])
 
 
 def test_a_line_that_never_ends_is_refused() -> None:

@@ -16,7 +16,7 @@ import orjson
 from attrs import define, field, frozen
 
 from sansio.a2a.bindings.sse import SseDecoder
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -281,7 +281,7 @@ class Client:
 
     @property
     def _form(self) -> Any:
-        return FORMS[self.line]
+        return CODECS[self.line]
 
     @property
     def _at_once(self) -> dict[str, Any]:

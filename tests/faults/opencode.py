@@ -17,7 +17,7 @@ import attrs
 from hypercorn.typing import ASGIFramework
 
 import runtime_asyncio
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.fake_opencode.api import Api
 from opencode_a2a.fake_opencode.json_values import JsonObject
 from opencode_a2a.fake_opencode.sessions import Memory, Message, Session
@@ -56,7 +56,7 @@ class KeptMemory(Memory):
 
 
 @attrs.define(eq=False, kw_only=True)
-class KeptStandIn(StandIn):
+class KeptStandIn(FakeOpenCode):
     """A stand-in with its sessions in a file."""
 
     path: Path

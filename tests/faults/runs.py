@@ -137,11 +137,11 @@ def _clients(rng: random.Random, found: World, http: httpx.AsyncClient, count: i
     for number in range(count):
         # every tag once, so that what OpenCode has can be told apart
         tag = f"message-{number}-{rng.randrange(10**9)}"
-        asking = rng.random() < 0.3
-        word = rng.choice(tuple(_ASKING) if asking else _PLAIN)
+        interrupt_tracker = rng.random() < 0.3
+        word = rng.choice(tuple(_ASKING) if interrupt_tracker else _PLAIN)
         if number == 0 and rng.random() < 0.3:
-            word, asking = "FAIL401", False
-        answer = rng.choice(_ASKING[word]) if asking else None
+            word, interrupt_tracker = "FAIL401", False
+        answer = rng.choice(_ASKING[word]) if interrupt_tracker else None
         shared = rng.randrange(max(1, count * 2 // 3))
         clients.append(
             Client(
@@ -149,7 +149,7 @@ def _clients(rng: random.Random, found: World, http: httpx.AsyncClient, count: i
                 http=http,
                 rng=random.Random(rng.random()),
                 script=Script(text=f"{word} {tag}", answer=answer),
-                context=f"asks-{number}" if asking else f"context-{shared}",
+                context=f"asks-{number}" if interrupt_tracker else f"context-{shared}",
                 line=rng.choice(("0.3", "1.0")),
                 streams=rng.random() < 0.6,
                 cancels=rng.random() < 0.15,

@@ -19,10 +19,10 @@ from typing import IO, Any, TypeAlias
 
 import attrs
 
-from tests.interop.environments import HERE, node_folder, python_of
+from tests.interop.environments import DEFAULT_LOCATION, node_folder, python_of
 from tests.real.deadline import TooLate
 
-ROOT = HERE.parents[1]
+ROOT = DEFAULT_LOCATION.parents[1]
 ANSWER_SECONDS = 60
 STOP_SECONDS = 10
 
@@ -122,7 +122,7 @@ def command_of(client: str) -> list[str]:
     """The command line of a client's driver, its environment made first. Raises `Unavailable`."""
     if client in PROGRAMS:
         return [str(python_of(client)), "-m", f"{__package__}.drivers.{PROGRAMS[client]}"]
-    return ["node", str(HERE / "drivers" / SCRIPTS[client]), str(node_folder())]
+    return ["node", str(DEFAULT_LOCATION / "drivers" / SCRIPTS[client]), str(node_folder())]
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tests.real.installation import Unavailable, cache_folder, exclusive, run
 
-HERE = Path(__file__).parent
-PINS = HERE / "clients"
+DEFAULT_LOCATION = Path(__file__).parent
+PINS = DEFAULT_LOCATION / "clients"
 NPM_FILES = ("package.json", "package-lock.json")
 
 

@@ -10,7 +10,7 @@ import attrs
 import httpx
 
 from tests.interop.driver import ROOT
-from tests.interop.standin_server import HOLD, RELEASE
+from tests.interop.fake_opencode_server import HOLD, RELEASE
 from tests.real.adapter import Adapter, environment, listening, running_adapter
 
 _MORE = {
@@ -39,9 +39,9 @@ class Served:
 @contextmanager
 def running_server(runtime: str, folder: Path) -> Iterator[Served]:
     """A server and its stand-in, both on `runtime`."""
-    standin = ["tests.interop.standin_server", runtime]
+    fake_opencode = ["tests.interop.fake_opencode_server", runtime]
     with (
-        listening(standin, folder, environment(folder) | _MORE) as opencode,
+        listening(fake_opencode, folder, environment(folder) | _MORE) as opencode,
         running_adapter(runtime, folder, opencode, _MORE) as adapter,
     ):
         yield Served(adapter, opencode)

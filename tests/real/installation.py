@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).parent
+DEFAULT_LOCATION = Path(__file__).parent
 PACKAGE_FILES = ("package.json", "package-lock.json")
 PACKAGE = Path("node_modules", "opencode-ai")
 INSTALL_SECONDS = 400
@@ -48,7 +48,7 @@ def pin() -> str:
     """Names an installation: another lock file or another kind of machine is another installation."""
     digest = hashlib.sha256()
     for name in PACKAGE_FILES:
-        digest.update((HERE / name).read_bytes())
+        digest.update((DEFAULT_LOCATION / name).read_bytes())
     machine = os.uname()
     return f"opencode-{machine.sysname}-{machine.machine}-{digest.hexdigest()[:16]}"
 
@@ -67,7 +67,7 @@ def install(home: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     for name in PACKAGE_FILES:
-        shutil.copy(HERE / name, partial / name)
+        shutil.copy(DEFAULT_LOCATION / name, partial / name)
     run(
         ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
         cwd=partial,

@@ -55,7 +55,7 @@ def test_text_reaches_the_model_and_the_conversation_goes_on(client: Client, med
     second = say(client, "COUNT", context=first.context_id)
 
     assert (first.state, second.state) == ("completed", "completed")
-    [said] = first.lane("text")
+    [said] = first.artifact_stream("text")
     assert TEXT.decode() in "".join(said.texts)
     assert "a.x" in "".join(said.texts)
 
@@ -74,5 +74,5 @@ def test_what_the_model_does_not_take_is_refused_and_the_conversation_goes_on(
 
     for refused in (error, fresh):
         assert refused is None or (refused["code"], "message.parts[1]" in str(refused)) == (-32005, True)
-    assert second.lane("text")[0].texts == ("You have said 2 things.",)
+    assert second.artifact_stream("text")[0].texts == ("You have said 2 things.",)
     assert opencode.user_texts(first.session_id) == ["COUNT", "COUNT"]

@@ -70,11 +70,11 @@ def word() -> str:
 
 def output(task: Task) -> str:
     """What its commands printed."""
-    return "".join(str(call.data[-1].get("output", "")) for call in task.lane("tool_call"))
+    return "".join(str(call.data[-1].get("output", "")) for call in task.artifact_stream("tool_call"))
 
 
 def text(task: Task) -> str:
-    return "".join(text for artifact in task.lane("text") for text in artifact.texts)
+    return "".join(text for artifact in task.artifact_stream("text") for text in artifact.texts)
 
 
 # --- permissions ------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def test_a_command_that_is_rejected_does_not_run(person: Person) -> None:
 
     assert ended.state == "completed"
     assert not (person.directory / name).exists()
-    [call] = ended.lane("tool_call")
+    [call] = ended.artifact_stream("tool_call")
     assert call.data[-1]["status"] == "error"
     assert text(ended) == ""
 
@@ -126,7 +126,7 @@ def test_a_rejection_with_a_reason_lets_the_model_go_on(person: Person) -> None:
 
     assert (ended.state, text(ended)) == ("completed", model.AFTER_TOOL)
     assert not (person.directory / name).exists()
-    [call] = ended.lane("tool_call")
+    [call] = ended.artifact_stream("tool_call")
     assert "Use another name." in call.data[-1]["error"]
 
 
@@ -140,7 +140,7 @@ def test_a_permission_is_answered_by_method(person: Person, reply: str, state: s
     person.method("a2a.interrupt.permission.reply", request_id=request_id, reply=reply)
 
     ended = until_over(person, task.id)
-    [call] = ended.lane("tool_call")
+    [call] = ended.artifact_stream("tool_call")
     assert call.data[-1]["status"] == state
 
 
@@ -173,7 +173,7 @@ def test_a_question_is_rejected_by_data(person: Person) -> None:
     ended = person.say("", taskId=task.id, parts=[part])
 
     assert ended.state == "completed"
-    [call] = ended.lane("tool_call")
+    [call] = ended.artifact_stream("tool_call")
     assert call.data[-1]["status"] == "error"
 
 

@@ -54,7 +54,7 @@ class Desk:
         """A task whose command runs until its gate is there."""
         task = self.begin(f"RUN ./hold.sh {self.gate}")
         return self.until(
-            task.id, lambda one: [call.data[-1]["status"] for call in one.lane("tool_call")] == ["running"]
+            task.id, lambda one: [call.data[-1]["status"] for call in one.artifact_stream("tool_call")] == ["running"]
         )
 
     def open_gate(self) -> None:
@@ -112,7 +112,7 @@ def asks(task: Task) -> bool:
 
 
 def text(task: Task) -> str:
-    return "".join(text for artifact in task.lane("text") for text in artifact.texts)
+    return "".join(text for artifact in task.artifact_stream("text") for text in artifact.texts)
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_persons_permission_is_not_asked_of_our_client(desk: Desk) -> None:
     assert listed == []
     assert (desk.directory / name).exists()
     assert ended.state == "completed"
-    assert len(ended.lane("tool_call")) == 1
+    assert len(ended.artifact_stream("tool_call")) == 1
     assert name not in repr(ended)
 
 
@@ -191,7 +191,7 @@ def test_a_cancelled_tool_has_an_end(desk: Desk) -> None:
     desk.until_idle(task.session_id)
     later = desk.client.task(task.id)
     for one in (canceled, later):
-        [call] = one.lane("tool_call")
+        [call] = one.artifact_stream("tool_call")
         assert (one.state, call.data[-1]["status"]) == ("canceled", "error")
     assert desk.end_of(task) == "cancelled"
     deadline = Deadline.within(TURN_SECONDS)
@@ -207,7 +207,7 @@ def test_what_a_cancelled_turn_asked_is_asked_nowhere(desk: Desk, prompt: str) -
     canceled = desk.cancel(task)
 
     assert (canceled.state, desk.end_of(task), desk.waiting()) == ("canceled", "cancelled", [])
-    [call] = canceled.lane("tool_call")
+    [call] = canceled.artifact_stream("tool_call")
     assert call.data[-1]["status"] == "error"
     desk.until_pending(task.session_id, 0)
 
@@ -224,7 +224,7 @@ def test_a_deleted_session_ends_its_task_and_the_context_goes_on(desk: Desk, pro
 
     ended = desk.until(task.id, over)
     assert (ended.state, "deleted" in ended.reason, desk.end_of(task)) == ("failed", True, "failed")
-    assert [call.data[-1]["status"] for call in ended.lane("tool_call")] == ["error"]
+    assert [call.data[-1]["status"] for call in ended.artifact_stream("tool_call")] == ["error"]
     assert desk.waiting() == []
     following = [desk.client.send("COUNT", task.context_id) for _ in range(2)]
     assert [text(one) for one in following] == ["You have said 1 things.", "You have said 2 things."]

@@ -46,7 +46,7 @@ def check_aborted(task: Task, opencode: OpenCode) -> None:
     assert record.error == "MessageAbortedError"
     check_record(task, record)
     assert task.state in {"canceled", "failed"}
-    [answer] = task.lane("text")
+    [answer] = task.artifact_stream("text")
     assert "".join(answer.texts).startswith(TICKS_BEFORE_ABORT)
 
 

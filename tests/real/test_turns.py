@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 
 def texts(turn: Turn) -> list[str]:
-    return [text for artifact in turn.task.lane("text") for text in artifact.texts]
+    return [text for artifact in turn.task.artifact_stream("text") for text in artifact.texts]
 
 
 def test_a_text_is_answered_over_json_rpc(caller: Caller, opencode: OpenCode) -> None:
@@ -46,7 +46,7 @@ def test_reasoning_has_a_lane_of_its_own(caller: Caller, opencode: OpenCode) -> 
 
     assert turn.task.state == "completed"
     assert texts(turn) == [model.AFTER_THOUGHT]
-    assert [artifact.texts for artifact in turn.task.lane("reasoning")] == [(model.THOUGHT,)]
+    assert [artifact.texts for artifact in turn.task.artifact_stream("reasoning")] == [(model.THOUGHT,)]
 
 
 def test_a_tool_call_is_told_with_its_output(caller: Caller, opencode: OpenCode) -> None:
@@ -54,7 +54,7 @@ def test_a_tool_call_is_told_with_its_output(caller: Caller, opencode: OpenCode)
 
     assert turn.task.state == "completed"
     assert texts(turn) == [model.AFTER_TOOL]
-    [call] = turn.task.lane("tool_call")
+    [call] = turn.task.artifact_stream("tool_call")
     assert call.data[0]["tool"] == "bash"
     assert call.data[0]["status"] == "completed"
     assert model.TOOL_OUTPUT in call.data[0]["output"]
@@ -65,7 +65,7 @@ def test_a_failed_tool_call_is_told_with_its_error(caller: Caller, opencode: Ope
 
     assert turn.task.state == "completed"
     assert texts(turn) == [model.AFTER_TOOL]
-    [call] = turn.task.lane("tool_call")
+    [call] = turn.task.artifact_stream("tool_call")
     assert call.data[0]["status"] == "error"
     assert model.MISSING_FILE in call.data[0]["error"]
 
@@ -76,7 +76,7 @@ def test_a_written_file_is_there(caller: Caller, opencode: OpenCode) -> None:
     turn = caller.take_turn(opencode, f"WRITE {name}")
 
     assert turn.task.state == "completed"
-    assert [call.data[0]["tool"] for call in turn.task.lane("tool_call")] == ["write"]
+    assert [call.data[0]["tool"] for call in turn.task.artifact_stream("tool_call")] == ["write"]
     assert (opencode.project / name).read_text() == model.FILE_CONTENT
 
 
@@ -85,7 +85,7 @@ def test_every_step_of_a_turn_is_kept(caller: Caller, opencode: OpenCode) -> Non
 
     assert turn.task.state == "completed"
     assert texts(turn) == [model.BEFORE_TOOL, model.AFTER_TOOL]
-    assert len(turn.task.lane("tool_call")) == 1
+    assert len(turn.task.artifact_stream("tool_call")) == 1
 
 
 def test_white_space_is_kept_to_the_letter(caller: Caller, opencode: OpenCode) -> None:

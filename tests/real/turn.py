@@ -56,18 +56,20 @@ def check_stream(folded: Folded, task: Task, line: str) -> None:
         assert "".join(streamed.texts) == "".join(artifact.texts)
         assert streamed.data == artifact.data
         assert streamed.name == artifact.name
-        assert folded.block_types[artifact.id] == {artifact.lane}
+        assert folded.block_types[artifact.id] == {artifact.artifact_stream}
 
 
 def check_record(task: Task, record: Record) -> None:
     """The task holds what OpenCode recorded, to the letter: a part for each part, the text first."""
-    assert [artifact.name for artifact in task.lane("text")] == ["response"] * bool(record.texts)
-    assert [text for artifact in task.lane("text") for text in artifact.texts] == list(record.texts)
-    assert [text for artifact in task.lane("reasoning") for text in artifact.texts] == list(record.reasoning)
-    assert [artifact.data for artifact in task.lane("tool_call")] == [
-        (artifact.data[-1],) for artifact in task.lane("tool_call")
+    assert [artifact.name for artifact in task.artifact_stream("text")] == ["response"] * bool(record.texts)
+    assert [text for artifact in task.artifact_stream("text") for text in artifact.texts] == list(record.texts)
+    assert [text for artifact in task.artifact_stream("reasoning") for text in artifact.texts] == list(
+        record.reasoning
+    )
+    assert [artifact.data for artifact in task.artifact_stream("tool_call")] == [
+        (artifact.data[-1],) for artifact in task.artifact_stream("tool_call")
     ]
-    told = {artifact.data[-1]["call_id"]: artifact.data[-1] for artifact in task.lane("tool_call")}
+    told = {artifact.data[-1]["call_id"]: artifact.data[-1] for artifact in task.artifact_stream("tool_call")}
     recorded = {tool.call_id: tool for tool in record.tools}
     assert told.keys() == recorded.keys()
     for call_id, tool in recorded.items():

@@ -54,7 +54,7 @@ class Artifact:
         return tuple(part for part in self.parts if not isinstance(part, str))
 
     @property
-    def lane(self) -> str:
+    def artifact_stream(self) -> str:
         """The block type its chunks are to have."""
         if self.data:
             return "tool_call"
@@ -76,8 +76,8 @@ class Task:
     def session_id(self) -> str:
         return str(self.shared["session"]["id"])
 
-    def lane(self, name: str) -> tuple[Artifact, ...]:
-        return tuple(artifact for artifact in self.artifacts if artifact.lane == name)
+    def artifact_stream(self, name: str) -> tuple[Artifact, ...]:
+        return tuple(artifact for artifact in self.artifacts if artifact.artifact_stream == name)
 
 
 @attrs.frozen(kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from tests.shell.harness import Agent, Serving, agent_before
 from tests.shell.postgresql_server import running_postgresql
 
@@ -42,8 +42,8 @@ def postgresql_server() -> Iterator[str]:
 def serving(anyio_backend: str) -> Serving:
     """Starts a stand-in and the agent before it, which keeps its tasks in memory."""
 
-    def start(standin: StandIn | None = None, **settings: Any) -> AbstractAsyncContextManager[Agent]:
-        return agent_before(anyio_backend, standin, task_store_backend="memory", **settings)
+    def start(fake_opencode: FakeOpenCode | None = None, **settings: Any) -> AbstractAsyncContextManager[Agent]:
+        return agent_before(anyio_backend, fake_opencode, task_store_backend="memory", **settings)
 
     return start
 
@@ -52,8 +52,8 @@ def serving(anyio_backend: str) -> Serving:
 def serving_on_disk(anyio_backend: str, tmp_path: Path) -> Serving:
     """The same, with its tasks in an SQLite file; started twice in a test, it is the same file."""
 
-    def start(standin: StandIn | None = None, **settings: Any) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode | None = None, **settings: Any) -> AbstractAsyncContextManager[Agent]:
         url = f"sqlite:///{tmp_path / 'tasks.db'}"
-        return agent_before(anyio_backend, standin, task_store_database_url=url, **settings)
+        return agent_before(anyio_backend, fake_opencode, task_store_database_url=url, **settings)
 
     return start

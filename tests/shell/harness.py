@@ -26,9 +26,9 @@ from opencode_a2a.agent.application import Running, application
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.cli.runtimes import Runtime
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.bindings.sse import SseDecoder
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
 from sansio.access import Credential, CredentialSet
 from sansio.extensions.methods.method_rows import MethodExtension
@@ -152,7 +152,7 @@ class Stream:
             body = orjson.loads(event.data)
             json = body["result"] if self.wire.binding == "rpc" else body
             schemas.check(self.wire.line, schemas.STREAM_ITEM, json)
-            self.events.append(Event(number=int(event.id), item=FORMS[self.wire.line].parse_item(json), json=json))
+            self.events.append(Event(number=int(event.id), item=CODECS[self.wire.line].parse_item(json), json=json))
 
     async def until(self, condition: Callable[[], object]) -> None:
         while not condition():
@@ -265,14 +265,14 @@ class Caller:
     async def send(self, text: str | None, **more: Any) -> Task:
         result = self._result(await self.ask("send", self.params(text, more)))
         schemas.check(self.wire.line, schemas.SEND_RESULT, result)
-        item = FORMS[self.wire.line].parse_item(result)
+        item = CODECS[self.wire.line].parse_item(result)
         assert isinstance(item, Task)
         return item
 
     async def get(self, task_id: str, **more: Any) -> Task:
         result = self._result(await self.ask("get", {"id": task_id, **more}))
         schemas.check(self.wire.line, schemas.TASK, result)
-        return FORMS[self.wire.line].parse_task(result)
+        return CODECS[self.wire.line].parse_task(result)
 
     async def finished(self, task_id: str) -> Task:
         """The task once it has ended, read again and again."""
@@ -340,7 +340,7 @@ class Caller:
     async def cancel(self, task_id: str) -> Task:
         result = self._result(await self.ask("cancel", {"id": task_id}))
         schemas.check(self.wire.line, schemas.TASK, result)
-        return FORMS[self.wire.line].parse_task(result)
+        return CODECS[self.wire.line].parse_task(result)
 
     async def page(self, **params: Any) -> dict[str, Any]:
         """A page of tasks, as it came; on line 1.0 it is one of the published schema."""
@@ -361,7 +361,7 @@ class Agent:
     """A served agent, what stands behind it, and the ways to call it."""
 
     url: str
-    standin: StandIn
+    fake_opencode: FakeOpenCode
     running: Running
     http: httpx.AsyncClient
     bob: httpx.AsyncClient
@@ -373,7 +373,7 @@ class Agent:
 
     def asked(self, method: str, ending: str) -> int:
         """How often the stand-in got such a request."""
-        return sum(one.method == method and one.path.endswith(ending) for one in self.standin.requests)
+        return sum(one.method == method and one.path.endswith(ending) for one in self.fake_opencode.requests)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Look until a condition holds, with a deadline."""
@@ -383,7 +383,9 @@ class Agent:
 class Serving(Protocol):
     """Starts a stand-in and an agent with these settings."""
 
-    def __call__(self, standin: StandIn | None = None, **settings: Any) -> AbstractAsyncContextManager[Agent]: ...
+    def __call__(
+        self, fake_opencode: FakeOpenCode | None = None, **settings: Any
+    ) -> AbstractAsyncContextManager[Agent]: ...
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -393,9 +395,9 @@ async def until(condition: Callable[[], object]) -> None:
             await anyio.sleep(0.005)
 
 
-def quick() -> StandIn:
+def quick() -> FakeOpenCode:
     """A stand-in that never pauses."""
-    return StandIn(pause=0, tick=0.001, retry_wait=0.01)
+    return FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01)
 
 
 @asynccontextmanager
@@ -435,19 +437,19 @@ def client(url: str, token: str | None = ALICE) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def agent_at(backend: str, standin: StandIn, settings: Settings) -> AsyncGenerator[Agent]:
+async def agent_at(backend: str, fake_opencode: FakeOpenCode, settings: Settings) -> AsyncGenerator[Agent]:
     """Serves the agent alone; ``settings`` say where OpenCode is."""
     limits = connection_limits(settings)
     async with application(settings) as running, served(backend, running.asgi, limits=limits) as url:
         opencode = client(settings.opencode_url, None)
         async with client(url) as http, client(url, BOB) as bob, opencode:
-            yield Agent(url, standin, running, http, bob, opencode)
+            yield Agent(url, fake_opencode, running, http, bob, opencode)
 
 
 @asynccontextmanager
-async def agent_before(backend: str, standin: StandIn | None, **settings: Any) -> AsyncGenerator[Agent]:
+async def agent_before(backend: str, fake_opencode: FakeOpenCode | None, **settings: Any) -> AsyncGenerator[Agent]:
     """Serves a stand-in and the agent before it."""
-    app = standin or quick()
+    app = fake_opencode or quick()
     async with served(backend, app) as opencode:
         given: dict[str, Any] = {"opencode_url": opencode, "credentials": CREDENTIALS, **CLAIMS, **settings}
         async with agent_at(backend, app, Settings(**given)) as agent:

@@ -86,8 +86,8 @@ async def world_of(agent: Agent, line: str, headers: Mapping[str, str] | None = 
         agent.http.headers.update(headers)
     task = await caller.send("hello")
     await caller.send("hello again", contextId=task.context_id)
-    [session_id] = {session.id for session in agent.standin.sessions.values()}
-    session = agent.standin.sessions[session_id]
+    [session_id] = {session.id for session in agent.fake_opencode.sessions.values()}
+    session = agent.fake_opencode.sessions[session_id]
     session.todos.append({"content": "write it", "status": "pending", "priority": "high"})
     session.diffs.append({"file": "a.py", "patch": "@@", "additions": 1, "deletions": 0, "status": "added"})
     prompt, answer = session.messages[-2:]

@@ -18,7 +18,7 @@ from attrs import define, field, frozen
 from hypercorn.config import Config
 
 from sansio.a2a.bindings.sse import encode
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import StreamItem
 
 CARD_PATH: Final = "/.well-known/agent-card.json"
@@ -113,7 +113,7 @@ def document(value: object, status: int = 200) -> Reply:
 
 def payload(item: StreamItem, binding: str, line: str) -> bytes:
     """An item as an agent says it on a binding and a line."""
-    rendered = FORMS[line].render_item(item)
+    rendered = CODECS[line].render_item(item)
     return orjson.dumps({"jsonrpc": "2.0", "id": "1", "result": rendered} if binding == "JSONRPC" else rendered)
 
 

@@ -23,14 +23,14 @@ from sansio.opencode.locations import (
     is_where_opencode_works,
 )
 from sansio.opencode.upstream import requests
-from sansio.opencode.upstream.faults import PAYLOAD, Failure
-from sansio.opencode.upstream.requests import Place
+from sansio.opencode.upstream.faults import PAYLOAD, TaskFailure
+from sansio.opencode.upstream.requests import Location
 
 _log = logging.getLogger(__name__)
 
 
 _VERIFIED_LIMIT = 1024  # directories remembered as verified
-MISTAKEN = Failure(text="OpenCode takes the name of this directory for another one", type="SESSION_FORBIDDEN")
+MISTAKEN = TaskFailure(text="OpenCode takes the name of this directory for another one", type="SESSION_FORBIDDEN")
 
 
 @frozen
@@ -40,23 +40,23 @@ class _Looked:
     exists: bool
 
 
-class Places:
+class Locations:
     """``default``: where turns happen that ask for nothing. ``override``: messages may choose one below it."""
 
-    def __init__(self, upstream: Upstream, default: Place, *, override: bool) -> None:
+    def __init__(self, upstream: Upstream, default: Location, *, override: bool) -> None:
         self.default = default
         self._upstream = upstream
         self._override = override
         self._root: str | None = default.directory
         self._verified: dict[str | None, None] = {}
 
-    async def wished(self, directory: str | None, workspace: str | None) -> Place | None:
+    async def wished(self, directory: str | None, workspace: str | None) -> Location | None:
         """The place a message asks for, None for none; a workspace goes before a directory.
 
         Raises ``ProtocolError`` naming the field.
         """
         if workspace is not None:
-            return Place(workspace=workspace)
+            return Location(workspace=workspace)
         if directory is None:
             return None
         looked = await self._look(directory)
@@ -72,20 +72,20 @@ class Places:
             # OpenCode cannot be asked now: the turn asks again before its prompt goes out
         return granted
 
-    async def verify(self, place: Place) -> None:
+    async def verify(self, location: Location) -> None:
         """Check that OpenCode works in the directory of a place, and not in what it may take its name for.
 
         Asked once for each directory. Raises ``UpstreamError``.
         """
-        directory = place.directory
-        if place.workspace is not None or directory in self._verified:
+        directory = location.directory
+        if location.workspace is not None or directory in self._verified:
             return
-        said = await self._directory_of(place)
+        said = await self._directory_of(location)
         asked, same, root = directory or said, True, None
         if said != asked:
             same, here = await anyio.to_thread.run_sync(_compare, asked, said, self._root or asked)
             if not here:
-                root = said if place == self.default else await self._directory_of(self.default)
+                root = said if location == self.default else await self._directory_of(self.default)
         if not is_where_opencode_works(asked, said, same=same, root=root):
             _log.warning("OpenCode takes the directory %r for another one; it says %r", asked, said)
             raise UpstreamError(MISTAKEN)
@@ -93,25 +93,29 @@ class Places:
             del self._verified[next(iter(self._verified))]
         self._verified[directory] = None
 
-    async def is_gone(self, place: Place) -> bool:
+    async def is_gone(self, location: Location) -> bool:
         """Whether the directory of a place was removed, as far as the workspace is on this machine."""
-        directory = place.directory
-        if directory is None or place.workspace is not None or place == self.default:
+        directory = location.directory
+        if directory is None or location.workspace is not None or location == self.default:
             return False
         return await anyio.to_thread.run_sync(_is_gone, self._root or directory, directory)
 
-    def is_at(self, place: Place, said: object) -> bool:
+    def is_at(self, location: Location, said: object) -> bool:
         """Whether a session that OpenCode has just made in a place is there, as far as OpenCode says where it is."""
-        return place.workspace is not None or place in (self.default, Place()) or said in (None, place.directory)
+        return (
+            location.workspace is not None
+            or location in (self.default, Location())
+            or said in (None, location.directory)
+        )
 
-    async def of_session(self, directory: object) -> Place | None:
+    async def of_session(self, directory: object) -> Location | None:
         """The place of a session that is in this directory; None where that is outside the workspace."""
         if not isinstance(directory, str):
             return self.default
         looked = await self._look(directory)
         if not is_inside(looked.root, looked.path) or is_misread(looked.path):
             return None
-        return self.default if looked.path == looked.root else Place(directory=looked.path)
+        return self.default if looked.path == looked.root else Location(directory=looked.path)
 
     async def _look(self, directory: str) -> _Looked:
         root = await self._known_root()
@@ -121,15 +125,15 @@ class Places:
         """The directory of the deployment: as it is set, else the one OpenCode was started in."""
         if self._root is None:
             try:
-                self._root = await self._directory_of(Place())
+                self._root = await self._directory_of(Location())
             except UpstreamError as exc:
                 text = "OpenCode does not say which directory it works in"
                 raise ProtocolError(ErrorKind.INTERNAL_ERROR, text) from exc
         return self._root
 
-    async def _directory_of(self, place: Place) -> str:
+    async def _directory_of(self, location: Location) -> str:
         """The directory that OpenCode works in, for calls that name a place. Raises ``UpstreamError``."""
-        body = (await self._upstream.request(requests.path(place))).body
+        body = (await self._upstream.request(requests.path(location))).body
         try:
             found = orjson.loads(body)
         except orjson.JSONDecodeError:
@@ -137,7 +141,7 @@ class Places:
         directory = found.get("directory") if isinstance(found, dict) else None
         if not isinstance(directory, str):
             text = "OpenCode does not say which directory it works in"
-            raise UpstreamError(Failure(text=text, type=PAYLOAD))
+            raise UpstreamError(TaskFailure(text=text, type=PAYLOAD))
         return directory
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from opencode_a2a.agent.sessions.location_check import Places
+from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_choice import HIGHEST, Sessions
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import Binding, SessionRow, Store
@@ -24,7 +24,7 @@ from sansio.opencode.projections.session_projections import context_of
 from sansio.opencode.session_marks import mark_in
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.identifiers import SESSION, is_identifier
-from sansio.opencode.upstream.requests import Place
+from sansio.opencode.upstream.requests import Location
 
 OTHERS = ""
 """The owner of a session that is not the caller's: no principal has this name."""
@@ -36,20 +36,20 @@ class Held:
 
     principal: str
     session_id: str
-    place: Place
+    location: Location
     mine: bool
 
 
-class Owners:
+class SessionAccess:
     """Looks at sessions for the callers of methods."""
 
-    def __init__(self, sessions: Sessions, store: Store, upstream: Upstream, places: Places) -> None:
+    def __init__(self, sessions: Sessions, store: Store, upstream: Upstream, locations: Locations) -> None:
         self._sessions = sessions
         self._store = store
         self._upstream = upstream
-        self._places = places
+        self._locations = locations
 
-    async def look(self, principal: str, session_id: str, wished: Place | None) -> Held:
+    async def look(self, principal: str, session_id: str, wished: Location | None) -> Held:
         """Refuse a session that is not there, another's, nobody's without claims, or outside the workspace.
 
         It is worked on where it is, unless another place was ``wished`` for.
@@ -57,17 +57,17 @@ class Owners:
         if not is_identifier(session_id, SESSION):
             raise session_not_found(session_id)  # OpenCode has no other ids, and fails over them
         seen: dict[str, JsonObject] = {}
-        owner = await self._owner(principal, session_id, wished or self._places.default, seen)
+        owner = await self._owner(principal, session_id, wished or self._locations.default, seen)
         if owner not in (None, principal) or not await self._sessions.may_use(principal, session_id):
             raise session_forbidden(session_id)
         if owner is None and not self._sessions.claims and not await self._sessions.has_claim(principal, session_id):
             raise session_unowned(session_id, "session_id")
         if session_id not in seen:
-            return Held(principal, session_id, wished or await self._sessions.place_of(session_id), True)
-        place = await self._places.of_session(seen[session_id].get("directory"))
-        if place is None:
+            return Held(principal, session_id, wished or await self._sessions.location_of(session_id), True)
+        location = await self._locations.of_session(seen[session_id].get("directory"))
+        if location is None:
             raise session_forbidden(session_id)
-        return Held(principal, session_id, wished or place, owner == principal)
+        return Held(principal, session_id, wished or location, owner == principal)
 
     @asynccontextmanager
     async def claimed(self, held: Held) -> AsyncGenerator[None]:
@@ -85,24 +85,24 @@ class Owners:
             row = SessionRow(session_id=held.session_id, principal=held.principal, claimed_until=0)
             self._store.put([row])
             raise
-        await self.give(held.principal, held.session_id, held.place)
+        await self.give(held.principal, held.session_id, held.location)
 
     def creating(self) -> AbstractContextManager[None]:
         """While it is entered, a session that appears belongs to nobody else, until it is given."""
         return self._sessions.creations.under_way()
 
-    async def give(self, principal: str, session_id: str, place: Place) -> None:
+    async def give(self, principal: str, session_id: str, location: Location) -> None:
         """The session is the caller's from now on."""
-        row = self._sessions.owned(principal, session_id, place)
+        row = self._sessions.owned(principal, session_id, location)
         await self._store.commit([row, Binding(principal, context_of(session_id), session_id)])
 
-    async def visible(self, principal: str, session_ids: Iterable[str], answer: Any, place: Place) -> set[str]:
+    async def visible(self, principal: str, session_ids: Iterable[str], answer: Any, location: Location) -> set[str]:
         """Keep the sessions that the caller may use. ``answer``: the sessions themselves, where they are known."""
         seen = sessions_by_id(answer if isinstance(answer, list) else [])
         mine: set[str] = set()
         for session_id in session_ids:
             try:
-                owner = await self._owner(principal, session_id, place, seen)
+                owner = await self._owner(principal, session_id, location, seen)
             except UpstreamError as exc:
                 if exc.failure.status != 404:
                     raise
@@ -111,7 +111,9 @@ class Owners:
                 mine.add(session_id)
         return mine
 
-    async def _owner(self, principal: str, session_id: str, place: Place, seen: dict[str, JsonObject]) -> str | None:
+    async def _owner(
+        self, principal: str, session_id: str, location: Location, seen: dict[str, JsonObject]
+    ) -> str | None:
         """Who has a session, or the nearest one above it that somebody has. ``seen``: what was read of them.
 
         None: nobody has it, and the caller may. ``OTHERS``: somebody else does whose name is not known.
@@ -124,7 +126,7 @@ class Owners:
                 owner = await self._store.owner_of(current)
                 if owner is not None:
                     return owner
-                body = (await self._upstream.request(requests.get_session(current, place))).body
+                body = (await self._upstream.request(requests.get_session(current, location))).body
                 seen[current] = sessions_by_id([orjson.loads(body)]).get(current, {})
             free = await self._sessions.may_use(principal, current, seen[current])
             owner = await self._store.owner_of(current)

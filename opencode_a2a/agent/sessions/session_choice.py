@@ -14,25 +14,25 @@ from contextlib import ExitStack
 import anyio
 import orjson
 
-from opencode_a2a.agent.sessions.location_check import MISTAKEN, Places
+from opencode_a2a.agent.sessions.location_check import MISTAKEN, Locations
 from opencode_a2a.agent.sessions.session_creation import Creations
 from opencode_a2a.agent.turns.running_turn import Run
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import Binding, SessionRow, Store, Write
 from opencode_a2a.server.tasks.active_task import Facts
-from opencode_a2a.server.tasks.keyed_lock import Turnstile
+from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from sansio.a2a.errors import invalid
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_errors import session_unowned, upstream_error
-from sansio.opencode.locations import DIRECTORY, WORKSPACE, place_as_text, place_of_text
+from sansio.opencode.locations import DIRECTORY, WORKSPACE, location_as_text, location_of_text
 from sansio.opencode.session_marks import mark_in, mark_of, marked_for
 from sansio.opencode.upstream import requests
-from sansio.opencode.upstream.faults import BAD_REQUEST, PAYLOAD, Failure
-from sansio.opencode.upstream.requests import Place
+from sansio.opencode.upstream.faults import BAD_REQUEST, PAYLOAD, TaskFailure
+from sansio.opencode.upstream.requests import Location
 
-_NOT_YOURS = Failure(text="The session is not one that this caller can use", type="SESSION_FORBIDDEN")
-_MOVED = Failure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
-_ELSEWHERE = Failure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
+_NOT_YOURS = TaskFailure(text="The session is not one that this caller can use", type="SESSION_FORBIDDEN")
+_MOVED = TaskFailure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
+_ELSEWHERE = TaskFailure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
 _NAMED = ("metadata", "shared", "session", "id")
 _NOT_USABLE = "is not a session that this caller can use"
 _ASKING = 5.0  # seconds that OpenCode has to tell of a session before it is claimed
@@ -51,7 +51,7 @@ class Sessions:
         self,
         store: Store,
         upstream: Upstream,
-        places: Places,
+        locations: Locations,
         *,
         creations: Creations,
         claim_ttl: float,
@@ -61,7 +61,7 @@ class Sessions:
         self.claims = claims
         self._store = store
         self._upstream = upstream
-        self._places = places
+        self._locations = locations
         self.creations = creations
         self._claim_ttl = claim_ttl
         self._wall = wall
@@ -69,32 +69,34 @@ class Sessions:
 
     # --- before there is a task ---------------------------------------------------------------------------
 
-    async def claim(self, principal: str, session_id: str, place: Place | None = None) -> None:
+    async def claim(self, principal: str, session_id: str, location: Location | None = None) -> None:
         """Claim a session that a message names, to be looked for at ``place``.
 
         Raises ``ProtocolError`` where it is another's, or nobody's and claims are switched off; ``StoreError``.
         """
-        async with Turnstile(self._claiming, session_id):
+        async with KeyedLock(self._claiming, session_id):
             if not await self.may_use(principal, session_id):
                 raise invalid(_NAMED, _NOT_USABLE)
             if await self._store.owner_of(session_id) is None:
                 if not self.claims:
-                    await self._check_claim(principal, session_id, place or self._places.default)
-                elif not await self._may_claim(principal, session_id, place or self._places.default):
+                    await self._check_claim(principal, session_id, location or self._locations.default)
+                elif not await self._may_claim(principal, session_id, location or self._locations.default):
                     raise invalid(_NAMED, _NOT_USABLE)
                 until = int((self._wall() + self._claim_ttl) * 1000)
                 await self._store.commit(
                     [SessionRow(session_id=session_id, principal=principal, claimed_until=until)]
                 )
 
-    async def check_place(self, principal: str, context_id: str | None, named: str | None, place: Place) -> None:
+    async def check_location(
+        self, principal: str, context_id: str | None, named: str | None, location: Location
+    ) -> None:
         """Refuse to move a conversation, or the session it names. Raises ``ProtocolError``, ``StoreError``."""
         if named is not None:
             session_id = named if await self._store.owner_of(named) == principal else None
         else:
             session_id = None if context_id is None else await self._store.session_of(principal, context_id)
-        if session_id is not None and await self.place_of(session_id) != place:
-            field = DIRECTORY if place.workspace is None else WORKSPACE
+        if session_id is not None and await self.location_of(session_id) != location:
+            field = DIRECTORY if location.workspace is None else WORKSPACE
             raise invalid(field, "is not where this conversation works: choose it in a new context")
 
     async def has_claim(self, principal: str, session_id: str) -> bool:
@@ -127,23 +129,23 @@ class Sessions:
 
         ``creating``: to be left once the session's owner is durable.
         """
-        facts = run.live.facts
+        facts = run.active.facts
         if not run.prompt.fresh:
             known = await self._store.session_of(facts.principal, facts.context_id)
             if known is not None:
-                run.place = await self.place_of(known)
-                if run.prompt.place not in (None, run.place):
+                run.location = await self.location_of(known)
+                if run.prompt.location not in (None, run.location):
                     raise UpstreamError(_MOVED)
-                if not await self.is_gone(run.place):
+                if not await self.is_gone(run.location):
                     return known
-                run.place = self._places.default
+                run.location = self._locations.default
         creating.enter_context(self.creations.under_way())
-        call = requests.create_session(None, run.place, marked_for(facts.principal))
+        call = requests.create_session(None, run.location, marked_for(facts.principal))
         made = _object((await self._upstream.request(call)).body)
         session_id = made.get("id")
         if not isinstance(session_id, str):
-            raise UpstreamError(Failure(text="OpenCode made a session without an id", type=PAYLOAD))
-        if not self._places.is_at(run.place, made.get("directory")):
+            raise UpstreamError(TaskFailure(text="OpenCode made a session without an id", type=PAYLOAD))
+        if not self._locations.is_at(run.location, made.get("directory")):
             raise UpstreamError(MISTAKEN)  # a link was put in its place since it was looked at
         return session_id
 
@@ -152,65 +154,65 @@ class Sessions:
 
         Raises ``UpstreamError``, ``StoreError``.
         """
-        principal = run.live.facts.principal
+        principal = run.active.facts.principal
         if not await self.may_use(principal, session_id):
             raise UpstreamError(_NOT_YOURS)
-        known = await self.place_of(session_id)
-        if run.prompt.place is None:
-            run.place = known
-        found = await self._session(session_id, run.place)
+        known = await self.location_of(session_id)
+        if run.prompt.location is None:
+            run.location = known
+        found = await self._session(session_id, run.location)
         if not await self.may_use(principal, session_id, found):
             raise UpstreamError(_NOT_YOURS)
-        place = await self._places.of_session(found.get("directory"))
-        wanted = run.place.workspace
-        if place is None and (wanted is None or found.get("workspaceID") != wanted):
+        location = await self._locations.of_session(found.get("directory"))
+        wanted = run.location.workspace
+        if location is None and (wanted is None or found.get("workspaceID") != wanted):
             raise UpstreamError(_ELSEWHERE)
-        if run.prompt.place is None and known == self._places.default and place is not None:
-            run.place = place
-        await self._check_above(principal, found.get("parentID"), run.place)
+        if run.prompt.location is None and known == self._locations.default and location is not None:
+            run.location = location
+        await self._check_above(principal, found.get("parentID"), run.location)
 
     async def rows(self, run: Run, session_id: str) -> list[Write]:
         """What is to be known of the session from now on. Raises ``StoreError``."""
-        facts: Facts = run.live.facts
+        facts: Facts = run.active.facts
         rows: list[Write] = [Binding(facts.principal, facts.context_id, session_id)]
         if run.prompt.session_id is not None:
             left = await self._store.session_of(facts.principal, facts.context_id)
             if left not in (None, session_id) and await self._store.session(left) is None:
                 # it was the caller's by the binding that is replaced now, and stays so
                 rows.append(SessionRow(session_id=left, principal=facts.principal))
-        if run.prompt.session_id is not None or run.place != self._places.default:
-            rows.append(self.owned(facts.principal, session_id, run.place))
+        if run.prompt.session_id is not None or run.location != self._locations.default:
+            rows.append(self.owned(facts.principal, session_id, run.location))
         return rows
 
-    def owned(self, principal: str, session_id: str, place: Place) -> SessionRow:
+    def owned(self, principal: str, session_id: str, location: Location) -> SessionRow:
         """That a session is the caller's, and where it is."""
-        where = "" if place == self._places.default else place_as_text(place)
+        where = "" if location == self._locations.default else location_as_text(location)
         return SessionRow(session_id=session_id, principal=principal, place=where)
 
-    async def is_gone(self, place: Place) -> bool:
+    async def is_gone(self, location: Location) -> bool:
         """Whether the directory of a place was removed."""
-        return await self._places.is_gone(place)
+        return await self._locations.is_gone(location)
 
-    async def verify(self, place: Place) -> None:
+    async def verify(self, location: Location) -> None:
         """Check that OpenCode works where a place says, before a prompt goes there. Raises ``UpstreamError``."""
-        await self._places.verify(place)
+        await self._locations.verify(location)
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    async def _session(self, session_id: str, place: Place) -> JsonObject:
+    async def _session(self, session_id: str, location: Location) -> JsonObject:
         """A session as OpenCode tells of it, which for what is no session's id tells of something else."""
-        body = (await self._upstream.request(requests.get_session(session_id, place))).body
+        body = (await self._upstream.request(requests.get_session(session_id, location))).body
         found = _object(body)
         if found.get("id") != session_id:
-            raise UpstreamError(Failure(text="OpenCode knows no such session", type=PAYLOAD))
+            raise UpstreamError(TaskFailure(text="OpenCode knows no such session", type=PAYLOAD))
         return found
 
-    async def _check_claim(self, principal: str, session_id: str, place: Place) -> None:
+    async def _check_claim(self, principal: str, session_id: str, location: Location) -> None:
         """Refuse a session that is neither claimed by nor made for the caller, nor below a session of theirs."""
         if await self.has_claim(principal, session_id):
             return
         try:
-            owner = await self._owner_above(principal, session_id, place) if session_id.startswith("ses") else ""
+            owner = await self._owner_above(principal, session_id, location) if session_id.startswith("ses") else ""
         except UpstreamError as exc:
             if exc.failure.status != 404 and exc.failure.type != PAYLOAD:
                 raise upstream_error(exc.failure, "message", session_id) from exc
@@ -220,13 +222,13 @@ class Sessions:
         if owner != principal:
             raise invalid(_NAMED, _NOT_USABLE)
 
-    async def _owner_above(self, principal: str, session_id: str, place: Place) -> str | None:
+    async def _owner_above(self, principal: str, session_id: str, location: Location) -> str | None:
         """The owner of a session, or of the nearest ancestor session that has one.
 
         Empty: not the caller. Raises ``UpstreamError``, ``StoreError``.
         """
         for _ in range(HIGHEST):
-            found = await self._session(session_id, place)
+            found = await self._session(session_id, location)
             if not await self.may_use(principal, session_id, found):
                 return ""
             owner = await self._store.owner_of(session_id)
@@ -238,48 +240,48 @@ class Sessions:
             session_id = above
         return None
 
-    async def _may_claim(self, principal: str, session_id: str, place: Place) -> bool:
+    async def _may_claim(self, principal: str, session_id: str, location: Location) -> bool:
         """Whether OpenCode says nothing against a claim. Where it cannot be asked now, the turn asks it."""
         try:
             with anyio.move_on_after(_ASKING):
-                found = await self._session(session_id, place)
+                found = await self._session(session_id, location)
                 if not await self.may_use(principal, session_id, found):
                     return False
-                await self._check_above(principal, found.get("parentID"), place)
+                await self._check_above(principal, found.get("parentID"), location)
         except UpstreamError as exc:
             return exc.failure is not _NOT_YOURS
         return True
 
-    async def _check_above(self, principal: str, above: object, place: Place) -> None:
+    async def _check_above(self, principal: str, above: object, location: Location) -> None:
         """A subagent's session is that of whoever has the one it was made from."""
         for _ in range(HIGHEST):
             if not isinstance(above, str):
                 return
             if not await self.may_use(principal, above):
                 raise UpstreamError(_NOT_YOURS)
-            found = await self._session(above, place)
+            found = await self._session(above, location)
             if not await self.may_use(principal, above, found):
                 raise UpstreamError(_NOT_YOURS)
             above = found.get("parentID")
         raise UpstreamError(_NOT_YOURS)
 
-    async def place_of(self, session_id: str) -> Place:
+    async def location_of(self, session_id: str) -> Location:
         """Where a session that is known is. Raises ``StoreError``."""
         known = await self._store.session(session_id)
         if known is not None and known.place == UNSEEN:
-            return await self._seen_place(known)
-        return self._places.default if known is None or not known.place else place_of_text(known.place)
+            return await self._seen_location(known)
+        return self._locations.default if known is None or not known.place else location_of_text(known.place)
 
-    async def _seen_place(self, row: SessionRow) -> Place:
+    async def _seen_location(self, row: SessionRow) -> Location:
         """Ask OpenCode once where an imported session is, and keep the answer; the default where it cannot tell."""
         try:
-            found = await self._session(row.session_id, self._places.default)
+            found = await self._session(row.session_id, self._locations.default)
         except UpstreamError:
-            return self._places.default
-        place = await self._places.of_session(found.get("directory")) or self._places.default
+            return self._locations.default
+        location = await self._locations.of_session(found.get("directory")) or self._locations.default
         if row.claimed_until is None:
-            self._store.put([self.owned(row.principal, row.session_id, place)])
-        return place
+            self._store.put([self.owned(row.principal, row.session_id, location)])
+        return location
 
 
 def _object(body: bytes) -> JsonObject:

@@ -7,7 +7,7 @@ from collections import deque
 
 from attrs import frozen
 
-from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from sansio.a2a.errors import ProtocolError
 from sansio.opencode.upstream import requests
@@ -20,7 +20,7 @@ from sansio.opencode.upstream.events import (
     decode_sessions,
     decode_statuses,
 )
-from sansio.opencode.upstream.requests import Place, UpstreamCall
+from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 _log = logging.getLogger(__name__)
 
@@ -37,11 +37,11 @@ class SessionNow:
 class SessionReads:
     """Raises ``UpstreamError``, and ``ProtocolError`` for answers that make no sense."""
 
-    def __init__(self, upstream: Upstream, hub: EventHub) -> None:
+    def __init__(self, upstream: Upstream, bus: EventBus) -> None:
         self._upstream = upstream
-        self._hub = hub
+        self._bus = bus
 
-    async def now(self, session_id: str, place: Place) -> SessionNow:
+    async def now(self, session_id: str, location: Location) -> SessionNow:
         """The session as it is.
 
         Status and questions are read first: what they say may be outdated by the messages, never the reverse.
@@ -49,14 +49,14 @@ class SessionReads:
         asked = [
             interrupt
             for kind, call in (("permission", requests.permissions), ("question", requests.questions))
-            for interrupt in decode_asked(kind, await self._read(call(place)))
-            if self._hub.leads_to(interrupt.session_id, session_id)
+            for interrupt in decode_asked(kind, await self._read(call(location)))
+            if self._bus.leads_to(interrupt.session_id, session_id)
         ]
-        statuses = await self._read(requests.statuses(place))
-        body = await self._read(requests.messages(session_id, place))
+        statuses = await self._read(requests.statuses(location))
+        body = await self._read(requests.messages(session_id, location))
         return SessionNow(decode_messages(body), decode_statuses(statuses, session_id), asked)
 
-    async def learn_below(self, session_id: str, place: Place) -> None:
+    async def learn_below(self, session_id: str, location: Location) -> None:
         """Let the hub know a session's subagents, of which the bus may have told while nobody heard it.
 
         An OpenCode that does not tell of them at all is taken as it is.
@@ -66,10 +66,10 @@ class SessionReads:
         try:
             while above:
                 parent = above.popleft()
-                for child in decode_sessions(await self._read(requests.children(parent, place))):
+                for child in decode_sessions(await self._read(requests.children(parent, location))):
                     if child.session_id not in seen:
                         seen.add(child.session_id)
-                        self._hub.adopt(child.session_id, parent)
+                        self._bus.adopt(child.session_id, parent)
                         above.append(child.session_id)
         except ProtocolError as exc:
             _log.warning("the subagents of %s are not known: %s", session_id, exc)

@@ -14,11 +14,11 @@ import anyio
 from attrs import frozen
 
 from opencode_a2a.agent.turns.running_turn import Run
-from opencode_a2a.agent.turns.turn_runner import Turns
+from opencode_a2a.agent.turns.turn_runner import TurnRunner
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
-from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject, Message, TaskState
 from sansio.a2a.timestamps import epoch_ms
@@ -52,7 +52,7 @@ class Answering:
     """Who may answer what. In seconds: ``patience`` with a request, and ``memory`` of one that was given up."""
 
     def __init__(
-        self, turns: Turns, upstream: Upstream, *, patience: float, memory: float, wall: Callable[[], float]
+        self, turns: TurnRunner, upstream: Upstream, *, patience: float, memory: float, wall: Callable[[], float]
     ) -> None:
         self._turns = turns
         self._upstream = upstream
@@ -67,17 +67,17 @@ class Answering:
     async def reply_permission(self, principal: str, request_id: str, reply: str, message: str | None) -> None:
         """Answer a permission: ``once``, ``always`` or ``reject``. Raises ``ProtocolError``."""
         found = self._find(principal, request_id, "permission")
-        await self._answer(found, permission_reply(found.asked, reply, message, found.run.place))
+        await self._answer(found, permission_reply(found.asked, reply, message, found.run.location))
 
     async def reply_question(self, principal: str, request_id: str, answers: Sequence[Sequence[str]]) -> None:
         """Answer a question. Raises ``ProtocolError``."""
         found = self._find(principal, request_id, "question")
-        await self._answer(found, question_reply(found.asked, answers, found.run.place))
+        await self._answer(found, question_reply(found.asked, answers, found.run.location))
 
     async def reject_question(self, principal: str, request_id: str) -> None:
         """Leave a question unanswered. Raises ``ProtocolError``."""
         found = self._find(principal, request_id, "question")
-        await self._answer(found, question_reject(found.asked, found.run.place))
+        await self._answer(found, question_reject(found.asked, found.run.location))
 
     def pending(self, principal: str, kind: str) -> list[JsonObject]:
         """The caller's requests that wait for an answer, oldest task first."""
@@ -86,43 +86,43 @@ class Answering:
                 "request_id": found.asked.request_id,
                 "session_id": found.asked.session_id,
                 "interrupt_type": kind,
-                "task_id": found.run.live.facts.task_id,
-                "context_id": found.run.live.facts.context_id,
+                "task_id": found.run.active.facts.task_id,
+                "context_id": found.run.active.facts.context_id,
                 "details": details_of(found.asked),
                 "expires_at": self._ends_at(found),
             }
             for found in self._waiting()
-            if found.asked.kind == kind and found.run.live.facts.principal == principal
+            if found.asked.kind == kind and found.run.active.facts.principal == principal
         ]
 
-    def waiting_in(self, principal: str, context_id: str, session_id: str | None) -> list[LiveTask]:
+    def waiting_in(self, principal: str, context_id: str, session_id: str | None) -> list[ActiveTask]:
         """The caller's tasks in a context that wait for an answer, oldest first; in one session, if it is named."""
         return [
-            run.live
+            run.active
             for run in self._turns.runs.values()
-            if run.live.facts.context_id == context_id
-            and run.live.facts.principal == principal
+            if run.active.facts.context_id == context_id
+            and run.active.facts.principal == principal
             and session_id in (None, run.turn.session_id)
-            and run.live.log.state is TaskState.INPUT_REQUIRED
-            and run.turn.asking.pending
+            and run.active.log.state is TaskState.INPUT_REQUIRED
+            and run.turn.interrupt_tracker.pending
         ]
 
     # --- by a message -------------------------------------------------------------------------------------
 
-    async def by_message(self, live: LiveTask, message: Message) -> bool:
+    async def by_message(self, active: ActiveTask, message: Message) -> bool:
         """Take a message as the answer to what its task waits for; False if that is nothing.
 
         Raises ``ProtocolError`` where it cannot be understood as one.
         """
-        run = self._turns.runs.get(live.facts.task_id)
-        pending = run.turn.asking.pending if run is not None else {}
+        run = self._turns.runs.get(active.facts.task_id)
+        pending = run.turn.interrupt_tracker.pending if run is not None else {}
         if run is None or not pending:
             return False
         named = request_named(message)
         if named is not None and named not in pending:
             raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, named)
         asked = pending[named] if named is not None else next(iter(pending.values()))
-        await self._answer(_Waiting(run, asked), understand(asked, message, run.place), message)
+        await self._answer(_Waiting(run, asked), understand(asked, message, run.location), message)
         return True
 
     # --- the end of patience ------------------------------------------------------------------------------
@@ -136,9 +136,9 @@ class Answering:
                 self._given_up.popitem(last=False)
             for found in [found for found in self._waiting() if self._ends_at(found) < now]:
                 request_id = found.asked.request_id
-                self._given_up[request_id] = (found.run.live.facts.principal, now + self._memory)
+                self._given_up[request_id] = (found.run.active.facts.principal, now + self._memory)
                 try:
-                    await self._answer(found, expired(found.asked, found.run.place))
+                    await self._answer(found, expired(found.asked, found.run.location))
                 except (ProtocolError, StoreError) as exc:
                     _log.warning("request %s cannot be given up: %s", request_id, exc)
 
@@ -146,17 +146,17 @@ class Answering:
 
     def _waiting(self) -> Iterator[_Waiting]:
         for run in list(self._turns.runs.values()):
-            for asked in list(run.turn.asking.pending.values()):
+            for asked in list(run.turn.interrupt_tracker.pending.values()):
                 yield _Waiting(run, asked)
 
     def _ends_at(self, found: _Waiting) -> float:
         """When patience ends, in epoch seconds."""
-        asked_at = found.run.turn.asking.asked_at.get(found.asked.request_id)
+        asked_at = found.run.turn.interrupt_tracker.asked_at.get(found.asked.request_id)
         return (epoch_ms(asked_at) / 1000 if asked_at else self._wall()) + self._patience
 
     def _find(self, principal: str, request_id: str, kind: str) -> _Waiting:
         for found in self._waiting():
-            if found.asked.request_id == request_id and found.run.live.facts.principal == principal:
+            if found.asked.request_id == request_id and found.run.active.facts.principal == principal:
                 if found.asked.kind != kind:
                     mismatch = ExtensionErrorKind.INTERRUPT_TYPE_MISMATCH
                     raise interrupt_error(mismatch, request_id, expected=kind, actual=found.asked.kind)
@@ -172,11 +172,11 @@ class Answering:
         if request_id in self._under_way:
             raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id)
         self._under_way.add(request_id)
-        run.turn.asking.note(request_id, answer.understood, message)
+        run.turn.interrupt_tracker.note(request_id, answer.understood, message)
         try:
             await self._upstream.request(answer.call)
         except UpstreamError as exc:
-            run.turn.asking.note(request_id, None)
+            run.turn.interrupt_tracker.note(request_id, None)
             if run.sink is not None:
                 run.sink.gap()  # what became of it, the session itself will tell
             if exc.failure.status == 404:

@@ -16,7 +16,7 @@ from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from sansio.a2a.model import FilePart, Part
 from sansio.opencode.file_inputs import SAFE, declared, is_media, model_of_config
 from sansio.opencode.upstream import requests
-from sansio.opencode.upstream.requests import Model, Place, UpstreamCall
+from sansio.opencode.upstream.requests import Location, Model, UpstreamCall
 
 _log = logging.getLogger(__name__)
 
@@ -40,9 +40,11 @@ class ModelInputs:
         self._upstream = upstream
         self._own_agent = own_agent
         self._wall = wall
-        self._known: dict[Place, _Known] = {}
+        self._known: dict[Location, _Known] = {}
 
-    async def takes(self, parts: Sequence[Part], model: Model | None, place: Place, *, new: bool) -> frozenset[str]:
+    async def takes(
+        self, parts: Sequence[Part], model: Model | None, location: Location, *, new: bool
+    ) -> frozenset[str]:
         """What may be given to the model beside text. ``model``: the one that the message names.
 
         ``new``: the message begins a conversation. In any other one OpenCode goes on with the model it used last,
@@ -52,28 +54,28 @@ class ModelInputs:
             return SAFE
         if model is None and (self._own_agent or not new):
             return SAFE
-        known = await self._look(place)
+        known = await self._look(location)
         if known is None:
             return SAFE
         named = (model.provider_id, model.model_id) if model is not None else model_of_config(known.config)
         found = declared(known.catalogue, *named) if named is not None else None
         return SAFE if found is None else found
 
-    async def _look(self, place: Place) -> _Known | None:
+    async def _look(self, location: Location) -> _Known | None:
         """What OpenCode has declared, not longer ago than it counts as fresh; None if it cannot be asked."""
-        known = self._known.get(place)
+        known = self._known.get(location)
         if known is not None and self._wall() - known.at < _FRESH:
             return known
         try:
-            catalogue = await self._read(requests.usable_providers(place))
-            config = await self._read(requests.config(place))
+            catalogue = await self._read(requests.usable_providers(location))
+            config = await self._read(requests.config(location))
         except (UpstreamError, orjson.JSONDecodeError) as exc:
             _log.info("what models take is not known: %s", exc)
             return None
         if len(self._known) >= _PLACES_LIMIT:
             del self._known[next(iter(self._known))]
-        self._known[place] = _Known(catalogue, config, self._wall())
-        return self._known[place]
+        self._known[location] = _Known(catalogue, config, self._wall())
+        return self._known[location]
 
     async def _read(self, call: UpstreamCall) -> Any:
         return orjson.loads((await self._upstream.request(call)).body)

@@ -8,12 +8,12 @@ import anyio
 from attrs import define, field, frozen
 
 from opencode_a2a.agent.turns.turn_sink import TurnSink
-from opencode_a2a.server.tasks.active_task import LiveTask
-from opencode_a2a.server.tasks.keyed_lock import Turnstile
+from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from sansio.a2a.model import JsonObject
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream import requests
-from sansio.opencode.upstream.requests import Place
+from sansio.opencode.upstream.requests import Location
 
 
 @frozen(kw_only=True)
@@ -25,7 +25,7 @@ class Prompt:
     model: requests.Model | None = None
     session_id: str | None = None
     fresh: bool = False
-    place: Place | None = None
+    location: Location | None = None
 
 
 @define(eq=False)
@@ -36,10 +36,10 @@ class Run:
     task's place among those of its context, or of the session that its message names.
     """
 
-    live: LiveTask
+    active: ActiveTask
     prompt: Prompt
     turn: Turn
-    place: Place
+    location: Location
     waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
     sink: TurnSink | None = None
-    queue: Turnstile | None = None
+    queue: KeyedLock | None = None

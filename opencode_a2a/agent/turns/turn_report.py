@@ -10,9 +10,9 @@ import logging
 from collections.abc import Mapping
 
 from opencode_a2a.logs import plain
-from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.model import Task, TaskState
-from sansio.opencode.upstream.faults import Failure
+from sansio.opencode.upstream.faults import TaskFailure
 from sansio.opencode.upstream.plain_reasons import redact_text
 
 _log = logging.getLogger(__name__)
@@ -22,29 +22,29 @@ _DETAIL_LIMIT = 4000  # characters of an error text
 _TROUBLED = frozenset({TaskState.FAILED, TaskState.AUTH_REQUIRED, TaskState.REJECTED})
 
 
-def log_turn(live: LiveTask, seconds: float, failure: Failure | None = None) -> None:
+def log_turn(active: ActiveTask, seconds: float, failure: TaskFailure | None = None) -> None:
     """Log the end of a turn: at WARNING where it failed or wants other credentials, else at INFO.
 
     An error text that its client was not given is logged with the reference that it has instead.
     """
-    state = live.log.state
+    state = active.log.state
     level = logging.WARNING if state in _TROUBLED else logging.INFO
     if not _log.isEnabledFor(level):
         return
-    why = _why(live.task()) if state in _TROUBLED else ""
+    why = _why(active.task()) if state in _TROUBLED else ""
     _log.log(
         level,
         "task=%s session=%s principal=%s %s %.0f ms%s",
-        live.facts.task_id,
-        plain(live.session_id or "none", 80),
-        plain(live.facts.principal, 80),
+        active.facts.task_id,
+        plain(active.session_id or "none", 80),
+        plain(active.facts.principal, 80),
         state.value,
         seconds * 1000,
         why,
     )
     if failure is not None and failure.detail:
         text = plain(redact_text(failure.detail), _DETAIL_LIMIT)
-        _log.log(level, "task=%s reference=%s %s", live.facts.task_id, failure.reference, text)
+        _log.log(level, "task=%s reference=%s %s", active.facts.task_id, failure.reference, text)
 
 
 def _why(task: Task) -> str:

@@ -22,22 +22,22 @@ from opencode_a2a.agent.sessions.session_reads import SessionReads
 from opencode_a2a.agent.turns.running_turn import Prompt, Run
 from opencode_a2a.agent.turns.turn_report import log_turn
 from opencode_a2a.agent.turns.turn_sink import TurnSink
-from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
-from opencode_a2a.server.store import EventRow, Store, StoreError, StoreUnavailable, Write
-from opencode_a2a.server.tasks.active_task import SAVE_EVERY, LiveTask
-from opencode_a2a.server.tasks.keyed_lock import Turnstile
+from opencode_a2a.server.store import EventRow, Store, StoreError, StoreUnavailableError, Write
+from opencode_a2a.server.tasks.active_task import SAVE_EVERY, ActiveTask
+from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.task_log import LogEvent, MetadataChanged
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode.file_inputs import holds_media
 from sansio.opencode.interrupts.replies import abandoned
-from sansio.opencode.locations import place_as_text
-from sansio.opencode.turns.recovery import said_before
+from sansio.opencode.locations import location_as_text
+from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.events import InterruptEnded
-from sansio.opencode.upstream.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, Failure
+from sansio.opencode.upstream.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, TaskFailure
 from sansio.opencode.upstream.requests import PromptOptions
 
 _log = logging.getLogger(__name__)
@@ -51,17 +51,17 @@ _LOOKING = 30.0  # seconds that one look at a session may take, however many rea
 _ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each time that OpenCode is told to stop, until it has heard
 _UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or not OpenCode has a session for it
 _ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
-_LOST = Failure(text="OpenCode went away and did not come back", type=UNREACHABLE)
+_LOST = TaskFailure(text="OpenCode went away and did not come back", type=UNREACHABLE)
 _LOOKS_AT_PLACES = 10  # looks at the turns, of which one looks at their directories too
-_REMOVED = Failure(text="The directory of the session was removed", type="UPSTREAM_RESOURCE_NOT_FOUND")
-_STOPPED = Failure(text="The server was stopped before the answer was complete", type=STOPPED)
+_REMOVED = TaskFailure(text="The directory of the session was removed", type="UPSTREAM_RESOURCE_NOT_FOUND")
+_STOPPED = TaskFailure(text="The server was stopped before the answer was complete", type=STOPPED)
 
 
 class _SessionGoneError(Exception):
     """OpenCode does not know the session of a context any more: nothing was sent."""
 
 
-class Turns:
+class TurnRunner:
     """Starts and runs turns in ``tasks``. ``wall``: epoch seconds.
 
     In seconds: ``silence`` that ends a turn (None: none does), ``abort_timeout`` for telling OpenCode to stop,
@@ -72,25 +72,25 @@ class Turns:
         self,
         *,
         upstream: Upstream,
-        hub: EventHub,
+        bus: EventBus,
         store: Store,
         sessions: Sessions,
         tasks: TaskGroup,
         options: PromptOptions,
-        place: requests.Place,
+        location: requests.Location,
         silence: float | None,
         abort_timeout: float,
         patience: float,
         wall: Callable[[], float],
     ) -> None:
         self._upstream = upstream
-        self._hub = hub
-        self._reads = SessionReads(upstream, hub)
+        self._bus = bus
+        self._reads = SessionReads(upstream, bus)
         self._store = store
         self._sessions = sessions
         self._tasks = tasks
         self._options = options
-        self._place = place
+        self._location = location
         self._silence = silence
         self._abort_timeout = abort_timeout
         self._patience = patience
@@ -100,76 +100,76 @@ class Turns:
         self._stopping = False
         self.runs: dict[str, Run] = {}
         self._empty = anyio.Event()
-        self.running: dict[str, LiveTask] = {}
+        self.running: dict[str, ActiveTask] = {}
 
-    def start(self, live: LiveTask, prompt: Prompt) -> None:
+    def start(self, active: ActiveTask, prompt: Prompt) -> None:
         """Run the task's turn in the background. Its end is in the task, never an exception.
 
         Its place in the queue is taken before this returns: turns run in the order of these calls.
         """
-        run = self._add(live, prompt, self._turn(live))
-        facts = live.facts
-        run.queue = Turnstile(self._queues, prompt.session_id or (facts.principal, facts.context_id))
+        run = self._add(active, prompt, self._turn(active))
+        facts = active.facts
+        run.queue = KeyedLock(self._queues, prompt.session_id or (facts.principal, facts.context_id))
         run.queue.take_place()
         self._tasks.start_soon(self._run, run)
 
-    async def take_up(self, live: LiveTask, prompt: Prompt) -> None:
+    async def recover(self, active: ActiveTask, prompt: Prompt) -> None:
         """Go on with a task that an earlier run of the server left unfinished.
 
         One whose prompt may be with OpenCode has its place in line before this returns; any other is started anew.
         """
-        facts, session_id, prompt_id = live.facts, live.session_id, live.prompt_id
-        live.log.take_up()
-        live.reveal(live.log.last)
-        self._store.put(live.rows())  # durable before anybody can see it, or its numbers might be used twice
-        if live.log.state.terminal:
+        facts, session_id, prompt_id = active.facts, active.session_id, active.prompt_id
+        active.log.recover()
+        active.reveal(active.log.last)
+        self._store.put(active.rows())  # durable before anybody can see it, or its numbers might be used twice
+        if active.log.state.terminal:
             return
         if session_id is None or prompt_id is None:
-            self.start(live, prompt)
+            self.start(active, prompt)
             return
-        turn = self._turn(live, session_id, prompt_id)
-        turn.take_up(said_before(live.task(), live.log.events, session_id))
-        run = self._add(live, prompt, turn)
-        turnstiles = AsyncExitStack()
+        turn = self._turn(active, session_id, prompt_id)
+        turn.recover(recovered_output(active.task(), active.log.events, session_id))
+        run = self._add(active, prompt, turn)
+        locks = AsyncExitStack()
         for key in ((facts.principal, facts.context_id), session_id):
             if key not in self._queues:
-                await turnstiles.enter_async_context(Turnstile(self._queues, key))
-        self._tasks.start_soon(self._run, run, turnstiles)
+                await locks.enter_async_context(KeyedLock(self._queues, key))
+        self._tasks.start_soon(self._run, run, locks)
 
-    def _turn(self, live: LiveTask, session_id: str = "", prompt_id: str = "") -> Turn:
-        facts = live.facts
+    def _turn(self, active: ActiveTask, session_id: str = "", prompt_id: str = "") -> Turn:
+        facts = active.facts
         return Turn(task_id=facts.task_id, context_id=facts.context_id, session_id=session_id, prompt_id=prompt_id)
 
-    def _add(self, live: LiveTask, prompt: Prompt, turn: Turn) -> Run:
-        live.at_rest = False
-        run = self.runs[live.facts.task_id] = Run(live, prompt, turn, prompt.place or self._place)
-        self.running[live.facts.task_id] = live
+    def _add(self, active: ActiveTask, prompt: Prompt, turn: Turn) -> Run:
+        active.at_rest = False
+        run = self.runs[active.facts.task_id] = Run(active, prompt, turn, prompt.location or self._location)
+        self.running[active.facts.task_id] = active
         return run
 
-    async def cancel(self, live: LiveTask) -> None:
+    async def cancel(self, active: ActiveTask) -> None:
         """End the task as canceled, durably; OpenCode is told meanwhile. Nothing happens if it has ended."""
-        run = self.runs.get(live.facts.task_id)
-        turn = run.turn if run is not None else self._turn(live)
+        run = self.runs.get(active.facts.task_id)
+        turn = run.turn if run is not None else self._turn(active)
         events = turn.cancel(self._now())
-        if live.log.state.terminal or not events:
+        if active.log.state.terminal or not events:
             return
-        live.publish(events)
+        active.publish(events)
         if run is not None and run.sink is None:
             run.waiting.cancel()
         elif run is not None and run.sink is not None:
             run.sink.wake()
         try:
-            await self.reveal(live)
-        except StoreUnavailable:
-            self._tasks.start_soon(self._settle, live)
+            await self.reveal(active)
+        except StoreUnavailableError:
+            self._tasks.start_soon(self._settle, active)
             raise
 
     async def answered(self, run: Run, ended: InterruptEnded) -> None:
         """OpenCode has taken an answer: tell the readers, unless the bus has. Raises ``StoreError``."""
-        if run.live.publish(run.turn.answered(ended, self._now())):
+        if run.active.publish(run.turn.answered(ended, self._now())):
             if run.sink is not None:
                 run.sink.wake()
-            await self.reveal(run.live)
+            await self.reveal(run.active)
 
     async def drain(self, grace: float) -> None:
         """Let running turns end within ``grace`` seconds.
@@ -195,10 +195,10 @@ class Turns:
     def _leave(self) -> None:
         """Let go of those who read or wait: they can go on after the restart."""
         for run in self.runs.values():
-            if row := run.live.unsaved():
+            if row := run.active.unsaved():
                 self._store.put([row])
-            run.live.at_rest = True
-            run.live.poke()
+            run.active.at_rest = True
+            run.active.poke()
 
     async def watch(self) -> None:
         """See to the running turns, for ever: hand what they said to the store, notice what went quiet."""
@@ -209,171 +209,171 @@ class Turns:
             try:
                 self._see_to_all()
                 if looks % _LOOKS_AT_PLACES == 0:
-                    await self._see_to_places()
+                    await self._watch_locations()
             except Exception:
                 _log.exception("watching the turns")
 
     def _see_to_all(self) -> None:
         now = self._wall()
-        lost = now - self._hub.lost_at > self._patience if self._hub.lost_at is not None else False
+        lost = now - self._bus.lost_at > self._patience if self._bus.lost_at is not None else False
         rows: list[EventRow] = []
         for run in self.runs.values():
-            live, sink = run.live, run.sink
+            active, sink = run.active, run.sink
             if sink is None:
                 continue
             if lost:
                 sink.end(_LOST)
-            elif live.saved < live.log.last:
-                live.quiet_since = now
-                if row := live.unsaved():
+            elif active.saved < active.log.last:
+                active.quiet_since = now
+                if row := active.unsaved():
                     rows.append(row)
-            elif live.log.state.interrupted:
-                live.quiet_since = now  # it is the client who is being waited for
-            elif self._silence is not None and now - live.quiet_since > self._silence:
+            elif active.log.state.interrupted:
+                active.quiet_since = now  # it is the client who is being waited for
+            elif self._silence is not None and now - active.quiet_since > self._silence:
                 text = f"OpenCode said nothing for {self._silence:g} seconds"
-                sink.end(Failure(text=text, type=TIMEOUT))
+                sink.end(TaskFailure(text=text, type=TIMEOUT))
         if rows:
             self._store.put(rows)
-        for live in self.running.values():
-            if not (live.visible or live.showing) and now * 1000 - live.facts.created_at > _UNTOLD_MS:
-                live.showing = True
-                self._tasks.start_soon(self._show, live)
+        for active in self.running.values():
+            if not (active.visible or active.showing) and now * 1000 - active.facts.created_at > _UNTOLD_MS:
+                active.showing = True
+                self._tasks.start_soon(self._show, active)
 
-    async def _see_to_places(self) -> None:
+    async def _watch_locations(self) -> None:
         """End the turns whose directory was removed: OpenCode says nothing of it."""
-        working = [run for run in self.runs.values() if run.sink is not None and run.place != self._place]
+        working = [run for run in self.runs.values() if run.sink is not None and run.location != self._location]
         for run in working:
-            if run.sink is not None and await self._sessions.is_gone(run.place):
+            if run.sink is not None and await self._sessions.is_gone(run.location):
                 run.sink.end(_REMOVED)
 
-    async def _show(self, live: LiveTask) -> None:
+    async def _show(self, active: ActiveTask) -> None:
         """Let a task be told of whose session takes long to be had: usually both share a commit."""
         try:
-            await self.reveal(live)
+            await self.reveal(active)
         except StoreError as exc:
-            _log.error("task %s: %s", live.facts.task_id, exc)  # the turn meets the same
+            _log.error("task %s: %s", active.facts.task_id, exc)  # the turn meets the same
 
     # --- one turn -----------------------------------------------------------------------------------------
 
     async def _run(self, run: Run, passed: AsyncExitStack | None = None) -> None:
         """Run a turn to its end. ``passed``: the turnstiles that one which is taken up has behind it."""
-        live = run.live
-        task_id = live.facts.task_id
+        active = run.active
+        task_id = active.facts.task_id
         started = self._wall()
         try:
             try:
-                async with passed or AsyncExitStack() as turnstiles:
+                async with passed or AsyncExitStack() as locks:
                     prepared = None
                     if run.queue is not None:
-                        turnstiles.callback(run.queue.leave)
+                        locks.callback(run.queue.leave)
                         with run.waiting:
-                            prepared = await self._in_line(run, run.queue, turnstiles)
+                            prepared = await self._in_line(run, run.queue, locks)
                     # it may have been cancelled meanwhile, which OpenCode must hear if it has the prompt
-                    if passed is not None or not live.log.state.terminal:
+                    if passed is not None or not active.log.state.terminal:
                         try:
                             await self._drive(run, prepared)
                         except _SessionGoneError:
-                            await self._drive(run, await self._in_new_session(run, turnstiles))
+                            await self._drive(run, await self._in_new_session(run, locks))
             except UpstreamError as exc:
-                await self._publish(live, run.turn.fail(exc.failure, self._now()))
+                await self._publish(active, run.turn.fail(exc.failure, self._now()))
             except ProtocolError as exc:
-                failure = Failure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
-                await self._publish(live, run.turn.fail(failure, self._now()))
+                failure = TaskFailure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
+                await self._publish(active, run.turn.fail(failure, self._now()))
         except StoreError as exc:
-            self._leave_unstored(live, exc)
+            self._leave_unstored(active, exc)
         except Exception:
             # a bug of ours must not take the other turns down with it
             _log.exception("task %s", task_id)
             await self._give_up(run, "The server failed on this task")
         finally:
-            log_turn(live, self._wall() - started, run.turn.failure)
+            log_turn(active, self._wall() - started, run.turn.failure)
             del self.runs[task_id], self.running[task_id]
-            live.at_rest = True
-            live.poke()
+            active.at_rest = True
+            active.poke()
             if not self.running:
                 self._empty.set()
 
-    async def _in_line(self, run: Run, queue: Turnstile, turnstiles: AsyncExitStack) -> int:
+    async def _in_line(self, run: Run, queue: KeyedLock, locks: AsyncExitStack) -> int:
         """Choose the session and wait for the turns before ours, first in its context, then in the session.
 
         Returns the number of the last event that is durable once the prompt may go out.
         """
-        live, session_id = run.live, run.prompt.session_id
-        await self._enter(live, queue, turnstiles)
+        active, session_id = run.active, run.prompt.session_id
+        await self._enter(active, queue, locks)
         await self._give_time()
         with ExitStack() as creating:
             if session_id is None:
-                session_id = await self._patiently(live, lambda: self._sessions.of_context(run, creating))
-                await self._enter(live, Turnstile(self._queues, session_id), turnstiles)
+                session_id = await self._patiently(active, lambda: self._sessions.of_context(run, creating))
+                await self._enter(active, KeyedLock(self._queues, session_id), locks)
             else:
                 wished = session_id
-                await self._patiently(live, lambda: self._sessions.wished(run, wished))
+                await self._patiently(active, lambda: self._sessions.wished(run, wished))
             if self._stopping:
                 raise UpstreamError(_STOPPED)
             return await self._prepare(run, session_id)
 
-    async def _in_new_session(self, run: Run, turnstiles: AsyncExitStack) -> int:
+    async def _in_new_session(self, run: Run, locks: AsyncExitStack) -> int:
         """Go on in a new session where the context's own is gone in OpenCode. Raises ``UpstreamError``."""
         run.prompt = evolve(run.prompt, fresh=True)
         with ExitStack() as creating:
             session_id = await self._sessions.of_context(run, creating)
-            await self._enter(run.live, Turnstile(self._queues, session_id), turnstiles)
+            await self._enter(run.active, KeyedLock(self._queues, session_id), locks)
             return await self._prepare(run, session_id)
 
     async def _give_time(self) -> None:
         """Let an OpenCode that is away come back for some seconds; what asks it next tells best if it has not."""
-        if not self._hub.refused:
-            await self._hub.wait_connected(_CONNECT_WAIT)
+        if not self._bus.refused:
+            await self._bus.wait_connected(_CONNECT_WAIT)
 
     async def _reachable(self, patience: float) -> None:
         """Give an OpenCode that is away some seconds to come back. Raises ``UpstreamError``."""
-        if not await self._hub.wait_connected(patience):
-            text = f"OpenCode's event stream is not available: {self._hub.trouble}"
-            raise UpstreamError(Failure(text=text, type=UNREACHABLE))
+        if not await self._bus.wait_connected(patience):
+            text = f"OpenCode's event stream is not available: {self._bus.trouble}"
+            raise UpstreamError(TaskFailure(text=text, type=UNREACHABLE))
 
-    async def _enter(self, live: LiveTask, queue: Turnstile, turnstiles: AsyncExitStack) -> None:
-        turnstiles.callback(queue.leave)
+    async def _enter(self, active: ActiveTask, queue: KeyedLock, locks: AsyncExitStack) -> None:
+        locks.callback(queue.leave)
         if not queue.take_place():
-            await self._settle(live)  # it may wait long: let it be seen
+            await self._settle(active)  # it may wait long: let it be seen
         await queue.wait()
 
-    def _leave_unstored(self, live: LiveTask, error: StoreError) -> None:
+    def _leave_unstored(self, active: ActiveTask, error: StoreError) -> None:
         """Leave a task whose commit failed for good: nobody sees what is not in the store.
 
         One that the store does not have is gone, and its prompt never went out. Of any other, the store has what was
         seen, and the next start of the server reads the rest from OpenCode.
         """
-        _log.error("task %s: %s", live.facts.task_id, error)
-        live.lose(error)
+        _log.error("task %s: %s", active.facts.task_id, error)
+        active.lose(error)
 
     async def _give_up(self, run: Run, text: str) -> None:
         """End the task as failed."""
-        live = run.live
+        active = run.active
         try:
-            await self._publish(live, run.turn.fail(Failure(text=text, type=STOPPED), self._now()))
+            await self._publish(active, run.turn.fail(TaskFailure(text=text, type=STOPPED), self._now()))
         except StoreError as exc:
-            self._leave_unstored(live, exc)
+            self._leave_unstored(active, exc)
         except Exception:
-            _log.exception("task %s cannot be ended", live.facts.task_id)
+            _log.exception("task %s cannot be ended", active.facts.task_id)
 
     async def _prepare(self, run: Run, session_id: str) -> int:
         """Make durable, in one commit, what must be known if the server is killed: the task, its session, its prompt.
 
         A prompt goes out only after that, or a message that is sent again after a crash would run twice.
         """
-        live = run.live
-        where = await self._patiently(live, lambda: self._sessions.rows(run, session_id))
-        live.session_id = session_id
-        live.prompt_id = self._prompt_id()
-        turn = run.turn = self._turn(live, session_id, live.prompt_id)
-        if live.visible and (task := live.task()).artifacts:
-            turn.add_to(said_before(task, live.log.events, session_id))
+        active = run.active
+        where = await self._patiently(active, lambda: self._sessions.rows(run, session_id))
+        active.session_id = session_id
+        active.prompt_id = self._prompt_id()
+        turn = run.turn = self._turn(active, session_id, active.prompt_id)
+        if active.visible and (task := active.task()).artifacts:
+            turn.add_to(recovered_output(task, active.log.events, session_id))
         bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
-        live.publish([bound, *turn.begin(self._now())])
-        last = live.log.last
-        if run.place != self._place:
-            live.options["place"] = place_as_text(run.place)
-        await self._patiently(live, lambda: self._commit(live, where))
+        active.publish([bound, *turn.begin(self._now())])
+        last = active.log.last
+        if run.location != self._location:
+            active.options["place"] = location_as_text(run.location)
+        await self._patiently(active, lambda: self._commit(active, where))
         return last
 
     async def _drive(self, run: Run, prepared: int | None) -> None:
@@ -381,12 +381,12 @@ class Turns:
 
         ``prepared``: the last event that is durable; None: OpenCode may have the prompt already.
         """
-        live, turn = run.live, run.turn
-        live.quiet_since = self._wall()
-        sink = run.sink = TurnSink(live, turn, self._now)
+        active, turn = run.active, run.turn
+        active.quiet_since = self._wall()
+        sink = run.sink = TurnSink(active, turn, self._now)
         if self._stopping:
             sink.end(_STOPPED)
-        self._hub.attach(turn.session_id, sink)
+        self._bus.attach(turn.session_id, sink)
         try:
             await self._reachable(_CONNECT_WAIT if prepared is not None else self._patience)
             if turn.ended:  # cancelled, and before OpenCode has heard of it unless it was taken up
@@ -395,18 +395,18 @@ class Turns:
                 return
             if prepared is not None:
                 await self._send(run, sink)
-                live.reveal_settled(prepared)
+                active.reveal_settled(prepared)
             else:
                 await self._find_again(run, sink)
             await self._follow(run, sink)
         finally:
-            self._hub.detach(turn.session_id)
+            self._bus.detach(turn.session_id)
 
     async def _send(self, run: Run, sink: TurnSink) -> None:
         turn, prompt = run.turn, run.prompt
-        await self._sessions.verify(run.place)
+        await self._sessions.verify(run.location)
         options = evolve(self._options, model=prompt.model) if prompt.model else self._options
-        call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, run.place)
+        call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, run.location)
         try:
             await self._upstream.request(call)
         except UpstreamError as exc:
@@ -419,39 +419,39 @@ class Turns:
             if status:
                 await self._look(run, sink, 0)
                 if not turn.prompt_seen:
-                    await self._publish(run.live, turn.fail(exc.failure, self._now()))
+                    await self._publish(run.active, turn.fail(exc.failure, self._now()))
                     await self._abort(run, sink)
 
     async def _find_again(self, run: Run, sink: TurnSink) -> None:
         """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
         sink.gap()
         looks = 0
-        while sink.torn and not sink.turn.ended and sink.verdict is None:
+        while sink.has_gap and not sink.turn.ended and sink.verdict is None:
             looks = await self._look(run, sink, looks)
-        if not (sink.turn.ended or sink.torn or sink.turn.prompt_seen):
+        if not (sink.turn.ended or sink.has_gap or sink.turn.prompt_seen):
             await self._send(run, sink)
 
     async def _follow(self, run: Run, sink: TurnSink) -> None:
         """See the turn to its end: commit what must be, look at the session again where it went quiet."""
-        live, turn = run.live, run.turn
+        active, turn = run.active, run.turn
         looks = 0
         while True:
             await sink.until_urgent()
-            if live.barrier > live.visible:
-                await self._publish(live, ())
+            if active.barrier > active.visible:
+                await self._publish(active, ())
             if turn.ended:
                 if turn.cancelled:
                     await self._abort(run, sink)
                 elif turn.refused and holds_media(run.prompt.parts):
                     await self._take_back(run)
                 return
-            if sink.verdict is None and (sink.torn or turn.unsettled):
+            if sink.verdict is None and (sink.has_gap or turn.unsettled):
                 looks = await self._look(run, sink, looks)
             elif sink.verdict is None:
                 looks = 0
             else:
                 # said before OpenCode is told to stop, or its "aborted" would be the turn's end
-                await self._publish(live, turn.fail(sink.verdict, self._now()))
+                await self._publish(active, turn.fail(sink.verdict, self._now()))
                 await self._abort(run, sink)
                 return
 
@@ -461,20 +461,20 @@ class Turns:
         An OpenCode that cannot tell just now is asked again; at the last look it is the turn's end.
         """
         turn = run.turn
-        if looks or not sink.torn:
+        if looks or not sink.has_gap:
             await anyio.sleep(_REREADS[min(looks, len(_REREADS) - 1)])
-            if turn.ended or not (sink.torn or turn.unsettled):
+            if turn.ended or not (sink.has_gap or turn.unsettled):
                 return 0
         last_try = looks >= len(_REREADS)
-        torn, sink.torn = sink.torn, False
-        waited_for, since = frozenset(turn.asking.pending), turn.heard
+        has_gap, sink.has_gap = sink.has_gap, False
+        waited_for, since = frozenset(turn.interrupt_tracker.pending), turn.heard
         try:
             with self._upstream.within(_LOOKING):
-                if torn:
-                    await self._reads.learn_below(turn.session_id, run.place)
-                now = await self._reads.now(turn.session_id, run.place)
+                if has_gap:
+                    await self._reads.learn_below(turn.session_id, run.location)
+                now = await self._reads.now(turn.session_id, run.location)
         except UpstreamError as exc:
-            sink.torn = True
+            sink.has_gap = True
             if last_try:
                 sink.end(exc.failure)
             return looks + 1
@@ -487,43 +487,43 @@ class Turns:
             since=since,
             last_try=last_try,
         )
-        await self._publish(run.live, events)
+        await self._publish(run.active, events)
         return looks + 1
 
-    async def _publish(self, live: LiveTask, events: Sequence[LogEvent]) -> None:
+    async def _publish(self, active: ActiveTask, events: Sequence[LogEvent]) -> None:
         """Publish, and where a state changed commit before readers see it."""
-        if live.publish(events) or live.over:
-            await self._settle(live)
+        if active.publish(events) or active.over:
+            await self._settle(active)
 
-    async def reveal(self, live: LiveTask) -> None:
+    async def reveal(self, active: ActiveTask) -> None:
         """Make what was said durable, and let readers see it, with whatever was said meanwhile.
 
         Raises ``StoreError``: then nothing more is seen, and whoever waits for it gets an error.
         """
         while True:
-            last = live.log.last
-            await self._commit(live)
-            if live.reveal_settled(last):
+            last = active.log.last
+            await self._commit(active)
+            if active.reveal_settled(last):
                 return
 
-    async def _settle(self, live: LiveTask) -> None:
+    async def _settle(self, active: ActiveTask) -> None:
         """Reveal as soon as the store can. Raises ``StoreError`` where it does not have the task, or never will."""
-        await self._patiently(live, lambda: self.reveal(live))
+        await self._patiently(active, lambda: self.reveal(active))
 
-    async def _commit(self, live: LiveTask, more: Sequence[Write] = ()) -> None:
+    async def _commit(self, active: ActiveTask, more: Sequence[Write] = ()) -> None:
         """Commit, one commit of a task at a time: one that was given up is not stored by another that came later."""
-        async with live.committing:
-            if live.lost and live.trouble is not None:
-                raise live.trouble
-            rows = live.rows()
+        async with active.committing:
+            if active.lost and active.trouble is not None:
+                raise active.trouble
+            rows = active.rows()
             try:
                 await self._store.commit([*rows, *more])
             except StoreError as exc:
-                live.not_stored(rows, exc)
+                active.not_stored(rows, exc)
                 raise
-            live.in_store, live.trouble = True, None
+            active.in_store, active.trouble = True, None
 
-    async def _patiently(self, live: LiveTask, step: Callable[[], Awaitable[T]]) -> T:
+    async def _patiently(self, active: ActiveTask, step: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the store as soon as the store can; at once or never for a task that it does not have yet.
 
         OpenCode goes on meanwhile. What it says is stored afterwards, or read from it at the next start.
@@ -532,12 +532,12 @@ class Turns:
         while True:
             try:
                 return await step()
-            except StoreUnavailable as exc:
-                if not live.in_store:
+            except StoreUnavailableError as exc:
+                if not active.in_store:
                     raise
-                live.in_trouble(exc)
+                active.in_trouble(exc)
                 if failures == 0:
-                    _log.error("task %s waits for the store: %s", live.facts.task_id, exc)
+                    _log.error("task %s waits for the store: %s", active.facts.task_id, exc)
             await anyio.sleep(_AGAIN[min(failures, len(_AGAIN) - 1)])
             failures += 1
 
@@ -554,7 +554,7 @@ class Turns:
             told = False
             with anyio.move_on_after(self._abort_timeout):
                 try:
-                    await self._upstream.request(requests.abort(session_id, run.place))
+                    await self._upstream.request(requests.abort(session_id, run.location))
                     told = True
                     await sink.until_at_rest()
                 except UpstreamError as exc:
@@ -569,7 +569,7 @@ class Turns:
         with anyio.move_on_after(self._abort_timeout):
             for asked in run.turn.left:
                 try:
-                    await self._upstream.request(abandoned(asked, run.place))
+                    await self._upstream.request(abandoned(asked, run.location))
                 except UpstreamError as exc:
                     if exc.failure.status != 404:  # OpenCode has given it up by itself
                         _log.warning("request %s cannot be rejected: %s", asked.request_id, exc)
@@ -578,9 +578,9 @@ class Turns:
         """Revert a prompt that the provider could not take: the session keeps it, and every later turn would fail."""
         turn = run.turn
         try:
-            await self._upstream.request(requests.revert(turn.session_id, turn.prompt_id, run.place))
+            await self._upstream.request(requests.revert(turn.session_id, turn.prompt_id, run.location))
         except UpstreamError as exc:
-            _log.warning("task %s: its message cannot be reverted: %s", run.live.facts.task_id, exc)
+            _log.warning("task %s: its message cannot be reverted: %s", run.active.facts.task_id, exc)
 
     # --- time and ids -------------------------------------------------------------------------------------
 
@@ -592,5 +592,5 @@ class Turns:
 
     def _prompt_id(self) -> str:
         self._counter += 1
-        created = self._ms() + self._hub.clock_ahead_ms
+        created = self._ms() + self._bus.clock_ahead_ms
         return requests.message_id(created, self._counter, secrets.token_hex(7))

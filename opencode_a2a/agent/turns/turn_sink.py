@@ -7,23 +7,23 @@ from collections.abc import Callable
 import anyio
 from attrs import define, field
 
-from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.task_log import LogEvent
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import BusEvent, SessionStatus
-from sansio.opencode.upstream.faults import Failure
+from sansio.opencode.upstream.faults import TaskFailure
 
 
 @define(eq=False)
 class TurnSink:
     """What the hub delivers, on its way into the task. ``until_urgent`` is where the runner waits to be told."""
 
-    live: LiveTask
+    active: ActiveTask
     turn: Turn
     now: Callable[[], str]
     stamp: str = ""  # the time of the batch being fed
-    torn: bool = False
-    verdict: Failure | None = None  # the turn shall end with this, whatever OpenCode does
+    has_gap: bool = False
+    verdict: TaskFailure | None = None  # the turn shall end with this, whatever OpenCode does
     at_rest: bool = False  # the turn has ended, and so has what OpenCode did for it
     _woken: anyio.Event | None = None
     _events: list[LogEvent] = field(factory=list)
@@ -37,18 +37,18 @@ class TurnSink:
     def flush(self) -> None:
         events, self._events, self.stamp = self._events, [], ""
         if events:
-            self.live.publish(events)
+            self.active.publish(events)
         self.wake()
 
     @property
     def urgent(self) -> bool:
         """Something waits for the runner: an end, a state to commit, a session to look at."""
-        turn, live = self.turn, self.live
-        if turn.ended or turn.unsettled or live.barrier > live.visible:
+        turn, active = self.turn, self.active
+        if turn.ended or turn.unsettled or active.barrier > active.visible:
             return True
-        return self.torn or self.verdict is not None
+        return self.has_gap or self.verdict is not None
 
-    def end(self, failure: Failure) -> None:
+    def end(self, failure: TaskFailure) -> None:
         """The turn shall end as failed; the first reason counts."""
         self.verdict = self.verdict or failure
         self.wake()
@@ -72,5 +72,5 @@ class TurnSink:
 
     def gap(self) -> None:
         self.turn.gap()
-        self.torn = True
+        self.has_gap = True
         self.wake()

@@ -19,7 +19,7 @@ from sansio.a2a.bindings.sse import SseDecoder, SseEvent
 from sansio.a2a.errors import ProtocolError
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.events import BusEvent, SessionSeen, decode, event_id, is_bus_event
-from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, Failure
+from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, TaskFailure
 from sansio.opencode.upstream.problems import Problem, bus_problem, not_opencode
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _CHILDREN = 10_000  # subagent sessions remembered
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
 
 
-class _NotOpenCode(Exception):
+class _NotOpenCodeError(Exception):
     """An answer that OpenCode does not give; the text is what it did, as a verb and its object."""
 
 
@@ -49,7 +49,7 @@ class Sink(Protocol):
         """Events may have been missed; the bus is connected again."""
 
 
-class EventHub:
+class EventBus:
     """Run ``run`` in a task group; attach a sink before its prompt is sent.
 
     ``clock``: epoch seconds. ``note`` is given the problem with the bus, and None once it is connected.
@@ -125,22 +125,22 @@ class EventHub:
         while True:
             self._wanted = anyio.Event()
             started = self._clock()
-            failure = Failure(text="OpenCode closed its event stream", type=UNREACHABLE)
+            failure = TaskFailure(text="OpenCode closed its event stream", type=UNREACHABLE)
             problem: Problem | None = None
             try:
                 await self._listen(unanswered)
             except UpstreamError as exc:
                 failure = exc.failure
                 unanswered += failure.type == TIMEOUT
-            except _NotOpenCode as exc:
-                failure = Failure(text=f"it does not look like OpenCode: it {exc}", type=PAYLOAD)
+            except _NotOpenCodeError as exc:
+                failure = TaskFailure(text=f"it does not look like OpenCode: it {exc}", type=PAYLOAD)
                 problem = not_opencode(self._upstream.url, str(exc))
             except ProtocolError as exc:  # what came is no HTTP, or no event stream
-                failure = Failure(text=exc.message, type=PAYLOAD)
+                failure = TaskFailure(text=exc.message, type=PAYLOAD)
             except Exception as exc:
                 # whatever it is, every turn depends on the bus: try again
                 _log.exception("event bus")
-                failure = Failure(text=type(exc).__name__, type=UNREACHABLE)
+                failure = TaskFailure(text=type(exc).__name__, type=UNREACHABLE)
             self.trouble = failure.text
             self.refused = 400 <= (failure.status or 0) < 500
             if self.lost_at is None:
@@ -176,16 +176,16 @@ class EventHub:
                     events = decoder.feed(data)
                     if events and not self.connected:
                         if not is_bus_event(events[0].data):
-                            raise _NotOpenCode("answered GET /global/event with events of another kind")
+                            raise _NotOpenCodeError("answered GET /global/event with events of another kind")
                         self._now_connected(events[0].data)
                     if self.connected:
                         silence.deadline = anyio.current_time() + self._silence
                     self._deliver(events)
         if not (silence.cancelled_caught or self.connected):
-            raise _NotOpenCode("answered GET /global/event with no event stream")
+            raise _NotOpenCodeError("answered GET /global/event with no event stream")
         if silence.cancelled_caught:
             quiet = self._silence if self.connected else within
-            raise UpstreamError(Failure(text=f"OpenCode said nothing for {quiet:.3g} seconds", type=TIMEOUT))
+            raise UpstreamError(TaskFailure(text=f"OpenCode said nothing for {quiet:.3g} seconds", type=TIMEOUT))
 
     def _deliver(self, events: list[SseEvent]) -> None:
         touched: dict[int, Sink] = {}

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import orjson
 
-from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.logs import plain
 from opencode_a2a.server.steps import in_turns
@@ -21,7 +21,7 @@ from sansio.a2a.model import JsonObject
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.large_json import decoded
 from sansio.opencode.upstream.problems import Problem, agent_problem, model_problem, workspace_problem
-from sansio.opencode.upstream.requests import Place, UpstreamCall
+from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 _log = logging.getLogger(__name__)
 
@@ -60,19 +60,19 @@ class UpstreamChecks:
     """Looks at the workspace root, the model and the agent. What OpenCode does not tell is not held against it."""
 
     def __init__(
-        self, upstream: Upstream, hub: EventHub, readiness: Readiness, place: Place, agent: str | None
+        self, upstream: Upstream, bus: EventBus, readiness: Readiness, location: Location, agent: str | None
     ) -> None:
         self._upstream = upstream
-        self._hub = hub
+        self._bus = bus
         self._readiness = readiness
-        self._place = place
+        self._location = location
         self._agent = agent
 
     async def watch(self) -> None:
         """Look each time that OpenCode comes, and again and again while something is missing, for ever."""
         while True:
-            came = self._hub.came
-            missing = await self._look() if self._hub.connected else False
+            came = self._bus.came
+            missing = await self._look() if self._bus.connected else False
             with anyio.move_on_after(_AGAIN if missing else math.inf):
                 await came.wait()
 
@@ -88,24 +88,24 @@ class UpstreamChecks:
         return any(found.values())
 
     async def _workspace(self) -> Problem | None:
-        root = self._place.directory
+        root = self._location.directory
         if root is None:
             return None
         try:
-            await self._upstream.request(requests.files(self._place))
+            await self._upstream.request(requests.files(self._location))
         except UpstreamError as exc:
             # OpenCode 1.18 fails over a directory that is not there, without saying so
             return workspace_problem(root) if exc.failure.status == 500 else None
         return None
 
     async def _model(self) -> Problem | None:
-        config = await self._read(requests.config(self._place))
-        return model_problem(config, await self._read(requests.usable_providers(self._place)))
+        config = await self._read(requests.config(self._location))
+        return model_problem(config, await self._read(requests.usable_providers(self._location)))
 
     async def _missing_agent(self) -> Problem | None:
         if self._agent is None:
             return None
-        return agent_problem(await self._read(requests.agents(self._place)), self._agent)
+        return agent_problem(await self._read(requests.agents(self._location)), self._agent)
 
     async def _read(self, call: UpstreamCall) -> Any:
         try:

@@ -26,7 +26,7 @@ from sansio.opencode.upstream.faults import (
     PAYLOAD,
     TIMEOUT,
     UNREACHABLE,
-    Failure,
+    TaskFailure,
     failure_of_status,
 )
 from sansio.opencode.upstream.requests import TimeoutClass, UpstreamCall
@@ -47,7 +47,7 @@ _BROKEN = (h11.RemoteProtocolError, anyio.BrokenResourceError, ssl.SSLError)
 class UpstreamError(Exception):
     """A call that OpenCode did not carry out. ``sent``: it may have been, the answer is what is missing."""
 
-    def __init__(self, failure: Failure, *, sent: bool = False) -> None:
+    def __init__(self, failure: TaskFailure, *, sent: bool = False) -> None:
         super().__init__(failure.text)
         self.failure = failure
         self.sent = sent
@@ -66,11 +66,11 @@ class UpstreamResponse:
         return next((value.decode("latin-1") for found, value in self.headers if found == name), None)
 
 
-class _NotHttp(Exception):
+class _NotHttpError(Exception):
     """The head of an answer is none."""
 
 
-class _Stale(Exception):
+class _StaleConnectionError(Exception):
     """A kept-alive connection turned out to be closed before it gave one byte of an answer."""
 
 
@@ -92,7 +92,7 @@ class _Connection:
         try:
             await self.stream.send(data)
         except (*_BROKEN, anyio.ClosedResourceError) as exc:
-            raise _Stale from exc
+            raise _StaleConnectionError from exc
 
     async def next(self) -> Event:
         """The next protocol event, reading as needed. Raises ``h11.RemoteProtocolError`` and anyio's errors."""
@@ -174,7 +174,7 @@ class Upstream:
         beside = call.timeout is TimeoutClass.PROBE  # not on a caller's behalf: it takes no caller's place
         if self._max_requests and self._running >= self._max_requests and not beside:
             text = f"OpenCode is busy: it works on {counted(self._running, 'request')} already"
-            raise UpstreamError(Failure(text=text, type=BACKPRESSURE))
+            raise UpstreamError(TaskFailure(text=text, type=BACKPRESSURE))
         bounds = self.bounds(call)
         started = anyio.current_time()
         self._running += not beside
@@ -185,7 +185,7 @@ class Upstream:
         finally:
             self._running -= not beside
         text = f"OpenCode did not answer within {sum(bounds):.3g} seconds"
-        raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True)
+        raise UpstreamError(TaskFailure(text=text, type=TIMEOUT), sent=True)
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -195,7 +195,7 @@ class Upstream:
             yield
         if scope.cancelled_caught:
             text = f"OpenCode did not answer within {bound:.3g} seconds"
-            raise UpstreamError(Failure(text=text, type=TIMEOUT), sent=True)
+            raise UpstreamError(TaskFailure(text=text, type=TIMEOUT), sent=True)
 
     def bounds(self, call: UpstreamCall) -> tuple[float, ...]:
         """How long each attempt at a call waits for the head of its answer, in seconds."""
@@ -210,12 +210,12 @@ class Upstream:
         connection = await self._take()
         try:
             return await self._exchange(connection, call, head, ends)
-        except _Stale as exc:
+        except _StaleConnectionError as exc:
             if not call.repeatable or not connection.used:
                 raise self._unreachable(exc.__cause__, sent=True) from exc
         try:
             return await self._exchange(await self._connect(), call, head, ends)
-        except _Stale as exc:
+        except _StaleConnectionError as exc:
             raise self._unreachable(exc.__cause__, sent=True) from exc
 
     async def _exchange(
@@ -233,7 +233,7 @@ class Upstream:
             if connection.protocol.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
                 raise
         except _BROKEN as exc:
-            raise UpstreamError(Failure(text="OpenCode's answer broke off", type=PAYLOAD), sent=True) from exc
+            raise UpstreamError(TaskFailure(text="OpenCode's answer broke off", type=PAYLOAD), sent=True) from exc
         finally:
             if keep and not self._closed and len(self._idle) < _IDLE_LIMIT:
                 connection.used = True
@@ -257,10 +257,10 @@ class Upstream:
                 event = await connection.next()
         except _BROKEN as exc:
             if not connection.answered:
-                raise _Stale from exc
+                raise _StaleConnectionError from exc
             raise
         if not isinstance(event, h11.Response):
-            raise _Stale
+            raise _StaleConnectionError
         return event
 
     async def _body(self, connection: _Connection) -> bytes:
@@ -271,7 +271,7 @@ class Upstream:
                 size += len(event.data)
                 if size > _BODY_LIMIT:
                     raise UpstreamError(
-                        Failure(text=f"OpenCode's answer is larger than {_BODY_LIMIT} bytes", type=PAYLOAD),
+                        TaskFailure(text=f"OpenCode's answer is larger than {_BODY_LIMIT} bytes", type=PAYLOAD),
                         sent=True,
                     )
                 chunks.append(bytes(event.data))
@@ -291,7 +291,7 @@ class Upstream:
         bound = self.bounds(call)[-1] if within is None else within
         ends = anyio.current_time() + bound
         late = UpstreamError(
-            Failure(text=f"OpenCode did not open its event stream within {bound:.3g} seconds", type=TIMEOUT)
+            TaskFailure(text=f"OpenCode did not open its event stream within {bound:.3g} seconds", type=TIMEOUT)
         )
         try:
             with anyio.fail_after(bound):
@@ -303,7 +303,7 @@ class Upstream:
                 try:
                     response = await self._open(connection, call)
                 except h11.RemoteProtocolError as exc:
-                    raise _NotHttp from exc
+                    raise _NotHttpError from exc
                 if response.status_code >= 400:
                     detail = _detail(await self._body(connection))
                     raise UpstreamError(failure_of_status(response.status_code, detail))
@@ -311,10 +311,10 @@ class Upstream:
                 yield chunks
         except TimeoutError:
             raise late from None
-        except _NotHttp as exc:
+        except _NotHttpError as exc:
             text = f"What answers at {self._host}:{self._port} does not speak HTTP"
-            raise UpstreamError(Failure(text=text, type=PAYLOAD)) from exc
-        except (_Stale, *_BROKEN) as exc:
+            raise UpstreamError(TaskFailure(text=text, type=PAYLOAD)) from exc
+        except (_StaleConnectionError, *_BROKEN) as exc:
             raise self._unreachable(exc.__cause__ or exc) from exc
         finally:
             with anyio.CancelScope(shield=True):
@@ -357,7 +357,7 @@ class Upstream:
     def _unreachable(self, cause: BaseException | None, *, sent: bool = False) -> UpstreamError:
         reason = f" ({cause.strerror or type(cause).__name__})" if isinstance(cause, OSError) else ""
         text = f"OpenCode cannot be reached at {self._host}:{self._port}{reason}"
-        return UpstreamError(Failure(text=text, type=UNREACHABLE), sent=sent)
+        return UpstreamError(TaskFailure(text=text, type=UNREACHABLE), sent=sent)
 
 
 async def _body_as_it_comes(connection: _Connection, response: h11.Response) -> AsyncGenerator[bytes]:

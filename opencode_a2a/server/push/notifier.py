@@ -16,9 +16,9 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field, frozen
 
-from opencode_a2a.server.push.outbound_client import CheckedClient, Undelivered
+from opencode_a2a.server.push.outbound_client import CheckedClient, UndeliveredError
 from opencode_a2a.server.store import PushDropped, PushRow, Store, StoreError
-from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import LocalError
 from sansio.a2a.model import PushConfig, StreamItem
@@ -64,7 +64,7 @@ class _Delivery:
 
     row: PushRow
     config: PushConfig
-    live: LiveTask | None = None
+    active: ActiveTask | None = None
     pausing: bool = False
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
 
@@ -86,8 +86,8 @@ class Notifier:
         store: Store,
         tasks: TaskGroup,
         client: CheckedClient,
-        find: Callable[[str], Awaitable[LiveTask | None]],
-        render: Callable[[LiveTask, str], Render],
+        find: Callable[[str], Awaitable[ActiveTask | None]],
+        render: Callable[[ActiveTask, str], Render],
         wall: Callable[[], float],
         rng: random.Random,
         schedule: Schedule = Schedule(),  # noqa: B008 - a frozen value
@@ -102,7 +102,7 @@ class Notifier:
         self._rng = rng
         self._schedule = schedule
         self._pause = pause
-        self._places: FairQueue[anyio.Event] = FairQueue(
+        self._locations: FairQueue[anyio.Event] = FairQueue(
             most=PARALLEL, of_principal=OF_PRINCIPAL, of_receiver=OF_RECEIVER
         )
         self._deliveries: dict[tuple[str, str], _Delivery] = {}
@@ -120,25 +120,25 @@ class Notifier:
         check_headers(config, path, form)
         await self._client.check(config.url, (*path, "url"))
 
-    def begin(self, live: LiveTask, config: PushConfig, form: str, cursor: int) -> PushConfig:
+    def begin(self, active: ActiveTask, config: PushConfig, form: str, cursor: int) -> PushConfig:
         """Tell the receiver what happens after event ``cursor``; returns the configuration with its ids.
 
         One with the same id is replaced. Its row is on its way to the store: ``Store.commit`` waits for it.
         """
-        config = evolve(config, id=config.id or str(uuid.uuid4()), task_id=live.facts.task_id)
+        config = evolve(config, id=config.id or str(uuid.uuid4()), task_id=active.facts.task_id)
         row = PushRow(
-            task_id=live.facts.task_id,
+            task_id=active.facts.task_id,
             config_id=config.id or "",
             form=form,
             created_at=int(self._wall() * 1000),
             cursor=cursor,
-            finished=live.over and live.log.state.terminal and cursor >= live.visible,
+            finished=active.over and active.log.state.terminal and cursor >= active.visible,
             body=encode_config(config),
         )
         self._stop((row.task_id, row.config_id))
         self._store.put([row])
         if not row.finished and not self._draining:
-            self._start(_Delivery(row, config, live))
+            self._start(_Delivery(row, config, active))
         return config
 
     async def configs(self, task_id: str) -> tuple[PushConfig, ...]:
@@ -168,13 +168,13 @@ class Notifier:
             elif (row.task_id, row.config_id) not in self._deliveries:
                 self._start(_Delivery(row, config))
 
-    async def go_on(self, live: LiveTask) -> None:
+    async def go_on(self, active: ActiveTask) -> None:
         """Follow a task again that was at rest, and is not any more. Raises ``StoreError``."""
-        for row in await self._store.push_configs(live.facts.task_id):
+        for row in await self._store.push_configs(active.facts.task_id):
             config = _config_of(row)
             if config is not None and not (row.finished or self._draining):
                 self._stop((row.task_id, row.config_id))
-                self._start(_Delivery(row, config, live))
+                self._start(_Delivery(row, config, active))
 
     async def drain(self, grace: float) -> None:
         """Let deliveries end within ``grace`` seconds, except those that only wait to try again; stop the others.
@@ -221,13 +221,13 @@ class Notifier:
 
     async def _follow(self, delivery: _Delivery) -> None:
         row = delivery.row
-        live = delivery.live or await self._find(row.task_id)
-        if live is None:
+        active = delivery.active or await self._find(row.task_id)
+        if active is None:
             return await self._moved(delivery, row.cursor, finished=True)
-        render = self._render(live, row.form)
-        async with aclosing(_notifications(live, row.form, row.cursor)) as notifications:
+        render = self._render(active, row.form)
+        async with aclosing(_notifications(active, row.form, row.cursor)) as notifications:
             async for notification in notifications:
-                principal = live.facts.principal
+                principal = active.facts.principal
                 verdict = await self._deliver(delivery, principal, notification, render(notification.item))
                 if verdict is Verdict.GONE:
                     return self._gone(delivery)
@@ -235,14 +235,14 @@ class Notifier:
                     return await self._moved(delivery, delivery.row.cursor, finished=True)
                 await self._moved(delivery, notification.number)
         # one that only waits for credentials may be gone on with
-        return await self._moved(delivery, live.visible, finished=live.log.state.terminal)
+        return await self._moved(delivery, active.visible, finished=active.log.state.terminal)
 
     async def _deliver(self, delivery: _Delivery, principal: str, notification: Notification, body: bytes) -> Verdict:
         """Send until it is delivered, or there is no point in it any more."""
         config, failures = delivery.config, 0
         headers = headers_of(config, delivery.row.form, notification.number)
         while True:
-            async with self._place(principal, origin_of(config.url)):
+            async with self._location(principal, origin_of(config.url)):
                 verdict, reason, asked = await self._attempt(config.url, headers, body)
             if verdict is Verdict.DELIVERED:
                 self.counters = evolve(self.counters, deliveries=self.counters.deliveries + 1)
@@ -262,34 +262,34 @@ class Notifier:
         """What came of it, why, and for how many seconds the receiver wants to be left alone."""
         try:
             answer = await self._client.post(url, headers, body)
-        except Undelivered as error:
+        except UndeliveredError as error:
             return Verdict.FAILED, str(error), None
         asked = retry_after(answer.retry_after, self._wall())
         return verdict_of(answer.status), f"the answer was {answer.status}", asked
 
     @asynccontextmanager
-    async def _place(self, principal: str, receiver: str) -> AsyncGenerator[None]:
+    async def _location(self, principal: str, receiver: str) -> AsyncGenerator[None]:
         """Wait for a place, in turn with other principals and other receivers."""
         given = anyio.Event()
-        self._places.join(principal, receiver, given)
+        self._locations.join(principal, receiver, given)
         self._give_places()
         try:
             await given.wait()
         except BaseException:
             if not given.is_set():
-                self._places.leave(principal, receiver, given)
+                self._locations.leave(principal, receiver, given)
             else:
-                self._places.give_back(principal, receiver)
+                self._locations.give_back(principal, receiver)
                 self._give_places()
             raise
         try:
             yield
         finally:
-            self._places.give_back(principal, receiver)
+            self._locations.give_back(principal, receiver)
             self._give_places()
 
     def _give_places(self) -> None:
-        while (given := self._places.take()) is not None:
+        while (given := self._locations.take()) is not None:
             given.set()
 
     async def _wait(self, delivery: _Delivery, seconds: float) -> None:
@@ -333,12 +333,12 @@ class Notifier:
         )
 
 
-async def _notifications(live: LiveTask, form: str, cursor: int) -> AsyncGenerator[Notification]:
+async def _notifications(active: ActiveTask, form: str, cursor: int) -> AsyncGenerator[Notification]:
     """What is to be told after ``cursor``, to the task's end. Once, the task as it is, where that is out of reach."""
     while True:
         try:
-            announcer = Announcer(live.log.at(cursor), form)
-            async with aclosing(live.read(cursor)) as batches:
+            announcer = Announcer(active.log.at(cursor), form)
+            async with aclosing(active.read(cursor)) as batches:
                 async for entries in batches:
                     for entry in entries:
                         notification = announcer.take(entry)
@@ -347,8 +347,8 @@ async def _notifications(live: LiveTask, form: str, cursor: int) -> AsyncGenerat
                             yield notification
             return
         except LookupError:
-            cursor = live.visible
-            yield Notification(cursor, live.log.at(cursor))
+            cursor = active.visible
+            yield Notification(cursor, active.log.at(cursor))
 
 
 def _config_of(row: PushRow) -> PushConfig | None:

@@ -29,7 +29,7 @@ _BODY_SECONDS: Final = 1.0
 _USER_AGENT: Final = ("User-Agent", "opencode-a2a")
 
 
-class Undelivered(Exception):
+class UndeliveredError(Exception):
     """There was no answer. The text says why, and holds no more of the URL than its host."""
 
 
@@ -78,15 +78,15 @@ class CheckedClient:
         await self._admitted(url, path)
 
     async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
-        """Post to the first of the host's addresses that takes the connection. Raises ``Undelivered``."""
+        """Post to the first of the host's addresses that takes the connection. Raises ``UndeliveredError``."""
         try:
             with anyio.fail_after(self._timeout):
                 target, addresses = await self._admitted(url, ("url",))
                 return await self._first_answer(target, addresses[:_ADDRESSES_TRIED], headers, body)
         except ProtocolError as refusal:
-            raise Undelivered(refusal.message) from None
+            raise UndeliveredError(refusal.message) from None
         except TimeoutError:
-            raise Undelivered(f"no answer within {self._timeout:g} s") from None
+            raise UndeliveredError(f"no answer within {self._timeout:g} s") from None
 
     # --- where to -----------------------------------------------------------------------------------------
 
@@ -119,12 +119,12 @@ class CheckedClient:
             except httpx.ConnectError as error:
                 reason = f"{target.authority} could not be connected to: {_cause(error)}"
             except httpx.TimeoutException:
-                raise Undelivered(f"no answer within {self._timeout:g} s") from None
+                raise UndeliveredError(f"no answer within {self._timeout:g} s") from None
             except (httpx.NetworkError, httpx.RemoteProtocolError):
-                raise Undelivered(f"{target.authority} broke the connection off") from None
+                raise UndeliveredError(f"{target.authority} broke the connection off") from None
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-                raise Undelivered(f"{target.authority} cannot be sent to: {type(error).__name__}") from None
-        raise Undelivered(reason)
+                raise UndeliveredError(f"{target.authority} cannot be sent to: {type(error).__name__}") from None
+        raise UndeliveredError(reason)
 
     def _request(
         self,
@@ -167,7 +167,7 @@ class CheckedClient:
                 try:
                     context = await anyio.to_thread.run_sync(httpx.create_ssl_context)
                 except OSError:
-                    raise Undelivered(
+                    raise UndeliveredError(
                         "the trusted certificates cannot be loaded (SSL_CERT_FILE, SSL_CERT_DIR)"
                     ) from None
                 limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)

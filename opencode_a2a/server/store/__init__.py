@@ -20,14 +20,14 @@ from opencode_a2a.server.store.rows import (
     StoredTask,
     StoreError,
     StoreGone,
-    StoreInUse,
-    StoreUnavailable,
+    StoreInUseError,
+    StoreUnavailableError,
     StoreUrlError,
     TaskQuery,
     TaskRow,
     TaskRows,
     Write,
-    WritesRefused,
+    WritesRefusedError,
 )
 
 if TYPE_CHECKING:
@@ -46,15 +46,15 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreGone",
-    "StoreInUse",
-    "StoreUnavailable",
+    "StoreInUseError",
+    "StoreUnavailableError",
     "StoreUrlError",
     "StoredTask",
     "TaskQuery",
     "TaskRow",
     "TaskRows",
     "Write",
-    "WritesRefused",
+    "WritesRefusedError",
     "open_store",
 ]
 

@@ -24,19 +24,19 @@ class SchemaError(StoreError):
     """The database holds a schema this version cannot work with."""
 
 
-class WritesRefused(StoreError):
+class WritesRefusedError(StoreError):
     """The database takes no such rows, now or later; other writes are unaffected."""
 
 
-class StoreUnavailable(StoreError):
+class StoreUnavailableError(StoreError):
     """The database cannot be read or written now (locked, full, gone); the same call may succeed later."""
 
 
-class StoreGone(StoreUnavailable):
+class StoreGone(StoreUnavailableError):
     """The database file was deleted or replaced while it was in use: nothing is written to what lies there now."""
 
 
-class StoreInUse(StoreError):
+class StoreInUseError(StoreError):
     """Another server uses the database; the text names its process."""
 
 

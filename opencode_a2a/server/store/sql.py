@@ -33,13 +33,13 @@ from opencode_a2a.server.store.rows import (
     SessionRow,
     StoredTask,
     StoreError,
-    StoreInUse,
-    StoreUnavailable,
+    StoreInUseError,
+    StoreUnavailableError,
     TaskQuery,
     TaskRow,
     TaskRows,
     Write,
-    WritesRefused,
+    WritesRefusedError,
 )
 from opencode_a2a.server.store.statements import WriteStatements
 from opencode_a2a.server.store.writer import GroupCommitWriter
@@ -198,8 +198,8 @@ class SqlStore:
         try:
             if not self._database.is_sqlite:
                 hold_postgresql(connection, patience=_LOCK_SECONDS)
-        except StoreInUse as exc:
-            raise StoreUnavailable(str(exc)) from None
+        except StoreInUseError as exc:
+            raise StoreUnavailableError(str(exc)) from None
 
     def _check_file(self) -> None:
         if self._guard is not None:
@@ -257,7 +257,7 @@ class SqlStore:
             for form in {str(password), quote(str(password)), quote_plus(str(password))}:
                 line = line.replace(form, "***")
         text = f"the database could not {doing}: {line} ({type(cause).__name__})"
-        return StoreUnavailable(text) if _may_pass(error) or doing != "commit" else WritesRefused(text)
+        return StoreUnavailableError(text) if _may_pass(error) or doing != "commit" else WritesRefusedError(text)
 
 
 def _may_pass(error: Exception) -> bool:

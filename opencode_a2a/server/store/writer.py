@@ -1,8 +1,8 @@
 """Group commit: one thread that commits whatever has gathered while the commit before it ran.
 
-It knows nothing of SQL: `transact` blocks until it has made writes durable together, or raises WritesRefused or
-StoreUnavailable. A `put` is tried `ATTEMPTS` times, and at close for five seconds; what a caller waits for is tried
-once: the caller decides.
+It knows nothing of SQL: `transact` blocks until it has made writes durable together. It raises WritesRefusedError
+or StoreUnavailableError. A `put` is tried `ATTEMPTS` times, and at close for five seconds. What a caller waits for is
+tried once: the caller decides.
 
 The thread takes writes from a queue and wakes their callers by itself. A worker thread of anyio's for each commit
 costs some six turns of the event loop, which is most of what a caller waits for on a fast disk.
@@ -27,9 +27,9 @@ from opencode_a2a.server.store.rows import (
     Pending,
     SessionRow,
     StoreError,
-    StoreUnavailable,
+    StoreUnavailableError,
     Write,
-    WritesRefused,
+    WritesRefusedError,
 )
 from sansio.a2a.counted import counted
 
@@ -188,7 +188,7 @@ class GroupCommitWriter:
                 unit.fault = StoreError("the writer of the store failed")
             anyio.from_thread.run_sync(self._settled, units, self.trouble, token=token)
             raise
-        faults = [unit.fault for unit in units if isinstance(unit.fault, StoreUnavailable)]
+        faults = [unit.fault for unit in units if isinstance(unit.fault, StoreUnavailableError)]
         self._failures = self._failures + 1 if faults else 0
         trouble = self.trouble
         if faults or any(unit.writes for unit in units):
@@ -208,7 +208,7 @@ class GroupCommitWriter:
             return False
         unit.attempts += 1
         more = monotonic() < self._closed_at if self._closing else unit.attempts < ATTEMPTS
-        if isinstance(unit.fault, StoreUnavailable) and more:
+        if isinstance(unit.fault, StoreUnavailableError) and more:
             unit.fault = None
             return True
         if self._closing:
@@ -224,10 +224,10 @@ class GroupCommitWriter:
         try:
             if writes:
                 self._transact(writes)
-        except StoreUnavailable as fault:
+        except StoreUnavailableError as fault:
             for unit in units:
                 unit.fault = fault
-        except WritesRefused:
+        except WritesRefusedError:
             self._settle_one_by_one(units)
 
     def _settle_one_by_one(self, units: Sequence[_Unit]) -> None:
@@ -242,10 +242,10 @@ class GroupCommitWriter:
             try:
                 if keys:
                     self._transact(unit.writes)
-            except WritesRefused as fault:
+            except WritesRefusedError as fault:
                 unit.fault = fault
                 refused.update(dict.fromkeys(keys, fault))
-            except StoreUnavailable as fault:
+            except StoreUnavailableError as fault:
                 for remaining in units[position:]:
                     remaining.fault = fault
                 return

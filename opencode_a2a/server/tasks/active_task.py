@@ -49,7 +49,7 @@ class FarBehindError(LookupError):
 
 
 @define(eq=False)
-class LiveTask:
+class ActiveTask:
     """One task's log with its readers. ``visible``: the newest event readers may see.
 
     The newest events stay in memory, so that readers share their rendering. Older ones are there as the task they add
@@ -77,12 +77,12 @@ class LiveTask:
     _kept: int = 0  # bytes of all runs
 
     @classmethod
-    def new(cls, facts: Facts) -> LiveTask:
+    def new(cls, facts: Facts) -> ActiveTask:
         """A task that nobody has heard of yet."""
         return cls(facts, TaskLog(facts.task_id, facts.context_id))
 
     @classmethod
-    def restored(cls, row: TaskRow, log: TaskLog) -> LiveTask:
+    def restored(cls, row: TaskRow, log: TaskLog) -> ActiveTask:
         """A task of the store's, with the log that was made of what is kept."""
         facts = Facts(
             task_id=row.task_id,

@@ -10,7 +10,7 @@ from collections import deque
 import anyio
 
 
-class Turnstile:
+class KeyedLock:
     """First come, first served for one key: inside is one, the others wait in order."""
 
     def __init__(self, queues: dict[object, deque[anyio.Event]], key: object) -> None:

@@ -15,11 +15,11 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from opencode_a2a.agent.turns.turn_runner import Turns
+from opencode_a2a.agent.turns.turn_runner import TurnRunner
 from opencode_a2a.server.store import Store, StoredTask, StoreError
 from opencode_a2a.server.store.store_errors import from_store
-from opencode_a2a.server.tasks.active_task import LiveTask
-from opencode_a2a.server.tasks.keyed_lock import Turnstile
+from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from opencode_a2a.server.tasks.loading import find_task, or_running
 from sansio.a2a.errors import LocalError
 from sansio.a2a.model import JsonObject, Message
@@ -39,13 +39,13 @@ _AGAIN = 15.0  # seconds before the store is asked again for what it could not r
 class KnownMessages:
     """The messages that have a task, of every principal. A filter in memory saves the look into the store."""
 
-    def __init__(self, store: Store, turns: Turns) -> None:
+    def __init__(self, store: Store, turns: TurnRunner) -> None:
         self._store = store
         self._turns = turns
         self._filter = MessageFilter()
         self._arriving: dict[object, deque[anyio.Event]] = {}
         self._answers: dict[_MessageKey, str] = {}  # to which task a message was the answer that named none
-        self._started: WeakValueDictionary[_MessageKey, LiveTask] = WeakValueDictionary()
+        self._started: WeakValueDictionary[_MessageKey, ActiveTask] = WeakValueDictionary()
 
     async def load(self) -> None:
         """Fill the filter from the store. Until that is done, every message costs a look into the store."""
@@ -65,22 +65,24 @@ class KnownMessages:
             after = page[-1]
 
     @asynccontextmanager
-    async def arrival(self, principal: str, message: Message, options: JsonObject) -> AsyncGenerator[LiveTask | None]:
+    async def arrival(
+        self, principal: str, message: Message, options: JsonObject
+    ) -> AsyncGenerator[ActiveTask | None]:
         """Let equal messages in one after the other, each with the task that it has already, if any.
 
         ``options``: what is kept with a task that the message starts. Raises ``ProtocolError`` if the store fails.
         """
         key = (principal, message.context_id, message.message_id)
-        async with Turnstile(self._arriving, key):
+        async with KeyedLock(self._arriving, key):
             if message.context_id is None:
                 yield await self._with_content(principal, message, options)
             else:
                 yield await self._in_context(principal, message.context_id, message.message_id)
 
-    def began(self, live: LiveTask) -> None:
+    def began(self, active: ActiveTask) -> None:
         """Know the message of a new task."""
-        facts = live.facts
-        self._started[facts.principal, facts.context_id, facts.message_id] = live
+        facts = active.facts
+        self._started[facts.principal, facts.context_id, facts.message_id] = active
         self._filter.add(facts.principal, facts.message_id)
 
     def answered(self, principal: str, message: Message, task_id: str) -> None:
@@ -89,7 +91,7 @@ class KnownMessages:
             del self._answers[next(iter(self._answers))]
         self._answers[principal, message.context_id, message.message_id] = task_id
 
-    async def _in_context(self, principal: str, context_id: str, message_id: str) -> LiveTask | None:
+    async def _in_context(self, principal: str, context_id: str, message_id: str) -> ActiveTask | None:
         """The task of a message in the context that it names, whatever it says."""
         key = (principal, context_id, message_id)
         known = self._started.get(key)
@@ -102,7 +104,7 @@ class KnownMessages:
         stored = await from_store(self._store.started_by(principal, context_id, message_id))
         return None if stored is None else await or_running(self._turns.running, stored)
 
-    async def _with_content(self, principal: str, message: Message, options: JsonObject) -> LiveTask | None:
+    async def _with_content(self, principal: str, message: Message, options: JsonObject) -> ActiveTask | None:
         """The newest task of a message without a context, which says the same and runs in the same way.
 
         Clients may use an id again, such as "1" in each conversation: the same id alone is not the same message.
@@ -110,27 +112,29 @@ class KnownMessages:
         if not self._filter.may_hold(principal, message.message_id):
             return None
         running = [
-            live
-            for live in self._turns.running.values()
-            if live.facts.message_id == message.message_id and live.facts.principal == principal and not live.lost
+            active
+            for active in self._turns.running.values()
+            if active.facts.message_id == message.message_id
+            and active.facts.principal == principal
+            and not active.lost
         ]
-        for live in reversed(running):
-            if _is_repeat(live, message, options):
-                return live
+        for active in reversed(running):
+            if _is_repeat(active, message, options):
+                return active
         found = self._store.tasks_of_message(principal, message.message_id, _SAME_ID_LIMIT)
         for row in await from_store(found):
             try:
-                live = await or_running(self._turns.running, StoredTask(row, ()))
+                active = await or_running(self._turns.running, StoredTask(row, ()))
             except LocalError as exc:
                 _log.error("task %s cannot be read, nor compared: %s", row.task_id, exc)
                 continue
-            if _is_repeat(live, message, options):
+            if _is_repeat(active, message, options):
                 return await from_store(find_task(self._store, self._turns.running, row.task_id))
         return None
 
 
-def _is_repeat(live: LiveTask, message: Message, options: JsonObject) -> bool:
-    first = first_message(live.task(), live.facts.message_id)
+def _is_repeat(active: ActiveTask, message: Message, options: JsonObject) -> bool:
+    first = first_message(active.task(), active.facts.message_id)
     if first is None or not same_parts(first.parts, message.parts):
         return False
-    return same_target(live.options, live.session_id, options)
+    return same_target(active.options, active.session_id, options)

@@ -11,7 +11,7 @@ import anyio.lowlevel
 
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import EventRow, Store, StoredTask
-from opencode_a2a.server.tasks.active_task import LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.model import Task
 from sansio.a2a.task_log import LogEvent, TaskLog
 from sansio.a2a.task_log_codec import decode_events, decode_task, read_events, read_task
@@ -22,12 +22,12 @@ _EVENTS_AT_ONCE = 128
 
 
 async def find_task(
-    store: Store, running: Mapping[str, LiveTask], task_id: str, *, kept: bool = False
-) -> LiveTask | None:
+    store: Store, running: Mapping[str, ActiveTask], task_id: str, *, kept: bool = False
+) -> ActiveTask | None:
     """A task, running or stored; a stored one with its past only where that is ``kept``. Raises ``StoreError``."""
-    live = running.get(task_id)
-    if live is not None:
-        return live
+    active = running.get(task_id)
+    if active is not None:
+        return active
     stored = await store.task(task_id)
     if stored is None:
         return None
@@ -35,15 +35,15 @@ async def find_task(
 
 
 async def or_running(
-    running: Mapping[str, LiveTask], stored: StoredTask, kept: Sequence[EventRow] | None = None
-) -> LiveTask:
+    running: Mapping[str, ActiveTask], stored: StoredTask, kept: Sequence[EventRow] | None = None
+) -> ActiveTask:
     """A stored task, unless it has begun to run meanwhile. Raises ``LocalError`` for what cannot be read."""
     task_id = stored.row.task_id
-    live = running.get(task_id) or await loaded(stored, kept)
-    return running.get(task_id, live)
+    active = running.get(task_id) or await loaded(stored, kept)
+    return running.get(task_id, active)
 
 
-async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> LiveTask:
+async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask:
     """A task as the store has it; with all the event rows that were ``kept``, its past can be looked at too.
 
     Raises ``LocalError`` for what cannot be read.
@@ -59,7 +59,7 @@ async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> 
             size = 0
             await anyio.lowlevel.checkpoint()
     log = await in_turns(TaskLog.replaying(task, row.last_seq, runs))
-    return LiveTask.restored(row, log)
+    return ActiveTask.restored(row, log)
 
 
 async def _task(snapshot: bytes) -> Task:

@@ -23,7 +23,7 @@ LONGEST_ID = 256
 """Characters of a request's id, which every answer and every event of a stream repeats."""
 
 
-class RpcFault(ProtocolError):
+class RpcRequestError(ProtocolError):
     """A request that is no valid JSON-RPC; ``request_id`` is None where none could be read, or it is too long."""
 
     request_id: RequestId = None
@@ -42,13 +42,13 @@ class RpcRequest:
 def parse_request(body: bytes) -> RpcRequest:
     """Decode one request.
 
-    Raises ``RpcFault``: PARSE_ERROR, PAYLOAD_TOO_LARGE, INVALID_REQUEST, or INVALID_PARAMS for params that name a
-    member twice.
+    Raises ``RpcRequestError``: PARSE_ERROR, PAYLOAD_TOO_LARGE, INVALID_REQUEST, or INVALID_PARAMS for params that
+    name a member twice.
     """
     try:
         value = decoded(body)
     except ProtocolError as error:
-        raise RpcFault(error.kind, error.message, data=error.data, metadata=error.metadata) from None
+        raise RpcRequestError(error.kind, error.message, data=error.data, metadata=error.metadata) from None
     if isinstance(value, list):
         raise _fault(None, (), "batches are not part of A2A: send one request object at a time")
     if not isinstance(value, dict):
@@ -69,20 +69,22 @@ def parse_request(body: bytes) -> RpcRequest:
     return RpcRequest(method=method, params=value.get("params"), id=request_id, notification="id" not in value)
 
 
-def _given_twice(request_id: RequestId, path: Path) -> RpcFault:
+def _given_twice(request_id: RequestId, path: Path) -> RpcRequestError:
     """The error for a member that an object of the request has more than once."""
     if len(path) > 1 and path[0] == "params":
         violation = repeated(path[1:])
-        fault = RpcFault(ErrorKind.INVALID_PARAMS, f"{violation.field}: {violation.message}", violations=(violation,))
+        fault = RpcRequestError(
+            ErrorKind.INVALID_PARAMS, f"{violation.field}: {violation.message}", violations=(violation,)
+        )
         fault.request_id = request_id
         return fault
     return _fault(request_id, path, repeated(path).message)
 
 
-def _fault(request_id: RequestId, path: Path, message: str) -> RpcFault:
+def _fault(request_id: RequestId, path: Path, message: str) -> RpcRequestError:
     violation = Violation(path, "invalid_request", message)
     where = f"{violation.field}: " if path else ""
-    fault = RpcFault(
+    fault = RpcRequestError(
         ErrorKind.INVALID_REQUEST,
         f"Invalid request: {where}{message}",
         data=[{"type": violation.type, "loc": list(path), "msg": message}],

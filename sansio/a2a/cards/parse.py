@@ -136,7 +136,7 @@ class PeerCard:
     extensions: tuple[str, ...] = ()
 
 
-class NoUsableInterface(ProtocolError):
+class NoUsableInterfaceError(ProtocolError):
     """The card offers nothing this side can (or was told to) use; the message says what it offers."""
 
 
@@ -241,7 +241,7 @@ def _interface(entry: _Entry) -> Interface | str:
 def choose(card: PeerCard, *, line: str | None = None, binding: str | None = None) -> Interface:
     """The interface to use: of the newest line, and there the card's first; ``line`` and ``binding`` insist.
 
-    Raises ``NoUsableInterface``, which names what was wanted and what there is.
+    Raises ``NoUsableInterfaceError``, which names what was wanted and what there is.
     """
     fitting = [
         interface
@@ -254,6 +254,6 @@ def choose(card: PeerCard, *, line: str | None = None, binding: str | None = Non
                 return interface
     wanted = " ".join((binding or " or ".join(BINDINGS), line or " or ".join(LINES)))
     offered = ", ".join(dict.fromkeys((*map(str, card.interfaces), *card.unusable)))
-    raise NoUsableInterface(
+    raise NoUsableInterfaceError(
         ErrorKind.INVALID_AGENT_RESPONSE, f"The agent card offers no {wanted}; it offers {offered}"
     )

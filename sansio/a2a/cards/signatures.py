@@ -82,24 +82,24 @@ def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
 
 def view_1_0(card: JsonObject) -> JsonObject:
     """What line 1.0 knows of the card, without the defaults its section 8.4.1 has left out."""
-    view = {name: value for name, value in card.items() if name not in ONLY_0_3}
-    view["capabilities"] = _without_empty(
+    presentation = {name: value for name, value in card.items() if name not in ONLY_0_3}
+    presentation["capabilities"] = _without_empty(
         {**card["capabilities"], "extensions": [_extension(e) for e in card["capabilities"]["extensions"]]},
         "streaming",
         "pushNotifications",
         "extendedAgentCard",
     )
-    view["skills"] = [_without_empty(skill, "id", "name", "description", "tags") for skill in card["skills"]]
+    presentation["skills"] = [_without_empty(skill, "id", "name", "description", "tags") for skill in card["skills"]]
     if "securitySchemes" in card:
-        view["securitySchemes"] = {
+        presentation["securitySchemes"] = {
             name: {"httpAuthSecurityScheme": scheme["httpAuthSecurityScheme"]}
             for name, scheme in card["securitySchemes"].items()
         }
-        view["securityRequirements"] = [
+        presentation["securityRequirements"] = [
             {"schemes": {name: _without_empty(scopes) for name, scopes in one["schemes"].items()}}
             for one in card["securityRequirements"]
         ]
-    return view
+    return presentation
 
 
 def _extension(extension: JsonObject) -> JsonObject:
@@ -113,24 +113,24 @@ def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
 
 def view_0_3(card: JsonObject) -> JsonObject:
     """What line 0.3 knows of the card, without the defaults of its SDK's models."""
-    view = {name: value for name, value in card.items() if name not in ONLY_1_0}
-    view["capabilities"] = {
+    presentation = {name: value for name, value in card.items() if name not in ONLY_1_0}
+    presentation["capabilities"] = {
         name: value for name, value in card["capabilities"].items() if name != "extendedAgentCard"
     }
     if "securitySchemes" in card:
-        view["securitySchemes"] = {
+        presentation["securitySchemes"] = {
             name: {key: value for key, value in scheme.items() if key not in ("type", "httpAuthSecurityScheme")}
             for name, scheme in card["securitySchemes"].items()
         }
-    return view
+    return presentation
 
 
-def _interfaces_0_3(view: JsonObject) -> list[JsonObject]:
+def _interfaces_0_3(presentation: JsonObject) -> list[JsonObject]:
     """The interfaces that line 0.3 tells of, in the form of line 1.0."""
-    main = {"transport": view["preferredTransport"], "url": view["url"]}
+    main = {"transport": presentation["preferredTransport"], "url": presentation["url"]}
     return [
-        {"url": one["url"], "protocolBinding": one["transport"], "protocolVersion": view["protocolVersion"]}
-        for one in (main, *view["additionalInterfaces"])
+        {"url": one["url"], "protocolBinding": one["transport"], "protocolVersion": presentation["protocolVersion"]}
+        for one in (main, *presentation["additionalInterfaces"])
     ]
 
 

@@ -21,7 +21,7 @@ from sansio.a2a.cards.parse import JSONRPC, Interface
 from sansio.a2a.client.agent_errors import AgentError, agent_error, fault_in
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.fields import compact
-from sansio.a2a.codecs.registry import FORMS, WireForm
+from sansio.a2a.codecs.registry import CODECS, Codec
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import (
     GetTaskRequest,
@@ -151,11 +151,11 @@ def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str])
     return evolve(call, headers={**call.headers, EXTENSION_HEADERS[interface.line]: ", ".join(extensions)})
 
 
-def _form(interface: Interface) -> WireForm:
+def _form(interface: Interface) -> Codec:
     """The wire form its servers speak: over HTTP+JSON, line 0.3 is ProtoJSON."""
     if interface.line == "0.3" and interface.binding != JSONRPC:
         return v0_3_gateway
-    return FORMS[interface.line]
+    return CODECS[interface.line]
 
 
 def _with_tenant(interface: Interface, request: SendRequest) -> SendRequest:

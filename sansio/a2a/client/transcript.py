@@ -90,7 +90,7 @@ class Asked:
 
 
 @define
-class _Lane:
+class _ArtifactStream:
     """The running text of one block. ``ahead``: what was said, where that is more than the text is now."""
 
     pieces: list[str] = Factory(list)
@@ -142,8 +142,8 @@ class Transcript:
         self.asked: Asked | None = None  # the same object for as long as the same is asked
         self.closed = False  # the agent has said that its stream is over
         self._requests: dict[str, Any] = {}  # what was said of each, oldest first
-        self._answer: dict[str, _Lane] = {}
-        self._reasoning: dict[str, _Lane] = {}
+        self._answer: dict[str, _ArtifactStream] = {}
+        self._reasoning: dict[str, _ArtifactStream] = {}
         self._tools: dict[tuple[str, str], tuple[str, str]] = {}
         self._files: set[str] = set()
         self._last_lane: str | None = None
@@ -153,7 +153,11 @@ class Transcript:
     @property
     def answer(self) -> str:
         """The answer as it stands; texts of several artifacts on lines of their own."""
-        return "\n".join(lane.text.removesuffix("\n") for lane in self._answer.values() if lane.text)
+        return "\n".join(
+            artifact_stream.text.removesuffix("\n")
+            for artifact_stream in self._answer.values()
+            if artifact_stream.text
+        )
 
     @property
     def settled(self) -> bool:
@@ -222,8 +226,8 @@ class Transcript:
         self._files_of(artifact.artifact_id, artifact.parts, out)
         text = text_of(artifact.parts)
         if block_type == "reasoning":
-            lane = self._reasoning.setdefault(artifact.artifact_id, _Lane())
-            new, _ = lane.append(text) if append else lane.replace(text)
+            artifact_stream = self._reasoning.setdefault(artifact.artifact_id, _ArtifactStream())
+            new, _ = artifact_stream.append(text) if append else artifact_stream.replace(text)
             if new:
                 out.append(Notice(kind=NoticeKind.REASONING, text=new, detail=True, partial=True))
             return
@@ -273,11 +277,15 @@ class Transcript:
 
     def _conclude(self, text: str, out: list[Utterance]) -> None:
         """The last of the answer: what had to be revised, or what the final status says where nothing else did."""
-        for key, lane in self._answer.items():
-            final = lane.settle()
+        for key, artifact_stream in self._answer.items():
+            final = artifact_stream.settle()
             if final is not None:
                 self._correct(key, final, out)
-        if self.state is TaskState.COMPLETED and text and not any(lane.text for lane in self._answer.values()):
+        if (
+            self.state is TaskState.COMPLETED
+            and text
+            and not any(artifact_stream.text for artifact_stream in self._answer.values())
+        ):
             self._say("status", text, False, out)
 
     def _end(self, state: TaskState, text: str, out: list[Utterance]) -> None:
@@ -291,8 +299,8 @@ class Transcript:
     # --- what is said -------------------------------------------------------------------------------------
 
     def _say(self, key: str, text: str, append: bool, out: list[Utterance]) -> None:
-        lane = self._answer.setdefault(key, _Lane())
-        new, contradicts = lane.append(text) if append else lane.replace(text)
+        artifact_stream = self._answer.setdefault(key, _ArtifactStream())
+        new, contradicts = artifact_stream.append(text) if append else artifact_stream.replace(text)
         if contradicts:
             self._correct(key, new, out)
         elif new:

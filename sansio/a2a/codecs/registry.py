@@ -23,7 +23,7 @@ from sansio.a2a.model import (
 from sansio.a2a.operations import Operation
 
 
-class WireForm(Protocol):
+class Codec(Protocol):
     """What the modules of the wire forms are. ``NAME`` tells forms apart, ``LINE`` is the line they belong to."""
 
     @property
@@ -65,18 +65,18 @@ class WireForm(Protocol):
     def render_send(self, request: SendRequest) -> JsonObject: ...
 
 
-FORMS: dict[str, WireForm] = {"0.3": v0_3, "1.0": v1_0}
+CODECS: dict[str, Codec] = {"0.3": v0_3, "1.0": v1_0}
 """The form JSON-RPC speaks on each line."""
 
 
-def rest_form(line: str, body: object) -> WireForm:
+def rest_form(line: str, body: object) -> Codec:
     """The form that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""
     if line == "1.0":
         return v1_0
     return v0_3_gateway if v0_3_gateway.is_spoken(body) else v0_3
 
 
-def rest_form_of_task(line: str, spoken: str | None) -> WireForm:
+def rest_form_of_task(line: str, spoken: str | None) -> Codec:
     """The form that answers about a task where the request shows none.
 
     ``spoken``: the form in which the task was asked for over HTTP+JSON, if it was. Line 0.3's clients expect its
@@ -87,7 +87,7 @@ def rest_form_of_task(line: str, spoken: str | None) -> WireForm:
     return v0_3 if spoken == v0_3.NAME else v0_3_gateway
 
 
-def rest_form_of(operation: Operation, line: str) -> WireForm:
+def rest_form_of(operation: Operation, line: str) -> Codec:
     """The form that reads an HTTP+JSON request which shows none, and answers it where no task tells its own.
 
     On line 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.

@@ -13,7 +13,7 @@ from sansio.extensions.methods.shapes import AnyJson, Identifier, Text
 from sansio.opencode.projections.provider_catalogue import models_of, providers_of, shrunk
 from sansio.opencode.projections.session_projections import as_it_is, listed, record
 from sansio.opencode.upstream import method_requests as upstream
-from sansio.opencode.upstream.requests import Place, UpstreamCall
+from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 WORKSPACE_MUTATION = "workspace_mutation"
 """The capability that a credential needs to make or remove workspaces and worktrees."""
@@ -21,12 +21,12 @@ WORKSPACE_MUTATION = "workspace_mutation"
 _DEFAULTS = {"default_by_provider": "map<string,string>", "connected": "string[]"}
 
 
-def _at_place(make: Callable[[Place], UpstreamCall]) -> Callable[[Arguments, Place], UpstreamCall]:
-    return lambda given, place: make(place)
+def _at_place(make: Callable[[Location], UpstreamCall]) -> Callable[[Arguments, Location], UpstreamCall]:
+    return lambda given, location: make(location)
 
 
-def _with_body(make: Callable[[JsonObject, Place], UpstreamCall]) -> Callable[[Arguments, Place], UpstreamCall]:
-    return lambda given, place: make(given.below("request"), place)
+def _with_body(make: Callable[[JsonObject, Location], UpstreamCall]) -> Callable[[Arguments, Location], UpstreamCall]:
+    return lambda given, location: make(given.below("request"), location)
 
 
 def _items(reply: Reply, given: Arguments) -> JsonObject:
@@ -176,7 +176,7 @@ WORKSPACES = (
         "Remove a workspace; the item is null if there was none.",
         Parameter(name="workspace_id", shape=Identifier(), about="The workspace's id.", required=True),
         result=Result(members={"item": "Workspace|null"}),
-        call=lambda given, place: upstream.remove_workspace(given["workspace_id"], place),
+        call=lambda given, location: upstream.remove_workspace(given["workspace_id"], location),
         project=_item_or_none,
     ),
     _mutation(

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ErrorRow, ProtocolError
 from sansio.a2a.model import JsonObject
-from sansio.opencode.upstream.faults import PAYLOAD, Failure
+from sansio.opencode.upstream.faults import PAYLOAD, TaskFailure
 from sansio.opencode.upstream.plain_reasons import plain_reason
 
 DOMAIN = "opencode-a2a"
@@ -235,7 +235,7 @@ def session_unowned(session_id: str, field: str) -> ExtensionError:
     )
 
 
-def upstream_error(failure: Failure, method: str, session_id: str | None = None) -> ExtensionError:
+def upstream_error(failure: TaskFailure, method: str, session_id: str | None = None) -> ExtensionError:
     """What OpenCode did not do, in the types of these methods."""
     if failure.status is None:
         broken = failure.type == PAYLOAD

@@ -13,7 +13,7 @@ from attrs import frozen
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_errors import ExtensionErrorKind
 from sansio.extensions.methods.parameters import Arguments, Parameter
-from sansio.opencode.upstream.requests import Place, UpstreamCall
+from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
 NAMESPACE = "urn:opencode-a2a:extension"
@@ -118,7 +118,7 @@ class Before:
     """A call that goes first, where ``needed``; ``absorb`` adds what it tells to the arguments."""
 
     needed: Callable[[Arguments], bool]
-    call: Callable[[Arguments, Place], UpstreamCall]
+    call: Callable[[Arguments, Location], UpstreamCall]
     absorb: Callable[[Arguments, Reply], Arguments]
 
 
@@ -160,7 +160,7 @@ class MethodRow:
     lines: tuple[str, ...] = LINES
     errors: tuple[ExtensionErrorKind, ...] = ()
     before: Before | None = None
-    call: Callable[[Arguments, Place], UpstreamCall] | None = None
+    call: Callable[[Arguments, Location], UpstreamCall] | None = None
     project: Project | None = None
     shrink: Callable[[Any], Any] | None = None
     many: str = "items"

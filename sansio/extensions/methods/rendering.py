@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import JsonObject, Message, Task
 
 
@@ -18,8 +18,8 @@ def _written(value: Any, line: str) -> Any:
     if isinstance(value, list):
         return [_written(item, line) for item in value] if value and isinstance(value[0], Task | Message) else value
     if isinstance(value, Task):
-        return FORMS[line].render_task(value)
+        return CODECS[line].render_task(value)
     if isinstance(value, Message):
-        body = FORMS[line].render_item(value)
+        body = CODECS[line].render_item(value)
         return body["message"] if line == "1.0" else body
     return value

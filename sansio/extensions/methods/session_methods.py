@@ -35,7 +35,7 @@ from sansio.opencode.projections.session_projections import (
     todos_of,
 )
 from sansio.opencode.upstream import method_requests as upstream
-from sansio.opencode.upstream.requests import Place, UpstreamCall
+from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
 SESSION_SHELL = "session_shell"
@@ -63,12 +63,14 @@ _AGENT = _request("agent", Text(), "The OpenCode agent that is to do it.")
 _VARIANT = _request("variant", Text(), "The variant of the model.")
 
 
-def _of_session(make: Callable[[str, Place], UpstreamCall]) -> Callable[[Arguments, Place], UpstreamCall]:
-    return lambda given, place: make(given["session_id"], place)
+def _of_session(make: Callable[[str, Location], UpstreamCall]) -> Callable[[Arguments, Location], UpstreamCall]:
+    return lambda given, location: make(given["session_id"], location)
 
 
-def _with_body(make: Callable[[str, JsonObject, Place], UpstreamCall]) -> Callable[[Arguments, Place], UpstreamCall]:
-    return lambda given, place: make(given["session_id"], given.below("request"), place)
+def _with_body(
+    make: Callable[[str, JsonObject, Location], UpstreamCall],
+) -> Callable[[Arguments, Location], UpstreamCall]:
+    return lambda given, location: make(given["session_id"], given.below("request"), location)
 
 
 def _tasks(reply: Reply, given: Arguments) -> JsonObject:
@@ -93,17 +95,17 @@ def _messages(reply: Reply, given: Arguments) -> JsonObject:
     return {"items": items, "next_cursor": reply.cursor}
 
 
-def _command_body(given: Arguments, place: Place) -> UpstreamCall:
+def _command_body(given: Arguments, location: Location) -> UpstreamCall:
     """Commands name their model in one text, where prompts have an object."""
     body = given.below("request")
     if isinstance(model := body.get("model"), dict):
         body["model"] = f"{model['providerID']}/{model['modelID']}"
-    return upstream.command(given["session_id"], body, place)
+    return upstream.command(given["session_id"], body, location)
 
 
-def _list(given: Arguments, place: Place) -> UpstreamCall:
+def _list(given: Arguments, location: Location) -> UpstreamCall:
     return upstream.sessions(
-        place,
+        location,
         limit=given["limit"],
         roots=given.get("roots"),
         start=given.get("start"),
@@ -111,8 +113,8 @@ def _list(given: Arguments, place: Place) -> UpstreamCall:
     )
 
 
-def _messages_call(given: Arguments, place: Place) -> UpstreamCall:
-    return upstream.session_messages(given["session_id"], place, limit=given["limit"], before=given.get("before"))
+def _messages_call(given: Arguments, location: Location) -> UpstreamCall:
+    return upstream.session_messages(given["session_id"], location, limit=given["limit"], before=given.get("before"))
 
 
 def _needs_model(given: Arguments) -> bool:
@@ -148,7 +150,7 @@ READS = (
         parameters=ROUTED,
         ownership=Ownership.LISTS,
         result=Result(members={"items": "SessionStatusSummary[]"}),
-        call=lambda given, place: upstream.session_statuses(place),
+        call=lambda given, location: upstream.session_statuses(location),
         project=_items(statuses_of),
     ),
     _row(
@@ -244,7 +246,7 @@ READS = (
         ),
         ownership=Ownership.READS,
         result=Result(members={"items": "FileDiff[]"}),
-        call=lambda given, place: upstream.session_diff(given["session_id"], given.get("message_id"), place),
+        call=lambda given, location: upstream.session_diff(given["session_id"], given.get("message_id"), location),
         project=_items(diffs_of),
     ),
     _row(
@@ -261,7 +263,7 @@ READS = (
         ),
         ownership=Ownership.READS,
         result=Result(members={"item": "Message"}),
-        call=lambda given, place: upstream.session_message(given["session_id"], given["message_id"], place),
+        call=lambda given, location: upstream.session_message(given["session_id"], given["message_id"], location),
         project=lambda reply, given: {"item": message_of(given["session_id"], reply.value)},
     ),
 )

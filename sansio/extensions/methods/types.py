@@ -145,7 +145,7 @@ def params_schema(row: MethodRow) -> JsonObject:
     root: JsonObject = {"type": "object", "properties": {}, "additionalProperties": False}
     for parameter in row.parameters:
         for path in parameter.paths:
-            _place(root, path.split("."), parameter.shape.schema() | {"description": parameter.about})
+            _location(root, path.split("."), parameter.shape.schema() | {"description": parameter.about})
         if parameter.required:
             _require(root, parameter.name.split("."))
     if metadata := root["properties"].get("metadata"):
@@ -155,13 +155,13 @@ def params_schema(row: MethodRow) -> JsonObject:
     return root
 
 
-def _place(schema: JsonObject, path: list[str], leaf: JsonObject) -> None:
+def _location(schema: JsonObject, path: list[str], leaf: JsonObject) -> None:
     name, *rest = path
     if not rest:
         schema["properties"][name] = leaf
         return
     inner = schema["properties"].setdefault(name, {"type": "object", "properties": {}, "additionalProperties": False})
-    _place(inner, rest, leaf)
+    _location(inner, rest, leaf)
 
 
 def _require(schema: JsonObject, path: list[str]) -> None:

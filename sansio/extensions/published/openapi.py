@@ -23,7 +23,7 @@ from sansio.extensions.published.openapi_rest import JSON, failures
 from sansio.extensions.published.profile import Deployment
 
 _VERSION = "3.1.0"
-_FORMS = {"0.3": ("0.3", "0.3-gateway"), "1.0": ("1.0",)}
+_CODECS = {"0.3": ("0.3", "0.3-gateway"), "1.0": ("1.0",)}
 
 
 @frozen(kw_only=True)
@@ -43,7 +43,7 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
     rows = [row for row in METHODS.values() if is_on(row, deployment.switched_on)] if complete else []
     methods = [*openapi_rpc.core_methods(lines), *openapi_rpc.extension_methods(rows, lines)]
     schemes = dict(SCHEMES[scheme] for scheme in deployment.schemes)
-    forms = [form for line in lines for form in _FORMS[line]]
+    forms = [form for line in lines for form in _CODECS[line]]
     paths, responses = _with_shared_failures(
         {
             "/": {"post": openapi_rpc.endpoint(methods, lines)},

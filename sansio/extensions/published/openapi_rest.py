@@ -25,7 +25,7 @@ JSON, STREAM = "application/json", "text/event-stream"
 OF_LINE = {"0.3": JSON, "1.0": "application/a2a+json"}
 """What answers are in on each line."""
 
-_FORMS = {"0.3": (v0_3_gateway.NAME, v0_3.NAME), "1.0": (v1_0.NAME,)}
+_CODECS = {"0.3": (v0_3_gateway.NAME, v0_3.NAME), "1.0": (v1_0.NAME,)}
 _PATH_IDS = {"{id}": "The task's id.", "{config_id}": "The id of the push notification configuration."}
 _SEGMENT: JsonObject = {"type": "string", "minLength": 1, "pattern": "^[A-Za-z0-9_-]+$"}
 _TENANT: JsonObject = {
@@ -56,7 +56,7 @@ _OF_OPERATION: Mapping[Operation, tuple[ErrorKind, ...]] = {
 
 
 @frozen
-class Place:
+class Endpoint:
     """A route on a line, below a tenant or not."""
 
     operation: Operation
@@ -72,7 +72,7 @@ class Place:
     @property
     def forms(self) -> tuple[str, ...]:
         """The forms it is spoken in, the usual first."""
-        return tuple(form for form in _FORMS[self.line] if form in SPOKEN[self.operation])
+        return tuple(form for form in _CODECS[self.line] if form in SPOKEN[self.operation])
 
     @property
     def operation_id(self) -> str:
@@ -82,33 +82,37 @@ class Place:
         return ".".join([*words, *([f"route{nth + 1}"] if nth else []), *(["tenant"] if self.tenant else [])])
 
 
-def places(lines: Sequence[str]) -> Iterator[Place]:
+def endpoints(lines: Sequence[str]) -> Iterator[Endpoint]:
     """Every route of these lines. Line 1.0's are below a tenant too."""
     for operation in Operation:
         for line in sorted(lines):
             for route in operation.row.routes:
                 if line in route.lines:
-                    yield Place(operation, route, line, False)
+                    yield Endpoint(operation, route, line, False)
                     if line == "1.0":
-                        yield Place(operation, route, line, True)
+                        yield Endpoint(operation, route, line, True)
 
 
 def paths(lines: Sequence[str]) -> dict[str, JsonObject]:
     """The paths with their operations."""
     found: dict[str, JsonObject] = {}
-    for place in places(lines):
-        found.setdefault(place.path, {})[place.route.method.lower()] = _operation(place)
+    for endpoint in endpoints(lines):
+        found.setdefault(endpoint.path, {})[endpoint.route.method.lower()] = _operation(endpoint)
     return found
 
 
-def _operation(place: Place) -> JsonObject:
-    body = _body(place)
+def _operation(endpoint: Endpoint) -> JsonObject:
+    body = _body(endpoint)
     told: JsonObject = {
-        "operationId": place.operation_id,
-        "summary": f"{place.operation.row.rpc_1_0}, on line {place.line}",
-        "tags": [f"HTTP+JSON {place.line}"],
-        "parameters": [*_path_parameters(place), *_query_parameters(place), *headers(place.operation, place.line)],
-        "responses": {**_success(place), **_failures(place, body is not None)},
+        "operationId": endpoint.operation_id,
+        "summary": f"{endpoint.operation.row.rpc_1_0}, on line {endpoint.line}",
+        "tags": [f"HTTP+JSON {endpoint.line}"],
+        "parameters": [
+            *_path_parameters(endpoint),
+            *_query_parameters(endpoint),
+            *headers(endpoint.operation, endpoint.line),
+        ],
+        "responses": {**_success(endpoint), **_failures(endpoint, body is not None)},
     }
     if body is not None:
         told["requestBody"] = body
@@ -118,11 +122,11 @@ def _operation(place: Place) -> JsonObject:
 # --- parameters and bodies --------------------------------------------------------------------------------
 
 
-def _path_parameters(place: Place) -> Iterator[JsonObject]:
-    if place.tenant:
+def _path_parameters(endpoint: Endpoint) -> Iterator[JsonObject]:
+    if endpoint.tenant:
         yield _TENANT
     for marker, about in _PATH_IDS.items():
-        if marker in place.path:
+        if marker in endpoint.path:
             yield {
                 "name": marker.strip("{}"),
                 "in": "path",
@@ -132,11 +136,11 @@ def _path_parameters(place: Place) -> Iterator[JsonObject]:
             }
 
 
-def _query_parameters(place: Place) -> Iterator[JsonObject]:
+def _query_parameters(endpoint: Endpoint) -> Iterator[JsonObject]:
     """What can be asked for in the query: the single values among the parameters."""
-    if place.route.method == "POST":
+    if endpoint.route.method == "POST":
         return
-    for name, schema in _beside_the_path(place, place.forms[0])["properties"].items():
+    for name, schema in _beside_the_path(endpoint, endpoint.forms[0])["properties"].items():
         if (name != "tenant" and schema.get("type") in ("string", "integer", "boolean")) or name == "status":
             yield {"name": name, "in": "query", "required": False, "schema": schema}
 
@@ -157,27 +161,27 @@ def _header(name: str, about: str, schema: JsonObject) -> JsonObject:
     return {"name": name, "in": "header", "required": False, "description": about, "schema": schema}
 
 
-def _beside_the_path(place: Place, form: str) -> JsonObject:
+def _beside_the_path(endpoint: Endpoint, form: str) -> JsonObject:
     """The parameters without those in the path."""
-    row = place.operation.row
-    ids = row.ids_1_0 if place.line == "1.0" else row.ids_0_3
-    name = SPOKEN[place.operation][form].params
+    row = endpoint.operation.row
+    ids = row.ids_1_0 if endpoint.line == "1.0" else row.ids_0_3
+    name = SPOKEN[endpoint.operation][form].params
     schema: JsonObject = {"type": "object", "properties": {}}
     if name != "object":
         schema = object_schema(form, name)
-    given = ids[: sum(marker in place.route.path for marker in _PATH_IDS)]
+    given = ids[: sum(marker in endpoint.route.path for marker in _PATH_IDS)]
     left = {key: value for key, value in schema["properties"].items() if key not in given}
     required = [key for key in schema.get("required", ()) if key not in given]
     return {"type": "object", "properties": left, **({"required": required} if required else {})}
 
 
-def _body(place: Place) -> JsonObject | None:
-    if place.route.method != "POST":
+def _body(endpoint: Endpoint) -> JsonObject | None:
+    if endpoint.route.method != "POST":
         return None
-    row = place.operation.row
-    beside = [_beside_the_path(place, form) for form in place.forms]
+    row = endpoint.operation.row
+    beside = [_beside_the_path(endpoint, form) for form in endpoint.forms]
     needed = row.sends_body or any("required" in schema for schema in beside)
-    whole = [schema_of(form, SPOKEN[place.operation][form].params) for form in place.forms]
+    whole = [schema_of(form, SPOKEN[endpoint.operation][form].params) for form in endpoint.forms]
     schemas = whole if row.sends_body else beside
     return {"required": needed, "content": {JSON: {"schema": _any_of(schemas)}}}
 
@@ -185,21 +189,21 @@ def _body(place: Place) -> JsonObject | None:
 # --- answers ----------------------------------------------------------------------------------------------
 
 
-def _success(place: Place) -> JsonObject:
-    spoken: list[tuple[str, Spoken]] = [(form, SPOKEN[place.operation][form]) for form in place.forms]
+def _success(endpoint: Endpoint) -> JsonObject:
+    spoken: list[tuple[str, Spoken]] = [(form, SPOKEN[endpoint.operation][form]) for form in endpoint.forms]
     if all(one.result == "null" for _, one in spoken):
         return {"204": {"description": "Done.", "headers": _VERSION}}
     schema = _any_of([schema_of(form, one.result) for form, one in spoken])
-    if place.operation.row.streaming:
+    if endpoint.operation.row.streaming:
         told = "A stream of server-sent events, each of them of this form."
         content: JsonObject = {STREAM: {"schema": event_of(schema)}}
         return {"200": {"description": told, "headers": _VERSION, "content": content}}
-    if place.operation is Operation.EXTENDED_CARD:
+    if endpoint.operation is Operation.EXTENDED_CARD:
         return {
             "200": {"description": "The card.", "headers": _VERSION, "content": {JSON: {"schema": schema}}},
             "304": {"description": "The card is the one that the caller has."},
         }
-    content = {OF_LINE[place.line]: {"schema": schema}}
+    content = {OF_LINE[endpoint.line]: {"schema": schema}}
     return {"200": {"description": "The result.", "headers": _VERSION, "content": content}}
 
 
@@ -223,14 +227,14 @@ def _any_of(schemas: Sequence[JsonObject]) -> JsonObject:
     return different[0] if len(different) == 1 else {"anyOf": different}
 
 
-def _failures(place: Place, has_body: bool) -> JsonObject:
-    kinds = [ErrorKind.INVALID_PARAMS, *ALWAYS, *_OF_OPERATION.get(place.operation, ())]
-    if "{id}" in place.path:
+def _failures(endpoint: Endpoint, has_body: bool) -> JsonObject:
+    kinds = [ErrorKind.INVALID_PARAMS, *ALWAYS, *_OF_OPERATION.get(endpoint.operation, ())]
+    if "{id}" in endpoint.path:
         kinds.append(ErrorKind.TASK_NOT_FOUND)
     if has_body:
         kinds += [ErrorKind.PARSE_ERROR, ErrorKind.PAYLOAD_TOO_LARGE, ErrorKind.REQUEST_TIMEOUT]
         kinds.append(ErrorKind.UNSUPPORTED_MEDIA_TYPE)
-    return failures(kinds, [place.line])
+    return failures(kinds, [endpoint.line])
 
 
 def failures(kinds: Sequence[ErrorKind], lines: Sequence[str]) -> JsonObject:

@@ -17,7 +17,7 @@ from sansio.a2a.errors import ProtocolError, invalid
 from sansio.a2a.model import DataPart, JsonObject, Message, TextPart
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
-from sansio.opencode.upstream.requests import Place, UpstreamCall
+from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 REPLIES = ("once", "always", "reject")
 """What a permission can be answered."""
@@ -56,7 +56,7 @@ class Answer:
 # --- by method --------------------------------------------------------------------------------------------
 
 
-def permission_reply(asked: InterruptAsked, reply: str, message: str | None, place: Place) -> Answer:
+def permission_reply(asked: InterruptAsked, reply: str, message: str | None, location: Location) -> Answer:
     """``once``, ``always`` or ``reject``; the message is for the model, and only a rejection has one."""
     if reply not in REPLIES:
         raise invalid(("reply",), f"must be one of {', '.join(REPLIES)}")
@@ -69,48 +69,48 @@ def permission_reply(asked: InterruptAsked, reply: str, message: str | None, pla
     }
     resolution = "rejected" if reply == "reject" else "replied"
     return Answer(
-        call=requests.permission_reply(asked.request_id, reply, message, place),
+        call=requests.permission_reply(asked.request_id, reply, message, location),
         ended=_ended(asked, resolution, reply),
         understood=said[reply],
     )
 
 
-def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], place: Place) -> Answer:
+def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], location: Location) -> Answer:
     """An answer for each question, in their order; each is a list of labels or free texts."""
     questions = _questions(asked)
     if len(answers) != len(questions):
         told = f"must hold {counted(len(questions), 'list')}, one for each question, and holds {len(answers)}"
         raise invalid(("answers",), told)
     return Answer(
-        call=requests.question_reply(asked.request_id, answers, place),
+        call=requests.question_reply(asked.request_id, answers, location),
         ended=_ended(asked, "replied"),
         understood="Answered: " + "; ".join(", ".join(answer) or "nothing" for answer in answers) + ".",
     )
 
 
-def question_reject(asked: InterruptAsked, place: Place) -> Answer:
+def question_reject(asked: InterruptAsked, location: Location) -> Answer:
     """The question is not answered."""
     return Answer(
-        call=requests.question_reject(asked.request_id, place),
+        call=requests.question_reject(asked.request_id, location),
         ended=_ended(asked, "rejected"),
         understood="The question was rejected.",
     )
 
 
-def expired(asked: InterruptAsked, place: Place) -> Answer:
+def expired(asked: InterruptAsked, location: Location) -> Answer:
     """Nobody answered in time: a rejection, so that the turn goes on."""
     if asked.kind == "permission":
-        answer = permission_reply(asked, "reject", "Nobody answered in time.", place)
+        answer = permission_reply(asked, "reject", "Nobody answered in time.", location)
     else:
-        answer = question_reject(asked, place)
+        answer = question_reject(asked, location)
     return Answer(call=answer.call, ended=answer.ended, understood="Nobody answered in time, so it was rejected.")
 
 
-def abandoned(asked: InterruptAsked, place: Place) -> UpstreamCall:
+def abandoned(asked: InterruptAsked, location: Location) -> UpstreamCall:
     """Build the rejection of a request whose turn was stopped: OpenCode lists it until it is answered."""
     if asked.kind == "permission":
-        return requests.permission_reply(asked.request_id, "reject", None, place)
-    return requests.question_reject(asked.request_id, place)
+        return requests.permission_reply(asked.request_id, "reject", None, location)
+    return requests.question_reject(asked.request_id, location)
 
 
 def _ended(asked: InterruptAsked, resolution: str, reply: str | None = None) -> InterruptEnded:
@@ -126,11 +126,11 @@ def _ended(asked: InterruptAsked, resolution: str, reply: str | None = None) -> 
 # --- in plain words ---------------------------------------------------------------------------------------
 
 
-def understand(asked: InterruptAsked, message: Message, place: Place) -> Answer:
+def understand(asked: InterruptAsked, message: Message, location: Location) -> Answer:
     """A message as the answer to a request: its data part, if it has one, else its text."""
     for index, part in enumerate(message.parts):
         if isinstance(part, DataPart):
-            return _from_data(asked, part.data, ("message", "parts", index), place)
+            return _from_data(asked, part.data, ("message", "parts", index), location)
         if not isinstance(part, TextPart):
             raise invalid(("message", "parts", index), "a file cannot answer; send text, or a data part")
     text = "\n".join(part.text for part in message.parts if isinstance(part, TextPart)).strip()
@@ -139,9 +139,9 @@ def understand(asked: InterruptAsked, message: Message, place: Place) -> Answer:
     if asked.kind == "permission":
         reply = _PHRASES.get(_QUIET.sub(" ", text).strip().lower())
         if reply is None:
-            return permission_reply(asked, "reject", text, place)
-        return permission_reply(asked, reply, None, place)
-    return question_reply(asked, _answers_in(_questions(asked), text), place)
+            return permission_reply(asked, "reject", text, location)
+        return permission_reply(asked, reply, None, location)
+    return question_reply(asked, _answers_in(_questions(asked), text), location)
 
 
 def request_named(message: Message) -> str | None:
@@ -157,7 +157,7 @@ def request_named(message: Message) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def _from_data(asked: InterruptAsked, data: Any, path: tuple[str | int, ...], place: Place) -> Answer:
+def _from_data(asked: InterruptAsked, data: Any, path: tuple[str | int, ...], location: Location) -> Answer:
     if not isinstance(data, dict):
         raise invalid(path, "must be an object")
     if asked.kind == "permission":
@@ -166,10 +166,10 @@ def _from_data(asked: InterruptAsked, data: Any, path: tuple[str | int, ...], pl
             raise invalid((*path, "reply"), f"must be one of {', '.join(REPLIES)}")
         if message is not None and not isinstance(message, str):
             raise invalid((*path, "message"), "must be a string")
-        return _below(path, lambda: permission_reply(asked, reply, message, place))
+        return _below(path, lambda: permission_reply(asked, reply, message, location))
     if data.get("reject") is True:
-        return question_reject(asked, place)
-    return _below(path, lambda: question_reply(asked, texts_of(data.get("answers"), ("answers",)), place))
+        return question_reject(asked, location)
+    return _below(path, lambda: question_reply(asked, texts_of(data.get("answers"), ("answers",)), location))
 
 
 def _below(path: tuple[str | int, ...], answer: Any) -> Answer:

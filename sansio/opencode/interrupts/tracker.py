@@ -13,21 +13,21 @@ from attrs import define, field
 from sansio.a2a.model import JsonObject, Message, TaskState, TaskStatus
 from sansio.a2a.task_log import LogEvent, MessageAdded, StatusChanged
 from sansio.opencode.interrupts.render import details_of, text_of
-from sansio.opencode.turns.event_metadata import Voice
+from sansio.opencode.turns.event_metadata import EventMetadata
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 
 
 @define(eq=False)
-class Asking:
+class InterruptTracker:
     """``pending``: the requests that wait, by id, oldest first; ``asked_at``: since when, as RFC 3339."""
 
-    _voice: Voice
+    _event_metadata: EventMetadata
     pending: dict[str, InterruptAsked] = field(factory=dict)
     asked_at: dict[str, str] = field(factory=dict)
     _resolved: set[str] = field(factory=set)
     _answers: dict[str, tuple[str, Message | None]] = field(factory=dict)
 
-    def take_up(self, pending: Mapping[str, InterruptAsked], since: str) -> None:
+    def recover(self, pending: Mapping[str, InterruptAsked], since: str) -> None:
         """What an earlier run of the server has told of already."""
         self.pending = dict(pending)
         self.asked_at = dict.fromkeys(pending, since)
@@ -64,7 +64,7 @@ class Asking:
             "details": details_of(asked),
         }
         oldest = next(iter(self.pending.values()))  # the one that an answer without a name is for
-        return [StatusChanged(status=self._waiting(oldest, now), metadata=self._voice.interrupt(interrupt))]
+        return [StatusChanged(status=self._waiting(oldest, now), metadata=self._event_metadata.interrupt(interrupt))]
 
     def ended(self, ended: InterruptEnded, now: str) -> list[LogEvent]:
         """A request was answered, by whomever."""
@@ -85,14 +85,14 @@ class Asking:
             else self._waiting(following, now, understood)
         )
         said: list[LogEvent] = [MessageAdded(message)] if message is not None else []
-        return [*said, StatusChanged(status=status, metadata=self._voice.interrupt(interrupt))]
+        return [*said, StatusChanged(status=status, metadata=self._event_metadata.interrupt(interrupt))]
 
     def _waiting(self, asked: InterruptAsked, now: str, understood: str | None = None) -> TaskStatus:
         text = text_of(asked) if understood is None else f"{understood}\n\n{text_of(asked)}"
-        message = self._voice.message(f"{self._voice.task_id}:{asked.request_id}", text)
+        message = self._event_metadata.message(f"{self._event_metadata.task_id}:{asked.request_id}", text)
         return TaskStatus(state=TaskState.INPUT_REQUIRED, message=message, timestamp=now)
 
     def _working(self, request_id: str, now: str, understood: str | None) -> TaskStatus:
-        identity = f"{self._voice.task_id}:{request_id}:answer"
-        message = self._voice.message(identity, understood) if understood else None
+        identity = f"{self._event_metadata.task_id}:{request_id}:answer"
+        message = self._event_metadata.message(identity, understood) if understood else None
         return TaskStatus(state=TaskState.WORKING, message=message, timestamp=now)

@@ -12,7 +12,7 @@ from attrs import evolve, field, frozen
 
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
-from sansio.a2a.codecs.registry import WireForm
+from sansio.a2a.codecs.registry import Codec
 from sansio.a2a.json_output import SLICE, Steps, encoded_pieces
 from sansio.a2a.model import (
     Artifact,
@@ -40,7 +40,7 @@ SHARED_BY: Mapping[str, frozenset[str]] = {
 RESUME = "stream-resume"
 """The extension by which events carry their numbers in their metadata too."""
 
-_FORMS: Mapping[str, WireForm] = {form.NAME: form for form in (v0_3, v0_3_gateway, v1_0)}
+_CODECS: Mapping[str, Codec] = {form.NAME: form for form in (v0_3, v0_3_gateway, v1_0)}
 
 
 def as_text(task: Task) -> Task:
@@ -62,10 +62,10 @@ def _text_of(part: Part) -> Part:
 
 
 @frozen
-class View:
+class Presentation:
     """One way of looking. ``extensions``: the names of those that were negotiated; ``key`` tells views apart."""
 
-    form: WireForm
+    form: Codec
     text_only: bool = False
     extensions: frozenset[str] = frozenset()
     key: str = field(init=False)
@@ -83,10 +83,10 @@ class View:
         return frozenset().union(*(SHARED_BY.get(name, ()) for name in self.extensions))
 
     @classmethod
-    def of_key(cls, key: str) -> View:
+    def of_key(cls, key: str) -> Presentation:
         """The view with this ``key``."""
         form, *words = key.split(" ")
-        return cls(_FORMS[form], "text" in words, frozenset(words) - {"text"})
+        return cls(_CODECS[form], "text" in words, frozenset(words) - {"text"})
 
     @property
     def line(self) -> str:

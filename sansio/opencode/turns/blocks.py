@@ -50,7 +50,7 @@ class TextBlock:
     pieces: list[str] = field(factory=list)
     begun: bool = False  # something of it has been said
     settled: bool = False
-    torn: bool = False  # a piece was missed: say nothing more until OpenCode tells the whole text
+    has_gap: bool = False  # a piece was missed: say nothing more until OpenCode tells the whole text
 
     @property
     def text(self) -> str:
@@ -72,7 +72,7 @@ class Tool:
 
 
 @define
-class Lane:
+class ArtifactStream:
     """The text blocks of one artifact, in order.
 
     ``before``: what an earlier run of the server said, part by part, until ``recall`` has matched blocks with it.

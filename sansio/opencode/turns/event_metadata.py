@@ -12,7 +12,7 @@ from sansio.opencode.turns.blocks import BlockType
 
 
 @define(kw_only=True)
-class Voice:
+class EventMetadata:
     """One task's metadata. ``session_id`` is empty where there is no session yet; ``sequence`` counts events."""
 
     task_id: str

@@ -16,7 +16,7 @@ from sansio.opencode.upstream.events import InterruptAsked
 
 
 @frozen(kw_only=True)
-class SaidBefore:
+class RecoveredOutput:
     """What was said: the texts of each lane by its artifact's id, in order; tool calls and files by part id; progress
     told; requests that wait for an answer; the status. ``sequence``: from where to count on without giving an event
     the number of one that was seen but not kept."""
@@ -58,7 +58,7 @@ class _Seen:
             )
 
 
-def said_before(task: Task, events: Iterable[LogEvent], session_id: str) -> SaidBefore:
+def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str) -> RecoveredOutput:
     """What the task says, and what can be told from those of its events that were kept."""
     seen = _Seen()
     for event in events:
@@ -77,7 +77,7 @@ def said_before(task: Task, events: Iterable[LogEvent], session_id: str) -> Said
             tools[tool.part_id] = tool
         else:
             texts[artifact.artifact_id] = tuple(part.text for part in artifact.parts if isinstance(part, TextPart))
-    return SaidBefore(
+    return RecoveredOutput(
         texts=texts,
         tools=tools,
         files=frozenset(files),

@@ -17,15 +17,15 @@ from attrs import evolve, frozen
 from sansio.a2a.model import Artifact, DataPart, JsonObject, TaskState, TaskStatus
 from sansio.a2a.task_log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
 from sansio.opencode.interrupts.render import answered_unseen
-from sansio.opencode.interrupts.tracker import Asking
+from sansio.opencode.interrupts.tracker import InterruptTracker
 from sansio.opencode.turns.attribution import Attribution
 from sansio.opencode.turns.blocks import (
     BLOCK_OF,
     PROGRESS_TYPES,
     TOOL_ENDED,
     TOOL_RANK,
+    ArtifactStream,
     BlockType,
-    Lane,
     TextBlock,
     Tool,
     is_settled,
@@ -35,10 +35,10 @@ from sansio.opencode.turns.blocks import (
 )
 from sansio.opencode.turns.endings import ABORTED as ABORTED_END
 from sansio.opencode.turns.endings import CANCELLED, FAILED, FINAL_FINISHES, closed, kind_of, words_of
-from sansio.opencode.turns.event_metadata import Voice
+from sansio.opencode.turns.event_metadata import EventMetadata
 from sansio.opencode.turns.file_parts import attachments_of, file_of
 from sansio.opencode.turns.progress import retry_of, step_of
-from sansio.opencode.turns.recovery import SaidBefore
+from sansio.opencode.turns.recovery import RecoveredOutput
 from sansio.opencode.upstream.events import (
     BusEvent,
     InterruptAsked,
@@ -52,12 +52,12 @@ from sansio.opencode.upstream.events import (
     SessionFailed,
     SessionStatus,
 )
-from sansio.opencode.upstream.faults import DELETED, STOPPED, UNREACHABLE, Failure, blames_message, failure_of
+from sansio.opencode.upstream.faults import DELETED, STOPPED, UNREACHABLE, TaskFailure, blames_message, failure_of
 
 ABORTED = "MessageAbortedError"
 _HELD = 1000  # events kept for messages whose role is not known yet
-_INCOMPLETE = Failure(text="OpenCode stopped before the answer was complete", type=STOPPED)
-_NEVER_HAD = Failure(text="OpenCode never got the message: send it again", type=UNREACHABLE)
+_INCOMPLETE = TaskFailure(text="OpenCode stopped before the answer was complete", type=STOPPED)
+_NEVER_HAD = TaskFailure(text="OpenCode never got the message: send it again", type=UNREACHABLE)
 
 
 @frozen
@@ -78,15 +78,15 @@ class Turn:
         self.prompt_id = prompt_id
         self.ended = False
         self.cancelled = False
-        self.failure: Failure | None = None
+        self.failure: TaskFailure | None = None
         self.left: tuple[InterruptAsked, ...] = ()  # the requests that waited for an answer when the turn ended
         self.refused = False  # it failed before anything was said, by an error that the message may have caused
         self._status = TaskStatus(state=TaskState.SUBMITTED)
-        self._lanes = {
-            block: Lane(artifact_id=f"{task_id}:{block.value}", name=name, block_type=block)
+        self._artifact_streams = {
+            block: ArtifactStream(artifact_id=f"{task_id}:{block.value}", name=name, block_type=block)
             for block, name in ((BlockType.TEXT, "response"), (BlockType.REASONING, "reasoning"))
         }
-        self._blocks: dict[str, tuple[Lane, TextBlock]] = {}
+        self._blocks: dict[str, tuple[ArtifactStream, TextBlock]] = {}
         self._tools: dict[str, Tool] = {}
         self._told: set[object] = set()  # progress that was told, by identity
         self._messages: dict[str, MessageInfo] = {}
@@ -95,8 +95,8 @@ class Turn:
         self._held_count = 0
         self._torn: set[str] = set()
         self._files: set[str] = set()  # of parts, those that were told
-        self._voice = Voice(task_id=task_id, context_id=context_id, session_id=session_id)
-        self.asking = Asking(self._voice)
+        self._event_metadata = EventMetadata(task_id=task_id, context_id=context_id, session_id=session_id)
+        self.interrupt_tracker = InterruptTracker(self._event_metadata)
         self._attribution = Attribution(prompt_id)
         self._idle = False
         self._doubtful = False  # an error came, and it is not known what the session does now
@@ -161,25 +161,25 @@ class Turn:
             self._interrupt(ended, now, out)
         return out
 
-    def take_up(self, said: SaidBefore) -> None:
+    def recover(self, said: RecoveredOutput) -> None:
         """Go on with a turn that an earlier run of the server began: nothing is said again. ``reconcile`` it next."""
         self._status = said.status
-        self._voice.sequence = said.sequence
+        self._event_metadata.sequence = said.sequence
         self._told |= said.told
         self._files |= said.files
-        self.asking.take_up(said.pending, said.status.timestamp or "")
+        self.interrupt_tracker.recover(said.pending, said.status.timestamp or "")
         self._tools = dict(said.tools)
-        for lane in self._lanes.values():
-            if lane.artifact_id in said.texts:
-                lane.begun = True
-                lane.before = said.texts[lane.artifact_id]
+        for artifact_stream in self._artifact_streams.values():
+            if artifact_stream.artifact_id in said.texts:
+                artifact_stream.begun = True
+                artifact_stream.before = said.texts[artifact_stream.artifact_id]
         self._early = []
 
-    def add_to(self, said: SaidBefore) -> None:
+    def add_to(self, said: RecoveredOutput) -> None:
         """Go on in a task that an earlier turn has left without finishing it: what was said is added to."""
-        self._voice.sequence = said.sequence
-        for lane in self._lanes.values():
-            lane.begun = lane.artifact_id in said.texts
+        self._event_metadata.sequence = said.sequence
+        for artifact_stream in self._artifact_streams.values():
+            artifact_stream.begun = artifact_stream.artifact_id in said.texts
 
     def gap(self) -> None:
         """Events may have been missed: say no more of unfinished texts until they are told whole.
@@ -189,7 +189,7 @@ class Turn:
         self.heard = evolve(self.heard, gaps=self.heard.gaps + 1)
         for _, block in self._blocks.values():
             if not block.settled:
-                block.torn = True
+                block.has_gap = True
 
     def reconcile(
         self,
@@ -223,8 +223,8 @@ class Turn:
                     self._torn.add(part.part_id)
                 self._part(part, out)
         for request_id in sorted(waited_for - {interrupt.request_id for interrupt in asked}):
-            if request_id in self.asking.pending:
-                self._interrupt(answered_unseen(self.asking.pending[request_id]), now, out)
+            if request_id in self.interrupt_tracker.pending:
+                self._interrupt(answered_unseen(self.interrupt_tracker.pending[request_id]), now, out)
         for interrupt in asked:
             self._interrupt(interrupt, now, out)
         if since.statuses == self.heard.statuses:
@@ -238,7 +238,7 @@ class Turn:
             out += self.fail(_INCOMPLETE if self.prompt_seen else _NEVER_HAD, now)
         return out
 
-    def fail(self, failure: Failure, now: str) -> list[LogEvent]:
+    def fail(self, failure: TaskFailure, now: str) -> list[LogEvent]:
         """End the turn as failed, with a reason a person can act on. Nothing if it has ended.
 
         Where credentials are what is missing, the task waits for them (``auth-required``), though the turn is over.
@@ -290,7 +290,7 @@ class Turn:
         if block_type is BlockType.TOOL_CALL:
             self._tool(part, out)
         elif block_type is not None:
-            self._text(self._lanes[block_type], part, out)
+            self._text(self._artifact_streams[block_type], part, out)
         elif part.type in PROGRESS_TYPES:
             self._progress(part.part_id, step_of(part), part.message_id, out)
         elif part.type == "file":
@@ -301,11 +301,11 @@ class Turn:
         if found is None:
             self._torn.add(delta.part_id)
             return
-        lane, block = found
-        if delta.field == "text" and delta.delta and not block.settled and not block.torn:
-            self._say(lane, block, delta.delta, out)
+        artifact_stream, block = found
+        if delta.field == "text" and delta.delta and not block.settled and not block.has_gap:
+            self._say(artifact_stream, block, delta.delta, out)
 
-    def _text(self, lane: Lane, part: PartSeen, out: list[LogEvent]) -> None:
+    def _text(self, artifact_stream: ArtifactStream, part: PartSeen, out: list[LogEvent]) -> None:
         text = output_text(part.body)
         if text is None:
             return
@@ -313,56 +313,58 @@ class Turn:
         known = self._blocks.get(part.part_id)
         if known is None:
             block = TextBlock(part.part_id, part.message_id)
-            block.torn = part.part_id in self._torn and not settled
+            block.has_gap = part.part_id in self._torn and not settled
             self._torn.discard(part.part_id)
-            lane.insert(block)
-            self._blocks[part.part_id] = (lane, block)
+            artifact_stream.insert(block)
+            self._blocks[part.part_id] = (artifact_stream, block)
         else:
             block = known[1]
         said = block.text
         if len(text) >= len(said) and text.startswith(said):
             if len(text) > len(said):
-                self._say(lane, block, text[len(said) :], out)
+                self._say(artifact_stream, block, text[len(said) :], out)
             block.settled = block.settled or settled
         elif settled:
             block.pieces = [text]
             block.begun = block.begun or bool(text)
             block.settled = True
-            self._replace(lane, block.message_id, out)
+            self._replace(artifact_stream, block.message_id, out)
 
-    def _say(self, lane: Lane, block: TextBlock, text: str, out: list[LogEvent]) -> None:
+    def _say(self, artifact_stream: ArtifactStream, block: TextBlock, text: str, out: list[LogEvent]) -> None:
         """Continue a block: as a chunk where nothing was said after it, else by telling the lane anew."""
         block.pieces.append(text)
         joins = block.begun
         block.begun = True
-        if lane.begun and not lane.is_last_said(block):
-            self._replace(lane, block.message_id, out)
+        if artifact_stream.begun and not artifact_stream.is_last_said(block):
+            self._replace(artifact_stream, block.message_id, out)
             return
-        metadata = self._voice.chunk(lane.block_type, "stream", block.message_id, block.part_id)
-        out.append(lane.continuation(text, metadata, joins=joins))
-        lane.begun = True
+        metadata = self._event_metadata.chunk(artifact_stream.block_type, "stream", block.message_id, block.part_id)
+        out.append(artifact_stream.continuation(text, metadata, joins=joins))
+        artifact_stream.begun = True
 
-    def _replace(self, lane: Lane, message_id: str, out: list[LogEvent]) -> None:
-        out.append(lane.whole(self._voice.chunk(lane.block_type, "stream", message_id)))
-        lane.begun = True
+    def _replace(self, artifact_stream: ArtifactStream, message_id: str, out: list[LogEvent]) -> None:
+        out.append(
+            artifact_stream.whole(self._event_metadata.chunk(artifact_stream.block_type, "stream", message_id))
+        )
+        artifact_stream.begun = True
 
     def _recall(self, records: Sequence[MessageRecord], out: list[LogEvent]) -> None:
         """Match what an earlier run of the server said with what OpenCode has; tell it anew where they differ."""
         parts = [part for record in records if self._attribution.is_ours(record.info) for part in record.parts]
-        for block_type, lane in self._lanes.items():
-            if not lane.begun:
+        for block_type, artifact_stream in self._artifact_streams.items():
+            if not artifact_stream.begun:
                 continue
             found = [
                 (TextBlock(part.part_id, part.message_id, settled=is_settled(part.body)), text)
                 for part in parts
                 if BLOCK_OF.get(part.type) is block_type and (text := output_text(part.body)) is not None
             ]
-            known = lane.recall(found)
-            for block in lane.blocks:
-                block.torn = not block.settled
-                self._blocks[block.part_id] = (lane, block)
+            known = artifact_stream.recall(found)
+            for block in artifact_stream.blocks:
+                block.has_gap = not block.settled
+                self._blocks[block.part_id] = (artifact_stream, block)
             if not known:
-                self._replace(lane, self._last_message(lane), out)
+                self._replace(artifact_stream, self._last_message(artifact_stream), out)
 
     def _tool(self, part: PartSeen, out: list[LogEvent]) -> None:
         data = tool_data(part)
@@ -381,7 +383,9 @@ class Turn:
                 artifact_id=f"{self.task_id}:{BlockType.TOOL_CALL.value}:{tool.part_id}",
                 name=name if isinstance(name, str) else None,
                 parts=(DataPart(data=tool.data), *tool.files),
-                metadata=self._voice.chunk(BlockType.TOOL_CALL, "tool_part_update", tool.message_id, tool.part_id),
+                metadata=self._event_metadata.chunk(
+                    BlockType.TOOL_CALL, "tool_part_update", tool.message_id, tool.part_id
+                ),
             ),
             last_chunk=last,
         )
@@ -395,7 +399,7 @@ class Turn:
             artifact_id=f"{self.task_id}:{BlockType.FILE.value}:{part.part_id}",
             name=file.filename,
             parts=(file,),
-            metadata=self._voice.chunk(BlockType.FILE, "file_part", part.message_id, part.part_id),
+            metadata=self._event_metadata.chunk(BlockType.FILE, "file_part", part.message_id, part.part_id),
         )
         out.append(ArtifactChunk(artifact=artifact, last_chunk=True))
 
@@ -411,14 +415,16 @@ class Turn:
         """Tell how it goes, each thing once."""
         if identity not in self._told:
             self._told.add(identity)
-            out.append(StatusChanged(status=self._status, metadata=self._voice.progress(progress, message_id)))
+            out.append(
+                StatusChanged(status=self._status, metadata=self._event_metadata.progress(progress, message_id))
+            )
 
     def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
         if isinstance(event, InterruptAsked):
             ours = self._attribution.asks(event, self.session_id)
-            told = self.asking.asked(event, now) if ours else []
+            told = self.interrupt_tracker.asked(event, now) if ours else []
         else:
-            told = self.asking.ended(event, now)
+            told = self.interrupt_tracker.ended(event, now)
         for one in told:
             if isinstance(one, StatusChanged):
                 self._status = one.status
@@ -450,7 +456,7 @@ class Turn:
                 TaskState.CANCELED, "The turn was aborted in OpenCode", {"opencode": {"end": ABORTED_END}}, now
             )
         else:
-            said = any(lane.blocks for lane in self._lanes.values()) or self._tools
+            said = any(artifact_stream.blocks for artifact_stream in self._artifact_streams.values()) or self._tools
             self.refused = blames_message(error) and not said
             out += self.fail(failure_of(error), now)
 
@@ -458,8 +464,8 @@ class Turn:
         if self.ended:
             return []
         out: list[LogEvent] = []
-        self.left = tuple(self.asking.pending.values())
-        for ended in self.asking.left():
+        self.left = tuple(self.interrupt_tracker.pending.values())
+        for ended in self.interrupt_tracker.left():
             self._interrupt(ended, now, out)
         self.ended = True
         open_tools = [tool for tool in self._tools.values() if tool.rank < TOOL_ENDED]
@@ -468,28 +474,30 @@ class Turn:
         out += [
             ArtifactChunk(
                 artifact=Artifact(
-                    artifact_id=lane.artifact_id,
+                    artifact_id=artifact_stream.artifact_id,
                     parts=(),
-                    metadata=self._voice.chunk(lane.block_type, "stream", self._last_message(lane)),
+                    metadata=self._event_metadata.chunk(
+                        artifact_stream.block_type, "stream", self._last_message(artifact_stream)
+                    ),
                 ),
                 append=True,
                 last_chunk=True,
             )
-            for lane in reversed(self._lanes.values())
-            if lane.begun
+            for artifact_stream in reversed(self._artifact_streams.values())
+            if artifact_stream.begun
         ]
-        kept = self._voice.kept(self._usage(), extra)
+        kept = self._event_metadata.kept(self._usage(), extra)
         if kept:
             out.append(MetadataChanged(kept))
-        message = self._voice.message(f"{self.task_id}:status", text) if text else None
+        message = self._event_metadata.message(f"{self.task_id}:status", text) if text else None
         self._status = TaskStatus(state=state, message=message, timestamp=now)
-        out.append(StatusChanged(status=self._status, metadata=self._voice.end(kept, self._last_message())))
+        out.append(StatusChanged(status=self._status, metadata=self._event_metadata.end(kept, self._last_message())))
         return out
 
-    def _last_message(self, lane: Lane | None = None) -> str:
+    def _last_message(self, artifact_stream: ArtifactStream | None = None) -> str:
         """The message that spoke last, in a lane where its blocks are known; before any the prompt."""
-        if lane is not None and lane.blocks:
-            return lane.blocks[-1].message_id
+        if artifact_stream is not None and artifact_stream.blocks:
+            return artifact_stream.blocks[-1].message_id
         return self._order[-1] if self._order else self.prompt_id
 
     def _usage(self) -> JsonObject | None:

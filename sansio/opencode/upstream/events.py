@@ -18,7 +18,7 @@ from sansio.a2a.model import JsonObject
 
 
 @frozen(kw_only=True)
-class Fault:
+class UpstreamFault:
     """An error as OpenCode tells it. ``status``: HTTP status of the model provider, if it came from there."""
 
     name: str
@@ -40,7 +40,7 @@ class MessageInfo:
     summary: bool = False
     tokens: JsonObject | None = None
     cost: float | None = None
-    error: Fault | None = None
+    error: UpstreamFault | None = None
 
 
 @frozen(kw_only=True)
@@ -89,7 +89,7 @@ class SessionFailed:
     """``session.error``. Without a session it concerns the whole instance."""
 
     session_id: str | None
-    fault: Fault
+    fault: UpstreamFault
 
 
 @frozen(kw_only=True)
@@ -174,12 +174,12 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def fault_of(error: JsonObject) -> Fault:
+def fault_of(error: JsonObject) -> UpstreamFault:
     """OpenCode's ``{name, data: {message, statusCode, isRetryable}}``."""
     found = error.get("data")
     data = found if isinstance(found, dict) else {}
     name = _optional_text(error, "name") or "UnknownError"
-    return Fault(
+    return UpstreamFault(
         name=name,
         message=_optional_text(data, "message") or name,
         status=_integer(data.get("statusCode")),

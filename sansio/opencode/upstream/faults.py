@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from sansio.opencode.upstream.events import Fault
+from sansio.opencode.upstream.events import UpstreamFault
 from sansio.opencode.upstream.plain_reasons import hidden, message_in, reference_of, with_reason
 
 _LONGEST_NAME = 64
@@ -22,7 +22,7 @@ _TYPE_OF_STATUS = {
 
 
 @frozen(kw_only=True)
-class Failure:
+class TaskFailure:
     """Why a turn or a call failed: a sentence for people, a type and a status for machines.
 
     ``answer``: the beginning of what OpenCode answered, as it came. ``detail``: what no client may read,
@@ -55,10 +55,10 @@ def type_of_status(status: int) -> str:
     return "UPSTREAM_SERVER_ERROR" if status >= 500 else "UPSTREAM_HTTP_ERROR"
 
 
-def failure_of(fault: Fault) -> Failure:
+def failure_of(fault: UpstreamFault) -> TaskFailure:
     """What to say of an error OpenCode ended a turn with."""
     if fault.status is not None:
-        return Failure(
+        return TaskFailure(
             text=with_reason(f"The model provider refused the request with status {fault.status}", fault.message),
             type=type_of_status(fault.status),
             status=fault.status,
@@ -67,13 +67,13 @@ def failure_of(fault: Fault) -> Failure:
     kind = UNAUTHORIZED if fault.name == "ProviderAuthError" else "UPSTREAM_EXECUTION_ERROR"
     name = fault.name if fault.name.isalnum() and len(fault.name) <= _LONGEST_NAME else "UnknownError"
     text = with_reason(f"OpenCode could not finish the turn ({name})", fault.message)
-    return Failure(text=text, type=kind, detail=hidden(fault.message))
+    return TaskFailure(text=text, type=kind, detail=hidden(fault.message))
 
 
-def failure_of_status(status: int, detail: str) -> Failure:
+def failure_of_status(status: int, detail: str) -> TaskFailure:
     """What to say when OpenCode itself answers one of our requests with an error status."""
     text = with_reason(f"OpenCode answered with status {status}", message_in(detail))
-    return Failure(
+    return TaskFailure(
         text=text, type=type_of_status(status), status=status, answer=detail, detail=hidden(message_in(detail))
     )
 
@@ -81,7 +81,7 @@ def failure_of_status(status: int, detail: str) -> Failure:
 _ABOUT_MESSAGE = frozenset({400, 413, 415, 422})
 
 
-def blames_message(fault: Fault) -> bool:
+def blames_message(fault: UpstreamFault) -> bool:
     """Whether the message itself may be what OpenCode or the provider could not take, so that it would fail again."""
     if fault.status is not None:
         return fault.status in _ABOUT_MESSAGE
@@ -94,4 +94,6 @@ BACKPRESSURE = "UPSTREAM_BACKPRESSURE"
 PAYLOAD = "UPSTREAM_PAYLOAD_ERROR"
 STOPPED = "UPSTREAM_EXECUTION_ERROR"
 
-DELETED = Failure(text="The session was deleted in OpenCode while it was at work", type="UPSTREAM_RESOURCE_NOT_FOUND")
+DELETED = TaskFailure(
+    text="The session was deleted in OpenCode while it was at work", type="UPSTREAM_RESOURCE_NOT_FOUND"
+)

@@ -8,7 +8,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, Failure
+from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, TaskFailure
 
 
 class ProblemType(Enum):
@@ -36,7 +36,7 @@ class Problem:
         return self.detail if self.detail.startswith(self.type.value) else f"{self.type.value}: {self.detail}"
 
 
-def bus_problem(failure: Failure, url: str) -> Problem:
+def bus_problem(failure: TaskFailure, url: str) -> Problem:
     """The problem behind an event stream that cannot be had, from the failure and the URL without its login."""
     status = failure.status
     if status in (401, 403):

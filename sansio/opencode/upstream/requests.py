@@ -62,7 +62,7 @@ class UpstreamCall:
 
 
 @frozen(kw_only=True)
-class Place:
+class Location:
     """Where in OpenCode a call happens. Neither: the instance's own directory."""
 
     directory: str | None = None
@@ -78,7 +78,7 @@ class Place:
         return ""
 
 
-HERE = Place()
+DEFAULT_LOCATION = Location()
 
 
 @frozen(kw_only=True)
@@ -129,90 +129,96 @@ def health() -> UpstreamCall:
     return UpstreamCall(method="GET", target="/global/health", timeout=TimeoutClass.PROBE)
 
 
-def path(place: Place = HERE) -> UpstreamCall:
+def path(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """Which directory OpenCode works in, for calls that name this place. The first such call sets a directory up."""
-    bound = TimeoutClass.PROBE if place == HERE else TimeoutClass.READ
-    return UpstreamCall(method="GET", target=f"/path{place.query}", timeout=bound)
+    bound = TimeoutClass.PROBE if location == DEFAULT_LOCATION else TimeoutClass.READ
+    return UpstreamCall(method="GET", target=f"/path{location.query}", timeout=bound)
 
 
-def files(place: Place = HERE) -> UpstreamCall:
+def files(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """What the directory itself holds; an error where it is none."""
-    target = f"/file{place.query}{'&' if place.query else '?'}path="
+    target = f"/file{location.query}{'&' if location.query else '?'}path="
     return UpstreamCall(method="GET", target=target, timeout=TimeoutClass.PROBE)
 
 
-def config(place: Place = HERE) -> UpstreamCall:
+def config(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """OpenCode's settings in a directory, with the model it uses if that is set."""
-    return UpstreamCall(method="GET", target=f"/config{place.query}", timeout=TimeoutClass.PROBE)
+    return UpstreamCall(method="GET", target=f"/config{location.query}", timeout=TimeoutClass.PROBE)
 
 
-def usable_providers(place: Place = HERE) -> UpstreamCall:
+def usable_providers(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The providers that can be used, with their models."""
-    return UpstreamCall(method="GET", target=f"/config/providers{place.query}", timeout=TimeoutClass.PROBE)
+    return UpstreamCall(method="GET", target=f"/config/providers{location.query}", timeout=TimeoutClass.PROBE)
 
 
-def agents(place: Place = HERE) -> UpstreamCall:
+def agents(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """OpenCode's agents."""
-    return UpstreamCall(method="GET", target=f"/agent{place.query}", timeout=TimeoutClass.PROBE)
+    return UpstreamCall(method="GET", target=f"/agent{location.query}", timeout=TimeoutClass.PROBE)
 
 
-def create_session(title: str | None = None, place: Place = HERE, metadata: JsonObject | None = None) -> UpstreamCall:
+def create_session(
+    title: str | None = None, location: Location = DEFAULT_LOCATION, metadata: JsonObject | None = None
+) -> UpstreamCall:
     """A new session. ``metadata``: what OpenCode keeps with it."""
     body: JsonObject = {"title": title} if title else {}
     if metadata:
         body["metadata"] = metadata
-    return _write(f"/session{place.query}", body)
+    return _write(f"/session{location.query}", body)
 
 
-def get_session(session_id: str, place: Place = HERE) -> UpstreamCall:
+def get_session(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """One session."""
-    return UpstreamCall(method="GET", target=f"{_session(session_id)}{place.query}")
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}{location.query}")
 
 
-def messages(session_id: str, place: Place = HERE) -> UpstreamCall:
+def messages(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """A session's messages with their parts."""
-    return UpstreamCall(method="GET", target=f"{_session(session_id)}/message{place.query}")
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}/message{location.query}")
 
 
-def children(session_id: str, place: Place = HERE) -> UpstreamCall:
+def children(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The sessions of a session's subagents."""
-    return UpstreamCall(method="GET", target=f"{_session(session_id)}/children{place.query}")
+    return UpstreamCall(method="GET", target=f"{_session(session_id)}/children{location.query}")
 
 
-def statuses(place: Place = HERE) -> UpstreamCall:
+def statuses(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The status of every session that is not idle."""
-    return UpstreamCall(method="GET", target=f"/session/status{place.query}")
+    return UpstreamCall(method="GET", target=f"/session/status{location.query}")
 
 
-def permissions(place: Place = HERE) -> UpstreamCall:
+def permissions(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The permissions that are waited for, in all sessions."""
-    return UpstreamCall(method="GET", target=f"/permission{place.query}")
+    return UpstreamCall(method="GET", target=f"/permission{location.query}")
 
 
-def questions(place: Place = HERE) -> UpstreamCall:
+def questions(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The questions that are waited for, in all sessions."""
-    return UpstreamCall(method="GET", target=f"/question{place.query}")
+    return UpstreamCall(method="GET", target=f"/question{location.query}")
 
 
-def permission_reply(request_id: str, reply: str, message: str | None, place: Place = HERE) -> UpstreamCall:
+def permission_reply(
+    request_id: str, reply: str, message: str | None, location: Location = DEFAULT_LOCATION
+) -> UpstreamCall:
     """Answer a permission: ``once``, ``always`` or ``reject``, the last with a message for the model."""
     body = {"reply": reply} if message is None else {"reply": reply, "message": message}
-    return _answering(f"/permission/{segment(request_id)}/reply", body, place)
+    return _answering(f"/permission/{segment(request_id)}/reply", body, location)
 
 
-def question_reply(request_id: str, answers: Sequence[Sequence[str]], place: Place = HERE) -> UpstreamCall:
+def question_reply(
+    request_id: str, answers: Sequence[Sequence[str]], location: Location = DEFAULT_LOCATION
+) -> UpstreamCall:
     """Answer a question: for each of its questions a list of texts."""
     body = {"answers": [list(answer) for answer in answers]}
-    return _answering(f"/question/{segment(request_id)}/reply", body, place)
+    return _answering(f"/question/{segment(request_id)}/reply", body, location)
 
 
-def question_reject(request_id: str, place: Place = HERE) -> UpstreamCall:
+def question_reject(request_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """Leave a question unanswered."""
-    return _answering(f"/question/{segment(request_id)}/reject", {}, place)
+    return _answering(f"/question/{segment(request_id)}/reject", {}, location)
 
 
-def _answering(path: str, body: JsonObject, place: Place) -> UpstreamCall:
-    return _write(f"{path}{place.query}", body)
+def _answering(path: str, body: JsonObject, location: Location) -> UpstreamCall:
+    return _write(f"{path}{location.query}", body)
 
 
 def _write(target: str, body: JsonObject) -> UpstreamCall:
@@ -220,16 +226,16 @@ def _write(target: str, body: JsonObject) -> UpstreamCall:
     return UpstreamCall(method="POST", target=target, body=data, timeout=TimeoutClass.WRITE, repeatable=False)
 
 
-def abort(session_id: str, place: Place = HERE) -> UpstreamCall:
+def abort(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """Stop what a session is doing."""
-    target = f"{_session(session_id)}/abort{place.query}"
+    target = f"{_session(session_id)}/abort{location.query}"
     return UpstreamCall(method="POST", target=target, body=b"{}", timeout=TimeoutClass.STOP)
 
 
-def revert(session_id: str, message_id: str, place: Place = HERE) -> UpstreamCall:
+def revert(session_id: str, message_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """Take back a message and what follows it."""
     body = {"messageID": message_id}
-    return _write(f"{_session(session_id)}/revert{place.query}", body)
+    return _write(f"{_session(session_id)}/revert{location.query}", body)
 
 
 def prompt(
@@ -237,7 +243,7 @@ def prompt(
     prompt_id: str,
     parts: Sequence[JsonObject],
     options: PromptOptions = PromptOptions(),
-    place: Place = HERE,
+    location: Location = DEFAULT_LOCATION,
 ) -> UpstreamCall:
     """Start a turn. Not repeatable: the same id twice runs once, but its parts are stored twice."""
     body: JsonObject = {"messageID": prompt_id, "parts": list(parts)}
@@ -250,7 +256,7 @@ def prompt(
     ):
         if value:
             body[name] = value
-    return _write(f"{_session(session_id)}/prompt_async{place.query}", body)
+    return _write(f"{_session(session_id)}/prompt_async{location.query}", body)
 
 
 def _session(session_id: str) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings.http_messages import Request
-from sansio.a2a.bindings.jsonrpc import LONGEST_ID, RpcFault, method_not_found, parse_request, render_error
+from sansio.a2a.bindings.jsonrpc import LONGEST_ID, RpcRequestError, method_not_found, parse_request, render_error
 from sansio.a2a.bindings.rest import route
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
@@ -35,10 +35,10 @@ from tests.strategies import json_values
 
 LARGEST_ERROR = 65536  # bytes of all shapes together
 MANY = 5000
-FORMS: tuple[ModuleType, ...] = (v0_3, v0_3_gateway, v1_0)
+CODECS: tuple[ModuleType, ...] = (v0_3, v0_3_gateway, v1_0)
 LISTS = ("parts", "extensions", "referenceTaskIds")
 
-forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.NAME)
+forms = pytest.mark.parametrize("form", CODECS, ids=lambda form: form.NAME)
 
 
 class Counted(list[Any]):
@@ -117,7 +117,7 @@ def test_what_the_store_holds_may_have_longer_lists() -> None:
     assert decode_task(encode_task(task)) == task
 
 
-@given(form=st.sampled_from(FORMS), name=st.sampled_from((*LISTS, "metadata", "role", "taskId")), item=json_values)
+@given(form=st.sampled_from(CODECS), name=st.sampled_from((*LISTS, "metadata", "role", "taskId")), item=json_values)
 def test_the_error_about_any_message_is_small(form: ModuleType, name: str, item: Any) -> None:
     for value in (item, [item] * MANY, {f"{item}{i}"[:20000]: item for i in range(MANY)}, f"{item}" * MANY):
         error = refused(partial(form.parse_send, a_send(form, **{name: value})))
@@ -156,7 +156,7 @@ def test_a_long_http_method_is_shortened() -> None:
 
 def test_a_long_request_id_is_refused_and_not_repeated() -> None:
     body = orjson.dumps({"jsonrpc": "2.0", "id": "i" * (LONGEST_ID + 1), "method": "GetTask"})
-    with pytest.raises(RpcFault) as caught:
+    with pytest.raises(RpcRequestError) as caught:
         parse_request(body)
 
     assert caught.value.request_id is None
@@ -203,7 +203,7 @@ def test_too_many_values_are_refused_before_they_are_decoded(body: bytes) -> Non
 
     assert error.kind is ErrorKind.PAYLOAD_TOO_LARGE
     assert error.data["max_values"] == MOST_VALUES
-    with pytest.raises(RpcFault):
+    with pytest.raises(RpcRequestError):
         parse_request(body)
 
 

@@ -26,7 +26,7 @@ from sansio.a2a.client.calls import (
     subscribe_call,
     to_json,
 )
-from sansio.a2a.codecs.registry import FORMS, WireForm, rest_form
+from sansio.a2a.codecs.registry import CODECS, Codec, rest_form
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid, jsonrpc_error
 from sansio.a2a.model import (
     DataPart,
@@ -83,9 +83,9 @@ def served(call: HttpCall, interface: Interface) -> tuple[Operation | None, Any]
     return found.operation, body
 
 
-def server_form(interface: Interface, params: Any) -> WireForm:
+def server_form(interface: Interface, params: Any) -> Codec:
     """The form that our server side reads the parameters in."""
-    return FORMS[interface.line] if interface.binding == JSONRPC else rest_form(interface.line, params)
+    return CODECS[interface.line] if interface.binding == JSONRPC else rest_form(interface.line, params)
 
 
 @each_interface
@@ -186,7 +186,7 @@ def test_what_json_cannot_say_is_a_protocol_error() -> None:
 
 
 def answer_of(interface: Interface, item: StreamItem) -> bytes:
-    rendered = FORMS[interface.line].render_send_result(item)
+    rendered = CODECS[interface.line].render_send_result(item)
     return render_result("r", rendered) if interface.binding == JSONRPC else orjson.dumps(rendered)
 
 
@@ -241,7 +241,7 @@ def test_a_stream_is_read_the_same_however_it_is_cut(interface: Interface, data:
 
 @each_interface
 def test_a_task_is_read_from_the_answer_to_a_task_request(interface: Interface) -> None:
-    rendered = FORMS[interface.line].render_task(DONE)
+    rendered = CODECS[interface.line].render_task(DONE)
     body = render_result("r", rendered) if interface.binding == JSONRPC else orjson.dumps(rendered)
 
     assert read_task_answer(interface, 200, body) == DONE
@@ -318,7 +318,7 @@ def test_any_stream_is_items_or_one_of_the_two_errors(interface: Interface, chun
     try:
         for chunk in chunks:
             for item in reader.feed(chunk):
-                assert FORMS[interface.line].render_item(item)
+                assert CODECS[interface.line].render_item(item)
     except (AgentError, ProtocolError) as error:
         assert str(error)  # noqa: PT017 - both outcomes are right; a refusal must say something
 

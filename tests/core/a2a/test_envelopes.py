@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sansio.a2a.bindings.jsonrpc import (
     RESULT_SUFFIX,
-    RpcFault,
     RpcRequest,
+    RpcRequestError,
     method_not_found,
     parse_request,
     render_error,
@@ -374,8 +374,8 @@ def test_a_body_that_is_no_json_is_a_parse_error() -> None:
 # --- JSON-RPC ---------------------------------------------------------------------------------------------
 
 
-def fault_of(body: bytes) -> RpcFault:
-    with pytest.raises(RpcFault) as caught:
+def fault_of(body: bytes) -> RpcRequestError:
+    with pytest.raises(RpcRequestError) as caught:
         parse_request(body)
     return caught.value
 
@@ -497,7 +497,7 @@ def test_unknown_method_tells_those_of_line_1_0() -> None:
 def test_any_body_is_a_request_or_a_fault_that_can_be_answered(body: bytes) -> None:
     try:
         request = parse_request(body)
-    except RpcFault as fault:
+    except RpcRequestError as fault:
         for line in LINES:
             answer = orjson.loads(render_error(fault.request_id, fault, line))
             assert answer["error"]["code"] in (-32700, -32600)

@@ -172,7 +172,7 @@ def test_a_log_without_its_beginning_cannot_be_looked_back_on() -> None:
 
 def test_after_a_crash_no_event_gets_a_number_that_may_have_been_seen() -> None:
     log = log_of([chunk("one"), more])
-    log.take_up()
+    log.recover()
     entry = log.append(more)
 
     assert entry is not None
@@ -189,7 +189,7 @@ def test_readers_see_nothing_of_a_log_being_taken_up() -> None:
     log = log_of([chunk("one")])
     task = log.task()
 
-    log.take_up()
+    log.recover()
 
     assert [entry.item for entry in log.since(1)] == [None]
     assert log.task() == log.at(1) == log.at(log.last) == task
@@ -198,7 +198,7 @@ def test_readers_see_nothing_of_a_log_being_taken_up() -> None:
 def test_a_log_that_has_ended_is_not_taken_up() -> None:
     log = log_of([StatusChanged(status=TaskStatus(state=TaskState.COMPLETED))])
 
-    log.take_up()
+    log.recover()
 
     assert log.last == 1
 
@@ -264,7 +264,7 @@ class Crashes(RuleBasedStateMachine):
     def crash(self, cuts: list[int]) -> None:
         self.log = TaskLog.replay(self.kept[1], self.kept[0], in_runs(self.rows, cuts))
         assert self.log.last == (self.rows[-1][0] if self.rows else 0)
-        self.log.take_up()
+        self.log.recover()
         self.keep_the_task()
 
     @invariant()

@@ -34,12 +34,12 @@ from sansio.a2a.operations import Operation
 from sansio.a2a.timestamps import timestamp
 from tests import schemas, strategies
 
-FORMS: dict[str, ModuleType] = {form.NAME: form for form in (v0_3, v0_3_gateway, v1_0)}
+CODECS: dict[str, ModuleType] = {form.NAME: form for form in (v0_3, v0_3_gateway, v1_0)}
 LISTS = {"1.0": ("ListTasksResponse",)}
 CONFIG = {"0.3": ("TaskPushNotificationConfig",), "1.0": ("TaskPushNotificationConfig",)}
 CONFIGS = {"1.0": ("ListTaskPushNotificationConfigsResponse",)}
 
-forms = pytest.mark.parametrize("form", FORMS.values(), ids=lambda form: form.NAME)
+forms = pytest.mark.parametrize("form", CODECS.values(), ids=lambda form: form.NAME)
 
 
 def over_the_wire(value: Any) -> Any:

@@ -559,7 +559,7 @@ def test_a_large_text_is_refused_without_a_search() -> None:
 def test_a_json_rpc_request_that_names_a_member_twice_is_refused(
     body: str, kind: ErrorKind, field: str | None
 ) -> None:
-    with pytest.raises(jsonrpc.RpcFault) as caught:
+    with pytest.raises(jsonrpc.RpcRequestError) as caught:
         jsonrpc.parse_request(f'{{"jsonrpc": "2.0", "id": 7, "method": "GetTask", {body}}}'.encode())
 
     assert caught.value.request_id == 7

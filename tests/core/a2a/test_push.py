@@ -48,7 +48,7 @@ from sansio.a2a.task_log import (
 )
 from tests.strategies import log_events, push_configs
 
-FORMS = ("0.3", "1.0", "0.3-proto")
+CODECS = ("0.3", "1.0", "0.3-proto")
 
 
 def status(state: TaskState, text: str | None = None, at: str = "2026-01-01T00:00:00Z") -> StatusChanged:
@@ -142,15 +142,15 @@ def test_each_completion_of_an_artifact_that_is_replaced_is_told() -> None:
 
 def test_task_taken_up_unchanged_after_a_crash_is_not_told_again_and_its_end_is() -> None:
     log = log_of(TURN[:6])
-    log.take_up()
+    log.recover()
     log.append(status(TaskState.FAILED, "stopped"))
 
-    for form in FORMS:
+    for form in CODECS:
         (notification,) = told(log, form, cursor=3)
         assert notification.number == log.last
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", CODECS)
 def test_snapshot_with_news_is_told_as_the_task(form: str) -> None:
     task = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.COMPLETED))
 
@@ -159,7 +159,7 @@ def test_snapshot_with_news_is_told_as_the_task(form: str) -> None:
     assert notification == Notification(1, task)
 
 
-@given(st.lists(log_events(), max_size=12), st.sampled_from(FORMS), st.data())
+@given(st.lists(log_events(), max_size=12), st.sampled_from(CODECS), st.data())
 def test_notifications_are_in_order_without_repeats_and_end_with_the_final_state(
     events: list[LogEvent], form: str, data: st.DataObject
 ) -> None:
@@ -255,7 +255,7 @@ def test_any_scheme_goes_as_it_was_given(scheme: str) -> None:
     assert ("Authorization", f'{scheme} a="b c", d') in headers_of(config, "1.0", 1)
 
 
-@given(st.text(max_size=20), st.text(max_size=20), st.sampled_from(FORMS))
+@given(st.text(max_size=20), st.text(max_size=20), st.sampled_from(CODECS))
 def test_accepted_headers_are_single_lines(token: str, credentials: str, form: str) -> None:
     authentication = PushAuthentication(scheme="Bearer", credentials=credentials)
     config = evolve(CONFIG, token=token, authentication=authentication)

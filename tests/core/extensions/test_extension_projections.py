@@ -25,7 +25,7 @@ from sansio.opencode.projections.session_projections import (
     todos_of,
 )
 from sansio.opencode.upstream.large_json import Steps, decoded, encoded
-from sansio.opencode.upstream.requests import Place
+from sansio.opencode.upstream.requests import Location
 from tests.strategies import json_values
 
 T = TypeVar("T")
@@ -166,14 +166,16 @@ def test_any_answer_gives_a_result_that_was_declared_or_is_refused(method: str, 
     orjson.dumps(for_line(result, "1.0"))
 
 
-@pytest.mark.parametrize("place", [Place(), Place(directory="/a b"), Place(directory="/x", workspace="wrk_1")])
-def test_calls_are_made_for_a_place(place: Place) -> None:
+@pytest.mark.parametrize(
+    "location", [Location(), Location(directory="/a b"), Location(directory="/x", workspace="wrk_1")]
+)
+def test_calls_are_made_for_a_place(location: Location) -> None:
     row = METHODS["opencode.sessions.list"]
     assert row.call is not None
 
-    call = row.call(Arguments({"limit": 5, "roots": True, "search": "a&b"}), place)
+    call = row.call(Arguments({"limit": 5, "roots": True, "search": "a&b"}), location)
 
-    where = {"": ""} if not place.query else {"": place.query[1:] + "&"}
+    where = {"": ""} if not location.query else {"": location.query[1:] + "&"}
     assert call.target == f"/session?{where['']}limit=5&roots=true&search=a%26b"
 
 

@@ -23,7 +23,7 @@ from sansio.extensions.methods.method_errors import (
 from sansio.extensions.methods.method_rows import MethodExtension, MethodRow, Ownership, Scope, Toggle
 from sansio.extensions.methods.method_table import METHODS, methods_on_offer, row_of, supported
 from sansio.extensions.methods.types import result_schema
-from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, Failure, failure_of_status
+from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, TaskFailure, failure_of_status
 from tests.paths import FIXTURES
 
 ROWS = pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
@@ -142,16 +142,16 @@ def test_numbers_in_an_error_are_texts_on_line_1_0() -> None:
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [
-        (Failure(text="x", type=UNREACHABLE), "UPSTREAM_UNREACHABLE"),
-        (Failure(text="x", type=TIMEOUT), "UPSTREAM_UNREACHABLE"),
-        (Failure(text="x", type="UPSTREAM_BACKPRESSURE"), "UPSTREAM_UNREACHABLE"),
-        (Failure(text="x", type=PAYLOAD), "UPSTREAM_PAYLOAD_ERROR"),
+        (TaskFailure(text="x", type=UNREACHABLE), "UPSTREAM_UNREACHABLE"),
+        (TaskFailure(text="x", type=TIMEOUT), "UPSTREAM_UNREACHABLE"),
+        (TaskFailure(text="x", type="UPSTREAM_BACKPRESSURE"), "UPSTREAM_UNREACHABLE"),
+        (TaskFailure(text="x", type=PAYLOAD), "UPSTREAM_PAYLOAD_ERROR"),
         (failure_of_status(401, ""), "UPSTREAM_HTTP_ERROR"),
         (failure_of_status(404, '{"data":{"message":"Session not found: ses_1"}}'), "SESSION_NOT_FOUND"),
         (failure_of_status(404, '{"data":{"message":"Message not found: msg_1"}}'), "UPSTREAM_HTTP_ERROR"),
     ],
 )
-def test_a_failure_of_opencode_has_a_type(failure: Failure, kind: str) -> None:
+def test_a_failure_of_opencode_has_a_type(failure: TaskFailure, kind: str) -> None:
     assert upstream_error(failure, "opencode.sessions.get", "ses_1").reason == kind
 
 

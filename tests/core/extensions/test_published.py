@@ -34,7 +34,7 @@ from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.openapi import Served, document
 from sansio.extensions.published.profile import Deployment
 from sansio.opencode.projections.presentation import SHARED_BY
-from sansio.opencode.upstream.faults import UNREACHABLE, Failure
+from sansio.opencode.upstream.faults import UNREACHABLE, TaskFailure
 from tests.parity import parity
 from tests.paths import FIXTURES
 from tools.docs.method_reference import markdown, words
@@ -107,7 +107,7 @@ def test_every_operation_is_spoken_on_both_lines() -> None:
 
 # --- errors -----------------------------------------------------------------------------------------------
 
-_REFUSED = Failure(text="refused", type="UPSTREAM_SERVER_ERROR", status=500, answer="no")
+_REFUSED = TaskFailure(text="refused", type="UPSTREAM_SERVER_ERROR", status=500, answer="no")
 ERRORS: dict[ExtensionErrorKind, ExtensionError] = {
     error.extension_kind: error
     for error in (
@@ -116,7 +116,7 @@ ERRORS: dict[ExtensionErrorKind, ExtensionError] = {
         session_unowned("ses_1", "session_id"),
         forbidden("m", "c", "id"),
         disabled("m", "t", "0.3", ["a"]),
-        upstream_error(Failure(text="gone", type=UNREACHABLE), "m", "ses_1"),
+        upstream_error(TaskFailure(text="gone", type=UNREACHABLE), "m", "ses_1"),
         upstream_error(_REFUSED, "m", "ses_1"),
         payload_error("odd", "m", "ses_1"),
         interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, "r"),

@@ -155,7 +155,7 @@ def test_nothing_dangles(end: str) -> None:
     [resolved, ended] = [event for event in out if isinstance(event, StatusChanged)]
     assert (resolved.metadata or {})["shared"]["interrupt"]["phase"] == "resolved"
     assert ended.status.state is (TaskState.CANCELED if end == "cancel" else TaskState.FAILED)
-    assert running.asking.pending == {}
+    assert running.interrupt_tracker.pending == {}
     assert [asked.request_id for asked in running.left] == ["per_1"]
 
 
@@ -180,4 +180,4 @@ def test_a_request_of_a_message_of_ours_is_ours_though_opencodes_clock_is_behind
 
     fed(ahead, user(PROMPT), answer(early, PROMPT), permission(early))
 
-    assert list(ahead.asking.pending) == ["per_1"]
+    assert list(ahead.interrupt_tracker.pending) == ["per_1"]

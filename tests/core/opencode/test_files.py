@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sansio.a2a.model import FilePart, JsonObject, Message, Role, TaskState, TaskStatus
 from sansio.a2a.task_log import LogEvent, MessageAdded, StatusChanged, TaskLog
 from sansio.opencode.turns.file_parts import attachments_of, file_of
-from sansio.opencode.turns.recovery import said_before
+from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (
     BusEvent,
@@ -172,7 +172,7 @@ def test_nothing_is_told_again_by_a_turn_that_is_taken_up() -> None:
     for event in [*turn.begin(NOW), *fed(turn, SEEN, *events)]:
         log.append(event)
     taken_up = new_turn()
-    taken_up.take_up(said_before(log.task(), [one.event for one in log.since(0)], SESSION))
+    taken_up.recover(recovered_output(log.task(), [one.event for one in log.since(0)], SESSION))
 
     record = MessageRecord(info=message(), parts=(*events, file_part("prt_g", "data:,new")))
     again = taken_up.reconcile([record], BUSY, NOW)

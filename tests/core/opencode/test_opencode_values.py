@@ -14,11 +14,10 @@ from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, TextPart
 from sansio.opencode.interrupts.render import details_of, text_of
 from sansio.opencode.session_marks import marked_for
-from sansio.opencode.turns.blocks import BlockType, Lane, TextBlock, is_settled, tool_data, usage_of
+from sansio.opencode.turns.blocks import ArtifactStream, BlockType, TextBlock, is_settled, tool_data, usage_of
 from sansio.opencode.upstream import method_requests, requests
 from sansio.opencode.upstream.events import (
     BusEvent,
-    Fault,
     InterruptAsked,
     InterruptEnded,
     MessageInfo,
@@ -28,12 +27,13 @@ from sansio.opencode.upstream.events import (
     SessionFailed,
     SessionSeen,
     SessionStatus,
+    UpstreamFault,
     decode,
     decode_messages,
     event_id,
 )
-from sansio.opencode.upstream.faults import Failure, failure_of, failure_of_status, type_of_status
-from sansio.opencode.upstream.requests import Place, PromptOptions, TimeoutClass, UpstreamCall
+from sansio.opencode.upstream.faults import TaskFailure, failure_of, failure_of_status, type_of_status
+from sansio.opencode.upstream.requests import Location, PromptOptions, TimeoutClass, UpstreamCall
 from tests.core.recorded import NAMES, lines_of, messages_of
 from tests.strategies import json_values
 
@@ -79,11 +79,11 @@ INFO: JsonObject = {"id": "m", "sessionID": "s", "role": "assistant", "parentID"
         (bus("session.idle", sessionID="s"), SessionStatus(session_id="s", type="idle")),
         (
             bus("session.error", sessionID="s", error={"name": "X", "data": {"message": "no", "statusCode": 429}}),
-            SessionFailed(session_id="s", fault=Fault(name="X", message="no", status=429)),
+            SessionFailed(session_id="s", fault=UpstreamFault(name="X", message="no", status=429)),
         ),
         (
             bus("session.error", error={"data": 5}),
-            SessionFailed(session_id=None, fault=Fault(name="UnknownError", message="UnknownError")),
+            SessionFailed(session_id=None, fault=UpstreamFault(name="UnknownError", message="UnknownError")),
         ),
         (
             bus("session.created", info={"id": "s", "parentID": "r", "title": "t", "directory": "/w"}),
@@ -150,7 +150,7 @@ def test_message_tells_whether_it_is_complete_and_why_it_failed() -> None:
         summary=True,
         tokens={"input": 1},
         cost=0.5,
-        error=Fault(name="APIError", message="no", status=500, retryable=True),
+        error=UpstreamFault(name="APIError", message="no", status=500, retryable=True),
     )
 
 
@@ -320,14 +320,14 @@ def test_counts_that_are_no_counts_are_none() -> None:
 
 
 def test_blocks_of_a_lane_stand_in_opencodes_order() -> None:
-    lane = Lane(artifact_id="a", name="response", block_type=BlockType.TEXT)
+    artifact_stream = ArtifactStream(artifact_id="a", name="response", block_type=BlockType.TEXT)
     first, second, third = (TextBlock(f"prt_{n}", f"msg_{m}") for m, n in ((1, 9), (2, 1), (2, 2)))
 
-    assert [lane.insert(block) for block in (second, third, first)] == [True, True, False]
-    assert lane.blocks == [first, second, third]
+    assert [artifact_stream.insert(block) for block in (second, third, first)] == [True, True, False]
+    assert artifact_stream.blocks == [first, second, third]
     second.begun = True
-    assert lane.is_last_said(second)
-    assert not lane.is_last_said(first)
+    assert artifact_stream.is_last_said(second)
+    assert not artifact_stream.is_last_said(first)
 
 
 def test_pieces_of_a_block_are_its_text() -> None:
@@ -411,9 +411,9 @@ def test_status_has_its_error_type(status: int, type: str) -> None:
 
 
 def test_refusal_of_a_provider_is_told_with_its_status() -> None:
-    failure = failure_of(Fault(name="APIError", message="slow down", status=429))
+    failure = failure_of(UpstreamFault(name="APIError", message="slow down", status=429))
 
-    assert failure == Failure(
+    assert failure == TaskFailure(
         text="The model provider refused the request with status 429: slow down",
         type="UPSTREAM_QUOTA_EXCEEDED",
         status=429,
@@ -425,13 +425,13 @@ def test_refusal_of_a_provider_is_told_with_its_status() -> None:
     [("ProviderAuthError", "UPSTREAM_UNAUTHORIZED"), ("UnknownError", "UPSTREAM_EXECUTION_ERROR")],
 )
 def test_error_without_a_status_is_told_by_its_name(name: str, type: str) -> None:
-    failure = failure_of(Fault(name=name, message="no"))
+    failure = failure_of(UpstreamFault(name=name, message="no"))
 
-    assert failure == Failure(text=f"OpenCode could not finish the turn ({name}): no", type=type)
+    assert failure == TaskFailure(text=f"OpenCode could not finish the turn ({name}): no", type=type)
 
 
 def test_refusal_of_opencode_itself_is_told() -> None:
-    assert failure_of_status(404, "no such session") == Failure(
+    assert failure_of_status(404, "no such session") == TaskFailure(
         text="OpenCode answered with status 404: no such session",
         type="UPSTREAM_RESOURCE_NOT_FOUND",
         status=404,
@@ -451,11 +451,11 @@ def test_refusal_of_opencode_itself_is_told() -> None:
         (requests.get_session("ses_1"), "GET", "/session/ses_1"),
         (requests.get_session("ses_1:a"), "GET", "/session/ses_1%3Aa"),
         (
-            requests.messages("ses_1", Place(directory="/a b&c")),
+            requests.messages("ses_1", Location(directory="/a b&c")),
             "GET",
             "/session/ses_1/message?directory=%252Fa%2520b%2526c",
         ),
-        (requests.statuses(Place(workspace="w", directory="/d")), "GET", "/session/status?workspace=w"),
+        (requests.statuses(Location(workspace="w", directory="/d")), "GET", "/session/status?workspace=w"),
         (requests.abort("ses_1"), "POST", "/session/ses_1/abort"),
         (requests.create_session(), "POST", "/session"),
     ],
@@ -491,7 +491,7 @@ def test_no_request_uses_up_the_patience_it_belongs_to(kind: TimeoutClass, limit
 
 
 def test_only_what_waits_for_work_has_the_operators_limit_alone() -> None:
-    here = Place()
+    here = Location()
     waits = {
         "command": method_requests.command("s", {}, here),
         "shell": method_requests.shell("s", {}, here),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sansio.opencode.projections.session_projections import statuses_of
 from sansio.opencode.turns.progress import retry_of
-from sansio.opencode.upstream.events import Fault, SessionStatus
+from sansio.opencode.upstream.events import SessionStatus, UpstreamFault
 from sansio.opencode.upstream.faults import failure_of, failure_of_status
 from sansio.opencode.upstream.plain_reasons import plain_reason, redact_text, reference_of
 
@@ -28,8 +28,8 @@ INTERNAL = [
 @pytest.mark.parametrize("text", INTERNAL)
 def test_what_is_internal_is_told_by_a_reference_alone(text: str) -> None:
     for failure in (
-        failure_of(Fault(name="UnknownError", message=text)),
-        failure_of(Fault(name="APIError", message=text, status=500)),
+        failure_of(UpstreamFault(name="UnknownError", message=text)),
+        failure_of(UpstreamFault(name="APIError", message=text, status=500)),
         failure_of_status(500, text),
     ):
         assert failure.reference in failure.text
@@ -43,7 +43,7 @@ def test_what_is_internal_is_told_by_a_reference_alone(text: str) -> None:
     ["that is an invalid key", "slow down please", "see https://example.org/docs/limits", "Session not found: ses_1"],
 )
 def test_a_sentence_is_told(text: str) -> None:
-    failure = failure_of(Fault(name="APIError", message=text, status=401))
+    failure = failure_of(UpstreamFault(name="APIError", message=text, status=401))
 
     assert failure.text.endswith(f": {text}")
     assert failure.detail == ""
@@ -59,7 +59,7 @@ def test_a_sentence_is_told(text: str) -> None:
     ],
 )
 def test_credentials_are_told_to_nobody(text: str) -> None:
-    for told in (redact_text(text), plain_reason(text) or "", failure_of(Fault(name="X", message=text)).text):
+    for told in (redact_text(text), plain_reason(text) or "", failure_of(UpstreamFault(name="X", message=text)).text):
         assert "secret-token-1" not in told
         assert "sk-abc" not in told
 

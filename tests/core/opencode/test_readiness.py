@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 
 from sansio.opencode.upstream.events import is_bus_event
-from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, Failure, failure_of_status
+from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, TaskFailure, failure_of_status
 from sansio.opencode.upstream.problems import (
     Problem,
     ProblemType,
@@ -31,13 +31,13 @@ URL = "http://127.0.0.1:4096"
         (failure_of_status(405, ""), ProblemType.UPSTREAM_NOT_OPENCODE, "status 405"),
         (failure_of_status(502, ""), ProblemType.UPSTREAM_ERROR, "OpenCode's log"),
         (failure_of_status(429, ""), ProblemType.UPSTREAM_ERROR, "429"),
-        (Failure(text="no HTTP", type=PAYLOAD), ProblemType.UPSTREAM_NOT_OPENCODE, "OPENCODE_BASE_URL"),
-        (Failure(text="late", type=TIMEOUT), ProblemType.UPSTREAM_TIMEOUT, "OpenCode's log"),
-        (Failure(text="refused", type=UNREACHABLE), ProblemType.UPSTREAM_UNREACHABLE, "opencode serve"),
+        (TaskFailure(text="no HTTP", type=PAYLOAD), ProblemType.UPSTREAM_NOT_OPENCODE, "OPENCODE_BASE_URL"),
+        (TaskFailure(text="late", type=TIMEOUT), ProblemType.UPSTREAM_TIMEOUT, "OpenCode's log"),
+        (TaskFailure(text="refused", type=UNREACHABLE), ProblemType.UPSTREAM_UNREACHABLE, "opencode serve"),
     ],
 )
 def test_a_bus_that_cannot_be_had_is_a_problem_with_a_remedy(
-    failure: Failure, type: ProblemType, remedy: str
+    failure: TaskFailure, type: ProblemType, remedy: str
 ) -> None:
     problem = bus_problem(failure, URL)
 
@@ -78,7 +78,7 @@ def test_a_model_that_is_not_there_is_a_problem(config: Any, known: Any, missing
 
 
 def test_a_line_says_no_sentence_twice() -> None:
-    failure = Failure(text="OpenCode cannot be reached at 127.0.0.1:4096 (Connection refused)", type=UNREACHABLE)
+    failure = TaskFailure(text="OpenCode cannot be reached at 127.0.0.1:4096 (Connection refused)", type=UNREACHABLE)
 
     assert str(bus_problem(failure, URL)).startswith("OpenCode cannot be reached at 127.0.0.1:4096 (Connection")
 

@@ -11,7 +11,6 @@ from sansio.a2a.task_log import ArtifactChunk, LogEvent, MetadataChanged, Status
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (
     BusEvent,
-    Fault,
     InterruptAsked,
     InterruptEnded,
     MessageInfo,
@@ -22,8 +21,9 @@ from sansio.opencode.upstream.events import (
     SessionFailed,
     SessionSeen,
     SessionStatus,
+    UpstreamFault,
 )
-from sansio.opencode.upstream.faults import Failure
+from sansio.opencode.upstream.faults import TaskFailure
 from tests.core.recorded import CONTEXT, NOW, TASK, idle, output_of, picture, shared_of, task_of, terminals
 
 SESSION = "ses_1"
@@ -61,7 +61,7 @@ def tool(status: str, **state: Any) -> PartSeen:
 
 
 def failed(name: str = "APIError", session_id: str | None = SESSION) -> SessionFailed:
-    return SessionFailed(session_id=session_id, fault=Fault(name=name, message="no"))
+    return SessionFailed(session_id=session_id, fault=UpstreamFault(name=name, message="no"))
 
 
 def asked(id: str, kind: str = "permission", session_id: str = SESSION) -> InterruptAsked:
@@ -400,7 +400,7 @@ def test_error_of_the_instance_or_of_another_session_is_not_the_turns() -> None:
 
 
 def test_error_that_opencode_got_over_does_not_fail_the_turn() -> None:
-    error = Fault(name="ContextOverflowError", message="too long")
+    error = UpstreamFault(name="ContextOverflowError", message="too long")
     overflown = message(completed=True, error=error)
     went_on = message("msg_6", parent_id="msg_5", completed=True)
 
@@ -412,7 +412,7 @@ def test_error_that_opencode_got_over_does_not_fail_the_turn() -> None:
 def test_abort_in_opencode_cancels_the_task() -> None:
     for events in (
         (DONE, failed("MessageAbortedError")),
-        (message(completed=True, error=Fault(name="MessageAbortedError", message="")),),
+        (message(completed=True, error=UpstreamFault(name="MessageAbortedError", message="")),),
     ):
         assert states(said_by(*events, IDLE))[-1] is TaskState.CANCELED
 
@@ -422,7 +422,7 @@ def test_turn_is_cancelled_or_failed_from_outside_once() -> None:
     out = turn.begin(NOW) + turn.cancel(NOW, "The client canceled")
 
     assert picture(task_of(out))[:2] == (TaskState.CANCELED, "The client canceled")
-    assert turn.cancel(NOW) == turn.fail(Failure(text="late", type="X"), NOW) == turn.begin(NOW) == []
+    assert turn.cancel(NOW) == turn.fail(TaskFailure(text="late", type="X"), NOW) == turn.begin(NOW) == []
     assert fed(turn, message(), whole("prt_1", "late"), IDLE) == []
 
 
@@ -430,7 +430,7 @@ def test_turn_is_cancelled_or_failed_from_outside_once() -> None:
 def test_failure_from_outside_is_told_for_people_and_machines(status: int | None, told: JsonObject) -> None:
     turn = new_turn()
 
-    (end,) = terminals(turn.fail(Failure(text="It broke", type="X", status=status), NOW))
+    (end,) = terminals(turn.fail(TaskFailure(text="It broke", type="X", status=status), NOW))
 
     assert end.metadata is not None
     assert end.metadata["opencode"] == {"error": told, "end": "failed"}
@@ -441,7 +441,7 @@ def test_failure_from_outside_is_told_for_people_and_machines(status: int | None
 def test_turn_without_a_session_yet_can_fail() -> None:
     turn = Turn(task_id=TASK, context_id=CONTEXT, session_id="", prompt_id="")
 
-    (end,) = terminals(turn.fail(Failure(text="no session", type="X"), NOW))
+    (end,) = terminals(turn.fail(TaskFailure(text="no session", type="X"), NOW))
 
     assert end.metadata is not None
     assert "session" not in end.metadata["shared"]
@@ -518,7 +518,7 @@ def test_nothing_is_read_into_a_turn_that_has_ended() -> None:
 
 
 def test_message_that_becomes_ours_late_can_end_the_turn() -> None:
-    error = Fault(name="APIError", message="no", status=500)
+    error = UpstreamFault(name="APIError", message="no", status=500)
 
     out = said_by(message(summary=True), message(completed=True, error=error), IDLE)
 

@@ -21,7 +21,7 @@ from sansio.opencode.upstream.events import (
     SessionFailed,
     SessionStatus,
 )
-from sansio.opencode.upstream.faults import Failure
+from sansio.opencode.upstream.faults import TaskFailure
 from tests.core.recorded import (
     CONTEXT,
     FINISHED,
@@ -252,7 +252,7 @@ class AnyTurn(RuleBasedStateMachine):
     @rule()
     def fail(self) -> None:
         ended = self.turn.ended
-        self.take(self.turn.fail(Failure(text="no", type="UPSTREAM_TIMEOUT", status=504), NOW), ended)
+        self.take(self.turn.fail(TaskFailure(text="no", type="UPSTREAM_TIMEOUT", status=504), NOW), ended)
         assert self.turn.ended
 
     @invariant()

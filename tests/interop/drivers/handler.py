@@ -19,13 +19,13 @@ TOKEN = "HANDLER_TOKEN"
 
 
 async def talk(command: Json) -> AsyncIterator[Json]:
-    asking: list[str] = []
+    interrupt_tracker: list[str] = []
     for text in command["texts"]:
         arguments = ["message", "send", "--url", command["url"], "--bearer-env", TOKEN, "--stream", "--text", text]
         process = await asyncio.create_subprocess_exec(
             *PROGRAM,
             *arguments,
-            *asking,
+            *interrupt_tracker,
             env={**os.environ, TOKEN: command["token"]},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -38,7 +38,7 @@ async def talk(command: Json) -> AsyncIterator[Json]:
                 process.kill()
         task = re.search(r"^task id: (\S+)$", printed, re.MULTILINE)
         asks = task is not None and f"event: task input_required ({task[1][:8]})" in printed
-        asking = ["--task-id", task[1]] if task and asks else []
+        interrupt_tracker = ["--task-id", task[1]] if task and asks else []
         yield {"kind": "turn", "task": task and task[1], "text": printed, "asks": printed if asks else None}
 
 

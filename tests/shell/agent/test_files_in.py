@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.model import TaskState
 from tests.shell.folding import text_of
 from tests.shell.harness import RPC_10, WIRES, Agent, Serving, Wire, quick
@@ -33,7 +33,7 @@ def parts(wire: Wire, text: str, content: bytes, media_type: str | None) -> list
 
 
 def files_at_opencode(agent: Agent) -> list[tuple[str, bytes]]:
-    prompts = [one.json for one in agent.standin.requests if one.path.endswith("/prompt_async")]
+    prompts = [one.json for one in agent.fake_opencode.requests if one.path.endswith("/prompt_async")]
     found = [part for body in prompts for part in body["parts"] if part["type"] == "file"]
     return [(part["mime"], base64.b64decode(part["url"].partition(",")[2])) for part in found]
 
@@ -46,7 +46,7 @@ async def test_text_is_given_as_text(serving: Serving, wire: Wire, media_type: s
         again = await agent.caller(wire).send("COUNT", contextId=task.context_id)
 
         assert files_at_opencode(agent) == [("text/plain", b'{"a": 1}')]
-        [session] = agent.standin.sessions.values()
+        [session] = agent.fake_opencode.sessions.values()
         assert {"text": '{"a": 1}', "synthetic": True}.items() <= session.messages[0].parts[-2].items()
     assert (text_of(task), text_of(again)) == ("You have said 1 things.", "You have said 2 things.")
 
@@ -85,7 +85,7 @@ async def test_the_model_of_the_message_decides(
     serving: Serving, takes: tuple[str, ...], content: bytes, granted: bool, named: bool
 ) -> None:
     metadata = {"shared": {"model": {"providerID": "standin", "modelID": "scripted"}}} if named else {}
-    async with serving(StandIn(pause=0, takes=takes)) as agent:
+    async with serving(FakeOpenCode(pause=0, takes=takes)) as agent:
         given: dict[str, Any] = {"parts": parts(RPC_10, "hi", content, None), "metadata": metadata}
         if granted:
             await agent.caller().send("", **given)
@@ -93,7 +93,7 @@ async def test_the_model_of_the_message_decides(
         else:
             error = await agent.caller().refused(text="", **given)
             assert error["code"] == -32005
-            assert agent.standin.sessions == {}
+            assert agent.fake_opencode.sessions == {}
 
 
 async def test_the_catalogue_is_asked_once_and_only_for_media(serving: Serving) -> None:
@@ -111,7 +111,7 @@ async def test_the_catalogue_is_asked_once_and_only_for_media(serving: Serving) 
 async def test_a_model_that_is_not_known_takes_pictures(serving: Serving) -> None:
     async with serving() as agent:
         for _ in range(2):  # the server asks at its start, too
-            agent.standin.fail_next("GET", "/config/providers", 500)
+            agent.fake_opencode.fail_next("GET", "/config/providers", 500)
         await agent.caller().send("", parts=parts(RPC_10, "hi", PNG, None))
 
         assert files_at_opencode(agent) == [("image/png", PNG)]
@@ -119,7 +119,7 @@ async def test_a_model_that_is_not_known_takes_pictures(serving: Serving) -> Non
 
 async def test_a_message_that_the_provider_refuses_is_taken_back(serving: Serving) -> None:
     # its model declares audio, and its provider takes none
-    async with serving(StandIn(pause=0, takes=("text", "audio"))) as agent:
+    async with serving(FakeOpenCode(pause=0, takes=("text", "audio"))) as agent:
         caller = agent.caller()
         first = await caller.send("COUNT")
         model = {"shared": {"model": {"providerID": "standin", "modelID": "scripted"}}}

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import Say, StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import ArtifactUpdate, FilePart, StreamItem, Task, TaskState
 from tests.shell.harness import (
     CREDENTIALS,
@@ -38,13 +38,13 @@ FILES = [
 ]
 
 
-async def produced(standin: StandIn) -> None:
+async def produced(fake_opencode: FakeOpenCode) -> None:
     """The turn that is held produces file parts, and a tool call with attachments."""
     with anyio.fail_after(DEADLINE):
-        await standin.held()
-    [session] = standin.sessions.values()
+        await fake_opencode.held()
+    [session] = fake_opencode.sessions.values()
     answer = session.messages[-1]
-    memory = standin._memory
+    memory = fake_opencode._memory
     for file in (TEXT, PICTURE, SECRET):
         memory.add_part(session, answer, type="file", **file)
     attachments = [{"type": "file", **file} for file in (TEXT, PICTURE, SECRET)]
@@ -69,11 +69,11 @@ async def until_told(stream: Stream) -> None:
 @wires
 async def test_files_are_file_parts_and_paths_of_opencodes_are_left_out(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         async with agent.caller(wire).open("LONG 5") as stream:
-            await produced(agent.standin)
+            await produced(agent.fake_opencode)
             await until_told(stream)
-            agent.standin.release()
+            agent.fake_opencode.release()
             await stream.whole()
         task = await agent.caller(wire).get(stream.task.id)
 
@@ -85,13 +85,13 @@ async def test_files_are_file_parts_and_paths_of_opencodes_are_left_out(serving:
 @wires
 async def test_a_file_is_not_told_again_after_a_gap(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         async with agent.caller(wire).open("LONG 5") as stream:
-            await produced(agent.standin)
+            await produced(agent.fake_opencode)
             await until_told(stream)
-            agent.standin.drop_streams()
-            await agent.until(lambda: agent.running.hub.reconnects == 2 and agent.asked("GET", "/message"))
-            agent.standin.release()
+            agent.fake_opencode.drop_streams()
+            await agent.until(lambda: agent.running.bus.reconnects == 2 and agent.asked("GET", "/message"))
+            agent.fake_opencode.release()
             await stream.whole()
 
         assert stream.state == "completed"
@@ -101,14 +101,14 @@ async def test_a_file_is_not_told_again_after_a_gap(serving: Serving, wire: Wire
 @wires
 async def test_files_of_which_nobody_heard_are_read_afterwards(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         async with agent.caller(wire).open("LONG 5") as stream:
             await stream.until(lambda: stream.text)
-            with agent.standin.mute():
-                await produced(agent.standin)
-            agent.standin.drop_streams()
+            with agent.fake_opencode.mute():
+                await produced(agent.fake_opencode)
+            agent.fake_opencode.drop_streams()
             await until_told(stream)
-            agent.standin.release()
+            agent.fake_opencode.release()
             await stream.whole()
 
         assert stream.state == "completed"
@@ -119,9 +119,9 @@ async def test_files_of_which_nobody_heard_are_read_afterwards(serving: Serving,
 def starting(anyio_backend: str, tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[Agent]]:
     """Starts the agent on one file, before an OpenCode that stays."""
 
-    def start(standin: StandIn, url: str) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode, url: str) -> AbstractAsyncContextManager[Agent]:
         store: dict[str, Any] = {"task_store_database_url": f"sqlite:///{tmp_path / 'tasks.db'}"}
-        return agent_at(anyio_backend, standin, Settings(opencode_url=url, credentials=CREDENTIALS, **store))
+        return agent_at(anyio_backend, fake_opencode, Settings(opencode_url=url, credentials=CREDENTIALS, **store))
 
     return start
 
@@ -130,17 +130,17 @@ def starting(anyio_backend: str, tmp_path: Path) -> Callable[..., AbstractAsyncC
 async def test_a_file_is_not_told_again_after_a_restart(
     anyio_backend: str, starting: Callable[..., AbstractAsyncContextManager[Agent]], wire: Wire
 ) -> None:
-    standin = quick()
-    standin.hold(Say, tokens=1)
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = quick()
+    fake_opencode.hold(Say, tokens=1)
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             begun = await agent.caller(wire).send("LONG 5", configuration=wire.at_once())
-            await produced(standin)
+            await produced(fake_opencode)
             with anyio.fail_after(DEADLINE):
                 while files_of(await agent.caller(wire).get(begun.id)) != FILES * 2:
                     pass
-        async with starting(standin, url) as agent:
-            standin.release()
+        async with starting(fake_opencode, url) as agent:
+            fake_opencode.release()
             task = await agent.caller(wire).finished(begun.id)
             everything = await agent.caller(wire).subscribe(task.id, after=2)
 

@@ -14,7 +14,7 @@ import pytest
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.server.store import SchemaError
 from sansio.a2a.model import Task, TaskState
 from sansio.access import Credential, CredentialSet
@@ -46,19 +46,19 @@ Starting = Callable[..., AbstractAsyncContextManager[Agent]]
 def starting(anyio_backend: str, durable_url: str) -> Starting:
     """Starts this server on that database, before an OpenCode that stays."""
 
-    def start(standin: StandIn, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
         given: dict[str, Any] = {"opencode_url": url, "credentials": CREDENTIALS, **more}
-        return agent_at(anyio_backend, standin, Settings(task_store_database_url=durable_url, **given))
+        return agent_at(anyio_backend, fake_opencode, Settings(task_store_database_url=durable_url, **given))
 
     return start
 
 
 @asynccontextmanager
-async def opencode(anyio_backend: str) -> AsyncGenerator[tuple[StandIn, str, list[str]]]:
+async def opencode(anyio_backend: str) -> AsyncGenerator[tuple[FakeOpenCode, str, list[str]]]:
     """An OpenCode with three sessions that it made for an earlier release."""
-    standin = quick()
-    async with served(anyio_backend, standin) as url, client(url, None) as http:
-        yield standin, url, [str((await http.post("/session", json={})).json()["id"]) for _ in range(3)]
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url, client(url, None) as http:
+        yield fake_opencode, url, [str((await http.post("/session", json={})).json()["id"]) for _ in range(3)]
 
 
 def fill(earlier: Earlier, hers: str, his: str) -> None:
@@ -80,9 +80,9 @@ def session_of(task: Task) -> str:
 async def test_everybody_keeps_their_sessions_and_gets_no_others(
     anyio_backend: str, earlier: Earlier, starting: Starting
 ) -> None:
-    async with opencode(anyio_backend) as (standin, url, [hers, his, _]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, his, _]):
         fill(earlier, hers, his)
-        async with starting(standin, url, allow_session_claims=True) as agent:
+        async with starting(fake_opencode, url, allow_session_claims=True) as agent:
             for own, other, bob in ((hers, his, False), (his, hers, True)):
                 caller = agent.caller(bob=bob)
                 methods = Methods(agent.bob if bob else agent.http, "1.0")
@@ -100,9 +100,9 @@ async def test_everybody_keeps_their_sessions_and_gets_no_others(
 async def test_the_message_of_an_imported_task_is_known_when_it_is_sent_again(
     anyio_backend: str, earlier: Earlier, starting: Starting
 ) -> None:
-    async with opencode(anyio_backend) as (standin, url, [hers, his, _]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, his, _]):
         fill(earlier, hers, his)
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             message = {"messageId": "message-task-of-alice"}
             known = [await agent.caller().send("hi", **message, **more) for more in ({}, {"metadata": named(hers)})]
             other = await agent.caller().send("COUNT", **message)
@@ -114,9 +114,9 @@ async def test_the_message_of_an_imported_task_is_known_when_it_is_sent_again(
 
 
 async def test_a_context_goes_on_in_its_session(anyio_backend: str, earlier: Earlier, starting: Starting) -> None:
-    async with opencode(anyio_backend) as (standin, url, [hers, his, _]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, his, _]):
         fill(earlier, hers, his)
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             mine = await agent.caller().send("COUNT", contextId=HERS)
             same_name = await agent.caller(bob=True).send("COUNT", contextId=HERS)
 
@@ -129,22 +129,22 @@ async def test_a_context_goes_on_in_the_directory_of_its_session(
 ) -> None:
     root = tmp_path_factory.mktemp("workspace").resolve()
     (root / "below").mkdir()
-    async with opencode(anyio_backend) as (standin, url, _), client(url, None) as http:
+    async with opencode(anyio_backend) as (fake_opencode, url, _), client(url, None) as http:
         made = await http.post("/session", json={}, params={"directory": str(root / "below")})
         session_id = str(made.json()["id"])
         earlier.owner(session_id, "alice")
         earlier.binding("alice", HERS, session_id)
-        async with starting(standin, url, workspace_root=str(root)) as agent:
+        async with starting(fake_opencode, url, workspace_root=str(root)) as agent:
             await agent.caller().send("COUNT", contextId=HERS)
 
-        [prompt] = [one for one in standin.requests if one.path.endswith("/prompt_async")]
+        [prompt] = [one for one in fake_opencode.requests if one.path.endswith("/prompt_async")]
         assert unquote(unquote(prompt.target)).endswith(str(root / "below"))
 
 
 async def test_tasks_are_their_owners(anyio_backend: str, earlier: Earlier, starting: Starting) -> None:
-    async with opencode(anyio_backend) as (standin, url, [hers, his, _]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, his, _]):
         fill(earlier, hers, his)
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             for who, other, bob in (("alice", "bob", False), ("bob", "alice", True)):
                 caller = agent.caller(bob=bob)
                 task = await caller.get(f"task-of-{who}")
@@ -157,13 +157,13 @@ async def test_tasks_are_their_owners(anyio_backend: str, earlier: Earlier, star
 async def test_an_unfinished_task_ends_with_a_reason_and_its_prompt_is_not_sent_again(
     anyio_backend: str, earlier: Earlier, starting: Starting
 ) -> None:
-    async with opencode(anyio_backend) as (standin, url, [hers, *_]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, *_]):
         earlier.owner(hers, "alice")
         earlier.binding("alice", HERS, hers)
         earlier.task("working", HERS, "alice", hers, "working")
         earlier.task("asking", HERS, "alice", hers, "input-required")
         earlier.interrupt("per_1", "permission", "asking", time.time() + 600)
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             tasks = [await agent.caller().get(task_id) for task_id in ("working", "asking")]
 
             assert [task.status.state for task in tasks] == [TaskState.FAILED] * 2
@@ -173,10 +173,10 @@ async def test_an_unfinished_task_ends_with_a_reason_and_its_prompt_is_not_sent_
 
 
 async def test_a_claim_that_is_still_good_is_kept(anyio_backend: str, earlier: Earlier, starting: Starting) -> None:
-    async with opencode(anyio_backend) as (standin, url, [one, other, _]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [one, other, _]):
         earlier.claim(one, "alice", time.time() + 600)
         earlier.claim(other, "alice", time.time() - 1)
-        async with starting(standin, url, allow_session_claims=True) as agent:
+        async with starting(fake_opencode, url, allow_session_claims=True) as agent:
             caller = agent.caller(bob=True)
 
             refused = await caller.refused(metadata=named(one))
@@ -188,13 +188,13 @@ async def test_a_claim_that_is_still_good_is_kept(anyio_backend: str, earlier: E
 async def test_it_is_imported_once_and_again_after_a_rollback(
     anyio_backend: str, earlier: Earlier, starting: Starting, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with opencode(anyio_backend) as (standin, url, [hers, his, third]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, his, third]):
         fill(earlier, hers, his)
         logs: list[list[str]] = []
         for step in range(3):
             caplog.clear()
             with caplog.at_level(logging.WARNING):
-                async with starting(standin, url) as agent:
+                async with starting(fake_opencode, url) as agent:
                     await agent.caller().get("task-of-alice")
                     if step == 2:
                         methods = Methods(agent.bob, "1.0")
@@ -223,14 +223,14 @@ async def refused_to_start(url: str, **more: Any) -> str:
 async def test_an_owner_whom_no_credential_names_stops_it_until_somebody_says_who_that_is(
     anyio_backend: str, earlier: Earlier, starting: Starting
 ) -> None:
-    async with opencode(anyio_backend) as (standin, url, [hers, his, _]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, his, _]):
         fill(earlier, hers, his)
         earlier.owner("ses_of_dora", "dora")
         said = await refused_to_start(earlier.url)
 
         assert "'dora'" in said
         assert "A2A_IMPORT_PRINCIPALS" in said
-        async with starting(standin, url, import_principals={"dora": "bob"}) as agent:
+        async with starting(fake_opencode, url, import_principals={"dora": "bob"}) as agent:
             alice = Methods(agent.http, "1.0")
             assert await alice.reason("opencode.sessions.get", {"session_id": "ses_of_dora"}) == "SESSION_FORBIDDEN"
 
@@ -243,9 +243,9 @@ async def test_the_name_that_releases_before_0_7_gave_a_token_is_known(
     credentials = CredentialSet(
         (Credential.bearer("the-old-token", principal="alice"), Credential.bearer(BOB, principal="bob"))
     )
-    async with opencode(anyio_backend) as (standin, url, [hers, *_]):
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, *_]):
         earlier.owner(hers, identity)
-        async with starting(standin, url, credentials=credentials) as agent:
+        async with starting(fake_opencode, url, credentials=credentials) as agent:
             agent.http.headers["authorization"] = "Bearer the-old-token"
             assert (await agent.caller().send("hi", metadata=named(hers))).status.state is TaskState.COMPLETED
 
@@ -263,8 +263,8 @@ async def test_a_session_of_two_principals_stops_it(earlier: Earlier) -> None:
 async def test_a_session_that_somebody_else_owns_by_now_stops_it(
     anyio_backend: str, earlier: Earlier, starting: Starting
 ) -> None:
-    async with opencode(anyio_backend) as (standin, url, [hers, *_]):
-        async with starting(standin, url, allow_session_claims=True) as agent:
+    async with opencode(anyio_backend) as (fake_opencode, url, [hers, *_]):
+        async with starting(fake_opencode, url, allow_session_claims=True) as agent:
             await agent.caller(bob=True).send("hi", metadata=named(hers))
         earlier.owner(hers, "alice")
 

@@ -329,14 +329,14 @@ async def test_what_follows_the_last_request_of_a_connection_is_ignored(
     request = request.replace(b"HTTP/1.1\r\n", b"HTTP/%b\r\nConnection: close\r\n" % version, 1)
     async with serving() as agent, connected(agent.url) as raw:
         if late:
-            agent.standin.hold(Say, tokens=5)
+            agent.fake_opencode.hold(Say, tokens=5)
         await raw.send(request if late else request + behind)
         with anyio.fail_after(DEADLINE):
             said = await raw.receive()
         if late:
-            await agent.standin.held()
+            await agent.fake_opencode.held()
             await raw.send(behind)
-            agent.standin.release()
+            agent.fake_opencode.release()
         said += await rest(raw)
 
     assert said.startswith(b"HTTP/1.1 200 ")
@@ -459,7 +459,7 @@ async def test_a_body_that_means_nothing_is_read_over(serving: Serving, path: by
 
 async def test_streams_whose_request_had_a_body_leave_no_connection(serving: Serving) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         async with agent.caller(REST_10).open("hi") as stream:
             await stream.until(lambda: stream.text)
             path = f"/tasks/{stream.task.id}:subscribe".encode()
@@ -468,7 +468,7 @@ async def test_streams_whose_request_had_a_body_leave_no_connection(serving: Ser
                 async with connected(agent.url) as raw:
                     await raw.send(request)
                     await raw.receive()
-            agent.standin.release()
+            agent.fake_opencode.release()
             await stream.whole()
         await until(lambda: agent.running.service._streams == 0)
 

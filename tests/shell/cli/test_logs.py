@@ -16,7 +16,7 @@ from attrs import define, field
 
 from opencode_a2a.cli import call
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.logs import OURS, WriterHandler, logging_to, plain
 from sansio.redact import Secret
 from tests.shell.harness import (
@@ -235,7 +235,7 @@ async def test_a_failed_turn_and_a_providers_401_are_warnings_with_the_reason(se
     with logged("WARNING") as written:
         async with serving() as agent:
             await agent.caller(wire).send("FAIL401")
-            agent.standin.fail_next("POST", "/session", 500, {"message": "told-by-opencode"})
+            agent.fake_opencode.fail_next("POST", "/session", 500, {"message": "told-by-opencode"})
             await agent.caller(wire).send("hi")
             await until(lambda: len(written.turns()) == 2)
 
@@ -269,9 +269,9 @@ async def everything(agent: Agent, receiver_url: str) -> None:
         await agent.caller(wire).stream(f"TOOL {PROMPT}")
         await agent.caller(wire).refused("get", id="none")
         await agent.caller(wire).send(f"FAIL401 {PROMPT}")
-        agent.standin.fail_next("POST", "/session", 401, {"message": PROMPT})
+        agent.fake_opencode.fail_next("POST", "/session", 401, {"message": PROMPT})
         await agent.caller(wire, bob=True).send(PROMPT)
-        agent.standin.fail_next("POST", "/session", 500, PROMPT.encode())
+        agent.fake_opencode.fail_next("POST", "/session", 500, PROMPT.encode())
         await agent.caller(wire).send(PROMPT)
     await agent.http.get("/health", headers={"authorization": "Bearer wrong-token-3d"})
     await agent.http.get("/health", headers={"authorization": f"Basic {base64.b64encode(b'carol:nope').decode()}"})
@@ -287,18 +287,18 @@ async def everything(agent: Agent, receiver_url: str) -> None:
 
 
 async def test_no_secret_and_no_prompt_is_logged_at_debug(serving: Serving) -> None:
-    standin = StandIn(pause=0, tick=0.001, password=OPENCODE_PASSWORD)
+    fake_opencode = FakeOpenCode(pause=0, tick=0.001, password=OPENCODE_PASSWORD)
     cookie = answer(204, f"set-cookie: session={COOKIE}")
     refusing = answer(500, f"set-cookie: session={COOKIE}")
     with logged("DEBUG") as written:
         async with receiving() as receiver:
             url = receiver.plan("/hook", refusing, cookie)
             async with serving(
-                standin, opencode_password=Secret(OPENCODE_PASSWORD), push_allow_private_hosts=True
+                fake_opencode, opencode_password=Secret(OPENCODE_PASSWORD), push_allow_private_hosts=True
             ) as agent:
                 await everything(agent, url)
                 await receiver.until(lambda: len(receiver.at("/hook")) > len(WIRES))
-            async with serving(standin, opencode_password=Secret(WRONG_PASSWORD)) as agent:
+            async with serving(fake_opencode, opencode_password=Secret(WRONG_PASSWORD)) as agent:
                 await agent.caller(RPC_10).send(PROMPT)
 
     assert len(written.requests()) > 20

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from opencode_a2a.cli.serve import serve
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import HELLO, Say, StandIn
+from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from tests.shell.harness import (
     CREDENTIALS,
     DEADLINE,
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.anyio
 class Server:
     """A server of its own, to be stopped."""
 
-    standin: StandIn
+    fake_opencode: FakeOpenCode
     urls: list[str] = field(factory=list)
     stop: anyio.Event = field(factory=anyio.Event)
     ended: anyio.Event = field(factory=anyio.Event)
@@ -46,7 +46,7 @@ class Server:
 @asynccontextmanager
 async def server(backend: str, grace: float) -> AsyncGenerator[Server]:
     found = Server(quick())
-    async with served(backend, found.standin) as opencode, anyio.create_task_group() as tasks:
+    async with served(backend, found.fake_opencode) as opencode, anyio.create_task_group() as tasks:
         settings = Settings(
             port=0,
             opencode_url=opencode,
@@ -65,7 +65,7 @@ async def server(backend: str, grace: float) -> AsyncGenerator[Server]:
             yield found
         finally:
             found.stop.set()
-            found.standin.release()
+            found.fake_opencode.release()
             with anyio.move_on_after(DEADLINE, shield=True):
                 await found.ended.wait()
 
@@ -74,13 +74,13 @@ async def server(backend: str, grace: float) -> AsyncGenerator[Server]:
 async def test_a_stream_ends_within_the_grace(anyio_backend: str, wire: Wire) -> None:
     async with server(anyio_backend, grace=DEADLINE) as found, client(found.urls[0]) as http:
         caller = Caller(http, wire)
-        found.standin.hold(Say, tokens=2)
+        found.fake_opencode.hold(Say, tokens=2)
         async with caller.open("hi") as stream:
             await stream.until(lambda: stream.text)
             found.stop.set()
 
             refused = await until_refused(caller)
-            found.standin.release()
+            found.fake_opencode.release()
             await stream.whole()
         await found.gone()
 
@@ -102,13 +102,13 @@ async def until_refused(caller: Caller) -> dict[str, object]:
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_without_grace_a_stream_ends_with_a_reason_and_is_not_cut(anyio_backend: str, wire: Wire) -> None:
     async with server(anyio_backend, grace=0) as found, client(found.urls[0]) as http:
-        found.standin.hold(Say, tokens=2)
+        found.fake_opencode.hold(Say, tokens=2)
         async with Caller(http, wire).open("LONG 9") as stream:
             await stream.until(lambda: stream.text)
             found.stop.set()
             await stream.whole()
         await found.gone()
-        aborts = [one for one in found.standin.requests if one.path.endswith("/abort")]
+        aborts = [one for one in found.fake_opencode.requests if one.path.endswith("/abort")]
 
     assert stream.ended
     assert (stream.state, stream.text) == ("failed", "w0 w1 ")
@@ -119,14 +119,14 @@ async def test_without_grace_a_stream_ends_with_a_reason_and_is_not_cut(anyio_ba
 async def test_without_grace_a_send_is_answered(anyio_backend: str) -> None:
     async with server(anyio_backend, grace=0) as found, client(found.urls[0]) as http:
         answers: list[str] = []
-        found.standin.hold(Say)
+        found.fake_opencode.hold(Say)
 
         async def send() -> None:
             answers.append((await Caller(http, RPC_10).send("hi")).status.state.value)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(send)
-            await found.standin.held()
+            await found.fake_opencode.held()
             found.stop.set()
         await found.gone()
 
@@ -136,9 +136,9 @@ async def test_without_grace_a_send_is_answered(anyio_backend: str) -> None:
 async def test_those_who_wait_in_line_are_told_too(anyio_backend: str) -> None:
     async with server(anyio_backend, grace=0) as found, client(found.urls[0]) as http:
         caller = Caller(http, RPC_10)
-        found.standin.hold(Say)
+        found.fake_opencode.hold(Say)
         async with caller.open("hi", contextId="c") as first:
-            await found.standin.held()
+            await found.fake_opencode.held()
             async with caller.open("hi", contextId="c") as second:
                 await second.until(lambda: second.events)
                 found.stop.set()

@@ -25,7 +25,7 @@ HEADERS = {"authorization": "Bearer tok-31e5a0", "a2a-version": "1.0"}
 def opencode(runtime: str, folder: Path) -> Iterator[str]:
     """A scripted OpenCode in a process of its own, whose SLOW does not end by itself; its URL."""
     log = folder / "opencode.log"
-    command = [sys.executable, "-m", "tests.interop.standin_server", runtime]
+    command = [sys.executable, "-m", "tests.interop.fake_opencode_server", runtime]
     with log.open("wb") as out:
         process = subprocess.Popen(command, env=environment(), stdout=out, stderr=out)
     try:

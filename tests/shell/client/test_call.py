@@ -13,7 +13,7 @@ import pytest
 
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
 from opencode_a2a.config.settings import Settings
-from sansio.a2a.codecs.registry import FORMS, rest_form
+from sansio.a2a.codecs.registry import CODECS, rest_form
 from sansio.a2a.model import Message, Role, Task, TaskState, TextPart
 from sansio.redact import Secret
 from tests.shell.calling import (
@@ -66,7 +66,7 @@ async def test_a_streamed_answer_goes_to_out_and_the_rest_to_err(scene: Scene, b
     [asked] = scene.agent.asked(message_path(binding, line, streaming=True))
     assert asked.headers["a2a-version"] == line
     sent = asked.json["params"] if binding == "JSONRPC" else asked.json
-    form = FORMS[line] if binding == "JSONRPC" else rest_form(line, sent)
+    form = CODECS[line] if binding == "JSONRPC" else rest_form(line, sent)
     message = form.parse_send(sent).message
     assert (message.parts, message.context_id) == ((TextPart(text="What now?"),), "c0")
 
@@ -102,7 +102,7 @@ async def test_each_piece_is_shown_before_the_next_one_comes(scene: Scene) -> No
 
 
 async def test_streaming_can_be_turned_off(scene: Scene) -> None:
-    answer = document({"jsonrpc": "2.0", "result": FORMS["1.0"].render_item(task(TaskState.COMPLETED, "whole"))})
+    answer = document({"jsonrpc": "2.0", "result": CODECS["1.0"].render_item(task(TaskState.COMPLETED, "whole"))})
     scene.replies(answer)
 
     seen = await scene.call(stream=False)
@@ -127,7 +127,7 @@ async def test_an_agent_that_answers_before_it_is_done_is_asked_again(scene: Sce
     )
     done = task(TaskState.COMPLETED, "Hello there")
     states = [task(TaskState.WORKING, "Hello"), task(TaskState.WORKING, "Hello"), done]
-    scene.agent.on("/rpc/v1/tasks/t1", *(document(FORMS["0.3"].render_task(state)) for state in states))
+    scene.agent.on("/rpc/v1/tasks/t1", *(document(CODECS["0.3"].render_task(state)) for state in states))
 
     seen = await scene.call()
 
@@ -179,7 +179,7 @@ async def test_json_prints_every_item_on_a_line_as_the_agent_said_it(scene: Scen
 
     seen = await scene.call(as_json=True)
 
-    assert [orjson.loads(line) for line in seen.out.splitlines()] == [FORMS["0.3"].render_item(i) for i in HELLO]
+    assert [orjson.loads(line) for line in seen.out.splitlines()] == [CODECS["0.3"].render_item(i) for i in HELLO]
     assert seen.err == ""
 
 

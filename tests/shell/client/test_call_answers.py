@@ -22,7 +22,7 @@ from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import Answers, Terminal
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, Prompt, Say, Script, StandIn
+from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, FakeOpenCode, Prompt, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from sansio.a2a.client.transcript import Notice, NoticeKind, text_of
 from sansio.a2a.model import StatusUpdate, StreamItem, TaskState
@@ -81,8 +81,8 @@ def serving(anyio_backend: str) -> Serving:
     """Starts a stand-in and the agent before it, whose card tells the truth about where it is."""
 
     @asynccontextmanager
-    async def start(standin: StandIn | None = None, **settings: Any) -> AsyncGenerator[Agent]:
-        app, bind = standin or quick(), f"127.0.0.1:{free_port()}"
+    async def start(fake_opencode: FakeOpenCode | None = None, **settings: Any) -> AsyncGenerator[Agent]:
+        app, bind = fake_opencode or quick(), f"127.0.0.1:{free_port()}"
         async with served(anyio_backend, app) as opencode:
             given = Settings(
                 opencode_url=opencode,
@@ -133,15 +133,15 @@ def _two_questions(prompt: Prompt) -> Script:
     return Script(((Ask(tuple(asked)),), (Say(("Thanks.",)),)))
 
 
-def asking() -> StandIn:
-    return StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts={**SCRIPTS, "TWO": _two_questions})
+def interrupt_tracker() -> FakeOpenCode:
+    return FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01, scripts={**SCRIPTS, "TWO": _two_questions})
 
 
 def told(agent: Agent) -> list[Any]:
     """What OpenCode was told."""
     return [
         one.json
-        for one in agent.standin.requests
+        for one in agent.fake_opencode.requests
         if one.method == "POST" and one.path.startswith(("/permission/", "/question/"))
     ]
 
@@ -256,7 +256,7 @@ def test_what_comes_while_an_answer_is_typed_stands_before_the_question() -> Non
 
 async def test_several_questions_are_asked_line_by_line(serving: Serving, person: Person) -> None:
     seen: list[Seen] = []
-    async with serving(asking()) as agent, anyio.create_task_group() as group:
+    async with serving(interrupt_tracker()) as agent, anyio.create_task_group() as group:
         group.start_soon(both, seen, agent, "TWO", person)
         await person.answers("1", prompt="answer 1 of 2> ")
         await person.answers("oat", prompt="answer 2 of 2> ")
@@ -267,7 +267,7 @@ async def test_several_questions_are_asked_line_by_line(serving: Serving, person
 
 async def test_an_answer_that_is_refused_is_asked_for_again(serving: Serving, person: Person) -> None:
     seen: list[Seen] = []
-    async with serving(asking()) as agent, anyio.create_task_group() as group:
+    async with serving(interrupt_tracker()) as agent, anyio.create_task_group() as group:
         group.start_soon(both, seen, agent, "TWO", person)
         await person.answers("1", prompt="answer 1 of 2> ")
         await person.answers("", prompt="answer 2 of 2> ")  # that is all
@@ -303,7 +303,7 @@ async def test_what_somebody_else_answers_is_asked_no_longer(serving: Serving, p
     async with serving() as agent, anyio.create_task_group() as group:
         group.start_soon(both, seen, agent, "PERMISSION", person)
         await person.screen.until("answer> ")
-        [request_id] = agent.standin._memory.permissions
+        [request_id] = agent.fake_opencode._memory.permissions
         await agent.opencode.post(f"/permission/{request_id}/reply", json={"reply": "always"})
         await agent.until(lambda: seen)
 

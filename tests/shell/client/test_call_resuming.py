@@ -19,10 +19,10 @@ from opencode_a2a.cli.call import CallTarget, call
 from opencode_a2a.client.output import Printer
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO as STANDIN_HELLO
-from opencode_a2a.fake_opencode import Say, StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.bindings.sse import encode
 from sansio.a2a.client.transcript import AnswerText, Notice, NoticeKind
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState, TaskStatus
 from sansio.redact import Secret
 from tests.shell.calling import COMPLETED, HELLO, WORKING, Scene, Screen, says, task
@@ -55,13 +55,13 @@ def methods(scene: Scene) -> list[str]:
 
 
 def rendered(state: TaskState, *texts: str) -> object:
-    return {"jsonrpc": "2.0", "id": "1", "result": FORMS["1.0"].render_task(task(state, *texts))}
+    return {"jsonrpc": "2.0", "id": "1", "result": CODECS["1.0"].render_task(task(state, *texts))}
 
 
 def sent(state: TaskState) -> Reply:
     """The answer to a message: a task."""
     return document(
-        {"jsonrpc": "2.0", "id": "1", "result": {"task": FORMS["1.0"].render_task(task(state))}},
+        {"jsonrpc": "2.0", "id": "1", "result": {"task": CODECS["1.0"].render_task(task(state))}},
     )
 
 
@@ -119,10 +119,10 @@ async def test_an_error_of_the_agent_is_not_tried_again(scene: Scene) -> None:
 async def test_a_call_goes_on_across_a_restart_of_the_server(
     anyio_backend: str, tmp_path: Path, streaming: bool
 ) -> None:
-    standin, port = StandIn(pause=0, tick=0.001, retry_wait=0.01), free_port()
+    fake_opencode, port = FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01), free_port()
     out, err = Screen(), Screen()
     codes: list[int] = []
-    async with served(anyio_backend, standin) as opencode:
+    async with served(anyio_backend, fake_opencode) as opencode:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         settings = Settings(
             port=port,
@@ -137,14 +137,14 @@ async def test_a_call_goes_on_across_a_restart_of_the_server(
             codes.append(await call(target, "hello", out=out, err=err, stream=streaming, verbose=True))
 
         async with anyio.create_task_group() as tasks:
-            standin.hold(Say, tokens=2)
+            fake_opencode.hold(Say, tokens=2)
             async with at_port(anyio_backend, settings, port):
                 tasks.start_soon(run)
                 with anyio.fail_after(10):
-                    await standin.held()
+                    await fake_opencode.held()
                 await err.until("[working]")
             async with at_port(anyio_backend, settings, port):
-                standin.release()
+                fake_opencode.release()
                 with anyio.move_on_after(10):
                     while not codes:  # noqa: ASYNC110 - a call has no event for its end
                         await anyio.sleep(0.01)
@@ -157,7 +157,7 @@ async def test_a_call_goes_on_across_a_restart_of_the_server(
 
 async def test_without_a_stream_the_task_is_read_until_it_is_over(scene: Scene) -> None:
     working = document(
-        {"jsonrpc": "2.0", "id": "1", "result": {"task": FORMS["1.0"].render_task(task(TaskState.WORKING))}}
+        {"jsonrpc": "2.0", "id": "1", "result": {"task": CODECS["1.0"].render_task(task(TaskState.WORKING))}}
     )
     scene.replies(working, document(rendered(TaskState.WORKING)), document(rendered(TaskState.COMPLETED, "Done")))
 
@@ -171,7 +171,7 @@ async def test_without_a_stream_the_task_is_read_until_it_is_over(scene: Scene) 
 async def test_an_agent_that_answers_late_is_waited_for_without_a_stream(scene: Scene) -> None:
     late = anyio.Event()
     done = document(
-        {"jsonrpc": "2.0", "id": "1", "result": {"task": FORMS["1.0"].render_task(task(TaskState.COMPLETED))}}
+        {"jsonrpc": "2.0", "id": "1", "result": {"task": CODECS["1.0"].render_task(task(TaskState.COMPLETED))}}
     )
     scene.replies(evolve(done, pieces=[late, *done.pieces]))
     codes: list[int] = []

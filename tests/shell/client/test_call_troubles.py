@@ -10,7 +10,7 @@ import pytest
 
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
 from opencode_a2a.config.settings import Settings
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState
 from tests.shell.calling import HELLO, WORKING, Scene, Screen, Seen, parsed, says, status, task
 from tests.shell.scripted_agent import (
@@ -148,7 +148,7 @@ async def test_a_task_that_never_changes_is_given_up(scene: Scene) -> None:
     scene.replies(
         Reply(pieces=[payload(task(TaskState.WORKING), "HTTP+JSON", "1.0")]), binding="HTTP+JSON", streaming=False
     )
-    scene.agent.on("/rpc/tasks/t1", document(FORMS["1.0"].render_task(task(TaskState.WORKING))))
+    scene.agent.on("/rpc/tasks/t1", document(CODECS["1.0"].render_task(task(TaskState.WORKING))))
 
     seen = await scene.call(timeout=1.5)
 

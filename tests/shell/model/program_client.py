@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.model import StreamItem, Task
 from tests import schemas
@@ -50,7 +50,7 @@ def read_item(wire: Wire, json: Any, *, plain: bool) -> StreamItem:
         assert "kind" not in json
         return v0_3_gateway.parse_item(json)
     schemas.check(wire.line, schemas.STREAM_ITEM, json)
-    return FORMS[wire.line].parse_item(json)
+    return CODECS[wire.line].parse_item(json)
 
 
 def read_task(wire: Wire, json: Any, *, plain: bool) -> Task:
@@ -58,7 +58,7 @@ def read_task(wire: Wire, json: Any, *, plain: bool) -> Task:
         assert "kind" not in json
         return v0_3_gateway.parse_task(json)
     schemas.check(wire.line, schemas.TASK, json)
-    return FORMS[wire.line].parse_task(json)
+    return CODECS[wire.line].parse_task(json)
 
 
 @define(eq=False)

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from attrs import define, field
 
 from opencode_a2a.fake_opencode import Say
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.model import Task, TaskState
 from tests import schemas
@@ -102,7 +102,7 @@ class Play:
     async def _upstream(self, step: object) -> None:
         match step:
             case Hold(tokens) if not self.world.closed:
-                self.agent.standin.hold(*(() if tokens is None else (Say,)), tokens=tokens or 0)
+                self.agent.fake_opencode.hold(*(() if tokens is None else (Say,)), tokens=tokens or 0)
                 self.world.hold(tokens)
             case Release():
                 self._release()
@@ -113,7 +113,7 @@ class Play:
 
     def _release(self) -> None:
         self.world.release()
-        self.agent.standin.release()
+        self.agent.fake_opencode.release()
 
     async def _answer(self) -> None:
         self.world.answer()
@@ -151,8 +151,8 @@ class Play:
         members: dict[str, Any] = {"messageId": message_id} | ({} if context is None else {"contextId": context})
         if (known := self.world.known(step.who, context, message_id, script.text)) is not None:
             return await self._is_known(step, known, members)
-        if asking := self._asking(step.who, context):
-            return self.note(f"{asking.name} might take it as an answer")
+        if interrupt_tracker := self._asking(step.who, context):
+            return self.note(f"{interrupt_tracker.name} might take it as an answer")
         known = self.world.begins(step.who, context, message_id, script, plain=step.wire == REST_03)
         if isinstance(step, Send) and step.push:
             target = self.pushes.target(known, "one", whole=True)
@@ -211,7 +211,7 @@ class Play:
         result = await client.tell("send", client.params(text, members))
         assert not isinstance(result, Refusal), f"a message was refused: {result}"
         schemas.check(client.wire.line, schemas.SEND_RESULT, result)
-        task = FORMS[client.wire.line].parse_item(result)
+        task = CODECS[client.wire.line].parse_item(result)
         assert isinstance(task, Task)
         return task
 

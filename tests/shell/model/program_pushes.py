@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import define, field
 
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import StatusUpdate, Task, TaskState
 from tests.shell.harness import REST_03, RPC_03, Wire
 from tests.shell.model.program_client import Client, Refusal
@@ -122,7 +122,7 @@ class Pushes:
         states: list[TaskState] = []
         for one in received:
             assert one.headers["x-a2a-notification-token"] == target.token
-            item = FORMS[one.headers["a2a-version"]].parse_item(one.json)
+            item = CODECS[one.headers["a2a-version"]].parse_item(one.json)
             assert known.id in (getattr(item, "id", None), getattr(item, "task_id", None))
             if isinstance(item, Task | StatusUpdate):
                 states.append(item.status.state)

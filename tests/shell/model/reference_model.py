@@ -408,14 +408,14 @@ class World:
 
     def check_sessions(self) -> None:
         """Each context of each principal has a session of its own."""
-        places: dict[str, tuple[str, str | None]] = {}
+        locations: dict[str, tuple[str, str | None]] = {}
         sessions: dict[tuple[str, str | None], str] = {}
         for task in self.tasks:
             if task.session is not None:
-                place = (task.owner, task.context)
-                other = places.setdefault(task.session, place)
-                assert other == place, f"{task.name} in {task.context} shares its session with {other}"
-                before = sessions.setdefault(place, task.session)
+                location = (task.owner, task.context)
+                other = locations.setdefault(task.session, location)
+                assert other == location, f"{task.name} in {task.context} shares its session with {other}"
+                before = sessions.setdefault(location, task.session)
                 assert before == task.session, f"{task.name} is in another session than the rest of {task.context}"
 
     def expects(self, wanted: Wanted) -> Expected:

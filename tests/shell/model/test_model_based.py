@@ -14,7 +14,7 @@ import anyio
 import pytest
 from hypothesis import Phase, given, settings
 
-from opencode_a2a.fake_opencode import Refuse, Script, StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode, Refuse, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from tests.shell.harness import agent_before
 from tests.shell.model.program_player import Play
@@ -37,8 +37,8 @@ async def played(backend: str, program: Program) -> str | None:
     """What went wrong, after all that was done before."""
     journal: list[str] = []
     settings: dict[str, Any] = {"task_store_backend": "memory", "push_allow_private_hosts": True}
-    standin = StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts=STANDIN_SCRIPTS)
-    async with agent_before(backend, standin, **settings) as agent, receiving() as receiver:
+    fake_opencode = FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01, scripts=STANDIN_SCRIPTS)
+    async with agent_before(backend, fake_opencode, **settings) as agent, receiving() as receiver:
         try:
             async with anyio.create_task_group() as beside:
                 await Play(agent, Pushes(receiver), beside, journal=journal).run(program)

@@ -10,7 +10,7 @@ import logging
 import os
 from pathlib import Path
 
-from opencode_a2a.server.store.rows import StoreGone, StoreInUse
+from opencode_a2a.server.store.rows import StoreGone, StoreInUseError
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class FileGuard:
         self._gone = False
 
     def hold(self) -> None:
-        """Locks the file for this process; StoreInUse names the process that has it. OSError."""
+        """Locks the file for this process; StoreInUseError names the process that has it. OSError."""
         lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -34,7 +34,7 @@ class FileGuard:
         except BlockingIOError:
             holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(lock)
-            raise StoreInUse(
+            raise StoreInUseError(
                 f"the database file {self._path} is in use by another opencode-a2a, process {holder};"
                 " stop that one, or give this one a database of its own"
             ) from None

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from opencode_a2a.server.store.rows import StoreInUse
+from opencode_a2a.server.store.rows import StoreInUseError
 
 # Any number will do, as long as every process takes the same one, and migrations take another.
 _KEY: Final = 0x6F70656E63_A2B
@@ -22,7 +22,7 @@ _HOLDER: Final = (
 def hold_postgresql(connection: Connection, patience: float = 0.0) -> None:
     """Blocks until this session has the lock, for `patience` seconds: a session that was cut may take long to end.
 
-    StoreInUse names the session that has it.
+    StoreInUseError names the session that has it.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -31,7 +31,7 @@ def hold_postgresql(connection: Connection, patience: float = 0.0) -> None:
                 return
             holder = connection.exec_driver_sql(_HOLDER).scalars().first()
         if time.monotonic() >= deadline:
-            raise StoreInUse(
+            raise StoreInUseError(
                 f"the database is in use by another opencode-a2a (PostgreSQL session {holder or 'unknown'});"
                 " stop that one, or give this one a database of its own"
             )

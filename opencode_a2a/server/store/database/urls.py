@@ -13,7 +13,7 @@ from opencode_a2a.server.store.rows import StoreUrlError
 
 _SQLITE: Final = frozenset({"sqlite", "sqlite+aiosqlite", "sqlite+pysqlite"})
 _POSTGRESQL: Final = frozenset({"postgresql", "postgres", "postgresql+asyncpg", "postgresql+psycopg"})
-_FORMS: Final = "sqlite:///relative.db, sqlite:////absolute.db, or postgresql://user@host/name"
+_CODECS: Final = "sqlite:///relative.db, sqlite:////absolute.db, or postgresql://user@host/name"
 
 # asyncpg's own words in URLs of existing deployments: what libpq calls them, None where it has no such thing.
 _ASYNCPG_OPTIONS: Final = {"ssl": "sslmode", "prepared_statement_cache_size": None, "async_fallback": None}
@@ -36,12 +36,12 @@ def parse_database_url(text: str) -> Database:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        raise StoreUrlError(f"the database URL cannot be read; write {_FORMS}") from None
+        raise StoreUrlError(f"the database URL cannot be read; write {_CODECS}") from None
     if url.drivername in _SQLITE:
         return _sqlite(url)
     if url.drivername in _POSTGRESQL:
         return _postgresql(url)
-    raise StoreUrlError(f"the database URL names {url.drivername!r}, which is not supported; write {_FORMS}")
+    raise StoreUrlError(f"the database URL names {url.drivername!r}, which is not supported; write {_CODECS}")
 
 
 def _sqlite(url: URL) -> Database:

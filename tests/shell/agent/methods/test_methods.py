@@ -76,7 +76,7 @@ async def test_without_a_limit_twenty_are_asked_for(serving: Serving) -> None:
     async with serving() as agent, world_of(agent, "0.3") as world:
         await world.methods.result("opencode.sessions.list", {})
 
-        [asked] = [one for one in agent.standin.requests if (one.method, one.path) == ("GET", "/session")]
+        [asked] = [one for one in agent.fake_opencode.requests if (one.method, one.path) == ("GET", "/session")]
         assert asked.query["limit"] == "20"
 
 
@@ -108,7 +108,7 @@ async def test_a_prompt_is_carried_out_in_the_background(serving: Serving) -> No
         )
 
         assert result == {"ok": True, "session_id": world.session_id}
-        session = agent.standin.sessions[world.session_id]
+        session = agent.fake_opencode.sessions[world.session_id]
         await agent.until(lambda: len(session.messages) == 6)
         said = [part["type"] for part in session.messages[4].parts if not part.get("synthetic")]
         assert said == ["text", "file", "agent", "subtask"]
@@ -123,7 +123,7 @@ async def test_a_command_names_its_model_as_opencode_wants_it(serving: Serving) 
             {"session_id": world.session_id, "request": {"command": "init", "arguments": "x", "model": model}},
         )
 
-        [asked] = [one for one in agent.standin.requests if one.path.endswith("/command")]
+        [asked] = [one for one in agent.fake_opencode.requests if one.path.endswith("/command")]
         assert asked.json["model"] == "standin/scripted"
 
 
@@ -134,7 +134,7 @@ async def test_a_command_needs_no_arguments(serving: Serving, given: dict[str, s
             "opencode.sessions.command", {"session_id": world.session_id, "request": {"command": "init", **given}}
         )
 
-        [asked] = [one for one in agent.standin.requests if one.path.endswith("/command")]
+        [asked] = [one for one in agent.fake_opencode.requests if one.path.endswith("/command")]
         assert asked.json["arguments"] == sent
 
 
@@ -142,7 +142,7 @@ async def test_a_summary_is_written_by_the_sessions_own_model_where_none_is_name
     async with serving() as agent, world_of(agent, "0.3") as world:
         await world.methods.result("opencode.sessions.summarize", {"session_id": world.session_id})
 
-        [asked] = [one for one in agent.standin.requests if one.path.endswith("/summarize")]
+        [asked] = [one for one in agent.fake_opencode.requests if one.path.endswith("/summarize")]
         assert asked.json == {"providerID": "standin", "modelID": "scripted"}
 
 
@@ -156,7 +156,7 @@ async def test_a_method_works_in_the_directory_that_is_asked_for(serving: Servin
         await methods.result("opencode.projects.current", {"metadata": {"opencode": {"workspace": {"id": "wrk_1"}}}})
         await methods.result("opencode.sessions.list", {"directory": str(tmp_path / "below")})
 
-        asked = [one for one in agent.standin.requests if one.path in ("/project/current", "/session")]
+        asked = [one for one in agent.fake_opencode.requests if one.path in ("/project/current", "/session")]
         below = (str(tmp_path / "below"), None)
         assert [(one.asked_directory, one.query.get("workspace")) for one in asked] == [
             (str(tmp_path), None),
@@ -179,7 +179,7 @@ async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, 
 
 async def test_a_large_answer_is_told_whole(serving: Serving) -> None:
     async with serving() as agent:
-        agent.standin.fail_next("GET", "/provider", 200, catalogue())
+        agent.fake_opencode.fail_next("GET", "/provider", 200, catalogue())
 
         result = await Methods(agent.http, "1.0").result("opencode.models.list", {})
 

@@ -107,14 +107,14 @@ async def test_another_callers_session_is_forbidden(serving: Serving, line: str)
     async with serving() as agent, world_of(agent, line) as world:
         bob = Methods(agent.bob, line)
         for name in OF_A_SESSION:
-            asked = len(agent.standin.requests)
+            asked = len(agent.fake_opencode.requests)
 
             error = await bob.error(name, world.params(name))
 
             assert error["code"] == -32006
             if line == "0.3":
                 assert error["data"] == {"type": "SESSION_FORBIDDEN", "session_id": world.session_id}
-            assert [one.path for one in agent.standin.requests[asked:]] == []
+            assert [one.path for one in agent.fake_opencode.requests[asked:]] == []
 
 
 async def test_another_callers_sessions_are_left_out_of_lists(serving: Serving) -> None:
@@ -131,17 +131,17 @@ async def test_another_callers_sessions_are_left_out_of_lists(serving: Serving) 
 
 async def test_what_other_callers_sessions_do_is_left_out(serving: Serving) -> None:
     async with serving() as agent, world_of(agent, "0.3") as world:
-        agent.standin.hold()
+        agent.fake_opencode.hold()
         parts = [{"type": "text", "text": "go"}]
         await world.methods.result(
             "opencode.sessions.prompt_async", {"session_id": world.session_id, "request": {"parts": parts}}
         )
         with anyio.fail_after(10):
-            await agent.standin.held()
+            await agent.fake_opencode.held()
 
         mine = await world.methods.result("opencode.sessions.status", {})
         theirs = await Methods(agent.bob, "0.3").result("opencode.sessions.status", {})
-        agent.standin.release()
+        agent.fake_opencode.release()
 
         assert mine == {"items": [{"session_id": world.session_id, "type": "busy"}]}
         assert theirs == {"items": []}
@@ -247,6 +247,6 @@ async def test_a_session_is_worked_on_where_it_is(serving: Serving) -> None:
         for name in ("share", "unshare", "fork"):
             await methods.result(f"opencode.sessions.{name}", {"session_id": below})
 
-        asked = [one for one in agent.standin.requests if one.path.endswith(("/share", "/fork"))]
+        asked = [one for one in agent.fake_opencode.requests if one.path.endswith(("/share", "/fork"))]
         # OpenCode decodes the directory once more than the query itself
         assert [unquote(one.query["directory"]) for one in asked] == ["/workspace/below"] * 3

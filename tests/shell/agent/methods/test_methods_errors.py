@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.extensions.methods.method_rows import Scope
 from sansio.extensions.methods.method_table import METHODS
 from tests.paths import FIXTURES
@@ -58,7 +58,9 @@ async def test_errors_are_those_of_version_0_7_1(serving: Serving, shape: dict[s
     async with serving() as agent, world_of(agent, "0.3") as world:
         params = json.loads(json.dumps(shape["params"]).replace("SESSION", world.session_id))
         if shape["method"] == "opencode.sessions.share":
-            agent.standin.fail_next("POST", "/session/", 500, {"name": "UnknownError", "data": {"message": "no"}})
+            agent.fake_opencode.fail_next(
+                "POST", "/session/", 500, {"name": "UnknownError", "data": {"message": "no"}}
+            )
 
         error = await world.methods.error(shape["method"], params)
 
@@ -100,7 +102,7 @@ async def test_a_directory_that_cannot_be_chosen_is_refused_by_the_name_it_came_
 
         assert plain["data"] == {"type": "INVALID_FIELD", "field": "directory"}
         assert wrapped["data"] == {"type": "INVALID_FIELD", "field": "metadata.opencode.directory"}
-        assert not [one for one in agent.standin.requests if one.path == "/session"]
+        assert not [one for one in agent.fake_opencode.requests if one.path == "/session"]
 
 
 @LINES
@@ -142,20 +144,20 @@ async def test_an_unknown_message_is_told_as_opencode_tells_it(serving: Serving)
         }
 
 
-def failing(standin: StandIn, status: int, body: object) -> None:
+def failing(fake_opencode: FakeOpenCode, status: int, body: object) -> None:
     """The next request is answered with this, whichever it is."""
     for method in ("GET", "POST", "DELETE"):
-        standin.fail_next(method, "/", status, body)
+        fake_opencode.fail_next(method, "/", status, body)
 
 
 @LINES
 async def test_every_method_tells_of_a_status_it_did_not_expect(serving: Serving, line: str) -> None:
     async with serving(**EVERYTHING_ON) as agent, world_of(agent, line) as world:
         for name in UPSTREAM:
-            failing(agent.standin, 503, {"message": "not now"})
+            failing(agent.fake_opencode, 503, {"message": "not now"})
 
             error = await world.methods.error(name, world.params(name))
-            agent.standin.forgive()
+            agent.fake_opencode.forgive()
 
             assert error["code"] == -32003, (name, error)
             if line == "0.3":
@@ -167,10 +169,10 @@ async def test_every_method_tells_of_a_status_it_did_not_expect(serving: Serving
 async def test_every_method_tells_of_an_answer_it_did_not_expect(serving: Serving, body: object) -> None:
     async with serving(**EVERYTHING_ON) as agent, world_of(agent, "0.3") as world:
         for name in UPSTREAM:
-            failing(agent.standin, 200, body)
+            failing(agent.fake_opencode, 200, body)
 
             answer = await world.methods.answer(name, world.params(name))
-            agent.standin.forgive()
+            agent.fake_opencode.forgive()
 
             told = answer.get("error", {}).get("data", {}).get("type")
             assert told in (None, "UPSTREAM_PAYLOAD_ERROR"), (name, answer)
@@ -182,7 +184,7 @@ async def test_no_answer_that_is_no_json_gets_through(serving: Serving) -> None:
     async with serving() as agent:
         methods = Methods(agent.http, "0.3")
         for path, name in (("/provider", "opencode.providers.list"), ("/project", "opencode.projects.list")):
-            agent.standin.fail_next("GET", path, 200, b"<!doctype html>")
+            agent.fake_opencode.fail_next("GET", path, 200, b"<!doctype html>")
 
             error = await methods.error(name, {})
 

@@ -13,7 +13,7 @@ import pytest
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import Say, StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
@@ -55,7 +55,9 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
     """Starts the agent on one file, before an OpenCode that stays, with a clock of the test's."""
 
     @asynccontextmanager
-    async def start(standin: StandIn, url: str, clock: Clock | None = None, **more: Any) -> AsyncGenerator[Agent]:
+    async def start(
+        fake_opencode: FakeOpenCode, url: str, clock: Clock | None = None, **more: Any
+    ) -> AsyncGenerator[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         given = {"opencode_url": url, "credentials": CREDENTIALS, "task_store_database_url": store}
         settings = Settings(**{**given, **CLAIMS, **more})
@@ -66,7 +68,7 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
             client(served_at, BOB) as bob,
             client(url, None) as opencode,
         ):
-            yield Agent(served_at, standin, running, http, bob, opencode)
+            yield Agent(served_at, fake_opencode, running, http, bob, opencode)
 
     return start
 
@@ -130,15 +132,15 @@ async def test_of_two_principals_who_name_a_session_at_once_one_gets_it(serving:
 async def test_a_claim_that_comes_to_nothing_ends_in_its_time(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
-    standin, clock = quick(), Clock()
+    fake_opencode, clock = quick(), Clock()
     async with (
-        served(anyio_backend, standin) as url,
-        starting(standin, url, clock, pending_session_claim_ttl_seconds=600.0) as agent,
+        served(anyio_backend, fake_opencode) as url,
+        starting(fake_opencode, url, clock, pending_session_claim_ttl_seconds=600.0) as agent,
     ):
         alice, bob = agent.caller(wire), agent.caller(wire, bob=True)
         session_id = await made_in_opencode(agent)
-        standin.fail_next("GET", "/session/ses", 500)  # asked before the claim
-        standin.fail_next("GET", "/session/ses", 500)  # and by the turn
+        fake_opencode.fail_next("GET", "/session/ses", 500)  # asked before the claim
+        fake_opencode.fail_next("GET", "/session/ses", 500)  # and by the turn
 
         lost = await alice.send("hi", metadata=named(session_id))
         clock.ahead += 590
@@ -154,15 +156,15 @@ async def test_a_claim_that_comes_to_nothing_ends_in_its_time(
 
 
 async def test_a_claim_outlives_a_restart_and_still_ends_in_its_time(anyio_backend: str, starting: Starting) -> None:
-    standin, clock = quick(), Clock()
+    fake_opencode, clock = quick(), Clock()
     ttl = {"pending_session_claim_ttl_seconds": 600.0}
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url, clock, **ttl) as agent:
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url, clock, **ttl) as agent:
             session_id = await made_in_opencode(agent)
-            standin.fail_next("GET", "/session/ses", 500)  # asked before the claim
-            standin.fail_next("GET", "/session/ses", 500)  # and by the turn
+            fake_opencode.fail_next("GET", "/session/ses", 500)  # asked before the claim
+            fake_opencode.fail_next("GET", "/session/ses", 500)  # and by the turn
             await agent.caller().send("hi", metadata=named(session_id))
-        async with starting(standin, url, clock, **ttl) as agent:
+        async with starting(fake_opencode, url, clock, **ttl) as agent:
             bob = agent.caller(bob=True)
             refused = await bob.refused(metadata=named(session_id))
             clock.ahead += 601
@@ -173,13 +175,13 @@ async def test_a_claim_outlives_a_restart_and_still_ends_in_its_time(anyio_backe
 
 @wires
 async def test_whose_a_session_is_outlives_a_restart(anyio_backend: str, starting: Starting, wire: Wire) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             session_id = await made_in_opencode(agent)
             bound = await agent.caller(wire).send("COUNT", metadata=named(session_id))
             own = await agent.caller(wire).send("COUNT")
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             alice, bob = agent.caller(wire), agent.caller(wire, bob=True)
             refusals = [
                 refusal(wire, await bob.refused(metadata=named(one))) for one in (session_id, session_of(own))
@@ -198,7 +200,7 @@ async def test_whose_a_session_is_outlives_a_restart(anyio_backend: str, startin
 async def test_a_subagents_session_is_that_of_whoever_has_its_root(serving: Serving) -> None:
     async with serving() as agent:
         root = session_of(await agent.caller().send("SUBTASK"))
-        [child] = [session.id for session in agent.standin.sessions.values() if "parentID" in session.info]
+        [child] = [session.id for session in agent.fake_opencode.sessions.values() if "parentID" in session.info]
         prompts = agent.asked("POST", "/prompt_async")
 
         theirs = await agent.caller(bob=True).refused(metadata=named(child))
@@ -212,7 +214,7 @@ async def test_a_subagents_session_is_that_of_whoever_has_its_root(serving: Serv
 async def test_ones_own_subagents_session_can_be_gone_on_with(serving: Serving) -> None:
     async with serving() as agent:
         await agent.caller().send("SUBTASK")
-        [child] = [session.id for session in agent.standin.sessions.values() if "parentID" in session.info]
+        [child] = [session.id for session in agent.fake_opencode.sessions.values() if "parentID" in session.info]
 
         task = await agent.caller().send("COUNT", metadata=named(child))
 
@@ -259,18 +261,18 @@ async def test_turns_of_one_session_wait_in_line_whichever_context_they_come_fro
     async with serving() as agent:
         caller = agent.caller(wire)
         session_id = await made_in_opencode(agent)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         at_once = {"configuration": wire.at_once()}
         first = await caller.send("COUNT", metadata=named(session_id), **at_once)
         with anyio.fail_after(DEADLINE):
-            await agent.standin.held()
+            await agent.fake_opencode.held()
         second = await caller.send("COUNT", metadata=named(session_id), contextId="other", **at_once)
         third = await caller.send("COUNT", metadata=named(session_id), contextId="third", **at_once)
 
         assert [one.status.state for one in (second, third)] == [TaskState.SUBMITTED] * 2
         cancelled = await caller.cancel(second.id)
         still = await caller.get(first.id)
-        agent.standin.release()
+        agent.fake_opencode.release()
         ended = [await caller.finished(one.id) for one in (first, third)]
 
         assert cancelled.status.state is TaskState.CANCELED
@@ -296,14 +298,14 @@ async def test_a_context_that_names_another_session_goes_on_there(serving: Servi
 async def test_a_claimed_turn_that_waits_longer_than_its_claim_is_not_taken_from_another(
     anyio_backend: str, starting: Starting
 ) -> None:
-    standin, clock = quick(), Clock()
+    fake_opencode, clock = quick(), Clock()
     async with (
-        served(anyio_backend, standin) as url,
-        starting(standin, url, clock, pending_session_claim_ttl_seconds=600.0) as agent,
+        served(anyio_backend, fake_opencode) as url,
+        starting(fake_opencode, url, clock, pending_session_claim_ttl_seconds=600.0) as agent,
     ):
         session_id = await made_in_opencode(agent)
-        standin.fail_next("GET", f"/session/{session_id}", 500)  # asked before the claim
-        standin.stall_next("GET", f"/session/{session_id}")
+        fake_opencode.fail_next("GET", f"/session/{session_id}", 500)  # asked before the claim
+        fake_opencode.stall_next("GET", f"/session/{session_id}")
         waits = await agent.caller().send("hi", metadata=named(session_id), configuration=RPC_10.at_once())
         await agent.until(lambda: agent.asked("GET", f"/{session_id}") == 2)
         clock.ahead += 601

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from opencode_a2a.fake_opencode import Say, StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import DEADLINE, WIRES, Agent, Serving, Wire
@@ -34,14 +34,14 @@ async def test_a_session_that_is_deleted_at_work_ends_its_task_and_the_next_mess
 ) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         task = await caller.send("LONG 9", configuration=wire.at_once())
         with anyio.fail_after(DEADLINE):
-            await agent.standin.held()
-        [session_id] = agent.standin.sessions
+            await agent.fake_opencode.held()
+        [session_id] = agent.fake_opencode.sessions
         await delete(agent, session_id)
         ended = await caller.finished(task.id)
-        agent.standin.release()
+        agent.fake_opencode.release()
         following = await caller.send("COUNT", contextId=task.context_id)
         again = await caller.send("COUNT", contextId=task.context_id)
 
@@ -90,7 +90,7 @@ async def test_a_session_that_a_message_names_is_not_replaced(serving: Serving) 
         task = await agent.caller().send("COUNT", metadata=named)
 
         assert task.status.state is TaskState.FAILED
-        assert agent.standin.sessions == {}
+        assert agent.fake_opencode.sessions == {}
 
 
 @pytest.mark.parametrize("at_work", [True, False])
@@ -98,21 +98,21 @@ async def test_a_directory_that_is_removed(serving: Serving, tmp_path: Path, at_
     root = tmp_path
     (root / "sub").mkdir()
     at: dict[str, Any] = {"opencode": {"directory": "sub"}}
-    async with serving(StandIn(pause=0, directory=str(root)), workspace_root=str(root)) as agent:
+    async with serving(FakeOpenCode(pause=0, directory=str(root)), workspace_root=str(root)) as agent:
         caller = agent.caller()
         if at_work:
-            agent.standin.hold(Say, tokens=2)
+            agent.fake_opencode.hold(Say, tokens=2)
             task = await caller.send("LONG 9", metadata=at, configuration={"returnImmediately": True})
             with anyio.fail_after(DEADLINE):
-                await agent.standin.held()
+                await agent.fake_opencode.held()
         else:
             task = await caller.send("COUNT", metadata=at)
         shutil.rmtree(root / "sub")
         ended = await caller.finished(task.id)
-        agent.standin.release()
+        agent.fake_opencode.release()
         following = await caller.send("COUNT", contextId=task.context_id)
 
         assert (ended.status.state is TaskState.FAILED) is at_work
         assert not at_work or "removed" in reason_of(ended)
         assert text_of(following) == "You have said 1 things."
-        assert agent.standin.sessions[session_of(following)].directory == str(root)
+        assert agent.fake_opencode.sessions[session_of(following)].directory == str(root)

@@ -54,7 +54,7 @@ EVERYTHING = dict.fromkeys(NOTHING, True)
 @asynccontextmanager
 async def sending(agent: Agent) -> AsyncGenerator[tuple[str, list[Task]]]:
     """While it is entered, OpenCode has made a session for Alice's message and has not answered yet."""
-    answered = agent.standin.answer_late("POST", "/session")
+    answered = agent.fake_opencode.answer_late("POST", "/session")
     sent: list[Task] = []
 
     async def send() -> None:
@@ -62,8 +62,8 @@ async def sending(agent: Agent) -> AsyncGenerator[tuple[str, list[Task]]]:
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(send)
-        await until(lambda: agent.standin.sessions)
-        [session_id] = agent.standin.sessions
+        await until(lambda: agent.fake_opencode.sessions)
+        [session_id] = agent.fake_opencode.sessions
         try:
             yield session_id, sent
         finally:
@@ -75,7 +75,7 @@ async def test_a_session_that_is_being_made_is_nobody_elses(serving: Serving, fo
     async with serving(allow_session_claims=True) as agent:
         async with sending(agent) as (session_id, sent):
             if forgets:
-                del agent.standin.sessions[session_id].info["metadata"]
+                del agent.fake_opencode.sessions[session_id].info["metadata"]
             of_bob = await attempts(agent, session_id, bob=True)
         of_bob_later = await attempts(agent, session_id, bob=True)
         of_alice = await attempts(agent, session_id, bob=False)
@@ -88,11 +88,11 @@ async def test_a_session_that_is_being_made_is_nobody_elses(serving: Serving, fo
 async def test_an_older_session_of_nobody_can_be_claimed_meanwhile(serving: Serving) -> None:
     async with serving(allow_session_claims=True) as agent:
         made = (await agent.opencode.post("/session", json={})).json()["id"]
-        agent.standin.sessions[made].info["time"]["created"] -= 60_000
-        answered = agent.standin.answer_late("POST", "/session")
+        agent.fake_opencode.sessions[made].info["time"]["created"] -= 60_000
+        answered = agent.fake_opencode.answer_late("POST", "/session")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(agent.caller().send, "hi")
-            await until(lambda: len(agent.standin.sessions) == 2)
+            await until(lambda: len(agent.fake_opencode.sessions) == 2)
             of_bob = await attempts(agent, made, bob=True)
             answered.set()
 
@@ -102,9 +102,9 @@ async def test_an_older_session_of_nobody_can_be_claimed_meanwhile(serving: Serv
 @pytest.mark.parametrize("claims", [False, True], ids=["without claims", "with claims"])
 async def test_a_session_whose_making_was_not_answered_is_its_callers(serving: Serving, claims: bool) -> None:
     async with serving(opencode_timeout=0.5, allow_session_claims=claims) as agent:
-        agent.standin.stall_next("POST", "/session", late=True)
+        agent.fake_opencode.stall_next("POST", "/session", late=True)
         failed = await agent.caller().send("hi")
-        [session_id] = agent.standin.sessions
+        [session_id] = agent.fake_opencode.sessions
         of_bob = await attempts(agent, session_id, bob=True)
         of_alice = await attempts(agent, session_id, bob=False)
 
@@ -116,20 +116,20 @@ async def test_a_session_whose_making_was_not_answered_is_its_callers(serving: S
 async def test_a_session_that_was_being_made_at_a_crash_is_its_callers(
     anyio_backend: str, tmp_path: Path, claims: bool
 ) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         settings = Settings(
             opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, allow_session_claims=claims
         )
-        async with agent_at(anyio_backend, standin, settings) as agent:
-            standin.answer_late("POST", "/session")
+        async with agent_at(anyio_backend, fake_opencode, settings) as agent:
+            fake_opencode.answer_late("POST", "/session")
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(agent.caller().ask, "send", agent.caller().params("hi", {}))
-                await until(lambda: standin.sessions)
+                await until(lambda: fake_opencode.sessions)
                 tasks.cancel_scope.cancel()
-            [session_id] = standin.sessions
-        async with agent_at(anyio_backend, standin, settings) as agent:
+            [session_id] = fake_opencode.sessions
+        async with agent_at(anyio_backend, fake_opencode, settings) as agent:
             of_bob = await attempts(agent, session_id, bob=True)
             of_alice = await attempts(agent, session_id, bob=False)
 
@@ -140,7 +140,7 @@ async def test_a_session_that_was_being_made_at_a_crash_is_its_callers(
 async def test_a_fork_that_is_being_made_is_nobody_elses(serving: Serving, forgets: bool) -> None:
     async with serving(allow_session_claims=True) as agent:
         source = session_of(await agent.caller().send("hi"))
-        answered = agent.standin.answer_late("POST", f"/session/{source}/fork")
+        answered = agent.fake_opencode.answer_late("POST", f"/session/{source}/fork")
         forked: list[Any] = []
 
         async def fork() -> None:
@@ -149,10 +149,10 @@ async def test_a_fork_that_is_being_made_is_nobody_elses(serving: Serving, forge
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(fork)
-            await until(lambda: len(agent.standin.sessions) == 2)
-            [made] = set(agent.standin.sessions) - {source}
+            await until(lambda: len(agent.fake_opencode.sessions) == 2)
+            [made] = set(agent.fake_opencode.sessions) - {source}
             if forgets:
-                del agent.standin.sessions[made].info["metadata"]
+                del agent.fake_opencode.sessions[made].info["metadata"]
             of_bob = await attempts(agent, made, bob=True)
             answered.set()
         of_bob_later = await attempts(agent, made, bob=True)
@@ -177,11 +177,11 @@ async def test_nobody_can_claim_a_subagents_session_away_from_its_owner(serving:
 @asynccontextmanager
 async def sending_more(agent: Agent) -> AsyncGenerator[None]:
     """While it is entered, some session is being made."""
-    answered = agent.standin.answer_late("POST", "/session")
-    count = len(agent.standin.sessions)
+    answered = agent.fake_opencode.answer_late("POST", "/session")
+    count = len(agent.fake_opencode.sessions)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(agent.caller().send, "hi")
-        await until(lambda: len(agent.standin.sessions) > count)
+        await until(lambda: len(agent.fake_opencode.sessions) > count)
         try:
             yield
         finally:

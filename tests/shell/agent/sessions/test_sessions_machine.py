@@ -12,24 +12,24 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opencode_a2a.agent.sessions.location_check import Places
+from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_creation import Creations
 from opencode_a2a.agent.turns.running_turn import Prompt, Run
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.server.store import Store, open_store
-from opencode_a2a.server.tasks.active_task import Facts, LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from sansio.a2a.errors import ProtocolError
 from sansio.opencode.turns.turn import Turn
-from sansio.opencode.upstream.requests import HERE, Place
+from sansio.opencode.upstream.requests import DEFAULT_LOCATION, Location
 
 PRINCIPALS = ("ada", "Bob", "çelik")
 SESSIONS = ("ses_1", "ses_2")
 CONTEXTS = ("x", "y")
-PLACES = (None, Place(directory="/project/a"), Place(workspace="wrk_1"))
+PLACES = (None, Location(directory="/project/a"), Location(workspace="wrk_1"))
 TTL = 10.0
 
-Step: TypeAlias = tuple[str, str, str, str, Place | None, float]
+Step: TypeAlias = tuple[str, str, str, str, Location | None, float]
 steps: st.SearchStrategy[Step] = st.tuples(
     st.sampled_from(["claim", "race", "turn", "own", "move", "wait", "restart"]),
     st.sampled_from(PRINCIPALS),
@@ -48,7 +48,7 @@ class Model:
     owners: dict[str, str] = field(factory=dict)
     claims: dict[str, tuple[str, float]] = field(factory=dict)
     bound: dict[tuple[str, str], str] = field(factory=dict)
-    places: dict[str, Place] = field(factory=dict)
+    locations: dict[str, Location] = field(factory=dict)
     made: int = 0
 
     def may_use(self, principal: str, session_id: str) -> bool:
@@ -64,14 +64,14 @@ class Model:
             self.claims[session_id] = principal, self.now + TTL
         return True
 
-    def turn(self, principal: str, context: str, session_id: str, place: Place | None) -> None:
+    def turn(self, principal: str, context: str, session_id: str, location: Location | None) -> None:
         self.owners[session_id] = principal
         self.bound[principal, context] = session_id
-        self.places[session_id] = place or HERE
+        self.locations[session_id] = location or DEFAULT_LOCATION
 
-    def may_move(self, principal: str, context: str, place: Place) -> bool:
+    def may_move(self, principal: str, context: str, location: Location) -> bool:
         session_id = self.bound.get((principal, context))
-        return session_id is None or self.places[session_id] == place
+        return session_id is None or self.locations[session_id] == location
 
 
 class World:
@@ -79,11 +79,11 @@ class World:
 
     def __init__(self, store: Store, model: Model) -> None:
         upstream = Upstream("http://127.0.0.1:9", username="", password=None, timeout=1.0)  # asked by nobody here
-        places = Places(upstream, HERE, override=True)
+        locations = Locations(upstream, DEFAULT_LOCATION, override=True)
         self.store = store
         creations = Creations(lambda: int(model.now * 1000))
         self.sessions = Sessions(
-            store, upstream, places, creations=creations, claim_ttl=TTL, claims=True, wall=lambda: model.now
+            store, upstream, locations, creations=creations, claim_ttl=TTL, claims=True, wall=lambda: model.now
         )
 
     async def claims(self, principal: str, session_id: str) -> bool:
@@ -93,26 +93,26 @@ class World:
             return False
         return True
 
-    async def moves(self, principal: str, context: str, place: Place) -> bool:
+    async def moves(self, principal: str, context: str, location: Location) -> bool:
         try:
-            await self.sessions.check_place(principal, context, None, place)
+            await self.sessions.check_location(principal, context, None, location)
         except ProtocolError:
             return False
         return True
 
     async def begins(
-        self, principal: str, context: str, session_id: str, place: Place | None, *, named: bool
+        self, principal: str, context: str, session_id: str, location: Location | None, *, named: bool
     ) -> None:
         """What a turn puts on record before its prompt goes out."""
         facts = Facts(task_id="t", context_id=context, principal=principal, message_id="m", created_at=0)
-        prompt = Prompt(parts=(), session_id=session_id if named else None, place=place)
+        prompt = Prompt(parts=(), session_id=session_id if named else None, location=location)
         turn = Turn(task_id="t", context_id=context, session_id=session_id, prompt_id="msg")
-        run = Run(LiveTask.new(facts), prompt, turn, place or HERE)
+        run = Run(ActiveTask.new(facts), prompt, turn, location or DEFAULT_LOCATION)
         await self.store.commit(await self.sessions.rows(run, session_id))
 
 
 async def take(world: World, model: Model, step: Step) -> None:
-    name, principal, session_id, context, place, seconds = step
+    name, principal, session_id, context, location, seconds = step
     if name == "claim":
         assert await world.claims(principal, session_id) == model.claim(principal, session_id)
     elif name == "race":
@@ -132,20 +132,20 @@ async def take(world: World, model: Model, step: Step) -> None:
     elif name == "turn":
         if model.claim(principal, session_id):
             assert await world.claims(principal, session_id)
-            place = place or model.places.get(session_id)
-            await world.begins(principal, context, session_id, place, named=True)
-            model.turn(principal, context, session_id, place)
+            location = location or model.locations.get(session_id)
+            await world.begins(principal, context, session_id, location, named=True)
+            model.turn(principal, context, session_id, location)
     elif name == "own":
         found = model.bound.get((principal, context))
         if found is None:
             model.made += 1
             found = f"ses_made_{model.made}"
         else:
-            place = model.places[found]  # where a conversation stays
-        await world.begins(principal, context, found, place, named=False)
-        model.turn(principal, context, found, place)
+            location = model.locations[found]  # where a conversation stays
+        await world.begins(principal, context, found, location, named=False)
+        model.turn(principal, context, found, location)
     elif name == "move":
-        wished = place or HERE
+        wished = location or DEFAULT_LOCATION
         assert await world.moves(principal, context, wished) == model.may_move(principal, context, wished)
     elif name == "wait":
         model.now += seconds

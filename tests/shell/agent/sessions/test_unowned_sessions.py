@@ -98,11 +98,11 @@ async def test_the_refusal_names_the_field_and_the_setting(serving: Serving, wir
 async def test_no_method_reads_or_claims_it_and_no_list_shows_it(serving: Serving, line: str) -> None:
     async with serving(**DEFAULT, **EVERYTHING_ON) as agent, world_of(agent, line) as world:
         session_id = await unowned(agent)
-        before = len(agent.standin.requests)
+        before = len(agent.fake_opencode.requests)
         for name in OF_A_SESSION:
             reason = await world.methods.reason(name, {**world.params(name), "session_id": session_id})
             assert (name, reason) == (name, "SESSION_UNOWNED")
-        assert {one.method for one in agent.standin.requests[before:]} == {"GET"}
+        assert {one.method for one in agent.fake_opencode.requests[before:]} == {"GET"}
 
         for name in (name for name, row in METHODS.items() if row.ownership is Ownership.LISTS):
             params = {"session_id": world.session_id} if "session_id" in world.params(name) else {}
@@ -129,7 +129,7 @@ async def test_ones_own_sessions_and_those_of_their_subagents_need_no_claim(serv
         caller = agent.caller()
         task = await caller.send("SUBTASK")
         root = str((task.metadata or {})["shared"]["session"]["id"])
-        [child] = [session.id for session in agent.standin.sessions.values() if "parentID" in session.info]
+        [child] = [session.id for session in agent.fake_opencode.sessions.values() if "parentID" in session.info]
 
         again = await caller.send("COUNT", metadata=named(child))
         at_root = await caller.send("hi", metadata=named(root))
@@ -153,5 +153,5 @@ async def test_a_session_that_is_not_there_is_no_such_session(serving: Serving) 
         for session_id in ("ses_none", "..", "status"):
             error = await agent.caller().refused(metadata=named(session_id))
             assert refusal(RPC_10, error) == wrong(RPC_10, "metadata.shared.session.id")
-        agent.standin.fail_next("GET", "/session/ses", 500)
+        agent.fake_opencode.fail_next("GET", "/session/ses", 500)
         assert await reason_of(agent.caller(), metadata=named("ses_none")) == "UPSTREAM_HTTP_ERROR"

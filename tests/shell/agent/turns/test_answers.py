@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, Prompt, Refuse, Say, Script, StandIn
+from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, FakeOpenCode, Prompt, Refuse, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import artifacts_of, reason_of, text_of
@@ -51,17 +51,17 @@ def _login(prompt: Prompt) -> Script:
     return refused if prompt.turn == 1 else Script(((Say(("Second.",)),),))
 
 
-def asking() -> StandIn:
+def interrupt_tracker() -> FakeOpenCode:
     """A stand-in with more to ask."""
     scripts = {**SCRIPTS, "TWO": _two_questions, "LOGIN": _login}
-    return StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts=scripts)
+    return FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01, scripts=scripts)
 
 
 def replies(agent: Agent) -> list[tuple[str, Any]]:
     """What OpenCode was told, and whether as a reply or a rejection."""
     return [
         (one.path.rsplit("/", 1)[-1], one.json)
-        for one in agent.standin.requests
+        for one in agent.fake_opencode.requests
         if one.method == "POST" and one.path.startswith(("/permission/", "/question/"))
     ]
 
@@ -83,7 +83,7 @@ async def waiting(caller: Caller, prompt: str) -> Task:
 @wires
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_an_answer_may_name_the_context_alone(serving: Serving, wire: Wire, streamed: bool) -> None:
-    async with serving(asking()) as agent:
+    async with serving(interrupt_tracker()) as agent:
         caller = agent.caller(wire)
         task = await waiting(caller, "PERMISSION")
         if streamed:
@@ -101,7 +101,7 @@ async def test_an_answer_may_name_the_context_alone(serving: Serving, wire: Wire
 
 
 async def test_the_message_that_a_waiting_task_began_with_is_no_answer(serving: Serving) -> None:
-    async with serving(asking()) as agent:
+    async with serving(interrupt_tracker()) as agent:
         first = await agent.caller().send("hi", messageId="first")
         task = await agent.caller().send("QUESTION", contextId=first.context_id, messageId="m")
         again = await agent.caller().send("QUESTION", contextId=first.context_id, messageId="m")
@@ -112,7 +112,7 @@ async def test_the_message_that_a_waiting_task_began_with_is_no_answer(serving: 
 
 
 async def test_anothers_context_of_that_name_is_not_answered(serving: Serving) -> None:
-    async with serving(asking()) as agent:
+    async with serving(interrupt_tracker()) as agent:
         task = await waiting(agent.caller(), "PERMISSION")
         theirs = await agent.caller(bob=True).send("once", contextId=task.context_id)
 
@@ -123,16 +123,16 @@ async def test_anothers_context_of_that_name_is_not_answered(serving: Serving) -
 
 @wires
 async def test_where_several_tasks_wait_the_error_names_them(serving: Serving, wire: Wire) -> None:
-    async with serving(asking()) as agent:
+    async with serving(interrupt_tracker()) as agent:
         caller = agent.caller(wire)
         other = await caller.send("hi")
         named = {"shared": {"session": {"id": str((other.metadata or {})["shared"]["session"]["id"])}}}
-        agent.standin.hold()
+        agent.fake_opencode.hold()
         first = await caller.send("PERMISSION", contextId="c", configuration=wire.at_once())
         second = await caller.send("QUESTION", contextId="c", metadata=named, configuration=wire.at_once())
         with anyio.fail_after(DEADLINE):
-            await agent.standin.held(2)
-        agent.standin.release()
+            await agent.fake_opencode.held(2)
+        agent.fake_opencode.release()
         for task in (first, second):
             await caller.until_waiting(task.id)
 
@@ -207,12 +207,12 @@ async def test_an_answer_that_does_not_wait_tells_that_the_task_goes_on(serving:
     async with serving() as agent:
         caller = agent.caller(wire)
         task = await waiting(caller, "PERMISSION")
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
 
         going_on = await caller.send("ok", taskId=task.id, configuration=wire.at_once())
 
         assert going_on.status.state is TaskState.WORKING
-        agent.standin.release()
+        agent.fake_opencode.release()
         assert (await caller.finished(task.id)).status.state is TaskState.COMPLETED
 
 
@@ -233,7 +233,7 @@ async def test_an_answer_that_does_not_wait_tells_that_the_task_goes_on(serving:
 async def test_questions_are_answered_by_label_number_and_free_text(
     serving: Serving, wire: Wire, prompt: str, said: str, answers: list[list[str]]
 ) -> None:
-    async with serving(asking()) as agent:
+    async with serving(interrupt_tracker()) as agent:
         caller = agent.caller(wire)
         task = await waiting(caller, prompt)
 
@@ -255,7 +255,7 @@ async def test_questions_are_answered_by_label_number_and_free_text(
 async def test_data_answers_too(
     serving: Serving, wire: Wire, prompt: str, value: object, told: tuple[str, object]
 ) -> None:
-    async with serving(asking()) as agent:
+    async with serving(interrupt_tracker()) as agent:
         caller = agent.caller(wire)
         task = await waiting(caller, prompt)
 
@@ -270,7 +270,7 @@ async def test_data_answers_too(
 async def test_an_answer_that_makes_no_sense_is_refused_by_field_and_the_task_waits_on(
     serving: Serving, wire: Wire, operation: str
 ) -> None:
-    async with serving(asking()) as agent:
+    async with serving(interrupt_tracker()) as agent:
         caller = agent.caller(wire)
         task = await waiting(caller, "TWO")
         wrong_ones: list[tuple[dict[str, Any], str]] = [
@@ -294,8 +294,8 @@ async def test_an_answer_that_makes_no_sense_is_refused_by_field_and_the_task_wa
 class Gate:
     """Holds answers on their way to OpenCode."""
 
-    def __init__(self, standin: StandIn) -> None:
-        self.standin = standin
+    def __init__(self, fake_opencode: FakeOpenCode) -> None:
+        self.fake_opencode = fake_opencode
         self.arrived = 0
         self.open = anyio.Event()
 
@@ -303,17 +303,17 @@ class Gate:
         if scope["type"] == "http" and scope["path"].endswith("/reply"):
             self.arrived += 1
             await self.open.wait()
-        await self.standin(scope, receive, send)
+        await self.fake_opencode(scope, receive, send)
 
 
 @pytest.fixture
 def starting(anyio_backend: str, tmp_path: Path) -> Starting:
     """Starts the agent on one file, before an OpenCode that stays."""
 
-    def start(standin: StandIn, url: str, **settings: Any) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode, url: str, **settings: Any) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         given = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **settings)
-        return agent_at(anyio_backend, standin, given)
+        return agent_at(anyio_backend, fake_opencode, given)
 
     return start
 
@@ -322,9 +322,9 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
 async def test_of_two_who_answer_at_once_one_is_told_that_it_came_too_late(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
-    standin = quick()
-    gate = Gate(standin)
-    async with served(anyio_backend, gate) as url, starting(standin, url) as agent:
+    fake_opencode = quick()
+    gate = Gate(fake_opencode)
+    async with served(anyio_backend, gate) as url, starting(fake_opencode, url) as agent:
         caller = agent.caller(wire)
         task = await waiting(caller, "PERMISSION")
         ended: list[Task] = []
@@ -412,7 +412,7 @@ async def test_an_opencode_that_does_not_take_the_answer_is_told_and_the_task_wa
     async with serving() as agent:
         caller = agent.caller(wire)
         task = await waiting(caller, "PERMISSION")
-        agent.standin.fail_next("POST", "/permission", 500)
+        agent.fake_opencode.fail_next("POST", "/permission", 500)
 
         error = await caller.refused(text="once", taskId=task.id)
 
@@ -457,11 +457,11 @@ async def test_what_nobody_answers_is_rejected_in_time_and_the_turn_goes_on(
 async def test_after_a_restart_the_task_can_be_answered(
     anyio_backend: str, starting: Starting, wire: Wire, prompt: str, said: str, body: object
 ) -> None:
-    standin = asking()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = interrupt_tracker()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             task = await waiting(agent.caller(wire), prompt)
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             caller = agent.caller(wire)
             again = await caller.get(task.id)
             ended = await caller.send(said, taskId=task.id)
@@ -473,11 +473,11 @@ async def test_after_a_restart_the_task_can_be_answered(
 
 
 async def test_what_was_asked_before_a_restart_ends_in_its_time(anyio_backend: str, starting: Starting) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             task = await waiting(agent.caller(), "PERMISSION")
-        async with starting(standin, url, interrupt_request_ttl_seconds=1.0) as agent:
+        async with starting(fake_opencode, url, interrupt_request_ttl_seconds=1.0) as agent:
             ended = await agent.caller().finished(task.id)
 
             assert ended.status.state is TaskState.COMPLETED
@@ -503,7 +503,7 @@ async def test_what_a_subagent_asks_is_answered_on_the_task_of_its_root(serving:
 @asynccontextmanager
 async def asked_twice(agent: Agent, caller: Caller) -> AsyncGenerator[tuple[Any, Task]]:
     """A task whose session asks a permission and, meanwhile, a question, as parallel subagents do."""
-    memory = agent.standin._memory
+    memory = agent.fake_opencode._memory
     async with caller.open("PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         [session] = memory.sessions.values()
@@ -520,13 +520,13 @@ async def test_of_several_requests_the_one_that_is_shown_is_answered(serving: Se
         caller = agent.caller(wire, stays_open=True)
         async with asked_twice(agent, caller) as (stream, task):
             assert "bash" in reason_of(task)
-            agent.standin.hold(Say)  # OpenCode does not end a turn that waits
+            agent.fake_opencode.hold(Say)  # OpenCode does not end a turn that waits
 
             next_one = await caller.send("once", taskId=task.id)
             assert next_one.status.state is TaskState.INPUT_REQUIRED
             assert reason_of(next_one).startswith("Allowed once: bash.\n\nTea or not?")
             await caller.send("coffee", taskId=task.id, configuration=wire.at_once())
-            agent.standin.release()
+            agent.fake_opencode.release()
             await stream.whole()
 
         assert replies(agent) == [("reply", {"reply": "once"}), ("reply", {"answers": [["Coffee"]]})]
@@ -564,7 +564,7 @@ async def test_of_several_requests_a_message_may_name_one(serving: Serving, wire
 async def test_a_task_that_lacked_credentials_is_tried_again_and_keeps_what_it_has(
     serving_on_disk: Serving, wire: Wire, operation: str
 ) -> None:
-    async with serving_on_disk(asking()) as agent:
+    async with serving_on_disk(interrupt_tracker()) as agent:
         caller = agent.caller(wire)
         refused = await caller.send("LOGIN")
         await agent.until(lambda: not agent.running.service._turns.running)
@@ -586,11 +586,11 @@ async def test_a_task_that_lacked_credentials_is_tried_again_and_keeps_what_it_h
 
 
 async def test_a_task_is_tried_again_once_for_two_who_ask_at_once(serving_on_disk: Serving) -> None:
-    async with serving_on_disk(asking()) as agent:
+    async with serving_on_disk(interrupt_tracker()) as agent:
         caller = agent.caller()
         refused = await caller.send("LOGIN")
         await agent.until(lambda: not agent.running.service._turns.running)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         outcomes: list[bool] = []
 
         async def again() -> None:
@@ -600,7 +600,7 @@ async def test_a_task_is_tried_again_once_for_two_who_ask_at_once(serving_on_dis
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
                 tasks.start_soon(again)
-        agent.standin.release()
+        agent.fake_opencode.release()
         await caller.finished(refused.id)
 
         assert sorted(outcomes) == [False, True, True, True]

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from opencode_a2a.fake_opencode import Ask, Say
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task, TaskState
 from tests import schemas
 from tests.shell.folding import text_of
@@ -48,7 +48,7 @@ async def cancelled_or_not(caller: Caller, task_id: str) -> Task | Refusal:
         return await refused(caller, task_id)
     result = body["result"] if caller.wire.binding == "rpc" else body
     schemas.check(caller.wire.line, schemas.TASK, result)
-    return FORMS[caller.wire.line].parse_task(result)
+    return CODECS[caller.wire.line].parse_task(result)
 
 
 async def refused(caller: Caller, task_id: str) -> Refusal:
@@ -62,7 +62,7 @@ async def refused(caller: Caller, task_id: str) -> Refusal:
 async def test_a_running_task_ends_as_canceled_for_everyone(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         async with caller.open("LONG 9") as stream, caller.open("hi") as other:
             await stream.until(lambda: stream.text == "w0 w1 ")
             async with caller.subscribed(stream.task.id) as reader:
@@ -70,7 +70,7 @@ async def test_a_running_task_ends_as_canceled_for_everyone(serving: Serving, wi
                 await stream.whole()
                 await reader.whole()
             read = await caller.get(stream.task.id)
-            agent.standin.release()
+            agent.fake_opencode.release()
             await other.whole()
         await agent.until(lambda: aborts(agent) == 1)
 
@@ -85,15 +85,15 @@ async def test_a_running_task_ends_as_canceled_for_everyone(serving: Serving, wi
 async def test_opencode_is_told_to_stop_what_was_cancelled(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await caller.send("hi", configuration=wire.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         bound = await caller.get(task.id)
 
         await caller.cancel(task.id)
         await agent.until(lambda: aborts(agent))
 
-        [abort] = [one for one in agent.standin.requests if one.path.endswith("/abort")]
+        [abort] = [one for one in agent.fake_opencode.requests if one.path.endswith("/abort")]
         assert abort.path == f"/session/{(bound.metadata or {})['shared']['session']['id']}/abort"
         assert (await agent.opencode.get("/session/status")).json() == {}
 
@@ -102,9 +102,9 @@ async def test_opencode_is_told_to_stop_what_was_cancelled(serving: Serving, wir
 async def test_a_queued_task_is_cancelled_without_touching_the_running_one(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         running = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         queued = await caller.send("COUNT never", contextId="c", configuration=wire.at_once())
         last = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
         async with caller.subscribed(queued.id) as stream:
@@ -114,13 +114,13 @@ async def test_a_queued_task_is_cancelled_without_touching_the_running_one(servi
         assert answer.status.state is TaskState.CANCELED
         assert ends(stream) == [TaskState.CANCELED]
         assert (await caller.get(running.id)).status.state is TaskState.WORKING
-        agent.standin.release()
+        agent.fake_opencode.release()
         texts = [text_of(await caller.finished(one.id)) for one in (running, last)]
 
         assert texts == ["You have said 1 things.", "You have said 2 things."]
         assert (await caller.get(queued.id)).status == answer.status
         assert aborts(agent) == 0
-        assert not any(b"never" in one.body for one in agent.standin.requests)
+        assert not any(b"never" in one.body for one in agent.fake_opencode.requests)
 
 
 @wires
@@ -134,7 +134,7 @@ async def test_a_task_that_waits_for_its_client_can_be_cancelled(serving: Servin
             answer = await caller.cancel(task.id)
             await stream.whole()
         await agent.until(lambda: aborts(agent) == 1)
-        memory = agent.standin._memory
+        memory = agent.fake_opencode._memory
         await agent.until(lambda: not memory.permissions and not memory.questions)
 
         assert answer.status.state is TaskState.CANCELED
@@ -146,7 +146,7 @@ async def test_a_task_that_waits_for_its_client_can_be_cancelled(serving: Servin
 async def test_a_send_that_waits_is_answered_with_the_cancelled_task(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         answers: list[Task] = []
 
         async def wait() -> None:
@@ -154,7 +154,7 @@ async def test_a_send_that_waits_is_answered_with_the_cancelled_task(serving: Se
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
-            await agent.standin.held()
+            await agent.fake_opencode.held()
             [task] = (await caller.page(contextId="c"))["tasks"]
             cancelled = await caller.cancel(task["id"])
 
@@ -165,7 +165,7 @@ async def test_a_send_that_waits_is_answered_with_the_cancelled_task(serving: Se
 async def test_a_task_without_a_session_is_cancelled_before_it_has_one(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.stall_next("POST", "/session")
+        agent.fake_opencode.stall_next("POST", "/session")
         task = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
         await agent.until(lambda: agent.asked("POST", "/session"))
         async with caller.subscribed(task.id) as stream:
@@ -183,9 +183,9 @@ async def test_a_task_without_a_session_is_cancelled_before_it_has_one(serving: 
 async def test_a_cancelled_task_stays_so_over_a_restart(serving_on_disk: Serving, wire: Wire) -> None:
     async with serving_on_disk() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await caller.send("hi", configuration=wire.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         answer = await caller.cancel(task.id)
     async with serving_on_disk() as agent:
         caller = agent.caller(wire)
@@ -204,11 +204,11 @@ async def test_a_cancelled_task_stays_so_over_a_restart(serving_on_disk: Serving
 async def test_the_next_turn_of_the_session_goes_on(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         task = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         await caller.cancel(task.id)
-        agent.standin.release()
+        agent.fake_opencode.release()
 
         following = await caller.send("COUNT", contextId="c")
 
@@ -242,7 +242,7 @@ async def test_a_task_that_has_ended_cannot_be_cancelled(serving: Serving, wire:
     async with serving() as agent:
         caller = agent.caller(wire)
         if state is TaskState.FAILED:
-            agent.standin.fail_next("POST", "/session", 500)
+            agent.fake_opencode.fail_next("POST", "/session", 500)
         task = await caller.send("hi")
         assert task.status.state is state
 
@@ -288,11 +288,11 @@ async def test_what_is_not_ones_own_cannot_be_cancelled_nor_told_from_nothing(se
 async def test_an_abort_that_hangs_does_not_delay_the_answer(serving: Serving, wire: Wire) -> None:
     async with serving(cancel_abort_timeout_seconds=LONG_AFTER) as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         async with caller.open("hi") as stream:
             await stream.until(lambda: stream.statuses)
-            await agent.standin.held()
-            agent.standin.stall_next("POST", "/session/")
+            await agent.fake_opencode.held()
+            agent.fake_opencode.stall_next("POST", "/session/")
             answer = await caller.cancel(stream.task.id)
             await stream.whole()
 
@@ -306,7 +306,7 @@ async def test_a_prompt_that_is_not_accepted_does_not_delay_the_answer(serving: 
     async with serving() as agent:
         caller = agent.caller(wire)
         first = await caller.send("hi", contextId="c")
-        agent.standin.stall_next("POST", "/session/")
+        agent.fake_opencode.stall_next("POST", "/session/")
         async with caller.open("hi", contextId="c") as stream:
             await agent.until(lambda: prompts(agent) == 2)
             await stream.until(lambda: stream.items)
@@ -323,15 +323,15 @@ async def test_a_prompt_that_is_not_accepted_does_not_delay_the_answer(serving: 
 async def test_the_next_turn_does_not_wait_for_an_abort_that_hangs(serving: Serving, wire: Wire, late: bool) -> None:
     async with serving(cancel_abort_timeout_seconds=0.2) as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
-        await agent.standin.held()
-        agent.standin.stall_next("POST", "/session/", late=late)
+        await agent.fake_opencode.held()
+        agent.fake_opencode.stall_next("POST", "/session/", late=late)
 
         await caller.cancel(task.id)
         following = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
         await agent.until(lambda: prompts(agent) == 2)
-        agent.standin.release()
+        agent.fake_opencode.release()
         done = await caller.finished(following.id)
 
         assert (done.status.state, text_of(done)) == (TaskState.COMPLETED, "You have said 2 things.")
@@ -343,10 +343,10 @@ async def test_the_next_turn_does_not_wait_for_an_abort_that_hangs(serving: Serv
 async def test_an_abort_that_fails_changes_nothing_for_the_client(serving: Serving, status: int) -> None:
     async with serving() as agent:
         caller = agent.caller()
-        agent.standin.hold(Ask)
+        agent.fake_opencode.hold(Ask)
         task = await caller.send("QUESTION", contextId="c", configuration=RPC_10.at_once())
-        await agent.standin.held()
-        agent.standin.fail_next("POST", "/session/", status)
+        await agent.fake_opencode.held()
+        agent.fake_opencode.fail_next("POST", "/session/", status)
 
         answer = await caller.cancel(task.id)
         await agent.until(lambda: aborts(agent))
@@ -378,7 +378,7 @@ async def test_over_http_the_path_names_the_task_whatever_the_body_says(
 
     assert answer.status_code == 200, answer.text
     schemas.check(wire.line, schemas.TASK, answer.json())
-    assert FORMS[wire.line].parse_task(answer.json()).status.state is TaskState.CANCELED
+    assert CODECS[wire.line].parse_task(answer.json()).status.state is TaskState.CANCELED
 
 
 async def test_a_task_is_answered_in_the_proto_form_it_was_made_in(serving: Serving) -> None:
@@ -401,7 +401,7 @@ async def test_cancellations_at_once_are_one(serving: Serving, wire: Wire) -> No
     async with serving() as agent:
         callers = [agent.caller(wire) for _ in range(4)]
         answers: list[Task] = []
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         async with callers[0].open("hi") as stream:
             await stream.until(lambda: stream.statuses)
 
@@ -410,7 +410,7 @@ async def test_cancellations_at_once_are_one(serving: Serving, wire: Wire) -> No
                 body = response.json()
                 if wire.line == "0.3" and -32002 in (body.get("code"), (body.get("error") or {}).get("code")):
                     return  # it came when the task was canceled already
-                answers.append(FORMS[wire.line].parse_task(body["result"] if wire.binding == "rpc" else body))
+                answers.append(CODECS[wire.line].parse_task(body["result"] if wire.binding == "rpc" else body))
 
             async with anyio.create_task_group() as tasks:
                 for caller in callers:

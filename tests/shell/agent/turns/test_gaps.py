@@ -25,15 +25,15 @@ async def at_rest(agent: Agent) -> None:
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_bus_that_breaks_in_mid_turn_costs_nothing(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say, tokens=5)
+        agent.fake_opencode.hold(Say, tokens=5)
         async with agent.caller(wire).open("LONG 30") as stream:
             await stream.until(lambda: stream.text.startswith("w0 w1 w2 w3 w4 "))
-            agent.standin.drop_streams()
-            agent.standin.release()
+            agent.fake_opencode.drop_streams()
+            agent.fake_opencode.release()
             await stream.whole()
         task = await agent.caller(wire).get(stream.task.id)
 
-        assert agent.running.hub.reconnects == 2
+        assert agent.running.bus.reconnects == 2
     assert (stream.state, stream.text, text_of(task)) == ("completed", LONG, LONG)
     assert folded(stream.items) == artifacts_of(task)
 
@@ -41,25 +41,25 @@ async def test_a_bus_that_breaks_in_mid_turn_costs_nothing(serving: Serving, wir
 async def test_a_bus_that_breaks_again_and_again_costs_nothing(serving: Serving) -> None:
     async with serving() as agent:
         for tokens in (1, 3, 7):
-            agent.standin.hold(Say, tokens=tokens)
+            agent.fake_opencode.hold(Say, tokens=tokens)
             async with agent.caller().open("LONG 30") as stream:
                 for _ in range(3):
-                    await agent.standin.held()
+                    await agent.fake_opencode.held()
                     await drop(agent)
-                agent.standin.release()
+                agent.fake_opencode.release()
                 await stream.whole()
             assert (stream.state, stream.text) == ("completed", LONG)
 
 
 async def test_what_was_said_while_nobody_heard_is_read_afterwards(serving: Serving) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say, tokens=5)
+        agent.fake_opencode.hold(Say, tokens=5)
         async with agent.caller(REST_03).open("LONG 30") as stream:
             await stream.until(lambda: stream.text.startswith("w0 w1 w2 w3 w4 "))
-            with agent.standin.mute():
-                agent.standin.release()
+            with agent.fake_opencode.mute():
+                agent.fake_opencode.release()
                 await at_rest(agent)
-            agent.standin.drop_streams()
+            agent.fake_opencode.drop_streams()
             await stream.whole()
         task = await agent.caller(REST_03).get(stream.task.id)
 
@@ -68,12 +68,12 @@ async def test_what_was_said_while_nobody_heard_is_read_afterwards(serving: Serv
 
 async def test_a_whole_turn_nobody_heard_is_read_afterwards(serving: Serving) -> None:
     async with serving() as agent:
-        await agent.until(lambda: agent.running.hub.connected)
-        with agent.standin.mute():
+        await agent.until(lambda: agent.running.bus.connected)
+        with agent.fake_opencode.mute():
             task = await agent.caller().send("TOOL", configuration=RPC_10.at_once())
             await agent.until(lambda: agent.asked("POST", "/prompt_async"))
             await at_rest(agent)
-        agent.standin.drop_streams()
+        agent.fake_opencode.drop_streams()
         done = await agent.caller().finished(task.id)
 
     calls = [part.data for one in done.artifacts for part in one.parts if isinstance(part, DataPart)]
@@ -96,11 +96,11 @@ async def test_a_gap_while_the_client_is_asked_leaves_the_question_open(serving:
 
 async def test_a_question_asked_while_nobody_heard_is_asked_afterwards(serving: Serving) -> None:
     async with serving() as agent:
-        await agent.until(lambda: agent.running.hub.connected)
-        with agent.standin.mute():
+        await agent.until(lambda: agent.running.bus.connected)
+        with agent.fake_opencode.mute():
             task = await agent.caller().send("PERMISSION", configuration=RPC_10.at_once())
             [asked] = await pending(agent)
-        agent.standin.drop_streams()
+        agent.fake_opencode.drop_streams()
         state = ""
         with anyio.fail_after(DEADLINE):
             while state != "input-required":
@@ -113,19 +113,19 @@ async def test_a_question_asked_while_nobody_heard_is_asked_afterwards(serving: 
 
 async def test_a_question_answered_while_nobody_heard_is_no_longer_open(serving: Serving) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await agent.caller().send("PERMISSION")
         assert task.status.state is TaskState.INPUT_REQUIRED
-        with agent.standin.mute():
+        with agent.fake_opencode.mute():
             [asked] = await pending(agent)
             await agent.opencode.post(f"/permission/{asked['id']}/reply", json={"reply": "once"})
             with anyio.fail_after(DEADLINE):
-                await agent.standin.held()
-        agent.standin.drop_streams()
+                await agent.fake_opencode.held()
+        agent.fake_opencode.drop_streams()
         with anyio.fail_after(DEADLINE):
             while (await agent.caller().get(task.id)).status.state is not TaskState.WORKING:
                 pass
-        agent.standin.release()
+        agent.fake_opencode.release()
         done = await agent.caller().finished(task.id)
 
     assert text_of(done) == AFTER_TOOL
@@ -133,9 +133,9 @@ async def test_a_question_answered_while_nobody_heard_is_no_longer_open(serving:
 
 async def drop(agent: Agent) -> None:
     """Break the bus, and wait until it is back."""
-    connections = agent.running.hub.reconnects
-    agent.standin.drop_streams()
-    await agent.until(lambda: agent.running.hub.reconnects > connections)
+    connections = agent.running.bus.reconnects
+    agent.fake_opencode.drop_streams()
+    await agent.until(lambda: agent.running.bus.reconnects > connections)
 
 
 async def pending(agent: Agent) -> list[dict[str, str]]:

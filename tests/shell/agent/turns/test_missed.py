@@ -10,7 +10,7 @@ import pytest
 from attrs import define
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import AFTER_TOOL, Say, StandIn
+from opencode_a2a.fake_opencode import AFTER_TOOL, FakeOpenCode, Say
 from opencode_a2a.fake_opencode.app import Receive, Scope, Send
 from sansio.a2a.model import TaskState
 from tests.shell.folding import reason_of, text_of
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.anyio
 async def test_a_subagent_that_nobody_heard_of_is_heard_when_it_asks(serving: Serving) -> None:
     async with serving() as agent:
         caller = agent.caller()
-        await agent.until(lambda: agent.running.hub.connected)
-        with agent.standin.mute():
+        await agent.until(lambda: agent.running.bus.connected)
+        with agent.fake_opencode.mute():
             started = await caller.send("SUBTASK PERMISSION", configuration=RPC_10.at_once())
-            await agent.until(lambda: agent.standin._memory.permissions)
-        agent.standin.drop_streams()
+            await agent.until(lambda: agent.fake_opencode._memory.permissions)
+        agent.fake_opencode.drop_streams()
         with anyio.fail_after(DEADLINE):
             while (await caller.get(started.id)).status.state is not TaskState.INPUT_REQUIRED:
                 pass
@@ -41,16 +41,16 @@ async def test_a_subagent_that_nobody_heard_of_is_heard_when_it_asks(serving: Se
 class Losing:
     """A gateway before OpenCode that passes prompts on, loses the answers, and says so with a status."""
 
-    standin: StandIn
+    fake_opencode: FakeOpenCode
     losing: bool = True
     passes: bool = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not (self.losing and scope.get("path", "").endswith("/prompt_async")):
-            await self.standin(scope, receive, send)
+            await self.fake_opencode(scope, receive, send)
             return
         if self.passes:
-            await self.standin(scope, receive, _into_nothing)
+            await self.fake_opencode(scope, receive, _into_nothing)
         await send({"type": "http.response.start", "status": 502, "headers": []})
         await send({"type": "http.response.body", "body": b"lost"})
 
@@ -63,7 +63,7 @@ async def test_a_prompt_whose_answer_a_gateway_lost_is_followed_to_its_end(anyio
     gateway = Losing(quick())
     async with served(anyio_backend, gateway) as url:
         settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory")
-        async with agent_at(anyio_backend, gateway.standin, settings) as agent:
+        async with agent_at(anyio_backend, gateway.fake_opencode, settings) as agent:
             task = await agent.caller().send("STEPS")
             prompts = agent.asked("POST", "/prompt_async")
 
@@ -76,7 +76,7 @@ async def test_a_prompt_that_a_gateway_kept_fails_with_its_status(anyio_backend:
     gateway = Losing(quick(), passes=False)
     async with served(anyio_backend, gateway) as url:
         settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory")
-        async with agent_at(anyio_backend, gateway.standin, settings) as agent:
+        async with agent_at(anyio_backend, gateway.fake_opencode, settings) as agent:
             refused = await agent.caller().send("hi", contextId="one")
             gateway.losing = False
             after = await agent.caller().send("hi", contextId="one")
@@ -88,13 +88,13 @@ async def test_a_prompt_that_a_gateway_kept_fails_with_its_status(anyio_backend:
 
 async def test_a_tool_call_missed_while_the_bus_was_away_is_in_the_task(serving: Serving) -> None:
     async with serving() as agent:
-        await agent.until(lambda: agent.running.hub.connected)
-        agent.standin.hold(Say)
-        with agent.standin.mute():
+        await agent.until(lambda: agent.running.bus.connected)
+        agent.fake_opencode.hold(Say)
+        with agent.fake_opencode.mute():
             started = await agent.caller().send("TOOL", configuration=RPC_10.at_once())
-            await agent.standin.held()
-        agent.standin.drop_streams()
-        agent.standin.release()
+            await agent.fake_opencode.held()
+        agent.fake_opencode.drop_streams()
+        agent.fake_opencode.release()
         task = await agent.caller().finished(started.id)
 
     assert [one.name for one in task.artifacts] == ["response", "bash"]

@@ -60,13 +60,13 @@ def check_stream(stream: Stream) -> None:
 
 def check_task(task: Task, turn: Turn) -> None:
     assert task.status.state is turn.state
-    lanes = {artifact.name: artifact for artifact in task.artifacts}
+    artifact_streams = {artifact.name: artifact for artifact in task.artifacts}
     if turn.parts:
         assert task.artifacts[0].name == "response"
         assert [part.text for part in task.artifacts[0].parts if isinstance(part, TextPart)] == list(turn.parts)
     else:
-        assert "response" not in lanes
-    reasoning = lanes.get("reasoning")
+        assert "response" not in artifact_streams
+    reasoning = artifact_streams.get("reasoning")
     assert (reasoning and "".join(p.text for p in reasoning.parts if isinstance(p, TextPart))) == turn.reasoning
     calls = [part.data for artifact in task.artifacts for part in artifact.parts if isinstance(part, DataPart)]
     assert [{name: call.get(name) for name in turn.tool} for call in calls] == ([turn.tool] if turn.tool else [])

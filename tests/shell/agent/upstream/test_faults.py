@@ -9,7 +9,7 @@ import pytest
 
 from opencode_a2a.agent.turns import turn_runner as turns
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import HELLO, Say, StandIn
+from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
 from sansio.redact import Secret
 from tests.shell.folding import reason_of, text_of
@@ -47,8 +47,8 @@ def away(port: int, **more: Any) -> Settings:
 
 
 async def test_an_opencode_that_is_not_there_fails_the_task_until_it_is(anyio_backend: str) -> None:
-    port, standin = free_port(), quick()
-    async with agent_at(anyio_backend, standin, away(port)) as agent:
+    port, fake_opencode = free_port(), quick()
+    async with agent_at(anyio_backend, fake_opencode, away(port)) as agent:
         health = (await agent.http.get("/health")).json()
         stream = await agent.caller().stream("hi")
         sent = await agent.caller(RPC_03).send("hi")
@@ -57,7 +57,7 @@ async def test_an_opencode_that_is_not_there_fails_the_task_until_it_is(anyio_ba
         assert failure_of(stream) == "UPSTREAM_UNREACHABLE"
         assert sent.status.state is TaskState.FAILED
         assert "cannot be reached" in reason_of(sent)
-        async with served(anyio_backend, standin, bind=f"127.0.0.1:{port}"):
+        async with served(anyio_backend, fake_opencode, bind=f"127.0.0.1:{port}"):
             assert text_of(await agent.caller().send("hi")) == HELLO
 
 
@@ -90,7 +90,9 @@ async def test_an_opencode_that_restarts_in_mid_turn_fails_the_turn_and_takes_th
 )
 async def test_an_error_of_opencode_is_the_tasks(serving: Serving, prefix: str, status: int, type: str) -> None:
     async with serving() as agent:
-        agent.standin.fail_next("POST", prefix, status, {"name": "Oops", "data": {"message": "told-by-opencode"}})
+        agent.fake_opencode.fail_next(
+            "POST", prefix, status, {"name": "Oops", "data": {"message": "told-by-opencode"}}
+        )
 
         stream = await agent.caller().stream("hi")
 
@@ -102,7 +104,7 @@ async def test_an_error_of_opencode_is_the_tasks(serving: Serving, prefix: str, 
 @pytest.mark.parametrize("body", [None, [], {}, {"id": 5}, {"id": None}])
 async def test_a_session_without_an_id_fails_the_task(serving: Serving, body: object) -> None:
     async with serving() as agent:
-        agent.standin.fail_next("POST", "/session", 200, body)
+        agent.fake_opencode.fail_next("POST", "/session", 200, body)
 
         assert failure_of(await agent.caller().stream("hi")) == "UPSTREAM_PAYLOAD_ERROR"
 
@@ -115,7 +117,7 @@ async def test_an_opencode_that_does_not_answer_is_not_waited_for_for_ever(servi
 
     async with serving(opencode_timeout=PATIENCE) as agent:
         for _ in WIRES:
-            agent.standin.stall_next("POST", "/session")
+            agent.fake_opencode.stall_next("POST", "/session")
         async with anyio.create_task_group() as group:
             for wire in WIRES:
                 group.start_soon(ask, agent, wire)
@@ -130,7 +132,7 @@ async def test_an_opencode_that_does_not_answer_is_not_waited_for_for_ever(servi
 
 async def test_a_prompt_that_is_answered_late_is_a_turn_all_the_same(serving: Serving) -> None:
     async with serving(opencode_timeout=PATIENCE) as agent:
-        agent.standin.stall_next("POST", "/session/", late=True)
+        agent.fake_opencode.stall_next("POST", "/session/", late=True)
 
         stream = await agent.caller().stream("STEPS")
 
@@ -140,14 +142,14 @@ async def test_a_prompt_that_is_answered_late_is_a_turn_all_the_same(serving: Se
 @pytest.mark.usefixtures("hasty")
 async def test_a_prompt_that_is_lost_fails_the_task(serving: Serving) -> None:
     async with serving(opencode_timeout=PATIENCE) as agent:
-        agent.standin.stall_next("POST", "/session/")
+        agent.fake_opencode.stall_next("POST", "/session/")
 
         assert failure_of(await agent.caller().stream("hi")).startswith("UPSTREAM_")
 
 
 async def test_a_turn_that_goes_silent_is_given_up_and_stopped(serving: Serving) -> None:
     async with serving(opencode_stream_timeout=PATIENCE) as agent:
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
 
         stream = await agent.caller().stream("LONG 9")
 
@@ -157,13 +159,13 @@ async def test_a_turn_that_goes_silent_is_given_up_and_stopped(serving: Serving)
 
 
 async def test_a_wrong_password_for_opencode_is_told_and_not_shown(anyio_backend: str, serving: Serving) -> None:
-    standin = StandIn(pause=0, password="right-4c1d")
-    async with serving(standin, opencode_password=Secret("wrong-77b0")) as agent:
+    fake_opencode = FakeOpenCode(pause=0, password="right-4c1d")
+    async with serving(fake_opencode, opencode_password=Secret("wrong-77b0")) as agent:
         stream = await agent.caller().stream("hi")
 
     assert failure_of(stream) == "UPSTREAM_UNAUTHORIZED"
     assert "wrong-77b0" not in str(stream.items)
-    async with serving(standin, opencode_password=Secret("right-4c1d")) as agent:
+    async with serving(fake_opencode, opencode_password=Secret("right-4c1d")) as agent:
         assert text_of(await agent.caller().send("hi")) == HELLO
 
 
@@ -171,14 +173,14 @@ async def test_a_wrong_password_for_opencode_is_told_and_not_shown(anyio_backend
 async def test_one_stream_too_many_is_refused_at_once(serving: Serving, wire: Wire) -> None:
     async with serving(max_concurrent_streams=1) as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         async with caller.open("hi") as stream:
             await stream.until(lambda: stream.text)
 
             error = await caller.refused("stream")
             sent = await caller.send("hi", configuration=wire.at_once())
 
-            agent.standin.release()
+            agent.fake_opencode.release()
             await stream.whole()
         await caller.finished(sent.id)
         again = await caller.stream("hi")
@@ -190,7 +192,7 @@ async def test_one_stream_too_many_is_refused_at_once(serving: Serving, wire: Wi
 
 async def test_one_request_to_opencode_too_many_fails_its_task_at_once(serving: Serving) -> None:
     async with serving(max_concurrent_requests=1, opencode_timeout=3 * DEADLINE) as agent:
-        agent.standin.stall_next("POST", "/session")
+        agent.fake_opencode.stall_next("POST", "/session")
         await agent.caller().send("hi", configuration=RPC_10.at_once())
         await agent.until(lambda: agent.asked("POST", "/session"))
 

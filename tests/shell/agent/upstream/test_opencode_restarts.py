@@ -7,7 +7,7 @@ import pytest
 from attrs import define
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import HELLO, Say, StandIn
+from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from opencode_a2a.fake_opencode.app import Receive, Scope, Send
 from tests.shell.folding import text_of
 from tests.shell.harness import CREDENTIALS, DEADLINE, WIRES, Wire, agent_at, free_port, quick, served
@@ -24,11 +24,11 @@ def before(port: int) -> Settings:
 class Port:
     """A port of a stand-in that another server keeps running: it can be closed and opened while turns go on."""
 
-    standin: StandIn
+    fake_opencode: FakeOpenCode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            await self.standin(scope, receive, send)
+            await self.fake_opencode(scope, receive, send)
             return
         for answer in ("startup", "shutdown"):
             await receive()
@@ -54,34 +54,34 @@ async def test_a_send_after_a_restart_is_answered_within_seconds(anyio_backend: 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_server_may_start_together_with_its_opencode(anyio_backend: str, wire: Wire) -> None:
-    standin, port = quick(), free_port()
-    standin.leave_unanswered(1)
-    async with served(anyio_backend, standin, bind=f"127.0.0.1:{port}"):
-        async with agent_at(anyio_backend, standin, before(port)) as agent:
+    fake_opencode, port = quick(), free_port()
+    fake_opencode.leave_unanswered(1)
+    async with served(anyio_backend, fake_opencode, bind=f"127.0.0.1:{port}"):
+        async with agent_at(anyio_backend, fake_opencode, before(port)) as agent:
             with anyio.fail_after(DEADLINE):
                 assert text_of(await agent.caller(wire).send("hi")) == HELLO
-        standin.drop_streams()
+        fake_opencode.drop_streams()
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_running_task_outlives_a_port_that_closes_and_opens(anyio_backend: str, wire: Wire) -> None:
-    standin, port = quick(), free_port()
+    fake_opencode, port = quick(), free_port()
     async with (
-        served(anyio_backend, standin),
-        agent_at(anyio_backend, standin, before(port)) as agent,
+        served(anyio_backend, fake_opencode),
+        agent_at(anyio_backend, fake_opencode, before(port)) as agent,
     ):
         caller = agent.caller(wire)
-        async with served(anyio_backend, Port(standin), bind=f"127.0.0.1:{port}"):
-            standin.hold(Say, tokens=1)
+        async with served(anyio_backend, Port(fake_opencode), bind=f"127.0.0.1:{port}"):
+            fake_opencode.hold(Say, tokens=1)
             with anyio.fail_after(DEADLINE):
                 task = await caller.send("hi", configuration=wire.at_once())
-                await standin.held()
-            standin.drop_streams()
-        await agent.until(lambda: not agent.running.hub.connected)
-        standin.leave_unanswered(2)
-        async with served(anyio_backend, Port(standin), bind=f"127.0.0.1:{port}"):
-            standin.release()
+                await fake_opencode.held()
+            fake_opencode.drop_streams()
+        await agent.until(lambda: not agent.running.bus.connected)
+        fake_opencode.leave_unanswered(2)
+        async with served(anyio_backend, Port(fake_opencode), bind=f"127.0.0.1:{port}"):
+            fake_opencode.release()
             done = await caller.finished(task.id)
-            standin.drop_streams()
+            fake_opencode.drop_streams()
 
     assert text_of(done) == HELLO

@@ -10,7 +10,7 @@ import pytest
 
 from opencode_a2a.agent.upstream import readiness as readiness_module
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import HELLO, StandIn
+from opencode_a2a.fake_opencode import HELLO, FakeOpenCode
 from sansio.redact import Secret
 from tests.shell.cli.test_logs import logged
 from tests.shell.folding import text_of
@@ -52,14 +52,14 @@ def before(port: int, **more: Any) -> Settings:
 
 
 async def test_an_opencode_that_is_not_there_is_said_once_and_its_coming_too(anyio_backend: str) -> None:
-    port, standin = free_port(), quick()
+    port, fake_opencode = free_port(), quick()
     with logged("WARNING") as written:
-        async with agent_at(anyio_backend, standin, before(port)) as agent:
+        async with agent_at(anyio_backend, fake_opencode, before(port)) as agent:
             found = await reported(agent, "UPSTREAM_UNREACHABLE")
-            async with served(anyio_backend, standin, bind=f"127.0.0.1:{port}"):
+            async with served(anyio_backend, fake_opencode, bind=f"127.0.0.1:{port}"):
                 await reported(agent)
                 assert text_of(await agent.caller().send("hi")) == HELLO
-                standin.drop_streams()
+                fake_opencode.drop_streams()
         await until(lambda: len(written.lines()) >= 2)
 
     assert found["upstream"] == {"event_stream": "disconnected"}
@@ -70,16 +70,16 @@ async def test_an_opencode_that_is_not_there_is_said_once_and_its_coming_too(any
 
 
 async def test_a_wrong_password_is_said_with_the_remedy_and_mends_itself(anyio_backend: str) -> None:
-    standin = StandIn(pause=0, tick=0.001, password="another-77")
+    fake_opencode = FakeOpenCode(pause=0, tick=0.001, password="another-77")
     with logged("WARNING") as written:
-        async with served(anyio_backend, standin) as opencode:
+        async with served(anyio_backend, fake_opencode) as opencode:
             settings = before(int(opencode.rpartition(":")[2]), opencode_password=Secret("mine-4c1d"))
-            async with agent_at(anyio_backend, standin, settings) as agent:
+            async with agent_at(anyio_backend, fake_opencode, settings) as agent:
                 await reported(agent, "UPSTREAM_UNAUTHORIZED")
-                standin.password = "mine-4c1d"
+                fake_opencode.password = "mine-4c1d"
                 await reported(agent)
                 assert text_of(await agent.caller().send("hi")) == HELLO
-            standin.drop_streams()
+            fake_opencode.drop_streams()
 
     assert "OPENCODE_SERVER_PASSWORD" in written.lines()[0]["text"]
     assert "mine-4c1d" not in written.text
@@ -145,11 +145,11 @@ PROVIDERS = {"providers": [{"id": "acme", "models": {"small": {}}}]}
 async def test_what_would_make_every_prompt_fail_is_said_at_start_and_mends_itself(
     serving: Serving, path: str, status: int, body: object, settings: dict[str, Any], reason: str, remedy: str
 ) -> None:
-    standin = quick()
+    fake_opencode = quick()
     for _ in range(3):
-        standin.fail_next("GET", path, status, body)
+        fake_opencode.fail_next("GET", path, status, body)
     with logged("WARNING") as written:
-        async with serving(standin, **settings) as agent:
+        async with serving(fake_opencode, **settings) as agent:
             found = await reported(agent, reason)
             await reported(agent)
 
@@ -162,18 +162,18 @@ async def test_what_would_make_every_prompt_fail_is_said_at_start_and_mends_itse
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("answer", [{}, [], "text", 5, {"providers": 5}, {"providers": [5, {}]}])
 async def test_answers_of_another_shape_are_not_held_against_opencode(serving: Serving, answer: object) -> None:
-    standin = quick()
-    standin.fail_next("GET", "/config", 200, answer)
-    async with serving(standin, agent="build", workspace_root="/somewhere") as agent:
+    fake_opencode = quick()
+    fake_opencode.fail_next("GET", "/config", 200, answer)
+    async with serving(fake_opencode, agent="build", workspace_root="/somewhere") as agent:
         await agent.until(lambda: agent.asked("GET", "/agent"))
 
         assert (await reported(agent))["status"] == "ok"
 
 
 async def test_probes_take_no_callers_place(serving: Serving) -> None:
-    standin = quick()
-    standin.stall_next("GET", "/config")
-    async with serving(standin, max_concurrent_requests=1) as agent:
+    fake_opencode = quick()
+    fake_opencode.stall_next("GET", "/config")
+    async with serving(fake_opencode, max_concurrent_requests=1) as agent:
         await agent.until(lambda: agent.asked("GET", "/config"))
 
         assert text_of(await agent.caller().send("hi")) == HELLO

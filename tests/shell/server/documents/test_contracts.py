@@ -171,10 +171,10 @@ async def test_the_declared_behaviour_at_a_tasks_end_is_what_happens(serving: Se
         cancel = behaviours["tasks/cancel" if old else "CancelTask"]
         subscribe = behaviours["tasks/resubscribe" if old else "SubscribeToTask"]
         caller = agent.caller(WIRES[line])
-        agent.standin.hold()
+        agent.fake_opencode.hold()
         running = await caller.send("hello", configuration=caller.wire.at_once())
         agent_cancelled = await caller.cancel(running.id)
-        agent.standin.release()
+        agent.fake_opencode.release()
 
         again = (await caller.ask("cancel", {"id": running.id})).json()
 

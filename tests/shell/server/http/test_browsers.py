@@ -157,7 +157,7 @@ async def test_data_reaches_the_model_as_text(serving: Serving, wire: Wire) -> N
     part = {"kind": "data", "data": {"n": [1]}} if wire.line == "0.3" else {"data": {"n": [1]}}
     async with serving() as agent:
         task = await agent.caller(wire).send("", parts=[part])
-        [prompt] = [one for one in agent.standin.requests if one.path.endswith("/prompt_async")]
+        [prompt] = [one for one in agent.fake_opencode.requests if one.path.endswith("/prompt_async")]
 
     assert task.status.state.value == "completed"
     assert prompt.json["parts"] == [{"type": "text", "text": 'Data (application/json):\n{"n":[1]}'}]

@@ -51,7 +51,7 @@ async def test_every_way_to_prove_oneself_works(serving: Serving) -> None:
 
 async def test_health_tells_of_the_event_bus(serving: Serving) -> None:
     async with serving() as agent:
-        await agent.until(lambda: agent.running.hub.connected)
+        await agent.until(lambda: agent.running.bus.connected)
         response = await agent.http.get("/health")
 
     assert response.json()["status"] == "ok"

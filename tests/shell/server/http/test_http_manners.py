@@ -133,14 +133,14 @@ async def test_head_of_what_is_not_there_has_its_status_and_no_body(serving: Ser
 
 async def test_head_of_a_stream_does_not_wait_for_its_end(serving: Serving) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         async with agent.caller(REST_10).open("hi") as stream:
             await stream.until(lambda: stream.text)
 
             head = await agent.http.head(f"/tasks/{stream.task.id}:subscribe", headers=PROOF)
 
             assert stream.text != HELLO
-            agent.standin.release()
+            agent.fake_opencode.release()
             await stream.whole()
 
     assert (head.status_code, head.content) == (200, b"")
@@ -397,7 +397,7 @@ FIRST = HELLO.split(" ", 1)[0].encode()
 
 async def test_streams_and_single_answers_share_a_connection(serving: Serving) -> None:
     async with serving(http2=True) as agent, http2(agent) as http:
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         streams = [await http.post("/message:stream", f"hi {number}") for number in range(3)]
         for number in streams:
             await http.said(number, FIRST)
@@ -407,7 +407,7 @@ async def test_streams_and_single_answers_share_a_connection(serving: Serving) -
         statuses = [(await http.whole(number)).status for number in others]
         task = http.answers[streams[0]].items[0]["task"]["id"]
         running = await http.whole(await http.open("GET", f"/tasks/{task}"))
-        agent.standin.release()
+        agent.fake_opencode.release()
         ended = [await http.whole(number) for number in streams]
 
     assert statuses == [200, 200, 204, 404, 200]
@@ -419,7 +419,7 @@ async def test_streams_and_single_answers_share_a_connection(serving: Serving) -
 
 async def test_a_stream_that_is_reset_takes_nothing_along(serving: Serving) -> None:
     async with serving(http2=True) as agent, http2(agent) as http:
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         left, kept = [await http.post("/message:stream", text) for text in ("hi", "ho")]
         for number in (left, kept):
             await http.said(number, FIRST)
@@ -427,7 +427,7 @@ async def test_a_stream_that_is_reset_takes_nothing_along(serving: Serving) -> N
 
         await http.reset(left)
         health = await http.whole(await http.open("GET", "/health"))
-        agent.standin.release()
+        agent.fake_opencode.release()
         answer = await http.whole(kept)
         finished = await agent.caller().finished(task)
 
@@ -440,7 +440,7 @@ async def test_a_stream_that_is_reset_takes_nothing_along(serving: Serving) -> N
 @pytest.mark.parametrize("announced", [True, False])
 async def test_a_body_that_comes_after_its_answer_harms_no_other_stream(serving: Serving, announced: bool) -> None:
     async with serving(max_request_body_bytes=2000, http2=True) as agent, http2(agent) as http:
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         stream = await http.post("/message:stream", "hi")
         await http.said(stream, FIRST)
 
@@ -454,7 +454,7 @@ async def test_a_body_that_comes_after_its_answer_harms_no_other_stream(serving:
             await http.send(late, b"x" * 1000)
         await http.send(late, b"x" * 1000, end=True)
         refused = await http.whole(late)
-        agent.standin.release()
+        agent.fake_opencode.release()
         answer = await http.whole(stream)
 
     assert refused.status == (413 if announced else 200)

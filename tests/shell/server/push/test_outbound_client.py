@@ -12,7 +12,7 @@ import pytest
 import trustme
 from attrs import define, field
 
-from opencode_a2a.server.push.outbound_client import Answer, CheckedClient, Undelivered
+from opencode_a2a.server.push.outbound_client import Answer, CheckedClient, UndeliveredError
 from sansio.a2a.errors import ProtocolError
 from sansio.outbound import OutboundPolicy, parse_allowed_hosts
 from tests.shell.harness import DEADLINE
@@ -52,7 +52,7 @@ async def client_and_receiver(
 
 
 async def undelivered(client: CheckedClient, url: str) -> str:
-    with pytest.raises(Undelivered) as caught:
+    with pytest.raises(UndeliveredError) as caught:
         await client.post(url, HEADERS, b"{}")
     return str(caught.value)
 

@@ -174,16 +174,16 @@ async def test_a_task_has_as_many_as_were_made_and_the_same_id_replaces(serving:
 async def test_a_running_task_takes_configurations_too(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await caller.send("hi", configuration=wire.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         configs = Configs(agent, wire)
 
         made = await configs.set(task.id, FULL)
         assert await configs.list(task.id) == [made]
         await configs.delete(task.id, "mine")
         assert await configs.list(task.id) == []
-        agent.standin.release()
+        agent.fake_opencode.release()
         await caller.finished(task.id)
 
 
@@ -193,12 +193,12 @@ async def test_a_configuration_given_with_the_message_is_among_them(serving: Ser
         ("taskPushNotificationConfig", FULL) if wire.line == "1.0" else ("pushNotificationConfig", in_old_form(FULL))
     )
     async with serving_private(serving) as agent:
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await agent.caller(wire).send("hi", configuration={name: config, **wire.at_once()})
-        await agent.standin.held()
+        await agent.fake_opencode.held()
 
         assert await Configs(agent, wire).list(task.id) == [FULL]
-        agent.standin.release()
+        agent.fake_opencode.release()
         await agent.caller(wire).finished(task.id)
 
 

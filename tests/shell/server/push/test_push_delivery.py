@@ -21,9 +21,9 @@ from opencode_a2a.server.push import notifier as push
 from opencode_a2a.server.push.notifier import Counters, Notifier, Render
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import MemoryStore, PushRow, Store, open_store
-from opencode_a2a.server.tasks.active_task import Facts, LiveTask
+from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from opencode_a2a.server.tasks.loading import loaded
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import (
     Artifact,
@@ -73,20 +73,20 @@ class Bench:
 
     store: Store
     client: CheckedClient
-    lives: dict[str, LiveTask] = field(factory=dict)
+    lives: dict[str, ActiveTask] = field(factory=dict)
     pauses: list[float] = field(factory=list)
 
-    def task(self, id: str = "t", principal: str = "alice") -> LiveTask:
+    def task(self, id: str = "t", principal: str = "alice") -> ActiveTask:
         facts = Facts(task_id=id, context_id="c", principal=principal, message_id="q", created_at=1)
-        live = self.lives[id] = LiveTask.new(facts)
-        return live
+        active = self.lives[id] = ActiveTask.new(facts)
+        return active
 
-    async def say(self, live: LiveTask, *events: LogEvent) -> None:
-        live.publish(events)
-        await self.store.commit(live.rows())
-        live.reveal(live.log.last)
+    async def say(self, active: ActiveTask, *events: LogEvent) -> None:
+        active.publish(events)
+        await self.store.commit(active.rows())
+        active.reveal(active.log.last)
 
-    async def find(self, task_id: str) -> LiveTask | None:
+    async def find(self, task_id: str) -> ActiveTask | None:
         if task_id in self.lives:
             return self.lives[task_id]
         stored = await self.store.task(task_id)
@@ -141,8 +141,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
             await anyio.sleep(0.01)
 
 
-def rendering(live: LiveTask, form: str) -> Render:
-    return lambda item: orjson.dumps(FORMS[form].render_item(item))
+def rendering(active: ActiveTask, form: str) -> Render:
+    return lambda item: orjson.dumps(CODECS[form].render_item(item))
 
 
 @asynccontextmanager
@@ -177,16 +177,16 @@ async def test_receiver_is_told_of_the_whole_task_in_order(
 ) -> None:
     authentication = PushAuthentication(scheme="Bearer", credentials="s3cret")
     async with bench_with(store) as bench, receiving() as receiver, bench.notifying() as notifier:
-        live = bench.task()
+        active = bench.task()
         wanted = config(receiver.url("/hook"), token="tok-1", authentication=authentication)
         await notifier.check(wanted, ("push",), form)
-        notifier.begin(live, wanted, form, 0)
+        notifier.begin(active, wanted, form, 0)
         for events in (BEGINNING, MIDDLE, END):
-            await bench.say(live, *events)
+            await bench.say(active, *events)
         row = await bench.finished()
 
         assert numbers(receiver.received) == expected
-        assert (row.cursor, row.form) == (live.log.last, form)
+        assert (row.cursor, row.form) == (active.log.last, form)
         for request in receiver.received:
             schemas.check(form, schemas.STREAM_ITEM, request.json)
             assert request.id == f"t/mine/{request.number}"
@@ -201,10 +201,10 @@ async def test_receiver_is_told_of_the_whole_task_in_order(
 
 async def test_configuration_on_a_running_task_is_told_what_happens_from_then_on(store: Store) -> None:
     async with bench_with(store) as bench, receiving() as receiver, bench.notifying() as notifier:
-        live = bench.task()
-        await bench.say(live, *BEGINNING)
-        notifier.begin(live, config(receiver.url()), "1.0", live.log.last)
-        await bench.say(live, *MIDDLE, *END)
+        active = bench.task()
+        await bench.say(active, *BEGINNING)
+        notifier.begin(active, config(receiver.url()), "1.0", active.log.last)
+        await bench.say(active, *MIDDLE, *END)
         await bench.finished()
 
         assert numbers(receiver.received) == [5, 6, 8, 9]
@@ -213,9 +213,9 @@ async def test_configuration_on_a_running_task_is_told_what_happens_from_then_on
 
 async def test_configuration_on_a_finished_task_has_nothing_to_tell(store: Store) -> None:
     async with bench_with(store) as bench, receiving() as receiver, bench.notifying() as notifier:
-        live = bench.task()
-        await bench.say(live, *BEGINNING, *END)
-        made = notifier.begin(live, config(receiver.url(), None), "1.0", live.log.last)
+        active = bench.task()
+        await bench.say(active, *BEGINNING, *END)
+        made = notifier.begin(active, config(receiver.url(), None), "1.0", active.log.last)
 
         assert made.id
         assert (await bench.row("t", made.id)).finished
@@ -225,11 +225,11 @@ async def test_configuration_on_a_finished_task_has_nothing_to_tell(store: Store
 
 async def test_cursor_that_is_out_of_reach_is_told_the_task_as_it_is_once_and_what_follows() -> None:
     async with bench_with(MemoryStore()) as bench, receiving() as receiver, bench.notifying() as notifier:
-        live = bench.task()
-        await bench.say(live, *BEGINNING)
-        notifier.begin(live, config(receiver.url()), "1.0", 1000)
+        active = bench.task()
+        await bench.say(active, *BEGINNING)
+        notifier.begin(active, config(receiver.url()), "1.0", 1000)
         await receiver.until(lambda: len(receiver.received) == 1)
-        await bench.say(live, *MIDDLE, *END)
+        await bench.say(active, *MIDDLE, *END)
         await bench.finished()
 
         assert numbers(receiver.received) == [4, 5, 6, 8, 9]
@@ -251,9 +251,9 @@ async def test_failed_notification_is_tried_again_before_the_next_and_keeps_its_
             answer(404),
             OK,
         )
-        live = bench.task()
-        notifier.begin(live, config(url), "1.0", 0)
-        await bench.say(live, *BEGINNING, *MIDDLE, *END)
+        active = bench.task()
+        notifier.begin(active, config(url), "1.0", 0)
+        await bench.say(active, *BEGINNING, *MIDDLE, *END)
         await bench.finished()
 
         assert numbers(receiver.received) == [1] * 7 + TOLD_1_0[1:]
@@ -270,9 +270,9 @@ async def test_receiver_that_stalls_is_left_and_asked_again() -> None:
         receiving() as receiver,
         bench.notifying() as notifier,
     ):
-        live = bench.task()
-        notifier.begin(live, config(receiver.plan("/", [SILENCE], OK)), "1.0", 0)
-        await bench.say(live, *BEGINNING, *END)
+        active = bench.task()
+        notifier.begin(active, config(receiver.plan("/", [SILENCE], OK)), "1.0", 0)
+        await bench.say(active, *BEGINNING, *END)
         await bench.finished()
 
         assert list(dict.fromkeys(numbers(receiver.received))) == [1, 3, 5]
@@ -287,11 +287,11 @@ async def test_receiver_that_answers_late_holds_up_nobody_but_itself(store: Stor
         receiving() as receiver,
         bench.notifying() as notifier,
     ):
-        live = bench.task()
+        active = bench.task()
         slow = receiver.plan("/slow", [late, *OK], OK)
-        notifier.begin(live, config(slow, "slow"), "1.0", 0)
-        notifier.begin(live, config(receiver.url("/quick"), "quick"), "0.3", 0)
-        await bench.say(live, *BEGINNING, *MIDDLE, *END)
+        notifier.begin(active, config(slow, "slow"), "1.0", 0)
+        notifier.begin(active, config(receiver.url("/quick"), "quick"), "0.3", 0)
+        await bench.say(active, *BEGINNING, *MIDDLE, *END)
         await bench.finished("t", "quick")
         await receiver.until(lambda: receiver.at("/slow"))
         before = numbers(receiver.at("/slow"))
@@ -310,12 +310,14 @@ async def test_receiver_that_never_answers_well_is_given_up_and_said_to_be_witho
         caplog.set_level(logging.DEBUG, logger="opencode_a2a")
         url = receiver.plan("/s3cret-path", answer(500, body=b"s3cret-body"))
         authentication = PushAuthentication(scheme="Bearer", credentials="s3cret-token")
-        live = bench.task()
-        notifier.begin(live, config(f"{url}?key=s3cret-key", token="s3cret", authentication=authentication), "1.0", 0)
+        active = bench.task()
+        notifier.begin(
+            active, config(f"{url}?key=s3cret-key", token="s3cret", authentication=authentication), "1.0", 0
+        )
         receiver.plans["/s3cret-path?key=s3cret-key"] = receiver.plans["/s3cret-path"]
-        await bench.say(live, *BEGINNING)
+        await bench.say(active, *BEGINNING)
         row = await bench.finished()
-        await bench.say(live, *MIDDLE, *END)
+        await bench.say(active, *MIDDLE, *END)
 
         assert (row.cursor, numbers(receiver.received)) == (0, [1, 1, 1])
         assert notifier.counters == Counters(retries=2, given_up=1)
@@ -328,9 +330,9 @@ async def test_receiver_that_never_answers_well_is_given_up_and_said_to_be_witho
 
 async def test_receiver_that_is_gone_loses_its_configuration(store: Store) -> None:
     async with bench_with(store) as bench, receiving() as receiver, bench.notifying() as notifier:
-        live = bench.task()
-        notifier.begin(live, config(receiver.plan("/", OK, answer(410))), "1.0", 0)
-        await bench.say(live, *BEGINNING, *MIDDLE, *END)
+        active = bench.task()
+        notifier.begin(active, config(receiver.plan("/", OK, answer(410))), "1.0", 0)
+        await bench.say(active, *BEGINNING, *MIDDLE, *END)
 
         async def is_dropped() -> bool:
             return await notifier.configs("t") == ()
@@ -349,10 +351,10 @@ async def test_only_so_many_notifications_are_under_way_at_once(monkeypatch: pyt
         receiving() as receiver,
         bench.notifying() as notifier,
     ):
-        live = bench.task()
+        active = bench.task()
         for index in range(12):
-            notifier.begin(live, config(receiver.plan(f"/{index}", [release, *OK]), str(index)), "1.0", 0)
-        await bench.say(live, status(TaskState.SUBMITTED))
+            notifier.begin(active, config(receiver.plan(f"/{index}", [release, *OK]), str(index)), "1.0", 0)
+        await bench.say(active, status(TaskState.SUBMITTED))
         await receiver.until(lambda: len(receiver.received) == 5)
         await anyio.wait_all_tasks_blocked()
         at_first = len(receiver.received)
@@ -371,11 +373,11 @@ async def test_receivers_of_one_principal_that_hang_delay_no_other_principal() -
         bench.notifying() as notifier,
     ):
         hanging = [bench.task(f"h{index}") for index in range(5)]
-        for live in hanging:
+        for active in hanging:
             for index in range(32):
-                path = f"/{live.facts.task_id}/{index}"
-                notifier.begin(live, config(receiver.plan(path, [never, *OK]), str(index)), "1.0", 0)
-            await bench.say(live, status(TaskState.SUBMITTED))
+                path = f"/{active.facts.task_id}/{index}"
+                notifier.begin(active, config(receiver.plan(path, [never, *OK]), str(index)), "1.0", 0)
+            await bench.say(active, status(TaskState.SUBMITTED))
         await receiver.until(lambda: len(receiver.received) == push.OF_RECEIVER)
         bobs = bench.task("b", "bob")
         notifier.begin(bobs, config(receiver.plan("/same", OK), "same"), "1.0", 0)
@@ -394,10 +396,10 @@ async def test_failure_of_our_own_stops_one_configuration_and_no_other(
 ) -> None:
     async with bench_with(MemoryStore()) as bench, receiving() as receiver, anyio.create_task_group() as tasks:
         notifier = bench.notifier(tasks)
-        live = bench.task()
-        notifier.begin(live, config(receiver.url("/a"), "a"), "no such form", 0)
-        notifier.begin(live, config(receiver.url("/b"), "b"), "1.0", 0)
-        await bench.say(live, *BEGINNING, *END)
+        active = bench.task()
+        notifier.begin(active, config(receiver.url("/a"), "a"), "no such form", 0)
+        notifier.begin(active, config(receiver.url("/b"), "b"), "1.0", 0)
+        await bench.say(active, *BEGINNING, *END)
         await bench.finished("t", "b")
         await notifier.drain(DEADLINE)
 
@@ -427,12 +429,12 @@ async def test_what_cannot_be_delivered_to_is_refused_with_its_field(wanted: Pus
 
 async def test_configurations_are_listed_as_they_were_given_with_their_ids(store: Store) -> None:
     async with bench_with(store) as bench, receiving() as receiver, bench.notifying() as notifier:
-        live = bench.task()
+        active = bench.task()
         given = config(
             receiver.url(), token="tok", authentication=PushAuthentication(scheme="Basic", credentials="YTpi")
         )
-        first = notifier.begin(live, given, "1.0", 0)
-        second = notifier.begin(live, evolve(given, id=None), "0.3", 0)
+        first = notifier.begin(active, given, "1.0", 0)
+        second = notifier.begin(active, evolve(given, id=None), "0.3", 0)
 
         assert first == evolve(given, task_id="t")
         assert second.id not in (None, "mine")
@@ -447,20 +449,20 @@ async def test_same_id_replaces_and_what_is_replaced_or_dropped_hears_no_more(st
         receiving() as receiver,
         bench.notifying() as notifier,
     ):
-        live = bench.task()
-        notifier.begin(live, config(receiver.plan("/old", [release, *OK])), "1.0", 0)
-        notifier.begin(live, config(receiver.plan("/dropped", [release, *OK]), "dropped"), "1.0", 0)
-        await bench.say(live, *BEGINNING)
+        active = bench.task()
+        notifier.begin(active, config(receiver.plan("/old", [release, *OK])), "1.0", 0)
+        notifier.begin(active, config(receiver.plan("/dropped", [release, *OK]), "dropped"), "1.0", 0)
+        await bench.say(active, *BEGINNING)
         await receiver.until(lambda: receiver.at("/old") and receiver.at("/dropped"))
-        notifier.begin(live, config(receiver.url("/new")), "1.0", live.log.last)
+        notifier.begin(active, config(receiver.url("/new")), "1.0", active.log.last)
         known = await notifier.drop("t", "dropped"), await notifier.drop("t", "dropped")
         release.set()
-        await bench.say(live, *MIDDLE, *END)
+        await bench.say(active, *MIDDLE, *END)
         row = await bench.finished()
 
         assert known == (True, False)
         assert [kept.id for kept in await notifier.configs("t")] == ["mine"]
-        assert row.cursor == live.log.last
+        assert row.cursor == active.log.last
         assert [numbers(receiver.at(path)) for path in ("/old", "/dropped", "/new")] == [[1], [1], [5, 6, 8, 9]]
 
 
@@ -474,10 +476,10 @@ async def test_killed_server_goes_on_where_it_was_and_repeats_at_most_what_was_u
     held: Sequence[Step] = [SILENCE]
     async with bench_with(store, timeout=6 * DEADLINE) as bench, receiving() as receiver:
         url = receiver.plan("/", *[OK] * (killed_at - 1), held, OK)
-        live = bench.task()
+        active = bench.task()
         async with bench.notifying() as notifier:
-            notifier.begin(live, config(url), "1.0", 0)
-            await bench.say(live, *BEGINNING, *MIDDLE, *END)
+            notifier.begin(active, config(url), "1.0", 0)
+            await bench.say(active, *BEGINNING, *MIDDLE, *END)
             await receiver.until(lambda: len(receiver.received) == killed_at)
         bench.lives.clear()
         async with bench.notifying() as notifier:
@@ -503,14 +505,14 @@ async def test_delivery_goes_on_where_the_store_refuses_to_remember_it(
                 " BEGIN SELECT RAISE(ABORT, 'no'); END"
             )
         database.close()
-        live = bench.task()
-        notifier.begin(live, config(receiver.url()), "1.0", 0)
-        await bench.say(live, *BEGINNING, *MIDDLE, *END)
+        active = bench.task()
+        notifier.begin(active, config(receiver.url()), "1.0", 0)
+        await bench.say(active, *BEGINNING, *MIDDLE, *END)
         await receiver.until(lambda: len(receiver.received) == len(TOLD_1_0))
         row = await bench.finished()
 
         assert numbers(receiver.received) == TOLD_1_0
-        assert row.cursor == live.log.last
+        assert row.cursor == active.log.last
         assert "gave up 1 queued write" in caplog.text
 
 
@@ -518,8 +520,8 @@ async def test_task_that_nobody_has_any_more_and_rows_nobody_can_read_are_finish
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with bench_with(MemoryStore()) as bench, receiving() as receiver, bench.notifying() as notifier:
-        live = bench.task()
-        notifier.begin(live, config(receiver.url()), "1.0", 0)
+        active = bench.task()
+        notifier.begin(active, config(receiver.url()), "1.0", 0)
         row = await bench.row()
         await notifier.drain(0)
         bench.store.put([evolve(row, task_id="lost"), evolve(row, config_id="bad", body=b'{"token":"s3cret"}')])
@@ -542,12 +544,12 @@ async def test_stopping_waits_for_what_is_under_way_and_not_for_the_next_attempt
         await anyio.sleep_forever()
 
     async with bench_with(store, timeout=6 * DEADLINE) as bench, receiving() as receiver:
-        live = bench.task()
+        active = bench.task()
         async with anyio.create_task_group() as tasks:
             notifier = bench.notifier(tasks, pause=pause)
-            notifier.begin(live, config(receiver.plan("/slow", [release, *OK], OK), "slow"), "1.0", 0)
-            notifier.begin(live, config(receiver.plan("/ill", answer(500), OK), "ill"), "1.0", 0)
-            await bench.say(live, *BEGINNING, *END)
+            notifier.begin(active, config(receiver.plan("/slow", [release, *OK], OK), "slow"), "1.0", 0)
+            notifier.begin(active, config(receiver.plan("/ill", answer(500), OK), "ill"), "1.0", 0)
+            await bench.say(active, *BEGINNING, *END)
             await receiver.until(lambda: receiver.at("/slow"))
             with anyio.fail_after(DEADLINE):
                 await pausing.wait()
@@ -567,15 +569,15 @@ async def test_stopping_waits_for_what_is_under_way_and_not_for_the_next_attempt
 
 async def test_stopping_takes_no_longer_than_its_grace_and_keeps_what_is_left(store: Store) -> None:
     async with bench_with(store, timeout=6 * DEADLINE) as bench, receiving() as receiver:
-        live = bench.task()
+        active = bench.task()
         async with anyio.create_task_group() as tasks:
             notifier = bench.notifier(tasks)
-            notifier.begin(live, config(receiver.plan("/", [SILENCE])), "1.0", 0)
-            await bench.say(live, *BEGINNING, *END)
+            notifier.begin(active, config(receiver.plan("/", [SILENCE])), "1.0", 0)
+            await bench.say(active, *BEGINNING, *END)
             await receiver.until(lambda: receiver.received)
             with anyio.fail_after(DEADLINE):
                 await notifier.drain(0.01)
-            after = notifier.begin(live, config(receiver.url(), "after"), "1.0", 0)
+            after = notifier.begin(active, config(receiver.url(), "after"), "1.0", 0)
 
         left = {row.config_id for row in await bench.store.unfinished_pushes()}
         assert left == {"mine", after.id}
@@ -584,11 +586,11 @@ async def test_stopping_takes_no_longer_than_its_grace_and_keeps_what_is_left(st
 async def test_failure_while_stopping_is_left_for_the_next_start() -> None:
     release = anyio.Event()
     async with bench_with(MemoryStore(), timeout=6 * DEADLINE) as bench, receiving() as receiver:
-        live = bench.task()
+        active = bench.task()
         async with anyio.create_task_group() as tasks:
             notifier = bench.notifier(tasks)
-            notifier.begin(live, config(receiver.plan("/", [release, *answer(500)])), "1.0", 0)
-            await bench.say(live, *BEGINNING, *END)
+            notifier.begin(active, config(receiver.plan("/", [release, *answer(500)])), "1.0", 0)
+            await bench.say(active, *BEGINNING, *END)
             await receiver.until(lambda: receiver.received)
             tasks.start_soon(notifier.drain, 6 * DEADLINE)
             await anyio.wait_all_tasks_blocked()

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from opencode_a2a.server.store import StoreGone, StoreInUse, open_store
+from opencode_a2a.server.store import StoreGone, StoreInUseError, open_store
 from tests.shell.store_cases import any_durable_url as any_durable_url
 from tests.shell.store_cases import postgresql_url as postgresql_url
 from tests.shell.store_cases import task_row
@@ -32,7 +32,7 @@ anyio.run(main)
 
 async def test_a_second_store_on_a_database_is_refused_and_the_first_is_not_disturbed(durable_url: str) -> None:
     async with open_store(durable_url) as first:
-        with pytest.raises(StoreInUse, match="another opencode-a2a") as refused:
+        with pytest.raises(StoreInUseError, match="another opencode-a2a") as refused:
             async with open_store(durable_url):
                 pass
         await first.commit([task_row()])
@@ -48,7 +48,7 @@ async def test_the_process_that_has_a_database_is_named_and_its_crash_gives_it_u
     try:
         assert holder.stdout is not None
         assert (await holder.stdout.receive()).startswith(b"open")
-        with pytest.raises(StoreInUse) as refused:
+        with pytest.raises(StoreInUseError) as refused:
             async with open_store(durable_url):
                 pass
     finally:
@@ -65,7 +65,7 @@ async def test_another_name_of_a_file_is_the_same_file(tmp_path: Path) -> None:
     path = tmp_path / "tasks.db"
     (tmp_path / "link.db").symlink_to(path)
     async with open_store(f"sqlite:///{path}"):
-        with pytest.raises(StoreInUse):
+        with pytest.raises(StoreInUseError):
             async with open_store(f"sqlite:///{tmp_path / 'link.db'}"):
                 pass
 

@@ -110,7 +110,7 @@ async def test_an_end_that_cannot_be_stored_is_shown_to_nobody_until_it_is(
 ) -> None:
     async with serving_briefly() as agent:
         caller = agent.caller()
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         response = await caller.http.send(caller._request("stream", caller.params("LONG 9", {})), stream=True)
         decoder = SseDecoder()
         told: list[bytes] = []
@@ -119,7 +119,7 @@ async def test_an_end_that_cannot_be_stored_is_shown_to_nobody_until_it_is(
             told += [event.data for event in decoder.feed(await anext(body))]
         task_id = (await caller.page())["tasks"][0]["id"]
         with outage(database):
-            agent.standin.release()
+            agent.fake_opencode.release()
             async for chunk in body:
                 told += [event.data for event in decoder.feed(chunk)]
             read = await caller.refused("get", id=task_id)
@@ -165,10 +165,10 @@ async def test_a_cancellation_that_cannot_be_stored_is_an_error_and_takes_effect
 ) -> None:
     async with serving_briefly() as agent:
         caller = agent.caller()
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         running = await caller.send("LONG 9", contextId="c", configuration=RPC_10.at_once())
         queued = await caller.send("hi", contextId="c", configuration=RPC_10.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         with locked(database):
             errors = [await caller.refused("cancel", id=one.id) for one in (queued, running)]
         states = [(await ended(caller, one.id)).status.state for one in (queued, running)]

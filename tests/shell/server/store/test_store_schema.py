@@ -14,7 +14,7 @@ from opencode_a2a.server.store import (
     EventsPruned,
     SchemaError,
     StoredTask,
-    StoreUnavailable,
+    StoreUnavailableError,
     TaskQuery,
     TaskRow,
     open_store,
@@ -65,13 +65,13 @@ async def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 OPENED = """
 import sys, anyio
-from opencode_a2a.server.store import StoreInUse, open_store
+from opencode_a2a.server.store import StoreInUseError, open_store
 
 async def main():
     try:
         async with open_store(sys.argv[1]) as store:
             await store.commit()
-    except StoreInUse:
+    except StoreInUseError:
         sys.exit(7)
 
 anyio.run(main, backend=sys.argv[2])
@@ -199,7 +199,7 @@ async def test_a_failed_upgrade_leaves_the_database_as_it_was(tmp_path: Path) ->
     fill_first_schema(f"sqlite:///{path}")
     sqlite_script(path, "CREATE TABLE opencode_a2a_push (in_the_way TEXT)")
 
-    with pytest.raises(StoreUnavailable, match="opencode_a2a_push already exists"):
+    with pytest.raises(StoreUnavailableError, match="opencode_a2a_push already exists"):
         async with open_store(f"sqlite:///{path}"):
             pass
 

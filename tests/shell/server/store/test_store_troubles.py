@@ -12,9 +12,9 @@ from opencode_a2a.server.store import (
     Store,
     StoredTask,
     StoreError,
-    StoreUnavailable,
+    StoreUnavailableError,
     StoreUrlError,
-    WritesRefused,
+    WritesRefusedError,
     open_store,
 )
 from tests.shell.store_cases import (
@@ -38,7 +38,7 @@ async def test_a_locked_database_fails_commits_and_keeps_what_was_put(tmp_path: 
     async with open_store(sqlite_url(path)) as store:
         with WriteLock(path):
             store.put((event_row(1),))
-            with pytest.raises(StoreUnavailable, match="database is locked"):
+            with pytest.raises(StoreUnavailableError, match="database is locked"):
                 await store.commit((task_row("lost"),))
 
         await store.commit((task_row(),))
@@ -51,7 +51,7 @@ async def test_a_retried_write_never_overtakes_a_later_one(tmp_path: Path) -> No
     path = tmp_path / "tasks.db"
 
     async def fail_to_commit(store: Store) -> None:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await store.commit()
 
     async with open_store(sqlite_url(path, timeout=1)) as store:
@@ -109,7 +109,7 @@ async def test_a_refused_row_fails_its_own_commit_and_no_other(
         try:
             await store.commit((task_row(task_id),))
             outcomes[task_id] = "durable"
-        except WritesRefused as fault:
+        except WritesRefusedError as fault:
             outcomes[task_id] = str(fault)
 
     await open_and_close(f"sqlite:///{tmp_path}/tasks.db")
@@ -132,15 +132,15 @@ async def test_a_commit_tells_that_a_write_queued_before_it_was_refused(
     await open_and_close(f"sqlite:///{tmp_path}/tasks.db")
     async with open_store(refusing()) as store:
         store.put((task_row("bad"),))
-        with pytest.raises(WritesRefused):
+        with pytest.raises(WritesRefusedError):
             await store.commit()
 
         store.put((task_row("bad"),))
-        with pytest.raises(WritesRefused):
+        with pytest.raises(WritesRefusedError):
             await store.commit((event_row(1, task_id="bad"),))
 
         store.put((task_row("bad"),))
-        with pytest.raises(WritesRefused):
+        with pytest.raises(WritesRefusedError):
             await store.commit((push_row(task_id="bad"),))
 
 
@@ -156,7 +156,7 @@ async def test_a_refused_write_stops_no_pruning(tmp_path: Path, refusing: Callab
 
 async def test_text_the_database_cannot_hold_is_refused_alone(durable_url: str) -> None:
     async with open_store(durable_url) as store:
-        with pytest.raises(WritesRefused):
+        with pytest.raises(WritesRefusedError):
             await store.commit((task_row("\ud800"),))
 
         await store.commit((task_row(),))
@@ -174,7 +174,7 @@ async def test_a_lost_connection_is_replaced(postgresql: str, transactions: list
             )
         engine.dispose()
         store.put((task_row("kept"),))
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(StoreUnavailableError):
             await store.commit((task_row("lost"),))
 
         await store.commit((task_row("after"),))
@@ -205,7 +205,7 @@ def test_an_unusable_url_is_refused_without_repeating_it(url: str, told: str) ->
 @pytest.mark.parametrize("driver", ["postgresql", "postgresql+asyncpg", "postgresql+psycopg"])
 async def test_an_unreachable_server_is_told_without_the_password(driver: str) -> None:
     pytest.importorskip("psycopg")
-    with pytest.raises(StoreUnavailable) as caught:
+    with pytest.raises(StoreUnavailableError) as caught:
         async with open_store(f"{driver}://ada:s3cret@127.0.0.1:1/a2a"):
             pass
 
@@ -214,7 +214,7 @@ async def test_an_unreachable_server_is_told_without_the_password(driver: str) -
 
 
 async def test_a_path_that_is_no_file_is_told(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="could not open"):
+    with pytest.raises(StoreUnavailableError, match="could not open"):
         async with open_store(f"sqlite:///{tmp_path}"):
             pass
 

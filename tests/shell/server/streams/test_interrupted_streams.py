@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from opencode_a2a.fake_opencode import Ask, Prompt, Refuse, Say, Script, StandIn
+from opencode_a2a.fake_opencode import Ask, FakeOpenCode, Prompt, Refuse, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from opencode_a2a.server import asgi
 from sansio.a2a.model import Task, TaskState
@@ -44,9 +44,9 @@ def _login(prompt: Prompt) -> Script:
     return refused if prompt.turn == 1 else Script(((Say(("Second.",)),),))
 
 
-def scripted() -> StandIn:
+def scripted() -> FakeOpenCode:
     scripts = {**SCRIPTS, "CHAIN": _chain, "LOGIN": _login}
-    return StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts=scripts)
+    return FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01, scripts=scripts)
 
 
 def finals(stream: Stream) -> list[bool]:
@@ -233,7 +233,7 @@ async def test_missing_credentials_end_every_stream_and_the_next_message_goes_on
 @wires
 async def test_an_answer_to_one_of_several_requests_shows_the_next_and_ends(serving: Serving, wire: Wire) -> None:
     async with serving(scripted()) as agent:
-        caller, memory = agent.caller(wire), agent.standin._memory
+        caller, memory = agent.caller(wire), agent.fake_opencode._memory
         task = await caller.send("PERMISSION")
         [session] = memory.sessions.values()
         extra = {"id": "que_extra", "sessionID": session.id, "questions": [_choice(FIRST)]}
@@ -242,10 +242,10 @@ async def test_an_answer_to_one_of_several_requests_shows_the_next_and_ends(serv
             await watching.until(lambda: watching.events)
             memory.publish(session, "question.asked", extra)
             await watching.whole()
-        agent.standin.hold(Say)  # OpenCode does not end a turn that waits
+        agent.fake_opencode.hold(Say)  # OpenCode does not end a turn that waits
         one = await caller.stream("once", taskId=task.id)
         await caller.send("tea", taskId=task.id, configuration=wire.at_once())
-        agent.standin.release()
+        agent.fake_opencode.release()
         done = await caller.finished(task.id)
 
     assert watching.state == "input-required"

@@ -13,10 +13,10 @@ import orjson
 import pytest
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import AFTER_TOOL, CallTool, Say, Script, StandIn, Think, words
+from opencode_a2a.fake_opencode import AFTER_TOOL, CallTool, FakeOpenCode, Say, Script, Think, words
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from sansio.a2a.bindings.sse import SseDecoder
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task, TaskState
 from tests.shell.folding import Said, artifacts_of, folded
 from tests.shell.harness import (
@@ -52,19 +52,19 @@ TURN = Script(
 )
 
 
-def scripted() -> StandIn:
+def scripted() -> FakeOpenCode:
     """A stand-in with a turn of text, reasoning and a tool; it never pauses."""
-    return StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts={"ALL": lambda prompt: TURN, **SCRIPTS})
+    return FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01, scripts={"ALL": lambda prompt: TURN, **SCRIPTS})
 
 
 @pytest.fixture
 def starting(anyio_backend: str, tmp_path: Path) -> Starting:
     """Starts the agent on one file, before an OpenCode that stays."""
 
-    def start(standin: StandIn, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **more)
-        return agent_at(anyio_backend, standin, settings)
+        return agent_at(anyio_backend, fake_opencode, settings)
 
     return start
 
@@ -121,7 +121,7 @@ def check_resumed(seen: Sequence[Event], rest: Sequence[Event], whole: Sequence[
 async def test_a_running_task_is_gone_on_with_from_every_event(serving: Serving, wire: Wire) -> None:
     async with serving(scripted()) as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(CallTool)
+        agent.fake_opencode.hold(CallTool)
         async with caller.open("ALL") as whole:
             await whole.until(lambda: whole.text == "First I look, ")
             seen = list(whole.events)
@@ -136,15 +136,15 @@ async def test_a_running_task_is_gone_on_with_from_every_event(serving: Serving,
                 for event in seen:
                     tasks.start_soon(resume, event.number)
                 await agent.until(lambda: len(rests) == len(seen))
-                agent.standin.release()
+                agent.fake_opencode.release()
                 await whole.whole()
         done = await caller.get(whole.task.id)
 
     assert len(seen) >= 8
     for rest in rests:
-        place = next(index for index, event in enumerate(seen, 1) if event.number == rest.events[0].number)
-        check_resumed(seen[:place], rest.events, whole.events)
-        assert naively([event.item for event in seen[:place]], rest.items) == artifacts_of(done)
+        location = next(index for index, event in enumerate(seen, 1) if event.number == rest.events[0].number)
+        check_resumed(seen[:location], rest.events, whole.events)
+        assert naively([event.item for event in seen[:location]], rest.items) == artifacts_of(done)
     assert believed(whole.items) == artifacts_of(done)
 
 
@@ -152,27 +152,27 @@ async def test_a_running_task_is_gone_on_with_from_every_event(serving: Serving,
 async def test_a_task_that_is_over_is_gone_on_with_from_every_event(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             whole = await agent.caller(wire).stream("ALL")
             done = await agent.caller(wire).get(whole.task.id)
             at_once = [await agent.caller(wire).subscribe(done.id, event.number) for event in whole.events]
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             restarted = [await agent.caller(wire).subscribe(done.id, event.number) for event in whole.events]
 
     assert len(whole.events) > 20
     for rests in (at_once, restarted):
-        for place, rest in enumerate(rests, 1):
-            check_resumed(whole.events[:place], rest.events, whole.events)
-            assert naively(whole.items[:place], rest.items) == artifacts_of(done)
+        for location, rest in enumerate(rests, 1):
+            check_resumed(whole.events[:location], rest.events, whole.events)
+            assert naively(whole.items[:location], rest.items) == artifacts_of(done)
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_stream_that_is_cut_again_and_again_tells_each_event_once(serving: Serving, wire: Wire) -> None:
     cuts = random.Random(11)
     events: list[Event] = []
-    async with serving(StandIn(pause=0.002)) as agent:
+    async with serving(FakeOpenCode(pause=0.002)) as agent:
         caller = agent.caller(wire)
         async with caller.open("LONG 120") as stream:
             await stream.until(lambda: stream.events)
@@ -220,7 +220,7 @@ async def test_clients_that_cannot_set_headers_tell_it_in_the_metadata(serving: 
     rest = Stream(wire, response)
     for event in SseDecoder().feed(response.content):
         json = orjson.loads(event.data)["result"]
-        rest.events.append(Event(number=int(event.id), item=FORMS[wire.line].parse_item(json), json=json))
+        rest.events.append(Event(number=int(event.id), item=CODECS[wire.line].parse_item(json), json=json))
     check_resumed(whole.events[:6], rest.events, whole.events)
 
 
@@ -267,16 +267,18 @@ def check_told_anew(seen: Sequence[Event], rest: Stream, done: Task) -> None:
 async def test_where_nothing_was_kept_the_task_is_told_anew(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             whole = await agent.caller(wire).stream("ALL")
             done = await agent.caller(wire).get(whole.task.id)
-        async with starting(standin, url, task_event_retention_seconds=0) as agent:  # which forgets as it starts
+        async with starting(
+            fake_opencode, url, task_event_retention_seconds=0
+        ) as agent:  # which forgets as it starts
             rests = [await agent.caller(wire).subscribe(done.id, event.number) for event in whole.events]
 
-    for place, rest in enumerate(rests[:-1], 1):
-        check_told_anew(whole.events[:place], rest, done)
+    for location, rest in enumerate(rests[:-1], 1):
+        check_told_anew(whole.events[:location], rest, done)
         updates = [type(item) for item in rest.items]
         assert updates == [Task, *([ArtifactUpdate] * len(done.artifacts)), StatusUpdate]
     assert [type(item) for item in rests[-1].items] == [Task]  # of the last event there is nothing to go on with
@@ -287,12 +289,12 @@ async def test_where_nothing_was_kept_the_task_is_told_anew(
 async def test_an_event_nobody_knows_gets_the_task_as_it_is(serving: Serving, wire: Wire, cursor: int) -> None:
     async with serving(scripted()) as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(CallTool)
+        agent.fake_opencode.hold(CallTool)
         async with caller.open("ALL") as whole:
             await whole.until(lambda: whole.text == "First I look, ")
             async with caller.subscribed(whole.task.id, cursor) as rest:
                 await rest.until(lambda: rest.statuses)
-                agent.standin.release()
+                agent.fake_opencode.release()
                 await rest.whole()
             await whole.whole()
         done = await caller.get(whole.task.id)
@@ -329,9 +331,9 @@ async def test_a_client_cut_off_while_it_is_told_anew_is_told_anew_again(serving
         done = await caller.send("ALL")
         lost = 10**9
         rest = await caller.subscribe(done.id, lost)
-        for place in range(1, len(rest.events)):
-            again = await caller.subscribe(done.id, rest.events[place - 1].number)
-            assert naively(rest.items[:place], again.items) == artifacts_of(done)
+        for location in range(1, len(rest.events)):
+            again = await caller.subscribe(done.id, rest.events[location - 1].number)
+            assert naively(rest.items[:location], again.items) == artifacts_of(done)
             assert last_state(again.items) is TaskState.COMPLETED
         after = await caller.subscribe(done.id, rest.events[-1].number)
 
@@ -346,21 +348,21 @@ async def test_a_client_cut_off_while_it_is_told_anew_is_told_anew_again(serving
 async def test_a_stream_outlives_a_crash_of_the_agent(
     anyio_backend: str, starting: Starting, wire: Wire, hold: tuple[type[Any], int]
 ) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             undisturbed = await agent.caller(wire).stream("ALL")
-            standin.hold(hold[0], tokens=hold[1])
+            fake_opencode.hold(hold[0], tokens=hold[1])
             async with agent.caller(wire).open("ALL") as stream:
                 with anyio.fail_after(DEADLINE):
-                    await standin.held()
+                    await fake_opencode.held()
                 await stream.until(lambda: len(stream.chunks) >= max(hold[1], 1))
                 seen = list(stream.events)
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             caller = agent.caller(wire)
             async with caller.subscribed(seen[0].item.id, seen[-1].number) as rest:  # type: ignore[union-attr]  # a task
                 await rest.until(lambda: rest.events)
-                standin.release()
+                fake_opencode.release()
                 await rest.whole()
             done = await caller.get(rest.task.id)
             again = await caller.subscribe(done.id, seen[-1].number)
@@ -384,24 +386,24 @@ def texts(artifacts: Iterable[Said]) -> list[tuple[str | None, str, list[Any]]]:
 async def test_a_stream_outlives_one_crash_after_the_other(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
-    standin = StandIn(pause=0.002)
+    fake_opencode = FakeOpenCode(pause=0.002)
     events: list[Event] = []
     task_id = ""
-    async with served(anyio_backend, standin) as url:
+    async with served(anyio_backend, fake_opencode) as url:
         for tokens in (5, 40, 41, 90, 0):
-            async with starting(standin, url) as agent:
+            async with starting(fake_opencode, url) as agent:
                 caller = agent.caller(wire)
                 if tokens:
-                    standin.hold(Say, tokens=tokens)
+                    fake_opencode.hold(Say, tokens=tokens)
                 going_on = caller.subscribed(task_id, events[-1].number) if task_id else caller.open("LONG 120")
                 async with going_on as stream:
                     await seen_something(stream)
                     task_id = task_id or stream.task.id
-                    standin.release()
+                    fake_opencode.release()
                     if tokens:
-                        standin.hold(Say, tokens=tokens)
+                        fake_opencode.hold(Say, tokens=tokens)
                         with anyio.fail_after(DEADLINE):
-                            await standin.held()
+                            await fake_opencode.held()
                     else:
                         await stream.whole()
                     events += stream.events
@@ -417,20 +419,20 @@ async def test_a_stream_outlives_one_crash_after_the_other(
 async def test_events_that_were_lost_in_a_crash_are_made_good(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        standin.hold(Say, tokens=3)
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        fake_opencode.hold(Say, tokens=3)
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller(wire).send("ALL", configuration=wire.at_once())
             with anyio.fail_after(DEADLINE):
-                await standin.held()
+                await fake_opencode.held()
             last = agent.running.service._turns.running[task.id].log.last
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             caller = agent.caller(wire)
             lost = last + 3  # as if three more had been seen than were kept
             async with caller.subscribed(task.id, lost) as rest:
                 await rest.until(lambda: rest.statuses)
-                standin.release()
+                fake_opencode.release()
                 await rest.whole()
             done = await caller.get(task.id)
 
@@ -444,13 +446,13 @@ async def test_events_that_were_lost_in_a_crash_are_made_good(
 
 
 async def test_a_question_is_still_open_after_a_crash_and_asked_once(anyio_backend: str, starting: Starting) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent, agent.caller().open("PERMISSION") as stream:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent, agent.caller().open("PERMISSION") as stream:
             await stream.until(lambda: stream.shared("interrupt"))
             seen = list(stream.events)
         async with (
-            starting(standin, url) as agent,
+            starting(fake_opencode, url) as agent,
             agent.caller().subscribed(stream.task.id, seen[-1].number) as rest,
         ):
             await rest.until(lambda: rest.events)

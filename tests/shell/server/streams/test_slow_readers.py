@@ -17,7 +17,7 @@ from attrs import define, field
 
 from opencode_a2a.fake_opencode import Say
 from sansio.a2a.bindings.sse import SseDecoder
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState, TextPart
 from sansio.chunked import ChunkedDecoder
 from tests.shell.folding import folded, text_of
@@ -64,7 +64,7 @@ class SlowReader:
         events = SseDecoder().feed(ChunkedDecoder().feed(body))
         self.events = len(events)
         json = [orjson.loads(event.data) for event in events]
-        form = FORMS[self.wire.line]
+        form = CODECS[self.wire.line]
         items = [form.parse_item(one["result"] if self.wire.binding == "rpc" else one) for one in json]
         return next(one.text for one in folded(items) if one.name == "response")
 
@@ -132,30 +132,30 @@ async def test_a_reader_who_is_too_far_behind_gets_what_replaces_all_it_has(serv
         caller = agent.caller(wire)
         async with slow_readers(agent, caller, "stream", [caller.params(f"LONG {_VERY_LONG}", {})]) as (slow,):
             await until(lambda: agent.running.service._turns.running)
-            [live] = agent.running.service._turns.running.values()
+            [active] = agent.running.service._turns.running.values()
             await all_ended(agent)
-            events = len(list(live.log.events))
+            events = len(list(active.log.events))
             with anyio.fail_after(_PATIENCE):
                 text = await slow.text()
 
     assert text == "".join(f"w{index} " for index in range(_VERY_LONG))
-    assert events < live.log.last  # the oldest were let go of, though there was somebody who had not read them
-    assert slow.events < live.log.last
+    assert events < active.log.last  # the oldest were let go of, though there was somebody who had not read them
+    assert slow.events < active.log.last
 
 
 async def test_a_running_stream_is_resumed_from_events_that_only_the_store_has(serving: Serving) -> None:
     async with serving() as agent:
         caller = agent.caller(RPC_10)
-        agent.standin.hold(Say, tokens=_VERY_LONG - 5)
+        agent.fake_opencode.hold(Say, tokens=_VERY_LONG - 5)
         task = await caller.send(f"LONG {_VERY_LONG}", configuration=RPC_10.at_once())
-        await agent.standin.held()
-        live = agent.running.service._turns.running[task.id]
-        await until(lambda: live.visible > _VERY_LONG - 10)
-        await until(lambda: not live.log.reaches(20))
-        await until(lambda: live.saved == live.log.last)  # a gap before what is in memory is filled by the store
+        await agent.fake_opencode.held()
+        active = agent.running.service._turns.running[task.id]
+        await until(lambda: active.visible > _VERY_LONG - 10)
+        await until(lambda: not active.log.reaches(20))
+        await until(lambda: active.saved == active.log.last)  # a gap before what is in memory is filled by the store
         async with caller.subscribed(task.id, after=20) as stream:
             await stream.more()
-            agent.standin.release()
+            agent.fake_opencode.release()
             with anyio.fail_after(_PATIENCE):
                 await stream.whole()
         again = await caller.get(task.id)
@@ -172,12 +172,12 @@ async def test_a_running_stream_is_resumed_from_events_that_only_the_store_has(s
 async def test_a_reader_who_reads_is_not_held_back_by_those_who_do_not(serving: Serving) -> None:
     async with serving() as agent:
         caller = agent.caller(RPC_10)
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         async with caller.open(f"LONG {_TOKENS}") as stream:
             await stream.until(lambda: stream.text)
             subscriptions = [{"id": stream.task.id}] * 10
             async with slow_readers(agent, agent.caller(REST_10), "subscribe", subscriptions):
-                agent.standin.release()
+                agent.fake_opencode.release()
                 with anyio.fail_after(_PATIENCE):
                     await stream.whole()
         task = await caller.get(stream.task.id)
@@ -202,12 +202,12 @@ async def test_a_hundred_readers_who_do_not_read_cost_no_memory(serving: Serving
     """A copy of the stream for each of them would be some forty megabytes."""
     async with serving() as agent:
         caller = agent.caller(RPC_10)
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         task = await caller.send(f"LONG {_TOKENS}", configuration=RPC_10.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         async with slow_readers(agent, caller, "subscribe", [{"id": task.id}] * 100):
             before = resident_mb()
-            agent.standin.release()
+            agent.fake_opencode.release()
             await all_ended(agent)
             open_streams = agent.running.service._streams
             grown = resident_mb() - before

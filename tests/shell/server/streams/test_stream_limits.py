@@ -63,12 +63,12 @@ async def test_a_stream_ends_by_time_while_its_task_goes_on(serving: Serving, wi
     limits: dict[str, Any] = {limit: 0.4}
     async with serving(**limits) as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=5)
+        agent.fake_opencode.hold(Say, tokens=5)
         stream = await caller.stream("LONG 40")
         with anyio.fail_after(DEADLINE):
-            await agent.standin.held()
+            await agent.fake_opencode.held()
         between = await caller.get(stream.task.id)
-        agent.standin.release()
+        agent.fake_opencode.release()
         ended = await caller.finished(stream.task.id)
         rest = await caller.subscribe(stream.task.id, after=stream.events[-1].number)
 

@@ -13,7 +13,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from sansio.a2a.bindings.sse import SseDecoder
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task, TaskState
 from tests.shell.folding import Said, artifacts_of, folded
 from tests.shell.harness import (
@@ -56,21 +56,21 @@ def after(stream: Stream, number: int) -> list[tuple[int, dict[str, Any]]]:
 async def held(agent: Agent) -> None:
     """Wait until the turn is held."""
     with anyio.fail_after(DEADLINE):
-        await agent.standin.held()
+        await agent.fake_opencode.held()
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_the_task_as_it_is_and_then_everything_after_it(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         async with caller.open("STEPS") as first:
             await held(agent)
             await first.until(lambda: first.events)
             task = await caller.get(first.task.id)
             async with caller.subscribed(first.task.id) as second:
                 await second.until(lambda: second.events)
-                agent.standin.release()
+                agent.fake_opencode.release()
                 await second.whole()
             await first.whole()
         done = await caller.get(first.task.id)
@@ -102,10 +102,10 @@ async def test_many_readers_who_come_when_they_like_see_the_same(serving: Servin
         async def let_go() -> None:
             await held(agent)
             await agent.until(lambda: joined[0] == READERS + 5)
-            agent.standin.release()
+            agent.fake_opencode.release()
 
         joined = [0]
-        agent.standin.hold(Say, tokens=40)
+        agent.fake_opencode.hold(Say, tokens=40)
         async with caller.open("LONG 60") as first, anyio.create_task_group() as tasks:
             await first.until(lambda: first.events)
             for index in range(READERS + 5):
@@ -126,7 +126,7 @@ async def test_many_readers_who_come_when_they_like_see_the_same(serving: Servin
 async def test_readers_who_come_as_it_ends_miss_nothing(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=3)
+        agent.fake_opencode.hold(Say, tokens=3)
         task = await caller.send("LONG 40", configuration=wire.at_once())
         await held(agent)
         streams: list[Stream] = []
@@ -135,7 +135,7 @@ async def test_readers_who_come_as_it_ends_miss_nothing(serving: Serving, wire: 
             streams.append(await caller.subscribe(task.id))
 
         async with anyio.create_task_group() as tasks:
-            agent.standin.release()
+            agent.fake_opencode.release()
             for _ in range(20):
                 tasks.start_soon(read)
         done = await caller.finished(task.id)
@@ -182,7 +182,7 @@ async def test_a_task_that_is_over_is_told_once_on_the_old_line(serving: Serving
 async def test_a_task_that_is_over_is_refused_on_the_new_line(serving: Serving, wire: Wire, prompt: str) -> None:
     async with serving() as agent:
         if prompt == "BADPROVIDER":
-            agent.standin.fail_next("POST", "/session", 500)
+            agent.fake_opencode.fail_next("POST", "/session", 500)
         done = await agent.caller(wire).send(prompt)
         error = await agent.caller(wire).refused("subscribe", id=done.id)
 
@@ -197,13 +197,13 @@ async def test_a_task_that_is_over_is_refused_on_the_new_line(serving: Serving, 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_what_is_not_there_or_not_theirs_is_not_found(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await agent.caller(wire).send("hi", configuration=wire.at_once())
         errors = [
             await agent.caller(wire).refused("subscribe", id="no-such-task"),
             await agent.caller(wire, bob=True).refused("subscribe", id=task.id),
         ]
-        agent.standin.release()
+        agent.fake_opencode.release()
         await agent.caller(wire).finished(task.id)
 
     for error in errors:
@@ -217,18 +217,18 @@ async def test_routes_take_get_and_post_with_and_without_a_body(
     serving: Serving, wire: Wire, method: str, body: bytes | None
 ) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await agent.caller(wire).send("hi", configuration=wire.at_once())
         path = ("/v1" if wire.line == "0.3" else "") + f"/tasks/{task.id}:subscribe"
         headers = {"A2A-Version": wire.line} | ({} if body is None else {"content-type": "application/json"})
         request = agent.http.build_request(method, path, content=body, headers=headers)
         response = await agent.http.send(request, stream=True)
         assert response.status_code == 200, await response.aread()
-        agent.standin.release()
+        agent.fake_opencode.release()
         with anyio.fail_after(DEADLINE):
             events = SseDecoder().feed(await response.aread())
 
-    items = [FORMS[wire.line].parse_item(orjson.loads(event.data)) for event in events]
+    items = [CODECS[wire.line].parse_item(orjson.loads(event.data)) for event in events]
     assert isinstance(items[0], Task)
     assert items[0].id == task.id
     assert isinstance(items[-1], StatusUpdate)
@@ -239,14 +239,14 @@ async def test_routes_take_get_and_post_with_and_without_a_body(
 async def test_a_reader_who_leaves_changes_nothing(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=3)
+        agent.fake_opencode.hold(Say, tokens=3)
         async with caller.open("LONG 9") as first:
             await held(agent)
             await first.until(lambda: first.events)
             for _ in range(3):
                 async with caller.subscribed(first.task.id) as leaving:
                     await leaving.until(lambda: leaving.events)
-            agent.standin.release()
+            agent.fake_opencode.release()
             await first.whole()
         done = await caller.get(first.task.id)
 
@@ -257,7 +257,7 @@ async def test_a_reader_who_leaves_changes_nothing(serving: Serving, wire: Wire)
 async def test_the_streams_of_readers_count_and_those_refused_do_not(serving: Serving, wire: Wire) -> None:
     async with serving(max_concurrent_streams=3) as agent, AsyncExitStack() as streams:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=3)
+        agent.fake_opencode.hold(Say, tokens=3)
         first = await streams.enter_async_context(caller.open("LONG 9"))
         await first.until(lambda: first.events)
         for _ in range(3):
@@ -265,7 +265,7 @@ async def test_the_streams_of_readers_count_and_those_refused_do_not(serving: Se
         second = await streams.enter_async_context(caller.subscribed(first.task.id))
         third = await streams.enter_async_context(caller.subscribed(first.task.id, first.events[0].number))
         error = await caller.refused("subscribe", id=first.task.id)
-        agent.standin.release()
+        agent.fake_opencode.release()
         for stream in (first, second, third):
             await stream.whole()
             await stream.close()

@@ -60,9 +60,9 @@ async def test_the_same_context_of_two_principals_is_two_sessions(serving: Servi
 async def test_messages_in_one_context_are_worked_on_in_order(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         first = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
 
         second = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
         third = await caller.send("COUNT", contextId="c", configuration=wire.at_once())
@@ -70,7 +70,7 @@ async def test_messages_in_one_context_are_worked_on_in_order(serving: Serving, 
         assert (await caller.get(first.id)).status.state is TaskState.WORKING
         assert [one.status.state for one in (second, third)] == [TaskState.SUBMITTED] * 2
         assert agent.asked("POST", "/prompt_async") == 1
-        agent.standin.release()
+        agent.fake_opencode.release()
         texts = [text_of(await caller.finished(one.id)) for one in (first, second, third)]
 
     assert texts == [f"You have said {count} things." for count in (1, 2, 3)]
@@ -79,13 +79,13 @@ async def test_messages_in_one_context_are_worked_on_in_order(serving: Serving, 
 async def test_contexts_do_not_wait_for_each_other(serving: Serving) -> None:
     async with serving() as agent:
         caller = agent.caller()
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         for context in ("a", "b"):
             await caller.send("hi", contextId=context, configuration=RPC_10.at_once())
 
-        await agent.standin.held(2)
+        await agent.fake_opencode.held(2)
 
-        agent.standin.release()
+        agent.fake_opencode.release()
 
 
 async def test_many_contexts_at_once_keep_their_own_answers(serving: Serving) -> None:
@@ -102,21 +102,21 @@ async def test_many_contexts_at_once_keep_their_own_answers(serving: Serving) ->
     assert {number: stream.text for number, stream in streams.items()} == {n: f"answer-{n}" for n in range(24)}
 
 
-@pytest.mark.parametrize("place", ["message", "request"])
+@pytest.mark.parametrize("location", ["message", "request"])
 @pytest.mark.parametrize("wire", WIRES, ids=str)
-async def test_a_message_may_name_the_session_it_continues(serving: Serving, wire: Wire, place: str) -> None:
+async def test_a_message_may_name_the_session_it_continues(serving: Serving, wire: Wire, location: str) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
         first = await caller.send("COUNT")
         metadata = bound(session_of(first))
-        if place == "request":
+        if location == "request":
             second = await caller.send("COUNT", metadata=metadata)
         else:
             params = {"message": wire.message("COUNT", metadata=metadata)}
             assert (await caller.ask("send", params)).status_code == 200
             second = await caller.send("COUNT", metadata=metadata)
 
-    expected = 2 if place == "request" else 3
+    expected = 2 if location == "request" else 3
     assert text_of(second) == f"You have said {expected} things."
     assert session_of(second) == session_of(first)
 
@@ -128,12 +128,12 @@ async def test_a_session_of_another_principal_is_refused_before_there_is_a_task(
 ) -> None:
     async with serving() as agent:
         ours = await agent.caller(wire).send("hi")
-        before = len(agent.standin.requests)
+        before = len(agent.fake_opencode.requests)
 
         error = await agent.caller(wire, bob=True).refused(operation, metadata=bound(session_of(ours)))
 
         assert "metadata.shared.session.id" in str(error) or "'session', 'id'" in str(error)
-        assert len(agent.standin.requests) == before
+        assert len(agent.fake_opencode.requests) == before
 
 
 async def test_a_session_that_opencode_does_not_know_fails_the_task(serving: Serving) -> None:
@@ -153,7 +153,7 @@ async def test_a_context_that_names_no_session_is_refused_by_name(serving: Servi
         error = await agent.caller().refused(contextId=f"ctx:opencode-session:{session}")
 
         assert error["data"][0]["fieldViolations"][0]["field"] == "message.contextId"
-        assert all("/session/" not in one.path for one in agent.standin.requests)
+        assert all("/session/" not in one.path for one in agent.fake_opencode.requests)
 
 
 @pytest.mark.parametrize("metadata", [*map(bound, BAD_SESSIONS), {"shared": "x"}, {"shared": {"session": {"id": 5}}}])
@@ -194,7 +194,7 @@ async def test_a_file_reaches_opencode_with_its_name(serving: Serving) -> None:
     file = {"kind": "file", "file": {"bytes": "aGk=", "mimeType": "text/x-a", "name": "a.txt"}}
     async with serving() as agent:
         task = await agent.caller(REST_03).send("", parts=[{"kind": "text", "text": "look"}, file])
-        [prompt] = [one for one in agent.standin.requests if one.path.endswith("/prompt_async")]
+        [prompt] = [one for one in agent.fake_opencode.requests if one.path.endswith("/prompt_async")]
 
     assert text_of(task) == HELLO
     assert prompt.json["parts"] == [

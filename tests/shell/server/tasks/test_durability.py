@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import HELLO, Say, StandIn
+from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import artifacts_of, text_of
 from tests.shell.harness import (
@@ -29,17 +29,17 @@ from tests.shell.harness import (
 
 pytestmark = pytest.mark.anyio
 
-Starting = Callable[[StandIn, str], AbstractAsyncContextManager[Agent]]
+Starting = Callable[[FakeOpenCode, str], AbstractAsyncContextManager[Agent]]
 
 
 @pytest.fixture
 def starting(anyio_backend: str, tmp_path: Path) -> Starting:
     """Starts the agent on one file, before an OpenCode that stays."""
 
-    def start(standin: StandIn, url: str) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode, url: str) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store)
-        return agent_at(anyio_backend, standin, settings)
+        return agent_at(anyio_backend, fake_opencode, settings)
 
     return start
 
@@ -75,11 +75,11 @@ async def test_finished_tasks_survive_a_restart(serving_on_disk: Serving, wire: 
 
 
 async def test_a_context_keeps_its_session_over_a_restart(anyio_backend: str, starting: Starting) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             first = await agent.caller().send("COUNT")
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             second = await agent.caller().send("COUNT", contextId=first.context_id)
             ours = (first.metadata or {})["shared"]["session"]
             refused = await agent.caller(bob=True).refused(metadata={"shared": {"session": ours}})
@@ -89,18 +89,18 @@ async def test_a_context_keeps_its_session_over_a_restart(anyio_backend: str, st
 
 
 async def test_what_a_crash_left_unfinished_is_gone_on_with(anyio_backend: str, starting: Starting) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
-        undisturbed = text_of(await said_undisturbed(starting, standin, url))
-        standin.hold(Say, tokens=3)
-        async with starting(standin, url) as agent:
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
+        undisturbed = text_of(await said_undisturbed(starting, fake_opencode, url))
+        fake_opencode.hold(Say, tokens=3)
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller().send("STEPS", contextId="c", configuration=RPC_10.at_once())
-            await standin.held()
+            await fake_opencode.held()
             queued = await agent.caller().send("hi", contextId="c", configuration=RPC_10.at_once())
             waiting = await agent.caller().send("PERMISSION")
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             going_on = [(await agent.caller().get(one.id)).status.state for one in (task, queued, waiting)]
-            standin.release()
+            fake_opencode.release()
             first, second = [await agent.caller().finished(one.id) for one in (task, queued)]
             third = await agent.caller().get(waiting.id)
             prompts = agent.asked("POST", "/prompt_async")
@@ -112,18 +112,18 @@ async def test_what_a_crash_left_unfinished_is_gone_on_with(anyio_backend: str, 
     assert prompts == 4  # each of the four went out once
 
 
-async def said_undisturbed(starting: Starting, standin: StandIn, url: str) -> Task:
-    async with starting(standin, url) as agent:
+async def said_undisturbed(starting: Starting, fake_opencode: FakeOpenCode, url: str) -> Task:
+    async with starting(fake_opencode, url) as agent:
         return await agent.caller().send("STEPS")
 
 
 async def test_what_was_said_before_a_crash_is_kept(anyio_backend: str, starting: Starting) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             stream = await agent.caller().send("PERMISSION")  # the state that was told of is durable
             assert stream.status.state is TaskState.INPUT_REQUIRED
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller().get(stream.id)
 
     assert [one.name for one in artifacts_of(task)] == ["bash"]
@@ -152,10 +152,10 @@ async def test_a_store_that_fails_is_an_error_and_no_hang(serving_on_disk: Servi
 async def test_what_is_unfinished_when_the_server_is_stopped_is_gone_on_with(
     anyio_backend: str, starting: Starting
 ) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
-            standin.hold(Say, tokens=2)
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
+            fake_opencode.hold(Say, tokens=2)
             async with agent.caller().open("LONG 9") as stream:
                 await stream.until(lambda: stream.text)
                 sent: list[Task] = []
@@ -168,8 +168,8 @@ async def test_what_is_unfinished_when_the_server_is_stopped_is_gone_on_with(
                     await agent.until(lambda: len(agent.running.service._turns.running) == 2)
                     await agent.running.service.drain(0)
                     await stream.whole()
-        async with starting(standin, url) as agent:
-            standin.release()
+        async with starting(fake_opencode, url) as agent:
+            fake_opencode.release()
             resumed = await agent.caller().subscribe(stream.task.id, after=stream.events[-1].number)
             task = await agent.caller().get(stream.task.id)
             other = await agent.caller().finished(sent[0].id)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Say
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task, TaskState
 from tests import schemas
 from tests.shell.folding import reason_of, text_of
@@ -31,7 +31,7 @@ def state_name(wire: Wire, state: TaskState) -> str:
 
 
 def tasks_of(wire: Wire, page: dict[str, Any]) -> list[Task]:
-    return [FORMS[wire.line].parse_task(task) for task in page["tasks"]]
+    return [CODECS[wire.line].parse_task(task) for task in page["tasks"]]
 
 
 def ids_of(page: dict[str, Any]) -> list[str]:
@@ -96,7 +96,7 @@ async def test_a_list_may_be_of_one_context(storing: Serving, wire: Wire) -> Non
 async def test_a_list_may_be_of_one_state(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
-        agent.standin.fail_next("POST", "/session", 500)
+        agent.fake_opencode.fail_next("POST", "/session", 500)
         there = {
             TaskState.FAILED: await caller.send("hi"),
             TaskState.COMPLETED: await caller.send("hi"),
@@ -117,7 +117,7 @@ async def test_a_list_may_be_of_one_state(storing: Serving, wire: Wire) -> None:
 async def test_filters_hold_together(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
-        agent.standin.fail_next("POST", "/session", 500)
+        agent.fake_opencode.fail_next("POST", "/session", 500)
         await caller.send("hi", contextId="one")
         await caller.send("hi", contextId="two")
         [wanted] = await sent(caller, 1, contextId="one")
@@ -350,7 +350,7 @@ async def test_line_0_3_finds_the_answer_in_the_status_though_there_are_no_artif
 async def test_running_tasks_are_listed_as_they_are_now(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         async with caller.open("LONG 9", contextId="c") as stream:
             await stream.until(lambda: stream.text == "w0 w1 ")
             queued = await caller.send("hi", contextId="c", configuration=wire.at_once())
@@ -364,7 +364,7 @@ async def test_running_tasks_are_listed_as_they_are_now(storing: Serving, wire: 
             assert tasks[waiting.id].status.state is TaskState.INPUT_REQUIRED
             working = await caller.page(status=state_name(wire, TaskState.WORKING))
             assert ids_of(working) == [stream.task.id]
-            agent.standin.release()
+            agent.fake_opencode.release()
             await stream.whole()
 
 

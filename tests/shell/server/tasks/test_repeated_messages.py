@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import HELLO, Say, StandIn
+from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import text_of
 from tests.shell.harness import (
@@ -36,17 +36,17 @@ pytestmark = pytest.mark.anyio
 
 wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 
-Starting = Callable[[StandIn, str], AbstractAsyncContextManager[Agent]]
+Starting = Callable[[FakeOpenCode, str], AbstractAsyncContextManager[Agent]]
 
 
 @pytest.fixture
 def starting(anyio_backend: str, tmp_path: Path) -> Starting:
     """Starts the agent on one file, before an OpenCode that stays."""
 
-    def start(standin: StandIn, url: str) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode, url: str) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store)
-        return agent_at(anyio_backend, standin, settings)
+        return agent_at(anyio_backend, fake_opencode, settings)
 
     return start
 
@@ -106,7 +106,7 @@ async def test_a_task_that_has_ended_takes_no_message(
     async with serving() as agent:
         caller = agent.caller(wire)
         if state is TaskState.FAILED:
-            agent.standin.fail_next("POST", "/session", 500)
+            agent.fake_opencode.fail_next("POST", "/session", 500)
         task = await caller.send("PERMISSION" if state is TaskState.CANCELED else "hi")
         if state is TaskState.CANCELED:
             task = await caller.cancel(task.id)
@@ -126,12 +126,12 @@ async def test_a_task_that_has_ended_takes_no_message(
 async def test_a_task_that_is_worked_on_takes_no_message(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await caller.send("hi", configuration=wire.at_once())
-        await agent.standin.held()
+        await agent.fake_opencode.held()
 
         error = refusal(wire, await caller.refused(taskId=task.id))
-        agent.standin.release()
+        agent.fake_opencode.release()
 
         assert error == unsupported(wire)
         assert (await caller.finished(task.id)).status.state is TaskState.COMPLETED
@@ -274,19 +274,19 @@ async def test_a_repeat_after_a_restart_is_answered_from_the_store(serving_on_di
 async def test_a_repeat_after_a_crash_joins_the_turn_that_goes_on(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
-        standin.hold(Say, tokens=2)
-        async with starting(standin, url) as agent:
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
+        fake_opencode.hold(Say, tokens=2)
+        async with starting(fake_opencode, url) as agent:
             caller = agent.caller(wire)
             first = await caller.send("LONG 9", contextId="c", messageId="m", configuration=wire.at_once())
-            await standin.held()
+            await fake_opencode.held()
         async with (
-            starting(standin, url) as agent,
+            starting(fake_opencode, url) as agent,
             agent.caller(wire).open("", contextId="c", messageId="m") as stream,
         ):
             await stream.until(lambda: stream.items)
-            standin.release()
+            fake_opencode.release()
             await stream.whole()
             read = await agent.caller(wire).get(first.id)
             sent = prompts(agent)
@@ -300,13 +300,13 @@ async def test_a_repeat_after_a_crash_joins_the_turn_that_goes_on(
 async def test_a_repeat_while_the_task_is_worked_on_joins_it(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         async with caller.open("LONG 9", contextId="c", messageId="m") as first:
             await first.until(lambda: first.text == "w0 w1 ")
             at_once = await caller.send("LONG 9", contextId="c", messageId="m", configuration=wire.at_once())
             async with caller.open("LONG 9", contextId="c", messageId="m") as second:
                 await second.until(lambda: second.items)
-                agent.standin.release()
+                agent.fake_opencode.release()
                 await first.whole()
                 await second.whole()
 
@@ -503,18 +503,18 @@ async def test_a_first_message_is_known_after_a_restart(serving_on_disk: Serving
 async def test_a_first_message_after_a_crash_joins_the_turn_that_goes_on(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
-    standin = quick()
-    async with served(anyio_backend, standin) as url:
-        standin.hold(Say, tokens=2)
-        async with starting(standin, url) as agent:
+    fake_opencode = quick()
+    async with served(anyio_backend, fake_opencode) as url:
+        fake_opencode.hold(Say, tokens=2)
+        async with starting(fake_opencode, url) as agent:
             first = await agent.caller(wire).send("LONG 9", messageId="m", configuration=wire.at_once())
-            await standin.held()
+            await fake_opencode.held()
         async with (
-            starting(standin, url) as agent,
+            starting(fake_opencode, url) as agent,
             agent.caller(wire).open("LONG 9", messageId="m") as stream,
         ):
             await stream.until(lambda: stream.items)
-            standin.release()
+            fake_opencode.release()
             await stream.whole()
             read = await agent.caller(wire).get(first.id)
             sent = prompts(agent)

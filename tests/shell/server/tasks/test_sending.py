@@ -30,22 +30,22 @@ async def answer(agent: Agent, path: str, request_id: str, body: dict[str, Any])
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_send_that_does_not_wait_answers_while_the_turn_runs(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         caller = agent.caller(wire)
 
         task = await caller.send("hi", configuration=wire.at_once())
 
         assert task.status.state in (TaskState.SUBMITTED, TaskState.WORKING)
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         assert (await caller.get(task.id)).status.state is TaskState.WORKING
-        agent.standin.release()
+        agent.fake_opencode.release()
         assert (await caller.finished(task.id)).status.state is TaskState.COMPLETED
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_a_task_is_told_of_though_opencode_does_not_answer(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.standin.stall_next("POST", "/session")
+        agent.fake_opencode.stall_next("POST", "/session")
         caller = agent.caller(wire)
 
         task = await caller.send("hi", configuration=wire.at_once())
@@ -135,7 +135,7 @@ async def test_a_permission_a_subagent_asks_for_reaches_its_root(serving: Servin
 async def test_a_client_that_hangs_up_does_not_end_the_turn(serving: Serving) -> None:
     async with serving() as agent:
         caller = agent.caller(REST_10)
-        agent.standin.hold(Say, tokens=3)
+        agent.fake_opencode.hold(Say, tokens=3)
         with anyio.fail_after(DEADLINE):
             async with await anyio.connect_tcp("127.0.0.1", int(agent.url.rpartition(":")[2])) as raw:
                 await raw.send(caller.raw("stream", "LONG 20"))
@@ -143,7 +143,7 @@ async def test_a_client_that_hangs_up_does_not_end_the_turn(serving: Serving) ->
                 while b"w2 " not in seen:
                     seen += await raw.receive()
         task_id = orjson.loads(seen.partition(b"data: ")[2].partition(b"\n")[0])["task"]["id"]
-        agent.standin.release()
+        agent.fake_opencode.release()
 
         task = await caller.finished(task_id)
 

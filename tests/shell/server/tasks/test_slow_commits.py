@@ -60,15 +60,15 @@ async def test_what_is_said_while_a_state_is_committed_is_seen_without_more_bein
     async with serving_on_disk() as agent, agent.caller(stays_open=True).open("PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         [asked] = stream.shared("interrupt")
-        agent.standin.hold(Say, tokens=1)
+        agent.fake_opencode.hold(Say, tokens=1)
         with locked(tmp_path / "tasks.db"):
             reply = await agent.opencode.post(f"/permission/{asked['request_id']}/reply", json={"reply": "once"})
             assert reply.status_code == 200
-            await agent.standin.held()
+            await agent.fake_opencode.held()
         await stream.until(lambda: stream.text)
         assert AFTER_TOOL.startswith(stream.text)
         assert stream.text != AFTER_TOOL
-        agent.standin.release()
+        agent.fake_opencode.release()
         await stream.whole()
 
     assert (stream.state, stream.text) == ("completed", AFTER_TOOL)

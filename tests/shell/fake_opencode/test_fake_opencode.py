@@ -20,7 +20,7 @@ import pytest
 from attrs import define, field
 from hypercorn.config import Config
 
-from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, SPACED, CallTool, Say, StandIn
+from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, SPACED, CallTool, FakeOpenCode, Say
 from sansio.a2a.bindings.sse import SseDecoder
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ Event: TypeAlias = dict[str, Any]
 class Caller:
     """Talks to a stand-in and writes down what one event stream says."""
 
-    app: StandIn
+    app: FakeOpenCode
     http: httpx.AsyncClient
     wire: list[Event] = field(factory=list)
     changed: anyio.Event = field(factory=anyio.Event)
@@ -99,7 +99,7 @@ class Caller:
 
 @asynccontextmanager
 async def calling(
-    backend: str, app: StandIn, path: str = "/global/event", auth: tuple[str, str] | None = None
+    backend: str, app: FakeOpenCode, path: str = "/global/event", auth: tuple[str, str] | None = None
 ) -> AsyncIterator[Caller]:
     """Serves a stand-in with the loop's own Hypercorn, and has a stream of its events open."""
     listening = socket.create_server(("127.0.0.1", 0))
@@ -140,8 +140,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def dial(anyio_backend: str) -> Dial:
     """Starts a stand-in that never pauses, and calls it."""
 
-    def open_line(app: StandIn | None = None, **options: Any) -> AbstractAsyncContextManager[Caller]:
-        quick = StandIn(pause=0, tick=0.001, retry_wait=0.01)
+    def open_line(app: FakeOpenCode | None = None, **options: Any) -> AbstractAsyncContextManager[Caller]:
+        quick = FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01)
         return calling(anyio_backend, app or quick, **options)
 
     return open_line
@@ -311,7 +311,7 @@ async def test_ids_ascend_and_sessions_descend(dial: Dial) -> None:
 
 
 async def test_silent_stream_has_heartbeats(dial: Dial) -> None:
-    async with dial(StandIn(heartbeat=0.01)) as caller:
+    async with dial(FakeOpenCode(heartbeat=0.01)) as caller:
         await caller.until(lambda: len(caller.said("server.heartbeat")) >= 2)
         assert caller.wire[-1]["payload"]["type"] == "server.heartbeat"
 
@@ -465,7 +465,7 @@ async def test_chosen_message_id_is_the_answers_parent_and_runs_once(dial: Dial)
 
 @pytest.mark.parametrize("text", ["INSTANT", "INSTANT STEPS", "INSTANT SUBTASK"])
 async def test_instant_turn_is_over_before_its_prompt_is_answered(dial: Dial, text: str) -> None:
-    async with dial(StandIn(pause=math.inf)) as caller:
+    async with dial(FakeOpenCode(pause=math.inf)) as caller:
         session = await caller.session()
         await caller.prompt(session, text)
         assert (await caller.http.get("/session/status")).json() == {}
@@ -474,7 +474,7 @@ async def test_instant_turn_is_over_before_its_prompt_is_answered(dial: Dial, te
 
 @pytest.mark.parametrize("text", ["PERMISSION", "SUBTASK QUESTION"])
 async def test_instant_turn_that_needs_somebody_still_has_its_prompt_answered(dial: Dial, text: str) -> None:
-    async with dial(StandIn(pause=math.inf, answer_before_first_event=True)) as caller:
+    async with dial(FakeOpenCode(pause=math.inf, answer_before_first_event=True)) as caller:
         session = await caller.session()
         assert (await caller.prompt(session, text)).status_code == 204
         pending = [(await caller.http.get(path)).json() for path in ("/permission", "/question")]
@@ -521,7 +521,7 @@ async def test_body_that_is_not_json_is_an_error_of_the_server(dial: Dial) -> No
 
 
 async def test_password_is_asked_for_and_not_shown(dial: Dial) -> None:
-    app = StandIn(password="hush-hush")
+    app = FakeOpenCode(password="hush-hush")
     async with dial(app, auth=("opencode", "hush-hush")) as caller:
         welcome = await caller.http.get("/global/health")
         refused = await caller.http.get("/global/health", auth=("opencode", "wrong"))

@@ -12,7 +12,7 @@ import pytest
 from attrs import define, field
 
 from opencode_a2a.agent.upstream import event_bus as hub_module
-from opencode_a2a.agent.upstream.event_bus import EventHub
+from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream
 from sansio.a2a.bindings.sse import encode
 from sansio.opencode.upstream.events import BusEvent, PartDelta
@@ -72,15 +72,15 @@ class Listener:
 @asynccontextmanager
 async def listening(
     *answers: Sequence[Step], silence: float = 60.0, **listeners: Listener
-) -> AsyncGenerator[tuple[EventHub, RawServer]]:
+) -> AsyncGenerator[tuple[EventBus, RawServer]]:
     """A hub on a bus that says what it is told to."""
     async with answering(*answers) as server, Upstream(f"http://127.0.0.1:{server.port}") as upstream:
-        hub = EventHub(upstream, silence=silence, clock=time.time)
+        bus = EventBus(upstream, silence=silence, clock=time.time)
         for session, listener in listeners.items():
-            hub.attach(session, listener)
+            bus.attach(session, listener)
         async with anyio.create_task_group() as tasks:
-            await tasks.start(hub.run)
-            yield hub, server
+            await tasks.start(bus.run)
+            yield bus, server
             tasks.cancel_scope.cancel()
 
 
@@ -145,20 +145,20 @@ async def test_events_cut_anywhere_arrive_whole() -> None:
 )
 async def test_what_cannot_be_read_is_passed_over(noise: bytes) -> None:
     one = Listener()
-    async with listening([HEAD + HELLO, noise, delta("ses_a", "after"), SILENCE], ses_a=one) as (hub, server):
+    async with listening([HEAD + HELLO, noise, delta("ses_a", "after"), SILENCE], ses_a=one) as (bus, server):
         await until(lambda: one.said)
 
-        assert (hub.connected, hub.reconnects, server.connections) == (True, 1, 1)
+        assert (bus.connected, bus.reconnects, server.connections) == (True, 1, 1)
 
 
 @pytest.mark.parametrize("ending", [[HANG_UP], [b"0\r\n\r\n", SILENCE], [b"zz\r\n", SILENCE]])
 async def test_a_bus_that_ends_or_breaks_is_opened_again_and_the_turns_are_told(ending: list[Step]) -> None:
     one = Listener()
     second: list[Step] = [HEAD + HELLO, delta("ses_a", "2"), SILENCE]
-    async with listening([HEAD + HELLO, delta("ses_a", "1"), *ending], second, ses_a=one) as (hub, _):
+    async with listening([HEAD + HELLO, delta("ses_a", "1"), *ending], second, ses_a=one) as (bus, _):
         await until(lambda: one.said[-1:] == ["2"])  # what came right before the break may be lost with it
 
-        assert (hub.connected, hub.reconnects) == (True, 2)
+        assert (bus.connected, bus.reconnects) == (True, 2)
     assert one.gaps == 2  # the first: it was attached before the bus was there
 
 
@@ -173,19 +173,19 @@ async def test_a_bus_that_goes_silent_is_opened_again() -> None:
     "said", [[SILENCE], [b"HTTP/1.1 200 OK\r\n", SILENCE], [HEAD, SILENCE], [HEAD + b"1\r\n:\r\n", SILENCE]]
 )
 async def test_a_bus_that_is_not_opened_is_asked_for_again_soon(said: list[Step]) -> None:
-    async with listening(said, said, [HEAD + HELLO, SILENCE]) as (hub, server):
+    async with listening(said, said, [HEAD + HELLO, SILENCE]) as (bus, server):
         started = anyio.current_time()
-        await until(lambda: hub.connected)
+        await until(lambda: bus.connected)
 
-        assert (len(server.requests), hub.reconnects) == (3, 1)
+        assert (len(server.requests), bus.reconnects) == (3, 1)
         assert anyio.current_time() - started < 5
         await until(lambda: server.open == 1)
 
 
 async def test_a_bus_that_is_refused_is_asked_for_again() -> None:
     refused = [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"]
-    async with listening(refused, refused, [HEAD + HELLO, SILENCE]) as (hub, server):
-        await until(lambda: hub.connected)
+    async with listening(refused, refused, [HEAD + HELLO, SILENCE]) as (bus, server):
+        await until(lambda: bus.connected)
 
         assert len(server.requests) == 3
 
@@ -193,9 +193,9 @@ async def test_a_bus_that_is_refused_is_asked_for_again() -> None:
 async def test_a_turn_that_breaks_does_not_cut_the_others_off() -> None:
     bad, good = Listener(breaks_on="1"), Listener()
     said = [delta("ses_a", "1"), delta("ses_b", "2"), delta("ses_a", "3")]
-    async with listening([HEAD + HELLO, *said, SILENCE], ses_a=bad, ses_b=good) as (hub, _):
+    async with listening([HEAD + HELLO, *said, SILENCE], ses_a=bad, ses_b=good) as (bus, _):
         await until(lambda: good.said and bad.said)
-        assert hub.reconnects == 1
+        assert bus.reconnects == 1
 
     assert (good.said, bad.said) == (["2"], ["3"])
     assert bad.gaps == 2
@@ -204,25 +204,25 @@ async def test_a_turn_that_breaks_does_not_cut_the_others_off() -> None:
 async def test_nobody_is_told_after_leaving() -> None:
     one, gate = Listener(), anyio.Event()
     async with listening([HEAD + HELLO, delta("ses_a", "1"), gate, delta("ses_a", "2"), SILENCE], ses_a=one) as (
-        hub,
+        bus,
         _,
     ):
         other = Listener()
         await until(lambda: one.said)
-        hub.detach("ses_a")
+        bus.detach("ses_a")
         gate.set()
-        hub.attach("ses_b", other)
-        assert await hub.wait_connected(DEADLINE)
+        bus.attach("ses_b", other)
+        assert await bus.wait_connected(DEADLINE)
 
     assert one.said == ["1"]
 
 
 async def test_waiting_for_a_bus_that_is_not_there_ends(anyio_backend: str) -> None:
     async with Upstream(f"http://127.0.0.1:{free_port()}") as upstream, anyio.create_task_group() as tasks:
-        hub = EventHub(upstream, clock=time.time)
-        await tasks.start(hub.run)
+        bus = EventBus(upstream, clock=time.time)
+        await tasks.start(bus.run)
 
-        assert not await hub.wait_connected(0.05)
+        assert not await bus.wait_connected(0.05)
 
         tasks.cancel_scope.cancel()
 
@@ -230,7 +230,7 @@ async def test_waiting_for_a_bus_that_is_not_there_ends(anyio_backend: str) -> N
 async def test_who_waits_for_the_bus_does_not_sit_out_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "_BACKOFF", (0.01, 0.01, 0.01, 3 * DEADLINE))
     refused = [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"]
-    async with listening(*[refused] * 4, [HEAD + HELLO, SILENCE]) as (hub, server):
+    async with listening(*[refused] * 4, [HEAD + HELLO, SILENCE]) as (bus, server):
         await until(lambda: len(server.requests) == 4)  # the next try is far away
         with anyio.fail_after(DEADLINE):
-            assert await hub.wait_connected(2 * DEADLINE)
+            assert await bus.wait_connected(2 * DEADLINE)

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import Say, StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
@@ -56,8 +56,8 @@ def root(tmp_path: Path) -> Path:
     return workspace
 
 
-def standin_in(directory: Path) -> StandIn:
-    return StandIn(pause=0, tick=0.001, retry_wait=0.01, directory=str(directory))
+def standin_in(directory: Path) -> FakeOpenCode:
+    return FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01, directory=str(directory))
 
 
 def at(directory: object) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def at(directory: object) -> dict[str, Any]:
 def where(agent: Agent, *, since: int = 0) -> dict[str, list[tuple[str | None, str | None]]]:
     """Each kind of request about a session, with the directories and workspaces it named."""
     found: dict[str, list[tuple[str | None, str | None]]] = {}
-    for one in agent.standin.requests[since:]:
+    for one in agent.fake_opencode.requests[since:]:
         if one.path not in OF_THE_SERVER:
             kind = f"{one.method} {one.path.rstrip('/').rsplit('/', 1)[-1]}"
             kind = f"{one.method} session" if "ses_" in kind else kind
@@ -80,7 +80,7 @@ def session_of(task: Task) -> str:
 
 
 def directory_of(agent: Agent, task: Task) -> str:
-    return agent.standin.sessions[session_of(task)].directory
+    return agent.fake_opencode.sessions[session_of(task)].directory
 
 
 # --- what is granted --------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ async def test_a_directory_below_the_root_is_where_the_turn_happens(
         assert directory_of(agent, ended) == str(root / "sub")
         asked = where(agent)
         assert {"POST session", "POST prompt_async", "POST reply"} <= asked.keys()
-        assert {place for places in asked.values() for place in places} == {(str(root / "sub"), None)}
+        assert {location for locations in asked.values() for location in locations} == {(str(root / "sub"), None)}
 
 
 @pytest.mark.parametrize("given", ["sub", "./sub/../sub/", "leads-in", "other/../leads-in"])
@@ -111,14 +111,14 @@ async def test_any_way_to_say_it_means_the_same_directory(serving: Serving, root
             assert directory_of(agent, task) == str(root / "sub")
 
 
-@pytest.mark.parametrize("place", ["request", "message"])
-async def test_it_may_be_said_in_the_request_or_in_the_message(serving: Serving, root: Path, place: str) -> None:
+@pytest.mark.parametrize("location", ["request", "message"])
+async def test_it_may_be_said_in_the_request_or_in_the_message(serving: Serving, root: Path, location: str) -> None:
     async with serving(standin_in(root), workspace_root=str(root)) as agent:
         caller = agent.caller()
         params: dict[str, Any] = {"message": RPC_10.message("hi")}
-        (params if place == "request" else params["message"])["metadata"] = at("sub")
+        (params if location == "request" else params["message"])["metadata"] = at("sub")
         assert (await caller.ask("send", params)).status_code == 200
-        [session] = agent.standin.sessions.values()
+        [session] = agent.fake_opencode.sessions.values()
 
     assert session.directory == str(root / "sub")
 
@@ -185,7 +185,7 @@ async def test_anything_else_is_refused_by_name_and_tells_no_path(
 
         assert refusal(wire, error) == wrong(wire, FIELD)
         assert "deployment" not in str(error).replace("this deployment", "")
-        assert agent.standin.sessions == {}
+        assert agent.fake_opencode.sessions == {}
 
 
 @wires
@@ -197,7 +197,7 @@ async def test_a_deployment_may_allow_its_root_alone(serving: Serving, root: Pat
         assert refusal(wire, error) == wrong(wire, FIELD)
         assert "A2A_ALLOW_DIRECTORY_OVERRIDE" in str(error)
         assert directory_of(agent, allowed) == str(root)
-        assert len(agent.standin.sessions) == 1
+        assert len(agent.fake_opencode.sessions) == 1
 
 
 # --- names that mean something else once they are decoded -------------------------------------------------
@@ -215,7 +215,9 @@ async def test_a_directory_is_the_one_of_that_name_however_it_is_written(
 
         assert works_in(agent) == {str(root / name)}
         assert text_of(again) == "You have said 2 things."
-        assert {place for places in where(agent).values() for place in places} == {(str(root / name), None)}
+        assert {location for locations in where(agent).values() for location in locations} == {
+            (str(root / name), None)
+        }
         assert [one["id"] for one in listed["items"]] == [session_of(task)]
 
 
@@ -225,7 +227,7 @@ DECODED = ("%2e%2e%2foutside", "..%2foutside", "100%25", "a%20b", "%252e%252e%25
 
 def works_in(agent: Agent) -> set[str]:
     """Where the stand-in has run turns."""
-    answers = (one for session in agent.standin.sessions.values() for one in session.messages)
+    answers = (one for session in agent.fake_opencode.sessions.values() for one in session.messages)
     return {one.info["path"]["cwd"] for one in answers if one.info["role"] == "assistant"}
 
 
@@ -242,7 +244,7 @@ async def test_a_directory_that_opencode_takes_for_another_is_refused(
             assert refusal(wire, error) == wrong(wire, FIELD)
 
         assert works_in(agent) == set()
-        assert agent.standin.sessions == {}
+        assert agent.fake_opencode.sessions == {}
 
 
 @pytest.mark.parametrize("name", DECODED)
@@ -256,7 +258,7 @@ async def test_a_session_that_is_in_such_a_directory_is_not_used(serving: Servin
             {"session_id": session_id, "request": {"parts": [{"type": "text", "text": "hi"}]}},
         )
 
-        assert agent.standin.sessions[session_id].directory == str(root / name)
+        assert agent.fake_opencode.sessions[session_id].directory == str(root / name)
         assert task.status.state is TaskState.FAILED
         assert "SESSION_FORBIDDEN" in str(error)
         assert works_in(agent) == set()
@@ -276,7 +278,7 @@ async def test_a_root_that_opencode_takes_for_another_runs_nothing(
         assert works_in(agent) == set()
 
 
-class Elsewhere(StandIn):
+class Elsewhere(FakeOpenCode):
     """An OpenCode that decodes a directory once less, or takes it for another one in some way not known today."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -293,13 +295,13 @@ async def test_nothing_is_done_where_opencode_takes_a_directory_for_another(
         error = await agent.caller(wire).refused(metadata=at("sub"))
 
         assert refusal(wire, error) == wrong(wire, FIELD)
-        assert agent.standin.sessions == {}
+        assert agent.fake_opencode.sessions == {}
         assert agent.asked("POST", "/prompt_async") == 0
 
 
 async def test_a_directory_is_looked_at_again_before_the_prompt(serving: Serving, root: Path) -> None:
     async with serving(Elsewhere(pause=0, directory=str(root)), workspace_root=str(root)) as agent:
-        agent.standin.fail_next("GET", "/path", 503)
+        agent.fake_opencode.fail_next("GET", "/path", 503)
         task = await agent.caller().send("hi", metadata=at("sub"))
 
         assert task.status.state is TaskState.FAILED
@@ -328,7 +330,7 @@ async def test_a_workspace_goes_before_a_directory(serving: Serving, root: Path,
         again = await caller.send("COUNT", contextId=task.context_id)
         elsewhere = await caller.refused(contextId=task.context_id, metadata={"opencode": {"workspace": {"id": "w"}}})
 
-        assert {place for places in asked.values() for place in places} == {(None, "wrk_1")}
+        assert {location for locations in asked.values() for location in locations} == {(None, "wrk_1")}
         assert where(agent)["POST prompt_async"] == [(None, "wrk_1")] * 2
     assert text_of(again) == "You have said 2 things."
     assert refusal(wire, elsewhere) == wrong(wire, "metadata.opencode.workspace.id")
@@ -345,7 +347,7 @@ async def test_a_workspace_that_is_none_is_refused_by_name(serving: Serving, wir
         error = await agent.caller(wire).refused(metadata={"opencode": {"workspace": workspace}})
 
         assert refusal(wire, error) == wrong(wire, "metadata.opencode.workspace.id")
-        assert agent.standin.sessions == {}
+        assert agent.fake_opencode.sessions == {}
 
 
 # --- a conversation stays where it is ---------------------------------------------------------------------
@@ -355,12 +357,12 @@ async def test_a_workspace_that_is_none_is_refused_by_name(serving: Serving, wir
 def starting(anyio_backend: str, tmp_path: Path, root: Path) -> Starting:
     """Starts the agent on one file, before an OpenCode that stays."""
 
-    def start(standin: StandIn, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
         given: dict[str, Any] = {"workspace_root": str(root), **CLAIMS, **more}
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         return agent_at(
             anyio_backend,
-            standin,
+            fake_opencode,
             Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **given),
         )
 
@@ -369,7 +371,7 @@ def starting(anyio_backend: str, tmp_path: Path, root: Path) -> Starting:
 
 async def stays_put(agent: Agent, caller: Caller, first: Task, count: int) -> None:
     """A message without metadata goes on where the context is; one with another place is refused."""
-    since = len(agent.standin.requests)
+    since = len(agent.fake_opencode.requests)
     later = await caller.send("COUNT", contextId=first.context_id)
     for elsewhere in ("other", ".", "sub/deep"):
         refused = await caller.refused(contextId=first.context_id, metadata=at(elsewhere))
@@ -378,19 +380,21 @@ async def stays_put(agent: Agent, caller: Caller, first: Task, count: int) -> No
 
     assert [text_of(one) for one in (later, same)] == [f"You have said {count + n} things." for n in (1, 2)]
     asked = where(agent, since=since)
-    assert {place for places in asked.values() for place in places} == {(directory_of(agent, first), None)}
+    assert {location for locations in asked.values() for location in locations} == {
+        (directory_of(agent, first), None)
+    }
 
 
 @wires
 async def test_a_context_stays_in_its_directory_also_after_a_restart(
     anyio_backend: str, starting: Starting, root: Path, wire: Wire
 ) -> None:
-    standin = standin_in(root)
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = standin_in(root)
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             first = await agent.caller(wire).send("COUNT", metadata=at("sub"))
             await stays_put(agent, agent.caller(wire), first, 1)
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             await stays_put(agent, agent.caller(wire), first, 3)
 
 
@@ -407,13 +411,13 @@ async def test_a_context_of_the_root_is_not_moved(serving: Serving, root: Path, 
 async def test_a_context_that_has_no_session_yet_is_in_one_place(serving: Serving, root: Path) -> None:
     async with serving(standin_in(root), workspace_root=str(root)) as agent:
         caller = agent.caller()
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         at_once = {"configuration": RPC_10.at_once(), "contextId": "c"}
-        agent.standin.stall_next("POST", "/session", late=True)
+        agent.fake_opencode.stall_next("POST", "/session", late=True)
         first = await caller.send("hi", metadata=at("sub"), **at_once)
         second = await caller.send("hi", metadata=at("other"), **at_once)
         await caller.cancel(first.id)
-        agent.standin.release()
+        agent.fake_opencode.release()
         await caller.finished(second.id)
         third = await caller.send("hi", contextId="c", metadata=at("other"))
 
@@ -424,8 +428,8 @@ async def test_a_context_that_has_no_session_yet_is_in_one_place(serving: Servin
 class Gate:
     """Holds the making of sessions on its way to OpenCode."""
 
-    def __init__(self, standin: StandIn) -> None:
-        self.standin = standin
+    def __init__(self, fake_opencode: FakeOpenCode) -> None:
+        self.fake_opencode = fake_opencode
         self.arrived = 0
         self.open = anyio.Event()
 
@@ -433,15 +437,15 @@ class Gate:
         if scope["type"] == "http" and (scope["method"], scope["path"]) == ("POST", "/session"):
             self.arrived += 1
             await self.open.wait()
-        await self.standin(scope, receive, send)
+        await self.fake_opencode(scope, receive, send)
 
 
 async def test_of_two_first_messages_the_one_that_wants_to_be_elsewhere_fails(
     anyio_backend: str, starting: Starting, root: Path
 ) -> None:
-    standin = standin_in(root)
-    gate = Gate(standin)
-    async with served(anyio_backend, gate) as url, starting(standin, url) as agent:
+    fake_opencode = standin_in(root)
+    gate = Gate(fake_opencode)
+    async with served(anyio_backend, gate) as url, starting(fake_opencode, url) as agent:
         caller = agent.caller()
         at_once = {"configuration": RPC_10.at_once(), "contextId": "c"}
         first = await caller.send("hi", metadata=at("sub"), **at_once)
@@ -485,14 +489,14 @@ async def test_a_session_outside_the_workspace_is_refused(
 async def test_a_session_is_gone_on_with_where_it_is(
     anyio_backend: str, starting: Starting, root: Path, wire: Wire
 ) -> None:
-    standin = standin_in(root)
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = standin_in(root)
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             session_id = await made(agent, root / "sub")
             metadata = {"shared": {"session": {"id": session_id}}}
             first = await agent.caller(wire).send("COUNT", metadata=metadata)
             moved = await agent.caller(wire).refused(metadata=metadata | at("other"))
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             second = await agent.caller(wire).send("COUNT", metadata=metadata)
             third = await agent.caller(wire).send("COUNT", contextId=first.context_id)
 
@@ -507,11 +511,11 @@ async def test_a_session_is_gone_on_with_where_it_is(
 async def test_what_is_read_and_stopped_is_where_the_turn_is(serving: Serving, root: Path) -> None:
     async with serving(standin_in(root), workspace_root=str(root)) as agent:
         caller = agent.caller()
-        agent.standin.hold(Say, tokens=2)
+        agent.fake_opencode.hold(Say, tokens=2)
         task = await caller.send("LONG 9", metadata=at("sub"), configuration=RPC_10.at_once())
         with anyio.fail_after(DEADLINE):
-            await agent.standin.held()
-        agent.standin.drop_streams()
+            await agent.fake_opencode.held()
+        agent.fake_opencode.drop_streams()
         await agent.until(lambda: agent.asked("GET", "/message"))
         await caller.cancel(task.id)
         await agent.until(lambda: agent.asked("POST", "/abort"))
@@ -520,28 +524,28 @@ async def test_what_is_read_and_stopped_is_where_the_turn_is(serving: Serving, r
         assert {"GET message", "GET status", "GET permission", "GET question", "GET children", "POST abort"} <= (
             asked.keys()
         )
-        assert {place for places in asked.values() for place in places} == {(str(root / "sub"), None)}
+        assert {location for locations in asked.values() for location in locations} == {(str(root / "sub"), None)}
 
 
 @wires
 async def test_turns_in_line_keep_their_place_over_a_restart(
     anyio_backend: str, starting: Starting, root: Path, wire: Wire
 ) -> None:
-    standin = standin_in(root)
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = standin_in(root)
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             caller = agent.caller(wire)
-            standin.hold(Say)
+            fake_opencode.hold(Say)
             first = await caller.send("COUNT", contextId="c", metadata=at("sub"), configuration=wire.at_once())
             with anyio.fail_after(DEADLINE):
-                await standin.held()
+                await fake_opencode.held()
             queued = [
                 await caller.send("COUNT", contextId="c", metadata=metadata, configuration=wire.at_once())
                 for metadata in (at("sub"), {})
             ]
             assert [one.status.state for one in queued] == [TaskState.SUBMITTED] * 2
-        async with starting(standin, url) as agent:
-            standin.release()
+        async with starting(fake_opencode, url) as agent:
+            fake_opencode.release()
             ended = [await agent.caller(wire).finished(one.id) for one in (first, *queued)]
 
             assert [text_of(one) for one in ended] == [f"You have said {n} things." for n in (1, 2, 3)], [
@@ -549,4 +553,4 @@ async def test_turns_in_line_keep_their_place_over_a_restart(
             ]
             asked = where(agent)
             assert asked["POST prompt_async"] == [(str(root / "sub"), None)] * 3
-            assert {place for places in asked.values() for place in places} == {(str(root / "sub"), None)}
+            assert {location for locations in asked.values() for location in locations} == {(str(root / "sub"), None)}

@@ -1,4 +1,4 @@
-"""Serves the scripted stand-in for OpenCode: ``python -m tests.interop.standin_server RUNTIME``.
+"""Serves the scripted stand-in for OpenCode: ``python -m tests.interop.fake_opencode_server RUNTIME``.
 
 Prints where it listens. Runs until it is told to end. It can be told to hold its turns, as the stand-in itself can.
 """
@@ -12,7 +12,7 @@ from functools import partial
 import anyio
 import attrs
 
-from opencode_a2a.fake_opencode import StandIn
+from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.fake_opencode.app import Receive, Scope, Send
 
 HOLD, RELEASE = "/of-the-tests/hold", "/of-the-tests/release"
@@ -23,16 +23,16 @@ TOKENS_BEFORE_HELD = 5
 class Held:
     """The stand-in, with two more paths: one holds every turn that has said a little, the other lets them go on."""
 
-    standin: StandIn
+    fake_opencode: FakeOpenCode
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path")
         if path == HOLD:
-            self.standin.hold(tokens=TOKENS_BEFORE_HELD)
+            self.fake_opencode.hold(tokens=TOKENS_BEFORE_HELD)
         elif path == RELEASE:
-            self.standin.release()
+            self.fake_opencode.release()
         else:
-            await self.standin(scope, receive, send)
+            await self.fake_opencode(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -43,7 +43,7 @@ def main(runtime_name: str) -> None:
     serve = partial(
         runtime.serve,
         # Quick, but for SLOW, which shall not end by itself while somebody looks.
-        Held(StandIn(pause=0.005, tick=0.25)),
+        Held(FakeOpenCode(pause=0.005, tick=0.25)),
         "127.0.0.1:0",
         stop=anyio.sleep_forever,
         ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),

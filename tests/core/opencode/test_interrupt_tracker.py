@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sansio.a2a.model import JsonObject, TaskState, TextPart
 from sansio.a2a.task_log import LogEvent, StatusChanged
 from sansio.opencode.interrupts.render import text_of
-from sansio.opencode.turns.recovery import said_before
+from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Heard, Turn
 from sansio.opencode.upstream.events import BusEvent, InterruptAsked, InterruptEnded, SessionStatus
 from tests.core.recorded import CONTEXT, NOW, TASK, shared_of, task_of
@@ -122,15 +122,15 @@ class AnyAsking(RuleBasedStateMachine):
         self.losses += 1
         self.turn.gap()
 
-    @precondition(lambda self: self.turn.asking.pending)
+    @precondition(lambda self: self.turn.interrupt_tracker.pending)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
         """OpenCode has taken an answer of the client's: it is told before the bus does."""
-        request = data.draw(st.sampled_from([*self.turn.asking.pending.values()]))
+        request = data.draw(st.sampled_from([*self.turn.interrupt_tracker.pending.values()]))
         self.noted[request.request_id] = f"Understood {request.request_id}."
-        self.turn.asking.note(request.request_id, self.noted[request.request_id])
+        self.turn.interrupt_tracker.note(request.request_id, self.noted[request.request_id])
         if self.open.pop(request.request_id, None) is None:
-            self.turn.asking.note(request.request_id, None)  # somebody else was faster
+            self.turn.interrupt_tracker.note(request.request_id, None)  # somebody else was faster
             del self.noted[request.request_id]
             return
         self.bus.append(ended(request))
@@ -140,7 +140,12 @@ class AnyAsking(RuleBasedStateMachine):
 
     @rule()
     def begin_to_read(self) -> None:
-        self.reading = [*self.open.values()], frozenset(self.turn.asking.pending), self.losses, self.turn.heard
+        self.reading = (
+            [*self.open.values()],
+            frozenset(self.turn.interrupt_tracker.pending),
+            self.losses,
+            self.turn.heard,
+        )
 
     @precondition(lambda self: self.reading)
     @rule()
@@ -154,7 +159,7 @@ class AnyAsking(RuleBasedStateMachine):
     def crash(self) -> None:
         """Another run of the server goes on from what was told; what is on the bus meanwhile is lost."""
         self.turn = new_turn()
-        self.turn.take_up(said_before(task_of(self.out), self.out, ROOT))
+        self.turn.recover(recovered_output(task_of(self.out), self.out, ROOT))
         self.bus.clear()
         self.reading = None
         self.noted.clear()
@@ -169,7 +174,7 @@ class AnyAsking(RuleBasedStateMachine):
     def the_status_is_of_what_waited_longest(self) -> None:
         newest = next(event for event in reversed(self.out) if isinstance(event, StatusChanged))
         assert newest.status.state is (TaskState.INPUT_REQUIRED if self.waiting else TaskState.WORKING)
-        assert [*self.turn.asking.pending] == self.waiting
+        assert [*self.turn.interrupt_tracker.pending] == self.waiting
 
     @invariant()
     def once_all_was_heard_or_read_exactly_what_is_open_waits(self) -> None:
@@ -186,14 +191,14 @@ def test_the_time_of_each_request_is_known() -> None:
     turn.feed(asked("a"), "2026-01-01T00:00:00Z")
     turn.feed(asked("b"), "2026-01-01T00:00:09Z")
 
-    assert turn.asking.asked_at == {"a": "2026-01-01T00:00:00Z", "b": "2026-01-01T00:00:09Z"}
+    assert turn.interrupt_tracker.asked_at == {"a": "2026-01-01T00:00:00Z", "b": "2026-01-01T00:00:09Z"}
 
 
 def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
     turn = new_turn()
     turn.feed(asked("a"), NOW)
-    turn.asking.note("a", "Allowed once.")
-    turn.asking.note("a", None)
+    turn.interrupt_tracker.note("a", "Allowed once.")
+    turn.interrupt_tracker.note("a", None)
 
     [resolved] = turn.feed(ended(asked("a")), NOW)
 
@@ -209,4 +214,4 @@ def test_what_an_aborted_turn_of_the_session_has_left_is_not_asked_again() -> No
 
     turn.reconcile([], BUSY, NOW, asked=[left, ours])
 
-    assert [*turn.asking.pending] == ["ours"]
+    assert [*turn.interrupt_tracker.pending] == ["ours"]

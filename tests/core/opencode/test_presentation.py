@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
-from sansio.a2a.codecs.registry import WireForm
+from sansio.a2a.codecs.registry import Codec
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -29,14 +29,14 @@ from sansio.a2a.model import (
     TextPart,
 )
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
-from sansio.opencode.projections.presentation import RESUME, SHARED_BY, View, as_text
+from sansio.opencode.projections.presentation import RESUME, SHARED_BY, Presentation, as_text
 from tests import strategies
 
-FORMS: tuple[WireForm, ...] = (v0_3, v0_3_gateway, v1_0)
-forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.NAME)
-old_forms = pytest.mark.parametrize("form", FORMS[:2], ids=lambda form: form.NAME)
+CODECS: tuple[Codec, ...] = (v0_3, v0_3_gateway, v1_0)
+forms = pytest.mark.parametrize("form", CODECS, ids=lambda form: form.NAME)
+old_forms = pytest.mark.parametrize("form", CODECS[:2], ids=lambda form: form.NAME)
 names = st.frozensets(st.sampled_from(sorted(SHARED_BY)))
-views = st.builds(View, st.sampled_from(FORMS), st.booleans(), names)
+presentations = st.builds(Presentation, st.sampled_from(CODECS), st.booleans(), names)
 
 SHARED: dict[str, Any] = {name: {"id": name} for name in ("session", "stream", "progress", "interrupt", "usage")}
 MINE = {"mine": {"shared": "kept"}, "shared": SHARED}
@@ -52,7 +52,7 @@ STATUS = StatusUpdate(task_id="t", context_id="c", status=DONE, final=True, meta
 CHUNK = ArtifactUpdate(task_id="t", context_id="c", artifact=TOOL, last_chunk=True)
 
 
-def paged(one: View, page: TaskPage, *, artifacts: bool = True) -> dict[str, Any]:
+def paged(one: Presentation, page: TaskPage, *, artifacts: bool = True) -> dict[str, Any]:
     steps = one.page(page, artifacts=artifacts)
     while True:
         try:
@@ -62,35 +62,35 @@ def paged(one: View, page: TaskPage, *, artifacts: bool = True) -> dict[str, Any
             return body
 
 
-def view(form: WireForm, *extensions: str, text_only: bool = False) -> View:
-    return View(form, text_only, frozenset(extensions))
+def presentation(form: Codec, *extensions: str, text_only: bool = False) -> Presentation:
+    return Presentation(form, text_only, frozenset(extensions))
 
 
 # --- keys -------------------------------------------------------------------------------------------------
 
 
-@given(views)
-def test_a_view_is_what_its_key_says(one: View) -> None:
-    assert View.of_key(one.key) == one
+@given(presentations)
+def test_a_view_is_what_its_key_says(one: Presentation) -> None:
+    assert Presentation.of_key(one.key) == one
 
 
-@given(views, views)
-def test_views_have_the_same_key_only_where_they_are_the_same(one: View, other: View) -> None:
+@given(presentations, presentations)
+def test_views_have_the_same_key_only_where_they_are_the_same(one: Presentation, other: Presentation) -> None:
     assert (one.key == other.key) is (one == other)
 
 
-@given(views, strategies.tasks("0.3"), st.integers(0, 10**9))
-def test_who_only_knows_the_key_sees_the_same(one: View, task: Task, number: int) -> None:
-    again = View.of_key(one.key)
+@given(presentations, strategies.tasks("0.3"), st.integers(0, 10**9))
+def test_who_only_knows_the_key_sees_the_same(one: Presentation, task: Task, number: int) -> None:
+    again = Presentation.of_key(one.key)
 
     assert again.item(task, number) == one.item(task, number)
     assert again.task(task) == one.task(task)
     assert again.line == one.line
 
 
-@given(views)
-def test_an_extension_that_shows_nothing_makes_no_other_view(one: View) -> None:
-    more = View(one.form, one.text_only, one.extensions | {"model-selection", "unknown"})
+@given(presentations)
+def test_an_extension_that_shows_nothing_makes_no_other_view(one: Presentation) -> None:
+    more = Presentation(one.form, one.text_only, one.extensions | {"model-selection", "unknown"})
 
     assert more.key == one.key
     assert more.task(TASK) == one.task(TASK)
@@ -114,7 +114,7 @@ SHOWN = [
 
 @pytest.mark.parametrize(("extensions", "shown"), SHOWN)
 def test_line_1_0_shows_what_was_negotiated_and_all_that_is_not_shared(extensions: str, shown: str) -> None:
-    one = view(v1_0, *extensions.split())
+    one = presentation(v1_0, *extensions.split())
     kept = {name: SHARED[name] for name in shown.split()}
     expected = {"shared": kept} if kept else {}
     page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
@@ -135,15 +135,15 @@ def test_line_1_0_shows_what_was_negotiated_and_all_that_is_not_shared(extension
 
 
 @old_forms
-def test_line_0_3_shows_all_of_it_unasked(form: WireForm) -> None:
-    task = view(form).task(TASK)
+def test_line_0_3_shows_all_of_it_unasked(form: Codec) -> None:
+    task = presentation(form).task(TASK)
 
     assert task["metadata"] == MINE
     assert [one["metadata"] for one in task["artifacts"]] == [MINE, {"shared": SHARED}]
 
 
-@given(views, strategies.tasks("0.3") | st.sampled_from([TASK, STATUS, CHUNK]))
-def test_looking_changes_nothing(one: View, item: StreamItem) -> None:
+@given(presentations, strategies.tasks("0.3") | st.sampled_from([TASK, STATUS, CHUNK]))
+def test_looking_changes_nothing(one: Presentation, item: StreamItem) -> None:
     before = copy.deepcopy(item)
 
     one.item(item, 7)
@@ -154,7 +154,7 @@ def test_looking_changes_nothing(one: View, item: StreamItem) -> None:
 
 @pytest.mark.parametrize("shared", ["x", [], 5], ids=str)
 def test_shared_metadata_of_another_kind_is_not_shown_unasked(shared: object) -> None:
-    told = view(v1_0, "session-binding").task(evolve(TASK, metadata={"a": 1, "shared": shared}))
+    told = presentation(v1_0, "session-binding").task(evolve(TASK, metadata={"a": 1, "shared": shared}))
 
     assert told["metadata"].keys() >= {"a"}
     assert "session" not in told["metadata"]
@@ -165,21 +165,21 @@ def test_shared_metadata_of_another_kind_is_not_shown_unasked(shared: object) ->
 
 @forms
 @pytest.mark.parametrize("item", [TASK, STATUS, CHUNK], ids=lambda item: type(item).__name__)
-def test_the_number_stands_in_the_events_metadata_where_that_was_negotiated(form: WireForm, item: StreamItem) -> None:
-    def metadata(one: View) -> dict[str, Any]:
+def test_the_number_stands_in_the_events_metadata_where_that_was_negotiated(form: Codec, item: StreamItem) -> None:
+    def metadata(one: Presentation) -> dict[str, Any]:
         body = one.item(item, 12)
         inner: dict[str, Any] = body if form is v0_3 else next(iter(body.values()))
         found: dict[str, Any] = inner.get("metadata", {})
         return found
 
-    assert metadata(view(form, RESUME))["shared"]["resume"] == {"event_id": "12"}
-    assert "resume" not in metadata(view(form, "stream-hints")).get("shared", {})
+    assert metadata(presentation(form, RESUME))["shared"]["resume"] == {"event_id": "12"}
+    assert "resume" not in metadata(presentation(form, "stream-hints")).get("shared", {})
 
 
 def test_a_result_has_no_number() -> None:
-    assert "resume" not in orjson.dumps(view(v1_0, RESUME).task(TASK)).decode()
-    assert "resume" not in orjson.dumps(view(v1_0, RESUME).send_result(TASK)).decode()
-    assert "resume" not in orjson.dumps(view(v1_0, RESUME).notification(STATUS)).decode()
+    assert "resume" not in orjson.dumps(presentation(v1_0, RESUME).task(TASK)).decode()
+    assert "resume" not in orjson.dumps(presentation(v1_0, RESUME).send_result(TASK)).decode()
+    assert "resume" not in orjson.dumps(presentation(v1_0, RESUME).notification(STATUS)).decode()
 
 
 # --- text alone -------------------------------------------------------------------------------------------
@@ -212,8 +212,8 @@ def test_a_task_as_text_has_no_data_and_loses_none(task: Task) -> None:
 
 
 @forms
-def test_everything_is_text_for_who_takes_only_text(form: WireForm) -> None:
-    one = view(form, text_only=True)
+def test_everything_is_text_for_who_takes_only_text(form: Codec) -> None:
+    one = presentation(form, text_only=True)
     page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
     told = [one.task(TASK), one.send_result(TASK), one.item(TASK, 7), one.item(CHUNK, 8)]
     told += [paged(one, page), one.notification(TASK)]
@@ -222,15 +222,15 @@ def test_everything_is_text_for_who_takes_only_text(form: WireForm) -> None:
         text = orjson.dumps(body).decode()
         assert '"data":' not in text
         assert r"\"tool\":\"bash\"" in text
-    assert "data" in view(form).task(TASK)["artifacts"][1]["parts"][0]
+    assert "data" in presentation(form).task(TASK)["artifacts"][1]["parts"][0]
 
 
 # --- the answer on line 0.3 -------------------------------------------------------------------------------
 
 
 @old_forms
-def test_line_0_3_has_the_answer_in_the_status_of_every_task(form: WireForm) -> None:
-    one = view(form)
+def test_line_0_3_has_the_answer_in_the_status_of_every_task(form: Codec) -> None:
+    one = presentation(form)
     page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
 
     def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
@@ -244,12 +244,12 @@ def test_line_0_3_has_the_answer_in_the_status_of_every_task(form: WireForm) -> 
 
 
 def test_line_1_0_has_it_in_the_artifact_alone() -> None:
-    assert "message" not in view(v1_0).task(TASK)["status"]
+    assert "message" not in presentation(v1_0).task(TASK)["status"]
 
 
 @old_forms
-def test_a_notification_is_a_task_of_line_0_3s_schema_whichever_binding_asked(form: WireForm) -> None:
-    told = view(form).notification(TASK)
+def test_a_notification_is_a_task_of_line_0_3s_schema_whichever_binding_asked(form: Codec) -> None:
+    told = presentation(form).notification(TASK)
 
     assert told == v0_3.render_task(v0_3.parse_task(told))
     assert (told["kind"], told["status"]["state"]) == ("task", "completed")
@@ -258,8 +258,10 @@ def test_a_notification_is_a_task_of_line_0_3s_schema_whichever_binding_asked(fo
 # --- pages ------------------------------------------------------------------------------------------------
 
 
-@given(views, st.lists(strategies.tasks("0.3"), max_size=3).map(tuple), st.booleans())
-def test_a_page_shows_artifacts_where_they_are_wanted(one: View, tasks: tuple[Task, ...], artifacts: bool) -> None:
+@given(presentations, st.lists(strategies.tasks("0.3"), max_size=3).map(tuple), st.booleans())
+def test_a_page_shows_artifacts_where_they_are_wanted(
+    one: Presentation, tasks: tuple[Task, ...], artifacts: bool
+) -> None:
     page = TaskPage(tasks=tasks, next_page_token="n", page_size=9, total=len(tasks))
 
     body = paged(one, page, artifacts=artifacts)

@@ -57,7 +57,7 @@ def at(directory: Path) -> Json:
 
 def printed(task: Task) -> str:
     assert task.state == "completed", task
-    [call] = task.lane("tool_call")
+    [call] = task.artifact_stream("tool_call")
     return str(call.data[-1]["output"]).strip()
 
 
@@ -92,9 +92,9 @@ def test_a_session_is_gone_on_with_by_its_id(client: Client, opencode: OpenCode,
     second = say(client, "RUN pwd", named)
 
     assert first.session_id == second.session_id == session_id
-    assert first.lane("text")[0].texts == ("You have said 1 things.",)
+    assert first.artifact_stream("text")[0].texts == ("You have said 1 things.",)
     assert printed(second) == str(directory)
-    assert second.lane("text")[0].texts == (model.AFTER_TOOL,)
+    assert second.artifact_stream("text")[0].texts == (model.AFTER_TOOL,)
 
 
 def test_a_session_outside_is_not_gone_on_with(client: Client, opencode: OpenCode) -> None:

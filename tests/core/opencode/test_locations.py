@@ -15,13 +15,13 @@ from sansio.opencode.locations import (
     is_inside,
     is_misread,
     is_where_opencode_works,
-    place_as_text,
-    place_of_text,
+    location_as_text,
+    location_of_text,
 )
 from sansio.opencode.upstream.identifiers import is_identifier, segment
 from sansio.opencode.upstream.requests import (
-    HERE,
-    Place,
+    DEFAULT_LOCATION,
+    Location,
     create_session,
     get_session,
     messages,
@@ -64,7 +64,7 @@ def test_inside_is_what_the_parts_of_the_path_say(root: str, steps: list[str]) -
 
 
 def test_a_directory_below_the_root_is_granted() -> None:
-    assert granted_directory("/project", "/project/a", override=True, exists=True) == Place(directory="/project/a")
+    assert granted_directory("/project", "/project/a", override=True, exists=True) == Location(directory="/project/a")
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -98,22 +98,22 @@ def test_the_root_itself_may_always_be_named() -> None:
     assert granted_directory("/project", "/project/", override=False, exists=True).directory == "/project/"
 
 
-places = st.builds(Place, directory=st.none() | paths, workspace=st.none() | names)
+locations = st.builds(Location, directory=st.none() | paths, workspace=st.none() | names)
 
 
-@given(places)
-def test_a_place_is_read_as_it_was_kept(place: Place) -> None:
-    assert place_of_text(place_as_text(place)) == place
+@given(locations)
+def test_a_place_is_read_as_it_was_kept(location: Location) -> None:
+    assert location_of_text(location_as_text(location)) == location
 
 
 def test_nowhere_special_is_kept_as_nothing() -> None:
-    assert place_as_text(HERE) == ""
-    assert place_of_text("") == HERE
+    assert location_as_text(DEFAULT_LOCATION) == ""
+    assert location_of_text("") == DEFAULT_LOCATION
 
 
 @given(paths)
 def test_a_directory_is_the_same_once_it_was_decoded_twice(path: str) -> None:
-    query = Place(directory=path).query
+    query = Location(directory=path).query
 
     assert unquote(unquote(query.removeprefix("?directory="))) == path
     assert parse_qs(query[1:])["directory"] == [quote(path, safe="")]
@@ -160,24 +160,24 @@ def test_what_cannot_be_an_id_is_never_put_into_a_path(value: str) -> None:
 @pytest.mark.parametrize("text", ["{", "5", "[1]", '["a", "b", "c"]', "null"])
 def test_what_is_no_place_is_an_error_of_ours(text: str) -> None:
     with pytest.raises(LocalError):
-        place_of_text(text)
+        location_of_text(text)
 
 
 @pytest.mark.parametrize(
-    ("place", "query"),
+    ("location", "query"),
     [
-        (HERE, ""),
-        (Place(directory="/a b/ü&c=d"), "?directory=%252Fa%2520b%252F%25C3%25BC%2526c%253Dd"),
-        (Place(workspace="wrk_1"), "?workspace=wrk_1"),
-        (Place(directory="/a", workspace="wrk"), "?workspace=wrk"),
+        (DEFAULT_LOCATION, ""),
+        (Location(directory="/a b/ü&c=d"), "?directory=%252Fa%2520b%252F%25C3%25BC%2526c%253Dd"),
+        (Location(workspace="wrk_1"), "?workspace=wrk_1"),
+        (Location(directory="/a", workspace="wrk"), "?workspace=wrk"),
     ],
 )
-def test_every_call_says_where(place: Place, query: str) -> None:
+def test_every_call_says_where(location: Location, query: str) -> None:
     calls = (
-        create_session(None, place),
-        get_session("ses", place),
-        messages("ses", place),
-        prompt("ses", "msg", [], place=place),
+        create_session(None, location),
+        get_session("ses", location),
+        messages("ses", location),
+        prompt("ses", "msg", [], location=location),
     )
 
     assert [call.target.partition("?")[1] + call.target.partition("?")[2] for call in calls] == [query] * 4

@@ -20,11 +20,10 @@ from sansio.a2a.model import (
     TextPart,
 )
 from sansio.a2a.task_log import ArtifactChunk, Entry, LogEvent, StatusChanged, TaskLog, told_anew
-from sansio.opencode.turns.recovery import said_before
+from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (
     BusEvent,
-    Fault,
     InterruptAsked,
     InterruptEnded,
     MessageInfo,
@@ -34,8 +33,9 @@ from sansio.opencode.upstream.events import (
     PartSeen,
     SessionFailed,
     SessionStatus,
+    UpstreamFault,
 )
-from sansio.opencode.upstream.faults import Failure
+from sansio.opencode.upstream.faults import TaskFailure
 from tests.core.opencode.test_turn_properties import read_at, turns
 from tests.core.recorded import (
     CONTEXT,
@@ -121,9 +121,9 @@ def kept_of(log: TaskLog, snapshot: int, upto: int) -> TaskLog:
 
 
 def taken_up(recording: Recording, log: TaskLog) -> Turn:
-    log.take_up()
+    log.recover()
     turn = turn_of(recording)
-    turn.take_up(said_before(log.task(), log.events, recording.session_id))
+    turn.recover(recovered_output(log.task(), log.events, recording.session_id))
     return turn
 
 
@@ -139,7 +139,7 @@ def reconciled(recording: Recording, turn: Turn, heard: Sequence[BusEvent]) -> l
     """What the turn says on reading what OpenCode has after these events."""
     records, status = read_at(recording, heard)
     asked = waiting_at(heard)
-    return turn.reconcile(records, status, NOW, asked=asked, waited_for=frozenset(turn.asking.pending))
+    return turn.reconcile(records, status, NOW, asked=asked, waited_for=frozenset(turn.interrupt_tracker.pending))
 
 
 def number_of(data: DataObject, entries: Sequence[Entry], label: str) -> int:
@@ -250,13 +250,13 @@ def said(*events: BusEvent) -> TaskLog:
     say(log, turn.begin(NOW))
     for event in (MessageSeen(session_id=SESSION, info=record().info), *events):
         say(log, turn.feed(event, NOW))
-    log.take_up()
+    log.recover()
     return log
 
 
 def gone_on_with(log: TaskLog) -> Turn:
     turn = new_turn()
-    turn.take_up(said_before(log.task(), log.events, SESSION))
+    turn.recover(recovered_output(log.task(), log.events, SESSION))
     return turn
 
 
@@ -322,7 +322,7 @@ def test_what_comes_before_the_session_was_read_counts_after_it() -> None:
 def test_numbers_in_the_metadata_are_not_given_twice() -> None:
     log = said(part("prt_1", "one"))
     turn = gone_on_with(log)
-    seen = said_before(log.task(), (), SESSION).sequence
+    seen = recovered_output(log.task(), (), SESSION).sequence
 
     say(log, turn.reconcile([record(part("prt_1", "one"), part("prt_2", "two"))], BUSY, NOW))
 
@@ -337,7 +337,11 @@ def test_a_turn_can_end_before_its_session_was_read(name: str) -> None:
     log = said(part("prt_1", "one"), part("prt_2", "why", type="reasoning"))
     turn = gone_on_with(log)
 
-    out = turn.cancel(NOW) if name == "cancel" else turn.fail(Failure(text="gone", type="UPSTREAM_UNREACHABLE"), NOW)
+    out = (
+        turn.cancel(NOW)
+        if name == "cancel"
+        else turn.fail(TaskFailure(text="gone", type="UPSTREAM_UNREACHABLE"), NOW)
+    )
     say(log, out)
 
     assert log.state is (TaskState.CANCELED if name == "cancel" else TaskState.FAILED)
@@ -351,7 +355,9 @@ def test_an_open_question_is_not_asked_again() -> None:
     log = said(PERMISSION)
     turn = gone_on_with(log)
 
-    out = turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION], waited_for=frozenset(turn.asking.pending))
+    out = turn.reconcile(
+        [record()], BUSY, NOW, asked=[PERMISSION], waited_for=frozenset(turn.interrupt_tracker.pending)
+    )
 
     assert (out, log.state) == ([], TaskState.INPUT_REQUIRED)
     answered = turn.feed(
@@ -364,10 +370,10 @@ def test_a_question_answered_meanwhile_is_no_longer_open() -> None:
     log = said(PERMISSION)
     turn = gone_on_with(log)
 
-    say(log, turn.reconcile([record()], BUSY, NOW, waited_for=frozenset(turn.asking.pending)))
+    say(log, turn.reconcile([record()], BUSY, NOW, waited_for=frozenset(turn.interrupt_tracker.pending)))
 
     assert log.state is TaskState.WORKING
-    assert frozenset(turn.asking.pending) == frozenset()
+    assert frozenset(turn.interrupt_tracker.pending) == frozenset()
 
 
 def test_of_two_questions_the_other_is_asked_for_once_one_is_answered() -> None:
@@ -379,11 +385,13 @@ def test_of_two_questions_the_other_is_asked_for_once_one_is_answered() -> None:
 
     say(
         log,
-        turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION, second], waited_for=frozenset(turn.asking.pending)),
+        turn.reconcile(
+            [record()], BUSY, NOW, asked=[PERMISSION, second], waited_for=frozenset(turn.interrupt_tracker.pending)
+        ),
     )
     say(log, turn.feed(ended, NOW))
 
-    assert frozenset(turn.asking.pending) == {"per_2"}
+    assert frozenset(turn.interrupt_tracker.pending) == {"per_2"}
     assert log.state is undisturbed.state is TaskState.INPUT_REQUIRED
     assert log.status.message is not None
     assert "edit: *.py" in text(log.status.message.parts[0])
@@ -393,7 +401,12 @@ def test_a_question_asked_meanwhile_is_asked() -> None:
     log = said()
     turn = gone_on_with(log)
 
-    say(log, turn.reconcile([record()], BUSY, NOW, asked=[PERMISSION], waited_for=frozenset(turn.asking.pending)))
+    say(
+        log,
+        turn.reconcile(
+            [record()], BUSY, NOW, asked=[PERMISSION], waited_for=frozenset(turn.interrupt_tracker.pending)
+        ),
+    )
 
     assert log.state is TaskState.INPUT_REQUIRED
 
@@ -425,7 +438,7 @@ def test_a_prompt_that_opencode_never_had_is_not_seen() -> None:
 def test_an_error_that_the_bus_alone_tells_afterwards_ends_the_turn() -> None:
     log = said()
     turn = gone_on_with(log)
-    fault = SessionFailed(session_id=SESSION, fault=Fault(name="APIError", message="no"))
+    fault = SessionFailed(session_id=SESSION, fault=UpstreamFault(name="APIError", message="no"))
 
     say(log, turn.reconcile([], BUSY, NOW))
     say(log, turn.feed(fault, NOW) + turn.feed(idle(SESSION), NOW))

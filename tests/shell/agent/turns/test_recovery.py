@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, CallTool, Delegate, Permission, Say, Script, StandIn
+from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, CallTool, Delegate, FakeOpenCode, Permission, Say, Script
 from opencode_a2a.fake_opencode.scripts import REFUSAL, SCRIPTS, TOOL_OUTPUT
 from sansio.a2a.model import DataPart, Task, TaskState
 from tests.shell.folding import artifacts_of, reason_of, text_of
@@ -37,30 +37,30 @@ ASKED_BELOW = Script(
 )
 
 
-def scripted() -> StandIn:
+def scripted() -> FakeOpenCode:
     """A stand-in whose subagent asks before it runs a tool; it never pauses."""
     below = {
         "BELOW": lambda prompt: ASKED_BELOW,
         "ABOVE": lambda prompt: Script(((Delegate("BELOW"),), (Say(("Done",)),))),
     }
-    return StandIn(pause=0, tick=0.001, retry_wait=0.01, scripts={**below, **SCRIPTS})
+    return FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01, scripts={**below, **SCRIPTS})
 
 
 @pytest.fixture
 def starting(anyio_backend: str, tmp_path: Path) -> Starting:
     """Starts the agent on one file, before an OpenCode that stays."""
 
-    def start(standin: StandIn, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
+    def start(fake_opencode: FakeOpenCode, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
         settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **more)
-        return agent_at(anyio_backend, standin, settings)
+        return agent_at(anyio_backend, fake_opencode, settings)
 
     return start
 
 
-async def held(standin: StandIn) -> None:
+async def held(fake_opencode: FakeOpenCode) -> None:
     with anyio.fail_after(DEADLINE):
-        await standin.held()
+        await fake_opencode.held()
 
 
 async def waiting(agent: Agent, kind: str) -> str:
@@ -98,15 +98,15 @@ async def in_state(agent: Agent, task_id: str, state: TaskState) -> Task:
 async def test_a_turn_ends_as_if_there_had_been_no_crash(
     anyio_backend: str, starting: Starting, wire: Wire, prompt: str, at: type[Say] | type[CallTool], tokens: int
 ) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             undisturbed = await agent.caller(wire).send(prompt)
-            standin.hold(at, tokens=tokens)
+            fake_opencode.hold(at, tokens=tokens)
             task = await agent.caller(wire).send(prompt, configuration=wire.at_once())
-            await held(standin)
-        async with starting(standin, url) as agent:
-            standin.release()
+            await held(fake_opencode)
+        async with starting(fake_opencode, url) as agent:
+            fake_opencode.release()
             done = await agent.caller(wire).finished(task.id)
             prompts = agent.asked("POST", "/prompt_async")
 
@@ -127,14 +127,14 @@ def picture(task: Task) -> tuple[TaskState, str, list[Any]]:
 
 
 async def test_a_turn_that_went_on_without_the_agent_is_told_whole(anyio_backend: str, starting: Starting) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        standin.hold(CallTool)
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        fake_opencode.hold(CallTool)
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller().send("STEPS", configuration=RPC_10.at_once())
-            await held(standin)
-        standin.release()
-        async with starting(standin, url) as agent:
+            await held(fake_opencode)
+        fake_opencode.release()
+        async with starting(fake_opencode, url) as agent:
             done = await agent.caller().finished(task.id)
 
     calls = [part.data for one in done.artifacts for part in one.parts if isinstance(part, DataPart)]
@@ -143,13 +143,13 @@ async def test_a_turn_that_went_on_without_the_agent_is_told_whole(anyio_backend
 
 
 async def test_a_prompt_that_never_left_goes_out_after_the_crash(anyio_backend: str, starting: Starting) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        standin.stall_next("POST", "/session")
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        fake_opencode.stall_next("POST", "/session")
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller(REST_03).send("hi", configuration=REST_03.at_once())
             await agent.until(lambda: agent.asked("POST", "/session"))
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             done = await agent.caller(REST_03).finished(task.id)
             prompts = agent.asked("POST", "/prompt_async")
 
@@ -158,14 +158,14 @@ async def test_a_prompt_that_never_left_goes_out_after_the_crash(anyio_backend: 
 
 @pytest.mark.parametrize("late", [False, True], ids=["lost on the way", "whose answer was lost"])
 async def test_a_prompt_under_way_runs_once(anyio_backend: str, starting: Starting, late: bool) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             context = (await agent.caller().send("COUNT")).context_id
-            standin.stall_next("POST", "/session/", late=late)
+            fake_opencode.stall_next("POST", "/session/", late=late)
             task = await agent.caller().send("COUNT", contextId=context, configuration=RPC_10.at_once())
             await agent.until(lambda: agent.asked("POST", "/prompt_async") == 2)
-        async with starting(standin, url) as agent:
+        async with starting(fake_opencode, url) as agent:
             done = await agent.caller().finished(task.id)
             after = await agent.caller().send("COUNT", contextId=context)
 
@@ -178,22 +178,22 @@ async def test_a_prompt_under_way_runs_once(anyio_backend: str, starting: Starti
 async def test_what_is_asked_stays_asked_until_it_is_answered(
     anyio_backend: str, starting: Starting, prompt: str, kind: str, meanwhile: bool
 ) -> None:
-    standin = scripted()
+    fake_opencode = scripted()
     body = {"reply": "once"} if kind == "permission" else {"answers": [["A"]]}
-    async with served(anyio_backend, standin) as url:
-        async with starting(standin, url) as agent:
+    async with served(anyio_backend, fake_opencode) as url:
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller().send(prompt)
             request_id = await waiting(agent, kind)
             opencode = agent.opencode
             if meanwhile:
-                standin.hold(Say)
-                with standin.mute():
+                fake_opencode.hold(Say)
+                with fake_opencode.mute():
                     await opencode.post(f"/{kind}/{request_id}/reply", json=body)
-                    await held(standin)
-        async with starting(standin, url) as agent:
+                    await held(fake_opencode)
+        async with starting(fake_opencode, url) as agent:
             if meanwhile:
                 await in_state(agent, task.id, TaskState.WORKING)
-                standin.release()
+                fake_opencode.release()
             else:
                 again = await agent.caller().get(task.id)
                 assert again.status == task.status
@@ -205,20 +205,20 @@ async def test_what_is_asked_stays_asked_until_it_is_answered(
 
 @pytest.mark.parametrize("before", [False, True], ids=["asks afterwards", "has asked before"])
 async def test_a_subagent_is_heard_after_a_crash(anyio_backend: str, starting: Starting, before: bool) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
         if not before:
-            standin.hold(CallTool)
-        async with starting(standin, url) as agent:
+            fake_opencode.hold(CallTool)
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller().send("ABOVE", configuration=RPC_10.at_once())
             if before:
                 await in_state(agent, task.id, TaskState.INPUT_REQUIRED)
             else:
-                await held(standin)
-        async with starting(standin, url) as agent:
+                await held(fake_opencode)
+        async with starting(fake_opencode, url) as agent:
             if not before:
                 await agent.until(lambda: agent.asked("GET", "/message"))
-                standin.release()
+                fake_opencode.release()
             request_id = await waiting(agent, "permission")
             asked = await in_state(agent, task.id, TaskState.INPUT_REQUIRED)
             await agent.opencode.post(f"/permission/{request_id}/reply", json={"reply": "once"})
@@ -229,16 +229,16 @@ async def test_a_subagent_is_heard_after_a_crash(anyio_backend: str, starting: S
 
 
 async def test_a_task_taken_up_can_be_cancelled(anyio_backend: str, starting: Starting) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        standin.hold(Say, tokens=3)
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        fake_opencode.hold(Say, tokens=3)
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller().send("LONG 9", configuration=RPC_10.at_once())
-            await held(standin)
-        async with starting(standin, url) as agent:
+            await held(fake_opencode)
+        async with starting(fake_opencode, url) as agent:
             done = await agent.caller().cancel(task.id)
             await agent.until(lambda: agent.asked("POST", "/abort"))
-            standin.release()
+            fake_opencode.release()
             after = await agent.caller().send("hi", contextId=task.context_id)
 
     assert done.status.state is TaskState.CANCELED
@@ -247,13 +247,13 @@ async def test_a_task_taken_up_can_be_cancelled(anyio_backend: str, starting: St
 
 async def test_a_session_that_is_gone_ends_the_task(anyio_backend: str, starting: Starting) -> None:
     async with served(anyio_backend, scripted()) as url:
-        standin = scripted()
-        async with served(anyio_backend, standin) as first:
-            standin.hold(Say, tokens=3)
-            async with starting(standin, first) as agent:
+        fake_opencode = scripted()
+        async with served(anyio_backend, fake_opencode) as first:
+            fake_opencode.hold(Say, tokens=3)
+            async with starting(fake_opencode, first) as agent:
                 task = await agent.caller().send("LONG 9", configuration=RPC_10.at_once())
-                await held(standin)
-        async with starting(standin, url) as agent:  # another OpenCode, which knows nothing of it
+                await held(fake_opencode)
+        async with starting(fake_opencode, url) as agent:  # another OpenCode, which knows nothing of it
             done = await agent.caller().finished(task.id)
 
     assert done.status.state is TaskState.FAILED
@@ -261,15 +261,15 @@ async def test_a_session_that_is_gone_ends_the_task(anyio_backend: str, starting
 
 async def test_a_refusal_while_nobody_heard_ends_the_task(anyio_backend: str, starting: Starting) -> None:
     scripts = {"LATE": lambda prompt: Script(((Say(("a", "b")),), *SCRIPTS["FAIL401"](prompt).steps)), **SCRIPTS}
-    standin = StandIn(pause=0, scripts=scripts)
-    async with served(anyio_backend, standin) as url:
-        standin.hold(Say, tokens=1)
-        async with starting(standin, url) as agent:
+    fake_opencode = FakeOpenCode(pause=0, scripts=scripts)
+    async with served(anyio_backend, fake_opencode) as url:
+        fake_opencode.hold(Say, tokens=1)
+        async with starting(fake_opencode, url) as agent:
             task = await agent.caller().send("LATE", configuration=RPC_10.at_once())
-            await held(standin)
-            session = standin.requests[-1].path
-        standin.release()
-        async with starting(standin, url) as agent:
+            await held(fake_opencode)
+            session = fake_opencode.requests[-1].path
+        fake_opencode.release()
+        async with starting(fake_opencode, url) as agent:
             with anyio.fail_after(DEADLINE):
                 while (done := await agent.caller().get(task.id)).status.state is TaskState.WORKING:
                     pass
@@ -281,10 +281,10 @@ async def test_a_refusal_while_nobody_heard_ends_the_task(anyio_backend: str, st
 
 
 async def test_many_tasks_are_taken_up_at_once(anyio_backend: str, starting: Starting) -> None:
-    standin = scripted()
-    async with served(anyio_backend, standin) as url:
-        standin.hold(Say, tokens=10)
-        async with starting(standin, url) as agent:
+    fake_opencode = scripted()
+    async with served(anyio_backend, fake_opencode) as url:
+        fake_opencode.hold(Say, tokens=10)
+        async with starting(fake_opencode, url) as agent:
             caller = agent.caller()
             tasks = [await caller.send("LONG 20", configuration=RPC_10.at_once()) for _ in range(20)]
             queued = [
@@ -292,9 +292,9 @@ async def test_many_tasks_are_taken_up_at_once(anyio_backend: str, starting: Sta
                 for task in tasks[:5]
             ]
             with anyio.fail_after(DEADLINE):
-                await standin.held(20)
-        async with starting(standin, url) as agent:
-            standin.release()
+                await fake_opencode.held(20)
+        async with starting(fake_opencode, url) as agent:
+            fake_opencode.release()
             done = [await agent.caller().finished(task.id) for task in tasks]
             after = [await agent.caller().finished(task.id) for task in queued]
 

@@ -23,13 +23,13 @@ from sansio.opencode.interrupts.replies import (
     texts_of,
     understand,
 )
-from sansio.opencode.turns.recovery import SaidBefore
+from sansio.opencode.turns.recovery import RecoveredOutput
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import InterruptAsked
-from sansio.opencode.upstream.requests import Place
+from sansio.opencode.upstream.requests import Location
 from tests import strategies
 
-HERE = Place()
+DEFAULT_LOCATION = Location()
 NOW = "2026-01-02T03:04:05.000Z"
 
 
@@ -57,12 +57,12 @@ def body_of(answer: Answer) -> Any:
 
 
 def answered(asked: InterruptAsked, *parts: Part | str) -> Any:
-    return body_of(understand(asked, message(*parts), HERE))
+    return body_of(understand(asked, message(*parts), DEFAULT_LOCATION))
 
 
 def refused(asked: InterruptAsked, *parts: Part | str) -> tuple[str, str]:
     with pytest.raises(ProtocolError) as caught:
-        understand(asked, message(*parts), HERE)
+        understand(asked, message(*parts), DEFAULT_LOCATION)
     [violation] = caught.value.violations
     return ".".join(str(step) for step in violation.path), violation.message
 
@@ -133,16 +133,19 @@ def test_wrong_data_for_a_permission_is_named(data: Any, field: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (permission_reply(permission(), "once", None, HERE), "Allowed once: bash."),
-        (permission_reply(permission(), "always", None, HERE), "Allowed from now on: bash."),
-        (permission_reply(permission(), "reject", None, HERE), "Rejected: bash."),
-        (permission_reply(permission(), "reject", "no ls", HERE), "Rejected: bash. Told the model: no ls"),
-        (permission_reply(permission(permission=None), "once", None, HERE), "Allowed once: the action."),
-        (question_reply(question(choice("A")), [["A", "B"]], HERE), "Answered: A, B."),
-        (question_reply(question(choice("A"), choice("B")), [[], ["B"]], HERE), "Answered: nothing; B."),
-        (question_reject(question(), HERE), "The question was rejected."),
-        (expired(permission(), HERE), "Nobody answered in time, so it was rejected."),
-        (expired(question(), HERE), "Nobody answered in time, so it was rejected."),
+        (permission_reply(permission(), "once", None, DEFAULT_LOCATION), "Allowed once: bash."),
+        (permission_reply(permission(), "always", None, DEFAULT_LOCATION), "Allowed from now on: bash."),
+        (permission_reply(permission(), "reject", None, DEFAULT_LOCATION), "Rejected: bash."),
+        (
+            permission_reply(permission(), "reject", "no ls", DEFAULT_LOCATION),
+            "Rejected: bash. Told the model: no ls",
+        ),
+        (permission_reply(permission(permission=None), "once", None, DEFAULT_LOCATION), "Allowed once: the action."),
+        (question_reply(question(choice("A")), [["A", "B"]], DEFAULT_LOCATION), "Answered: A, B."),
+        (question_reply(question(choice("A"), choice("B")), [[], ["B"]], DEFAULT_LOCATION), "Answered: nothing; B."),
+        (question_reject(question(), DEFAULT_LOCATION), "The question was rejected."),
+        (expired(permission(), DEFAULT_LOCATION), "Nobody answered in time, so it was rejected."),
+        (expired(question(), DEFAULT_LOCATION), "Nobody answered in time, so it was rejected."),
     ],
 )
 def test_what_was_understood_is_put_in_words(answer: Answer, said: str) -> None:
@@ -220,7 +223,7 @@ def test_lines_that_do_not_fit_the_questions_are_refused(text: str) -> None:
     ],
 )
 def test_data_answers_questions(data: Any, body: Any) -> None:
-    answer = understand(question(AB, SEVERAL), message(DataPart(data=data)), HERE)
+    answer = understand(question(AB, SEVERAL), message(DataPart(data=data)), DEFAULT_LOCATION)
 
     assert body_of(answer) == body
     assert answer.call.target.endswith("/reject" if "reject" in data else "/reply")
@@ -269,10 +272,14 @@ def test_the_resolution_tells_yes_from_no() -> None:
     def resolutions(*answers: Answer) -> list[tuple[str, str | None]]:
         return [(answer.ended.resolution, answer.ended.reply) for answer in answers]
 
-    replies = [permission_reply(permission(), reply, None, HERE) for reply in ("once", "always", "reject")]
+    replies = [
+        permission_reply(permission(), reply, None, DEFAULT_LOCATION) for reply in ("once", "always", "reject")
+    ]
     assert resolutions(*replies) == [("replied", "once"), ("replied", "always"), ("rejected", "reject")]
     assert resolutions(
-        question_reply(question(AB), [["x"]], HERE), question_reject(question(AB), HERE), expired(permission(), HERE)
+        question_reply(question(AB), [["x"]], DEFAULT_LOCATION),
+        question_reject(question(AB), DEFAULT_LOCATION),
+        expired(permission(), DEFAULT_LOCATION),
     ) == [("replied", None), ("rejected", None), ("rejected", "reject")]
 
 
@@ -296,10 +303,10 @@ def told(events: Sequence[LogEvent]) -> list[str]:
 
 
 def test_an_answer_is_told_once_with_its_message_whoever_tells_of_it_first() -> None:
-    answer = permission_reply(permission(), "once", None, HERE)
+    answer = permission_reply(permission(), "once", None, DEFAULT_LOCATION)
     for bus_first in (True, False):
         turn = waiting_turn()
-        turn.asking.note("per_1", answer.understood, message("yes"))
+        turn.interrupt_tracker.note("per_1", answer.understood, message("yes"))
         ways = (turn.feed, turn.answered) if bus_first else (turn.answered, turn.feed)
 
         first, second = [way(answer.ended, NOW) for way in ways]
@@ -309,10 +316,10 @@ def test_an_answer_is_told_once_with_its_message_whoever_tells_of_it_first() -> 
 
 def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
     turn = waiting_turn()
-    turn.asking.note("per_1", "Allowed once: bash.", message("yes"))
-    turn.asking.note("per_1", None)
+    turn.interrupt_tracker.note("per_1", "Allowed once: bash.", message("yes"))
+    turn.interrupt_tracker.note("per_1", None)
 
-    events = turn.feed(permission_reply(permission(), "reject", None, HERE).ended, NOW)
+    events = turn.feed(permission_reply(permission(), "reject", None, DEFAULT_LOCATION).ended, NOW)
 
     assert told(events) == ["working"]
     assert "Allowed" not in str(events)
@@ -321,8 +328,8 @@ def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
 def test_an_answer_to_a_turn_that_was_taken_up_is_told_before_its_session_was_read() -> None:
     status = TaskStatus(state=TaskState.INPUT_REQUIRED, timestamp=NOW)
     turn = Turn(task_id="t", context_id="c", session_id="ses", prompt_id="msg_1")
-    turn.take_up(
-        SaidBefore(
+    turn.recover(
+        RecoveredOutput(
             texts={},
             tools={},
             files=frozenset(),
@@ -333,7 +340,9 @@ def test_an_answer_to_a_turn_that_was_taken_up_is_told_before_its_session_was_re
         )
     )
 
-    assert told(turn.answered(permission_reply(permission(), "once", None, HERE).ended, NOW)) == ["working"]
+    assert told(turn.answered(permission_reply(permission(), "once", None, DEFAULT_LOCATION).ended, NOW)) == [
+        "working"
+    ]
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -367,7 +376,7 @@ def test_whatever_is_said_is_an_answer_or_a_refusal(kind: str, body: dict[str, A
     said = message(*parts)
     request_named(said)
     try:
-        answer = understand(asked, said, HERE)
+        answer = understand(asked, said, DEFAULT_LOCATION)
     except ProtocolError:
         return
     assert answer.ended.request_id == "req_1"

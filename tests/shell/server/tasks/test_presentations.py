@@ -10,7 +10,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import Say
 from opencode_a2a.fake_opencode.scripts import TOOL_OUTPUT
-from sansio.a2a.codecs.registry import FORMS
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Artifact, DataPart, Task, TextPart
 from tests.shell.folding import text_of
 from tests.shell.harness import (
@@ -87,7 +87,7 @@ def tools_in(stream: Stream) -> list[Artifact]:
 async def listed(caller: Caller, task_id: str) -> Task:
     page = await caller.page(includeArtifacts="true")
     [found] = [task for task in page["tasks"] if task["id"] == task_id]
-    return FORMS[caller.wire.line].parse_task(found)
+    return CODECS[caller.wire.line].parse_task(found)
 
 
 @wires
@@ -171,9 +171,9 @@ async def test_who_takes_data_is_told_tool_calls_as_data(serving: Serving, wire:
 async def test_the_choice_of_modes_stays_with_the_task(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         task = await caller.send("TOOL", configuration={"acceptedOutputModes": ["text/plain"], **wire.at_once()})
-        await agent.standin.held()
+        await agent.fake_opencode.held()
         async with caller.subscribed(task.id) as stream:
             await stream.until(lambda: stream.items)
             check_text(tool_of(stream.task))  # what was said before
@@ -294,7 +294,7 @@ async def test_an_interrupt_is_told_to_who_negotiated_hints(serving: Serving, wi
 @pytest.mark.parametrize("wire", [RPC_10, REST_10], ids=str)
 async def test_readers_of_one_task_each_get_what_they_negotiated(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.standin.hold(Say)
+        agent.fake_opencode.hold(Say)
         async with caller_with(agent, wire, HINTS).open("STEPS") as full:
             await full.until(lambda: full.items)
             task_id = full.task.id
@@ -302,7 +302,7 @@ async def test_readers_of_one_task_each_get_what_they_negotiated(serving: Servin
             async with bare_caller.subscribed(task_id) as bare, bound_caller.subscribed(task_id) as bound:
                 await bare.until(lambda: bare.items)
                 await bound.until(lambda: bound.items)
-                agent.standin.release()
+                agent.fake_opencode.release()
                 for stream in (full, bare, bound):
                     await stream.whole()
 

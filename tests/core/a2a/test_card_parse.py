@@ -16,7 +16,7 @@ from sansio.a2a.cards.parse import (
     HTTP_JSON,
     JSONRPC,
     Interface,
-    NoUsableInterface,
+    NoUsableInterfaceError,
     Origin,
     at_origin,
     card_urls,
@@ -115,7 +115,7 @@ def test_a_card_without_what_is_wanted_is_refused_with_what_it_offers(
 ) -> None:
     found = read_card(card(supportedInterfaces=supported(*entries)))
 
-    with pytest.raises(NoUsableInterface) as caught:
+    with pytest.raises(NoUsableInterfaceError) as caught:
         choose(found, **wanted)
 
     assert caught.value.message == f"The agent card offers {message}"
