@@ -1,0 +1,55 @@
+"""Identifiers that were replaced by the field's words do not come back."""
+
+from __future__ import annotations
+
+import io
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+
+RETIRED = frozenset(
+    {
+        *("EventHub", "hub", "Turnstile", "turnstile", "LiveTask", "StandIn", "standin", "WireForm", "FORMS"),
+        *("Wishes", "wishes", "Lane", "lane", "Voice", "Asking", "SaidBefore", "said_before", "take_up", "torn"),
+        *("RpcFault", "RuntimeUnknown", "Undelivered", "WritesRefused", "StoreUnavailable", "StoreInUse", "Trouble"),
+    }
+)
+"""The glossary of the documents has the word that is used instead of each."""
+
+ALLOWED = {"tests/faults": {"Trouble"}}
+"""Folders that use such a name for something else."""
+
+FOLDERS = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio", "tests", "tools", "fuzz")
+
+
+def identifiers(source: str) -> set[str]:
+    """Every name in a module's code, not in its texts."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.string for token in tokens if token.type == tokenize.NAME}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_retired_identifier_comes_back(folder: str) -> None:
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        name = str(path.relative_to(ROOT))
+        allowed = next((words for start, words in ALLOWED.items() if name.startswith(start)), set())
+        retired = (identifiers(path.read_text("utf-8")) & RETIRED) - allowed
+        if retired:
+            found[name] = retired
+
+    assert found == {}
+
+
+def test_the_check_finds_one() -> None:
+    assert identifiers("hub = EventHub()  # Lane") & RETIRED == {"hub", "EventHub"}
+    assert not identifiers('"hub"') & RETIRED
+
+
+def test_the_glossary_explains_each_retired_word() -> None:
+    glossary = Path(ROOT / "docs" / "glossary.md").read_text("utf-8")
+
+    assert [word for word in sorted(RETIRED) if f"`{word}`" not in glossary] == []
