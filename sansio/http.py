@@ -13,8 +13,8 @@ from sansio.a2a.bindings import extension_headers as negotiation
 from sansio.a2a.bindings import rest
 from sansio.a2a.bindings.http_messages import JSON, Request, Response, allowed_methods, announces_body
 from sansio.a2a.cards.signatures import JWKS_PATH
+from sansio.a2a.dialects import A2A_JSON
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
-from sansio.a2a.versions import A2A_JSON
 from sansio.access import CredentialSet, Identity
 from sansio.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 

@@ -28,6 +28,7 @@ from opencode_a2a.server.tasks.known_messages import KnownMessages
 from opencode_a2a.server.tasks.loading import find_task, loaded
 from sansio.a2a.bindings.page_tokens import page_of_configs, page_token, read_page_token
 from sansio.a2a.counted import counted
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
 from sansio.a2a.model import (
     GetTaskRequest,
@@ -274,7 +275,7 @@ class Service:
     async def set_push_config(self, principal: str, config: PushConfig, presentation: Presentation) -> PushConfig:
         """Notify about a task from now on; a configuration of the same id is replaced."""
         active = await self._find(principal, config.task_id or "")
-        path = () if presentation.line == "1.0" else ("pushNotificationConfig",)
+        path = DIALECTS[presentation.line].push_config_path
         check_id(config.id, (*path, "id"))
         await self._notifier.check(config, path, presentation.key)
         known = {one.id for one in await from_store(self._notifier.configs(active.facts.task_id))}
@@ -459,7 +460,7 @@ class Service:
         if send_options.session_id is not None:
             await from_store(self._sessions.claim(principal, send_options.session_id, prompt.location))
         if request.configuration.push is not None:
-            name = "taskPushNotificationConfig" if presentation.line == "1.0" else "pushNotificationConfig"
+            name = DIALECTS[presentation.line].push_config_member
             check_id(request.configuration.push.id, ("configuration", name, "id"))
             await self._notifier.check(request.configuration.push, ("configuration", name), presentation.key)
         options = send_options.kept()

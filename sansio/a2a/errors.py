@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
 
 DOMAIN = "a2a-protocol.org"
@@ -81,7 +82,7 @@ class ErrorRow:
 
     def status(self, line: str) -> int:
         """The HTTP status on a line."""
-        return self.http if line == "1.0" or self.http_0_3 is None else self.http_0_3
+        return self.http if DIALECTS[line].has_error_details or self.http_0_3 is None else self.http_0_3
 
 
 class ErrorKind(Enum):
@@ -311,7 +312,7 @@ def details(error: ProtocolError) -> list[JsonObject]:
 def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
     """The ``error`` member of a JSON-RPC response on ``line`` (``"0.3"`` or ``"1.0"``)."""
     body: JsonObject = {"code": error.row.code, "message": error.message}
-    if line == "1.0":
+    if DIALECTS[line].has_error_details:
         body["data"] = details(error)
         return body
     if error.data is not None:
@@ -326,7 +327,7 @@ def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
     """Status and body of an HTTP+JSON error: AIP-193 on 1.0, a flat object on 0.3."""
     row = error.row
     status = row.status(line)
-    if line == "1.0":
+    if DIALECTS[line].has_error_details:
         return status, {
             "error": {
                 "code": status,

@@ -5,6 +5,7 @@ Dispatch, the REST routes and the list of supported methods are made from this t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 
 from attrs import frozen
@@ -38,6 +39,16 @@ class OperationRow:
     ids_1_0: tuple[str, ...] = ("id",)
     streaming: bool = False
     needs_params: bool = True
+
+    @property
+    def rpc_names(self) -> Mapping[str, str]:
+        """The JSON-RPC method names by version."""
+        return {"0.3": self.rpc_0_3, "1.0": self.rpc_1_0}
+
+    @property
+    def ids(self) -> Mapping[str, tuple[str, ...]]:
+        """The parameters' names of the ids in the path, by version."""
+        return {"0.3": self.ids_0_3, "1.0": self.ids_1_0}
 
     @property
     def http_method(self) -> str:
@@ -168,4 +179,4 @@ def operation_of(method: str) -> tuple[Operation | None, str | None]:
 
 def methods_of(line: str) -> list[str]:
     """The JSON-RPC method names of a line, in the table's order."""
-    return list(RPC_1_0 if line == "1.0" else RPC_0_3)
+    return [operation.row.rpc_names[line] for operation in Operation]

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
-from typing import Final
 from urllib.parse import quote
 
 import orjson
@@ -19,6 +18,7 @@ from attrs import evolve, frozen
 
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.codecs.fields import read_document
+from sansio.a2a.dialects import dialect_of
 from sansio.a2a.errors import LocalError, ProtocolError, invalid
 from sansio.a2a.model import ArtifactUpdate, PushConfig, StreamItem, Task, TaskStatus
 from sansio.a2a.task_log import ArtifactChunk, Entry, Folding, Snapshot, StatusChanged
@@ -51,7 +51,7 @@ class Announcer:
     def __init__(self, task: Task, form: str) -> None:
         self._folding = Folding(task.id, task.context_id)
         self._folding.add(Snapshot(task))
-        self._whole = version_of(form) == "0.3"
+        self._whole = dialect_of(form).push_sends_task
 
     def take(self, entry: Entry) -> Notification | None:
         """The notification of the next entry, if it is worth one."""
@@ -79,14 +79,8 @@ class Announcer:
 
 # --- how it is sent ---------------------------------------------------------------------------------------
 
-_MEDIA_TYPES: Final = {"0.3": "application/json", "1.0": "application/a2a+json"}
 _SCHEME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _HEADER_TEXT = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,8190}[\x21-\x7e])?")
-
-
-def version_of(form: str) -> str:
-    """The protocol line of a form, which is its first word."""
-    return "1.0" if form.partition(" ")[0] == "1.0" else "0.3"
 
 
 def check_headers(config: PushConfig, path: Sequence[str | int], form: str) -> None:
@@ -98,7 +92,7 @@ def check_headers(config: PushConfig, path: Sequence[str | int], form: str) -> N
     if authentication is None:
         return
     if not _SCHEME.fullmatch(authentication.scheme):
-        field = ("scheme",) if version_of(form) == "1.0" else ("schemes", 0)
+        field = dialect_of(form).push_scheme_path
         raise invalid((*path, "authentication", *field), "must be the name of an HTTP authentication scheme")
     if authentication.credentials is not None and not _HEADER_TEXT.fullmatch(authentication.credentials):
         raise invalid((*path, "authentication", "credentials"), told)
@@ -111,10 +105,10 @@ def notification_id(task_id: str, config_id: str, number: int) -> str:
 
 def headers_of(config: PushConfig, form: str, number: int) -> list[tuple[str, str]]:
     """The headers of the notification of event ``number``; the configuration has its ids."""
-    version = version_of(form)
+    dialect = dialect_of(form)
     headers = [
-        ("Content-Type", _MEDIA_TYPES[version]),
-        ("A2A-Version", version),
+        ("Content-Type", dialect.media_type),
+        ("A2A-Version", dialect.version),
         ("X-A2A-Notification-Id", notification_id(config.task_id or "", config.id or "", number)),
     ]
     if config.token is not None:

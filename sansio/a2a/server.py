@@ -19,10 +19,11 @@ from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated, negotiated
 from sansio.a2a.bindings.http_messages import JSON, Request, Response, refusal
 from sansio.a2a.codecs.registry import CODECS, Codec, rest_form, rest_form_of, rest_form_of_task
+from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.errors import ProtocolError, http_error
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation, operation_of
-from sansio.a2a.versions import DIALECTS, LINES, Dialect, negotiate, version_of_errors
+from sansio.a2a.versions import LINES, negotiate, version_of_errors
 
 RPC_PATH = "/"
 STREAM_HEADERS = (
@@ -156,7 +157,7 @@ class Call:
             return _json_response([self.frame_prefix, *(result or [b"null"]), self.frame_suffix], JSON, self.headers)
         if result is None:
             return Response(204, b"", self.headers)
-        return _json_response(result, self.dialect.rest_media_type, self.headers)
+        return _json_response(result, self.dialect.media_type, self.headers)
 
     def refuse(self, error: ProtocolError) -> Response:
         """Render a refusal."""

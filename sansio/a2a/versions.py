@@ -6,56 +6,13 @@ A pure rule: header or query parameter first, then what only one line can mean, 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-
-from attrs import frozen
+from collections.abc import Sequence
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
 HEADER = "a2a-version"
 LINES = ("0.3", "1.0")
 """The lines this core can speak, oldest first."""
-
-A2A_JSON = "application/a2a+json"
-
-
-@frozen(kw_only=True)
-class Dialect:
-    """What the server does differently on one version of the protocol.
-
-    ``rest_media_type``: of answers over HTTP+JSON. ``errors_in_streams``: a refused stream over JSON-RPC is a
-    stream with the error in it, where clients of that version look for it.
-    ``cancels_canceled``: a task that is canceled can be canceled; 1.0 calls it idempotent (section 3.3.1).
-    ``replays_ended``: a subscription to a task that has ended gets it once more.
-    ``confirms_deletion``: the result of a deletion is an empty object, not nothing.
-    """
-
-    version: str
-    rest_media_type: str
-    errors_in_streams: bool
-    cancels_canceled: bool
-    replays_ended: bool
-    confirms_deletion: bool
-
-
-DIALECTS: Mapping[str, Dialect] = {
-    "0.3": Dialect(
-        version="0.3",
-        rest_media_type="application/json",
-        errors_in_streams=True,
-        cancels_canceled=False,
-        replays_ended=True,
-        confirms_deletion=False,
-    ),
-    "1.0": Dialect(
-        version="1.0",
-        rest_media_type=A2A_JSON,
-        errors_in_streams=False,
-        cancels_canceled=True,
-        replays_ended=False,
-        confirms_deletion=True,
-    ),
-}
 
 _VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z", re.ASCII)
 

@@ -5,6 +5,8 @@ Says nothing that the code does not do. Knows no method, no deployment in partic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import frozen
 
 from sansio.a2a.cards.agent_card import Skill
@@ -32,15 +34,14 @@ STREAM_RESUME = "stream-resume"
 
 @frozen(kw_only=True)
 class ExtensionPair:
-    """An extension under the names it has on either line, and what each card says of it.
+    """An extension under the names it has in either version, and what each card says of it.
 
-    ``name`` is the code's own; the URIs may be equal. ``extended_params`` are all there are, not an addition.
-    ``retention``: how far it can be relied upon.
+    ``name`` is the code's own. ``uris``: by version; they may be equal. ``extended_params`` are all there are, not
+    an addition. ``retention``: how far it can be relied upon.
     """
 
     name: str
-    uri_0_3: str
-    uri_1_0: str
+    uris: Mapping[str, str]
     description: str
     public_params: JsonObject
     extended_params: JsonObject
@@ -133,8 +134,7 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=SESSION_BINDING,
         retention="required",
-        uri_0_3=f"{_SPECIFICATIONS}#shared-session-binding-v1",
-        uri_1_0=f"{_NAMESPACE}:session-binding:v1",
+        uris={"0.3": f"{_SPECIFICATIONS}#shared-session-binding-v1", "1.0": f"{_NAMESPACE}:session-binding:v1"},
         description="A message may name the OpenCode session it continues; every task says which one it used.",
         public_params=_BINDING_PARAMS,
         extended_params={
@@ -151,8 +151,7 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=MODEL_SELECTION,
         retention="stable",
-        uri_0_3=f"{_SPECIFICATIONS}#shared-model-selection-v1",
-        uri_1_0=f"{_NAMESPACE}:model-selection:v1",
+        uris={"0.3": f"{_SPECIFICATIONS}#shared-model-selection-v1", "1.0": f"{_NAMESPACE}:model-selection:v1"},
         description="A message may name the model that answers it, by provider and model.",
         public_params=_MODEL_PARAMS,
         extended_params={
@@ -166,8 +165,7 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=STREAM_HINTS,
         retention="required",
-        uri_0_3=f"{_SPECIFICATIONS}#shared-stream-hints-v1",
-        uri_1_0=f"{_NAMESPACE}:stream-hints:v1",
+        uris={"0.3": f"{_SPECIFICATIONS}#shared-stream-hints-v1", "1.0": f"{_NAMESPACE}:stream-hints:v1"},
         description="Streams say what each chunk is (text, reasoning, tool call), in which order, and at what cost.",
         public_params=_HINTS_PARAMS,
         extended_params=_ALL_HINTS_PARAMS,
@@ -175,8 +173,7 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=STREAM_RESUME,
         retention="stable",
-        uri_0_3=f"{_NAMESPACE}:stream-resume:v1",
-        uri_1_0=f"{_NAMESPACE}:stream-resume:v1",
+        uris={"0.3": f"{_NAMESPACE}:stream-resume:v1", "1.0": f"{_NAMESPACE}:stream-resume:v1"},
         description="A subscription may begin after an event already seen, so that nothing is missed or told twice.",
         public_params=_RESUME_PARAMS,
         extended_params={

@@ -111,8 +111,8 @@ _PUSH_IDS = {"0.3": ("id", "pushNotificationConfigId"), "1.0": ("taskId", "id")}
 SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
 """The extensions that give line 1.0 the shared metadata, which line 0.3 has unasked."""
 STAYS_OPEN = {
-    "0.3": MethodExtension.INTERACTIVE_INTERRUPT.uri_0_3,
-    "1.0": MethodExtension.INTERACTIVE_INTERRUPT.uri_1_0,
+    "0.3": MethodExtension.INTERACTIVE_INTERRUPT.uris["0.3"],
+    "1.0": MethodExtension.INTERACTIVE_INTERRUPT.uris["1.0"],
 }
 """The extension whose activation keeps streams open while a task asks its user."""
 

@@ -73,7 +73,7 @@ def _extensions() -> Iterator[str]:
     yield "A request activates an extension by naming its URI in `A2A-Extensions`; either line's URI does."
     yield from _table("extension", "URI on 0.3", "URI on 1.0", "on the public card of 1.0")
     for one in EXTENSIONS:
-        yield _row(_code(one.name), _code(one.uri_0_3), _code(one.uri_1_0), "yes" if one.public else "no")
+        yield _row(_code(one.name), _code(one.uris["0.3"]), _code(one.uris["1.0"]), "yes" if one.public else "no")
 
 
 # --- the methods ------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from sansio.a2a.codecs.fields import repeated
 from sansio.a2a.codecs.protojson_names import Path, repeated_member
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError, Violation, jsonrpc_error, shortened
 from sansio.a2a.json_input import decoded
 from sansio.a2a.operations import methods_of
@@ -99,7 +100,7 @@ def method_not_found(method: str, line: str, more: Sequence[str] = ()) -> Protoc
     method = shortened(method)
     return ProtocolError(
         ErrorKind.METHOD_NOT_FOUND,
-        "Method not found" if line == "1.0" else f"Unsupported method: {method}",
+        "Method not found" if DIALECTS[line].has_error_details else f"Unsupported method: {method}",
         data={
             "type": "METHOD_NOT_SUPPORTED",
             "method": method,

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from sansio.a2a.codecs.fields import repeated
 from sansio.a2a.codecs.protojson_names import PROTO_NAMES, repeated_member
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.json_input import decoded
 from sansio.a2a.model import JsonObject
@@ -47,7 +48,7 @@ def _templates() -> list[_Template]:
     for operation in Operation:
         for route in operation.row.routes:
             for line in route.lines:
-                prefix = f"/{PREFIX_0_3}" if line == "0.3" and route.prefixed else ""
+                prefix = DIALECTS[line].path_prefix if route.prefixed else ""
                 segments = tuple(f"{prefix}{route.path}".strip("/").split("/"))
                 plain.append(
                     _Template(method=route.method, segments=segments, hint=line, tenants=False, operation=operation)
@@ -61,7 +62,7 @@ def _templates() -> list[_Template]:
             operation=template.operation,
         )
         for template in plain
-        if template.hint == "1.0"
+        if DIALECTS[template.hint].has_tenants
     ]
     return plain + below_tenants
 
@@ -131,7 +132,7 @@ def params_of(found: Route, line: str, query: Mapping[str, object], body: bytes)
         return given
     params: JsonObject = dict(query) if row.reads_query else {}
     params |= given
-    names = row.ids_1_0 if line == "1.0" else row.ids_0_3
+    names = row.ids[line]
     ids = (value for value in (found.id, found.config_id) if value is not None)
     for name, value in zip(names, ids, strict=False):
         params.pop(PROTO_NAMES.get(name, name), None)

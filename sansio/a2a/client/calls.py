@@ -15,13 +15,12 @@ from attrs import evolve, frozen
 
 from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.bindings.last_event_id import HEADER as RESUME_HEADER
-from sansio.a2a.bindings.rest import PREFIX_0_3
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.cards.parse import JSONRPC, Interface
 from sansio.a2a.client.agent_errors import AgentError, agent_error, fault_in
-from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.fields import compact
-from sansio.a2a.codecs.registry import CODECS, Codec
+from sansio.a2a.codecs.registry import CODECS, Codec, rest_form_of_task
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import (
     GetTaskRequest,
@@ -107,7 +106,7 @@ def get_task_call(
     """Reads one task. ``extensions``: the URIs of those to activate."""
     operation = Operation.GET_TASK
     if interface.binding == JSONRPC:
-        tenant = interface.tenant if interface.line == "1.0" else None
+        tenant = interface.tenant if DIALECTS[interface.line].has_tenants else None
         params = compact(id=request.id, historyLength=request.history_length, tenant=tenant)
         return _activating(interface, _rpc(interface, operation, params, request_id), extensions)
     query = {} if request.history_length is None else {"historyLength": request.history_length}
@@ -131,7 +130,7 @@ def subscribe_call(
     """Follows a task; ``last_event_id``: the SSE id after which the stream is to begin, where one is known."""
     operation = Operation.SUBSCRIBE
     if interface.binding == JSONRPC:
-        tenant = interface.tenant if interface.line == "1.0" else None
+        tenant = interface.tenant if DIALECTS[interface.line].has_tenants else None
         call = _rpc(interface, operation, compact(id=request.id, tenant=tenant), request_id)
     else:
         call = HttpCall(
@@ -153,9 +152,7 @@ def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str])
 
 def _form(interface: Interface) -> Codec:
     """The wire form its servers speak: over HTTP+JSON, line 0.3 is ProtoJSON."""
-    if interface.line == "0.3" and interface.binding != JSONRPC:
-        return v0_3_gateway
-    return CODECS[interface.line]
+    return CODECS[interface.line] if interface.binding == JSONRPC else rest_form_of_task(interface.line, None)
 
 
 def _with_tenant(interface: Interface, request: SendRequest) -> SendRequest:
@@ -174,7 +171,7 @@ def _headers(interface: Interface, *, streaming: bool, body: bool) -> dict[str, 
 
 def _rpc(interface: Interface, operation: Operation, params: JsonObject, request_id: str) -> HttpCall:
     row = operation.row
-    method = row.rpc_1_0 if interface.line == "1.0" else row.rpc_0_3
+    method = row.rpc_names[interface.line]
     envelope = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
     return HttpCall(
         method="POST",
@@ -188,8 +185,9 @@ def _rpc(interface: Interface, operation: Operation, params: JsonObject, request
 def _rest_url(interface: Interface, path: str, query: str = "") -> str:
     """``path`` below the interface's URL, whose own query is kept."""
     parts = urlsplit(interface.url)
-    prefix = f"/{PREFIX_0_3}" if interface.line == "0.3" else ""
-    if interface.tenant is not None and interface.line == "1.0":
+    dialect = DIALECTS[interface.line]
+    prefix = dialect.path_prefix
+    if interface.tenant is not None and dialect.has_tenants:
         prefix = "/" + quote(interface.tenant, safe="")
     joined = "&".join(text for text in (parts.query, query) if text)
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") + prefix + path, query=joined, fragment=""))
@@ -234,7 +232,9 @@ class StreamReader:
         for event in self._decoder.feed(chunk):
             if event.data.strip():
                 item = _item(self._interface, _payload(self._interface, 200, _decoded(event.data)))
-                if self._interface.line == "1.0" and isinstance(item, StatusUpdate) and not self._stays_open:
+                if not (DIALECTS[self._interface.line].marks_final or self._stays_open) and isinstance(
+                    item, StatusUpdate
+                ):
                     # that version has no word for it: the stream ends where the task waits (section 11.7)
                     item = evolve(item, final=item.status.state.ends_stream)
                 yield item

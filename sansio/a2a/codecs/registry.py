@@ -71,8 +71,8 @@ CODECS: dict[str, Codec] = {"0.3": v0_3, "1.0": v1_0}
 
 def rest_form(line: str, body: object) -> Codec:
     """The form that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""
-    if line == "1.0":
-        return v1_0
+    if line != v0_3.LINE:
+        return CODECS[line]
     return v0_3_gateway if v0_3_gateway.is_spoken(body) else v0_3
 
 
@@ -82,8 +82,8 @@ def rest_form_of_task(line: str, spoken: str | None) -> Codec:
     ``spoken``: the form in which the task was asked for over HTTP+JSON, if it was. Line 0.3's clients expect its
     ProtoJSON there, unless they have shown that they speak the other.
     """
-    if line == "1.0":
-        return v1_0
+    if line != v0_3.LINE:
+        return CODECS[line]
     return v0_3 if spoken == v0_3.NAME else v0_3_gateway
 
 
@@ -92,6 +92,6 @@ def rest_form_of(operation: Operation, line: str) -> Codec:
 
     On line 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
     """
-    if line == "1.0":
-        return v1_0
+    if line != v0_3.LINE:
+        return CODECS[line]
     return v0_3 if operation is Operation.LIST_TASKS else v0_3_gateway

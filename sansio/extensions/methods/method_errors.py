@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ErrorRow, ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.opencode.upstream.faults import PAYLOAD, TaskFailure
@@ -198,7 +199,7 @@ def disabled(method: str, toggle: str, line: str, supported: Sequence[str]) -> E
     """The method is switched off here: told as one that is not known, with what would switch it on."""
     error = ExtensionError(
         ExtensionErrorKind.METHOD_DISABLED,
-        None if line == "1.0" else f"Unsupported method: {method}",
+        None if DIALECTS[line].has_error_details else f"Unsupported method: {method}",
         method=method,
         supported_methods=list(supported),
         protocol_version=line,

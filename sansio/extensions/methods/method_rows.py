@@ -60,14 +60,9 @@ class MethodExtension(Enum):
         return self.value[2]
 
     @property
-    def uri_0_3(self) -> str:
-        """Its URI on line 0.3."""
-        return f"{SPECIFICATIONS}#{self.value[1]}"
-
-    @property
-    def uri_1_0(self) -> str:
-        """Its URI on line 1.0."""
-        return f"{NAMESPACE}:{self.label}:v1"
+    def uris(self) -> Mapping[str, str]:
+        """Its URI in each version."""
+        return {"0.3": f"{SPECIFICATIONS}#{self.value[1]}", "1.0": f"{NAMESPACE}:{self.label}:v1"}
 
 
 class Access(Enum):

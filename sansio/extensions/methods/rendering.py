@@ -21,5 +21,5 @@ def _written(value: Any, line: str) -> Any:
         return CODECS[line].render_task(value)
     if isinstance(value, Message):
         body = CODECS[line].render_item(value)
-        return body["message"] if line == "1.0" else body
+        return body.get("message", body)  # 1.0 wraps a stream item in its kind
     return value

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from sansio.a2a.bindings.jsonrpc import method_not_found
-from sansio.a2a.bindings.rest import PREFIX_0_3
 from sansio.a2a.cards.agent_card import BINDINGS
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import HttpRoute, Operation, methods_of
-from sansio.a2a.versions import DIALECTS, LINES
+from sansio.a2a.versions import LINES
 from sansio.extensions.methods.method_errors import disabled
 from sansio.extensions.methods.method_rows import Access, MethodExtension, MethodRow, Scope
 from sansio.extensions.methods.method_table import METHODS, is_on, methods_on_offer, supported
@@ -61,16 +61,16 @@ class Line:
 
     def uri_of(self, extension: MethodExtension) -> str:
         """The extension's URI on this line."""
-        return extension.uri_1_0 if self.line == "1.0" else extension.uri_0_3
+        return extension.uris[self.line]
 
     def name_of(self, operation: Operation) -> str:
         """The operation's JSON-RPC method on this line."""
-        return operation.row.rpc_1_0 if self.line == "1.0" else operation.row.rpc_0_3
+        return operation.row.rpc_names[self.line]
 
 
 def path_of(route: HttpRoute, line: str) -> str:
     """A route's path on a line."""
-    return f"/{PREFIX_0_3}{route.path}" if line == "0.3" and route.prefixed else route.path
+    return f"{DIALECTS[line].path_prefix}{route.path}" if route.prefixed else route.path
 
 
 def compatibility_profile(of: Line) -> JsonObject:
@@ -152,7 +152,7 @@ def _core(line: str) -> JsonObject:
 
 def _extension_retention(of: Line) -> JsonObject:
     kept: JsonObject = {
-        pair.uri_1_0 if of.line == "1.0" else pair.uri_0_3: {
+        pair.uris[of.line]: {
             "surface": "core-runtime-metadata",
             "availability": "always",
             "retention": pair.retention,
@@ -270,6 +270,6 @@ def _while_it_waits(of: Line) -> JsonObject:
 
 def _refusal(error: ProtocolError, line: str) -> JsonObject:
     """What a refused method's error looks like, read off one."""
-    told = error.data_v1 if line == "1.0" else error.data
+    told = error.data_v1 if DIALECTS[line].has_error_details else error.data
     kind = "METHOD_NOT_SUPPORTED" if error.reason == ErrorKind.METHOD_NOT_FOUND.name else error.reason
     return {"code": error.row.code, "type": kind, "data_fields": list(told)}

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.interrupt_methods import REPLIES
 from sansio.extensions.methods.method_errors import DOMAIN, ExtensionErrorKind, camel
@@ -176,11 +177,12 @@ def _errors(offer: Offer) -> JsonObject:
     """Their errors, as the line tells them. The numbers are the same on both."""
     kinds = _kinds(offer.all)
     told = list(dict.fromkeys(name for kind in kinds for name in TOLD[kind]))
+    detailed = DIALECTS[offer.line].has_error_details
     errors: JsonObject = {}
     if kinds:
         errors["business_codes"] = {kind.name: kind.row.code for kind in kinds}
-        errors["error_data_fields"] = ["type", *told] if offer.line == "0.3" else ["reason", *map(camel, told)]
-    if offer.line == "1.0":
+        errors["error_data_fields"] = ["reason", *map(camel, told)] if detailed else ["type", *told]
+    if detailed:
         errors["error_domain"] = DOMAIN
     else:
         errors["invalid_params_data_fields"] = _wrong_fields(offer.all)

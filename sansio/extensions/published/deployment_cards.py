@@ -11,6 +11,7 @@ from typing import Protocol
 from attrs import evolve, frozen
 
 from sansio.a2a.cards.agent_card import CardSpec, Extension, Skill
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_rows import NAMESPACE, SPECIFICATIONS, MethodExtension
 from sansio.extensions.methods.method_table import METHODS
@@ -43,8 +44,7 @@ class PublishedExtension:
     """
 
     name: str
-    uri_0_3: str
-    uri_1_0: str
+    uris: Mapping[str, str]
     description: str
     public: bool
     public_params: Params
@@ -57,7 +57,7 @@ class PublishedExtension:
 
     def uri(self, line: str) -> str:
         """Its URI on a line."""
-        return self.uri_1_0 if line == "1.0" else self.uri_0_3
+        return self.uris[line]
 
 
 class Caller(Protocol):
@@ -81,8 +81,7 @@ def _of_messages(pair: ExtensionPair) -> PublishedExtension:
 
     return PublishedExtension(
         name=pair.name,
-        uri_0_3=pair.uri_0_3,
-        uri_1_0=pair.uri_1_0,
+        uris=pair.uris,
         description=pair.description,
         public=True,
         public_params=lambda of: pair.public_params,
@@ -93,8 +92,7 @@ def _of_messages(pair: ExtensionPair) -> PublishedExtension:
 def _of_methods(extension: MethodExtension) -> PublishedExtension:
     return PublishedExtension(
         name=extension.label,
-        uri_0_3=extension.uri_0_3,
-        uri_1_0=extension.uri_1_0,
+        uris=extension.uris,
         description=extension.about,
         public=extension is MethodExtension.INTERACTIVE_INTERRUPT,
         public_params=lambda of: public_params(Offer(extension, of.line, of.deployment)),
@@ -105,8 +103,7 @@ def _of_methods(extension: MethodExtension) -> PublishedExtension:
 def _of_all(name: str, description: str, params: Params) -> PublishedExtension:
     return PublishedExtension(
         name=name,
-        uri_0_3=f"{SPECIFICATIONS}#a2a-{name}-v1",
-        uri_1_0=f"{NAMESPACE}:{name}:v1",
+        uris={"0.3": f"{SPECIFICATIONS}#a2a-{name}-v1", "1.0": f"{NAMESPACE}:{name}:v1"},
         description=description,
         public=False,
         public_params=lambda of: None,
@@ -130,7 +127,7 @@ EXTENSIONS = (
 )
 """All extensions there are, a row each."""
 
-EXTENSION_NAMES: Mapping[str, str] = {uri: one.name for one in EXTENSIONS for uri in (one.uri_0_3, one.uri_1_0)}
+EXTENSION_NAMES: Mapping[str, str] = {uri: one.name for one in EXTENSIONS for uri in one.uris.values()}
 """The name of the extension a URI of either line stands for."""
 
 
@@ -244,7 +241,7 @@ def _lines_of(deployment: Deployment) -> list[Line]:
 def _public(deployment: Deployment) -> Iterator[Extension]:
     for one in EXTENSIONS:
         for of in _lines_of(deployment):
-            if one.public or of.line == "0.3":
+            if one.public or DIALECTS[of.line].shows_all_metadata:
                 yield Extension(uri=one.uri(of.line), description=one.described, params=one.public_params(of))
 
 

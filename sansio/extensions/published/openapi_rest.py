@@ -16,6 +16,7 @@ from sansio.a2a.bindings.error_table import TOLD
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.schemas import REFERENCES, SPOKEN, Spoken, object_schema, schema_of
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import HttpRoute, Operation
@@ -89,7 +90,7 @@ def endpoints(lines: Sequence[str]) -> Iterator[Endpoint]:
             for route in operation.row.routes:
                 if line in route.lines:
                     yield Endpoint(operation, route, line, False)
-                    if line == "1.0":
+                    if DIALECTS[line].has_tenants:
                         yield Endpoint(operation, route, line, True)
 
 
@@ -164,7 +165,7 @@ def _header(name: str, about: str, schema: JsonObject) -> JsonObject:
 def _beside_the_path(endpoint: Endpoint, form: str) -> JsonObject:
     """The parameters without those in the path."""
     row = endpoint.operation.row
-    ids = row.ids_1_0 if endpoint.line == "1.0" else row.ids_0_3
+    ids = row.ids[endpoint.line]
     name = SPOKEN[endpoint.operation][form].params
     schema: JsonObject = {"type": "object", "properties": {}}
     if name != "object":

@@ -57,7 +57,7 @@ def core_methods(lines: Sequence[str]) -> Iterator[RpcMethod]:
     for line in sorted(lines):
         for operation in Operation:
             row, spoken = operation.row, SPOKEN[operation][line]
-            name = row.rpc_1_0 if line == "1.0" else row.rpc_0_3
+            name = row.rpc_names[line]
             params = schema_of(line, spoken.params)
             yield RpcMethod(
                 name,

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.registry import Codec
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.json_output import SLICE, Steps, encoded_pieces
 from sansio.a2a.model import (
     Artifact,
@@ -78,7 +79,7 @@ class Presentation:
 
     @_shared.default
     def _make_shared(self) -> frozenset[str] | None:
-        if self.form.LINE == "0.3":
+        if DIALECTS[self.form.LINE].shows_all_metadata:
             return None
         return frozenset().union(*(SHARED_BY.get(name, ()) for name in self.extensions))
 
@@ -126,7 +127,7 @@ class Presentation:
 
     def notification(self, item: StreamItem) -> JsonObject:
         """A push notification. On line 0.3 it is a task in that line's schema, whichever binding asked for it."""
-        if self.form.LINE == "0.3":
+        if DIALECTS[self.form.LINE].push_sends_task:
             assert isinstance(item, Task)  # what that line is told
             return v0_3.render_task(self._prepared(item))
         return self._item_seen(self.form.render_item(self._readable(item)))
@@ -152,7 +153,7 @@ class Presentation:
     def _prepared(self, task: Task) -> Task:
         if self.text_only:
             task = as_text(task)
-        return with_answer_as_message(task) if self.form.LINE == "0.3" else task
+        return with_answer_as_message(task) if DIALECTS[self.form.LINE].answers_as_message else task
 
     def _item_seen(self, body: JsonObject) -> JsonObject:
         """The rendered item of line 1.0 without what was not negotiated; its own members are changed in place."""

@@ -119,7 +119,7 @@ def test_a_card_promises_what_the_agent_does(kind: str) -> None:
 def test_the_extended_card_has_an_extension_under_the_names_of_both_lines(one: PublishedExtension) -> None:
     card = rendered("extended")
 
-    of_old, of_new = params_of(card, one.uri_0_3), params_of(card, one.uri_1_0)
+    of_old, of_new = params_of(card, one.uris["0.3"]), params_of(card, one.uris["1.0"])
 
     assert of_old
     assert of_new
@@ -129,13 +129,13 @@ def test_the_extended_card_has_an_extension_under_the_names_of_both_lines(one: P
 def test_the_public_card_has_ten_names_of_line_0_3_and_of_line_1_0_what_a_chat_needs(one: PublishedExtension) -> None:
     uris = published(rendered("public"))
 
-    assert one.uri_0_3 in uris
-    assert (one.uri_1_0 in uris) is (one.name in PUBLIC_ON_1_0)
+    assert one.uris["0.3"] in uris
+    assert (one.uris["1.0"] in uris) is (one.name in PUBLIC_ON_1_0)
 
 
 @each_extension
 def test_either_uri_leads_to_the_extension(one: PublishedExtension) -> None:
-    assert {EXTENSION_NAMES[one.uri_0_3], EXTENSION_NAMES[one.uri_1_0]} == {one.name}
+    assert {EXTENSION_NAMES[one.uris["0.3"]], EXTENSION_NAMES[one.uris["1.0"]]} == {one.name}
 
 
 @each_extension
@@ -143,8 +143,8 @@ def test_the_extended_card_says_of_an_extension_all_that_the_public_one_says(one
     public, extended = published(rendered("public")), published(rendered("extended"))
 
     assert public.keys() <= extended.keys()
-    if one.uri_0_3 in public:
-        assert lacking(shape_of(public[one.uri_0_3]), extended[one.uri_0_3]) == []
+    if one.uris["0.3"] in public:
+        assert lacking(shape_of(public[one.uris["0.3"]]), extended[one.uris["0.3"]]) == []
 
 
 def test_uris_are_unique() -> None:
@@ -167,7 +167,7 @@ def test_a_deployment_of_one_line_publishes_the_names_of_that_line(line: str, sc
 def test_the_extended_card_tells_its_readers_who_they_are() -> None:
     [one] = [one for one in EXTENSIONS if one.name == SESSION_BINDING]
 
-    assert params_of(rendered("extended"), one.uri_1_0)["caller"] == {
+    assert params_of(rendered("extended"), one.uris["1.0"])["caller"] == {
         "principal": "alice",
         "capabilities": ["more", "session_shell"],
         "credential_id": "laptop",
@@ -180,7 +180,7 @@ def test_a_credential_without_a_name_is_not_named() -> None:
 
     card = render_card(extended_card_of(DEPLOYMENT, nameless))
 
-    assert params_of(card, one.uri_0_3)["caller"].keys() == {"principal", "capabilities"}
+    assert params_of(card, one.uris["0.3"])["caller"].keys() == {"principal", "capabilities"}
 
 
 def test_the_public_card_knows_nothing_of_callers_and_workspaces() -> None:

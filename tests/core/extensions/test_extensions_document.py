@@ -38,15 +38,15 @@ def test_there_is_one_section_for_each_extension_and_no_other() -> None:
 
 
 def test_the_document_names_the_published_uris_and_no_other() -> None:
-    assert set(_URI.findall(TEXT)) == {uri for one in EXTENSIONS for uri in (one.uri_0_3, one.uri_1_0)}
+    assert set(_URI.findall(TEXT)) == {uri for one in EXTENSIONS for uri in (one.uris["0.3"], one.uris["1.0"])}
 
 
 @pytest.mark.parametrize("one", EXTENSIONS, ids=lambda one: one.name)
 def test_a_section_says_what_a_client_needs(one: PublishedExtension) -> None:
     section = sections()[one.name]
 
-    assert f"`{one.uri_0_3}`" in section
-    assert f"`{one.uri_1_0}`" in section
+    assert f"`{one.uris['0.3']}`" in section
+    assert f"`{one.uris['1.0']}`" in section
     assert re.search(r"^- Purpose: \S", section, re.MULTILINE)
     assert re.search(r"^\| (field|method) \||^Fields: \S", section, re.MULTILINE)
     assert re.search(r"^Errors: \S", section, re.MULTILINE)
@@ -69,7 +69,7 @@ def test_every_extension_on_a_card_says_where_it_is_specified() -> None:
     for card in (card_of(DEPLOYMENT), extended_card_of(DEPLOYMENT, CALLER)):
         assert card.extensions
         for extension in card.extensions:
-            [name] = [one.name for one in EXTENSIONS if extension.uri in (one.uri_0_3, one.uri_1_0)]
+            [name] = [one.name for one in EXTENSIONS if extension.uri in (one.uris["0.3"], one.uris["1.0"])]
             assert extension.description.endswith(f"{SPECIFIED_IN}#{name}")
             assert name in sections()
 

@@ -156,9 +156,9 @@ def test_everything_has_a_retention(line: str) -> None:
     profile = compatibility_profile(Line(line, DEPLOYMENT, []))
 
     assert set(profile["method_retention"]) == {*methods_of(line), *METHODS}
-    assert {extension.uri_1_0 if line == "1.0" else extension.uri_0_3 for extension in MethodExtension} <= set(
-        profile["extension_retention"]
-    )
+    assert {
+        extension.uris["1.0"] if line == "1.0" else extension.uris["0.3"] for extension in MethodExtension
+    } <= set(profile["extension_retention"])
 
 
 RECORDED = orjson.loads((FIXTURES / "contracts" / "0.7.1-parameters.json").read_bytes())

@@ -475,7 +475,7 @@ async def test_an_agent_that_keeps_its_stream_is_answered_beside_it(scene: Scene
     gate = anyio.Event()
     reply = document({"jsonrpc": "2.0", "id": "1", "result": {"task": _rendered(TaskState.WORKING)}})
     kept = stream(WORKING, asks("Your name?"), gate, WORKING, says("Hello", append=False), COMPLETED)
-    stays_open = {"a2a-extensions": MethodExtension.INTERACTIVE_INTERRUPT.uri_1_0}
+    stays_open = {"a2a-extensions": MethodExtension.INTERACTIVE_INTERRUPT.uris["1.0"]}
     scene.replies(evolve(kept, headers={**kept.headers, **stays_open}), reply)
     seen: list[Seen] = []
 

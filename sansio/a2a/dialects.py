@@ -1,0 +1,95 @@
+"""What differs between the versions of the protocol: one row for each, and the rules that read it.
+
+A module that compares a version with a text has a row that is missing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+A2A_JSON = "application/a2a+json"
+
+
+@frozen(kw_only=True)
+class Dialect:
+    """One version of the protocol.
+
+    ``media_type``: of answers over HTTP+JSON, and of push notifications.
+    ``path_prefix``: of its HTTP+JSON paths, with a slash at the start.
+    ``has_tenants``: a path may begin with a tenant, and parameters may name one.
+    ``has_error_details``: an error is a status with a list of typed details (AIP-193); else it is a flat object.
+    ``errors_in_streams``: a refused stream over JSON-RPC is a stream with the error in it.
+    ``marks_final``: a status update says whether the stream ends with it.
+    ``shows_all_metadata``: clients get the shared metadata of every extension, and need not activate one.
+    ``answers_as_message``: a completed task has its answer as a message too.
+    ``cancels_canceled``: a task that is canceled can be canceled; 1.0 calls it idempotent (section 3.3.1).
+    ``replays_ended``: a subscription to a task that has ended gets it once more.
+    ``confirms_deletion``: the result of a deletion is an empty object, not nothing.
+    ``push_sends_task``: a push notification is the whole task; else it is the event.
+    ``push_config_member``: of a message's configuration. ``push_config_path``: where a push configuration stands in
+    the parameters that set it. ``push_scheme_path``: where its authentication scheme stands.
+    """
+
+    version: str
+    media_type: str
+    path_prefix: str
+    has_tenants: bool
+    has_error_details: bool
+    errors_in_streams: bool
+    marks_final: bool
+    shows_all_metadata: bool
+    answers_as_message: bool
+    cancels_canceled: bool
+    replays_ended: bool
+    confirms_deletion: bool
+    push_sends_task: bool
+    push_config_member: str
+    push_config_path: tuple[str, ...]
+    push_scheme_path: tuple[str | int, ...]
+
+
+DIALECTS: Mapping[str, Dialect] = {
+    "0.3": Dialect(
+        version="0.3",
+        media_type="application/json",
+        path_prefix="/v1",
+        has_tenants=False,
+        has_error_details=False,
+        errors_in_streams=True,
+        marks_final=True,
+        shows_all_metadata=True,
+        answers_as_message=True,
+        cancels_canceled=False,
+        replays_ended=True,
+        confirms_deletion=False,
+        push_sends_task=True,
+        push_config_member="pushNotificationConfig",
+        push_config_path=("pushNotificationConfig",),
+        push_scheme_path=("schemes", 0),
+    ),
+    "1.0": Dialect(
+        version="1.0",
+        media_type=A2A_JSON,
+        path_prefix="",
+        has_tenants=True,
+        has_error_details=True,
+        errors_in_streams=False,
+        marks_final=False,
+        shows_all_metadata=False,
+        answers_as_message=False,
+        cancels_canceled=True,
+        replays_ended=False,
+        confirms_deletion=True,
+        push_sends_task=False,
+        push_config_member="taskPushNotificationConfig",
+        push_config_path=(),
+        push_scheme_path=("scheme",),
+    ),
+}
+
+
+def dialect_of(presentation: str) -> Dialect:
+    """Return the dialect of a presentation's key, whose first word is a codec's name."""
+    return DIALECTS.get(presentation.partition(" ")[0], DIALECTS["0.3"])
