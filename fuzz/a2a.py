@@ -18,8 +18,8 @@ from sansio.a2a.bindings.rest import Route, params_of, route
 from sansio.a2a.bindings.sse import SseDecoder, SseEvent, encode
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, jsonrpc_error
-from sansio.a2a.task_log import TaskLog, fold
-from sansio.a2a.task_log_codec import decode_events, encode_events
+from sansio.a2a.tasks.task_log import TaskLog, fold
+from sansio.a2a.tasks.task_log_codec import decode_events, encode_events
 from sansio.a2a.versions import LINES, negotiate
 from tests import strategies
 

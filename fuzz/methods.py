@@ -14,7 +14,7 @@ from sansio.extensions.methods.method_rows import MethodRow, Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments, read
 from sansio.extensions.methods.rendering import for_line
-from sansio.opencode.upstream.large_json import Steps, decoded
+from sansio.large_json import Steps, decoded
 from sansio.opencode.upstream.requests import Location
 from tests.strategies import json_values
 

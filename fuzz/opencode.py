@@ -12,8 +12,8 @@ from fuzz.target import Target, require
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import TaskState, TaskStatus
-from sansio.a2a.task_log import LogEvent, StatusChanged, TaskLog
-from sansio.a2a.task_log_codec import encode_events
+from sansio.a2a.tasks.task_log import LogEvent, StatusChanged, TaskLog
+from sansio.a2a.tasks.task_log_codec import encode_events
 from sansio.opencode.interrupts import render as interrupts
 from sansio.opencode.turns.blocks import is_settled, tool_data, usage_of
 from sansio.opencode.turns.turn import Turn

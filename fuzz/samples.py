@@ -26,14 +26,14 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.task_log import (
+from sansio.a2a.tasks.task_log import (
     ArtifactChunk,
     MessageAdded,
     MetadataChanged,
     Snapshot,
     StatusChanged,
 )
-from sansio.a2a.task_log_codec import encode_events
+from sansio.a2a.tasks.task_log_codec import encode_events
 
 MESSAGE = Message(
     message_id="m1",

@@ -37,7 +37,7 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.task_log import (
+from sansio.a2a.tasks.task_log import (
     ArtifactChunk,
     LogEvent,
     MessageAdded,

@@ -17,6 +17,8 @@ import orjson
 from attrs import frozen
 
 from opencode_a2a.agent.extension_methods import Methods
+from opencode_a2a.agent.served_cards import Cards
+from opencode_a2a.agent.service import Service
 from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_access import SessionAccess
 from opencode_a2a.agent.sessions.session_choice import Sessions
@@ -35,21 +37,19 @@ from opencode_a2a.server.dispatch import Dispatch
 from opencode_a2a.server.memory_release import give_back_memory
 from opencode_a2a.server.push.notifier import Notifier, Render
 from opencode_a2a.server.push.outbound_client import CheckedClient
-from opencode_a2a.server.served_cards import Cards
-from opencode_a2a.server.service import Service
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.loading import find_task
 from sansio.a2a.counted import counted
 from sansio.a2a.model import JsonObject
-from sansio.a2a.push_notifications import Schedule
 from sansio.a2a.server import ServedProtocol
-from sansio.extensions.methods.method_rows import Toggle
+from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.push_notifications import Schedule
+from sansio.extensions.methods.method_rows import MethodExtension, Toggle
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
 from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
-from sansio.opencode.projections.presentation import Presentation
 from sansio.opencode.upstream.requests import Location, PromptOptions
 from sansio.origins import origin_of
 from sansio.outbound import OutboundPolicy
@@ -64,10 +64,11 @@ class Running:
     asgi: Application
     service: Service
     bus: EventBus
+    cards: Cards
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it."""
-        self.asgi.cards = cards = self.asgi.cards.at(_deployment(settings))
+        self.asgi.cards = cards = self.cards.at(_deployment(settings))
         cards.prepare()
 
 
@@ -241,11 +242,12 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             started=wall(),
             hosts=settings.allowed_hosts,
             stays_open=settings.stream_stays_open_on_interrupt,
+            stays_open_for=frozenset({MethodExtension.INTERACTIVE_INTERRUPT.label}),
             origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),
             prefix=urlsplit(settings.public_url).path.rstrip("/"),
         )
         try:
             cards = Cards(_deployment(settings), key, health)
-            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, bus)
+            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, bus, cards)
         finally:
             tasks.cancel_scope.cancel()

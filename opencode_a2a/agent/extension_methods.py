@@ -26,7 +26,7 @@ from sansio.extensions.methods.parameters import Arguments, read
 from sansio.extensions.methods.rendering import for_line
 from sansio.extensions.methods.routing import DIRECTORY, METADATA_DIRECTORY, WORKSPACE
 from sansio.extensions.methods.shapes import INVALID, wrong
-from sansio.opencode.upstream.large_json import decoded, encoded
+from sansio.large_json import decoded, encoded
 from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 _CURSOR = b"x-next-cursor"

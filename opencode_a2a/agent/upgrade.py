@@ -21,7 +21,7 @@ from opencode_a2a.server.store.earlier import BINDINGS, OWNERS, EarlierState, Ea
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject, Message, Role, Task, TaskState, TaskStatus, TextPart
-from sansio.a2a.task_log_codec import encode_task
+from sansio.a2a.tasks.task_log_codec import encode_task
 from sansio.a2a.timestamps import epoch_ms, timestamp
 from sansio.access import CredentialSet
 from sansio.opencode.upstream.faults import STOPPED

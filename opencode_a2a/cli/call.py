@@ -37,10 +37,10 @@ from sansio.a2a.client.agent_errors import AgentError, agent_error
 from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState
+from sansio.a2a.tasks.presentation import SHARED_BY
 from sansio.a2a.versions import LINES
 from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
-from sansio.opencode.projections.presentation import SHARED_BY
 
 __all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
 

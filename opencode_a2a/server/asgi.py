@@ -10,24 +10,22 @@ import math
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 import anyio.lowlevel
 import orjson
 from attrs import evolve, frozen
 
-from opencode_a2a.agent.extension_methods import Methods
 from opencode_a2a.logs import plain
 from opencode_a2a.server.dispatch import Dispatch, Invocation
-from opencode_a2a.server.documents import Documents, only
+from opencode_a2a.server.documents import Documents, Published, only
 from opencode_a2a.server.request_log import log_request
-from opencode_a2a.server.served_cards import Cards
-from opencode_a2a.server.service import OpenStream
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
 from opencode_a2a.server.tasks.active_task import FarBehindError
+from opencode_a2a.server.tasks.open_stream import OpenStream
 from sansio import http
 from sansio.a2a.bindings import sse
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
@@ -36,13 +34,19 @@ from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.json_output import encoded_pieces
 from sansio.a2a.model import StatusUpdate
 from sansio.a2a.operations import Operation
-from sansio.a2a.server import RPC_PATH, Call, CallRefusedError, ServedProtocol, check_target, understand
-from sansio.a2a.task_log import Entry
+from sansio.a2a.server import (
+    RPC_PATH,
+    Call,
+    CallRefusedError,
+    ServedProtocol,
+    check_target,
+    understand,
+)
+from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.task_log import Entry
 from sansio.access import CredentialSet, Identity
-from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.hosts import ServedHosts
 from sansio.limits import StreamBudget, StreamLimits
-from sansio.opencode.projections.presentation import Presentation
 from sansio.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -67,7 +71,8 @@ _STILL_WAITING = b": the stream ends here, as the task still waits for its user;
 class Surface:
     """What the HTTP surface needs to know of its deployment.
 
-    ``body_limit`` and ``gzip_minimum``: bytes, 0 for none. ``stays_open``: no stream ends where its task asks.
+    ``body_limit`` and ``gzip_minimum``: bytes, 0 for none. ``stays_open``: no stream ends where its task asks;
+    ``stays_open_for``: nor does one with one of these extensions.
     ``prefix``: the path of the public URL, without a slash at its end.
     """
 
@@ -81,6 +86,14 @@ class Surface:
     prefix: str = ""
     hosts: ServedHosts = ServedHosts()
     stays_open: bool = False
+    stays_open_for: frozenset[str] = frozenset()
+
+
+class ExtensionMethods(Protocol):
+    """The methods that an agent has beside the protocol's."""
+
+    async def run(self, name: str, params: object, identity: Identity, line: str) -> bytes:
+        """Return the result as JSON. Raises ``ProtocolError``, also for a name that there is not."""
 
 
 @frozen
@@ -108,8 +121,8 @@ class Application:
         self,
         surface: Surface,
         dispatch: Dispatch,
-        methods: Methods,
-        cards: Cards,
+        methods: ExtensionMethods,
+        cards: Published,
         health: Callable[[], dict[str, object]],
     ) -> None:
         self.cards = cards
@@ -223,7 +236,7 @@ class Application:
                 return call.respond([card.body])
             answer = self._documents.private(request, card)
             return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *call.headers))
-        stays_open = self._surface.stays_open or MethodExtension.INTERACTIVE_INTERRUPT.label in call.activated.names
+        stays_open = self._surface.stays_open or not self._surface.stays_open_for.isdisjoint(call.activated.names)
         invocation = Invocation(call=call, identity=identity, stays_open=stays_open, outcome=request.outcome)
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)

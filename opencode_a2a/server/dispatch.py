@@ -10,17 +10,18 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from opencode_a2a.server.service import OpenStream, Service
 from opencode_a2a.server.steps import in_turns
+from opencode_a2a.server.task_service import TaskService
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.open_stream import OpenStream
 from sansio.a2a.bindings.http_messages import Outcome
 from sansio.a2a.json_output import encoded_pieces
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import Call
-from sansio.a2a.task_log import trim_history
+from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.task_log import trim_history
 from sansio.access import Identity
-from sansio.opencode.projections.presentation import Presentation
 
 
 @frozen(kw_only=True)
@@ -55,7 +56,7 @@ class Invocation:
 class Dispatch:
     """The operations by name. All of them raise ``ProtocolError``."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: TaskService) -> None:
         self.service = service
         self._unary: dict[Operation, Callable[[Invocation], Awaitable[Any]]] = {
             Operation.SEND: self._send,

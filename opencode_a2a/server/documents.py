@@ -6,15 +6,33 @@ Knows no operation; who may read what is decided by the caller, but for what is 
 from __future__ import annotations
 
 from email.utils import formatdate
+from typing import Protocol
 
 from attrs import evolve, frozen
 
-from opencode_a2a.server.served_cards import Cards
 from sansio import http
 from sansio.a2a.bindings.http_messages import JSON, Request, Response
 from sansio.a2a.cards.agent_card import CardDocument, matches
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
-from sansio.access import CredentialSet
+from sansio.access import CredentialSet, Identity
+
+
+class Published(Protocol):
+    """The documents that a running server publishes."""
+
+    @property
+    def public(self) -> CardDocument: ...
+
+    @property
+    def keys(self) -> CardDocument | None: ...
+
+    @property
+    def openapi(self) -> CardDocument: ...
+
+    @property
+    def complete_openapi(self) -> CardDocument: ...
+
+    def extended(self, identity: Identity, line: str) -> CardDocument: ...
 
 
 @frozen
@@ -31,7 +49,7 @@ class Documents:
             raise ProtocolError(ErrorKind.NOT_FOUND, "This agent signs nothing")
         return self._answer(request, document, "public, max-age=300")
 
-    def described(self, request: Request, cards: Cards) -> Response:
+    def described(self, request: Request, cards: Published) -> Response:
         """The description of the surface: complete for those who prove who they are, else in part.
 
         Raises ``ProtocolError``: METHOD_NOT_ALLOWED, UNAUTHENTICATED for credentials that are wrong.

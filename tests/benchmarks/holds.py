@@ -27,8 +27,8 @@ from attrs import define, frozen
 import runtime_asyncio
 from opencode_a2a.server.store import EventRow, TaskRow, open_store
 from sansio.a2a.model import Artifact, DataPart, Message, Role, Task, TaskState, TaskStatus, TextPart
-from sansio.a2a.task_log import ArtifactChunk, MessageAdded, StatusChanged, TaskLog
-from sansio.a2a.task_log_codec import encode_events, encode_task
+from sansio.a2a.tasks.task_log import ArtifactChunk, MessageAdded, StatusChanged, TaskLog
+from sansio.a2a.tasks.task_log_codec import encode_events, encode_task
 from tests.benchmarks.processes import Server, clean_environment, python
 
 RUNTIMES = ("asyncio", "trio")

@@ -20,7 +20,7 @@ from opencode_a2a.server.steps import in_turns
 from sansio.extensions.methods.method_rows import Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments
-from sansio.opencode.upstream.large_json import decoded, encoded
+from sansio.large_json import decoded, encoded
 
 ROW = METHODS["opencode.models.list"]
 _END = object()

@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from sansio.a2a.model import DataPart, FilePart, JsonObject, Part, Task, TaskStatus, TextPart
 from sansio.a2a.model import TaskState as State
-from sansio.a2a.task_log import ArtifactChunk, Folding, LogEvent, StatusChanged
+from sansio.a2a.tasks.task_log import ArtifactChunk, Folding, LogEvent, StatusChanged
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (
     BusEvent,

@@ -13,7 +13,14 @@ import orjson
 from sansio.a2a.bindings.error_table import BINDINGS, TOLD
 from sansio.a2a.bindings.jsonrpc import method_not_found, parse_request
 from sansio.a2a.bindings.rest import route
-from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, invalid, jsonrpc_error
+from sansio.a2a.errors import (
+    ErrorKind,
+    LocalError,
+    ProtocolError,
+    http_error,
+    invalid,
+    jsonrpc_error,
+)
 from sansio.a2a.model import JsonObject
 from sansio.a2a.versions import LINES, negotiate
 from sansio.http import too_large

@@ -28,7 +28,7 @@ from opencode_a2a.server.store import EventRow, Store, StoreError, StoreUnavaila
 from opencode_a2a.server.tasks.active_task import SAVE_EVERY, ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.task_log import LogEvent, MetadataChanged
+from sansio.a2a.tasks.task_log import LogEvent, MetadataChanged
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode.file_inputs import holds_media
 from sansio.opencode.interrupts.replies import abandoned

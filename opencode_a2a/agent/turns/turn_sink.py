@@ -8,7 +8,7 @@ import anyio
 from attrs import define, field
 
 from opencode_a2a.server.tasks.active_task import ActiveTask
-from sansio.a2a.task_log import LogEvent
+from sansio.a2a.tasks.task_log import LogEvent
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import BusEvent, SessionStatus
 from sansio.opencode.upstream.faults import TaskFailure

@@ -18,8 +18,8 @@ from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.logs import plain
 from opencode_a2a.server.steps import in_turns
 from sansio.a2a.model import JsonObject
+from sansio.large_json import decoded
 from sansio.opencode.upstream import requests
-from sansio.opencode.upstream.large_json import decoded
 from sansio.opencode.upstream.problems import Problem, agent_problem, model_problem, workspace_problem
 from sansio.opencode.upstream.requests import Location, UpstreamCall
 

@@ -22,7 +22,7 @@ from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import LocalError
 from sansio.a2a.model import PushConfig, StreamItem
-from sansio.a2a.push_notifications import (
+from sansio.a2a.tasks.push_notifications import (
     Announcer,
     Notification,
     Schedule,

@@ -15,8 +15,8 @@ from attrs import define, field, frozen
 
 from opencode_a2a.server.store import EventRow, StoreError, TaskRow
 from sansio.a2a.model import JsonObject, Task
-from sansio.a2a.task_log import Entry, LogEvent, StatusChanged, TaskLog
-from sansio.a2a.task_log_codec import encode_events, encode_task
+from sansio.a2a.tasks.task_log import Entry, LogEvent, StatusChanged, TaskLog
+from sansio.a2a.tasks.task_log_codec import encode_events, encode_task
 from sansio.a2a.timestamps import epoch_ms
 
 _WINDOW = 384 * 1024

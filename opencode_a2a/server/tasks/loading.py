@@ -13,9 +13,9 @@ from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import EventRow, Store, StoredTask
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.model import Task
-from sansio.a2a.task_log import LogEvent, TaskLog
-from sansio.a2a.task_log_codec import decode_events, decode_task, read_events, read_task
-from sansio.opencode.upstream.large_json import decoded
+from sansio.a2a.tasks.task_log import LogEvent, TaskLog
+from sansio.a2a.tasks.task_log_codec import decode_events, decode_task, read_events, read_task
+from sansio.large_json import decoded
 
 _MUCH = 128 * 1024  # bytes that are decoded in one go
 _EVENTS_AT_ONCE = 128

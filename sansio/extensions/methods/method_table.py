@@ -6,15 +6,9 @@ from collections.abc import Collection, Mapping
 
 from sansio.a2a.bindings.jsonrpc import method_not_found
 from sansio.a2a.operations import methods_of
-from sansio.extensions.methods import (
-    catalogue_methods as catalogues,
-)
-from sansio.extensions.methods import (
-    interrupt_methods as interrupts,
-)
-from sansio.extensions.methods import (
-    session_methods as sessions,
-)
+from sansio.extensions.methods import catalogue_methods as catalogues
+from sansio.extensions.methods import interrupt_methods as interrupts
+from sansio.extensions.methods import session_methods as sessions
 from sansio.extensions.methods.method_errors import disabled
 from sansio.extensions.methods.method_rows import MethodRow, Toggle
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from sansio.a2a.model import JsonObject, Message, TaskState, TaskStatus
-from sansio.a2a.task_log import LogEvent, MessageAdded, StatusChanged
+from sansio.a2a.tasks.task_log import LogEvent, MessageAdded, StatusChanged
 from sansio.opencode.interrupts.render import details_of, text_of
 from sansio.opencode.turns.event_metadata import EventMetadata
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded

@@ -13,7 +13,7 @@ from attrs import define, field
 
 from sansio.a2a.codecs.fields import nested_deeper
 from sansio.a2a.model import Artifact, FilePart, JsonObject, TextPart
-from sansio.a2a.task_log import ArtifactChunk
+from sansio.a2a.tasks.task_log import ArtifactChunk
 from sansio.opencode.upstream.events import PartSeen
 
 

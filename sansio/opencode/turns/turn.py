@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from attrs import evolve, frozen
 
 from sansio.a2a.model import Artifact, DataPart, JsonObject, TaskState, TaskStatus
-from sansio.a2a.task_log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
+from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
 from sansio.opencode.interrupts.render import answered_unseen
 from sansio.opencode.interrupts.tracker import InterruptTracker
 from sansio.opencode.turns.attribution import Attribution

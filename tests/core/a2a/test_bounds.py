@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings.http_messages import Request
-from sansio.a2a.bindings.jsonrpc import LONGEST_ID, RpcRequestError, method_not_found, parse_request, render_error
+from sansio.a2a.bindings.jsonrpc import (
+    LONGEST_ID,
+    RpcRequestError,
+    method_not_found,
+    parse_request,
+    render_error,
+)
 from sansio.a2a.bindings.rest import route
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
@@ -28,7 +34,7 @@ from sansio.a2a.errors import (
 )
 from sansio.a2a.json_input import MOST_VALUES, decoded, values_in
 from sansio.a2a.model import Artifact, Task, TaskState, TaskStatus, TextPart
-from sansio.a2a.task_log_codec import decode_task, encode_task
+from sansio.a2a.tasks.task_log_codec import decode_task, encode_task
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import read
 from tests.strategies import json_values

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.model import Artifact, ArtifactUpdate, TextPart
-from sansio.a2a.task_log import ArtifactChunk, LogEvent, TaskLog
-from sansio.a2a.task_log_codec import decode_events, encode_events
+from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent, TaskLog
+from sansio.a2a.tasks.task_log_codec import decode_events, encode_events
 from tests.strategies import log_events
 
 BEFORE = orjson.dumps(

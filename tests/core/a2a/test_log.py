@@ -27,7 +27,7 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.task_log import (
+from sansio.a2a.tasks.task_log import (
     TRANSITIONS,
     ArtifactChunk,
     LogEvent,
@@ -40,7 +40,7 @@ from sansio.a2a.task_log import (
     merge,
     trim_history,
 )
-from sansio.a2a.task_log_codec import decode_events, decode_task, encode_events, encode_task
+from sansio.a2a.tasks.task_log_codec import decode_events, decode_task, encode_events, encode_task
 from tests.strategies import json_objects, log_events, messages, tasks
 
 TERMINAL = {TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED}

@@ -19,7 +19,7 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.task_log import (
+from sansio.a2a.tasks.task_log import (
     SKIPPED,
     ArtifactChunk,
     LogEvent,

@@ -24,7 +24,7 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.push_notifications import (
+from sansio.a2a.tasks.push_notifications import (
     Announcer,
     Notification,
     Schedule,
@@ -37,7 +37,7 @@ from sansio.a2a.push_notifications import (
     retry_after,
     verdict_of,
 )
-from sansio.a2a.task_log import (
+from sansio.a2a.tasks.task_log import (
     ArtifactChunk,
     LogEvent,
     MessageAdded,

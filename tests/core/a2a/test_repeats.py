@@ -20,8 +20,8 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.repeated_messages import MessageFilter, first_message, same_parts
-from sansio.a2a.task_log_codec import decode_task, encode_task
+from sansio.a2a.tasks.repeated_messages import MessageFilter, first_message, same_parts
+from sansio.a2a.tasks.task_log_codec import decode_task, encode_task
 from sansio.opencode.send_options import same_target
 from tests.strategies import messages
 

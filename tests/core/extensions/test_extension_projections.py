@@ -14,6 +14,7 @@ from sansio.extensions.methods.method_rows import Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments
 from sansio.extensions.methods.rendering import for_line
+from sansio.large_json import Steps, decoded, encoded
 from sansio.opencode.projections.provider_catalogue import models_of, providers_of, shrunk
 from sansio.opencode.projections.session_projections import (
     diffs_of,
@@ -24,7 +25,6 @@ from sansio.opencode.projections.session_projections import (
     task_of,
     todos_of,
 )
-from sansio.opencode.upstream.large_json import Steps, decoded, encoded
 from sansio.opencode.upstream.requests import Location
 from tests.strategies import json_values
 

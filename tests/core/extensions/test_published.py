@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from sansio.a2a.codecs.schemas import SPOKEN, TABLES, object_schema
 from sansio.a2a.errors import jsonrpc_error
 from sansio.a2a.operations import Operation, methods_of
+from sansio.a2a.tasks.presentation import SHARED_BY
 from sansio.extensions.methods.method_errors import (
     ExtensionError,
     ExtensionErrorKind,
@@ -33,7 +34,6 @@ from sansio.extensions.published.contracts import TOLD, method_contract
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.openapi import Served, document
 from sansio.extensions.published.profile import Deployment
-from sansio.opencode.projections.presentation import SHARED_BY
 from sansio.opencode.upstream.faults import UNREACHABLE, TaskFailure
 from tests.parity import parity
 from tests.paths import FIXTURES

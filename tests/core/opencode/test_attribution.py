@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sansio.a2a.model import JsonObject, TaskState, TextPart
-from sansio.a2a.task_log import ArtifactChunk, LogEvent, StatusChanged
+from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent, StatusChanged
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (
     BusEvent,

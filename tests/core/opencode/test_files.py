@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.model import FilePart, JsonObject, Message, Role, TaskState, TaskStatus
-from sansio.a2a.task_log import LogEvent, MessageAdded, StatusChanged, TaskLog
+from sansio.a2a.tasks.task_log import LogEvent, MessageAdded, StatusChanged, TaskLog
 from sansio.opencode.turns.file_parts import attachments_of, file_of
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sansio.a2a.model import JsonObject, TaskState, TextPart
-from sansio.a2a.task_log import LogEvent, StatusChanged
+from sansio.a2a.tasks.task_log import LogEvent, StatusChanged
 from sansio.opencode.interrupts.render import text_of
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Heard, Turn

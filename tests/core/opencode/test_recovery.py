@@ -19,7 +19,7 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.task_log import ArtifactChunk, Entry, LogEvent, StatusChanged, TaskLog, told_anew
+from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, LogEvent, StatusChanged, TaskLog, told_anew
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import DataPart, FilePart, Message, Part, Role, TaskState, TaskStatus, TextPart
-from sansio.a2a.task_log import LogEvent, MessageAdded, StatusChanged
+from sansio.a2a.tasks.task_log import LogEvent, MessageAdded, StatusChanged
 from sansio.opencode.interrupts.replies import (
     Answer,
     expired,

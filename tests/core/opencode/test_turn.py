@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sansio.a2a.model import DataPart, JsonObject, TaskState, TextPart
-from sansio.a2a.task_log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
+from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent, MetadataChanged, StatusChanged
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (
     BusEvent,

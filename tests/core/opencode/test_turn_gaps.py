@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sansio.a2a.task_log import LogEvent
+from sansio.a2a.tasks.task_log import LogEvent
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import BusEvent, MessageRecord, SessionStatus
 from tests.core.opencode.test_turn import DONE, IDLE, PROMPT, SESSION, failed, message, new_turn, tool, user, whole

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from hypothesis.strategies import DataObject, DrawFn
 
 from sansio.a2a.model import TaskState, TaskStatus
-from sansio.a2a.task_log import LogEvent, StatusChanged, TaskLog
+from sansio.a2a.tasks.task_log import LogEvent, StatusChanged, TaskLog
 from sansio.opencode.upstream.events import (
     BusEvent,
     MessageRecord,

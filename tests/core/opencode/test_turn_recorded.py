@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from sansio.a2a.model import JsonObject, TaskState, TextPart
-from sansio.a2a.task_log import ArtifactChunk, StatusChanged
+from sansio.a2a.tasks.task_log import ArtifactChunk, StatusChanged
 from sansio.opencode.upstream.events import PartSeen, SessionStatus, decode
 from tests.core.recorded import (
     FINISHED,

@@ -28,16 +28,7 @@ from sansio.redact import Secret
 from tests.shell.calling import COMPLETED, HELLO, WORKING, Scene, Screen, says, task
 from tests.shell.harness import ALICE, CREDENTIALS, free_port, served
 from tests.shell.raw_server import answering, ok
-from tests.shell.scripted_agent import (
-    CARD_PATH,
-    EVENTS,
-    Cut,
-    Reply,
-    card,
-    document,
-    payload,
-    stream,
-)
+from tests.shell.scripted_agent import CARD_PATH, EVENTS, Cut, Reply, card, document, payload, stream
 
 pytestmark = pytest.mark.anyio
 

@@ -13,15 +13,7 @@ from opencode_a2a.config.settings import Settings
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState
 from tests.shell.calling import HELLO, WORKING, Scene, Screen, Seen, parsed, says, status, task
-from tests.shell.scripted_agent import (
-    CARD_PATH,
-    Cut,
-    Reply,
-    card,
-    document,
-    payload,
-    stream,
-)
+from tests.shell.scripted_agent import CARD_PATH, Cut, Reply, card, document, payload, stream
 
 pytestmark = pytest.mark.anyio
 

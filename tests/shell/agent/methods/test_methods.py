@@ -12,8 +12,8 @@ from opencode_a2a.server.steps import in_turns
 from sansio.extensions.methods.method_rows import Ownership, Scope
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.types import params_schema, result_schema
+from sansio.large_json import decoded
 from sansio.opencode.projections.provider_catalogue import shrunk
-from sansio.opencode.upstream.large_json import decoded
 from tests.benchmarks.large_answers import catalogue
 from tests.shell.harness import Serving
 from tests.shell.method_calls import ANSWERING, CALLABLE, EVERYTHING_ON, Methods, world_of

@@ -11,7 +11,16 @@ import anyio
 import pytest
 
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, CallTool, Delegate, FakeOpenCode, Permission, Say, Script
+from opencode_a2a.fake_opencode import (
+    AFTER_TOOL,
+    HELLO,
+    CallTool,
+    Delegate,
+    FakeOpenCode,
+    Permission,
+    Say,
+    Script,
+)
 from opencode_a2a.fake_opencode.scripts import REFUSAL, SCRIPTS, TOOL_OUTPUT
 from sansio.a2a.model import DataPart, Task, TaskState
 from tests.shell.folding import artifacts_of, reason_of, text_of

@@ -35,8 +35,8 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.push_notifications import Schedule
-from sansio.a2a.task_log import ArtifactChunk, LogEvent, MessageAdded, StatusChanged
+from sansio.a2a.tasks.push_notifications import Schedule
+from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent, MessageAdded, StatusChanged
 from sansio.outbound import OutboundPolicy
 from tests import schemas
 from tests.shell.harness import DEADLINE

@@ -27,8 +27,8 @@ from sansio.a2a.model import (
     TaskPage,
     TextPart,
 )
-from sansio.a2a.task_log import merge
-from sansio.opencode.projections.answer_projection import with_answer_as_message
+from sansio.a2a.tasks.answer_projection import with_answer_as_message
+from sansio.a2a.tasks.task_log import merge
 
 SHARED_BY: Mapping[str, frozenset[str]] = {
     "session-binding": frozenset({"session"}),

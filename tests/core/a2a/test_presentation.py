@@ -28,8 +28,8 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
+from sansio.a2a.tasks.presentation import RESUME, SHARED_BY, Presentation, as_text
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
-from sansio.opencode.projections.presentation import RESUME, SHARED_BY, Presentation, as_text
 from tests import strategies
 
 CODECS: tuple[Codec, ...] = (v0_3, v0_3_gateway, v1_0)

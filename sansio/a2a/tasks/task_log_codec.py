@@ -10,7 +10,7 @@ from sansio.a2a.codecs import v1_0
 from sansio.a2a.codecs.fields import DEEPEST, Fields, read_document
 from sansio.a2a.errors import LocalError, ProtocolError
 from sansio.a2a.model import Artifact, JsonObject, Message, Role, Task, TaskState, TaskStatus
-from sansio.a2a.task_log import (
+from sansio.a2a.tasks.task_log import (
     ArtifactChunk,
     LogEvent,
     MessageAdded,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
-from attrs import evolve, frozen
+from attrs import evolve
 
+from opencode_a2a.agent.known_messages import KnownMessages
 from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.turns.interrupt_service import Answering
@@ -24,8 +25,8 @@ from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.store import EventsPruned, Store, StoredTask, StoreError, TaskQuery
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
-from opencode_a2a.server.tasks.known_messages import KnownMessages
 from opencode_a2a.server.tasks.loading import find_task, loaded
+from opencode_a2a.server.tasks.open_stream import OpenStream
 from sansio.a2a.bindings.page_tokens import page_of_configs, page_token, read_page_token
 from sansio.a2a.counted import counted
 from sansio.a2a.dialects import DIALECTS
@@ -40,20 +41,19 @@ from sansio.a2a.model import (
     PushConfigId,
     PushConfigPage,
     SendRequest,
-    StreamItem,
     Task,
     TaskIdRequest,
     TaskPage,
     TaskState,
     TaskStatus,
 )
-from sansio.a2a.repeated_messages import first_message
-from sansio.a2a.task_log import Entry, MessageAdded, StatusChanged, told_anew, trim_history
+from sansio.a2a.tasks.presentation import Presentation, as_text
+from sansio.a2a.tasks.repeated_messages import first_message
+from sansio.a2a.tasks.task_log import MessageAdded, StatusChanged, trim_history
 from sansio.a2a.timestamps import timestamp
 from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.file_inputs import EVERYTHING
 from sansio.opencode.locations import location_as_text, location_of_text
-from sansio.opencode.projections.presentation import Presentation, as_text
 from sansio.opencode.send_options import SendOptions, check_id, send_options_of
 from sansio.opencode.upstream.requests import prompt_parts
 
@@ -64,43 +64,6 @@ _KEEP_ALIVE = 15.0  # seconds
 _MOST_CONFIGS = 32  # push configurations of one task
 _MOST_NAMED = 10  # tasks that an error names
 _PRUNING = 15.0  # seconds between two looks for events that are kept no longer
-
-
-@frozen
-class OpenStream:
-    """A stream to be: what to say first, as of event ``cursor``, and where to read what follows.
-
-    ``before``: where to go on from for a client that is cut off in the midst of what is said first. ``stays_open``:
-    the stream does not end where the task waits for an answer. ``whole``: nothing follows what is said first.
-    ``past``: the events up to ``cursor`` that follow what is said first, where they are not in memory any more.
-    """
-
-    first: tuple[StreamItem, ...]
-    active: ActiveTask
-    cursor: int
-    before: int
-    stays_open: bool = False
-    whole: bool = False
-    past: tuple[Entry, ...] = ()
-
-    @property
-    def waits(self) -> bool:
-        """The task waits for its user as the stream begins, and the stream waits with it."""
-        return not self.stays_open and self.active.log.waits_at(self.cursor)
-
-    def replaced(self, cursor: int) -> OpenStream:
-        """The stream for a reader for whom the event after ``cursor`` is out of reach: what replaces all it has."""
-        task = self.active.seen()
-        state = task.status.state
-        final = state.ends_stream and not (self.stays_open and state is TaskState.INPUT_REQUIRED)
-        first = tuple(told_anew(task, final=final))
-        return evolve(self, first=first, cursor=self.active.visible, before=cursor, whole=final, past=())
-
-    def pause_in(self, entries: Sequence[Entry]) -> int | None:
-        """Index of the status in ``entries`` that ends the stream because the task waits for its user."""
-        if self.stays_open and self.active.log.state is TaskState.INPUT_REQUIRED:
-            return None
-        return self.active.log.pause_in(entries)
 
 
 class Service:

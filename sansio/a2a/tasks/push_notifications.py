@@ -21,7 +21,7 @@ from sansio.a2a.codecs.fields import read_document
 from sansio.a2a.dialects import dialect_of
 from sansio.a2a.errors import LocalError, ProtocolError, invalid
 from sansio.a2a.model import ArtifactUpdate, PushConfig, StreamItem, Task, TaskStatus
-from sansio.a2a.task_log import ArtifactChunk, Entry, Folding, Snapshot, StatusChanged
+from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, Folding, Snapshot, StatusChanged
 
 # --- what is told -----------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from opencode_a2a.server.tasks.loading import find_task, or_running
 from sansio.a2a.errors import LocalError
 from sansio.a2a.model import JsonObject, Message
-from sansio.a2a.repeated_messages import MessageFilter, first_message, same_parts
+from sansio.a2a.tasks.repeated_messages import MessageFilter, first_message, same_parts
 from sansio.opencode.send_options import same_target
 
 _log = logging.getLogger(__name__)
