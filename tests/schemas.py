@@ -1,4 +1,4 @@
-"""The published JSON schemas of both protocol lines, without their prose, and the check of an answer against them."""
+"""The published JSON schemas of both protocol versions, without their prose; answers are checked against them."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def tasks(line: str) -> SearchStrategy[Task]:
 
 
 def _status_update(line: str, values: dict[str, Any]) -> StatusUpdate:
-    """Line 1.0 has no word for ``final``: it is what the state says."""
+    """Version 1.0 has no word for ``final``: it is what the state says."""
     if line == "1.0":
         values["final"] = values["status"].state.terminal
     return StatusUpdate(**values)

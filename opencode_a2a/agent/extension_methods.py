@@ -207,7 +207,7 @@ class Methods:
 
 
 def _with_data(error: ProtocolError, request_id: str | None = None) -> ProtocolError:
-    """An error about fields with the data that line 0.3's clients of methods look at."""
+    """An error about fields with the data that version 0.3's clients of methods look at."""
     if error.data is None and error.violations:
         told: JsonObject = {"type": INVALID, "field": error.violations[0].field}
         error.data = told if request_id is None else {**told, "request_id": request_id}

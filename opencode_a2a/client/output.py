@@ -45,7 +45,7 @@ def on_one_line(text: str) -> str:
 class Printer:
     """The two streams of a call. Each piece is flushed as it comes.
 
-    ``line`` is the protocol line in which ``as_json`` prints items. Raises ``BrokenPipeError`` where nobody
+    ``line`` is the protocol version in which ``as_json`` prints items. Raises ``BrokenPipeError`` where nobody
     reads the answer any more.
     """
 

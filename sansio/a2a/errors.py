@@ -1,4 +1,4 @@
-"""Every error the protocol side can answer, once: code, HTTP status, gRPC name, reason, and its shape on each line.
+"""Every error of the protocol, once: code, HTTP status, gRPC name, reason, and its shape in each version.
 
 Two exception classes, after h11: the other side broke the protocol (``ProtocolError``), or we did (``LocalError``).
 Sources: specification 1.0.1, sections 3.3.2, 5.4, 9.5 and 11.6; JSON-RPC 2.0, section 5.1.
@@ -64,7 +64,7 @@ def _bounded(value: Any, levels: int = _LEVELS) -> Any:
 class ErrorRow:
     """One kind of error. ``code``: JSON-RPC; ``http``: status; ``grpc``: canonical status name.
 
-    ``name``: what the official clients of line 0.3 call it, which they look for in a flat body. ``http_0_3``: the
+    ``name``: what the official clients of version 0.3 call it, which they look for in a flat body. ``http_0_3``: the
     status on that line, where 1.0 has settled on another.
     """
 
@@ -86,7 +86,7 @@ class ErrorRow:
 
 
 class ErrorKind(Enum):
-    """The table of errors; the member's name is the ``reason`` that line 1.0 publishes."""
+    """The table of errors; the member's name is the ``reason`` that version 1.0 publishes."""
 
     PARSE_ERROR = ErrorRow(
         code=-32700, http=400, grpc="INVALID_ARGUMENT", message="Invalid JSON payload", name="JSONParseError"
@@ -236,7 +236,7 @@ class LocalError(A2AError):
 class ProtocolError(A2AError):
     """The other side cannot have what it asked for. Rendered by ``jsonrpc_error`` and ``http_error``.
 
-    ``data`` is for line 0.3's ``error.data``, also in place of what it would say of ``violations``;
+    ``data`` is for version 0.3's ``error.data``, also in place of what it would say of ``violations``;
     ``metadata`` goes into 1.0's ``ErrorInfo`` and holds strings only. An extension's errors are a subclass: their
     ``row``, ``reason`` and ``domain`` are its own, and ``kind`` is the nearest that the protocol knows.
 
@@ -269,7 +269,7 @@ class ProtocolError(A2AError):
 
     @property
     def reason(self) -> str:
-        """What line 1.0 calls it."""
+        """What version 1.0 calls it."""
         return self.kind.name
 
     @property

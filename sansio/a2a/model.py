@@ -1,4 +1,4 @@
-"""The A2A data model, neutral of protocol line: what a task, a message and a stream event are.
+"""The A2A data model, neutral of protocol version: what a task, a message and a stream event are.
 
 Values only. How they look on the wire is for ``v0_3`` and ``v1_0``; nothing here knows a transport or an agent.
 """
@@ -71,7 +71,7 @@ class TextPart:
 
 @frozen(kw_only=True)
 class FilePart:
-    """A file: exactly one of ``raw`` (base64 text, as both lines carry it) and ``url`` is given."""
+    """A file: exactly one of ``raw`` (base64 text, as both versions carry it) and ``url`` is given."""
 
     raw: str | None = None
     url: str | None = None
@@ -82,7 +82,7 @@ class FilePart:
 
 @frozen(kw_only=True)
 class DataPart:
-    """Structured data: any JSON value (on line 0.3 an object)."""
+    """Structured data: any JSON value (on version 0.3 an object)."""
 
     data: Any
     metadata: JsonObject | None = None
@@ -142,7 +142,7 @@ class Task:
 
 @frozen(kw_only=True)
 class StatusUpdate:
-    """The task's status changed. ``final`` is said on line 0.3 only: nothing follows in this stream."""
+    """The task's status changed. ``final`` is said on version 0.3 only: nothing follows in this stream."""
 
     task_id: str
     context_id: str
@@ -250,7 +250,7 @@ class TaskIdRequest:
 
 @frozen(kw_only=True)
 class PushConfigId:
-    """Names one push configuration of a task; on line 0.3 a read may leave ``id`` out."""
+    """Names one push configuration of a task; on version 0.3 a read may leave ``id`` out."""
 
     task_id: str
     id: str | None = None

@@ -1,4 +1,4 @@
-"""The operations of the protocol, a row each: their names on both lines and both bindings.
+"""The operations of the protocol, a row each: their names on both versions and both bindings.
 
 Dispatch, the REST routes and the list of supported methods are made from this table.
 """
@@ -15,7 +15,7 @@ from attrs import frozen
 class HttpRoute:
     """A method and a path template, in which ``{id}`` and ``{config_id}`` stand for one segment.
 
-    ``lines``: which have it. Line 0.3 has its paths below ``/v1``, but for those that are not ``prefixed``.
+    ``lines``: which have it. Version 0.3 has its paths below ``/v1``, but for those that are not ``prefixed``.
     """
 
     method: str
@@ -94,7 +94,7 @@ class Operation(Enum):
         rpc_1_0="GetTask",
         routes=(HttpRoute(method="GET", path="/tasks/{id}"),),
     )
-    LIST_TASKS = OperationRow(  # line 0.3 has no such operation: there it is an addition of ours
+    LIST_TASKS = OperationRow(  # version 0.3 has no such operation: there it is an addition of ours
         rpc_0_3="tasks/list",
         rpc_1_0="ListTasks",
         routes=(HttpRoute(method="GET", path="/tasks"),),
@@ -167,7 +167,7 @@ RPC_1_0 = {operation.row.rpc_1_0: operation for operation in Operation}
 def operation_of(method: str) -> tuple[Operation | None, str | None]:
     """The operation a JSON-RPC method names, and the line that alone has that name.
 
-    A name that no line has gives ``(None, None)``. Both names work on both lines: a gateway that only
+    A name that no line has gives ``(None, None)``. Both names work on both versions: a gateway that only
     rewrites the version header is understood.
     """
     if method in RPC_1_0:

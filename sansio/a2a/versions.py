@@ -1,4 +1,4 @@
-"""Which protocol line a request speaks (specification 1.0, section 3.6).
+"""Which protocol version a request speaks (specification 1.0, section 3.6).
 
 A pure rule: header or query parameter first, then what only one line can mean, then the default.
 """

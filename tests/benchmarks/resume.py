@@ -103,7 +103,7 @@ def request_body(line: Line, *, text: str | None = None, task_id: str | None = N
 
 
 def unpacked(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """An item of either line: ``task``, ``status`` or ``artifact``, and what it holds."""
+    """An item of either version: ``task``, ``status`` or ``artifact``, and what it holds."""
     if "kind" in result:
         return result["kind"].removesuffix("-update"), result
     name, value = next(iter(result.items()))
@@ -111,7 +111,7 @@ def unpacked(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def state_of(status: dict[str, Any]) -> str:
-    """A state in the words of line 0.3."""
+    """A state in the words of version 0.3."""
     return str(status["state"]).removeprefix("TASK_STATE_").lower().replace("_", "-")
 
 

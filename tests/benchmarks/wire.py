@@ -1,4 +1,4 @@
-"""The client's half of both lines and bindings: requests as bytes, and whether an answer is complete.
+"""The client's half of both versions and bindings: requests as bytes, and whether an answer is complete.
 
 Written against the specification alone: it imports nothing of the server, so it measures any A2A server.
 """
@@ -34,7 +34,7 @@ _FIELDS_1_0 = {"task": "task", "message": "message", "statusUpdate": "status", "
 
 @attrs.frozen(kw_only=True)
 class Wire:
-    """One way to ask: protocol line, binding, and whether the answer comes whole or streamed."""
+    """One way to ask: protocol version, binding, and whether the answer comes whole or streamed."""
 
     line: Line
     binding: Binding

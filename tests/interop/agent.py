@@ -1,4 +1,4 @@
-"""An agent as one official client sees it, over one protocol line and one binding.
+"""An agent as one official client sees it, over one protocol version and one binding.
 
 Knows which combinations there are and which operations each client has; what an answer means is for the tests.
 """
@@ -20,7 +20,7 @@ LINES = {
     "python-1": ("1.0", "0.3"),
     "javascript-1": ("1.0", "0.3"),
 }
-"""Of each client the lines it speaks; the newer ones keep a way back to servers of line 0.3."""
+"""Of each client the lines it speaks; the newer ones keep a way back to servers of version 0.3."""
 
 BINDINGS = ("jsonrpc", "rest")
 
@@ -52,7 +52,7 @@ NAMES_NO_TASK = frozenset(way for way in READY_MADE if way.client == "strands")
 
 
 def has(way: Way, operation: str) -> bool:
-    """Whether the client has the operation this way. Line 0.3 lists no tasks."""
+    """Whether the client has the operation this way. Version 0.3 lists no tasks."""
     if way in READY_MADE or operation == "dialogue":
         return way in READY_MADE and operation == "dialogue"
     if operation == "list":

@@ -255,7 +255,7 @@ def wanted(receiver: Receiver, path: str = "/pushed") -> Json:
 
 
 def understood(agent: Agent, pushes: list[Push]) -> list[Json]:
-    """What the client's own models make of notifications: tasks on line 0.3, a stream's items on line 1.0."""
+    """What the client's own models make of notifications: tasks on version 0.3, a stream's items on version 1.0."""
     return [agent.begin("read_push", body=push.body).one() for push in pushes]
 
 
@@ -263,7 +263,7 @@ ENDS = ("completed", "canceled", "TASK_STATE_COMPLETED", "TASK_STATE_CANCELED")
 
 
 def tells_the_end(push: Push) -> bool:
-    """Whether the task is over, on either line: `{"status": …}` or `{"statusUpdate": {"status": …}}`."""
+    """Whether the task is over, on either version: `{"status": …}` or `{"statusUpdate": {"status": …}}`."""
     [status, *_] = [value["status"] for value in (push.body, *push.body.values()) if "status" in value] or [{}]
     return status.get("state") in ENDS
 

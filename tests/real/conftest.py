@@ -17,7 +17,7 @@ from tests.real.turn import Caller
 from tests.real.wire import CALL_SECONDS, Client
 
 SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
-"""The extensions by which line 1.0 tells what line 0.3 tells unasked."""
+"""The extensions by which version 1.0 tells what version 0.3 tells unasked."""
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def adapter(
 
 
 def connected(adapter: Adapter, line: str, binding: str) -> Client:
-    """A client of `adapter`. Line 0.3 is what a server assumes of a client that names no version."""
+    """A client of `adapter`. Version 0.3 is what a server assumes of a client that names no version."""
     headers = {"authorization": f"Bearer {adapter.token}"}
     if line != "0.3":
         headers |= {"a2a-version": line, "a2a-extensions": SHARED}
@@ -59,7 +59,7 @@ def connected(adapter: Adapter, line: str, binding: str) -> Client:
 
 @pytest.fixture(params=["0.3", "1.0"])
 def line(request: pytest.FixtureRequest) -> str:
-    """A protocol line."""
+    """A protocol version."""
     return str(request.param)
 
 

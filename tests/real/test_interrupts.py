@@ -41,7 +41,7 @@ class Person:
         return self.client.reading.sent(self.client.call("message/send", "SendMessage", "message:send", params))
 
     def method(self, name: str, **params: object) -> Json:
-        """An extension method, which has one name on both lines."""
+        """An extension method, which has one name on both versions."""
         return self.client.call(name, name, "", dict(params))
 
     def asked(self, prompt: str) -> Task:

@@ -1,4 +1,4 @@
-"""The extension methods before a real OpenCode, on both lines and both runtimes: each does what its row says.
+"""The extension methods before a real OpenCode, on both versions and both runtimes: each does what its row says.
 
 What would need the internet there is held to its typed error.
 """
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 WAIT_SECONDS = 60
 SESSION_BINDING = "urn:opencode-a2a:extension:session-binding:v1"
-"""The extension by which line 1.0 tells which session a task had."""
+"""The extension by which version 1.0 tells which session a task had."""
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Both protocol lines on both bindings, read into one small model, and a fold of a stream's events.
+"""Both protocol versions on both bindings, read into one small model, and a fold of a stream's events.
 
 Written from the protocol alone, apart from the project's own codecs, so that the two cannot share a mistake.
 """
@@ -34,7 +34,7 @@ KINDS_0_3 = {"task": "task", "status-update": "statusUpdate", "artifact-update":
 
 
 class WireError(AssertionError):
-    """An answer that is not what the protocol line says it is."""
+    """An answer that is not what the protocol version says it is."""
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +82,7 @@ class Task:
 
 @attrs.frozen(kw_only=True)
 class StatusUpdate:
-    """`final` is what line 0.3 says; line 1.0 has no such member, and the state must do."""
+    """`final` is what version 0.3 says; version 1.0 has no such member, and the state must do."""
 
     task_id: str
     context_id: str
@@ -108,13 +108,13 @@ Event: TypeAlias = Task | StatusUpdate | ArtifactUpdate
 
 @attrs.frozen(kw_only=True)
 class Reading:
-    """How one protocol line spells the model."""
+    """How one protocol version spells the model."""
 
     line: str
 
     @property
     def tagged(self) -> bool:
-        """Whether objects say by `kind` what they are (line 0.3), or by the member that holds them (1.0)."""
+        """Whether objects say by `kind` what they are (version 0.3), or by the member that holds them (1.0)."""
         return self.line == "0.3"
 
     def part(self, raw: Json) -> str | Json:
@@ -155,7 +155,7 @@ class Reading:
         )
 
     def sent(self, raw: Json) -> Task:
-        """The answer to a send: the task itself on line 0.3, wrapped on 1.0."""
+        """The answer to a send: the task itself on version 0.3, wrapped on 1.0."""
         return self.task(raw if self.tagged else raw["task"])
 
     def event(self, raw: Json) -> Event:
@@ -266,7 +266,7 @@ def fold(events: Iterable[Event]) -> Folded:
 
 @attrs.frozen(kw_only=True)
 class Client:
-    """Speaks one protocol line over one binding (`jsonrpc` or `rest`)."""
+    """Speaks one protocol version over one binding (`jsonrpc` or `rest`)."""
 
     http: httpx.Client
     line: str

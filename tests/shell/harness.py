@@ -53,7 +53,7 @@ RUNTIMES: dict[str, Runtime] = {"asyncio": runtime_asyncio, "trio": runtime_trio
 
 @frozen
 class Wire:
-    """A protocol line on a binding: how requests are put and answers read."""
+    """A protocol version on a binding: how requests are put and answers read."""
 
     line: str
     binding: str
@@ -80,7 +80,7 @@ WIRES = (RPC_03, RPC_10, REST_03, REST_10)
 
 _CONFIGS = "/tasks/{task}/pushNotificationConfigs"
 _OPERATIONS: dict[str, tuple[str, str, str, str]] = {
-    # each with its name on line 0.3, that on line 1.0, and its HTTP route
+    # each with its name on version 0.3, that on version 1.0, and its HTTP route
     "send": ("message/send", "SendMessage", "POST", "/message:send"),
     "stream": ("message/stream", "SendStreamingMessage", "POST", "/message:stream"),
     "get": ("tasks/get", "GetTask", "GET", "/tasks/{task}"),
@@ -109,7 +109,7 @@ _OPERATIONS: dict[str, tuple[str, str, str, str]] = {
 }
 _PUSH_IDS = {"0.3": ("id", "pushNotificationConfigId"), "1.0": ("taskId", "id")}
 SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
-"""The extensions that give line 1.0 the shared metadata, which line 0.3 has unasked."""
+"""The extensions that give version 1.0 the shared metadata, which version 0.3 has unasked."""
 STAYS_OPEN = {
     "0.3": MethodExtension.INTERACTIVE_INTERRUPT.uris["0.3"],
     "1.0": MethodExtension.INTERACTIVE_INTERRUPT.uris["1.0"],
@@ -343,7 +343,7 @@ class Caller:
         return CODECS[self.wire.line].parse_task(result)
 
     async def page(self, **params: Any) -> dict[str, Any]:
-        """A page of tasks, as it came; on line 1.0 it is one of the published schema."""
+        """A page of tasks, as it came; on version 1.0 it is one of the published schema."""
         page = self._result(await self.ask("list", params))
         if self.wire.line == "1.0":
             schemas.check("1.0", schemas.TASK_PAGE, page)

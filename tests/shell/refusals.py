@@ -39,7 +39,7 @@ def refusal(wire: Wire, error: dict[str, Any]) -> Refusal:
 
 
 def expected(wire: Wire, *, code: int, http: tuple[int, int], names: tuple[str, str]) -> Refusal:
-    """A refusal as it should look on this wire; ``http`` and ``names``: first of line 0.3, then of line 1.0."""
+    """A refusal as it should look on this wire; ``http`` and ``names``: first of version 0.3, then of version 1.0."""
     old = wire.line == "0.3"
     over_http = wire.binding == "rest"
     return Refusal(

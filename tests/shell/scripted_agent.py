@@ -126,7 +126,7 @@ def stream(*said: StreamItem | Piece, binding: str = "JSONRPC", line: str = "1.0
 
 
 def card(*interfaces: tuple[str, str, str], streaming: bool = True) -> Reply:
-    """A card of line 1.0: binding, line and URL of each interface."""
+    """A card of version 1.0: binding, line and URL of each interface."""
     return document(
         {
             "name": "scripted",

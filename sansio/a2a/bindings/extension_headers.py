@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from attrs import frozen
 
 HEADER_OF = {"1.0": "a2a-extensions", "0.3": "x-a2a-extensions"}
-"""Each line's header; either is understood on both."""
+"""Each version's header; either is understood on both."""
 
 HEADERS = tuple(HEADER_OF.values())
 

@@ -1,6 +1,6 @@
 """The HTTP+JSON binding's routes, made from the table of operations, and the parameters a request has over it.
 
-Line 0.3 lives below ``/v1``; line 1.0 at the root, optionally below a tenant's segment. The path tells the
+Version 0.3 lives below ``/v1``; version 1.0 at the root, optionally below a tenant's segment. The path tells the
 line only where no version was asked for: ``/v1`` with a 1.0 version header is answered on 1.0.
 """
 

@@ -1,4 +1,4 @@
-"""The Agent Card: one document that clients of both lines can read.
+"""The Agent Card: one document that clients of both versions can read.
 
 Built from what a deployment says of itself; a 0.3 client reads ``url``, ``preferredTransport`` and
 ``additionalInterfaces``, a 1.0 client ``supportedInterfaces``; security schemes have both forms in one object.

@@ -1,6 +1,6 @@
 """Reads another agent's card: which interfaces it offers that this core can use, and which one to take.
 
-Cards of line 0.3, of line 1.0, and both in one document. Knows neither how a card is fetched nor what is sent.
+Cards of version 0.3, of version 1.0, and both in one document. Knows neither how a card is fetched nor what is sent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Signs an Agent Card: which bytes a signature covers, and its JSON form (specification 1.0, section 8.4).
 
-Our card is one document for both lines, and a client canonicalises what it knows of it. So there is a signature for
-each such view; a verifier accepts the card if one of them fits. Holds no key: what signs is an argument.
+Our card is one document for both versions, and a client canonicalises what it knows of it. So there is a signature
+for each such view; a verifier accepts the card if one of them fits. Holds no key: what signs is an argument.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ ONLY_0_3 = frozenset(
         "supportsAuthenticatedExtendedCard",
     }
 )
-"""Members of a card that line 1.0 does not have."""
+"""Members of a card that version 1.0 does not have."""
 
 ONLY_1_0 = frozenset({"supportedInterfaces", "securityRequirements"})
-"""Members of a card that line 0.3 does not have."""
+"""Members of a card that version 0.3 does not have."""
 
 
 class Signer(Protocol):
@@ -68,11 +68,11 @@ def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
     new, old = view_1_0(card), view_0_3(card)
     forms = [
         signer.canonical(new),
-        # The SDKs of line 1.0 go further than the specification: they leave out all that is empty, wherever it is.
+        # The SDKs of version 1.0 go further than the specification: they leave out all that is empty, wherever it is.
         signer.canonical(cleaned(new)),
-        # One of them, where it speaks line 0.3, makes a card of its own line out of that line's members.
+        # One of them, where it speaks version 0.3, makes a card of its own line out of that line's members.
         signer.canonical(cleaned({**new, "supportedInterfaces": _interfaces_0_3(old)})),
-        # Line 0.3 says nothing of a canonical form. Its one verifier writes JSON in ASCII instead of RFC 8785's.
+        # Version 0.3 says nothing of a canonical form. Its one verifier writes JSON in ASCII instead of RFC 8785's.
         json.dumps(cleaned(old), separators=(",", ":"), sort_keys=True).encode(),
         # For those who take the document as it is.
         signer.canonical(card),
@@ -81,7 +81,7 @@ def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
 
 
 def view_1_0(card: JsonObject) -> JsonObject:
-    """What line 1.0 knows of the card, without the defaults its section 8.4.1 has left out."""
+    """What version 1.0 knows of the card, without the defaults its section 8.4.1 has left out."""
     presentation = {name: value for name, value in card.items() if name not in ONLY_0_3}
     presentation["capabilities"] = _without_empty(
         {**card["capabilities"], "extensions": [_extension(e) for e in card["capabilities"]["extensions"]]},
@@ -112,7 +112,7 @@ def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
 
 
 def view_0_3(card: JsonObject) -> JsonObject:
-    """What line 0.3 knows of the card, without the defaults of its SDK's models."""
+    """What version 0.3 knows of the card, without the defaults of its SDK's models."""
     presentation = {name: value for name, value in card.items() if name not in ONLY_1_0}
     presentation["capabilities"] = {
         name: value for name, value in card["capabilities"].items() if name != "extendedAgentCard"
@@ -126,7 +126,7 @@ def view_0_3(card: JsonObject) -> JsonObject:
 
 
 def _interfaces_0_3(presentation: JsonObject) -> list[JsonObject]:
-    """The interfaces that line 0.3 tells of, in the form of line 1.0."""
+    """The interfaces that version 0.3 tells of, in the form of version 1.0."""
     main = {"transport": presentation["preferredTransport"], "url": presentation["url"]}
     return [
         {"url": one["url"], "protocolBinding": one["transport"], "protocolVersion": presentation["protocolVersion"]}

@@ -1,6 +1,6 @@
 """An agent's refusal, whatever it looks like: one exception made from every shape an error answer has.
 
-JSON-RPC errors of both lines, AIP-193 bodies, flat 0.3 bodies, problem details, plain text. Never raises itself.
+JSON-RPC errors of both versions, AIP-193 bodies, flat 0.3 bodies, problem details, plain text. Never raises itself.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _objects(value: Any) -> Iterator[JsonObject]:
 
 
 def _reason(details: Any) -> str | None:
-    """Line 1.0 names it in ``ErrorInfo``, 0.3 in the data's ``type``."""
+    """Version 1.0 names it in ``ErrorInfo``, 0.3 in the data's ``type``."""
     for item in _objects(details):
         reason = _text(item.get("reason"))
         if reason:

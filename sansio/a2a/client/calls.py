@@ -1,6 +1,6 @@
 """The client side of the protocol: operations as HTTP requests, and the agent's answers as values of the model.
 
-Both bindings, both lines. Pure: who sends the requests, and with which credentials, is not known here. Two
+Both bindings, both versions. Pure: who sends the requests, and with which credentials, is not known here. Two
 errors leave this module: ``AgentError`` where the agent says no, ``ProtocolError`` where it makes no sense.
 """
 
@@ -151,7 +151,7 @@ def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str])
 
 
 def _form(interface: Interface) -> Codec:
-    """The wire form its servers speak: over HTTP+JSON, line 0.3 is ProtoJSON."""
+    """The wire form its servers speak: over HTTP+JSON, version 0.3 is ProtoJSON."""
     return CODECS[interface.line] if interface.binding == JSONRPC else rest_form_of_task(interface.line, None)
 
 

@@ -1,4 +1,4 @@
-"""Readers of the values that have the same members on both lines; what differs is given to them.
+"""Readers of the values that have the same members on both versions; what differs is given to them.
 
 For the codecs alone. Documents are ProtoJSON's: each field may come under its ``.proto`` name too (``protojson``).
 """
@@ -99,7 +99,7 @@ class Readers:
         )
 
     def status_update(self, fields: Fields) -> StatusUpdate:
-        """A status event. Line 1.0 does not say ``final``: a terminal state ends the stream."""
+        """A status event. Version 1.0 does not say ``final``: a terminal state ends the stream."""
         status = fields.child("status", self.status, required=True) or _NO_STATUS
         final = fields.flag("final")
         return StatusUpdate(

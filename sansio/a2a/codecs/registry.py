@@ -66,7 +66,7 @@ class Codec(Protocol):
 
 
 CODECS: dict[str, Codec] = {"0.3": v0_3, "1.0": v1_0}
-"""The form JSON-RPC speaks on each line."""
+"""The form JSON-RPC speaks in each version."""
 
 
 def rest_form(line: str, body: object) -> Codec:
@@ -79,7 +79,7 @@ def rest_form(line: str, body: object) -> Codec:
 def rest_form_of_task(line: str, spoken: str | None) -> Codec:
     """The form that answers about a task where the request shows none.
 
-    ``spoken``: the form in which the task was asked for over HTTP+JSON, if it was. Line 0.3's clients expect its
+    ``spoken``: the form in which the task was asked for over HTTP+JSON, if it was. Version 0.3's clients expect its
     ProtoJSON there, unless they have shown that they speak the other.
     """
     if line != v0_3.LINE:
@@ -90,7 +90,7 @@ def rest_form_of_task(line: str, spoken: str | None) -> Codec:
 def rest_form_of(operation: Operation, line: str) -> Codec:
     """The form that reads an HTTP+JSON request which shows none, and answers it where no task tells its own.
 
-    On line 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
+    On version 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
     """
     if line != v0_3.LINE:
         return CODECS[line]

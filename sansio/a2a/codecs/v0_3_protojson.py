@@ -1,6 +1,6 @@
-"""The other wire form of line 0.3: ProtoJSON of its ``a2a.proto``, which its HTTP+JSON clients speak.
+"""The other wire form of version 0.3: ProtoJSON of its ``a2a.proto``, which its HTTP+JSON clients speak.
 
-Line 0.3's schema tags objects by ``kind``, and JSON-RPC is that; the official clients' HTTP+JSON is this instead:
+Version 0.3's schema tags objects by ``kind``, and JSON-RPC is that; the official clients' HTTP+JSON is this instead:
 wrapped results, ``content`` for a message's parts, ``ROLE_*``, ``TASK_STATE_*`` (with CANCELLED), data and files one
 level deeper. Both names of a field are read, camelCase and snake_case (``protojson``).
 """

@@ -1,4 +1,4 @@
-"""Writers of the values that have the same members on both lines; what differs is given to them.
+"""Writers of the values that have the same members on both versions; what differs is given to them.
 
 The twin of ``readers``, for the wire forms alone. Empty lists and missing values are left out.
 """
@@ -131,7 +131,7 @@ class Writers:
         return body
 
     def item(self, item: StreamItem) -> tuple[str, JsonObject]:
-        """A stream item with its name as line 1.0 wraps it."""
+        """A stream item with its name as version 1.0 wraps it."""
         if isinstance(item, ArtifactUpdate):
             return "artifactUpdate", self.artifact_update(item)
         if isinstance(item, StatusUpdate):

@@ -11,7 +11,7 @@ RESPONSE = "response"
 
 
 def with_answer_as_message(task: Task) -> Task:
-    """Line 0.3's clients read a completed task's answer from its status message too: put it there.
+    """Version 0.3's clients read a completed task's answer from its status message too: put it there.
 
     Only where the status has no message of its own. The message's id is that of the assistant's message.
     """

@@ -1,5 +1,5 @@
 """How one client sees tasks and stream items: in its wire form, as text alone if it takes nothing else, and with the
-shared metadata of the extensions it negotiated. Line 0.3's clients get all of that metadata, unasked, as ever.
+shared metadata of the extensions it negotiated. Version 0.3's clients get all of that metadata, unasked, as ever.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Presentation:
 
     @property
     def line(self) -> str:
-        """The protocol line it belongs to."""
+        """The protocol version it belongs to."""
         return self.form.LINE
 
     def task(self, task: Task) -> JsonObject:
@@ -126,7 +126,7 @@ class Presentation:
         return pieces
 
     def notification(self, item: StreamItem) -> JsonObject:
-        """A push notification. On line 0.3 it is a task in that line's schema, whichever binding asked for it."""
+        """A push notification. On version 0.3 it is a task in that line's schema, whichever binding asked for it."""
         if DIALECTS[self.form.LINE].push_sends_task:
             assert isinstance(item, Task)  # what that line is told
             return v0_3.render_task(self._prepared(item))
@@ -156,7 +156,7 @@ class Presentation:
         return with_answer_as_message(task) if DIALECTS[self.form.LINE].answers_as_message else task
 
     def _item_seen(self, body: JsonObject) -> JsonObject:
-        """The rendered item of line 1.0 without what was not negotiated; its own members are changed in place."""
+        """The rendered item of version 1.0 without what was not negotiated; its own members are changed in place."""
         if self._shared is None:
             return body
         if (update := body.get("artifactUpdate")) is not None:

@@ -44,8 +44,8 @@ def is_news(before: TaskStatus, status: TaskStatus) -> bool:
 class Announcer:
     """A task's entries in, notifications out. ``task``: as it was at the event after which entries follow.
 
-    Line 0.3 is told the whole task at each news of its status. Line 1.0 is told that news, and each artifact that was
-    completed, whole, in the place of the chunks it came in.
+    Version 0.3 gets the whole task at each change of its status. Version 1.0 gets that change, and each artifact that
+    was completed, whole, in the place of the chunks it came in.
     """
 
     def __init__(self, task: Task, form: str) -> None:

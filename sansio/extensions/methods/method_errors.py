@@ -1,4 +1,4 @@
-"""The errors of the extension methods, a row each: codes and types of their own, told in the shapes of both lines.
+"""The errors of the extension methods, a row each: codes and types of their own, told in the shapes of both versions.
 
 The numbers are those that earlier versions declared, some of which A2A has since given other meanings: ``type`` is
 what tells them apart. Knows no method and no transport.
@@ -32,7 +32,7 @@ class ExtensionErrorRow(ErrorRow):
 
 
 class ExtensionErrorKind(Enum):
-    """The table; the member's name is the ``type`` of line 0.3 and the ``reason`` of line 1.0."""
+    """The table; the member's name is the ``type`` of version 0.3 and the ``reason`` of version 1.0."""
 
     SESSION_NOT_FOUND = ExtensionErrorRow(
         code=-32001,
@@ -132,7 +132,7 @@ class ExtensionErrorKind(Enum):
 class ExtensionError(ProtocolError):
     """An extension's method cannot do what it was asked.
 
-    ``told``: what there is to tell besides the type. On line 0.3 it is ``data``'s members, on 1.0 the metadata of
+    ``told``: what there is to tell besides the type. On version 0.3 it is ``data``'s members, on 1.0 the metadata of
     the ``ErrorInfo``, by the same names in camel case, as texts. None is left out.
     """
 
@@ -161,7 +161,7 @@ class ExtensionError(ProtocolError):
 
 
 def camel(name: str) -> str:
-    """The name of a member as line 1.0 spells it."""
+    """The name of a member as version 1.0 spells it."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
 

@@ -21,7 +21,7 @@ LINES = ("0.3", "1.0")
 
 
 class MethodExtension(Enum):
-    """The extensions whose methods these are: name, the anchor of its URI on line 0.3, and what it is for."""
+    """The extensions whose methods these are: name, the anchor of its URI on version 0.3, and what it is for."""
 
     SESSION_MANAGEMENT = (
         "session-management",
@@ -51,7 +51,7 @@ class MethodExtension(Enum):
 
     @property
     def label(self) -> str:
-        """Its name in the code and in the URI of line 1.0."""
+        """Its name in the code and in the URI of version 1.0."""
         return self.value[0]
 
     @property

@@ -1,7 +1,7 @@
 """The shapes of a method's parameters: what each takes, how it is refused by name, and its JSON Schema.
 
 Knows no method. A shape reads a value or raises ``ProtocolError`` (INVALID_PARAMS) with the field's path, in the
-``data`` that line 0.3's clients of these methods expect.
+``data`` that version 0.3's clients of these methods expect.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DEEPEST = 64
 
 
 def wrong(path: Path, requirement: str, type: str = INVALID, **more: Any) -> ProtocolError:
-    """The error of one wrong field. ``more``: members for line 0.3's ``data``."""
+    """The error of one wrong field. ``more``: members for version 0.3's ``data``."""
     violation = Violation(path, type.lower(), requirement)
     told = {"type": type, "field": violation.field, **more}
     message = f"{violation.field} {requirement}" if violation.field else f"params {requirement}"

@@ -79,7 +79,7 @@ TYPES: Mapping[str, JsonObject] = {
         }
     ),
 }
-"""The types that are the same on both lines, by name."""
+"""The types that are the same on both versions, by name."""
 
 _OF_LINE: Mapping[str, Mapping[str, JsonObject]] = {
     "0.3": {

@@ -46,7 +46,7 @@ TOLD: Mapping[ExtensionErrorKind, tuple[str, ...]] = {
         "actual_interrupt_type",
     ),
 }
-"""What an error may tell besides its type, in the words of line 0.3."""
+"""What an error may tell besides its type, in the words of version 0.3."""
 
 
 @frozen

@@ -1,6 +1,6 @@
 """The cards of a deployment: the public one, minimal, and the one for callers who have proved who they are, complete.
 
-Each extension is told under the names of both lines, with what is true on that line. Knows not how a card is written.
+Each extension is published under the names of both versions, with what is true in that version.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ WIRE_CONTRACT = "wire-contract"
 
 @frozen(kw_only=True)
 class PublishedExtension:
-    """An extension under the names it has on either line, which may be equal, and what each card says of it.
+    """An extension under the names it has on either version, which may be equal, and what each card says of it.
 
-    ``public``: whether the public card has it under its name on line 1.0; under that on line 0.3, it always has.
+    ``public``: whether the public card has it under its name in version 1.0. Under that in 0.3, it always has.
     """
 
     name: str
@@ -128,7 +128,7 @@ EXTENSIONS = (
 """All extensions there are, a row each."""
 
 EXTENSION_NAMES: Mapping[str, str] = {uri: one.name for one in EXTENSIONS for uri in one.uris.values()}
-"""The name of the extension a URI of either line stands for."""
+"""The name of the extension a URI of either version stands for."""
 
 
 # --- skills -----------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def _complete(deployment: Deployment, caller: Caller, line: str | None) -> Itera
 
 
 def _unique(extensions: Iterator[Extension]) -> Sequence[Extension]:
-    """Each URI once: some extensions have the same on both lines."""
+    """Each URI once: some extensions have the same on both versions."""
     return tuple({one.uri: one for one in extensions}.values())
 
 

@@ -1,4 +1,4 @@
-"""The HTTP+JSON binding in OpenAPI: a path for each route of each line, with parameters, bodies, answers and errors.
+"""The HTTP+JSON binding in OpenAPI: a path for each route of each version, with parameters, answers and errors.
 
 Made from the tables of operations, wire forms and errors. Knows no deployment but by the lines it speaks.
 """
@@ -24,7 +24,7 @@ from sansio.extensions.published.compatibility import path_of
 
 JSON, STREAM = "application/json", "text/event-stream"
 OF_LINE = {"0.3": JSON, "1.0": "application/a2a+json"}
-"""What answers are in on each line."""
+"""What answers are in in each version."""
 
 _CODECS = {"0.3": (v0_3_gateway.NAME, v0_3.NAME), "1.0": (v1_0.NAME,)}
 _PATH_IDS = {"{id}": "The task's id.", "{config_id}": "The id of the push notification configuration."}
@@ -84,7 +84,7 @@ class Endpoint:
 
 
 def endpoints(lines: Sequence[str]) -> Iterator[Endpoint]:
-    """Every route of these lines. Line 1.0's are below a tenant too."""
+    """Every route of these lines. Version 1.0's are below a tenant too."""
     for operation in Operation:
         for line in sorted(lines):
             for route in operation.row.routes:

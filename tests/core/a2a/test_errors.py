@@ -1,4 +1,4 @@
-"""Every error: its numbers, and its shape on both lines and both bindings."""
+"""Every error: its numbers, and its shape on both versions and both bindings."""
 
 from __future__ import annotations
 

@@ -225,7 +225,7 @@ def test_everything_is_text_for_who_takes_only_text(form: Codec) -> None:
     assert "data" in presentation(form).task(TASK)["artifacts"][1]["parts"][0]
 
 
-# --- the answer on line 0.3 -------------------------------------------------------------------------------
+# --- the answer on version 0.3 -------------------------------------------------------------------------------
 
 
 @old_forms

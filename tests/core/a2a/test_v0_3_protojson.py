@@ -1,4 +1,4 @@
-"""Line 0.3's ProtoJSON: what its HTTP+JSON clients send is read, and answered in what they read."""
+"""Version 0.3's ProtoJSON: what its HTTP+JSON clients send is read, and answered in what they read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two cards of a deployment: valid on both lines, complete for clients of earlier versions, true."""
+"""The two cards of a deployment: valid on both versions, complete for clients of earlier versions, true."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def params_of(card: dict[str, Any], uri: str) -> dict[str, Any]:
 def test_a_card_is_valid_on_both_lines(kind: str) -> None:
     card = rendered(kind)
     new = {name: value for name, value in card.items() if name not in ONLY_0_3}
-    # the one place where both lines put their form into one object
+    # the one place where both versions put their form into one object
     new["securitySchemes"] = {
         name: {"httpAuthSecurityScheme": scheme["httpAuthSecurityScheme"]}
         for name, scheme in card["securitySchemes"].items()

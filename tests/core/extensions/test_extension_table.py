@@ -1,4 +1,4 @@
-"""The table of methods: every row is whole, and its errors take the shapes of both lines and bindings."""
+"""The table of methods: every row is whole, and its errors take the shapes of both versions and bindings."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ OURS_ALONE = {
 def test_objects_have_the_published_members(line: str) -> None:
     for name, ours, published in objects(line):
         assert set(ours.get("properties", {})) == set(published.get("properties", {})), name
-        if line == "0.3":  # the schema of line 1.0, being made from its proto, requires nothing
+        if line == "0.3":  # the schema of version 1.0, being made from its proto, requires nothing
             assert set(ours.get("required", ())) == set(published.get("required", ())), name
         if "enum" in ours:
             assert set(ours["enum"]) == set(published["enum"]), name

@@ -1,6 +1,6 @@
 """Drives PyPI's a2a-sdk 1.x: run in its environment as ``python -m tests.interop.drivers.python_1``.
 
-Says what the client understood in words of its own, which every driver shares. With line 0.3 the client is
+Says what the client understood in words of its own, which every driver shares. With version 0.3 the client is
 shown a card that offers this line alone, and takes its own way back to it.
 """
 
@@ -77,7 +77,7 @@ async def connected(command: Json, *, streaming: bool = False) -> AsyncIterator[
 
 
 def state_of(state: int) -> str:
-    """The state's name as line 0.3 writes it."""
+    """The state's name as version 0.3 writes it."""
     name: str = TaskState.Name(state)
     return name.removeprefix("TASK_STATE_").lower().replace("_", "-")
 

@@ -45,7 +45,7 @@ def refusal_in(wire: Wire, status: int, body: Any) -> Refusal:
 
 
 def read_item(wire: Wire, json: Any, *, plain: bool) -> StreamItem:
-    """``plain`` False: as line 0.3's HTTP+JSON tells of a task that was not made in it."""
+    """``plain`` False: as version 0.3's HTTP+JSON tells of a task that was not made in it."""
     if wire == REST_03 and not plain:
         assert "kind" not in json
         return v0_3_gateway.parse_item(json)

@@ -86,8 +86,8 @@ class Target:
 class Known:
     """A task as its client must know it. ``before``: those of the same context that came before it.
 
-    ``held``: the stand-in does not let it end; ``answered``: what it asks may have been answered. ``plain``: line 0.3
-    over HTTP+JSON tells of it as the schema has it. ``since``: the timestamp of the status that was seen last;
+    ``held``: the stand-in does not let it end; ``answered``: what it asks may have been answered. ``plain``: 0.3 over
+    HTTP+JSON tells of it as the schema has it. ``since``: the timestamp of the status that was seen last;
     ``ended_since``: the same once it has ended.
     """
 
@@ -280,7 +280,7 @@ def add_up(items: list[StreamItem]) -> tuple[TaskState, list[Said]]:
 
 
 def essence(item: StreamItem) -> object:
-    """What is the same of an event on both lines."""
+    """What is the same of an event on both versions."""
     match item:
         case StatusUpdate():
             return (item.status.state.value, item.status.timestamp)

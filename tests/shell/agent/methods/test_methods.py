@@ -1,4 +1,4 @@
-"""The extension methods over real sockets: every row answers what it declares, on both lines and both runtimes."""
+"""The extension methods over real sockets: every row answers what it declares, on both versions and both runtimes."""
 
 from __future__ import annotations
 

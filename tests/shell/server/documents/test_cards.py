@@ -1,4 +1,4 @@
-"""The Agent Card as it is served: one document for clients of both lines, and what caches are told of it."""
+"""The Agent Card as it is served: one document for clients of both versions, and what caches are told of it."""
 
 from __future__ import annotations
 

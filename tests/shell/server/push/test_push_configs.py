@@ -251,7 +251,7 @@ async def test_line_0_3_reads_one_that_is_not_named(serving: Serving) -> None:
     assert Configs(agent, RPC_03).read(task.id, answer.json()["result"]) == made
 
 
-# --- the bodies line 0.3's clients send over HTTP ---------------------------------------------------------
+# --- the bodies version 0.3's clients send over HTTP ---------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", ["proto", "named", "json"])
