@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
@@ -296,6 +297,26 @@ class Http2(H2Protocol):
                 await buffer.close()
         elif self.idle:
             await self.send(Updated(idle=True))
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        """Handle what the client sent. A body that goes on after its answer is thrown away.
+
+        Hypercorn fails on one, and the connection with all its requests ends.
+        """
+        for event in events:
+            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
+                with suppress(h2.exceptions.ProtocolError):
+                    self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                await self._flush()
+            else:
+                await super()._handle_events([event])
+
+    async def _send_data(self, stream_id: int) -> None:
+        try:
+            await super()._send_data(stream_id)
+        except KeyError:  # Hypercorn looks for the buffer of a stream that ended meanwhile, and its buffer with it
+            with suppress(KeyError):
+                self.priority.remove_stream(stream_id)
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         await super()._create_stream(request)

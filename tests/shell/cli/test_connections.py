@@ -17,6 +17,7 @@ import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+import h2.settings
 import orjson
 import pytest
 from anyio.abc import SocketStream
@@ -516,6 +517,54 @@ async def test_requests_over_http2_that_are_never_whole_end_with_their_connectio
     ):
         await raw.send(client.data_to_send())
         await until_closed(raw)
+
+
+async def test_answers_that_wait_for_room_over_http2_end_with_their_connection(
+    anyio_backend: str, serving: Serving, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = ConnectionLimits(write=0.3, http2=True)
+    client = h2.connection.H2Connection(h2.config.H2Configuration())
+    client.local_settings[h2.settings.SettingCodes.INITIAL_WINDOW_SIZE] = 0
+    client.initiate_connection()
+    head = [(":method", "GET"), (":path", "/openapi.json"), (":scheme", "http"), (":authority", "a")]
+    for number in range(50):
+        client.send_headers(2 * number + 1, head, end_stream=True)
+    async with (
+        serving() as agent,
+        served(anyio_backend, agent.running.asgi, limits=limits) as url,
+        connected(url) as raw,
+    ):
+        await raw.send(client.data_to_send())
+        await until_closed(raw)
+
+    assert "a connection failed" not in caplog.text
+
+
+async def until_ended(client: h2.connection.H2Connection, raw: SocketStream, number: int) -> None:
+    """Read until a stream has its whole answer."""
+    with anyio.fail_after(DEADLINE):
+        while True:
+            for event in client.receive_data(await raw.receive()):
+                if isinstance(event, h2.events.StreamEnded) and event.stream_id == number:
+                    return
+
+
+async def test_a_body_that_goes_on_after_its_answer_over_http2_is_thrown_away(
+    anyio_backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = h2.connection.H2Connection(h2.config.H2Configuration())
+    client.initiate_connection()
+    head = [(":method", "POST"), (":path", "/"), (":scheme", "http"), (":authority", "a")]
+    client.send_headers(1, head)
+    async with served(anyio_backend, app, limits=ConnectionLimits(http2=True)) as url, connected(url) as raw:
+        await raw.send(client.data_to_send())
+        await until_ended(client, raw, 1)
+        client.send_data(1, b"x" * 1000)
+        client.send_headers(3, [(":method", "GET"), *head[1:]], end_stream=True)
+        await raw.send(client.data_to_send())
+        await until_ended(client, raw, 3)
+
+    assert "a connection failed" not in caplog.text
 
 
 @pytest.mark.parametrize(
