@@ -6,6 +6,7 @@ Shared by whoever plays OpenCode, whoever checks an answer, and the bare baselin
 import json
 import re
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 import attrs
@@ -90,7 +91,7 @@ def answer(tokens: int) -> bytes:
 def _form(
     tokens: int, *, chatter: bool, wrap: Callable[[Event], list[Event]], connection: Callable[[Event], Event]
 ) -> Form:
-    numbers = iter(range(10_000))
+    numbers = count()
 
     def render(*events: Event) -> tuple[bytes, ...]:
         numbered = [{"id": f"evt_@TURN@{next(numbers):06d}", **event} for event in events]
