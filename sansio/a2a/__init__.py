@@ -1,1 +1,1 @@
-"""The A2A protocol: model, wire forms, envelopes, streams. Knows nothing of OpenCode."""
+"""The A2A protocol: model, codecs, bindings, cards, tasks, server and client side. Knows nothing of OpenCode."""
