@@ -20,14 +20,14 @@ from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, jsonrpc_error
 from sansio.a2a.tasks.task_log import TaskLog, fold
 from sansio.a2a.tasks.task_log_codec import decode_events, encode_events
-from sansio.a2a.versions import LINES, negotiate
+from sansio.a2a.versions import VERSIONS, negotiate
 from tests import strategies
 
 
 def _told(error: ProtocolError) -> None:
     """An error can be told in every shape there is, and is small in each."""
-    for line in LINES:
-        told = orjson.dumps([jsonrpc_error(error, line), http_error(error, line)])
+    for version in VERSIONS:
+        told = orjson.dumps([jsonrpc_error(error, version), http_error(error, version)])
         require(len(told) < LARGEST_ERROR, "a large error")
 
 
@@ -36,8 +36,8 @@ def check_jsonrpc(data: bytes) -> None:
     try:
         request = parse_request(data)
     except RpcRequestError as fault:
-        for line in LINES:
-            answer = orjson.loads(render_error(fault.request_id, fault, line))
+        for version in VERSIONS:
+            answer = orjson.loads(render_error(fault.request_id, fault, version))
             require(answer["error"]["code"] in (-32700, -32600), "a fault of another code")
         _told(fault)
         return
@@ -53,16 +53,16 @@ def _path_of(found: Route, root: str, template: str) -> str:
 def _paths_of(found: Route) -> list[str]:
     """The paths of the operation on the line that the route hints at."""
     below = "/v1" if found.hint == "0.3" else f"/{found.tenant}" if found.tenant else ""
-    rows = [row for row in found.operation.row.routes if found.hint in row.lines]
+    rows = [row for row in found.operation.row.routes if found.hint in row.versions]
     return [_path_of(found, below if row.prefixed else "", row.path) for row in rows]
 
 
 def _check_params(found: Route) -> None:
     """Who needs no body has parameters without one, in which the path's ids are found again."""
     named = {value for value in (found.id, found.config_id, found.tenant) if value is not None}
-    for line in LINES:
+    for version in VERSIONS:
         try:
-            params = params_of(found, line, {"id": "query"}, b"")
+            params = params_of(found, version, {"id": "query"}, b"")
         except ProtocolError as error:
             require(error.kind is ErrorKind.PARSE_ERROR and found.operation.row.sends_body, "another error")
             continue
@@ -94,12 +94,12 @@ def _route_or_none(method: str, path: str) -> Route | None:
 def check_versions(data: bytes) -> None:
     """A version text is one of the lines, which negotiates to itself, or refused with those on offer."""
     try:
-        line = negotiate(data.decode("utf-8", "replace"), hint=None)
+        version = negotiate(data.decode("utf-8", "replace"), hint=None)
     except ProtocolError as error:
         require(error.kind is ErrorKind.VERSION_NOT_SUPPORTED, "another error")
         _told(error)
         return
-    require(line in LINES and negotiate(line, hint=None) == line, "a line that is none")
+    require(version in VERSIONS and negotiate(version, hint=None) == version, "a line that is none")
 
 
 def _events(data: bytes, size: int, limit: int) -> list[SseEvent] | None:
@@ -201,11 +201,11 @@ def _json(values: SearchStrategy[Any]) -> SearchStrategy[bytes]:
     return values.map(orjson.dumps)
 
 
-def _documents_of(codec: ModuleType, line: str) -> SearchStrategy[bytes]:
+def _documents_of(codec: ModuleType, version: str) -> SearchStrategy[bytes]:
     return _json(
-        strategies.items(line).map(codec.render_item)
-        | strategies.tasks(line).map(codec.render_task)
-        | strategies.send_requests(line).map(codec.render_send)
+        strategies.items(version).map(codec.render_item)
+        | strategies.tasks(version).map(codec.render_task)
+        | strategies.send_requests(version).map(codec.render_send)
         | strategies.kept_push_configs().map(codec.render_push_config_result)
         | strategies.json_values
     )

@@ -24,9 +24,9 @@ from sansio.opencode.send_options import send_options_of
 from tests import strategies
 
 _INTERFACES = tuple(
-    Interface(binding=binding, line=line, url="http://127.0.0.1/")
+    Interface(binding=binding, version=version, url="http://127.0.0.1/")
     for binding in (JSONRPC, "HTTP+JSON")
-    for line in ("0.3", "1.0")
+    for version in ("0.3", "1.0")
 )
 
 

@@ -13,7 +13,7 @@ from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, jsonrpc_erro
 from sansio.extensions.methods.method_rows import MethodRow, Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments, read
-from sansio.extensions.methods.rendering import for_line
+from sansio.extensions.methods.rendering import for_version
 from sansio.large_json import Steps, decoded
 from sansio.opencode.upstream.requests import Location
 from tests.strategies import json_values
@@ -33,7 +33,9 @@ def check_methods(data: bytes) -> None:
         require(error.kind is ErrorKind.INVALID_PARAMS, "another error")
         require(bool(error.violations), "an error that names nothing")
         require(isinstance(error.data, dict) and "type" in error.data, "an error without a type")
-        told = [orjson.dumps([jsonrpc_error(error, line), http_error(error, line)]) for line in ("0.3", "1.0")]
+        told = [
+            orjson.dumps([jsonrpc_error(error, version), http_error(error, version)]) for version in ("0.3", "1.0")
+        ]
         require(sum(map(len, told)) < LARGEST_ERROR, "a large error")
         return
     missing = {one.name for one in row.parameters if one.required} - given.values.keys()
@@ -58,7 +60,7 @@ def check_projections(data: bytes) -> None:
     except ValueError:
         return
     require(result.keys() == row.result.members.keys(), "another result than was declared")
-    orjson.dumps([for_line(result, line) for line in row.lines])
+    orjson.dumps([for_version(result, version) for version in row.versions])
 
 
 def check_large_json(data: bytes) -> None:

@@ -73,7 +73,7 @@ def parity() -> Iterator[Parity]:
 
 def _here(name: str, row: MethodRow | None) -> str:
     if row is None:
-        return "on both lines" if name in RPC_0_3 else "missing"
+        return "on both versions" if name in RPC_0_3 else "missing"
     return f"needs {row.toggle.value} and {row.capability}" if row.toggle is not None else "always"
 
 

@@ -25,12 +25,12 @@ CARD = {"0.3": ("AgentCard",), "1.0": ("AgentCard",)}
 
 
 @cache
-def _validator(line: str, names: tuple[str, ...]) -> Draft202012Validator:
-    document = orjson.loads((_FOLDER / f"a2a-{line}.json").read_bytes())
+def _validator(version: str, names: tuple[str, ...]) -> Draft202012Validator:
+    document = orjson.loads((_FOLDER / f"a2a-{version}.json").read_bytes())
     choices = [{"$ref": f"#/definitions/{name}"} for name in names]
     return Draft202012Validator({"definitions": document["definitions"], "anyOf": choices})
 
 
-def check(line: str, kinds: Mapping[str, tuple[str, ...]], value: Any) -> None:
+def check(version: str, kinds: Mapping[str, tuple[str, ...]], value: Any) -> None:
     """Raise ``jsonschema.ValidationError`` where the value is none of these on that line."""
-    _validator(line, kinds[line]).validate(value)
+    _validator(version, kinds[version]).validate(value)

@@ -46,7 +46,7 @@ from sansio.a2a.tasks.task_log import (
     StatusChanged,
 )
 
-LINES = ("0.3", "1.0")
+VERSIONS = ("0.3", "1.0")
 
 # --- JSON -------------------------------------------------------------------------------------------------
 
@@ -81,12 +81,12 @@ kept_base64_texts = st.builds(base64_of, st.binary(max_size=9), st.just(False), 
 # --- the A2A model: what a line can carry -----------------------------------------------------------------
 
 
-def parts(line: str) -> SearchStrategy[Part]:
-    """Parts ``line`` can carry: 0.3 has no media type for text and data, and only objects as data."""
-    plain = st.none() if line == "0.3" else optional_names
+def parts(version: str) -> SearchStrategy[Part]:
+    """Parts ``version`` can carry: 0.3 has no media type for text and data, and only objects as data."""
+    plain = st.none() if version == "0.3" else optional_names
     about = {"metadata": metadata, "media_type": plain, "filename": plain}
     file = {"metadata": metadata, "media_type": optional_names, "filename": optional_names}
-    data = json_objects if line == "0.3" else json_values
+    data = json_objects if version == "0.3" else json_values
     return (
         st.builds(TextPart, text=texts, **about)
         | st.builds(DataPart, data=data, **about)
@@ -99,13 +99,13 @@ def _tuples(values: SearchStrategy[Any], least: int = 0, most: int = 2) -> Searc
     return st.lists(values, min_size=least, max_size=most).map(tuple)
 
 
-def messages(line: str) -> SearchStrategy[Message]:
+def messages(version: str) -> SearchStrategy[Message]:
     """Messages with at least one part."""
     return st.builds(
         Message,
         message_id=names,
         role=st.sampled_from(Role),
-        parts=_tuples(parts(line), 1),
+        parts=_tuples(parts(version), 1),
         context_id=optional_names,
         task_id=optional_names,
         metadata=metadata,
@@ -114,12 +114,12 @@ def messages(line: str) -> SearchStrategy[Message]:
     )
 
 
-def artifacts(line: str, ids: SearchStrategy[str] = names) -> SearchStrategy[Artifact]:
+def artifacts(version: str, ids: SearchStrategy[str] = names) -> SearchStrategy[Artifact]:
     """Artifacts, which may be empty chunks."""
     return st.builds(
         Artifact,
         artifact_id=ids,
-        parts=_tuples(parts(line)),
+        parts=_tuples(parts(version)),
         name=optional_names,
         description=optional_names,
         metadata=metadata,
@@ -127,87 +127,87 @@ def artifacts(line: str, ids: SearchStrategy[str] = names) -> SearchStrategy[Art
     )
 
 
-def statuses(line: str) -> SearchStrategy[TaskStatus]:
+def statuses(version: str) -> SearchStrategy[TaskStatus]:
     """Statuses of every state."""
     return st.builds(
         TaskStatus,
         state=st.sampled_from(TaskState),
-        message=st.none() | messages(line),
+        message=st.none() | messages(version),
         timestamp=optional_names,
     )
 
 
-def tasks(line: str) -> SearchStrategy[Task]:
+def tasks(version: str) -> SearchStrategy[Task]:
     """Tasks, with artifacts and history."""
     return st.builds(
         Task,
         id=names,
         context_id=texts,
-        status=statuses(line),
-        artifacts=_tuples(artifacts(line)),
-        history=_tuples(messages(line)),
+        status=statuses(version),
+        artifacts=_tuples(artifacts(version)),
+        history=_tuples(messages(version)),
         metadata=metadata,
     )
 
 
-def _status_update(line: str, values: dict[str, Any]) -> StatusUpdate:
+def _status_update(version: str, values: dict[str, Any]) -> StatusUpdate:
     """Version 1.0 has no word for ``final``: it is what the state says."""
-    if line == "1.0":
+    if version == "1.0":
         values["final"] = values["status"].state.terminal
     return StatusUpdate(**values)
 
 
-def items(line: str) -> SearchStrategy[StreamItem]:
+def items(version: str) -> SearchStrategy[StreamItem]:
     """Every kind of stream item."""
     status_updates = st.fixed_dictionaries(
         {
             "task_id": names,
             "context_id": texts,
-            "status": statuses(line),
+            "status": statuses(version),
             "final": st.booleans(),
             "metadata": metadata,
         }
-    ).map(lambda values: _status_update(line, values))
+    ).map(lambda values: _status_update(version, values))
     artifact_updates = st.builds(
         ArtifactUpdate,
         task_id=names,
         context_id=texts,
-        artifact=artifacts(line),
+        artifact=artifacts(version),
         append=st.booleans(),
         last_chunk=st.booleans(),
         metadata=metadata,
     )
-    return tasks(line) | messages(line) | status_updates | artifact_updates
+    return tasks(version) | messages(version) | status_updates | artifact_updates
 
 
-def push_configs(line: str) -> SearchStrategy[PushConfig]:
+def push_configs(version: str) -> SearchStrategy[PushConfig]:
     """Push configurations; only 1.0 says of which task."""
     authentication = st.builds(PushAuthentication, scheme=names, credentials=optional_names)
     return st.builds(
         PushConfig,
         url=names,
         id=optional_names,
-        task_id=st.none() if line == "0.3" else optional_names,
+        task_id=st.none() if version == "0.3" else optional_names,
         token=optional_names,
         authentication=st.none() | authentication,
     )
 
 
-def send_requests(line: str) -> SearchStrategy[SendRequest]:
+def send_requests(version: str) -> SearchStrategy[SendRequest]:
     """Parameters of sending a message; only 1.0 has tenants."""
     configuration = st.builds(
         SendConfiguration,
         accepted_output_modes=_tuples(texts),
         history_length=st.none() | st.integers(0, 2**31 - 1),
         blocking=st.booleans(),
-        push=st.none() | push_configs(line),
+        push=st.none() | push_configs(version),
     )
     return st.builds(
         SendRequest,
-        message=messages(line),
+        message=messages(version),
         configuration=configuration,
         metadata=metadata,
-        tenant=st.none() if line == "0.3" else optional_names,
+        tenant=st.none() if version == "0.3" else optional_names,
     )
 
 
@@ -221,9 +221,9 @@ def get_task_requests() -> SearchStrategy[GetTaskRequest]:
     )
 
 
-def list_tasks_requests(line: str) -> SearchStrategy[ListTasksRequest]:
+def list_tasks_requests(version: str) -> SearchStrategy[ListTasksRequest]:
     """Parameters of listing tasks; only 1.0 has tenants, and no tasks of an unspecified state."""
-    states = [state for state in TaskState if line == "0.3" or state is not TaskState.UNKNOWN]
+    states = [state for state in TaskState if version == "0.3" or state is not TaskState.UNKNOWN]
     return st.builds(
         ListTasksRequest,
         context_id=optional_names,
@@ -233,15 +233,15 @@ def list_tasks_requests(line: str) -> SearchStrategy[ListTasksRequest]:
         page_token=optional_names,
         history_length=st.none() | st.integers(0, 2**31 - 1),
         include_artifacts=st.booleans(),
-        tenant=st.none() if line == "0.3" else optional_names,
+        tenant=st.none() if version == "0.3" else optional_names,
     )
 
 
-def task_pages(line: str) -> SearchStrategy[TaskPage]:
+def task_pages(version: str) -> SearchStrategy[TaskPage]:
     """Pages of tasks, which may be empty."""
     return st.builds(
         TaskPage,
-        tasks=_tuples(tasks(line)),
+        tasks=_tuples(tasks(version)),
         next_page_token=texts,
         page_size=st.integers(1, 100),
         total=st.integers(0, 2**31 - 1),

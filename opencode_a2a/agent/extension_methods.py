@@ -23,7 +23,7 @@ from sansio.extensions.methods.method_errors import forbidden, payload_error, up
 from sansio.extensions.methods.method_rows import MethodRow, Ownership, Reply, Scope, Toggle
 from sansio.extensions.methods.method_table import row_of
 from sansio.extensions.methods.parameters import Arguments, read
-from sansio.extensions.methods.rendering import for_line
+from sansio.extensions.methods.rendering import for_version
 from sansio.extensions.methods.routing import DIRECTORY, METADATA_DIRECTORY, WORKSPACE
 from sansio.extensions.methods.shapes import INVALID, wrong
 from sansio.large_json import decoded, encoded
@@ -91,9 +91,9 @@ class Methods:
             "a2a.interrupt.question.reject": self._reject_question,
         }
 
-    async def run(self, name: str, params: object, identity: Identity, line: str) -> bytes:
-        """The result of a method, as the JSON of a line. Raises ``ProtocolError``."""
-        row = row_of(name, line, self.switched_on)
+    async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
+        """The result of a method, as the JSON of a version. Raises ``ProtocolError``."""
+        row = row_of(name, version, self.switched_on)
         if row.capability is not None and row.capability not in identity.capabilities:
             raise forbidden(name, row.capability, identity.credential_id)
         given = read(row.parameters, params, row.unsupported)
@@ -104,7 +104,7 @@ class Methods:
                 result = await self._answered_upstream(row, identity.principal, given)
         except StoreError as exc:
             raise store_failure(exc) from exc
-        return await in_turns(encoded(for_line(result, line), row.many))
+        return await in_turns(encoded(for_version(result, version), row.many))
 
     # --- where --------------------------------------------------------------------------------------------
 

@@ -34,12 +34,12 @@ class Cards:
         self.public = CardDocument.of(card_of(deployment), key)
         self.keys = CardDocument.of_bytes(orjson.dumps(key.jwks())) if key is not None else None
 
-    def extended(self, identity: Identity, line: str) -> CardDocument:
+    def extended(self, identity: Identity, version: str) -> CardDocument:
         """The card for one who has proved who they are, as a version has it."""
-        card = self._extended.get((identity, line))
+        card = self._extended.get((identity, version))
         if card is None:
-            card = CardDocument.of(extended_card_of(self._deployment, identity, _ALONE[line]), self._key)
-            self._extended[identity, line] = card
+            card = CardDocument.of(extended_card_of(self._deployment, identity, _ALONE[version]), self._key)
+            self._extended[identity, version] = card
             if len(self._extended) > _REMEMBERED:
                 self._extended.popitem(last=False)
         return card

@@ -238,7 +238,7 @@ class Service:
     async def set_push_config(self, principal: str, config: PushConfig, presentation: Presentation) -> PushConfig:
         """Notify about a task from now on; a configuration of the same id is replaced."""
         active = await self._find(principal, config.task_id or "")
-        path = DIALECTS[presentation.line].push_config_path
+        path = DIALECTS[presentation.version].push_config_path
         check_id(config.id, (*path, "id"))
         await self._notifier.check(config, path, presentation.key)
         known = {one.id for one in await from_store(self._notifier.configs(active.facts.task_id))}
@@ -423,7 +423,7 @@ class Service:
         if send_options.session_id is not None:
             await from_store(self._sessions.claim(principal, send_options.session_id, prompt.location))
         if request.configuration.push is not None:
-            name = DIALECTS[presentation.line].push_config_member
+            name = DIALECTS[presentation.version].push_config_member
             check_id(request.configuration.push.id, ("configuration", name, "id"))
             await self._notifier.check(request.configuration.push, ("configuration", name), presentation.key)
         options = send_options.kept()

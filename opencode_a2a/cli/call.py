@@ -38,7 +38,7 @@ from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState
 from sansio.a2a.tasks.presentation import SHARED_BY
-from sansio.a2a.versions import LINES
+from sansio.a2a.versions import VERSIONS
 from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 
@@ -97,7 +97,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
     parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input")
-    parser.add_argument("--line", choices=LINES, help="the protocol line to speak [default: the newest offered]")
+    parser.add_argument(
+        "--protocol-version",
+        "--line",
+        dest="version",
+        choices=VERSIONS,
+        help="the protocol version to use [default: the newest offered]",
+    )
     parser.add_argument(
         "--binding",
         type=str.lower,
@@ -149,7 +155,7 @@ async def run_from_arguments(
     target = CallTarget.of(
         args.url,
         settings,
-        line=args.line,
+        version=args.version,
         binding=args.binding and args.binding.upper(),
         timeout=args.timeout,
     )
@@ -282,7 +288,7 @@ def _refusal(error: AgentError, target: CallTarget) -> str:
 async def _converse(web: Web, printer: Printer, answers: Answers, said: _Said, *, stream: bool) -> int:
     card = await _card(web)
     interface = _interface(web, card)
-    printer.line = interface.line
+    printer.version = interface.version
     origin = Origin.of(interface.url)
     if origin != web.home:
         printer.note(f"the agent card points to {origin}")
@@ -335,7 +341,7 @@ async def _card(web: Web) -> PeerCard:
 
 
 def _interface(web: Web, card: PeerCard) -> Interface:
-    interface = choose(card, line=web.target.line, binding=web.target.binding)
+    interface = choose(card, version=web.target.version, binding=web.target.binding)
     origin = Origin.of(interface.url)
     if origin.is_other_name_of(web.home):
         # one host under two names: the one that the user typed is known to be reached

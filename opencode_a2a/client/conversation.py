@@ -325,7 +325,7 @@ class Conversation:
 
     def _stays_open(self, response: httpx.Response) -> bool:
         """Whether the agent has activated the extension by which its streams do not end where a task asks."""
-        activated = response.headers.get(EXTENSION_HEADERS[self.interface.line], "")
+        activated = response.headers.get(EXTENSION_HEADERS[self.interface.version], "")
         return any(uri.strip() in self.stay_open for uri in activated.split(","))
 
     @property

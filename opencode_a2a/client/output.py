@@ -45,7 +45,7 @@ def on_one_line(text: str) -> str:
 class Printer:
     """The two streams of a call. Each piece is flushed as it comes.
 
-    ``line`` is the protocol version in which ``as_json`` prints items. Raises ``BrokenPipeError`` where nobody
+    ``version`` is the protocol version in which ``as_json`` prints items. Raises ``BrokenPipeError`` where nobody
     reads the answer any more.
     """
 
@@ -62,12 +62,12 @@ class Printer:
         self._question = ""
         self._prompt: tuple[str, str] | None = None  # the question and the prompt that wait for an answer
         self._prompt_shown = False  # the prompt is the last thing on its stream
-        self.line = "1.0"
+        self.version = "1.0"
 
     def show(self, item: StreamItem, utterances: Sequence[Utterance], *, will_ask: bool = False) -> None:
         """One item of the answer, and what there is to say of it. ``will_ask``: `ask` will show what it asks."""
         if self._as_json:
-            self._write_out(to_json(CODECS[self.line].render_item(item)).decode() + "\n")
+            self._write_out(to_json(CODECS[self.version].render_item(item)).decode() + "\n")
             self._prompt_again()
             return
         for utterance in utterances:

@@ -40,7 +40,7 @@ class CallTarget:
     """
 
     url: str
-    line: str | None = None
+    version: str | None = None
     binding: str | None = None
     bearer: Secret | None = field(default=None, repr=False)
     basic: Secret | None = field(default=None, repr=False)
@@ -53,14 +53,14 @@ class CallTarget:
         url: str,
         settings: Settings,
         *,
-        line: str | None = None,
+        version: str | None = None,
         binding: str | None = None,
         timeout: float | None = None,
     ) -> CallTarget:
         """The agent at ``url``, with the credentials and the timeout of the settings."""
         return cls(
             url=url,
-            line=line,
+            version=version,
             binding=binding,
             bearer=settings.client_bearer_token,
             basic=settings.client_basic_auth,

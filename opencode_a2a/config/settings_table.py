@@ -112,15 +112,15 @@ class Settings(Declared):
     protocol_version: str = row(
         _SERVER,
         "A2A_PROTOCOL_VERSION",
-        values.line,
+        values.version,
         "0.3",
         "the protocol version of a request that does not name one: 0.3 or 1.0, and one of the supported",
     )
     supported_protocol_versions: tuple[str, ...] = row(
         _SERVER,
         "A2A_SUPPORTED_PROTOCOL_VERSIONS",
-        values.lines,
-        values.LINES,
+        values.versions,
+        values.VERSIONS,
         "the protocol versions on offer: a list, comma-separated or in JSON, of 0.3 and 1.0",
     )
     public_url_override: str | None = row(

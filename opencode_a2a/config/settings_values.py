@@ -18,7 +18,7 @@ from sansio.hosts import ServedHosts
 from sansio.redact import Secret
 
 RUNTIMES: Final = ("asyncio", "trio")
-LINES: Final = ("0.3", "1.0")
+VERSIONS: Final = ("0.3", "1.0")
 
 
 class SettingRefusedError(ValueError):
@@ -146,10 +146,10 @@ def database_url(text: str) -> str:
     return text
 
 
-def lines(text: str) -> tuple[str, ...]:
+def versions(text: str) -> tuple[str, ...]:
     """A comma-separated or JSON list of protocol versions, each reduced to its line."""
     items = json.loads(text) if text.startswith("[") else text.split(",")
-    found = dict.fromkeys(line(str(item).strip()) for item in items if str(item).strip())
+    found = dict.fromkeys(version(str(item).strip()) for item in items if str(item).strip())
     if not found:
         raise SettingRefusedError
     return tuple(found)
@@ -173,9 +173,9 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in items if item.strip())
 
 
-def line(text: str) -> str:
+def version(text: str) -> str:
     match = re.fullmatch(r"([0-9]+\.[0-9]+)(\.[0-9]+)?", text)
-    if match is None or match[1] not in LINES:
+    if match is None or match[1] not in VERSIONS:
         raise SettingRefusedError
     return match[1]
 

@@ -92,7 +92,7 @@ class Surface:
 class ExtensionMethods(Protocol):
     """The methods that an agent has beside the protocol's."""
 
-    async def run(self, name: str, params: object, identity: Identity, line: str) -> bytes:
+    async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
         """Return the result as JSON. Raises ``ProtocolError``, also for a name that there is not."""
 
 

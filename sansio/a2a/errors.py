@@ -65,7 +65,7 @@ class ErrorRow:
     """One kind of error. ``code``: JSON-RPC; ``http``: status; ``grpc``: canonical status name.
 
     ``name``: what the official clients of version 0.3 call it, which they look for in a flat body. ``http_0_3``: the
-    status on that line, where 1.0 has settled on another.
+    status on that version, where 1.0 has settled on another.
     """
 
     code: int
@@ -80,9 +80,9 @@ class ErrorRow:
         """Whether the code is one of those A2A defines."""
         return -32099 <= self.code <= -32001
 
-    def status(self, line: str) -> int:
-        """The HTTP status on a line."""
-        return self.http if DIALECTS[line].has_error_details or self.http_0_3 is None else self.http_0_3
+    def status(self, version: str) -> int:
+        """The HTTP status on a version."""
+        return self.http if DIALECTS[version].has_error_details or self.http_0_3 is None else self.http_0_3
 
 
 class ErrorKind(Enum):
@@ -309,10 +309,10 @@ def details(error: ProtocolError) -> list[JsonObject]:
     return found
 
 
-def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
-    """The ``error`` member of a JSON-RPC response on ``line`` (``"0.3"`` or ``"1.0"``)."""
+def jsonrpc_error(error: ProtocolError, version: str) -> JsonObject:
+    """The ``error`` member of a JSON-RPC response on ``version`` (``"0.3"`` or ``"1.0"``)."""
     body: JsonObject = {"code": error.row.code, "message": error.message}
-    if DIALECTS[line].has_error_details:
+    if DIALECTS[version].has_error_details:
         body["data"] = details(error)
         return body
     if error.data is not None:
@@ -323,11 +323,11 @@ def jsonrpc_error(error: ProtocolError, line: str) -> JsonObject:
     return body
 
 
-def http_error(error: ProtocolError, line: str) -> tuple[int, JsonObject]:
+def http_error(error: ProtocolError, version: str) -> tuple[int, JsonObject]:
     """Status and body of an HTTP+JSON error: AIP-193 on 1.0, a flat object on 0.3."""
     row = error.row
-    status = row.status(line)
-    if DIALECTS[line].has_error_details:
+    status = row.status(version)
+    if DIALECTS[version].has_error_details:
         return status, {
             "error": {
                 "code": status,

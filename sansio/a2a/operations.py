@@ -15,12 +15,12 @@ from attrs import frozen
 class HttpRoute:
     """A method and a path template, in which ``{id}`` and ``{config_id}`` stand for one segment.
 
-    ``lines``: which have it. Version 0.3 has its paths below ``/v1``, but for those that are not ``prefixed``.
+    ``versions``: which have it. Version 0.3 has its paths below ``/v1``, but for those that are not ``prefixed``.
     """
 
     method: str
     path: str
-    lines: tuple[str, ...] = ("0.3", "1.0")
+    versions: tuple[str, ...] = ("0.3", "1.0")
     prefixed: bool = True
 
 
@@ -144,8 +144,8 @@ class Operation(Enum):
         rpc_1_0="GetExtendedAgentCard",
         routes=(
             HttpRoute(method="GET", path="/extendedAgentCard"),
-            HttpRoute(method="GET", path="/card", lines=("0.3",)),
-            HttpRoute(method="GET", path="/agent/authenticatedExtendedCard", lines=("0.3",), prefixed=False),
+            HttpRoute(method="GET", path="/card", versions=("0.3",)),
+            HttpRoute(method="GET", path="/agent/authenticatedExtendedCard", versions=("0.3",), prefixed=False),
         ),
         needs_params=False,
     )
@@ -177,6 +177,6 @@ def operation_of(method: str) -> tuple[Operation | None, str | None]:
     return None, None
 
 
-def methods_of(line: str) -> list[str]:
-    """The JSON-RPC method names of a line, in the table's order."""
-    return [operation.row.rpc_names[line] for operation in Operation]
+def methods_of(version: str) -> list[str]:
+    """The JSON-RPC method names of a version, in the table's order."""
+    return [operation.row.rpc_names[version] for operation in Operation]

@@ -23,7 +23,7 @@ from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.errors import ProtocolError, http_error
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation, operation_of
-from sansio.a2a.versions import LINES, negotiate, version_of_errors
+from sansio.a2a.versions import VERSIONS, negotiate, version_of_errors
 
 RPC_PATH = "/"
 STREAM_HEADERS = (
@@ -64,7 +64,7 @@ class ServedProtocol:
     ``versions``: oldest first. ``default_version``: of requests that name none. ``extensions``: URIs to names.
     """
 
-    versions: tuple[str, ...] = LINES
+    versions: tuple[str, ...] = VERSIONS
     default_version: str = "0.3"
     extensions: Mapping[str, str] = field(factory=dict)
 

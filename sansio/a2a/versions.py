@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
 HEADER = "a2a-version"
-LINES = ("0.3", "1.0")
+VERSIONS = ("0.3", "1.0")
 """The lines this core can speak, oldest first."""
 
 _VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z", re.ASCII)
 
 
-def line_of(version: str) -> str | None:
+def version_of(version: str) -> str | None:
     """``Major.Minor`` of a version text; patch numbers are ignored; None where it is not a version."""
     match = _VERSION.match(version)
     return f"{int(match[1])}.{int(match[2])}" if match else None
@@ -27,7 +27,7 @@ def negotiate(
     requested: str | None,
     *,
     hint: str | None,
-    supported: Sequence[str] = LINES,
+    supported: Sequence[str] = VERSIONS,
     default: str = "0.3",
 ) -> str:
     """The line to answer on.
@@ -37,9 +37,9 @@ def negotiate(
     failing that ``default``. Raises ``ProtocolError`` (VERSION_NOT_SUPPORTED) with the lines on offer.
     """
     if requested is not None and requested.strip():
-        line = line_of(requested)
-        if line is not None and line in supported:
-            return line
+        version = version_of(requested)
+        if version is not None and version in supported:
+            return version
         raise _unsupported(requested.strip()[:64], supported, default)
     if hint is not None and hint in supported:
         return hint
@@ -53,8 +53,8 @@ def version_of_errors(requested: str | None, hint: str | None, default: str) -> 
     """
     if hint is not None:
         return hint
-    line = line_of(requested or "")
-    return "1.0" if line is not None and not line.startswith("0.") else default
+    version = version_of(requested or "")
+    return "1.0" if version is not None and not version.startswith("0.") else default
 
 
 def _unsupported(requested: str, supported: Sequence[str], default: str) -> ProtocolError:

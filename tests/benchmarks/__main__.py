@@ -19,7 +19,7 @@ import attrs
 
 from tests.benchmarks import processes, report
 from tests.benchmarks.load import TOKEN_VARIABLE, Result
-from tests.benchmarks.wire import BINDINGS, LINES, MODES, Binding, Line, Mode, Wire
+from tests.benchmarks.wire import BINDINGS, MODES, VERSIONS, Binding, Mode, Version, Wire
 
 PEER_TOKEN_VARIABLE = "A2A_BENCHMARK_PEER_TOKEN"
 RUNTIMES = ("asyncio", "trio")
@@ -67,8 +67,8 @@ class Run:
                 self._server(server, runtime)
         for peer in peers:
             target = Target(server=peer.name, runtime=None, url=peer.url, token=peer.token, pid=peer.pid)
-            lines, bindings = self._options.peer_lines, self._options.peer_bindings
-            self._load(target, self._options.peer_clients or self._options.clients, lines, bindings)
+            versions, bindings = self._options.peer_versions, self._options.peer_bindings
+            self._load(target, self._options.peer_clients or self._options.clients, versions, bindings)
 
     def _server(self, server: str, runtime: str) -> None:
         token = secrets.token_urlsafe(16)
@@ -77,7 +77,7 @@ class Run:
             try:
                 with child:
                     target = Target(server=server, runtime=runtime, url=child.url, token=token, pid=child.pid)
-                    self._load(target, self._options.clients, self._options.lines, self._options.bindings)
+                    self._load(target, self._options.clients, self._options.versions, self._options.bindings)
             except processes.StartError as error:
                 self.missing.append(f"{server} {runtime} {error}")
                 _tell(self.missing[-1])
@@ -100,8 +100,8 @@ class Run:
         }
         return processes.Server(command, processes.clean_environment(settings), directory=directory)
 
-    def _load(self, target: Target, clients: list[int], lines: list[Line], bindings: list[Binding]) -> None:
-        for wire in _wires(lines, bindings, self._options.modes):
+    def _load(self, target: Target, clients: list[int], versions: list[Version], bindings: list[Binding]) -> None:
+        for wire in _wires(versions, bindings, self._options.modes):
             if target.server == report.BARE and wire.binding != "jsonrpc":
                 continue
             for count in clients:
@@ -118,7 +118,7 @@ class Run:
     def _measure(self, target: Target, wire: Wire, clients: int) -> Result:
         options = self._options
         command = processes.python("tests.benchmarks.load", target.url)
-        command += ["--mode", wire.mode, "--line", wire.line, "--binding", wire.binding]
+        command += ["--mode", wire.mode, "--version", wire.version, "--binding", wire.binding]
         command += ["--clients", str(clients), "--tokens", str(options.tokens)]
         command += ["--seconds", str(options.seconds), "--timeout", str(options.timeout)]
         if options.requests is not None:
@@ -138,11 +138,11 @@ class Run:
         return Result(**json.loads(done.stdout))
 
 
-def _wires(lines: list[Line], bindings: list[Binding], modes: list[Mode]) -> Iterator[Wire]:
+def _wires(versions: list[Version], bindings: list[Binding], modes: list[Mode]) -> Iterator[Wire]:
     for mode in modes:
-        for line in lines:
+        for version in versions:
             for binding in bindings:
-                yield Wire(line=line, binding=binding, mode=mode)
+                yield Wire(version=version, binding=binding, mode=mode)
 
 
 def _progress(row: report.Row) -> str:
@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--runtime", type=_list_of(RUNTIMES), default=list(RUNTIMES), help="asyncio,trio")
     add("--servers", type=_list_of(SERVERS), default=list(SERVERS), help="bare,opencode-a2a")
     add("--modes", type=_list_of(MODES), default=list(MODES), help="send,stream")
-    add("--lines", type=_list_of(LINES), default=["1.0"], help="0.3,1.0 (1.0)")
+    add("--versions", type=_list_of(VERSIONS), default=["1.0"], help="0.3,1.0 (1.0)")
     add("--bindings", type=_list_of(BINDINGS), default=["jsonrpc"], help="jsonrpc,rest (jsonrpc)")
     add("--clients", type=_counts, help="at once (1,8,16,32,128)")
     add("--seconds", type=float, help="of load per row (5)")
@@ -264,7 +264,7 @@ def _parser() -> argparse.ArgumentParser:
         help="process of each peer, for CPU and memory",
     )
     add("--peer-clients", type=_counts, help="at once on a peer, if other than --clients")
-    add("--peer-lines", type=_list_of(LINES), default=["1.0"], help="that peers speak (1.0)")
+    add("--peer-versions", type=_list_of(VERSIONS), default=["1.0"], help="that peers speak (1.0)")
     add("--peer-bindings", type=_list_of(BINDINGS), default=["jsonrpc"], help="that peers speak (jsonrpc)")
     add("--quick", action="store_true", help="unless told otherwise, 1 second per row, 8 and 32 clients")
     add("--json", type=Path, metavar="FILE", help="write all numbers there as well")

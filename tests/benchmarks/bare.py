@@ -25,8 +25,8 @@ class Bare:
     """The ASGI application: every answer rendered beforehand, for each line."""
 
     def __init__(self, tokens: int) -> None:
-        self._streams = {line: [_frame(event) for event in _events(line, tokens)] for line in ("0.3", "1.0")}
-        self._tasks = {line: json.dumps(_rpc(_whole(line, tokens))).encode() for line in ("0.3", "1.0")}
+        self._streams = {version: [_frame(event) for event in _events(version, tokens)] for version in ("0.3", "1.0")}
+        self._tasks = {version: json.dumps(_rpc(_whole(version, tokens))).encode() for version in ("0.3", "1.0")}
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if scope["type"] == "lifespan":
@@ -39,15 +39,15 @@ class Bare:
         while message.get("more_body"):
             message = await receive()
         headers = dict(scope["headers"])
-        line = headers.get(b"a2a-version", b"0.3").decode()
+        version = headers.get(b"a2a-version", b"0.3").decode()
         if headers.get(b"accept") == b"text/event-stream":
             await send(_start(b"text/event-stream"))
-            for frame in self._streams[line]:
+            for frame in self._streams[version]:
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
-            await send(_start(b"application/json", len(self._tasks[line])))
-            await send({"type": "http.response.body", "body": self._tasks[line], "more_body": False})
+            await send(_start(b"application/json", len(self._tasks[version])))
+            await send({"type": "http.response.body", "body": self._tasks[version], "more_body": False})
 
 
 async def _lifespan(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -75,35 +75,37 @@ def _rpc(result: dict[str, Any]) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": "message-id-of-thirty-two-letters", "result": result}
 
 
-def _events(line: str, tokens: int) -> list[dict[str, Any]]:
+def _events(version: str, tokens: int) -> list[dict[str, Any]]:
     """An artifact update per token and the final status: 21 events of a turn of 20 tokens."""
     own = {"taskId": _TASK["id"], "contextId": _TASK["contextId"]}
     told = [
-        _named(line, "artifact-update", "artifactUpdate", {**own, "append": index > 0, "artifact": artifact})
-        for index, artifact in enumerate(_artifact(line, turns.token_text(index), index) for index in range(tokens))
+        _named(version, "artifact-update", "artifactUpdate", {**own, "append": index > 0, "artifact": artifact})
+        for index, artifact in enumerate(
+            _artifact(version, turns.token_text(index), index) for index in range(tokens)
+        )
     ]
-    final: dict[str, Any] = {"final": True} if line == "0.3" else {}
-    ended = {**own, **final, "status": {"state": _completed(line)}, "metadata": _metadata(tokens)}
-    return [*told, _named(line, "status-update", "statusUpdate", ended)]
+    final: dict[str, Any] = {"final": True} if version == "0.3" else {}
+    ended = {**own, **final, "status": {"state": _completed(version)}, "metadata": _metadata(tokens)}
+    return [*told, _named(version, "status-update", "statusUpdate", ended)]
 
 
-def _whole(line: str, tokens: int) -> dict[str, Any]:
-    artifact = _artifact(line, turns.answer_text(tokens), tokens)
+def _whole(version: str, tokens: int) -> dict[str, Any]:
+    artifact = _artifact(version, turns.answer_text(tokens), tokens)
     task = {
         **_TASK,
-        "status": {"state": _completed(line)},
+        "status": {"state": _completed(version)},
         "artifacts": [artifact],
         "metadata": _metadata(tokens),
     }
-    return _named(line, "task", "task", task)
+    return _named(version, "task", "task", task)
 
 
-def _named(line: str, old: str, new: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {"kind": old, **value} if line == "0.3" else {new: value}
+def _named(version: str, old: str, new: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": old, **value} if version == "0.3" else {new: value}
 
 
-def _artifact(line: str, text: str, sequence: int) -> dict[str, Any]:
-    part = {"kind": "text", "text": text} if line == "0.3" else {"text": text}
+def _artifact(version: str, text: str, sequence: int) -> dict[str, Any]:
+    part = {"kind": "text", "text": text} if version == "0.3" else {"text": text}
     return {
         "artifactId": f"{_TASK['id']}:text",
         "name": "response",
@@ -123,8 +125,8 @@ def _metadata(sequence: int) -> dict[str, Any]:
     return {"shared": {"stream": stream}}
 
 
-def _completed(line: str) -> Literal["completed", "TASK_STATE_COMPLETED"]:
-    return "completed" if line == "0.3" else "TASK_STATE_COMPLETED"
+def _completed(version: str) -> Literal["completed", "TASK_STATE_COMPLETED"]:
+    return "completed" if version == "0.3" else "TASK_STATE_COMPLETED"
 
 
 def main() -> None:

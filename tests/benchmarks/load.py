@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from tests.benchmarks import processes, turns
-from tests.benchmarks.wire import BINDINGS, LINES, MESSAGE_ID, MODES, Wire
+from tests.benchmarks.wire import BINDINGS, MESSAGE_ID, MODES, VERSIONS, Wire
 
 TOKEN_VARIABLE = "A2A_BENCHMARK_TOKEN"
 
@@ -385,7 +385,7 @@ def percentile(seconds: list[float], share: float) -> float | None:
 
 def _plan(options: argparse.Namespace) -> Plan:
     url = urlsplit(options.url)
-    wire = Wire(line=options.line, binding=options.binding, mode=options.mode)
+    wire = Wire(version=options.version, binding=options.binding, mode=options.mode)
     host, port = url.hostname or "127.0.0.1", url.port or 80
     token = os.environ.get(TOKEN_VARIABLE)
     return Plan(
@@ -411,7 +411,7 @@ def main() -> None:
     add = parser.add_argument
     add("url", help="http URL of the JSON-RPC endpoint, or of the root of the REST routes")
     add("--mode", choices=MODES, default="stream")
-    add("--line", choices=LINES, default="1.0")
+    add("--version", choices=VERSIONS, default="1.0")
     add("--binding", choices=BINDINGS, default="jsonrpc")
     add("--clients", type=int, default=32)
     add("--seconds", type=float, default=5.0)

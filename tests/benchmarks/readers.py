@@ -16,7 +16,7 @@ import attrs
 
 from tests.benchmarks import processes
 from tests.benchmarks.resume import RUNTIMES, agent, fake_opencode, request_body, state_of, unpacked
-from tests.benchmarks.wire import LINES, Line
+from tests.benchmarks.wire import VERSIONS, Version
 
 _TOKENS = 600
 _TIMEOUT = 90.0
@@ -51,7 +51,7 @@ class Talk:
     host: str
     port: int
     token: str
-    line: Line
+    version: Version
 
     async def read(
         self,
@@ -62,10 +62,11 @@ class Talk:
         begun: asyncio.Event | None = None,
     ) -> None:
         """Read one stream to its end. ``begun`` is set at its first event."""
-        body = json.dumps(request_body(self.line, text=text, task_id=task_id)).encode()
+        body = json.dumps(request_body(self.version, text=text, task_id=task_id)).encode()
         head = (
             f"POST / HTTP/1.1\r\nhost: {self.host}\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            f"authorization: Bearer {self.token}\r\na2a-version: {self.line}\r\ncontent-length: {len(body)}\r\n\r\n"
+            f"authorization: Bearer {self.token}\r\na2a-version: {self.version}\r\n"
+            f"content-length: {len(body)}\r\n\r\n"
         )
         incoming, outgoing = await asyncio.open_connection(self.host, self.port)
         try:
@@ -98,7 +99,7 @@ class Row:
     """A turn with so many readers: the server's CPU over the whole of it, and whether all were told the same."""
 
     runtime: str
-    line: str
+    version: str
     readers: int
     events: int
     cpu_ms: float
@@ -122,22 +123,22 @@ async def _turn(talk: Talk, readers: int, usage: processes.Usage) -> tuple[int, 
     return len(first.events), spent, same and all(one.ended() for one in (first, *others))
 
 
-async def measure(url: str, token: str, line: Line, runtime: str, counts: list[int], pid: int) -> list[Row]:
+async def measure(url: str, token: str, version: Version, runtime: str, counts: list[int], pid: int) -> list[Row]:
     """A row for each number of readers."""
     location = urlsplit(url)
-    talk = Talk(host=str(location.hostname), port=int(location.port or 80), token=token, line=line)
+    talk = Talk(host=str(location.hostname), port=int(location.port or 80), token=token, version=version)
     await talk.read(Reader(), text=_WARM_UP)
     rows = []
     for count in counts:
         events, cpu, same = await _turn(talk, count, processes.Usage.start(pid))
-        rows.append(Row(runtime=runtime, line=line, readers=count, events=events, cpu_ms=cpu, same=same))
+        rows.append(Row(runtime=runtime, version=version, readers=count, events=events, cpu_ms=cpu, same=same))
     return rows
 
 
 def _table(rows: list[Row]) -> str:
     head = (
         "runtime",
-        "line",
+        "version",
         "readers",
         "events",
         "CPU ms",
@@ -147,11 +148,11 @@ def _table(rows: list[Row]) -> str:
     )
     lines: list[tuple[object, ...]] = [head, tuple("-" * len(name) for name in head)]
     for row in rows:
-        alone = next(one for one in rows if (one.runtime, one.line) == (row.runtime, row.line))
+        alone = next(one for one in rows if (one.runtime, one.version) == (row.runtime, row.version))
         further = (row.cpu_ms - alone.cpu_ms) / (row.readers - alone.readers) if row is not alone else None
         lines.append(
             (
-                *(row.runtime, row.line, row.readers, row.events, f"{row.cpu_ms:.0f}"),
+                *(row.runtime, row.version, row.readers, row.events, f"{row.cpu_ms:.0f}"),
                 *("" if further is None else f"{further:.1f}", f"{row.cpu_ms / alone.cpu_ms:.1f} x"),
                 "yes" if row.same else "NO",
             )
@@ -174,8 +175,8 @@ def main() -> int:
                     tempfile.TemporaryDirectory(prefix="a2a-readers-") as directory,
                     agent(upstream.url, runtime, token, directory) as server,
                 ):
-                    for line in LINES:
-                        measured = measure(server.url, token, line, runtime, [1, options.readers], server.pid)
+                    for version in VERSIONS:
+                        measured = measure(server.url, token, version, runtime, [1, options.readers], server.pid)
                         rows += asyncio.run(measured)
     except processes.StartError as error:
         print(f"benchmark: {error}", file=sys.stderr)

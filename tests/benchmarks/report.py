@@ -43,7 +43,7 @@ class Row:
 
     @property
     def asked(self) -> str:
-        return f"{self.wire.mode} {self.wire.line} {self.wire.binding}"
+        return f"{self.wire.mode} {self.wire.version} {self.wire.binding}"
 
 
 @attrs.frozen(kw_only=True)

@@ -25,7 +25,7 @@ from opencode_a2a.cli.runtimes import find_runtime
 from opencode_a2a.fake_opencode import CallTool, FakeOpenCode, Prompt, Say, Script, Think, words
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from tests.benchmarks import processes
-from tests.benchmarks.wire import LINES, Line
+from tests.benchmarks.wire import VERSIONS, Version
 
 CUTS, KILLS = 10, 2
 RUNTIMES = ("asyncio", "trio")
@@ -89,13 +89,13 @@ def agent(upstream: str, runtime: str, token: str, directory: str, port: int = 0
 # --- the client -------------------------------------------------------------------------------------------
 
 
-def request_body(line: Line, *, text: str | None = None, task_id: str | None = None) -> dict[str, Any]:
+def request_body(version: Version, *, text: str | None = None, task_id: str | None = None) -> dict[str, Any]:
     """A JSON-RPC request that starts a stream, or joins a task's."""
-    start, join = _METHODS[line]
+    start, join = _METHODS[version]
     if task_id is not None:
         return {"jsonrpc": "2.0", "id": 1, "method": join, "params": {"id": task_id}}
     message: dict[str, Any] = {"messageId": secrets.token_hex(8)}
-    if line == "0.3":
+    if version == "0.3":
         message |= {"kind": "message", "role": "user", "parts": [{"kind": "text", "text": text}]}
     else:
         message |= {"role": "ROLE_USER", "parts": [{"text": text}]}
@@ -181,17 +181,17 @@ class Talk:
 
     url: str
     token: str
-    line: Line
+    version: Version
 
     def read(self, client: Client, until: Callable[[], bool]) -> None:
         """Read the task's stream, from where the client is, until that holds or it ends. Raises ``Cut``."""
-        headers = {"authorization": f"Bearer {self.token}", "a2a-version": self.line}
+        headers = {"authorization": f"Bearer {self.token}", "a2a-version": self.version}
         if client.task_id:
-            body = request_body(self.line, task_id=client.task_id)
+            body = request_body(self.version, task_id=client.task_id)
             headers["last-event-id"] = client.cursor
             client.resumes += 1
         else:
-            body = request_body(self.line, text="ALL")
+            body = request_body(self.version, text="ALL")
         try:
             with (
                 httpx.Client(timeout=_DEADLINE) as http,
@@ -219,7 +219,7 @@ class Outcome:
     """One runtime and line: what was done to it and what came of it."""
 
     runtime: str
-    line: str
+    version: str
     cuts: int
     kills: int
     resumes: int
@@ -235,7 +235,7 @@ class Outcome:
         return self.whole and self.once and self.state == "completed" and (self.cuts, self.kills) == (CUTS, KILLS)
 
 
-def measure(upstream: str, runtime: str, line: Line) -> Outcome:
+def measure(upstream: str, runtime: str, version: Version) -> Outcome:
     """A turn left alone, then one with every interruption."""
     token = secrets.token_urlsafe(16)
     with tempfile.TemporaryDirectory(prefix="a2a-resume-") as directory:
@@ -243,7 +243,7 @@ def measure(upstream: str, runtime: str, line: Line) -> Outcome:
         server = start()
         server.__enter__()
         try:
-            talk = Talk(url=server.url, token=token, line=line)
+            talk = Talk(url=server.url, token=token, version=version)
             alone, client = Client(), Client()
             talk.read(alone, lambda: False)
             began = time.monotonic()
@@ -261,7 +261,7 @@ def measure(upstream: str, runtime: str, line: Line) -> Outcome:
             _read_until(talk, client, None)
             return Outcome(
                 runtime=runtime,
-                line=line,
+                version=version,
                 cuts=cuts,
                 kills=kills,
                 resumes=client.resumes,
@@ -300,7 +300,7 @@ def _read_until(talk: Talk, client: Client, seen: int | None) -> None:
 def _table(outcomes: list[Outcome]) -> str:
     head = (
         "runtime",
-        "line",
+        "version",
         "cuts",
         "kills",
         "resumes",
@@ -313,7 +313,7 @@ def _table(outcomes: list[Outcome]) -> str:
     )
     rows = [
         (
-            *(one.runtime, one.line, one.cuts, one.kills, one.resumes, one.told_anew, one.updates, one.state),
+            *(one.runtime, one.version, one.cuts, one.kills, one.resumes, one.told_anew, one.updates, one.state),
             *("yes" if one.whole else "NO", "yes" if one.once else "NO", f"{one.seconds:.1f}"),
         )
         for one in outcomes
@@ -341,9 +341,9 @@ def main() -> int:
     try:
         with _upstream() as upstream:
             outcomes = [
-                measure(upstream, runtime, line)
+                measure(upstream, runtime, version)
                 for runtime in options.runtime or RUNTIMES
-                for line in LINES
+                for version in VERSIONS
                 for _ in range(options.times)
             ]
     except processes.StartError as error:

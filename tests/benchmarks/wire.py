@@ -10,23 +10,23 @@ from typing import Any, Literal, get_args
 import attrs
 import orjson
 
-Line = Literal["0.3", "1.0"]
+Version = Literal["0.3", "1.0"]
 Binding = Literal["jsonrpc", "rest"]
 Mode = Literal["send", "stream"]
-LINES: tuple[Line, ...] = get_args(Line)
+VERSIONS: tuple[Version, ...] = get_args(Version)
 BINDINGS: tuple[Binding, ...] = get_args(Binding)
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 # Replaced by an identifier of the same length in every request, so the content-length stays true.
 MESSAGE_ID = b"message-id-of-thirty-two-letters"
 
-_METHODS: dict[tuple[Line, Mode], str] = {
+_METHODS: dict[tuple[Version, Mode], str] = {
     ("0.3", "send"): "message/send",
     ("0.3", "stream"): "message/stream",
     ("1.0", "send"): "SendMessage",
     ("1.0", "stream"): "SendStreamingMessage",
 }
-_PREFIX: dict[Line, str] = {"0.3": "/v1", "1.0": ""}
+_PREFIX: dict[Version, str] = {"0.3": "/v1", "1.0": ""}
 _COMPLETED = frozenset({"completed", "TASK_STATE_COMPLETED"})
 _FIELDS_0_3 = {"task": "task", "message": "message", "status-update": "status", "artifact-update": "artifact"}
 _FIELDS_1_0 = {"task": "task", "message": "message", "statusUpdate": "status", "artifactUpdate": "artifact"}
@@ -36,14 +36,14 @@ _FIELDS_1_0 = {"task": "task", "message": "message", "statusUpdate": "status", "
 class Wire:
     """One way to ask: protocol version, binding, and whether the answer comes whole or streamed."""
 
-    line: Line
+    version: Version
     binding: Binding
     mode: Mode
 
     def request(self, *, host: str, path: str, token: str | None, text: str) -> bytes:
         """A whole HTTP request on a kept-alive connection, with MESSAGE_ID where the message's id goes."""
         body = json.dumps(self._body(text), separators=(",", ":")).encode()
-        rest = f"{path.rstrip('/')}{_PREFIX[self.line]}/message:{self.mode}"
+        rest = f"{path.rstrip('/')}{_PREFIX[self.version]}/message:{self.mode}"
         accept = "text/event-stream" if self.mode == "stream" else "application/json"
         head = [
             f"POST {rest if self.binding == 'rest' else path or '/'} HTTP/1.1",
@@ -51,7 +51,7 @@ class Wire:
             f"accept: {accept}",
             "content-type: application/json",
             f"content-length: {len(body)}",
-            f"a2a-version: {self.line}",
+            f"a2a-version: {self.version}",
         ]
         if token:
             head.append(f"authorization: Bearer {token}")
@@ -62,7 +62,7 @@ class Wire:
         answer = Answer()
         try:
             for value in _frames(body) if self.mode == "stream" else iter((body,)):
-                failure = answer.take(self._unwrap(orjson.loads(value)), self.line)
+                failure = answer.take(self._unwrap(orjson.loads(value)), self.version)
                 if failure:
                     return Verdict(events=answer.events, failure=failure)
         except AnsweredError as error:
@@ -73,7 +73,7 @@ class Wire:
 
     def _body(self, text: str) -> dict[str, Any]:
         identifier = MESSAGE_ID.decode()
-        if self.line == "0.3":
+        if self.version == "0.3":
             message: dict[str, Any] = {"kind": "message", "messageId": identifier, "role": "user"}
             message["parts"] = [{"kind": "text", "text": text}]
             configuration = {"blocking": True}
@@ -86,7 +86,7 @@ class Wire:
         return {
             "jsonrpc": "2.0",
             "id": identifier,
-            "method": _METHODS[self.line, self.mode],
+            "method": _METHODS[self.version, self.mode],
             "params": params,
         }
 
@@ -119,10 +119,10 @@ class Answer:
     state: str | None = None
     artifacts: dict[str, str] = attrs.field(factory=dict)
 
-    def take(self, result: dict[str, Any], line: Line) -> str | None:
+    def take(self, result: dict[str, Any], version: Version) -> str | None:
         """Folds one event in; says what is wrong with it, if anything is."""
         self.events += 1
-        if line == "0.3":
+        if version == "0.3":
             kind, value = _FIELDS_0_3.get(result.get("kind", "")), result
         else:
             name = next((name for name in _FIELDS_1_0 if name in result), "")

@@ -141,10 +141,10 @@ def test_options_tells_what_a_path_allows(path: str, allow: str) -> None:
 
 
 ROUTES = [
-    (route.method, ("/v1" if line == "0.3" and route.prefixed else "") + route.path)
+    (route.method, ("/v1" if version == "0.3" and route.prefixed else "") + route.path)
     for operation in Operation
     for route in operation.row.routes
-    for line in route.lines
+    for version in route.versions
 ]
 
 

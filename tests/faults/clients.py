@@ -110,7 +110,7 @@ class Client:
     rng: random.Random
     script: Script
     context: str
-    line: str
+    version: str
     streams: bool
     cancels: bool = False
     message_id: str = field(factory=lambda: str(uuid.uuid4()))
@@ -155,7 +155,7 @@ class Client:
             elif self.cancels and not cancelled and task.status.state is TaskState.WORKING:
                 self.doing = "cancelling"
                 try:
-                    await self._call_method(_CANCEL[self.line], {"id": task.id}, 15.0)
+                    await self._call_method(_CANCEL[self.version], {"id": task.id}, 15.0)
                     cancelled = True
                 except NotNow:
                     pass
@@ -189,7 +189,7 @@ class Client:
         headers = {} if self.cursor is None or self.task_id is None else {"last-event-id": str(self.cursor)}
         count = 0
         decoder = SseDecoder()
-        request = self._request(_METHODS[self.line][method], params, headers)
+        request = self._request(_METHODS[self.version][method], params, headers)
         try:
             response = await self.http.send(request, stream=True)
         except httpx.HTTPError as exc:
@@ -262,7 +262,7 @@ class Client:
                 await self._pause()
 
     async def _call(self, operation: str, params: dict[str, Any], timeout: float) -> Any:
-        return await self._call_method(_METHODS[self.line][operation], params, timeout)
+        return await self._call_method(_METHODS[self.version][operation], params, timeout)
 
     async def _call_method(self, method: str, params: dict[str, Any], timeout: float) -> Any:
         try:
@@ -276,23 +276,23 @@ class Client:
 
     def _request(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> httpx.Request:
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        headers = {"a2a-version": self.line, "a2a-extensions": SHARED, **headers}
+        headers = {"a2a-version": self.version, "a2a-extensions": SHARED, **headers}
         return self.http.build_request("POST", self.world.url, json=body, headers=headers)
 
     @property
     def _form(self) -> Any:
-        return CODECS[self.line]
+        return CODECS[self.version]
 
     @property
     def _at_once(self) -> dict[str, Any]:
-        return {"blocking": False} if self.line == "0.3" else {"returnImmediately": True}
+        return {"blocking": False} if self.version == "0.3" else {"returnImmediately": True}
 
     def _sending(self) -> dict[str, Any]:
         message = self._message(self.script.text, contextId=self.context, messageId=self.message_id)
         return {"message": message, "configuration": self._at_once}
 
     def _message(self, text: str, **more: str) -> dict[str, Any]:
-        if self.line == "0.3":
+        if self.version == "0.3":
             body: dict[str, Any] = {"kind": "message", "role": "user", "parts": [{"kind": "text", "text": text}]}
         else:
             body = {"role": "ROLE_USER", "parts": [{"text": text}]}

@@ -150,7 +150,7 @@ def _clients(rng: random.Random, found: World, http: httpx.AsyncClient, count: i
                 rng=random.Random(rng.random()),
                 script=Script(text=f"{word} {tag}", answer=answer),
                 context=f"asks-{number}" if interrupt_tracker else f"context-{shared}",
-                line=rng.choice(("0.3", "1.0")),
+                version=rng.choice(("0.3", "1.0")),
                 streams=rng.random() < 0.6,
                 cancels=rng.random() < 0.15,
             )

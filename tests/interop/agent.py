@@ -14,7 +14,7 @@ import pytest
 from tests.interop.driver import ClientError, Conversation, Driver, Json
 from tests.real.adapter import Adapter
 
-LINES = {
+VERSIONS = {
     "python-0.3": ("0.3",),
     "javascript-0.3": ("0.3",),
     "python-1": ("1.0", "0.3"),
@@ -27,17 +27,22 @@ BINDINGS = ("jsonrpc", "rest")
 
 @attrs.frozen
 class Way:
-    """A client, a line and a binding."""
+    """A client, a version and a binding."""
 
     client: str
-    line: str
+    version: str
     binding: str
 
     def __str__(self) -> str:
-        return f"{self.client}-over-{self.line}-{self.binding}"
+        return f"{self.client}-over-{self.version}-{self.binding}"
 
 
-WAYS = tuple(Way(client, line, binding) for client, lines in LINES.items() for line in lines for binding in BINDINGS)
+WAYS = tuple(
+    Way(client, version, binding)
+    for client, versions in VERSIONS.items()
+    for version in versions
+    for binding in BINDINGS
+)
 
 
 READY_MADE = (
@@ -56,7 +61,7 @@ def has(way: Way, operation: str) -> bool:
     if way in READY_MADE or operation == "dialogue":
         return way in READY_MADE and operation == "dialogue"
     if operation == "list":
-        return way.line == "1.0"
+        return way.version == "1.0"
     if operation == "verify":
         # npm's 1.x verifies a card that the caller has fetched, so that one way stands for all; its 0.3 has nothing.
         return way.client in ("python-0.3", "python-1") or way == Way("javascript-1", "1.0", "rest")

@@ -71,7 +71,7 @@ def server(served: Served) -> Adapter:
 
 @pytest.fixture(params=WAYS, ids=str)
 def way(request: pytest.FixtureRequest) -> Way:
-    """A client, a line and a binding."""
+    """A client, a version and a binding."""
     assert isinstance(request.param, Way)
     return request.param
 

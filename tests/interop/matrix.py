@@ -1,4 +1,4 @@
-"""Which client does which operation over which line and binding: ``python -m tests.interop.matrix REPORT.xml``.
+"""Which client does which operation over which version and binding: ``python -m tests.interop.matrix REPORT.xml``.
 
 Reads the report that pytest wrote of these tests. Knows what they were about, and nothing of how they were done.
 """
@@ -71,17 +71,17 @@ def cell_of(way: Way, operation: str, outcomes: Outcomes) -> str:
 
 def rendered(outcomes: Outcomes) -> str:
     """A row for each way."""
-    rows = [["client", "line", "binding", *OPERATIONS]]
+    rows = [["client", "version", "binding", *OPERATIONS]]
     rows += [
-        [way.client, way.line, way.binding, *(cell_of(way, operation, outcomes) for operation in OPERATIONS)]
+        [way.client, way.version, way.binding, *(cell_of(way, operation, outcomes) for operation in OPERATIONS)]
         for way in (*WAYS, *READY_MADE)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])
-    return "\n".join(line_of(row, widths) for row in rows)
+    return "\n".join(version_of(row, widths) for row in rows)
 
 
-def line_of(row: Iterable[str], widths: Iterable[int]) -> str:
+def version_of(row: Iterable[str], widths: Iterable[int]) -> str:
     return "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
 
 

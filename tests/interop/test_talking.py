@@ -17,7 +17,7 @@ BINDING_NAMES = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
 def test_the_card_tells_a_client_where_and_how_to_call(agent: Agent) -> None:
     card = agent.card()
 
-    version = "" if agent.way.client.endswith("0.3") else f" {agent.way.line}"
+    version = "" if agent.way.client.endswith("0.3") else f" {agent.way.version}"
     assert f"{BINDING_NAMES[agent.way.binding]} {agent.server.url}{version}" in card["interfaces"]
     assert card["streaming"] is True
     assert card["security"] == ["bearerAuth"]
@@ -32,7 +32,7 @@ def test_a_send_waits_for_the_answer(agent: Agent) -> None:
     assert task["state"] == "completed"
     assert AFTER_TOOL in texts_of(task).values()
     assert task["history"][0] == {"kind": "message", "role": "user", "text": "TOOL please"}
-    assert task["text"] == (AFTER_TOOL if agent.way.line == "0.3" else None)
+    assert task["text"] == (AFTER_TOOL if agent.way.version == "0.3" else None)
 
 
 @pytest.mark.operation("send")

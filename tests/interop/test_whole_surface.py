@@ -157,7 +157,7 @@ def test_to_cancel_a_canceled_task_is_an_error_on_0_3_and_changes_nothing_on_1_0
     task = started(agent)["task"]
     agent.cancel(task)
 
-    if agent.way.line == "0.3":
+    if agent.way.version == "0.3":
         with pytest.raises(ClientError) as raised:
             agent.cancel(task)
         assert means(raised.value, agent.way, name="NotCancelable", code=-32002, status=409), raised.value
@@ -231,7 +231,7 @@ def test_a_subscription_to_a_finished_task_replays_it_or_is_refused(agent: Agent
     task = agent.send("hi")
     conversation = agent.begin("subscribe", task=task["task"])
 
-    if agent.way.line == "0.3":
+    if agent.way.version == "0.3":
         replayed = conversation.one()
         assert (replayed["kind"], replayed["state"]) == ("task", "completed")
         assert texts_of(replayed) == texts_of(task)
@@ -287,7 +287,7 @@ def test_a_task_that_was_sent_with_a_configuration_is_pushed_to_its_end(
     items = understood(agent, pushes)
     assert states(items)[-1] == task["state"] == "completed"
     assert agent.texts(items) == texts_of(task)
-    if agent.way.line == "0.3":
+    if agent.way.version == "0.3":
         assert {item["kind"] for item in items} == {"task"}
         assert items[-1] == task
     else:
@@ -300,11 +300,11 @@ def test_a_notification_shows_who_it_is_from(agent: Agent, receiver: Receiver) -
 
     pushes = all_to(receiver)
 
-    media_type = {"0.3": "application/json", "1.0": "application/a2a+json"}[agent.way.line]
+    media_type = {"0.3": "application/json", "1.0": "application/a2a+json"}[agent.way.version]
     for push in pushes:
         assert push.headers["x-a2a-notification-token"] == "token-of-the-receiver"
         assert push.headers["authorization"] == "Bearer credentials-of-the-receiver"
-        assert push.headers["a2a-version"] == agent.way.line
+        assert push.headers["a2a-version"] == agent.way.version
         assert push.headers["content-type"] == media_type
 
 

@@ -48,33 +48,33 @@ def adapter(
         yield running
 
 
-def connected(adapter: Adapter, line: str, binding: str) -> Client:
+def connected(adapter: Adapter, version: str, binding: str) -> Client:
     """A client of `adapter`. Version 0.3 is what a server assumes of a client that names no version."""
     headers = {"authorization": f"Bearer {adapter.token}"}
-    if line != "0.3":
-        headers |= {"a2a-version": line, "a2a-extensions": SHARED}
+    if version != "0.3":
+        headers |= {"a2a-version": version, "a2a-extensions": SHARED}
     http = httpx.Client(base_url=adapter.url, headers=headers, timeout=CALL_SECONDS, trust_env=False)
-    return Client(http=http, line=line, binding=binding)
+    return Client(http=http, version=version, binding=binding)
 
 
 @pytest.fixture(params=["0.3", "1.0"])
-def line(request: pytest.FixtureRequest) -> str:
+def version(request: pytest.FixtureRequest) -> str:
     """A protocol version."""
     return str(request.param)
 
 
 @pytest.fixture
-def client(adapter: Adapter, line: str) -> Iterator[Client]:
+def client(adapter: Adapter, version: str) -> Iterator[Client]:
     """JSON-RPC."""
-    connection = connected(adapter, line, "jsonrpc")
+    connection = connected(adapter, version, "jsonrpc")
     with connection.http:
         yield connection
 
 
 @pytest.fixture
-def rest_client(adapter: Adapter, line: str) -> Iterator[Client]:
+def rest_client(adapter: Adapter, version: str) -> Iterator[Client]:
     """HTTP+JSON."""
-    connection = connected(adapter, line, "rest")
+    connection = connected(adapter, version, "rest")
     with connection.http:
         yield connection
 

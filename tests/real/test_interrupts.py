@@ -50,7 +50,7 @@ class Person:
         return task
 
 
-LINES = {"asyncio": "0.3", "trio": "1.0"}
+VERSIONS = {"asyncio": "0.3", "trio": "1.0"}
 """Each runtime speaks one line: the stand-in's tests have all of both."""
 
 
@@ -59,7 +59,7 @@ def person(request: pytest.FixtureRequest, adapter: Adapter, opencode: OpenCode)
     directory = opencode.project / "asking"
     directory.mkdir(exist_ok=True)
     (directory / "opencode.json").write_text(json.dumps(ASKING))
-    client = connected(adapter, LINES[request.node.callspec.params["adapter"]], "jsonrpc")
+    client = connected(adapter, VERSIONS[request.node.callspec.params["adapter"]], "jsonrpc")
     with client.http:
         yield Person(client=client, directory=directory)
 
@@ -168,7 +168,7 @@ def test_a_question_is_answered_by_label_number_and_free_text(person: Person, sa
 
 def test_a_question_is_rejected_by_data(person: Person) -> None:
     task = person.asked("ASK")
-    part: Json = {"data": {"reject": True}} | ({"kind": "data"} if person.client.line == "0.3" else {})
+    part: Json = {"data": {"reject": True}} | ({"kind": "data"} if person.client.version == "0.3" else {})
 
     ended = person.say("", taskId=task.id, parts=[part])
 
@@ -208,7 +208,7 @@ def test_a_cancelled_command_stops_in_opencode(person: Person, opencode: OpenCod
 
 def test_two_clients_in_one_context_wait_for_each_other(person: Person, adapter: Adapter) -> None:
     context_id = word()
-    other = connected(adapter, person.client.line, "rest")
+    other = connected(adapter, person.client.version, "rest")
     ready = threading.Barrier(2)
 
     def say(client: Client) -> Task:
@@ -228,7 +228,7 @@ def test_of_two_who_answer_at_once_one_is_heard(person: Person) -> None:
         headers = dict(person.client.http.headers)
         params = person.client.params("once", None)
         params["message"]["taskId"] = task.id
-        name = "message/send" if person.client.line == "0.3" else "SendMessage"
+        name = "message/send" if person.client.version == "0.3" else "SendMessage"
         body = person.client.envelope(name, params)
         url = str(person.client.http.base_url)
         answered = httpx.post(url, json=body, headers=headers, timeout=CALL_SECONDS, trust_env=False)

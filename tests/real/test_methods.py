@@ -45,13 +45,13 @@ class Methods:
         answer = self.post(method, params)
         assert "error" not in answer, (method, answer)
         result: Json = answer["result"]
-        jsonschema.validate(result, result_schema(METHODS[method], self.client.line))
+        jsonschema.validate(result, result_schema(METHODS[method], self.client.version))
         return result
 
     def reason(self, method: str, params: object) -> str:
         """The type of the error, which must be one that the method declares."""
         error = self.post(method, params)["error"]
-        reason = error["data"]["type"] if self.client.line == "0.3" else error["data"][0]["reason"]
+        reason = error["data"]["type"] if self.client.version == "0.3" else error["data"][0]["reason"]
         assert reason in {kind.name for kind in METHODS[method].all_errors}, (method, error)
         return str(reason)
 
@@ -93,8 +93,8 @@ def control(
 
 
 @pytest.fixture
-def methods(control: Adapter, line: str) -> Iterator[Methods]:
-    connection = connected(control, line, "jsonrpc")
+def methods(control: Adapter, version: str) -> Iterator[Methods]:
+    connection = connected(control, version, "jsonrpc")
     connection.http.headers["a2a-extensions"] = SESSION_BINDING
     with connection.http:
         yield Methods(client=connection)
@@ -107,7 +107,7 @@ def said(message: Json) -> str:
 def started(methods: Methods, text: str) -> None:
     """Send a message, and do not wait for what comes of it."""
     params: dict[str, Any] = methods.client.params(text, None)
-    old = methods.client.line == "0.3"
+    old = methods.client.version == "0.3"
     params["configuration"] = {"blocking": False} if old else {"returnImmediately": True}
     body = {"jsonrpc": "2.0", "id": "1", "method": "message/send" if old else "SendMessage", "params": params}
     methods.client.answer(methods.client.http.post("/", json=body))
@@ -233,7 +233,7 @@ def test_providers_and_models_are_listed(methods: Methods) -> None:
 
 
 def test_projects_workspaces_and_worktrees_are_listed_made_and_removed(methods: Methods) -> None:
-    name = f"tree-{methods.client.line.replace('.', '-')}"
+    name = f"tree-{methods.client.version.replace('.', '-')}"
 
     methods.result("opencode.projects.list", {})
     project = methods.result("opencode.projects.current", {})["item"]

@@ -19,7 +19,7 @@ from tests.real.wire import CALL_SECONDS, TERMINAL, Client, Folded, Json, Task, 
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
 
-LINES = {"asyncio": "0.3", "trio": "1.0"}
+VERSIONS = {"asyncio": "0.3", "trio": "1.0"}
 """Each runtime speaks one version: the tests of the shell have all of both."""
 
 HOLDING = """#!/bin/sh
@@ -44,7 +44,7 @@ class Desk:
 
     def begin(self, text: str) -> Task:
         """The task of a message, as soon as there is one."""
-        tagged = self.client.line == "0.3"
+        tagged = self.client.version == "0.3"
         params = self.client.params(text, None)
         params["metadata"] = {"opencode": self.here}
         params["configuration"] = {"blocking": False} if tagged else {"returnImmediately": True}
@@ -123,7 +123,7 @@ def desk(request: pytest.FixtureRequest, adapter: Adapter, opencode: OpenCode) -
     script = directory / "hold.sh"
     script.write_text(HOLDING)
     script.chmod(0o755)
-    client = connected(adapter, LINES[request.node.callspec.params["adapter"]], "jsonrpc")
+    client = connected(adapter, VERSIONS[request.node.callspec.params["adapter"]], "jsonrpc")
     with client.http:
         one = Desk(client=client, opencode=opencode, directory=directory, gate=f"gate-{uuid.uuid4()}")
         yield one

@@ -62,7 +62,7 @@ def test_a_stream_ends_when_its_session_is_aborted(client: Client, opencode: Ope
 
     assert aborted
     task = client.task(folded.task_id)
-    check_stream(folded, task, client.line)
+    check_stream(folded, task, client.version)
     check_aborted(task, opencode)
 
 

@@ -33,7 +33,7 @@ class Caller:
         if self.mode == "stream":
             folded = fold(self.client.stream(text, context_id))
             task = self.client.task(folded.task_id)
-            check_stream(folded, task, self.client.line)
+            check_stream(folded, task, self.client.version)
         else:
             sent = self.client.send(text, context_id)
             task = self.client.task(sent.id)
@@ -43,10 +43,10 @@ class Caller:
         return Turn(task=task, record=record, folded=folded)
 
 
-def check_stream(folded: Folded, task: Task, line: str) -> None:
+def check_stream(folded: Folded, task: Task, version: str) -> None:
     """The stream told the task: same state, same artifacts, each chunk in its lane, nothing after the end."""
     assert folded.state == task.state
-    assert folded.final == (line == "0.3")
+    assert folded.final == (version == "0.3")
     assert folded.after_end == 0
     assert folded.context_ids == {task.context_id}
     assert folded.session_ids == {task.session_id}

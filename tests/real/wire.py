@@ -110,17 +110,17 @@ Event: TypeAlias = Task | StatusUpdate | ArtifactUpdate
 class Reading:
     """How one protocol version spells the model."""
 
-    line: str
+    version: str
 
     @property
     def tagged(self) -> bool:
         """Whether objects say by `kind` what they are (version 0.3), or by the member that holds them (1.0)."""
-        return self.line == "0.3"
+        return self.version == "0.3"
 
     def part(self, raw: Json) -> str | Json:
         name = next((name for name in ("text", "data") if name in raw), None)
         if name is None or raw.get("kind") != (name if self.tagged else None):
-            raise WireError(f"not a text or data part of line {self.line}: {raw}")
+            raise WireError(f"not a text or data part of line {self.version}: {raw}")
         value = raw[name]
         if isinstance(value, str) and name == "text":
             return value
@@ -135,7 +135,7 @@ class Reading:
     def state(self, raw: str) -> str:
         spelled = {state if self.tagged else name: state for state, name in STATES.items()}
         if raw not in spelled:
-            raise WireError(f"not a state of line {self.line}: {raw}")
+            raise WireError(f"not a state of line {self.version}: {raw}")
         return spelled[raw]
 
     def reason(self, status: Json) -> str:
@@ -144,7 +144,7 @@ class Reading:
 
     def task(self, raw: Json) -> Task:
         if raw.get("kind") != ("task" if self.tagged else None):
-            raise WireError(f"not a task of line {self.line}: {raw}")
+            raise WireError(f"not a task of line {self.version}: {raw}")
         return Task(
             id=raw["id"],
             context_id=raw["contextId"],
@@ -183,7 +183,7 @@ class Reading:
                     last=bool(value.get("lastChunk", False)),
                     block_type=shared(value["artifact"], value).get("stream", {}).get("block_type"),
                 )
-        raise WireError(f"not a stream event of line {self.line}: {raw}")
+        raise WireError(f"not a stream event of line {self.version}: {raw}")
 
 
 def shared(*holders: Json) -> Json:
@@ -269,12 +269,12 @@ class Client:
     """Speaks one protocol version over one binding (`jsonrpc` or `rest`)."""
 
     http: httpx.Client
-    line: str
+    version: str
     binding: str
 
     @property
     def reading(self) -> Reading:
-        return Reading(line=self.line)
+        return Reading(version=self.version)
 
     def send(self, text: str, context_id: str | None = None) -> Task:
         answer = self.call("message/send", "SendMessage", "message:send", self.params(text, context_id))
@@ -285,7 +285,7 @@ class Client:
         params = self.params(text, context_id)
         if self.binding == "jsonrpc":
             path = "/"
-            body = self.envelope("message/stream" if self.line == "0.3" else "SendStreamingMessage", params)
+            body = self.envelope("message/stream" if self.version == "0.3" else "SendStreamingMessage", params)
         else:
             path, body = self.path("message:stream"), params
         headers = {"accept": "text/event-stream"}
@@ -305,7 +305,7 @@ class Client:
         return self.reading.task(self.answer(self.http.get(self.path(f"tasks/{task_id}"))))
 
     def params(self, text: str, context_id: str | None) -> Json:
-        tagged = self.line == "0.3"
+        tagged = self.version == "0.3"
         message: Json = {
             "messageId": str(uuid.uuid4()),
             "role": "user" if tagged else "ROLE_USER",
@@ -320,11 +320,11 @@ class Client:
     def call(self, method_0_3: str, method_1_0: str, path: str, params: Json) -> Json:
         if self.binding == "rest":
             return self.answer(self.http.post(self.path(path), json=params))
-        body = self.envelope(method_0_3 if self.line == "0.3" else method_1_0, params)
+        body = self.envelope(method_0_3 if self.version == "0.3" else method_1_0, params)
         return self.result(self.answer(self.http.post("/", json=body)), body["id"])
 
     def path(self, path: str) -> str:
-        return f"/v1/{path}" if self.line == "0.3" else f"/{path}"
+        return f"/v1/{path}" if self.version == "0.3" else f"/{path}"
 
     def envelope(self, method: str, params: Json) -> Json:
         return {"jsonrpc": "2.0", "id": str(uuid.uuid4()), "method": method, "params": params}

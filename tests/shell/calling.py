@@ -89,14 +89,16 @@ class Scene:
     agent: ScriptedAgent
     url: str
 
-    def offers(self, *said: StreamItem, binding: str = "JSONRPC", line: str = "1.0") -> None:
+    def offers(self, *said: StreamItem, binding: str = "JSONRPC", version: str = "1.0") -> None:
         """The agent offers one interface, and streams what is said on it."""
-        self.replies(stream(*said, binding=binding, line=line), binding=binding, line=line)
+        self.replies(stream(*said, binding=binding, version=version), binding=binding, version=version)
 
-    def replies(self, *replies: Reply, binding: str = "JSONRPC", line: str = "1.0", streaming: bool = True) -> None:
+    def replies(
+        self, *replies: Reply, binding: str = "JSONRPC", version: str = "1.0", streaming: bool = True
+    ) -> None:
         """The agent offers one interface, and answers messages so."""
-        self.agent.on(CARD_PATH, card((binding, line, f"{self.url}/rpc"), streaming=streaming))
-        self.agent.on(message_path(binding, line, streaming), *replies)
+        self.agent.on(CARD_PATH, card((binding, version, f"{self.url}/rpc"), streaming=streaming))
+        self.agent.on(message_path(binding, version, streaming), *replies)
 
     async def call(
         self,
@@ -110,14 +112,14 @@ class Scene:
         verbose: bool = False,
         as_json: bool = False,
         stream: bool = True,
-        line: str | None = None,
+        version: str | None = None,
         answers: Answers | None = None,
         err: Screen | None = None,
         task_id: str | None = None,
     ) -> Seen:
         target = CallTarget(
             url=url or self.url,
-            line=line,
+            version=version,
             bearer=Secret(bearer) if bearer else None,
             basic=Secret(basic) if basic else None,
             timeout=timeout,
@@ -140,10 +142,10 @@ class Scene:
         return Seen(code=code, out=out.getvalue(), err=err.getvalue())
 
 
-def message_path(binding: str, line: str, streaming: bool) -> str:
+def message_path(binding: str, version: str, streaming: bool) -> str:
     if binding == "JSONRPC":
         return "/rpc"
-    return f"/rpc{'/v1' if line == '0.3' else ''}/message:{'stream' if streaming else 'send'}"
+    return f"/rpc{'/v1' if version == '0.3' else ''}/message:{'stream' if streaming else 'send'}"
 
 
 def parsed(*arguments: str) -> argparse.Namespace:

@@ -55,14 +55,14 @@ RUNTIMES: dict[str, Runtime] = {"asyncio": runtime_asyncio, "trio": runtime_trio
 class Wire:
     """A protocol version on a binding: how requests are put and answers read."""
 
-    line: str
+    version: str
     binding: str
 
     def __str__(self) -> str:
-        return f"{self.line}-{self.binding}"
+        return f"{self.version}-{self.binding}"
 
     def message(self, text: str | None, **more: object) -> dict[str, Any]:
-        old = self.line == "0.3"
+        old = self.version == "0.3"
         body: dict[str, Any] = {"messageId": str(uuid.uuid4()), "role": "user" if old else "ROLE_USER"}
         if text is not None:
             body["parts"] = [{"kind": "text", "text": text} if old else {"text": text}]
@@ -71,7 +71,7 @@ class Wire:
         return body | more
 
     def at_once(self) -> dict[str, Any]:
-        return {"blocking": False} if self.line == "0.3" else {"returnImmediately": True}
+        return {"blocking": False} if self.version == "0.3" else {"returnImmediately": True}
 
 
 RPC_03, RPC_10 = Wire("0.3", "rpc"), Wire("1.0", "rpc")
@@ -151,8 +151,10 @@ class Stream:
         for event in self._decoder.feed(chunk):
             body = orjson.loads(event.data)
             json = body["result"] if self.wire.binding == "rpc" else body
-            schemas.check(self.wire.line, schemas.STREAM_ITEM, json)
-            self.events.append(Event(number=int(event.id), item=CODECS[self.wire.line].parse_item(json), json=json))
+            schemas.check(self.wire.version, schemas.STREAM_ITEM, json)
+            self.events.append(
+                Event(number=int(event.id), item=CODECS[self.wire.version].parse_item(json), json=json)
+            )
 
     async def until(self, condition: Callable[[], object]) -> None:
         while not condition():
@@ -213,26 +215,26 @@ class Caller:
     stays_open: bool = False
 
     def _request(self, operation: str, params: dict[str, Any], **more_headers: str) -> httpx.Request:
-        line = self.wire.line
+        version = self.wire.version
         old, new, method, path = _OPERATIONS[operation]
-        headers = {"A2A-Version": line, **more_headers}
-        extensions = [self.extensions] if self.extensions and line == "1.0" else []
+        headers = {"A2A-Version": version, **more_headers}
+        extensions = [self.extensions] if self.extensions and version == "1.0" else []
         if self.stays_open:
-            extensions.append(STAYS_OPEN[line])
+            extensions.append(STAYS_OPEN[version])
         if extensions:
-            headers["A2A-Extensions" if line == "1.0" else "X-A2A-Extensions"] = ", ".join(extensions)
+            headers["A2A-Extensions" if version == "1.0" else "X-A2A-Extensions"] = ", ".join(extensions)
         if self.wire.binding == "rpc":
-            body = {"jsonrpc": "2.0", "id": 7, "method": old if line == "0.3" else new, "params": params}
+            body = {"jsonrpc": "2.0", "id": 7, "method": old if version == "0.3" else new, "params": params}
             return self.http.build_request("POST", "/", json=body, headers=headers)
         rest = dict(params)
-        task_name, config_name = _PUSH_IDS[line] if operation.startswith("push") else ("id", "")
+        task_name, config_name = _PUSH_IDS[version] if operation.startswith("push") else ("id", "")
         if operation == "push-set":
             task_name = "taskId"
         if "{task}" in path:
             path = path.replace("{task}", rest.pop(task_name))
         if "{config}" in path:
             path = path.replace("{config}", rest.pop(config_name))
-        path = ("/v1" if line == "0.3" else "") + path
+        path = ("/v1" if version == "0.3" else "") + path
         if method == "POST":
             return self.http.build_request(method, path, json=rest, headers=headers)
         return self.http.build_request(method, path, params=rest, headers=headers)
@@ -264,15 +266,15 @@ class Caller:
 
     async def send(self, text: str | None, **more: Any) -> Task:
         result = self._result(await self.ask("send", self.params(text, more)))
-        schemas.check(self.wire.line, schemas.SEND_RESULT, result)
-        item = CODECS[self.wire.line].parse_item(result)
+        schemas.check(self.wire.version, schemas.SEND_RESULT, result)
+        item = CODECS[self.wire.version].parse_item(result)
         assert isinstance(item, Task)
         return item
 
     async def get(self, task_id: str, **more: Any) -> Task:
         result = self._result(await self.ask("get", {"id": task_id, **more}))
-        schemas.check(self.wire.line, schemas.TASK, result)
-        return CODECS[self.wire.line].parse_task(result)
+        schemas.check(self.wire.version, schemas.TASK, result)
+        return CODECS[self.wire.version].parse_task(result)
 
     async def finished(self, task_id: str) -> Task:
         """The task once it has ended, read again and again."""
@@ -305,7 +307,7 @@ class Caller:
             error: dict[str, Any] = body["error"]
             return error
         assert response.status_code >= 400
-        inner: dict[str, Any] = body["error"] if self.wire.line == "1.0" else body
+        inner: dict[str, Any] = body["error"] if self.wire.version == "1.0" else body
         return {"http": response.status_code, **inner}
 
     @asynccontextmanager
@@ -339,16 +341,16 @@ class Caller:
 
     async def cancel(self, task_id: str) -> Task:
         result = self._result(await self.ask("cancel", {"id": task_id}))
-        schemas.check(self.wire.line, schemas.TASK, result)
-        return CODECS[self.wire.line].parse_task(result)
+        schemas.check(self.wire.version, schemas.TASK, result)
+        return CODECS[self.wire.version].parse_task(result)
 
     async def page(self, **params: Any) -> dict[str, Any]:
         """A page of tasks, as it came; on version 1.0 it is one of the published schema."""
         page = self._result(await self.ask("list", params))
-        if self.wire.line == "1.0":
+        if self.wire.version == "1.0":
             schemas.check("1.0", schemas.TASK_PAGE, page)
         for task in page["tasks"]:
-            schemas.check(self.wire.line, schemas.TASK, task)
+            schemas.check(self.wire.version, schemas.TASK, task)
         return dict(page)
 
     async def stream(self, text: str, **more: Any) -> Stream:

@@ -25,12 +25,12 @@ class Methods:
     """Calls methods on a line as one caller. ``headers``: of a caller other than the client's own."""
 
     http: httpx.AsyncClient
-    line: str
+    version: str
     headers: Mapping[str, str] | None = None
 
     async def post(self, method: str, params: object, **more: object) -> httpx.Response:
         body = {"jsonrpc": "2.0", "id": 7, "method": method, "params": params, **more}
-        headers = {"A2A-Version": self.line, **(self.headers or {})}
+        headers = {"A2A-Version": self.version, **(self.headers or {})}
         with anyio.fail_after(DEADLINE):
             return await self.http.post("/", json=body, headers=headers)
 
@@ -38,7 +38,7 @@ class Methods:
         """The whole JSON-RPC response."""
         response = await self.post(method, params)
         assert response.status_code == 200, response.text
-        assert response.headers["a2a-version"] == self.line
+        assert response.headers["a2a-version"] == self.version
         body: Json = response.json()
         assert body["id"] == 7
         return body
@@ -58,7 +58,7 @@ class Methods:
     async def reason(self, method: str, params: object) -> str:
         """The type of an error, wherever the line has it."""
         error = await self.error(method, params)
-        if self.line == "0.3":
+        if self.version == "0.3":
             return str(error["data"]["type"])
         return str(next(detail["reason"] for detail in error["data"] if "reason" in detail))
 
@@ -79,7 +79,7 @@ class World:
 
 
 @asynccontextmanager
-async def world_of(agent: Agent, line: str, headers: Mapping[str, str] | None = AS_CAROL) -> AsyncGenerator[World]:
+async def world_of(agent: Agent, version: str, headers: Mapping[str, str] | None = AS_CAROL) -> AsyncGenerator[World]:
     """A session made by a message of the caller's, with a list of things to do and a changed file."""
     caller = agent.caller(RPC_10)
     if headers is not None:
@@ -91,7 +91,7 @@ async def world_of(agent: Agent, line: str, headers: Mapping[str, str] | None = 
     session.todos.append({"content": "write it", "status": "pending", "priority": "high"})
     session.diffs.append({"file": "a.py", "patch": "@@", "additions": 1, "deletions": 0, "status": "added"})
     prompt, answer = session.messages[-2:]
-    yield World(agent, Methods(agent.http, line), session_id, prompt.id, answer.id)
+    yield World(agent, Methods(agent.http, version), session_id, prompt.id, answer.id)
 
 
 def _session(**more: object) -> Callable[[World], Json]:

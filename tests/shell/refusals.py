@@ -22,7 +22,7 @@ class Refusal:
 
 def refusal(wire: Wire, error: dict[str, Any]) -> Refusal:
     """What ``Caller.refused`` gave."""
-    if wire.line == "0.3":
+    if wire.version == "0.3":
         found = error.get("data") if isinstance(error.get("data"), list) else None
         steps = [[str(step) for step in one["loc"]] for one in found or ()]
         fields = [".".join(one[1:] if wire.binding == "rpc" else one) for one in steps]
@@ -40,7 +40,7 @@ def refusal(wire: Wire, error: dict[str, Any]) -> Refusal:
 
 def expected(wire: Wire, *, code: int, http: tuple[int, int], names: tuple[str, str]) -> Refusal:
     """A refusal as it should look on this wire; ``http`` and ``names``: first of version 0.3, then of version 1.0."""
-    old = wire.line == "0.3"
+    old = wire.version == "0.3"
     over_http = wire.binding == "rest"
     return Refusal(
         code=None if wire == REST_10 else code,
@@ -63,5 +63,5 @@ def wrong(wire: Wire, *fields: str) -> Refusal:
     """These fields are wrong."""
     code = None if wire == REST_10 else -32602
     if wire.binding == "rpc":
-        return Refusal(code=code, name="INVALID_PARAMS" if wire.line == "1.0" else None, fields=fields)
+        return Refusal(code=code, name="INVALID_PARAMS" if wire.version == "1.0" else None, fields=fields)
     return Refusal(code=code, http=400, name="INVALID_PARAMS", fields=fields)

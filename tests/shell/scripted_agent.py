@@ -111,16 +111,16 @@ def document(value: object, status: int = 200) -> Reply:
     return Reply(status=status, headers=JSON, pieces=[orjson.dumps(value)])
 
 
-def payload(item: StreamItem, binding: str, line: str) -> bytes:
+def payload(item: StreamItem, binding: str, version: str) -> bytes:
     """An item as an agent says it on a binding and a line."""
-    rendered = CODECS[line].render_item(item)
+    rendered = CODECS[version].render_item(item)
     return orjson.dumps({"jsonrpc": "2.0", "id": "1", "result": rendered} if binding == "JSONRPC" else rendered)
 
 
-def stream(*said: StreamItem | Piece, binding: str = "JSONRPC", line: str = "1.0") -> Reply:
+def stream(*said: StreamItem | Piece, binding: str = "JSONRPC", version: str = "1.0") -> Reply:
     """A streamed answer; items are framed, other pieces are taken as they are."""
     pieces = [
-        one if isinstance(one, bytes | anyio.Event | type) else encode(payload(one, binding, line)) for one in said
+        one if isinstance(one, bytes | anyio.Event | type) else encode(payload(one, binding, version)) for one in said
     ]
     return Reply(headers=EVENTS, pieces=pieces)
 
@@ -132,7 +132,8 @@ def card(*interfaces: tuple[str, str, str], streaming: bool = True) -> Reply:
             "name": "scripted",
             "capabilities": {"streaming": streaming},
             "supportedInterfaces": [
-                {"protocolBinding": binding, "protocolVersion": line, "url": url} for binding, line, url in interfaces
+                {"protocolBinding": binding, "protocolVersion": version, "url": url}
+                for binding, version, url in interfaces
             ],
         }
     )

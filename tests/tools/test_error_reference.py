@@ -10,7 +10,7 @@ import pytest
 
 from sansio.a2a.bindings.error_table import BINDINGS, TOLD
 from sansio.a2a.errors import ErrorKind, LocalError
-from sansio.a2a.versions import LINES
+from sansio.a2a.versions import VERSIONS
 from tools.docs.error_reference import markdown, refused
 
 EXAMPLE = re.compile(r"^(JSON-RPC|HTTP\+JSON), (\S+) +(\d{3} )?(\{.*\})$", re.MULTILINE)
@@ -26,30 +26,30 @@ def section_of(kind: ErrorKind) -> str:
 def examples_of(kind: ErrorKind) -> dict[tuple[str, str], tuple[int, Any]]:
     """The example bodies by binding and line, with the HTTP status (0 for JSON-RPC)."""
     found = EXAMPLE.findall(section_of(kind))
-    return {(binding, line): (int(status or 0), orjson.loads(body)) for binding, line, status, body in found}
+    return {(binding, version): (int(status or 0), orjson.loads(body)) for binding, version, status, body in found}
 
 
 @kinds
-def test_every_error_is_told_on_both_lines_of_its_bindings(kind: ErrorKind) -> None:
+def test_every_error_is_told_on_both_versions_of_its_bindings(kind: ErrorKind) -> None:
     assert TOLD[kind].when in section_of(kind)
-    assert set(examples_of(kind)) == {(binding, line) for binding in TOLD[kind].bindings for line in LINES}
+    assert set(examples_of(kind)) == {(binding, version) for binding in TOLD[kind].bindings for version in VERSIONS}
 
 
 @kinds
 def test_examples_have_the_numbers_of_the_table(kind: ErrorKind) -> None:
     row = kind.row
 
-    for (binding, line), (status, body) in examples_of(kind).items():
+    for (binding, version), (status, body) in examples_of(kind).items():
         if binding == "JSON-RPC":
             assert (status, body["code"]) == (0, row.code)
-        elif line == "1.0":
+        elif version == "1.0":
             assert (status, body["error"]["code"], body["error"]["status"]) == (row.http, row.http, row.grpc)
         else:
             assert status == row.status("0.3")
 
 
 @kinds
-def test_errors_of_a2a_itself_have_an_error_info_on_line_1_0(kind: ErrorKind) -> None:
+def test_errors_of_a2a_itself_have_an_error_info_on_version_1_0(kind: ErrorKind) -> None:
     if not kind.row.specific:
         return
     examples = examples_of(kind)

@@ -22,7 +22,7 @@ from sansio.a2a.errors import (
     jsonrpc_error,
 )
 from sansio.a2a.model import JsonObject
-from sansio.a2a.versions import LINES, negotiate
+from sansio.a2a.versions import VERSIONS, negotiate
 from sansio.http import too_large
 
 Example: TypeAlias = Callable[[ErrorKind, str], ProtocolError]
@@ -39,25 +39,25 @@ def refused(call: Callable[[], object]) -> ProtocolError:
 
 
 _EXAMPLES: Mapping[ErrorKind, Callable[[str], ProtocolError]] = {
-    ErrorKind.INVALID_REQUEST: lambda line: refused(lambda: parse_request(b'{"jsonrpc":"2.0","id":1}')),
-    ErrorKind.METHOD_NOT_FOUND: lambda line: method_not_found("tasks/fly", line),
-    ErrorKind.INVALID_PARAMS: lambda line: invalid(
+    ErrorKind.INVALID_REQUEST: lambda version: refused(lambda: parse_request(b'{"jsonrpc":"2.0","id":1}')),
+    ErrorKind.METHOD_NOT_FOUND: lambda version: method_not_found("tasks/fly", version),
+    ErrorKind.INVALID_PARAMS: lambda version: invalid(
         ("message", "parts", 0, "text"), "must be a string", "string_type"
     ),
-    ErrorKind.TASK_NOT_FOUND: lambda line: ProtocolError(ErrorKind.TASK_NOT_FOUND, metadata={"taskId": "task-1"}),
-    ErrorKind.VERSION_NOT_SUPPORTED: lambda line: refused(lambda: negotiate("2.0", hint=None)),
-    ErrorKind.NOT_FOUND: lambda line: refused(lambda: route("GET", "/fly")),
-    ErrorKind.PAYLOAD_TOO_LARGE: lambda line: too_large(1 << 20),
-    ErrorKind.METHOD_NOT_ALLOWED: lambda line: refused(lambda: route("PUT", "/tasks/task-1")),
+    ErrorKind.TASK_NOT_FOUND: lambda version: ProtocolError(ErrorKind.TASK_NOT_FOUND, metadata={"taskId": "task-1"}),
+    ErrorKind.VERSION_NOT_SUPPORTED: lambda version: refused(lambda: negotiate("2.0", hint=None)),
+    ErrorKind.NOT_FOUND: lambda version: refused(lambda: route("GET", "/fly")),
+    ErrorKind.PAYLOAD_TOO_LARGE: lambda version: too_large(1 << 20),
+    ErrorKind.METHOD_NOT_ALLOWED: lambda version: refused(lambda: route("PUT", "/tasks/task-1")),
 }
 
 
 def markdown() -> str:
     """Render a table of all errors, and a section with examples for each."""
 
-    def example(kind: ErrorKind, line: str) -> ProtocolError:
+    def example(kind: ErrorKind, version: str) -> ProtocolError:
         made = _EXAMPLES.get(kind)
-        return made(line) if made is not None else ProtocolError(kind)
+        return made(version) if made is not None else ProtocolError(kind)
 
     return "\n".join([*_overview(example), *(line for kind in ErrorKind for line in _section(kind, example))])
 
@@ -81,13 +81,13 @@ def _section(kind: ErrorKind, example: Example) -> Iterator[str]:
     told = TOLD[kind]
     yield from ("", f"### `{kind.name}`", "", told.when, "", "```text")
     for binding in told.bindings:
-        for line in LINES:
-            error = example(kind, line)
+        for version in VERSIONS:
+            error = example(kind, version)
             if binding == "JSON-RPC":
-                yield f"{binding}, {line}   {_json(jsonrpc_error(error, line))}"
+                yield f"{binding}, {version}   {_json(jsonrpc_error(error, version))}"
             else:
-                status, body = http_error(error, line)
-                yield f"{binding}, {line}  {status} {_json(body)}"
+                status, body = http_error(error, version)
+                yield f"{binding}, {version}  {status} {_json(body)}"
     yield "```"
 
 

@@ -47,7 +47,7 @@ def _listed(texts: Iterable[str]) -> str:
 
 def _operations() -> Iterator[str]:
     yield from ("### Operations", "")
-    yield "JSON-RPC is at `/`. On line 1.0, the paths of HTTP+JSON work below a tenant's segment too."
+    yield "JSON-RPC is at `/`. On version 1.0, the paths of HTTP+JSON work below a tenant's segment too."
     yield from _table("operation", "0.3", "1.0", "takes", "answers")
     for operation in Operation:
         row = operation.row
@@ -61,16 +61,16 @@ def _operations() -> Iterator[str]:
         )
 
 
-def _names(operation: Operation, line: str) -> str:
+def _names(operation: Operation, version: str) -> str:
     row = operation.row
-    routes = [route for route in row.routes if line in route.lines]
-    rpc = row.rpc_1_0 if line == "1.0" else row.rpc_0_3
-    return "<br>".join([_code(rpc), *(_code(f"{route.method} {path_of(route, line)}") for route in routes)])
+    routes = [route for route in row.routes if version in route.versions]
+    rpc = row.rpc_1_0 if version == "1.0" else row.rpc_0_3
+    return "<br>".join([_code(rpc), *(_code(f"{route.method} {path_of(route, version)}") for route in routes)])
 
 
 def _extensions() -> Iterator[str]:
     yield from ("", "### Extensions", "")
-    yield "A request activates an extension by naming its URI in `A2A-Extensions`; either line's URI does."
+    yield "A request activates an extension by naming its URI in `A2A-Extensions`; either version's URI does."
     yield from _table("extension", "URI on 0.3", "URI on 1.0", "on the public card of 1.0")
     for one in EXTENSIONS:
         yield _row(_code(one.name), _code(one.uris["0.3"]), _code(one.uris["1.0"]), "yes" if one.public else "no")
@@ -81,8 +81,8 @@ def _extensions() -> Iterator[str]:
 
 def _methods() -> Iterator[str]:
     yield from ("", "### Methods", "")
-    yield "They are called over JSON-RPC, by the same names and with the same parameters on both lines. What no row"
-    yield "names is refused, but for `metadata`, which is everybody's. A call without an `id` is not answered."
+    yield "They are called over JSON-RPC, by the same names and with the same parameters on both versions. What no"
+    yield "row names is refused, but for `metadata`, which is everybody's. A call without an `id` is not answered."
     for extension in MethodExtension:
         yield from ("", f"#### {extension.label}", "", extension.about)
         for row in METHODS.values():
@@ -171,8 +171,9 @@ def _object_in_words(schema: JsonObject) -> str:
 
 def _errors() -> Iterator[str]:
     yield from ("", "### Errors of the methods", "")
-    yield "On line 0.3, `data` is an object: its `type` is the error's name, beside what else is told. On line 1.0 it"
-    yield "is a list with an `ErrorInfo`: its `reason` is that name, and its metadata tells the rest in camel case."
+    yield "On version 0.3, `data` is an object: its `type` is the error's name, beside what else is told."
+    yield "On version 1.0 it is a list with an `ErrorInfo`: its `reason` is that name, and its metadata has"
+    yield "the rest in camel case."
     yield from _table("error", "code", "when", "tells")
     for kind in ExtensionErrorKind:
         yield _row(_code(kind.name), str(kind.row.code), kind.row.when, _listed(TOLD[kind]))

@@ -26,7 +26,7 @@ TOLD: Mapping[ErrorKind, Told] = {
     ErrorKind.INVALID_REQUEST: Told(
         "The body is JSON, but no JSON-RPC request. Batches are no part of A2A, so a list is refused as well.", _RPC
     ),
-    ErrorKind.METHOD_NOT_FOUND: Told("No operation has this JSON-RPC method name, on either line.", _RPC),
+    ErrorKind.METHOD_NOT_FOUND: Told("No operation has this JSON-RPC method name, on either version.", _RPC),
     ErrorKind.INVALID_PARAMS: Told(
         "A parameter is missing or wrong. All wrong fields are told at once, each by its path (`loc`: as a list)."
     ),
@@ -39,7 +39,7 @@ TOLD: Mapping[ErrorKind, Told] = {
     ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED: Told("This deployment sends no push notifications."),
     ErrorKind.UNSUPPORTED_OPERATION: Told(
         "Nothing is wrong with the request, but it is not done here: such as following a task that has ended, on "
-        "line 1.0."
+        "version 1.0."
     ),
     ErrorKind.CONTENT_TYPE_NOT_SUPPORTED: Told("A part of the message is of a kind that OpenCode cannot be given."),
     ErrorKind.INVALID_AGENT_RESPONSE: Told("What another program answered is not what its protocol promises."),

@@ -94,21 +94,21 @@ def _fault(request_id: RequestId, path: Path, message: str) -> RpcRequestError:
     return fault
 
 
-def method_not_found(method: str, line: str, more: Sequence[str] = ()) -> ProtocolError:
-    """The error for a method no row knows, naming those on offer on ``line``, and ``more`` than the protocol's."""
-    supported = [*methods_of(line), *more]
+def method_not_found(method: str, version: str, more: Sequence[str] = ()) -> ProtocolError:
+    """The error for a method no row knows, naming those on offer on ``version``, and ``more`` than the protocol's."""
+    supported = [*methods_of(version), *more]
     method = shortened(method)
     return ProtocolError(
         ErrorKind.METHOD_NOT_FOUND,
-        "Method not found" if DIALECTS[line].has_error_details else f"Unsupported method: {method}",
+        "Method not found" if DIALECTS[version].has_error_details else f"Unsupported method: {method}",
         data={
             "type": "METHOD_NOT_SUPPORTED",
             "method": method,
             "supported_methods": supported,
-            "protocol_version": line,
+            "protocol_version": version,
         },
-        data_v1={"method": method, "supportedMethods": supported, "protocolVersion": line},
-        metadata={"method": method, "protocolVersion": line},
+        data_v1={"method": method, "supportedMethods": supported, "protocolVersion": version},
+        metadata={"method": method, "protocolVersion": version},
     )
 
 
@@ -125,6 +125,6 @@ def render_result(request_id: RequestId, result: Any) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "result": result})
 
 
-def render_error(request_id: RequestId, error: ProtocolError, line: str) -> bytes:
-    """An error response in the shape of ``line``."""
-    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": jsonrpc_error(error, line)})
+def render_error(request_id: RequestId, error: ProtocolError, version: str) -> bytes:
+    """An error response in the shape of ``version``."""
+    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": jsonrpc_error(error, version)})

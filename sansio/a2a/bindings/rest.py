@@ -47,11 +47,13 @@ def _templates() -> list[_Template]:
     plain: list[_Template] = []
     for operation in Operation:
         for route in operation.row.routes:
-            for line in route.lines:
-                prefix = DIALECTS[line].path_prefix if route.prefixed else ""
+            for version in route.versions:
+                prefix = DIALECTS[version].path_prefix if route.prefixed else ""
                 segments = tuple(f"{prefix}{route.path}".strip("/").split("/"))
                 plain.append(
-                    _Template(method=route.method, segments=segments, hint=line, tenants=False, operation=operation)
+                    _Template(
+                        method=route.method, segments=segments, hint=version, tenants=False, operation=operation
+                    )
                 )
     below_tenants = [
         _Template(
@@ -119,8 +121,8 @@ def hint_of(path: str) -> str:
     return "0.3" if path.strip("/").partition("/")[0] in (PREFIX_0_3, "agent") else "1.0"
 
 
-def params_of(found: Route, line: str, query: Mapping[str, object], body: bytes) -> object:
-    """The parameters of an operation, named as ``line`` names them, for the parser of a wire form.
+def params_of(found: Route, version: str, query: Mapping[str, object], body: bytes) -> object:
+    """The parameters of an operation, named as ``version`` names them, for the parser of a wire form.
 
     Ids and tenant of the path win over the body's, and the body over the query. Only what has nothing but a body
     must have one. Raises ``ProtocolError``: PARSE_ERROR for a body that is no JSON, INVALID_PARAMS for one that names
@@ -132,7 +134,7 @@ def params_of(found: Route, line: str, query: Mapping[str, object], body: bytes)
         return given
     params: JsonObject = dict(query) if row.reads_query else {}
     params |= given
-    names = row.ids[line]
+    names = row.ids[version]
     ids = (value for value in (found.id, found.config_id) if value is not None)
     for name, value in zip(names, ids, strict=False):
         params.pop(PROTO_NAMES.get(name, name), None)

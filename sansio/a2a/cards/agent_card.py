@@ -47,14 +47,15 @@ class Skill:
 class CardSpec:
     """What a deployment says of itself. ``schemes``: of ``bearer`` and ``basic``, those it takes.
 
-    ``versions``: those whose members the card has; None: the ones it offers interfaces of.
+    ``versions``: the protocol versions on offer. ``shown_versions``: those whose members the card has; None: as
+    ``versions``.
     """
 
     name: str
     description: str
     version: str
     url: str
-    lines: Sequence[str]
+    versions: Sequence[str]
     schemes: Sequence[str]
     skills: Sequence[Skill]
     input_modes: Sequence[str]
@@ -64,7 +65,7 @@ class CardSpec:
     streaming: bool = True
     push_notifications: bool = False
     extended_card: bool = False
-    versions: Sequence[str] | None = None
+    shown_versions: Sequence[str] | None = None
 
 
 SCHEMES: dict[str, tuple[str, JsonObject]] = {
@@ -90,17 +91,17 @@ def _security(schemes: Sequence[str]) -> JsonObject:
 
 
 def _interfaces(spec: CardSpec) -> JsonObject:
-    newest_first = sorted(spec.lines, reverse=True)
+    newest_first = sorted(spec.versions, reverse=True)
     supported = [
-        {"url": spec.url, "protocolBinding": binding, "protocolVersion": line}
-        for line in newest_first
+        {"url": spec.url, "protocolBinding": binding, "protocolVersion": version}
+        for version in newest_first
         for binding in reversed(BINDINGS)
     ]
     return {
         "url": spec.url,
         "preferredTransport": BINDINGS[0],
         "additionalInterfaces": [{"url": spec.url, "transport": binding} for binding in BINDINGS],
-        "protocolVersion": min(spec.lines),
+        "protocolVersion": min(spec.versions),
         "supportedInterfaces": supported,
     }
 
@@ -170,7 +171,7 @@ class CardDocument:
     def of(cls, spec: CardSpec, sign: Signer | None = None) -> CardDocument:
         """Render once, and sign where there is a key; the entity tag is that of the bytes."""
         whole = render_card(spec)
-        card = of_versions(whole, spec.lines if spec.versions is None else spec.versions)
+        card = of_versions(whole, spec.versions if spec.shown_versions is None else spec.shown_versions)
         if sign is not None:
             card = {**card, "signatures": signatures(whole, sign, f"{spec.url.rstrip('/')}{JWKS_PATH}", shown=card)}
         return cls.of_bytes(orjson.dumps(card))

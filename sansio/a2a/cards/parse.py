@@ -16,7 +16,7 @@ from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject
-from sansio.a2a.versions import LINES, line_of
+from sansio.a2a.versions import VERSIONS, version_of
 
 JSONRPC = "JSONRPC"
 HTTP_JSON = "HTTP+JSON"
@@ -111,15 +111,15 @@ def card_urls(url: str) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class Interface:
-    """One way to talk to the agent: a binding of ``BINDINGS`` on a line of ``LINES``, below ``url``."""
+    """One way to talk to the agent: a binding of ``BINDINGS`` on a version of ``VERSIONS``, below ``url``."""
 
     binding: str
-    line: str
+    version: str
     url: str
     tenant: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.binding} {self.line}"
+        return f"{self.binding} {self.version}"
 
 
 @frozen(kw_only=True)
@@ -197,7 +197,7 @@ def _objects(value: Any) -> Iterator[JsonObject]:
 
 
 def _entries_1_0(card: JsonObject) -> Iterator[_Entry]:
-    """An entry without a version is of the card's, and that of the line whose cards have this member."""
+    """An entry without a version is of the card's, and that of the version whose cards have this member."""
     for item in _objects(card.get("supportedInterfaces")):
         version = item.get("protocolVersion") or card.get("protocolVersion") or "1.0"
         yield _Entry(
@@ -223,10 +223,10 @@ def _entries_0_3(card: JsonObject) -> Iterator[_Entry]:
 def _interface(entry: _Entry) -> Interface | str:
     """The interface, or a few words on what cannot be used."""
     binding = entry.binding.upper() if isinstance(entry.binding, str) else "unnamed binding"
-    version = entry.version if isinstance(entry.version, str) else "unnamed version"
-    line = line_of(version)
-    label = f"{binding[:32]} {line or version[:32]}"
-    if binding not in BINDINGS or line not in LINES:
+    named = entry.version if isinstance(entry.version, str) else "unnamed version"
+    version = version_of(named)
+    label = f"{binding[:32]} {version or named[:32]}"
+    if binding not in BINDINGS or version not in VERSIONS:
         return label
     if not isinstance(entry.url, str):
         return f"{label} (without a URL)"
@@ -235,24 +235,24 @@ def _interface(entry: _Entry) -> Interface | str:
     except ValueError as error:
         return f"{label} (its URL: {error})"
     tenant = entry.tenant if isinstance(entry.tenant, str) and entry.tenant else None
-    return Interface(binding=binding, line=line, url=entry.url, tenant=tenant)
+    return Interface(binding=binding, version=version, url=entry.url, tenant=tenant)
 
 
-def choose(card: PeerCard, *, line: str | None = None, binding: str | None = None) -> Interface:
-    """The interface to use: of the newest line, and there the card's first; ``line`` and ``binding`` insist.
+def choose(card: PeerCard, *, version: str | None = None, binding: str | None = None) -> Interface:
+    """The interface to use: of the newest version, and there the card's first; ``version`` and ``binding`` insist.
 
     Raises ``NoUsableInterfaceError``, which names what was wanted and what there is.
     """
     fitting = [
         interface
         for interface in card.interfaces
-        if line in (None, interface.line) and binding in (None, interface.binding)
+        if version in (None, interface.version) and binding in (None, interface.binding)
     ]
-    for newest in reversed(LINES):
+    for newest in reversed(VERSIONS):
         for interface in fitting:
-            if interface.line == newest:
+            if interface.version == newest:
                 return interface
-    wanted = " ".join((binding or " or ".join(BINDINGS), line or " or ".join(LINES)))
+    wanted = " ".join((binding or " or ".join(BINDINGS), version or " or ".join(VERSIONS)))
     offered = ", ".join(dict.fromkeys((*map(str, card.interfaces), *card.unusable)))
     raise NoUsableInterfaceError(
         ErrorKind.INVALID_AGENT_RESPONSE, f"The agent card offers no {wanted}; it offers {offered}"

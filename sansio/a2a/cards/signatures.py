@@ -70,7 +70,7 @@ def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
         signer.canonical(new),
         # The SDKs of version 1.0 go further than the specification: they leave out all that is empty, wherever it is.
         signer.canonical(cleaned(new)),
-        # One of them, where it speaks version 0.3, makes a card of its own line out of that line's members.
+        # One of them, where it speaks version 0.3, makes a card of its own version out of that version's members.
         signer.canonical(cleaned({**new, "supportedInterfaces": _interfaces_0_3(old)})),
         # Version 0.3 says nothing of a canonical form. Its one verifier writes JSON in ASCII instead of RFC 8785's.
         json.dumps(cleaned(old), separators=(",", ":"), sort_keys=True).encode(),

@@ -106,7 +106,7 @@ def get_task_call(
     """Reads one task. ``extensions``: the URIs of those to activate."""
     operation = Operation.GET_TASK
     if interface.binding == JSONRPC:
-        tenant = interface.tenant if DIALECTS[interface.line].has_tenants else None
+        tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
         params = compact(id=request.id, historyLength=request.history_length, tenant=tenant)
         return _activating(interface, _rpc(interface, operation, params, request_id), extensions)
     query = {} if request.history_length is None else {"historyLength": request.history_length}
@@ -130,7 +130,7 @@ def subscribe_call(
     """Follows a task; ``last_event_id``: the SSE id after which the stream is to begin, where one is known."""
     operation = Operation.SUBSCRIBE
     if interface.binding == JSONRPC:
-        tenant = interface.tenant if DIALECTS[interface.line].has_tenants else None
+        tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
         call = _rpc(interface, operation, compact(id=request.id, tenant=tenant), request_id)
     else:
         call = HttpCall(
@@ -147,12 +147,12 @@ def subscribe_call(
 def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str]) -> HttpCall:
     if not extensions:
         return call
-    return evolve(call, headers={**call.headers, EXTENSION_HEADERS[interface.line]: ", ".join(extensions)})
+    return evolve(call, headers={**call.headers, EXTENSION_HEADERS[interface.version]: ", ".join(extensions)})
 
 
 def _form(interface: Interface) -> Codec:
     """The wire form its servers speak: over HTTP+JSON, version 0.3 is ProtoJSON."""
-    return CODECS[interface.line] if interface.binding == JSONRPC else rest_form_of_task(interface.line, None)
+    return CODECS[interface.version] if interface.binding == JSONRPC else rest_form_of_task(interface.version, None)
 
 
 def _with_tenant(interface: Interface, request: SendRequest) -> SendRequest:
@@ -162,7 +162,7 @@ def _with_tenant(interface: Interface, request: SendRequest) -> SendRequest:
 def _headers(interface: Interface, *, streaming: bool, body: bool) -> dict[str, str]:
     headers = {
         "accept": f"{EVENT_STREAM}, {_JSON}" if streaming else _JSON,
-        HEADER: interface.line,
+        HEADER: interface.version,
     }
     if body:
         headers["content-type"] = _JSON
@@ -171,7 +171,7 @@ def _headers(interface: Interface, *, streaming: bool, body: bool) -> dict[str, 
 
 def _rpc(interface: Interface, operation: Operation, params: JsonObject, request_id: str) -> HttpCall:
     row = operation.row
-    method = row.rpc_names[interface.line]
+    method = row.rpc_names[interface.version]
     envelope = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
     return HttpCall(
         method="POST",
@@ -185,7 +185,7 @@ def _rpc(interface: Interface, operation: Operation, params: JsonObject, request
 def _rest_url(interface: Interface, path: str, query: str = "") -> str:
     """``path`` below the interface's URL, whose own query is kept."""
     parts = urlsplit(interface.url)
-    dialect = DIALECTS[interface.line]
+    dialect = DIALECTS[interface.version]
     prefix = dialect.path_prefix
     if interface.tenant is not None and dialect.has_tenants:
         prefix = "/" + quote(interface.tenant, safe="")
@@ -232,7 +232,7 @@ class StreamReader:
         for event in self._decoder.feed(chunk):
             if event.data.strip():
                 item = _item(self._interface, _payload(self._interface, 200, _decoded(event.data)))
-                if not (DIALECTS[self._interface.line].marks_final or self._stays_open) and isinstance(
+                if not (DIALECTS[self._interface.version].marks_final or self._stays_open) and isinstance(
                     item, StatusUpdate
                 ):
                     # that version has no word for it: the stream ends where the task waits (section 11.7)
@@ -276,5 +276,5 @@ def _item(interface: Interface, value: Any) -> StreamItem:
 def _senseless(interface: Interface, error: ProtocolError) -> ProtocolError:
     return ProtocolError(
         ErrorKind.INVALID_AGENT_RESPONSE,
-        f"The agent's answer is not valid on line {interface.line}: {error.message[:500]}",
+        f"The agent's answer is not valid on line {interface.version}: {error.message[:500]}",
     )

@@ -24,13 +24,13 @@ from sansio.a2a.operations import Operation
 
 
 class Codec(Protocol):
-    """What the modules of the wire forms are. ``NAME`` tells forms apart, ``LINE`` is the line they belong to."""
+    """What the modules of the wire forms are. ``NAME`` tells forms apart, ``VERSION`` is the line they belong to."""
 
     @property
     def NAME(self) -> str: ...
 
     @property
-    def LINE(self) -> str: ...
+    def VERSION(self) -> str: ...
 
     def parse_send(self, value: object) -> SendRequest: ...
 
@@ -69,29 +69,29 @@ CODECS: dict[str, Codec] = {"0.3": v0_3, "1.0": v1_0}
 """The form JSON-RPC speaks in each version."""
 
 
-def rest_form(line: str, body: object) -> Codec:
+def rest_form(version: str, body: object) -> Codec:
     """The form that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""
-    if line != v0_3.LINE:
-        return CODECS[line]
+    if version != v0_3.VERSION:
+        return CODECS[version]
     return v0_3_gateway if v0_3_gateway.is_spoken(body) else v0_3
 
 
-def rest_form_of_task(line: str, spoken: str | None) -> Codec:
+def rest_form_of_task(version: str, spoken: str | None) -> Codec:
     """The form that answers about a task where the request shows none.
 
     ``spoken``: the form in which the task was asked for over HTTP+JSON, if it was. Version 0.3's clients expect its
     ProtoJSON there, unless they have shown that they speak the other.
     """
-    if line != v0_3.LINE:
-        return CODECS[line]
+    if version != v0_3.VERSION:
+        return CODECS[version]
     return v0_3 if spoken == v0_3.NAME else v0_3_gateway
 
 
-def rest_form_of(operation: Operation, line: str) -> Codec:
+def rest_form_of(operation: Operation, version: str) -> Codec:
     """The form that reads an HTTP+JSON request which shows none, and answers it where no task tells its own.
 
     On version 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
     """
-    if line != v0_3.LINE:
-        return CODECS[line]
+    if version != v0_3.VERSION:
+        return CODECS[version]
     return v0_3 if operation is Operation.LIST_TASKS else v0_3_gateway

@@ -33,7 +33,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 
-LINE = "0.3"
+VERSION = "0.3"
 NAME = "0.3"
 
 STATES = {state.value: state for state in TaskState}

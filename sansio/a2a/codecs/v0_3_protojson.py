@@ -28,7 +28,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 
-LINE = "0.3"
+VERSION = "0.3"
 NAME = "0.3-gateway"
 
 STATES = {state: f"TASK_STATE_{state.name}" for state in TaskState} | {

@@ -31,7 +31,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 
-LINE = "1.0"
+VERSION = "1.0"
 NAME = "1.0"
 
 STATES: dict[str, TaskState] = {

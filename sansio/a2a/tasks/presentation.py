@@ -79,7 +79,7 @@ class Presentation:
 
     @_shared.default
     def _make_shared(self) -> frozenset[str] | None:
-        if DIALECTS[self.form.LINE].shows_all_metadata:
+        if DIALECTS[self.form.VERSION].shows_all_metadata:
             return None
         return frozenset().union(*(SHARED_BY.get(name, ()) for name in self.extensions))
 
@@ -90,9 +90,9 @@ class Presentation:
         return cls(_CODECS[form], "text" in words, frozenset(words) - {"text"})
 
     @property
-    def line(self) -> str:
+    def version(self) -> str:
         """The protocol version it belongs to."""
-        return self.form.LINE
+        return self.form.VERSION
 
     def task(self, task: Task) -> JsonObject:
         """A task as the result of an operation."""
@@ -126,9 +126,9 @@ class Presentation:
         return pieces
 
     def notification(self, item: StreamItem) -> JsonObject:
-        """A push notification. On version 0.3 it is a task in that line's schema, whichever binding asked for it."""
-        if DIALECTS[self.form.LINE].push_sends_task:
-            assert isinstance(item, Task)  # what that line is told
+        """A push notification. Version 0.3 sends a task in its own schema, whichever binding asked for it."""
+        if DIALECTS[self.form.VERSION].push_sends_task:
+            assert isinstance(item, Task)  # what version 0.3 sends
             return v0_3.render_task(self._prepared(item))
         return self._item_seen(self.form.render_item(self._readable(item)))
 
@@ -153,7 +153,7 @@ class Presentation:
     def _prepared(self, task: Task) -> Task:
         if self.text_only:
             task = as_text(task)
-        return with_answer_as_message(task) if DIALECTS[self.form.LINE].answers_as_message else task
+        return with_answer_as_message(task) if DIALECTS[self.form.VERSION].answers_as_message else task
 
     def _item_seen(self, body: JsonObject) -> JsonObject:
         """The rendered item of version 1.0 without what was not negotiated; its own members are changed in place."""

@@ -195,21 +195,21 @@ def forbidden(method: str, capability: str, credential_id: str | None) -> Extens
     )
 
 
-def disabled(method: str, toggle: str, line: str, supported: Sequence[str]) -> ExtensionError:
+def disabled(method: str, toggle: str, version: str, supported: Sequence[str]) -> ExtensionError:
     """The method is switched off here: told as one that is not known, with what would switch it on."""
     error = ExtensionError(
         ExtensionErrorKind.METHOD_DISABLED,
-        None if DIALECTS[line].has_error_details else f"Unsupported method: {method}",
+        None if DIALECTS[version].has_error_details else f"Unsupported method: {method}",
         method=method,
         supported_methods=list(supported),
-        protocol_version=line,
+        protocol_version=version,
         toggle=toggle,
     )
     error.data_v1 = {
         "reason": ExtensionErrorKind.METHOD_DISABLED.name,
         "method": method,
         "supportedMethods": list(supported),
-        "protocolVersion": line,
+        "protocolVersion": version,
         "toggle": toggle,
     }
     return error

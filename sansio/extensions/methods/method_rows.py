@@ -17,7 +17,7 @@ from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
 NAMESPACE = "urn:opencode-a2a:extension"
-LINES = ("0.3", "1.0")
+VERSIONS = ("0.3", "1.0")
 
 
 class MethodExtension(Enum):
@@ -152,7 +152,7 @@ class MethodRow:
     toggle: Toggle | None = None
     scope: Scope = Scope.UPSTREAM
     experimental: bool = False
-    lines: tuple[str, ...] = LINES
+    versions: tuple[str, ...] = VERSIONS
     errors: tuple[ExtensionErrorKind, ...] = ()
     before: Before | None = None
     call: Callable[[Arguments, Location], UpstreamCall] | None = None

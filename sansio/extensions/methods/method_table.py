@@ -21,22 +21,22 @@ def is_on(row: MethodRow, switched_on: Collection[Toggle]) -> bool:
     return row.toggle is None or row.toggle in switched_on
 
 
-def methods_on_offer(line: str, switched_on: Collection[Toggle]) -> list[str]:
-    """The names of the extension methods of a line that are not switched off."""
-    return [row.name for row in METHODS.values() if line in row.lines and is_on(row, switched_on)]
+def methods_on_offer(version: str, switched_on: Collection[Toggle]) -> list[str]:
+    """The names of the extension methods of a version that are not switched off."""
+    return [row.name for row in METHODS.values() if version in row.versions and is_on(row, switched_on)]
 
 
-def supported(line: str, switched_on: Collection[Toggle]) -> list[str]:
+def supported(version: str, switched_on: Collection[Toggle]) -> list[str]:
     """Every JSON-RPC method on offer: the protocol's, then the extensions'."""
-    return [*methods_of(line), *methods_on_offer(line, switched_on)]
+    return [*methods_of(version), *methods_on_offer(version, switched_on)]
 
 
-def row_of(name: str, line: str, switched_on: Collection[Toggle]) -> MethodRow:
+def row_of(name: str, version: str, switched_on: Collection[Toggle]) -> MethodRow:
     """The method of this name. Raises ``ProtocolError``: METHOD_NOT_FOUND, or METHOD_DISABLED, with all on offer."""
     row = METHODS.get(name)
-    if row is None or line not in row.lines:
-        raise method_not_found(name, line, methods_on_offer(line, switched_on))
+    if row is None or version not in row.versions:
+        raise method_not_found(name, version, methods_on_offer(version, switched_on))
     if not is_on(row, switched_on):
         assert row.toggle is not None  # only what has one can be off
-        raise disabled(name, row.toggle.value, line, supported(line, switched_on))
+        raise disabled(name, row.toggle.value, version, supported(version, switched_on))
     return row

@@ -81,7 +81,7 @@ TYPES: Mapping[str, JsonObject] = {
 }
 """The types that are the same on both versions, by name."""
 
-_OF_LINE: Mapping[str, Mapping[str, JsonObject]] = {
+_OF_VERSION: Mapping[str, Mapping[str, JsonObject]] = {
     "0.3": {
         "Task": _object(
             {
@@ -125,19 +125,19 @@ _OF_LINE: Mapping[str, Mapping[str, JsonObject]] = {
 }
 
 
-def type_schema(name: str, line: str) -> JsonObject:
+def type_schema(name: str, version: str) -> JsonObject:
     """The schema of a type by its name: ``X[]`` is a list of X, ``X|null`` may be null."""
-    known = _OF_LINE[line].get(name) or TYPES.get(name)
+    known = _OF_VERSION[version].get(name) or TYPES.get(name)
     if known is not None:
         return known
     if name.endswith("[]"):
-        return {"type": "array", "items": type_schema(name.removesuffix("[]"), line)}
-    return {"anyOf": [type_schema(name.removesuffix("|null"), line), {"type": "null"}]}
+        return {"type": "array", "items": type_schema(name.removesuffix("[]"), version)}
+    return {"anyOf": [type_schema(name.removesuffix("|null"), version), {"type": "null"}]}
 
 
-def result_schema(row: MethodRow, line: str) -> JsonObject:
-    """The schema of a method's result on a line."""
-    return _object({member: type_schema(name, line) for member, name in row.result.members.items()})
+def result_schema(row: MethodRow, version: str) -> JsonObject:
+    """The schema of a method's result on a version."""
+    return _object({member: type_schema(name, version) for member, name in row.result.members.items()})
 
 
 def params_schema(row: MethodRow) -> JsonObject:

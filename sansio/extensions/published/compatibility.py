@@ -1,4 +1,4 @@
-"""The two extensions that tell of the whole: the compatibility profile, and the wire contract of a line.
+"""The two extensions that tell of the whole: the compatibility profile, and the wire contract of a version.
 
 Every list is made from the tables of operations and methods. Knows not where it is published.
 """
@@ -15,7 +15,7 @@ from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import HttpRoute, Operation, methods_of
-from sansio.a2a.versions import LINES
+from sansio.a2a.versions import VERSIONS
 from sansio.extensions.methods.method_errors import disabled
 from sansio.extensions.methods.method_rows import Access, MethodExtension, MethodRow, Scope
 from sansio.extensions.methods.method_table import METHODS, is_on, methods_on_offer, supported
@@ -25,7 +25,7 @@ from sansio.opencode.deployment import MESSAGE_EXTENSIONS
 
 _LOCAL = {"implementation_scope": "adapter-local", "identity_scope": "current_authenticated_caller"}
 
-_LINE_FEATURES = {
+_VERSION_FEATURES = {
     "0.3": [
         "Every operation of the line over JSON-RPC and HTTP+JSON, the latter in both of the line's forms.",
         "Listing tasks (tasks/list), which the line itself does not have.",
@@ -52,33 +52,33 @@ _GUIDANCE = (
 
 
 @frozen
-class Line:
+class ServedVersion:
     """A line of a deployment, and the URIs of the extensions published under its names."""
 
-    line: str
+    version: str
     deployment: Deployment
     uris: Sequence[str]
 
     def uri_of(self, extension: MethodExtension) -> str:
         """The extension's URI on this line."""
-        return extension.uris[self.line]
+        return extension.uris[self.version]
 
     def name_of(self, operation: Operation) -> str:
         """The operation's JSON-RPC method on this line."""
-        return operation.row.rpc_names[self.line]
+        return operation.row.rpc_names[self.version]
 
 
-def path_of(route: HttpRoute, line: str) -> str:
-    """A route's path on a line."""
-    return f"{DIALECTS[line].path_prefix}{route.path}" if route.prefixed else route.path
+def path_of(route: HttpRoute, version: str) -> str:
+    """A route's path on a version."""
+    return f"{DIALECTS[version].path_prefix}{route.path}" if route.prefixed else route.path
 
 
-def compatibility_profile(of: Line) -> JsonObject:
+def compatibility_profile(of: ServedVersion) -> JsonObject:
     """What a client can rely on: the core, the extensions, the methods, and for how long."""
     return {
         **profile_of(of.deployment),
         **_versions(of),
-        "core": _core(of.line),
+        "core": _core(of.version),
         "extension_retention": _extension_retention(of),
         "method_retention": _method_retention(of),
         "service_behaviors": service_behaviors(of),
@@ -86,73 +86,73 @@ def compatibility_profile(of: Line) -> JsonObject:
     }
 
 
-def wire_contract(of: Line) -> JsonObject:
-    """What can be called on a line, by which names."""
+def wire_contract(of: ServedVersion) -> JsonObject:
+    """What can be called on a version, by which names."""
     switched_on = of.deployment.switched_on
     preferred, *others = BINDINGS
     return {
         **_versions(of),
         "preferred_transport": preferred,
         "additional_transports": ["JSON-RPC" if other == "JSONRPC" else other for other in others],
-        "core": _core(of.line),
+        "core": _core(of.version),
         "extensions": {
-            "jsonrpc_methods": methods_on_offer(of.line, switched_on),
+            "jsonrpc_methods": methods_on_offer(of.version, switched_on),
             "conditionally_available_methods": {
                 row.name: {"reason": "disabled_by_configuration", "toggle": row.toggle.value}
                 for row in METHODS.values()
-                if row.toggle is not None and of.line in row.lines and not is_on(row, switched_on)
+                if row.toggle is not None and of.version in row.versions and not is_on(row, switched_on)
             },
             "extension_uris": list(of.uris),
         },
-        "all_jsonrpc_methods": supported(of.line, switched_on),
+        "all_jsonrpc_methods": supported(of.version, switched_on),
         "service_behaviors": service_behaviors(of),
-        "unsupported_method_error": _refusal(method_not_found("", of.line), of.line),
-        "disabled_method_error": _refusal(disabled("", "", of.line, ()), of.line),
-        "profile": {**profile_of(of.deployment), "protocol_version": of.line},
+        "unsupported_method_error": _refusal(method_not_found("", of.version), of.version),
+        "disabled_method_error": _refusal(disabled("", "", of.version, ()), of.version),
+        "profile": {**profile_of(of.deployment), "protocol_version": of.version},
     }
 
 
-def _versions(of: Line) -> JsonObject:
-    default, lines = of.deployment.default_line, list(of.deployment.lines)
+def _versions(of: ServedVersion) -> JsonObject:
+    default, versions = of.deployment.default_version, list(of.deployment.versions)
     return {
-        "protocol_version": of.line,
+        "protocol_version": of.version,
         "default_protocol_version": default,
-        "supported_protocol_versions": lines,
+        "supported_protocol_versions": versions,
         "protocol_compatibility": {
             "default_protocol_version": default,
-            "supported_protocol_versions": lines,
-            "versions": {line: _version(line, of.deployment) for line in LINES},
+            "supported_protocol_versions": versions,
+            "versions": {version: _version(version, of.deployment) for version in VERSIONS},
         },
     }
 
 
-def _version(line: str, deployment: Deployment) -> JsonObject:
-    enabled = line in deployment.lines
+def _version(version: str, deployment: Deployment) -> JsonObject:
+    enabled = version in deployment.versions
     return {
         "enabled": enabled,
-        "default": line == deployment.default_line,
+        "default": version == deployment.default_version,
         "status": "supported" if enabled else "disabled",
-        "supported_features": _LINE_FEATURES[line] if enabled else [],
+        "supported_features": _VERSION_FEATURES[version] if enabled else [],
         "known_gaps": [],
     }
 
 
-def _core(line: str) -> JsonObject:
+def _core(version: str) -> JsonObject:
     endpoints = [
-        f"{route.method} {path_of(route, line)}"
+        f"{route.method} {path_of(route, version)}"
         for operation in Operation
         for route in operation.row.routes
-        if line in route.lines
+        if version in route.versions
     ]
-    return {"jsonrpc_methods": methods_of(line), "http_endpoints": endpoints}
+    return {"jsonrpc_methods": methods_of(version), "http_endpoints": endpoints}
 
 
 # --- retention --------------------------------------------------------------------------------------------
 
 
-def _extension_retention(of: Line) -> JsonObject:
+def _extension_retention(of: ServedVersion) -> JsonObject:
     kept: JsonObject = {
-        pair.uris[of.line]: {
+        pair.uris[of.version]: {
             "surface": "core-runtime-metadata",
             "availability": "always",
             "retention": pair.retention,
@@ -160,7 +160,7 @@ def _extension_retention(of: Line) -> JsonObject:
         for pair in MESSAGE_EXTENSIONS
     }
     for extension in MethodExtension:
-        rows = Offer(extension, of.line, of.deployment).all
+        rows = Offer(extension, of.version, of.deployment).all
         kept[of.uri_of(extension)] = {
             "surface": "jsonrpc-extension",
             "availability": "always",
@@ -178,17 +178,18 @@ def _is_local_view(row: MethodRow) -> bool:
     return row.scope is Scope.LOCAL and row.access is Access.READ
 
 
-def _method_retention(of: Line) -> JsonObject:
+def _method_retention(of: ServedVersion) -> JsonObject:
     kept: JsonObject = {
-        name: {"surface": "core", "availability": "always", "retention": "required"} for name in methods_of(of.line)
+        name: {"surface": "core", "availability": "always", "retention": "required"}
+        for name in methods_of(of.version)
     }
     for row in METHODS.values():
-        if of.line in row.lines:
+        if of.version in row.versions:
             kept[row.name] = _retention(row, of)
     return kept
 
 
-def _retention(row: MethodRow, of: Line) -> JsonObject:
+def _retention(row: MethodRow, of: ServedVersion) -> JsonObject:
     told: JsonObject = {
         "surface": "extension",
         "availability": availability(row.toggle, of.deployment),
@@ -205,9 +206,9 @@ def _retention(row: MethodRow, of: Line) -> JsonObject:
 # --- behaviour --------------------------------------------------------------------------------------------
 
 
-def service_behaviors(of: Line) -> JsonObject:
+def service_behaviors(of: ServedVersion) -> JsonObject:
     """What is answered where the protocol leaves it open, or where earlier clients count on it."""
-    old = of.line == "0.3"
+    old = of.version == "0.3"
     after_the_end: JsonObject = {
         "behavior": "replay_terminal_task_once_then_close",
         "delivery": "single_task_snapshot",
@@ -226,7 +227,7 @@ def service_behaviors(of: Line) -> JsonObject:
                 "baseline": "core",
                 "retention": "stable",
                 "idempotency": {
-                    "already_canceled": _cancelled_again(of.line),
+                    "already_canceled": _cancelled_again(of.version),
                 },
             },
             of.name_of(Operation.SUBSCRIBE): {
@@ -244,9 +245,9 @@ def service_behaviors(of: Line) -> JsonObject:
     }
 
 
-def _cancelled_again(line: str) -> JsonObject:
+def _cancelled_again(version: str) -> JsonObject:
     """What becomes of a request to cancel a canceled task."""
-    if DIALECTS[line].cancels_canceled:
+    if DIALECTS[version].cancels_canceled:
         return {
             "behavior": "return_current_terminal_task",
             "returns_current_state": "TASK_STATE_CANCELED",
@@ -256,7 +257,7 @@ def _cancelled_again(line: str) -> JsonObject:
     return {"behavior": "refuse", "returns_current_state": "canceled", "error": code}
 
 
-def _while_it_waits(of: Line) -> JsonObject:
+def _while_it_waits(of: ServedVersion) -> JsonObject:
     """What a stream does where its task waits for its user."""
     stays = of.deployment.streams_stay_open
     return {
@@ -268,8 +269,8 @@ def _while_it_waits(of: Line) -> JsonObject:
     }
 
 
-def _refusal(error: ProtocolError, line: str) -> JsonObject:
+def _refusal(error: ProtocolError, version: str) -> JsonObject:
     """What a refused method's error looks like, read off one."""
-    told = error.data_v1 if DIALECTS[line].has_error_details else error.data
+    told = error.data_v1 if DIALECTS[version].has_error_details else error.data
     kind = "METHOD_NOT_SUPPORTED" if error.reason == ErrorKind.METHOD_NOT_FOUND.name else error.reason
     return {"code": error.row.code, "type": kind, "data_fields": list(told)}

@@ -1,6 +1,6 @@
 """What the cards say of the extensions that are methods: the contract of each method, made from its row.
 
-Knows the table, and of a deployment only which methods it offers on which line.
+Knows the table, and of a deployment only which methods it offers on which version.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ TOLD: Mapping[ExtensionErrorKind, tuple[str, ...]] = {
 
 @frozen
 class Offer:
-    """The methods of an extension on a line: all there are, and those that are switched on."""
+    """The methods of an extension on a version: all there are, and those that are switched on."""
 
     extension: MethodExtension
-    line: str
+    version: str
     deployment: Deployment
 
     @property
     def all(self) -> list[MethodRow]:
         """Every row of the extension."""
-        return [row for row in METHODS.values() if row.extension is self.extension and self.line in row.lines]
+        return [row for row in METHODS.values() if row.extension is self.extension and self.version in row.versions]
 
     @property
     def rows(self) -> list[MethodRow]:
@@ -177,7 +177,7 @@ def _errors(offer: Offer) -> JsonObject:
     """Their errors, as the line tells them. The numbers are the same on both."""
     kinds = _kinds(offer.all)
     told = list(dict.fromkeys(name for kind in kinds for name in TOLD[kind]))
-    detailed = DIALECTS[offer.line].has_error_details
+    detailed = DIALECTS[offer.version].has_error_details
     errors: JsonObject = {}
     if kinds:
         errors["business_codes"] = {kind.name: kind.row.code for kind in kinds}

@@ -15,7 +15,7 @@ from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_rows import NAMESPACE, SPECIFICATIONS, MethodExtension
 from sansio.extensions.methods.method_table import METHODS
-from sansio.extensions.published.compatibility import Line, compatibility_profile, wire_contract
+from sansio.extensions.published.compatibility import ServedVersion, compatibility_profile, wire_contract
 from sansio.extensions.published.contracts import Offer, extended_params, public_params
 from sansio.extensions.published.profile import Deployment, profile_of
 from sansio.opencode.deployment import (
@@ -29,7 +29,7 @@ from sansio.opencode.deployment import (
     ExtensionPair,
 )
 
-Params = Callable[[Line], JsonObject | None]
+Params = Callable[[ServedVersion], JsonObject | None]
 
 SPECIFIED_IN = "docs/extensions.md"
 COMPATIBILITY_PROFILE = "compatibility-profile"
@@ -55,9 +55,9 @@ class PublishedExtension:
         """What cards say of it, with the place of its specification among our documents."""
         return f"{self.description} Specification: {SPECIFIED_IN}#{self.name}"
 
-    def uri(self, line: str) -> str:
-        """Its URI on a line."""
-        return self.uris[line]
+    def uri(self, version: str) -> str:
+        """Its URI on a version."""
+        return self.uris[version]
 
 
 class Caller(Protocol):
@@ -76,7 +76,7 @@ class Caller(Protocol):
 def _of_messages(pair: ExtensionPair) -> PublishedExtension:
     profiled = pair.name in (SESSION_BINDING, MODEL_SELECTION)
 
-    def extended(of: Line) -> JsonObject:
+    def extended(of: ServedVersion) -> JsonObject:
         return {**pair.extended_params, **({"profile": profile_of(of.deployment)} if profiled else {})}
 
     return PublishedExtension(
@@ -95,8 +95,8 @@ def _of_methods(extension: MethodExtension) -> PublishedExtension:
         uris=extension.uris,
         description=extension.about,
         public=extension is MethodExtension.INTERACTIVE_INTERRUPT,
-        public_params=lambda of: public_params(Offer(extension, of.line, of.deployment)),
-        extended_params=lambda of: extended_params(Offer(extension, of.line, of.deployment)),
+        public_params=lambda of: public_params(Offer(extension, of.version, of.deployment)),
+        extended_params=lambda of: extended_params(Offer(extension, of.version, of.deployment)),
     )
 
 
@@ -190,7 +190,9 @@ SKILLS = (
 def _with_examples(deployment: Deployment) -> Iterator[Skill]:
     yield evolve(CHAT, examples=CHAT_EXAMPLES)
     for extension, skill in SKILLS:
-        rows = {row.name: row for line in deployment.lines for row in Offer(extension, line, deployment).rows}
+        rows = {
+            row.name: row for version in deployment.versions for row in Offer(extension, version, deployment).rows
+        }
         yield evolve(skill, examples=tuple(f"{rows[name].about} ({name})" for name in METHODS if name in rows))
 
 
@@ -207,7 +209,7 @@ def card_of(deployment: Deployment) -> CardSpec:
         description=description,
         version=deployment.version,
         url=deployment.url,
-        lines=deployment.lines,
+        versions=deployment.versions,
         schemes=deployment.schemes,
         skills=(evolve(CHAT, examples=CHAT_EXAMPLES), *(skill for _, skill in SKILLS)),
         input_modes=INPUT_MODES,
@@ -219,40 +221,43 @@ def card_of(deployment: Deployment) -> CardSpec:
     )
 
 
-def extended_card_of(deployment: Deployment, caller: Caller, line: str | None = None) -> CardSpec:
+def extended_card_of(deployment: Deployment, caller: Caller, version: str | None = None) -> CardSpec:
     """The card for one who has proved who they are: the public one with all there is to know of the extensions.
 
-    ``line``: the version it is asked for on, whose members and extensions it has; None: all that are offered.
+    ``version``: the version it is asked for on, whose members and extensions it has; None: all that are offered.
     What a session binds to is its principal, so the caller is told who they are among that extension's params.
     """
     return evolve(
         card_of(deployment),
         skills=tuple(_with_examples(deployment)),
-        extensions=_unique(_complete(deployment, caller, line)),
-        versions=None if line is None else (line,),
+        extensions=_unique(_complete(deployment, caller, version)),
+        shown_versions=None if version is None else (version,),
     )
 
 
-def _lines_of(deployment: Deployment) -> list[Line]:
-    """The lines on offer, each with the URIs of all extensions under its names."""
-    return [Line(line, deployment, [one.uri(line) for one in EXTENSIONS]) for line in sorted(deployment.lines)]
+def _served_versions(deployment: Deployment) -> list[ServedVersion]:
+    """the versions on offer, each with the URIs of all extensions under its names."""
+    return [
+        ServedVersion(version, deployment, [one.uri(version) for one in EXTENSIONS])
+        for version in sorted(deployment.versions)
+    ]
 
 
 def _public(deployment: Deployment) -> Iterator[Extension]:
     for one in EXTENSIONS:
-        for of in _lines_of(deployment):
-            if one.public or DIALECTS[of.line].shows_all_metadata:
-                yield Extension(uri=one.uri(of.line), description=one.described, params=one.public_params(of))
+        for of in _served_versions(deployment):
+            if one.public or DIALECTS[of.version].shows_all_metadata:
+                yield Extension(uri=one.uri(of.version), description=one.described, params=one.public_params(of))
 
 
-def _complete(deployment: Deployment, caller: Caller, line: str | None) -> Iterator[Extension]:
-    lines = [of for of in _lines_of(deployment) if line in (None, of.line)]
+def _complete(deployment: Deployment, caller: Caller, version: str | None) -> Iterator[Extension]:
+    versions = [of for of in _served_versions(deployment) if version in (None, of.version)]
     for one in EXTENSIONS:
-        for of in lines:
+        for of in versions:
             params = one.extended_params(of)
             if one.name == SESSION_BINDING:
                 params = {**(params or {}), "caller": _told_of(caller)}
-            yield Extension(uri=one.uri(of.line), description=one.described, params=params)
+            yield Extension(uri=one.uri(of.version), description=one.described, params=params)
 
 
 def _unique(extensions: Iterator[Extension]) -> Sequence[Extension]:

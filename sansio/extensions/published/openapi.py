@@ -39,16 +39,16 @@ class Served:
 
 def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonObject:
     """The document. Unless it is ``complete``, it has the protocol's methods alone, and no word of the operator's."""
-    lines = deployment.lines
+    versions = deployment.versions
     rows = [row for row in METHODS.values() if is_on(row, deployment.switched_on)] if complete else []
-    methods = [*openapi_rpc.core_methods(lines), *openapi_rpc.extension_methods(rows, lines)]
+    methods = [*openapi_rpc.core_methods(versions), *openapi_rpc.extension_methods(rows, versions)]
     schemes = dict(SCHEMES[scheme] for scheme in deployment.schemes)
-    forms = [form for line in lines for form in _CODECS[line]]
+    forms = [form for version in versions for form in _CODECS[version]]
     paths, responses = _with_shared_failures(
         {
-            "/": {"post": openapi_rpc.endpoint(methods, lines)},
-            **openapi_rest.paths(lines),
-            **_documents(served, lines, schemes),
+            "/": {"post": openapi_rpc.endpoint(methods, versions)},
+            **openapi_rest.paths(versions),
+            **_documents(served, versions, schemes),
         }
     )
     return {
@@ -67,7 +67,10 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
             "securitySchemes": {name: {"type": "http", **scheme} for name, scheme in schemes.items()},
             "schemas": {
                 **dict(components(forms)),
-                **{f"v{line}.HttpError": openapi_rest.ERROR_SCHEMAS[f"v{line}.HttpError"] for line in lines},
+                **{
+                    f"v{version}.HttpError": openapi_rest.ERROR_SCHEMAS[f"v{version}.HttpError"]
+                    for version in versions
+                },
                 **openapi_rpc.components(methods),
                 **_SCHEMAS,
                 "Health": _health(served, complete=complete),
@@ -127,25 +130,25 @@ _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", type(
 # --- what is no operation ---------------------------------------------------------------------------------
 
 
-def _documents(served: Served, lines: Sequence[str], schemes: Iterable[str]) -> dict[str, JsonObject]:
+def _documents(served: Served, versions: Sequence[str], schemes: Iterable[str]) -> dict[str, JsonObject]:
     card = f"{REFERENCES}AgentCard"
     paths: dict[str, JsonObject] = {
-        path: {"get": _document(f"card.{number}", "The public card", card, lines)}
+        path: {"get": _document(f"card.{number}", "The public card", card, versions)}
         for number, path in enumerate(sorted(served.card_paths), 1)
     }
-    keys = _document("keys", "The keys that sign the cards", f"{REFERENCES}KeySet", lines)
+    keys = _document("keys", "The keys that sign the cards", f"{REFERENCES}KeySet", versions)
     if not served.signs:
-        keys["responses"] = failures((ErrorKind.NOT_FOUND,), lines)
+        keys["responses"] = failures((ErrorKind.NOT_FOUND,), versions)
     paths[JWKS_PATH] = {"get": keys}
-    described = _document("openapi", "This document, complete for those with credentials", None, lines)
+    described = _document("openapi", "This document, complete for those with credentials", None, versions)
     described["security"] = [{}, *({name: []} for name in schemes)]
-    described["responses"] |= failures((ErrorKind.UNAUTHENTICATED, ErrorKind.FORBIDDEN), lines)
+    described["responses"] |= failures((ErrorKind.UNAUTHENTICATED, ErrorKind.FORBIDDEN), versions)
     paths[served.openapi_path] = {"get": described}
-    paths[served.health_path] = {"get": _check(lines)}
+    paths[served.health_path] = {"get": _check(versions)}
     return paths
 
 
-def _document(id: str, summary: str, reference: str | None, lines: Sequence[str]) -> JsonObject:
+def _document(id: str, summary: str, reference: str | None, versions: Sequence[str]) -> JsonObject:
     schema: JsonObject = {"type": "object"} if reference is None else {"$ref": reference}
     etag = {"name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"}}
     return {
@@ -165,7 +168,7 @@ def _document(id: str, summary: str, reference: str | None, lines: Sequence[str]
     }
 
 
-def _check(lines: Sequence[str]) -> JsonObject:
+def _check(versions: Sequence[str]) -> JsonObject:
     return {
         "operationId": "health",
         "summary": "Whether the server is well, and what it is",
@@ -175,7 +178,7 @@ def _check(lines: Sequence[str]) -> JsonObject:
                 "description": "It is.",
                 "content": {JSON: {"schema": {"$ref": f"{REFERENCES}Health"}}},
             },
-            **failures((ErrorKind.UNAUTHENTICATED, ErrorKind.FORBIDDEN), lines),
+            **failures((ErrorKind.UNAUTHENTICATED, ErrorKind.FORBIDDEN), versions),
         },
     }
 

@@ -23,7 +23,7 @@ from sansio.a2a.operations import HttpRoute, Operation
 from sansio.extensions.published.compatibility import path_of
 
 JSON, STREAM = "application/json", "text/event-stream"
-OF_LINE = {"0.3": JSON, "1.0": "application/a2a+json"}
+OF_VERSION = {"0.3": JSON, "1.0": "application/a2a+json"}
 """What answers are in in each version."""
 
 _CODECS = {"0.3": (v0_3_gateway.NAME, v0_3.NAME), "1.0": (v1_0.NAME,)}
@@ -58,46 +58,46 @@ _OF_OPERATION: Mapping[Operation, tuple[ErrorKind, ...]] = {
 
 @frozen
 class Endpoint:
-    """A route on a line, below a tenant or not."""
+    """A route on a version, below a tenant or not."""
 
     operation: Operation
     route: HttpRoute
-    line: str
+    version: str
     tenant: bool
 
     @property
     def path(self) -> str:
         """The path template."""
-        return ("/{tenant}" if self.tenant else "") + path_of(self.route, self.line)
+        return ("/{tenant}" if self.tenant else "") + path_of(self.route, self.version)
 
     @property
     def forms(self) -> tuple[str, ...]:
         """The forms it is spoken in, the usual first."""
-        return tuple(form for form in _CODECS[self.line] if form in SPOKEN[self.operation])
+        return tuple(form for form in _CODECS[self.version] if form in SPOKEN[self.operation])
 
     @property
     def operation_id(self) -> str:
         """A name that no other place has."""
-        nth = [route for route in self.operation.row.routes if self.line in route.lines].index(self.route)
-        words = [self.operation.name.lower(), f"v{self.line.replace('.', '_')}"]
+        nth = [route for route in self.operation.row.routes if self.version in route.versions].index(self.route)
+        words = [self.operation.name.lower(), f"v{self.version.replace('.', '_')}"]
         return ".".join([*words, *([f"route{nth + 1}"] if nth else []), *(["tenant"] if self.tenant else [])])
 
 
-def endpoints(lines: Sequence[str]) -> Iterator[Endpoint]:
+def endpoints(versions: Sequence[str]) -> Iterator[Endpoint]:
     """Every route of these lines. Version 1.0's are below a tenant too."""
     for operation in Operation:
-        for line in sorted(lines):
+        for version in sorted(versions):
             for route in operation.row.routes:
-                if line in route.lines:
-                    yield Endpoint(operation, route, line, False)
-                    if DIALECTS[line].has_tenants:
-                        yield Endpoint(operation, route, line, True)
+                if version in route.versions:
+                    yield Endpoint(operation, route, version, False)
+                    if DIALECTS[version].has_tenants:
+                        yield Endpoint(operation, route, version, True)
 
 
-def paths(lines: Sequence[str]) -> dict[str, JsonObject]:
+def paths(versions: Sequence[str]) -> dict[str, JsonObject]:
     """The paths with their operations."""
     found: dict[str, JsonObject] = {}
-    for endpoint in endpoints(lines):
+    for endpoint in endpoints(versions):
         found.setdefault(endpoint.path, {})[endpoint.route.method.lower()] = _operation(endpoint)
     return found
 
@@ -106,12 +106,12 @@ def _operation(endpoint: Endpoint) -> JsonObject:
     body = _body(endpoint)
     told: JsonObject = {
         "operationId": endpoint.operation_id,
-        "summary": f"{endpoint.operation.row.rpc_1_0}, on line {endpoint.line}",
-        "tags": [f"HTTP+JSON {endpoint.line}"],
+        "summary": f"{endpoint.operation.row.rpc_1_0}, on line {endpoint.version}",
+        "tags": [f"HTTP+JSON {endpoint.version}"],
         "parameters": [
             *_path_parameters(endpoint),
             *_query_parameters(endpoint),
-            *headers(endpoint.operation, endpoint.line),
+            *headers(endpoint.operation, endpoint.version),
         ],
         "responses": {**_success(endpoint), **_failures(endpoint, body is not None)},
     }
@@ -146,12 +146,12 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[JsonObject]:
             yield {"name": name, "in": "query", "required": False, "schema": schema}
 
 
-def headers(operation: Operation | None, line: str | None) -> Iterator[JsonObject]:
+def headers(operation: Operation | None, version: str | None) -> Iterator[JsonObject]:
     """The headers that a request may have."""
-    versions = [line] if line is not None else ["0.3", "1.0"]
+    versions = [version] if version is not None else ["0.3", "1.0"]
     yield _header("A2A-Version", "The protocol version asked for.", {"type": "string", "enum": versions})
-    for of_line, name in negotiation.HEADER_OF.items():
-        if line in (None, of_line):
+    for of_version, name in negotiation.HEADER_OF.items():
+        if version in (None, of_version):
             told = "The URIs of the extensions to activate, separated by commas."
             yield _header(name.title(), told, {"type": "string"})
     if operation is None or operation.row.streaming:
@@ -165,7 +165,7 @@ def _header(name: str, about: str, schema: JsonObject) -> JsonObject:
 def _beside_the_path(endpoint: Endpoint, form: str) -> JsonObject:
     """The parameters without those in the path."""
     row = endpoint.operation.row
-    ids = row.ids[endpoint.line]
+    ids = row.ids[endpoint.version]
     name = SPOKEN[endpoint.operation][form].params
     schema: JsonObject = {"type": "object", "properties": {}}
     if name != "object":
@@ -204,7 +204,7 @@ def _success(endpoint: Endpoint) -> JsonObject:
             "200": {"description": "The card.", "headers": _VERSION, "content": {JSON: {"schema": schema}}},
             "304": {"description": "The card is the one that the caller has."},
         }
-    content = {OF_LINE[endpoint.line]: {"schema": schema}}
+    content = {OF_VERSION[endpoint.version]: {"schema": schema}}
     return {"200": {"description": "The result.", "headers": _VERSION, "content": content}}
 
 
@@ -235,18 +235,18 @@ def _failures(endpoint: Endpoint, has_body: bool) -> JsonObject:
     if has_body:
         kinds += [ErrorKind.PARSE_ERROR, ErrorKind.PAYLOAD_TOO_LARGE, ErrorKind.REQUEST_TIMEOUT]
         kinds.append(ErrorKind.UNSUPPORTED_MEDIA_TYPE)
-    return failures(kinds, [endpoint.line])
+    return failures(kinds, [endpoint.version])
 
 
-def failures(kinds: Sequence[ErrorKind], lines: Sequence[str]) -> JsonObject:
+def failures(kinds: Sequence[ErrorKind], versions: Sequence[str]) -> JsonObject:
     """The error responses of these kinds, by status, in the shapes of these lines."""
     found: dict[str, list[ErrorKind]] = {}
     for kind in dict.fromkeys(kinds):
-        for line in lines:
-            same = found.setdefault(str(kind.row.status(line)), [])
+        for version in versions:
+            same = found.setdefault(str(kind.row.status(version)), [])
             if kind not in same:
                 same.append(kind)
-    schema = _any_of([{"$ref": f"{REFERENCES}v{line}.HttpError"} for line in sorted(lines)])
+    schema = _any_of([{"$ref": f"{REFERENCES}v{version}.HttpError"} for version in sorted(versions)])
     return {status: _failure(same, schema) for status, same in sorted(found.items())}
 
 

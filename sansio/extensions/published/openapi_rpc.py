@@ -52,26 +52,26 @@ class RpcMethod:
         return f"{self.request}.result"
 
 
-def core_methods(lines: Sequence[str]) -> Iterator[RpcMethod]:
+def core_methods(versions: Sequence[str]) -> Iterator[RpcMethod]:
     """The protocol's own methods, by the names of these lines."""
-    for line in sorted(lines):
+    for version in sorted(versions):
         for operation in Operation:
-            row, spoken = operation.row, SPOKEN[operation][line]
-            name = row.rpc_names[line]
-            params = schema_of(line, spoken.params)
+            row, spoken = operation.row, SPOKEN[operation][version]
+            name = row.rpc_names[version]
+            params = schema_of(version, spoken.params)
             yield RpcMethod(
                 name,
                 params,
-                {line: schema_of(line, spoken.result)},
+                {version: schema_of(version, spoken.result)},
                 required=row.needs_params,
                 streaming=row.streaming,
             )
 
 
-def extension_methods(rows: Sequence[MethodRow], lines: Sequence[str]) -> Iterator[RpcMethod]:
+def extension_methods(rows: Sequence[MethodRow], versions: Sequence[str]) -> Iterator[RpcMethod]:
     """The methods of these rows."""
     for row in rows:
-        results = {line: result_schema(row, line) for line in sorted(lines) if line in row.lines}
+        results = {version: result_schema(row, version) for version in sorted(versions) if version in row.versions}
         required = any(parameter.required for parameter in row.parameters)
         yield RpcMethod(row.name, params_schema(row), results, required=required, row=row)
 
@@ -82,8 +82,8 @@ def components(methods: Sequence[RpcMethod]) -> dict[str, JsonObject]:
     for method in methods:
         found[method.request] = _request(method)
         found[f"{method.request}.params"] = method.params
-        found |= {f"{method.result}.{line}": schema for line, schema in method.results.items()}
-    results = [{"$ref": f"{REFERENCES}{method.result}.{line}"} for method in methods for line in method.results]
+        found |= {f"{method.result}.{version}": schema for version, schema in method.results.items()}
+    results = [{"$ref": f"{REFERENCES}{method.result}.{version}"} for method in methods for version in method.results]
     found["JsonRpcResult"] = {
         "type": "object",
         "properties": {"jsonrpc": {"const": "2.0"}, "id": _ID, "result": {"anyOf": results}},
@@ -123,7 +123,7 @@ _ERROR: JsonObject = {
 }
 
 
-def endpoint(methods: Sequence[RpcMethod], lines: Sequence[str]) -> JsonObject:
+def endpoint(methods: Sequence[RpcMethod], versions: Sequence[str]) -> JsonObject:
     """The operation behind which all methods are."""
     references = {method.name: f"{REFERENCES}{method.request}" for method in methods}
     answers = {"anyOf": [{"$ref": f"{REFERENCES}JsonRpcResult"}, {"$ref": f"{REFERENCES}JsonRpcError"}]}
@@ -152,7 +152,7 @@ def endpoint(methods: Sequence[RpcMethod], lines: Sequence[str]) -> JsonObject:
                 "content": {JSON: {"schema": answers}, STREAM: {"schema": event_of(answers)}},
             },
             str(NOTIFICATION_STATUS): {"description": "The call had no id: it was carried out unanswered."},
-            **failures(_ERRORS, lines),
+            **failures(_ERRORS, versions),
         },
         "x-methods": {method.name: _told(method) for method in methods},
     }
@@ -161,7 +161,7 @@ def endpoint(methods: Sequence[RpcMethod], lines: Sequence[str]) -> JsonObject:
 def _told(method: RpcMethod) -> JsonObject:
     told: JsonObject = {
         "params": {"$ref": f"{REFERENCES}{method.request}.params"},
-        "results": {line: {"$ref": f"{REFERENCES}{method.result}.{line}"} for line in method.results},
+        "results": {version: {"$ref": f"{REFERENCES}{method.result}.{version}"} for version in method.results},
         "streaming": method.streaming,
     }
     if method.row is not None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from sansio.a2a.model import JsonObject
-from sansio.a2a.versions import LINES
+from sansio.a2a.versions import VERSIONS
 from sansio.extensions.methods.method_rows import Toggle
 from sansio.extensions.methods.routing import METADATA_DIRECTORY, WORKSPACE
 
@@ -47,8 +47,8 @@ class Deployment:
     version: str
     url: str
     schemes: Sequence[str]
-    lines: Sequence[str] = LINES
-    default_line: str = "0.3"
+    versions: Sequence[str] = VERSIONS
+    default_version: str = "0.3"
     project: str | None = None
     documentation_url: str | None = None
     workspace_root: str | None = None

@@ -74,7 +74,7 @@ def refused(call: Callable[[], object]) -> ProtocolError | None:
 
 
 def size_of(error: ProtocolError) -> int:
-    shapes = [[jsonrpc_error(error, line), http_error(error, line)] for line in ("0.3", "1.0")]
+    shapes = [[jsonrpc_error(error, version), http_error(error, version)] for version in ("0.3", "1.0")]
     return len(orjson.dumps(shapes))
 
 
@@ -145,12 +145,12 @@ def test_the_error_about_any_parameters_is_small(method: str, name: str, item: A
         assert error is None or size_of(error) < LARGEST_ERROR
 
 
-@pytest.mark.parametrize("line", ["0.3", "1.0"])
-def test_a_long_method_name_is_shortened(line: str) -> None:
-    error = method_not_found("m" * 1_000_000, line)
+@pytest.mark.parametrize("version", ["0.3", "1.0"])
+def test_a_long_method_name_is_shortened(version: str) -> None:
+    error = method_not_found("m" * 1_000_000, version)
 
-    assert "m" * 100 in orjson.dumps(jsonrpc_error(error, line)).decode()
-    assert "m" * (LONGEST_ECHO + 1) not in orjson.dumps(jsonrpc_error(error, line)).decode()
+    assert "m" * 100 in orjson.dumps(jsonrpc_error(error, version)).decode()
+    assert "m" * (LONGEST_ECHO + 1) not in orjson.dumps(jsonrpc_error(error, version)).decode()
     assert size_of(error) < LARGEST_ERROR
 
 

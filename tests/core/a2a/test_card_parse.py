@@ -24,16 +24,16 @@ from sansio.a2a.cards.parse import (
     read_card,
 )
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.versions import LINES
+from sansio.a2a.versions import VERSIONS
 from tests import strategies
 
 URL = "http://agent.example/a2a"
-INTERFACES = [Interface(binding=binding, line=line, url=URL) for line in LINES for binding in BINDINGS]
+INTERFACES = [Interface(binding=binding, version=version, url=URL) for version in VERSIONS for binding in BINDINGS]
 each_interface = pytest.mark.parametrize("interface", INTERFACES, ids=[str(interface) for interface in INTERFACES])
 
 
-def interface_of(binding: str, line: str) -> Interface:
-    return Interface(binding=binding, line=line, url=URL)
+def interface_of(binding: str, version: str) -> Interface:
+    return Interface(binding=binding, version=version, url=URL)
 
 
 def card(**members: Any) -> bytes:
@@ -44,7 +44,7 @@ def supported(*entries: tuple[str, str]) -> list[dict[str, str]]:
     return [{"url": URL, "protocolBinding": binding, "protocolVersion": version} for binding, version in entries]
 
 
-def test_a_card_of_line_1_0_offers_its_interfaces_in_its_own_order() -> None:
+def test_a_card_of_version_1_0_offers_its_interfaces_in_its_own_order() -> None:
     body = card(supportedInterfaces=supported(("HTTP+JSON", "1.0"), ("JSONRPC", "1.0.3"), ("JSONRPC", "0.3")))
 
     found = read_card(body)
@@ -53,7 +53,7 @@ def test_a_card_of_line_1_0_offers_its_interfaces_in_its_own_order() -> None:
     assert choose(found) == interface_of(HTTP_JSON, "1.0")
 
 
-def test_a_card_of_line_0_3_offers_its_preferred_transport_first_and_nothing_twice() -> None:
+def test_a_card_of_version_0_3_offers_its_preferred_transport_first_and_nothing_twice() -> None:
     body = card(
         url=URL,
         preferredTransport="HTTP+JSON",
@@ -76,7 +76,7 @@ def test_our_own_card_offers_every_binding_on_every_line_and_the_newest_line_is_
         description="",
         version="1",
         url=URL,
-        lines=LINES,
+        versions=VERSIONS,
         schemes=("bearer",),
         skills=(),
         input_modes=("text/plain",),
@@ -85,24 +85,26 @@ def test_our_own_card_offers_every_binding_on_every_line_and_the_newest_line_is_
 
     found = read_card(orjson.dumps(render_card(spec)))
 
-    assert set(found.interfaces) == {interface_of(binding, line) for binding in SERVED_BINDINGS for line in LINES}
+    assert set(found.interfaces) == {
+        interface_of(binding, version) for binding in SERVED_BINDINGS for version in VERSIONS
+    }
     assert found.streaming
-    assert choose(found).line == "1.0"
+    assert choose(found).version == "1.0"
     assert not found.unusable
 
 
 @each_interface
 def test_the_caller_may_insist_on_a_line_and_a_binding(interface: Interface) -> None:
-    found = read_card(card(supportedInterfaces=supported(*((i.binding, i.line) for i in INTERFACES))))
+    found = read_card(card(supportedInterfaces=supported(*((i.binding, i.version) for i in INTERFACES))))
 
-    assert choose(found, line=interface.line, binding=interface.binding) == interface
+    assert choose(found, version=interface.version, binding=interface.binding) == interface
 
 
 @pytest.mark.parametrize(
     ("entries", "wanted", "message"),
     [
         ([("GRPC", "1.0")], {}, "no JSONRPC or HTTP+JSON 0.3 or 1.0; it offers GRPC 1.0"),
-        ([("JSONRPC", "1.0")], {"line": "0.3"}, "no JSONRPC or HTTP+JSON 0.3; it offers JSONRPC 1.0"),
+        ([("JSONRPC", "1.0")], {"version": "0.3"}, "no JSONRPC or HTTP+JSON 0.3; it offers JSONRPC 1.0"),
         (
             [("JSONRPC", "1.0"), ("GRPC", "1.0"), ("JSONRPC", "2.0")],
             {"binding": HTTP_JSON},
@@ -155,13 +157,13 @@ _card_like = st.dictionaries(
 )
 
 
-@given(st.binary() | (strategies.json_values | _card_like).map(orjson.dumps), st.sampled_from([None, *LINES]))
-def test_any_document_is_a_card_with_a_choice_or_a_protocol_error(body: bytes, line: str | None) -> None:
+@given(st.binary() | (strategies.json_values | _card_like).map(orjson.dumps), st.sampled_from([None, *VERSIONS]))
+def test_any_document_is_a_card_with_a_choice_or_a_protocol_error(body: bytes, version: str | None) -> None:
     try:
-        chosen = choose(read_card(body), line=line)
+        chosen = choose(read_card(body), version=version)
     except ProtocolError:
         return
-    assert line in (None, chosen.line)
+    assert version in (None, chosen.version)
     assert Origin.of(chosen.url).host
 
 

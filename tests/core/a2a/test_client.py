@@ -45,11 +45,11 @@ from sansio.a2a.model import (
     TextPart,
 )
 from sansio.a2a.operations import Operation, operation_of
-from sansio.a2a.versions import LINES
+from sansio.a2a.versions import VERSIONS
 from tests import strategies
 
 URL = "http://agent.example/a2a"
-INTERFACES = [Interface(binding=binding, line=line, url=URL) for line in LINES for binding in BINDINGS]
+INTERFACES = [Interface(binding=binding, version=version, url=URL) for version in VERSIONS for binding in BINDINGS]
 NAMES = [str(interface) for interface in INTERFACES]
 each_interface = pytest.mark.parametrize("interface", INTERFACES, ids=NAMES)
 interfaces = st.sampled_from(INTERFACES)
@@ -60,8 +60,8 @@ HELLO = SendRequest(
 DONE = Task(id="t1", context_id="c1", status=TaskStatus(state=TaskState.COMPLETED))
 
 
-def interface_of(binding: str, line: str) -> Interface:
-    return Interface(binding=binding, line=line, url=URL)
+def interface_of(binding: str, version: str) -> Interface:
+    return Interface(binding=binding, version=version, url=URL)
 
 
 # ------------------------------------------------------------------------------------------------ requests
@@ -69,23 +69,23 @@ def interface_of(binding: str, line: str) -> Interface:
 
 def served(call: HttpCall, interface: Interface) -> tuple[Operation | None, Any]:
     """The operation and its parameters as our server side reads the request."""
-    assert call.headers["a2a-version"] == interface.line
+    assert call.headers["a2a-version"] == interface.version
     parts = urlsplit(call.url)
     if interface.binding == JSONRPC:
         assert call.url == interface.url
         request = parse_request(call.body or b"")
-        operation, line = operation_of(request.method)
-        assert line == interface.line
+        operation, version = operation_of(request.method)
+        assert version == interface.version
         return operation, request.params
     found = route(call.method, unquote(parts.path.removeprefix("/a2a")))
-    assert found.hint == interface.line
+    assert found.hint == interface.version
     body = orjson.loads(call.body) if call.body is not None else {"id": found.id}
     return found.operation, body
 
 
 def server_form(interface: Interface, params: Any) -> Codec:
     """The form that our server side reads the parameters in."""
-    return CODECS[interface.line] if interface.binding == JSONRPC else rest_form(interface.line, params)
+    return CODECS[interface.version] if interface.binding == JSONRPC else rest_form(interface.version, params)
 
 
 @each_interface
@@ -157,8 +157,8 @@ def test_an_interfaces_tenant_is_named_in_the_path_or_in_the_parameters() -> Non
 
 @given(interfaces, st.data())
 def test_any_message_arrives_as_it_was_sent(interface: Interface, data: st.DataObject) -> None:
-    message = data.draw(strategies.messages(interface.line))
-    if interface.binding == HTTP_JSON and interface.line == "0.3":
+    message = data.draw(strategies.messages(interface.version))
+    if interface.binding == HTTP_JSON and interface.version == "0.3":
         message = evolve(message, reference_task_ids=())  # that line's proto has no such field
         message = evolve(
             message,
@@ -186,13 +186,13 @@ def test_what_json_cannot_say_is_a_protocol_error() -> None:
 
 
 def answer_of(interface: Interface, item: StreamItem) -> bytes:
-    rendered = CODECS[interface.line].render_send_result(item)
+    rendered = CODECS[interface.version].render_send_result(item)
     return render_result("r", rendered) if interface.binding == JSONRPC else orjson.dumps(rendered)
 
 
 @given(interfaces, st.data())
 def test_a_whole_answer_is_read_as_it_was_rendered(interface: Interface, data: st.DataObject) -> None:
-    item = data.draw(strategies.items(interface.line))
+    item = data.draw(strategies.items(interface.version))
 
     assert read_answer(interface, 200, answer_of(interface, item)) == item
 
@@ -200,7 +200,7 @@ def test_a_whole_answer_is_read_as_it_was_rendered(interface: Interface, data: s
 @pytest.mark.parametrize("stays_open", [False, True])
 @pytest.mark.parametrize("state", [TaskState.WORKING, TaskState.INPUT_REQUIRED, TaskState.COMPLETED])
 def test_a_stream_of_1_0_ends_where_its_task_waits_unless_it_stays_open(state: TaskState, stays_open: bool) -> None:
-    interface = Interface(binding=JSONRPC, line="1.0", url="http://a/")
+    interface = Interface(binding=JSONRPC, version="1.0", url="http://a/")
     sent = StatusUpdate(task_id="t", context_id="c", status=TaskStatus(state=state))
 
     [read] = StreamReader(interface, stays_open=stays_open).feed(encode(answer_of(interface, sent), id="7"))
@@ -212,7 +212,7 @@ def test_a_stream_of_1_0_ends_where_its_task_waits_unless_it_stays_open(state: T
 @pytest.mark.parametrize(("id", "header"), [("7", "7"), ("", None), ("7\r\nx: y", None), ("\u00e9", None)])
 @pytest.mark.parametrize("binding", [JSONRPC, HTTP_JSON])
 def test_a_subscription_names_the_last_event_where_a_header_can(binding: str, id: str, header: str | None) -> None:
-    interface = Interface(binding=binding, line="1.0", url="http://a/x")
+    interface = Interface(binding=binding, version="1.0", url="http://a/x")
 
     call = subscribe_call(interface, TaskIdRequest(id="t/1"), request_id="r", last_event_id=id, extensions=("urn:e",))
 
@@ -228,7 +228,7 @@ def test_a_subscription_names_the_last_event_where_a_header_can(binding: str, id
 
 @given(interfaces, st.data())
 def test_a_stream_is_read_the_same_however_it_is_cut(interface: Interface, data: st.DataObject) -> None:
-    sent = data.draw(st.lists(strategies.items(interface.line), max_size=4))
+    sent = data.draw(st.lists(strategies.items(interface.version), max_size=4))
     wire = b":\n\n" + b"".join(encode(answer_of(interface, item)) for item in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=8)))
     reader = StreamReader(interface, stays_open=True)
@@ -241,7 +241,7 @@ def test_a_stream_is_read_the_same_however_it_is_cut(interface: Interface, data:
 
 @each_interface
 def test_a_task_is_read_from_the_answer_to_a_task_request(interface: Interface) -> None:
-    rendered = CODECS[interface.line].render_task(DONE)
+    rendered = CODECS[interface.version].render_task(DONE)
     body = render_result("r", rendered) if interface.binding == JSONRPC else orjson.dumps(rendered)
 
     assert read_task_answer(interface, 200, body) == DONE
@@ -262,7 +262,7 @@ def test_the_wrapper_of_published_0_3_rest_servers_is_understood(wrapped: object
 def test_items_before_an_error_in_the_same_chunk_are_not_lost(interface: Interface) -> None:
     error = ProtocolError(ErrorKind.TASK_NOT_FOUND)
     if interface.binding == JSONRPC:
-        refusal = render_error("r", error, interface.line)
+        refusal = render_error("r", error, interface.version)
     else:
         refusal = orjson.dumps(http_error(error, "1.0")[1])
     reader = StreamReader(interface)
@@ -318,7 +318,7 @@ def test_any_stream_is_items_or_one_of_the_two_errors(interface: Interface, chun
     try:
         for chunk in chunks:
             for item in reader.feed(chunk):
-                assert CODECS[interface.line].render_item(item)
+                assert CODECS[interface.version].render_item(item)
     except (AgentError, ProtocolError) as error:
         assert str(error)  # noqa: PT017 - both outcomes are right; a refusal must say something
 
@@ -326,27 +326,27 @@ def test_any_stream_is_items_or_one_of_the_two_errors(interface: Interface, chun
 # ------------------------------------------------------------------------------------------------ refusals
 
 
-@pytest.mark.parametrize("line", LINES)
-def test_a_json_rpc_refusal_keeps_its_code_and_names_its_reason(line: str) -> None:
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_json_rpc_refusal_keeps_its_code_and_names_its_reason(version: str) -> None:
     fault = ProtocolError(ErrorKind.VERSION_NOT_SUPPORTED, "no", data={"type": "VERSION_NOT_SUPPORTED"})
-    body = orjson.dumps({"jsonrpc": "2.0", "id": 1, "error": jsonrpc_error(fault, line)})
+    body = orjson.dumps({"jsonrpc": "2.0", "id": 1, "error": jsonrpc_error(fault, version)})
 
     with pytest.raises(AgentError) as caught:
-        read_answer(interface_of(JSONRPC, line), 200, body)
+        read_answer(interface_of(JSONRPC, version), 200, body)
 
     error = caught.value
     assert (error.message, error.code, error.http_status) == ("no", -32009, 200)
     assert error.reason == "VERSION_NOT_SUPPORTED"
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("binding", BINDINGS)
-def test_a_refusal_over_wrong_fields_names_them(line: str, binding: str) -> None:
+def test_a_refusal_over_wrong_fields_names_them(version: str, binding: str) -> None:
     fault = invalid(("message", "parts"), "must hold at least one element")
     if binding == JSONRPC:
-        error = agent_error(400, orjson.dumps({"error": jsonrpc_error(fault, line)}))
+        error = agent_error(400, orjson.dumps({"error": jsonrpc_error(fault, version)}))
     else:
-        status, body = http_error(fault, line)
+        status, body = http_error(fault, version)
         error = agent_error(status, orjson.dumps(body))
 
     assert "parts" in error.message

@@ -33,7 +33,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 from tests.strategies import (
-    LINES,
+    VERSIONS,
     get_task_requests,
     items,
     json_values,
@@ -45,7 +45,7 @@ from tests.strategies import (
 
 CODECS: dict[str, ModuleType] = {"0.3": v0_3, "1.0": v1_0}
 
-lines = pytest.mark.parametrize("line", LINES)
+versions = pytest.mark.parametrize("version", VERSIONS)
 
 
 def over_the_wire(value: Any) -> Any:
@@ -73,53 +73,53 @@ def with_junk(value: Any) -> Any:
 # --- round trips ------------------------------------------------------------------------------------------
 
 
-@lines
+@versions
 @given(st.data())
-def test_stream_items_survive_the_wire(line: str, data: st.DataObject) -> None:
-    item = data.draw(items(line))
-    codec = CODECS[line]
+def test_stream_items_survive_the_wire(version: str, data: st.DataObject) -> None:
+    item = data.draw(items(version))
+    codec = CODECS[version]
 
     assert codec.parse_item(over_the_wire(codec.render_item(item))) == item
 
 
-@lines
+@versions
 @given(st.data())
-def test_unknown_fields_are_ignored_everywhere(line: str, data: st.DataObject) -> None:
-    item = data.draw(items(line))
-    codec = CODECS[line]
+def test_unknown_fields_are_ignored_everywhere(version: str, data: st.DataObject) -> None:
+    item = data.draw(items(version))
+    codec = CODECS[version]
 
     assert codec.parse_item(with_junk(over_the_wire(codec.render_item(item)))) == item
 
 
-@lines
+@versions
 @given(st.data())
-def test_tasks_survive_the_wire(line: str, data: st.DataObject) -> None:
-    task = data.draw(tasks(line))
-    codec = CODECS[line]
+def test_tasks_survive_the_wire(version: str, data: st.DataObject) -> None:
+    task = data.draw(tasks(version))
+    codec = CODECS[version]
 
     assert codec.parse_task(over_the_wire(codec.render_task(task))) == task
 
 
-@lines
+@versions
 @given(st.data())
-def test_send_requests_survive_the_wire(line: str, data: st.DataObject) -> None:
-    request = data.draw(send_requests(line))
-    codec = CODECS[line]
+def test_send_requests_survive_the_wire(version: str, data: st.DataObject) -> None:
+    request = data.draw(send_requests(version))
+    codec = CODECS[version]
 
     assert codec.parse_send(over_the_wire(codec.render_send(request))) == request
 
 
-@lines
+@versions
 @given(st.data())
-def test_push_configurations_survive_the_wire(line: str, data: st.DataObject) -> None:
-    config = data.draw(push_configs(line))
-    codec = CODECS[line]
+def test_push_configurations_survive_the_wire(version: str, data: st.DataObject) -> None:
+    config = data.draw(push_configs(version))
+    codec = CODECS[version]
 
     assert read_document(over_the_wire(codec.render_push_config(config)), codec.read_push_config) == config
 
 
 @given(st.data())
-def test_values_of_the_old_line_survive_the_new_one(data: st.DataObject) -> None:
+def test_values_of_the_old_version_survive_the_new_one(data: st.DataObject) -> None:
     item = data.draw(items("0.3"))
     if isinstance(item, StatusUpdate):
         item = evolve(item, final=item.status.state.terminal)
@@ -127,11 +127,11 @@ def test_values_of_the_old_line_survive_the_new_one(data: st.DataObject) -> None
     assert v1_0.parse_item(v1_0.render_item(item)) == item
 
 
-@lines
+@versions
 @given(st.data())
-def test_whatever_is_read_can_be_written_and_read_again(line: str, data: st.DataObject) -> None:
-    document = data.draw(json_values | items(line).map(CODECS[line].render_item))
-    codec = CODECS[line]
+def test_whatever_is_read_can_be_written_and_read_again(version: str, data: st.DataObject) -> None:
+    document = data.draw(json_values | items(version).map(CODECS[version].render_item))
+    codec = CODECS[version]
     try:
         item = codec.parse_item(document)
     except ProtocolError:
@@ -155,13 +155,13 @@ GOOD_1_0: JsonObject = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text"
 GOOD = {"0.3": GOOD_0_3, "1.0": GOOD_1_0}
 
 
-def send(line: str, **changes: Any) -> JsonObject:
+def send(version: str, **changes: Any) -> JsonObject:
     """A good send with other members in its message; None: without it."""
-    message = {key: value for key, value in {**GOOD[line], **changes}.items() if value is not None}
+    message = {key: value for key, value in {**GOOD[version], **changes}.items() if value is not None}
     return {"message": message}
 
 
-@lines
+@versions
 @pytest.mark.parametrize(
     ("document", "field", "message"),
     [
@@ -171,11 +171,11 @@ def send(line: str, **changes: Any) -> JsonObject:
         ({"message": "hi"}, "message", "must be an object"),
     ],
 )
-def test_send_without_a_message_is_refused(line: str, document: object, field: str, message: str) -> None:
-    assert violations(CODECS[line].parse_send, document) == {field: message}
+def test_send_without_a_message_is_refused(version: str, document: object, field: str, message: str) -> None:
+    assert violations(CODECS[version].parse_send, document) == {field: message}
 
 
-@lines
+@versions
 @pytest.mark.parametrize(
     ("changes", "field", "message"),
     [
@@ -197,14 +197,14 @@ def test_send_without_a_message_is_refused(line: str, document: object, field: s
         ({"referenceTaskIds": [None]}, "message.referenceTaskIds[0]", "must be a string"),
     ],
 )
-def test_wrong_field_of_a_message_is_named(line: str, changes: JsonObject, field: str, message: str) -> None:
-    found = violations(CODECS[line].parse_send, send(line, **changes))
+def test_wrong_field_of_a_message_is_named(version: str, changes: JsonObject, field: str, message: str) -> None:
+    found = violations(CODECS[version].parse_send, send(version, **changes))
 
     assert list(found) == [field]
     assert found[field].startswith(message)
 
 
-@lines
+@versions
 @pytest.mark.parametrize(
     ("configuration", "field", "message"),
     [
@@ -218,34 +218,36 @@ def test_wrong_field_of_a_message_is_named(line: str, changes: JsonObject, field
         ({"acceptedOutputModes": [1]}, "configuration.acceptedOutputModes[0]", "must be a string"),
     ],
 )
-def test_wrong_field_of_a_configuration_is_named(line: str, configuration: object, field: str, message: str) -> None:
-    document = {**send(line), "configuration": configuration}
+def test_wrong_field_of_a_configuration_is_named(
+    version: str, configuration: object, field: str, message: str
+) -> None:
+    document = {**send(version), "configuration": configuration}
 
-    assert violations(CODECS[line].parse_send, document) == {field: message}
+    assert violations(CODECS[version].parse_send, document) == {field: message}
 
 
 @pytest.mark.parametrize(
-    ("line", "member", "wrong", "field"),
+    ("version", "member", "wrong", "field"),
     [
         ("0.3", "blocking", "yes", "configuration.blocking"),
         ("1.0", "returnImmediately", 1, "configuration.returnImmediately"),
     ],
 )
-def test_blocking_takes_true_or_false(line: str, member: str, wrong: object, field: str) -> None:
-    document = {**send(line), "configuration": {member: wrong}}
+def test_blocking_takes_true_or_false(version: str, member: str, wrong: object, field: str) -> None:
+    document = {**send(version), "configuration": {member: wrong}}
 
-    assert violations(CODECS[line].parse_send, document) == {field: "must be true or false"}
+    assert violations(CODECS[version].parse_send, document) == {field: "must be true or false"}
 
 
-@lines
-def test_all_wrong_fields_are_told_at_once(line: str) -> None:
+@versions
+def test_all_wrong_fields_are_told_at_once(version: str) -> None:
     document = {
-        **send(line, role="nobody", messageId=None, parts=[{"text": 5, "kind": "text"}, 7]),
+        **send(version, role="nobody", messageId=None, parts=[{"text": 5, "kind": "text"}, 7]),
         "configuration": {"historyLength": -1},
         "metadata": [],
     }
 
-    assert set(violations(CODECS[line].parse_send, document)) == {
+    assert set(violations(CODECS[version].parse_send, document)) == {
         "message.messageId",
         "message.role",
         "message.parts[0].text",
@@ -260,37 +262,39 @@ def test_summary_of_an_error_names_the_fields() -> None:
         v1_0.parse_send({"message": {"parts": [{"text": ""}]}})
 
 
-@lines
-def test_document_nested_too_deep_to_be_written_again_is_refused(line: str) -> None:
+@versions
+def test_document_nested_too_deep_to_be_written_again_is_refused(version: str) -> None:
     deep: Any = 1
     for _ in range(DEEPEST):
         deep = {"a": deep}
 
-    found = violations(CODECS[line].parse_send, {**send(line), "metadata": deep})
+    found = violations(CODECS[version].parse_send, {**send(version), "metadata": deep})
 
     assert found == {"": f"must not be nested more than {DEEPEST} levels deep"}
 
 
-@lines
-def test_document_as_deep_as_allowed_is_taken(line: str) -> None:
+@versions
+def test_document_as_deep_as_allowed_is_taken(version: str) -> None:
     deep: Any = 1
     for _ in range(DEEPEST - 1):
         deep = {"a": deep}
 
-    request = CODECS[line].parse_send({**send(line), "metadata": deep})
+    request = CODECS[version].parse_send({**send(version), "metadata": deep})
 
     assert request.metadata == deep
 
 
-@lines
+@versions
 @pytest.mark.parametrize(("value", "taken"), [("7", 7), ("2147483647", 2**31 - 1), (7.0, 7), (0, 0), (None, None)])
-def test_history_length_is_read_from_numbers_and_query_strings(line: str, value: object, taken: int | None) -> None:
-    assert CODECS[line].parse_get_task({"id": "t", "historyLength": value}).history_length == taken
+def test_history_length_is_read_from_numbers_and_query_strings(
+    version: str, value: object, taken: int | None
+) -> None:
+    assert CODECS[version].parse_get_task({"id": "t", "historyLength": value}).history_length == taken
 
 
-@lines
-def test_task_and_its_events_need_their_ids_and_statuses(line: str) -> None:
-    codec = CODECS[line]
+@versions
+def test_task_and_its_events_need_their_ids_and_statuses(version: str) -> None:
+    codec = CODECS[version]
 
     assert set(violations(codec.parse_task, {})) == {"id", "status"}
     assert set(violations(codec.parse_get_task, {})) == {"id"}
@@ -305,23 +309,23 @@ def test_task_and_its_events_need_their_ids_and_statuses(line: str) -> None:
     assert set(violations(codec.parse_task, {"id": "t", "status": {}})) == {"status.state"}
 
 
-@lines
-def test_wrong_fields_of_a_push_configuration_are_named(line: str) -> None:
+@versions
+def test_wrong_fields_of_a_push_configuration_are_named(version: str) -> None:
     found = violations(
-        lambda value: read_document(value, CODECS[line].read_push_config), {"authentication": {}, "token": 5}
+        lambda value: read_document(value, CODECS[version].read_push_config), {"authentication": {}, "token": 5}
     )
 
-    assert set(found) == {"url", "token", *({"authentication.scheme"} if line == "1.0" else ())}
+    assert set(found) == {"url", "token", *({"authentication.scheme"} if version == "1.0" else ())}
 
 
 @pytest.mark.parametrize("authentication", [{}, {"schemes": []}, {"schemes": None, "credentials": ""}])
-def test_push_configuration_of_the_old_line_may_name_no_scheme(authentication: JsonObject) -> None:
+def test_push_configuration_of_the_old_version_may_name_no_scheme(authentication: JsonObject) -> None:
     config = read_document({"url": "u", "authentication": authentication}, v0_3.read_push_config)
 
     assert config.authentication is None
 
 
-def test_credentials_of_the_old_line_need_a_scheme() -> None:
+def test_credentials_of_the_old_version_need_a_scheme() -> None:
     document = {"url": "u", "authentication": {"schemes": [], "credentials": "s"}}
 
     assert [*violations(lambda value: read_document(value, v0_3.read_push_config), document)] == [
@@ -329,12 +333,12 @@ def test_credentials_of_the_old_line_need_a_scheme() -> None:
     ]
 
 
-@lines
-def test_secrets_of_a_push_configuration_are_not_shown(line: str) -> None:
+@versions
+def test_secrets_of_a_push_configuration_are_not_shown(version: str) -> None:
     authentication = {"scheme": "Bearer", "schemes": ["Bearer"], "credentials": "s3cret-a"}
     document = {"url": "https://example.org", "token": "s3cret-b", "authentication": authentication}
 
-    config = read_document(document, CODECS[line].read_push_config)
+    config = read_document(document, CODECS[version].read_push_config)
 
     assert config.authentication.credentials == "s3cret-a"
     assert "s3cret" not in repr(config)
@@ -354,7 +358,7 @@ def part_0_3(**body: Any) -> Part:
     return v0_3.parse_send({"message": {**GOOD_0_3, "parts": [body]}}).message.parts[0]
 
 
-def test_parts_of_the_old_line_are_tagged() -> None:
+def test_parts_of_the_old_version_are_tagged() -> None:
     assert part_0_3(kind="text", text="a", metadata={"b": 1}) == TextPart(text="a", metadata={"b": 1})
     assert part_0_3(kind="data", data={"a": 1}) == DataPart(data={"a": 1})
     assert part_0_3(kind="file", file={"bytes": "YQ==", "mimeType": "text/plain", "name": "a"}) == FilePart(
@@ -386,13 +390,13 @@ def test_parts_of_the_old_line_are_tagged() -> None:
         ({"kind": "text", "text": "", "metadata": 1}, ".metadata", "must be an object"),
     ],
 )
-def test_wrong_part_of_the_old_line_is_named(part: JsonObject, field: str, message: str) -> None:
+def test_wrong_part_of_the_old_version_is_named(part: JsonObject, field: str, message: str) -> None:
     found = violations(v0_3.parse_send, send("0.3", parts=[part]))
 
     assert found == {f"message.parts[0]{field}": message}
 
 
-def test_gateway_dialect_of_the_old_line_is_taken() -> None:
+def test_gateway_dialect_of_the_old_version_is_taken() -> None:
     message = {
         "messageId": "m",
         "role": "ROLE_AGENT",
@@ -438,7 +442,7 @@ def test_status_of_the_gateway_dialect_is_read() -> None:
     assert task.status.message.role is Role.AGENT
 
 
-def test_send_of_the_old_line_blocks_unless_told_otherwise() -> None:
+def test_send_of_the_old_version_blocks_unless_told_otherwise() -> None:
     def blocking(**configuration: Any) -> bool:
         return v0_3.parse_send({**send("0.3"), "configuration": configuration}).configuration.blocking
 
@@ -449,14 +453,14 @@ def test_send_of_the_old_line_blocks_unless_told_otherwise() -> None:
 
 
 @pytest.mark.parametrize("name", ["pushNotificationConfig", "pushNotification"])
-def test_push_configuration_of_the_old_line_has_two_names(name: str) -> None:
+def test_push_configuration_of_the_old_version_has_two_names(name: str) -> None:
     request = v0_3.parse_send({**send("0.3"), "configuration": {name: {"url": "u"}}})
 
     assert request.configuration.push is not None
     assert request.configuration.push.url == "u"
 
 
-def test_stream_items_of_the_old_line_are_told_apart_by_kind() -> None:
+def test_stream_items_of_the_old_version_are_told_apart_by_kind() -> None:
     assert violations(v0_3.parse_item, {}) == {"kind": "is required"}
     assert violations(v0_3.parse_item, {"kind": "event"}) == {
         "kind": "must be one of task, message, status-update, artifact-update"
@@ -464,11 +468,11 @@ def test_stream_items_of_the_old_line_are_told_apart_by_kind() -> None:
     assert violations(v0_3.parse_item, []) == {"": "must be an object"}
 
 
-def test_data_that_is_no_object_is_wrapped_for_the_old_line() -> None:
+def test_data_that_is_no_object_is_wrapped_for_the_old_version() -> None:
     assert v0_3.render_part(DataPart(data=[1])) == {"kind": "data", "data": {"value": [1]}}
 
 
-def test_wire_form_of_the_old_line() -> None:
+def test_wire_form_of_the_old_version() -> None:
     status = TaskStatus(state=TaskState.INPUT_REQUIRED, timestamp="2026-01-02T03:04:05Z")
     update = StatusUpdate(task_id="t", context_id="c", status=status, metadata={"a": 1})
 
@@ -507,7 +511,7 @@ def test_wire_form_of_the_old_line() -> None:
         ({"text": "a", "data": None}, TextPart(text="a")),
     ],
 )
-def test_parts_of_the_new_line_are_named_by_their_member(part: JsonObject, expected: Part) -> None:
+def test_parts_of_the_new_version_are_named_by_their_member(part: JsonObject, expected: Part) -> None:
     request = v1_0.parse_send(send("1.0", parts=[part]))
 
     assert request.message.parts == (expected,)
@@ -530,13 +534,13 @@ def test_parts_of_the_new_line_are_named_by_their_member(part: JsonObject, expec
         ({"text": "a", "metadata": []}, ".metadata", "must be an object"),
     ],
 )
-def test_wrong_part_of_the_new_line_is_named(part: JsonObject, field: str, message: str) -> None:
+def test_wrong_part_of_the_new_version_is_named(part: JsonObject, field: str, message: str) -> None:
     found = violations(v1_0.parse_send, send("1.0", parts=[GOOD_1_0["parts"][0], part]))
 
     assert found == {f"message.parts[1]{field}": message}
 
 
-def test_old_words_are_not_taken_on_the_new_line() -> None:
+def test_old_words_are_not_taken_on_the_new_version() -> None:
     assert set(violations(v1_0.parse_send, send("1.0", role="user"))) == {"message.role"}
     assert set(violations(v1_0.parse_task, {"id": "t", "status": {"state": "working"}})) == {"status.state"}
 
@@ -558,7 +562,7 @@ def test_wrong_field_within_the_wrapper_is_named_with_it() -> None:
     assert violations(v1_0.parse_item, {"task": 5}) == {"task": "must be an object"}
 
 
-def test_send_of_the_new_line_blocks_unless_told_otherwise() -> None:
+def test_send_of_the_new_version_blocks_unless_told_otherwise() -> None:
     def blocking(**configuration: Any) -> bool:
         return v1_0.parse_send({**send("1.0"), "configuration": configuration}).configuration.blocking
 
@@ -567,7 +571,7 @@ def test_send_of_the_new_line_blocks_unless_told_otherwise() -> None:
     assert not blocking(returnImmediately=True)
 
 
-def test_end_of_a_stream_is_read_from_the_state_on_the_new_line() -> None:
+def test_end_of_a_stream_is_read_from_the_state_on_the_new_version() -> None:
     def final(state: str) -> bool:
         item = v1_0.parse_item({"statusUpdate": {"taskId": "t", "contextId": "c", "status": {"state": state}}})
         assert isinstance(item, StatusUpdate)
@@ -578,7 +582,7 @@ def test_end_of_a_stream_is_read_from_the_state_on_the_new_line() -> None:
     assert not final("TASK_STATE_UNSPECIFIED")
 
 
-def test_wire_form_of_the_new_line() -> None:
+def test_wire_form_of_the_new_version() -> None:
     item = ArtifactUpdate(
         task_id="t",
         context_id="c",
@@ -603,12 +607,12 @@ def test_wire_form_of_the_new_line() -> None:
     }
 
 
-@lines
+@versions
 @given(st.data())
-def test_a_part_is_written_with_one_content(line: str, data: st.DataObject) -> None:
-    body = CODECS[line].render_part(data.draw(parts(line)))
+def test_a_part_is_written_with_one_content(version: str, data: st.DataObject) -> None:
+    body = CODECS[version].render_part(data.draw(parts(version)))
 
-    content = {"text", "file", "data"} if line == "0.3" else {"text", "raw", "url", "data"}
+    content = {"text", "file", "data"} if version == "0.3" else {"text", "raw", "url", "data"}
     assert len(content & body.keys()) == 1
 
 

@@ -22,14 +22,14 @@ from sansio.a2a.bindings.jsonrpc import (
 from sansio.a2a.bindings.rest import Route, params_of, route
 from sansio.a2a.errors import ErrorKind, ProtocolError, jsonrpc_error
 from sansio.a2a.operations import Operation, methods_of, operation_of
-from sansio.a2a.versions import LINES, line_of, negotiate
+from sansio.a2a.versions import VERSIONS, negotiate, version_of
 from tests.strategies import json_values, names
 
 # --- versions ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("requested", "hint", "line"),
+    ("requested", "hint", "version"),
     [
         (None, None, "0.3"),
         ("", None, "0.3"),
@@ -47,9 +47,9 @@ from tests.strategies import json_values, names
     ],
 )
 def test_line_is_what_was_asked_for_else_what_the_request_can_only_be(
-    requested: str | None, hint: str | None, line: str
+    requested: str | None, hint: str | None, version: str
 ) -> None:
-    assert negotiate(requested, hint=hint) == line
+    assert negotiate(requested, hint=hint) == version
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,9 @@ def test_long_nonsense_is_not_repeated_in_full() -> None:
 
 @given(st.text(max_size=20) | st.from_regex(r"\d\.\d(\.\d)?", fullmatch=True))
 def test_any_version_text_gives_a_line_or_a_refusal(requested: str) -> None:
-    asked_for = line_of(requested)
+    asked_for = version_of(requested)
 
-    if asked_for in LINES:
+    if asked_for in VERSIONS:
         assert negotiate(requested, hint=None) == asked_for
     elif not requested.strip():
         assert negotiate(requested, hint=None) == "0.3"
@@ -107,13 +107,13 @@ def test_any_version_text_gives_a_line_or_a_refusal(requested: str) -> None:
 def test_patch_numbers_are_ignored(major: int, minor: int, patch: int | None) -> None:
     text = f"{major}.{minor}" + ("" if patch is None else f".{patch}")
 
-    assert line_of(text) == f"{major}.{minor}"
+    assert version_of(text) == f"{major}.{minor}"
 
 
 # --- operations and routes --------------------------------------------------------------------------------
 
 
-def test_methods_of_both_lines() -> None:
+def test_methods_of_both_versions() -> None:
     assert methods_of("0.3") == [
         "message/send",
         "message/stream",
@@ -224,7 +224,7 @@ def test_push_configurations_are_routed(
     assert found == expected
 
 
-def test_path_of_the_old_line_with_a_new_version_is_answered_on_the_new_line() -> None:
+def test_path_of_the_old_version_with_a_new_version_is_answered_on_the_new_version() -> None:
     found = route("POST", "/v1/message:send")
 
     assert negotiate("1.0", hint=found.hint) == "1.0"
@@ -300,14 +300,14 @@ def test_any_path_is_routed_or_refused(method: str, path: str) -> None:
 # --- parameters over HTTP+JSON ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("operation", [Operation.SEND, Operation.STREAM])
-def test_a_send_needs_a_body_and_has_nothing_else(line: str, operation: Operation) -> None:
-    found = Route(operation=operation, hint=line)
+def test_a_send_needs_a_body_and_has_nothing_else(version: str, operation: Operation) -> None:
+    found = Route(operation=operation, hint=version)
 
-    assert params_of(found, line, {"metadata": "x"}, b'{"message":{}}') == {"message": {}}
+    assert params_of(found, version, {"metadata": "x"}, b'{"message":{}}') == {"message": {}}
     with pytest.raises(ProtocolError) as caught:
-        params_of(found, line, {}, b"")
+        params_of(found, version, {}, b"")
     assert caught.value.kind is ErrorKind.PARSE_ERROR
 
 
@@ -317,7 +317,7 @@ def test_an_empty_body_says_nothing(operation: Operation) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "operation", "expected"),
+    ("version", "operation", "expected"),
     [
         ("0.3", Operation.GET_TASK, {"id": "t"}),
         ("1.0", Operation.GET_TASK, {"id": "t"}),
@@ -330,9 +330,9 @@ def test_an_empty_body_says_nothing(operation: Operation) -> None:
     ],
 )
 def test_the_id_in_the_path_has_the_name_its_parser_looks_for(
-    line: str, operation: Operation, expected: dict[str, str]
+    version: str, operation: Operation, expected: dict[str, str]
 ) -> None:
-    assert params_of(Route(operation=operation, hint=line, id="t"), line, {}, b"") == expected
+    assert params_of(Route(operation=operation, hint=version, id="t"), version, {}, b"") == expected
 
 
 @pytest.mark.parametrize("operation", [Operation.GET_PUSH_CONFIG, Operation.DELETE_PUSH_CONFIG])
@@ -449,7 +449,7 @@ def test_result_can_be_framed_around_json_made_elsewhere() -> None:
     assert framed == render_result("a", {"b": 1})
 
 
-def test_unknown_method_tells_those_of_line_0_3() -> None:
+def test_unknown_method_tells_those_of_version_0_3() -> None:
     answer = orjson.loads(render_error(7, method_not_found("tasks/fly", "0.3"), "0.3"))
 
     assert answer == {
@@ -468,7 +468,7 @@ def test_unknown_method_tells_those_of_line_0_3() -> None:
     }
 
 
-def test_unknown_method_tells_those_of_line_1_0() -> None:
+def test_unknown_method_tells_those_of_version_1_0() -> None:
     answer = orjson.loads(render_error(None, method_not_found("Fly", "1.0"), "1.0"))
 
     assert answer == {
@@ -498,8 +498,8 @@ def test_any_body_is_a_request_or_a_fault_that_can_be_answered(body: bytes) -> N
     try:
         request = parse_request(body)
     except RpcRequestError as fault:
-        for line in LINES:
-            answer = orjson.loads(render_error(fault.request_id, fault, line))
+        for version in VERSIONS:
+            answer = orjson.loads(render_error(fault.request_id, fault, version))
             assert answer["error"]["code"] in (-32700, -32600)
     else:
         assert request.method

@@ -59,7 +59,7 @@ def test_errors_of_the_specifications_have_their_numbers(name: str) -> None:
 
 
 @kinds
-def test_the_old_line_keeps_its_statuses(kind: ErrorKind) -> None:
+def test_the_old_version_keeps_its_statuses(kind: ErrorKind) -> None:
     kept = {"TASK_NOT_CANCELABLE": 409, "CONTENT_TYPE_NOT_SUPPORTED": 415, "INVALID_AGENT_RESPONSE": 502}
 
     assert kind.row.status("0.3") == kept.get(kind.name, kind.row.http)
@@ -93,7 +93,7 @@ with_flat_bodies = pytest.mark.parametrize(
 
 
 @with_flat_bodies
-def test_error_has_its_shape_on_line_0_3(kind: ErrorKind) -> None:
+def test_error_has_its_shape_on_version_0_3(kind: ErrorKind) -> None:
     error = ProtocolError(kind, "what", data={"type": "X"})
 
     assert jsonrpc_error(error, "0.3") == {"code": kind.row.code, "message": "what", "data": {"type": "X"}}
@@ -128,12 +128,12 @@ def test_official_clients_find_the_names_of_their_error_classes(kind: ErrorKind,
     assert kind.row.name == name
 
 
-def test_who_is_unknown_on_line_0_3_is_told_nothing_else() -> None:
+def test_who_is_unknown_on_version_0_3_is_told_nothing_else() -> None:
     assert http_error(ProtocolError(ErrorKind.UNAUTHENTICATED), "0.3") == (401, {"error": "Unauthorized"})
 
 
 @kinds
-def test_error_has_its_shape_on_line_1_0(kind: ErrorKind) -> None:
+def test_error_has_its_shape_on_version_1_0(kind: ErrorKind) -> None:
     error = ProtocolError(kind, "what", metadata={"a": "b"})
     info = {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
@@ -166,7 +166,7 @@ def test_data_that_is_no_object_is_left_out_of_the_flat_body() -> None:
     assert http_error(error, "0.3") == (400, {"code": -32600, "message": "no", "type": "InvalidRequestError"})
 
 
-def test_wrong_field_is_located_on_line_0_3() -> None:
+def test_wrong_field_is_located_on_version_0_3() -> None:
     error = invalid(("message", "parts", 0, "text"), "must be a string", "string_type")
     located = {"type": "string_type", "msg": "must be a string"}
 
@@ -187,7 +187,7 @@ def test_wrong_field_is_located_on_line_0_3() -> None:
     )
 
 
-def test_wrong_fields_are_a_bad_request_on_line_1_0() -> None:
+def test_wrong_fields_are_a_bad_request_on_version_1_0() -> None:
     wrong = (Violation(("id",), "missing", "is required"), Violation(("a", 1, "b"), "x", "no"))
     error = ProtocolError(ErrorKind.INVALID_PARAMS, violations=wrong)
 

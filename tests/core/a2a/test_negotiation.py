@@ -12,7 +12,7 @@ NEW, OLD = HEADERS
 KNOWN = {"urn:a": "a", "https://example.org/a": "a", "urn:b": "b"}
 
 
-def test_both_lines_have_their_header() -> None:
+def test_both_versions_have_their_header() -> None:
     assert (NEW, OLD) == ("a2a-extensions", "x-a2a-extensions")
 
 

@@ -76,12 +76,12 @@ def as_query(document: JsonObject) -> dict[str, str]:
     return {name: orjson.dumps(v).decode().strip('"') for name, v in document.items() if v is not None}
 
 
-@pytest.mark.parametrize("line", strategies.LINES)
+@pytest.mark.parametrize("version", strategies.VERSIONS)
 @given(st.data())
-def test_list_requests_are_read_from_json_and_from_a_query(line: str, data: st.DataObject) -> None:
+def test_list_requests_are_read_from_json_and_from_a_query(version: str, data: st.DataObject) -> None:
     letters = st.none() | st.from_regex(r"[a-z]{1,5}", fullmatch=True)
-    request = data.draw(strategies.list_tasks_requests(line))
-    form = {"0.3": v0_3, "1.0": v1_0}[line]
+    request = data.draw(strategies.list_tasks_requests(version))
+    form = {"0.3": v0_3, "1.0": v1_0}[version]
     states = {state: name for name, state in form.STATES.items()}
     document = written(request, states)
     query = {**document, "contextId": data.draw(letters), "pageToken": data.draw(letters), "tenant": None}
@@ -184,7 +184,7 @@ TIMES = st.none() | st.sampled_from(("2026-01-02T03:04:05Z", "2026-01-02T03:04:0
 
 
 @given(strategies.task_pages("1.0"), TIMES)
-def test_pages_of_the_new_line_are_as_its_schema_has_them(page: TaskPage, time: str | None) -> None:
+def test_pages_of_the_new_version_are_as_its_schema_has_them(page: TaskPage, time: str | None) -> None:
     plain = [
         Task(id=task.id, context_id=task.context_id, status=TaskStatus(state=task.status.state, timestamp=time))
         for task in page.tasks
@@ -197,7 +197,7 @@ def test_pages_of_the_new_line_are_as_its_schema_has_them(page: TaskPage, time: 
 
 
 @given(strategies.task_pages("0.3"))
-def test_tasks_of_the_old_lines_pages_are_as_its_schema_has_them(page: TaskPage) -> None:
+def test_tasks_of_the_old_versions_pages_are_as_its_schema_has_them(page: TaskPage) -> None:
     for task in over_the_wire(v0_3.render_task_page(page))["tasks"]:
         schemas.check("0.3", schemas.TASK, task)
 
@@ -355,7 +355,7 @@ def test_push_configuration_of_a_send_has_both_spellings() -> None:
 
 
 @pytest.mark.parametrize("form", [v0_3, v0_3_gateway])
-def test_old_line_reads_a_configuration_that_is_not_named(form: ModuleType) -> None:
+def test_old_version_reads_a_configuration_that_is_not_named(form: ModuleType) -> None:
     assert form.parse_push_config_id({"id": "T"}) == PushConfigId(task_id="T")
     assert form.parse_push_config_id({"id": "T", "pushNotificationConfigId": ""}) == PushConfigId(task_id="T")
     assert form.parse_push_config_id({"id": "T", "pushNotificationConfigId": "c"}) == PushConfigId(
@@ -364,7 +364,7 @@ def test_old_line_reads_a_configuration_that_is_not_named(form: ModuleType) -> N
 
 
 @pytest.mark.parametrize("form", [v0_3, v0_3_gateway])
-def test_old_line_deletes_only_what_is_named(form: ModuleType) -> None:
+def test_old_version_deletes_only_what_is_named(form: ModuleType) -> None:
     def parse(value: object) -> object:
         return form.parse_push_config_id(value, required=True)
 
@@ -376,7 +376,7 @@ def test_old_line_deletes_only_what_is_named(form: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_new_line_always_names_a_configuration(required: bool) -> None:
+def test_new_version_always_names_a_configuration(required: bool) -> None:
     def parse(value: object) -> object:
         return v1_0.parse_push_config_id(value, required=required)
 
@@ -435,7 +435,7 @@ def test_configurations_are_as_the_schema_has_them(form: ModuleType, data: st.Da
     if form is v1_0:
         schemas.check("1.0", CONFIGS, configs)
     for config in configs["configs"] if form is v1_0 else configs:
-        schemas.check(form.LINE, CONFIG, config)
+        schemas.check(form.VERSION, CONFIG, config)
 
 
 # --- which form answers -----------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def test_who_only_knows_the_key_sees_the_same(one: Presentation, task: Task, num
 
     assert again.item(task, number) == one.item(task, number)
     assert again.task(task) == one.task(task)
-    assert again.line == one.line
+    assert again.version == one.version
 
 
 @given(presentations)
@@ -113,7 +113,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("extensions", "shown"), SHOWN)
-def test_line_1_0_shows_what_was_negotiated_and_all_that_is_not_shared(extensions: str, shown: str) -> None:
+def test_version_1_0_shows_what_was_negotiated_and_all_that_is_not_shared(extensions: str, shown: str) -> None:
     one = presentation(v1_0, *extensions.split())
     kept = {name: SHARED[name] for name in shown.split()}
     expected = {"shared": kept} if kept else {}
@@ -135,7 +135,7 @@ def test_line_1_0_shows_what_was_negotiated_and_all_that_is_not_shared(extension
 
 
 @old_forms
-def test_line_0_3_shows_all_of_it_unasked(form: Codec) -> None:
+def test_version_0_3_shows_all_of_it_unasked(form: Codec) -> None:
     task = presentation(form).task(TASK)
 
     assert task["metadata"] == MINE
@@ -229,7 +229,7 @@ def test_everything_is_text_for_who_takes_only_text(form: Codec) -> None:
 
 
 @old_forms
-def test_line_0_3_has_the_answer_in_the_status_of_every_task(form: Codec) -> None:
+def test_version_0_3_has_the_answer_in_the_status_of_every_task(form: Codec) -> None:
     one = presentation(form)
     page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
 
@@ -243,12 +243,12 @@ def test_line_0_3_has_the_answer_in_the_status_of_every_task(form: Codec) -> Non
         assert part["text"] == "Hello"
 
 
-def test_line_1_0_has_it_in_the_artifact_alone() -> None:
+def test_version_1_0_has_it_in_the_artifact_alone() -> None:
     assert "message" not in presentation(v1_0).task(TASK)["status"]
 
 
 @old_forms
-def test_a_notification_is_a_task_of_line_0_3s_schema_whichever_binding_asked(form: Codec) -> None:
+def test_a_notification_is_a_task_of_version_0_3s_schema_whichever_binding_asked(form: Codec) -> None:
     told = presentation(form).notification(TASK)
 
     assert told == v0_3.render_task(v0_3.parse_task(told))

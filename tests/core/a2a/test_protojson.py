@@ -228,9 +228,9 @@ every_field = pytest.mark.parametrize(("parse", "document", "path"), _WORDS)
 # --- the table, and the requests that stand for all ------------------------------------------------------------
 
 
-def published(line: str, name: str) -> Iterator[Path]:
+def published(version: str, name: str) -> Iterator[Path]:
     """The paths of the fields that the schema gives a request; lists without their indexes."""
-    definitions = orjson.loads((schemas._FOLDER / f"a2a-{line}.json").read_bytes())["definitions"]
+    definitions = orjson.loads((schemas._FOLDER / f"a2a-{version}.json").read_bytes())["definitions"]
 
     def inside(schema: JsonObject, path: Path) -> Iterator[Path]:
         for choice in [schema, *schema.get("anyOf", ())]:
@@ -246,17 +246,19 @@ def published(line: str, name: str) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize(
-    ("line", "name", "document"),
+    ("version", "name", "document"),
     [
-        pytest.param(line, name, document, id=f"{line} {name}")
-        for line, requests in (("1.0", REQUESTS_1_0), ("0.3", REQUESTS_0_3))
+        pytest.param(version, name, document, id=f"{version} {name}")
+        for version, requests in (("1.0", REQUESTS_1_0), ("0.3", REQUESTS_0_3))
         for name, (_, document) in requests.items()
     ],
 )
-def test_the_requests_of_these_tests_have_every_field_of_the_schema(line: str, name: str, document: object) -> None:
+def test_the_requests_of_these_tests_have_every_field_of_the_schema(
+    version: str, name: str, document: object
+) -> None:
     given = {tuple(step for step in path if isinstance(step, str)) for path in fields_of(document)}
 
-    assert given == set(published(line, name))
+    assert given == set(published(version, name))
 
 
 def test_no_request_of_the_schema_is_left_out() -> None:
@@ -432,20 +434,20 @@ def test_a_second_that_never_was_is_no_time(text: str) -> None:
 # --- the query --------------------------------------------------------------------------------------------------
 
 
-def asked(line: str, target: str) -> Any:
+def asked(version: str, target: str) -> Any:
     path, _, query = target.partition("?")
     request = Request("GET", path, query.encode(), {})
     found = route("GET", path)
-    return params_of(found, line, request.parameters, b"")
+    return params_of(found, version, request.parameters, b"")
 
 
 @pytest.mark.parametrize("name", ["historyLength", "history_length"])
-@pytest.mark.parametrize(("line", "prefix"), [("1.0", ""), ("0.3", "/v1")])
-def test_both_names_are_read_in_a_query(line: str, prefix: str, name: str) -> None:
-    form = v1_0 if line == "1.0" else v0_3_gateway
+@pytest.mark.parametrize(("version", "prefix"), [("1.0", ""), ("0.3", "/v1")])
+def test_both_names_are_read_in_a_query(version: str, prefix: str, name: str) -> None:
+    form = v1_0 if version == "1.0" else v0_3_gateway
 
-    assert form.parse_get_task(asked(line, f"{prefix}/tasks/t?{name}=0")).history_length == 0
-    assert form.parse_list_tasks(asked(line, f"{prefix}/tasks?{name}=2&context_id=c")).context_id == "c"
+    assert form.parse_get_task(asked(version, f"{prefix}/tasks/t?{name}=0")).history_length == 0
+    assert form.parse_list_tasks(asked(version, f"{prefix}/tasks?{name}=2&context_id=c")).context_id == "c"
 
 
 @pytest.mark.parametrize(

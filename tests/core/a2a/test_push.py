@@ -98,7 +98,7 @@ TURN: Sequence[LogEvent] = (
 TURN_STATES = ["submitted", "working", *["input-required"] * 3, "working", "completed"]
 
 
-def test_line_1_0_is_told_each_news_of_the_status_and_each_artifact_once_and_whole() -> None:
+def test_version_1_0_is_told_each_news_of_the_status_and_each_artifact_once_and_whole() -> None:
     notifications = told(log_of(TURN), "1.0")
 
     assert [n.number for n in notifications] == [1, 3, 7, 9, 10, 11, 13, 15]
@@ -109,7 +109,7 @@ def test_line_1_0_is_told_each_news_of_the_status_and_each_artifact_once_and_who
 
 
 @pytest.mark.parametrize("form", ["0.3", "0.3-proto"])
-def test_line_0_3_is_told_the_whole_task_as_of_each_news_of_its_status(form: str) -> None:
+def test_version_0_3_is_told_the_whole_task_as_of_each_news_of_its_status(form: str) -> None:
     log = log_of(TURN)
 
     notifications = told(log, form)
@@ -179,7 +179,7 @@ def test_notifications_are_in_order_without_repeats_and_end_with_the_final_state
 
 
 @given(st.lists(log_events(), max_size=12))
-def test_line_1_0_can_put_every_completed_artifact_together_from_what_it_is_told(events: list[LogEvent]) -> None:
+def test_version_1_0_can_put_every_completed_artifact_together_from_what_it_is_told(events: list[LogEvent]) -> None:
     log = log_of(events)
 
     for notification in told(log, "1.0"):

@@ -23,7 +23,7 @@ SPEC = CardSpec(
     description="",
     version="1",
     url="https://agent.example/base",
-    lines=("0.3", "1.0"),
+    versions=("0.3", "1.0"),
     schemes=("bearer",),
     skills=(Skill(id="s", name="S", description="", tags=(), input_modes=(), output_modes=("text/plain",)),),
     input_modes=(),
@@ -134,7 +134,7 @@ def test_the_example_of_the_specification_comes_out_as_it_is_printed_there() -> 
     assert canonical.decode() == expected + '"name":"Example Agent","skills":[]}'
 
 
-def test_sdks_of_line_1_0_leave_out_all_that_is_empty() -> None:
+def test_sdks_of_version_1_0_leave_out_all_that_is_empty() -> None:
     form = forms()[1]
 
     assert form == cleaned(forms()[0])
@@ -142,7 +142,7 @@ def test_sdks_of_line_1_0_leave_out_all_that_is_empty() -> None:
     assert not form.keys() & {"description", "defaultInputModes", "securityRequirements"}
 
 
-def test_an_sdk_of_line_1_0_that_speaks_0_3_knows_the_interfaces_of_that_line() -> None:
+def test_an_sdk_of_version_1_0_that_speaks_0_3_knows_the_interfaces_of_that_line() -> None:
     form = forms()[2]
 
     interfaces = [(one["protocolBinding"], one["protocolVersion"], one["url"]) for one in form["supportedInterfaces"]]
@@ -150,7 +150,7 @@ def test_an_sdk_of_line_1_0_that_speaks_0_3_knows_the_interfaces_of_that_line() 
     assert form | {"supportedInterfaces": None} == forms()[1] | {"supportedInterfaces": None}
 
 
-def test_the_sdk_of_line_0_3_sees_its_own_members_in_ascii() -> None:
+def test_the_sdk_of_version_0_3_sees_its_own_members_in_ascii() -> None:
     payload = payloads(render_card(evolve(SPEC, name="Größe 🂡")), Digest())[3]
     form = json.loads(payload)
 

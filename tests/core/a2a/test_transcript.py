@@ -127,7 +127,7 @@ def test_a_text_cut_back_and_said_again_is_not_told_twice() -> None:
     assert printed(chunk("one two"), chunk("one", append=False), chunk(" two three"), COMPLETED) == "one two three"
 
 
-def test_texts_of_several_artifacts_stand_on_lines_of_their_own() -> None:
+def test_texts_of_several_artifacts_stand_on_versions_of_their_own() -> None:
     assert (
         printed(chunk("one", id="a"), chunk("two\n", id="b"), chunk("three", id="c"), COMPLETED) == "one\ntwo\nthree"
     )
@@ -289,13 +289,13 @@ def test_what_was_told_always_ends_with_the_text_as_it_ended(changes: list[tuple
     assert told.endswith(final)
 
 
-@pytest.mark.parametrize("line", strategies.LINES)
+@pytest.mark.parametrize("version", strategies.VERSIONS)
 @given(data=st.data())
-def test_any_stream_can_be_watched_and_keeps_its_first_end(line: str, data: st.DataObject) -> None:
+def test_any_stream_can_be_watched_and_keeps_its_first_end(version: str, data: st.DataObject) -> None:
     transcript = Transcript()
     ends: list[TaskState] = []
 
-    for item in data.draw(st.lists(strategies.items(line), max_size=6)):
+    for item in data.draw(st.lists(strategies.items(version), max_size=6)):
         assert all(said.text for said in transcript.feed(item))
         if not isinstance(item, Message) and transcript.state is not None and transcript.state.terminal:
             ends.append(transcript.state)

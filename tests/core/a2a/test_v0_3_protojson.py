@@ -93,7 +93,7 @@ def test_the_form_of_a_send_is_told_by_its_body(body: object, spoken: bool) -> N
 
 
 @pytest.mark.parametrize(
-    ("line", "spoken", "form"),
+    ("version", "spoken", "form"),
     [
         ("0.3", None, "0.3-gateway"),
         ("0.3", "0.3-gateway", "0.3-gateway"),
@@ -102,8 +102,8 @@ def test_the_form_of_a_send_is_told_by_its_body(body: object, spoken: bool) -> N
         ("1.0", "0.3", "1.0"),
     ],
 )
-def test_a_task_is_read_in_the_form_its_client_has_shown(line: str, spoken: str | None, form: str) -> None:
-    assert form == rest_form_of_task(line, spoken).NAME
+def test_a_task_is_read_in_the_form_its_client_has_shown(version: str, spoken: str | None, form: str) -> None:
+    assert form == rest_form_of_task(version, spoken).NAME
 
 
 def test_values_have_the_shapes_of_the_proto() -> None:

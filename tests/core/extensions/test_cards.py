@@ -30,7 +30,7 @@ DEPLOYMENT = Deployment(
     description="D.",
     version="7",
     url="https://agent.example",
-    lines=("0.3", "1.0"),
+    versions=("0.3", "1.0"),
     schemes=("bearer", "basic"),
     workspace_root="/srv/project",
 )
@@ -70,7 +70,7 @@ def params_of(card: dict[str, Any], uri: str) -> dict[str, Any]:
 
 
 @each_card
-def test_a_card_is_valid_on_both_lines(kind: str) -> None:
+def test_a_card_is_valid_on_both_versions(kind: str) -> None:
     card = rendered(kind)
     new = {name: value for name, value in card.items() if name not in ONLY_0_3}
     # the one place where both versions put their form into one object
@@ -116,7 +116,7 @@ def test_a_card_promises_what_the_agent_does(kind: str) -> None:
 
 
 @each_extension
-def test_the_extended_card_has_an_extension_under_the_names_of_both_lines(one: PublishedExtension) -> None:
+def test_the_extended_card_has_an_extension_under_the_names_of_both_versions(one: PublishedExtension) -> None:
     card = rendered("extended")
 
     of_old, of_new = params_of(card, one.uris["0.3"]), params_of(card, one.uris["1.0"])
@@ -126,7 +126,9 @@ def test_the_extended_card_has_an_extension_under_the_names_of_both_lines(one: P
 
 
 @each_extension
-def test_the_public_card_has_ten_names_of_line_0_3_and_of_line_1_0_what_a_chat_needs(one: PublishedExtension) -> None:
+def test_the_public_card_has_ten_names_of_version_0_3_and_of_version_1_0_what_a_chat_needs(
+    one: PublishedExtension,
+) -> None:
     uris = published(rendered("public"))
 
     assert one.uris["0.3"] in uris
@@ -154,9 +156,9 @@ def test_uris_are_unique() -> None:
     assert set(uris) == EXTENSION_NAMES.keys()
 
 
-@pytest.mark.parametrize(("line", "scheme"), [("0.3", "https"), ("1.0", "urn")])
-def test_a_deployment_of_one_line_publishes_the_names_of_that_line(line: str, scheme: str) -> None:
-    spec = extended_card_of(evolve(DEPLOYMENT, lines=(line,)), ALICE)
+@pytest.mark.parametrize(("version", "scheme"), [("0.3", "https"), ("1.0", "urn")])
+def test_a_deployment_of_one_line_publishes_the_names_of_that_line(version: str, scheme: str) -> None:
+    spec = extended_card_of(evolve(DEPLOYMENT, versions=(version,)), ALICE)
 
     uris = {EXTENSION_NAMES[one.uri]: one.uri for one in spec.extensions}
     resume = uris.pop(STREAM_RESUME)

@@ -13,7 +13,7 @@ from sansio.a2a.model import DataPart, FilePart, Role, TaskState, TextPart
 from sansio.extensions.methods.method_rows import Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments
-from sansio.extensions.methods.rendering import for_line
+from sansio.extensions.methods.rendering import for_version
 from sansio.large_json import Steps, decoded, encoded
 from sansio.opencode.projections.provider_catalogue import models_of, providers_of, shrunk
 from sansio.opencode.projections.session_projections import (
@@ -144,13 +144,13 @@ def test_diffs_are_told_in_the_old_form_and_the_new() -> None:
     assert diffs_of([old, new]) == [old, new]
 
 
-@pytest.mark.parametrize("line", ["0.3", "1.0"])
-def test_tasks_and_messages_are_written_in_the_form_of_the_line(line: str) -> None:
-    result = for_line({"items": [task_of({"id": "ses_1"})], "item": message_of("ses_1", message())}, line)
+@pytest.mark.parametrize("version", ["0.3", "1.0"])
+def test_tasks_and_messages_are_written_in_the_form_of_the_line(version: str) -> None:
+    result = for_version({"items": [task_of({"id": "ses_1"})], "item": message_of("ses_1", message())}, version)
 
-    assert result["items"][0].get("kind") == ("task" if line == "0.3" else None)
-    assert result["items"][0]["status"]["state"] == ("completed" if line == "0.3" else "TASK_STATE_COMPLETED")
-    assert result["item"]["role"] == ("agent" if line == "0.3" else "ROLE_AGENT")
+    assert result["items"][0].get("kind") == ("task" if version == "0.3" else None)
+    assert result["items"][0]["status"]["state"] == ("completed" if version == "0.3" else "TASK_STATE_COMPLETED")
+    assert result["item"]["role"] == ("agent" if version == "0.3" else "ROLE_AGENT")
 
 
 @given(st.sampled_from(sorted(METHODS)), json_values)
@@ -163,7 +163,7 @@ def test_any_answer_gives_a_result_that_was_declared_or_is_refused(method: str, 
     except ValueError:
         return
     assert result.keys() == row.result.members.keys()
-    orjson.dumps(for_line(result, "1.0"))
+    orjson.dumps(for_version(result, "1.0"))
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,8 @@ def test_a_row_is_whole(row: MethodRow) -> None:
 
 @ROWS
 def test_the_schema_of_a_result_is_a_schema(row: MethodRow) -> None:
-    for line in row.lines:
-        jsonschema.Draft202012Validator.check_schema(result_schema(row, line))
+    for version in row.versions:
+        jsonschema.Draft202012Validator.check_schema(result_schema(row, version))
 
 
 def test_every_method_that_was_recorded_has_a_row() -> None:
@@ -73,23 +73,23 @@ def test_what_is_switched_on_is_on_offer() -> None:
     assert supported("1.0", list(Toggle))[-len(METHODS) :] == list(METHODS)
 
 
-@pytest.mark.parametrize("line", ["0.3", "1.0"])
-def test_a_method_that_is_off_and_one_that_is_unknown_name_all_others(line: str) -> None:
-    name = "supported_methods" if line == "0.3" else "supportedMethods"
+@pytest.mark.parametrize("version", ["0.3", "1.0"])
+def test_a_method_that_is_off_and_one_that_is_unknown_name_all_others(version: str) -> None:
+    name = "supported_methods" if version == "0.3" else "supportedMethods"
     for method in ("opencode.sessions.shell", "opencode.fly"):
         with pytest.raises(ProtocolError) as caught:
-            row_of(method, line, ())
+            row_of(method, version, ())
 
-        error = jsonrpc_error(caught.value, line)
+        error = jsonrpc_error(caught.value, version)
         assert error["code"] == -32601
-        data = error["data"] if line == "0.3" else error["data"][1]["value"]
-        assert data[name] == supported(line, ())
+        data = error["data"] if version == "0.3" else error["data"][1]["value"]
+        assert data[name] == supported(version, ())
 
 
 # --- errors -----------------------------------------------------------------------------------------------
 
 
-def test_an_error_of_an_extension_has_its_own_code_and_type_on_line_0_3() -> None:
+def test_an_error_of_an_extension_has_its_own_code_and_type_on_version_0_3() -> None:
     error = interrupt_error(ExtensionErrorKind.INTERRUPT_TYPE_MISMATCH, "per_1", expected="question", actual="x")
 
     told = {
@@ -109,7 +109,7 @@ def test_an_error_of_an_extension_has_its_own_code_and_type_on_line_0_3() -> Non
     )
 
 
-def test_an_error_of_an_extension_is_an_error_info_on_line_1_0() -> None:
+def test_an_error_of_an_extension_is_an_error_info_on_version_1_0() -> None:
     error = forbidden("opencode.sessions.shell", "session_shell", None)
 
     info = {
@@ -132,7 +132,7 @@ def test_an_error_of_an_extension_is_an_error_info_on_line_1_0() -> None:
     )
 
 
-def test_numbers_in_an_error_are_texts_on_line_1_0() -> None:
+def test_numbers_in_an_error_are_texts_on_version_1_0() -> None:
     error = upstream_error(failure_of_status(500, ""), "opencode.sessions.share", "ses_1")
 
     assert jsonrpc_error(error, "0.3")["data"]["upstream_status"] == 500
@@ -178,7 +178,7 @@ def test_the_sentence_of_an_answer_is_its_detail(answer: str, detail: str | None
     assert error.data.get("detail") == detail
 
 
-def test_every_kind_is_rendered_on_both_lines() -> None:
+def test_every_kind_is_rendered_on_both_versions() -> None:
     made = [
         session_not_found("ses_1"),
         payload_error("x", "opencode.projects.list"),

@@ -29,7 +29,7 @@ from sansio.extensions.methods.method_errors import (
 from sansio.extensions.methods.method_rows import MethodExtension, MethodRow, Toggle
 from sansio.extensions.methods.method_table import METHODS, supported
 from sansio.extensions.methods.parameters import Parameter
-from sansio.extensions.published.compatibility import Line, compatibility_profile, wire_contract
+from sansio.extensions.published.compatibility import ServedVersion, compatibility_profile, wire_contract
 from sansio.extensions.published.contracts import TOLD, method_contract
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.openapi import Served, document
@@ -48,19 +48,19 @@ SERVED = Served(
     health={"status": "ok"},
     signs=True,
 )
-LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
+VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 ROWS = pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
 
 
 # --- the schemas of the wire forms ------------------------------------------------------------------------
 
 
-def objects(line: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+def objects(version: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Our objects of a line that are published too: name, ours, the published one."""
-    published = orjson.loads((FIXTURES / "schemas" / f"a2a-{line}.json").read_bytes())["definitions"]
-    for name in TABLES[line]:
+    published = orjson.loads((FIXTURES / "schemas" / f"a2a-{version}.json").read_bytes())["definitions"]
+    for name in TABLES[version]:
         if name in published:
-            yield name, object_schema(line, name), published[name]
+            yield name, object_schema(version, name), published[name]
 
 
 OURS_ALONE = {
@@ -70,21 +70,21 @@ OURS_ALONE = {
 """Objects that have no schema of their own among the published ones."""
 
 
-@LINES
-def test_objects_have_the_published_members(line: str) -> None:
-    for name, ours, published in objects(line):
+@VERSIONS
+def test_objects_have_the_published_members(version: str) -> None:
+    for name, ours, published in objects(version):
         assert set(ours.get("properties", {})) == set(published.get("properties", {})), name
-        if line == "0.3":  # the schema of version 1.0, being made from its proto, requires nothing
+        if version == "0.3":  # the schema of version 1.0, being made from its proto, requires nothing
             assert set(ours.get("required", ())) == set(published.get("required", ())), name
         if "enum" in ours:
             assert set(ours["enum"]) == set(published["enum"]), name
 
-    assert set(TABLES[line]) - {name for name, _, _ in objects(line)} == OURS_ALONE[line]
+    assert set(TABLES[version]) - {name for name, _, _ in objects(version)} == OURS_ALONE[version]
 
 
-@LINES
-def test_members_are_of_the_published_types(line: str) -> None:
-    for name, ours, published in objects(line):
+@VERSIONS
+def test_members_are_of_the_published_types(version: str) -> None:
+    for name, ours, published in objects(version):
         for member, schema in ours.get("properties", {}).items():
             kinds = kinds_of(published["properties"][member])
             assert kinds_of(schema) <= kinds or kinds <= {"any"}, (name, member)
@@ -100,7 +100,7 @@ def kinds_of(schema: dict[str, Any]) -> set[str]:
     return {schema.get("type", "any")}
 
 
-def test_every_operation_is_spoken_on_both_lines() -> None:
+def test_every_operation_is_spoken_on_both_versions() -> None:
     assert set(SPOKEN) == set(Operation)
     assert all({"0.3", "1.0"} <= set(forms) for forms in SPOKEN.values())
 
@@ -136,28 +136,30 @@ def test_an_error_tells_what_is_published_of_it(kind: ExtensionErrorKind) -> Non
 # --- contracts --------------------------------------------------------------------------------------------
 
 
-@LINES
+@VERSIONS
 @pytest.mark.parametrize("switched_on", [frozenset(), EVERYTHING], ids=["off", "on"])
 def test_the_wire_contract_lists_what_is_on_offer_and_nothing_twice(
-    line: str, switched_on: frozenset[Toggle]
+    version: str, switched_on: frozenset[Toggle]
 ) -> None:
-    of = Line(line, Deployment(title="", description="", version="", url="", schemes=(), switched_on=switched_on), [])
+    of = ServedVersion(
+        version, Deployment(title="", description="", version="", url="", schemes=(), switched_on=switched_on), []
+    )
     contract = wire_contract(of)
     conditional = contract["extensions"]["conditionally_available_methods"]
 
-    assert contract["all_jsonrpc_methods"] == supported(line, switched_on)
-    assert contract["core"]["jsonrpc_methods"] == methods_of(line)
+    assert contract["all_jsonrpc_methods"] == supported(version, switched_on)
+    assert contract["core"]["jsonrpc_methods"] == methods_of(version)
     assert len(set(contract["all_jsonrpc_methods"])) == len(contract["all_jsonrpc_methods"])
     assert set(conditional) == {name for name, row in METHODS.items() if row.toggle not in (None, *switched_on)}
 
 
-@LINES
-def test_everything_has_a_retention(line: str) -> None:
-    profile = compatibility_profile(Line(line, DEPLOYMENT, []))
+@VERSIONS
+def test_everything_has_a_retention(version: str) -> None:
+    profile = compatibility_profile(ServedVersion(version, DEPLOYMENT, []))
 
-    assert set(profile["method_retention"]) == {*methods_of(line), *METHODS}
+    assert set(profile["method_retention"]) == {*methods_of(version), *METHODS}
     assert {
-        extension.uris["1.0"] if line == "1.0" else extension.uris["0.3"] for extension in MethodExtension
+        extension.uris["1.0"] if version == "1.0" else extension.uris["0.3"] for extension in MethodExtension
     } <= set(profile["extension_retention"])
 
 
@@ -196,15 +198,15 @@ def test_every_extension_that_gives_metadata_can_be_activated() -> None:
 # --- OpenAPI ----------------------------------------------------------------------------------------------
 
 
-def described(*, complete: bool, lines: tuple[str, ...] = ("0.3", "1.0")) -> dict[str, Any]:
+def described(*, complete: bool, versions: tuple[str, ...] = ("0.3", "1.0")) -> dict[str, Any]:
     deployment = Deployment(
         title="T",
         description="D",
         version="7",
         url="https://agent.example",
         schemes=("bearer", "basic"),
-        lines=lines,
-        default_line=lines[0],
+        versions=versions,
+        default_version=versions[0],
         switched_on=EVERYTHING,
     )
     return document(deployment, SERVED, complete=complete)
@@ -236,13 +238,13 @@ def references(value: Any) -> Iterator[str]:
             yield from references(item)
 
 
-@pytest.mark.parametrize("lines", [("0.3",), ("1.0",)])
-def test_a_line_that_is_not_spoken_is_not_described(lines: tuple[str, ...]) -> None:
-    [other] = {"0.3", "1.0"} - set(lines)
-    found = described(complete=True, lines=lines)
+@pytest.mark.parametrize("versions", [("0.3",), ("1.0",)])
+def test_a_line_that_is_not_spoken_is_not_described(versions: tuple[str, ...]) -> None:
+    [other] = {"0.3", "1.0"} - set(versions)
+    found = described(complete=True, versions=versions)
 
     assert not [name for name in found["components"]["schemas"] if name.startswith(f"v{other}.")]
-    assert ("/v1/tasks" in found["paths"]) is ("0.3" in lines)
+    assert ("/v1/tasks" in found["paths"]) is ("0.3" in versions)
     assert set(methods_of(other)).isdisjoint(found["paths"]["/"]["post"]["x-methods"])
 
 

@@ -1,6 +1,6 @@
 // Drives npm's @a2a-js/sdk 1.x: `node javascript_1.mjs FOLDER`, where FOLDER has it installed as `a2a-sdk-1`.
-// Says what the client understood in words of its own, which every driver shares. With line 0.3 the client is
-// shown a card that offers this line alone, and takes its own way back to it.
+// Says what the client understood in words of its own, which every driver shares. With version 0.3 the client is
+// shown a card that offers this version alone, and takes its own way back to it.
 
 import { randomUUID } from 'node:crypto';
 import { converse, fetchAs, load } from './dialogue.mjs';
@@ -16,14 +16,14 @@ console.debug = console.error;
 const TRANSPORTS = { jsonrpc: JsonRpcTransportFactory, rest: RestTransportFactory };
 const legacyCompat = { enabled: true };
 
-/** A client that chose the wanted binding, and the newest line, by the agent's own card. */
+/** A client that chose the wanted binding, and the newest version, by the agent's own card. */
 async function connected(command) {
   const fetchImpl = fetchAs(command);
   const factory = new ClientFactory({
     transports: [new TRANSPORTS[command.binding]({ fetchImpl, legacyCompat })],
     cardResolver: new DefaultAgentCardResolver({ fetchImpl, legacyCompat }),
   });
-  if (command.line !== '0.3') return factory.createFromUrl(command.url);
+  if (command.version !== '0.3') return factory.createFromUrl(command.url);
   const card = await new DefaultAgentCardResolver({ fetchImpl, legacyCompat }).resolve(command.url);
   const old = card.supportedInterfaces.filter(({ protocolVersion }) => protocolVersion === '0.3');
   return factory.createFromAgentCard({ ...card, supportedInterfaces: old });
@@ -31,7 +31,7 @@ async function connected(command) {
 
 // --- what the client understood ---
 
-/** The name as line 0.3 writes it: `TASK_STATE_INPUT_REQUIRED` is `input-required`. */
+/** The name as version 0.3 writes it: `TASK_STATE_INPUT_REQUIRED` is `input-required`. */
 const plain = (name, prefix) => name.replace(prefix, '').toLowerCase().replaceAll('_', '-');
 
 const textOf = (parts) => parts.map(({ content }) => (content?.$case === 'text' ? content.value : '')).join('');
@@ -113,7 +113,7 @@ const operations = {
         .sort(),
       security: card.securityRequirements.flatMap(({ schemes }) => Object.keys(schemes)).sort(),
       schemes: Object.fromEntries(
-        // A card that also speaks line 0.3 is handed on as it came, in the form of the wire.
+        // A card that also speaks version 0.3 is handed on as it came, in the form of the wire.
         Object.entries(card.securitySchemes).map(([name, scheme]) => [name, scheme.httpAuthSecurityScheme.scheme]),
       ),
     };
@@ -188,8 +188,8 @@ const operations = {
     await (await connected(command)).deleteTaskPushNotificationConfig(params);
     yield { kind: 'deleted' };
   },
-  async *read_push({ line, body }) {
-    yield itemOf(line === '0.3' ? legacyPushNotificationToV1StreamResponse(body) : StreamResponse.fromJSON(body));
+  async *read_push({ version, body }) {
+    yield itemOf(version === '0.3' ? legacyPushNotificationToV1StreamResponse(body) : StreamResponse.fromJSON(body));
   },
 };
 

@@ -1,7 +1,7 @@
 """Drives PyPI's a2a-sdk 1.x: run in its environment as ``python -m tests.interop.drivers.python_1``.
 
 Says what the client understood in words of its own, which every driver shares. With version 0.3 the client is
-shown a card that offers this line alone, and takes its own way back to it.
+shown a card that offers this version alone, and takes its own way back to it.
 """
 
 # The client is installed in an environment of its own, never in the one that checks types.
@@ -58,10 +58,10 @@ def plain_http(headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def connected(command: Json, *, streaming: bool = False) -> AsyncIterator[Any]:
-    """A client that chose the wanted binding, and the newest line, by the agent's own card."""
+    """A client that chose the wanted binding, and the newest version, by the agent's own card."""
     async with plain_http(headers_of(command)) as http:
         card = await A2ACardResolver(http, command["url"]).get_agent_card()
-        if command["line"] == "0.3":
+        if command["version"] == "0.3":
             old = [interface for interface in card.supported_interfaces if interface.protocol_version == "0.3"]
             del card.supported_interfaces[:]
             card.supported_interfaces.extend(old)
@@ -282,7 +282,7 @@ async def push_delete(command: Json) -> AsyncIterator[Json]:
 
 
 async def read_push(command: Json) -> AsyncIterator[Json]:
-    if command["line"] == "0.3":
+    if command["version"] == "0.3":
         yield task_of(to_core_task(types_0_3.Task.model_validate(command["body"])))
     else:
         yield item_of(ParseDict(command["body"], StreamResponse()))

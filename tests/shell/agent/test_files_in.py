@@ -25,7 +25,7 @@ UNSUPPORTED = [(ZIP, "application/vnd.ms-word"), (ZIP, "application/octet-stream
 def parts(wire: Wire, text: str, content: bytes, media_type: str | None) -> list[dict[str, Any]]:
     """A text and a file, as a version has them over JSON-RPC or HTTP+JSON."""
     raw = base64.b64encode(content).decode()
-    if wire.line == "1.0":
+    if wire.version == "1.0":
         typed = {} if media_type is None else {"mediaType": media_type}
         return [{"text": text}, {"raw": raw, "filename": "a.x", **typed}]
     typed = {} if media_type is None else {"mimeType": media_type}

@@ -196,7 +196,7 @@ async def test_info_has_one_line_for_a_request_and_one_for_its_turn(
     name = {"rpc": {"send": ("message/send", "SendMessage"), "stream": ("message/stream", "SendStreamingMessage")}}
     names = name["rpc"][operation] if wire.binding == "rpc" else (operation.upper(),) * 2
     assert request.startswith("POST /")
-    assert f" {names[wire.line == '1.0']} 200 " in request
+    assert f" {names[wire.version == '1.0']} 200 " in request
     assert re.search(r" \d+\.\d ms principal=alice ", request)
     assert request.endswith(f"task={task.id}")
     assert turn["level"] == "INFO"
@@ -264,7 +264,7 @@ async def everything(agent: Agent, receiver_url: str) -> None:
     }
     old = {**notify, "authentication": {"schemes": ["Bearer"], "credentials": PUSH_PROOF}}
     for wire in WIRES:
-        config = {"taskPushNotificationConfig": notify} if wire.line == "1.0" else {"pushNotificationConfig": old}
+        config = {"taskPushNotificationConfig": notify} if wire.version == "1.0" else {"pushNotificationConfig": old}
         await agent.caller(wire).send(f"ECHO {PROMPT}", configuration=config)
         await agent.caller(wire).stream(f"TOOL {PROMPT}")
         await agent.caller(wire).refused("get", id="none")

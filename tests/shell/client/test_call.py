@@ -49,7 +49,7 @@ LOGIN = "ada:pass-83be"
 
 
 each_interface = pytest.mark.parametrize(
-    ("binding", "line"), [(binding, line) for binding in ("JSONRPC", "HTTP+JSON") for line in ("0.3", "1.0")]
+    ("binding", "version"), [(binding, version) for binding in ("JSONRPC", "HTTP+JSON") for version in ("0.3", "1.0")]
 )
 
 
@@ -57,26 +57,26 @@ each_interface = pytest.mark.parametrize(
 
 
 @each_interface
-async def test_a_streamed_answer_goes_to_out_and_the_rest_to_err(scene: Scene, binding: str, line: str) -> None:
-    scene.offers(*HELLO, binding=binding, line=line)
+async def test_a_streamed_answer_goes_to_out_and_the_rest_to_err(scene: Scene, binding: str, version: str) -> None:
+    scene.offers(*HELLO, binding=binding, version=version)
 
     seen = await scene.call("What now?")
 
     assert seen == Seen(code=0, out="Hello there\n", err="[working]\n[completed]\n")
-    [asked] = scene.agent.asked(message_path(binding, line, streaming=True))
-    assert asked.headers["a2a-version"] == line
+    [asked] = scene.agent.asked(message_path(binding, version, streaming=True))
+    assert asked.headers["a2a-version"] == version
     sent = asked.json["params"] if binding == "JSONRPC" else asked.json
-    form = CODECS[line] if binding == "JSONRPC" else rest_form(line, sent)
+    form = CODECS[version] if binding == "JSONRPC" else rest_form(version, sent)
     message = form.parse_send(sent).message
     assert (message.parts, message.context_id) == ((TextPart(text="What now?"),), "c0")
 
 
 @each_interface
 async def test_an_agent_that_does_not_stream_is_asked_for_the_whole_answer(
-    scene: Scene, binding: str, line: str
+    scene: Scene, binding: str, version: str
 ) -> None:
-    whole = Reply(pieces=[payload(task(TaskState.COMPLETED, "All of it"), binding, line)])
-    scene.replies(whole, binding=binding, line=line, streaming=False)
+    whole = Reply(pieces=[payload(task(TaskState.COMPLETED, "All of it"), binding, version)])
+    scene.replies(whole, binding=binding, version=version, streaming=False)
 
     seen = await scene.call()
 
@@ -122,7 +122,7 @@ async def test_an_agent_that_answers_before_it_is_done_is_asked_again(scene: Sce
     scene.replies(
         Reply(pieces=[payload(task(TaskState.WORKING), "HTTP+JSON", "0.3")]),
         binding="HTTP+JSON",
-        line="0.3",
+        version="0.3",
         streaming=False,
     )
     done = task(TaskState.COMPLETED, "Hello there")
@@ -175,7 +175,7 @@ async def test_reasoning_and_steps_are_shown_only_when_asked_for(scene: Scene) -
 
 
 async def test_json_prints_every_item_on_a_line_as_the_agent_said_it(scene: Scene) -> None:
-    scene.offers(*HELLO, line="0.3")
+    scene.offers(*HELLO, version="0.3")
 
     seen = await scene.call(as_json=True)
 
@@ -330,7 +330,7 @@ async def test_redirects_are_told_and_not_followed(scene: Scene, anyio_backend: 
 
 async def test_the_command_line_chooses_the_interface_and_reads_standard_input(scene: Scene) -> None:
     scene.agent.on(CARD_PATH, card(("JSONRPC", "1.0", f"{scene.url}/rpc"), ("HTTP+JSON", "0.3", f"{scene.url}/rpc")))
-    scene.agent.on("/rpc/v1/message:stream", stream(*HELLO, binding="HTTP+JSON", line="0.3"))
+    scene.agent.on("/rpc/v1/message:stream", stream(*HELLO, binding="HTTP+JSON", version="0.3"))
     settings = Settings(client_bearer_token=Secret(TOKEN))
     out, err = Screen(), Screen()
 
@@ -353,7 +353,7 @@ async def test_the_command_line_chooses_the_interface_and_reads_standard_input(s
 async def test_a_line_the_agent_does_not_offer_is_told_with_what_it_does(scene: Scene) -> None:
     scene.offers(*HELLO)
 
-    seen = await scene.call(line="0.3")
+    seen = await scene.call(version="0.3")
 
     assert seen.code == 4
     assert "no JSONRPC or HTTP+JSON 0.3; it offers JSONRPC 1.0" in seen.err

@@ -45,8 +45,8 @@ from tests.shell.scripted_agent import Cut, Reply, document, payload, stream
 
 pytestmark = pytest.mark.anyio
 
-WAYS = [(line, binding) for line in ("0.3", "1.0") for binding in ("JSONRPC", "HTTP+JSON")]
-each_way = pytest.mark.parametrize(("line", "binding"), WAYS)
+WAYS = [(version, binding) for version in ("0.3", "1.0") for binding in ("JSONRPC", "HTTP+JSON")]
+each_way = pytest.mark.parametrize(("version", "binding"), WAYS)
 streamed_or_not = pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "whole"])
 
 
@@ -152,12 +152,12 @@ async def calling(
     *,
     person: Person | None = None,
     rule: str = "ask",
-    line: str | None = None,
+    version: str | None = None,
     binding: str | None = None,
     **more: Any,
 ) -> Seen:
     """A call of our own server."""
-    target = CallTarget(url=agent.url, line=line, binding=binding, bearer=Secret(ALICE), timeout=DEADLINE)
+    target = CallTarget(url=agent.url, version=version, binding=binding, bearer=Secret(ALICE), timeout=DEADLINE)
     out, err = Screen(), person.screen if person is not None else Screen()
     answers = Answers(rule, person.terminal if person is not None else None)
     with anyio.fail_after(2 * DEADLINE):
@@ -187,11 +187,13 @@ def task_named(seen: Seen) -> str:
 @each_way
 @streamed_or_not
 async def test_a_person_approves_a_command(
-    serving: Serving, person: Person, line: str, binding: str, streaming: bool
+    serving: Serving, person: Person, version: str, binding: str, streaming: bool
 ) -> None:
     seen: list[Seen] = []
     async with serving() as agent:
-        await both(seen, agent, "PERMISSION", person, "Yes, please", line=line, binding=binding, stream=streaming)
+        await both(
+            seen, agent, "PERMISSION", person, "Yes, please", version=version, binding=binding, stream=streaming
+        )
 
         assert (seen[0].code, seen[0].out) == (0, f"{AFTER_TOOL}\n")
         assert told(agent) == [{"reply": "once"}]
@@ -205,11 +207,11 @@ async def test_a_person_approves_a_command(
 @each_way
 @streamed_or_not
 async def test_a_person_answers_a_question(
-    serving: Serving, person: Person, line: str, binding: str, streaming: bool
+    serving: Serving, person: Person, version: str, binding: str, streaming: bool
 ) -> None:
     seen: list[Seen] = []
     async with serving() as agent:
-        await both(seen, agent, "QUESTION", person, "2", line=line, binding=binding, stream=streaming)
+        await both(seen, agent, "QUESTION", person, "2", version=version, binding=binding, stream=streaming)
 
         assert (seen[0].code, seen[0].out) == (0, f"{AFTER_TOOL}\n")
         assert told(agent) == [{"answers": [["B"]]}]
@@ -220,11 +222,11 @@ async def test_a_person_answers_a_question(
 @streamed_or_not
 @pytest.mark.parametrize("word", ["QUESTION", "PERMISSION"])
 async def test_the_question_is_the_last_thing_before_its_answer(
-    serving: Serving, person: Person, line: str, binding: str, streaming: bool, word: str
+    serving: Serving, person: Person, version: str, binding: str, streaming: bool, word: str
 ) -> None:
     seen: list[Seen] = []
     async with serving() as agent:
-        await both(seen, agent, word, person, "1", line=line, binding=binding, stream=streaming)
+        await both(seen, agent, word, person, "1", version=version, binding=binding, stream=streaming)
         waiting = await agent.caller().send(word)
 
     assert waiting.status.message is not None
@@ -348,10 +350,10 @@ async def test_json_goes_out_and_the_question_to_the_terminal(serving: Serving, 
     ("rule", "out"), [("once", f"{AFTER_TOOL}\n"), ("always", f"{AFTER_TOOL}\n"), ("reject", "")]
 )
 async def test_permissions_are_answered_by_rule(
-    serving: Serving, rule: str, out: str, line: str, binding: str
+    serving: Serving, rule: str, out: str, version: str, binding: str
 ) -> None:
     async with serving() as agent:
-        seen = await calling(agent, "PERMISSION", rule=rule, line=line, binding=binding)
+        seen = await calling(agent, "PERMISSION", rule=rule, version=version, binding=binding)
 
         assert (seen.code, seen.out, told(agent)) == (0, out, [{"reply": rule}])
         assert f"[answering by --on-permission: {rule}]" in seen.err
@@ -377,13 +379,13 @@ async def test_a_rule_for_permissions_goes_before_the_person_who_is_asked_the_re
     [("PERMISSION", "ask", "yes", {"reply": "once"}), ("QUESTION", "once", "B", {"answers": [["B"]]})],
 )
 async def test_what_nobody_answers_waits_for_a_later_call(
-    serving: Serving, prompt: str, rule: str, said: str, body: object, line: str, binding: str, streaming: bool
+    serving: Serving, prompt: str, rule: str, said: str, body: object, version: str, binding: str, streaming: bool
 ) -> None:
     async with serving() as agent:
-        first = await calling(agent, prompt, rule=rule, line=line, binding=binding, stream=streaming)
+        first = await calling(agent, prompt, rule=rule, version=version, binding=binding, stream=streaming)
         waiting = task_named(first)
         before = told(agent)
-        second = await calling(agent, said, task_id=waiting, line=line, binding=binding, stream=streaming)
+        second = await calling(agent, said, task_id=waiting, version=version, binding=binding, stream=streaming)
 
         assert (first.code, before, told(agent)) == (3, [], [body])
         assert (second.code, second.out) == (0, f"{AFTER_TOOL}\n")
@@ -437,7 +439,9 @@ def sent(scene: Scene) -> list[tuple[str, str, str | None]]:
 
 async def test_an_agent_that_closes_its_stream_to_ask_is_answered_on_a_new_one(scene: Scene, person: Person) -> None:
     more = (task(TaskState.WORKING), says("Hello Ada", append=False), COMPLETED)
-    scene.replies(stream(WORKING, asks("Your name?", final=True), line="0.3"), stream(*more, line="0.3"), line="0.3")
+    scene.replies(
+        stream(WORKING, asks("Your name?", final=True), version="0.3"), stream(*more, version="0.3"), version="0.3"
+    )
 
     seen = await answered(scene, person, "Ada")
 

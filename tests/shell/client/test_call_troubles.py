@@ -62,7 +62,7 @@ async def test_a_stream_that_breaks_off_is_told_with_the_task(
 
 async def test_a_hang_up_after_the_end_of_the_task_does_not_matter(scene: Scene) -> None:
     ended = status(TaskState.COMPLETED, final=False)  # says nothing of the stream: more could have come
-    scene.replies(stream(WORKING, says("Hello", append=False), ended, Cut, line="0.3"), line="0.3")
+    scene.replies(stream(WORKING, says("Hello", append=False), ended, Cut, version="0.3"), version="0.3")
 
     assert await scene.call() == Seen(code=0, out="Hello\n", err="[working]\n[completed]\n")
 

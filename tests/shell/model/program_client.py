@@ -30,7 +30,7 @@ class Refusal:
 
 def refusal_in(wire: Wire, status: int, body: Any) -> Refusal:
     """The error of an answer, which must be as the table of errors has it."""
-    told = body["error"] if wire.binding == "rpc" or wire.line == "1.0" else body
+    told = body["error"] if wire.binding == "rpc" or wire.version == "1.0" else body
     details = told.get("details", ()) if wire == REST_10 else ()
     reasons = {detail.get("reason") for detail in details}
     for kind in (ErrorKind.TASK_NOT_FOUND, ErrorKind.TASK_NOT_CANCELABLE, ErrorKind.UNSUPPORTED_OPERATION):
@@ -38,7 +38,7 @@ def refusal_in(wire: Wire, status: int, body: Any) -> Refusal:
             break
     else:
         kind = ErrorKind.INVALID_PARAMS
-    expected = {"rpc": 200, "rest": kind.row.status(wire.line)}[wire.binding]
+    expected = {"rpc": 200, "rest": kind.row.status(wire.version)}[wire.binding]
     code = expected if details else kind.row.code
     assert (status, told["code"]) == (expected, code), f"an unexpected error: {status} {body}"
     return Refusal(kind)
@@ -49,16 +49,16 @@ def read_item(wire: Wire, json: Any, *, plain: bool) -> StreamItem:
     if wire == REST_03 and not plain:
         assert "kind" not in json
         return v0_3_gateway.parse_item(json)
-    schemas.check(wire.line, schemas.STREAM_ITEM, json)
-    return CODECS[wire.line].parse_item(json)
+    schemas.check(wire.version, schemas.STREAM_ITEM, json)
+    return CODECS[wire.version].parse_item(json)
 
 
 def read_task(wire: Wire, json: Any, *, plain: bool) -> Task:
     if wire == REST_03 and not plain:
         assert "kind" not in json
         return v0_3_gateway.parse_task(json)
-    schemas.check(wire.line, schemas.TASK, json)
-    return CODECS[wire.line].parse_task(json)
+    schemas.check(wire.version, schemas.TASK, json)
+    return CODECS[wire.version].parse_task(json)
 
 
 @define(eq=False)

@@ -156,7 +156,7 @@ class Play:
         known = self.world.begins(step.who, context, message_id, script, plain=step.wire == REST_03)
         if isinstance(step, Send) and step.push:
             target = self.pushes.target(known, "one", whole=True)
-            name = "taskPushNotificationConfig" if step.wire.line == "1.0" else "pushNotificationConfig"
+            name = "taskPushNotificationConfig" if step.wire.version == "1.0" else "pushNotificationConfig"
             config = {"id": "one", "url": self.pushes.receiver.url(target.path), "token": target.token}
             members["configuration"] = {name: config}
         task, artifacts = await self._started(step, known, script.text, members)
@@ -210,8 +210,8 @@ class Play:
     async def _sent(self, client: Client, text: str, members: dict[str, Any]) -> Task:
         result = await client.tell("send", client.params(text, members))
         assert not isinstance(result, Refusal), f"a message was refused: {result}"
-        schemas.check(client.wire.line, schemas.SEND_RESULT, result)
-        task = CODECS[client.wire.line].parse_item(result)
+        schemas.check(client.wire.version, schemas.SEND_RESULT, result)
+        task = CODECS[client.wire.version].parse_item(result)
         assert isinstance(task, Task)
         return task
 
@@ -308,7 +308,7 @@ class Play:
         after = self._picked(step.who, step.after) if step.after is not None else None
         params |= {"contextId": context, "statusTimestampAfter": after.since if after is not None else None}
         if step.state is not None:
-            params["status"] = step.state.value if step.wire.line == "0.3" else f"TASK_STATE_{step.state.name}"
+            params["status"] = step.state.value if step.wire.version == "0.3" else f"TASK_STATE_{step.state.name}"
         if step.artifacts:
             params["includeArtifacts"] = True
         wanted = Wanted(owner=step.who, context=context, state=step.state, after=params["statusTimestampAfter"])
@@ -330,7 +330,7 @@ class Play:
         while True:
             page = await self.client(who, wire).tell("list", params | ({"pageToken": token} if token else {}))
             assert not isinstance(page, Refusal), f"no list: {page}"
-            if wire.line == "1.0":
+            if wire.version == "1.0":
                 schemas.check("1.0", schemas.TASK_PAGE, page)
             assert page["pageSize"] == params.get("pageSize", 50)
             assert len(page["tasks"]) <= page["pageSize"]
@@ -352,12 +352,12 @@ class Play:
         if isinstance(answer, Refusal):
             assert not known.stays_open, f"{known.name} is open, and yet refused: {answer}"
             if known.state is TaskState.CANCELED:
-                assert step.wire.line == "0.3", f"{known.name} is canceled already: {answer}"
+                assert step.wire.version == "0.3", f"{known.name} is canceled already: {answer}"
                 return self._is_refused(answer, ErrorKind.TASK_NOT_CANCELABLE)
             assert known.script.end.terminal, f"{known.name} never ends by itself, and yet refused: {answer}"
             known.is_in(known.script.end)
             return self._is_refused(answer, ErrorKind.TASK_NOT_CANCELABLE)
-        assert not known.state.terminal or (known.state is TaskState.CANCELED and step.wire.line == "1.0"), (
+        assert not known.state.terminal or (known.state is TaskState.CANCELED and step.wire.version == "1.0"), (
             f"{known.name} was {known.state} already"
         )
         known.state = TaskState.CANCELED
@@ -373,7 +373,7 @@ class Play:
         answer = await self._watch(client, "subscribe", params, watch)
         if known is None or known.owner != step.who:
             return self._is_refused(answer, ErrorKind.TASK_NOT_FOUND)
-        replays = step.after is not None or step.wire.line == "0.3"
+        replays = step.after is not None or step.wire.version == "0.3"
         if answer is None:
             assert replays or not known.state.terminal, f"{known.name} has ended, and its stream begins"
             if step.after is None:

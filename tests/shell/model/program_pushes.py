@@ -21,7 +21,7 @@ from tests.shell.push_receiver import PushReceiver
 
 def config_in(wire: Wire, json: Any) -> tuple[str, str, str, str]:
     """A push configuration as it was told: its task, its id, its URL and its token."""
-    if wire.line == "1.0":
+    if wire.version == "1.0":
         return json["taskId"], json["id"], json["url"], json["token"]
     inner = json["pushNotificationConfig"]
     task_id, config_id = json.get("taskId"), inner["id"]
@@ -34,8 +34,8 @@ def config_in(wire: Wire, json: Any) -> tuple[str, str, str, str]:
 def push_params(step: Push, task_id: str, config: dict[str, Any]) -> dict[str, Any]:
     """The parameters of an operation on push configurations, as the step's line names them."""
     if step.what == "set":
-        return {"taskId": task_id} | (config if step.wire.line == "1.0" else {"pushNotificationConfig": config})
-    task_name, id_name = ("taskId", "id") if step.wire.line == "1.0" else ("id", "pushNotificationConfigId")
+        return {"taskId": task_id} | (config if step.wire.version == "1.0" else {"pushNotificationConfig": config})
+    task_name, id_name = ("taskId", "id") if step.wire.version == "1.0" else ("id", "pushNotificationConfigId")
     return {task_name: task_id} | ({} if step.what == "list" else {id_name: step.id or "one"})
 
 

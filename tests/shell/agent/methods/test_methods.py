@@ -20,28 +20,28 @@ from tests.shell.method_calls import ANSWERING, CALLABLE, EVERYTHING_ON, Methods
 
 pytestmark = pytest.mark.anyio
 
-LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
+VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 
 
 def test_there_are_parameters_for_every_row() -> None:
     assert set(CALLABLE) | ANSWERING == set(METHODS)
 
 
-@LINES
-async def test_every_method_answers_what_its_row_declares(serving: Serving, line: str) -> None:
-    async with serving(**EVERYTHING_ON) as agent, world_of(agent, line) as world:
+@VERSIONS
+async def test_every_method_answers_what_its_row_declares(serving: Serving, version: str) -> None:
+    async with serving(**EVERYTHING_ON) as agent, world_of(agent, version) as world:
         for method in CALLABLE:
             params = world.params(method)
 
             result = await world.methods.result(method, params)
 
             jsonschema.validate(params, params_schema(METHODS[method]))
-            jsonschema.validate(result, result_schema(METHODS[method], line))
+            jsonschema.validate(result, result_schema(METHODS[method], version))
 
 
-@LINES
-async def test_a_session_is_told_as_a_task_and_its_history_as_messages(serving: Serving, line: str) -> None:
-    async with serving() as agent, world_of(agent, line) as world:
+@VERSIONS
+async def test_a_session_is_told_as_a_task_and_its_history_as_messages(serving: Serving, version: str) -> None:
+    async with serving() as agent, world_of(agent, version) as world:
         task = (await world.methods.result("opencode.sessions.get", {"session_id": world.session_id}))["item"]
         page = await world.methods.result(
             "opencode.sessions.messages.list", {"session_id": world.session_id, "limit": 2}
@@ -52,12 +52,12 @@ async def test_a_session_is_told_as_a_task_and_its_history_as_messages(serving: 
         assert task["metadata"]["shared"]["session"]["id"] == world.session_id
         assert [message["messageId"] for message in page["items"]] == [world.prompt_id, world.answer_id]
         assert page["items"][0]["parts"][0]["text"] == "hello again"
-        assert page["items"][0]["role"] == ("user" if line == "0.3" else "ROLE_USER")
+        assert page["items"][0]["role"] == ("user" if version == "0.3" else "ROLE_USER")
 
 
-@LINES
-async def test_a_cursor_leads_to_the_messages_before(serving: Serving, line: str) -> None:
-    async with serving() as agent, world_of(agent, line) as world:
+@VERSIONS
+async def test_a_cursor_leads_to_the_messages_before(serving: Serving, version: str) -> None:
+    async with serving() as agent, world_of(agent, version) as world:
         last = await world.methods.result(
             "opencode.sessions.messages.list", {"session_id": world.session_id, "limit": 2}
         )
@@ -166,12 +166,12 @@ async def test_a_method_works_in_the_directory_that_is_asked_for(serving: Servin
         ]
 
 
-@LINES
-async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, line: str) -> None:
-    async with serving() as agent, world_of(agent, line) as world:
+@VERSIONS
+async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, version: str) -> None:
+    async with serving() as agent, world_of(agent, version) as world:
         body = {"jsonrpc": "2.0", "method": "opencode.sessions.share", "params": {"session_id": world.session_id}}
 
-        response = await agent.http.post("/", json=body, headers={"A2A-Version": line})
+        response = await agent.http.post("/", json=body, headers={"A2A-Version": version})
 
         assert (response.status_code, response.content) == (204, b"")
         assert agent.asked("POST", "/share") == 1

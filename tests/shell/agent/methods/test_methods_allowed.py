@@ -15,7 +15,7 @@ from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Methods, world_of
 
 pytestmark = pytest.mark.anyio
 
-LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
+VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 SWITCHED = {name: row for name, row in METHODS.items() if row.toggle is not None}
 OF_A_SESSION = [
     name for name, row in METHODS.items() if row.ownership in (Ownership.READS, Ownership.CLAIMS) and not row.toggle
@@ -25,7 +25,7 @@ OF_A_SESSION = [
 # --- switches and capabilities ----------------------------------------------------------------------------
 
 
-async def test_what_is_switched_off_is_disabled_and_names_its_switch_on_line_0_3(serving: Serving) -> None:
+async def test_what_is_switched_off_is_disabled_and_names_its_switch_on_version_0_3(serving: Serving) -> None:
     async with serving() as agent:
         methods = Methods(agent.http, "0.3", AS_CAROL)
         for name, row in SWITCHED.items():
@@ -46,7 +46,7 @@ async def test_what_is_switched_off_is_disabled_and_names_its_switch_on_line_0_3
             assert name not in offered
 
 
-async def test_what_is_switched_off_is_disabled_on_line_1_0(serving: Serving) -> None:
+async def test_what_is_switched_off_is_disabled_on_version_1_0(serving: Serving) -> None:
     async with serving() as agent:
         methods = Methods(agent.http, "1.0", AS_CAROL)
         for name in SWITCHED:
@@ -60,15 +60,15 @@ async def test_what_is_switched_off_is_disabled_on_line_1_0(serving: Serving) ->
             assert name not in more["value"]["supportedMethods"]
 
 
-@LINES
-async def test_without_its_capability_a_method_is_forbidden(serving: Serving, line: str) -> None:
+@VERSIONS
+async def test_without_its_capability_a_method_is_forbidden(serving: Serving, version: str) -> None:
     async with serving(**EVERYTHING_ON) as agent:
-        methods = Methods(agent.http, line)  # Alice's credential has no capability
+        methods = Methods(agent.http, version)  # Alice's credential has no capability
         for name, row in SWITCHED.items():
             error = await methods.error(name, {})
 
             assert error["code"] == -32007
-            if line == "0.3":
+            if version == "0.3":
                 assert error["data"] == {
                     "type": "AUTHORIZATION_FORBIDDEN",
                     "method": name,
@@ -85,15 +85,15 @@ async def test_without_its_capability_a_method_is_forbidden(serving: Serving, li
                 }
 
 
-@LINES
-async def test_an_unknown_method_is_told_what_there_is(serving: Serving, line: str) -> None:
+@VERSIONS
+async def test_an_unknown_method_is_told_what_there_is(serving: Serving, version: str) -> None:
     async with serving(enable_session_shell=True) as agent:
-        error = await Methods(agent.http, line).error("opencode.sessions.fly", {})
+        error = await Methods(agent.http, version).error("opencode.sessions.fly", {})
 
         data = error["data"]
-        offered = data["supported_methods"] if line == "0.3" else data[1]["value"]["supportedMethods"]
+        offered = data["supported_methods"] if version == "0.3" else data[1]["value"]["supportedMethods"]
         assert error["code"] == -32601
-        assert ("tasks/get" if line == "0.3" else "GetTask") in offered
+        assert ("tasks/get" if version == "0.3" else "GetTask") in offered
         assert {name for name in offered if name in METHODS} == {
             name for name, row in METHODS.items() if not row.toggle or name == "opencode.sessions.shell"
         }
@@ -102,17 +102,17 @@ async def test_an_unknown_method_is_told_what_there_is(serving: Serving, line: s
 # --- whose a session is -----------------------------------------------------------------------------------
 
 
-@LINES
-async def test_another_callers_session_is_forbidden(serving: Serving, line: str) -> None:
-    async with serving() as agent, world_of(agent, line) as world:
-        bob = Methods(agent.bob, line)
+@VERSIONS
+async def test_another_callers_session_is_forbidden(serving: Serving, version: str) -> None:
+    async with serving() as agent, world_of(agent, version) as world:
+        bob = Methods(agent.bob, version)
         for name in OF_A_SESSION:
             asked = len(agent.fake_opencode.requests)
 
             error = await bob.error(name, world.params(name))
 
             assert error["code"] == -32006
-            if line == "0.3":
+            if version == "0.3":
                 assert error["data"] == {"type": "SESSION_FORBIDDEN", "session_id": world.session_id}
             assert [one.path for one in agent.fake_opencode.requests[asked:]] == []
 

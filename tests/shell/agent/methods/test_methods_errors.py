@@ -17,7 +17,7 @@ from tests.shell.method_calls import CALLABLE, EVERYTHING_ON, Methods, world_of
 
 pytestmark = pytest.mark.anyio
 
-LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
+VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 RECORDED = FIXTURES / "methods"
 ACCEPTED_NOW = {"sessions.command"}
 """Recorded requests that 0.7.1 refused: a command without arguments is one that OpenCode takes."""
@@ -71,7 +71,7 @@ async def test_errors_are_those_of_version_0_7_1(serving: Serving, shape: dict[s
             assert error["data"]["type"] == expected["type"]
 
 
-async def test_a_missing_field_is_named_on_both_lines(serving: Serving) -> None:
+async def test_a_missing_field_is_named_on_both_versions(serving: Serving) -> None:
     async with serving() as agent:
         old = await Methods(agent.http, "0.3").error("opencode.sessions.get", {})
         new = await Methods(agent.http, "1.0").error("opencode.sessions.get", {})
@@ -105,17 +105,17 @@ async def test_a_directory_that_cannot_be_chosen_is_refused_by_the_name_it_came_
         assert not [one for one in agent.fake_opencode.requests if one.path == "/session"]
 
 
-@LINES
+@VERSIONS
 @pytest.mark.parametrize("session_id", ["ses_nope", "nope"])
-async def test_an_unknown_session_is_not_found(serving: Serving, line: str, session_id: str) -> None:
-    async with serving(**EVERYTHING_ON) as agent, world_of(agent, line) as world:
+async def test_an_unknown_session_is_not_found(serving: Serving, version: str, session_id: str) -> None:
+    async with serving(**EVERYTHING_ON) as agent, world_of(agent, version) as world:
         for name in CALLABLE:
             params = world.params(name)
             if "session_id" in params:
                 error = await world.methods.error(name, {**params, "session_id": session_id})
 
                 assert error["code"] == -32001
-                if line == "0.3":
+                if version == "0.3":
                     assert error["data"] == {"type": "SESSION_NOT_FOUND", "session_id": session_id}
                 else:
                     assert error["data"] == [
@@ -150,9 +150,9 @@ def failing(fake_opencode: FakeOpenCode, status: int, body: object) -> None:
         fake_opencode.fail_next(method, "/", status, body)
 
 
-@LINES
-async def test_every_method_tells_of_a_status_it_did_not_expect(serving: Serving, line: str) -> None:
-    async with serving(**EVERYTHING_ON) as agent, world_of(agent, line) as world:
+@VERSIONS
+async def test_every_method_tells_of_a_status_it_did_not_expect(serving: Serving, version: str) -> None:
+    async with serving(**EVERYTHING_ON) as agent, world_of(agent, version) as world:
         for name in UPSTREAM:
             failing(agent.fake_opencode, 503, {"message": "not now"})
 
@@ -160,7 +160,7 @@ async def test_every_method_tells_of_a_status_it_did_not_expect(serving: Serving
             agent.fake_opencode.forgive()
 
             assert error["code"] == -32003, (name, error)
-            if line == "0.3":
+            if version == "0.3":
                 assert error["data"]["upstream_status"] == 503
                 assert error["data"]["detail"] == "not now"
 
@@ -192,22 +192,22 @@ async def test_no_answer_that_is_no_json_gets_through(serving: Serving) -> None:
             assert error["data"]["method"] == name
 
 
-@LINES
-async def test_an_opencode_that_is_away_is_told_as_such(serving: Serving, line: str) -> None:
+@VERSIONS
+async def test_an_opencode_that_is_away_is_told_as_such(serving: Serving, version: str) -> None:
     async with serving(opencode_url=f"http://127.0.0.1:{free_port()}") as agent:
-        error = await Methods(agent.http, line).error("opencode.projects.list", {})
+        error = await Methods(agent.http, version).error("opencode.projects.list", {})
 
         assert error["code"] == -32002
-        assert await Methods(agent.http, line).reason("opencode.projects.list", {}) == "UPSTREAM_UNREACHABLE"
+        assert await Methods(agent.http, version).reason("opencode.projects.list", {}) == "UPSTREAM_UNREACHABLE"
 
 
 # --- answering what a task waits for ----------------------------------------------------------------------
 
 
-@LINES
-async def test_a_permission_is_found_again_and_answered(serving: Serving, line: str) -> None:
+@VERSIONS
+async def test_a_permission_is_found_again_and_answered(serving: Serving, version: str) -> None:
     async with serving() as agent:
-        methods = Methods(agent.http, line)
+        methods = Methods(agent.http, version)
         task = await agent.caller(RPC_10).send("PERMISSION")
 
         [waiting] = (await methods.result("opencode.permissions.list", {}))["items"]
@@ -221,11 +221,11 @@ async def test_a_permission_is_found_again_and_answered(serving: Serving, line: 
         assert (await methods.result("opencode.permissions.list", {}))["items"] == []
 
 
-@LINES
+@VERSIONS
 @pytest.mark.parametrize("answered", [True, False])
-async def test_a_question_is_answered_or_rejected(serving: Serving, line: str, answered: bool) -> None:
+async def test_a_question_is_answered_or_rejected(serving: Serving, version: str, answered: bool) -> None:
     async with serving() as agent:
-        methods = Methods(agent.http, line)
+        methods = Methods(agent.http, version)
         task = await agent.caller(RPC_10).send("QUESTION")
         [waiting] = (await methods.result("opencode.questions.list", {}))["items"]
         asked = {"request_id": waiting["request_id"]}

@@ -60,7 +60,7 @@ async def test_a_session_that_is_deleted_while_its_task_waits_asks_nothing_any_m
         task = await caller.send("PERMISSION")
         await delete(agent, session_of(task))
         ended = await caller.finished(task.id)
-        listed = await Methods(agent.http, wire.line).result("opencode.permissions.list", {})
+        listed = await Methods(agent.http, wire.version).result("opencode.permissions.list", {})
 
     assert ended.status.state is TaskState.FAILED
     assert "deleted" in reason_of(ended)

@@ -19,7 +19,7 @@ from tests.shell.refusals import refusal, wrong
 pytestmark = pytest.mark.anyio
 
 wires = pytest.mark.parametrize("wire", WIRES, ids=str)
-LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
+VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 OF_A_SESSION = [name for name, row in METHODS.items() if row.ownership in (Ownership.READS, Ownership.CLAIMS)]
 DEFAULT: dict[str, Any] = {"allow_session_claims": None}
 ONE = CredentialSet((Credential.bearer(ALICE, principal="alice"),))
@@ -39,7 +39,7 @@ def named(session_id: str) -> dict[str, Any]:
 async def reason_of(caller: Caller, **more: Any) -> str:
     """The type of a refusal on any wire."""
     error = await caller.refused(**more)
-    if caller.wire.line == "0.3":
+    if caller.wire.version == "0.3":
         return str(error.get("type") or error["data"]["type"])
     details = error["details" if caller.wire.binding == "rest" else "data"]
     return str(next(one["reason"] for one in details if "reason" in one))
@@ -94,9 +94,9 @@ async def test_the_refusal_names_the_field_and_the_setting(serving: Serving, wir
     assert "metadata.shared.session.id" in error
 
 
-@LINES
-async def test_no_method_reads_or_claims_it_and_no_list_shows_it(serving: Serving, line: str) -> None:
-    async with serving(**DEFAULT, **EVERYTHING_ON) as agent, world_of(agent, line) as world:
+@VERSIONS
+async def test_no_method_reads_or_claims_it_and_no_list_shows_it(serving: Serving, version: str) -> None:
+    async with serving(**DEFAULT, **EVERYTHING_ON) as agent, world_of(agent, version) as world:
         session_id = await unowned(agent)
         before = len(agent.fake_opencode.requests)
         for name in OF_A_SESSION:
@@ -109,14 +109,14 @@ async def test_no_method_reads_or_claims_it_and_no_list_shows_it(serving: Servin
             assert session_id not in str(await world.methods.result(name, params))
         listed = str(await world.methods.result("opencode.sessions.list", {}))
         assert world.session_id in listed
-        assert world.session_id not in str(await Methods(agent.bob, line).result("opencode.sessions.list", {}))
+        assert world.session_id not in str(await Methods(agent.bob, version).result("opencode.sessions.list", {}))
 
 
 @wires
 async def test_the_one_principal_claims_it(serving: Serving, wire: Wire) -> None:
     async with serving(**DEFAULT, credentials=LOGINS) as agent:
         session_id = await unowned(agent)
-        listed = str(await Methods(agent.http, wire.line).result("opencode.sessions.list", {}))
+        listed = str(await Methods(agent.http, wire.version).result("opencode.sessions.list", {}))
 
         task = await agent.caller(wire).send("COUNT", metadata=named(session_id))
 

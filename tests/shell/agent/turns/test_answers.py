@@ -68,7 +68,7 @@ def replies(agent: Agent) -> list[tuple[str, Any]]:
 
 def data(wire: Wire, value: object) -> list[dict[str, Any]]:
     """The parts of a message with nothing but data."""
-    return [{"kind": "data", "data": value} if wire.line == "0.3" else {"data": value}]
+    return [{"kind": "data", "data": value} if wire.version == "0.3" else {"data": value}]
 
 
 async def waiting(caller: Caller, prompt: str) -> Task:

@@ -47,8 +47,8 @@ async def cancelled_or_not(caller: Caller, task_id: str) -> Task | Refusal:
     if error is not None:
         return await refused(caller, task_id)
     result = body["result"] if caller.wire.binding == "rpc" else body
-    schemas.check(caller.wire.line, schemas.TASK, result)
-    return CODECS[caller.wire.line].parse_task(result)
+    schemas.check(caller.wire.version, schemas.TASK, result)
+    return CODECS[caller.wire.version].parse_task(result)
 
 
 async def refused(caller: Caller, task_id: str) -> Refusal:
@@ -190,7 +190,7 @@ async def test_a_cancelled_task_stays_so_over_a_restart(serving_on_disk: Serving
     async with serving_on_disk() as agent:
         caller = agent.caller(wire)
         read = await caller.get(task.id)
-        if wire.line == "0.3":
+        if wire.version == "0.3":
             assert (await caller.refused("cancel", id=task.id))["code"] == -32002
         else:
             assert await caller.cancel(task.id) == read
@@ -225,7 +225,7 @@ async def test_a_canceled_task_can_be_canceled_again_on_version_1_0_alone(servin
         caller = agent.caller(wire)
         task = await caller.send("PERMISSION")
 
-        if wire.line == "0.3":  # for which a canceled task is as terminal as any other
+        if wire.version == "0.3":  # for which a canceled task is as terminal as any other
             await caller.cancel(task.id)
             errors = [await caller.refused("cancel", id=task.id) for _ in range(2)]
             assert [error["code"] for error in errors] == [-32002, -32002]
@@ -254,7 +254,7 @@ async def test_a_task_that_has_ended_cannot_be_cancelled(serving: Serving, wire:
         assert aborts(agent) == 0
 
 
-async def test_line_1_0_tells_which_state_forbids_it(serving: Serving) -> None:
+async def test_version_1_0_tells_which_state_forbids_it(serving: Serving) -> None:
     async with serving() as agent:
         task = await agent.caller(RPC_10).send("hi")
         rpc = await agent.caller(RPC_10).refused("cancel", id=task.id)
@@ -372,13 +372,13 @@ async def test_over_http_the_path_names_the_task_whatever_the_body_says(
             "id": {"json": {"id": task.id}},
             "other": {"json": {"id": "another-task", "metadata": {"why": "enough"}}},
         }
-        prefix = "/v1" if wire.line == "0.3" else ""
+        prefix = "/v1" if wire.version == "0.3" else ""
 
         answer = await agent.http.post(f"{prefix}/tasks/{task.id}:cancel", **bodies[form])
 
     assert answer.status_code == 200, answer.text
-    schemas.check(wire.line, schemas.TASK, answer.json())
-    assert CODECS[wire.line].parse_task(answer.json()).status.state is TaskState.CANCELED
+    schemas.check(wire.version, schemas.TASK, answer.json())
+    assert CODECS[wire.version].parse_task(answer.json()).status.state is TaskState.CANCELED
 
 
 async def test_a_task_is_answered_in_the_proto_form_it_was_made_in(serving: Serving) -> None:
@@ -408,9 +408,9 @@ async def test_cancellations_at_once_are_one(serving: Serving, wire: Wire) -> No
             async def cancel(caller: Caller) -> None:
                 response = await caller.ask("cancel", {"id": stream.task.id})
                 body = response.json()
-                if wire.line == "0.3" and -32002 in (body.get("code"), (body.get("error") or {}).get("code")):
+                if wire.version == "0.3" and -32002 in (body.get("code"), (body.get("error") or {}).get("code")):
                     return  # it came when the task was canceled already
-                answers.append(CODECS[wire.line].parse_task(body["result"] if wire.binding == "rpc" else body))
+                answers.append(CODECS[wire.version].parse_task(body["result"] if wire.binding == "rpc" else body))
 
             async with anyio.create_task_group() as tasks:
                 for caller in callers:

@@ -102,16 +102,16 @@ async def test_a_stream_begins_with_the_task_and_goes_on_to_work(serving: Servin
     assert {one.task_id for one in stream.statuses} | {one.task_id for one in stream.chunks} == {stream.task.id}
 
 
-async def test_only_line_0_3_marks_the_last_event(serving: Serving) -> None:
+async def test_only_version_0_3_marks_the_last_event(serving: Serving) -> None:
     async with serving() as agent:
         for wire in WIRES:
             stream = await agent.caller(wire).stream("TOOL")
             finals = [event.json["final"] for event in stream.events if "final" in event.json]
             count = len(stream.statuses)
-            assert finals == ([False] * (count - 1) + [True] if wire.line == "0.3" else [])
+            assert finals == ([False] * (count - 1) + [True] if wire.version == "0.3" else [])
 
 
-async def test_line_0_3_finds_the_answer_in_the_status_message_too(serving: Serving) -> None:
+async def test_version_0_3_finds_the_answer_in_the_status_message_too(serving: Serving) -> None:
     async with serving() as agent:
         for wire in (RPC_03, REST_03):
             task = await agent.caller(wire).send("hi")

@@ -53,7 +53,7 @@ def key(tmp_path: Path) -> ed25519.Ed25519PrivateKey:
 
 
 @pytest.mark.parametrize("is_signed", [False, True])
-async def test_the_card_is_valid_on_both_lines(
+async def test_the_card_is_valid_on_both_versions(
     is_signed: bool, serving: Serving, key: ed25519.Ed25519PrivateKey, tmp_path: Path
 ) -> None:
     file = str(tmp_path / "key.pem") if is_signed else None
@@ -66,7 +66,7 @@ async def test_the_card_is_valid_on_both_lines(
     schemas.check("1.0", schemas.CARD, {name: value for name, value in card.items() if name not in LEGACY})
 
 
-async def test_the_card_has_what_each_line_requires(serving: Serving) -> None:
+async def test_the_card_has_what_each_version_requires(serving: Serving) -> None:
     async with serving(title="T", description="D", version="7", project="P") as agent:
         card: dict[str, Any] = (await agent.http.get(PATHS[0])).json()
 
@@ -92,7 +92,7 @@ async def test_the_card_names_interfaces_and_security_in_both_forms(serving: Ser
     assert {one["transport"] for one in card["additionalInterfaces"]} == {"JSONRPC", "HTTP+JSON"}
     assert card["preferredTransport"] in {"JSONRPC", "HTTP+JSON"}
     pairs = {(one["url"], one["protocolBinding"], one["protocolVersion"]) for one in card["supportedInterfaces"]}
-    assert pairs == {(url, binding, line) for binding in ("JSONRPC", "HTTP+JSON") for line in ("0.3", "1.0")}
+    assert pairs == {(url, binding, version) for binding in ("JSONRPC", "HTTP+JSON") for version in ("0.3", "1.0")}
     for scheme in card["securitySchemes"].values():
         assert (scheme["type"], scheme["httpAuthSecurityScheme"]["scheme"]) == ("http", scheme["scheme"])
     names = set(card["securitySchemes"])
@@ -182,22 +182,22 @@ async def test_each_caller_gets_the_extended_card_made_for_them(way: str, servin
         schemas.check("1.0", schemas.CARD, {name: value for name, value in alice.items() if name not in LEGACY})
 
 
-def says_it_alone(card: dict[str, Any], line: str) -> None:
+def says_it_alone(card: dict[str, Any], version: str) -> None:
     """The card has the members of one version, and none of the other's."""
-    old = line == "0.3"
+    old = version == "0.3"
     assert not (ONLY_1_0 if old else ONLY_0_3) & card.keys()
     assert ("extendedAgentCard" in card["capabilities"]) is not old
     for scheme in card["securitySchemes"].values():
         assert ("type" in scheme, "httpAuthSecurityScheme" in scheme) == (old, not old)
 
 
-@pytest.mark.parametrize("line", ["0.3", "1.0"])
-async def test_where_one_version_is_served_the_public_card_says_it_alone(serving: Serving, line: str) -> None:
-    async with serving(supported_protocol_versions=(line,), protocol_version=line) as agent:
+@pytest.mark.parametrize("version", ["0.3", "1.0"])
+async def test_where_one_version_is_served_the_public_card_says_it_alone(serving: Serving, version: str) -> None:
+    async with serving(supported_protocol_versions=(version,), protocol_version=version) as agent:
         card = (await agent.http.get(PATHS[0])).json()
 
-    schemas.check(line, schemas.CARD, card)
-    says_it_alone(card, line)
+    schemas.check(version, schemas.CARD, card)
+    says_it_alone(card, version)
 
 
 async def test_nobody_else_gets_an_extended_card(serving: Serving) -> None:

@@ -23,7 +23,7 @@ from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Json, Methods, wor
 pytestmark = pytest.mark.anyio
 
 CONTRACTS = FIXTURES / "contracts"
-LINES = pytest.mark.parametrize("line", ["0.3", "1.0"])
+VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 SWITCHES = pytest.mark.parametrize("switches", [{}, EVERYTHING_ON], ids=["all-off", "all-on"])
 WIRES: Mapping[str, Wire] = {"0.3": RPC_03, "1.0": RPC_10}
 NOT_FOUND = -32601
@@ -38,10 +38,10 @@ async def described(agent: Agent, *, complete: bool) -> Json:
     return document
 
 
-async def params_published(agent: Agent, name: str, line: str) -> Json:
+async def params_published(agent: Agent, name: str, version: str) -> Json:
     """What the extended card says of an extension under its name on a line."""
-    uri = f"{NAMESPACE}:{name}:v1" if line == "1.0" else f"{SPECIFICATIONS}#{_OLD_NAMES.get(name, name)}-v1"
-    card = (await agent.http.get("/extendedAgentCard", headers={**AS_CAROL, "A2A-Version": line})).json()
+    uri = f"{NAMESPACE}:{name}:v1" if version == "1.0" else f"{SPECIFICATIONS}#{_OLD_NAMES.get(name, name)}-v1"
+    card = (await agent.http.get("/extendedAgentCard", headers={**AS_CAROL, "A2A-Version": version})).json()
     [params] = [one["params"] for one in card["capabilities"]["extensions"] if one["uri"] == uri]
     assert isinstance(params, dict)
     return params
@@ -84,22 +84,22 @@ _WORDS = ("x", "msg_x", "ses_x", "prt_x", "wrk_x", "data:,x")
 
 
 @SWITCHES
-@LINES
+@VERSIONS
 async def test_every_method_that_is_declared_can_be_called_with_what_its_schema_demands(
-    serving: Serving, line: str, switches: dict[str, Any]
+    serving: Serving, version: str, switches: dict[str, Any]
 ) -> None:
-    async with serving(**switches) as agent, world_of(agent, line) as world:
-        contract = await params_published(agent, WIRE_CONTRACT, line)
+    async with serving(**switches) as agent, world_of(agent, version) as world:
+        contract = await params_published(agent, WIRE_CONTRACT, version)
         document = await described(agent, complete=True)
         methods = document["paths"]["/"]["post"]["x-methods"]
         told = {
             "session_id": world.session_id,
             "message_id": world.answer_id,
             "messageID": world.answer_id,
-            "message": WIRES[line].message("hello"),
+            "message": WIRES[version].message("hello"),
         }
 
-        assert {name for name, one in methods.items() if line in one["results"]} == set(
+        assert {name for name, one in methods.items() if version in one["results"]} == set(
             contract["all_jsonrpc_methods"]
         )
         for name in contract["all_jsonrpc_methods"]:
@@ -113,7 +113,7 @@ async def test_every_method_that_is_declared_can_be_called_with_what_its_schema_
                 continue  # its events are the business of the tests of streams
             answer = response.json()
             if "result" in answer:
-                jsonschema.validate(answer["result"], resolved(document, declared["results"][line]))
+                jsonschema.validate(answer["result"], resolved(document, declared["results"][version]))
             else:
                 assert answer["error"]["code"] != NOT_FOUND, (name, answer)
                 assert answer["error"]["code"] in {*declared.get("errors", {}).values(), *CORE_ERRORS}, (name, answer)
@@ -124,24 +124,24 @@ CORE_ERRORS = {-32001, -32004}
 
 
 @SWITCHES
-@LINES
-async def test_nothing_else_can_be_called(serving: Serving, line: str, switches: dict[str, Any]) -> None:
+@VERSIONS
+async def test_nothing_else_can_be_called(serving: Serving, version: str, switches: dict[str, Any]) -> None:
     async with serving(**switches) as agent:
-        methods = Methods(agent.http, line, AS_CAROL)
-        contract = await params_published(agent, WIRE_CONTRACT, line)
+        methods = Methods(agent.http, version, AS_CAROL)
+        contract = await params_published(agent, WIRE_CONTRACT, version)
         conditional = contract["extensions"]["conditionally_available_methods"]
         on_offer = contract["all_jsonrpc_methods"]
 
         for name in conditional:
             error = await methods.error(name, {})
-            data = error["data"] if line == "0.3" else error["data"][1]["value"]
+            data = error["data"] if version == "0.3" else error["data"][1]["value"]
             assert error["code"] == contract["disabled_method_error"]["code"]
             assert set(data) == set(contract["disabled_method_error"]["data_fields"])
             assert data["toggle"] == conditional[name]["toggle"]
             assert "METHOD_DISABLED" in (data.get("type"), data.get("reason"))
         for name in ("opencode.sessions.fly", "opencode.sessions", "tasks/fly", "rpc.discover"):
             error = await methods.error(name, {})
-            data = error["data"] if line == "0.3" else error["data"][1]["value"]
+            data = error["data"] if version == "0.3" else error["data"][1]["value"]
             assert error["code"] == contract["unsupported_method_error"]["code"]
             assert set(data) == set(contract["unsupported_method_error"]["data_fields"])
             assert set(data.get("supported_methods", data.get("supportedMethods"))) == set(on_offer)
@@ -150,10 +150,10 @@ async def test_nothing_else_can_be_called(serving: Serving, line: str, switches:
         assert set(conditional) | set(on_offer) >= METHODS.keys()
 
 
-@LINES
-async def test_every_endpoint_that_is_declared_is_there(serving: Serving, line: str) -> None:
+@VERSIONS
+async def test_every_endpoint_that_is_declared_is_there(serving: Serving, version: str) -> None:
     async with serving() as agent:
-        contract = await params_published(agent, WIRE_CONTRACT, line)
+        contract = await params_published(agent, WIRE_CONTRACT, version)
         paths = (await described(agent, complete=False))["paths"]
 
         for endpoint in contract["core"]["http_endpoints"]:
@@ -163,14 +163,14 @@ async def test_every_endpoint_that_is_declared_is_there(serving: Serving, line: 
             assert method in options.headers["allow"]
 
 
-@LINES
-async def test_the_declared_behaviour_at_a_tasks_end_is_what_happens(serving: Serving, line: str) -> None:
+@VERSIONS
+async def test_the_declared_behaviour_at_a_tasks_end_is_what_happens(serving: Serving, version: str) -> None:
     async with serving() as agent:
-        behaviours = (await params_published(agent, WIRE_CONTRACT, line))["service_behaviors"]["methods"]
-        old = line == "0.3"
+        behaviours = (await params_published(agent, WIRE_CONTRACT, version))["service_behaviors"]["methods"]
+        old = version == "0.3"
         cancel = behaviours["tasks/cancel" if old else "CancelTask"]
         subscribe = behaviours["tasks/resubscribe" if old else "SubscribeToTask"]
-        caller = agent.caller(WIRES[line])
+        caller = agent.caller(WIRES[version])
         agent.fake_opencode.hold()
         running = await caller.send("hello", configuration=caller.wire.at_once())
         agent_cancelled = await caller.cancel(running.id)
@@ -191,24 +191,24 @@ async def test_the_declared_behaviour_at_a_tasks_end_is_what_happens(serving: Se
             assert len((await caller.subscribe(running.id)).events) == 1
 
 
-@LINES
+@VERSIONS
 @pytest.mark.parametrize("stays_open", [False, True])
 async def test_the_declared_behaviour_while_a_task_waits_is_what_happens(
-    serving: Serving, line: str, stays_open: bool
+    serving: Serving, version: str, stays_open: bool
 ) -> None:
     async with serving(stream_stays_open_on_interrupt=stays_open) as agent:
-        behaviours = (await params_published(agent, WIRE_CONTRACT, line))["service_behaviors"]["methods"]
-        stream = behaviours["message/stream" if line == "0.3" else "SendStreamingMessage"]
+        behaviours = (await params_published(agent, WIRE_CONTRACT, version))["service_behaviors"]["methods"]
+        stream = behaviours["message/stream" if version == "0.3" else "SendStreamingMessage"]
         declared = stream["interrupted_state_behavior"]
-        async with agent.caller(WIRES[line]).open("PERMISSION") as asked:
+        async with agent.caller(WIRES[version]).open("PERMISSION") as asked:
             await asked.until(lambda: asked.statuses and asked.state in declared["states"])
             if not declared["closes_stream"]:
-                await agent.caller(WIRES[line]).send("once", taskId=asked.task.id)
+                await agent.caller(WIRES[version]).send("once", taskId=asked.task.id)
             await asked.whole()
 
     assert declared["closes_stream"] is not stays_open
     assert asked.state == ("completed" if stays_open else "input-required")
-    assert declared["stays_open_when_activated"] == STAYS_OPEN[line]
+    assert declared["stays_open_when_activated"] == STAYS_OPEN[version]
 
 
 # --- what else is told ------------------------------------------------------------------------------------
@@ -269,10 +269,10 @@ async def test_what_is_declared_of_the_surroundings_is_told(serving: Serving) ->
 # --- OpenAPI ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lines", [("0.3", "1.0"), ("0.3",), ("1.0",)], ids=lambda lines: "+".join(lines))
+@pytest.mark.parametrize("versions", [("0.3", "1.0"), ("0.3",), ("1.0",)], ids=lambda versions: "+".join(versions))
 @pytest.mark.parametrize("complete", [False, True])
-async def test_the_description_is_valid_openapi(serving: Serving, lines: tuple[str, ...], complete: bool) -> None:
-    settings: dict[str, Any] = {"supported_protocol_versions": lines, "protocol_version": lines[0]}
+async def test_the_description_is_valid_openapi(serving: Serving, versions: tuple[str, ...], complete: bool) -> None:
+    settings: dict[str, Any] = {"supported_protocol_versions": versions, "protocol_version": versions[0]}
     async with serving(**settings, **EVERYTHING_ON) as agent:
         document = await described(agent, complete=complete)
 

@@ -149,12 +149,12 @@ async def test_behind_a_prefix_everything_is_found(serving: Serving, written: st
                 assert not answer.json().get("error")
 
 
-# --- versions, and what they say --------------------------------------------------------------------------------
+# --- versions, and what they say ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wire", WIRES, ids=str)
 async def test_data_reaches_the_model_as_text(serving: Serving, wire: Wire) -> None:
-    part = {"kind": "data", "data": {"n": [1]}} if wire.line == "0.3" else {"data": {"n": [1]}}
+    part = {"kind": "data", "data": {"n": [1]}} if wire.version == "0.3" else {"data": {"n": [1]}}
     async with serving() as agent:
         task = await agent.caller(wire).send("", parts=[part])
         [prompt] = [one for one in agent.fake_opencode.requests if one.path.endswith("/prompt_async")]

@@ -12,14 +12,14 @@ from sansio.extensions.methods.method_table import supported
 from tests.shell.harness import RPC_03, RPC_10, WIRES, Serving, Wire
 
 pytestmark = pytest.mark.anyio
-LINES = pytest.mark.parametrize("wire", [RPC_03, RPC_10], ids=str)
+VERSIONS = pytest.mark.parametrize("wire", [RPC_03, RPC_10], ids=str)
 METHODS = {
     "0.3": ["message/send", "message/stream", "tasks/get"],
     "1.0": ["SendMessage", "SendStreamingMessage", "GetTask"],
 }
 
 
-@LINES
+@VERSIONS
 @pytest.mark.parametrize(
     ("body", "code", "id"),
     [
@@ -41,25 +41,25 @@ async def test_what_is_no_request_is_answered_with_why(
 ) -> None:
     async with serving() as agent:
         response = await agent.http.post(
-            "/", content=body, headers={"A2A-Version": wire.line, "Content-Type": "application/json"}
+            "/", content=body, headers={"A2A-Version": wire.version, "Content-Type": "application/json"}
         )
 
     answer = response.json()
-    assert (response.status_code, response.headers["a2a-version"]) == (200, wire.line)
+    assert (response.status_code, response.headers["a2a-version"]) == (200, wire.version)
     assert (answer["jsonrpc"], answer["id"], answer["error"]["code"]) == ("2.0", id, code)
     if body.startswith(b"["):
         assert "batch" in answer["error"]["message"]
 
 
-@LINES
+@VERSIONS
 async def test_a_method_nobody_knows_is_answered_with_those_on_offer(serving: Serving, wire: Wire) -> None:
     body = {"jsonrpc": "2.0", "id": 1, "method": "tasks/frobnicate", "params": {}}
     async with serving() as agent:
-        response = await agent.http.post("/", json=body, headers={"A2A-Version": wire.line})
+        response = await agent.http.post("/", json=body, headers={"A2A-Version": wire.version})
 
     error = response.json()["error"]
     assert error["code"] == -32601
-    if wire.line == "0.3":
+    if wire.version == "0.3":
         assert error["data"] == {
             "type": "METHOD_NOT_SUPPORTED",
             "method": "tasks/frobnicate",
@@ -77,14 +77,14 @@ async def test_a_method_nobody_knows_is_answered_with_those_on_offer(serving: Se
         }
 
 
-@LINES
+@VERSIONS
 async def test_an_id_comes_back_as_it_was(serving: Serving, wire: Wire) -> None:
     message = wire.message("INSTANT")
     async with serving() as agent:
-        for request_id, method in product([0, "", "text", 1.5, None, 2**53], METHODS[wire.line][:2]):
+        for request_id, method in product([0, "", "text", 1.5, None, 2**53], METHODS[wire.version][:2]):
             body = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": {"message": message}}
-            response = await agent.http.post("/", json=body, headers={"A2A-Version": wire.line})
-            if method == METHODS[wire.line][0]:
+            response = await agent.http.post("/", json=body, headers={"A2A-Version": wire.version})
+            if method == METHODS[wire.version][0]:
                 answers: list[Any] = [response.json()]
             else:
                 lines = response.content.splitlines()
@@ -93,13 +93,13 @@ async def test_an_id_comes_back_as_it_was(serving: Serving, wire: Wire) -> None:
             assert {(answer["id"], type(answer["id"])) for answer in answers} == {(request_id, type(request_id))}
 
 
-@LINES
+@VERSIONS
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, wire: Wire, streaming: bool) -> None:
-    method = METHODS[wire.line][int(streaming)]
+    method = METHODS[wire.version][int(streaming)]
     body = {"jsonrpc": "2.0", "method": method, "params": {"message": wire.message("hi", contextId="c")}}
     async with serving() as agent:
-        response = await agent.http.post("/", json=body, headers={"A2A-Version": wire.line})
+        response = await agent.http.post("/", json=body, headers={"A2A-Version": wire.version})
 
         assert (response.status_code, response.content) == (204, b"")
         await agent.until(lambda: agent.asked("POST", "/prompt_async") == 1)
@@ -109,12 +109,12 @@ async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, 
     assert "You have said 2 things." in str(after)
 
 
-@LINES
+@VERSIONS
 @pytest.mark.parametrize("method", ["nobody/knows", "GetTask", "SendMessage"])
 async def test_a_notification_that_fails_is_not_answered_either(serving: Serving, wire: Wire, method: str) -> None:
     body = {"jsonrpc": "2.0", "method": method, "params": {"id": "t"}}
     async with serving() as agent:
-        response = await agent.http.post("/", json=body, headers={"A2A-Version": wire.line})
+        response = await agent.http.post("/", json=body, headers={"A2A-Version": wire.version})
 
     assert (response.status_code, response.content) == (204, b"")
 
@@ -127,5 +127,5 @@ async def test_answers_name_their_line(serving: Serving, wire: Wire) -> None:
         async with caller.open("hi") as stream:
             await stream.whole()
 
-    assert answered.headers["a2a-version"] == stream.response.headers["a2a-version"] == wire.line
+    assert answered.headers["a2a-version"] == stream.response.headers["a2a-version"] == wire.version
     assert stream.response.headers["cache-control"] == "no-store"

@@ -25,14 +25,14 @@ async def test_a_caller_nobody_knows_is_turned_away(serving: Serving, wire: Wire
     paths = (PLACES[str(wire)], "/health", "/no/such/path")
     async with serving() as agent, client(agent.url, None) as http:
         for proof, path in product([{}, *proofs], paths):
-            headers = {"A2A-Version": wire.line, **proof}
+            headers = {"A2A-Version": wire.version, **proof}
             response = await http.post(path, headers=headers, content=b"{not even json")
 
             assert response.status_code == 401
             challenge = response.headers["www-authenticate"]
             assert "Bearer" in challenge
             assert "Basic" in challenge
-            if wire.line == "0.3":
+            if wire.version == "0.3":
                 assert response.json() == {"error": "Unauthorized"}
             else:
                 error = response.json()["error"]
@@ -70,7 +70,7 @@ async def test_a_body_too_large_is_refused_before_it_is_parsed(serving: Serving,
     async with serving(max_request_body_bytes=LIMIT) as agent:
         content: Any = body() if chunked else b"".join(pieces)
         response = await agent.http.post(
-            PLACES[str(wire)], content=content, headers=JSON | {"A2A-Version": wire.line}
+            PLACES[str(wire)], content=content, headers=JSON | {"A2A-Version": wire.version}
         )
         after = await agent.caller(wire).send("hi")
 
@@ -138,7 +138,7 @@ async def test_what_is_no_json_is_said_to_be_none(serving: Serving, wire: Wire) 
     async with serving() as agent:
         for content in (b"{", b"", b"\xff", b"[1", b"nan"):
             response = await agent.http.post(
-                PLACES[str(wire)], content=content, headers=JSON | {"A2A-Version": wire.line}
+                PLACES[str(wire)], content=content, headers=JSON | {"A2A-Version": wire.version}
             )
             assert response.status_code == 400
             assert "JSON" in response.text

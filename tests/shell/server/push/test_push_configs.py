@@ -51,18 +51,20 @@ class Configs:
 
     def setting(self, task_id: str, config: dict[str, Any]) -> dict[str, Any]:
         """The parameters that set a configuration; ``config`` is in the neutral shape."""
-        if self.wire.line == "1.0":
+        if self.wire.version == "1.0":
             return {"taskId": task_id, **config}
         return {"taskId": task_id, "pushNotificationConfig": in_old_form(config)}
 
     def naming(self, task_id: str, config_id: str | None = None) -> dict[str, Any]:
         """The parameters that name a configuration, or a task's."""
-        task_name, config_name = ("id", "pushNotificationConfigId") if self.wire.line == "0.3" else ("taskId", "id")
+        task_name, config_name = (
+            ("id", "pushNotificationConfigId") if self.wire.version == "0.3" else ("taskId", "id")
+        )
         return {task_name: task_id} | ({config_name: config_id} if config_id is not None else {})
 
     def read(self, task_id: str, body: dict[str, Any]) -> dict[str, Any]:
         """A configuration as it is answered, in the neutral shape."""
-        if self.wire.line == "1.0":
+        if self.wire.version == "1.0":
             schemas.check("1.0", schemas.PUSH_CONFIG, body)
             assert body["taskId"] == task_id
             return {name: value for name, value in body.items() if name != "taskId"}
@@ -88,7 +90,7 @@ class Configs:
         page = await self._ask("push-list", self.naming(task_id) | more)
         if self.wire == RPC_03:
             page = {"configs": page}
-        elif self.wire.line == "1.0":
+        elif self.wire.version == "1.0":
             schemas.check("1.0", schemas.PUSH_CONFIGS, page)
         return {**page, "configs": [self.read(task_id, one) for one in page["configs"]]}
 
@@ -98,7 +100,7 @@ class Configs:
 
     async def delete(self, task_id: str, config_id: str) -> None:
         answer = await self._ask("push-delete", self.naming(task_id, config_id))
-        assert answer == ({} if self.wire.line == "1.0" else None)
+        assert answer == ({} if self.wire.version == "1.0" else None)
 
 
 def in_old_form(config: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +192,9 @@ async def test_a_running_task_takes_configurations_too(serving: Serving, wire: W
 @wires
 async def test_a_configuration_given_with_the_message_is_among_them(serving: Serving, wire: Wire) -> None:
     name, config = (
-        ("taskPushNotificationConfig", FULL) if wire.line == "1.0" else ("pushNotificationConfig", in_old_form(FULL))
+        ("taskPushNotificationConfig", FULL)
+        if wire.version == "1.0"
+        else ("pushNotificationConfig", in_old_form(FULL))
     )
     async with serving_private(serving) as agent:
         agent.fake_opencode.hold(Say)
@@ -226,7 +230,7 @@ async def test_configurations_survive_a_restart(serving_on_disk: Serving, wire: 
 
 
 @pytest.mark.parametrize("wire", [RPC_10, REST_10], ids=str)
-async def test_line_1_0_lists_them_in_pages(serving: Serving, wire: Wire) -> None:
+async def test_version_1_0_lists_them_in_pages(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")
         configs = Configs(agent, wire)
@@ -242,7 +246,7 @@ async def test_line_1_0_lists_them_in_pages(serving: Serving, wire: Wire) -> Non
     assert bad == wrong(wire, "pageToken")
 
 
-async def test_line_0_3_reads_one_that_is_not_named(serving: Serving) -> None:
+async def test_version_0_3_reads_one_that_is_not_named(serving: Serving) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(RPC_03).send("hi")
         made = await Configs(agent, RPC_03).set(task.id, FULL)
@@ -255,7 +259,7 @@ async def test_line_0_3_reads_one_that_is_not_named(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize("shape", ["proto", "named", "json"])
-async def test_line_0_3_takes_every_body_its_clients_send(serving: Serving, shape: str) -> None:
+async def test_version_0_3_takes_every_body_its_clients_send(serving: Serving, shape: str) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(REST_03).send("hi")
         config, name = in_old_form(FULL), f"tasks/{task.id}/pushNotificationConfigs/mine"
@@ -359,7 +363,7 @@ BAD_URLS = [
 async def test_a_url_that_must_not_be_notified_is_refused_by_name_and_not_repeated(
     serving: Serving, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
-    field = "url" if wire.line == "1.0" else "pushNotificationConfig.url"
+    field = "url" if wire.version == "1.0" else "pushNotificationConfig.url"
     caplog.set_level(logging.DEBUG)
     async with serving() as agent:
         task = await agent.caller(wire).send("hi")
@@ -381,7 +385,7 @@ async def test_a_url_that_must_not_be_notified_is_refused_by_name_and_not_repeat
 async def test_a_message_with_such_a_url_is_refused_before_there_is_a_task(
     serving: Serving, wire: Wire, operation: str
 ) -> None:
-    name = "taskPushNotificationConfig" if wire.line == "1.0" else "pushNotificationConfig"
+    name = "taskPushNotificationConfig" if wire.version == "1.0" else "pushNotificationConfig"
     async with serving() as agent:
         caller = agent.caller(wire)
         for url in BAD_URLS:
@@ -394,7 +398,7 @@ async def test_a_message_with_such_a_url_is_refused_before_there_is_a_task(
 
 @wires
 async def test_wrong_fields_of_a_configuration_are_named(serving: Serving, wire: Wire) -> None:
-    old = wire.line == "0.3"
+    old = wire.version == "0.3"
     prefix = "pushNotificationConfig." if old else ""
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")
@@ -414,7 +418,7 @@ async def test_wrong_fields_of_a_configuration_are_named(serving: Serving, wire:
         assert await configs.list(task.id) == []
 
 
-async def test_line_1_0_says_what_a_deletion_lacks(serving: Serving) -> None:
+async def test_version_1_0_says_what_a_deletion_lacks(serving: Serving) -> None:
     async with serving() as agent:
         errors = [
             refusal(RPC_10, await agent.caller(RPC_10).refused("push-delete", taskId="t")),
@@ -437,7 +441,7 @@ async def test_without_credentials_nothing_is_told(serving: Serving, wire: Wire)
         task = await agent.caller(wire).send("hi")
         await Configs(agent, wire).set(task.id, FULL)
         async with httpx.AsyncClient(base_url=agent.url) as http:
-            prefix = "/v1" if wire.line == "0.3" else ""
+            prefix = "/v1" if wire.version == "0.3" else ""
             answer = await http.get(f"{prefix}/tasks/{task.id}/pushNotificationConfigs")
 
     assert answer.status_code == 401

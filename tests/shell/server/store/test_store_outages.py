@@ -91,7 +91,7 @@ Outage = Callable[[Path], AbstractContextManager[None]]
 
 def unavailable(wire: Wire, error: dict[str, Any]) -> bool:
     """Whether an error says, in its line's and binding's way, that the store is away and that one may try again."""
-    named = "STORE_UNAVAILABLE" in str(error) if (wire.line, wire.binding) != ("0.3", "rest") else True
+    named = "STORE_UNAVAILABLE" in str(error) if (wire.version, wire.binding) != ("0.3", "rest") else True
     return named and "try again" in str(error) and error.get("http", 503) == 503
 
 

@@ -74,7 +74,7 @@ async def test_a_stream_ends_where_its_task_asks_and_the_answers_own_goes_on(ser
     assert (text_of(done), done.status.state) == (WHOLE, TaskState.COMPLETED)
     assert asked.text == "One. "
     for stream in (asked, between, last):
-        assert finals(stream) == ([False] * (len(stream.statuses) - 1) + [True] if wire.line == "0.3" else [])
+        assert finals(stream) == ([False] * (len(stream.statuses) - 1) + [True] if wire.version == "0.3" else [])
     for before, after in ((asked, between), (between, last)):
         assert after.task.status.state is TaskState.WORKING
         assert reason_of(after.task).startswith("Answered: ")
@@ -116,7 +116,7 @@ async def test_who_goes_on_after_the_last_event_sees_what_an_open_stream_shows(s
     pieces = [event for stream in (asked, between, last) for event in stream.events[1:]]
     assert later(pieces, 0) == later(whole.events, whole.events[0].number)
     assert (whole.state, whole.text) == ("completed", WHOLE)
-    assert finals(whole) == ([False] * (len(whole.statuses) - 1) + [True] if wire.line == "0.3" else [])
+    assert finals(whole) == ([False] * (len(whole.statuses) - 1) + [True] if wire.version == "0.3" else [])
 
 
 @wires
@@ -175,7 +175,7 @@ async def test_a_question_that_was_answered_ends_no_stream(serving: Serving, wir
 
     assert [one.status.state for one in whole.statuses].count(TaskState.INPUT_REQUIRED) == 2
     assert (whole.state, whole.text) == ("completed", WHOLE)
-    assert finals(whole) == ([False] * (len(whole.statuses) - 1) + [True] if wire.line == "0.3" else [])
+    assert finals(whole) == ([False] * (len(whole.statuses) - 1) + [True] if wire.version == "0.3" else [])
 
 
 @wires
@@ -193,7 +193,7 @@ async def test_a_reader_that_is_told_anew_ends_with_the_question_too(
             await anew.whole()
 
     assert anew.state == ("completed" if stays_open else "input-required")
-    assert finals(anew)[-1:] == ([True] if wire.line == "0.3" else [])
+    assert finals(anew)[-1:] == ([True] if wire.version == "0.3" else [])
 
 
 @wires
@@ -207,7 +207,7 @@ async def test_the_deployment_can_keep_all_streams_open(serving: Serving, wire: 
             await stream.whole()
 
     assert (stream.state, stream.text) == ("completed", WHOLE)
-    assert finals(stream) == ([False] * (len(stream.statuses) - 1) + [True] if wire.line == "0.3" else [])
+    assert finals(stream) == ([False] * (len(stream.statuses) - 1) + [True] if wire.version == "0.3" else [])
 
 
 @wires
@@ -223,7 +223,7 @@ async def test_missing_credentials_end_every_stream_and_the_next_message_goes_on
         ended = await caller.stream("LOGIN", taskId=refused.task.id)
 
     assert (refused.state, refused.text) == ("auth-required", "First. ")
-    assert finals(refused)[-1:] == ([True] if wire.line == "0.3" else [])
+    assert finals(refused)[-1:] == ([True] if wire.version == "0.3" else [])
     assert [type(item) for item in watching.items] == [Task]
     assert ended.task.status.state is TaskState.WORKING
     assert ended.state == "completed"

@@ -220,7 +220,7 @@ async def test_clients_that_cannot_set_headers_tell_it_in_the_metadata(serving: 
     rest = Stream(wire, response)
     for event in SseDecoder().feed(response.content):
         json = orjson.loads(event.data)["result"]
-        rest.events.append(Event(number=int(event.id), item=CODECS[wire.line].parse_item(json), json=json))
+        rest.events.append(Event(number=int(event.id), item=CODECS[wire.version].parse_item(json), json=json))
     check_resumed(whole.events[:6], rest.events, whole.events)
 
 

@@ -64,7 +64,7 @@ class SlowReader:
         events = SseDecoder().feed(ChunkedDecoder().feed(body))
         self.events = len(events)
         json = [orjson.loads(event.data) for event in events]
-        form = CODECS[self.wire.line]
+        form = CODECS[self.wire.version]
         items = [form.parse_item(one["result"] if self.wire.binding == "rpc" else one) for one in json]
         return next(one.text for one in folded(items) if one.name == "response")
 

@@ -167,7 +167,7 @@ async def test_a_task_that_waits_for_its_client_can_be_watched(serving: Serving,
 
 
 @pytest.mark.parametrize("wire", OLD, ids=str)
-async def test_a_task_that_is_over_is_told_once_on_the_old_line(serving: Serving, wire: Wire) -> None:
+async def test_a_task_that_is_over_is_told_once_on_the_old_version(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         done = await agent.caller(wire).send("STEPS")
         stream = await agent.caller(wire).subscribe(done.id)
@@ -179,7 +179,7 @@ async def test_a_task_that_is_over_is_told_once_on_the_old_line(serving: Serving
 
 @pytest.mark.parametrize("wire", NEW, ids=str)
 @pytest.mark.parametrize("prompt", ["hi", "BADPROVIDER"])
-async def test_a_task_that_is_over_is_refused_on_the_new_line(serving: Serving, wire: Wire, prompt: str) -> None:
+async def test_a_task_that_is_over_is_refused_on_the_new_version(serving: Serving, wire: Wire, prompt: str) -> None:
     async with serving() as agent:
         if prompt == "BADPROVIDER":
             agent.fake_opencode.fail_next("POST", "/session", 500)
@@ -219,8 +219,8 @@ async def test_routes_take_get_and_post_with_and_without_a_body(
     async with serving() as agent:
         agent.fake_opencode.hold(Say)
         task = await agent.caller(wire).send("hi", configuration=wire.at_once())
-        path = ("/v1" if wire.line == "0.3" else "") + f"/tasks/{task.id}:subscribe"
-        headers = {"A2A-Version": wire.line} | ({} if body is None else {"content-type": "application/json"})
+        path = ("/v1" if wire.version == "0.3" else "") + f"/tasks/{task.id}:subscribe"
+        headers = {"A2A-Version": wire.version} | ({} if body is None else {"content-type": "application/json"})
         request = agent.http.build_request(method, path, content=body, headers=headers)
         response = await agent.http.send(request, stream=True)
         assert response.status_code == 200, await response.aread()
@@ -228,7 +228,7 @@ async def test_routes_take_get_and_post_with_and_without_a_body(
         with anyio.fail_after(DEADLINE):
             events = SseDecoder().feed(await response.aread())
 
-    items = [CODECS[wire.line].parse_item(orjson.loads(event.data)) for event in events]
+    items = [CODECS[wire.version].parse_item(orjson.loads(event.data)) for event in events]
     assert isinstance(items[0], Task)
     assert items[0].id == task.id
     assert isinstance(items[-1], StatusUpdate)

@@ -27,11 +27,11 @@ def storing(request: pytest.FixtureRequest, serving: Serving, serving_on_disk: S
 
 
 def state_name(wire: Wire, state: TaskState) -> str:
-    return state.value if wire.line == "0.3" else f"TASK_STATE_{state.name}"
+    return state.value if wire.version == "0.3" else f"TASK_STATE_{state.name}"
 
 
 def tasks_of(wire: Wire, page: dict[str, Any]) -> list[Task]:
-    return [CODECS[wire.line].parse_task(task) for task in page["tasks"]]
+    return [CODECS[wire.version].parse_task(task) for task in page["tasks"]]
 
 
 def ids_of(page: dict[str, Any]) -> list[str]:
@@ -336,7 +336,7 @@ async def test_history_is_listed_as_long_as_asked_for(storing: Serving, wire: Wi
 
 
 @pytest.mark.parametrize("wire", [RPC_03, REST_03], ids=str)
-async def test_line_0_3_finds_the_answer_in_the_status_though_there_are_no_artifacts(
+async def test_version_0_3_finds_the_answer_in_the_status_though_there_are_no_artifacts(
     serving: Serving, wire: Wire
 ) -> None:
     async with serving() as agent:

@@ -87,7 +87,7 @@ def tools_in(stream: Stream) -> list[Artifact]:
 async def listed(caller: Caller, task_id: str) -> Task:
     page = await caller.page(includeArtifacts="true")
     [found] = [task for task in page["tasks"] if task["id"] == task_id]
-    return CODECS[caller.wire.line].parse_task(found)
+    return CODECS[caller.wire.version].parse_task(found)
 
 
 @wires
@@ -185,7 +185,7 @@ async def test_the_choice_of_modes_stays_with_the_task(serving: Serving, wire: W
         assert isinstance(tool_of(other).parts[-1], DataPart)
 
 
-async def test_line_1_0_says_that_the_text_is_json(serving: Serving) -> None:
+async def test_version_1_0_says_that_the_text_is_json(serving: Serving) -> None:
     async with serving() as agent:
         task = await agent.caller(RPC_10).send("TOOL", **modes(["text/plain"]))
 
@@ -239,7 +239,7 @@ async def answered(caller: Caller, operation: str, params: dict[str, Any]) -> An
 
 @pytest.mark.parametrize("extensions", GIVEN, ids=lambda text: text.replace("urn:opencode-a2a:extension:", ""))
 @pytest.mark.parametrize("wire", [RPC_10, REST_10], ids=str)
-async def test_line_1_0_gives_the_metadata_of_what_was_activated(
+async def test_version_1_0_gives_the_metadata_of_what_was_activated(
     serving: Serving, wire: Wire, extensions: str
 ) -> None:
     async with serving() as agent:
@@ -263,7 +263,7 @@ async def test_line_1_0_gives_the_metadata_of_what_was_activated(
 
 @pytest.mark.parametrize("extensions", ["", BINDING, UNKNOWN])
 @pytest.mark.parametrize("wire", [RPC_03, REST_03], ids=str)
-async def test_line_0_3_gives_everything_unasked(serving: Serving, wire: Wire, extensions: str) -> None:
+async def test_version_0_3_gives_everything_unasked(serving: Serving, wire: Wire, extensions: str) -> None:
     async with serving() as agent:
         if extensions:
             agent.http.headers["X-A2A-Extensions"] = extensions
@@ -330,14 +330,14 @@ async def test_what_a_client_said_itself_is_left_to_it(serving: Serving, wire: W
 @wires
 async def test_resuming_clients_find_each_events_number_in_its_metadata(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        agent.http.headers["X-A2A-Extensions" if wire.line == "0.3" else "A2A-Extensions"] = RESUME
+        agent.http.headers["X-A2A-Extensions" if wire.version == "0.3" else "A2A-Extensions"] = RESUME
         caller = caller_with(agent, wire, RESUME)
         streamed = await caller.stream("STEPS")
         again = await caller.subscribe(streamed.task.id, after=streamed.events[3].number)
 
     for stream in (streamed, again):
         for event in stream.events:
-            [body] = [event.json] if wire.line == "0.3" else event.json.values()
+            [body] = [event.json] if wire.version == "0.3" else event.json.values()
             assert body["metadata"]["shared"]["resume"] == {"event_id": str(event.number)}
     assert len(streamed.events) > 5
     assert [event.json for event in again.events[1:]] == [event.json for event in streamed.events[4:]]
@@ -349,13 +349,18 @@ async def test_resuming_clients_find_each_events_number_in_its_metadata(serving:
 def sending(wire: Wire, *headers: tuple[str, str], stream: bool = False) -> dict[str, Any]:
     """A request that sends a message, with these header lines."""
     params = {"message": wire.message("hi")}
-    lines = [("A2A-Version", wire.line), *headers]
+    lines = [("A2A-Version", wire.version), *headers]
     if wire.binding == "rpc":
         names = ("message/stream", "SendStreamingMessage") if stream else ("message/send", "SendMessage")
-        body = {"jsonrpc": "2.0", "id": 1, "method": names[wire.line == "1.0"], "params": params}
+        body = {"jsonrpc": "2.0", "id": 1, "method": names[wire.version == "1.0"], "params": params}
         return {"method": "POST", "url": "/", "json": body, "headers": lines}
     path = f"/message:{'stream' if stream else 'send'}"
-    return {"method": "POST", "url": ("/v1" if wire.line == "0.3" else "") + path, "json": params, "headers": lines}
+    return {
+        "method": "POST",
+        "url": ("/v1" if wire.version == "0.3" else "") + path,
+        "json": params,
+        "headers": lines,
+    }
 
 
 def activated(response: httpx.Response) -> dict[str, list[str]]:
@@ -390,7 +395,7 @@ async def test_several_header_lines_are_one_list(serving: Serving, wire: Wire) -
 
     assert activated(answer) == {"a2a-extensions": [BINDING, RESUME]}
     assert activated(both) == {"a2a-extensions": [BINDING], "x-a2a-extensions": [HINTS]}
-    if wire.line == "1.0":
+    if wire.version == "1.0":
         assert shared_in(answer.json()) == {"session"}
         assert shared_in(both.json()) == {"session", "stream", "usage"}
 
@@ -403,7 +408,7 @@ async def test_what_is_unknown_is_ignored_and_not_echoed(serving: Serving, wire:
 
     assert answer.status_code == 200
     assert activated(answer) == {}
-    if wire.line == "1.0":
+    if wire.version == "1.0":
         assert shared_in(answer.json()) == set()
 
 
@@ -416,7 +421,7 @@ async def test_nothing_is_echoed_unasked(serving: Serving, wire: Wire) -> None:
     assert activated(answer) == {}
 
 
-async def test_the_uris_of_both_lines_mean_the_same(serving: Serving) -> None:
+async def test_the_uris_of_both_versions_mean_the_same(serving: Serving) -> None:
     async with serving() as agent, client(agent.url, None) as http:
         card = (await http.get("/.well-known/agent-card.json")).json()
         uris = [one["uri"] for one in card["capabilities"]["extensions"]]

@@ -170,7 +170,7 @@ async def test_references_to_other_tasks_are_kept_in_the_history(serving_on_disk
         assert [message.reference_task_ids for message in task.history] == [names]
 
 
-async def test_the_proto_form_of_line_0_3_has_no_place_for_references(serving: Serving) -> None:
+async def test_the_proto_form_of_version_0_3_has_no_place_for_references(serving: Serving) -> None:
     message = {"messageId": "m", "role": "ROLE_USER", "content": [{"text": "hi"}], "referenceTaskIds": ["t"]}
     async with serving() as agent:
         sent = await agent.http.post(
@@ -410,7 +410,7 @@ async def test_without_its_context_a_message_has_the_task_of_whatever_context(st
 async def test_an_id_that_is_used_again_with_other_content_is_another_message(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
-        kind = {"kind": "data"} if wire.line == "0.3" else {}
+        kind = {"kind": "data"} if wire.version == "0.3" else {}
         one, two = {"data": {"yes": 1}, **kind}, {"data": {"yes": True}, **kind}
         sent: list[tuple[str | None, dict[str, Any]]] = [("ECHO one", {}), ("ECHO two", {})]
         sent += [(None, {"parts": parts}) for parts in ([one], [two], [one, one])]
