@@ -1,4 +1,4 @@
-"""Targets of the protocol side: envelopes, routes, versions, events, both wire forms, the log and its journal."""
+"""Targets of the protocol side: envelopes, routes, versions, events, both codecs, the log and its journal."""
 
 from __future__ import annotations
 

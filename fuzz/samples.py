@@ -104,7 +104,7 @@ PARAMETERS: tuple[JsonObject, ...] = (
 
 
 def documents_of(codec: ModuleType) -> tuple[bytes, ...]:
-    """Documents of every kind in a line's wire form."""
+    """Documents of every kind in a version's codec."""
     values = [codec.render_item(item) for item in ITEMS]
     values += [codec.render_task(TASK), codec.render_send(REQUEST), {"id": "t1", "historyLength": 2}, *PARAMETERS]
     values.append({"taskId": "t1", **codec.render_push_config_result(PUSH)})

@@ -1,6 +1,6 @@
 """The operations: what a client may ask, for a caller who is known, on values that are parsed.
 
-Knows no wire form and no transport. Raises ``ProtocolError`` for what cannot be done; a task that was accepted always
+Knows no codec and no transport. Raises ``ProtocolError`` for what cannot be done; a task that was accepted always
 ends in the task itself, whatever happens to the client that started it.
 """
 
@@ -429,8 +429,8 @@ class Service:
         options = send_options.kept()
         if prompt.location is not None:
             options["place"] = location_as_text(prompt.location)
-        if request.form is not None:
-            options["form"] = request.form
+        if request.codec_name is not None:
+            options["form"] = request.codec_name
         async with self._messages.arrival(principal, message, options) as known:
             if known is not None:
                 return known, False

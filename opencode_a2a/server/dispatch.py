@@ -46,7 +46,7 @@ class Invocation:
         call = self.call
         if active is None:
             return Presentation(call.codec, False, call.activated.names)
-        return Presentation(call.codec_of(active.form), active.text_only, call.activated.names)
+        return Presentation(call.codec_of(active.codec_name), active.text_only, call.activated.names)
 
     def presentation_of_sender(self, active: ActiveTask) -> Presentation:
         """How the caller sees the task of a message of theirs: in the codec the message came in."""

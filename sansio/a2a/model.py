@@ -197,13 +197,13 @@ class SendConfiguration:
 
 @frozen(kw_only=True)
 class SendRequest:
-    """Parameters of sending a message, streamed or not. ``form``: the wire form they came in, if it matters."""
+    """Parameters of sending a message, streamed or not. ``codec_name``: the codec they came in, if it matters."""
 
     message: Message
     configuration: SendConfiguration = SendConfiguration()
     metadata: JsonObject | None = None
     tenant: str | None = None
-    form: str | None = None
+    codec_name: str | None = None
 
 
 @frozen(kw_only=True)

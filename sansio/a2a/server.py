@@ -18,7 +18,7 @@ from sansio.a2a.bindings import jsonrpc, rest, sse
 from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated, negotiated
 from sansio.a2a.bindings.http_messages import JSON, Request, Response, refusal
-from sansio.a2a.codecs.registry import CODECS, Codec, rest_form, rest_form_of, rest_form_of_task
+from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec, rest_codec_of, rest_codec_of_task
 from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.errors import ProtocolError, http_error
 from sansio.a2a.model import JsonObject
@@ -136,7 +136,7 @@ class Call:
         assert self.operation is not None
         request = _PARSERS[self.operation](self.codec, self.params)
         if self.operation in _SENDS and not self.is_rpc:
-            return evolve(request, form=self.codec.NAME)
+            return evolve(request, codec_name=self.codec.NAME)
         return request
 
     def cursor(self, metadata: JsonObject | None) -> int | None:
@@ -145,7 +145,7 @@ class Call:
 
     def codec_of(self, kept: str | None) -> Codec:
         """Return the codec that answers about a task. ``kept``: the one its message came in over HTTP+JSON."""
-        return self.codec if self.is_rpc else rest_form_of_task(self.version, kept)
+        return self.codec if self.is_rpc else rest_codec_of_task(self.version, kept)
 
     # --- how it is answered -------------------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ def _understand_rest(request: Request, served: ServedProtocol) -> Call:
         method=operation.name,
         operation=operation,
         params=params,
-        codec=rest_form(version, params) if operation in _SENDS else rest_form_of(operation, version),
+        codec=rest_codec(version, params) if operation in _SENDS else rest_codec_of(operation, version),
         activated=negotiated(request.headers, served.extensions),
         last_event_id=request.headers.get(last_event.HEADER),
     )

@@ -1,6 +1,6 @@
 """A small A2A agent that says what a test tells it to, over real sockets: an ASGI application without a framework.
 
-Knows the wire forms through the core's own rendering, and nothing of the client it is talked to by.
+Knows the codecs through the core's own rendering, and nothing of the client it is talked to by.
 """
 
 from __future__ import annotations

@@ -244,10 +244,10 @@ class ActiveTask:
         return self.log.task() if self.visible == self.log.last else self.log.at(self.visible)
 
     @property
-    def form(self) -> str | None:
-        """The wire form in which it was asked for, if that was kept."""
-        form = self.options.get("form")
-        return form if isinstance(form, str) else None
+    def codec_name(self) -> str | None:
+        """The name of the codec it was asked for in, if that was kept."""
+        name = self.options.get("form")
+        return name if isinstance(name, str) else None
 
     @property
     def text_only(self) -> bool:

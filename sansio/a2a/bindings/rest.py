@@ -122,7 +122,7 @@ def hint_of(path: str) -> str:
 
 
 def params_of(found: Route, version: str, query: Mapping[str, object], body: bytes) -> object:
-    """The parameters of an operation, named as ``version`` names them, for the parser of a wire form.
+    """The parameters of an operation, named as ``version`` names them, for the parser of a codec.
 
     Ids and tenant of the path win over the body's, and the body over the query. Only what has nothing but a body
     must have one. Raises ``ProtocolError``: PARSE_ERROR for a body that is no JSON, INVALID_PARAMS for one that names

@@ -19,7 +19,7 @@ from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.cards.parse import JSONRPC, Interface
 from sansio.a2a.client.agent_errors import AgentError, agent_error, fault_in
 from sansio.a2a.codecs.fields import compact
-from sansio.a2a.codecs.registry import CODECS, Codec, rest_form_of_task
+from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec_of_task
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import (
@@ -151,8 +151,8 @@ def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str])
 
 
 def _form(interface: Interface) -> Codec:
-    """The wire form its servers speak: over HTTP+JSON, version 0.3 is ProtoJSON."""
-    return CODECS[interface.version] if interface.binding == JSONRPC else rest_form_of_task(interface.version, None)
+    """The codec its servers speak: over HTTP+JSON, version 0.3 is ProtoJSON."""
+    return CODECS[interface.version] if interface.binding == JSONRPC else rest_codec_of_task(interface.version, None)
 
 
 def _with_tenant(interface: Interface, request: SendRequest) -> SendRequest:

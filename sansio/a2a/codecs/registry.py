@@ -1,4 +1,4 @@
-"""The wire forms, and which of them a binding speaks. Each form is a module; what one is, is a protocol."""
+"""The codecs, and which of them a binding speaks. Each codec is a module; what one is, is a protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sansio.a2a.operations import Operation
 
 
 class Codec(Protocol):
-    """What the modules of the wire forms are. ``NAME`` tells forms apart, ``VERSION`` is the line they belong to."""
+    """A codec: a module that reads and writes the JSON of one protocol version. ``NAME`` identifies it."""
 
     @property
     def NAME(self) -> str: ...
@@ -66,20 +66,20 @@ class Codec(Protocol):
 
 
 CODECS: dict[str, Codec] = {"0.3": v0_3, "1.0": v1_0}
-"""The form JSON-RPC speaks in each version."""
+"""The codec JSON-RPC speaks in each version."""
 
 
-def rest_form(version: str, body: object) -> Codec:
-    """The form that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""
+def rest_codec(version: str, body: object) -> Codec:
+    """The codec that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""
     if version != v0_3.VERSION:
         return CODECS[version]
     return v0_3_gateway if v0_3_gateway.is_spoken(body) else v0_3
 
 
-def rest_form_of_task(version: str, spoken: str | None) -> Codec:
-    """The form that answers about a task where the request shows none.
+def rest_codec_of_task(version: str, spoken: str | None) -> Codec:
+    """The codec that answers about a task where the request shows none.
 
-    ``spoken``: the form in which the task was asked for over HTTP+JSON, if it was. Version 0.3's clients expect its
+    ``spoken``: the codec in which the task was asked for over HTTP+JSON, if it was. Version 0.3's clients expect its
     ProtoJSON there, unless they have shown that they speak the other.
     """
     if version != v0_3.VERSION:
@@ -87,8 +87,8 @@ def rest_form_of_task(version: str, spoken: str | None) -> Codec:
     return v0_3 if spoken == v0_3.NAME else v0_3_gateway
 
 
-def rest_form_of(operation: Operation, version: str) -> Codec:
-    """The form that reads an HTTP+JSON request which shows none, and answers it where no task tells its own.
+def rest_codec_of(operation: Operation, version: str) -> Codec:
+    """The codec that reads an HTTP+JSON request which shows none, and answers it where no task tells its own.
 
     On version 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
     """

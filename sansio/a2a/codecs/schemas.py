@@ -1,6 +1,6 @@
-"""The wire forms as JSON Schema (2020-12): a table of objects per form, and what each operation takes and answers.
+"""The codecs as JSON Schema (2020-12): a table of objects per codec, and what each operation takes and answers.
 
-For what is published. Reading and writing is for the forms' own modules; tests hold the table against the published
+For what is published. Reading and writing is for the codecs' own modules; tests hold the table against the published
 schemas and against what is answered.
 """
 
@@ -258,12 +258,12 @@ TABLES: Mapping[str, Mapping[str, Members | str]] = {
     v0_3_gateway.NAME: _GATEWAY,
     v1_0.NAME: _V1_0,
 }
-"""The objects of each form, by the form's name."""
+"""The objects of each codec, by the codec's name."""
 
 
 @frozen
 class Spoken:
-    """What an operation takes and answers in a form; a stream answers with items of ``result``."""
+    """What an operation takes and answers in a codec; a stream answers with items of ``result``."""
 
     params: str
     result: str
@@ -330,46 +330,46 @@ SPOKEN: Mapping[Operation, Mapping[str, Spoken]] = {
 }
 
 
-def component(form: str, name: str) -> str:
-    """Under which name an object of a form stands among the components; the card is that of all forms."""
+def component(codec: str, name: str) -> str:
+    """Under which name an object of a codec stands among the components; the card is that of all codecs."""
     if name == _CARD:
         return _CARD
-    holder = form if name in TABLES[form] else v0_3.NAME
+    holder = codec if name in TABLES[codec] else v0_3.NAME
     return f"v{holder}.{name}"
 
 
-def schema_of(form: str, type: str) -> JsonObject:
-    """The schema of a type in a form, with references to the components."""
+def schema_of(codec: str, type: str) -> JsonObject:
+    """The schema of a type in a codec, with references to the components."""
     if type.endswith("[]"):
-        return {"type": "array", "items": schema_of(form, type.removesuffix("[]"))}
+        return {"type": "array", "items": schema_of(codec, type.removesuffix("[]"))}
     if "|" in type:
         choices = type.split("|")
         if all(choice.startswith("'") for choice in choices):
             return {"type": "string", "enum": [choice.strip("'") for choice in choices]}
-        return {"anyOf": [schema_of(form, choice) for choice in choices]}
+        return {"anyOf": [schema_of(codec, choice) for choice in choices]}
     if type.startswith("'"):
         return {"type": "string", "const": type.strip("'")}
-    return dict(_PLAIN[type]) if type in _PLAIN else {"$ref": REFERENCES + component(form, type)}
+    return dict(_PLAIN[type]) if type in _PLAIN else {"$ref": REFERENCES + component(codec, type)}
 
 
-def object_schema(form: str, name: str) -> JsonObject:
-    """The schema of an object of a form's table, which that of the line stands in for where it has none."""
-    table = TABLES[form] if name in TABLES[form] else TABLES[v0_3.NAME]
+def object_schema(codec: str, name: str) -> JsonObject:
+    """The schema of an object of a codec's table, which that of the version stands in for where it has none."""
+    table = TABLES[codec] if name in TABLES[codec] else TABLES[v0_3.NAME]
     members = table[name]
     if isinstance(members, str):
-        return schema_of(form, members)
+        return schema_of(codec, members)
     schema: JsonObject = {
         "type": "object",
-        "properties": {member.removesuffix("!"): schema_of(form, members[member]) for member in members},
+        "properties": {member.removesuffix("!"): schema_of(codec, members[member]) for member in members},
     }
     if required := [member.removesuffix("!") for member in members if member.endswith("!")]:
         schema["required"] = required
     return schema
 
 
-def components(forms: Collection[str]) -> Iterator[tuple[str, JsonObject]]:
-    """All objects of these forms, by their names among the components."""
-    for form, table in TABLES.items():
-        if form in forms:
+def components(codecs: Collection[str]) -> Iterator[tuple[str, JsonObject]]:
+    """All objects of these codecs, by their names among the components."""
+    for codec, table in TABLES.items():
+        if codec in codecs:
             for name in table:
-                yield component(form, name), object_schema(form, name)
+                yield component(codec, name), object_schema(codec, name)

@@ -1,4 +1,4 @@
-"""The wire form of protocol version 0.3 (JSON Schema of 0.3.0): parse and render the model.
+"""The codec of protocol version 0.3 (JSON Schema of 0.3.0): parse and render the model.
 
 Objects are tagged by ``kind``, states and roles are lower-case, files are ``{bytes|uri, mimeType, name}``.
 Also accepted: the names of that version's ProtoJSON (``content`` for ``parts``, ``ROLE_USER``, ``context_id``), which

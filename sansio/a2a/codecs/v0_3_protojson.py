@@ -1,4 +1,4 @@
-"""The other wire form of version 0.3: ProtoJSON of its ``a2a.proto``, which its HTTP+JSON clients speak.
+"""The other codec of version 0.3: ProtoJSON of its ``a2a.proto``, which its HTTP+JSON clients speak.
 
 Version 0.3's schema tags objects by ``kind``, and JSON-RPC is that; the official clients' HTTP+JSON is this instead:
 wrapped results, ``content`` for a message's parts, ``ROLE_*``, ``TASK_STATE_*`` (with CANCELLED), data and files one
@@ -41,7 +41,7 @@ _MARKS = frozenset({"content", "message_id", "context_id", "task_id"})
 
 
 def is_spoken(body: object) -> bool:
-    """Whether the body of a send is of this form, by what only this form has."""
+    """Whether the body of a send is in this codec, by what only it has."""
     if not isinstance(body, dict):
         return False
     if "request" in body:
@@ -59,7 +59,7 @@ def is_spoken(body: object) -> bool:
 
 
 def _is_untagged(parts: object) -> bool:
-    """Whether the first of a message's parts has no ``kind``, which the schema's form always has."""
+    """Whether the first of a message's parts has no ``kind``, which the schema's codec always has."""
     first = parts[0] if isinstance(parts, list) and parts else None
     return isinstance(first, dict) and "kind" not in first
 
@@ -76,7 +76,7 @@ _parse_send = request(
 
 def parse_send(value: object) -> SendRequest:
     """``SendMessageRequest``; raises ``ProtocolError`` naming every wrong field."""
-    return evolve(_parse_send(value), form=NAME)
+    return evolve(_parse_send(value), codec_name=NAME)
 
 
 parse_get_task = v0_3.parse_get_task

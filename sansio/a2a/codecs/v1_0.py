@@ -1,4 +1,4 @@
-"""The wire form of protocol version 1.0 (ProtoJSON of ``a2a.proto``): parse and render the model.
+"""The codec of protocol version 1.0 (ProtoJSON of ``a2a.proto``): parse and render the model.
 
 Parts are named by their member, enum values by their proto names, stream items and send results by a wrapper.
 Unknown fields are ignored; wrong ones are collected and raised as one ``ProtocolError``.

@@ -1,6 +1,6 @@
 """Writers of the values that have the same members on both versions; what differs is given to them.
 
-The twin of ``readers``, for the wire forms alone. Empty lists and missing values are left out.
+The twin of ``readers``, for the codecs alone. Empty lists and missing values are left out.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How one client sees tasks and stream items: in its wire form, as text alone if it takes nothing else, and with the
+"""How one client sees tasks and stream items: in its codec, as text alone if it takes nothing else, and with the
 shared metadata of the extensions it negotiated. Version 0.3's clients get all of that metadata, unasked, as ever.
 """
 
@@ -41,7 +41,7 @@ SHARED_BY: Mapping[str, frozenset[str]] = {
 RESUME = "stream-resume"
 """The extension by which events carry their numbers in their metadata too."""
 
-_CODECS: Mapping[str, Codec] = {form.NAME: form for form in (v0_3, v0_3_gateway, v1_0)}
+_CODECS: Mapping[str, Codec] = {codec.NAME: codec for codec in (v0_3, v0_3_gateway, v1_0)}
 
 
 def as_text(task: Task) -> Task:
@@ -66,7 +66,7 @@ def _text_of(part: Part) -> Part:
 class Presentation:
     """One way of looking. ``extensions``: the names of those that were negotiated; ``key`` tells views apart."""
 
-    form: Codec
+    codec: Codec
     text_only: bool = False
     extensions: frozenset[str] = frozenset()
     key: str = field(init=False)
@@ -75,34 +75,34 @@ class Presentation:
     @key.default
     def _make_key(self) -> str:
         names = sorted(SHARED_BY.keys() & self.extensions)
-        return " ".join((self.form.NAME, *(("text",) if self.text_only else ()), *names))
+        return " ".join((self.codec.NAME, *(("text",) if self.text_only else ()), *names))
 
     @_shared.default
     def _make_shared(self) -> frozenset[str] | None:
-        if DIALECTS[self.form.VERSION].shows_all_metadata:
+        if DIALECTS[self.codec.VERSION].shows_all_metadata:
             return None
         return frozenset().union(*(SHARED_BY.get(name, ()) for name in self.extensions))
 
     @classmethod
     def of_key(cls, key: str) -> Presentation:
         """The view with this ``key``."""
-        form, *words = key.split(" ")
-        return cls(_CODECS[form], "text" in words, frozenset(words) - {"text"})
+        codec, *words = key.split(" ")
+        return cls(_CODECS[codec], "text" in words, frozenset(words) - {"text"})
 
     @property
     def version(self) -> str:
         """The protocol version it belongs to."""
-        return self.form.VERSION
+        return self.codec.VERSION
 
     def task(self, task: Task) -> JsonObject:
         """A task as the result of an operation."""
-        return self._task_seen(self.form.render_task(self._prepared(task)))
+        return self._task_seen(self.codec.render_task(self._prepared(task)))
 
     def send_result(self, item: Task | Message) -> JsonObject:
         """The result of a send."""
         if isinstance(item, Task):
             item = self._prepared(item)
-        return self._item_seen(self.form.render_send_result(item))
+        return self._item_seen(self.codec.render_send_result(item))
 
     def page(self, page: TaskPage, *, artifacts: bool) -> Steps[list[bytes]]:
         """A page of tasks as JSON, in steps and pieces, with or without their artifacts."""
@@ -114,23 +114,23 @@ class Presentation:
                 seen = evolve(seen, artifacts=())
             if len(pieces) > 1:
                 pieces.append(b",")
-            encoded = yield from encoded_pieces(self._task_seen(self.form.render_task(seen)))
+            encoded = yield from encoded_pieces(self._task_seen(self.codec.render_task(seen)))
             pieces += encoded
             made += sum(map(len, encoded))
             if made > SLICE:
                 made = 0
                 yield
-        rest = self.form.render_task_page(evolve(page, tasks=()))
+        rest = self.codec.render_task_page(evolve(page, tasks=()))
         del rest["tasks"]
         pieces.append(b"]," + orjson.dumps(rest)[1:])
         return pieces
 
     def notification(self, item: StreamItem) -> JsonObject:
         """A push notification. Version 0.3 sends a task in its own schema, whichever binding asked for it."""
-        if DIALECTS[self.form.VERSION].push_sends_task:
+        if DIALECTS[self.codec.VERSION].push_sends_task:
             assert isinstance(item, Task)  # what version 0.3 sends
             return v0_3.render_task(self._prepared(item))
-        return self._item_seen(self.form.render_item(self._readable(item)))
+        return self._item_seen(self.codec.render_item(self._readable(item)))
 
     def item(self, item: StreamItem, number: int) -> JsonObject:
         """An item of a stream; ``number``: its event's."""
@@ -139,7 +139,7 @@ class Presentation:
         if RESUME in self.extensions and not isinstance(item, Message):
             mark = {"shared": {"resume": {"event_id": str(number)}}}
             item = evolve(item, metadata=merge(item.metadata, mark))
-        return self._item_seen(self.form.render_item(item))
+        return self._item_seen(self.codec.render_item(item))
 
     # --- inside -------------------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Presentation:
     def _prepared(self, task: Task) -> Task:
         if self.text_only:
             task = as_text(task)
-        return with_answer_as_message(task) if DIALECTS[self.form.VERSION].answers_as_message else task
+        return with_answer_as_message(task) if DIALECTS[self.codec.VERSION].answers_as_message else task
 
     def _item_seen(self, body: JsonObject) -> JsonObject:
         """The rendered item of version 1.0 without what was not negotiated; its own members are changed in place."""

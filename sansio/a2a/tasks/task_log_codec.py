@@ -1,4 +1,4 @@
-"""How log events are written down: JSON made of version 1.0's wire form, for a store that knows nothing of them."""
+"""How log events are written down: JSON made of version 1.0's codec, for a store that knows nothing of them."""
 
 from __future__ import annotations
 

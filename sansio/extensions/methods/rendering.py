@@ -1,4 +1,4 @@
-"""A method's result in the wire form of a version. Knows no method."""
+"""A method's result in the codec of a version. Knows no method."""
 
 from __future__ import annotations
 

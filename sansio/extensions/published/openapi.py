@@ -43,7 +43,7 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
     rows = [row for row in METHODS.values() if is_on(row, deployment.switched_on)] if complete else []
     methods = [*openapi_rpc.core_methods(versions), *openapi_rpc.extension_methods(rows, versions)]
     schemes = dict(SCHEMES[scheme] for scheme in deployment.schemes)
-    forms = [form for version in versions for form in _CODECS[version]]
+    codecs = [codec for version in versions for codec in _CODECS[version]]
     paths, responses = _with_shared_failures(
         {
             "/": {"post": openapi_rpc.endpoint(methods, versions)},
@@ -66,7 +66,7 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
             "responses": responses,
             "securitySchemes": {name: {"type": "http", **scheme} for name, scheme in schemes.items()},
             "schemas": {
-                **dict(components(forms)),
+                **dict(components(codecs)),
                 **{
                     f"v{version}.HttpError": openapi_rest.ERROR_SCHEMAS[f"v{version}.HttpError"]
                     for version in versions
@@ -112,7 +112,7 @@ def _health(served: Served, *, complete: bool) -> JsonObject:
 
 
 def schema_of_value(value: Any) -> JsonObject:
-    """The form of a value that is always of this form: all of its members are there, in these types."""
+    """The schema of a value that always has this form: all of its members are there, in these types."""
     if isinstance(value, dict):
         return {
             "type": "object",

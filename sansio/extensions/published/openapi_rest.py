@@ -1,6 +1,6 @@
 """The HTTP+JSON binding in OpenAPI: a path for each route of each version, with parameters, answers and errors.
 
-Made from the tables of operations, wire forms and errors. Knows no deployment but by the lines it speaks.
+Made from the tables of operations, codecs and errors. Knows no deployment but by the lines it speaks.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Endpoint:
         return ("/{tenant}" if self.tenant else "") + path_of(self.route, self.version)
 
     @property
-    def forms(self) -> tuple[str, ...]:
-        """The forms it is spoken in, the usual first."""
-        return tuple(form for form in _CODECS[self.version] if form in SPOKEN[self.operation])
+    def codecs(self) -> tuple[str, ...]:
+        """The codecs it is spoken in, the usual first."""
+        return tuple(codec for codec in _CODECS[self.version] if codec in SPOKEN[self.operation])
 
     @property
     def operation_id(self) -> str:
@@ -141,7 +141,7 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[JsonObject]:
     """What can be asked for in the query: the single values among the parameters."""
     if endpoint.route.method == "POST":
         return
-    for name, schema in _beside_the_path(endpoint, endpoint.forms[0])["properties"].items():
+    for name, schema in _beside_the_path(endpoint, endpoint.codecs[0])["properties"].items():
         if (name != "tenant" and schema.get("type") in ("string", "integer", "boolean")) or name == "status":
             yield {"name": name, "in": "query", "required": False, "schema": schema}
 
@@ -162,14 +162,14 @@ def _header(name: str, about: str, schema: JsonObject) -> JsonObject:
     return {"name": name, "in": "header", "required": False, "description": about, "schema": schema}
 
 
-def _beside_the_path(endpoint: Endpoint, form: str) -> JsonObject:
+def _beside_the_path(endpoint: Endpoint, codec: str) -> JsonObject:
     """The parameters without those in the path."""
     row = endpoint.operation.row
     ids = row.ids[endpoint.version]
-    name = SPOKEN[endpoint.operation][form].params
+    name = SPOKEN[endpoint.operation][codec].params
     schema: JsonObject = {"type": "object", "properties": {}}
     if name != "object":
-        schema = object_schema(form, name)
+        schema = object_schema(codec, name)
     given = ids[: sum(marker in endpoint.route.path for marker in _PATH_IDS)]
     left = {key: value for key, value in schema["properties"].items() if key not in given}
     required = [key for key in schema.get("required", ()) if key not in given]
@@ -180,9 +180,9 @@ def _body(endpoint: Endpoint) -> JsonObject | None:
     if endpoint.route.method != "POST":
         return None
     row = endpoint.operation.row
-    beside = [_beside_the_path(endpoint, form) for form in endpoint.forms]
+    beside = [_beside_the_path(endpoint, codec) for codec in endpoint.codecs]
     needed = row.sends_body or any("required" in schema for schema in beside)
-    whole = [schema_of(form, SPOKEN[endpoint.operation][form].params) for form in endpoint.forms]
+    whole = [schema_of(codec, SPOKEN[endpoint.operation][codec].params) for codec in endpoint.codecs]
     schemas = whole if row.sends_body else beside
     return {"required": needed, "content": {JSON: {"schema": _any_of(schemas)}}}
 
@@ -191,10 +191,10 @@ def _body(endpoint: Endpoint) -> JsonObject | None:
 
 
 def _success(endpoint: Endpoint) -> JsonObject:
-    spoken: list[tuple[str, Spoken]] = [(form, SPOKEN[endpoint.operation][form]) for form in endpoint.forms]
+    spoken: list[tuple[str, Spoken]] = [(codec, SPOKEN[endpoint.operation][codec]) for codec in endpoint.codecs]
     if all(one.result == "null" for _, one in spoken):
         return {"204": {"description": "Done.", "headers": _VERSION}}
-    schema = _any_of([schema_of(form, one.result) for form, one in spoken])
+    schema = _any_of([schema_of(codec, one.result) for codec, one in spoken])
     if endpoint.operation.row.streaming:
         told = "A stream of server-sent events, each of them of this form."
         content: JsonObject = {STREAM: {"schema": event_of(schema)}}
@@ -209,7 +209,7 @@ def _success(endpoint: Endpoint) -> JsonObject:
 
 
 def event_of(schema: JsonObject) -> JsonObject:
-    """A server-sent event whose data is JSON of a form."""
+    """A server-sent event whose data is JSON of a codec."""
     data = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
     number = {"type": "string", "description": "The event's number: a stream can go on after it (Last-Event-ID)."}
     return {"type": "object", "properties": {"id": number, "data": data}, "required": ["data"]}

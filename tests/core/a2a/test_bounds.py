@@ -44,7 +44,7 @@ MANY = 5000
 CODECS: tuple[ModuleType, ...] = (v0_3, v0_3_gateway, v1_0)
 LISTS = ("parts", "extensions", "referenceTaskIds")
 
-forms = pytest.mark.parametrize("form", CODECS, ids=lambda form: form.NAME)
+codecs = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.NAME)
 
 
 class Counted(list[Any]):
@@ -78,17 +78,17 @@ def size_of(error: ProtocolError) -> int:
     return len(orjson.dumps(shapes))
 
 
-def a_send(form: ModuleType, **message: Any) -> dict[str, Any]:
-    old = form is not v1_0
+def a_send(codec: ModuleType, **message: Any) -> dict[str, Any]:
+    old = codec is not v1_0
     part = {"kind": "text", "text": "hi"} if old else {"text": "hi"}
     role = "user" if old else "ROLE_USER"
     return {"message": {"messageId": "m", "role": role, "parts": [part], **message}}
 
 
-@forms
+@codecs
 @pytest.mark.parametrize("name", LISTS)
-def test_many_wrong_elements_are_not_all_told(form: ModuleType, name: str) -> None:
-    error = refusal(lambda: form.parse_send(a_send(form, **{name: [5] * 900})))
+def test_many_wrong_elements_are_not_all_told(codec: ModuleType, name: str) -> None:
+    error = refusal(lambda: codec.parse_send(a_send(codec, **{name: [5] * 900})))
 
     assert len(error.violations) == 21
     assert error.violations[0].field == f"message.{name}[0]"
@@ -96,21 +96,21 @@ def test_many_wrong_elements_are_not_all_told(form: ModuleType, name: str) -> No
     assert size_of(error) < LARGEST_ERROR
 
 
-@forms
+@codecs
 @pytest.mark.parametrize("name", LISTS)
-def test_a_list_of_too_many_elements_is_refused_unread(form: ModuleType, name: str) -> None:
+def test_a_list_of_too_many_elements_is_refused_unread(codec: ModuleType, name: str) -> None:
     items = Counted([5] * (MOST_ITEMS + 1))
     # the depth of all lists is looked at once: then each is iterated over by that alone
-    error = refusal(lambda: form.parse_send(a_send(form, **{name: items})))
+    error = refusal(lambda: codec.parse_send(a_send(codec, **{name: items})))
 
     assert [violation.field for violation in error.violations] == [f"message.{name}"]
     assert f"at most {MOST_ITEMS}" in error.message
     assert items.seen <= len(items)
 
 
-@forms
-def test_a_list_as_long_as_allowed_is_taken(form: ModuleType) -> None:
-    request = form.parse_send(a_send(form, extensions=["urn:x"] * MOST_ITEMS))
+@codecs
+def test_a_list_as_long_as_allowed_is_taken(codec: ModuleType) -> None:
+    request = codec.parse_send(a_send(codec, extensions=["urn:x"] * MOST_ITEMS))
 
     assert len(request.message.extensions) == MOST_ITEMS
 
@@ -123,10 +123,10 @@ def test_what_the_store_holds_may_have_longer_lists() -> None:
     assert decode_task(encode_task(task)) == task
 
 
-@given(form=st.sampled_from(CODECS), name=st.sampled_from((*LISTS, "metadata", "role", "taskId")), item=json_values)
-def test_the_error_about_any_message_is_small(form: ModuleType, name: str, item: Any) -> None:
+@given(codec=st.sampled_from(CODECS), name=st.sampled_from((*LISTS, "metadata", "role", "taskId")), item=json_values)
+def test_the_error_about_any_message_is_small(codec: ModuleType, name: str, item: Any) -> None:
     for value in (item, [item] * MANY, {f"{item}{i}"[:20000]: item for i in range(MANY)}, f"{item}" * MANY):
-        error = refused(partial(form.parse_send, a_send(form, **{name: value})))
+        error = refused(partial(codec.parse_send, a_send(codec, **{name: value})))
         assert error is None or size_of(error) < LARGEST_ERROR
 
 

@@ -26,7 +26,7 @@ from sansio.a2a.client.calls import (
     subscribe_call,
     to_json,
 )
-from sansio.a2a.codecs.registry import CODECS, Codec, rest_form
+from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid, jsonrpc_error
 from sansio.a2a.model import (
     DataPart,
@@ -84,8 +84,8 @@ def served(call: HttpCall, interface: Interface) -> tuple[Operation | None, Any]
 
 
 def server_form(interface: Interface, params: Any) -> Codec:
-    """The form that our server side reads the parameters in."""
-    return CODECS[interface.version] if interface.binding == JSONRPC else rest_form(interface.version, params)
+    """The codec that our server side reads the parameters in."""
+    return CODECS[interface.version] if interface.binding == JSONRPC else rest_codec(interface.version, params)
 
 
 @each_interface
@@ -96,7 +96,7 @@ def test_our_server_reads_a_send_from_our_client(interface: Interface, streaming
     operation, params = served(call, interface)
 
     assert operation is (Operation.STREAM if streaming else Operation.SEND)
-    assert evolve(server_form(interface, params).parse_send(params), form=None) == HELLO
+    assert evolve(server_form(interface, params).parse_send(params), codec_name=None) == HELLO
     assert call.streaming is streaming
     assert call.headers["content-type"] == "application/json"
 
@@ -168,7 +168,7 @@ def test_any_message_arrives_as_it_was_sent(interface: Interface, data: st.DataO
 
     _, params = served(send_call(interface, request, request_id="r"), interface)
 
-    assert evolve(server_form(interface, params).parse_send(params), form=None) == request
+    assert evolve(server_form(interface, params).parse_send(params), codec_name=None) == request
 
 
 def test_what_json_cannot_say_is_a_protocol_error() -> None:

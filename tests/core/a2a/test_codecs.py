@@ -1,4 +1,4 @@
-"""Both wire forms: what a line can carry survives it, and what is wrong is named field by field."""
+"""All codecs: what a version can carry survives it, and what is wrong is named field by field."""
 
 from __future__ import annotations
 

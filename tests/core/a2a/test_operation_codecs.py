@@ -1,4 +1,4 @@
-"""Parameters and results of listing, cancelling, subscribing and push notifications, in all three wire forms."""
+"""Parameters and results of listing, cancelling, subscribing and push notifications, in all three codecs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sansio.a2a.bindings.rest import params_of, route
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
-from sansio.a2a.codecs.registry import rest_form_of
+from sansio.a2a.codecs.registry import rest_codec_of
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import (
     JsonObject,
@@ -34,12 +34,12 @@ from sansio.a2a.operations import Operation
 from sansio.a2a.timestamps import timestamp
 from tests import schemas, strategies
 
-CODECS: dict[str, ModuleType] = {form.NAME: form for form in (v0_3, v0_3_gateway, v1_0)}
+CODECS: dict[str, ModuleType] = {codec.NAME: codec for codec in (v0_3, v0_3_gateway, v1_0)}
 LISTS = {"1.0": ("ListTasksResponse",)}
 CONFIG = {"0.3": ("TaskPushNotificationConfig",), "1.0": ("TaskPushNotificationConfig",)}
 CONFIGS = {"1.0": ("ListTaskPushNotificationConfigsResponse",)}
 
-forms = pytest.mark.parametrize("form", CODECS.values(), ids=lambda form: form.NAME)
+codecs = pytest.mark.parametrize("codec", CODECS.values(), ids=lambda codec: codec.NAME)
 
 
 def over_the_wire(value: Any) -> Any:
@@ -81,23 +81,23 @@ def as_query(document: JsonObject) -> dict[str, str]:
 def test_list_requests_are_read_from_json_and_from_a_query(version: str, data: st.DataObject) -> None:
     letters = st.none() | st.from_regex(r"[a-z]{1,5}", fullmatch=True)
     request = data.draw(strategies.list_tasks_requests(version))
-    form = {"0.3": v0_3, "1.0": v1_0}[version]
-    states = {state: name for name, state in form.STATES.items()}
+    codec = {"0.3": v0_3, "1.0": v1_0}[version]
+    states = {state: name for name, state in codec.STATES.items()}
     document = written(request, states)
     query = {**document, "contextId": data.draw(letters), "pageToken": data.draw(letters), "tenant": None}
 
-    assert form.parse_list_tasks(over_the_wire(document)) == request
-    again = form.parse_list_tasks(as_query(query))
+    assert codec.parse_list_tasks(over_the_wire(document)) == request
+    again = codec.parse_list_tasks(as_query(query))
     assert written(again, states) == {**query, "tenant": None}
 
 
-@forms
-def test_a_list_that_asks_for_nothing_has_the_defaults(form: ModuleType) -> None:
-    assert form.parse_list_tasks({}) == ListTasksRequest(page_size=50, include_artifacts=False)
-    assert form.parse_list_tasks({"pageToken": "", "contextId": ""}) == ListTasksRequest()
+@codecs
+def test_a_list_that_asks_for_nothing_has_the_defaults(codec: ModuleType) -> None:
+    assert codec.parse_list_tasks({}) == ListTasksRequest(page_size=50, include_artifacts=False)
+    assert codec.parse_list_tasks({"pageToken": "", "contextId": ""}) == ListTasksRequest()
 
 
-@forms
+@codecs
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -124,14 +124,14 @@ def test_a_list_that_asks_for_nothing_has_the_defaults(form: ModuleType) -> None
         ),
     ],
 )
-def test_wrong_field_of_a_list_request_is_named(form: ModuleType, field: str, value: object, message: str) -> None:
-    found = violations(form.parse_list_tasks, {field: value})
+def test_wrong_field_of_a_list_request_is_named(codec: ModuleType, field: str, value: object, message: str) -> None:
+    found = violations(codec.parse_list_tasks, {field: value})
 
     assert list(found) == [field]
     assert found[field].startswith(message)
 
 
-@forms
+@codecs
 @pytest.mark.parametrize(
     ("text", "milliseconds"),
     [
@@ -142,14 +142,14 @@ def test_wrong_field_of_a_list_request_is_named(form: ModuleType, field: str, va
         ("2026-01-02T03:04:05.678Z", 1767323045678),
     ],
 )
-def test_moment_of_the_last_change_is_read(form: ModuleType, text: str, milliseconds: int) -> None:
-    assert form.parse_list_tasks({"statusTimestampAfter": text}).changed_after == milliseconds
+def test_moment_of_the_last_change_is_read(codec: ModuleType, text: str, milliseconds: int) -> None:
+    assert codec.parse_list_tasks({"statusTimestampAfter": text}).changed_after == milliseconds
 
 
-@forms
+@codecs
 @pytest.mark.parametrize(("value", "taken"), [("true", True), ("false", False), (True, True), (None, False)])
-def test_artifacts_are_wanted_by_flag_or_by_text(form: ModuleType, value: object, taken: bool) -> None:
-    assert form.parse_list_tasks({"includeArtifacts": value}).include_artifacts is taken
+def test_artifacts_are_wanted_by_flag_or_by_text(codec: ModuleType, value: object, taken: bool) -> None:
+    assert codec.parse_list_tasks({"includeArtifacts": value}).include_artifacts is taken
 
 
 def test_states_have_the_names_of_the_line() -> None:
@@ -159,25 +159,25 @@ def test_states_have_the_names_of_the_line() -> None:
     assert set(violations(v1_0.parse_list_tasks, {"status": "canceled"})) == {"status"}
 
 
-@forms
-def test_state_that_is_not_specified_is_any(form: ModuleType) -> None:
-    assert form.parse_list_tasks({"status": "TASK_STATE_UNSPECIFIED"}).state is None
+@codecs
+def test_state_that_is_not_specified_is_any(codec: ModuleType) -> None:
+    assert codec.parse_list_tasks({"status": "TASK_STATE_UNSPECIFIED"}).state is None
 
 
-@forms
-def test_page_always_has_its_four_members(form: ModuleType) -> None:
+@codecs
+def test_page_always_has_its_four_members(codec: ModuleType) -> None:
     empty = TaskPage(tasks=(), next_page_token="", page_size=50, total=0)
 
-    assert form.render_task_page(empty) == {"tasks": [], "nextPageToken": "", "pageSize": 50, "totalSize": 0}
+    assert codec.render_task_page(empty) == {"tasks": [], "nextPageToken": "", "pageSize": 50, "totalSize": 0}
 
 
-@forms
-def test_tasks_of_a_page_are_written_as_tasks_are(form: ModuleType) -> None:
+@codecs
+def test_tasks_of_a_page_are_written_as_tasks_are(codec: ModuleType) -> None:
     task = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING))
 
-    page = form.render_task_page(TaskPage(tasks=(task,), next_page_token="n", page_size=1, total=2))
+    page = codec.render_task_page(TaskPage(tasks=(task,), next_page_token="n", page_size=1, total=2))
 
-    assert page == {"tasks": [form.render_task(task)], "nextPageToken": "n", "pageSize": 1, "totalSize": 2}
+    assert page == {"tasks": [codec.render_task(task)], "nextPageToken": "n", "pageSize": 1, "totalSize": 2}
 
 
 TIMES = st.none() | st.sampled_from(("2026-01-02T03:04:05Z", "2026-01-02T03:04:05.678Z"))
@@ -205,15 +205,15 @@ def test_tasks_of_the_old_versions_pages_are_as_its_schema_has_them(page: TaskPa
 # --- cancelling and subscribing ---------------------------------------------------------------------------
 
 
-@forms
-def test_a_task_is_named_by_its_id(form: ModuleType) -> None:
+@codecs
+def test_a_task_is_named_by_its_id(codec: ModuleType) -> None:
     document = {"id": "t", "metadata": {"a": 1}, "tenant": "acme", "more": 5}
 
-    tenant = "acme" if form is v1_0 else None
-    assert form.parse_task_id(document) == TaskIdRequest(id="t", metadata={"a": 1}, tenant=tenant)
+    tenant = "acme" if codec is v1_0 else None
+    assert codec.parse_task_id(document) == TaskIdRequest(id="t", metadata={"a": 1}, tenant=tenant)
 
 
-@forms
+@codecs
 @pytest.mark.parametrize(
     ("document", "field", "message"),
     [
@@ -225,8 +225,8 @@ def test_a_task_is_named_by_its_id(form: ModuleType) -> None:
         ([], "", "must be an object"),
     ],
 )
-def test_wrong_name_of_a_task_is_told(form: ModuleType, document: object, field: str, message: str) -> None:
-    assert violations(form.parse_task_id, document) == {field: message}
+def test_wrong_name_of_a_task_is_told(codec: ModuleType, document: object, field: str, message: str) -> None:
+    assert violations(codec.parse_task_id, document) == {field: message}
 
 
 @pytest.mark.parametrize(
@@ -242,9 +242,9 @@ def test_wrong_name_of_a_task_is_told(form: ModuleType, document: object, field:
 )
 def test_what_clients_send_to_name_a_task_is_read(path: str, body: bytes) -> None:
     found = route("POST", path)
-    form = rest_form_of(found.operation, found.hint)
+    codec = rest_codec_of(found.operation, found.hint)
 
-    assert form.parse_task_id(params_of(found, found.hint, {}, body)) == TaskIdRequest(id="T")
+    assert codec.parse_task_id(params_of(found, found.hint, {}, body)) == TaskIdRequest(id="T")
 
 
 # --- push configurations ----------------------------------------------------------------------------------
@@ -286,14 +286,14 @@ NAME = "tasks/T/pushNotificationConfigs/c1"
 )
 def test_every_body_that_sets_a_push_configuration_is_read(path: str, body: JsonObject) -> None:
     found = route("POST", path)
-    form = rest_form_of(found.operation, found.hint)
+    codec = rest_codec_of(found.operation, found.hint)
 
-    assert form.parse_push_config_request(params_of(found, found.hint, {}, orjson.dumps(body))) == READ
+    assert codec.parse_push_config_request(params_of(found, found.hint, {}, orjson.dumps(body))) == READ
 
 
-@pytest.mark.parametrize(("form", "document"), [(v0_3, {"pushNotificationConfig": WIRE}), (v1_0, NEW_WIRE)])
-def test_push_configuration_is_set_over_json_rpc(form: ModuleType, document: JsonObject) -> None:
-    assert form.parse_push_config_request({**document, "taskId": "T", "more": 1}) == READ
+@pytest.mark.parametrize(("codec", "document"), [(v0_3, {"pushNotificationConfig": WIRE}), (v1_0, NEW_WIRE)])
+def test_push_configuration_is_set_over_json_rpc(codec: ModuleType, document: JsonObject) -> None:
+    assert codec.parse_push_config_request({**document, "taskId": "T", "more": 1}) == READ
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_id_of_a_configuration_is_the_nearest_that_is_said(body: JsonObject, con
 
 
 @pytest.mark.parametrize(
-    ("form", "document", "fields"),
+    ("codec", "document", "fields"),
     [
         (v0_3, {}, {"taskId", "pushNotificationConfig"}),
         (v0_3, {"taskId": "T", "pushNotificationConfig": 5}, {"pushNotificationConfig"}),
@@ -338,9 +338,9 @@ def test_id_of_a_configuration_is_the_nearest_that_is_said(body: JsonObject, con
     ],
 )
 def test_wrong_field_of_a_push_configuration_is_named(
-    form: ModuleType, document: JsonObject, fields: set[str]
+    codec: ModuleType, document: JsonObject, fields: set[str]
 ) -> None:
-    assert set(violations(form.parse_push_config_request, document)) == fields
+    assert set(violations(codec.parse_push_config_request, document)) == fields
 
 
 def test_push_configuration_of_a_send_has_both_spellings() -> None:
@@ -354,19 +354,19 @@ def test_push_configuration_of_a_send_has_both_spellings() -> None:
         assert request.configuration.push.authentication == READ.authentication
 
 
-@pytest.mark.parametrize("form", [v0_3, v0_3_gateway])
-def test_old_version_reads_a_configuration_that_is_not_named(form: ModuleType) -> None:
-    assert form.parse_push_config_id({"id": "T"}) == PushConfigId(task_id="T")
-    assert form.parse_push_config_id({"id": "T", "pushNotificationConfigId": ""}) == PushConfigId(task_id="T")
-    assert form.parse_push_config_id({"id": "T", "pushNotificationConfigId": "c"}) == PushConfigId(
+@pytest.mark.parametrize("codec", [v0_3, v0_3_gateway])
+def test_old_version_reads_a_configuration_that_is_not_named(codec: ModuleType) -> None:
+    assert codec.parse_push_config_id({"id": "T"}) == PushConfigId(task_id="T")
+    assert codec.parse_push_config_id({"id": "T", "pushNotificationConfigId": ""}) == PushConfigId(task_id="T")
+    assert codec.parse_push_config_id({"id": "T", "pushNotificationConfigId": "c"}) == PushConfigId(
         task_id="T", id="c"
     )
 
 
-@pytest.mark.parametrize("form", [v0_3, v0_3_gateway])
-def test_old_version_deletes_only_what_is_named(form: ModuleType) -> None:
+@pytest.mark.parametrize("codec", [v0_3, v0_3_gateway])
+def test_old_version_deletes_only_what_is_named(codec: ModuleType) -> None:
     def parse(value: object) -> object:
-        return form.parse_push_config_id(value, required=True)
+        return codec.parse_push_config_id(value, required=True)
 
     assert parse({"id": "T", "pushNotificationConfigId": "c"}) == PushConfigId(task_id="T", id="c")
     assert violations(parse, {}) == {"id": "is required", "pushNotificationConfigId": "is required"}
@@ -417,33 +417,33 @@ def test_page_after_this_one_is_told_where_the_form_has_pages() -> None:
     assert v1_0.render_push_configs(page) == {"configs": [], "nextPageToken": "n"}
 
 
-@forms
+@codecs
 @given(st.data())
-def test_configurations_that_are_kept_survive_the_wire(form: ModuleType, data: st.DataObject) -> None:
+def test_configurations_that_are_kept_survive_the_wire(codec: ModuleType, data: st.DataObject) -> None:
     config = data.draw(strategies.kept_push_configs())
-    document = {**over_the_wire(form.render_push_config_result(config)), "taskId": config.task_id}
+    document = {**over_the_wire(codec.render_push_config_result(config)), "taskId": config.task_id}
 
-    assert form.parse_push_config_request(document) == config
+    assert codec.parse_push_config_request(document) == config
 
 
-@pytest.mark.parametrize("form", [v0_3, v1_0])
+@pytest.mark.parametrize("codec", [v0_3, v1_0])
 @given(st.data())
-def test_configurations_are_as_the_schema_has_them(form: ModuleType, data: st.DataObject) -> None:
+def test_configurations_are_as_the_schema_has_them(codec: ModuleType, data: st.DataObject) -> None:
     page = data.draw(strategies.push_config_pages())
-    configs = over_the_wire(form.render_push_configs(page))
+    configs = over_the_wire(codec.render_push_configs(page))
 
-    if form is v1_0:
+    if codec is v1_0:
         schemas.check("1.0", CONFIGS, configs)
-    for config in configs["configs"] if form is v1_0 else configs:
-        schemas.check(form.VERSION, CONFIG, config)
+    for config in configs["configs"] if codec is v1_0 else configs:
+        schemas.check(codec.VERSION, CONFIG, config)
 
 
-# --- which form answers -----------------------------------------------------------------------------------
+# --- which codec answers -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("operation", Operation)
 def test_form_that_answers_where_nothing_tells(operation: Operation) -> None:
     old = v0_3 if operation is Operation.LIST_TASKS else v0_3_gateway
 
-    assert rest_form_of(operation, "0.3").NAME == old.NAME
-    assert rest_form_of(operation, "1.0").NAME == v1_0.NAME
+    assert rest_codec_of(operation, "0.3").NAME == old.NAME
+    assert rest_codec_of(operation, "1.0").NAME == v1_0.NAME

@@ -1,4 +1,4 @@
-"""One task as different clients see it: forms, text alone, and the shared metadata of what was negotiated."""
+"""One task as different clients see it: codecs, text alone, and the shared metadata of what was negotiated."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from tests import strategies
 
 CODECS: tuple[Codec, ...] = (v0_3, v0_3_gateway, v1_0)
-forms = pytest.mark.parametrize("form", CODECS, ids=lambda form: form.NAME)
-old_forms = pytest.mark.parametrize("form", CODECS[:2], ids=lambda form: form.NAME)
+codecs = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.NAME)
+old_forms = pytest.mark.parametrize("codec", CODECS[:2], ids=lambda codec: codec.NAME)
 names = st.frozensets(st.sampled_from(sorted(SHARED_BY)))
 presentations = st.builds(Presentation, st.sampled_from(CODECS), st.booleans(), names)
 
@@ -62,8 +62,8 @@ def paged(one: Presentation, page: TaskPage, *, artifacts: bool = True) -> dict[
             return body
 
 
-def presentation(form: Codec, *extensions: str, text_only: bool = False) -> Presentation:
-    return Presentation(form, text_only, frozenset(extensions))
+def presentation(codec: Codec, *extensions: str, text_only: bool = False) -> Presentation:
+    return Presentation(codec, text_only, frozenset(extensions))
 
 
 # --- keys -------------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ def test_who_only_knows_the_key_sees_the_same(one: Presentation, task: Task, num
 
 @given(presentations)
 def test_an_extension_that_shows_nothing_makes_no_other_view(one: Presentation) -> None:
-    more = Presentation(one.form, one.text_only, one.extensions | {"model-selection", "unknown"})
+    more = Presentation(one.codec, one.text_only, one.extensions | {"model-selection", "unknown"})
 
     assert more.key == one.key
     assert more.task(TASK) == one.task(TASK)
@@ -135,8 +135,8 @@ def test_version_1_0_shows_what_was_negotiated_and_all_that_is_not_shared(extens
 
 
 @old_forms
-def test_version_0_3_shows_all_of_it_unasked(form: Codec) -> None:
-    task = presentation(form).task(TASK)
+def test_version_0_3_shows_all_of_it_unasked(codec: Codec) -> None:
+    task = presentation(codec).task(TASK)
 
     assert task["metadata"] == MINE
     assert [one["metadata"] for one in task["artifacts"]] == [MINE, {"shared": SHARED}]
@@ -163,17 +163,17 @@ def test_shared_metadata_of_another_kind_is_not_shown_unasked(shared: object) ->
 # --- resuming ---------------------------------------------------------------------------------------------
 
 
-@forms
+@codecs
 @pytest.mark.parametrize("item", [TASK, STATUS, CHUNK], ids=lambda item: type(item).__name__)
-def test_the_number_stands_in_the_events_metadata_where_that_was_negotiated(form: Codec, item: StreamItem) -> None:
+def test_the_number_stands_in_the_events_metadata_where_that_was_negotiated(codec: Codec, item: StreamItem) -> None:
     def metadata(one: Presentation) -> dict[str, Any]:
         body = one.item(item, 12)
-        inner: dict[str, Any] = body if form is v0_3 else next(iter(body.values()))
+        inner: dict[str, Any] = body if codec is v0_3 else next(iter(body.values()))
         found: dict[str, Any] = inner.get("metadata", {})
         return found
 
-    assert metadata(presentation(form, RESUME))["shared"]["resume"] == {"event_id": "12"}
-    assert "resume" not in metadata(presentation(form, "stream-hints")).get("shared", {})
+    assert metadata(presentation(codec, RESUME))["shared"]["resume"] == {"event_id": "12"}
+    assert "resume" not in metadata(presentation(codec, "stream-hints")).get("shared", {})
 
 
 def test_a_result_has_no_number() -> None:
@@ -211,9 +211,9 @@ def test_a_task_as_text_has_no_data_and_loses_none(task: Task) -> None:
     assert evolve(told, artifacts=task.artifacts) == task
 
 
-@forms
-def test_everything_is_text_for_who_takes_only_text(form: Codec) -> None:
-    one = presentation(form, text_only=True)
+@codecs
+def test_everything_is_text_for_who_takes_only_text(codec: Codec) -> None:
+    one = presentation(codec, text_only=True)
     page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
     told = [one.task(TASK), one.send_result(TASK), one.item(TASK, 7), one.item(CHUNK, 8)]
     told += [paged(one, page), one.notification(TASK)]
@@ -222,15 +222,15 @@ def test_everything_is_text_for_who_takes_only_text(form: Codec) -> None:
         text = orjson.dumps(body).decode()
         assert '"data":' not in text
         assert r"\"tool\":\"bash\"" in text
-    assert "data" in presentation(form).task(TASK)["artifacts"][1]["parts"][0]
+    assert "data" in presentation(codec).task(TASK)["artifacts"][1]["parts"][0]
 
 
 # --- the answer on version 0.3 -------------------------------------------------------------------------------
 
 
 @old_forms
-def test_version_0_3_has_the_answer_in_the_status_of_every_task(form: Codec) -> None:
-    one = presentation(form)
+def test_version_0_3_has_the_answer_in_the_status_of_every_task(codec: Codec) -> None:
+    one = presentation(codec)
     page = TaskPage(tasks=(TASK,), next_page_token="", page_size=1, total=1)
 
     def unwrapped(body: dict[str, Any]) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def test_version_0_3_has_the_answer_in_the_status_of_every_task(form: Codec) -> 
     told = [one.task(TASK), *map(unwrapped, (one.send_result(TASK), one.item(TASK, 7)))]
     told += paged(one, page, artifacts=False)["tasks"]
     for task in told:
-        [part] = task["status"]["message"]["parts" if form is v0_3 else "content"]
+        [part] = task["status"]["message"]["parts" if codec is v0_3 else "content"]
         assert part["text"] == "Hello"
 
 
@@ -248,8 +248,8 @@ def test_version_1_0_has_it_in_the_artifact_alone() -> None:
 
 
 @old_forms
-def test_a_notification_is_a_task_of_version_0_3s_schema_whichever_binding_asked(form: Codec) -> None:
-    told = presentation(form).notification(TASK)
+def test_a_notification_is_a_task_of_version_0_3s_schema_whichever_binding_asked(codec: Codec) -> None:
+    told = presentation(codec).notification(TASK)
 
     assert told == v0_3.render_task(v0_3.parse_task(told))
     assert (told["kind"], told["status"]["state"]) == ("task", "completed")

@@ -22,7 +22,7 @@ from sansio.a2a.bindings.rest import params_of, route
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.protojson_names import FIELDS, NAMES, ROLE_NUMBERS, STATE_NUMBERS, json_name, repeated_member
-from sansio.a2a.codecs.registry import rest_form
+from sansio.a2a.codecs.registry import rest_codec
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject, ListTasksRequest, Role, TaskState
 from sansio.a2a.operations import Operation
@@ -188,7 +188,7 @@ def snake(name: str) -> str:
 
 
 def fields_of(value: Any, path: Path = ()) -> Iterator[Path]:
-    """The paths of all fields, those of free-form objects left out."""
+    """The paths of all fields, those of free-codec objects left out."""
     if isinstance(value, list):
         for index, inner in enumerate(value):
             yield from fields_of(inner, (*path, index))
@@ -444,10 +444,10 @@ def asked(version: str, target: str) -> Any:
 @pytest.mark.parametrize("name", ["historyLength", "history_length"])
 @pytest.mark.parametrize(("version", "prefix"), [("1.0", ""), ("0.3", "/v1")])
 def test_both_names_are_read_in_a_query(version: str, prefix: str, name: str) -> None:
-    form = v1_0 if version == "1.0" else v0_3_gateway
+    codec = v1_0 if version == "1.0" else v0_3_gateway
 
-    assert form.parse_get_task(asked(version, f"{prefix}/tasks/t?{name}=0")).history_length == 0
-    assert form.parse_list_tasks(asked(version, f"{prefix}/tasks?{name}=2&context_id=c")).context_id == "c"
+    assert codec.parse_get_task(asked(version, f"{prefix}/tasks/t?{name}=0")).history_length == 0
+    assert codec.parse_list_tasks(asked(version, f"{prefix}/tasks?{name}=2&context_id=c")).context_id == "c"
 
 
 @pytest.mark.parametrize(
@@ -477,7 +477,7 @@ def test_the_ids_of_the_path_go_before_those_of_the_body_under_either_name() -> 
     assert v1_0.parse_push_config_request(params).task_id == "t"
 
 
-# --- the form of a send over HTTP+JSON on version 0.3 -----------------------------------------------------------
+# --- the codec of a send over HTTP+JSON on version 0.3 -----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -491,7 +491,7 @@ def test_the_ids_of_the_path_go_before_those_of_the_body_under_either_name() -> 
     ],
 )
 def test_the_form_is_known_by_what_protojson_alone_has(message: JsonObject, name: str) -> None:
-    assert name == rest_form("0.3", {"message": message}).NAME
+    assert name == rest_codec("0.3", {"message": message}).NAME
 
 
 def test_a_part_without_kind_is_refused_where_the_schema_is_spoken() -> None:

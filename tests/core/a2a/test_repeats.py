@@ -81,7 +81,7 @@ SESSION: dict[str, Any] = {"session": "ses_1"}
     [
         ({}, None, {}, True),
         ({}, "ses_1", {}, True),
-        ({"modes": "text", "form": "gateway"}, "ses_1", {}, True),
+        ({"modes": "text", "codec": "gateway"}, "ses_1", {}, True),
         (SESSION, None, SESSION, True),
         (SESSION, "ses_1", {}, False),
         (SESSION, None, {}, False),

@@ -55,14 +55,14 @@ def test_the_name_of_a_method_decides_the_version_where_none_is_asked_for(
 
     assert (call.version, call.operation, call.is_rpc) == (version, Operation.SEND, True)
     assert isinstance(request := call.read(), SendRequest)
-    assert (request.message.message_id, request.form) == ("m", None)
+    assert (request.message.message_id, request.codec_name) == ("m", None)
     assert ("a2a-version", version) in call.headers
 
 
 def test_a_message_over_http_json_says_which_codec_it_came_in() -> None:
     call = understand(post("/v1/message:send", MESSAGE_0_3), BOTH)
 
-    assert call.read().form == "0.3"
+    assert call.read().codec_name == "0.3"
     assert call.codec_of(None).NAME != call.codec_of("0.3").NAME == "0.3"
 
 

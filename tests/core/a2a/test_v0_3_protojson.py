@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
-from sansio.a2a.codecs.registry import rest_form, rest_form_of_task
+from sansio.a2a.codecs.registry import rest_codec, rest_codec_of_task
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import (
     Artifact,
@@ -88,12 +88,12 @@ def test_wrong_fields_are_named() -> None:
 )
 def test_the_form_of_a_send_is_told_by_its_body(body: object, spoken: bool) -> None:
     assert v0_3_gateway.is_spoken(body) is spoken
-    assert ("0.3-gateway" if spoken else "0.3") == rest_form("0.3", body).NAME
-    assert rest_form("1.0", body).NAME == "1.0"
+    assert ("0.3-gateway" if spoken else "0.3") == rest_codec("0.3", body).NAME
+    assert rest_codec("1.0", body).NAME == "1.0"
 
 
 @pytest.mark.parametrize(
-    ("version", "spoken", "form"),
+    ("version", "spoken", "codec"),
     [
         ("0.3", None, "0.3-gateway"),
         ("0.3", "0.3-gateway", "0.3-gateway"),
@@ -102,8 +102,8 @@ def test_the_form_of_a_send_is_told_by_its_body(body: object, spoken: bool) -> N
         ("1.0", "0.3", "1.0"),
     ],
 )
-def test_a_task_is_read_in_the_form_its_client_has_shown(version: str, spoken: str | None, form: str) -> None:
-    assert form == rest_form_of_task(version, spoken).NAME
+def test_a_task_is_read_in_the_form_its_client_has_shown(version: str, spoken: str | None, codec: str) -> None:
+    assert codec == rest_codec_of_task(version, spoken).NAME
 
 
 def test_values_have_the_shapes_of_the_proto() -> None:

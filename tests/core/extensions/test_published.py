@@ -1,4 +1,4 @@
-"""What is published from the tables: it is whole, it is what wire forms and errors are, and the documents have it."""
+"""What is published from the tables: it is whole, it is what codecs and errors are, and the documents have it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 ROWS = pytest.mark.parametrize("row", METHODS.values(), ids=METHODS)
 
 
-# --- the schemas of the wire forms ------------------------------------------------------------------------
+# --- the schemas of the codecs ------------------------------------------------------------------------
 
 
 def objects(version: str) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -102,7 +102,7 @@ def kinds_of(schema: dict[str, Any]) -> set[str]:
 
 def test_every_operation_is_spoken_on_both_versions() -> None:
     assert set(SPOKEN) == set(Operation)
-    assert all({"0.3", "1.0"} <= set(forms) for forms in SPOKEN.values())
+    assert all({"0.3", "1.0"} <= set(codecs) for codecs in SPOKEN.values())
 
 
 # --- errors -----------------------------------------------------------------------------------------------

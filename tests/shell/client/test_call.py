@@ -13,7 +13,7 @@ import pytest
 
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
 from opencode_a2a.config.settings import Settings
-from sansio.a2a.codecs.registry import CODECS, rest_form
+from sansio.a2a.codecs.registry import CODECS, rest_codec
 from sansio.a2a.model import Message, Role, Task, TaskState, TextPart
 from sansio.redact import Secret
 from tests.shell.calling import (
@@ -66,8 +66,8 @@ async def test_a_streamed_answer_goes_to_out_and_the_rest_to_err(scene: Scene, b
     [asked] = scene.agent.asked(message_path(binding, version, streaming=True))
     assert asked.headers["a2a-version"] == version
     sent = asked.json["params"] if binding == "JSONRPC" else asked.json
-    form = CODECS[version] if binding == "JSONRPC" else rest_form(version, sent)
-    message = form.parse_send(sent).message
+    codec = CODECS[version] if binding == "JSONRPC" else rest_codec(version, sent)
+    message = codec.parse_send(sent).message
     assert (message.parts, message.context_id) == ((TextPart(text="What now?"),), "c0")
 
 
