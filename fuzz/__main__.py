@@ -1,4 +1,4 @@
-"""``python -m fuzz [TARGET] [--seconds N] [--seed S]``: look for inputs that break an invariant of the core.
+"""`python -m fuzz [TARGET] [--seconds N] [--seed S]`: look for inputs that break an invariant of the core.
 
 Exit codes: 0 nothing found, 1 an invariant is broken (the input is kept among the regressions), 2 wrong usage.
 """
@@ -39,7 +39,7 @@ def main(
     targets: Mapping[str, Target] = TARGETS,
     folder: Path = REGRESSIONS,
 ) -> int:
-    """Fuzz as the arguments say; returns the exit code. Failures are kept below ``folder``."""
+    """Fuzz as the arguments say; returns the exit code. Failures are kept below `folder`."""
     asked = _arguments(list(targets)).parse_args(arguments)
     chosen = [targets[asked.target]] if asked.target else list(targets.values())
     if asked.list:

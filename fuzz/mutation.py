@@ -95,7 +95,7 @@ def mutated(documents: Sequence[bytes], random: Random) -> bytes:
 
 
 def reduced(data: bytes, fails: Callable[[bytes], bool], attempts: int = 2000) -> bytes:
-    """The input with all left out that the failure does not need, as far as ``attempts`` reach."""
+    """The input with all left out that the failure does not need, as far as `attempts` reach."""
     for separator in (b"\n", b""):
         pieces = data.split(separator) if separator else [data[i : i + 1] for i in range(len(data))]
         size = max(1, len(pieces) // 2)

@@ -95,7 +95,7 @@ def _generate(target: Target, number: int) -> Failure | None:
 
 
 def run(target: Target, seconds: float, number: int) -> Run:
-    """Look for a failure for ``seconds``, if any in one batch at least; ``number`` seeds all chance.
+    """Look for a failure for `seconds`, if any in one batch at least; `number` seeds all chance.
 
     The good documents are checked first.
     """

@@ -16,7 +16,7 @@ LARGEST_ERROR = 65536
 
 @frozen(kw_only=True)
 class Target:
-    """One parser or state machine. ``check`` raises when the input breaks the invariant its docstring states."""
+    """One parser or state machine. `check` raises when the input breaks the invariant its docstring states."""
 
     name: str
     check: Callable[[bytes], None]
@@ -30,6 +30,6 @@ class Target:
 
 
 def require(holds: bool, what: str) -> None:
-    """Fail the check; unlike ``assert``, under ``python -O`` too."""
+    """Fail the check; unlike `assert`, under `python -O` too."""
     if not holds:
         raise AssertionError(what)

@@ -1,4 +1,4 @@
-"""The table of targets: adding one is adding a row to a module's ``TARGETS``."""
+"""The table of targets: adding one is adding a row to a module's `TARGETS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``python -m opencode_a2a``."""
+"""`python -m opencode_a2a`."""
+
+from __future__ import annotations
 
 import sys
 

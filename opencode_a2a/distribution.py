@@ -3,6 +3,8 @@
 Knows no setting and no protocol.
 """
 
+from __future__ import annotations
+
 import platform
 from pathlib import Path
 

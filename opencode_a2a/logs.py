@@ -1,7 +1,7 @@
 """The program's log: one line a record, written by a thread of its own: a slow reader of the log holds up nobody.
 
 Only our own loggers follow the level that is set. Other libraries log secrets below WARNING: `hpack` the values of
-``authorization``, `httpcore` a receiver's cookies. They stay at WARNING. Knows nothing of what is logged.
+`authorization`, `httpcore` a receiver's cookies. They stay at WARNING. Knows nothing of what is logged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\
 
 
 def plain(text: object, longest: int = 200) -> str:
-    """Text that came from elsewhere, as a log may hold it: no control characters, no more than ``longest``."""
+    """Text that came from elsewhere, as a log may hold it: no control characters, no more than `longest`."""
     found = str(text)
     if len(found) > longest:
         found = found[:longest] + "…"
@@ -38,7 +38,7 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """Writes ``TIME LEVEL LOGGER: MESSAGE``, the time in UTC to the millisecond.
+    """Writes `TIME LEVEL LOGGER: MESSAGE`, the time in UTC to the millisecond.
 
     A record is one line; the lines of a traceback follow it, indented, so that none can pass for a record.
     """
@@ -63,7 +63,7 @@ class WriterHandler(logging.Handler):
     """Hands records to a thread that formats and writes them; what comes together is written together."""
 
     def __init__(self, stream: TextIO, others: int = logging.WARNING) -> None:
-        """``others``: the lowest level of other libraries' records that is written, whatever levels they set."""
+        """`others`: the lowest level of other libraries' records that is written, whatever levels they set."""
         super().__init__()
         self._others = others
         self.setFormatter(LineFormatter())
@@ -121,7 +121,7 @@ class WriterHandler(logging.Handler):
 
 @contextmanager
 def logging_to(stream: TextIO, level: str) -> Generator[None]:
-    """Log to ``stream`` while it is entered. ``level``: the lowest level of our own records that is written."""
+    """Log to `stream` while it is entered. `level`: the lowest level of our own records that is written."""
     root = logging.getLogger()
     others = max(logging.WARNING, logging.getLevelNamesMapping()[level])
     handler = WriterHandler(stream, others)

@@ -1,6 +1,6 @@
 """Starts an async main and serves an ASGI application on asyncio. Knows nothing of A2A or OpenCode.
 
-One of the plug-ins of ``opencode_a2a.runtimes``: any module with these two functions is another.
+One of the plug-ins of `opencode_a2a.runtimes`: any module with these two functions is another.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run ``main`` to its end, on uvloop where that is installed."""
+    """Run `main` to its end, on uvloop where that is installed."""
     with _known_to_sniffio(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(main())
 
@@ -61,10 +61,10 @@ async def serve(
     grace: float,
     limits: ConnectionLimits | None = None,
 ) -> None:
-    """Serve ``app`` until ``stop`` returns, then let running requests end within ``grace`` seconds.
+    """Serve `app` until `stop` returns, then let running requests end within `grace` seconds.
 
-    ``bind`` is ``host:port``. ``ready`` is called once, with the addresses that are listened on. ``limits``: bounds
-    of connections; the defaults where None. Raises ``OSError`` where the address cannot be had.
+    `bind` is `host:port`. `ready` is called once, with the addresses that are listened on. `limits`: bounds
+    of connections; the defaults where None. Raises `OSError` where the address cannot be had.
     """
     config = runtime_http.configuration(bind, grace)
     sockets: Sockets = config.create_sockets()
@@ -96,7 +96,7 @@ async def _accept(
     stop: Callable[[], Awaitable[None]],
     pool: runtime_http.Pool,
 ) -> None:
-    """Take connections until ``stop`` returns; those that are open then have the configured time to end."""
+    """Take connections until `stop` returns; those that are open then have the configured time to end."""
     loop = asyncio.get_running_loop()
     context = WorkerContext(None)
     server = Server(app, config, context, state, pool, loop)

@@ -22,7 +22,7 @@ _READ_AHEAD = 65536  # bytes that are received before their reader has taken any
 
 
 class Server:
-    """What the connections of one server share. ``tasks``: one per open connection."""
+    """What the connections of one server share. `tasks`: one per open connection."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Parts that the runtimes share: HTTP on Hypercorn's protocols, within the bounds of ``sansio.transport``.
+"""Parts that the runtimes share: HTTP on Hypercorn's protocols, within the bounds of `sansio.transport`.
 
 Knows no event loop: a runtime brings connections, tasks and time. Knows nothing of A2A or OpenCode.
 """
@@ -20,14 +20,14 @@ PIECE = 65536
 
 
 def configuration(bind: str, grace: float) -> Config:
-    """Configure Hypercorn's protocols. ``bind``: ``host:port``. ``grace``: seconds."""
+    """Configure Hypercorn's protocols. `bind`: `host:port`. `grace`: seconds."""
     config = Config()
     config.bind = [bind]
     config.errorlog = None
     config.accesslog = None
     config.include_server_header = False
     config.graceful_timeout = grace
-    config.max_app_queue_size = sys.maxsize  # ``Http1`` has a bound of its own, in bytes
+    config.max_app_queue_size = sys.maxsize  # `Http1` has a bound of its own, in bytes
     config.keep_alive_max_requests = 1_000_000
     return config
 
@@ -41,6 +41,6 @@ def kinds(group: BaseExceptionGroup[BaseException]) -> list[str]:
 
 
 def address(name: tuple[Any, ...]) -> str:
-    """Write a socket's address as ``host:port``."""
+    """Write a socket's address as `host:port`."""
     host, port = name[0], name[1]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""Open connections with the means to end them: ``sansio.transport.connections`` and its effects."""
+"""Open connections with the means to end them: `sansio.transport.connections` and its effects."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: c
 
 
 class Pool:
-    """The connections of one server. ``clock``: the event loop's time, in seconds."""
+    """The connections of one server. `clock`: the event loop's time, in seconds."""
 
     def __init__(self, limits: ConnectionLimits, clock: Callable[[], float]) -> None:
         self.limits = limits
@@ -25,7 +25,7 @@ class Pool:
         self._said = float("-inf")
 
     def admit(self, peer: str, abort: Callable[[], None]) -> Connection | None:
-        """Open a connection, or return None where it is one too many. ``abort`` ends it at once."""
+        """Open a connection, or return None where it is one too many. `abort` ends it at once."""
         added, evicted = self._connections.admit(peer, self.clock())
         if evicted is not None:
             self._aborts.pop(evicted)()

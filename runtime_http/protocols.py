@@ -1,8 +1,8 @@
 """HTTP/1.1 and HTTP/2 as Hypercorn has them, but stricter, and with an end to everything.
 
 Differs from Hypercorn in this: ambiguous heads are refused; a flood of small pieces neither holds the loop nor is
-served; what follows a connection's last request is ignored; ``100 Continue`` is sent when the application begins to
-read the body; nobody is switched to WebSocket or ``h2c``; HTTP/2 is spoken only where it is on, and its control
+served; what follows a connection's last request is ignored; `100 Continue` is sent when the application begins to
+read the body; nobody is switched to WebSocket or `h2c`; HTTP/2 is spoken only where it is on, and its control
 frames are counted; a connection that is over stops processing what was sent ahead.
 """
 
@@ -79,7 +79,7 @@ class Protocol:
 
 
 class Http1(H11Protocol):
-    """HTTP/1.1. ``http2``: whether the preface of HTTP/2 is accepted."""
+    """HTTP/1.1. `http2`: whether the preface of HTTP/2 is accepted."""
 
     connection: h11.Connection
 
@@ -119,7 +119,7 @@ class Http1(H11Protocol):
             await self.can_read.wait()
 
     async def _run(self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
-        """Run the application; ``100 Continue`` goes out when it first asks for the body."""
+        """Run the application; `100 Continue` goes out when it first asks for the body."""
 
         async def receiving() -> Any:
             if self.connection.they_are_waiting_for_100_continue:

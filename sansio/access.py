@@ -4,6 +4,8 @@ Pure: knows neither where the configuration comes from nor how a refusal is sent
 compared as digests only, and never shown.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import contextlib
@@ -89,7 +91,7 @@ class Credential:
         credential_id: str | None = None,
         capabilities: Iterable[str] = (),
         enabled: bool = True,
-    ) -> "Credential":
+    ) -> Credential:
         return cls(
             scheme="bearer",
             principal=principal,
@@ -108,7 +110,7 @@ class Credential:
         credential_id: str | None = None,
         capabilities: Iterable[str] = (),
         enabled: bool = True,
-    ) -> "Credential":
+    ) -> Credential:
         """The principal of a basic credential is its username."""
         return cls(
             scheme="basic",

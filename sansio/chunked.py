@@ -13,9 +13,9 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
 class ChunkedDecoder:
-    """Bytes in any pieces in, the body's bytes out. ``ended`` once the last chunk has come.
+    """Bytes in any pieces in, the body's bytes out. `ended` once the last chunk has come.
 
-    ``fault`` is set where what came is not chunked: what stood before it has been given all the same.
+    `fault` is set where what came is not chunked: what stood before it has been given all the same.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class ChunkedDecoder:
         self._closing = False  # the chunk's data is whole, its line end is due
 
     def feed(self, data: bytes) -> bytes:
-        """Decode what came. Raises ``ProtocolError`` (INVALID_AGENT_RESPONSE) once there is a fault."""
+        """Decode what came. Raises `ProtocolError` (INVALID_AGENT_RESPONSE) once there is a fault."""
         if self.fault is not None:
             raise self.fault
         if self._buffer:

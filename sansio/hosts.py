@@ -22,13 +22,13 @@ _HOST: Final = re.compile(  # RFC 9110, section 7.2, and RFC 3986, section 3.2.2
 
 @frozen
 class ServedHosts:
-    """Host names, each alone or with a port; ``*.`` stands for any labels before the rest. Empty: every host."""
+    """Host names, each alone or with a port; `*.` stands for any labels before the rest. Empty: every host."""
 
     entries: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> ServedHosts:
-        """Read entries in any case. Raises ``ValueError`` for what is no host."""
+        """Read entries in any case. Raises `ValueError` for what is no host."""
         names = frozenset(entry.strip().lower().rstrip(".") for entry in entries if entry.strip())
         wrong = next((name for name in names if _ENTRY.fullmatch(name) is None), None)
         if wrong is not None:
@@ -38,7 +38,7 @@ class ServedHosts:
         return cls(names)
 
     def serves(self, host: str | None) -> bool:
-        """Whether a request with this ``Host`` header is answered. An entry without a port stands for every port."""
+        """Whether a request with this `Host` header is answered. An entry without a port stands for every port."""
         if not self.entries:
             return True
         given = (host or "").strip().lower()
@@ -51,7 +51,7 @@ class ServedHosts:
         return any(f"*.{'.'.join(labels[first:])}" in self.entries for first in range(1, len(labels)))
 
     def check(self, host: str | None) -> None:
-        """Refuse another host, and a header that is no host. Raises ``ProtocolError`` (INVALID_REQUEST)."""
+        """Refuse another host, and a header that is no host. Raises `ProtocolError` (INVALID_REQUEST)."""
         if host is not None and _HOST.fullmatch(host.strip(" \t")) is None:
             raise ProtocolError(ErrorKind.INVALID_REQUEST, "The Host header is not a host name with an optional port")
         if not self.serves(host):

@@ -43,8 +43,8 @@ def header_map(headers: object) -> dict[str, str]:
 def check_repeated(headers: object) -> None:
     """Refuse a request with two values of a header that decides who asks, or what is asked.
 
-    ``headers``: ASGI's pairs. A proxy may look at one of the two and this server at the other. Raises
-    ``ProtocolError`` (INVALID_REQUEST).
+    `headers`: ASGI's pairs. A proxy may look at one of the two and this server at the other. Raises
+    `ProtocolError` (INVALID_REQUEST).
     """
     pairs = headers if isinstance(headers, list | tuple) else ()
     seen: set[bytes] = set()
@@ -56,7 +56,7 @@ def check_repeated(headers: object) -> None:
 
 
 def check_length(headers: dict[str, str], limit: int) -> None:
-    """Refuse by the announced length, before a byte of the body is read. ``limit`` 0: none."""
+    """Refuse by the announced length, before a byte of the body is read. `limit` 0: none."""
     announced = headers.get("content-length", "")
     if limit and announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise too_large(limit)
@@ -69,8 +69,8 @@ _JSON_TYPE = re.compile(r"application/([a-z0-9.!#$&^_-]+\+)?json", re.IGNORECASE
 def check_media_type(request: Request) -> None:
     """Refuse a body that is not said to be JSON: a page can send any other without asking its browser.
 
-    ``curl -d`` says that it sends a form. A body of a request whose method gives it no meaning is not looked at.
-    Raises ``ProtocolError`` (UNSUPPORTED_MEDIA_TYPE).
+    `curl -d` says that it sends a form. A body of a request whose method gives it no meaning is not looked at.
+    Raises `ProtocolError` (UNSUPPORTED_MEDIA_TYPE).
     """
     if request.method in _BODY_MEANS_NOTHING:
         return
@@ -88,7 +88,7 @@ def check_media_type(request: Request) -> None:
 
 
 def without_prefix(method: str, path: str, prefix: str) -> str:
-    """A request's path below the public URL, whose path is ``prefix``; proxies strip it, or do not.
+    """A request's path below the public URL, whose path is `prefix`; proxies strip it, or do not.
 
     What is a path of ours as it is stays so, unless the prefix would be its tenant.
     """
@@ -106,7 +106,7 @@ def _is_plain(method: str, path: str) -> bool:
 
 
 def too_large(limit: int) -> ProtocolError:
-    """The error for a body of more than ``limit`` bytes."""
+    """The error for a body of more than `limit` bytes."""
     return ProtocolError(
         ErrorKind.PAYLOAD_TOO_LARGE,
         f"The request body is larger than {limit} bytes",
@@ -116,7 +116,7 @@ def too_large(limit: int) -> ProtocolError:
 
 
 def authenticate(credentials: CredentialSet, headers: dict[str, str]) -> Identity:
-    """Who is calling. Raises ``ProtocolError`` (UNAUTHENTICATED)."""
+    """Who is calling. Raises `ProtocolError` (UNAUTHENTICATED)."""
     identity = credentials.authenticate(headers.get("authorization"))
     if identity is None:
         raise ProtocolError(ErrorKind.UNAUTHENTICATED)
@@ -126,7 +126,7 @@ def authenticate(credentials: CredentialSet, headers: dict[str, str]) -> Identit
 def answer_at_the_door(request: Request, origins: AllowedOrigins = NO_ORIGINS) -> Response | None:
     """The answer that depends on method and path alone and takes no credentials; None for all other requests.
 
-    OPTIONS tells what a path allows (RFC 9110, section 9.3.7). Raises ``ProtocolError``: NOT_FOUND for OPTIONS
+    OPTIONS tells what a path allows (RFC 9110, section 9.3.7). Raises `ProtocolError`: NOT_FOUND for OPTIONS
     of a path that is not there, METHOD_NOT_ALLOWED for CONNECT, whose target is no path, FORBIDDEN for a page of
     another origin. What everybody may read is not refused: without a header of ours no page gets to see it.
     """
@@ -152,7 +152,7 @@ def answer_at_the_door(request: Request, origins: AllowedOrigins = NO_ORIGINS) -
 
 
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether to compress for a client that sends this ``Accept-Encoding`` (RFC 9110, section 12.5.3).
+    """Whether to compress for a client that sends this `Accept-Encoding` (RFC 9110, section 12.5.3).
 
     Without the header, or where it likes the plain body better, it gets that. A weight that is none counts as 0.
     """
@@ -175,7 +175,7 @@ def _weight(parameters: list[str]) -> float:
 def negotiate_coding(response: Response, accept_encoding: str | None, minimum: int) -> tuple[Response, bool]:
     """The response with the headers it has for this client, and whether its body is to be sent in gzip.
 
-    JSON of ``minimum`` bytes or more may be compressed, 0: none at all. The compressed bytes are not those that a
+    JSON of `minimum` bytes or more may be compressed, 0: none at all. The compressed bytes are not those that a
     strong entity tag was made for, so theirs is weak. A 304 has the headers of what it stands for.
     """
     kind = dict(response.headers).get("content-type", "")

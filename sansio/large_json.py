@@ -35,7 +35,7 @@ _OPENING, _CLOSING = frozenset(b"{["), {ord("}"): ord("{"), ord("]"): ord("[")}
 
 @define
 class _Container:
-    """An object or array, ``start`` to ``end``. ``pieces`` are where it is cut, and empty as long as it is small.
+    """An object or array, `start` to `end`. `pieces` are where it is cut, and empty as long as it is small.
 
     A piece is a run of members, from one offset to another, and the large container that is the last one's value.
     """
@@ -48,9 +48,9 @@ class _Container:
 
 
 def decoded(body: bytes, shrink: Callable[[Any], Any] | None = None, *, size: int = SLICE) -> Steps[Any]:
-    """The value of a JSON text, in steps. Raises ``ValueError``.
+    """The value of a JSON text, in steps. Raises `ValueError`.
 
-    ``shrink`` makes less of each element of an array that is large, as soon as it is decoded. ``size``: of a slice.
+    `shrink` makes less of each element of an array that is large, as soon as it is decoded. `size`: of a slice.
     """
     if len(body) <= size:
         return orjson.loads(body)
@@ -159,7 +159,7 @@ def _last_key(text: bytes) -> str:
 
 
 def encoded(result: Mapping[str, Any], many: str) -> Steps[bytes]:
-    """An object as JSON, in steps, if its member ``many`` is a long list."""
+    """An object as JSON, in steps, if its member `many` is a long list."""
     items = result.get(many)
     if not isinstance(items, list) or len(items) <= _ITEMS_AT_ONCE:
         return orjson.dumps(result)

@@ -27,7 +27,7 @@ class StreamLimits:
 
 @define
 class StreamBudget:
-    """What is left of them for one stream that was opened at ``started``, in seconds of any clock.
+    """What is left of them for one stream that was opened at `started`, in seconds of any clock.
 
     A stream ends behind the event that is beyond a limit: each gets its reader further, however small the limits.
     """
@@ -41,7 +41,7 @@ class StreamBudget:
         self.last_event = self.started
 
     def take(self, size: int, now: float) -> None:
-        """An event of ``size`` bytes is sent."""
+        """An event of `size` bytes is sent."""
         self.sent += size
         self.last_event = now
 

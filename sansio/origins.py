@@ -23,7 +23,7 @@ NULL, ANY = "null", "*"
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 _PORTS = {"http": ":80", "https": ":443"}
 _OWN_SITES = ("same-origin", "none")
-"""``Sec-Fetch-Site`` of our own pages, and of what the user types. No page can set this header."""
+"""`Sec-Fetch-Site` of our own pages, and of what the user types. No page can set this header."""
 
 _REQUEST_HEADERS = ("accept", "authorization", "content-type", "last-event-id", VERSION_HEADER, *negotiation.HEADERS)
 _ANSWER_HEADERS = (VERSION_HEADER, *negotiation.HEADERS, resume.HEADER, "etag", "retry-after", "www-authenticate")
@@ -32,7 +32,7 @@ _PREFLIGHT_SECONDS = 600
 
 @frozen
 class AllowedOrigins:
-    """The origins whose pages may call. ``names``: as browsers write them. ``own``: of our public URL."""
+    """The origins whose pages may call. `names`: as browsers write them. `own`: of our public URL."""
 
     names: frozenset[str] = frozenset()
     own: str = ""
@@ -50,7 +50,7 @@ NO_ORIGINS = AllowedOrigins()
 
 
 def parse_allowed_origins(text: str) -> AllowedOrigins:
-    """A comma-separated list of origins, ``null`` or ``*``. Raises ``ValueError``."""
+    """A comma-separated list of origins, `null` or `*`. Raises `ValueError`."""
     names = frozenset(entry for entry in (entry.strip() for entry in text.split(",")) if entry)
     for name in names:
         if name not in (NULL, ANY) and not (_ORIGIN.fullmatch(name) and not _is_default_port(name)):
@@ -71,7 +71,7 @@ def origin_of(url: str) -> str:
 
 
 def check_origin(headers: Mapping[str, str], allowed: AllowedOrigins) -> None:
-    """Refuse what a page of another origin asks for. Raises ``ProtocolError`` (FORBIDDEN).
+    """Refuse what a page of another origin asks for. Raises `ProtocolError` (FORBIDDEN).
 
     Programs that are no browsers send neither header, and pass.
     """
@@ -108,9 +108,9 @@ def cors_headers(headers: Mapping[str, str], allowed: AllowedOrigins) -> Headers
 
 
 def preflight(headers: Mapping[str, str], allowed: AllowedOrigins, methods: str) -> Headers:
-    """What an OPTIONS request is told beside ``Allow``: whether the page may send the request it is about.
+    """What an OPTIONS request is told beside `Allow`: whether the page may send the request it is about.
 
-    ``methods``: those of the path. Empty where no page asks, or its origin is not allowed.
+    `methods`: those of the path. Empty where no page asks, or its origin is not allowed.
     """
     origin = headers.get("origin", "")
     if "access-control-request-method" not in headers or not allowed.has(origin):

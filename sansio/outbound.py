@@ -147,7 +147,7 @@ class AllowedHosts:
 
 
 def parse_allowed_hosts(text: str) -> AllowedHosts:
-    """A comma-separated list of names, `*.` and the end of names, addresses and networks. Raises ``ValueError``."""
+    """A comma-separated list of names, `*.` and the end of names, addresses and networks. Raises `ValueError`."""
     names: set[str] = set()
     suffixes: list[str] = []
     networks: list[Network] = []
@@ -172,9 +172,9 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @frozen(kw_only=True)
 class Target:
-    """Where a URL points. ``path`` includes the query, and is not shown: it may hold a secret.
+    """Where a URL points. `path` includes the query, and is not shown: it may hold a secret.
 
-    ``address``: the host, where it is an address and no name.
+    `address`: the host, where it is an address and no name.
     """
 
     scheme: str
@@ -185,7 +185,7 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """The host, with the port if it is not the usual one: the value of a ``Host`` header."""
+        """The host, with the port if it is not the usual one: the value of a `Host` header."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
@@ -203,7 +203,7 @@ class Target:
 def parse_target(url: str, path: FieldPath) -> Target:
     """Where a URL points; nobody is asked whether one may go there.
 
-    Raises ``ProtocolError`` that names the field at ``path`` and never repeats the URL.
+    Raises `ProtocolError` that names the field at `path` and never repeats the URL.
     """
     if len(url) > LONGEST_URL:
         raise invalid(path, f"must not be longer than {LONGEST_URL} characters")
@@ -257,8 +257,8 @@ def origin_of(url: str) -> str:
 class OutboundPolicy:
     """Which targets may be connected to.
 
-    Without settings: public addresses, over https. ``allow_private``: private and loopback ones too, over http as
-    well. ``allowed``: hosts the operator names, over http as well, whatever their addresses. A cloud's metadata is
+    Without settings: public addresses, over https. `allow_private`: private and loopback ones too, over http as
+    well. `allowed`: hosts the operator names, over http as well, whatever their addresses. A cloud's metadata is
     opened by an entry of its very own only, multicast and unspecified addresses by nothing.
     """
 
@@ -266,9 +266,9 @@ class OutboundPolicy:
     allowed: AllowedHosts = AllowedHosts()
 
     def target(self, url: str, path: FieldPath) -> Target:
-        """Where a URL points, if that can be allowed. ``admit`` has the last word, once the addresses are known.
+        """Where a URL points, if that can be allowed. `admit` has the last word, once the addresses are known.
 
-        Raises ``ProtocolError`` that names the field at ``path`` and never repeats the URL.
+        Raises `ProtocolError` that names the field at `path` and never repeats the URL.
         """
         target = parse_target(url, path)
         if target.host in METADATA_NAMES and target.host not in self.allowed.names:
@@ -280,7 +280,7 @@ class OutboundPolicy:
         return target
 
     def admit(self, target: Target, addresses: Iterable[Address], path: FieldPath) -> tuple[Address, ...]:
-        """The addresses of the target, each once; refused as a whole if a single one is. Raises like ``target``."""
+        """The addresses of the target, each once; refused as a whole if a single one is. Raises like `target`."""
         admitted = tuple(dict.fromkeys(plain(address) for address in addresses))
         if not admitted:
             raise invalid(path, "its host cannot be resolved")

@@ -3,6 +3,8 @@
 Pure, and ignorant of what its secrets open.
 """
 
+from __future__ import annotations
+
 import re
 from typing import Final
 

@@ -3,6 +3,8 @@
 Must not know any of our packages, so that a broken import shows up in the test that needs it.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Mapping
 

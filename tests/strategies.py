@@ -82,7 +82,7 @@ kept_base64_texts = st.builds(base64_of, st.binary(max_size=9), st.just(False), 
 
 
 def parts(version: str) -> SearchStrategy[Part]:
-    """Parts ``version`` can carry: 0.3 has no media type for text and data, and only objects as data."""
+    """Parts `version` can carry: 0.3 has no media type for text and data, and only objects as data."""
     plain = st.none() if version == "0.3" else optional_names
     about = {"metadata": metadata, "media_type": plain, "filename": plain}
     file = {"metadata": metadata, "media_type": optional_names, "filename": optional_names}
@@ -151,7 +151,7 @@ def tasks(version: str) -> SearchStrategy[Task]:
 
 
 def _status_update(version: str, values: dict[str, Any]) -> StatusUpdate:
-    """Version 1.0 has no word for ``final``: it is what the state says."""
+    """Version 1.0 has no word for `final`: it is what the state says."""
     if version == "1.0":
         values["final"] = values["status"].state.terminal
     return StatusUpdate(**values)

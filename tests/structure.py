@@ -1,4 +1,4 @@
-"""``python -m tests.structure``: figures about the structure of the shipped code. Asserts nothing."""
+"""`python -m tests.structure`: figures about the structure of the shipped code. Asserts nothing."""
 
 from __future__ import annotations
 

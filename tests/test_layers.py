@@ -3,6 +3,8 @@
 Knows the shipped packages as source text alone: it parses them and never imports them.
 """
 
+from __future__ import annotations
+
 import ast
 import sys
 from collections.abc import Iterator, Mapping

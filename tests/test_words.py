@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tokenize
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def test_no_retired_identifier_comes_back(folder: str) -> None:
             found[name] = retired
 
     assert found == {}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_names_in_texts_stand_in_single_backticks(folder: str) -> None:
+    double = re.compile(r"(?<!`)``(?!`)[^`\n]+``(?!`)")
+
+    found = [str(path) for path in sorted((ROOT / folder).rglob("*.py")) if double.search(path.read_text("utf-8"))]
+
+    assert found == []
 
 
 def test_the_check_finds_one() -> None:

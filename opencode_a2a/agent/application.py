@@ -118,7 +118,7 @@ def _switched_on(settings: Settings) -> frozenset[Toggle]:
 
 @asynccontextmanager
 async def application(settings: Settings, *, wall: Callable[[], float] = time.time) -> AsyncGenerator[Running]:
-    """The application, ready to be served. ``wall``: epoch seconds. Raises ``StoreError``, ``SettingsError``."""
+    """The application, ready to be served. `wall`: epoch seconds. Raises `StoreError`, `SettingsError`."""
     password = settings.opencode_password
     key = await anyio.to_thread.run_sync(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
     async with AsyncExitStack() as stack:

@@ -1,7 +1,7 @@
 """Runs the extension methods by their rows: who may, with which arguments, where; then OpenCode or the adapter
 answers. Large answers are decoded and written in steps, between which everybody else has their turn.
 
-What is decided is decided in ``sansio.extensions``; knows neither HTTP nor JSON-RPC.
+What is decided is decided in `sansio.extensions`; knows neither HTTP nor JSON-RPC.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WIDER = 5  # times as many sessions are asked for, where some of those listed a
 
 
 class Interrupts(Protocol):
-    """What waits for an answer. All raise ``ProtocolError``."""
+    """What waits for an answer. All raise `ProtocolError`."""
 
     async def reply_permission(self, principal: str, request_id: str, reply: str, message: str | None) -> None: ...
 
@@ -46,7 +46,7 @@ class Interrupts(Protocol):
 
 
 class Wishing(Protocol):
-    """Grants wishes for another place. Raises ``ProtocolError`` naming a field of the metadata."""
+    """Grants wishes for another place. Raises `ProtocolError` naming a field of the metadata."""
 
     @property
     def default(self) -> Location: ...
@@ -67,7 +67,7 @@ class _Asked:
 
 
 class Methods:
-    """The extension methods of a running server. ``switched_on``: what its operator has enabled."""
+    """The extension methods of a running server. `switched_on`: what its operator has enabled."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Methods:
         }
 
     async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
-        """The result of a method, as the JSON of a version. Raises ``ProtocolError``."""
+        """The result of a method, as the JSON of a version. Raises `ProtocolError`."""
         row = row_of(name, version, self.switched_on)
         if row.capability is not None and row.capability not in identity.capabilities:
             raise forbidden(name, row.capability, identity.credential_id)

@@ -70,7 +70,7 @@ class KnownMessages:
     ) -> AsyncGenerator[ActiveTask | None]:
         """Let equal messages in one after the other, each with the task that it has already, if any.
 
-        ``options``: what is kept with a task that the message starts. Raises ``ProtocolError`` if the store fails.
+        `options`: what is kept with a task that the message starts. Raises `ProtocolError` if the store fails.
         """
         key = (principal, message.context_id, message.message_id)
         async with KeyedLock(self._arriving, key):

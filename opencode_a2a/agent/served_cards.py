@@ -24,7 +24,7 @@ _REMEMBERED = 256  # extended cards; there are as many as credentials
 
 
 class Cards:
-    """Made from what the deployment is; rendered and signed once each. ``health``: what the health check answers."""
+    """Made from what the deployment is; rendered and signed once each. `health`: what the health check answers."""
 
     def __init__(self, deployment: Deployment, key: CardKey | None, health: Callable[[], JsonObject]) -> None:
         self._deployment = deployment

@@ -1,6 +1,6 @@
 """The operations: what a client may ask, for a caller who is known, on values that are parsed.
 
-Knows no codec and no transport. Raises ``ProtocolError`` for what cannot be done; a task that was accepted always
+Knows no codec and no transport. Raises `ProtocolError` for what cannot be done; a task that was accepted always
 ends in the task itself, whatever happens to the client that started it.
 """
 
@@ -69,7 +69,7 @@ _PRUNING = 15.0  # seconds between two looks for events that are kept no longer
 class Service:
     """The operations over a store and the turns.
 
-    ``wall``: epoch seconds; ``max_streams`` 0: no limit; ``retention``: seconds for which the events of a task that
+    `wall`: epoch seconds; `max_streams` 0: no limit; `retention`: seconds for which the events of a task that
     has ended are kept, so that its streams can be resumed.
     """
 
@@ -125,9 +125,9 @@ class Service:
         *,
         stays_open: bool = False,
     ) -> OpenStream:
-        """Start a task and hand out its stream; ``stream_closed`` must be called once it is over.
+        """Start a task and hand out its stream; `stream_closed` must be called once it is over.
 
-        ``cursor``: the id of the last event that was seen, of this message's stream or of the one it goes on from.
+        `cursor`: the id of the last event that was seen, of this message's stream or of the one it goes on from.
         The events of a new task cannot have been seen: then it does not count.
         """
         self._open_stream()
@@ -189,7 +189,7 @@ class Service:
         )
 
     async def cancel(self, principal: str, request: TaskIdRequest, *, again: bool) -> ActiveTask:
-        """End a task, at once: OpenCode is told meanwhile. ``again``: one that is cancelled already stays so."""
+        """End a task, at once: OpenCode is told meanwhile. `again`: one that is cancelled already stays so."""
         active = await self._find(principal, request.id)
         if active.log.state is TaskState.CANCELED and not again:
             raise _not_cancelable(active)
@@ -211,9 +211,9 @@ class Service:
         replays: bool,
         stays_open: bool = False,
     ) -> OpenStream:
-        """The stream of a task, from now or from an event on; ``stream_closed`` must be called once it is over.
+        """The stream of a task, from now or from an event on; `stream_closed` must be called once it is over.
 
-        ``replays``: a task that has ended is told once more, where there is no event to go on from. Of a task that
+        `replays`: a task that has ended is told once more, where there is no event to go on from. Of a task that
         waits for its user, the stream waits for what comes of the answer (specification 1.0, section 3.1.6).
         """
         self._open_stream()
@@ -286,7 +286,7 @@ class Service:
     # --- life ---------------------------------------------------------------------------------------------
 
     async def keep_alive(self, look_every: float | None = None) -> None:
-        """Let every stream show that it lives, for ever; ``look_every``: seconds, where they have a time limit."""
+        """Let every stream show that it lives, for ever; `look_every`: seconds, where they have a time limit."""
         pause = _KEEP_ALIVE if look_every is None else min(_KEEP_ALIVE, look_every)
         while True:
             await anyio.sleep(pause)
@@ -330,7 +330,7 @@ class Service:
         return len(unfinished)
 
     async def drain(self, grace: float) -> None:
-        """Take nothing new, let running turns end within ``grace`` seconds, then end the others.
+        """Take nothing new, let running turns end within `grace` seconds, then end the others.
 
         What there is to notify by then gets the time that is left; the rest is kept for the next start.
         """
@@ -442,7 +442,7 @@ class Service:
     async def _answered(self, principal: str, message: Message, session_id: str | None) -> ActiveTask | None:
         """The task that a message without a task is the answer to: the one in its context that waits for its user.
 
-        ``session_id``: the session that the message names. None where no task waits. Raises ``ProtocolError`` where
+        `session_id`: the session that the message names. None where no task waits. Raises `ProtocolError` where
         several wait.
         """
         context_id = message.context_id
@@ -517,7 +517,7 @@ class Service:
         return active
 
     async def _find(self, principal: str, task_id: str, *, kept: bool = False) -> ActiveTask:
-        """A task of the caller's; one that has ended with its past only where it is ``kept`` for that."""
+        """A task of the caller's; one that has ended with its past only where it is `kept` for that."""
         if "\0" in task_id:  # which no id holds, and not every database can look for
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND)
         active = await from_store(find_task(self._store, self._turns.running, task_id, kept=kept))
@@ -544,7 +544,7 @@ def _not_cancelable(active: ActiveTask) -> ProtocolError:
 
 
 def _prompt_again(active: ActiveTask) -> Prompt:
-    """The prompt of a task that was left unfinished. Raises ``LocalError``, ``ProtocolError`` where it is gone."""
+    """The prompt of a task that was left unfinished. Raises `LocalError`, `ProtocolError` where it is gone."""
     task = active.task()
     first = first_message(task, active.facts.message_id)
     if first is None:

@@ -41,7 +41,7 @@ class ImportRefusedError(SchemaError):
 
 @frozen
 class Names:
-    """What the identities of earlier releases are called here. ``renamed``: as the operator says."""
+    """What the identities of earlier releases are called here. `renamed`: as the operator says."""
 
     principals: frozenset[str]
     hashed: Mapping[str, str]
@@ -66,7 +66,7 @@ class Names:
 
 @define(eq=False)
 class EarlierImport:
-    """One import. ``now``: epoch seconds."""
+    """One import. `now`: epoch seconds."""
 
     _names: Names
     _now: float
@@ -78,7 +78,7 @@ class EarlierImport:
     # --- who owns what ------------------------------------------------------------------------------------
 
     def state(self, found: EarlierState) -> Sequence[Write]:
-        """Rows for owners, bindings and claims. Raises ``ImportRefusedError``."""
+        """Rows for owners, bindings and claims. Raises `ImportRefusedError`."""
         self._check_names(found)
         self._owners = {session_id: self._name(identity) for session_id, identity in found.owners}
         holders: defaultdict[str, set[str]] = defaultdict(set)

@@ -150,7 +150,7 @@ async def run_from_arguments(
 ) -> int:
     """Runs `call` as parsed by `add_arguments`; returns the exit code. SIGINT and SIGTERM end it with 130.
 
-    ``stdin`` is what TEXT ``-`` and answers are read from; None: the process's own.
+    `stdin` is what TEXT `-` and answers are read from; None: the process's own.
     """
     target = CallTarget.of(
         args.url,
@@ -228,10 +228,10 @@ async def call(
     verbose: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Sends ``text`` and shows the answer; returns the exit code (see ``EPILOG``).
+    """Sends `text` and shows the answer; returns the exit code (see `EPILOG`).
 
-    ``answers``: what to say where the task asks something; by default it is left waiting. Errors of the network, of
-    the agent and of usage become one line on ``err``. Cancelling it leaves the task with the agent.
+    `answers`: what to say where the task asks something; by default it is left waiting. Errors of the network, of
+    the agent and of usage become one line on `err`. Cancelling it leaves the task with the agent.
     """
     printer = Printer(out, err, verbose=verbose, as_json=as_json)
     said = _Said(text=text, context_id=context_id, task_id=task_id)

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 def connection_limits(settings: Settings, descriptors: int | None = None) -> ConnectionLimits:
     """Bound connections below the limit of file descriptors, and log where that is less than is asked for.
 
-    ``descriptors``: their number; None for the soft ``RLIMIT_NOFILE`` of this process.
+    `descriptors`: their number; None for the soft `RLIMIT_NOFILE` of this process.
     """
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if descriptors is None else descriptors
     if limit == resource.RLIM_INFINITY:

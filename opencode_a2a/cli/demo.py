@@ -1,4 +1,4 @@
-"""``opencode-a2a demo``: the product at work on one machine, with a scripted stand-in for OpenCode."""
+"""`opencode-a2a demo`: the product at work on one machine, with a scripted stand-in for OpenCode."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
-    """Run the demo on ``runtime``; return the exit code. No setting but the runtime and the log's level counts."""
+    """Run the demo on `runtime`; return the exit code. No setting but the runtime and the log's level counts."""
     return runtime.run(partial(_demonstrate, options, runtime, sys.stdout))
 
 

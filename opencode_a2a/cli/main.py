@@ -1,4 +1,4 @@
-"""The command line: ``opencode-a2a serve | call | demo``. Parses, loads settings, chooses the runtime, prints.
+"""The command line: `opencode-a2a serve | call | demo`. Parses, loads settings, chooses the runtime, prints.
 
 A command's module is imported once the command is chosen: `--version` and `call` need not wait for the server's code.
 """
@@ -45,7 +45,7 @@ _READ_BY = {
 
 
 def parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Build the command line. Only the ``chosen`` command has its options."""
+    """Build the command line. Only the `chosen` command has its options."""
     plain = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         prog="opencode-a2a",

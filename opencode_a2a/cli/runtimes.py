@@ -18,7 +18,7 @@ class RuntimeUnknownError(Exception):
 
 
 class Runtime(Protocol):
-    """What a module under the entry points ``opencode_a2a.runtimes`` offers."""
+    """What a module under the entry points `opencode_a2a.runtimes` offers."""
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T: ...
 
@@ -35,7 +35,7 @@ class Runtime(Protocol):
 
 
 def find_runtime(name: str) -> Runtime:
-    """The runtime of that name. Raises ``RuntimeUnknownError`` naming those installed."""
+    """The runtime of that name. Raises `RuntimeUnknownError` naming those installed."""
     found = entry_points(group=GROUP)
     if name not in found.names:
         known = ", ".join(sorted(found.names)) or "none"

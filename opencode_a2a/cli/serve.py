@@ -81,9 +81,9 @@ async def serve(
     ready: Callable[[str], None],
     say: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Serve until ``stop`` returns, then drain. ``ready`` gets the URL listened on, ``say`` what the drain waits for.
+    """Serve until `stop` returns, then drain. `ready` gets the URL listened on, `say` what the drain waits for.
 
-    Raises ``ListenError`` where the address cannot be had, ``StoreError`` where the store cannot be opened.
+    Raises `ListenError` where the address cannot be had, `StoreError` where the store cannot be opened.
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     bind = f"{host}:{settings.port}"

@@ -22,7 +22,7 @@ async def until_signalled() -> None:
     """Return at the first SIGINT or SIGTERM. From then on, the next one ends the process at once.
 
     SIGHUP, which a terminal sends as it closes, is ignored with a line in the log; where the process was started to
-    ignore it, as by ``nohup``, it stays so.
+    ignore it, as by `nohup`, it stays so.
     """
     hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     watched = (*STOPPING, signal.SIGHUP) if hangup else STOPPING

@@ -59,7 +59,7 @@ class Conversation:
     """A conversation about one task.
 
     It goes in rounds: a message and what follows it, until the task ends, or waits while there is no stream on which
-    it could go on. On a stream that stays open, answers are sent beside it, and the round goes on. ``stay_open``:
+    it could go on. On a stream that stays open, answers are sent beside it, and the round goes on. `stay_open`:
     the URIs of the extension that keeps streams open.
     """
 
@@ -254,7 +254,7 @@ class Conversation:
     async def _stream(self, asked: HttpCall) -> None:
         """Show a stream to its end. One that breaks before the task is over is resumed, with growing pauses.
 
-        Raises ``CallError`` where there is no task yet, or the task has not changed for as long as is allowed.
+        Raises `CallError` where there is no task yet, or the task has not changed for as long as is allowed.
         """
         pause, since, resuming = _RESUME_FIRST, anyio.current_time(), False
         while True:
@@ -339,7 +339,7 @@ class Conversation:
             self.printer.note(f"the task is {self.transcript.task_id}")
 
     async def read_task(self) -> Task:
-        """The task as it is. Raises ``CallError``, ``AgentError`` and ``ProtocolError``."""
+        """The task as it is. Raises `CallError`, `AgentError` and `ProtocolError`."""
         assert self.transcript.task_id is not None  # who asks has seen one
         asked = get_task_call(
             self.interface,

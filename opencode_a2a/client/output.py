@@ -45,7 +45,7 @@ def on_one_line(text: str) -> str:
 class Printer:
     """The two streams of a call. Each piece is flushed as it comes.
 
-    ``version`` is the protocol version in which ``as_json`` prints items. Raises ``BrokenPipeError`` where nobody
+    `version` is the protocol version in which `as_json` prints items. Raises `BrokenPipeError` where nobody
     reads the answer any more.
     """
 
@@ -65,7 +65,7 @@ class Printer:
         self.version = "1.0"
 
     def show(self, item: StreamItem, utterances: Sequence[Utterance], *, will_ask: bool = False) -> None:
-        """One item of the answer, and what there is to say of it. ``will_ask``: `ask` will show what it asks."""
+        """One item of the answer, and what there is to say of it. `will_ask`: `ask` will show what it asks."""
         if self._as_json:
             self._write_out(to_json(CODECS[self.version].render_item(item)).decode() + "\n")
             self._prompt_again()
@@ -102,7 +102,7 @@ class Printer:
     def ask(self, question: str, prompt: str) -> None:
         """Prompt for an answer at the terminal, right below the question. Both come again after what comes between.
 
-        ``question`` is empty where the prompt goes on with the question before it.
+        `question` is empty where the prompt goes on with the question before it.
         """
         if question:
             self._question = _PREFIXES[NoticeKind.INTERRUPT].format(harmless(question))
@@ -182,7 +182,7 @@ class Printer:
 
 
 def _is_same_file(one: TextIO, other: TextIO) -> bool:
-    """Whether both streams are one file or pipe, as with ``2>&1``."""
+    """Whether both streams are one file or pipe, as with `2>&1`."""
     try:
         return os.path.sameopenfile(one.fileno(), other.fileno())
     except (OSError, ValueError):  # no file is behind it

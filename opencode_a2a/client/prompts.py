@@ -73,7 +73,7 @@ class Terminal:
 
 @frozen
 class Answers:
-    """What a task is answered. ``permissions``: one of ``RULES``; ``lines`` None: nobody can be asked."""
+    """What a task is answered. `permissions`: one of `RULES`; `lines` None: nobody can be asked."""
 
     permissions: str = ASK
     lines: Lines | None = None

@@ -36,7 +36,7 @@ class CallError(Exception):
 class CallTarget:
     """Which agent, how to talk to it, and what to present to it.
 
-    In seconds: ``timeout`` of silence of a connection, ``patience`` with a task that does not change.
+    In seconds: `timeout` of silence of a connection, `patience` with a task that does not change.
     """
 
     url: str
@@ -57,7 +57,7 @@ class CallTarget:
         binding: str | None = None,
         timeout: float | None = None,
     ) -> CallTarget:
-        """The agent at ``url``, with the credentials and the timeout of the settings."""
+        """The agent at `url`, with the credentials and the timeout of the settings."""
         return cls(
             url=url,
             version=version,
@@ -83,7 +83,7 @@ class CallTarget:
 
 
 class Web:
-    """HTTP for one call: redirects are never followed, and credentials go to ``home`` alone."""
+    """HTTP for one call: redirects are never followed, and credentials go to `home` alone."""
 
     def __init__(self, target: CallTarget, closing: AsyncExitStack) -> None:
         self.target = target
@@ -110,7 +110,7 @@ class Web:
     async def ask(self, request: HttpCall, silence: float | None = None) -> AsyncIterator[httpx.Response]:
         """Sends a request; gives the answer with its body unread. Raises `CallError`, in the block too.
 
-        ``silence``: seconds for which the agent may say nothing, where that is not the target's timeout.
+        `silence`: seconds for which the agent may say nothing, where that is not the target's timeout.
         """
         origin = Origin.of(request.url)
         headers = {name.encode(): value.encode() for name, value in request.headers.items()}
@@ -159,7 +159,7 @@ def _told(error: Exception, origin: Origin, timeout: float) -> str:
 
 
 async def read_chunks(response: httpx.Response, take: Callable[[bytes], bool]) -> None:
-    """Gives ``take`` each piece of the body until it returns False or raises.
+    """Gives `take` each piece of the body until it returns False or raises.
 
     An iterator of httpx that is left early is not closed with those inside it; cancelling its next read is what
     ends them all.
@@ -181,7 +181,7 @@ async def read_chunks(response: httpx.Response, take: Callable[[bytes], bool]) -
 
 
 async def read_body(response: httpx.Response, limit: int = ANSWER_LIMIT) -> bytes:
-    """The whole body. Raises `CallError` where it is larger than ``limit`` bytes."""
+    """The whole body. Raises `CallError` where it is larger than `limit` bytes."""
     body = bytearray()
 
     def take(chunk: bytes) -> bool:

@@ -3,6 +3,8 @@
 Knows no runtime, no socket and no store.
 """
 
+from __future__ import annotations
+
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import groupby

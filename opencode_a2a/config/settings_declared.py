@@ -3,6 +3,8 @@
 Nothing here is enforced by the adapter, and nothing of it is found out.
 """
 
+from __future__ import annotations
+
 from typing import Final
 
 from attrs import frozen

@@ -25,9 +25,9 @@ class Fate(Enum):
 
 @frozen(kw_only=True)
 class EarlierVariable:
-    """A row: ``instead`` says what to use, or why nothing is needed. ``target``: the setting that it is read as.
+    """A row: `instead` says what to use, or why nothing is needed. `target`: the setting that it is read as.
 
-    ``harmless``: values that ask for what is the case here anyway; they pass without a word.
+    `harmless`: values that ask for what is the case here anyway; they pass without a word.
     """
 
     name: str
@@ -150,7 +150,7 @@ class Translated:
 
 
 def translate(given: Mapping[str, str], settings: Collection[str]) -> Translated:
-    """Read the earlier variables in an environment with upper-case names. ``settings``: the names of today.
+    """Read the earlier variables in an environment with upper-case names. `settings`: the names of today.
 
     A name that is a setting today is one, whatever it was. No value is repeated.
     """

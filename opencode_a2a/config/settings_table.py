@@ -3,6 +3,8 @@
 Knows neither where the texts come from nor who reads the values.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Final
 

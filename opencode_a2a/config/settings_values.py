@@ -3,6 +3,8 @@
 Knows no variable by name, save where a refusal has to point to another one; reads no environment and no file.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import ipaddress
@@ -127,7 +129,7 @@ def origin(text: str) -> str:
 
 
 def public_url(text: str) -> str:
-    """An ``origin``, whose path keeps the slash at its end: behind a proxy, only one of the two may be there."""
+    """An `origin`, whose path keeps the slash at its end: behind a proxy, only one of the two may be there."""
     found = origin(text)
     return f"{found}/" if urlsplit(text).path.rstrip("/") and text.endswith("/") else found
 

@@ -3,6 +3,8 @@
 It must not know of A2A, of the service that calls it, or of who serves it: it is an ASGI application.
 """
 
+from __future__ import annotations
+
 from opencode_a2a.fake_opencode.app import FakeOpenCode
 from opencode_a2a.fake_opencode.exchange import Request
 from opencode_a2a.fake_opencode.scripts import (

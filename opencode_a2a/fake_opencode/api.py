@@ -17,7 +17,7 @@ from opencode_a2a.fake_opencode.bus import PROJECT
 from opencode_a2a.fake_opencode.exchange import (
     WEB_PAGE,
     Answer,
-    Refusal,
+    RefusalError,
     Request,
     bad_request,
     json_answer,
@@ -35,7 +35,7 @@ _TRUE = json_answer(True)
 
 @frozen(eq=False)
 class Api:
-    """Answers API requests. ``start`` lets a turn run in the background."""
+    """Answers API requests. `start` lets a turn run in the background."""
 
     memory: Memory
     player: Player
@@ -49,7 +49,7 @@ class Api:
             if found and method == request.method:
                 try:
                     return await handler(self, request, *found.groups())
-                except Refusal as refusal:
+                except RefusalError as refusal:
                     return refusal.answer
         return WEB_PAGE
 
@@ -60,7 +60,7 @@ class Api:
 
     def session(self, session_id: str) -> Session:
         if session_id not in self.memory.sessions:
-            raise Refusal(no_session(session_id))
+            raise RefusalError(no_session(session_id))
         return self.memory.sessions[session_id]
 
     def sessions_in(self, directory: str) -> list[Session]:
@@ -74,7 +74,7 @@ class Api:
         if not isinstance(wish, dict) or not all(
             isinstance(wish.get(name, ""), str) for name in ("title", "parentID", "agent")
         ):
-            raise Refusal(json_answer({"_tag": "BadRequest"}, 400))
+            raise RefusalError(json_answer({"_tag": "BadRequest"}, 400))
         return json_answer(self.memory.create_session(self.directory(request), wish).info)
 
     async def list_sessions(self, request: Request) -> Answer:
@@ -140,7 +140,7 @@ class Api:
         reply = body.get("reply") if isinstance(body, dict) else None
         if reply not in _PERMISSION_REPLIES:
             expected = " | ".join(f'"{name}"' for name in _PERMISSION_REPLIES)
-            raise Refusal(bad_request(f'Expected {expected}\n  at ["reply"]'))
+            raise RefusalError(bad_request(f'Expected {expected}\n  at ["reply"]'))
         pending = self._take(request, self.memory.permissions, "Permission", request_id)
         self._tell(pending, "permission.replied", {"requestID": request_id, "reply": reply})
         pending.settle(body)
@@ -150,7 +150,7 @@ class Api:
         body = request.json
         answers = body.get("answers") if isinstance(body, dict) else None
         if not isinstance(answers, list) or not all(_is_labels(labels) for labels in answers):
-            raise Refusal(bad_request('Expected an array of arrays of strings\n  at ["answers"]'))
+            raise RefusalError(bad_request('Expected an array of arrays of strings\n  at ["answers"]'))
         pending = self._take(request, self.memory.questions, "Question", request_id)
         self._tell(pending, "question.replied", {"requestID": request_id, "answers": answers})
         pending.settle(body)
@@ -218,7 +218,7 @@ class Api:
         """A request can be answered once, and only from its own directory."""
         found = pending.get(request_id)
         if found is None or self.session(found.request["sessionID"]).directory != self.directory(request):
-            raise Refusal(no_request(kind, request_id))
+            raise RefusalError(no_request(kind, request_id))
         return pending.pop(request_id)
 
     def _tell(self, pending: Pending, type: str, properties: JsonObject) -> None:
@@ -232,20 +232,20 @@ def _is_labels(value: object) -> bool:
 def _prompt_body(request: Request) -> JsonObject:
     body = request.json
     if not isinstance(body, dict):
-        raise Refusal(bad_request("Expected object"))
+        raise RefusalError(bad_request("Expected object"))
     message_id = body.get("messageID", "msg")
     if not isinstance(message_id, str) or not message_id.startswith("msg"):
-        raise Refusal(bad_request('Expected a string starting with "msg"\n  at ["messageID"]'))
+        raise RefusalError(bad_request('Expected a string starting with "msg"\n  at ["messageID"]'))
     if "parts" not in body:
-        raise Refusal(bad_request('Missing key\n  at ["parts"]'))
+        raise RefusalError(bad_request('Missing key\n  at ["parts"]'))
     if not isinstance(body["parts"], list):
-        raise Refusal(bad_request('Expected array\n  at ["parts"]'))
+        raise RefusalError(bad_request('Expected array\n  at ["parts"]'))
     for index, part in enumerate(body["parts"]):
         if not isinstance(part, dict) or part.get("type") not in _PART_FIELDS:
-            raise Refusal(bad_request(f'Expected a part\n  at ["parts"][{index}]'))
+            raise RefusalError(bad_request(f'Expected a part\n  at ["parts"][{index}]'))
         for name in _PART_FIELDS[part["type"]]:
             if not isinstance(part.get(name), str):
-                raise Refusal(bad_request(f'Missing key\n  at ["parts"][{index}]["{name}"]'))
+                raise RefusalError(bad_request(f'Missing key\n  at ["parts"][{index}]["{name}"]'))
     return body
 
 

@@ -36,9 +36,9 @@ _STREAM_HEADERS = (
 
 @frozen(kw_only=True)
 class _Fault:
-    """What becomes of the next request that fits. ``answer`` None: none ever; ``late``: once it has been done.
+    """What becomes of the next request that fits. `answer` None: none ever; `late`: once it has been done.
 
-    ``until``: it is done at once, and answered once this is set.
+    `until`: it is done at once, and answered once this is set.
     """
 
     method: str
@@ -55,11 +55,11 @@ class _Fault:
 class FakeOpenCode:
     """An OpenCode without a model. Seconds throughout.
 
-    ``pause`` lies between two tokens, ``tick`` between two ticks of SLOW, ``retry_wait`` before a second try;
-    ``heartbeat`` is how long an event stream may be silent. With a ``password`` every request must bring it
-    (HTTP basic). ``answer_before_first_event`` makes every turn instant: all its events come before its prompt
-    is answered, unless somebody must act first. ``takes``: what its model declares. ``scripts`` are keywords and
-    what they make it say. ``requests`` holds all that was asked, in order.
+    `pause` lies between two tokens, `tick` between two ticks of SLOW, `retry_wait` before a second try;
+    `heartbeat` is how long an event stream may be silent. With a `password` every request must bring it
+    (HTTP basic). `answer_before_first_event` makes every turn instant: all its events come before its prompt
+    is answered, unless somebody must act first. `takes`: what its model declares. `scripts` are keywords and
+    what they make it say. `requests` holds all that was asked, in order.
     """
 
     directory: str = "/workspace"
@@ -121,7 +121,7 @@ class FakeOpenCode:
         self._player.gate.open()
 
     def fail_next(self, method: str, path_prefix: str, status: int, body: object = None) -> None:
-        """The next request that fits is answered with this instead of being done; ``body`` as JSON, or bytes."""
+        """The next request that fits is answered with this instead of being done; `body` as JSON, or bytes."""
         headers = ((b"content-type", b"application/json"),)
         content = body if isinstance(body, bytes) else b"" if body is None else orjson.dumps(body)
         answer = Answer(status, content, headers)
@@ -132,7 +132,7 @@ class FakeOpenCode:
         self._faults.clear()
 
     def stall_next(self, method: str, path_prefix: str, *, late: bool = False) -> None:
-        """The next request that fits is never answered; ``late``: it is done all the same."""
+        """The next request that fits is never answered; `late`: it is done all the same."""
         self._faults.append(_Fault(method=method, path_prefix=path_prefix, answer=None, late=late))
 
     def leave_unanswered(self, count: int) -> None:

@@ -23,7 +23,7 @@ PROJECT = "global"
 
 @frozen(eq=False)
 class _Listener:
-    """One open stream. ``directory`` None: the global stream, which wraps every directory's events."""
+    """One open stream. `directory` None: the global stream, which wraps every directory's events."""
 
     directory: str | None
     frames: MemoryObjectSendStream[bytes]
@@ -43,7 +43,7 @@ class Bus:
 
     @contextmanager
     def listen(self, directory: str | None) -> Iterator[MemoryObjectReceiveStream[bytes]]:
-        """Frames from now on, the greeting first; the stream ends when ``drop`` cuts it."""
+        """Frames from now on, the greeting first; the stream ends when `drop` cuts it."""
         send, receive = anyio.create_memory_object_stream[bytes](math.inf)
         listener = _Listener(directory, send)
         self._listeners.append(listener)
@@ -64,7 +64,7 @@ class Bus:
     def publish(
         self, directory: str, type: str, properties: JsonObject, durable: tuple[str, int] | None = None
     ) -> None:
-        """Tells everybody. ``durable``: the aggregate and the number of an event that is also sent as ``sync``."""
+        """Tells everybody. `durable`: the aggregate and the number of an event that is also sent as `sync`."""
         if self._muted or not self._listeners:
             return
         event = {"id": self._ids.ascending("evt"), "type": type, "properties": properties}

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 from opencode_a2a.fake_opencode.bus import PROJECT
-from opencode_a2a.fake_opencode.exchange import Answer, Refusal, Request, bad_request, json_answer
+from opencode_a2a.fake_opencode.exchange import Answer, RefusalError, Request, bad_request, json_answer
 from opencode_a2a.fake_opencode.ids import epoch_ms
 from opencode_a2a.fake_opencode.json_values import JsonObject
 from opencode_a2a.fake_opencode.sessions import MODEL, Memory, Message, Session
@@ -45,15 +45,15 @@ def failed() -> Answer:
 
 
 def _wish(request: Request, *required: str) -> JsonObject:
-    """A body with members that must be strings. Raises ``Refusal``."""
+    """A body with members that must be strings. Raises `RefusalError`."""
     body = request.json
     if not isinstance(body, dict):
-        raise Refusal(bad_request("Expected object"))
+        raise RefusalError(bad_request("Expected object"))
     for name in required:
         if name not in body:
-            raise Refusal(bad_request(f'Missing key\n  at ["{name}"]'))
+            raise RefusalError(bad_request(f'Missing key\n  at ["{name}"]'))
         if not isinstance(body[name], str):
-            raise Refusal(bad_request(f'Expected string\n  at ["{name}"]'))
+            raise RefusalError(bad_request(f'Expected string\n  at ["{name}"]'))
     return body
 
 
@@ -61,7 +61,7 @@ def _message(session: Session, message_id: str) -> Message:
     found = next((message for message in session.messages if message.id == message_id), None)
     if found is None:
         body = {"name": "NotFoundError", "data": {"message": f"Message not found: {message_id}"}}
-        raise Refusal(json_answer(body, 404))
+        raise RefusalError(json_answer(body, 404))
     return found
 
 
@@ -74,7 +74,7 @@ async def messages(api: Api, request: Request, session_id: str) -> Answer:
     query = request.query
     if "limit" not in query:
         if "before" in query:
-            raise Refusal(json_answer({"_tag": "BadRequest"}, 400))
+            raise RefusalError(json_answer({"_tag": "BadRequest"}, 400))
         return json_answer([message.json() for message in found])
     if "before" in query:
         ids = [message.id for message in found]
@@ -94,14 +94,14 @@ def _cursor_id(cursor: str) -> str:
     try:
         return str(orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))["id"])
     except (ValueError, KeyError, TypeError):
-        raise Refusal(json_answer({"_tag": "BadRequest"}, 400)) from None
+        raise RefusalError(json_answer({"_tag": "BadRequest"}, 400)) from None
 
 
 async def message(api: Api, request: Request, session_id: str, message_id: str) -> Answer:
     """An unknown session's messages are told as missing, not the session."""
     if not message_id.startswith("msg"):
         expected = f'Expected a string starting with "msg", got "{message_id}"\n  at ["messageID"]'
-        raise Refusal(bad_request(expected))
+        raise RefusalError(bad_request(expected))
     session = api.memory.sessions.get(session_id) or Session(info={"id": session_id})
     return json_answer(_message(session, message_id).json())
 
@@ -194,7 +194,7 @@ async def summarize(api: Api, request: Request, session_id: str) -> Answer:
     wish = _wish(request, "providerID", "modelID")
     session = api.session(session_id)
     if (wish["providerID"], wish["modelID"]) != (MODEL["providerID"], MODEL["modelID"]):
-        raise Refusal(failed())
+        raise RefusalError(failed())
     api.memory.update_session(session, summary={"additions": 0, "deletions": 0, "files": 0})
     return json_answer(True)
 
@@ -222,9 +222,9 @@ async def command(api: Api, request: Request, session_id: str) -> Answer:
     session = api.session(session_id)
     model = wish.get("model")
     if model is not None and not isinstance(model, str):
-        raise Refusal(bad_request('Expected string\n  at ["model"]'))
+        raise RefusalError(bad_request('Expected string\n  at ["model"]'))
     if wish["command"] not in COMMANDS:
-        raise Refusal(failed())
+        raise RefusalError(failed())
     said: JsonObject = {"parts": [{"type": "text", "text": wish["arguments"]}, *wish.get("parts", [])]}
     said |= {name: wish[name] for name in ("messageID", "agent") if wish.get(name)}
     prompt, _ = api.memory.add_prompt(session, said)
@@ -239,7 +239,7 @@ async def shell(api: Api, request: Request, session_id: str) -> Answer:
     wish = _wish(request, "agent", "command")
     session = api.session(session_id)
     if wish["agent"] not in AGENTS:
-        raise Refusal(failed())
+        raise RefusalError(failed())
     said = {"agent": wish["agent"], "parts": [{"type": "text", "text": "The following tool was run by the user"}]}
     prompt, _ = api.memory.add_prompt(session, said)
     answer = api.memory.add_answer(session, prompt)
@@ -269,7 +269,7 @@ async def create_workspace(api: Api, request: Request) -> Answer:
     wish = _wish(request, "type")
     if wish["type"] != "worktree":
         text = f"Unknown workspace adapter: {wish['type']}"
-        raise Refusal(json_answer({"name": "WorkspaceCreateError", "data": {"message": text}}, 400))
+        raise RefusalError(json_answer({"name": "WorkspaceCreateError", "data": {"message": text}}, 400))
     made = {
         "id": wish.get("id") or api.memory.ids.ascending("wrk"),
         "type": wish["type"],
@@ -312,5 +312,5 @@ async def reset_worktree(api: Api, request: Request) -> Answer:
 def _worktree(api: Api, request: Request, error: str) -> str:
     directory: Any = _wish(request, "directory")["directory"]
     if directory not in api.memory.worktrees:
-        raise Refusal(json_answer({"name": error, "data": {"message": "Worktree not found"}}, 400))
+        raise RefusalError(json_answer({"name": error, "data": {"message": "Worktree not found"}}, 400))
     return str(directory)

@@ -28,7 +28,7 @@ _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 @frozen(kw_only=True)
 class Request:
-    """One request as it came in. ``target`` is the path with its query, ``directory`` what a header said."""
+    """One request as it came in. `target` is the path with its query, `directory` what a header said."""
 
     method: str
     target: str
@@ -52,16 +52,16 @@ class Request:
 
     @property
     def json(self) -> Any:
-        """The body's value; an empty body is an empty object. Raises ``Refusal`` as OpenCode does for junk."""
+        """The body's value; an empty body is an empty object. Raises `RefusalError` as OpenCode does for junk."""
         try:
             return orjson.loads(self.body or b"{}")
         except orjson.JSONDecodeError as error:
-            raise Refusal(broken()) from error
+            raise RefusalError(broken()) from error
 
 
 @frozen
 class Answer:
-    """One answer. ``body`` None: no content at all."""
+    """One answer. `body` None: no content at all."""
 
     status: int
     body: bytes | None = None
@@ -69,7 +69,7 @@ class Answer:
 
 
 @frozen
-class Refusal(Exception):
+class RefusalError(Exception):
     """Ends the handling of a request with an error answer."""
 
     answer: Answer

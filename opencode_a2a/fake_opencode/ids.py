@@ -3,6 +3,8 @@
 Must know nothing of what the ids are for.
 """
 
+from __future__ import annotations
+
 import random
 import string
 import time

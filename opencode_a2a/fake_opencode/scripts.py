@@ -1,6 +1,6 @@
 """What the stand-in says: a turn as data, chosen by a keyword in the prompt.
 
-Pure: it must know nothing of events, time, or HTTP. ``turns`` plays what is written here.
+Pure: it must know nothing of events, time, or HTTP. `turns` plays what is written here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TICKS = 600
 
 @frozen
 class Say:
-    """Text, token by token. ``ticking``: with the pause between ticks, not the one between tokens."""
+    """Text, token by token. `ticking`: with the pause between ticks, not the one between tokens."""
 
     tokens: tuple[str, ...]
     ticking: bool = False
@@ -52,8 +52,8 @@ class Permission:
 
 @frozen(kw_only=True)
 class CallTool:
-    """One tool call. ``progress``: the metadata of each further running state. ``error`` takes the place of the
-    result. ``edited``: the file it is said to have written; nothing is written."""
+    """One tool call. `progress`: the metadata of each further running state. `error` takes the place of the
+    result. `edited`: the file it is said to have written; nothing is written."""
 
     tool: str
     input: dict[str, Any]
@@ -109,7 +109,7 @@ class Script:
 
 @frozen(kw_only=True)
 class Prompt:
-    """What a script may look at. ``rest``: what follows the keyword and one white space; ``turn`` counts the
+    """What a script may look at. `rest`: what follows the keyword and one white space; `turn` counts the
     session's prompts from 1."""
 
     text: str
@@ -120,7 +120,7 @@ class Prompt:
 
 @frozen(kw_only=True)
 class Chosen:
-    """The script of a prompt. ``instant``: its events come before the prompt is answered, without pauses."""
+    """The script of a prompt. `instant`: its events come before the prompt is answered, without pauses."""
 
     script: Script
     instant: bool

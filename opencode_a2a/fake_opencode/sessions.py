@@ -1,6 +1,6 @@
 """What the stand-in remembers: sessions, messages, parts, open requests; every change is told on the bus.
 
-Must know nothing of HTTP, nor of when things change: ``app`` and ``turns`` say so.
+Must know nothing of HTTP, nor of when things change: `app` and `turns` say so.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Message:
 
 @define(eq=False, kw_only=True)
 class Session:
-    """One session. ``durable`` numbers its durable events."""
+    """One session. `durable` numbers its durable events."""
 
     info: JsonObject
     status: JsonObject = field(factory=lambda: {"type": "idle"})
@@ -110,7 +110,7 @@ class Session:
 
 @define(eq=False)
 class Pending:
-    """A permission or question that waits. ``answer``: the reply's body; None says it was rejected or dropped."""
+    """A permission or question that waits. `answer`: the reply's body; None says it was rejected or dropped."""
 
     request: JsonObject
     answered: anyio.Event = field(factory=anyio.Event)
@@ -135,7 +135,7 @@ class Memory:
         self.worktrees: list[str] = []
 
     def create_session(self, directory: str, wish: JsonObject) -> Session:
-        """A new session; ``wish`` may hold title, parentID, agent, permission and metadata."""
+        """A new session; `wish` may hold title, parentID, agent, permission and metadata."""
         now = epoch_ms()
         stamp = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
         info: JsonObject = {

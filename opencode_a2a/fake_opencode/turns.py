@@ -81,7 +81,7 @@ class Gate:
 
 @define(eq=False)
 class Turn:
-    """One prompt's life. ``quiet`` is set when it has ended or waits for somebody."""
+    """One prompt's life. `quiet` is set when it has ended or waits for somebody."""
 
     session: Session
     prompt: Message
@@ -103,7 +103,7 @@ class Turn:
             self.parent.waits()
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """The provider refused and the turn is over. That has been told already."""
 
 
@@ -177,7 +177,7 @@ class Player:
             answer = self._begin_step(turn, first=index == 0)
             try:
                 rejected = await self._play(turn, answer, step)
-            except _Refused:
+            except _RefusedError:
                 return
             self._end_step(turn, answer, step)
             if rejected:
@@ -436,7 +436,7 @@ class Player:
         answer.info["error"] = error
         memory.tell_message(session, answer)
         memory.idle(session)
-        raise _Refused
+        raise _RefusedError
 
 
 def _api_error(act: Refuse) -> JsonObject:

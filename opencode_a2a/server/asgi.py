@@ -1,6 +1,6 @@
 """The HTTP surface as an ASGI application: reads a request, passes the guards, calls the service, writes the answer.
 
-No framework. ``sansio.a2a.server`` decides what a request means, and how an answer to it looks.
+No framework. `sansio.a2a.server` decides what a request means, and how an answer to it looks.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ _STILL_WAITING = b": the stream ends here, as the task still waits for its user;
 class Surface:
     """What the HTTP surface needs to know of its deployment.
 
-    ``body_limit`` and ``gzip_minimum``: bytes, 0 for none. ``stays_open``: no stream ends where its task asks;
-    ``stays_open_for``: nor does one with one of these extensions.
-    ``prefix``: the path of the public URL, without a slash at its end.
+    `body_limit` and `gzip_minimum`: bytes, 0 for none. `stays_open`: no stream ends where its task asks;
+    `stays_open_for`: nor does one with one of these extensions.
+    `prefix`: the path of the public URL, without a slash at its end.
     """
 
     credentials: CredentialSet
@@ -93,12 +93,12 @@ class ExtensionMethods(Protocol):
     """The methods that an agent has beside the protocol's."""
 
     async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
-        """Return the result as JSON. Raises ``ProtocolError``, also for a name that there is not."""
+        """Return the result as JSON. Raises `ProtocolError`, also for a name that there is not."""
 
 
 @frozen
 class Frames:
-    """A piece of a stream. ``idle``: it only shows that the stream lives; ``last``: nothing follows."""
+    """A piece of a stream. `idle`: it only shows that the stream lives; `last`: nothing follows."""
 
     data: bytes
     idle: bool = False
@@ -268,7 +268,7 @@ class Application:
     async def _frames_of(
         self, stream: OpenStream, presentation: Presentation, call: Call, budget: StreamBudget | None
     ) -> AsyncGenerator[Frames]:
-        """The frames of a stream. Raises ``FarBehindError``."""
+        """The frames of a stream. Raises `FarBehindError`."""
         active, cursor = stream.active, stream.cursor
         numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
         ready = b""
@@ -366,7 +366,7 @@ def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str |
 def _wire(entry: Entry, presentation: Presentation, ends: bool) -> bytes:
     """The item as JSON, rendered for the first reader who looks at it this way.
 
-    ``ends``: the stream ends with it. A status at which the task waits for its user is final only there.
+    `ends`: the stream ends with it. A status at which the task waits for its user is final only there.
     """
     item, key = entry.item, presentation.key
     assert item is not None  # callers leave out what readers do not see
@@ -430,7 +430,7 @@ def _gzip(response: Response) -> Response:
 
 
 def _parts(response: Response, size: int) -> Iterator[bytes]:
-    """The body in parts of at most ``size`` bytes."""
+    """The body in parts of at most `size` bytes."""
     for piece in (response.body, *response.more):
         if len(piece) <= size:
             yield piece
@@ -439,7 +439,7 @@ def _parts(response: Response, size: int) -> Iterator[bytes]:
 
 
 async def _write(response: Response, method: str, send: Send, unread: Receive | None = None) -> None:
-    """Write a whole response. ``unread``: the request's body is still on its way, and its end is awaited."""
+    """Write a whole response. `unread`: the request's body is still on its way, and its end is awaited."""
     bodiless = response.status in (204, 304)
     told = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
     headers = [(name.encode(), value.encode("latin-1")) for name, value in told]
@@ -491,7 +491,7 @@ async def _write_stream(
 
 
 def _impatient(send: Send, seconds: float, stream: anyio.CancelScope) -> Send:
-    """``send`` that cancels the stream where the client takes longer than that to make room for a message."""
+    """`send` that cancels the stream where the client takes longer than that to make room for a message."""
 
     async def sending(message: MutableMapping[str, Any]) -> None:
         with anyio.move_on_after(seconds) as waiting:

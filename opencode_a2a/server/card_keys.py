@@ -41,7 +41,7 @@ class KeyRefusedError(ValueError):
 
 @frozen(kw_only=True)
 class PrivateKey:
-    """A key that signs. ``public`` is its JWK with the members that RFC 7638 wants, and no others."""
+    """A key that signs. `public` is its JWK with the members that RFC 7638 wants, and no others."""
 
     alg: str
     public: JsonObject = field(repr=False)

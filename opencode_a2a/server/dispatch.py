@@ -28,7 +28,7 @@ from sansio.access import Identity
 class Invocation:
     """A call by a caller who is known.
 
-    ``stays_open``: a stream does not end where the task asks its user. ``outcome``: is given the task's id.
+    `stays_open`: a stream does not end where the task asks its user. `outcome`: is given the task's id.
     """
 
     call: Call
@@ -54,7 +54,7 @@ class Invocation:
 
 
 class Dispatch:
-    """The operations by name. All of them raise ``ProtocolError``."""
+    """The operations by name. All of them raise `ProtocolError`."""
 
     def __init__(self, service: TaskService) -> None:
         self.service = service

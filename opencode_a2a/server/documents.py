@@ -37,13 +37,13 @@ class Published(Protocol):
 
 @frozen
 class Documents:
-    """``since``: when what they say became true, in epoch seconds."""
+    """`since`: when what they say became true, in epoch seconds."""
 
     credentials: CredentialSet
     since: float
 
     def public(self, request: Request, document: CardDocument | None) -> Response:
-        """What everybody may read. Raises ``ProtocolError``: METHOD_NOT_ALLOWED, NOT_FOUND where there is none."""
+        """What everybody may read. Raises `ProtocolError`: METHOD_NOT_ALLOWED, NOT_FOUND where there is none."""
         only(request, "GET", "HEAD")
         if document is None:
             raise ProtocolError(ErrorKind.NOT_FOUND, "This agent signs nothing")
@@ -52,7 +52,7 @@ class Documents:
     def described(self, request: Request, cards: Published) -> Response:
         """The description of the surface: complete for those who prove who they are, else in part.
 
-        Raises ``ProtocolError``: METHOD_NOT_ALLOWED, UNAUTHENTICATED for credentials that are wrong.
+        Raises `ProtocolError`: METHOD_NOT_ALLOWED, UNAUTHENTICATED for credentials that are wrong.
         """
         only(request, "GET", "HEAD")
         document = cards.openapi
@@ -78,7 +78,7 @@ class Documents:
 
 
 def only(request: Request, *methods: str) -> None:
-    """Refuse other methods than these. Raises ``ProtocolError`` (METHOD_NOT_ALLOWED)."""
+    """Refuse other methods than these. Raises `ProtocolError` (METHOD_NOT_ALLOWED)."""
     if request.method not in methods:
         raise ProtocolError(
             ErrorKind.METHOD_NOT_ALLOWED,

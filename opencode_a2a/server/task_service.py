@@ -21,7 +21,7 @@ from sansio.a2a.tasks.presentation import Presentation
 
 
 class TaskService(Protocol):
-    """The operations for one ``principal``. All of them raise ``ProtocolError``; what is another's is not found."""
+    """The operations for one `principal`. All of them raise `ProtocolError`; what is another's is not found."""
 
     async def send(self, principal: str, request: SendRequest, presentation: Presentation) -> ActiveTask:
         """Start or continue a task; return it once it is settled, or at once where the request does not block."""
@@ -35,7 +35,7 @@ class TaskService(Protocol):
         *,
         stays_open: bool = False,
     ) -> OpenStream:
-        """Start or continue a task, and open its stream. ``cursor``: the last event that the reader has."""
+        """Start or continue a task, and open its stream. `cursor`: the last event that the reader has."""
 
     async def subscribe(
         self,
@@ -46,7 +46,7 @@ class TaskService(Protocol):
         replays: bool,
         stays_open: bool = False,
     ) -> OpenStream:
-        """Open the stream of a task. ``replays``: one that has ended is sent once more."""
+        """Open the stream of a task. `replays`: one that has ended is sent once more."""
 
     def stream_closed(self) -> None:
         """Count a stream as closed. Its task is not touched."""
@@ -58,7 +58,7 @@ class TaskService(Protocol):
         """Return a page of the caller's tasks."""
 
     async def cancel(self, principal: str, request: TaskIdRequest, *, again: bool) -> ActiveTask:
-        """Cancel a task. ``again``: one that is canceled can be canceled."""
+        """Cancel a task. `again`: one that is canceled can be canceled."""
 
     async def set_push_config(self, principal: str, config: PushConfig, presentation: Presentation) -> PushConfig:
         """Begin to notify a receiver of a task's events."""

@@ -16,20 +16,20 @@ A2A_JSON = "application/a2a+json"
 class Dialect:
     """One version of the protocol.
 
-    ``media_type``: of answers over HTTP+JSON, and of push notifications.
-    ``path_prefix``: of its HTTP+JSON paths, with a slash at the start.
-    ``has_tenants``: a path may begin with a tenant, and parameters may name one.
-    ``has_error_details``: an error is a status with a list of typed details (AIP-193); else it is a flat object.
-    ``errors_in_streams``: a refused stream over JSON-RPC is a stream with the error in it.
-    ``marks_final``: a status update says whether the stream ends with it.
-    ``shows_all_metadata``: clients get the shared metadata of every extension, and need not activate one.
-    ``answers_as_message``: a completed task has its answer as a message too.
-    ``cancels_canceled``: a task that is canceled can be canceled; 1.0 calls it idempotent (section 3.3.1).
-    ``replays_ended``: a subscription to a task that has ended gets it once more.
-    ``confirms_deletion``: the result of a deletion is an empty object, not nothing.
-    ``push_sends_task``: a push notification is the whole task; else it is the event.
-    ``push_config_member``: of a message's configuration. ``push_config_path``: where a push configuration stands in
-    the parameters that set it. ``push_scheme_path``: where its authentication scheme stands.
+    `media_type`: of answers over HTTP+JSON, and of push notifications.
+    `path_prefix`: of its HTTP+JSON paths, with a slash at the start.
+    `has_tenants`: a path may begin with a tenant, and parameters may name one.
+    `has_error_details`: an error is a status with a list of typed details (AIP-193); else it is a flat object.
+    `errors_in_streams`: a refused stream over JSON-RPC is a stream with the error in it.
+    `marks_final`: a status update says whether the stream ends with it.
+    `shows_all_metadata`: clients get the shared metadata of every extension, and need not activate one.
+    `answers_as_message`: a completed task has its answer as a message too.
+    `cancels_canceled`: a task that is canceled can be canceled; 1.0 calls it idempotent (section 3.3.1).
+    `replays_ended`: a subscription to a task that has ended gets it once more.
+    `confirms_deletion`: the result of a deletion is an empty object, not nothing.
+    `push_sends_task`: a push notification is the whole task; else it is the event.
+    `push_config_member`: of a message's configuration. `push_config_path`: where a push configuration stands in
+    the parameters that set it. `push_scheme_path`: where its authentication scheme stands.
     """
 
     version: str

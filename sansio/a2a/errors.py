@@ -1,6 +1,6 @@
 """Every error of the protocol, once: code, HTTP status, gRPC name, reason, and its shape in each version.
 
-Two exception classes, after h11: the other side broke the protocol (``ProtocolError``), or we did (``LocalError``).
+Two exception classes, after h11: the other side broke the protocol (`ProtocolError`), or we did (`LocalError`).
 Sources: specification 1.0.1, sections 3.3.2, 5.4, 9.5 and 11.6; JSON-RPC 2.0, section 5.1.
 """
 
@@ -24,8 +24,8 @@ MOST_VIOLATIONS = 20
 LONGEST_ECHO = 200
 """Characters of any one text of a caller's that an error repeats."""
 
-_LONGEST_MESSAGE = 4000  # the sentences of ``MOST_VIOLATIONS`` violations
-_LONGEST_TEXT = 1000  # of a member of ``data``: what OpenCode answered may take several sentences
+_LONGEST_MESSAGE = 4000  # the sentences of `MOST_VIOLATIONS` violations
+_LONGEST_TEXT = 1000  # of a member of `data`: what OpenCode answered may take several sentences
 _LONGEST_STEP = 80  # characters of a member's name in a path
 _MOST_STEPS = 16
 _MOST_MEMBERS = 100  # the names of all methods fit
@@ -33,7 +33,7 @@ _LEVELS = 4
 
 
 def shortened(text: str, longest: int = LONGEST_ECHO) -> str:
-    """The text with at most ``longest`` characters; an ellipsis stands for the rest."""
+    """The text with at most `longest` characters; an ellipsis stands for the rest."""
     return text if len(text) <= longest else text[: longest - 1] + "\u2026"
 
 
@@ -62,9 +62,9 @@ def _bounded(value: Any, levels: int = _LEVELS) -> Any:
 
 @frozen(kw_only=True)
 class ErrorRow:
-    """One kind of error. ``code``: JSON-RPC; ``http``: status; ``grpc``: canonical status name.
+    """One kind of error. `code`: JSON-RPC; `http`: status; `grpc`: canonical status name.
 
-    ``name``: what the official clients of version 0.3 call it, which they look for in a flat body. ``http_0_3``: the
+    `name`: what the official clients of version 0.3 call it, which they look for in a flat body. `http_0_3`: the
     status on that version, where 1.0 has settled on another.
     """
 
@@ -86,7 +86,7 @@ class ErrorRow:
 
 
 class ErrorKind(Enum):
-    """The table of errors; the member's name is the ``reason`` that version 1.0 publishes."""
+    """The table of errors; the member's name is the `reason` that version 1.0 publishes."""
 
     PARSE_ERROR = ErrorRow(
         code=-32700, http=400, grpc="INVALID_ARGUMENT", message="Invalid JSON payload", name="JSONParseError"
@@ -218,7 +218,7 @@ class Violation:
 
     @property
     def field(self) -> str:
-        """The path as clients write it: ``message.parts[0].text``."""
+        """The path as clients write it: `message.parts[0].text`."""
         text = ""
         for step in self.path:
             text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
@@ -234,11 +234,11 @@ class LocalError(A2AError):
 
 
 class ProtocolError(A2AError):
-    """The other side cannot have what it asked for. Rendered by ``jsonrpc_error`` and ``http_error``.
+    """The other side cannot have what it asked for. Rendered by `jsonrpc_error` and `http_error`.
 
-    ``data`` is for version 0.3's ``error.data``, also in place of what it would say of ``violations``;
-    ``metadata`` goes into 1.0's ``ErrorInfo`` and holds strings only. An extension's errors are a subclass: their
-    ``row``, ``reason`` and ``domain`` are its own, and ``kind`` is the nearest that the protocol knows.
+    `data` is for version 0.3's `error.data`, also in place of what it would say of `violations`;
+    `metadata` goes into 1.0's `ErrorInfo` and holds strings only. An extension's errors are a subclass: their
+    `row`, `reason` and `domain` are its own, and `kind` is the nearest that the protocol knows.
 
     Its rendering has a bound, whatever was sent: long texts are shortened, and of many violations the first count.
     """
@@ -274,7 +274,7 @@ class ProtocolError(A2AError):
 
     @property
     def domain(self) -> str:
-        """Whose word ``reason`` is."""
+        """Whose word `reason` is."""
         return DOMAIN
 
 
@@ -288,10 +288,10 @@ _GOOGLE = "type.googleapis.com/google"
 
 
 def details(error: ProtocolError) -> list[JsonObject]:
-    """Version 1.0's error details (sections 9.5 and 11.6): an ``ErrorInfo`` in any case.
+    """Version 1.0's error details (sections 9.5 and 11.6): an `ErrorInfo` in any case.
 
-    Wrong fields have a ``BadRequest``, which comes first where it says more than the code. What else an error has for
-    programs is a ``Struct``.
+    Wrong fields have a `BadRequest`, which comes first where it says more than the code. What else an error has for
+    programs is a `Struct`.
     """
     info: JsonObject = {
         "@type": f"{_GOOGLE}.rpc.ErrorInfo",
@@ -310,7 +310,7 @@ def details(error: ProtocolError) -> list[JsonObject]:
 
 
 def jsonrpc_error(error: ProtocolError, version: str) -> JsonObject:
-    """The ``error`` member of a JSON-RPC response on ``version`` (``"0.3"`` or ``"1.0"``)."""
+    """The `error` member of a JSON-RPC response on `version` (`"0.3"` or `"1.0"`)."""
     body: JsonObject = {"code": error.row.code, "message": error.message}
     if DIALECTS[version].has_error_details:
         body["data"] = details(error)

@@ -20,7 +20,7 @@ Steps: TypeAlias = Generator[None, None, T]
 
 
 def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
-    """The value as JSON, in pieces of about ``size`` bytes; most values are one piece, made without a step."""
+    """The value as JSON, in pieces of about `size` bytes; most values are one piece, made without a step."""
     if not _heavier(value, size):
         return [orjson.dumps(value)]
     made: list[bytes] = []
@@ -83,7 +83,7 @@ def _heavier(value: Any, size: int) -> bool:
 
 
 def _weight(value: Any, enough: int) -> int:
-    """Bytes that the value takes as JSON, roughly; beyond ``enough`` it is not looked at any further."""
+    """Bytes that the value takes as JSON, roughly; beyond `enough` it is not looked at any further."""
     if isinstance(value, str):
         return len(value) + 2
     if not isinstance(value, dict | list):

@@ -1,6 +1,6 @@
 """The A2A data model, neutral of protocol version: what a task, a message and a stream event are.
 
-Values only. How they look on the wire is for ``v0_3`` and ``v1_0``; nothing here knows a transport or an agent.
+Values only. How they look on the wire is for `v0_3` and `v1_0`; nothing here knows a transport or an agent.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class TextPart:
 
 @frozen(kw_only=True)
 class FilePart:
-    """A file: exactly one of ``raw`` (base64 text, as both versions carry it) and ``url`` is given."""
+    """A file: exactly one of `raw` (base64 text, as both versions carry it) and `url` is given."""
 
     raw: str | None = None
     url: str | None = None
@@ -142,7 +142,7 @@ class Task:
 
 @frozen(kw_only=True)
 class StatusUpdate:
-    """The task's status changed. ``final`` is said on version 0.3 only: nothing follows in this stream."""
+    """The task's status changed. `final` is said on version 0.3 only: nothing follows in this stream."""
 
     task_id: str
     context_id: str
@@ -153,7 +153,7 @@ class StatusUpdate:
 
 @frozen(kw_only=True)
 class ArtifactUpdate:
-    """A chunk of an artifact: it replaces what was there, or with ``append`` continues it."""
+    """A chunk of an artifact: it replaces what was there, or with `append` continues it."""
 
     task_id: str
     context_id: str
@@ -187,7 +187,7 @@ class PushConfig:
 
 @frozen(kw_only=True)
 class SendConfiguration:
-    """What the caller wants of a send. ``history_length`` None: no limit; 0: no history."""
+    """What the caller wants of a send. `history_length` None: no limit; 0: no history."""
 
     accepted_output_modes: tuple[str, ...] = ()
     history_length: int | None = None
@@ -197,7 +197,7 @@ class SendConfiguration:
 
 @frozen(kw_only=True)
 class SendRequest:
-    """Parameters of sending a message, streamed or not. ``codec_name``: the codec they came in, if it matters."""
+    """Parameters of sending a message, streamed or not. `codec_name`: the codec they came in, if it matters."""
 
     message: Message
     configuration: SendConfiguration = SendConfiguration()
@@ -217,7 +217,7 @@ class GetTaskRequest:
 
 @frozen(kw_only=True)
 class ListTasksRequest:
-    """Which tasks to list. ``changed_after``: epoch milliseconds; ``page_token``: opaque, from the page before."""
+    """Which tasks to list. `changed_after`: epoch milliseconds; `page_token`: opaque, from the page before."""
 
     context_id: str | None = None
     state: TaskState | None = None
@@ -231,7 +231,7 @@ class ListTasksRequest:
 
 @frozen(kw_only=True)
 class TaskPage:
-    """A page of a list, newest first. ``next_page_token`` is empty on the last; ``total`` counts all pages."""
+    """A page of a list, newest first. `next_page_token` is empty on the last; `total` counts all pages."""
 
     tasks: tuple[Task, ...]
     next_page_token: str
@@ -250,7 +250,7 @@ class TaskIdRequest:
 
 @frozen(kw_only=True)
 class PushConfigId:
-    """Names one push configuration of a task; on version 0.3 a read may leave ``id`` out."""
+    """Names one push configuration of a task; on version 0.3 a read may leave `id` out."""
 
     task_id: str
     id: str | None = None
@@ -259,7 +259,7 @@ class PushConfigId:
 
 @frozen(kw_only=True)
 class PushConfigPage:
-    """Push configurations of a task; ``next_page_token`` is empty on the last page."""
+    """Push configurations of a task; `next_page_token` is empty on the last page."""
 
     configs: tuple[PushConfig, ...]
     next_page_token: str = ""
@@ -267,7 +267,7 @@ class PushConfigPage:
 
 @frozen(kw_only=True)
 class ListPushConfigsRequest:
-    """Parameters of listing a task's push configurations; ``page_size`` None: all."""
+    """Parameters of listing a task's push configurations; `page_size` None: all."""
 
     task_id: str
     page_size: int | None = None

@@ -13,9 +13,9 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class HttpRoute:
-    """A method and a path template, in which ``{id}`` and ``{config_id}`` stand for one segment.
+    """A method and a path template, in which `{id}` and `{config_id}` stand for one segment.
 
-    ``versions``: which have it. Version 0.3 has its paths below ``/v1``, but for those that are not ``prefixed``.
+    `versions`: which have it. Version 0.3 has its paths below `/v1`, but for those that are not `prefixed`.
     """
 
     method: str
@@ -26,10 +26,10 @@ class HttpRoute:
 
 @frozen(kw_only=True)
 class OperationRow:
-    """One operation. ``routes``: over HTTP+JSON; the first is the one our own client takes.
+    """One operation. `routes`: over HTTP+JSON; the first is the one our own client takes.
 
-    ``ids_0_3``, ``ids_1_0``: what the ids in the path, in their order there, are called among the parameters.
-    ``needs_params``: a JSON-RPC request without parameters makes no sense.
+    `ids_0_3`, `ids_1_0`: what the ids in the path, in their order there, are called among the parameters.
+    `needs_params`: a JSON-RPC request without parameters makes no sense.
     """
 
     rpc_0_3: str
@@ -167,7 +167,7 @@ RPC_1_0 = {operation.row.rpc_1_0: operation for operation in Operation}
 def operation_of(method: str) -> tuple[Operation | None, str | None]:
     """The operation a JSON-RPC method names, and the line that alone has that name.
 
-    A name that no line has gives ``(None, None)``. Both names work on both versions: a gateway that only
+    A name that no line has gives `(None, None)`. Both names work on both versions: a gateway that only
     rewrites the version header is understood.
     """
     if method in RPC_1_0:

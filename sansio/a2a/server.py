@@ -1,7 +1,7 @@
-"""The server side of the protocol: an HTTP request becomes a ``Call``, and a call renders whatever answers it.
+"""The server side of the protocol: an HTTP request becomes a `Call`, and a call renders whatever answers it.
 
-The counterpart of ``sansio.a2a.client``, for both bindings and both versions. Pure: who calls, and what is done, is
-decided elsewhere. A request that cannot be understood raises ``CallRefusedError``, which holds the finished answer.
+The counterpart of `sansio.a2a.client`, for both bindings and both versions. Pure: who calls, and what is done, is
+decided elsewhere. A request that cannot be understood raises `CallRefusedError`, which holds the finished answer.
 
     request -> check_target (before the body is read) -> understand -> Call -> respond | stream frames | refuse
 """
@@ -49,7 +49,7 @@ _PARSERS: Mapping[Operation, Callable[[Codec, object], Any]] = {
 
 
 class CallRefusedError(Exception):
-    """A request that cannot be understood. ``response``: the finished refusal; ``error``: its reason."""
+    """A request that cannot be understood. `response`: the finished refusal; `error`: its reason."""
 
     def __init__(self, response: Response, error: ProtocolError) -> None:
         super().__init__(error.message)
@@ -61,7 +61,7 @@ class CallRefusedError(Exception):
 class ServedProtocol:
     """The protocol as one deployment serves it.
 
-    ``versions``: oldest first. ``default_version``: of requests that name none. ``extensions``: URIs to names.
+    `versions`: oldest first. `default_version`: of requests that name none. `extensions`: URIs to names.
     """
 
     versions: tuple[str, ...] = VERSIONS
@@ -69,7 +69,7 @@ class ServedProtocol:
     extensions: Mapping[str, str] = field(factory=dict)
 
     def version_of(self, request: Request, hint: str | None) -> str:
-        """Return the version that a request speaks. Raises ``ProtocolError`` (VERSION_NOT_SUPPORTED)."""
+        """Return the version that a request speaks. Raises `ProtocolError` (VERSION_NOT_SUPPORTED)."""
         return negotiate(request.a2a_version, hint=hint, supported=self.versions, default=self.default_version)
 
     def version_for_errors(self, request: Request) -> str:
@@ -85,8 +85,8 @@ class ServedProtocol:
 class Call:
     """A request that was understood: what is asked, and how everything that answers it is written.
 
-    ``operation`` None: ``method`` names an extension method. ``params``: decoded, not parsed. ``codec``: reads the
-    params and writes the results. ``last_event_id``: the header, as it came. ``notification``: it has no answer.
+    `operation` None: `method` names an extension method. `params`: decoded, not parsed. `codec`: reads the
+    params and writes the results. `last_event_id`: the header, as it came. `notification`: it has no answer.
     """
 
     dialect: Dialect
@@ -112,7 +112,7 @@ class Call:
 
     @property
     def version(self) -> str:
-        """The protocol version, such as ``1.0``."""
+        """The protocol version, such as `1.0`."""
         return self.dialect.version
 
     @property
@@ -129,7 +129,7 @@ class Call:
     # --- what is asked ------------------------------------------------------------------------------------
 
     def read(self) -> Any:
-        """Parse the params into the typed request of the operation. Raises ``ProtocolError`` by field.
+        """Parse the params into the typed request of the operation. Raises `ProtocolError` by field.
 
         A message over HTTP+JSON says which codec it came in, as its task is answered in that one later.
         """
@@ -140,17 +140,17 @@ class Call:
         return request
 
     def cursor(self, metadata: JsonObject | None) -> int | None:
-        """Return the number of the last event that the reader of a stream has. Raises ``ProtocolError``."""
+        """Return the number of the last event that the reader of a stream has. Raises `ProtocolError`."""
         return last_event.cursor_in(self.last_event_id, metadata)
 
     def codec_of(self, kept: str | None) -> Codec:
-        """Return the codec that answers about a task. ``kept``: the one its message came in over HTTP+JSON."""
+        """Return the codec that answers about a task. `kept`: the one its message came in over HTTP+JSON."""
         return self.codec if self.is_rpc else rest_codec_of_task(self.version, kept)
 
     # --- how it is answered -------------------------------------------------------------------------------
 
     def respond(self, result: Sequence[bytes] | None) -> Response:
-        """Render a whole answer. ``result``: JSON in pieces; None: there is none."""
+        """Render a whole answer. `result`: JSON in pieces; None: there is none."""
         if self.notification:
             return Response(204, b"", (("a2a-version", self.version),))
         if self.is_rpc:
@@ -176,7 +176,7 @@ class Call:
         return (*STREAM_HEADERS, *self.headers)
 
     def frame(self, number: int, json: bytes) -> bytes:
-        """Render one event of a stream. ``json``: a stream item, as one line."""
+        """Render one event of a stream. `json`: a stream item, as one line."""
         return b"id: %d\ndata: %b%b%b\n\n" % (number, self.frame_prefix, json, self.frame_suffix)
 
     def failure_frame(self, error: ProtocolError) -> bytes:
@@ -191,13 +191,13 @@ class Call:
 def check_target(request: Request, served: ServedProtocol) -> None:
     """Refuse an HTTP+JSON request by its method, path and version, before its body is read.
 
-    Raises ``ProtocolError``: NOT_FOUND, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED.
+    Raises `ProtocolError`: NOT_FOUND, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED.
     """
     served.version_of(request, _route(request).hint)
 
 
 def understand(request: Request, served: ServedProtocol) -> Call:
-    """Return the call that a request makes. Raises ``CallRefusedError``."""
+    """Return the call that a request makes. Raises `CallRefusedError`."""
     return _understand_rpc(request, served) if request.path == RPC_PATH else _understand_rest(request, served)
 
 

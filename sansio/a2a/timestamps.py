@@ -14,7 +14,7 @@ def timestamp(seconds: float) -> str:
 
 
 def epoch_ms(text: str) -> int:
-    """RFC 3339 text as epoch milliseconds, fractions of which are cut off. Raises ``ValueError``.
+    """RFC 3339 text as epoch milliseconds, fractions of which are cut off. Raises `ValueError`.
 
     A leap second (RFC 3339, section 5.7) counts as the first second of the day that follows.
     """

@@ -18,7 +18,7 @@ _VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z", re.ASCII)
 
 
 def version_of(version: str) -> str | None:
-    """``Major.Minor`` of a version text; patch numbers are ignored; None where it is not a version."""
+    """`Major.Minor` of a version text; patch numbers are ignored; None where it is not a version."""
     match = _VERSION.match(version)
     return f"{int(match[1])}.{int(match[2])}" if match else None
 
@@ -32,9 +32,9 @@ def negotiate(
 ) -> str:
     """The line to answer on.
 
-    ``requested`` is the ``A2A-Version`` header (else the query parameter of that name); missing or empty
-    means none was given, and then ``hint`` (the line that alone knows the method or path) decides, and
-    failing that ``default``. Raises ``ProtocolError`` (VERSION_NOT_SUPPORTED) with the lines on offer.
+    `requested` is the `A2A-Version` header (else the query parameter of that name); missing or empty
+    means none was given, and then `hint` (the line that alone knows the method or path) decides, and
+    failing that `default`. Raises `ProtocolError` (VERSION_NOT_SUPPORTED) with the lines on offer.
     """
     if requested is not None and requested.strip():
         version = version_of(requested)
@@ -47,7 +47,7 @@ def negotiate(
 
 
 def version_of_errors(requested: str | None, hint: str | None, default: str) -> str:
-    """The version in whose shape a version is refused: ``hint``'s, else the one whose clients name such versions.
+    """The version in whose shape a version is refused: `hint`'s, else the one whose clients name such versions.
 
     A client of 0.3 names no version, so one that names a later version reads errors as 1.0 has them.
     """

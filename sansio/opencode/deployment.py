@@ -36,8 +36,8 @@ STREAM_RESUME = "stream-resume"
 class ExtensionPair:
     """An extension under the names it has in either version, and what each card says of it.
 
-    ``name`` is the code's own. ``uris``: by version; they may be equal. ``extended_params`` are all there are, not
-    an addition. ``retention``: how far it can be relied upon.
+    `name` is the code's own. `uris`: by version; they may be equal. `extended_params` are all there are, not
+    an addition. `retention`: how far it can be relied upon.
     """
 
     name: str

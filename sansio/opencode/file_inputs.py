@@ -106,17 +106,17 @@ _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/_-]")
 
 @frozen
 class _Found:
-    """What a file is, and the URL to give to OpenCode. ``mime`` None: nothing that a model takes."""
+    """What a file is, and the URL to give to OpenCode. `mime` None: nothing that a model takes."""
 
     mime: str | None
     url: str
 
 
 def file_part(part: FilePart, index: int, takes: frozenset[str] = SAFE) -> JsonObject:
-    """The file as OpenCode takes it; ``takes``: what the model declares, beside text.
+    """The file as OpenCode takes it; `takes`: what the model declares, beside text.
 
-    Text goes as ``text/plain``, whatever its type is: OpenCode gives that to the model as text, with its name.
-    Raises ``ProtocolError`` (CONTENT_TYPE_NOT_SUPPORTED) naming the part.
+    Text goes as `text/plain`, whatever its type is: OpenCode gives that to the model as text, with its name.
+    Raises `ProtocolError` (CONTENT_TYPE_NOT_SUPPORTED) naming the part.
     """
     found = _look(part)
     needed = TEXT if found.mime == "text/plain" else _MEDIA.get(found.mime or "")
@@ -155,7 +155,7 @@ TYPE_PATTERN = (
 
 
 def settled_file(body: JsonObject) -> JsonObject:
-    """A file that is written as OpenCode has it, and has one of the types of ``TYPE_PATTERN``: text as plain text."""
+    """A file that is written as OpenCode has it, and has one of the types of `TYPE_PATTERN`: text as plain text."""
     part = FilePart(url=body["url"], media_type=body["mime"], filename=body.get("filename"))
     try:
         return {**body, **file_part(part, 0, EVERYTHING)}
@@ -169,7 +169,7 @@ def holds_media(parts: Sequence[JsonObject]) -> bool:
 
 
 def declared(catalogue: Any, provider_id: str, model_id: str) -> frozenset[str] | None:
-    """What a model takes beside text, by the answer of ``GET /config/providers``; None if that does not say."""
+    """What a model takes beside text, by the answer of `GET /config/providers`; None if that does not say."""
     providers = catalogue.get("providers") if isinstance(catalogue, dict) else None
     for provider in providers if isinstance(providers, list) else ():
         if isinstance(provider, dict) and provider.get("id") == provider_id:
@@ -185,7 +185,7 @@ def _taken(given: Mapping[str, Any]) -> frozenset[str]:
 
 
 def model_of_config(config: Any) -> tuple[str, str] | None:
-    """Provider and model of new sessions, from OpenCode's answer to ``GET /config``; None if it does not say."""
+    """Provider and model of new sessions, from OpenCode's answer to `GET /config`; None if it does not say."""
     name = config.get("model") if isinstance(config, dict) else None
     provider_id, slash, model_id = name.partition("/") if isinstance(name, str) else ("", "", "")
     return (provider_id, model_id) if slash and provider_id and model_id else None
@@ -261,7 +261,7 @@ def _name_of(part: FilePart) -> str:
 
 
 def _beginning(part: FilePart) -> tuple[bytes, str]:
-    """The first bytes of a file, if it holds any, and the media type of its ``data:`` URL."""
+    """The first bytes of a file, if it holds any, and the media type of its `data:` URL."""
     if part.raw is not None:
         return _from_base64(part.raw[:_LEAD])[0], ""
     if not _holds_content(part):
@@ -274,7 +274,7 @@ def _beginning(part: FilePart) -> tuple[bytes, str]:
 
 
 def _of_data_url(url: str) -> tuple[bytes, str | None, str]:
-    """The content of a ``data:`` URL, its base64 as ``_from_base64`` gives it, and the media type."""
+    """The content of a `data:` URL, its base64 as `_from_base64` gives it, and the media type."""
     media_type, marked, data = _split_data_url(url)
     if not marked:
         return unquote_to_bytes(data), None, media_type
@@ -283,7 +283,7 @@ def _of_data_url(url: str) -> tuple[bytes, str | None, str]:
 
 
 def _split_data_url(url: str) -> tuple[str, bool, str]:
-    """The media type of a ``data:`` URL (RFC 2397), whether the data are base64, and the data."""
+    """The media type of a `data:` URL (RFC 2397), whether the data are base64, and the data."""
     head, _, data = url[5:].partition(",")
     media_type, marked, _ = head.partition(";base64")
     return media_type, bool(marked), data

@@ -18,7 +18,7 @@ WORKSPACE = ("metadata", "opencode", "workspace", "id")
 
 
 def is_inside(root: str, path: str) -> bool:
-    """Whether ``path`` is ``root`` or below it. Both are absolute and hold neither links nor dots."""
+    """Whether `path` is `root` or below it. Both are absolute and hold neither links nor dots."""
     root = posixpath.normpath(root)
     path = posixpath.normpath(path)
     return path == root or path.startswith(root.rstrip("/") + "/")
@@ -29,15 +29,15 @@ _DECODABLE = re.compile("%[0-9A-Fa-f]{2}")
 
 def is_misread(path: str) -> bool:
     """Whether OpenCode takes a path for another one. It percent-decodes the directory of a session when a turn
-    begins (1.18.33), however the request was encoded: in ``a%2fb`` it works in ``a/b``, and ``%2e%2e%2f`` leads out.
+    begins (1.18.33), however the request was encoded: in `a%2fb` it works in `a/b`, and `%2e%2e%2f` leads out.
     """
     return _DECODABLE.search(path) is not None
 
 
 def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> Location:
-    """The place a wish for a directory means. ``override``: other directories than the root may be chosen at all.
+    """The place a wish for a directory means. `override`: other directories than the root may be chosen at all.
 
-    Raises ``ProtocolError`` naming the field, without a path of the deployment's.
+    Raises `ProtocolError` naming the field, without a path of the deployment's.
     """
     if not is_inside(root, path):
         raise invalid(DIRECTORY, "is outside the workspace of this deployment")
@@ -51,9 +51,9 @@ def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> 
 
 
 def is_where_opencode_works(asked: str, said: str, *, same: bool, root: str | None) -> bool:
-    """Whether OpenCode works where a directory was ``asked`` for, and ``said`` that it does.
+    """Whether OpenCode works where a directory was `asked` for, and `said` that it does.
 
-    ``same``: both are one directory on this machine. ``root``: the workspace as OpenCode names it, None where the
+    `same`: both are one directory on this machine. `root`: the workspace as OpenCode names it, None where the
     workspace is on this machine. There is no other way to compare links of another machine.
     """
     if is_misread(said):
@@ -69,7 +69,7 @@ def location_as_text(location: Location) -> str:
 
 
 def location_of_text(text: str) -> Location:
-    """The place of ``location_as_text``. Raises ``LocalError``: only we write these."""
+    """The place of `location_as_text`. Raises `LocalError`: only we write these."""
     if not text:
         return DEFAULT_LOCATION
     try:

@@ -1,6 +1,6 @@
 """What a message asks of OpenCode beyond its parts: read from its metadata and configuration, or refused by name.
 
-Pure. Raises ``ProtocolError`` before any task exists; whether a session may be used is not known here.
+Pure. Raises `ProtocolError` before any task exists; whether a session may be used is not known here.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _PATH_LIMIT = 4096
 
 @frozen(kw_only=True)
 class SendOptions:
-    """What was asked for; None: nothing. ``text_only``: data is to be told as text.
+    """What was asked for; None: nothing. `text_only`: data is to be told as text.
 
-    ``directory``, ``workspace``: where, not yet looked at, and not among what is ``kept``: the place they mean is.
+    `directory`, `workspace`: where, not yet looked at, and not among what is `kept`: the place they mean is.
     """
 
     session_id: str | None = None
@@ -50,7 +50,7 @@ class SendOptions:
 
     @classmethod
     def of_kept(cls, kept: JsonObject) -> SendOptions:
-        """The wishes of ``kept``."""
+        """The wishes of `kept`."""
         model = kept.get("model")
         return cls(
             session_id=kept.get("session"),
@@ -62,7 +62,7 @@ class SendOptions:
 def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> bool:
     """Whether two messages are for the same session, place and model, by what is kept of each.
 
-    ``session_id``: the session that the task of the first one runs in. Of imported tasks, nothing else is known.
+    `session_id`: the session that the task of the first one runs in. Of imported tasks, nothing else is known.
     """
     wanted = other.get("session")
     same_session = wanted == kept.get("session") or (wanted is not None and wanted == session_id)
@@ -70,7 +70,7 @@ def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> 
 
 
 def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> SendOptions:
-    """Read what a message asks for. ``metadata`` of the request goes before that of the message."""
+    """Read what a message asks for. `metadata` of the request goes before that of the message."""
     _check_message(request.message)
     text_only = _takes_text_only(request.configuration.accepted_output_modes, supported_modes)
     return SendOptions(
@@ -94,15 +94,15 @@ def _check_message(message: Message) -> None:
 
 
 def check_id(value: str | None, path: tuple[str, ...]) -> None:
-    """Refuse an id that is not kept as it is by every store. Raises ``ProtocolError`` naming the field."""
+    """Refuse an id that is not kept as it is by every store. Raises `ProtocolError` naming the field."""
     if value is not None and (len(value) > _ID_LIMIT or "\0" in value):
         raise invalid(path, f"must be at most {_ID_LIMIT} characters, none of them NUL")
 
 
 def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
-    """Whether data has to be told as text. Parameters are ignored; ``*/*`` and ``text/*`` mean what they say.
+    """Whether data has to be told as text. Parameters are ignored; `*/*` and `text/*` mean what they say.
 
-    Raises ``ProtocolError`` (UNSUPPORTED_OPERATION) where the answer itself could not be taken.
+    Raises `ProtocolError` (UNSUPPORTED_OPERATION) where the answer itself could not be taken.
     """
     if not accepted:
         return False
@@ -169,7 +169,7 @@ def _workspace(request: SendRequest) -> str | None:
 
 
 def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:
-    """An id that goes into a request to OpenCode. Raises ``ProtocolError`` naming the field."""
+    """An id that goes into a request to OpenCode. Raises `ProtocolError` naming the field."""
     if not is_identifier(value, begins):
         start = f"begin with {begins}, and " if begins else ""
         raise invalid(path, f"must {start}hold nothing but letters, digits and any of _ . : -")
@@ -179,7 +179,7 @@ def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:
 def _location(
     request: SendRequest, name: str, inner: str, path: tuple[str, ...], limit: int, takes: str
 ) -> str | None:
-    """``metadata.opencode.<name>``, of which ``inner`` is the text."""
+    """`metadata.opencode.<name>`, of which `inner` is the text."""
     found = _member(request, "opencode", name)
     if found is None:
         return None
@@ -190,7 +190,7 @@ def _location(
 
 
 def _member(request: SendRequest, namespace: str, name: str) -> JsonObject | None:
-    """``metadata.<namespace>.<name>``, which for all but plain choices is an object."""
+    """`metadata.<namespace>.<name>`, which for all but plain choices is an object."""
     for metadata in (request.metadata, request.message.metadata):
         outer = (metadata or {}).get(namespace)
         if outer is None:

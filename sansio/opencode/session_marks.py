@@ -26,7 +26,7 @@ def marked_for(principal: str) -> JsonObject:
 
 
 def mark_in(session: JsonObject) -> str | None:
-    """The mark that a session has, None for none. ``session``: as OpenCode's REST API has it."""
+    """The mark that a session has, None for none. `session`: as OpenCode's REST API has it."""
     metadata = session.get("metadata")
     mark = metadata.get(_NAME) if isinstance(metadata, dict) else None
     owner = mark.get(_OWNER) if isinstance(mark, dict) else None

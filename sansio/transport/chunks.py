@@ -11,7 +11,7 @@ from attrs import define
 
 @define
 class ChunkBudget:
-    """Count the chunks of one body. After ``free`` chunks they must average ``least`` bytes."""
+    """Count the chunks of one body. After `free` chunks they must average `least` bytes."""
 
     free: int = 1000
     least: int = 16
@@ -19,7 +19,7 @@ class ChunkBudget:
     _bytes: int = 0
 
     def take(self, size: int, *, begins: bool) -> bool:
-        """Count a piece of ``size`` bytes; ``begins``: it is the first piece of a chunk. False: too many chunks."""
+        """Count a piece of `size` bytes; `begins`: it is the first piece of a chunk. False: too many chunks."""
         self._chunks += begins
         self._bytes += size
         return self._chunks <= self.free or self._bytes >= self._chunks * self.least

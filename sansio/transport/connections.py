@@ -1,19 +1,19 @@
 """Connections of a server: how many may be open, and when each has to end.
 
-Pure: time is an argument, in seconds of any clock. The server asks ``admit`` for each new connection, reports what
-happens on it, and ends whatever ``overdue`` returns.
+Pure: time is an argument, in seconds of any clock. The server asks `admit` for each new connection, reports what
+happens on it, and ends whatever `overdue` returns.
 
 A connection is in one of these phases:
 
     HEAD ----> BUSY ----> IDLE ----> HEAD ...      any phase ----> CLOSING
 
-    HEAD     a request head is awaited or has begun            ends after ``limits.head``
+    HEAD     a request head is awaited or has begun            ends after `limits.head`
     BUSY     at least one request is being answered            no limit of its own: the application has its own
-    IDLE     kept alive between two requests                   ends after ``limits.idle``
-    CLOSING  the last answer is written, the end is awaited    ends after ``limits.closing``
+    IDLE     kept alive between two requests                   ends after `limits.idle`
+    CLOSING  the last answer is written, the end is awaited    ends after `limits.closing`
 
-Apart from the phase, a write has ``limits.write`` seconds, and a client that has ended its side gets the answer
-it waits for within ``limits.gone`` seconds.
+Apart from the phase, a write has `limits.write` seconds, and a client that has ended its side gets the answer
+it waits for within `limits.gone` seconds.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from attrs import define, field, frozen
 class ConnectionLimits:
     """Bounds of one server's connections.
 
-    ``total``, ``per_address``: numbers of connections, 0 for no limit. Connections from loopback count in the total
+    `total`, `per_address`: numbers of connections, 0 for no limit. Connections from loopback count in the total
     alone: a reverse proxy on this machine brings everybody's requests from one address.
-    Seconds: ``head`` to a complete request head, ``idle`` between two requests, ``write`` for 64 kB to leave,
-    ``gone`` for the answer to a client that has ended its side, ``closing`` for a client to see the end.
-    ``http2``: whether a client may speak HTTP/2, without TLS and from its first byte on.
+    Seconds: `head` to a complete request head, `idle` between two requests, `write` for 64 kB to leave,
+    `gone` for the answer to a client that has ended its side, `closing` for a client to see the end.
+    `http2`: whether a client may speak HTTP/2, without TLS and from its first byte on.
     """
 
     total: int = 0
@@ -64,7 +64,7 @@ class Phase(Enum):
 class Connection:
     """One open connection.
 
-    ``group``: the peers it is counted with; None for loopback. ``multiplexed``: it speaks HTTP/2, where bytes
+    `group`: the peers it is counted with; None for loopback. `multiplexed`: it speaks HTTP/2, where bytes
     between two requests need not begin one.
     """
 
@@ -209,7 +209,7 @@ def group_of(address: str) -> str | None:
 def affordable(descriptors: int, wanted: int) -> int:
     """Number of connections that a process may have open with so many file descriptors.
 
-    ``wanted``: what the operator asks for, 0 for as many as there can be. A quarter of the descriptors, at least 32
+    `wanted`: what the operator asks for, 0 for as many as there can be. A quarter of the descriptors, at least 32
     and at most 512, is kept for the database, OpenCode, push receivers and files.
     """
     reserve = min(512, max(32, descriptors // 4))

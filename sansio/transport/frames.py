@@ -23,7 +23,7 @@ class FrameBudget:
 
     SETTINGS, PING, PRIORITY, WINDOW_UPDATE, CONTINUATION, unknown frames and DATA of few bytes cost 1, RST_STREAM 2;
     HEADERS, larger DATA and the last DATA of a request cost nothing. Each piece of an answer that is sent pays for
-    ``per_piece``, since a client acknowledges it.
+    `per_piece`, since a client acknowledges it.
     """
 
     now: float
@@ -39,7 +39,7 @@ class FrameBudget:
         self._left = min(self.most, self._left + self.per_piece)
 
     def take(self, data: bytes, now: float) -> bool:
-        """Count the frames that begin in ``data``; False once the client has spent more than it may."""
+        """Count the frames that begin in `data`; False once the client has spent more than it may."""
         self._left = min(self.most, self._left + (now - self.now) * self.per_second)
         self.now = now
         if self._partial:

@@ -3,6 +3,8 @@
 It must not know how the server works: it starts it by its command line and measures it from outside.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -47,7 +49,7 @@ class Target:
     pid: int | None
 
 
-class Failed(Exception):
+class BenchmarkError(Exception):
     """The run cannot go on, or a part of it cannot; the text is for the one at the terminal."""
 
 
@@ -134,7 +136,7 @@ class Run:
             check=False,
         )
         if done.returncode != 0:
-            raise Failed(f"the load generator failed on {target.server}")
+            raise BenchmarkError(f"the load generator failed on {target.server}")
         return Result(**json.loads(done.stdout))
 
 
@@ -170,7 +172,7 @@ def _facts(upstream: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"{upstream}/benchmark", timeout=5) as answer:
             facts: dict[str, Any] = json.load(answer)
     except (OSError, ValueError) as error:
-        raise Failed(f"--upstream: no stand-in answers at {upstream}") from error
+        raise BenchmarkError(f"--upstream: no stand-in answers at {upstream}") from error
     return facts
 
 
@@ -178,7 +180,7 @@ def _peers(options: argparse.Namespace) -> list[Peer]:
     tokens = options.peer_token or [os.environ.get(PEER_TOKEN_VARIABLE)] * len(options.peer)
     pids = options.peer_pid or [None] * len(options.peer)
     if len(tokens) != len(options.peer) or len(pids) != len(options.peer):
-        raise Failed("--peer-token and --peer-pid, where given, come once for each --peer, in the same order")
+        raise BenchmarkError("--peer-token and --peer-pid, where given, come once for each --peer, in the same order")
     return [
         Peer(name=name, url=url, token=token, pid=pid)
         for (name, url), token, pid in zip(options.peer, tokens, pids, strict=True)
@@ -312,7 +314,7 @@ def main() -> int:
     options.clients = options.clients or ([8, 32] if options.quick else [1, 8, 16, 32, 128])
     try:
         run = _measure(options)
-    except (Failed, processes.StartError) as error:
+    except (BenchmarkError, processes.StartError) as error:
         _tell(f"benchmark: {error}")
         return 2
     except KeyboardInterrupt:

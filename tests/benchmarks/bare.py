@@ -3,6 +3,8 @@
 Speaks just enough A2A for the load generator; knows nothing of OpenCode and imports nothing of the server.
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How long one step of the server holds its event loop: run it with ``python -m tests.benchmarks.holds``.
+"""How long one step of the server holds its event loop: run it with `python -m tests.benchmarks.holds`.
 
 Nothing is asserted. A server whose steps are timed answers large and hostile requests, one after the other. The table
 gives bytes in and out, and the longest step of each: processor time of the loop's thread, so that other programs on
@@ -108,7 +108,7 @@ def _time_trio(longest: _Longest) -> None:
 
 @frozen(kw_only=True)
 class Scenario:
-    """One request: ``stream`` ends with the connection."""
+    """One request: `stream` ends with the connection."""
 
     name: str
     body: bytes
@@ -137,7 +137,7 @@ def _send(**message: Any) -> bytes:
 
 
 def scenarios(large: str) -> Iterator[Scenario]:
-    """All of them; ``large``: the id of a large task."""
+    """All of them; `large`: the id of a large task."""
     for name in ("parts", "extensions", "referenceTaskIds"):
         yield Scenario(name=f"1 MB of wrong {name}", body=_send(**{name: [5] * MANY}))
     yield Scenario(name="1 MB of empty parts", body=_send(parts=[{}] * (MANY * 2 // 3)))
@@ -200,7 +200,7 @@ def _longest(pid: int, file: Path) -> tuple[float, float]:
 
 
 def task_of(number: int, size: int, pieces: int) -> TaskLog:
-    """The log of a task whose answer is ``size`` characters in ``pieces`` chunks, with a tool call for each ten."""
+    """The log of a task whose answer is `size` characters in `pieces` chunks, with a tool call for each ten."""
     log = TaskLog(f"task-{number:04d}", f"context-{number:04d}")
     ask = Message(message_id="m", role=Role.USER, parts=(TextPart(text="go"),), task_id=log.task_id)
     log.append(StatusChanged(status=TaskStatus(state=TaskState.SUBMITTED, timestamp="2026-01-01T00:00:00.000Z")))

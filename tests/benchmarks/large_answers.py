@@ -1,4 +1,4 @@
-"""How long others wait while a large answer of OpenCode's is worked on: ``python -m tests.benchmarks.large_answers``.
+"""How long others wait while a large answer of OpenCode's is worked on: `python -m tests.benchmarks.large_answers`.
 
 A ticker asks for its turn again and again; told is how long it had to wait, with nothing else going on, with the
 answer decoded in one go (on the loop, in a thread), and in the steps that the methods take; and of these, how much

@@ -3,6 +3,8 @@
 It must not know what it measures beyond a URL and, for CPU and memory, a process id.
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import json
@@ -100,7 +102,7 @@ class Meter:
     machine: processes.Machine
 
     @classmethod
-    def start(cls, plan: Plan) -> "Meter":
+    def start(cls, plan: Plan) -> Meter:
         return cls(
             server=processes.Usage.start(plan.pid) if plan.pid is not None else None,
             own=processes.Usage.start(os.getpid()),

@@ -1,4 +1,4 @@
-"""What long streams leave in memory: run it with ``python -m tests.benchmarks.memory``.
+"""What long streams leave in memory: run it with `python -m tests.benchmarks.memory`.
 
 Streams that are read, then streams that nobody reads, each on a fresh server. The table gives the resident memory
 before, at most, at the end, and after a rest. Linux only.
@@ -28,7 +28,7 @@ _TOKEN = "of-the-reader"
 
 @frozen(kw_only=True)
 class Load:
-    """``streams`` of ``tokens`` each, ``at_once``; read to the end, or not ``read`` at all."""
+    """`streams` of `tokens` each, `at_once`; read to the end, or not `read` at all."""
 
     name: str
     streams: int
@@ -39,7 +39,7 @@ class Load:
 
 @frozen(kw_only=True)
 class Memory:
-    """Megabytes. ``rested``: after ``--rest`` seconds without any load."""
+    """Megabytes. `rested`: after `--rest` seconds without any load."""
 
     before: float
     peak: float

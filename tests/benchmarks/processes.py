@@ -3,6 +3,8 @@
 Knows nothing of what they serve.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import subprocess
@@ -43,7 +45,7 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Server:
         # Closed in _stop. A file, not a pipe: nobody has to read it for the child to go on.
         self._output = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
@@ -114,7 +116,7 @@ class Usage:
     began: float
 
     @classmethod
-    def start(cls, pid: int) -> "Usage":
+    def start(cls, pid: int) -> Usage:
         for member in _family(pid):
             _forget_peak(member)
         return cls(pid, _cpu_seconds(pid))
@@ -134,7 +136,7 @@ class Machine:
     began: float
 
     @classmethod
-    def start(cls) -> "Machine":
+    def start(cls) -> Machine:
         return cls(_busy_seconds())
 
     def others_percent(self, ours: float, seconds: float) -> float:

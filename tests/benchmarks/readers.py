@@ -1,7 +1,9 @@
 """Many readers of one task's stream at once: do all see the same, and what does a reader cost the server?
 
-``python -m tests.benchmarks.readers``. Starts everything as processes of its own; measures CPU from ``/proc``.
+`python -m tests.benchmarks.readers`. Starts everything as processes of its own; measures CPU from `/proc`.
 """
+
+from __future__ import annotations
 
 import argparse
 import asyncio
@@ -61,7 +63,7 @@ class Talk:
         task_id: str | None = None,
         begun: asyncio.Event | None = None,
     ) -> None:
-        """Read one stream to its end. ``begun`` is set at its first event."""
+        """Read one stream to its end. `begun` is set at its first event."""
         body = json.dumps(request_body(self.version, text=text, task_id=task_id)).encode()
         head = (
             f"POST / HTTP/1.1\r\nhost: {self.host}\r\ncontent-type: application/json\r\nconnection: close\r\n"

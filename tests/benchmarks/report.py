@@ -1,5 +1,7 @@
 """The benchmark's one table and the ratios below it, from rows already measured. Measures nothing itself."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 
 import attrs

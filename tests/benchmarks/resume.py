@@ -1,8 +1,10 @@
 """Streams that are cut, and a server that is killed, in mid-turn: does a client that resumes have the whole answer?
 
-``python -m tests.benchmarks.resume``. Starts everything as processes of its own; the client is written against the
+`python -m tests.benchmarks.resume`. Starts everything as processes of its own; the client is written against the
 specification alone, keeps its own state, and believes no snapshot but the first.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -103,7 +105,7 @@ def request_body(version: Version, *, text: str | None = None, task_id: str | No
 
 
 def unpacked(result: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """An item of either version: ``task``, ``status`` or ``artifact``, and what it holds."""
+    """An item of either version: `task`, `status` or `artifact`, and what it holds."""
     if "kind" in result:
         return result["kind"].removesuffix("-update"), result
     name, value = next(iter(result.items()))
@@ -171,7 +173,7 @@ class Client:
         return sorted(found)
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The connection is gone, whoever cut it."""
 
 
@@ -184,7 +186,7 @@ class Talk:
     version: Version
 
     def read(self, client: Client, until: Callable[[], bool]) -> None:
-        """Read the task's stream, from where the client is, until that holds or it ends. Raises ``Cut``."""
+        """Read the task's stream, from where the client is, until that holds or it ends. Raises `CutError`."""
         headers = {"authorization": f"Bearer {self.token}", "a2a-version": self.version}
         if client.task_id:
             body = request_body(self.version, task_id=client.task_id)
@@ -198,7 +200,7 @@ class Talk:
                 http.stream("POST", self.url, json=body, headers=headers) as response,
             ):
                 if response.status_code != 200:
-                    raise Cut(f"status {response.status_code}")
+                    raise CutError(f"status {response.status_code}")
                 number = ""
                 for line in response.iter_lines():
                     if line.startswith("id: "):
@@ -208,7 +210,7 @@ class Talk:
                         if until():
                             return
         except httpx.TransportError as error:
-            raise Cut(type(error).__name__) from None
+            raise CutError(type(error).__name__) from None
 
 
 # --- one run ----------------------------------------------------------------------------------------------
@@ -293,7 +295,7 @@ def _read_until(talk: Talk, client: Client, seen: int | None) -> None:
             return
         try:
             talk.read(client, lambda: wanted is not None and client.seen >= wanted)
-        except Cut:
+        except CutError:
             time.sleep(0.05)
 
 

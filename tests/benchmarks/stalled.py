@@ -1,4 +1,4 @@
-"""What readers who do not read cost the others: run it with ``python -m tests.benchmarks.stalled``.
+"""What readers who do not read cost the others: run it with `python -m tests.benchmarks.stalled`.
 
 The same long turns run twice, once with nobody looking and once with a stream open on each that is hardly read or not
 at all. Meanwhile a few clients stream as they should: what they wait for, and what the server needs, is compared.
@@ -39,7 +39,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)\r\n(?:[^\r\n]+\r\n)*\r\n", re.IGN
 
 @frozen(kw_only=True)
 class Load:
-    """``readers`` stalled ones on as many long turns; ``turns`` long ones in any case; the pace of a turn."""
+    """`readers` stalled ones on as many long turns; `turns` long ones in any case; the pace of a turn."""
 
     readers: int
     turns: int
@@ -49,7 +49,7 @@ class Load:
 
 @frozen(kw_only=True)
 class Measured:
-    """Seconds and megabytes of one load. ``resident``: at most, beyond that before the load."""
+    """Seconds and megabytes of one load. `resident`: at most, beyond that before the load."""
 
     readers: int
     resident: float

@@ -3,6 +3,8 @@
 Shared by whoever plays OpenCode, whoever checks an answer, and the bare baseline. Knows no sockets, no clock.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -3,6 +3,8 @@
 Run it alone with `python -m tests.benchmarks.upstream`. It must know nothing of A2A, nor of who calls it.
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import contextlib
@@ -59,7 +61,7 @@ class Session:
 class Turn:
     """One prompt on its way through its script: a timer and the holes to fill."""
 
-    def __init__(self, upstream: "Upstream", session: Session, holes: turns.Holes, done: Done | None) -> None:
+    def __init__(self, upstream: Upstream, session: Session, holes: turns.Holes, done: Done | None) -> None:
         self._upstream = upstream
         self._session = session
         self._holes = holes

@@ -3,6 +3,8 @@
 Written against the specification alone: it imports nothing of the server, so it measures any A2A server.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
@@ -57,7 +59,7 @@ class Wire:
             head.append(f"authorization: Bearer {token}")
         return "\r\n".join([*head, "", ""]).encode() + body
 
-    def check(self, body: bytes, expected: str) -> "Verdict":
+    def check(self, body: bytes, expected: str) -> Verdict:
         """Whether the answer's task is completed and one of its artifacts says exactly `expected`."""
         answer = Answer()
         try:

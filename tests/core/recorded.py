@@ -1,6 +1,6 @@
-"""The recorded turns of OpenCode under ``tests/fixtures/turns``, and what to do with a turn in a test.
+"""The recorded turns of OpenCode under `tests/fixtures/turns`, and what to do with a turn in a test.
 
-``NAME.jsonl`` is the global event stream during the turn, ``NAME.messages.json`` the session's messages after it.
+`NAME.jsonl` is the global event stream during the turn, `NAME.messages.json` the session's messages after it.
 """
 
 from __future__ import annotations
@@ -154,12 +154,12 @@ def naive_fold(events: Iterable[LogEvent]) -> dict[str, Any]:
 
 
 def flattened(output: dict[str, list[Any]]) -> dict[str, Any]:
-    """A task's output in the form of ``naive_fold``."""
+    """A task's output in the form of `naive_fold`."""
     return {name: held[0] if held and isinstance(held[0], dict) else "".join(held) for name, held in output.items()}
 
 
 def shared_of(events: Iterable[LogEvent], member: str) -> list[JsonObject]:
-    """The ``metadata.shared`` members of that name in the status events, in order."""
+    """The `metadata.shared` members of that name in the status events, in order."""
     found = []
     for event in events:
         if isinstance(event, StatusChanged):

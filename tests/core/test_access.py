@@ -1,5 +1,7 @@
 """Credentials and redaction: who is let in, what is said of a wrong list, and that no secret is shown."""
 
+from __future__ import annotations
+
 import base64
 import json
 from collections.abc import Callable

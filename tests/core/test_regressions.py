@@ -1,4 +1,4 @@
-"""Every input that ever broke an invariant keeps it now; ``python -m fuzz`` adds the files."""
+"""Every input that ever broke an invariant keeps it now; `python -m fuzz` adds the files."""
 
 from __future__ import annotations
 

@@ -46,11 +46,11 @@ _METHODS = {
 _CANCEL = {"0.3": "tasks/cancel", "1.0": "CancelTask"}
 
 
-class NotNow(Exception):
+class NotNowError(Exception):
     """The agent could not be reached, or its answer broke off: to be tried again."""
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The agent answered with an error."""
 
 
@@ -69,7 +69,7 @@ class Said:
     artifacts: dict[str, list[Any]] = field(factory=dict)
 
     def add(self, item: StreamItem, *, snapshots: bool) -> None:
-        """``snapshots``: a task in the stream replaces what was known, else only what comes first counts."""
+        """`snapshots`: a task in the stream replaces what was known, else only what comes first counts."""
         if isinstance(item, Task) and (snapshots or not self.artifacts):
             self.artifacts = artifacts(item.artifacts)
         elif isinstance(item, ArtifactUpdate):
@@ -140,7 +140,7 @@ class Client:
             try:
                 result = await self._call("send", self._sending(), 15.0)
                 self._know(self._form.parse_item(result))
-            except NotNow:
+            except NotNowError:
                 self.retries += 1
                 await self._pause()
         cancelled = False
@@ -157,9 +157,9 @@ class Client:
                 try:
                     await self._call_method(_CANCEL[self.version], {"id": task.id}, 15.0)
                     cancelled = True
-                except NotNow:
+                except NotNowError:
                     pass
-                except Refused as exc:
+                except RefusedError as exc:
                     self.refusals.append(str(exc))
             await self._pause()
 
@@ -172,9 +172,9 @@ class Client:
             try:
                 if await self._read(patience):
                     return
-            except NotNow:
+            except NotNowError:
                 pass
-            except Refused as exc:
+            except RefusedError as exc:
                 self.refusals.append(str(exc))
             self.cuts += 1
             self.retries += self.task_id is None
@@ -193,10 +193,10 @@ class Client:
         try:
             response = await self.http.send(request, stream=True)
         except httpx.HTTPError as exc:
-            raise NotNow from exc
+            raise NotNowError from exc
         try:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise Refused(str(orjson.loads(await response.aread()).get("error")))
+                raise RefusedError(str(orjson.loads(await response.aread()).get("error")))
             body = response.aiter_raw()
             while True:
                 with anyio.move_on_after(_SILENCE) as silence:
@@ -205,11 +205,11 @@ class Client:
                     except StopAsyncIteration:
                         return self.last is not None and _ended(self.last)
                 if silence.cancelled_caught:
-                    raise NotNow
+                    raise NotNowError
                 for event in decoder.feed(data):
                     envelope = orjson.loads(event.data)
                     if "error" in envelope:
-                        raise Refused(str(envelope["error"]))
+                        raise RefusedError(str(envelope["error"]))
                     item = self._form.parse_item(envelope["result"])
                     self._know(item)
                     self.said.add(item, snapshots=True)
@@ -221,7 +221,7 @@ class Client:
                     if patience is not None and count >= patience:
                         return False
         except (httpx.HTTPError, orjson.JSONDecodeError) as exc:
-            raise NotNow from exc
+            raise NotNowError from exc
         finally:
             await response.aclose()
 
@@ -243,9 +243,9 @@ class Client:
         for _ in range(3):
             try:
                 await self._call("send", {"message": message, "configuration": self._at_once}, 15.0)
-            except NotNow:
+            except NotNowError:
                 await self._pause()
-            except Refused as exc:
+            except RefusedError as exc:
                 self.refusals.append(str(exc))
                 await self._pause()
                 return
@@ -258,7 +258,7 @@ class Client:
             try:
                 task: Task = self._form.parse_task(await self._call("get", {"id": self.task_id}, 10.0))
                 return task
-            except NotNow:
+            except NotNowError:
                 await self._pause()
 
     async def _call(self, operation: str, params: dict[str, Any], timeout: float) -> Any:
@@ -269,9 +269,9 @@ class Client:
             with anyio.fail_after(timeout):
                 answer = orjson.loads((await self.http.send(self._request(method, params, {}))).content)
         except (httpx.HTTPError, orjson.JSONDecodeError, TimeoutError) as exc:
-            raise NotNow from exc
+            raise NotNowError from exc
         if "error" in answer:
-            raise Refused(str(answer["error"]))
+            raise RefusedError(str(answer["error"]))
         return answer["result"]
 
     def _request(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> httpx.Request:

@@ -1,4 +1,4 @@
-"""The scripted stand-in for OpenCode as a process that may be killed: ``python -m tests.faults.opencode FILE``.
+"""The scripted stand-in for OpenCode as a process that may be killed: `python -m tests.faults.opencode FILE`.
 
 Its sessions are in the file before anybody is told of a change, as OpenCode's are in its database. What it was doing
 and what it waited for are gone after a kill, as they are there.

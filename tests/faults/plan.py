@@ -42,7 +42,7 @@ _CALL_CHANCE = 0.2
 
 @frozen(kw_only=True)
 class Kill:
-    """Ends a process ``after`` so many seconds; it stays away for ``away`` seconds."""
+    """Ends a process `after` so many seconds; it stays away for `away` seconds."""
 
     kind: str
     after: float
@@ -51,7 +51,7 @@ class Kill:
 
 @frozen(kw_only=True)
 class StreamFault:
-    """What an event stream meets once it has carried ``after`` bytes; ``seconds``: for how long."""
+    """What an event stream meets once it has carried `after` bytes; `seconds`: for how long."""
 
     kind: str
     after: int
@@ -60,7 +60,7 @@ class StreamFault:
 
 @define(eq=False)
 class Plan:
-    """One run's faults. ``struck`` counts those that came to be; after ``heal`` there are no more."""
+    """One run's faults. `struck` counts those that came to be; after `heal` there are no more."""
 
     kinds: tuple[str, ...]
     kills: tuple[Kill, ...]

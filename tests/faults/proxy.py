@@ -26,7 +26,7 @@ _BIND_TRIES = 200
 _SLOW_SECONDS = 0.5
 
 
-class _Cut(Exception):
+class _CutError(Exception):
     """This connection ends here, on both sides."""
 
 
@@ -59,7 +59,7 @@ class _End:
 
 @define(eq=False)
 class Proxy:
-    """Passes on what comes to ``port`` to ``target`` (a port on loopback), with the plan's faults."""
+    """Passes on what comes to `port` to `target` (a port on loopback), with the plan's faults."""
 
     plan: Plan
     target: int
@@ -107,7 +107,7 @@ class Proxy:
                 opencode = _End(upstream)
                 while True:
                     await self._exchange(agent, opencode)
-        except* (_Cut, *_BROKEN):
+        except* (_CutError, *_BROKEN):
             pass
         finally:
             _reset(stream)
@@ -118,7 +118,7 @@ class Proxy:
         request = head + await agent.body(_length(head))
         if b" /global/event" in head.partition(b"\r\n")[0]:
             await self._events(request, agent, opencode)
-            raise _Cut
+            raise _CutError
         fault = self.plan.on_call()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_cut_when_gone, agent, tasks.cancel_scope)
@@ -129,14 +129,14 @@ class Proxy:
             finally:
                 tasks.cancel_scope.cancel()
         if not done:
-            raise _Cut
+            raise _CutError
 
     async def _call(self, request: bytes, fault: str | None, agent: _End, opencode: _End) -> None:
         if fault == faults.CUT_BEFORE:
-            raise _Cut
+            raise _CutError
         if fault == faults.CUT_WITHIN:
             await opencode.stream.send(request[: self.plan.pick(len(request))])
-            raise _Cut
+            raise _CutError
         if fault == faults.REFUSED:
             await agent.stream.send(_refusal(self.plan.status()))
             return
@@ -149,10 +149,10 @@ class Proxy:
             await agent.stream.send(answer[: self.plan.pick(len(answer))])
             await anyio.sleep_forever()
         elif fault == faults.CUT_AFTER:
-            raise _Cut
+            raise _CutError
         elif fault == faults.TRUNCATED:
             await agent.stream.send(answer[: self.plan.pick(len(answer))])
-            raise _Cut
+            raise _CutError
         elif fault == faults.LOST_5XX:
             await agent.stream.send(_refusal(self.plan.status()))
         elif fault == faults.SLOW:
@@ -187,11 +187,11 @@ class Proxy:
     async def _strike(self, fault: StreamFault, agent: _End, opencode: _End) -> None:
         self.plan.strikes(fault.kind)
         if fault.kind == faults.BUS_CUT:
-            raise _Cut
+            raise _CutError
         if fault.kind == faults.BUS_STALLED:
             await anyio.sleep(fault.seconds)
             if self.plan.pick(2):
-                raise _Cut
+                raise _CutError
         else:
             ends = anyio.current_time() + fault.seconds
             while anyio.current_time() < ends:

@@ -1,4 +1,4 @@
-"""Kills the agent at a random moment of a send, and sends again: ``python -m tests.faults.retries``.
+"""Kills the agent at a random moment of a send, and sends again: `python -m tests.faults.retries`.
 
 Each round sends some messages at once, kills the agent within the first moments, starts it again, and sends the same
 messages with the same ids until each has a task that has ended. Every second message names no context. OpenCode must

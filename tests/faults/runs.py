@@ -20,7 +20,7 @@ import httpx
 from attrs import field, frozen
 
 from sansio.a2a.model import TaskState
-from tests.faults.clients import Client, Refused, Script, artifacts, joined
+from tests.faults.clients import Client, RefusedError, Script, artifacts, joined
 from tests.faults.plan import HARMLESS, KILL_AGENT, KILL_OPENCODE, Plan
 from tests.faults.world import TOKEN, World, world
 
@@ -39,7 +39,7 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, an
 
 @frozen(kw_only=True)
 class Outcome:
-    """What a run came to. ``wrong`` is empty where everything held."""
+    """What a run came to. `wrong` is empty where everything held."""
 
     seed: int
     runtime: str
@@ -76,7 +76,7 @@ class Record:
 
 
 async def run(seed: int, *, small: bool = False) -> Outcome:
-    """The run of a seed. ``small``: with half the clients."""
+    """The run of a seed. `small`: with half the clients."""
     begun = time.monotonic()
     plan = Plan.of(seed)
     with tempfile.TemporaryDirectory(prefix="opencode-a2a-faults-") as directory:
@@ -111,7 +111,7 @@ async def run(seed: int, *, small: bool = False) -> Outcome:
 
 
 async def runs(seeds: Iterable[int], *, jobs: int, small: bool = False) -> list[Outcome]:
-    """The runs of these seeds, ``jobs`` at a time, in order."""
+    """The runs of these seeds, `jobs` at a time, in order."""
     limiter = anyio.CapacityLimiter(jobs)
     outcomes: list[Outcome] = []
 
@@ -168,7 +168,7 @@ async def _work(found: World, clients: Sequence[Client]) -> list[str]:
         with anyio.move_on_after(BOUND) as bound:
             try:
                 await client.run()
-            except (AssertionError, Refused) as exc:
+            except (AssertionError, RefusedError) as exc:
                 wrong.append(f"{client.script.text}: {type(exc).__name__} {exc}")
         if bound.cancelled_caught:
             state = client.last.status.state.value if client.last is not None else "unknown"

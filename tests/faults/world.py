@@ -72,7 +72,7 @@ class Child:
 
 @define(eq=False)
 class World:
-    """A run's processes. ``ready`` is set while the agent can be called."""
+    """A run's processes. `ready` is set while the agent can be called."""
 
     plan: Plan
     agent: Child

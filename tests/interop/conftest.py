@@ -13,7 +13,7 @@ from tests.interop.driver import Driver, running_driver
 from tests.interop.matrix import OPERATION, WAY
 from tests.interop.server import Served, running_server
 from tests.real.adapter import Adapter
-from tests.real.installation import Unavailable
+from tests.real.installation import UnavailableError
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -46,7 +46,7 @@ def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
                 home = tmp_path_factory.mktemp(client)
                 try:
                     drivers[client] = stack.enter_context(running_driver(client, home))
-                except Unavailable as unavailable:
+                except UnavailableError as unavailable:
                     missing[client] = str(unavailable)
             if client in missing:
                 if os.environ.get("OPENCODE_A2A_REQUIRE_INTEROP") == "1":

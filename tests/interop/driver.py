@@ -20,7 +20,7 @@ from typing import IO, Any, TypeAlias
 import attrs
 
 from tests.interop.environments import DEFAULT_LOCATION, node_folder, python_of
-from tests.real.deadline import TooLate
+from tests.real.deadline import TooLateError
 
 ROOT = DEFAULT_LOCATION.parents[1]
 ANSWER_SECONDS = 60
@@ -50,7 +50,7 @@ class ClientError(Exception):
         self.status: int | None = error["status"]
 
 
-class DriverEnded(Exception):
+class DriverEndedError(Exception):
     """The driver is gone; the message holds what it printed on standard error."""
 
 
@@ -65,11 +65,11 @@ class Conversation:
         try:
             reply = self.replies.get(timeout=ANSWER_SECONDS)
         except queue.Empty:
-            raise TooLate(f"a driver said nothing for {ANSWER_SECONDS} s") from None
+            raise TooLateError(f"a driver said nothing for {ANSWER_SECONDS} s") from None
         if "error" in reply:
             raise ClientError(reply["error"])
         if "ended" in reply:
-            raise DriverEnded(reply["ended"])
+            raise DriverEndedError(reply["ended"])
         item: Json | None = reply.get("item")
         return item
 
@@ -119,7 +119,7 @@ class Driver:
 
 
 def command_of(client: str) -> list[str]:
-    """The command line of a client's driver, its environment made first. Raises `Unavailable`."""
+    """The command line of a client's driver, its environment made first. Raises `UnavailableError`."""
     if client in PROGRAMS:
         return [str(python_of(client)), "-m", f"{__package__}.drivers.{PROGRAMS[client]}"]
     return ["node", str(DEFAULT_LOCATION / "drivers" / SCRIPTS[client]), str(node_folder())]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.real.installation import Unavailable, cache_folder, exclusive, run
+from tests.real.installation import UnavailableError, cache_folder, exclusive, run
 
 DEFAULT_LOCATION = Path(__file__).parent
 PINS = DEFAULT_LOCATION / "clients"
@@ -20,7 +20,7 @@ NPM_FILES = ("package.json", "package-lock.json")
 
 
 def python_of(client: str) -> Path:
-    """The interpreter that has the Python client. Raises `Unavailable`."""
+    """The interpreter that has the Python client. Raises `UnavailableError`."""
     requirements = PINS / f"{client}.txt"
     python = f"{sys.implementation.cache_tag}-{sys.platform}"
     home = made(f"{client}-{python}", [requirements], lambda partial: make_venv(partial, requirements))
@@ -28,10 +28,10 @@ def python_of(client: str) -> Path:
 
 
 def node_folder() -> Path:
-    """The folder whose `node_modules` has both JavaScript clients. Raises `Unavailable`."""
+    """The folder whose `node_modules` has both JavaScript clients. Raises `UnavailableError`."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            raise Unavailable(f"{program} is not installed, and the JavaScript clients come as npm packages")
+            raise UnavailableError(f"{program} is not installed, and the JavaScript clients come as npm packages")
     return made("javascript", [PINS / name for name in NPM_FILES], make_npm_project)
 
 

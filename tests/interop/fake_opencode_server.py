@@ -1,4 +1,4 @@
-"""Serves the scripted stand-in for OpenCode: ``python -m tests.interop.fake_opencode_server RUNTIME``.
+"""Serves the scripted stand-in for OpenCode: `python -m tests.interop.fake_opencode_server RUNTIME`.
 
 Prints where it listens. Runs until it is told to end. It can be told to hold its turns, as the stand-in itself can.
 """

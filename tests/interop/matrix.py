@@ -1,4 +1,4 @@
-"""Which client does which operation over which version and binding: ``python -m tests.interop.matrix REPORT.xml``.
+"""Which client does which operation over which version and binding: `python -m tests.interop.matrix REPORT.xml`.
 
 Reads the report that pytest wrote of these tests. Knows what they were about, and nothing of how they were done.
 """
@@ -33,7 +33,7 @@ OPERATIONS = (
     "push_delete",
     "dialogue",
 )
-"""A column each. ``verify`` is of signed cards; ``push`` is what receivers are told; ``dialogue`` is of ready-made
+"""A column each. `verify` is of signed cards; `push` is what receivers are told; `dialogue` is of ready-made
 programs."""
 
 Outcomes = Mapping[tuple[str, str], Counter[str]]
@@ -41,7 +41,7 @@ Outcomes = Mapping[tuple[str, str], Counter[str]]
 
 
 def outcomes_in(report: Path) -> Outcomes:
-    """What the report says. Raises ``OSError`` and ``ParseError``."""
+    """What the report says. Raises `OSError` and `ParseError`."""
     found: dict[tuple[str, str], Counter[str]] = {}
     for case in ET.parse(report).iter("testcase"):
         said = {prop.get("name"): prop.get("value") for prop in case.iter("property")}
@@ -59,7 +59,7 @@ def outcome_of(case: ET.Element) -> str:
 
 
 def cell_of(way: Way, operation: str, outcomes: Outcomes) -> str:
-    """How many tests passed; what did not, where something did not; ``-`` where the client has no such operation."""
+    """How many tests passed; what did not, where something did not; `-` where the client has no such operation."""
     counted = outcomes.get((str(way), operation), Counter())
     told = [f"{counted[outcome]} {outcome}" for outcome in ("failed", "skipped") if counted[outcome]]
     if told:

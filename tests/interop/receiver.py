@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from tests.real.deadline import Deadline, TooLate
+from tests.real.deadline import Deadline, TooLateError
 
 Json = dict[str, Any]
 
@@ -47,7 +47,7 @@ class Receiver:
         with self.changed:
             while not enough(self.pushes):
                 if deadline.passed:
-                    raise TooLate(f"not enough pushes: {self.pushes}")
+                    raise TooLateError(f"not enough pushes: {self.pushes}")
                 self.changed.wait(deadline.left)
             return list(self.pushes)
 

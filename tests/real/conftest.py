@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.real.adapter import Adapter, running_adapter
-from tests.real.installation import Unavailable, opencode_binary
+from tests.real.installation import UnavailableError, opencode_binary
 from tests.real.model_server import running_model
 from tests.real.opencode import OpenCode, running_opencode
 from tests.real.turn import Caller
@@ -24,7 +24,7 @@ SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extens
 def binary() -> Path:
     try:
         return opencode_binary()
-    except Unavailable as unavailable:
+    except UnavailableError as unavailable:
         if os.environ.get("OPENCODE_A2A_REQUIRE_REAL") == "1":
             pytest.fail(str(unavailable), pytrace=False)
         pytest.skip(str(unavailable))

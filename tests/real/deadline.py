@@ -10,7 +10,7 @@ import time
 import attrs
 
 
-class TooLate(AssertionError):
+class TooLateError(AssertionError):
     """What was waited for did not happen in time."""
 
 
@@ -33,6 +33,6 @@ class Deadline:
         return self.left == 0.0
 
     def check(self, waiting_for: str) -> None:
-        """Raise `TooLate` if the deadline has passed."""
+        """Raise `TooLateError` if the deadline has passed."""
         if self.passed:
-            raise TooLate(f"gave up waiting for {waiting_for}")
+            raise TooLateError(f"gave up waiting for {waiting_for}")

@@ -21,15 +21,15 @@ PACKAGE = Path("node_modules", "opencode-ai")
 INSTALL_SECONDS = 400
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """OpenCode cannot be had on this machine; the message says why."""
 
 
 def opencode_binary() -> Path:
-    """The path of the pinned OpenCode's executable, installed first if need be. Raises `Unavailable`."""
+    """The path of the pinned OpenCode's executable, installed first if need be. Raises `UnavailableError`."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            raise Unavailable(f"{program} is not installed, and OpenCode comes as an npm package")
+            raise UnavailableError(f"{program} is not installed, and OpenCode comes as an npm package")
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
     home = cache / pin()
@@ -96,6 +96,6 @@ def run(command: list[str], *, cwd: Path, env: Mapping[str, str]) -> None:
             timeout=INSTALL_SECONDS,
         )
     except subprocess.CalledProcessError as error:
-        raise Unavailable(f"`{' '.join(command)}` failed: {error.stdout[-2000:]}") from error
+        raise UnavailableError(f"`{' '.join(command)}` failed: {error.stdout[-2000:]}") from error
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"`{' '.join(command)}` took more than {INSTALL_SECONDS} s") from error
+        raise UnavailableError(f"`{' '.join(command)}` took more than {INSTALL_SECONDS} s") from error

@@ -1,4 +1,4 @@
-"""What the asyncio runtime promises whoever starts it; each test runs a loop of its own by ``run``."""
+"""What the asyncio runtime promises whoever starts it; each test runs a loop of its own by `run`."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def _said(id: str, name: str | None, parts: Iterable[Part]) -> Said:
 
 
 def folded(items: Iterable[StreamItem]) -> list[Said]:
-    """What a simple client makes of a stream: chunks with ``append`` go behind, others replace. By id."""
+    """What a simple client makes of a stream: chunks with `append` go behind, others replace. By id."""
     names: dict[str, str | None] = {}
     parts: dict[str, list[Part]] = {}
     for item in items:

@@ -139,7 +139,7 @@ class Stream:
     _decoder: SseDecoder = field(factory=SseDecoder)
 
     async def more(self) -> None:
-        """Read what comes next; ``ended`` at the proper end of the body. A cut body raises."""
+        """Read what comes next; `ended` at the proper end of the body. A cut body raises."""
         if self._chunks is None:
             self._chunks = cast("AsyncGenerator[bytes]", self.response.aiter_raw())
         try:
@@ -200,7 +200,7 @@ class Stream:
         return next((one.text for one in folded(self.items) if one.name == "response"), "")
 
     def shared(self, name: str) -> list[Any]:
-        """The values of ``metadata.shared.NAME`` in the status events."""
+        """The values of `metadata.shared.NAME` in the status events."""
         found = [((item.metadata or {}).get("shared") or {}).get(name) for item in self.statuses]
         return [value for value in found if value is not None]
 
@@ -260,7 +260,7 @@ class Caller:
         return body["result"]
 
     def params(self, text: str | None, more: dict[str, Any]) -> dict[str, Any]:
-        """``more``: members of the message, but for ``configuration`` and ``metadata``."""
+        """`more`: members of the message, but for `configuration` and `metadata`."""
         outer: dict[str, Any] = {name: more.pop(name) for name in ("configuration", "metadata") if name in more}
         return {"message": self.wire.message(text, **more)} | outer
 
@@ -293,7 +293,7 @@ class Caller:
                     return task
 
     async def refused(self, operation: str = "send", text: str | None = "hi", **more: Any) -> dict[str, Any]:
-        """The error of a request that is not carried out: JSON-RPC's member, or the HTTP body with ``http``."""
+        """The error of a request that is not carried out: JSON-RPC's member, or the HTTP body with `http`."""
         params = self.params(text, more) if operation in ("send", "stream") else more
         response = await self.ask(operation, params)
         body: dict[str, Any]
@@ -312,14 +312,14 @@ class Caller:
 
     @asynccontextmanager
     async def open(self, text: str, *, after: int | None = None, **more: Any) -> AsyncGenerator[Stream]:
-        """A stream to read step by step; leaving it hangs up. ``after``: the number of the event to go on from."""
+        """A stream to read step by step; leaving it hangs up. `after`: the number of the event to go on from."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}
         async with self._opened(self._request("stream", self.params(text, more), **headers)) as stream:
             yield stream
 
     @asynccontextmanager
     async def subscribed(self, task_id: str, after: int | None = None, **more: Any) -> AsyncGenerator[Stream]:
-        """A stream of a task; ``after``: the number of the event to go on from."""
+        """A stream of a task; `after`: the number of the event to go on from."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}
         async with self._opened(self._request("subscribe", {"id": task_id, **more}, **headers)) as stream:
             yield stream
@@ -370,7 +370,7 @@ class Agent:
     opencode: httpx.AsyncClient
 
     def caller(self, wire: Wire = RPC_10, *, bob: bool = False, stays_open: bool = False) -> Caller:
-        """``stays_open``: streams do not end where their task asks its user."""
+        """`stays_open`: streams do not end where their task asks its user."""
         return Caller(self.bob if bob else self.http, wire, stays_open=stays_open)
 
     def asked(self, method: str, ending: str) -> int:
@@ -411,7 +411,7 @@ async def served(
     bind: str = "127.0.0.1:0",
     limits: ConnectionLimits | None = None,
 ) -> AsyncGenerator[str]:
-    """Serves an ASGI application with the runtime's own ``serve``; gives its base URL."""
+    """Serves an ASGI application with the runtime's own `serve`; gives its base URL."""
     stop, ended = anyio.Event(), anyio.Event()
     addresses: list[str] = []
 
@@ -440,7 +440,7 @@ def client(url: str, token: str | None = ALICE) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def agent_at(backend: str, fake_opencode: FakeOpenCode, settings: Settings) -> AsyncGenerator[Agent]:
-    """Serves the agent alone; ``settings`` say where OpenCode is."""
+    """Serves the agent alone; `settings` say where OpenCode is."""
     limits = connection_limits(settings)
     async with application(settings) as running, served(backend, running.asgi, limits=limits) as url:
         opencode = client(settings.opencode_url, None)

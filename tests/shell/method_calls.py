@@ -22,7 +22,7 @@ AS_CAROL = {"authorization": "Basic " + base64.b64encode(":".join(CAROL).encode(
 
 @frozen
 class Methods:
-    """Calls methods on a line as one caller. ``headers``: of a caller other than the client's own."""
+    """Calls methods on a line as one caller. `headers`: of a caller other than the client's own."""
 
     http: httpx.AsyncClient
     version: str

@@ -30,9 +30,9 @@ class ServerFailedError(Exception):
 
 @contextmanager
 def running_postgresql(package: Path) -> Iterator[str]:
-    """Run the server whose binaries are in the folder of a ``package``; gives the URL of an empty database.
+    """Run the server whose binaries are in the folder of a `package`; gives the URL of an empty database.
 
-    PostgreSQL refuses to run as root. Then a copy of it runs as ``nobody``, who may not be able to read the original.
+    PostgreSQL refuses to run as root. Then a copy of it runs as `nobody`, who may not be able to read the original.
     """
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     try:

@@ -36,9 +36,9 @@ def chunked(*bodies: bytes, ends: bool = True) -> bytes:
 
 @define(eq=False)
 class RawServer:
-    """Answers in turn: steps of bytes to send, events to wait for, ``SILENCE`` until the client goes, ``HANG_UP``.
+    """Answers in turn: steps of bytes to send, events to wait for, `SILENCE` until the client goes, `HANG_UP`.
 
-    The last answer serves all further requests. ``requests`` holds what was asked, ``connections`` counts.
+    The last answer serves all further requests. `requests` holds what was asked, `connections` counts.
     """
 
     answers: list[Sequence[Step]]

@@ -11,8 +11,8 @@ from tests.shell.harness import REST_10, Wire
 
 @frozen(kw_only=True)
 class Refusal:
-    """``code``: JSON-RPC's; ``http``: the status of HTTP+JSON; ``name``: 1.0's reason, 0.3's type over HTTP+JSON;
-    ``fields``: the wrong ones, with dots alone between their steps."""
+    """`code`: JSON-RPC's; `http`: the status of HTTP+JSON; `name`: 1.0's reason, 0.3's type over HTTP+JSON;
+    `fields`: the wrong ones, with dots alone between their steps."""
 
     code: int | None = None
     http: int | None = None
@@ -21,7 +21,7 @@ class Refusal:
 
 
 def refusal(wire: Wire, error: dict[str, Any]) -> Refusal:
-    """What ``Caller.refused`` gave."""
+    """What `Caller.refused` gave."""
     if wire.version == "0.3":
         found = error.get("data") if isinstance(error.get("data"), list) else None
         steps = [[str(step) for step in one["loc"]] for one in found or ()]
@@ -39,7 +39,7 @@ def refusal(wire: Wire, error: dict[str, Any]) -> Refusal:
 
 
 def expected(wire: Wire, *, code: int, http: tuple[int, int], names: tuple[str, str]) -> Refusal:
-    """A refusal as it should look on this wire; ``http`` and ``names``: first of version 0.3, then of version 1.0."""
+    """A refusal as it should look on this wire; `http` and `names`: first of version 0.3, then of version 1.0."""
     old = wire.version == "0.3"
     over_http = wire.binding == "rest"
     return Refusal(

@@ -28,7 +28,7 @@ JSON: Final = {"content-type": "application/json"}
 EVENTS: Final = {"content-type": "text/event-stream"}
 
 
-class Cut(Exception):
+class CutError(Exception):
     """Breaks the connection off in the middle of an answer."""
 
 
@@ -46,12 +46,12 @@ class Request:
         return orjson.loads(self.body)
 
 
-Piece: TypeAlias = bytes | anyio.Event | type[Cut]
+Piece: TypeAlias = bytes | anyio.Event | type[CutError]
 
 
 @frozen(kw_only=True)
 class Reply:
-    """One answer: an event among the pieces is waited for; ``Cut`` ends the connection there."""
+    """One answer: an event among the pieces is waited for; `CutError` ends the connection there."""
 
     status: int = 200
     headers: Mapping[str, str] = field(factory=dict)

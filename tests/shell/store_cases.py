@@ -4,6 +4,8 @@ The tests of PostgreSQL have a server of their own, unless OPENCODE_A2A_TEST_POS
 may be dropped.
 """
 
+from __future__ import annotations
+
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path

@@ -15,7 +15,7 @@ DOCS: Final = Path(__file__).parents[2] / "docs"
 
 @frozen
 class GeneratedPart:
-    """A part of a document. ``name`` stands in its markers; ``render`` returns its Markdown."""
+    """A part of a document. `name` stands in its markers; `render` returns its Markdown."""
 
     name: str
     document: str
@@ -32,7 +32,7 @@ class GeneratedPart:
         return f"<!-- {self.name}: end -->"
 
     def update(self, text: str) -> str:
-        """Return a document's text with this part rendered again. Raises ``ValueError`` if a marker is missing."""
+        """Return a document's text with this part rendered again. Raises `ValueError` if a marker is missing."""
         before, start, rest = text.partition(self.start)
         _, end, after = rest.partition(self.end)
         if not (start and end):
@@ -49,7 +49,7 @@ PARTS: Final = (
 
 
 def update_documents(folder: Path = DOCS) -> None:
-    """Render every part again, in the documents of ``folder``."""
+    """Render every part again, in the documents of `folder`."""
     for part in PARTS:
         path = folder / part.document
         path.write_text(part.update(path.read_text("utf-8")), "utf-8")

@@ -1,6 +1,6 @@
 """Resolves the places that messages ask for, on the file system OpenCode works on as far as it is ours too.
 
-What is granted is decided in ``sansio.opencode.locations``; nothing is compared before it is resolved.
+What is granted is decided in `sansio.opencode.locations`; nothing is compared before it is resolved.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Looked:
 
 
 class Locations:
-    """``default``: where turns happen that ask for nothing. ``override``: messages may choose one below it."""
+    """`default`: where turns happen that ask for nothing. `override`: messages may choose one below it."""
 
     def __init__(self, upstream: Upstream, default: Location, *, override: bool) -> None:
         self.default = default
@@ -53,7 +53,7 @@ class Locations:
     async def wished(self, directory: str | None, workspace: str | None) -> Location | None:
         """The place a message asks for, None for none; a workspace goes before a directory.
 
-        Raises ``ProtocolError`` naming the field.
+        Raises `ProtocolError` naming the field.
         """
         if workspace is not None:
             return Location(workspace=workspace)
@@ -75,7 +75,7 @@ class Locations:
     async def verify(self, location: Location) -> None:
         """Check that OpenCode works in the directory of a place, and not in what it may take its name for.
 
-        Asked once for each directory. Raises ``UpstreamError``.
+        Asked once for each directory. Raises `UpstreamError`.
         """
         directory = location.directory
         if location.workspace is not None or directory in self._verified:
@@ -132,7 +132,7 @@ class Locations:
         return self._root
 
     async def _directory_of(self, location: Location) -> str:
-        """The directory that OpenCode works in, for calls that name a place. Raises ``UpstreamError``."""
+        """The directory that OpenCode works in, for calls that name a place. Raises `UpstreamError`."""
         body = (await self._upstream.request(requests.path(location))).body
         try:
             found = orjson.loads(body)

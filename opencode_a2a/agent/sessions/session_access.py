@@ -1,7 +1,7 @@
 """Whose a session is that a method names, where it is, and how it becomes the caller's.
 
-A subagent's session is that of whoever has the session it was made from. Raises ``ProtocolError``, ``UpstreamError``
-and ``StoreError``.
+A subagent's session is that of whoever has the session it was made from. Raises `ProtocolError`, `UpstreamError`
+and `StoreError`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OTHERS = ""
 
 @frozen
 class Held:
-    """A session that a caller may use, where it is, and whether it is ``mine``: the caller's already."""
+    """A session that a caller may use, where it is, and whether it is `mine`: the caller's already."""
 
     principal: str
     session_id: str
@@ -52,7 +52,7 @@ class SessionAccess:
     async def look(self, principal: str, session_id: str, wished: Location | None) -> Held:
         """Refuse a session that is not there, another's, nobody's without claims, or outside the workspace.
 
-        It is worked on where it is, unless another place was ``wished`` for.
+        It is worked on where it is, unless another place was `wished` for.
         """
         if not is_identifier(session_id, SESSION):
             raise session_not_found(session_id)  # OpenCode has no other ids, and fails over them
@@ -97,7 +97,7 @@ class SessionAccess:
         await self._store.commit([row, Binding(principal, context_of(session_id), session_id)])
 
     async def visible(self, principal: str, session_ids: Iterable[str], answer: Any, location: Location) -> set[str]:
-        """Keep the sessions that the caller may use. ``answer``: the sessions themselves, where they are known."""
+        """Keep the sessions that the caller may use. `answer`: the sessions themselves, where they are known."""
         seen = sessions_by_id(answer if isinstance(answer, list) else [])
         mine: set[str] = set()
         for session_id in session_ids:
@@ -114,9 +114,9 @@ class SessionAccess:
     async def _owner(
         self, principal: str, session_id: str, location: Location, seen: dict[str, JsonObject]
     ) -> str | None:
-        """Who has a session, or the nearest one above it that somebody has. ``seen``: what was read of them.
+        """Who has a session, or the nearest one above it that somebody has. `seen`: what was read of them.
 
-        None: nobody has it, and the caller may. ``OTHERS``: somebody else does whose name is not known.
+        None: nobody has it, and the caller may. `OTHERS`: somebody else does whose name is not known.
         """
         current: str | None = session_id
         for _ in range(HIGHEST):

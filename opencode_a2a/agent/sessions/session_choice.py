@@ -42,9 +42,9 @@ HIGHEST = 32  # sessions above a session that are looked at; there are hardly ev
 
 
 class Sessions:
-    """``claim_ttl``: seconds for which a session nobody owns is kept for the caller who named it first.
+    """`claim_ttl`: seconds for which a session nobody owns is kept for the caller who named it first.
 
-    ``claims``: whether a session that nobody owns can be claimed at all. ``creations``: those that are being made.
+    `claims`: whether a session that nobody owns can be claimed at all. `creations`: those that are being made.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Sessions:
     # --- before there is a task ---------------------------------------------------------------------------
 
     async def claim(self, principal: str, session_id: str, location: Location | None = None) -> None:
-        """Claim a session that a message names, to be looked for at ``place``.
+        """Claim a session that a message names, to be looked for at `place`.
 
-        Raises ``ProtocolError`` where it is another's, or nobody's and claims are switched off; ``StoreError``.
+        Raises `ProtocolError` where it is another's, or nobody's and claims are switched off; `StoreError`.
         """
         async with KeyedLock(self._claiming, session_id):
             if not await self.may_use(principal, session_id):
@@ -90,7 +90,7 @@ class Sessions:
     async def check_location(
         self, principal: str, context_id: str | None, named: str | None, location: Location
     ) -> None:
-        """Refuse to move a conversation, or the session it names. Raises ``ProtocolError``, ``StoreError``."""
+        """Refuse to move a conversation, or the session it names. Raises `ProtocolError`, `StoreError`."""
         if named is not None:
             session_id = named if await self._store.owner_of(named) == principal else None
         else:
@@ -100,16 +100,16 @@ class Sessions:
             raise invalid(field, "is not where this conversation works: choose it in a new context")
 
     async def has_claim(self, principal: str, session_id: str) -> bool:
-        """Whether a claim of the caller's on a session is still good. Raises ``StoreError``."""
+        """Whether a claim of the caller's on a session is still good. Raises `StoreError`."""
         claim = await self._store.session(session_id)
         if claim is None or claim.principal != principal or claim.claimed_until is None:
             return False
         return claim.claimed_until > self._wall() * 1000
 
     async def may_use(self, principal: str, session_id: str, found: JsonObject | None = None) -> bool:
-        """Whether a session is the caller's, or nobody's. ``found``: as OpenCode has it. Raises ``StoreError``.
+        """Whether a session is the caller's, or nobody's. `found`: as OpenCode has it. Raises `StoreError`.
 
-        Without ``found``, only what the store knows counts.
+        Without `found`, only what the store knows counts.
         """
         # Asked before the store is: a creation that is not under way any more has its owner in the store.
         being_made = found is not None and mark_in(found) is None and self.creations.may_have_made(found)
@@ -125,9 +125,9 @@ class Sessions:
     # --- for a turn ---------------------------------------------------------------------------------------
 
     async def of_context(self, run: Run, creating: ExitStack) -> str:
-        """The context's session; a new one for a new context. Raises ``UpstreamError``, ``StoreError``.
+        """The context's session; a new one for a new context. Raises `UpstreamError`, `StoreError`.
 
-        ``creating``: to be left once the session's owner is durable.
+        `creating`: to be left once the session's owner is durable.
         """
         facts = run.active.facts
         if not run.prompt.fresh:
@@ -152,7 +152,7 @@ class Sessions:
     async def wished(self, run: Run, session_id: str) -> None:
         """Look at the session a message names: that it is there, inside the workspace, and still the caller's.
 
-        Raises ``UpstreamError``, ``StoreError``.
+        Raises `UpstreamError`, `StoreError`.
         """
         principal = run.active.facts.principal
         if not await self.may_use(principal, session_id):
@@ -172,7 +172,7 @@ class Sessions:
         await self._check_above(principal, found.get("parentID"), run.location)
 
     async def rows(self, run: Run, session_id: str) -> list[Write]:
-        """What is to be known of the session from now on. Raises ``StoreError``."""
+        """What is to be known of the session from now on. Raises `StoreError`."""
         facts: Facts = run.active.facts
         rows: list[Write] = [Binding(facts.principal, facts.context_id, session_id)]
         if run.prompt.session_id is not None:
@@ -194,7 +194,7 @@ class Sessions:
         return await self._locations.is_gone(location)
 
     async def verify(self, location: Location) -> None:
-        """Check that OpenCode works where a place says, before a prompt goes there. Raises ``UpstreamError``."""
+        """Check that OpenCode works where a place says, before a prompt goes there. Raises `UpstreamError`."""
         await self._locations.verify(location)
 
     # --- inside -------------------------------------------------------------------------------------------
@@ -225,7 +225,7 @@ class Sessions:
     async def _owner_above(self, principal: str, session_id: str, location: Location) -> str | None:
         """The owner of a session, or of the nearest ancestor session that has one.
 
-        Empty: not the caller. Raises ``UpstreamError``, ``StoreError``.
+        Empty: not the caller. Raises `UpstreamError`, `StoreError`.
         """
         for _ in range(HIGHEST):
             found = await self._session(session_id, location)
@@ -266,7 +266,7 @@ class Sessions:
         raise UpstreamError(_NOT_YOURS)
 
     async def location_of(self, session_id: str) -> Location:
-        """Where a session that is known is. Raises ``StoreError``."""
+        """Where a session that is known is. Raises `StoreError`."""
         known = await self._store.session(session_id)
         if known is not None and known.place == UNSEEN:
             return await self._seen_location(known)

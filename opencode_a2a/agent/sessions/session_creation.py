@@ -16,7 +16,7 @@ _INEXACT_MS = 2000  # two clocks whose difference is smaller count as one
 
 
 class Creations:
-    """``clock``: OpenCode's time as far as it is known here, in epoch milliseconds."""
+    """`clock`: OpenCode's time as far as it is known here, in epoch milliseconds."""
 
     def __init__(self, clock: Callable[[], int]) -> None:
         self._clock = clock
@@ -33,7 +33,7 @@ class Creations:
             del self._begun[mine]
 
     def may_have_made(self, session: JsonObject) -> bool:
-        """Whether one of those under way may have made this session. ``session``: as OpenCode's REST API has it."""
+        """Whether one of those under way may have made this session. `session`: as OpenCode's REST API has it."""
         if not self._begun or session.get("parentID") is not None:  # those have none
             return False
         created = created_at(session)

@@ -35,7 +35,7 @@ class SessionNow:
 
 
 class SessionReads:
-    """Raises ``UpstreamError``, and ``ProtocolError`` for answers that make no sense."""
+    """Raises `UpstreamError`, and `ProtocolError` for answers that make no sense."""
 
     def __init__(self, upstream: Upstream, bus: EventBus) -> None:
         self._upstream = upstream

@@ -1,6 +1,6 @@
 """Answers to permissions and questions: by method or by a plain message, each request at most once.
 
-``sansio.opencode.interrupts.replies`` decides what a message means; here it is known who may answer what, and when
+`sansio.opencode.interrupts.replies` decides what a message means; here it is known who may answer what, and when
 it is too late. A request is found through the running turn that waits for it, so it is there after a restart.
 """
 
@@ -49,7 +49,7 @@ class _Waiting:
 
 
 class Answering:
-    """Who may answer what. In seconds: ``patience`` with a request, and ``memory`` of one that was given up."""
+    """Who may answer what. In seconds: `patience` with a request, and `memory` of one that was given up."""
 
     def __init__(
         self, turns: TurnRunner, upstream: Upstream, *, patience: float, memory: float, wall: Callable[[], float]
@@ -65,17 +65,17 @@ class Answering:
     # --- by method ----------------------------------------------------------------------------------------
 
     async def reply_permission(self, principal: str, request_id: str, reply: str, message: str | None) -> None:
-        """Answer a permission: ``once``, ``always`` or ``reject``. Raises ``ProtocolError``."""
+        """Answer a permission: `once`, `always` or `reject`. Raises `ProtocolError`."""
         found = self._find(principal, request_id, "permission")
         await self._answer(found, permission_reply(found.asked, reply, message, found.run.location))
 
     async def reply_question(self, principal: str, request_id: str, answers: Sequence[Sequence[str]]) -> None:
-        """Answer a question. Raises ``ProtocolError``."""
+        """Answer a question. Raises `ProtocolError`."""
         found = self._find(principal, request_id, "question")
         await self._answer(found, question_reply(found.asked, answers, found.run.location))
 
     async def reject_question(self, principal: str, request_id: str) -> None:
-        """Leave a question unanswered. Raises ``ProtocolError``."""
+        """Leave a question unanswered. Raises `ProtocolError`."""
         found = self._find(principal, request_id, "question")
         await self._answer(found, question_reject(found.asked, found.run.location))
 
@@ -112,7 +112,7 @@ class Answering:
     async def by_message(self, active: ActiveTask, message: Message) -> bool:
         """Take a message as the answer to what its task waits for; False if that is nothing.
 
-        Raises ``ProtocolError`` where it cannot be understood as one.
+        Raises `ProtocolError` where it cannot be understood as one.
         """
         run = self._turns.runs.get(active.facts.task_id)
         pending = run.turn.interrupt_tracker.pending if run is not None else {}

@@ -1,6 +1,6 @@
 """What the model of a message takes, by what OpenCode's catalogue declares; asked only where a message holds media.
 
-What a file is, and what is taken for granted, is decided in ``sansio.opencode.file_inputs``.
+What a file is, and what is taken for granted, is decided in `sansio.opencode.file_inputs`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PLACES_LIMIT = 64  # places whose answers are remembered
 
 @frozen
 class _Known:
-    """``catalogue``, ``config``: as OpenCode answered at ``at``, epoch seconds."""
+    """`catalogue`, `config`: as OpenCode answered at `at`, epoch seconds."""
 
     catalogue: Any
     config: Any
@@ -34,7 +34,7 @@ class _Known:
 
 
 class ModelInputs:
-    """``own_agent``: the deployment names an agent, which may have a model of its own. ``wall``: epoch seconds."""
+    """`own_agent`: the deployment names an agent, which may have a model of its own. `wall`: epoch seconds."""
 
     def __init__(self, upstream: Upstream, *, own_agent: bool, wall: Callable[[], float]) -> None:
         self._upstream = upstream
@@ -45,9 +45,9 @@ class ModelInputs:
     async def takes(
         self, parts: Sequence[Part], model: Model | None, location: Location, *, new: bool
     ) -> frozenset[str]:
-        """What may be given to the model beside text. ``model``: the one that the message names.
+        """What may be given to the model beside text. `model`: the one that the message names.
 
-        ``new``: the message begins a conversation. In any other one OpenCode goes on with the model it used last,
+        `new`: the message begins a conversation. In any other one OpenCode goes on with the model it used last,
         which is not known here.
         """
         if not any(isinstance(part, FilePart) and is_media(part) for part in parts):

@@ -18,8 +18,8 @@ from sansio.opencode.upstream.requests import Location
 
 @frozen(kw_only=True)
 class Prompt:
-    """What a turn sends. ``session_id``: the session asked for; None: the context's own, or for a context
-    that is ``fresh``, a new one. ``place``: where, if the message says so."""
+    """What a turn sends. `session_id`: the session asked for; None: the context's own, or for a context
+    that is `fresh`, a new one. `place`: where, if the message says so."""
 
     parts: Sequence[JsonObject]
     model: requests.Model | None = None
@@ -30,9 +30,9 @@ class Prompt:
 
 @define(eq=False)
 class Run:
-    """``turn`` has no session until one is chosen; ``sink`` is there once the bus may tell of it.
+    """`turn` has no session until one is chosen; `sink` is there once the bus may tell of it.
 
-    ``place`` is where the session is; ``waiting`` is the scope of what comes before the prompt; ``queue`` holds the
+    `place` is where the session is; `waiting` is the scope of what comes before the prompt; `queue` holds the
     task's place among those of its context, or of the session that its message names.
     """
 

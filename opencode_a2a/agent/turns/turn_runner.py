@@ -1,6 +1,6 @@
 """Runs turns: one task's prompt from its session to its end, whatever happens to OpenCode or to the client.
 
-``sansio.opencode.turns.turn`` decides; this feeds it, saves its events, and watches the time. Turns of one session
+`sansio.opencode.turns.turn` decides; this feeds it, saves its events, and watches the time. Turns of one session
 run one after the other, in the order of their tasks.
 """
 
@@ -62,10 +62,10 @@ class _SessionGoneError(Exception):
 
 
 class TurnRunner:
-    """Starts and runs turns in ``tasks``. ``wall``: epoch seconds.
+    """Starts and runs turns in `tasks`. `wall`: epoch seconds.
 
-    In seconds: ``silence`` that ends a turn (None: none does), ``abort_timeout`` for telling OpenCode to stop,
-    ``patience`` with an event bus that is gone.
+    In seconds: `silence` that ends a turn (None: none does), `abort_timeout` for telling OpenCode to stop,
+    `patience` with an event bus that is gone.
     """
 
     def __init__(
@@ -165,14 +165,14 @@ class TurnRunner:
             raise
 
     async def answered(self, run: Run, ended: InterruptEnded) -> None:
-        """OpenCode has taken an answer: tell the readers, unless the bus has. Raises ``StoreError``."""
+        """OpenCode has taken an answer: tell the readers, unless the bus has. Raises `StoreError`."""
         if run.active.publish(run.turn.answered(ended, self._now())):
             if run.sink is not None:
                 run.sink.wake()
             await self.reveal(run.active)
 
     async def drain(self, grace: float) -> None:
-        """Let running turns end within ``grace`` seconds.
+        """Let running turns end within `grace` seconds.
 
         Where the store outlives the server, the others are left for its next run, and OpenCode works on; else they
         are ended as failed.
@@ -256,7 +256,7 @@ class TurnRunner:
     # --- one turn -----------------------------------------------------------------------------------------
 
     async def _run(self, run: Run, passed: AsyncExitStack | None = None) -> None:
-        """Run a turn to its end. ``passed``: the turnstiles that one which is taken up has behind it."""
+        """Run a turn to its end. `passed`: the turnstiles that one which is taken up has behind it."""
         active = run.active
         task_id = active.facts.task_id
         started = self._wall()
@@ -313,7 +313,7 @@ class TurnRunner:
             return await self._prepare(run, session_id)
 
     async def _in_new_session(self, run: Run, locks: AsyncExitStack) -> int:
-        """Go on in a new session where the context's own is gone in OpenCode. Raises ``UpstreamError``."""
+        """Go on in a new session where the context's own is gone in OpenCode. Raises `UpstreamError`."""
         run.prompt = evolve(run.prompt, fresh=True)
         with ExitStack() as creating:
             session_id = await self._sessions.of_context(run, creating)
@@ -326,7 +326,7 @@ class TurnRunner:
             await self._bus.wait_connected(_CONNECT_WAIT)
 
     async def _reachable(self, patience: float) -> None:
-        """Give an OpenCode that is away some seconds to come back. Raises ``UpstreamError``."""
+        """Give an OpenCode that is away some seconds to come back. Raises `UpstreamError`."""
         if not await self._bus.wait_connected(patience):
             text = f"OpenCode's event stream is not available: {self._bus.trouble}"
             raise UpstreamError(TaskFailure(text=text, type=UNREACHABLE))
@@ -379,7 +379,7 @@ class TurnRunner:
     async def _drive(self, run: Run, prepared: int | None) -> None:
         """From the prompt to the turn's end.
 
-        ``prepared``: the last event that is durable; None: OpenCode may have the prompt already.
+        `prepared`: the last event that is durable; None: OpenCode may have the prompt already.
         """
         active, turn = run.active, run.turn
         active.quiet_since = self._wall()
@@ -498,7 +498,7 @@ class TurnRunner:
     async def reveal(self, active: ActiveTask) -> None:
         """Make what was said durable, and let readers see it, with whatever was said meanwhile.
 
-        Raises ``StoreError``: then nothing more is seen, and whoever waits for it gets an error.
+        Raises `StoreError`: then nothing more is seen, and whoever waits for it gets an error.
         """
         while True:
             last = active.log.last
@@ -507,7 +507,7 @@ class TurnRunner:
                 return
 
     async def _settle(self, active: ActiveTask) -> None:
-        """Reveal as soon as the store can. Raises ``StoreError`` where it does not have the task, or never will."""
+        """Reveal as soon as the store can. Raises `StoreError` where it does not have the task, or never will."""
         await self._patiently(active, lambda: self.reveal(active))
 
     async def _commit(self, active: ActiveTask, more: Sequence[Write] = ()) -> None:

@@ -16,7 +16,7 @@ from sansio.opencode.upstream.faults import TaskFailure
 
 @define(eq=False)
 class TurnSink:
-    """What the hub delivers, on its way into the task. ``until_urgent`` is where the runner waits to be told."""
+    """What the hub delivers, on its way into the task. `until_urgent` is where the runner waits to be told."""
 
     active: ActiveTask
     turn: Turn

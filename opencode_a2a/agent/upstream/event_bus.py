@@ -50,9 +50,9 @@ class Sink(Protocol):
 
 
 class EventBus:
-    """Run ``run`` in a task group; attach a sink before its prompt is sent.
+    """Run `run` in a task group; attach a sink before its prompt is sent.
 
-    ``clock``: epoch seconds. ``note`` is given the problem with the bus, and None once it is connected.
+    `clock`: epoch seconds. `note` is given the problem with the bus, and None once it is connected.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class EventBus:
         return f"<EventHub {state} sinks={len(self._sinks)} reconnects={self.reconnects}>"
 
     def attach(self, session_id: str, sink: Sink) -> None:
-        """Route the events of a session to ``sink``, from now on."""
+        """Route the events of a session to `sink`, from now on."""
         self._sinks[session_id] = sink
 
     def detach(self, session_id: str) -> None:
@@ -94,7 +94,7 @@ class EventBus:
         self._sinks.pop(session_id, None)
 
     async def wait_connected(self, timeout: float) -> bool:
-        """Whether the bus is connected, now or within ``timeout`` seconds."""
+        """Whether the bus is connected, now or within `timeout` seconds."""
         if self.connected:
             return True
         event = anyio.Event()
@@ -107,7 +107,7 @@ class EventBus:
         return self.connected
 
     def leads_to(self, session_id: str, root: str) -> bool:
-        """Whether a session is ``root`` or, as far as is known, a subagent's below it."""
+        """Whether a session is `root` or, as far as is known, a subagent's below it."""
         return root in self._line_of(session_id)
 
     def adopt(self, session_id: str, parent_id: str) -> None:
@@ -161,10 +161,10 @@ class EventBus:
             failures += 1
 
     async def _listen(self, unanswered: int) -> None:
-        """Deliver what the bus says until it ends. Raises ``UpstreamError`` where it breaks, or goes silent.
+        """Deliver what the bus says until it ends. Raises `UpstreamError` where it breaks, or goes silent.
 
         One bound holds for the whole opening, from the connection to OpenCode's first event; it grows with the number
-        of openings that were ``unanswered`` before.
+        of openings that were `unanswered` before.
         """
         decoder = SseDecoder()
         call = requests.events()

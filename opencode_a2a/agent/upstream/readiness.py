@@ -1,6 +1,6 @@
-"""Whether everything that the server needs is at work: what is not is said in the log once, and told by ``/health``.
+"""Whether everything that the server needs is at work: what is not is said in the log once, and told by `/health`.
 
-Each part of the server notes its problem under a name of its own, and takes it back. ``UpstreamChecks`` looks for
+Each part of the server notes its problem under a name of its own, and takes it back. `UpstreamChecks` looks for
 what would make every prompt fail, whenever OpenCode has come (back).
 """
 
@@ -49,7 +49,7 @@ class Readiness:
         _log.warning("%s", plain(problem, _LONGEST))
 
     def report(self, *, store_works: bool = True) -> JsonObject:
-        """The members of a health check: ``status``, and the ``reasons`` for one that is not ok."""
+        """The members of a health check: `status`, and the `reasons` for one that is not ok."""
         reasons = [{"type": one.type.name, "message": one.type.value} for one in self._problems.values()]
         if not store_works:
             reasons.append({"type": "STORE_UNAVAILABLE", "message": "the task store cannot be written"})

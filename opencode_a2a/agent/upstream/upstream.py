@@ -1,7 +1,7 @@
 """The HTTP/1.1 client for OpenCode: h11 decides, anyio moves bytes. The hot path, asked several times per turn.
 
 One origin, a pool of kept-alive connections, limits that fail at once, timeouts by cancel scope. Knows nothing of
-turns or tasks: it sends ``UpstreamCall`` values and raises ``UpstreamError`` for everything that goes wrong.
+turns or tasks: it sends `UpstreamCall` values and raises `UpstreamError` for everything that goes wrong.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _BROKEN = (h11.RemoteProtocolError, anyio.BrokenResourceError, ssl.SSLError)
 
 
 class UpstreamError(Exception):
-    """A call that OpenCode did not carry out. ``sent``: it may have been, the answer is what is missing."""
+    """A call that OpenCode did not carry out. `sent`: it may have been, the answer is what is missing."""
 
     def __init__(self, failure: TaskFailure, *, sent: bool = False) -> None:
         super().__init__(failure.text)
@@ -95,7 +95,7 @@ class _Connection:
             raise _StaleConnectionError from exc
 
     async def next(self) -> Event:
-        """The next protocol event, reading as needed. Raises ``h11.RemoteProtocolError`` and anyio's errors."""
+        """The next protocol event, reading as needed. Raises `h11.RemoteProtocolError` and anyio's errors."""
         while (event := self.protocol.next_event()) is h11.NEED_DATA:
             try:
                 data = await self.stream.receive(_READ_SIZE)
@@ -116,8 +116,8 @@ class _Connection:
 class Upstream:
     """The client. Use as an async context manager: leaving it closes every connection.
 
-    ``timeout``: seconds for a whole plain call, all its attempts included; how long each attempt waits for the head
-    of its answer is the call's ``TimeoutClass``. ``max_requests``: plain calls at once, 0 for no limit; one more is
+    `timeout`: seconds for a whole plain call, all its attempts included; how long each attempt waits for the head
+    of its answer is the call's `TimeoutClass`. `max_requests`: plain calls at once, 0 for no limit; one more is
     refused at once with UPSTREAM_BACKPRESSURE.
     """
 
@@ -170,7 +170,7 @@ class Upstream:
     # --- plain calls --------------------------------------------------------------------------------------
 
     async def request(self, call: UpstreamCall) -> UpstreamResponse:
-        """Send a call and read its answer whole. Raises ``UpstreamError``, also for statuses from 400 on."""
+        """Send a call and read its answer whole. Raises `UpstreamError`, also for statuses from 400 on."""
         beside = call.timeout is TimeoutClass.PROBE  # not on a caller's behalf: it takes no caller's place
         if self._max_requests and self._running >= self._max_requests and not beside:
             text = f"OpenCode is busy: it works on {counted(self._running, 'request')} already"
@@ -189,7 +189,7 @@ class Upstream:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """Bound several calls together, by half of the operator's limit at most. Raises ``UpstreamError``."""
+        """Bound several calls together, by half of the operator's limit at most. Raises `UpstreamError`."""
         bound = min(seconds, self._timeout / 2)
         with anyio.move_on_after(bound) as scope:
             yield
@@ -205,7 +205,7 @@ class Upstream:
     async def _attempt(self, call: UpstreamCall, head: anyio.CancelScope, ends: float) -> UpstreamResponse:
         """Send a call once; twice where a kept-alive connection has been closed under our hands.
 
-        ``head``: the scope that bounds the wait for the answer's head. The rest of the answer has until ``ends``.
+        `head`: the scope that bounds the wait for the answer's head. The rest of the answer has until `ends`.
         """
         connection = await self._take()
         try:
@@ -285,7 +285,7 @@ class Upstream:
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
         """Send a call and hand out its body as it comes, on a connection of its own.
 
-        Raises ``UpstreamError`` where the head of the answer does not come ``within`` some seconds (None: those of
+        Raises `UpstreamError` where the head of the answer does not come `within` some seconds (None: those of
         the call's last attempt), and where the stream breaks.
         """
         bound = self.bounds(call)[-1] if within is None else within

@@ -51,7 +51,7 @@ Render: TypeAlias = Callable[[StreamItem], bytes]
 
 @frozen(kw_only=True)
 class Counters:
-    """What became of the notifications so far. ``given_up`` counts configurations, ``retries`` further attempts."""
+    """What became of the notifications so far. `given_up` counts configurations, `retries` further attempts."""
 
     deliveries: int = 0
     retries: int = 0
@@ -60,7 +60,7 @@ class Counters:
 
 @define(eq=False)
 class _Delivery:
-    """A configuration with something to deliver. ``row`` is how far it is; ``live`` is None until it is found."""
+    """A configuration with something to deliver. `row` is how far it is; `live` is None until it is found."""
 
     row: PushRow
     config: PushConfig
@@ -76,8 +76,8 @@ class _Delivery:
 class Notifier:
     """The push configurations of all tasks, and their deliveries as long as there are any.
 
-    ``find``: a task with all that is kept of it. ``render``: how a task's items look in a form, for the one who made
-    it. ``wall``: epoch seconds. ``pause``: sleeps that many seconds before another attempt.
+    `find`: a task with all that is kept of it. `render`: how a task's items look in a form, for the one who made
+    it. `wall`: epoch seconds. `pause`: sleeps that many seconds before another attempt.
     """
 
     def __init__(
@@ -115,15 +115,15 @@ class Notifier:
     async def check(self, config: PushConfig, path: FieldPath, form: str = "1.0") -> None:
         """Refuse what cannot be delivered to, as far as can be told now.
 
-        Raises ``ProtocolError`` that names the field below ``path``, and repeats nothing of it.
+        Raises `ProtocolError` that names the field below `path`, and repeats nothing of it.
         """
         check_headers(config, path, form)
         await self._client.check(config.url, (*path, "url"))
 
     def begin(self, active: ActiveTask, config: PushConfig, form: str, cursor: int) -> PushConfig:
-        """Tell the receiver what happens after event ``cursor``; returns the configuration with its ids.
+        """Tell the receiver what happens after event `cursor`; returns the configuration with its ids.
 
-        One with the same id is replaced. Its row is on its way to the store: ``Store.commit`` waits for it.
+        One with the same id is replaced. Its row is on its way to the store: `Store.commit` waits for it.
         """
         config = evolve(config, id=config.id or str(uuid.uuid4()), task_id=active.facts.task_id)
         row = PushRow(
@@ -142,7 +142,7 @@ class Notifier:
         return config
 
     async def configs(self, task_id: str) -> tuple[PushConfig, ...]:
-        """The task's configurations, oldest first. Raises ``StoreError``."""
+        """The task's configurations, oldest first. Raises `StoreError`."""
         found: list[PushConfig] = []
         for row in await self._store.push_configs(task_id):
             config = _config_of(row)
@@ -151,7 +151,7 @@ class Notifier:
         return tuple(found)
 
     async def drop(self, task_id: str, config_id: str) -> bool:
-        """Send nothing more to this one; False if there was none. Raises ``StoreError``."""
+        """Send nothing more to this one; False if there was none. Raises `StoreError`."""
         self._stop((task_id, config_id))
         known = any(row.config_id == config_id for row in await self._store.push_configs(task_id))
         await self._store.commit([PushDropped(task_id, config_id)])
@@ -160,7 +160,7 @@ class Notifier:
     # --- life ---------------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Go on with what an earlier run of the server has not delivered. Raises ``StoreError``."""
+        """Go on with what an earlier run of the server has not delivered. Raises `StoreError`."""
         for row in await self._store.unfinished_pushes():
             config = _config_of(row)
             if config is None:
@@ -169,7 +169,7 @@ class Notifier:
                 self._start(_Delivery(row, config))
 
     async def go_on(self, active: ActiveTask) -> None:
-        """Follow a task again that was at rest, and is not any more. Raises ``StoreError``."""
+        """Follow a task again that was at rest, and is not any more. Raises `StoreError`."""
         for row in await self._store.push_configs(active.facts.task_id):
             config = _config_of(row)
             if config is not None and not (row.finished or self._draining):
@@ -177,9 +177,9 @@ class Notifier:
                 self._start(_Delivery(row, config, active))
 
     async def drain(self, grace: float) -> None:
-        """Let deliveries end within ``grace`` seconds, except those that only wait to try again; stop the others.
+        """Let deliveries end within `grace` seconds, except those that only wait to try again; stop the others.
 
-        What is left is kept for ``recover``. The tasks should have ended before this is called.
+        What is left is kept for `recover`. The tasks should have ended before this is called.
         """
         self._draining = True
         for delivery in self._deliveries.values():
@@ -334,7 +334,7 @@ class Notifier:
 
 
 async def _notifications(active: ActiveTask, form: str, cursor: int) -> AsyncGenerator[Notification]:
-    """What is to be told after ``cursor``, to the task's end. Once, the task as it is, where that is out of reach."""
+    """What is to be told after `cursor`, to the task's end. Once, the task as it is, where that is out of reach."""
     while True:
         try:
             announcer = Announcer(active.log.at(cursor), form)

@@ -35,22 +35,22 @@ class UndeliveredError(Exception):
 
 @frozen
 class Answer:
-    """What the other side said: the status, and its ``Retry-After`` header."""
+    """What the other side said: the status, and its `Retry-After` header."""
 
     status: int
     retry_after: str | None = None
 
 
 async def addresses_of(host: str, port: int) -> list[str]:
-    """The addresses of a host, as the system resolves it. Raises ``OSError``."""
+    """The addresses of a host, as the system resolves it. Raises `OSError`."""
     found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 
 class CheckedClient:
-    """Posts to URLs the policy allows. ``timeout``: seconds for all of a request, from resolving on.
+    """Posts to URLs the policy allows. `timeout`: seconds for all of a request, from resolving on.
 
-    It belongs in an ``async with``, and makes its connections only once they are needed: loading the trusted
+    It belongs in an `async with`, and makes its connections only once they are needed: loading the trusted
     certificates takes a while.
     """
 
@@ -73,12 +73,12 @@ class CheckedClient:
     async def check(self, url: str, path: FieldPath) -> None:
         """Look at a URL, and at what its host resolves to now.
 
-        Raises ``ProtocolError`` that names the field at ``path`` and never repeats the URL.
+        Raises `ProtocolError` that names the field at `path` and never repeats the URL.
         """
         await self._admitted(url, path)
 
     async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
-        """Post to the first of the host's addresses that takes the connection. Raises ``UndeliveredError``."""
+        """Post to the first of the host's addresses that takes the connection. Raises `UndeliveredError`."""
         try:
             with anyio.fail_after(self._timeout):
                 target, addresses = await self._admitted(url, ("url",))

@@ -3,6 +3,8 @@
 It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a database is asked for.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from opencode_a2a.server.store.rows import (
     Store,
     StoredTask,
     StoreError,
-    StoreGone,
+    StoreGoneError,
     StoreInUseError,
     StoreUnavailableError,
     StoreUrlError,
@@ -45,7 +47,7 @@ __all__ = [
     "SessionRow",
     "Store",
     "StoreError",
-    "StoreGone",
+    "StoreGoneError",
     "StoreInUseError",
     "StoreUnavailableError",
     "StoreUrlError",
@@ -59,7 +61,7 @@ __all__ = [
 ]
 
 
-def open_store(url: str | None, importer: "Callable[[], Importer] | None" = None) -> Store:
+def open_store(url: str | None, importer: Callable[[], Importer] | None = None) -> Store:
     """A store to enter with `async with`: None or "memory" forgets at the end, else a database's URL.
 
     `importer`: makes what imports the tables of earlier releases, once, as the store is entered.

@@ -3,6 +3,8 @@
 Those tables are never changed, so that a rollback stays possible. Knows rows, and not what a task is.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime

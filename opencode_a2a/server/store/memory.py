@@ -3,6 +3,8 @@
 It must never wait and must never touch a disk.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Sequence

@@ -4,6 +4,8 @@ It must not know where the connection comes from. Text is put in order here wher
 order it otherwise.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Sequence
 

@@ -3,6 +3,8 @@
 Bodies are opaque JSON bytes: nothing here may know A2A or OpenCode, or how and where rows are kept.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeAlias
@@ -32,7 +34,7 @@ class StoreUnavailableError(StoreError):
     """The database cannot be read or written now (locked, full, gone); the same call may succeed later."""
 
 
-class StoreGone(StoreUnavailableError):
+class StoreGoneError(StoreUnavailableError):
     """The database file was deleted or replaced while it was in use: nothing is written to what lies there now."""
 
 

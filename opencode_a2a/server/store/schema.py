@@ -4,6 +4,8 @@
 database may hold somebody else's tables, a `tasks` among them.
 """
 
+from __future__ import annotations
+
 from typing import Final
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData, Table, Text, false

@@ -3,6 +3,8 @@
 It must not know what bodies mean, and the event loop never waits here for a disk.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -4,6 +4,8 @@ A worker thread gives up the interpreter lock at every statement it executes and
 loop. So a batch is written in as few statements as possible, not in one per row.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import chain

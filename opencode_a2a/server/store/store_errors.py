@@ -20,7 +20,7 @@ def store_failure(error: StoreError) -> ProtocolError:
 
 
 async def from_store(reading: Awaitable[T]) -> T:
-    """What the store answers. Raises ``ProtocolError`` where it cannot."""
+    """What the store answers. Raises `ProtocolError` where it cannot."""
     try:
         return await reading
     except StoreError as exc:

@@ -8,6 +8,8 @@ The thread takes writes from a queue and wakes their callers by itself. A worker
 costs some six turns of the event loop, which is most of what a caller waits for on a fast disk.
 """
 
+from __future__ import annotations
+
 import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
@@ -54,7 +56,7 @@ class _Unit:
     settled: anyio.Event = field(factory=anyio.Event)
 
     async def durable(self) -> None:
-        """Return once the writes are durable. Raises ``StoreError`` where they are not."""
+        """Return once the writes are durable. Raises `StoreError` where they are not."""
         await self.settled.wait()
         if self.fault is not None:
             raise type(self.fault)(str(self.fault))
@@ -151,7 +153,7 @@ class GroupCommitWriter:
             unit.settled.set()
 
     def _ended(self, crash: BaseException | None) -> None:
-        """On the event loop: the thread ends, after ``crash`` if there was one. Nobody waits for what is left."""
+        """On the event loop: the thread ends, after `crash` if there was one. Nobody waits for what is left."""
         self._closing = True
         self._crash = crash
         left = _waiting(self._queued)
@@ -174,9 +176,9 @@ class GroupCommitWriter:
         anyio.from_thread.run_sync(self._ended, crash, token=token)
 
     def _commit_batch(self, again: list[_Unit], token: EventLoopToken, *, wait: bool) -> bool:
-        """Commit what is to be tried ``again`` and all that is queued; ``wait`` for something to come if need be.
+        """Commit what is to be tried `again` and all that is queued; `wait` for something to come if need be.
 
-        Returns False once no more will come. What must be tried once more is in ``again`` afterwards.
+        Returns False once no more will come. What must be tried once more is in `again` afterwards.
         """
         first = [self._queued.get()] if wait else []
         if self._crowded:

@@ -1,6 +1,6 @@
 """A task in memory: its log, those who read it, and what of it is durable.
 
-The rule of durability: chunks and progress reach readers at once and the store within ``SAVE_EVERY`` seconds; a
+The rule of durability: chunks and progress reach readers at once and the store within `SAVE_EVERY` seconds; a
 change of state reaches the store first. Readers have a cursor, not a queue: a slow one holds back nobody.
 """
 
@@ -28,9 +28,9 @@ SAVE_EVERY = 0.1
 
 @frozen(kw_only=True)
 class Facts:
-    """What identifies a live task and never changes. ``created_at``: epoch milliseconds, of no other task.
+    """What identifies a live task and never changes. `created_at`: epoch milliseconds, of no other task.
 
-    ``message_id``: the client's message that started it.
+    `message_id`: the client's message that started it.
     """
 
     task_id: str
@@ -41,7 +41,7 @@ class Facts:
 
 
 class FarBehindError(LookupError):
-    """A reader is behind by more events than are kept in memory. ``cursor``: the last event it has."""
+    """A reader is behind by more events than are kept in memory. `cursor`: the last event it has."""
 
     def __init__(self, cursor: int) -> None:
         super().__init__(f"the events after {cursor} are not in memory any more")
@@ -50,7 +50,7 @@ class FarBehindError(LookupError):
 
 @define(eq=False)
 class ActiveTask:
-    """One task's log with its readers. ``visible``: the newest event readers may see.
+    """One task's log with its readers. `visible`: the newest event readers may see.
 
     The newest events stay in memory, so that readers share their rendering. Older ones are there as the task they add
     up to: a slow reader cannot make a long task cost any more than that.
@@ -106,7 +106,7 @@ class ActiveTask:
     # --- writing ------------------------------------------------------------------------------------------
 
     def publish(self, events: Iterable[LogEvent]) -> bool:
-        """Append; True if a state changed, so that ``row`` must be committed before ``reveal``.
+        """Append; True if a state changed, so that `row` must be committed before `reveal`.
 
         What needs no commit is seen by readers at once, unless something before it waits.
         """
@@ -121,7 +121,7 @@ class ActiveTask:
         return False
 
     def reveal(self, number: int) -> None:
-        """Let readers see the events up to ``number``."""
+        """Let readers see the events up to `number`."""
         if number <= self.visible:
             return
         self.visible = number
@@ -129,7 +129,7 @@ class ActiveTask:
         self.poke()
 
     def reveal_settled(self, last: int) -> bool:
-        """The events up to ``last`` are durable: reveal them, and what was said since unless a state changed.
+        """The events up to `last` are durable: reveal them, and what was said since unless a state changed.
 
         False if one did: it must be made durable as well.
         """
@@ -231,7 +231,7 @@ class ActiveTask:
         return (self.at_rest or self.log.state.terminal) and self.visible == self.log.last
 
     def _check(self) -> None:
-        """Refuse to wait for what cannot be stored now. Raises ``StoreError``."""
+        """Refuse to wait for what cannot be stored now. Raises `StoreError`."""
         if self.trouble is not None:
             raise type(self.trouble)(str(self.trouble))
 
@@ -270,16 +270,16 @@ class ActiveTask:
                 self._waiting.remove(event)
 
     async def changed(self, cursor: int) -> None:
-        """Return once events after ``cursor`` may be seen. Raises ``StoreError`` while they cannot be stored."""
+        """Return once events after `cursor` may be seen. Raises `StoreError` while they cannot be stored."""
         while self.visible <= cursor:
             self._check()
             await self._woken()
 
     async def read(self, cursor: int) -> AsyncGenerator[Sequence[Entry]]:
-        """Everything after ``cursor``, in batches of what is there, to the end of the task.
+        """Everything after `cursor`, in batches of what is there, to the end of the task.
 
         A batch is empty where someone has poked the task, so that a stream can show it lives. Raises
-        ``FarBehindError`` where the next events are not in memory any more.
+        `FarBehindError` where the next events are not in memory any more.
         """
         while True:
             if self.visible > cursor:
@@ -299,7 +299,7 @@ class ActiveTask:
     async def shown(self) -> int:
         """Return once all that was said may be seen; the number of the newest event.
 
-        Raises ``StoreError`` while that cannot be stored.
+        Raises `StoreError` while that cannot be stored.
         """
         while self.visible < self.log.last:
             self._check()
@@ -309,7 +309,7 @@ class ActiveTask:
     async def settled(self) -> Task:
         """The task once it has ended, waits for its client, or is left to the next run of the server.
 
-        Raises ``StoreError`` where that cannot be stored.
+        Raises `StoreError` where that cannot be stored.
         """
         while True:
             state = self.log.state

@@ -24,7 +24,7 @@ _EVENTS_AT_ONCE = 128
 async def find_task(
     store: Store, running: Mapping[str, ActiveTask], task_id: str, *, kept: bool = False
 ) -> ActiveTask | None:
-    """A task, running or stored; a stored one with its past only where that is ``kept``. Raises ``StoreError``."""
+    """A task, running or stored; a stored one with its past only where that is `kept`. Raises `StoreError`."""
     active = running.get(task_id)
     if active is not None:
         return active
@@ -37,16 +37,16 @@ async def find_task(
 async def or_running(
     running: Mapping[str, ActiveTask], stored: StoredTask, kept: Sequence[EventRow] | None = None
 ) -> ActiveTask:
-    """A stored task, unless it has begun to run meanwhile. Raises ``LocalError`` for what cannot be read."""
+    """A stored task, unless it has begun to run meanwhile. Raises `LocalError` for what cannot be read."""
     task_id = stored.row.task_id
     active = running.get(task_id) or await loaded(stored, kept)
     return running.get(task_id, active)
 
 
 async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask:
-    """A task as the store has it; with all the event rows that were ``kept``, its past can be looked at too.
+    """A task as the store has it; with all the event rows that were `kept`, its past can be looked at too.
 
-    Raises ``LocalError`` for what cannot be read.
+    Raises `LocalError` for what cannot be read.
     """
     row = stored.row
     task = await _task(row.snapshot)

@@ -13,11 +13,11 @@ from sansio.a2a.tasks.task_log import Entry, told_anew
 
 @frozen
 class OpenStream:
-    """A stream to be: what to say first, as of event ``cursor``, and where to read what follows.
+    """A stream to be: what to say first, as of event `cursor`, and where to read what follows.
 
-    ``before``: where to go on from for a client that is cut off in the midst of what is said first. ``stays_open``:
-    the stream does not end where the task waits for an answer. ``whole``: nothing follows what is said first.
-    ``past``: the events up to ``cursor`` that follow what is said first, where they are not in memory any more.
+    `before`: where to go on from for a client that is cut off in the midst of what is said first. `stays_open`:
+    the stream does not end where the task waits for an answer. `whole`: nothing follows what is said first.
+    `past`: the events up to `cursor` that follow what is said first, where they are not in memory any more.
     """
 
     first: tuple[StreamItem, ...]
@@ -34,7 +34,7 @@ class OpenStream:
         return not self.stays_open and self.active.log.waits_at(self.cursor)
 
     def replaced(self, cursor: int) -> OpenStream:
-        """The stream for a reader for whom the event after ``cursor`` is out of reach: what replaces all it has."""
+        """The stream for a reader for whom the event after `cursor` is out of reach: what replaces all it has."""
         task = self.active.seen()
         state = task.status.state
         final = state.ends_stream and not (self.stays_open and state is TaskState.INPUT_REQUIRED)
@@ -42,7 +42,7 @@ class OpenStream:
         return evolve(self, first=first, cursor=self.active.visible, before=cursor, whole=final, past=())
 
     def pause_in(self, entries: Sequence[Entry]) -> int | None:
-        """Index of the status in ``entries`` that ends the stream because the task waits for its user."""
+        """Index of the status in `entries` that ends the stream because the task waits for its user."""
         if self.stays_open and self.active.log.state is TaskState.INPUT_REQUIRED:
             return None
         return self.active.log.pause_in(entries)

@@ -27,7 +27,7 @@ NOTHING = Negotiated()
 
 
 def negotiated(headers: Mapping[str, str], known: Mapping[str, str]) -> Negotiated:
-    """What a request's headers activate. ``known``: URIs to names; what is not there is ignored, as is demanded."""
+    """What a request's headers activate. `known`: URIs to names; what is not there is ignored, as is demanded."""
     names: set[str] = set()
     echoed: list[tuple[str, str]] = []
     for header in HEADERS:

@@ -18,7 +18,7 @@ _MOST_PARAMETERS = 100  # of a query
 class Outcome:
     """What is known of a request once it is answered, for the log.
 
-    ``status`` None: the client left before. ``operation``: the name of the method or the operation.
+    `status` None: the client left before. `operation`: the name of the method or the operation.
     """
 
     status: int | None = None
@@ -30,9 +30,9 @@ class Outcome:
 
 @define
 class Request:
-    """One HTTP request. Header names are lower-case; ``path`` is percent-decoded.
+    """One HTTP request. Header names are lower-case; `path` is percent-decoded.
 
-    ``unread``: a body was announced, and its end has not come.
+    `unread`: a body was announced, and its end has not come.
     """
 
     method: str
@@ -46,7 +46,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query parameters, the last of each name; parsed once. Raises ``ProtocolError`` for too many."""
+        """The query parameters, the last of each name; parsed once. Raises `ProtocolError` for too many."""
         if self._query is None:
             self._query = dict(self._pairs())
         return self._query
@@ -79,7 +79,7 @@ def announces_body(headers: dict[str, str]) -> bool:
 class Response:
     """One whole HTTP response. The body of a 304 is the one it stands for; it is not written.
 
-    ``more``: what follows ``body``, in pieces. To join them would copy all of a large answer in one go.
+    `more`: what follows `body`, in pieces. To join them would copy all of a large answer in one go.
     """
 
     status: int
@@ -99,9 +99,9 @@ def json_response(status: int, value: object, *headers: tuple[str, str]) -> Resp
 
 
 def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response:
-    """Render a refusal in the shape of ``version``: a guard's, or the HTTP+JSON binding's.
+    """Render a refusal in the shape of `version`: a guard's, or the HTTP+JSON binding's.
 
-    ``challenge``: the value of ``WWW-Authenticate`` for a caller who is not known.
+    `challenge`: the value of `WWW-Authenticate` for a caller who is not known.
     """
     status, body = http_error(error, version)
     headers: list[tuple[str, str]] = []
@@ -113,7 +113,7 @@ def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response
 
 
 def allowed_methods(methods: str) -> str:
-    """The ``allow`` header for these methods: HEAD goes wherever GET goes, and OPTIONS wherever anything goes."""
+    """The `allow` header for these methods: HEAD goes wherever GET goes, and OPTIONS wherever anything goes."""
     names = set(methods.replace(",", " ").split())
     if "GET" in names:
         names.add("HEAD")

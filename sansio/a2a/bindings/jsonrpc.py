@@ -1,6 +1,6 @@
 """The JSON-RPC 2.0 envelope: one request in, one response out. A2A has no batches.
 
-Knows nothing of methods; ``operations`` does. Decoding errors carry the request's id where one could be read.
+Knows nothing of methods; `operations` does. Decoding errors carry the request's id where one could be read.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ LONGEST_ID = 256
 
 
 class RpcRequestError(ProtocolError):
-    """A request that is no valid JSON-RPC; ``request_id`` is None where none could be read, or it is too long."""
+    """A request that is no valid JSON-RPC; `request_id` is None where none could be read, or it is too long."""
 
     request_id: RequestId = None
 
 
 @frozen(kw_only=True)
 class RpcRequest:
-    """One request. A ``notification`` (it had no ``id``) is carried out and never answered."""
+    """One request. A `notification` (it had no `id`) is carried out and never answered."""
 
     method: str
     params: Any = None
@@ -43,7 +43,7 @@ class RpcRequest:
 def parse_request(body: bytes) -> RpcRequest:
     """Decode one request.
 
-    Raises ``RpcRequestError``: PARSE_ERROR, PAYLOAD_TOO_LARGE, INVALID_REQUEST, or INVALID_PARAMS for params that
+    Raises `RpcRequestError`: PARSE_ERROR, PAYLOAD_TOO_LARGE, INVALID_REQUEST, or INVALID_PARAMS for params that
     name a member twice.
     """
     try:
@@ -95,7 +95,7 @@ def _fault(request_id: RequestId, path: Path, message: str) -> RpcRequestError:
 
 
 def method_not_found(method: str, version: str, more: Sequence[str] = ()) -> ProtocolError:
-    """The error for a method no row knows, naming those on offer on ``version``, and ``more`` than the protocol's."""
+    """The error for a method no row knows, naming those on offer on `version`, and `more` than the protocol's."""
     supported = [*methods_of(version), *more]
     method = shortened(method)
     return ProtocolError(
@@ -113,7 +113,7 @@ def method_not_found(method: str, version: str, more: Sequence[str] = ()) -> Pro
 
 
 def result_prefix(request_id: RequestId) -> bytes:
-    """What stands before the result in a response: with ``RESULT_SUFFIX`` it frames JSON made elsewhere once."""
+    """What stands before the result in a response: with `RESULT_SUFFIX` it frames JSON made elsewhere once."""
     return b'{"jsonrpc":"2.0","id":' + orjson.dumps(request_id) + b',"result":'
 
 
@@ -126,5 +126,5 @@ def render_result(request_id: RequestId, result: Any) -> bytes:
 
 
 def render_error(request_id: RequestId, error: ProtocolError, version: str) -> bytes:
-    """An error response in the shape of ``version``."""
+    """An error response in the shape of `version`."""
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": jsonrpc_error(error, version)})

@@ -13,7 +13,7 @@ METADATA_FIELD = ("metadata", "shared", "resume", "last_event_id")
 def cursor_in(header: str | None, metadata: JsonObject | None) -> int | None:
     """The number of the event to go on after; None: none was told of. The header counts before the metadata.
 
-    Raises ``ProtocolError`` naming the field that is no event's id.
+    Raises `ProtocolError` naming the field that is no event's id.
     """
     if header is not None and header.strip():
         return _number(header.strip(), ("Last-Event-ID",))

@@ -1,7 +1,7 @@
 """The HTTP+JSON binding's routes, made from the table of operations, and the parameters a request has over it.
 
-Version 0.3 lives below ``/v1``; version 1.0 at the root, optionally below a tenant's segment. The path tells the
-line only where no version was asked for: ``/v1`` with a 1.0 version header is answered on 1.0.
+Version 0.3 lives below `/v1`; version 1.0 at the root, optionally below a tenant's segment. The path tells the
+line only where no version was asked for: `/v1` with a 1.0 version header is answered on 1.0.
 """
 
 from __future__ import annotations
@@ -93,9 +93,9 @@ def _match(template: _Template, segments: list[str]) -> dict[str, str] | None:
 
 
 def route(method: str, path: str) -> Route:
-    """The route of a request. ``path`` is percent-decoded, so no id holds a slash.
+    """The route of a request. `path` is percent-decoded, so no id holds a slash.
 
-    Raises ``ProtocolError``: NOT_FOUND, or METHOD_NOT_ALLOWED with the ``allow`` list in its metadata.
+    Raises `ProtocolError`: NOT_FOUND, or METHOD_NOT_ALLOWED with the `allow` list in its metadata.
     """
     segments = path.strip("/").split("/")
     allowed: set[str] = set()
@@ -122,10 +122,10 @@ def hint_of(path: str) -> str:
 
 
 def params_of(found: Route, version: str, query: Mapping[str, object], body: bytes) -> object:
-    """The parameters of an operation, named as ``version`` names them, for the parser of a codec.
+    """The parameters of an operation, named as `version` names them, for the parser of a codec.
 
     Ids and tenant of the path win over the body's, and the body over the query. Only what has nothing but a body
-    must have one. Raises ``ProtocolError``: PARSE_ERROR for a body that is no JSON, INVALID_PARAMS for one that names
+    must have one. Raises `ProtocolError`: PARSE_ERROR for a body that is no JSON, INVALID_PARAMS for one that names
     a member twice. A body that is no object is handed on, so that the parser says so.
     """
     row = found.operation.row

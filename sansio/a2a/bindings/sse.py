@@ -17,7 +17,7 @@ data wherever there was an id before."""
 
 @frozen
 class SseEvent:
-    """One event. ``id`` is the last id seen so far; ``event`` is empty for the default type."""
+    """One event. `id` is the last id seen so far; `event` is empty for the default type."""
 
     data: bytes
     event: str = ""
@@ -25,7 +25,7 @@ class SseEvent:
 
 
 def encode(data: bytes, *, id: str | None = None, event: str | None = None, retry: int | None = None) -> bytes:
-    """One frame. ``data`` may hold line breaks; ``id`` and ``event`` may not; ``retry`` in milliseconds."""
+    """One frame. `data` may hold line breaks; `id` and `event` may not; `retry` in milliseconds."""
     head = b""
     if retry is not None:
         head += b"retry: %d\n" % retry
@@ -49,9 +49,9 @@ def json_data(json: bytes) -> bytes:
 
 
 class SseDecoder:
-    """Bytes in, events out. ``retry`` is the last reconnection time asked for, in milliseconds.
+    """Bytes in, events out. `retry` is the last reconnection time asked for, in milliseconds.
 
-    ``limit`` bounds one line and one event's data, in bytes: beyond it ``feed`` raises ``ProtocolError``
+    `limit` bounds one line and one event's data, in bytes: beyond it `feed` raises `ProtocolError`
     (PAYLOAD_TOO_LARGE), and the decoder is of no further use.
     """
 

@@ -1,7 +1,7 @@
 """The Agent Card: one document that clients of both versions can read.
 
-Built from what a deployment says of itself; a 0.3 client reads ``url``, ``preferredTransport`` and
-``additionalInterfaces``, a 1.0 client ``supportedInterfaces``; security schemes have both forms in one object.
+Built from what a deployment says of itself; a 0.3 client reads `url`, `preferredTransport` and
+`additionalInterfaces`, a 1.0 client `supportedInterfaces`; security schemes have both forms in one object.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sansio.a2a.codecs.fields import compact
 from sansio.a2a.model import JsonObject
 
 BINDINGS = ("HTTP+JSON", "JSONRPC")
-"""The bindings every interface offers; 0.3's ``preferredTransport`` is the first."""
+"""The bindings every interface offers; 0.3's `preferredTransport` is the first."""
 
 
 @frozen(kw_only=True)
@@ -45,10 +45,10 @@ class Skill:
 
 @frozen(kw_only=True)
 class CardSpec:
-    """What a deployment says of itself. ``schemes``: of ``bearer`` and ``basic``, those it takes.
+    """What a deployment says of itself. `schemes`: of `bearer` and `basic`, those it takes.
 
-    ``versions``: the protocol versions on offer. ``shown_versions``: those whose members the card has; None: as
-    ``versions``.
+    `versions`: the protocol versions on offer. `shown_versions`: those whose members the card has; None: as
+    `versions`.
     """
 
     name: str

@@ -43,7 +43,7 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """The origin of an absolute http(s) URL. Raises ``ValueError``, which never holds the URL."""
+        """The origin of an absolute http(s) URL. Raises `ValueError`, which never holds the URL."""
         if not _URL_TEXT.match(url):
             raise ValueError("must be a URL that begins with http:// or https://")
         try:
@@ -69,7 +69,7 @@ class Origin:
             return False
 
     def is_other_name_of(self, other: Origin) -> bool:
-        """Whether both are one port of this machine: ``localhost``, ``127.0.0.1`` and ``[::1]`` are one host."""
+        """Whether both are one port of this machine: `localhost`, `127.0.0.1` and `[::1]` are one host."""
         return self.is_loopback and other.is_loopback and (self.scheme, self.port) == (other.scheme, other.port)
 
     def __str__(self) -> str:
@@ -93,9 +93,9 @@ def _is_ipv6(host: str) -> bool:
 
 
 def card_urls(url: str) -> tuple[str, ...]:
-    """Where to look for the card of an agent known by ``url``, in order: the card's own URL, or its base URL.
+    """Where to look for the card of an agent known by `url`, in order: the card's own URL, or its base URL.
 
-    Raises ``ValueError`` where the text is no such URL.
+    Raises `ValueError` where the text is no such URL.
     """
     Origin.of(url)
     parts = urlsplit(url)
@@ -111,7 +111,7 @@ def card_urls(url: str) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class Interface:
-    """One way to talk to the agent: a binding of ``BINDINGS`` on a version of ``VERSIONS``, below ``url``."""
+    """One way to talk to the agent: a binding of `BINDINGS` on a version of `VERSIONS`, below `url`."""
 
     binding: str
     version: str
@@ -124,9 +124,9 @@ class Interface:
 
 @frozen(kw_only=True)
 class PeerCard:
-    """What a client needs of a card. ``interfaces`` in the card's order; ``unusable`` says what was left out.
+    """What a client needs of a card. `interfaces` in the card's order; `unusable` says what was left out.
 
-    ``extensions``: the URIs of those the agent has, as far as a header can hold them.
+    `extensions`: the URIs of those the agent has, as far as a header can hold them.
     """
 
     name: str
@@ -143,7 +143,7 @@ class NoUsableInterfaceError(ProtocolError):
 def read_card(body: bytes) -> PeerCard:
     """The card in a JSON document.
 
-    Raises ``ProtocolError`` (INVALID_AGENT_RESPONSE) where that is no card at all. An entry that cannot be used
+    Raises `ProtocolError` (INVALID_AGENT_RESPONSE) where that is no card at all. An entry that cannot be used
     is no error: others may do.
     """
     try:
@@ -239,9 +239,9 @@ def _interface(entry: _Entry) -> Interface | str:
 
 
 def choose(card: PeerCard, *, version: str | None = None, binding: str | None = None) -> Interface:
-    """The interface to use: of the newest version, and there the card's first; ``version`` and ``binding`` insist.
+    """The interface to use: of the newest version, and there the card's first; `version` and `binding` insist.
 
-    Raises ``NoUsableInterfaceError``, which names what was wanted and what there is.
+    Raises `NoUsableInterfaceError`, which names what was wanted and what there is.
     """
     fitting = [
         interface

@@ -15,7 +15,7 @@ import orjson
 from sansio.a2a.model import JsonObject
 
 JWKS_PATH = "/.well-known/jwks.json"
-"""Where the public key is served; what ``jku`` of every signature points to."""
+"""Where the public key is served; what `jku` of every signature points to."""
 
 ONLY_0_3 = frozenset(
     {
@@ -34,7 +34,7 @@ ONLY_1_0 = frozenset({"supportedInterfaces", "securityRequirements"})
 
 
 class Signer(Protocol):
-    """What signs. ``canonical`` is RFC 8785; ``sign`` gives a signature as JWS has it for ``alg`` (RFC 7518)."""
+    """What signs. `canonical` is RFC 8785; `sign` gives a signature as JWS has it for `alg` (RFC 7518)."""
 
     @property
     def alg(self) -> str: ...
@@ -48,9 +48,9 @@ class Signer(Protocol):
 
 
 def signatures(card: JsonObject, signer: Signer, jku: str, *, shown: JsonObject) -> list[JsonObject]:
-    """The signatures of a card with the members of both versions. ``jku``: the URL of the key set.
+    """The signatures of a card with the members of both versions. `jku`: the URL of the key set.
 
-    ``shown``: the card as it is served, maybe with one version's members alone.
+    `shown`: the card as it is served, maybe with one version's members alone.
     """
     header = {"alg": signer.alg, "typ": "JOSE", "kid": signer.kid, "jku": jku}
     protected = _base64url(orjson.dumps(header))
@@ -107,7 +107,7 @@ def _extension(extension: JsonObject) -> JsonObject:
 
 
 def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
-    """The members that are not the default of their type, and ``kept``."""
+    """The members that are not the default of their type, and `kept`."""
     return {name: member for name, member in value.items() if member or name in kept}
 
 

@@ -22,8 +22,8 @@ _MESSAGE_NAMES = ("message", "detail", "error_description", "title", "error")
 class AgentError(A2AError):
     """The agent said no.
 
-    ``code`` is JSON-RPC's; ``http_status`` that of the answer; ``reason`` a name for programs
-    (``TASK_NOT_FOUND``); ``data`` whatever else it said.
+    `code` is JSON-RPC's; `http_status` that of the answer; `reason` a name for programs
+    (`TASK_NOT_FOUND`); `data` whatever else it said.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ def agent_error(status: int, body: bytes) -> AgentError:
 
 
 def fault_in(status: int, value: JsonObject) -> AgentError:
-    """The error in a decoded body: under ``error`` (an object or a text), or flat."""
+    """The error in a decoded body: under `error` (an object or a text), or flat."""
     inner = value.get("error")
     if not isinstance(inner, dict):
         return _flat(status, value)
@@ -102,7 +102,7 @@ def _objects(value: Any) -> Iterator[JsonObject]:
 
 
 def _reason(details: Any) -> str | None:
-    """Version 1.0 names it in ``ErrorInfo``, 0.3 in the data's ``type``."""
+    """Version 1.0 names it in `ErrorInfo`, 0.3 in the data's `type`."""
     for item in _objects(details):
         reason = _text(item.get("reason"))
         if reason:

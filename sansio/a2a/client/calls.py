@@ -1,7 +1,7 @@
 """The client side of the protocol: operations as HTTP requests, and the agent's answers as values of the model.
 
 Both bindings, both versions. Pure: who sends the requests, and with which credentials, is not known here. Two
-errors leave this module: ``AgentError`` where the agent says no, ``ProtocolError`` where it makes no sense.
+errors leave this module: `AgentError` where the agent says no, `ProtocolError` where it makes no sense.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _JSON = "application/json"
 
 @frozen(kw_only=True)
 class HttpCall:
-    """One HTTP request to be made. ``streaming``: the answer is expected to be an event stream."""
+    """One HTTP request to be made. `streaming`: the answer is expected to be an event stream."""
 
     method: str
     url: str
@@ -62,7 +62,7 @@ class HttpCall:
 
 
 def to_json(value: object) -> bytes:
-    """Compact JSON. Raises ``ProtocolError`` for what cannot be said in it, such as absurdly deep nesting."""
+    """Compact JSON. Raises `ProtocolError` for what cannot be said in it, such as absurdly deep nesting."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -80,9 +80,9 @@ def send_call(
     streaming: bool = False,
     extensions: Sequence[str] = (),
 ) -> HttpCall:
-    """A message to the agent; ``streaming`` asks for the events as they come. ``request_id`` is JSON-RPC's.
+    """A message to the agent; `streaming` asks for the events as they come. `request_id` is JSON-RPC's.
 
-    ``extensions``: the URIs of those to activate.
+    `extensions`: the URIs of those to activate.
     """
     operation = Operation.STREAM if streaming else Operation.SEND
     if interface.binding == JSONRPC:
@@ -103,7 +103,7 @@ def send_call(
 def get_task_call(
     interface: Interface, request: GetTaskRequest, *, request_id: str, extensions: Sequence[str] = ()
 ) -> HttpCall:
-    """Reads one task. ``extensions``: the URIs of those to activate."""
+    """Reads one task. `extensions`: the URIs of those to activate."""
     operation = Operation.GET_TASK
     if interface.binding == JSONRPC:
         tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
@@ -127,7 +127,7 @@ def subscribe_call(
     last_event_id: str = "",
     extensions: Sequence[str] = (),
 ) -> HttpCall:
-    """Follows a task; ``last_event_id``: the SSE id after which the stream is to begin, where one is known."""
+    """Follows a task; `last_event_id`: the SSE id after which the stream is to begin, where one is known."""
     operation = Operation.SUBSCRIBE
     if interface.binding == JSONRPC:
         tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
@@ -183,7 +183,7 @@ def _rpc(interface: Interface, operation: Operation, params: JsonObject, request
 
 
 def _rest_url(interface: Interface, path: str, query: str = "") -> str:
-    """``path`` below the interface's URL, whose own query is kept."""
+    """`path` below the interface's URL, whose own query is kept."""
     parts = urlsplit(interface.url)
     dialect = DIALECTS[interface.version]
     prefix = dialect.path_prefix
@@ -197,12 +197,12 @@ def _rest_url(interface: Interface, path: str, query: str = "") -> str:
 
 
 def read_answer(interface: Interface, status: int, body: bytes) -> StreamItem:
-    """The answer to a send that was not streamed. Raises ``AgentError`` and ``ProtocolError``."""
+    """The answer to a send that was not streamed. Raises `AgentError` and `ProtocolError`."""
     return _item(interface, _result(interface, status, body))
 
 
 def read_task_answer(interface: Interface, status: int, body: bytes) -> Task:
-    """The answer to reading a task. Raises ``AgentError`` and ``ProtocolError``."""
+    """The answer to reading a task. Raises `AgentError` and `ProtocolError`."""
     value = _result(interface, status, body)
     try:
         return _form(interface).parse_task(value)
@@ -214,7 +214,7 @@ class StreamReader:
     """An event stream's bytes in, items out."""
 
     def __init__(self, interface: Interface, *, limit: int = 16 * 1024 * 1024, stays_open: bool = False) -> None:
-        """``limit``: the largest event, in bytes. ``stays_open``: the stream does not end where the task asks."""
+        """`limit`: the largest event, in bytes. `stays_open`: the stream does not end where the task asks."""
         self._interface = interface
         self._decoder = SseDecoder(limit)
         self._stays_open = stays_open
@@ -225,9 +225,9 @@ class StreamReader:
         return self._decoder.last_id
 
     def feed(self, chunk: bytes) -> Iterator[StreamItem]:
-        """The items that ``chunk`` completes. To be consumed whole: the errors come after what precedes them.
+        """The items that `chunk` completes. To be consumed whole: the errors come after what precedes them.
 
-        Raises ``AgentError`` where the agent tells of an error, ``ProtocolError`` for what makes no sense.
+        Raises `AgentError` where the agent tells of an error, `ProtocolError` for what makes no sense.
         """
         for event in self._decoder.feed(chunk):
             if event.data.strip():

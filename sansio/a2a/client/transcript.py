@@ -1,7 +1,7 @@
 """What a person should see of an agent's answer: stream items in, text to print and notices out.
 
-For any agent's stream. The metadata of the streaming extension (``shared.stream``, ``shared.progress``,
-``shared.interrupt``) is used where there is some; without it, what an artifact says is the answer.
+For any agent's stream. The metadata of the streaming extension (`shared.stream`, `shared.progress`,
+`shared.interrupt`) is used where there is some; without it, what an artifact says is the answer.
 Knows nothing of terminals.
 """
 
@@ -60,8 +60,8 @@ class AnswerText:
 class Notice:
     """Something beside the answer.
 
-    ``detail``: only for the curious; ``partial``: a piece of running text; ``ends``: the task's last state;
-    ``asks``: it is what `Transcript.asked` holds.
+    `detail`: only for the curious; `partial`: a piece of running text; `ends`: the task's last state;
+    `asks`: it is what `Transcript.asked` holds.
     """
 
     kind: NoticeKind
@@ -77,9 +77,9 @@ Utterance: TypeAlias = AnswerText | Notice
 
 @frozen(kw_only=True)
 class Asked:
-    """What the task waits to be told. ``kind`` and ``request_id`` where the agent says them; ``answers``: how many.
+    """What the task waits to be told. `kind` and `request_id` where the agent says them; `answers`: how many.
 
-    ``status``: the text, time and message of the status that asks, which tell it from one that asks the same anew.
+    `status`: the text, time and message of the status that asks, which tell it from one that asks the same anew.
     """
 
     text: str
@@ -91,7 +91,7 @@ class Asked:
 
 @define
 class _ArtifactStream:
-    """The running text of one block. ``ahead``: what was said, where that is more than the text is now."""
+    """The running text of one block. `ahead`: what was said, where that is more than the text is now."""
 
     pieces: list[str] = Factory(list)
     ahead: str = ""
@@ -132,7 +132,7 @@ class _ArtifactStream:
 
 
 class Transcript:
-    """The state of one answer. ``feed`` it every item of the stream, or the one answer of a send."""
+    """The state of one answer. `feed` it every item of the stream, or the one answer of a send."""
 
     def __init__(self) -> None:
         self.state: TaskState | None = None

@@ -1,8 +1,8 @@
 """Reads typed fields out of decoded JSON and collects every violation with its path.
 
 For the codecs; knows no A2A names. Scalars are read as ProtoJSON has them: null means absent, numbers and enum
-numbers may be strings, bytes are base64 of either alphabet, and a field may have a second name (``names``). A reader
-notes what is wrong, returns a stand-in, and ``done`` raises one ``ProtocolError`` for all of it. Only where very much
+numbers may be strings, bytes are base64 of either alphabet, and a field may have a second name (`names`). A reader
+notes what is wrong, returns a stand-in, and `done` raises one `ProtocolError` for all of it. Only where very much
 is wrong does it raise in the middle: then the rest is not read.
 """
 
@@ -49,20 +49,20 @@ _AND_MORE = Violation((), "and_more", f"and more: only the first {MOST_VIOLATION
 
 @define
 class Findings:
-    """What is wrong with one document. ``most_items``: elements that a list of it may have; None: any number."""
+    """What is wrong with one document. `most_items`: elements that a list of it may have; None: any number."""
 
     most_items: int | None = None
     violations: list[Violation] = field(factory=list)
 
     def add(self, violation: Violation) -> None:
-        """Note a violation. Raises ``ProtocolError`` once there are more than an error lists."""
+        """Note a violation. Raises `ProtocolError` once there are more than an error lists."""
         if len(self.violations) == MOST_VIOLATIONS:
             self.violations.append(_AND_MORE)
             self.done()
         self.violations.append(violation)
 
     def done(self) -> None:
-        """Raise what was found, if anything, as one ``ProtocolError``."""
+        """Raise what was found, if anything, as one `ProtocolError`."""
         if self.violations:
             summary = "; ".join(f"{v.field or 'params'}: {v.message}" for v in self.violations)
             raise ProtocolError(ErrorKind.INVALID_PARAMS, summary, violations=self.violations)
@@ -73,12 +73,12 @@ class Repeated(tuple[Any, ...]):
 
 
 def repeated(path: Sequence[str | int]) -> Violation:
-    """The violation of a field that is given more than once. ``path`` empty: it is not known which."""
+    """The violation of a field that is given more than once. `path` empty: it is not known which."""
     return Violation(tuple(path), "repeated", "must be given once" if path else "has a field that is given twice")
 
 
 def gathered(pairs: Iterable[tuple[str, Any]], names: Names = _NO_NAMES) -> JsonObject:
-    """An object of these pairs, under the names that readers ask for; what is given twice is ``Repeated``."""
+    """An object of these pairs, under the names that readers ask for; what is given twice is `Repeated`."""
     found: JsonObject = {}
     for given, value in pairs:
         name = names.get(given, given)
@@ -104,9 +104,9 @@ def whole_number(value: object) -> int | None:
 
 @define
 class Fields:
-    """One JSON object being read, at ``path``; ``found`` is shared by all readers of one document.
+    """One JSON object being read, at `path`; `found` is shared by all readers of one document.
 
-    ``names``: second names that fields of the document may have. ``given`` is the object as it came, and ``value``
+    `names`: second names that fields of the document may have. `given` is the object as it came, and `value`
     has its fields under the names that readers ask for.
     """
 
@@ -127,13 +127,13 @@ class Fields:
         return next((name for name, own in self.names.items() if own == key and name in self.given), key)
 
     def wrong(self, key: str | None, type: str, message: str) -> None:
-        """Note that ``key`` (None: the object itself) is wrong."""
+        """Note that `key` (None: the object itself) is wrong."""
         path = self.path if key is None else (*self.path, self._given_name(key))
         twice = key is not None and isinstance(self.value.get(key), Repeated)
         self.found.add(repeated(path) if twice else Violation(path, type, message))
 
     def only_one(self, *names: str) -> str:
-        """The one of ``names`` that is a field here; the first where none is. Several are wrong."""
+        """The one of `names` that is a field here; the first where none is. Several are wrong."""
         given = [name for name in names if name in self.value]
         for name in given[1:]:
             self.wrong(name, "repeated", f"must not be given beside {given[0]}, which is the same field")
@@ -152,7 +152,7 @@ class Fields:
         return []
 
     def text(self, key: str, *, required: bool = False, empty: bool = True) -> str | None:
-        """A string; with ``empty`` false, it must hold something where it is given."""
+        """A string; with `empty` false, it must hold something where it is given."""
         value = self.value.get(key)
         if value is None:
             if required:
@@ -171,7 +171,7 @@ class Fields:
         return self.text(key, required=True, empty=False) or ""
 
     def flag(self, key: str, *, texts: bool = False) -> bool | None:
-        """A boolean; with ``texts``, as a query string spells it too."""
+        """A boolean; with `texts`, as a query string spells it too."""
         value = self.value.get(key)
         if value is None or isinstance(value, bool):
             return value
@@ -181,7 +181,7 @@ class Fields:
         return None
 
     def natural(self, key: str, *, least: int = 0, most: int = INT32_MAX) -> int | None:
-        """An integer from ``least`` to ``most``; strings are taken too (ProtoJSON, and query strings)."""
+        """An integer from `least` to `most`; strings are taken too (ProtoJSON, and query strings)."""
         value = self.value.get(key)
         if value is None:
             return None
@@ -259,7 +259,7 @@ class Fields:
         return chosen
 
     def child(self, key: str, read: Callable[[Fields], T], *, required: bool = False) -> T | None:
-        """A nested object, read by ``read``."""
+        """A nested object, read by `read`."""
         value = self.value.get(key)
         if value is None:
             if required:
@@ -273,7 +273,7 @@ class Fields:
     def children(
         self, key: str, read: Callable[[Fields], T], *, required: bool = False, empty: bool = True
     ) -> tuple[T, ...]:
-        """A list of nested objects, each read by ``read``."""
+        """A list of nested objects, each read by `read`."""
         value = self.value.get(key)
         if value is None:
             if required:
@@ -294,7 +294,7 @@ class Fields:
 
 
 def nested_deeper(value: object, levels: int = DEEPEST) -> bool:
-    """Whether lists and objects stand in each other more than ``levels`` deep."""
+    """Whether lists and objects stand in each other more than `levels` deep."""
     level = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
         if not level:
@@ -312,11 +312,11 @@ def read_document(
     most_items: int | None = None,
     names: Names = _NO_NAMES,
 ) -> T:
-    """Read a whole document, nested at most ``levels`` deep, in which no list has more than ``most_items`` elements.
+    """Read a whole document, nested at most `levels` deep, in which no list has more than `most_items` elements.
 
-    ``names``: second names that its fields may have.
+    `names`: second names that its fields may have.
 
-    Raises one ``ProtocolError`` (kind INVALID_PARAMS) naming all wrong fields.
+    Raises one `ProtocolError` (kind INVALID_PARAMS) naming all wrong fields.
     """
     if not isinstance(value, dict):
         violation = Violation((), "dict_type", "must be an object")

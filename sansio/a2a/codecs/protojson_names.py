@@ -24,7 +24,7 @@ FIELDS = (
     *("config_id", "file_with_bytes", "file_with_uri", "mime_type", "push_notification"),
     "push_notification_config_id",
 )
-"""The names of several words that fields have in the ``.proto`` files, and in version 0.3's schema."""
+"""The names of several words that fields have in the `.proto` files, and in version 0.3's schema."""
 
 
 def json_name(field: str) -> str:
@@ -46,10 +46,10 @@ STATE_NUMBERS: Mapping[int, TaskState] = dict(
         )
     )
 )
-"""``TaskState`` by its numbers, which are the same in both versions."""
+"""`TaskState` by its numbers, which are the same in both versions."""
 
 ROLE_NUMBERS: Mapping[int, Role] = {1: Role.USER, 2: Role.AGENT}
-"""``Role`` by its numbers. 0 is unspecified, and a message must say who speaks."""
+"""`Role` by its numbers. 0 is unspecified, and a message must say who speaks."""
 
 # --- members that are given twice -------------------------------------------------------------------------
 
@@ -59,11 +59,11 @@ _SEARCHED = 65536  # bytes; to search more for the name would hold the loop for 
 
 
 def repeated_member(text: bytes, value: object) -> Path | None:
-    """The path of a member that ``text`` names twice, of which ``value``, the decoded text, has the last.
+    """The path of a member that `text` names twice, of which `value`, the decoded text, has the last.
 
     None: there is none. Empty: there is one, in a text that is too large, or nested too deep, to be searched for it.
 
-    A member has a colon, and of two with one name the reader keeps one. So colons are missing where ``value`` is
+    A member has a colon, and of two with one name the reader keeps one. So colons are missing where `value` is
     written again; those in strings come back, and those that were escaped are counted as well.
     """
     try:
@@ -86,7 +86,7 @@ class _Members(list[tuple[str, Any]]):
 
 
 def _ignored(text: str) -> None:
-    """A number, which no path depends on; the text may be longer than ``int`` takes."""
+    """A number, which no path depends on; the text may be longer than `int` takes."""
 
 
 def _found(document: Any) -> Path:

@@ -1,6 +1,6 @@
 """Readers of the values that have the same members on both versions; what differs is given to them.
 
-For the codecs alone. Documents are ProtoJSON's: each field may come under its ``.proto`` name too (``protojson``).
+For the codecs alone. Documents are ProtoJSON's: each field may come under its `.proto` name too (`protojson`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 PAGE_SIZE = 50
 LARGEST_PAGE = 100
-"""How many tasks a page has where nobody says, and at most (specification 1.0, ``ListTasksRequest``)."""
+"""How many tasks a page has where nobody says, and at most (specification 1.0, `ListTasksRequest`)."""
 _ANY_STATE = ("TASK_STATE_UNSPECIFIED", 0, "0")
 
 _NO_STATUS = TaskStatus(state=TaskState.UNKNOWN)
@@ -56,7 +56,7 @@ class Readers:
     tenants: bool = False
 
     def message(self, fields: Fields) -> Message:
-        """A message: ``messageId``, ``role`` and at least one part."""
+        """A message: `messageId`, `role` and at least one part."""
         return Message(
             message_id=fields.required_text("messageId"),
             parts=fields.children(fields.only_one(*self.parts_names), self.part, required=True, empty=False),
@@ -99,7 +99,7 @@ class Readers:
         )
 
     def status_update(self, fields: Fields) -> StatusUpdate:
-        """A status event. Version 1.0 does not say ``final``: a terminal state ends the stream."""
+        """A status event. Version 1.0 does not say `final`: a terminal state ends the stream."""
         status = fields.child("status", self.status, required=True) or _NO_STATUS
         final = fields.flag("final")
         return StatusUpdate(
@@ -174,7 +174,7 @@ def push_configs_page(fields: Fields, task_name: str) -> ListPushConfigsRequest:
 
 
 def document(read: Callable[[Fields], T]) -> Callable[[object], T]:
-    """A parser of whole documents; it raises one ``ProtocolError`` that names the wrong fields."""
+    """A parser of whole documents; it raises one `ProtocolError` that names the wrong fields."""
 
     def parse(value: object) -> T:
         return read_document(value, read, names=NAMES)
@@ -183,7 +183,7 @@ def document(read: Callable[[Fields], T]) -> Callable[[object], T]:
 
 
 def request(read: Callable[[Fields], T]) -> Callable[[object], T]:
-    """A parser of what callers send: like ``document``, and no list may be longer than ``MOST_ITEMS``."""
+    """A parser of what callers send: like `document`, and no list may be longer than `MOST_ITEMS`."""
 
     def parse(value: object) -> T:
         return read_document(value, read, most_items=MOST_ITEMS, names=NAMES)

@@ -24,7 +24,7 @@ from sansio.a2a.operations import Operation
 
 
 class Codec(Protocol):
-    """A codec: a module that reads and writes the JSON of one protocol version. ``NAME`` identifies it."""
+    """A codec: a module that reads and writes the JSON of one protocol version. `NAME` identifies it."""
 
     @property
     def NAME(self) -> str: ...
@@ -79,7 +79,7 @@ def rest_codec(version: str, body: object) -> Codec:
 def rest_codec_of_task(version: str, spoken: str | None) -> Codec:
     """The codec that answers about a task where the request shows none.
 
-    ``spoken``: the codec in which the task was asked for over HTTP+JSON, if it was. Version 0.3's clients expect its
+    `spoken`: the codec in which the task was asked for over HTTP+JSON, if it was. Version 0.3's clients expect its
     ProtoJSON there, unless they have shown that they speak the other.
     """
     if version != v0_3.VERSION:

@@ -17,9 +17,9 @@ from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
 
 Members = Mapping[str, str]
-"""An object: its members with their types; a name that ends in ``!`` is required.
+"""An object: its members with their types; a name that ends in `!` is required.
 
-A type is ``X[]``, ``{X}`` (a map of any names), ``A|B``, ``'word'``, a name of ``_PLAIN``, or one of the same table.
+A type is `X[]`, `{X}` (a map of any names), `A|B`, `'word'`, a name of `_PLAIN`, or one of the same table.
 """
 
 REFERENCES = "#/components/schemas/"
@@ -263,7 +263,7 @@ TABLES: Mapping[str, Mapping[str, Members | str]] = {
 
 @frozen
 class Spoken:
-    """What an operation takes and answers in a codec; a stream answers with items of ``result``."""
+    """What an operation takes and answers in a codec; a stream answers with items of `result`."""
 
     params: str
     result: str

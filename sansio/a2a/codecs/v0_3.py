@@ -1,9 +1,9 @@
 """The codec of protocol version 0.3 (JSON Schema of 0.3.0): parse and render the model.
 
-Objects are tagged by ``kind``, states and roles are lower-case, files are ``{bytes|uri, mimeType, name}``.
-Also accepted: the names of that version's ProtoJSON (``content`` for ``parts``, ``ROLE_USER``, ``context_id``), which
-``v0_3_gateway`` answers in. A message that is sent must tag its parts; those of an answer may be untagged. Unknown
-fields are ignored; wrong ones are raised as one ``ProtocolError``.
+Objects are tagged by `kind`, states and roles are lower-case, files are `{bytes|uri, mimeType, name}`.
+Also accepted: the names of that version's ProtoJSON (`content` for `parts`, `ROLE_USER`, `context_id`), which
+`v0_3_gateway` answers in. A message that is sent must tag its parts; those of an answer may be untagged. Unknown
+fields are ignored; wrong ones are raised as one `ProtocolError`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAME = "0.3"
 STATES = {state.value: state for state in TaskState}
 ROLES = {role.value: role for role in Role}
 _STATES_READ = STATES | {f"TASK_STATE_{state.name}": state for state in TaskState}
-_STATES_READ |= {  # as 0.3's ``a2a.proto`` spells them
+_STATES_READ |= {  # as 0.3's `a2a.proto` spells them
     "TASK_STATE_CANCELLED": TaskState.CANCELED,
     "TASK_STATE_UNSPECIFIED": TaskState.UNKNOWN,
 }
@@ -94,7 +94,7 @@ def _read_data(fields: Fields, metadata: JsonObject | None) -> DataPart:
 
 
 def _read_tagged_part(fields: Fields) -> Part:
-    """A part as the schema has it: ``kind`` is required."""
+    """A part as the schema has it: `kind` is required."""
     if "kind" not in fields.value:
         fields.wrong("kind", "missing", "is required")
         return TextPart(text="")
@@ -102,7 +102,7 @@ def _read_tagged_part(fields: Fields) -> Part:
 
 
 def read_part(fields: Fields) -> Part:
-    """A part, tagged by ``kind`` or known by its content."""
+    """A part, tagged by `kind` or known by its content."""
     metadata = fields.mapping("metadata")
     kind = _kind_of(fields)
     if kind == "text":
@@ -138,7 +138,7 @@ def read_push_config(fields: Fields) -> PushConfig:
 
 
 def read_configuration(fields: Fields, *, blocks: bool = True) -> SendConfiguration:
-    """The configuration of a send. ``blocks``: whether it does where the configuration does not say."""
+    """The configuration of a send. `blocks`: whether it does where the configuration does not say."""
     blocking = fields.flag("blocking")
     push_name = fields.only_one("pushNotificationConfig", "pushNotification")
     return SendConfiguration(
@@ -187,7 +187,7 @@ parse_list_push_configs = request(_read_list_push_configs)
 
 
 def parse_push_config_id(value: object, *, required: bool = False) -> PushConfigId:
-    """The parameters of reading a push configuration, or of deleting one, for which its id is ``required``."""
+    """The parameters of reading a push configuration, or of deleting one, for which its id is `required`."""
 
     def read(fields: Fields) -> PushConfigId:
         name = "pushNotificationConfigId"
@@ -216,7 +216,7 @@ _parse_item = document(_read_item)
 
 
 def parse_item(value: object) -> StreamItem:
-    """A stream item or send result, told apart by ``kind``; raises ``ProtocolError``."""
+    """A stream item or send result, told apart by `kind`; raises `ProtocolError`."""
     item = _parse_item(value)
     assert item is not None  # read_document has raised otherwise
     return item
@@ -256,7 +256,7 @@ render_task_page = _WRITE.task_page
 
 
 def render_item(item: StreamItem) -> JsonObject:
-    """A stream item, tagged by ``kind``."""
+    """A stream item, tagged by `kind`."""
     return _WRITE.item(item)[1]
 
 
@@ -278,7 +278,7 @@ def render_push_config(config: PushConfig) -> JsonObject:
 
 
 def render_push_config_result(config: PushConfig) -> JsonObject:
-    """``TaskPushNotificationConfig``: the configuration, and of which task it is."""
+    """`TaskPushNotificationConfig`: the configuration, and of which task it is."""
     return {"taskId": config.task_id, "pushNotificationConfig": render_push_config(config)}
 
 
@@ -288,7 +288,7 @@ def render_push_configs(page: PushConfigPage) -> list[JsonObject]:
 
 
 def render_send(request: SendRequest) -> JsonObject:
-    """``MessageSendParams``, for the client side."""
+    """`MessageSendParams`, for the client side."""
     configuration = request.configuration
     push = configuration.push
     return compact(

@@ -1,8 +1,8 @@
-"""The other codec of version 0.3: ProtoJSON of its ``a2a.proto``, which its HTTP+JSON clients speak.
+"""The other codec of version 0.3: ProtoJSON of its `a2a.proto`, which its HTTP+JSON clients speak.
 
-Version 0.3's schema tags objects by ``kind``, and JSON-RPC is that; the official clients' HTTP+JSON is this instead:
-wrapped results, ``content`` for a message's parts, ``ROLE_*``, ``TASK_STATE_*`` (with CANCELLED), data and files one
-level deeper. Both names of a field are read, camelCase and snake_case (``protojson``).
+Version 0.3's schema tags objects by `kind`, and JSON-RPC is that; the official clients' HTTP+JSON is this instead:
+wrapped results, `content` for a message's parts, `ROLE_*`, `TASK_STATE_*` (with CANCELLED), data and files one
+level deeper. Both names of a field are read, camelCase and snake_case (`protojson`).
 """
 
 from __future__ import annotations
@@ -59,13 +59,13 @@ def is_spoken(body: object) -> bool:
 
 
 def _is_untagged(parts: object) -> bool:
-    """Whether the first of a message's parts has no ``kind``, which the schema's codec always has."""
+    """Whether the first of a message's parts has no `kind`, which the schema's codec always has."""
     first = parts[0] if isinstance(parts, list) and parts else None
     return isinstance(first, dict) and "kind" not in first
 
 
 def _read_configuration(fields: Fields) -> SendConfiguration:
-    """ProtoJSON leaves out what is false: a configuration that says nothing of ``blocking`` does not want it."""
+    """ProtoJSON leaves out what is false: a configuration that says nothing of `blocking` does not want it."""
     return v0_3.read_configuration(fields, blocks=False)
 
 
@@ -75,7 +75,7 @@ _parse_send = request(
 
 
 def parse_send(value: object) -> SendRequest:
-    """``SendMessageRequest``; raises ``ProtocolError`` naming every wrong field."""
+    """`SendMessageRequest`; raises `ProtocolError` naming every wrong field."""
     return evolve(_parse_send(value), codec_name=NAME)
 
 
@@ -90,16 +90,16 @@ _NO_CONFIG = PushConfig(url="")
 
 
 def _read_named_config(fields: Fields) -> PushConfig:
-    """``TaskPushNotificationConfig``; a configuration without an id has the one in its resource's name."""
+    """`TaskPushNotificationConfig`; a configuration without an id has the one in its resource's name."""
     config = fields.child("pushNotificationConfig", v0_3.read_push_config, required=True) or _NO_CONFIG
     _, _, named = (fields.text("name") or "").partition(_CONFIGS)
     return evolve(config, id=config.id or named or None)
 
 
 def _read_push_config_request(fields: Fields) -> PushConfig:
-    """``CreateTaskPushNotificationConfigRequest``, or as some clients send it, the configuration alone.
+    """`CreateTaskPushNotificationConfigRequest`, or as some clients send it, the configuration alone.
 
-    The task is the path's, which stands here as ``taskId``; a ``configId`` goes before the configuration's own.
+    The task is the path's, which stands here as `taskId`; a `configId` goes before the configuration's own.
     """
     task_id = fields.required_text("taskId")
     config_id = fields.text("configId")
@@ -128,7 +128,7 @@ _KINDS = {
 
 
 def parse_item(value: object) -> StreamItem:
-    """One value in its wrapper, or as some servers send it, tagged by ``kind``; raises ``ProtocolError``."""
+    """One value in its wrapper, or as some servers send it, tagged by `kind`; raises `ProtocolError`."""
     if isinstance(value, dict) and "kind" not in value and "id" not in value:
         given = [name for name in _KINDS if isinstance(value.get(name), dict)]
         if len(given) == 1:
@@ -166,17 +166,17 @@ render_task_page = _WRITE.task_page
 
 
 def render_item(item: StreamItem) -> JsonObject:
-    """``StreamResponse``: one value in its wrapper."""
+    """`StreamResponse`: one value in its wrapper."""
     name, body = _WRITE.item(item)
     return {name: body}
 
 
 render_send_result = render_item
-"""A send answers with the same wrapper (``SendMessageResponse``)."""
+"""A send answers with the same wrapper (`SendMessageResponse`)."""
 
 
 def render_send(request: SendRequest) -> JsonObject:
-    """``SendMessageRequest``, for the client side."""
+    """`SendMessageRequest`, for the client side."""
     configuration = request.configuration
     return compact(
         message=_WRITE.message(request.message),
@@ -191,7 +191,7 @@ def render_send(request: SendRequest) -> JsonObject:
 
 
 def render_push_config_result(config: PushConfig) -> JsonObject:
-    """``TaskPushNotificationConfig``: the configuration under its resource's name."""
+    """`TaskPushNotificationConfig`: the configuration under its resource's name."""
     return {
         "name": f"tasks/{config.task_id}{_CONFIGS}{config.id}",
         "pushNotificationConfig": v0_3.render_push_config(config),
@@ -199,7 +199,7 @@ def render_push_config_result(config: PushConfig) -> JsonObject:
 
 
 def render_push_configs(page: PushConfigPage) -> JsonObject:
-    """``ListTaskPushNotificationConfigResponse``."""
+    """`ListTaskPushNotificationConfigResponse`."""
     return compact(
         configs=[render_push_config_result(config) for config in page.configs],
         nextPageToken=page.next_page_token or None,

@@ -1,7 +1,7 @@
-"""The codec of protocol version 1.0 (ProtoJSON of ``a2a.proto``): parse and render the model.
+"""The codec of protocol version 1.0 (ProtoJSON of `a2a.proto`): parse and render the model.
 
 Parts are named by their member, enum values by their proto names, stream items and send results by a wrapper.
-Unknown fields are ignored; wrong ones are collected and raised as one ``ProtocolError``.
+Unknown fields are ignored; wrong ones are collected and raised as one `ProtocolError`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _CONTENT = ("text", "raw", "url", "data")
 
 
 def read_part(fields: Fields) -> Part:
-    """A part: exactly one of ``text``, ``raw``, ``url``, ``data``."""
+    """A part: exactly one of `text`, `raw`, `url`, `data`."""
     given = [name for name in _CONTENT if fields.value.get(name) is not None]
     if not given and "data" in fields.value:
         given = ["data"]
@@ -155,7 +155,7 @@ _parse_item = document(_read_item)
 
 
 def parse_item(value: object) -> StreamItem:
-    """``StreamResponse`` or ``SendMessageResponse``: exactly one wrapped value; raises ``ProtocolError``."""
+    """`StreamResponse` or `SendMessageResponse`: exactly one wrapped value; raises `ProtocolError`."""
     item = _parse_item(value)
     assert item is not None  # read_document has raised otherwise
     return item
@@ -193,17 +193,17 @@ render_task_page = _WRITE.task_page
 
 
 def render_item(item: StreamItem) -> JsonObject:
-    """``StreamResponse``: one value in its wrapper."""
+    """`StreamResponse`: one value in its wrapper."""
     name, body = _WRITE.item(item)
     return {name: body}
 
 
 render_send_result = render_item
-"""A send answers with the same wrapper (``SendMessageResponse``)."""
+"""A send answers with the same wrapper (`SendMessageResponse`)."""
 
 
 def render_send(request: SendRequest) -> JsonObject:
-    """``SendMessageRequest``, for the client side."""
+    """`SendMessageRequest`, for the client side."""
     configuration = request.configuration
     push = configuration.push
     return compact(
@@ -239,5 +239,5 @@ render_push_config_result = render_push_config
 
 
 def render_push_configs(page: PushConfigPage) -> JsonObject:
-    """``ListTaskPushNotificationConfigsResponse``."""
+    """`ListTaskPushNotificationConfigsResponse`."""
     return {"configs": [render_push_config(config) for config in page.configs], "nextPageToken": page.next_page_token}

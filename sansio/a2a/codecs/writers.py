@@ -1,6 +1,6 @@
 """Writers of the values that have the same members on both versions; what differs is given to them.
 
-The twin of ``readers``, for the codecs alone. Empty lists and missing values are left out.
+The twin of `readers`, for the codecs alone. Empty lists and missing values are left out.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from sansio.a2a.model import (
 
 @frozen(kw_only=True)
 class Writers:
-    """One form's writers, made from its part, its enum names, and whether its values are tagged by ``kind``.
+    """One form's writers, made from its part, its enum names, and whether its values are tagged by `kind`.
 
-    ``parts_name``: of a message's parts; ``says_final``: of status events; ``references``: messages name tasks.
+    `parts_name`: of a message's parts; `says_final`: of status events; `references`: messages name tasks.
     """
 
     part: Callable[[Part], JsonObject]

@@ -36,7 +36,7 @@ SHARED_BY: Mapping[str, frozenset[str]] = {
     "interactive-interrupt": frozenset({"interrupt"}),
     "stream-resume": frozenset({"resume"}),
 }
-"""The members of ``metadata.shared`` that an extension gives."""
+"""The members of `metadata.shared` that an extension gives."""
 
 RESUME = "stream-resume"
 """The extension by which events carry their numbers in their metadata too."""
@@ -64,7 +64,7 @@ def _text_of(part: Part) -> Part:
 
 @frozen
 class Presentation:
-    """One way of looking. ``extensions``: the names of those that were negotiated; ``key`` tells views apart."""
+    """One way of looking. `extensions`: the names of those that were negotiated; `key` tells views apart."""
 
     codec: Codec
     text_only: bool = False
@@ -85,7 +85,7 @@ class Presentation:
 
     @classmethod
     def of_key(cls, key: str) -> Presentation:
-        """The view with this ``key``."""
+        """The view with this `key`."""
         codec, *words = key.split(" ")
         return cls(_CODECS[codec], "text" in words, frozenset(words) - {"text"})
 
@@ -133,7 +133,7 @@ class Presentation:
         return self._item_seen(self.codec.render_item(self._readable(item)))
 
     def item(self, item: StreamItem, number: int) -> JsonObject:
-        """An item of a stream; ``number``: its event's."""
+        """An item of a stream; `number`: its event's."""
         if self.text_only or isinstance(item, Task):
             item = self._readable(item)
         if RESUME in self.extensions and not isinstance(item, Message):

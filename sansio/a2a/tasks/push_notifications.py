@@ -28,7 +28,7 @@ from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, Folding, Snapshot, S
 
 @frozen
 class Notification:
-    """What is told of event ``number``."""
+    """What is told of event `number`."""
 
     number: int
     item: StreamItem
@@ -42,7 +42,7 @@ def is_news(before: TaskStatus, status: TaskStatus) -> bool:
 
 
 class Announcer:
-    """A task's entries in, notifications out. ``task``: as it was at the event after which entries follow.
+    """A task's entries in, notifications out. `task`: as it was at the event after which entries follow.
 
     Version 0.3 gets the whole task at each change of its status. Version 1.0 gets that change, and each artifact that
     was completed, whole, in the place of the chunks it came in.
@@ -84,7 +84,7 @@ _HEADER_TEXT = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,8190}[\x21-\x7e])?")
 
 
 def check_headers(config: PushConfig, path: Sequence[str | int], form: str) -> None:
-    """Refuse what no header can carry, so that nothing can be smuggled into one. Raises ``ProtocolError``."""
+    """Refuse what no header can carry, so that nothing can be smuggled into one. Raises `ProtocolError`."""
     told = "must be visible ASCII characters, with spaces only in between, and at most 8192 of them"
     if config.token is not None and not _HEADER_TEXT.fullmatch(config.token):
         raise invalid((*path, "token"), told)
@@ -104,7 +104,7 @@ def notification_id(task_id: str, config_id: str, number: int) -> str:
 
 
 def headers_of(config: PushConfig, form: str, number: int) -> list[tuple[str, str]]:
-    """The headers of the notification of event ``number``; the configuration has its ids."""
+    """The headers of the notification of event `number`; the configuration has its ids."""
     dialect = dialect_of(form)
     headers = [
         ("Content-Type", dialect.media_type),
@@ -138,9 +138,9 @@ def verdict_of(status: int) -> Verdict:
 
 
 def retry_after(text: str | None, now: float) -> float | None:
-    """The seconds a ``Retry-After`` header asks for (RFC 9110, section 10.2.3); None where it does not say.
+    """The seconds a `Retry-After` header asks for (RFC 9110, section 10.2.3); None where it does not say.
 
-    ``now``: epoch seconds.
+    `now`: epoch seconds.
     """
     if text is None:
         return None
@@ -157,10 +157,10 @@ def retry_after(text: str | None, now: float) -> float | None:
 
 @frozen(kw_only=True)
 class Schedule:
-    """When a failed notification is tried again. Seconds; ``attempts`` counts the first one too.
+    """When a failed notification is tried again. Seconds; `attempts` counts the first one too.
 
-    The bound of a pause doubles with each failure, from ``shortest`` to ``longest``. A receiver that names a time
-    gets it, up to ``patience``.
+    The bound of a pause doubles with each failure, from `shortest` to `longest`. A receiver that names a time
+    gets it, up to `patience`.
     """
 
     attempts: int = 8
@@ -171,7 +171,7 @@ class Schedule:
     def pause(self, failures: int, chance: float, asked: float | None = None) -> float | None:
         """Seconds until the next attempt after that many failed in a row; None: no more of them.
 
-        ``chance``: at random from 0 to 1, so that what failed together does not come back together.
+        `chance`: at random from 0 to 1, so that what failed together does not come back together.
         """
         if failures >= self.attempts:
             return None
@@ -188,7 +188,7 @@ def encode_config(config: PushConfig) -> bytes:
 
 
 def decode_config(body: bytes, *, task_id: str, config_id: str) -> PushConfig:
-    """The configuration of ``encode_config``. Raises ``LocalError``: only we write these."""
+    """The configuration of `encode_config`. Raises `LocalError`: only we write these."""
     try:
         config = read_document(orjson.loads(body), v1_0.read_push_config)
     except (orjson.JSONDecodeError, ProtocolError):

@@ -1,6 +1,6 @@
 """Recognises a message that is sent again: equal parts, and a filter of the message ids that may be known.
 
-Pure, but for the seed of Python's ``hash``, on which no answer depends. Knows nothing of stores.
+Pure, but for the seed of Python's `hash`, on which no answer depends. Knows nothing of stores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class MessageFilter:
     """A Bloom filter of (principal, message id) pairs, 2 MiB whatever it holds.
 
     A pair that was added is always found. One that was not may be found as well: then a look into the store
-    costs time and nothing else. ``complete``: all pairs of the store were added; until then every pair is found.
+    costs time and nothing else. `complete`: all pairs of the store were added; until then every pair is found.
     """
 
     def __init__(self) -> None:
@@ -72,5 +72,5 @@ def _same_content(one: Part, other: Part) -> bool:
 
 
 def _same_json(one: JsonObject, other: JsonObject) -> bool:
-    """Compared as JSON: to Python, ``True`` equals 1."""
+    """Compared as JSON: to Python, `True` equals 1."""
     return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)

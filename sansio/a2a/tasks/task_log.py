@@ -1,6 +1,6 @@
 """A task is its event log: append-only events, numbered from 1, that fold to the task.
 
-The rules: every change goes through ``TaskLog.append``; a transition the table does not have is dropped, so the
+The rules: every change goes through `TaskLog.append`; a transition the table does not have is dropped, so the
 first terminal state wins; every way to look is a cursor. Cost is linear: folding keeps chunks and joins them once.
 """
 
@@ -30,7 +30,7 @@ from sansio.a2a.model import (
 
 @frozen(kw_only=True)
 class StatusChanged:
-    """The task's status; ``metadata`` belongs to the event, not to the task."""
+    """The task's status; `metadata` belongs to the event, not to the task."""
 
     status: TaskStatus
     metadata: JsonObject | None = None
@@ -40,8 +40,8 @@ class StatusChanged:
 class ArtifactChunk:
     """A chunk of an artifact.
 
-    Without ``append`` it replaces the artifact. ``joins``: its first part continues the text of the artifact's
-    last part (a token), rather than being a part of its own. ``leads``: the artifact stands before all others.
+    Without `append` it replaces the artifact. `joins`: its first part continues the text of the artifact's
+    last part (a token), rather than being a part of its own. `leads`: the artifact stands before all others.
     A last chunk to append that holds no text closes the artifact: readers get the whole of it once more.
     """
 
@@ -111,7 +111,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 
 
 def merge(old: JsonObject | None, new: JsonObject) -> JsonObject:
-    """``new`` over ``old``, objects member by member; neither is changed."""
+    """`new` over `old`, objects member by member; neither is changed."""
     merged = dict(old or {})
     for name, value in new.items():
         before = merged.get(name)
@@ -244,7 +244,7 @@ def fold(task_id: str, context_id: str, events: Iterable[LogEvent]) -> Task:
 class Entry:
     """One numbered event of a log, and what stream readers see of it (None: nothing).
 
-    ``wire`` keeps the item's rendered JSON per way of looking, so that any number of readers costs one rendering.
+    `wire` keeps the item's rendered JSON per way of looking, so that any number of readers costs one rendering.
     """
 
     number: int
@@ -262,7 +262,7 @@ SKIPPED = 1 << 20
 class TaskLog:
     """The log of one task: append, look from a cursor, fold.
 
-    Numbers only grow. They may skip where a log is taken up again after a crash (``recover``): an event that was seen
+    Numbers only grow. They may skip where a log is taken up again after a crash (`recover`): an event that was seen
     but not kept then has a number that no other event gets.
     """
 
@@ -273,11 +273,11 @@ class TaskLog:
         self._base: Task | None = None
         self._waits_since: int | None = None  # the first event of those that leave the task waiting for its user
         self._entries: list[Entry] = []
-        self._offset = 0  # the number of the last event that is only known as part of ``_base``
+        self._offset = 0  # the number of the last event that is only known as part of `_base`
 
     @classmethod
     def resume(cls, task: Task, last: int, events: Iterable[LogEvent] = ()) -> TaskLog:
-        """A log whose events up to ``last`` are only known as ``task``; ``events`` follow."""
+        """A log whose events up to `last` are only known as `task`; `events` follow."""
         log = cls(task.id, task.context_id)
         log._folding.add(Snapshot(task))
         log._base = task
@@ -289,7 +289,7 @@ class TaskLog:
 
     @classmethod
     def replay(cls, task: Task, last: int, runs: Iterable[tuple[int, Sequence[LogEvent]]]) -> TaskLog:
-        """What ``replaying`` makes, at once."""
+        """What `replaying` makes, at once."""
         steps = cls.replaying(task, last, runs)
         while True:
             try:
@@ -302,12 +302,12 @@ class TaskLog:
     def replaying(
         cls, task: Task, last: int, runs: Iterable[tuple[int, Sequence[LogEvent]]]
     ) -> Generator[None, None, TaskLog]:
-        """A log from what was kept of it: the task as it was at event ``last``, and runs of events.
+        """A log from what was kept of it: the task as it was at event `last`, and runs of events.
 
         It yields where it may be interrupted: thousands of events take milliseconds.
 
-        A run is its first event's number and its events. The log begins with event 1 or with a ``Snapshot``; runs
-        that do not lead from there to ``last`` are of no use for looking back. Where events after ``last`` are
+        A run is its first event's number and its events. The log begins with event 1 or with a `Snapshot`; runs
+        that do not lead from there to `last` are of no use for looking back. Where events after `last` are
         missing, so are all that follow.
         """
         kept: list[tuple[int, LogEvent]] = []
@@ -375,7 +375,7 @@ class TaskLog:
         return entry
 
     def pause_in(self, entries: Sequence[Entry]) -> int | None:
-        """Index of the newest status in ``entries`` at which the task still waits for its user; None: it has none.
+        """Index of the newest status in `entries` at which the task still waits for its user; None: it has none.
 
         A status that is followed by another state, in these entries or later, is no pause: the task went on.
         """
@@ -389,9 +389,9 @@ class TaskLog:
         return None
 
     def since(self, cursor: int, to: int | None = None) -> list[Entry]:
-        """The entries after event ``cursor``, up to event ``to``.
+        """The entries after event `cursor`, up to event `to`.
 
-        Raises ``LookupError`` for a cursor that is no event of this log, or has been compacted away.
+        Raises `LookupError` for a cursor that is no event of this log, or has been compacted away.
         """
         start = self._after(cursor)
         if to is None or to >= self.last:
@@ -399,7 +399,7 @@ class TaskLog:
         return self._entries[start : self._after(to)]
 
     def compact(self, number: int) -> None:
-        """Keep the events up to ``number`` only as the task they add up to. Cursors before that are lost."""
+        """Keep the events up to `number` only as the task they add up to. Cursors before that are lost."""
         index = bisect_right(self._entries, number, key=_number)
         if index:
             last = self._entries[index - 1].number
@@ -407,11 +407,11 @@ class TaskLog:
             del self._entries[:index]
 
     def reaches(self, cursor: int) -> bool:
-        """Whether the events after ``cursor`` are kept."""
+        """Whether the events after `cursor` are kept."""
         return cursor >= self._offset
 
     def _after(self, cursor: int) -> int:
-        """The index of the first entry after event ``cursor``."""
+        """The index of the first entry after event `cursor`."""
         index = bisect_right(self._entries, cursor, key=_number)
         if cursor != (self._entries[index - 1].number if index else self._offset):
             raise LookupError(f"there is no event {cursor} to go on from")
@@ -422,7 +422,7 @@ class TaskLog:
         return self._folding.task()
 
     def at(self, cursor: int) -> Task:
-        """The task as it was at event ``cursor``. Raises ``LookupError`` like ``since``."""
+        """The task as it was at event `cursor`. Raises `LookupError` like `since`."""
         if cursor == self.last:
             return self.task()
         folding = Folding(self.task_id, self.context_id)
@@ -443,7 +443,7 @@ class TaskLog:
         return None
 
     def waits_at(self, number: int) -> bool:
-        """Whether the task waits for its user at event ``number``, and still does."""
+        """Whether the task waits for its user at event `number`, and still does."""
         return self._waits_since is not None and self._waits_since <= number
 
     def _item(self, event: LogEvent) -> StreamItem | None:
@@ -484,7 +484,7 @@ class TaskLog:
 
 
 def trim_history(task: Task, length: int | None) -> Task:
-    """The task with at most the newest ``length`` messages of its history; None: all."""
+    """The task with at most the newest `length` messages of its history; None: all."""
     if length is None or length >= len(task.history):
         return task
     return evolve(task, history=task.history[-length:] if length else ())
@@ -493,7 +493,7 @@ def trim_history(task: Task, length: int | None) -> Task:
 def told_anew(task: Task, *, final: bool) -> list[StreamItem]:
     """Updates that replace whatever a reader has of the task's artifacts and status by what they are.
 
-    ``final``: the stream ends with them.
+    `final`: the stream ends with them.
     """
     over = task.status.state.terminal
     items: list[StreamItem] = [

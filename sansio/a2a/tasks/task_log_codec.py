@@ -87,7 +87,7 @@ _READERS: dict[str, Callable[[Fields], LogEvent]] = {
 
 
 def _decode(fields: Fields) -> LogEvent:
-    """The event, told apart by the member it has; ``fields`` collects what is wrong with it."""
+    """The event, told apart by the member it has; `fields` collects what is wrong with it."""
     for name, read in _READERS.items():
         if name in fields.value:
             return read(fields)
@@ -103,7 +103,7 @@ def _read_events(fields: Fields) -> list[LogEvent]:
 
 
 def decode_events(body: bytes) -> list[LogEvent]:
-    """The events of ``encode_events``. Raises ``LocalError``: only we write these."""
+    """The events of `encode_events`. Raises `LocalError`: only we write these."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -112,7 +112,7 @@ def decode_events(body: bytes) -> list[LogEvent]:
 
 
 def read_events(value: object) -> list[LogEvent]:
-    """The events of ``encode_events``, or some of them, whose JSON is decoded. Raises ``LocalError``."""
+    """The events of `encode_events`, or some of them, whose JSON is decoded. Raises `LocalError`."""
     try:
         return read_document({"events": value}, _read_events, levels=_DEEPEST)
     except ProtocolError as exc:
@@ -125,7 +125,7 @@ def encode_task(task: Task) -> bytes:
 
 
 def decode_task(body: bytes) -> Task:
-    """The task of ``encode_task``. Raises ``LocalError``."""
+    """The task of `encode_task`. Raises `LocalError`."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -134,7 +134,7 @@ def decode_task(body: bytes) -> Task:
 
 
 def read_task(value: object) -> Task:
-    """The task of ``encode_task``, whose JSON is decoded. Raises ``LocalError``."""
+    """The task of `encode_task`, whose JSON is decoded. Raises `LocalError`."""
     try:
         return read_document(value, v1_0.read_task, levels=_DEEPEST)
     except ProtocolError as exc:

@@ -1,6 +1,6 @@
 """The errors of the extension methods, a row each: codes and types of their own, told in the shapes of both versions.
 
-The numbers are those that earlier versions declared, some of which A2A has since given other meanings: ``type`` is
+The numbers are those that earlier versions declared, some of which A2A has since given other meanings: `type` is
 what tells them apart. Knows no method and no transport.
 """
 
@@ -24,7 +24,7 @@ DOMAIN = "opencode-a2a"
 
 @frozen(kw_only=True)
 class ExtensionErrorRow(ErrorRow):
-    """``nearest``: the error of the protocol that is least unlike it. ``when``: when it is answered."""
+    """`nearest`: the error of the protocol that is least unlike it. `when`: when it is answered."""
 
     nearest: ErrorKind
     when: str
@@ -32,7 +32,7 @@ class ExtensionErrorRow(ErrorRow):
 
 
 class ExtensionErrorKind(Enum):
-    """The table; the member's name is the ``type`` of version 0.3 and the ``reason`` of version 1.0."""
+    """The table; the member's name is the `type` of version 0.3 and the `reason` of version 1.0."""
 
     SESSION_NOT_FOUND = ExtensionErrorRow(
         code=-32001,
@@ -132,8 +132,8 @@ class ExtensionErrorKind(Enum):
 class ExtensionError(ProtocolError):
     """An extension's method cannot do what it was asked.
 
-    ``told``: what there is to tell besides the type. On version 0.3 it is ``data``'s members, on 1.0 the metadata of
-    the ``ErrorInfo``, by the same names in camel case, as texts. None is left out.
+    `told`: what there is to tell besides the type. On version 0.3 it is `data`'s members, on 1.0 the metadata of
+    the `ErrorInfo`, by the same names in camel case, as texts. None is left out.
     """
 
     def __init__(self, extension_kind: ExtensionErrorKind, message: str | None = None, **told: Any) -> None:
@@ -179,7 +179,7 @@ def interrupt_error(
     expected: str | None = None,
     actual: str | None = None,
 ) -> ExtensionError:
-    """One of the three ``INTERRUPT_...`` errors. ``expected`` and ``actual``: what a mismatch is between."""
+    """One of the three `INTERRUPT_...` errors. `expected` and `actual`: what a mismatch is between."""
     return ExtensionError(
         kind,
         request_id=request_id[:128],
@@ -226,7 +226,7 @@ def session_forbidden(session_id: str) -> ExtensionError:
 
 
 def session_unowned(session_id: str, field: str) -> ExtensionError:
-    """Nobody owns the session, and claims are switched off. ``field``: the path of what named it."""
+    """Nobody owns the session, and claims are switched off. `field`: the path of what named it."""
     return ExtensionError(
         ExtensionErrorKind.SESSION_UNOWNED,
         "The session belongs to nobody, and this deployment has several principals, so nobody can claim it. "

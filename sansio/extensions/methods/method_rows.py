@@ -105,12 +105,12 @@ class Reply:
 
 
 Project: TypeAlias = Callable[[Reply, Arguments], JsonObject]
-"""From an answer to a result, in which tasks and messages are still values of the model. Raises ``ValueError``."""
+"""From an answer to a result, in which tasks and messages are still values of the model. Raises `ValueError`."""
 
 
 @frozen(kw_only=True)
 class Before:
-    """A call that goes first, where ``needed``; ``absorb`` adds what it tells to the arguments."""
+    """A call that goes first, where `needed`; `absorb` adds what it tells to the arguments."""
 
     needed: Callable[[Arguments], bool]
     call: Callable[[Arguments, Location], UpstreamCall]
@@ -119,7 +119,7 @@ class Before:
 
 @frozen(kw_only=True)
 class Result:
-    """What a method answers: its members, each with its type's name. ``made``: names the session that it made."""
+    """What a method answers: its members, each with its type's name. `made`: names the session that it made."""
 
     members: Mapping[str, str]
     made: Callable[[JsonObject], str] | None = None
@@ -134,9 +134,9 @@ class Result:
 class MethodRow:
     """One method.
 
-    ``key``: its short name among those of its extension. ``unsupported``: names of parameters that are refused as
-    another way to page. ``call`` and ``project`` are there where OpenCode is asked; ``shrink`` makes less of a large
-    answer while it is being decoded, and ``many`` is the member of the result that may be long.
+    `key`: its short name among those of its extension. `unsupported`: names of parameters that are refused as
+    another way to page. `call` and `project` are there where OpenCode is asked; `shrink` makes less of a large
+    answer while it is being decoded, and `many` is the member of the result that may be long.
     """
 
     name: str

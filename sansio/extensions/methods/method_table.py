@@ -32,7 +32,7 @@ def supported(version: str, switched_on: Collection[Toggle]) -> list[str]:
 
 
 def row_of(name: str, version: str, switched_on: Collection[Toggle]) -> MethodRow:
-    """The method of this name. Raises ``ProtocolError``: METHOD_NOT_FOUND, or METHOD_DISABLED, with all on offer."""
+    """The method of this name. Raises `ProtocolError`: METHOD_NOT_FOUND, or METHOD_DISABLED, with all on offer."""
     row = METHODS.get(name)
     if row is None or version not in row.versions:
         raise method_not_found(name, version, methods_on_offer(version, switched_on))

@@ -1,7 +1,7 @@
 """The parameters of a method as rows, and the reading of a request by them.
 
-A parameter is named by its path (``request.messageID``). What no row names is refused, so that nothing is dropped in
-silence. Knows no method; raises ``ProtocolError`` (INVALID_PARAMS).
+A parameter is named by its path (`request.messageID`). What no row names is refused, so that nothing is dropped in
+silence. Knows no method; raises `ProtocolError` (INVALID_PARAMS).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _METADATA = "metadata"
 
 @frozen(kw_only=True)
 class Parameter:
-    """One parameter. ``aliases``: other paths it may come by; ``default``: what it is where it is not given."""
+    """One parameter. `aliases`: other paths it may come by; `default`: what it is where it is not given."""
 
     name: str
     shape: Shape
@@ -55,13 +55,13 @@ class Arguments:
         return self.values.get(name)
 
     def below(self, prefix: str) -> JsonObject:
-        """The values of ``prefix.NAME``, by NAME."""
+        """The values of `prefix.NAME`, by NAME."""
         start = f"{prefix}."
         return {name.removeprefix(start): value for name, value in self.values.items() if name.startswith(start)}
 
 
 def read(parameters: Sequence[Parameter], params: object, unsupported: Sequence[str] = ()) -> Arguments:
-    """The arguments of a request. ``unsupported``: names of other ways to page, refused as such."""
+    """The arguments of a request. `unsupported`: names of other ways to page, refused as such."""
     given = _object(params)
     _refuse_paging(parameters, given, unsupported)
     known: set[tuple[str, ...]] = {tuple(path.split(".")) for one in parameters for path in one.paths}

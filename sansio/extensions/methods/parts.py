@@ -41,7 +41,7 @@ class FileUrl:
 
 @frozen
 class ModelName:
-    """A model as an object, or as one text: ``provider/model``."""
+    """A model as an object, or as one text: `provider/model`."""
 
     def read(self, value: Any, path: Path) -> Any:
         return Text().read(value, path) if isinstance(value, str) else MODEL.read(value, path)

@@ -1,4 +1,4 @@
-"""The rows of ``opencode.sessions.*``."""
+"""The rows of `opencode.sessions.*`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The shapes of a method's parameters: what each takes, how it is refused by name, and its JSON Schema.
 
-Knows no method. A shape reads a value or raises ``ProtocolError`` (INVALID_PARAMS) with the field's path, in the
-``data`` that version 0.3's clients of these methods expect.
+Knows no method. A shape reads a value or raises `ProtocolError` (INVALID_PARAMS) with the field's path, in the
+`data` that version 0.3's clients of these methods expect.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DEEPEST = 64
 
 
 def wrong(path: Path, requirement: str, type: str = INVALID, **more: Any) -> ProtocolError:
-    """The error of one wrong field. ``more``: members for version 0.3's ``data``."""
+    """The error of one wrong field. `more`: members for version 0.3's `data`."""
     violation = Violation(path, type.lower(), requirement)
     told = {"type": type, "field": violation.field, **more}
     message = f"{violation.field} {requirement}" if violation.field else f"params {requirement}"
@@ -48,7 +48,7 @@ class Shape(Protocol):
     """What a parameter takes."""
 
     def read(self, value: Any, path: Path) -> Any:
-        """The value as it is used. Raises ``ProtocolError``."""
+        """The value as it is used. Raises `ProtocolError`."""
 
     def schema(self) -> JsonObject:
         """Its JSON Schema (2020-12)."""
@@ -56,7 +56,7 @@ class Shape(Protocol):
 
 @frozen(kw_only=True)
 class Text:
-    """A string, without the white space around it. ``empty``: it may be blank; ``begins``: how it must begin."""
+    """A string, without the white space around it. `empty`: it may be blank; `begins`: how it must begin."""
 
     empty: bool = False
     begins: str = ""
@@ -102,7 +102,7 @@ class Identifier:
 
 @frozen(kw_only=True)
 class Number:
-    """An integer from ``least`` to ``most``."""
+    """An integer from `least` to `most`."""
 
     least: int
     most: int
@@ -141,7 +141,7 @@ class Flag:
 
 @frozen
 class Choice:
-    """One of a few strings. ``late``: whoever is asked says whether it is one, once there is a request to answer."""
+    """One of a few strings. `late`: whoever is asked says whether it is one, once there is a request to answer."""
 
     values: tuple[str, ...]
     late: bool = False
@@ -213,7 +213,7 @@ class MapOf:
 
 @frozen(kw_only=True)
 class Record:
-    """An object with members of its own shapes. ``open``: others pass as they are, for OpenCode to judge."""
+    """An object with members of its own shapes. `open`: others pass as they are, for OpenCode to judge."""
 
     required: Mapping[str, Shape] = field(factory=dict)
     optional: Mapping[str, Shape] = field(factory=dict)
@@ -260,7 +260,7 @@ def _named(path: Path, names: list[str]) -> list[str]:
 
 @frozen
 class Tagged:
-    """An object that says by ``type`` which of several it is."""
+    """An object that says by `type` which of several it is."""
 
     kinds: Mapping[str, Record]
 

@@ -126,7 +126,7 @@ _OF_VERSION: Mapping[str, Mapping[str, JsonObject]] = {
 
 
 def type_schema(name: str, version: str) -> JsonObject:
-    """The schema of a type by its name: ``X[]`` is a list of X, ``X|null`` may be null."""
+    """The schema of a type by its name: `X[]` is a list of X, `X|null` may be null."""
     known = _OF_VERSION[version].get(name) or TYPES.get(name)
     if known is not None:
         return known

@@ -40,7 +40,7 @@ WIRE_CONTRACT = "wire-contract"
 class PublishedExtension:
     """An extension under the names it has on either version, which may be equal, and what each card says of it.
 
-    ``public``: whether the public card has it under its name in version 1.0. Under that in 0.3, it always has.
+    `public`: whether the public card has it under its name in version 1.0. Under that in 0.3, it always has.
     """
 
     name: str
@@ -61,7 +61,7 @@ class PublishedExtension:
 
 
 class Caller(Protocol):
-    """Who reads the extended card. ``capabilities``: what their credential lets them do beyond chatting."""
+    """Who reads the extended card. `capabilities`: what their credential lets them do beyond chatting."""
 
     @property
     def principal(self) -> str: ...
@@ -224,7 +224,7 @@ def card_of(deployment: Deployment) -> CardSpec:
 def extended_card_of(deployment: Deployment, caller: Caller, version: str | None = None) -> CardSpec:
     """The card for one who has proved who they are: the public one with all there is to know of the extensions.
 
-    ``version``: the version it is asked for on, whose members and extensions it has; None: all that are offered.
+    `version`: the version it is asked for on, whose members and extensions it has; None: all that are offered.
     What a session binds to is its principal, so the caller is told who they are among that extension's params.
     """
     return evolve(

@@ -28,7 +28,7 @@ _CODECS = {"0.3": ("0.3", "0.3-gateway"), "1.0": ("1.0",)}
 
 @frozen(kw_only=True)
 class Served:
-    """What is served besides operations and methods. ``health``: a health check's answer, for its form."""
+    """What is served besides operations and methods. `health`: a health check's answer, for its form."""
 
     card_paths: Sequence[str]
     health_path: str
@@ -38,7 +38,7 @@ class Served:
 
 
 def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonObject:
-    """The document. Unless it is ``complete``, it has the protocol's methods alone, and no word of the operator's."""
+    """The document. Unless it is `complete`, it has the protocol's methods alone, and no word of the operator's."""
     versions = deployment.versions
     rows = [row for row in METHODS.values() if is_on(row, deployment.switched_on)] if complete else []
     methods = [*openapi_rpc.core_methods(versions), *openapi_rpc.extension_methods(rows, versions)]

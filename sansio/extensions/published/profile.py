@@ -37,9 +37,9 @@ class Environment:
 
 @frozen(kw_only=True)
 class Deployment:
-    """The facts that everything published is made from. ``workspace_root``: None where callers may not know it.
+    """The facts that everything published is made from. `workspace_root`: None where callers may not know it.
 
-    ``streams_stay_open``: no stream ends where its task asks its user.
+    `streams_stay_open`: no stream ends where its task asks its user.
     """
 
     title: str

@@ -1,7 +1,7 @@
 """What a client answers to a permission or a question, as OpenCode wants it: by method, or in plain words.
 
 Pure. Whether the request still waits, and whether this caller may answer it, is not known here. Errors are
-``ProtocolError`` (INVALID_PARAMS) naming the field; the request then waits on.
+`ProtocolError` (INVALID_PARAMS) naming the field; the request then waits on.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Answer:
 
 
 def permission_reply(asked: InterruptAsked, reply: str, message: str | None, location: Location) -> Answer:
-    """``once``, ``always`` or ``reject``; the message is for the model, and only a rejection has one."""
+    """`once`, `always` or `reject`; the message is for the model, and only a rejection has one."""
     if reply not in REPLIES:
         raise invalid(("reply",), f"must be one of {', '.join(REPLIES)}")
     subject = asked.body.get("permission")
@@ -145,7 +145,7 @@ def understand(asked: InterruptAsked, message: Message, location: Location) -> A
 
 
 def request_named(message: Message) -> str | None:
-    """The request a message says it answers, in its data or as ``metadata.shared.interrupt.request_id``."""
+    """The request a message says it answers, in its data or as `metadata.shared.interrupt.request_id`."""
     for part in message.parts:
         if isinstance(part, DataPart) and isinstance(part.data, dict):
             named = part.data.get("request_id")

@@ -1,6 +1,6 @@
 """What a turn waits for: the permissions and questions of its session and those below, from asked to resolved.
 
-Duplicates and requests that were resolved before they were seen are dropped. Says what the status becomes; ``turn``
+Duplicates and requests that were resolved before they were seen are dropped. Says what the status becomes; `turn`
 puts it into the log.
 """
 
@@ -19,7 +19,7 @@ from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 
 @define(eq=False)
 class InterruptTracker:
-    """``pending``: the requests that wait, by id, oldest first; ``asked_at``: since when, as RFC 3339."""
+    """`pending`: the requests that wait, by id, oldest first; `asked_at`: since when, as RFC 3339."""
 
     _event_metadata: EventMetadata
     pending: dict[str, InterruptAsked] = field(factory=dict)
@@ -35,7 +35,7 @@ class InterruptTracker:
     def note(self, request_id: str, understood: str | None, message: Message | None = None) -> None:
         """How an answer that is under way was understood, to be said once it has taken effect; None: it has not.
 
-        ``message``: the client's that gave it. It is said by then too, since the bus may be the first to tell.
+        `message`: the client's that gave it. It is said by then too, since the bus may be the first to tell.
         """
         if understood is None:
             self._answers.pop(request_id, None)

@@ -1,7 +1,7 @@
 """OpenCode's catalogue of providers and models as the summaries that clients get.
 
 There are thousands of models, in megabytes of JSON, so each provider can be made less of as soon as it is decoded.
-Raises ``ValueError`` where an answer is not what OpenCode's interface promises.
+Raises `ValueError` where an answer is not what OpenCode's interface promises.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Provider:
 
 @frozen
 class _Catalogue:
-    """``defaults``: model by provider; ``connected``: in order, and quick to look up."""
+    """`defaults`: model by provider; `connected`: in order, and quick to look up."""
 
     providers: list[Provider]
     defaults: dict[str, str]

@@ -1,6 +1,6 @@
 """OpenCode's sessions and messages as A2A tasks and messages, and as the summaries that the methods answer with.
 
-Takes decoded JSON. Raises ``ValueError`` where an answer is not what OpenCode's interface promises; what is beside
+Takes decoded JSON. Raises `ValueError` where an answer is not what OpenCode's interface promises; what is beside
 the point may be of any form, and is left out.
 """
 
@@ -36,21 +36,21 @@ def context_of(session_id: str) -> str:
 
 
 def listed(value: Any, what: str) -> list[JsonObject]:
-    """The objects of a list. Raises ``ValueError``."""
+    """The objects of a list. Raises `ValueError`."""
     if not isinstance(value, list):
         raise ValueError(f"{what}: must be a list")
     return [item for item in value if isinstance(item, dict)]
 
 
 def record(value: Any, what: str) -> JsonObject:
-    """An object. Raises ``ValueError``."""
+    """An object. Raises `ValueError`."""
     if not isinstance(value, dict):
         raise ValueError(f"{what}: must be an object")
     return value
 
 
 def session_id_of(session: JsonObject) -> str:
-    """A session's id. Raises ``ValueError``."""
+    """A session's id. Raises `ValueError`."""
     found = session.get("id")
     if not isinstance(found, str) or not found:
         raise ValueError("a session: has no id")
@@ -71,7 +71,7 @@ def task_of(session: JsonObject) -> Task:
 
 
 def message_of(session_id: str, value: Any) -> Message:
-    """A message with its parts. Raises ``ValueError``."""
+    """A message with its parts. Raises `ValueError`."""
     item = record(value, "a message")
     info = record(item.get("info"), "a message's info")
     message_id = info.get("id")
@@ -132,7 +132,7 @@ def _members(value: JsonObject, names: dict[str, str]) -> JsonObject:
 
 
 def summary_of(value: Any) -> JsonObject:
-    """A session as a summary. Raises ``ValueError``."""
+    """A session as a summary. Raises `ValueError`."""
     session = record(value, "a session")
     title = session.get("title")
     summary: JsonObject = {
@@ -200,7 +200,7 @@ def _diff(item: JsonObject) -> JsonObject:
 
 
 def as_it_is(value: Any) -> Any:
-    """A value that is passed on, if it can be. Raises ``ValueError``."""
+    """A value that is passed on, if it can be. Raises `ValueError`."""
     if nested_deeper(value):
         raise ValueError("the answer is nested too deep")
     return value

@@ -17,7 +17,7 @@ _ADDED = frozenset({"compaction", "subtask", "snapshot", "patch", "step-start", 
 
 @define(eq=False)
 class Attribution:
-    """``prompt_id``: the id of the turn's user message. Ids sort by time."""
+    """`prompt_id`: the id of the turn's user message. Ids sort by time."""
 
     prompt_id: str
     _typed: set[str] = field(factory=set)  # user messages of somebody else

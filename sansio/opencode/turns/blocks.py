@@ -1,7 +1,7 @@
 """OpenCode's parts as lanes of a task: text, reasoning, one per tool call.
 
 A lane is one artifact. Within it every OpenCode part is one A2A part, in OpenCode's order (part ids sort by time).
-Pure bookkeeping of what was said; ``turn`` decides what to say about it.
+Pure bookkeeping of what was said; `turn` decides what to say about it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _COUNT_LIMIT = 2**53
 
 @define(eq=False)
 class TextBlock:
-    """The text of one OpenCode part, as far as it was said. ``settled``: OpenCode has given its final text."""
+    """The text of one OpenCode part, as far as it was said. `settled`: OpenCode has given its final text."""
 
     part_id: str
     message_id: str
@@ -62,7 +62,7 @@ class TextBlock:
 
 @define
 class Tool:
-    """A tool call as it was last told. ``files``: what it has attached to its result."""
+    """A tool call as it was last told. `files`: what it has attached to its result."""
 
     part_id: str
     message_id: str
@@ -75,7 +75,7 @@ class Tool:
 class ArtifactStream:
     """The text blocks of one artifact, in order.
 
-    ``before``: what an earlier run of the server said, part by part, until ``recall`` has matched blocks with it.
+    `before`: what an earlier run of the server said, part by part, until `recall` has matched blocks with it.
     """
 
     artifact_id: str
@@ -120,7 +120,7 @@ class ArtifactStream:
         return index == len(self.blocks) - 1
 
     def continuation(self, text: str, metadata: JsonObject, *, joins: bool) -> ArtifactChunk:
-        """The artifact's next chunk, or its first; ``joins``: it goes on with the last part."""
+        """The artifact's next chunk, or its first; `joins`: it goes on with the last part."""
         artifact = Artifact(
             artifact_id=self.artifact_id,
             name=self.name,
@@ -160,7 +160,7 @@ def output_text(part: JsonObject) -> str | None:
 
 
 def tool_data(part: PartSeen) -> JsonObject:
-    """The data of a ``tool_call`` block: ``call_id``, ``tool``, ``status`` and what the state holds beyond.
+    """The data of a `tool_call` block: `call_id`, `tool`, `status` and what the state holds beyond.
 
     What is nested too deep to be sent on is left out.
     """
@@ -183,7 +183,7 @@ def tool_data(part: PartSeen) -> JsonObject:
 
 
 def usage_of(tokens: JsonObject, cost: float | None) -> JsonObject:
-    """OpenCode's token counts in the shared form; counts are tokens, ``cost`` is in OpenCode's currency."""
+    """OpenCode's token counts in the shared form; counts are tokens, `cost` is in OpenCode's currency."""
 
     def count(source: JsonObject, name: str) -> int:
         value = source.get(name)

@@ -16,7 +16,7 @@ FINISHED, LENGTH, REFUSED, ABORTED, CANCELLED, FAILED = (
     "cancelled",
     "failed",
 )
-"""The kinds of end, as ``metadata.opencode.end`` names them."""
+"""The kinds of end, as `metadata.opencode.end` names them."""
 
 FINAL_FINISHES = frozenset({"stop", "length", "content-filter"})
 """What OpenCode writes into an assistant message after which no other follows."""
@@ -36,7 +36,7 @@ _TOOL_WORDS = {
 
 
 def kind_of(last: MessageInfo | None) -> str:
-    """The kind of end of a turn that is complete; ``last``: its last assistant message."""
+    """The kind of end of a turn that is complete; `last`: its last assistant message."""
     return _KIND_OF_FINISH.get(last.finish or "", FINISHED) if last is not None else FINISHED
 
 

@@ -13,7 +13,7 @@ from sansio.opencode.turns.blocks import BlockType
 
 @define(kw_only=True)
 class EventMetadata:
-    """One task's metadata. ``session_id`` is empty where there is no session yet; ``sequence`` counts events."""
+    """One task's metadata. `session_id` is empty where there is no session yet; `sequence` counts events."""
 
     task_id: str
     context_id: str

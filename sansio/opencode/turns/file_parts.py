@@ -39,7 +39,7 @@ def attachments_of(part: JsonObject) -> tuple[FilePart, ...]:
 
 
 def _bytes_in(url: str) -> str | None:
-    """The bytes of a ``data:`` URL (RFC 2397), in base64; None where it is none."""
+    """The bytes of a `data:` URL (RFC 2397), in base64; None where it is none."""
     head, comma, content = url.partition(",")
     if not comma:
         return None

@@ -17,6 +17,6 @@ def step_of(part: PartSeen) -> JsonObject:
 
 
 def retry_of(status: SessionStatus) -> JsonObject:
-    """Build the progress of a retry, without internal text of a provider. ``next``: epoch milliseconds."""
+    """Build the progress of a retry, without internal text of a provider. `next`: epoch milliseconds."""
     message = None if status.message is None else retry_reason(status.message)
     return compact(type="retry", status="retry", attempt=status.attempt, message=message, next=status.next)

@@ -1,6 +1,6 @@
 """What an earlier run of the server said in a turn, read back from the task's log, so that a new run can go on.
 
-Reads the metadata that ``voice`` writes. Pure; what OpenCode did meanwhile is for ``turn`` to find out.
+Reads the metadata that `voice` writes. Pure; what OpenCode did meanwhile is for `turn` to find out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sansio.opencode.upstream.events import InterruptAsked
 @frozen(kw_only=True)
 class RecoveredOutput:
     """What was said: the texts of each lane by its artifact's id, in order; tool calls and files by part id; progress
-    told; requests that wait for an answer; the status. ``sequence``: from where to count on without giving an event
+    told; requests that wait for an answer; the status. `sequence`: from where to count on without giving an event
     the number of one that was seen but not kept."""
 
     texts: Mapping[str, tuple[str, ...]]

@@ -3,9 +3,9 @@
 The rules. Only assistant messages that answer our prompt (or one OpenCode made up after it, as it does when it
 compacts) are output. A part's whole text settles what its deltas said: a missing suffix is said, a divergence
 replaces the lane; so duplicates, reordering across parts, and gaps followed by a re-read end in the same task.
-A turn ends when the session is idle and its messages are complete, or by ``cancel`` and ``fail``; always once.
+A turn ends when the session is idle and its messages are complete, or by `cancel` and `fail`; always once.
 
-Knows nothing of time, sockets or who listens. ``now`` is RFC 3339 text, put into the statuses it makes.
+Knows nothing of time, sockets or who listens. `now` is RFC 3339 text, put into the statuses it makes.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Heard:
 
 
 class Turn:
-    """The state of one turn. ``prompt_id`` is the id we gave the user's message."""
+    """The state of one turn. `prompt_id` is the id we gave the user's message."""
 
     def __init__(self, *, task_id: str, context_id: str, session_id: str, prompt_id: str) -> None:
         self.task_id = task_id
@@ -162,7 +162,7 @@ class Turn:
         return out
 
     def recover(self, said: RecoveredOutput) -> None:
-        """Go on with a turn that an earlier run of the server began: nothing is said again. ``reconcile`` it next."""
+        """Go on with a turn that an earlier run of the server began: nothing is said again. `reconcile` it next."""
         self._status = said.status
         self._event_metadata.sequence = said.sequence
         self._told |= said.told
@@ -202,12 +202,12 @@ class Turn:
         since: Heard | None = None,
         last_try: bool = False,
     ) -> list[LogEvent]:
-        """What the session looks like over REST, fed like events; ``asked`` is all that it waits for.
+        """What the session looks like over REST, fed like events; `asked` is all that it waits for.
 
-        ``waited_for``: the ids that ``asking`` held before it was read; of that, what is not there has been answered.
-        ``since``: what ``heard`` was before it was read: a later gap needs another reading, and what the bus told of
+        `waited_for`: the ids that `asking` held before it was read; of that, what is not there has been answered.
+        `since`: what `heard` was before it was read: a later gap needs another reading, and what the bus told of
         the session's status since is newer than what was read. None: nothing has come since.
-        ``last_try``: if the session is idle and its answer still incomplete, it never will be: the turn fails.
+        `last_try`: if the session is idle and its answer still incomplete, it never will be: the turn fails.
         """
         out: list[LogEvent] = []
         if self.ended:
@@ -241,7 +241,7 @@ class Turn:
     def fail(self, failure: TaskFailure, now: str) -> list[LogEvent]:
         """End the turn as failed, with a reason a person can act on. Nothing if it has ended.
 
-        Where credentials are what is missing, the task waits for them (``auth-required``), though the turn is over.
+        Where credentials are what is missing, the task waits for them (`auth-required`), though the turn is over.
         """
         if not self.ended:
             self.failure = failure

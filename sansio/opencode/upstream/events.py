@@ -1,7 +1,7 @@
 """Decodes OpenCode's event bus: the bytes of one event to one typed value, or None for what no turn needs.
 
-Covers ``GET /global/event`` (each event wrapped with its directory) and ``GET /event`` (bare). The ``sync`` copies of
-the global stream say nothing new and are passed over. Garbage raises ``ProtocolError`` (INVALID_AGENT_RESPONSE).
+Covers `GET /global/event` (each event wrapped with its directory) and `GET /event` (bare). The `sync` copies of
+the global stream say nothing new and are passed over. Garbage raises `ProtocolError` (INVALID_AGENT_RESPONSE).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sansio.a2a.model import JsonObject
 
 @frozen(kw_only=True)
 class UpstreamFault:
-    """An error as OpenCode tells it. ``status``: HTTP status of the model provider, if it came from there."""
+    """An error as OpenCode tells it. `status`: HTTP status of the model provider, if it came from there."""
 
     name: str
     message: str
@@ -29,7 +29,7 @@ class UpstreamFault:
 
 @frozen(kw_only=True)
 class MessageInfo:
-    """What is known of a message, without its parts. ``parent_id``: the user message an assistant answers."""
+    """What is known of a message, without its parts. `parent_id`: the user message an assistant answers."""
 
     id: str
     session_id: str
@@ -45,7 +45,7 @@ class MessageInfo:
 
 @frozen(kw_only=True)
 class PartSeen:
-    """A part as it is now, whole (``message.part.updated``, or read over REST)."""
+    """A part as it is now, whole (`message.part.updated`, or read over REST)."""
 
     session_id: str
     message_id: str
@@ -67,7 +67,7 @@ class PartDelta:
 
 @frozen(kw_only=True)
 class MessageSeen:
-    """A message as it is now (``message.updated``, or read over REST)."""
+    """A message as it is now (`message.updated`, or read over REST)."""
 
     session_id: str
     info: MessageInfo
@@ -75,7 +75,7 @@ class MessageSeen:
 
 @frozen(kw_only=True)
 class SessionStatus:
-    """``busy``, ``idle`` or ``retry``; the last with attempt, reason and the time of the next (epoch ms)."""
+    """`busy`, `idle` or `retry`; the last with attempt, reason and the time of the next (epoch ms)."""
 
     session_id: str
     type: str
@@ -86,7 +86,7 @@ class SessionStatus:
 
 @frozen(kw_only=True)
 class SessionFailed:
-    """``session.error``. Without a session it concerns the whole instance."""
+    """`session.error`. Without a session it concerns the whole instance."""
 
     session_id: str | None
     fault: UpstreamFault
@@ -94,7 +94,7 @@ class SessionFailed:
 
 @frozen(kw_only=True)
 class SessionSeen:
-    """A session was made or changed. ``parent_id``: the session whose subagent it is."""
+    """A session was made or changed. `parent_id`: the session whose subagent it is."""
 
     session_id: str
     parent_id: str | None = None
@@ -111,7 +111,7 @@ class SessionDeleted:
 
 @frozen(kw_only=True)
 class InterruptAsked:
-    """OpenCode waits for an answer. ``kind``: ``permission`` or ``question``; ``body`` as OpenCode sent it."""
+    """OpenCode waits for an answer. `kind`: `permission` or `question`; `body` as OpenCode sent it."""
 
     session_id: str
     kind: str
@@ -121,7 +121,7 @@ class InterruptAsked:
 
 @frozen(kw_only=True)
 class InterruptEnded:
-    """An answer was given, by whomever. ``resolution``: ``replied`` or ``rejected``."""
+    """An answer was given, by whomever. `resolution`: `replied` or `rejected`."""
 
     session_id: str
     kind: str
@@ -175,7 +175,7 @@ def _number(value: Any) -> float | None:
 
 
 def fault_of(error: JsonObject) -> UpstreamFault:
-    """OpenCode's ``{name, data: {message, statusCode, isRetryable}}``."""
+    """OpenCode's `{name, data: {message, statusCode, isRetryable}}`."""
     found = error.get("data")
     data = found if isinstance(found, dict) else {}
     name = _optional_text(error, "name") or "UnknownError"
@@ -188,7 +188,7 @@ def fault_of(error: JsonObject) -> UpstreamFault:
 
 
 def message_info(info: JsonObject) -> MessageInfo:
-    """A message's ``info``; raises ``ProtocolError``."""
+    """A message's `info`; raises `ProtocolError`."""
     time, error, tokens = info.get("time"), info.get("error"), info.get("tokens")
     return MessageInfo(
         id=_text(info, "id"),
@@ -205,7 +205,7 @@ def message_info(info: JsonObject) -> MessageInfo:
 
 
 def part_seen(part: JsonObject) -> PartSeen:
-    """A part; raises ``ProtocolError``."""
+    """A part; raises `ProtocolError`."""
     return PartSeen(
         session_id=_text(part, "sessionID"),
         message_id=_text(part, "messageID"),
@@ -216,7 +216,7 @@ def part_seen(part: JsonObject) -> PartSeen:
 
 
 def session_status(session_id: str, status: JsonObject) -> SessionStatus:
-    """A session's status; raises ``ProtocolError``."""
+    """A session's status; raises `ProtocolError`."""
     return SessionStatus(
         session_id=session_id,
         type=_text(status, "type"),
@@ -249,7 +249,7 @@ def _failed(p: JsonObject) -> SessionFailed:
 
 
 def session_seen(info: JsonObject) -> SessionSeen:
-    """A session's ``info``; raises ``ProtocolError``."""
+    """A session's `info`; raises `ProtocolError`."""
     return SessionSeen(
         session_id=_text(info, "id"),
         parent_id=_optional_text(info, "parentID"),
@@ -259,7 +259,7 @@ def session_seen(info: JsonObject) -> SessionSeen:
 
 
 def interrupt_asked(kind: str, body: JsonObject) -> InterruptAsked:
-    """A pending permission or question; raises ``ProtocolError``."""
+    """A pending permission or question; raises `ProtocolError`."""
     return InterruptAsked(session_id=_text(body, "sessionID"), kind=kind, request_id=_text(body, "id"), body=body)
 
 
@@ -304,7 +304,7 @@ _LONE_SURROGATE = re.compile(
 
 
 def _loads(data: bytes) -> Any:
-    """Decode JSON; half characters, which no UTF-8 can hold, become U+FFFD. Raises ``ProtocolError``."""
+    """Decode JSON; half characters, which no UTF-8 can hold, become U+FFFD. Raises `ProtocolError`."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -321,7 +321,7 @@ _SYNC = _PAYLOAD + b'"type":"sync"'
 
 
 def decode(data: bytes) -> BusEvent | None:
-    """One bus event. None: of no use here. Raises ``ProtocolError`` for what is not OpenCode's form."""
+    """One bus event. None: of no use here. Raises `ProtocolError` for what is not OpenCode's form."""
     payload_at = data.find(_PAYLOAD)
     if payload_at >= 0 and data.startswith(_SYNC, payload_at):
         return None
@@ -360,14 +360,14 @@ def _payload(data: bytes) -> JsonObject:
 
 @frozen(kw_only=True)
 class MessageRecord:
-    """A message with its parts, as ``GET /session/{id}/message`` tells it."""
+    """A message with its parts, as `GET /session/{id}/message` tells it."""
 
     info: MessageInfo
     parts: tuple[PartSeen, ...]
 
 
 def decode_messages(body: bytes) -> list[MessageRecord]:
-    """The answer of ``GET /session/{id}/message``; raises ``ProtocolError``."""
+    """The answer of `GET /session/{id}/message`; raises `ProtocolError`."""
     value = _loads(body)
     if not isinstance(value, list):
         raise _broken("messages must be a list")
@@ -382,7 +382,7 @@ def decode_messages(body: bytes) -> list[MessageRecord]:
 
 
 def decode_sessions(body: bytes) -> list[SessionSeen]:
-    """The answer of ``GET /session/{id}/children``; raises ``ProtocolError``."""
+    """The answer of `GET /session/{id}/children`; raises `ProtocolError`."""
     value = _loads(body)
     if not isinstance(value, list):
         raise _broken("sessions must be a list")
@@ -390,7 +390,7 @@ def decode_sessions(body: bytes) -> list[SessionSeen]:
 
 
 def decode_asked(kind: str, body: bytes) -> list[InterruptAsked]:
-    """The answer of ``GET /permission`` or ``GET /question``; raises ``ProtocolError``."""
+    """The answer of `GET /permission` or `GET /question`; raises `ProtocolError`."""
     value = _loads(body)
     if not isinstance(value, list):
         raise _broken(f"pending {kind}s must be a list")
@@ -398,7 +398,7 @@ def decode_asked(kind: str, body: bytes) -> list[InterruptAsked]:
 
 
 def decode_statuses(body: bytes, session_id: str) -> SessionStatus:
-    """A session's status in the answer of ``GET /session/status``, which leaves out idle sessions."""
+    """A session's status in the answer of `GET /session/status`, which leaves out idle sessions."""
     value = _loads(body)
     status = value.get(session_id) if isinstance(value, dict) else None
     return session_status(session_id, status if isinstance(status, dict) else {"type": "idle"})

@@ -25,8 +25,8 @@ _TYPE_OF_STATUS = {
 class TaskFailure:
     """Why a turn or a call failed: a sentence for people, a type and a status for machines.
 
-    ``answer``: the beginning of what OpenCode answered, as it came. ``detail``: what no client may read,
-    and the log has in full; empty where ``text`` says it all.
+    `answer`: the beginning of what OpenCode answered, as it came. `detail`: what no client may read,
+    and the log has in full; empty where `text` says it all.
     """
 
     text: str

@@ -1,6 +1,6 @@
 """Ids that OpenCode gives, where a caller sends one: what can be an id, and how it is put into a path.
 
-Pure. An id is put into the path of a request, so that nothing else than letters, digits and ``_ . : -`` can be one.
+Pure. An id is put into the path of a request, so that nothing else than letters, digits and `_ . : -` can be one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ SESSION = "ses"
 
 
 def is_identifier(value: str, begins: str = "") -> bool:
-    """Whether ``value`` can be an id of OpenCode's that begins with ``begins``."""
+    """Whether `value` can be an id of OpenCode's that begins with `begins`."""
     return len(value) <= ID_LIMIT and value.startswith(begins) and _ID.fullmatch(value) is not None
 
 
 def segment(value: str) -> str:
-    """Quote an id as one segment of a path. Raises ``ProtocolError`` (INVALID_PARAMS) for what cannot be an id.
+    """Quote an id as one segment of a path. Raises `ProtocolError` (INVALID_PARAMS) for what cannot be an id.
 
-    Quoting alone is not enough: ``..`` needs no quoting, and OpenCode's router resolves it.
+    Quoting alone is not enough: `..` needs no quoting, and OpenCode's router resolves it.
     """
     if not is_identifier(value):
         raise ProtocolError(ErrorKind.INVALID_PARAMS, "This cannot be an id of OpenCode's")
@@ -37,7 +37,7 @@ def segment(value: str) -> str:
 def encoded_directory(path: str) -> str:
     """Encode a directory for a query or a header of OpenCode's, before the encoding that the query itself needs.
 
-    OpenCode 1.18.33 percent-decodes ``directory`` once more after the query was decoded. Without this step a
-    directory named ``%2e%2e%2fx`` means ``../x`` to it.
+    OpenCode 1.18.33 percent-decodes `directory` once more after the query was decoded. Without this step a
+    directory named `%2e%2e%2fx` means `../x` to it.
     """
     return quote(path, safe="")

@@ -18,7 +18,7 @@ from sansio.opencode.upstream.requests import Location, TimeoutClass, UpstreamCa
 def sessions(
     location: Location, *, limit: int, roots: bool | None = None, start: int | None = None, search: str | None = None
 ) -> UpstreamCall:
-    """The sessions of a directory, those used last first. ``start``: epoch ms; older ones are left out."""
+    """The sessions of a directory, those used last first. `start`: epoch ms; older ones are left out."""
     return _get("/session", location, limit=limit, roots=roots, start=start, search=search)
 
 
@@ -48,7 +48,7 @@ def session_diff(session_id: str, message_id: str | None, location: Location) ->
 
 
 def session_messages(session_id: str, location: Location, *, limit: int, before: str | None = None) -> UpstreamCall:
-    """The last messages of a session, oldest first; ``before``: the cursor of an earlier answer."""
+    """The last messages of a session, oldest first; `before`: the cursor of an earlier answer."""
     return _get(f"{_session(session_id)}/message", location, limit=limit, before=before)
 
 

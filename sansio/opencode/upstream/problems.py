@@ -26,7 +26,7 @@ class ProblemType(Enum):
 
 @frozen
 class Problem:
-    """A problem, for everybody by its ``type``; ``detail`` is for the operator: what was seen, and what to do."""
+    """A problem, for everybody by its `type`; `detail` is for the operator: what was seen, and what to do."""
 
     type: ProblemType
     detail: str
@@ -62,7 +62,7 @@ def bus_problem(failure: TaskFailure, url: str) -> Problem:
 
 
 def not_opencode(url: str, seen: str) -> Problem:
-    """The problem of a URL that leads to something else. ``seen``: what gave it away, as a verb and its object."""
+    """The problem of a URL that leads to something else. `seen`: what gave it away, as a verb and its object."""
     return Problem(
         ProblemType.UPSTREAM_NOT_OPENCODE,
         f"{url} {seen}; set OPENCODE_BASE_URL (--opencode) to where `opencode serve` listens",
@@ -78,7 +78,7 @@ def workspace_problem(root: str) -> Problem:
 
 
 def model_problem(config: Any, providers: Any) -> Problem | None:
-    """The problem of an OpenCode without a usable model, from its ``/config`` and ``/config/providers``.
+    """The problem of an OpenCode without a usable model, from its `/config` and `/config/providers`.
 
     Answers of another shape than is known are no problem: OpenCode decides.
     """
@@ -111,7 +111,7 @@ def _models(providers: Any) -> dict[str, frozenset[str]] | None:
 
 
 def agent_problem(agents: Any, wanted: str) -> Problem | None:
-    """The problem of an agent that OpenCode's ``/agent`` does not list."""
+    """The problem of an agent that OpenCode's `/agent` does not list."""
     names = [one.get("name") for one in agents if isinstance(one, Mapping)] if isinstance(agents, list) else []
     if not names or wanted in names:
         return None

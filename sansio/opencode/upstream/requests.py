@@ -1,6 +1,6 @@
 """Each upstream call as a value: method, path, query, body, and how long it may take.
 
-Also the ids we choose. Sends nothing; ``opencode_a2a.agent.upstream.upstream`` does.
+Also the ids we choose. Sends nothing; `opencode_a2a.agent.upstream.upstream` does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class TimeoutClass(Enum):
     def attempts(self, limit: float) -> tuple[float, ...]:
         """For each attempt, the seconds within which the head of the answer must come.
 
-        Their sum is at most ``limit``, the operator's. A call that is not repeatable gets the first attempt alone.
+        Their sum is at most `limit`, the operator's. A call that is not repeatable gets the first attempt alone.
         """
         bounds = _ATTEMPTS[self]
         total = sum(bounds) if bounds else limit
@@ -52,7 +52,7 @@ _ATTEMPTS: Mapping[TimeoutClass, tuple[float, ...]] = {
 
 @frozen(kw_only=True)
 class UpstreamCall:
-    """One HTTP request to OpenCode. ``repeatable``: sending it twice does what sending it once does."""
+    """One HTTP request to OpenCode. `repeatable`: sending it twice does what sending it once does."""
 
     method: str
     target: str
@@ -104,12 +104,12 @@ _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 def message_id(epoch_ms: int, counter: int, tail: str) -> str:
-    """An OpenCode message id that sorts by time. ``tail``: 14 letters or digits."""
+    """An OpenCode message id that sorts by time. `tail`: 14 letters or digits."""
     return f"msg_{(epoch_ms * 4096 + counter % 4096) % 2**48:012x}{tail}"
 
 
 def time_of_id(identifier: str, near_ms: int) -> int | None:
-    """The epoch milliseconds in an ascending OpenCode id, taking the wrap nearest to ``near_ms``."""
+    """The epoch milliseconds in an ascending OpenCode id, taking the wrap nearest to `near_ms`."""
     digits = identifier.partition("_")[2][:12]
     if len(digits) != 12 or not _HEX_DIGITS.issuperset(digits):
         return None
@@ -159,7 +159,7 @@ def agents(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
 def create_session(
     title: str | None = None, location: Location = DEFAULT_LOCATION, metadata: JsonObject | None = None
 ) -> UpstreamCall:
-    """A new session. ``metadata``: what OpenCode keeps with it."""
+    """A new session. `metadata`: what OpenCode keeps with it."""
     body: JsonObject = {"title": title} if title else {}
     if metadata:
         body["metadata"] = metadata
@@ -199,7 +199,7 @@ def questions(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
 def permission_reply(
     request_id: str, reply: str, message: str | None, location: Location = DEFAULT_LOCATION
 ) -> UpstreamCall:
-    """Answer a permission: ``once``, ``always`` or ``reject``, the last with a message for the model."""
+    """Answer a permission: `once`, `always` or `reject`, the last with a message for the model."""
     body = {"reply": reply} if message is None else {"reply": reply, "message": message}
     return _answering(f"/permission/{segment(request_id)}/reply", body, location)
 
@@ -264,9 +264,9 @@ def _session(session_id: str) -> str:
 
 
 def prompt_parts(parts: Sequence[Part], takes: frozenset[str] = SAFE) -> list[JsonObject]:
-    """A message's parts as OpenCode takes them. ``takes``: what the model takes beside text.
+    """A message's parts as OpenCode takes them. `takes`: what the model takes beside text.
 
-    Raises ``ProtocolError`` (CONTENT_TYPE_NOT_SUPPORTED) naming a part that cannot be a prompt.
+    Raises `ProtocolError` (CONTENT_TYPE_NOT_SUPPORTED) naming a part that cannot be a prompt.
     """
     return [_prompt_part(part, index, takes) for index, part in enumerate(parts)]
 

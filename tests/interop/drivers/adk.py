@@ -1,4 +1,4 @@
-"""Drives google-adk's `RemoteA2aAgent`: run in its environment as ``python -m tests.interop.drivers.adk``.
+"""Drives google-adk's `RemoteA2aAgent`: run in its environment as `python -m tests.interop.drivers.adk`.
 
 Says what its session keeps of each turn, which is what an agent above it and its own next turn go by.
 """

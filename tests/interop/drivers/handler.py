@@ -1,4 +1,4 @@
-"""Drives `handler message send --stream` of a2a-handler: run as ``python -m tests.interop.drivers.handler``.
+"""Drives `handler message send --stream` of a2a-handler: run as `python -m tests.interop.drivers.handler`.
 
 Says what it prints. A text after a question is for the task that asks.
 """

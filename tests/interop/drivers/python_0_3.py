@@ -1,4 +1,4 @@
-"""Drives PyPI's a2a-sdk 0.3: run in its environment as ``python -m tests.interop.drivers.python_0_3``.
+"""Drives PyPI's a2a-sdk 0.3: run in its environment as `python -m tests.interop.drivers.python_0_3`.
 
 Says what the client understood in words of its own, which every driver shares.
 """

@@ -1,4 +1,4 @@
-"""Drives PyPI's a2a-sdk 1.x: run in its environment as ``python -m tests.interop.drivers.python_1``.
+"""Drives PyPI's a2a-sdk 1.x: run in its environment as `python -m tests.interop.drivers.python_1`.
 
 Says what the client understood in words of its own, which every driver shares. With version 0.3 the client is
 shown a card that offers this version alone, and takes its own way back to it.

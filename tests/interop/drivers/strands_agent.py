@@ -1,4 +1,4 @@
-"""Drives Strands' `A2AAgent`: run in its environment as ``python -m tests.interop.drivers.strands_agent``.
+"""Drives Strands' `A2AAgent`: run in its environment as `python -m tests.interop.drivers.strands_agent`.
 
 Says what the result of each call holds. The client names no task, so that each call begins another one.
 """

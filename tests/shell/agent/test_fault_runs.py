@@ -1,4 +1,4 @@
-"""Ten seeded runs of the agent among neighbours that fail; the other hundreds are ``python -m tests.faults``."""
+"""Ten seeded runs of the agent among neighbours that fail; the other hundreds are `python -m tests.faults`."""
 
 from __future__ import annotations
 

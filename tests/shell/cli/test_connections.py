@@ -635,7 +635,7 @@ def test_few_file_descriptors_are_said(caplog: pytest.LogCaptureFixture) -> None
 
 
 async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-    """An application that answers, but never below ``/never``, where it waits for its client's leaving alone."""
+    """An application that answers, but never below `/never`, where it waits for its client's leaving alone."""
     if scope["type"] == "lifespan":
         for event in ("startup", "shutdown"):
             await receive()

@@ -41,7 +41,7 @@ from tests.shell.harness import (
     served,
     until,
 )
-from tests.shell.scripted_agent import Cut, Reply, document, payload, stream
+from tests.shell.scripted_agent import CutError, Reply, document, payload, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -449,9 +449,9 @@ async def test_an_agent_that_closes_its_stream_to_ask_is_answered_on_a_new_one(s
     assert sent(scene) == [("message/stream", "hi", None), ("message/stream", "Ada", "t1")]
 
 
-@pytest.mark.parametrize("ending", [Cut, b""], ids=["hang-up", "early end"])
+@pytest.mark.parametrize("ending", [CutError, b""], ids=["hang-up", "early end"])
 async def test_a_stream_that_ends_while_a_person_thinks_is_no_trouble(
-    scene: Scene, person: Person, ending: type[Cut] | bytes
+    scene: Scene, person: Person, ending: type[CutError] | bytes
 ) -> None:
     rest, gate = "HTTP+JSON", anyio.Event()
     broken = stream(WORKING, asks("Your name?"), gate, ending, binding=rest)

@@ -28,7 +28,7 @@ from sansio.redact import Secret
 from tests.shell.calling import COMPLETED, HELLO, WORKING, Scene, Screen, says, task
 from tests.shell.harness import ALICE, CREDENTIALS, free_port, served
 from tests.shell.raw_server import answering, ok
-from tests.shell.scripted_agent import CARD_PATH, EVENTS, Cut, Reply, card, document, payload, stream
+from tests.shell.scripted_agent import CARD_PATH, EVENTS, CutError, Reply, card, document, payload, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -66,8 +66,10 @@ async def at_port(backend: str, settings: Settings, port: int) -> AsyncGenerator
 # --- breaks -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ending", [Cut, b""], ids=["hang-up", "early end"])
-async def test_a_stream_that_breaks_is_resumed_after_its_last_event(scene: Scene, ending: type[Cut] | bytes) -> None:
+@pytest.mark.parametrize("ending", [CutError, b""], ids=["hang-up", "early end"])
+async def test_a_stream_that_breaks_is_resumed_after_its_last_event(
+    scene: Scene, ending: type[CutError] | bytes
+) -> None:
     begun = Reply(headers=EVENTS, pieces=[*numbered(WORKING, says("Hel", append=False)), ending])
     then = evolve(task(TaskState.WORKING), status=TaskStatus(state=TaskState.WORKING))
     rest = Reply(headers=EVENTS, pieces=numbered(then, says("Hel", append=False), says("lo"), COMPLETED, first=2))
@@ -83,7 +85,7 @@ async def test_a_stream_that_breaks_is_resumed_after_its_last_event(scene: Scene
 async def test_a_subscription_that_is_refused_leaves_the_rest_to_reading_the_task(scene: Scene) -> None:
     refused = document({"jsonrpc": "2.0", "id": "1", "error": {"code": -32004, "message": "it has ended"}})
     scene.replies(
-        stream(WORKING, says("Hel", append=False), Cut),
+        stream(WORKING, says("Hel", append=False), CutError),
         refused,
         document(rendered(TaskState.WORKING)),
         document(rendered(TaskState.COMPLETED)),
@@ -97,7 +99,7 @@ async def test_a_subscription_that_is_refused_leaves_the_rest_to_reading_the_tas
 
 async def test_an_error_of_the_agent_is_not_tried_again(scene: Scene) -> None:
     gone = document({"jsonrpc": "2.0", "id": "1", "error": {"code": -32001, "message": "Task not found"}})
-    scene.replies(stream(WORKING, Cut), gone)
+    scene.replies(stream(WORKING, CutError), gone)
 
     seen = await scene.call()
 

@@ -13,7 +13,7 @@ from opencode_a2a.config.settings import Settings
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState
 from tests.shell.calling import HELLO, WORKING, Scene, Screen, Seen, parsed, says, status, task
-from tests.shell.scripted_agent import CARD_PATH, Cut, Reply, card, document, payload, stream
+from tests.shell.scripted_agent import CARD_PATH, CutError, Reply, card, document, payload, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -45,11 +45,11 @@ async def test_a_refusal_in_mid_stream_keeps_what_was_said(scene: Scene) -> None
 
 @pytest.mark.parametrize(
     ("ending", "told"),
-    [(Cut, "broke the connection off"), (b"", "ended the stream before the task was over")],
+    [(CutError, "broke the connection off"), (b"", "ended the stream before the task was over")],
     ids=["hang-up", "early end"],
 )
 async def test_a_stream_that_breaks_off_is_told_with_the_task(
-    scene: Scene, ending: type[Cut] | bytes, told: str
+    scene: Scene, ending: type[CutError] | bytes, told: str
 ) -> None:
     scene.replies(stream(WORKING, says("Hel", append=False), ending))
 
@@ -62,7 +62,7 @@ async def test_a_stream_that_breaks_off_is_told_with_the_task(
 
 async def test_a_hang_up_after_the_end_of_the_task_does_not_matter(scene: Scene) -> None:
     ended = status(TaskState.COMPLETED, final=False)  # says nothing of the stream: more could have come
-    scene.replies(stream(WORKING, says("Hello", append=False), ended, Cut, version="0.3"), version="0.3")
+    scene.replies(stream(WORKING, says("Hello", append=False), ended, CutError, version="0.3"), version="0.3")
 
     assert await scene.call() == Seen(code=0, out="Hello\n", err="[working]\n[completed]\n")
 

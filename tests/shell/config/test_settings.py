@@ -1,5 +1,7 @@
 """Settings: what the environment may say, what is said back when it is wrong, and that the documents agree."""
 
+from __future__ import annotations
+
 import json
 from ipaddress import ip_network
 from pathlib import Path

@@ -45,7 +45,7 @@ def refusal_in(wire: Wire, status: int, body: Any) -> Refusal:
 
 
 def read_item(wire: Wire, json: Any, *, plain: bool) -> StreamItem:
-    """``plain`` False: as version 0.3's HTTP+JSON tells of a task that was not made in it."""
+    """`plain` False: as version 0.3's HTTP+JSON tells of a task that was not made in it."""
     if wire == REST_03 and not plain:
         assert "kind" not in json
         return v0_3_gateway.parse_item(json)
@@ -87,7 +87,7 @@ class Client(Caller):
     """A caller that tells errors from answers, and reads streams to where they lead."""
 
     async def tell(self, operation: str, params: dict[str, Any]) -> Any:
-        """The result as JSON, or a ``Refusal``."""
+        """The result as JSON, or a `Refusal`."""
         response = await self.ask(operation, params)
         body: Any = orjson.loads(response.content) if response.content else None
         if response.status_code >= 400 or (self.wire.binding == "rpc" and "error" in body):

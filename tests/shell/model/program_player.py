@@ -144,7 +144,7 @@ class Play:
         self.note(f"refused: {answer.kind.name}")
 
     async def _send(self, step: Send | Repeat, context: str | None, again: Known | None) -> None:
-        """Start a task, unless this is a message that came before: that of the task ``again``, or like it."""
+        """Start a task, unless this is a message that came before: that of the task `again`, or like it."""
         self.messages += 1
         message_id = again.message_id if again is not None else f"message-{self.messages}"
         script = self._script(step, again)

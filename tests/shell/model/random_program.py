@@ -1,6 +1,6 @@
 """Random programs for the model-based test: what several clients do to an agent, and when OpenCode is held up.
 
-Data and how to draw it; what a step means is for ``test_model_based`` and the reference model.
+Data and how to draw it; what a step means is for `test_model_based` and the reference model.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Step:
 
 @frozen(kw_only=True)
 class Send(Step):
-    """Starts a task. ``context``: a name, that of a task, or None."""
+    """Starts a task. `context`: a name, that of a task, or None."""
 
     how: str
     script: Script | None
@@ -47,7 +47,7 @@ class Send(Step):
 
 @frozen(kw_only=True)
 class Repeat(Step):
-    """Sends the message of a task again. ``names``: the task, the context, or nothing; ``text`` None: the same."""
+    """Sends the message of a task again. `names`: the task, the context, or nothing; `text` None: the same."""
 
     how: str
     pick: Pick
@@ -79,7 +79,7 @@ class Get(Step):
 
 @frozen(kw_only=True)
 class List(Step):
-    """Lists tasks, page by page. ``after``: those whose status changed after that of this task."""
+    """Lists tasks, page by page. `after`: those whose status changed after that of this task."""
 
     context: str | Pick | None
     state: TaskState | None
@@ -103,7 +103,7 @@ class Subscribe(Step):
 
 @frozen(kw_only=True)
 class Push(Step):
-    """``what``: set, get, list or delete a configuration; ``id`` None: one that the server names, or all."""
+    """`what`: set, get, list or delete a configuration; `id` None: one that the server names, or all."""
 
     what: str
     pick: Pick

@@ -28,9 +28,9 @@ _LONG = "".join(f"w{index} " for index in range(40))
 
 @frozen(kw_only=True)
 class Script:
-    """What a prompt leads to. ``longest``: the tokens of its longest text; None: it says nothing and never waits.
+    """What a prompt leads to. `longest`: the tokens of its longest text; None: it says nothing and never waits.
 
-    ``says`` None: how many prompts its session has had.
+    `says` None: how many prompts its session has had.
     """
 
     text: str
@@ -71,7 +71,7 @@ def marked(mark: str) -> Script:
 
 @define(eq=False, kw_only=True)
 class Target:
-    """Where a push configuration sends to. ``whole``: it must be told of the end; ``cut``: it must not be.
+    """Where a push configuration sends to. `whole`: it must be told of the end; `cut`: it must not be.
 
     For a task that lacks credentials, which OpenCode is done with, that is the end.
     """
@@ -84,11 +84,11 @@ class Target:
 
 @define(eq=False, kw_only=True)
 class Known:
-    """A task as its client must know it. ``before``: those of the same context that came before it.
+    """A task as its client must know it. `before`: those of the same context that came before it.
 
-    ``held``: the stand-in does not let it end; ``answered``: what it asks may have been answered. ``plain``: 0.3 over
-    HTTP+JSON tells of it as the schema has it. ``since``: the timestamp of the status that was seen last;
-    ``ended_since``: the same once it has ended.
+    `held`: the stand-in does not let it end; `answered`: what it asks may have been answered. `plain`: 0.3 over
+    HTTP+JSON tells of it as the schema has it. `since`: the timestamp of the status that was seen last;
+    `ended_since`: the same once it has ended.
     """
 
     name: str
@@ -192,7 +192,7 @@ class Known:
             assert not task.artifacts, f"{self.name} is listed with artifacts, unasked"
 
     def is_told(self, task: Task, *, history: int | None = None) -> None:
-        """What never changes of a task. ``history``: how much of it was asked for."""
+        """What never changes of a task. `history`: how much of it was asked for."""
         assert task.id == self.id, f"{self.name} is {self.id}, not {task.id}"
         assert task.context_id == self.context, f"{self.name} belongs to {self.context}, not to {task.context_id}"
         messages = [message.message_id for message in task.history]
@@ -239,7 +239,7 @@ class Known:
 
 
 def ends_early(state: TaskState, now: TaskState) -> bool:
-    """Whether a stream that ends in ``state`` ended where the task waited for its user, who has answered since."""
+    """Whether a stream that ends in `state` ended where the task waited for its user, who has answered since."""
     return state is TaskState.INPUT_REQUIRED and now is not state
 
 
@@ -311,7 +311,7 @@ def likeness(task: Task) -> object:
 
 @frozen(kw_only=True)
 class Wanted:
-    """A list that is asked for. ``after``: RFC 3339."""
+    """A list that is asked for. `after`: RFC 3339."""
 
     owner: str
     context: str | None = None
@@ -340,7 +340,7 @@ class Wanted:
 
 @define(eq=False)
 class World:
-    """All tasks there are. ``closed``: the stand-in holds turns, after ``gate`` tokens (None: at once)."""
+    """All tasks there are. `closed`: the stand-in holds turns, after `gate` tokens (None: at once)."""
 
     tasks: list[Known] = field(factory=list)
     closed: bool = False

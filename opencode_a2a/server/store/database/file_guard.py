@@ -4,13 +4,15 @@ The lock is an advisory lock of the operating system on a file beside the databa
 ends, gives it up. It knows nothing of SQL.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import logging
 import os
 from pathlib import Path
 
-from opencode_a2a.server.store.rows import StoreGone, StoreInUseError
+from opencode_a2a.server.store.rows import StoreGoneError, StoreInUseError
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class FileGuard:
         self._identity = self._look()
 
     def check(self) -> None:
-        """Raises StoreGone unless the database is still the file that was opened. Costs some microseconds."""
+        """Raises StoreGoneError unless the database is still the file that was opened. Costs some microseconds."""
         try:
             same = self._look() == self._identity
         except OSError:
@@ -63,7 +65,7 @@ class FileGuard:
         if not self._gone:
             self._gone = True
             _log.critical("%s", text)
-        raise StoreGone(text)
+        raise StoreGoneError(text)
 
     def release(self) -> None:
         """Gives up the lock. The lock's file stays: to remove it would let two processes hold two locks."""

@@ -4,6 +4,8 @@ It knows alembic, and imports it only where there is something to migrate: most 
 should be.
 """
 
+from __future__ import annotations
+
 import threading
 from pathlib import Path
 from typing import Final

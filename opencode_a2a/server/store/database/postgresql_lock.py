@@ -3,6 +3,8 @@
 The database gives it up when the session ends, however it ends.
 """
 
+from __future__ import annotations
+
 import time
 from typing import Final
 

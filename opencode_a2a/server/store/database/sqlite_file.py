@@ -3,6 +3,8 @@
 It knows nothing of what is stored there.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 from pathlib import Path

@@ -3,6 +3,8 @@
 It opens nothing, and never repeats a URL: it may hold a password.
 """
 
+from __future__ import annotations
+
 from typing import Final
 
 from attrs import field, frozen

@@ -42,7 +42,7 @@ steps: st.SearchStrategy[Step] = st.tuples(
 
 @define
 class Model:
-    """The rules in a few lines. ``now``: seconds."""
+    """The rules in a few lines. `now`: seconds."""
 
     now: float = 1_000_000.0
     owners: dict[str, str] = field(factory=dict)

@@ -19,7 +19,7 @@ MARK = "zq-marker"
 
 @frozen(kw_only=True)
 class Turn:
-    """What a prompt leads to. ``parts``: the answer, a text for each of OpenCode's text parts."""
+    """What a prompt leads to. `parts`: the answer, a text for each of OpenCode's text parts."""
 
     parts: tuple[str, ...]
     reasoning: str | None = None

@@ -46,7 +46,7 @@ LEGACY = ONLY_0_3 | {"securitySchemes"}  # members with 0.3's form, alone or bes
 
 @pytest.fixture
 def key(tmp_path: Path) -> ed25519.Ed25519PrivateKey:
-    """A key that lies in ``tmp_path / "key.pem"``."""
+    """A key that lies in `tmp_path / "key.pem"`."""
     made = ed25519.Ed25519PrivateKey.generate()
     (tmp_path / "key.pem").write_bytes(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return made

@@ -56,7 +56,7 @@ def resolved(document: Json, schema: Json) -> Json:
 
 
 def smallest(document: Json, schema: Json, told: Mapping[str, Any]) -> Any:
-    """The least that is valid by a schema; ``told``: values for members by their names."""
+    """The least that is valid by a schema; `told`: values for members by their names."""
     if "$ref" in schema:
         return smallest(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], told)
     for several in ("oneOf", "anyOf"):

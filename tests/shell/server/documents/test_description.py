@@ -53,7 +53,7 @@ def can_be_wrong(operation: Any) -> bool:
 
 
 def each_case(operation: Any, mode: GenerationMode, judge: Callable[[Any], None]) -> None:
-    """Make requests up, always the same ones, and hand each to ``judge``."""
+    """Make requests up, always the same ones, and hand each to `judge`."""
 
     @settings(
         max_examples=EXAMPLES[mode] * (OF_THE_ENDPOINT if operation.path == "/" else 1),

@@ -50,7 +50,7 @@ class Configs:
         return await self.agent.caller(self.wire, bob=self.bob).refused(operation, **params)
 
     def setting(self, task_id: str, config: dict[str, Any]) -> dict[str, Any]:
-        """The parameters that set a configuration; ``config`` is in the neutral shape."""
+        """The parameters that set a configuration; `config` is in the neutral shape."""
         if self.wire.version == "1.0":
             return {"taskId": task_id, **config}
         return {"taskId": task_id, "pushNotificationConfig": in_old_form(config)}

@@ -1,5 +1,7 @@
 """What the store of tasks promises, in memory, SQLite and PostgreSQL, on both runtimes: what is written is there."""
 
+from __future__ import annotations
+
 import os
 import stat
 import subprocess

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from opencode_a2a.server.store import StoreGone, StoreInUseError, open_store
+from opencode_a2a.server.store import StoreGoneError, StoreInUseError, open_store
 from tests.shell.store_cases import any_durable_url as any_durable_url
 from tests.shell.store_cases import postgresql_url as postgresql_url
 from tests.shell.store_cases import task_row
@@ -76,9 +76,9 @@ async def test_a_file_that_is_replaced_is_neither_read_nor_written(tmp_path: Pat
         await store.commit([task_row()])
         away = path.rename(tmp_path / "away.db")
         path.write_bytes(b"somebody else's")
-        with pytest.raises(StoreGone, match="deleted or replaced"):
+        with pytest.raises(StoreGoneError, match="deleted or replaced"):
             await store.commit([task_row("task-2")])
-        with pytest.raises(StoreGone):
+        with pytest.raises(StoreGoneError):
             await store.task("task-1")
         troubles = [store.trouble]
         assert path.read_bytes() == b"somebody else's"
@@ -96,7 +96,7 @@ async def test_a_file_that_is_deleted_is_not_made_anew(tmp_path: Path) -> None:
     async with open_store(f"sqlite:///{path}") as store:
         await store.commit([task_row()])
         path.unlink()
-        with pytest.raises(StoreGone):
+        with pytest.raises(StoreGoneError):
             await store.commit([task_row()])
 
     assert not path.exists()

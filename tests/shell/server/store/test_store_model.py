@@ -1,5 +1,7 @@
 """Any sequence of writes reads as if they had been folded one by one."""
 
+from __future__ import annotations
+
 import tempfile
 
 import anyio

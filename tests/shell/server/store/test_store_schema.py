@@ -1,5 +1,7 @@
 """How a database gets the tables, whoever opens it first and whatever it held before."""
 
+from __future__ import annotations
+
 import stat
 import sys
 from collections.abc import Mapping

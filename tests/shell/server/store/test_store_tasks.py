@@ -1,5 +1,7 @@
 """What the store tells of tasks beside one task: pages of them, what started them, their events, their pushes."""
 
+from __future__ import annotations
+
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing

@@ -1,5 +1,7 @@
 """What the store says and keeps when its database is locked, refuses, is gone, or never was there."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 

@@ -50,7 +50,7 @@ def scripted() -> FakeOpenCode:
 
 
 def finals(stream: Stream) -> list[bool]:
-    """What the status events say of ``final``, as it stands in their JSON; nothing on version 1.0."""
+    """What the status events say of `final`, as it stands in their JSON; nothing on version 1.0."""
     return [event.json["final"] for event in stream.events if "final" in event.json]
 
 

@@ -1,4 +1,4 @@
-"""A stream that was cut goes on where it was cut: by ``Last-Event-ID``, whatever has happened to the agent since."""
+"""A stream that was cut goes on where it was cut: by `Last-Event-ID`, whatever has happened to the agent since."""
 
 from __future__ import annotations
 

@@ -209,11 +209,11 @@ GIVEN = {
     f"{BINDING}, {RESUME}": {"session", "resume"},
     f"{HINTS},{UNKNOWN} ,{BINDING}": {"stream", "progress", "session", "usage"},
 }
-"""What of ``metadata.shared`` the extensions of a request give over a whole turn."""
+"""What of `metadata.shared` the extensions of a request give over a whole turn."""
 
 
 def shared_in(json: Any) -> set[str]:
-    """The members of every ``metadata.shared`` anywhere in a document."""
+    """The members of every `metadata.shared` anywhere in a document."""
     found: set[str] = set()
     if isinstance(json, dict):
         metadata = json.get("metadata")

@@ -1,5 +1,7 @@
 """What alembic executes to migrate: it uses the connection and transaction it is handed, and opens nothing."""
 
+from __future__ import annotations
+
 from alembic import context
 
 from opencode_a2a.server.store.schema import METADATA, VERSION_TABLE

@@ -1,5 +1,7 @@
 """The first schema: tasks, their events, and the sessions contexts are bound to."""
 
+from __future__ import annotations
+
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,5 +1,7 @@
 """Tasks are listed, found by their message, and pruned of their events; owners and places of sessions; push."""
 
+from __future__ import annotations
+
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,5 +1,7 @@
 """A record of what was imported from the tables of earlier releases."""
 
+from __future__ import annotations
+
 import sqlalchemy as sa
 from alembic import op
 

@@ -1,5 +1,7 @@
 """Tasks are found by the id of their message alone, the newest first."""
 
+from __future__ import annotations
+
 from alembic import op
 
 revision = "0004"
