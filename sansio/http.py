@@ -123,7 +123,7 @@ def authenticate(credentials: CredentialSet, headers: dict[str, str]) -> Identit
     return identity
 
 
-def answer_at_the_door(request: Request, origins: AllowedOrigins = NO_ORIGINS) -> Response | None:
+def answer_before_body(request: Request, origins: AllowedOrigins = NO_ORIGINS) -> Response | None:
     """The answer that depends on method and path alone and takes no credentials; None for all other requests.
 
     OPTIONS tells what a path allows (RFC 9110, section 9.3.7). Raises `ProtocolError`: NOT_FOUND for OPTIONS

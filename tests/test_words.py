@@ -16,6 +16,8 @@ RETIRED = frozenset(
         *("EventHub", "hub", "Turnstile", "turnstile", "LiveTask", "StandIn", "standin", "WireForm", "FORMS"),
         *("Wishes", "wishes", "Lane", "lane", "Voice", "Asking", "SaidBefore", "said_before", "take_up", "torn"),
         *("RpcFault", "RuntimeUnknown", "Undelivered", "WritesRefused", "StoreUnavailable", "StoreInUse", "Trouble"),
+        *("told_anew", "is_last_said", "answer_at_the_door", "_as_told", "wished", "Wishing"),
+        *("Asked", "Heard", "Told", "TOLD"),
     }
 )
 """The glossary of the documents has the word that is used instead of each."""

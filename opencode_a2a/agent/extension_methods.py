@@ -45,19 +45,19 @@ class Interrupts(Protocol):
     def pending(self, principal: str, kind: str) -> list[JsonObject]: ...
 
 
-class Wishing(Protocol):
+class LocationRequests(Protocol):
     """Grants wishes for another place. Raises `ProtocolError` naming a field of the metadata."""
 
     @property
     def default(self) -> Location: ...
 
-    async def wished(self, directory: str | None, workspace: str | None) -> Location | None: ...
+    async def requested(self, directory: str | None, workspace: str | None) -> Location | None: ...
 
     async def verify(self, location: Location) -> None: ...
 
 
 @frozen(kw_only=True)
-class _Asked:
+class _MethodCall:
     """One request: the row, who asks, with which arguments, and where."""
 
     row: MethodRow
@@ -74,7 +74,7 @@ class Methods:
         *,
         upstream: Upstream,
         owners: SessionAccess,
-        locations: Wishing,
+        locations: LocationRequests,
         interrupts: Interrupts,
         switched_on: Collection[Toggle] = (),
     ) -> None:
@@ -108,11 +108,11 @@ class Methods:
 
     # --- where --------------------------------------------------------------------------------------------
 
-    async def _wished(self, given: Arguments) -> Location | None:
+    async def _requested(self, given: Arguments) -> Location | None:
         directory, workspace = given.get(DIRECTORY), given.get(WORKSPACE)
         field = METADATA_DIRECTORY if directory is None else DIRECTORY
         try:
-            return await self._locations.wished(directory or given.get(METADATA_DIRECTORY), workspace)
+            return await self._locations.requested(directory or given.get(METADATA_DIRECTORY), workspace)
         except ProtocolError as error:
             raise _about_field(error, field) from None
 
@@ -122,12 +122,12 @@ class Methods:
         """Ask OpenCode, for a caller who may."""
         session_id = given.get("session_id")
         try:
-            wished = await self._wished(given)
+            requested = await self._requested(given)
             if session_id is None:
-                location = wished or self._locations.default
-                return await self._asked(_Asked(row=row, principal=principal, given=given, location=location))
-            held = await self._owners.look(principal, session_id, wished)
-            asked = _Asked(row=row, principal=principal, given=given, location=held.location)
+                location = requested or self._locations.default
+                return await self._asked(_MethodCall(row=row, principal=principal, given=given, location=location))
+            held = await self._owners.look(principal, session_id, requested)
+            asked = _MethodCall(row=row, principal=principal, given=given, location=held.location)
             if row.ownership is Ownership.READS:
                 return await self._asked(asked)
             async with self._owners.claimed(held):
@@ -137,7 +137,7 @@ class Methods:
         except ValueError as exc:
             raise payload_error(f"OpenCode's answer: {exc}", row.name, session_id) from exc
 
-    async def _asked(self, asked: _Asked) -> JsonObject:
+    async def _asked(self, asked: _MethodCall) -> JsonObject:
         await self._locations.verify(asked.location)
         if asked.row.ownership is Ownership.LISTS:
             return await self._listed(asked)
@@ -149,7 +149,7 @@ class Methods:
             await self._owners.give(asked.principal, made(result), asked.location)
         return result
 
-    async def _result(self, asked: _Asked, given: Arguments) -> tuple[JsonObject, Reply]:
+    async def _result(self, asked: _MethodCall, given: Arguments) -> tuple[JsonObject, Reply]:
         row = asked.row
         assert row.call is not None  # what is not adapter-local asks OpenCode
         assert row.project is not None
@@ -163,7 +163,7 @@ class Methods:
         value = await in_turns(decoded(response.body, row.shrink)) if response.body else None
         return Reply(value, response.header(_CURSOR))
 
-    async def _listed(self, asked: _Asked) -> JsonObject:
+    async def _listed(self, asked: _MethodCall) -> JsonObject:
         """What belongs to other callers is left out; if that leaves too few, more are looked at."""
         limit = asked.given.get("limit")
         result, reply = await self._result(asked, asked.given)
@@ -174,7 +174,7 @@ class Methods:
             items = await self._visible(asked, result["items"], reply.value)
         return {**result, "items": items[:limit]}
 
-    async def _visible(self, asked: _Asked, items: list[Any], answer: Any) -> list[Any]:
+    async def _visible(self, asked: _MethodCall, items: list[Any], answer: Any) -> list[Any]:
         ids = [item.id if isinstance(item, Task) else item["session_id"] for item in items]
         seen = await self._owners.visible(asked.principal, ids, answer, asked.location)
         return [item for session_id, item in zip(ids, items, strict=True) if session_id in seen]

@@ -403,7 +403,7 @@ class Service:
             return await self._continued(principal, message, message.task_id), False
         if (answered := await self._answered(principal, message, send_options.session_id)) is not None:
             return answered, False
-        location = await self._locations.wished(send_options.directory, send_options.workspace)
+        location = await self._locations.requested(send_options.directory, send_options.workspace)
         new = message.context_id is None and send_options.session_id is None
         takes = await self._inputs.takes(
             message.parts, send_options.model, location or self._locations.default, new=new

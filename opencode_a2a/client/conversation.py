@@ -29,7 +29,7 @@ from sansio.a2a.client.calls import (
     send_call,
     subscribe_call,
 )
-from sansio.a2a.client.transcript import Asked, Transcript
+from sansio.a2a.client.transcript import InputRequest, Transcript
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import (
     GetTaskRequest,
@@ -74,9 +74,9 @@ class Conversation:
     _news: anyio.Event = field(factory=anyio.Event, init=False)
     _following: bool = field(default=False, init=False)
     _failure: Exception | None = field(default=None, init=False)
-    _asked: Asked | None = field(default=None, init=False)  # what the dialogue is about
+    _asked: InputRequest | None = field(default=None, init=False)  # what the dialogue is about
     _asking: anyio.CancelScope | None = field(default=None, init=False)
-    _answered: Asked | None = field(default=None, init=False)
+    _answered: InputRequest | None = field(default=None, init=False)
     _last_id: str = field(default="", init=False)  # of the last event of a stream
     _changes: int = field(default=0, init=False)  # items of which there was something to say
 
@@ -183,7 +183,7 @@ class Conversation:
                 return answer
             await self._send_beside(self._answer(answer))
 
-    async def _obtain(self, asked: Asked) -> str | None:
+    async def _obtain(self, asked: InputRequest) -> str | None:
         """An answer; None: there is none, or it is not asked any more."""
         answer = None
         with anyio.CancelScope() as self._asking:
@@ -214,7 +214,7 @@ class Conversation:
         self._tell()
 
     @property
-    def _to_answer(self) -> Asked | None:
+    def _to_answer(self) -> InputRequest | None:
         """What is asked, has not been answered, and can be."""
         asked = self.transcript.asked
         return asked if asked is not None and asked is not self._answered and self.answers.has(asked) else None

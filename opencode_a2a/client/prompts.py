@@ -15,7 +15,7 @@ import anyio.to_thread
 from attrs import define, field, frozen
 
 from opencode_a2a.client.output import Printer
-from sansio.a2a.client.transcript import UNNAMED, Asked
+from sansio.a2a.client.transcript import UNNAMED, InputRequest
 
 if sys.platform != "win32":
     import termios
@@ -78,21 +78,21 @@ class Answers:
     permissions: str = ASK
     lines: Lines | None = None
 
-    def has(self, asked: Asked) -> bool:
+    def has(self, asked: InputRequest) -> bool:
         """Whether there is anything, or anybody, to answer this."""
         return self.lines is not None or self.by_rule(asked) is not None
 
-    def asks(self, asked: Asked) -> bool:
+    def asks(self, asked: InputRequest) -> bool:
         """Whether the person at the terminal is asked this."""
         return self.lines is not None and self.by_rule(asked) is None
 
-    def by_rule(self, asked: Asked) -> str | None:
+    def by_rule(self, asked: InputRequest) -> str | None:
         """The answer that needs no asking."""
         if asked.kind != "permission" or self.permissions == ASK:
             return None
         return self.permissions
 
-    async def to(self, asked: Asked, printer: Printer) -> str | None:
+    async def to(self, asked: InputRequest, printer: Printer) -> str | None:
         """The answer; None: there is none, and the task is to be left as it is."""
         rule = self.by_rule(asked)
         if rule is not None:

@@ -171,7 +171,7 @@ class Application:
         except _DisconnectedError:
             return
         except Exception as exc:
-            error = _as_told(exc, request)
+            error = _as_protocol_error(exc, request)
             answer = refusal(error, self._surface.protocol.version_for_errors(request), self._challenge)
         cors = cors_headers(request.headers, self._surface.origins)
         if cors:
@@ -191,7 +191,7 @@ class Application:
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
-        answer = http.answer_at_the_door(request, surface.origins)
+        answer = http.answer_before_body(request, surface.origins)
         if answer is not None:
             return answer
         if request.path in http.CARD_PATHS:
@@ -223,7 +223,7 @@ class Application:
         try:
             return await self._perform(call, request, identity)
         except Exception as exc:
-            return call.refuse(_as_told(exc, request))
+            return call.refuse(_as_protocol_error(exc, request))
 
     async def _perform(self, call: Call, request: Request, identity: Identity) -> Response | Streaming:
         if len(request.body) > _MUCH:
@@ -380,7 +380,7 @@ def _wire(entry: Entry, presentation: Presentation, ends: bool) -> bytes:
     return rendered
 
 
-def _as_told(exc: Exception, request: Request) -> ProtocolError:
+def _as_protocol_error(exc: Exception, request: Request) -> ProtocolError:
     """The error to tell: the peer's own, or that we failed, which is for the log alone."""
     error = exc if isinstance(exc, ProtocolError) else ProtocolError(ErrorKind.INTERNAL_ERROR)
     request.outcome.error = error

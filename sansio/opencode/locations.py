@@ -50,15 +50,15 @@ def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> 
     return Location(directory=path)
 
 
-def is_where_opencode_works(asked: str, said: str, *, same: bool, root: str | None) -> bool:
-    """Whether OpenCode works where a directory was `asked` for, and `said` that it does.
+def is_where_opencode_works(asked: str, reported: str, *, same: bool, root: str | None) -> bool:
+    """Whether OpenCode works where a directory was `asked` for, and `reported` that it does.
 
     `same`: both are one directory on this machine. `root`: the workspace as OpenCode names it, None where the
     workspace is on this machine. There is no other way to compare links of another machine.
     """
-    if is_misread(said):
+    if is_misread(reported):
         return False
-    return asked == said or same or (root is not None and is_inside(root, said))
+    return asked == reported or same or (root is not None and is_inside(root, reported))
 
 
 def location_as_text(location: Location) -> str:

@@ -129,7 +129,7 @@ class Client:
     updates: list[int] = attrs.field(factory=list)
     seen: int = 0  # events in all
     resumes: int = 0
-    told_anew: int = 0
+    replacements: int = 0
 
     def take(self, number: str, result: dict[str, Any]) -> None:
         self.seen += 1
@@ -140,7 +140,7 @@ class Client:
                 self.state = state_of(value["status"])
         else:
             if number == self.cursor:  # not a new event: what replaces the old ones
-                self.told_anew += 1
+                self.replacements += 1
             else:
                 self.updates.append(int(number))
             if kind == "status":
@@ -225,7 +225,7 @@ class Outcome:
     cuts: int
     kills: int
     resumes: int
-    told_anew: int
+    replacements: int
     updates: int
     state: str
     whole: bool
@@ -267,7 +267,7 @@ def measure(upstream: str, runtime: str, version: Version) -> Outcome:
                 cuts=cuts,
                 kills=kills,
                 resumes=client.resumes,
-                told_anew=client.told_anew,
+                replacements=client.replacements,
                 updates=len(client.updates),
                 state=client.state,
                 whole=client.said == alone.said,
@@ -315,7 +315,7 @@ def _table(outcomes: list[Outcome]) -> str:
     )
     rows = [
         (
-            *(one.runtime, one.version, one.cuts, one.kills, one.resumes, one.told_anew, one.updates, one.state),
+            *(one.runtime, one.version, one.cuts, one.kills, one.resumes, one.replacements, one.updates, one.state),
             *("yes" if one.whole else "NO", "yes" if one.once else "NO", f"{one.seconds:.1f}"),
         )
         for one in outcomes

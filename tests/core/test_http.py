@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import Operation
-from sansio.http import CARD_PATHS, accepts_gzip, answer_at_the_door, negotiate_coding
+from sansio.http import CARD_PATHS, accepts_gzip, answer_before_body, negotiate_coding
 
 BODY = b"[" + b"0," * 500 + b"0]"
 TAG = ("etag", '"5f"')
@@ -137,7 +137,7 @@ def request(method: str, path: str) -> Request:
     ],
 )
 def test_options_tells_what_a_path_allows(path: str, allow: str) -> None:
-    assert answer_at_the_door(request("OPTIONS", path)) == Response(204, b"", (("allow", allow),))
+    assert answer_before_body(request("OPTIONS", path)) == Response(204, b"", (("allow", allow),))
 
 
 ROUTES = [
@@ -150,7 +150,7 @@ ROUTES = [
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 def test_options_knows_every_operation(method: str, path: str) -> None:
-    found = answer_at_the_door(request("OPTIONS", path.replace("{id}", "t").replace("{config_id}", "c")))
+    found = answer_before_body(request("OPTIONS", path.replace("{id}", "t").replace("{config_id}", "c")))
 
     assert found is not None
     assert found.status == 204
@@ -160,19 +160,19 @@ def test_options_knows_every_operation(method: str, path: str) -> None:
 @pytest.mark.parametrize("path", ["", "/nowhere", "/v1", "/tasks/a/b/c/d", "**"])
 def test_options_of_a_path_that_is_not_there_finds_nothing(path: str) -> None:
     with pytest.raises(ProtocolError) as caught:
-        answer_at_the_door(request("OPTIONS", path))
+        answer_before_body(request("OPTIONS", path))
 
     assert caught.value.kind is ErrorKind.NOT_FOUND
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "TRACE", "BREW", "options"])
 def test_every_other_method_goes_on(method: str) -> None:
-    assert answer_at_the_door(request(method, "/health")) is None
+    assert answer_before_body(request(method, "/health")) is None
 
 
 def test_this_is_no_proxy() -> None:
     with pytest.raises(ProtocolError) as caught:
-        answer_at_the_door(request("CONNECT", "example.org:443"))
+        answer_before_body(request("CONNECT", "example.org:443"))
 
     refused = refusal(caught.value, "1.0", "Bearer")
     assert (refused.status, told(refused)["allow"]) == (405, "")

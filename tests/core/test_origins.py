@@ -156,10 +156,10 @@ def test_guards_come_before_everything_but_what_everybody_may_read() -> None:
     page = {"origin": OTHER, "host": "x"}
     for method, path in (("POST", "/"), ("GET", "/tasks"), ("OPTIONS", "/"), ("GET", "/health"), ("GET", "/nothing")):
         with pytest.raises(ProtocolError) as refused:
-            http.answer_at_the_door(Request(method, path, b"", page), LISTED)
+            http.answer_before_body(Request(method, path, b"", page), LISTED)
         assert refused.value.kind is ErrorKind.FORBIDDEN
     for path in ("/.well-known/agent-card.json", "/openapi.json"):
-        assert http.answer_at_the_door(Request("GET", path, b"", page), LISTED) is None
+        assert http.answer_before_body(Request("GET", path, b"", page), LISTED) is None
 
 
 # --- the media type ---------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from sansio.a2a.bindings.error_table import BINDINGS, TOLD
+from sansio.a2a.bindings.error_table import BINDINGS, ERROR_CONDITIONS
 from sansio.a2a.errors import ErrorKind, LocalError
 from sansio.a2a.versions import VERSIONS
 from tools.docs.error_reference import markdown, refused
@@ -31,8 +31,10 @@ def examples_of(kind: ErrorKind) -> dict[tuple[str, str], tuple[int, Any]]:
 
 @kinds
 def test_every_error_is_told_on_both_versions_of_its_bindings(kind: ErrorKind) -> None:
-    assert TOLD[kind].when in section_of(kind)
-    assert set(examples_of(kind)) == {(binding, version) for binding in TOLD[kind].bindings for version in VERSIONS}
+    assert ERROR_CONDITIONS[kind].when in section_of(kind)
+    assert set(examples_of(kind)) == {
+        (binding, version) for binding in ERROR_CONDITIONS[kind].bindings for version in VERSIONS
+    }
 
 
 @kinds

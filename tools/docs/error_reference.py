@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import orjson
 
-from sansio.a2a.bindings.error_table import BINDINGS, TOLD
+from sansio.a2a.bindings.error_table import BINDINGS, ERROR_CONDITIONS
 from sansio.a2a.bindings.jsonrpc import method_not_found, parse_request
 from sansio.a2a.bindings.rest import route
 from sansio.a2a.errors import (
@@ -68,8 +68,8 @@ def _overview(example: Example) -> Iterator[str]:
     for kind in ErrorKind:
         row = kind.row
         link = f"[`{kind.name}`](#{kind.name.lower()})"
-        code = str(row.code) if BINDINGS[0] in TOLD[kind].bindings else ""
-        if BINDINGS[1] not in TOLD[kind].bindings:
+        code = str(row.code) if BINDINGS[0] in ERROR_CONDITIONS[kind].bindings else ""
+        if BINDINGS[1] not in ERROR_CONDITIONS[kind].bindings:
             yield f"| {link} | {code} | | | | |"
             continue
         _, flat = http_error(example(kind, "0.3"), "0.3")
@@ -78,9 +78,9 @@ def _overview(example: Example) -> Iterator[str]:
 
 
 def _section(kind: ErrorKind, example: Example) -> Iterator[str]:
-    told = TOLD[kind]
-    yield from ("", f"### `{kind.name}`", "", told.when, "", "```text")
-    for binding in told.bindings:
+    condition = ERROR_CONDITIONS[kind]
+    yield from ("", f"### `{kind.name}`", "", condition.when, "", "```text")
+    for binding in condition.bindings:
         for version in VERSIONS:
             error = example(kind, version)
             if binding == "JSON-RPC":

@@ -16,7 +16,7 @@ from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Parameter
 from sansio.extensions.methods.types import TYPES
 from sansio.extensions.published.compatibility import path_of
-from sansio.extensions.published.contracts import TOLD
+from sansio.extensions.published.contracts import ERROR_DATA_FIELDS
 from sansio.extensions.published.deployment_cards import EXTENSIONS
 
 
@@ -176,7 +176,7 @@ def _errors() -> Iterator[str]:
     yield "the rest in camel case."
     yield from _table("error", "code", "when", "tells")
     for kind in ExtensionErrorKind:
-        yield _row(_code(kind.name), str(kind.row.code), kind.row.when, _listed(TOLD[kind]))
+        yield _row(_code(kind.name), str(kind.row.code), kind.row.when, _listed(ERROR_DATA_FIELDS[kind]))
 
 
 def _types() -> Iterator[str]:

@@ -50,7 +50,7 @@ class Locations:
         self._root: str | None = default.directory
         self._verified: dict[str | None, None] = {}
 
-    async def wished(self, directory: str | None, workspace: str | None) -> Location | None:
+    async def requested(self, directory: str | None, workspace: str | None) -> Location | None:
         """The place a message asks for, None for none; a workspace goes before a directory.
 
         Raises `ProtocolError` naming the field.

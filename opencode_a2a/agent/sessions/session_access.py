@@ -49,25 +49,25 @@ class SessionAccess:
         self._upstream = upstream
         self._locations = locations
 
-    async def look(self, principal: str, session_id: str, wished: Location | None) -> Held:
+    async def look(self, principal: str, session_id: str, requested: Location | None) -> Held:
         """Refuse a session that is not there, another's, nobody's without claims, or outside the workspace.
 
-        It is worked on where it is, unless another place was `wished` for.
+        `requested`: the location to work in. `None`: the one where the session is.
         """
         if not is_identifier(session_id, SESSION):
             raise session_not_found(session_id)  # OpenCode has no other ids, and fails over them
         seen: dict[str, JsonObject] = {}
-        owner = await self._owner(principal, session_id, wished or self._locations.default, seen)
+        owner = await self._owner(principal, session_id, requested or self._locations.default, seen)
         if owner not in (None, principal) or not await self._sessions.may_use(principal, session_id):
             raise session_forbidden(session_id)
         if owner is None and not self._sessions.claims and not await self._sessions.has_claim(principal, session_id):
             raise session_unowned(session_id, "session_id")
         if session_id not in seen:
-            return Held(principal, session_id, wished or await self._sessions.location_of(session_id), True)
+            return Held(principal, session_id, requested or await self._sessions.location_of(session_id), True)
         location = await self._locations.of_session(seen[session_id].get("directory"))
         if location is None:
             raise session_forbidden(session_id)
-        return Held(principal, session_id, wished or location, owner == principal)
+        return Held(principal, session_id, requested or location, owner == principal)
 
     @asynccontextmanager
     async def claimed(self, held: Held) -> AsyncGenerator[None]:

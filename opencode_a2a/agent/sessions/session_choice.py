@@ -149,7 +149,7 @@ class Sessions:
             raise UpstreamError(MISTAKEN)  # a link was put in its place since it was looked at
         return session_id
 
-    async def wished(self, run: Run, session_id: str) -> None:
+    async def requested(self, run: Run, session_id: str) -> None:
         """Look at the session a message names: that it is there, inside the workspace, and still the caller's.
 
         Raises `UpstreamError`, `StoreError`.

@@ -306,8 +306,8 @@ class TurnRunner:
                 session_id = await self._patiently(active, lambda: self._sessions.of_context(run, creating))
                 await self._enter(active, KeyedLock(self._queues, session_id), locks)
             else:
-                wished = session_id
-                await self._patiently(active, lambda: self._sessions.wished(run, wished))
+                requested = session_id
+                await self._patiently(active, lambda: self._sessions.requested(run, requested))
             if self._stopping:
                 raise UpstreamError(_STOPPED)
             return await self._prepare(run, session_id)
@@ -467,7 +467,7 @@ class TurnRunner:
                 return 0
         last_try = looks >= len(_REREADS)
         has_gap, sink.has_gap = sink.has_gap, False
-        waited_for, since = frozenset(turn.interrupt_tracker.pending), turn.heard
+        waited_for, since = frozenset(turn.interrupt_tracker.pending), turn.bus_position
         try:
             with self._upstream.within(_LOOKING):
                 if has_gap:

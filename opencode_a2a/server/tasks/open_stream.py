@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.model import StreamItem, TaskState
-from sansio.a2a.tasks.task_log import Entry, told_anew
+from sansio.a2a.tasks.task_log import Entry, replacements
 
 
 @frozen
@@ -38,7 +38,7 @@ class OpenStream:
         task = self.active.seen()
         state = task.status.state
         final = state.ends_stream and not (self.stays_open and state is TaskState.INPUT_REQUIRED)
-        first = tuple(told_anew(task, final=final))
+        first = tuple(replacements(task, final=final))
         return evolve(self, first=first, cursor=self.active.visible, before=cursor, whole=final, past=())
 
     def pause_in(self, entries: Sequence[Entry]) -> int | None:

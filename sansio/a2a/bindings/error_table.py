@@ -14,56 +14,66 @@ _HTTP = BINDINGS[1:]  # also of guards, which refuse before it is known whether 
 
 
 @frozen
-class Told:
+class ErrorCondition:
     """When an error is answered, and over which bindings."""
 
     when: str
     bindings: tuple[str, ...] = BINDINGS
 
 
-TOLD: Mapping[ErrorKind, Told] = {
-    ErrorKind.PARSE_ERROR: Told("The body is no JSON."),
-    ErrorKind.INVALID_REQUEST: Told(
+ERROR_CONDITIONS: Mapping[ErrorKind, ErrorCondition] = {
+    ErrorKind.PARSE_ERROR: ErrorCondition("The body is no JSON."),
+    ErrorKind.INVALID_REQUEST: ErrorCondition(
         "The body is JSON, but no JSON-RPC request. Batches are no part of A2A, so a list is refused as well.", _RPC
     ),
-    ErrorKind.METHOD_NOT_FOUND: Told("No operation has this JSON-RPC method name, on either version.", _RPC),
-    ErrorKind.INVALID_PARAMS: Told(
+    ErrorKind.METHOD_NOT_FOUND: ErrorCondition(
+        "No operation has this JSON-RPC method name, on either version.", _RPC
+    ),
+    ErrorKind.INVALID_PARAMS: ErrorCondition(
         "A parameter is missing or wrong. All wrong fields are told at once, each by its path (`loc`: as a list)."
     ),
-    ErrorKind.INTERNAL_ERROR: Told("The server failed. The server's log says why, the answer does not."),
-    ErrorKind.TASK_NOT_FOUND: Told(
+    ErrorKind.INTERNAL_ERROR: ErrorCondition("The server failed. The server's log says why, the answer does not."),
+    ErrorKind.TASK_NOT_FOUND: ErrorCondition(
         "There is no such task, or it is another caller's: the two look the same. A push configuration that is not "
         "there is told in this way too."
     ),
-    ErrorKind.TASK_NOT_CANCELABLE: Told("The task has ended, and not by being cancelled."),
-    ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED: Told("This deployment sends no push notifications."),
-    ErrorKind.UNSUPPORTED_OPERATION: Told(
+    ErrorKind.TASK_NOT_CANCELABLE: ErrorCondition("The task has ended, and not by being cancelled."),
+    ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED: ErrorCondition("This deployment sends no push notifications."),
+    ErrorKind.UNSUPPORTED_OPERATION: ErrorCondition(
         "Nothing is wrong with the request, but it is not done here: such as following a task that has ended, on "
         "version 1.0."
     ),
-    ErrorKind.CONTENT_TYPE_NOT_SUPPORTED: Told("A part of the message is of a kind that OpenCode cannot be given."),
-    ErrorKind.INVALID_AGENT_RESPONSE: Told("What another program answered is not what its protocol promises."),
-    ErrorKind.EXTENDED_AGENT_CARD_NOT_CONFIGURED: Told("There is no other card than the public one."),
-    ErrorKind.EXTENSION_SUPPORT_REQUIRED: Told("The client did not ask for an extension that the card requires."),
-    ErrorKind.VERSION_NOT_SUPPORTED: Told("The `A2A-Version` asked for is none of those on offer."),
-    ErrorKind.UNAUTHENTICATED: Told(
+    ErrorKind.CONTENT_TYPE_NOT_SUPPORTED: ErrorCondition(
+        "A part of the message is of a kind that OpenCode cannot be given."
+    ),
+    ErrorKind.INVALID_AGENT_RESPONSE: ErrorCondition(
+        "What another program answered is not what its protocol promises."
+    ),
+    ErrorKind.EXTENDED_AGENT_CARD_NOT_CONFIGURED: ErrorCondition("There is no other card than the public one."),
+    ErrorKind.EXTENSION_SUPPORT_REQUIRED: ErrorCondition(
+        "The client did not ask for an extension that the card requires."
+    ),
+    ErrorKind.VERSION_NOT_SUPPORTED: ErrorCondition("The `A2A-Version` asked for is none of those on offer."),
+    ErrorKind.UNAUTHENTICATED: ErrorCondition(
         "No credentials, or none that are known. The header `WWW-Authenticate` names the schemes.", _HTTP
     ),
-    ErrorKind.FORBIDDEN: Told(
+    ErrorKind.FORBIDDEN: ErrorCondition(
         "A browser asks for a page of another origin, which `A2A_ALLOWED_ORIGINS` does not allow.", _HTTP
     ),
-    ErrorKind.UNSUPPORTED_MEDIA_TYPE: Told(
+    ErrorKind.UNSUPPORTED_MEDIA_TYPE: ErrorCondition(
         "The request has a body, and no `Content-Type` that says it is JSON: `application/json`, "
         "`application/a2a+json`, or another that ends in `+json`.",
         _HTTP,
     ),
-    ErrorKind.NOT_FOUND: Told("No operation has this path.", _HTTP),
-    ErrorKind.METHOD_NOT_ALLOWED: Told("The path is known; the header `Allow` names its methods.", _HTTP),
-    ErrorKind.PAYLOAD_TOO_LARGE: Told("The body is larger than is accepted, or holds more JSON values."),
-    ErrorKind.REQUEST_TIMEOUT: Told("The body stalled, or came more slowly than 4 kB a second.", _HTTP),
-    ErrorKind.STORE_UNAVAILABLE: Told(
+    ErrorKind.NOT_FOUND: ErrorCondition("No operation has this path.", _HTTP),
+    ErrorKind.METHOD_NOT_ALLOWED: ErrorCondition("The path is known; the header `Allow` names its methods.", _HTTP),
+    ErrorKind.PAYLOAD_TOO_LARGE: ErrorCondition("The body is larger than is accepted, or holds more JSON values."),
+    ErrorKind.REQUEST_TIMEOUT: ErrorCondition("The body stalled, or came more slowly than 4 kB a second.", _HTTP),
+    ErrorKind.STORE_UNAVAILABLE: ErrorCondition(
         "The task store cannot be read or written now: it is full, locked, or gone. The same request may succeed"
         " later. A message that is sent again with the same `messageId` runs once."
     ),
-    ErrorKind.OVERLOADED: Told("The server has as much to do as it takes on, or is being stopped. Try again later."),
+    ErrorKind.OVERLOADED: ErrorCondition(
+        "The server has as much to do as it takes on, or is being stopped. Try again later."
+    ),
 }

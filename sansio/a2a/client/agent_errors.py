@@ -115,10 +115,10 @@ def _violations(details: Any) -> Iterator[str]:
         for violation in _objects(item.get("fieldViolations")):
             field, description = _text(violation.get("field")), _text(violation.get("description"))
             yield ": ".join(text for text in (field, description) if text)
-        said, where = _text(item.get("msg")), item.get("loc")
-        if said:
+        message, where = _text(item.get("msg")), item.get("loc")
+        if message:
             path = ".".join(str(step) for step in where) if isinstance(where, list) else ""
-            yield f"{path}: {said}" if path else said
+            yield f"{path}: {message}" if path else message
 
 
 def _with_fields(message: str, details: Any) -> str:

@@ -76,7 +76,7 @@ Utterance: TypeAlias = AnswerText | Notice
 
 
 @frozen(kw_only=True)
-class Asked:
+class InputRequest:
     """What the task waits to be told. `kind` and `request_id` where the agent says them; `answers`: how many.
 
     `status`: the text, time and message of the status that asks, which tell it from one that asks the same anew.
@@ -109,17 +109,17 @@ class _ArtifactStream:
 
     def replace(self, text: str) -> tuple[str, bool]:
         """The same, for a text that takes the place of what was there."""
-        said = self.ahead or self.text
+        received = self.ahead or self.text
         self.pieces = [text]
-        return self._compare(said)
+        return self._compare(received)
 
-    def _compare(self, said: str) -> tuple[str, bool]:
+    def _compare(self, received: str) -> tuple[str, bool]:
         text = self.text
         self.ahead = ""
-        if text.startswith(said):
-            return text[len(said) :], False
-        if said.startswith(text):
-            self.ahead = said
+        if text.startswith(received):
+            return text[len(received) :], False
+        if received.startswith(text):
+            self.ahead = received
             return "", False
         return text, True
 
@@ -139,14 +139,14 @@ class Transcript:
         self.task_id: str | None = None
         self.context_id: str | None = None
         self.error: str | None = None
-        self.asked: Asked | None = None  # the same object for as long as the same is asked
+        self.asked: InputRequest | None = None  # the same object for as long as the same is asked
         self.closed = False  # the agent has said that its stream is over
         self._requests: dict[str, Any] = {}  # what was said of each, oldest first
         self._answer: dict[str, _ArtifactStream] = {}
         self._reasoning: dict[str, _ArtifactStream] = {}
         self._tools: dict[tuple[str, str], tuple[str, str]] = {}
         self._files: set[str] = set()
-        self._last_lane: str | None = None
+        self._last_key: str | None = None
         self._last_status = ""
         self._ends_line = True
 
@@ -193,7 +193,7 @@ class Transcript:
         if message.role is not Role.AGENT:
             return
         self._files_of(message.message_id, message.parts, out)
-        self._say(f"message:{message.message_id}", text_of(message.parts), False, out)
+        self._emit(f"message:{message.message_id}", text_of(message.parts), False, out)
         if self.task_id is None:  # a message without a task is the whole answer
             self.state = TaskState.COMPLETED
 
@@ -204,7 +204,7 @@ class Transcript:
         if task.status.state is TaskState.COMPLETED and not self._answer and task.status.message is None:
             reply = _last_reply(task.history)
             if reply is not None:
-                self._say("history", reply, False, out)
+                self._emit("history", reply, False, out)
         self._status(task.status, task.metadata, out)
 
     def _is_old(self, artifact: Artifact) -> bool:
@@ -231,14 +231,14 @@ class Transcript:
             if new:
                 out.append(Notice(kind=NoticeKind.REASONING, text=new, detail=True, partial=True))
             return
-        self._say(artifact.artifact_id, text, append, out)
+        self._emit(artifact.artifact_id, text, append, out)
 
     def _status(self, status: TaskStatus, metadata: JsonObject | None, out: list[Utterance]) -> None:
         if self.state is not None and self.state.terminal:
             return
         text = text_of(status.message.parts) if status.message and status.message.role is Role.AGENT else ""
-        told = self._progress(metadata, out)
-        self._note_asked(status, text, _dig(metadata, "shared", "interrupt"))
+        has_progress = self._progress(metadata, out)
+        self._note_input_request(status, text, _dig(metadata, "shared", "interrupt"))
         if status.state is not self.state:
             self.state = status.state
             if status.state.terminal:
@@ -249,15 +249,15 @@ class Transcript:
         elif status.state.interrupted:
             request_id = _text(_dig(metadata, "shared", "interrupt", "request_id"))
             lines = [text or UNNAMED, f"(request {request_id})" if request_id else ""]
-            said = "\n".join(line for line in lines if line)
-            if said != self._last_status:
-                out.append(Notice(kind=NoticeKind.INTERRUPT, text=said, asks=self.asked is not None))
-            self._last_status = said
-        elif text and text != self._last_status and not told:
+            shown = "\n".join(line for line in lines if line)
+            if shown != self._last_status:
+                out.append(Notice(kind=NoticeKind.INTERRUPT, text=shown, asks=self.asked is not None))
+            self._last_status = shown
+        elif text and text != self._last_status and not has_progress:
             self._last_status = text
             out.append(Notice(kind=NoticeKind.STATUS, text=text))
 
-    def _note_asked(self, status: TaskStatus, text: str, interrupt: Any) -> None:
+    def _note_input_request(self, status: TaskStatus, text: str, interrupt: Any) -> None:
         """Keep what is asked. Of several requests the oldest comes first, and its text is the status's by then."""
         if status.state is not TaskState.INPUT_REQUIRED:
             self.asked = None
@@ -273,7 +273,7 @@ class Transcript:
         seen = (text, status.timestamp, status.message.message_id if status.message else None)
         first = next(iter(self._requests), None)
         if self.asked is None or self.asked.request_id != first or (first is None and self.asked.status != seen):
-            self.asked = _asked(text, seen, self._requests.get(first or ""))
+            self.asked = _input_request(text, seen, self._requests.get(first or ""))
 
     def _conclude(self, text: str, out: list[Utterance]) -> None:
         """The last of the answer: what had to be revised, or what the final status says where nothing else did."""
@@ -286,7 +286,7 @@ class Transcript:
             and text
             and not any(artifact_stream.text for artifact_stream in self._answer.values())
         ):
-            self._say("status", text, False, out)
+            self._emit("status", text, False, out)
 
     def _end(self, state: TaskState, text: str, out: list[Utterance]) -> None:
         if state is not TaskState.COMPLETED:
@@ -298,13 +298,13 @@ class Transcript:
 
     # --- what is said -------------------------------------------------------------------------------------
 
-    def _say(self, key: str, text: str, append: bool, out: list[Utterance]) -> None:
+    def _emit(self, key: str, text: str, append: bool, out: list[Utterance]) -> None:
         artifact_stream = self._answer.setdefault(key, _ArtifactStream())
         new, contradicts = artifact_stream.append(text) if append else artifact_stream.replace(text)
         if contradicts:
             self._correct(key, new, out)
         elif new:
-            if self._last_lane not in (None, key) and not self._ends_line:
+            if self._last_key not in (None, key) and not self._ends_line:
                 out.append(AnswerText("\n"))
             self._print(key, new, out)
 
@@ -319,7 +319,7 @@ class Transcript:
 
     def _print(self, key: str, text: str, out: list[Utterance]) -> None:
         out.append(AnswerText(text))
-        self._last_lane = key
+        self._last_key = key
         self._ends_line = text.endswith("\n")
 
     def _files_of(self, owner: str, parts: tuple[Part, ...], out: list[Utterance]) -> None:
@@ -349,8 +349,8 @@ class Transcript:
             kind = _text(progress.get("type")) or "progress"
             attempt = progress.get("attempt")
             head = f"{kind} {attempt}" if isinstance(attempt, int) else kind
-            said = _text(progress.get("message")) or _text(progress.get("reason"))
-            text = f"{head}: {said}" if said else head
+            detail = _text(progress.get("message")) or _text(progress.get("reason"))
+            text = f"{head}: {detail}" if detail else head
             out.append(Notice(kind=NoticeKind.PROGRESS, text=text, detail=kind != "retry"))
             return True
         interrupt = _dig(metadata, "shared", "interrupt")
@@ -362,9 +362,9 @@ class Transcript:
         return False
 
 
-def _asked(text: str, status: tuple[str, str | None, str | None], interrupt: Any) -> Asked:
+def _input_request(text: str, status: tuple[str, str | None, str | None], interrupt: Any) -> InputRequest:
     questions = _dig(interrupt, "details", "questions")
-    return Asked(
+    return InputRequest(
         text=text,
         kind=_text(_dig(interrupt, "type")),
         request_id=_text(_dig(interrupt, "request_id")),

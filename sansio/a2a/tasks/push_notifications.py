@@ -48,10 +48,10 @@ class Announcer:
     was completed, whole, in the place of the chunks it came in.
     """
 
-    def __init__(self, task: Task, form: str) -> None:
+    def __init__(self, task: Task, codec_name: str) -> None:
         self._folding = Folding(task.id, task.context_id)
         self._folding.add(Snapshot(task))
-        self._whole = dialect_of(form).push_sends_task
+        self._whole = dialect_of(codec_name).push_sends_task
 
     def take(self, entry: Entry) -> Notification | None:
         """The notification of the next entry, if it is worth one."""
@@ -83,19 +83,19 @@ _SCHEME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _HEADER_TEXT = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,8190}[\x21-\x7e])?")
 
 
-def check_headers(config: PushConfig, path: Sequence[str | int], form: str) -> None:
+def check_headers(config: PushConfig, path: Sequence[str | int], codec_name: str) -> None:
     """Refuse what no header can carry, so that nothing can be smuggled into one. Raises `ProtocolError`."""
-    told = "must be visible ASCII characters, with spaces only in between, and at most 8192 of them"
+    rule = "must be visible ASCII characters, with spaces only in between, and at most 8192 of them"
     if config.token is not None and not _HEADER_TEXT.fullmatch(config.token):
-        raise invalid((*path, "token"), told)
+        raise invalid((*path, "token"), rule)
     authentication = config.authentication
     if authentication is None:
         return
     if not _SCHEME.fullmatch(authentication.scheme):
-        field = dialect_of(form).push_scheme_path
+        field = dialect_of(codec_name).push_scheme_path
         raise invalid((*path, "authentication", *field), "must be the name of an HTTP authentication scheme")
     if authentication.credentials is not None and not _HEADER_TEXT.fullmatch(authentication.credentials):
-        raise invalid((*path, "authentication", "credentials"), told)
+        raise invalid((*path, "authentication", "credentials"), rule)
 
 
 def notification_id(task_id: str, config_id: str, number: int) -> str:
@@ -103,9 +103,9 @@ def notification_id(task_id: str, config_id: str, number: int) -> str:
     return f"{quote(task_id, safe='')}/{quote(config_id, safe='')}/{number}"
 
 
-def headers_of(config: PushConfig, form: str, number: int) -> list[tuple[str, str]]:
+def headers_of(config: PushConfig, codec_name: str, number: int) -> list[tuple[str, str]]:
     """The headers of the notification of event `number`; the configuration has its ids."""
-    dialect = dialect_of(form)
+    dialect = dialect_of(codec_name)
     headers = [
         ("Content-Type", dialect.media_type),
         ("A2A-Version", dialect.version),

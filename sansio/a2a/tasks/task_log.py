@@ -490,7 +490,7 @@ def trim_history(task: Task, length: int | None) -> Task:
     return evolve(task, history=task.history[-length:] if length else ())
 
 
-def told_anew(task: Task, *, final: bool) -> list[StreamItem]:
+def replacements(task: Task, *, final: bool) -> list[StreamItem]:
     """Updates that replace whatever a reader has of the task's artifacts and status by what they are.
 
     `final`: the stream ends with them.

@@ -21,7 +21,7 @@ WORKSPACE_MUTATION = "workspace_mutation"
 _DEFAULTS = {"default_by_provider": "map<string,string>", "connected": "string[]"}
 
 
-def _at_place(make: Callable[[Location], UpstreamCall]) -> Callable[[Arguments, Location], UpstreamCall]:
+def _at_location(make: Callable[[Location], UpstreamCall]) -> Callable[[Arguments, Location], UpstreamCall]:
     return lambda given, location: make(location)
 
 
@@ -62,7 +62,7 @@ PROVIDERS = (
         about="Every provider OpenCode knows, and to which of them it has a login.",
         parameters=BY_METADATA,
         result=Result(members={"items": "ProviderSummary[]", **_DEFAULTS}),
-        call=_at_place(upstream.providers),
+        call=_at_location(upstream.providers),
         project=lambda reply, given: providers_of(reply.value),
         shrink=shrunk,
     ),
@@ -77,7 +77,7 @@ PROVIDERS = (
             *BY_METADATA,
         ),
         result=Result(members={"items": "ModelSummary[]", **_DEFAULTS}),
-        call=_at_place(upstream.providers),
+        call=_at_location(upstream.providers),
         project=lambda reply, given: models_of(reply.value, given.get("provider_id")),
         shrink=shrunk,
     ),
@@ -123,7 +123,7 @@ WORKSPACES = (
         "The projects OpenCode has worked on.",
         parameters=BY_METADATA,
         result=Result(members={"items": "Project[]"}),
-        call=_at_place(upstream.projects),
+        call=_at_location(upstream.projects),
         project=_items,
     ),
     _row(
@@ -133,7 +133,7 @@ WORKSPACES = (
         "The project that OpenCode works on here.",
         parameters=BY_METADATA,
         result=Result(members={"item": "Project"}),
-        call=_at_place(upstream.current_project),
+        call=_at_location(upstream.current_project),
         project=_item,
     ),
     _row(
@@ -144,7 +144,7 @@ WORKSPACES = (
         parameters=BY_METADATA,
         experimental=True,
         result=Result(members={"items": "Workspace[]"}),
-        call=_at_place(upstream.workspaces),
+        call=_at_location(upstream.workspaces),
         project=_items,
     ),
     _row(
@@ -155,7 +155,7 @@ WORKSPACES = (
         parameters=BY_METADATA,
         experimental=True,
         result=Result(members={"items": "string[]"}),
-        call=_at_place(upstream.worktrees),
+        call=_at_location(upstream.worktrees),
         project=_directories,
     ),
     _mutation(

@@ -132,13 +132,13 @@ class ExtensionErrorKind(Enum):
 class ExtensionError(ProtocolError):
     """An extension's method cannot do what it was asked.
 
-    `told`: what there is to tell besides the type. On version 0.3 it is `data`'s members, on 1.0 the metadata of
+    `facts`: what there is to tell besides the type. On version 0.3 it is `data`'s members, on 1.0 the metadata of
     the `ErrorInfo`, by the same names in camel case, as texts. None is left out.
     """
 
-    def __init__(self, extension_kind: ExtensionErrorKind, message: str | None = None, **told: Any) -> None:
+    def __init__(self, extension_kind: ExtensionErrorKind, message: str | None = None, **facts: Any) -> None:
         row = extension_kind.row
-        members: JsonObject = {name: value for name, value in told.items() if value is not None}
+        members: JsonObject = {name: value for name, value in facts.items() if value is not None}
         super().__init__(
             row.nearest,
             message or row.message,
@@ -242,15 +242,15 @@ def upstream_error(failure: TaskFailure, method: str, session_id: str | None = N
         broken = failure.type == PAYLOAD
         kind = ExtensionErrorKind.UPSTREAM_PAYLOAD_ERROR if broken else ExtensionErrorKind.UPSTREAM_UNREACHABLE
         return ExtensionError(kind, method=method, session_id=session_id, detail=failure.text)
-    said = _said(failure.answer)
-    if failure.status == 404 and session_id is not None and not said.startswith("Message"):
+    message = _message_of(failure.answer)
+    if failure.status == 404 and session_id is not None and not message.startswith("Message"):
         return session_not_found(session_id)
     return ExtensionError(
         ExtensionErrorKind.UPSTREAM_HTTP_ERROR,
         upstream_status=failure.status,
         method=method,
         session_id=session_id,
-        detail=plain_reason(said),
+        detail=plain_reason(message),
     )
 
 
@@ -261,12 +261,12 @@ def payload_error(detail: str, method: str, session_id: str | None = None) -> Ex
     )
 
 
-def _said(answer: str) -> str:
+def _message_of(answer: str) -> str:
     """The sentence in an error of OpenCode's; what is neither JSON nor plain text says nothing."""
     try:
         body = orjson.loads(answer)
     except orjson.JSONDecodeError:
         return "" if answer.lstrip().startswith(("<", "{", "[")) else answer
     data = body.get("data", body) if isinstance(body, dict) else None
-    said = data.get("message") if isinstance(data, dict) else None
-    return said if isinstance(said, str) else ""
+    message = data.get("message") if isinstance(data, dict) else None
+    return message if isinstance(message, str) else ""

@@ -106,14 +106,14 @@ def _refuse_strangers(known: set[tuple[str, ...]], given: JsonObject) -> None:
     strangers = sorted(first_few(_strangers(known, given, ())))
     if strangers:
         named = [Violation(path, INVALID, "").field for path in strangers]
-        told: JsonObject = {"type": INVALID, "fields": named}
+        data: JsonObject = {"type": INVALID, "fields": named}
         if all(path[0] == "request" for path in strangers):
-            told["field"] = "request"
+            data["field"] = "request"
         raise ProtocolError(
             ErrorKind.INVALID_PARAMS,
             f"Unsupported fields: {', '.join(named)[:500]}",
             violations=tuple(Violation(path, "invalid_field", "is not supported") for path in strangers),
-            data=told,
+            data=data,
         )
 
 

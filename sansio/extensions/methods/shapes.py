@@ -28,9 +28,9 @@ _DEEPEST = 64
 def wrong(path: Path, requirement: str, type: str = INVALID, **more: Any) -> ProtocolError:
     """The error of one wrong field. `more`: members for version 0.3's `data`."""
     violation = Violation(path, type.lower(), requirement)
-    told = {"type": type, "field": violation.field, **more}
+    data = {"type": type, "field": violation.field, **more}
     message = f"{violation.field} {requirement}" if violation.field else f"params {requirement}"
-    return ProtocolError(ErrorKind.INVALID_PARAMS, message, violations=(violation,), data=told)
+    return ProtocolError(ErrorKind.INVALID_PARAMS, message, violations=(violation,), data=data)
 
 
 def missing(path: Path) -> ProtocolError:

@@ -190,17 +190,17 @@ def _method_retention(of: ServedVersion) -> JsonObject:
 
 
 def _retention(row: MethodRow, of: ServedVersion) -> JsonObject:
-    told: JsonObject = {
+    described: JsonObject = {
         "surface": "extension",
         "availability": availability(row.toggle, of.deployment),
         "retention": row.retention,
         "extension_uri": of.uri_of(row.extension),
     }
     if row.toggle is not None:
-        told["toggle"] = row.toggle.value
+        described["toggle"] = row.toggle.value
     if row.experimental:
-        told["upstream_stability"] = "experimental"
-    return {**told, **(_LOCAL if _is_local_view(row) else {})}
+        described["upstream_stability"] = "experimental"
+    return {**described, **(_LOCAL if _is_local_view(row) else {})}
 
 
 # --- behaviour --------------------------------------------------------------------------------------------
@@ -271,6 +271,6 @@ def _while_it_waits(of: ServedVersion) -> JsonObject:
 
 def _refusal(error: ProtocolError, version: str) -> JsonObject:
     """What a refused method's error looks like, read off one."""
-    told = error.data_v1 if DIALECTS[version].has_error_details else error.data
+    data = error.data_v1 if DIALECTS[version].has_error_details else error.data
     kind = "METHOD_NOT_SUPPORTED" if error.reason == ErrorKind.METHOD_NOT_FOUND.name else error.reason
-    return {"code": error.row.code, "type": kind, "data_fields": list(told)}
+    return {"code": error.row.code, "type": kind, "data_fields": list(data)}

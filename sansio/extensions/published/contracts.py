@@ -29,7 +29,7 @@ NOTIFICATION_STATUS = 204
 _REQUEST_ID = "metadata.shared.interrupt.request_id"
 
 _UPSTREAM = ("method", "session_id", "upstream_status", "detail")
-TOLD: Mapping[ExtensionErrorKind, tuple[str, ...]] = {
+ERROR_DATA_FIELDS: Mapping[ExtensionErrorKind, tuple[str, ...]] = {
     ExtensionErrorKind.SESSION_NOT_FOUND: ("session_id",),
     ExtensionErrorKind.SESSION_FORBIDDEN: ("session_id",),
     ExtensionErrorKind.SESSION_UNOWNED: ("session_id", "field"),
@@ -129,7 +129,7 @@ def _result(row: MethodRow) -> JsonObject:
 def _parts(row: MethodRow, parameter: Parameter, parts: Tagged) -> JsonObject:
     """The parts that a method takes, by their type."""
     name = "".join(word.capitalize() for word in row.key.split("_"))
-    told: JsonObject = {
+    described: JsonObject = {
         f"{parameter.name.replace('.', '_')}": {
             "items_type": f"{name}Part[]",
             "type_field": "type",
@@ -141,7 +141,7 @@ def _parts(row: MethodRow, parameter: Parameter, parts: Tagged) -> JsonObject:
         }
     }
     if "subtask" in parts.kinds:
-        told["subtask_support"] = {
+        described["subtask_support"] = {
             "support_level": "passthrough-compatible",
             "invocation_path": f"{parameter.name}[]",
             "part_type": "subtask",
@@ -152,7 +152,7 @@ def _parts(row: MethodRow, parameter: Parameter, parts: Tagged) -> JsonObject:
                 "There are no methods to find or to direct subagents; their sessions are their parent's children.",
             ],
         }
-    return told
+    return described
 
 
 def _lists(**lists: list[str]) -> JsonObject:
@@ -176,12 +176,12 @@ def _metadata(rows: list[MethodRow]) -> JsonObject:
 def _errors(offer: Offer) -> JsonObject:
     """Their errors, as the line tells them. The numbers are the same on both."""
     kinds = _kinds(offer.all)
-    told = list(dict.fromkeys(name for kind in kinds for name in TOLD[kind]))
+    names = list(dict.fromkeys(name for kind in kinds for name in ERROR_DATA_FIELDS[kind]))
     detailed = DIALECTS[offer.version].has_error_details
     errors: JsonObject = {}
     if kinds:
         errors["business_codes"] = {kind.name: kind.row.code for kind in kinds}
-        errors["error_data_fields"] = ["reason", *map(camel, told)] if detailed else ["type", *told]
+        errors["error_data_fields"] = ["reason", *map(camel, names)] if detailed else ["type", *names]
     if detailed:
         errors["error_domain"] = DOMAIN
     else:

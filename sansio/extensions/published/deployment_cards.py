@@ -256,7 +256,7 @@ def _complete(deployment: Deployment, caller: Caller, version: str | None) -> It
         for of in versions:
             params = one.extended_params(of)
             if one.name == SESSION_BINDING:
-                params = {**(params or {}), "caller": _told_of(caller)}
+                params = {**(params or {}), "caller": _caller_facts(caller)}
             yield Extension(uri=one.uri(of.version), description=one.described, params=params)
 
 
@@ -265,8 +265,8 @@ def _unique(extensions: Iterator[Extension]) -> Sequence[Extension]:
     return tuple({one.uri: one for one in extensions}.values())
 
 
-def _told_of(caller: Caller) -> JsonObject:
-    told: JsonObject = {"principal": caller.principal, "capabilities": sorted(caller.capabilities)}
+def _caller_facts(caller: Caller) -> JsonObject:
+    facts: JsonObject = {"principal": caller.principal, "capabilities": sorted(caller.capabilities)}
     if caller.credential_id is not None:
-        told["credential_id"] = caller.credential_id
-    return told
+        facts["credential_id"] = caller.credential_id
+    return facts

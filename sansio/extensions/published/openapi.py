@@ -95,7 +95,7 @@ def _with_shared_failures(paths: Mapping[str, JsonObject]) -> tuple[dict[str, Js
         path: {
             method: {
                 **one,
-                "responses": {status: reference(status, told) for status, told in one["responses"].items()},
+                "responses": {status: reference(status, response) for status, response in one["responses"].items()},
             }
             for method, one in operations.items()
         }

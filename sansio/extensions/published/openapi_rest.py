@@ -12,7 +12,7 @@ from attrs import frozen
 
 from sansio.a2a.bindings import extension_headers as negotiation
 from sansio.a2a.bindings import last_event_id as resume
-from sansio.a2a.bindings.error_table import TOLD
+from sansio.a2a.bindings.error_table import ERROR_CONDITIONS
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.schemas import REFERENCES, SPOKEN, Spoken, object_schema, schema_of
@@ -104,7 +104,7 @@ def paths(versions: Sequence[str]) -> dict[str, JsonObject]:
 
 def _operation(endpoint: Endpoint) -> JsonObject:
     body = _body(endpoint)
-    told: JsonObject = {
+    described: JsonObject = {
         "operationId": endpoint.operation_id,
         "summary": f"{endpoint.operation.row.rpc_1_0}, on line {endpoint.version}",
         "tags": [f"HTTP+JSON {endpoint.version}"],
@@ -116,8 +116,8 @@ def _operation(endpoint: Endpoint) -> JsonObject:
         "responses": {**_success(endpoint), **_failures(endpoint, body is not None)},
     }
     if body is not None:
-        told["requestBody"] = body
-    return told
+        described["requestBody"] = body
+    return described
 
 
 # --- parameters and bodies --------------------------------------------------------------------------------
@@ -152,8 +152,8 @@ def headers(operation: Operation | None, version: str | None) -> Iterator[JsonOb
     yield _header("A2A-Version", "The protocol version asked for.", {"type": "string", "enum": versions})
     for of_version, name in negotiation.HEADER_OF.items():
         if version in (None, of_version):
-            told = "The URIs of the extensions to activate, separated by commas."
-            yield _header(name.title(), told, {"type": "string"})
+            about = "The URIs of the extensions to activate, separated by commas."
+            yield _header(name.title(), about, {"type": "string"})
     if operation is None or operation.row.streaming:
         yield _header(resume.HEADER.title(), "The event after which a stream is to go on.", {"type": "string"})
 
@@ -196,9 +196,9 @@ def _success(endpoint: Endpoint) -> JsonObject:
         return {"204": {"description": "Done.", "headers": _VERSION}}
     schema = _any_of([schema_of(codec, one.result) for codec, one in spoken])
     if endpoint.operation.row.streaming:
-        told = "A stream of server-sent events, each of them of this form."
+        about = "A stream of server-sent events, each of them of this form."
         content: JsonObject = {STREAM: {"schema": event_of(schema)}}
-        return {"200": {"description": told, "headers": _VERSION, "content": content}}
+        return {"200": {"description": about, "headers": _VERSION, "content": content}}
     if endpoint.operation is Operation.EXTENDED_CARD:
         return {
             "200": {"description": "The card.", "headers": _VERSION, "content": {JSON: {"schema": schema}}},
@@ -251,15 +251,15 @@ def failures(kinds: Sequence[ErrorKind], versions: Sequence[str]) -> JsonObject:
 
 
 def _failure(kinds: Sequence[ErrorKind], schema: JsonObject) -> JsonObject:
-    told: dict[str, Any] = {
-        "description": " ".join(f"{kind.name}: {TOLD[kind].when}" for kind in kinds),
+    response: dict[str, Any] = {
+        "description": " ".join(f"{kind.name}: {ERROR_CONDITIONS[kind].when}" for kind in kinds),
         "content": {JSON: {"schema": schema}},
     }
     if ErrorKind.UNAUTHENTICATED in kinds:
-        told["headers"] = {
+        response["headers"] = {
             "WWW-Authenticate": {"description": "The schemes to choose from.", "schema": {"type": "string"}}
         }
-    return told
+    return response
 
 
 _ERROR_TEXT: JsonObject = {"type": "string"}

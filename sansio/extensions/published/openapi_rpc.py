@@ -154,21 +154,21 @@ def endpoint(methods: Sequence[RpcMethod], versions: Sequence[str]) -> JsonObjec
             str(NOTIFICATION_STATUS): {"description": "The call had no id: it was carried out unanswered."},
             **failures(_ERRORS, versions),
         },
-        "x-methods": {method.name: _told(method) for method in methods},
+        "x-methods": {method.name: _described(method) for method in methods},
     }
 
 
-def _told(method: RpcMethod) -> JsonObject:
-    told: JsonObject = {
+def _described(method: RpcMethod) -> JsonObject:
+    described: JsonObject = {
         "params": {"$ref": f"{REFERENCES}{method.request}.params"},
         "results": {version: {"$ref": f"{REFERENCES}{method.result}.{version}"} for version in method.results},
         "streaming": method.streaming,
     }
     if method.row is not None:
-        told["extension"] = method.row.extension.label
-        told["errors"] = {kind.name: kind.row.code for kind in method.row.all_errors}
+        described["extension"] = method.row.extension.label
+        described["errors"] = {kind.name: kind.row.code for kind in method.row.all_errors}
         if method.row.capability is not None:
-            told["capability"] = method.row.capability
+            described["capability"] = method.row.capability
         if method.row.toggle is not None:
-            told["toggle"] = method.row.toggle.value
-    return told
+            described["toggle"] = method.row.toggle.value
+    return described

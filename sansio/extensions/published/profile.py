@@ -78,8 +78,8 @@ def profile_of(deployment: Deployment) -> JsonObject:
         "agent": deployment.agent,
         "variant": deployment.variant,
     }
-    if told := {name: value for name, value in context.items() if value}:
-        profile["runtime_context"] = told
+    if known := {name: value for name, value in context.items() if value}:
+        profile["runtime_context"] = known
     return profile
 
 

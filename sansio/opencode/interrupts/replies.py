@@ -62,7 +62,7 @@ def permission_reply(asked: InterruptAsked, reply: str, message: str | None, loc
         raise invalid(("reply",), f"must be one of {', '.join(REPLIES)}")
     subject = asked.body.get("permission")
     subject = subject if isinstance(subject, str) else "the action"
-    said = {
+    sentences = {
         "once": f"Allowed once: {subject}.",
         "always": f"Allowed from now on: {subject}.",
         "reject": f"Rejected: {subject}." + (f" Told the model: {message}" if message else ""),
@@ -71,7 +71,7 @@ def permission_reply(asked: InterruptAsked, reply: str, message: str | None, loc
     return Answer(
         call=requests.permission_reply(asked.request_id, reply, message, location),
         ended=_ended(asked, resolution, reply),
-        understood=said[reply],
+        understood=sentences[reply],
     )
 
 
@@ -79,8 +79,8 @@ def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], loca
     """An answer for each question, in their order; each is a list of labels or free texts."""
     questions = _questions(asked)
     if len(answers) != len(questions):
-        told = f"must hold {counted(len(questions), 'list')}, one for each question, and holds {len(answers)}"
-        raise invalid(("answers",), told)
+        rule = f"must hold {counted(len(questions), 'list')}, one for each question, and holds {len(answers)}"
+        raise invalid(("answers",), rule)
     return Answer(
         call=requests.question_reply(asked.request_id, answers, location),
         ended=_ended(asked, "replied"),

@@ -84,8 +84,8 @@ class InterruptTracker:
             if following is None
             else self._waiting(following, now, understood)
         )
-        said: list[LogEvent] = [MessageAdded(message)] if message is not None else []
-        return [*said, StatusChanged(status=status, metadata=self._event_metadata.interrupt(interrupt))]
+        first: list[LogEvent] = [MessageAdded(message)] if message is not None else []
+        return [*first, StatusChanged(status=status, metadata=self._event_metadata.interrupt(interrupt))]
 
     def _waiting(self, asked: InterruptAsked, now: str, understood: str | None = None) -> TaskStatus:
         text = text_of(asked) if understood is None else f"{understood}\n\n{text_of(asked)}"

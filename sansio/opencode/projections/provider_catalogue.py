@@ -39,7 +39,7 @@ class _Catalogue:
     defaults: dict[str, str]
     connected: dict[str, None]
 
-    def told(self, items: list[JsonObject]) -> JsonObject:
+    def as_json(self, items: list[JsonObject]) -> JsonObject:
         return {"items": items, "default_by_provider": self.defaults, "connected": list(self.connected)}
 
 
@@ -75,7 +75,7 @@ def _model(provider_id: str, name: str, model: JsonObject) -> JsonObject:
 def providers_of(value: Any) -> JsonObject:
     """The providers, which model each has as its default, and to which of them OpenCode has a login."""
     catalogue = _read(value)
-    return catalogue.told([_summary(catalogue, provider) for provider in catalogue.providers])
+    return catalogue.as_json([_summary(catalogue, provider) for provider in catalogue.providers])
 
 
 def _summary(catalogue: _Catalogue, provider: Provider) -> JsonObject:
@@ -103,7 +103,7 @@ def models_of(value: Any, provider_id: str | None) -> JsonObject:
                 model["connected"] = connected
                 model["default"] = model["model_id"] == default
             items += provider.models
-    return catalogue.told(items)
+    return catalogue.as_json(items)
 
 
 def _read(value: Any) -> _Catalogue:

@@ -93,11 +93,11 @@ def shell_message_of(session_id: str, value: Any) -> Message:
     written = [tool.get("output") or tool.get("error") for tool in tools]
     text = "".join(output for output in written if isinstance(output, str))
     rest = tuple(part for part in message.parts if not isinstance(part, TextPart))
-    said = "".join(part.text for part in message.parts if isinstance(part, TextPart))
+    existing = "".join(part.text for part in message.parts if isinstance(part, TextPart))
     return Message(
         message_id=message.message_id,
         role=message.role,
-        parts=(TextPart(text=said + text), *rest),
+        parts=(TextPart(text=existing + text), *rest),
         context_id=message.context_id,
         metadata=message.metadata,
     )

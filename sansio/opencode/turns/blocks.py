@@ -95,8 +95,8 @@ class ArtifactStream:
         for block, text in found:
             if not before or (block.settled and not text):
                 continue
-            said = before[0]
-            if text.startswith(said) or (not block.settled and said.startswith(text)):
+            sent = before[0]
+            if text.startswith(sent) or (not block.settled and sent.startswith(text)):
                 block.pieces = [before.pop(0)]
                 block.begun = True
             else:
@@ -138,7 +138,7 @@ class ArtifactStream:
         )
         return ArtifactChunk(artifact=artifact, leads=self.block_type is BlockType.TEXT)
 
-    def is_last_said(self, block: TextBlock) -> bool:
+    def is_last_sent(self, block: TextBlock) -> bool:
         """Whether nothing has been said after this block."""
         if self.blocks[-1] is block:
             return True

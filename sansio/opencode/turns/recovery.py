@@ -24,7 +24,7 @@ class RecoveredOutput:
     texts: Mapping[str, tuple[str, ...]]
     tools: Mapping[str, Tool]
     files: frozenset[str]
-    told: frozenset[object]
+    progress: frozenset[object]
     pending: Mapping[str, InterruptAsked]
     sequence: int
     status: TaskStatus
@@ -32,7 +32,7 @@ class RecoveredOutput:
 
 @frozen
 class _Seen:
-    told: set[object] = field(factory=set)
+    progress: set[object] = field(factory=set)
     pending: dict[str, InterruptAsked] = field(factory=dict)
     sequence: list[int] = field(factory=lambda: [0])
 
@@ -43,9 +43,9 @@ class _Seen:
             self.sequence.append(number)
         progress = _object(shared, "progress")
         if progress.get("type") == "retry":
-            self.told.add((progress.get("attempt"), progress.get("next")))
+            self.progress.add((progress.get("attempt"), progress.get("next")))
         elif isinstance(part_id := progress.get("part_id"), str):
-            self.told.add(part_id)
+            self.progress.add(part_id)
         interrupt = _object(shared, "interrupt")
         request_id, kind = interrupt.get("request_id"), interrupt.get("type")
         if not isinstance(request_id, str) or not isinstance(kind, str):
@@ -81,7 +81,7 @@ def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str) ->
         texts=texts,
         tools=tools,
         files=frozenset(files),
-        told=frozenset(seen.told),
+        progress=frozenset(seen.progress),
         pending=seen.pending,
         sequence=max(seen.sequence) + SKIPPED,
         status=task.status,

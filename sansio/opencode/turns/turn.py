@@ -61,7 +61,7 @@ _NEVER_HAD = TaskFailure(text="OpenCode never got the message: send it again", t
 
 
 @frozen
-class Heard:
+class BusPosition:
     """How much a turn had heard at some time: gaps, after which something may be missing, and statuses."""
 
     gaps: int = 0
@@ -88,7 +88,7 @@ class Turn:
         }
         self._blocks: dict[str, tuple[ArtifactStream, TextBlock]] = {}
         self._tools: dict[str, Tool] = {}
-        self._told: set[object] = set()  # progress that was told, by identity
+        self._sent_progress: set[object] = set()  # progress that was told, by identity
         self._messages: dict[str, MessageInfo] = {}
         self._order: list[str] = []  # our assistant messages, oldest first
         self._held: dict[str, list[PartSeen]] = {}
@@ -102,8 +102,8 @@ class Turn:
         self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
         self._early: list[BusEvent] | None = None  # what came before the session was read, of a turn taken up
-        self.heard = Heard()
-        self._made_good = 0  # so many of the gaps were filled by a reading since
+        self.bus_position = BusPosition()
+        self._reconciled_gaps = 0  # so many of the gaps were filled by a reading since
 
     @property
     def unsettled(self) -> bool:
@@ -143,10 +143,10 @@ class Turn:
         elif isinstance(event, MessageSeen):
             self._message(event.info, out)
         elif isinstance(event, SessionStatus):
-            self.heard = evolve(self.heard, statuses=self.heard.statuses + 1)
+            self.bus_position = evolve(self.bus_position, statuses=self.bus_position.statuses + 1)
             self._session_status(event, out)
         elif isinstance(event, SessionFailed):
-            self.heard = evolve(self.heard, statuses=self.heard.statuses + 1)
+            self.bus_position = evolve(self.bus_position, statuses=self.bus_position.statuses + 1)
             self._fault = event
             self._doubtful = True  # OpenCode refuses some prompts with nothing but this
         elif isinstance(event, SessionDeleted):
@@ -161,32 +161,32 @@ class Turn:
             self._interrupt(ended, now, out)
         return out
 
-    def recover(self, said: RecoveredOutput) -> None:
+    def recover(self, recovered: RecoveredOutput) -> None:
         """Go on with a turn that an earlier run of the server began: nothing is said again. `reconcile` it next."""
-        self._status = said.status
-        self._event_metadata.sequence = said.sequence
-        self._told |= said.told
-        self._files |= said.files
-        self.interrupt_tracker.recover(said.pending, said.status.timestamp or "")
-        self._tools = dict(said.tools)
+        self._status = recovered.status
+        self._event_metadata.sequence = recovered.sequence
+        self._sent_progress |= recovered.progress
+        self._files |= recovered.files
+        self.interrupt_tracker.recover(recovered.pending, recovered.status.timestamp or "")
+        self._tools = dict(recovered.tools)
         for artifact_stream in self._artifact_streams.values():
-            if artifact_stream.artifact_id in said.texts:
+            if artifact_stream.artifact_id in recovered.texts:
                 artifact_stream.begun = True
-                artifact_stream.before = said.texts[artifact_stream.artifact_id]
+                artifact_stream.before = recovered.texts[artifact_stream.artifact_id]
         self._early = []
 
-    def add_to(self, said: RecoveredOutput) -> None:
+    def add_to(self, recovered: RecoveredOutput) -> None:
         """Go on in a task that an earlier turn has left without finishing it: what was said is added to."""
-        self._event_metadata.sequence = said.sequence
+        self._event_metadata.sequence = recovered.sequence
         for artifact_stream in self._artifact_streams.values():
-            artifact_stream.begun = artifact_stream.artifact_id in said.texts
+            artifact_stream.begun = artifact_stream.artifact_id in recovered.texts
 
     def gap(self) -> None:
         """Events may have been missed: say no more of unfinished texts until they are told whole.
 
         Nor does the turn end until the session was read: what was missed may be a part that is told no more.
         """
-        self.heard = evolve(self.heard, gaps=self.heard.gaps + 1)
+        self.bus_position = evolve(self.bus_position, gaps=self.bus_position.gaps + 1)
         for _, block in self._blocks.values():
             if not block.settled:
                 block.has_gap = True
@@ -199,21 +199,21 @@ class Turn:
         *,
         asked: Sequence[InterruptAsked] = (),
         waited_for: frozenset[str] = frozenset(),
-        since: Heard | None = None,
+        since: BusPosition | None = None,
         last_try: bool = False,
     ) -> list[LogEvent]:
         """What the session looks like over REST, fed like events; `asked` is all that it waits for.
 
         `waited_for`: the ids that `asking` held before it was read; of that, what is not there has been answered.
-        `since`: what `heard` was before it was read: a later gap needs another reading, and what the bus told of
-        the session's status since is newer than what was read. None: nothing has come since.
+        `since`: `bus_position` before the read. A later gap needs another read, and a later status from the bus is
+        newer than the one that was read. `None`: nothing has come since.
         `last_try`: if the session is idle and its answer still incomplete, it never will be: the turn fails.
         """
         out: list[LogEvent] = []
         if self.ended:
             return out
-        since = since or self.heard
-        self._made_good = since.gaps
+        since = since or self.bus_position
+        self._reconciled_gaps = since.gaps
         if self._early is not None:
             self._recall(records, out)
         for record in records:
@@ -227,14 +227,14 @@ class Turn:
                 self._interrupt(answered_unseen(self.interrupt_tracker.pending[request_id]), now, out)
         for interrupt in asked:
             self._interrupt(interrupt, now, out)
-        if since.statuses == self.heard.statuses:
+        if since.statuses == self.bus_position.statuses:
             self._doubtful = False
             self._session_status(status, out)
         self._settle(now, out)
         early, self._early = self._early, None
         for event in early or ():
             out += self.feed(event, now)
-        if last_try and self.unsettled and self._made_good == self.heard.gaps:
+        if last_try and self.unsettled and self._reconciled_gaps == self.bus_position.gaps:
             out += self.fail(_INCOMPLETE if self.prompt_seen else _NEVER_HAD, now)
         return out
 
@@ -303,7 +303,7 @@ class Turn:
             return
         artifact_stream, block = found
         if delta.field == "text" and delta.delta and not block.settled and not block.has_gap:
-            self._say(artifact_stream, block, delta.delta, out)
+            self._emit_text(artifact_stream, block, delta.delta, out)
 
     def _text(self, artifact_stream: ArtifactStream, part: PartSeen, out: list[LogEvent]) -> None:
         text = output_text(part.body)
@@ -319,10 +319,10 @@ class Turn:
             self._blocks[part.part_id] = (artifact_stream, block)
         else:
             block = known[1]
-        said = block.text
-        if len(text) >= len(said) and text.startswith(said):
-            if len(text) > len(said):
-                self._say(artifact_stream, block, text[len(said) :], out)
+        sent = block.text
+        if len(text) >= len(sent) and text.startswith(sent):
+            if len(text) > len(sent):
+                self._emit_text(artifact_stream, block, text[len(sent) :], out)
             block.settled = block.settled or settled
         elif settled:
             block.pieces = [text]
@@ -330,12 +330,12 @@ class Turn:
             block.settled = True
             self._replace(artifact_stream, block.message_id, out)
 
-    def _say(self, artifact_stream: ArtifactStream, block: TextBlock, text: str, out: list[LogEvent]) -> None:
+    def _emit_text(self, artifact_stream: ArtifactStream, block: TextBlock, text: str, out: list[LogEvent]) -> None:
         """Continue a block: as a chunk where nothing was said after it, else by telling the lane anew."""
         block.pieces.append(text)
         joins = block.begun
         block.begun = True
-        if artifact_stream.begun and not artifact_stream.is_last_said(block):
+        if artifact_stream.begun and not artifact_stream.is_last_sent(block):
             self._replace(artifact_stream, block.message_id, out)
             return
         metadata = self._event_metadata.chunk(artifact_stream.block_type, "stream", block.message_id, block.part_id)
@@ -413,8 +413,8 @@ class Turn:
 
     def _progress(self, identity: object, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
         """Tell how it goes, each thing once."""
-        if identity not in self._told:
-            self._told.add(identity)
+        if identity not in self._sent_progress:
+            self._sent_progress.add(identity)
             out.append(
                 StatusChanged(status=self._status, metadata=self._event_metadata.progress(progress, message_id))
             )
@@ -422,13 +422,13 @@ class Turn:
     def _interrupt(self, event: InterruptAsked | InterruptEnded, now: str, out: list[LogEvent]) -> None:
         if isinstance(event, InterruptAsked):
             ours = self._attribution.asks(event, self.session_id)
-            told = self.interrupt_tracker.asked(event, now) if ours else []
+            events = self.interrupt_tracker.asked(event, now) if ours else []
         else:
-            told = self.interrupt_tracker.ended(event, now)
-        for one in told:
+            events = self.interrupt_tracker.ended(event, now)
+        for one in events:
             if isinstance(one, StatusChanged):
                 self._status = one.status
-        out += told
+        out += events
 
     # --- the end ------------------------------------------------------------------------------------------
 
@@ -439,7 +439,7 @@ class Turn:
         """
         messages = [self._messages[message_id] for message_id in self._order]
         over = bool(messages) and self._attribution.disturbed and messages[-1].finish in FINAL_FINISHES
-        if not (self._idle or over) or self.ended or self._made_good < self.heard.gaps:
+        if not (self._idle or over) or self.ended or self._reconciled_gaps < self.bus_position.gaps:
             return
         if not all(info.completed for info in messages) or (not messages and self._fault is None):
             return
@@ -456,8 +456,10 @@ class Turn:
                 TaskState.CANCELED, "The turn was aborted in OpenCode", {"opencode": {"end": ABORTED_END}}, now
             )
         else:
-            said = any(artifact_stream.blocks for artifact_stream in self._artifact_streams.values()) or self._tools
-            self.refused = blames_message(error) and not said
+            has_output = (
+                any(artifact_stream.blocks for artifact_stream in self._artifact_streams.values()) or self._tools
+            )
+            self.refused = blames_message(error) and not has_output
             out += self.fail(failure_of(error), now)
 
     def _end(self, state: TaskState, text: str | None, extra: JsonObject, now: str) -> list[LogEvent]:

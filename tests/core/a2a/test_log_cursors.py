@@ -27,7 +27,7 @@ from sansio.a2a.tasks.task_log import (
     StatusChanged,
     TaskLog,
     fold,
-    told_anew,
+    replacements,
 )
 from tests.strategies import log_events
 
@@ -207,7 +207,7 @@ def test_a_log_that_has_ended_is_not_taken_up() -> None:
 def test_what_is_told_anew_replaces_all_that_a_reader_has(events: list[LogEvent], final: bool) -> None:
     task = log_of(events).task()
 
-    items = told_anew(task, final=final)
+    items = replacements(task, final=final)
 
     assert [one.artifact for one in items if isinstance(one, ArtifactUpdate)] == list(task.artifacts)
     assert all(not one.append for one in items if isinstance(one, ArtifactUpdate))

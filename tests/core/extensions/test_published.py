@@ -30,7 +30,7 @@ from sansio.extensions.methods.method_rows import MethodExtension, MethodRow, To
 from sansio.extensions.methods.method_table import METHODS, supported
 from sansio.extensions.methods.parameters import Parameter
 from sansio.extensions.published.compatibility import ServedVersion, compatibility_profile, wire_contract
-from sansio.extensions.published.contracts import TOLD, method_contract
+from sansio.extensions.published.contracts import ERROR_DATA_FIELDS, method_contract
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.openapi import Served, document
 from sansio.extensions.published.profile import Deployment
@@ -130,7 +130,7 @@ ERRORS: dict[ExtensionErrorKind, ExtensionError] = {
 def test_an_error_tells_what_is_published_of_it(kind: ExtensionErrorKind) -> None:
     told = jsonrpc_error(ERRORS[kind], "0.3")["data"]
 
-    assert set(told) == {"type", *TOLD[kind]}
+    assert set(told) == {"type", *ERROR_DATA_FIELDS[kind]}
 
 
 # --- contracts --------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from sansio.a2a.model import JsonObject, TaskState, TextPart
 from sansio.a2a.tasks.task_log import LogEvent, StatusChanged
 from sansio.opencode.interrupts.render import text_of
 from sansio.opencode.turns.recovery import recovered_output
-from sansio.opencode.turns.turn import Heard, Turn
+from sansio.opencode.turns.turn import BusPosition, Turn
 from sansio.opencode.upstream.events import BusEvent, InterruptAsked, InterruptEnded, SessionStatus
 from tests.core.recorded import CONTEXT, NOW, TASK, shared_of, task_of
 
@@ -54,7 +54,7 @@ class AnyAsking(RuleBasedStateMachine):
         self.bus: deque[BusEvent] = deque()
         self.past: list[BusEvent] = []
         self.requests: dict[str, InterruptAsked] = {}
-        self.reading: tuple[list[InterruptAsked], frozenset[str], int, Heard] | None = None
+        self.reading: tuple[list[InterruptAsked], frozenset[str], int, BusPosition] | None = None
         self.losses = self.made_good = 0
         self.out: list[LogEvent] = []
         self.waiting: list[str] = []  # as a reader of the events has it
@@ -144,7 +144,7 @@ class AnyAsking(RuleBasedStateMachine):
             [*self.open.values()],
             frozenset(self.turn.interrupt_tracker.pending),
             self.losses,
-            self.turn.heard,
+            self.turn.bus_position,
         )
 
     @precondition(lambda self: self.reading)

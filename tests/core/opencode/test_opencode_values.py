@@ -326,8 +326,8 @@ def test_blocks_of_a_lane_stand_in_opencodes_order() -> None:
     assert [artifact_stream.insert(block) for block in (second, third, first)] == [True, True, False]
     assert artifact_stream.blocks == [first, second, third]
     second.begun = True
-    assert artifact_stream.is_last_said(second)
-    assert not artifact_stream.is_last_said(first)
+    assert artifact_stream.is_last_sent(second)
+    assert not artifact_stream.is_last_sent(first)
 
 
 def test_pieces_of_a_block_are_its_text() -> None:

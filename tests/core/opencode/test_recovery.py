@@ -19,7 +19,7 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, LogEvent, StatusChanged, TaskLog, told_anew
+from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, LogEvent, StatusChanged, TaskLog, replacements
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (
@@ -81,7 +81,7 @@ class Client:
         try:
             entries = log.since(self.cursor, upto)
         except LookupError:
-            self.hear([(log.last, item) for item in told_anew(log.task(), final=False)])
+            self.hear([(log.last, item) for item in replacements(log.task(), final=False)])
             return
         self.hear([(entry.number, entry.item) for entry in entries])
 

@@ -293,7 +293,7 @@ def waiting_turn() -> Turn:
     return turn
 
 
-def told(events: Sequence[LogEvent]) -> list[str]:
+def progress(events: Sequence[LogEvent]) -> list[str]:
     """The messages and states among events, in order."""
     return [
         event.message.message_id if isinstance(event, MessageAdded) else event.status.state.value
@@ -311,7 +311,7 @@ def test_an_answer_is_told_once_with_its_message_whoever_tells_of_it_first() -> 
 
         first, second = [way(answer.ended, NOW) for way in ways]
 
-        assert (told(first), told(second)) == (["m", "working"], [])
+        assert (progress(first), progress(second)) == (["m", "working"], [])
 
 
 def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
@@ -321,7 +321,7 @@ def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
 
     events = turn.feed(permission_reply(permission(), "reject", None, DEFAULT_LOCATION).ended, NOW)
 
-    assert told(events) == ["working"]
+    assert progress(events) == ["working"]
     assert "Allowed" not in str(events)
 
 
@@ -333,14 +333,14 @@ def test_an_answer_to_a_turn_that_was_taken_up_is_told_before_its_session_was_re
             texts={},
             tools={},
             files=frozenset(),
-            told=frozenset(),
+            progress=frozenset(),
             pending={"per_1": permission()},
             sequence=0,
             status=status,
         )
     )
 
-    assert told(turn.answered(permission_reply(permission(), "once", None, DEFAULT_LOCATION).ended, NOW)) == [
+    assert progress(turn.answered(permission_reply(permission(), "once", None, DEFAULT_LOCATION).ended, NOW)) == [
         "working"
     ]
 
@@ -382,8 +382,8 @@ def test_whatever_is_said_is_an_answer_or_a_refusal(kind: str, body: dict[str, A
     assert answer.ended.request_id == "req_1"
     assert answer.understood
     assert answer.call.target.startswith(f"/{kind}/req_1/")
-    told = body_of(answer)
+    progress = body_of(answer)
     if kind == "permission":
-        assert told["reply"] in ("once", "always", "reject")
-    elif "answers" in told:
-        assert texts_of(told["answers"], ()) == told["answers"]
+        assert progress["reply"] in ("once", "always", "reject")
+    elif "answers" in progress:
+        assert texts_of(progress["answers"], ()) == progress["answers"]

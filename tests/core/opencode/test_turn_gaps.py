@@ -34,7 +34,7 @@ def test_a_gap_while_the_session_is_read_needs_another_reading() -> None:
     turn = new_turn()
     fed(turn, message())
     turn.gap()
-    since = turn.heard
+    since = turn.bus_position
     turn.gap()
 
     out = turn.reconcile([WHOLE], IDLE, NOW, since=since, last_try=True)
@@ -47,7 +47,7 @@ def test_an_idle_heard_while_the_session_is_read_is_newer_than_the_busy_that_was
     turn = new_turn()
     fed(turn, message())
     turn.gap()
-    since = turn.heard
+    since = turn.bus_position
     fed(turn, whole("prt_z", "done"), DONE, IDLE)
 
     out = turn.reconcile([MessageRecord(info=message().info, parts=())], BUSY, NOW, since=since)
@@ -57,7 +57,7 @@ def test_an_idle_heard_while_the_session_is_read_is_newer_than_the_busy_that_was
 
 def test_an_error_heard_while_the_session_is_read_leaves_the_session_in_doubt() -> None:
     turn = new_turn()
-    since = turn.heard
+    since = turn.bus_position
     fed(turn, failed())
 
     turn.reconcile([MessageRecord(info=user().info, parts=())], BUSY, NOW, since=since)

@@ -145,8 +145,8 @@ async def take(world: World, model: Model, step: Step) -> None:
         await world.begins(principal, context, found, location, named=False)
         model.turn(principal, context, found, location)
     elif name == "move":
-        wished = location or DEFAULT_LOCATION
-        assert await world.moves(principal, context, wished) == model.may_move(principal, context, wished)
+        requested = location or DEFAULT_LOCATION
+        assert await world.moves(principal, context, requested) == model.may_move(principal, context, requested)
     elif name == "wait":
         model.now += seconds
 
