@@ -19,9 +19,9 @@ OURS: Final = ("opencode_a2a", "runtime_asyncio", "runtime_trio")
 """The loggers that follow the level that is set."""
 
 _LONGEST = 2000  # characters of a message; what callers sent is cut far earlier
-_MOST_WAITING = 10_000  # records; more are counted and dropped
+MOST_WAITING = 10_000  # records; more are counted and dropped
 _GATHERING = 0.05  # seconds: to wake the writer for each record costs more than the record
-_LAST_WORDS = 1.0  # seconds for which the end of the program waits for the writer
+LAST_WORDS = 1.0  # seconds for which the end of the program waits for the writer
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -79,7 +79,7 @@ class WriterHandler(logging.Handler):
         """Take a record. There is no lock to wait for: only the writer's thread takes from the queue."""
         if record.levelno < self._others and not record.name.startswith(OURS):
             return False
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._waiting) >= MOST_WAITING:
             self._dropped += 1
             return False
         self._waiting.append(record)
@@ -91,7 +91,7 @@ class WriterHandler(logging.Handler):
         """Write what is left, within a second."""
         self._closing.set()
         self._wake.set()
-        self._thread.join(_LAST_WORDS)
+        self._thread.join(LAST_WORDS)
         super().close()
 
     def _write(self) -> None:

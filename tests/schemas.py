@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from jsonschema import Draft202012Validator
 
-_FOLDER = Path(__file__).parent / "fixtures" / "schemas"
+FOLDER = Path(__file__).parent / "fixtures" / "schemas"
 
 SEND_RESULT = {"0.3": ("Task", "Message"), "1.0": ("SendMessageResponse",)}
 STREAM_ITEM = {
@@ -26,7 +26,7 @@ CARD = {"0.3": ("AgentCard",), "1.0": ("AgentCard",)}
 
 @cache
 def _validator(version: str, names: tuple[str, ...]) -> Draft202012Validator:
-    document = orjson.loads((_FOLDER / f"a2a-{version}.json").read_bytes())
+    document = orjson.loads((FOLDER / f"a2a-{version}.json").read_bytes())
     choices = [{"$ref": f"#/definitions/{name}"} for name in names]
     return Draft202012Validator({"definitions": document["definitions"], "anyOf": choices})
 

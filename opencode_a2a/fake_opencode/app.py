@@ -15,7 +15,7 @@ import anyio
 import orjson
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from opencode_a2a.fake_opencode.api import Api
 from opencode_a2a.fake_opencode.exchange import UNAUTHORIZED, Answer, Request
@@ -59,7 +59,8 @@ class FakeOpenCode:
     `heartbeat` is how long an event stream may be silent. With a `password` every request must bring it
     (HTTP basic). `answer_before_first_event` makes every turn instant: all its events come before its prompt
     is answered, unless somebody must act first. `takes`: what its model declares. `scripts` are keywords and
-    what they make it say. `requests` holds all that was asked, in order.
+    what they make it say. `memory` holds its sessions and the requests that wait for its user. `requests` holds all
+    that was asked, in order.
     """
 
     directory: str = "/workspace"
@@ -72,8 +73,8 @@ class FakeOpenCode:
     answer_before_first_event: bool = False
     takes: Sequence[str] = ("text", "image", "pdf")
     scripts: Mapping[str, Callable[[Prompt], Script]] = field(default=SCRIPTS, repr=False)
+    memory: Memory = field(default=Factory(lambda self: Memory(self.directory), takes_self=True), repr=False)
     requests: list[Request] = field(factory=list, init=False, repr=False)
-    _memory: Memory = field(init=False, repr=False)
     _player: Player = field(init=False, repr=False)
     _api: Api = field(init=False, repr=False)
     _faults: list[_Fault] = field(factory=list, init=False, repr=False)
@@ -81,32 +82,31 @@ class FakeOpenCode:
     _tasks: TaskGroup | None = field(default=None, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._memory = Memory(self.directory)
         self._player = Player(
-            memory=self._memory,
+            memory=self.memory,
             pace=Pace(token=self.pause, tick=self.tick, retry=self.retry_wait),
             scripts=self.scripts,
             always_instant=self.answer_before_first_event,
         )
-        self._api = Api(self._memory, self._player, self._start, dict.fromkeys(self.takes, True))
+        self._api = Api(self.memory, self._player, self._start, dict.fromkeys(self.takes, True))
 
     @property
     def open_streams(self) -> int:
         """How many event streams are open."""
-        return self._memory.bus.open_streams
+        return self.memory.bus.open_streams
 
     @property
     def sessions(self) -> Mapping[str, Session]:
         """What it remembers of each session, by id."""
-        return self._memory.sessions
+        return self.memory.sessions
 
     def drop_streams(self) -> None:
         """Cuts every open event stream, after what was already told on it."""
-        self._memory.bus.drop()
+        self.memory.bus.drop()
 
     def mute(self) -> AbstractContextManager[None]:
         """While it is entered, the streams stay open and tell of nothing that happens."""
-        return self._memory.bus.mute()
+        return self.memory.bus.mute()
 
     def hold(self, at: type[Act] | None = None, *, tokens: int = 0) -> None:
         """Turns wait before their next act of this kind (None: any), or in it after so many tokens."""
@@ -214,7 +214,7 @@ class FakeOpenCode:
 
         It never sends the body's end, so the server closes the connection: to the client that is a cut.
         """
-        with self._memory.bus.listen(directory) as frames:
+        with self.memory.bus.listen(directory) as frames:
             await send({"type": "http.response.start", "status": 200, "headers": _STREAM_HEADERS})
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_cancel_when_gone, receive, tasks)
@@ -231,7 +231,7 @@ class FakeOpenCode:
                         data += frames.receive_nowait()
                 except anyio.EndOfStream:
                     return
-            beat = self._memory.bus.own_frame("server.heartbeat", wrapped=wrapped) if not data else b""
+            beat = self.memory.bus.own_frame("server.heartbeat", wrapped=wrapped) if not data else b""
             await send({"type": "http.response.body", "body": data or beat, "more_body": True})
 
 

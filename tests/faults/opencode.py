@@ -13,15 +13,12 @@ from pathlib import Path
 from typing import cast
 
 import anyio
-import attrs
 from hypercorn.typing import ASGIFramework
 
 import runtime_asyncio
 from opencode_a2a.fake_opencode import FakeOpenCode
-from opencode_a2a.fake_opencode.api import Api
 from opencode_a2a.fake_opencode.json_values import JsonObject
 from opencode_a2a.fake_opencode.sessions import Memory, Message, Session
-from opencode_a2a.fake_opencode.turns import Pace, Player
 
 PAUSE, TICK, RETRY = 0.004, 0.02, 0.2
 
@@ -55,21 +52,10 @@ class KeptMemory(Memory):
         fresh.replace(self._path)
 
 
-@attrs.define(eq=False, kw_only=True)
-class KeptStandIn(FakeOpenCode):
-    """A stand-in with its sessions in a file."""
-
-    path: Path
-
-    def __attrs_post_init__(self) -> None:
-        self._memory = KeptMemory(self.directory, self.path)
-        pace = Pace(token=self.pause, tick=self.tick, retry=self.retry_wait)
-        self._player = Player(memory=self._memory, pace=pace, scripts=self.scripts, always_instant=False)
-        self._api = Api(self._memory, self._player, self._start)
-
-
 def main(path: str) -> None:
-    app = KeptStandIn(pause=PAUSE, tick=TICK, retry_wait=RETRY, path=Path(path))
+    directory = "/workspace"
+    memory = KeptMemory(directory, Path(path))
+    app = FakeOpenCode(pause=PAUSE, tick=TICK, retry_wait=RETRY, directory=directory, memory=memory)
     serve = partial(
         runtime_asyncio.serve,
         cast("ASGIFramework", app),

@@ -214,7 +214,7 @@ class Caller:
     extensions: str = SHARED
     stays_open: bool = False
 
-    def _request(self, operation: str, params: dict[str, Any], **more_headers: str) -> httpx.Request:
+    def request(self, operation: str, params: dict[str, Any], **more_headers: str) -> httpx.Request:
         version = self.wire.version
         old, new, method, path = _OPERATIONS[operation]
         headers = {"A2A-Version": version, **more_headers}
@@ -241,14 +241,14 @@ class Caller:
 
     def raw(self, operation: str, text: str) -> bytes:
         """A request as bytes, for a test that plays with the connection."""
-        request = self._request(operation, self.params(text, {}))
+        request = self.request(operation, self.params(text, {}))
         head = b"".join(b"%b: %b\r\n" % pair for pair in request.headers.raw)
         return b"%b %b HTTP/1.1\r\n%b\r\n%b" % (request.method.encode(), request.url.raw_path, head, request.content)
 
     async def ask(self, operation: str, params: dict[str, Any]) -> httpx.Response:
         """The bare answer to an operation that answers once, or to a stream that is refused."""
         with anyio.fail_after(DEADLINE):
-            return await self.http.send(self._request(operation, params))
+            return await self.http.send(self.request(operation, params))
 
     def _result(self, response: httpx.Response) -> Any:
         assert response.status_code == 200, response.text
@@ -314,18 +314,18 @@ class Caller:
     async def open(self, text: str, *, after: int | None = None, **more: Any) -> AsyncGenerator[Stream]:
         """A stream to read step by step; leaving it hangs up. `after`: the number of the event to go on from."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}
-        async with self._opened(self._request("stream", self.params(text, more), **headers)) as stream:
+        async with self.opened(self.request("stream", self.params(text, more), **headers)) as stream:
             yield stream
 
     @asynccontextmanager
     async def subscribed(self, task_id: str, after: int | None = None, **more: Any) -> AsyncGenerator[Stream]:
         """A stream of a task; `after`: the number of the event to go on from."""
         headers = {} if after is None else {"Last-Event-ID": str(after)}
-        async with self._opened(self._request("subscribe", {"id": task_id, **more}, **headers)) as stream:
+        async with self.opened(self.request("subscribe", {"id": task_id, **more}, **headers)) as stream:
             yield stream
 
     @asynccontextmanager
-    async def _opened(self, request: httpx.Request) -> AsyncGenerator[Stream]:
+    async def opened(self, request: httpx.Request) -> AsyncGenerator[Stream]:
         response = await self.http.send(request, stream=True)
         stream = Stream(self.wire, response)
         try:

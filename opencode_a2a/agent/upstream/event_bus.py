@@ -24,7 +24,7 @@ from sansio.opencode.upstream.problems import Problem, bus_problem, not_opencode
 
 _log = logging.getLogger(__name__)
 
-_BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)
+BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before each attempt to connect again; the last one repeats
 _BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
 _LASTING = 5.0  # seconds after which a connection counts as one that holds
 _GENERATIONS = 32  # how deep subagents may nest
@@ -154,7 +154,7 @@ class EventBus:
             else:
                 self._note(problem or bus_problem(failure, self._upstream.url))
             self.connected = False
-            pause = _BACKOFF[min(failures, len(_BACKOFF) - 1)]
+            pause = BACKOFF[min(failures, len(BACKOFF) - 1)]
             needed = bool(self._sinks or self._waiting)
             with anyio.move_on_after(min(pause, _BACKOFF_AT_WORK) if needed else pause):
                 await self._wanted.wait()

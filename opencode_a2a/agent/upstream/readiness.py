@@ -25,7 +25,7 @@ from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 _log = logging.getLogger(__name__)
 
-_AGAIN = 30.0  # seconds between two looks at what is not as it should be
+RECHECK_SECONDS = 30.0  # seconds between two looks at what is not as it should be
 _LONGEST = 600  # characters of a line about a problem
 
 
@@ -73,7 +73,7 @@ class UpstreamChecks:
         while True:
             came = self._bus.came
             missing = await self._look() if self._bus.connected else False
-            with anyio.move_on_after(_AGAIN if missing else math.inf):
+            with anyio.move_on_after(RECHECK_SECONDS if missing else math.inf):
                 await came.wait()
 
     async def _look(self) -> bool:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Event: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
 _IDLE_LIMIT = 64  # connections kept for reuse
-_BODY_LIMIT = 64 * 1024 * 1024
+BODY_LIMIT = 64 * 1024 * 1024  # bytes of an answer that is read whole
 _READ_SIZE = 65536
 
 _BROKEN = (h11.RemoteProtocolError, anyio.BrokenResourceError, ssl.SSLError)
@@ -269,9 +269,9 @@ class Upstream:
         while not isinstance(event := await connection.next(), h11.EndOfMessage):
             if isinstance(event, h11.Data):
                 size += len(event.data)
-                if size > _BODY_LIMIT:
+                if size > BODY_LIMIT:
                     raise UpstreamError(
-                        TaskFailure(text=f"OpenCode's answer is larger than {_BODY_LIMIT} bytes", type=PAYLOAD),
+                        TaskFailure(text=f"OpenCode's answer is larger than {BODY_LIMIT} bytes", type=PAYLOAD),
                         sent=True,
                     )
                 chunks.append(bytes(event.data))

@@ -230,7 +230,7 @@ every_field = pytest.mark.parametrize(("parse", "document", "path"), _WORDS)
 
 def published(version: str, name: str) -> Iterator[Path]:
     """The paths of the fields that the schema gives a request; lists without their indexes."""
-    definitions = orjson.loads((schemas._FOLDER / f"a2a-{version}.json").read_bytes())["definitions"]
+    definitions = orjson.loads((schemas.FOLDER / f"a2a-{version}.json").read_bytes())["definitions"]
 
     def inside(schema: JsonObject, path: Path) -> Iterator[Path]:
         for choice in [schema, *schema.get("anyOf", ())]:
@@ -262,7 +262,7 @@ def test_the_requests_of_these_tests_have_every_field_of_the_schema(
 
 
 def test_no_request_of_the_schema_is_left_out() -> None:
-    definitions = orjson.loads((schemas._FOLDER / "a2a-1.0.json").read_bytes())["definitions"]
+    definitions = orjson.loads((schemas.FOLDER / "a2a-1.0.json").read_bytes())["definitions"]
     requests = {name for name in definitions if name.endswith("Request")} - {"GetExtendedAgentCardRequest"}
 
     assert requests | {"TaskPushNotificationConfig"} == REQUESTS_1_0.keys()
@@ -363,7 +363,7 @@ def test_other_values_are_no_integers(value: object) -> None:
 @pytest.mark.parametrize("number", [*STATE_NUMBERS])
 @pytest.mark.parametrize("spell", [int, float, str])
 def test_a_state_may_be_given_by_its_number(number: int, spell: Callable[[int], object]) -> None:
-    names = orjson.loads((schemas._FOLDER / "a2a-1.0.json").read_bytes())["definitions"]["TaskStatus"]
+    names = orjson.loads((schemas.FOLDER / "a2a-1.0.json").read_bytes())["definitions"]["TaskStatus"]
     [state] = [choice["enum"] for choice in names["properties"]["state"]["anyOf"] if "enum" in choice]
     numbered = ["TASK_STATE_UNSPECIFIED", *state]  # the schema has them in the order of their numbers
 

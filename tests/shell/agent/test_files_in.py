@@ -9,13 +9,13 @@ import pytest
 
 from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.model import TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import text_of
-from tests.shell.harness import RPC_10, WIRES, Agent, Serving, Wire, quick
+from tests.shell.harness import RPC_10, Agent, Serving, Wire, quick
 from tests.shell.method_calls import Methods
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 ZIP = b"PK\x03\x04\x14\0\x06\0\x08\0"
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
@@ -38,7 +38,7 @@ def files_at_opencode(agent: Agent) -> list[tuple[str, bytes]]:
     return [(part["mime"], base64.b64decode(part["url"].partition(",")[2])) for part in found]
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("media_type", ["application/json", "application/octet-stream", "text/x-python", None])
 async def test_text_is_given_as_text(serving: Serving, wire: Wire, media_type: str | None) -> None:
     async with serving() as agent:
@@ -51,7 +51,7 @@ async def test_text_is_given_as_text(serving: Serving, wire: Wire, media_type: s
     assert (text_of(task), text_of(again)) == ("You have said 1 things.", "You have said 2 things.")
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize(("content", "media_type"), UNSUPPORTED)
 async def test_what_no_model_takes_is_refused_before_there_is_a_task(
     serving: Serving, wire: Wire, content: bytes, media_type: str | None

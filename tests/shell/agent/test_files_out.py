@@ -13,10 +13,10 @@ import pytest
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import ArtifactUpdate, FilePart, StreamItem, Task, TaskState
+from tests.shell.cases import one_codec
 from tests.shell.harness import (
     CREDENTIALS,
     DEADLINE,
-    WIRES,
     Agent,
     Serving,
     Stream,
@@ -28,7 +28,6 @@ from tests.shell.harness import (
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 TEXT = {"mime": "text/plain", "filename": "a.txt", "url": "data:text/plain;base64,aGk="}
 PICTURE = {"mime": "image/png", "url": "https://example.test/a.png"}
 SECRET = {"mime": "text/plain", "filename": "passwd", "url": "file:///etc/passwd"}
@@ -44,7 +43,7 @@ async def produced(fake_opencode: FakeOpenCode) -> None:
         await fake_opencode.held()
     [session] = fake_opencode.sessions.values()
     answer = session.messages[-1]
-    memory = fake_opencode._memory
+    memory = fake_opencode.memory
     for file in (TEXT, PICTURE, SECRET):
         memory.add_part(session, answer, type="file", **file)
     attachments = [{"type": "file", **file} for file in (TEXT, PICTURE, SECRET)]
@@ -66,7 +65,7 @@ async def until_told(stream: Stream) -> None:
     await stream.until(lambda: len(told(stream.items)) == 4)
 
 
-@wires
+@one_codec
 async def test_files_are_file_parts_and_paths_of_opencodes_are_left_out(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         agent.fake_opencode.hold(Say, tokens=1)
@@ -82,7 +81,7 @@ async def test_files_are_file_parts_and_paths_of_opencodes_are_left_out(serving:
         assert "passwd" not in str([stream.events, task])
 
 
-@wires
+@one_codec
 async def test_a_file_is_not_told_again_after_a_gap(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         agent.fake_opencode.hold(Say, tokens=1)
@@ -98,7 +97,7 @@ async def test_a_file_is_not_told_again_after_a_gap(serving: Serving, wire: Wire
         assert told(stream.items) == FILES * 2
 
 
-@wires
+@one_codec
 async def test_files_of_which_nobody_heard_are_read_afterwards(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         agent.fake_opencode.hold(Say, tokens=1)
@@ -126,7 +125,7 @@ def starting(anyio_backend: str, tmp_path: Path) -> Callable[..., AbstractAsyncC
     return start
 
 
-@wires
+@one_codec
 async def test_a_file_is_not_told_again_after_a_restart(
     anyio_backend: str, starting: Callable[..., AbstractAsyncContextManager[Agent]], wire: Wire
 ) -> None:

@@ -15,13 +15,13 @@ import pytest
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
     CLAIMS,
     CREDENTIALS,
     DEADLINE,
     RPC_10,
-    WIRES,
     Agent,
     Caller,
     Serving,
@@ -35,7 +35,6 @@ from tests.shell.refusals import refusal, wrong
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 FIELD = "metadata.opencode.directory"
 # the event stream, and what the server asks at its root to see whether OpenCode is ready
 OF_THE_SERVER = ("/global/event", "/path", "/file", "/config", "/config/providers")
@@ -86,7 +85,7 @@ def directory_of(agent: Agent, task: Task) -> str:
 # --- what is granted --------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("configured", [True, False])
 async def test_a_directory_below_the_root_is_where_the_turn_happens(
     serving: Serving, root: Path, wire: Wire, configured: bool
@@ -151,7 +150,7 @@ async def test_a_root_that_is_a_link_is_the_directory_it_leads_to(serving: Servi
 # --- what is refused --------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize(
     "given",
     [
@@ -188,7 +187,7 @@ async def test_anything_else_is_refused_by_name_and_tells_no_path(
         assert agent.fake_opencode.sessions == {}
 
 
-@wires
+@every_codec
 async def test_a_deployment_may_allow_its_root_alone(serving: Serving, root: Path, wire: Wire) -> None:
     async with serving(standin_in(root), workspace_root=str(root), allow_directory_override=False) as agent:
         error = await agent.caller(wire).refused(metadata=at("sub"))
@@ -231,7 +230,7 @@ def works_in(agent: Agent) -> set[str]:
     return {one.info["path"]["cwd"] for one in answers if one.info["role"] == "assistant"}
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("name", DECODED)
 async def test_a_directory_that_opencode_takes_for_another_is_refused(
     serving: Serving, root: Path, wire: Wire, name: str
@@ -287,7 +286,7 @@ class Elsewhere(FakeOpenCode):
         await super().__call__(scope, receive, send)
 
 
-@wires
+@one_codec
 async def test_nothing_is_done_where_opencode_takes_a_directory_for_another(
     serving: Serving, root: Path, wire: Wire
 ) -> None:
@@ -320,7 +319,7 @@ async def test_a_directory_is_asked_about_once(serving: Serving, root: Path) -> 
 # --- workspaces -------------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_a_workspace_goes_before_a_directory(serving: Serving, root: Path, wire: Wire) -> None:
     metadata = {"opencode": {"workspace": {"id": "wrk_1"}, "directory": "/not/looked/at"}}
     async with serving(standin_in(root), workspace_root=str(root)) as agent:
@@ -336,7 +335,7 @@ async def test_a_workspace_goes_before_a_directory(serving: Serving, root: Path,
     assert refusal(wire, elsewhere) == wrong(wire, "metadata.opencode.workspace.id")
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize(
     "workspace",
     [{"id": ""}, {"id": 5}, {}, "wrk", {"id": "x" * 257}, {"id": "\0"}, {"id": ".."}, {"id": "wrk/x"}, {"id": "%2e"}],
@@ -385,7 +384,7 @@ async def stays_put(agent: Agent, caller: Caller, first: Task, count: int) -> No
     }
 
 
-@wires
+@one_codec
 async def test_a_context_stays_in_its_directory_also_after_a_restart(
     anyio_backend: str, starting: Starting, root: Path, wire: Wire
 ) -> None:
@@ -398,7 +397,7 @@ async def test_a_context_stays_in_its_directory_also_after_a_restart(
             await stays_put(agent, agent.caller(wire), first, 3)
 
 
-@wires
+@one_codec
 async def test_a_context_of_the_root_is_not_moved(serving: Serving, root: Path, wire: Wire) -> None:
     async with serving(standin_in(root), workspace_root=str(root)) as agent:
         first = await agent.caller(wire).send("COUNT")
@@ -468,7 +467,7 @@ async def made(agent: Agent, directory: Path | str) -> str:
     return str((await agent.opencode.post("/session", json={}, params=params)).json()["id"])
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("wish", [None, "sub"])
 async def test_a_session_outside_the_workspace_is_refused(
     serving: Serving, root: Path, wire: Wire, wish: str | None
@@ -485,7 +484,7 @@ async def test_a_session_outside_the_workspace_is_refused(
         assert str(root.parent) not in str(stream.items)
 
 
-@wires
+@one_codec
 async def test_a_session_is_gone_on_with_where_it_is(
     anyio_backend: str, starting: Starting, root: Path, wire: Wire
 ) -> None:
@@ -527,7 +526,7 @@ async def test_what_is_read_and_stopped_is_where_the_turn_is(serving: Serving, r
         assert {location for locations in asked.values() for location in locations} == {(str(root / "sub"), None)}
 
 
-@wires
+@one_codec
 async def test_turns_in_line_keep_their_place_over_a_restart(
     anyio_backend: str, starting: Starting, root: Path, wire: Wire
 ) -> None:

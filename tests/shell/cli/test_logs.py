@@ -19,6 +19,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.logs import OURS, WriterHandler, logging_to, plain
 from sansio.redact import Secret
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.harness import (
     ALICE,
     BOB,
@@ -149,8 +150,8 @@ def test_levels_are_as_they_were_afterwards() -> None:
 
 
 def test_a_log_that_nobody_reads_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opencode_a2a.logs._MOST_WAITING", 3)
-    monkeypatch.setattr("opencode_a2a.logs._LAST_WORDS", 0.01)
+    monkeypatch.setattr("opencode_a2a.logs.MOST_WAITING", 3)
+    monkeypatch.setattr("opencode_a2a.logs.LAST_WORDS", 0.01)
     stuck = Stuck()
     handler = WriterHandler(stuck)
     record = logging.makeLogRecord({"msg": "said", "levelno": 20, "levelname": "INFO", "name": "opencode_a2a"})
@@ -181,7 +182,7 @@ class Stuck(io.StringIO):
 # --- requests and turns -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_info_has_one_line_for_a_request_and_one_for_its_turn(
     serving: Serving, wire: Wire, operation: str
@@ -211,7 +212,7 @@ async def test_a_level_above_info_has_no_line_for_what_goes_well(serving: Servin
     assert written.text == ""
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_a_refusal_says_why_and_nothing_of_what_was_sent(serving: Serving, wire: Wire) -> None:
     with logged("INFO") as written:
         async with serving() as agent:
@@ -230,7 +231,7 @@ async def test_a_refusal_says_why_and_nothing_of_what_was_sent(serving: Serving,
     assert "no-such-token" not in written.text
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_failed_turn_and_a_providers_401_are_warnings_with_the_reason(serving: Serving, wire: Wire) -> None:
     with logged("WARNING") as written:
         async with serving() as agent:

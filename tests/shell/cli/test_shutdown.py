@@ -12,12 +12,12 @@ from attrs import define, field
 from opencode_a2a.cli.serve import serve
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
+from tests.shell.cases import one_codec
 from tests.shell.harness import (
     CREDENTIALS,
     DEADLINE,
     RPC_10,
     RUNTIMES,
-    WIRES,
     Caller,
     Wire,
     client,
@@ -70,7 +70,7 @@ async def server(backend: str, grace: float) -> AsyncGenerator[Server]:
                 await found.ended.wait()
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_stream_ends_within_the_grace(anyio_backend: str, wire: Wire) -> None:
     async with server(anyio_backend, grace=DEADLINE) as found, client(found.urls[0]) as http:
         caller = Caller(http, wire)
@@ -99,7 +99,7 @@ async def until_refused(caller: Caller) -> dict[str, object]:
                 return dict(sent.json())
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_without_grace_a_stream_ends_with_a_reason_and_is_not_cut(anyio_backend: str, wire: Wire) -> None:
     async with server(anyio_backend, grace=0) as found, client(found.urls[0]) as http:
         found.fake_opencode.hold(Say, tokens=2)

@@ -305,7 +305,7 @@ async def test_what_somebody_else_answers_is_asked_no_longer(serving: Serving, p
     async with serving() as agent, anyio.create_task_group() as group:
         group.start_soon(both, seen, agent, "PERMISSION", person)
         await person.screen.until("answer> ")
-        [request_id] = agent.fake_opencode._memory.permissions
+        [request_id] = agent.fake_opencode.memory.permissions
         await agent.opencode.post(f"/permission/{request_id}/reply", json={"reply": "always"})
         await agent.until(lambda: seen)
 

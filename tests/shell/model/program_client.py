@@ -96,7 +96,7 @@ class Client(Caller):
 
     async def watch(self, operation: str, params: dict[str, Any], watch: Watch) -> None:
         headers = {} if watch.after is None else {"Last-Event-ID": str(watch.after)}
-        response = await self.http.send(self._request(operation, params, **headers), stream=True)
+        response = await self.http.send(self.request(operation, params, **headers), stream=True)
         try:
             if response.headers["content-type"].startswith("text/event-stream"):
                 await self._read(response, watch)

@@ -15,6 +15,7 @@ from opencode_a2a.agent.application import application
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import one_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
     BOB,
@@ -22,7 +23,6 @@ from tests.shell.harness import (
     CREDENTIALS,
     DEADLINE,
     RPC_10,
-    WIRES,
     Agent,
     Serving,
     Wire,
@@ -34,7 +34,6 @@ from tests.shell.refusals import refusal, wrong
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 FIELD = "metadata.shared.session.id"
 
 
@@ -89,7 +88,7 @@ async def made_in_opencode(agent: Agent, **params: str) -> str:
 # --- sessions that are nobody's ---------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_a_session_that_is_nobodys_belongs_to_whoever_names_it_first(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         session_id = await made_in_opencode(agent)
@@ -107,7 +106,7 @@ async def test_a_session_that_is_nobodys_belongs_to_whoever_names_it_first(servi
         assert (await bob.page())["tasks"] == []
 
 
-@wires
+@one_codec
 async def test_of_two_principals_who_name_a_session_at_once_one_gets_it(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         session_id = await made_in_opencode(agent)
@@ -128,7 +127,7 @@ async def test_of_two_principals_who_name_a_session_at_once_one_gets_it(serving:
         assert (await loser.page())["tasks"] == []
 
 
-@wires
+@one_codec
 async def test_a_claim_that_comes_to_nothing_ends_in_its_time(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
@@ -173,7 +172,7 @@ async def test_a_claim_outlives_a_restart_and_still_ends_in_its_time(anyio_backe
             assert (await bob.send("hi", metadata=named(session_id))).status.state is TaskState.COMPLETED
 
 
-@wires
+@one_codec
 async def test_whose_a_session_is_outlives_a_restart(anyio_backend: str, starting: Starting, wire: Wire) -> None:
     fake_opencode = quick()
     async with served(anyio_backend, fake_opencode) as url:
@@ -222,7 +221,7 @@ async def test_ones_own_subagents_session_can_be_gone_on_with(serving: Serving) 
     assert text_of(task) == "You have said 2 things."
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize(
     "session_id", ["x" * 257, "ses_\0", "", 5, "..", ".", "status", "ses/../..", "ses_x/message"]
 )
@@ -236,7 +235,7 @@ async def test_an_id_that_is_none_is_refused_by_name(serving: Serving, wire: Wir
 # --- one session at a time --------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_two_first_messages_of_a_context_make_one_session(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -254,7 +253,7 @@ async def test_two_first_messages_of_a_context_make_one_session(serving: Serving
         assert sorted(text_of(one) for one in found) == [f"You have said {n} things." for n in (1, 2, 3, 4)]
 
 
-@wires
+@one_codec
 async def test_turns_of_one_session_wait_in_line_whichever_context_they_come_from(
     serving: Serving, wire: Wire
 ) -> None:

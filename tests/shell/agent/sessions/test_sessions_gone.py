@@ -11,13 +11,12 @@ import pytest
 
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import one_codec
 from tests.shell.folding import reason_of, text_of
-from tests.shell.harness import DEADLINE, WIRES, Agent, Serving, Wire
+from tests.shell.harness import DEADLINE, Agent, Serving, Wire
 from tests.shell.method_calls import Methods
 
 pytestmark = pytest.mark.anyio
-
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 
 
 def session_of(task: Task) -> str:
@@ -28,7 +27,7 @@ async def delete(agent: Agent, session_id: str) -> None:
     (await agent.opencode.delete(f"/session/{session_id}")).raise_for_status()
 
 
-@wires
+@one_codec
 async def test_a_session_that_is_deleted_at_work_ends_its_task_and_the_next_message_has_a_new_one(
     serving: Serving, wire: Wire
 ) -> None:
@@ -51,7 +50,7 @@ async def test_a_session_that_is_deleted_at_work_ends_its_task_and_the_next_mess
     assert session_of(following) == session_of(again) != session_id
 
 
-@wires
+@one_codec
 async def test_a_session_that_is_deleted_while_its_task_waits_asks_nothing_any_more(
     serving: Serving, wire: Wire
 ) -> None:
@@ -67,7 +66,7 @@ async def test_a_session_that_is_deleted_while_its_task_waits_asks_nothing_any_m
     assert listed == {"items": []}
 
 
-@wires
+@one_codec
 async def test_a_session_that_is_deleted_at_rest_is_replaced(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)

@@ -11,14 +11,14 @@ from sansio.a2a.model import TaskState
 from sansio.access import Credential, CredentialSet
 from sansio.extensions.methods.method_rows import Ownership
 from sansio.extensions.methods.method_table import METHODS
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import text_of
-from tests.shell.harness import ALICE, CAROL, CREDENTIALS, RPC_10, WIRES, Agent, Caller, Serving, Wire
+from tests.shell.harness import ALICE, CAROL, CREDENTIALS, RPC_10, Agent, Caller, Serving, Wire
 from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Methods, world_of
 from tests.shell.refusals import refusal, wrong
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 OF_A_SESSION = [name for name, row in METHODS.items() if row.ownership in (Ownership.READS, Ownership.CLAIMS)]
 DEFAULT: dict[str, Any] = {"allow_session_claims": None}
@@ -70,7 +70,7 @@ def test_a_generated_token_is_one_principal() -> None:
     assert with_generated_token(Settings(), "a-token").claims_allowed
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("by_context", [False, True], ids=["metadata", "context"])
 async def test_a_message_cannot_claim_it_where_there_are_several_principals(
     serving: Serving, wire: Wire, by_context: bool
@@ -85,7 +85,7 @@ async def test_a_message_cannot_claim_it_where_there_are_several_principals(
         assert agent.asked("POST", "/prompt_async") == 0
 
 
-@wires
+@every_codec
 async def test_the_refusal_names_the_field_and_the_setting(serving: Serving, wire: Wire) -> None:
     async with serving(**DEFAULT) as agent:
         error = str(await agent.caller(wire).refused(metadata=named(await unowned(agent))))
@@ -112,7 +112,7 @@ async def test_no_method_reads_or_claims_it_and_no_list_shows_it(serving: Servin
         assert world.session_id not in str(await Methods(agent.bob, version).result("opencode.sessions.list", {}))
 
 
-@wires
+@one_codec
 async def test_the_one_principal_claims_it(serving: Serving, wire: Wire) -> None:
     async with serving(**DEFAULT, credentials=LOGINS) as agent:
         session_id = await unowned(agent)

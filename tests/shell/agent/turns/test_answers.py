@@ -14,6 +14,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, FakeOpenCode, Prompt, Refuse, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import artifacts_of, reason_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
@@ -32,7 +33,6 @@ from tests.shell.refusals import not_found, refusal, unsupported, wrong
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 Starting = Callable[..., AbstractAsyncContextManager[Agent]]
 
 
@@ -80,7 +80,7 @@ async def waiting(caller: Caller, prompt: str) -> Task:
 # --- by the context alone ---------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("streamed", [True, False])
 async def test_an_answer_may_name_the_context_alone(serving: Serving, wire: Wire, streamed: bool) -> None:
     async with serving(interrupt_tracker()) as agent:
@@ -121,7 +121,7 @@ async def test_anothers_context_of_that_name_is_not_answered(serving: Serving) -
         assert replies(agent) == []
 
 
-@wires
+@every_codec
 async def test_where_several_tasks_wait_the_error_names_them(serving: Serving, wire: Wire) -> None:
     async with serving(interrupt_tracker()) as agent:
         caller = agent.caller(wire)
@@ -148,7 +148,7 @@ async def test_where_several_tasks_wait_the_error_names_them(serving: Serving, w
 # --- permissions ------------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize(
     ("said", "body", "understood", "text"),
     [
@@ -184,7 +184,7 @@ async def test_a_permission_is_answered_in_plain_words(
         assert [message.parts[0].text for message in task.history[:2]] == ["PERMISSION", said]  # type: ignore[union-attr]  # texts
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_an_answer_is_answered_with_what_comes_of_it(serving: Serving, wire: Wire, operation: str) -> None:
     async with serving() as agent:
@@ -202,7 +202,7 @@ async def test_an_answer_is_answered_with_what_comes_of_it(serving: Serving, wir
         assert (ended.id, ended.status.state, text_of(ended)) == (task.id, TaskState.COMPLETED, AFTER_TOOL)
 
 
-@wires
+@one_codec
 async def test_an_answer_that_does_not_wait_tells_that_the_task_goes_on(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -219,7 +219,7 @@ async def test_an_answer_that_does_not_wait_tells_that_the_task_goes_on(serving:
 # --- questions --------------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize(
     ("prompt", "said", "answers"),
     [
@@ -243,7 +243,7 @@ async def test_questions_are_answered_by_label_number_and_free_text(
         assert ended.status.state is TaskState.COMPLETED
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize(
     ("prompt", "value", "told"),
     [
@@ -265,7 +265,7 @@ async def test_data_answers_too(
         assert ended.status.state is TaskState.COMPLETED
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_an_answer_that_makes_no_sense_is_refused_by_field_and_the_task_waits_on(
     serving: Serving, wire: Wire, operation: str
@@ -318,7 +318,7 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
     return start
 
 
-@wires
+@one_codec
 async def test_of_two_who_answer_at_once_one_is_told_that_it_came_too_late(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
@@ -364,7 +364,7 @@ async def test_of_many_who_answer_in_a_rush_one_is_heard(serving: Serving) -> No
         assert (await agent.caller().get(task.id)).status.state is TaskState.COMPLETED
 
 
-@wires
+@one_codec
 async def test_the_same_answer_sent_again_is_taken_once(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -377,7 +377,7 @@ async def test_the_same_answer_sent_again_is_taken_once(serving: Serving, wire: 
         assert len(replies(agent)) == 1
 
 
-@wires
+@one_codec
 async def test_to_others_the_task_does_not_exist(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         task = await waiting(agent.caller(wire), "PERMISSION")
@@ -389,7 +389,7 @@ async def test_to_others_the_task_does_not_exist(serving: Serving, wire: Wire) -
         assert await agent.caller(wire).get(task.id) == task
 
 
-@wires
+@one_codec
 async def test_an_answer_that_was_given_in_opencode_is_not_given_again(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire, stays_open=True)
@@ -405,7 +405,7 @@ async def test_an_answer_that_was_given_in_opencode_is_not_given_again(serving: 
         assert len(replies(agent)) == 1
 
 
-@wires
+@one_codec
 async def test_an_opencode_that_does_not_take_the_answer_is_told_and_the_task_waits_on(
     serving: Serving, wire: Wire
 ) -> None:
@@ -426,7 +426,7 @@ async def test_an_opencode_that_does_not_take_the_answer_is_told_and_the_task_wa
 # --- time -------------------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("prompt", ["PERMISSION", "QUESTION"])
 async def test_what_nobody_answers_is_rejected_in_time_and_the_turn_goes_on(
     serving: Serving, wire: Wire, prompt: str
@@ -449,7 +449,7 @@ async def test_what_nobody_answers_is_rejected_in_time_and_the_turn_goes_on(
 # --- a server that was started again ----------------------------------------------------------------------
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize(
     ("prompt", "said", "body"),
     [("PERMISSION", "yes", {"reply": "once"}), ("TWO", "1\nsugar", {"answers": [["Tea"], ["Sugar"]]})],
@@ -487,7 +487,7 @@ async def test_what_was_asked_before_a_restart_ends_in_its_time(anyio_backend: s
 # --- below, and beside ------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_what_a_subagent_asks_is_answered_on_the_task_of_its_root(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -503,7 +503,7 @@ async def test_what_a_subagent_asks_is_answered_on_the_task_of_its_root(serving:
 @asynccontextmanager
 async def asked_twice(agent: Agent, caller: Caller) -> AsyncGenerator[tuple[Any, Task]]:
     """A task whose session asks a permission and, meanwhile, a question, as parallel subagents do."""
-    memory = agent.fake_opencode._memory
+    memory = agent.fake_opencode.memory
     async with caller.open("PERMISSION") as stream:
         await stream.until(lambda: stream.shared("interrupt"))
         [session] = memory.sessions.values()
@@ -514,7 +514,7 @@ async def asked_twice(agent: Agent, caller: Caller) -> AsyncGenerator[tuple[Any,
         yield stream, await caller.get(stream.task.id)
 
 
-@wires
+@one_codec
 async def test_of_several_requests_the_one_that_is_shown_is_answered(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire, stays_open=True)
@@ -540,7 +540,7 @@ async def test_of_several_requests_the_one_that_is_shown_is_answered(serving: Se
         assert stream.state == "completed"
 
 
-@wires
+@one_codec
 async def test_of_several_requests_a_message_may_name_one(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire, stays_open=True)
@@ -559,7 +559,7 @@ async def test_of_several_requests_a_message_may_name_one(serving: Serving, wire
 # --- credentials that were missing ------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_a_task_that_lacked_credentials_is_tried_again_and_keeps_what_it_has(
     serving_on_disk: Serving, wire: Wire, operation: str

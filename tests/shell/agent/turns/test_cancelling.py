@@ -11,13 +11,13 @@ from opencode_a2a.fake_opencode import Ask, Say
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task, TaskState
 from tests import schemas
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import text_of
-from tests.shell.harness import REST_03, REST_10, RPC_10, WIRES, Agent, Caller, Serving, Stream, Wire
+from tests.shell.harness import REST_03, REST_10, RPC_10, Agent, Caller, Serving, Stream, Wire
 from tests.shell.refusals import Refusal, expected, not_found, refusal
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 LONG_AFTER = 60.0
 """Seconds that no test lives to see."""
 
@@ -58,7 +58,7 @@ async def refused(caller: Caller, task_id: str) -> Refusal:
 # --- where a task can be ----------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_a_running_task_ends_as_canceled_for_everyone(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -81,7 +81,7 @@ async def test_a_running_task_ends_as_canceled_for_everyone(serving: Serving, wi
     assert other.state == "completed"  # what is none of its business goes on
 
 
-@wires
+@one_codec
 async def test_opencode_is_told_to_stop_what_was_cancelled(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -98,7 +98,7 @@ async def test_opencode_is_told_to_stop_what_was_cancelled(serving: Serving, wir
         assert (await agent.opencode.get("/session/status")).json() == {}
 
 
-@wires
+@one_codec
 async def test_a_queued_task_is_cancelled_without_touching_the_running_one(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -123,7 +123,7 @@ async def test_a_queued_task_is_cancelled_without_touching_the_running_one(servi
         assert not any(b"never" in one.body for one in agent.fake_opencode.requests)
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("prompt", ["PERMISSION", "QUESTION"])
 async def test_a_task_that_waits_for_its_client_can_be_cancelled(serving: Serving, wire: Wire, prompt: str) -> None:
     async with serving() as agent:
@@ -134,7 +134,7 @@ async def test_a_task_that_waits_for_its_client_can_be_cancelled(serving: Servin
             answer = await caller.cancel(task.id)
             await stream.whole()
         await agent.until(lambda: aborts(agent) == 1)
-        memory = agent.fake_opencode._memory
+        memory = agent.fake_opencode.memory
         await agent.until(lambda: not memory.permissions and not memory.questions)
 
         assert answer.status.state is TaskState.CANCELED
@@ -142,7 +142,7 @@ async def test_a_task_that_waits_for_its_client_can_be_cancelled(serving: Servin
         assert await caller.get(task.id) == answer
 
 
-@wires
+@one_codec
 async def test_a_send_that_waits_is_answered_with_the_cancelled_task(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -161,7 +161,7 @@ async def test_a_send_that_waits_is_answered_with_the_cancelled_task(serving: Se
     assert answers == [cancelled]
 
 
-@wires
+@one_codec
 async def test_a_task_without_a_session_is_cancelled_before_it_has_one(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -179,7 +179,7 @@ async def test_a_task_without_a_session_is_cancelled_before_it_has_one(serving: 
         assert (prompts(agent), aborts(agent)) == (1, 0)
 
 
-@wires
+@one_codec
 async def test_a_cancelled_task_stays_so_over_a_restart(serving_on_disk: Serving, wire: Wire) -> None:
     async with serving_on_disk() as agent:
         caller = agent.caller(wire)
@@ -200,7 +200,7 @@ async def test_a_cancelled_task_stays_so_over_a_restart(serving_on_disk: Serving
     assert sent_again == 0
 
 
-@wires
+@one_codec
 async def test_the_next_turn_of_the_session_goes_on(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -219,7 +219,7 @@ async def test_the_next_turn_of_the_session_goes_on(serving: Serving, wire: Wire
 # --- once more, and too late ------------------------------------------------------------------------------
 
 
-@wires
+@every_codec
 async def test_a_canceled_task_can_be_canceled_again_on_version_1_0_alone(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -236,7 +236,7 @@ async def test_a_canceled_task_can_be_canceled_again_on_version_1_0_alone(servin
         assert aborts(agent) == 1
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize("state", [TaskState.COMPLETED, TaskState.FAILED], ids=str)
 async def test_a_task_that_has_ended_cannot_be_cancelled(serving: Serving, wire: Wire, state: TaskState) -> None:
     async with serving() as agent:
@@ -266,7 +266,7 @@ async def test_version_1_0_tells_which_state_forbids_it(serving: Serving) -> Non
     assert rest["status"] == "FAILED_PRECONDITION"
 
 
-@wires
+@every_codec
 async def test_what_is_not_ones_own_cannot_be_cancelled_nor_told_from_nothing(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller, bob = agent.caller(wire), agent.caller(wire, bob=True)
@@ -284,7 +284,7 @@ async def test_what_is_not_ones_own_cannot_be_cancelled_nor_told_from_nothing(se
 # --- an OpenCode that does not stop -----------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_an_abort_that_hangs_does_not_delay_the_answer(serving: Serving, wire: Wire) -> None:
     async with serving(cancel_abort_timeout_seconds=LONG_AFTER) as agent:
         caller = agent.caller(wire)
@@ -301,7 +301,7 @@ async def test_an_abort_that_hangs_does_not_delay_the_answer(serving: Serving, w
         await agent.until(lambda: aborts(agent) == 1)
 
 
-@wires
+@one_codec
 async def test_a_prompt_that_is_not_accepted_does_not_delay_the_answer(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -318,7 +318,7 @@ async def test_a_prompt_that_is_not_accepted_does_not_delay_the_answer(serving: 
     assert ends(stream) == [TaskState.CANCELED]
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("late", [False, True])
 async def test_the_next_turn_does_not_wait_for_an_abort_that_hangs(serving: Serving, wire: Wire, late: bool) -> None:
     async with serving(cancel_abort_timeout_seconds=0.2) as agent:
@@ -396,7 +396,7 @@ async def test_a_task_is_answered_in_the_proto_form_it_was_made_in(serving: Serv
 # --- at the same time -------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_cancellations_at_once_are_one(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         callers = [agent.caller(wire) for _ in range(4)]
@@ -439,7 +439,7 @@ async def raced(caller: Caller, context: str, seen: int) -> tuple[Stream, Task |
     return stream, answers[0]
 
 
-@wires
+@one_codec
 async def test_a_cancellation_and_the_natural_end_leave_one_end_that_all_agree_on(
     serving_on_disk: Serving, wire: Wire
 ) -> None:

@@ -8,8 +8,9 @@ import pytest
 from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from opencode_a2a.fake_opencode.scripts import TOOL_OUTPUT
 from sansio.a2a.model import DataPart, TaskState
+from tests.shell.cases import one_codec
 from tests.shell.folding import artifacts_of, folded, text_of
-from tests.shell.harness import DEADLINE, REST_03, RPC_10, WIRES, Agent, Serving, Wire
+from tests.shell.harness import DEADLINE, REST_03, RPC_10, Agent, Serving, Wire
 
 pytestmark = pytest.mark.anyio
 LONG = "".join(f"w{index} " for index in range(30))
@@ -22,7 +23,7 @@ async def at_rest(agent: Agent) -> None:
             pass
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_bus_that_breaks_in_mid_turn_costs_nothing(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         agent.fake_opencode.hold(Say, tokens=5)

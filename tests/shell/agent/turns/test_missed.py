@@ -25,7 +25,7 @@ async def test_a_subagent_that_nobody_heard_of_is_heard_when_it_asks(serving: Se
         await agent.until(lambda: agent.running.bus.connected)
         with agent.fake_opencode.mute():
             started = await caller.send("SUBTASK PERMISSION", configuration=RPC_10.at_once())
-            await agent.until(lambda: agent.fake_opencode._memory.permissions)
+            await agent.until(lambda: agent.fake_opencode.memory.permissions)
         agent.fake_opencode.drop_streams()
         with anyio.fail_after(DEADLINE):
             while (await caller.get(started.id)).status.state is not TaskState.INPUT_REQUIRED:

@@ -23,6 +23,7 @@ from opencode_a2a.fake_opencode import (
 )
 from opencode_a2a.fake_opencode.scripts import REFUSAL, SCRIPTS, TOOL_OUTPUT
 from sansio.a2a.model import DataPart, Task, TaskState
+from tests.shell.cases import one_codec
 from tests.shell.folding import artifacts_of, reason_of, text_of
 from tests.shell.harness import CREDENTIALS, DEADLINE, REST_03, RPC_10, Agent, Wire, agent_at, served
 
@@ -88,7 +89,7 @@ async def in_state(agent: Agent, task_id: str, state: TaskState) -> Task:
     return task
 
 
-@pytest.mark.parametrize("wire", [REST_03, RPC_10], ids=str)
+@one_codec
 @pytest.mark.parametrize(
     ("prompt", "at", "tokens"),
     [

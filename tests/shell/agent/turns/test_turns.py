@@ -10,6 +10,7 @@ from attrs import field, frozen
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, SPACED
 from opencode_a2a.fake_opencode.scripts import AFTER_THOUGHT, BEFORE_TOOL, THOUGHT, TOOL_OUTPUT
 from sansio.a2a.model import DataPart, Task, TaskState, TextPart
+from tests.shell.cases import every_codec
 from tests.shell.folding import artifacts_of, folded, reason_of, text_of
 from tests.shell.harness import REST_03, RPC_03, RPC_10, WIRES, Serving, Stream, Wire
 
@@ -72,7 +73,7 @@ def check_task(task: Task, turn: Turn) -> None:
     assert [{name: call.get(name) for name in turn.tool} for call in calls] == ([turn.tool] if turn.tool else [])
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_sent_and_streamed_turns_are_the_same_task(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)

@@ -12,6 +12,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
 from sansio.redact import Secret
+from tests.shell.cases import every_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
@@ -169,7 +170,7 @@ async def test_a_wrong_password_for_opencode_is_told_and_not_shown(anyio_backend
         assert text_of(await agent.caller().send("hi")) == HELLO
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_one_stream_too_many_is_refused_at_once(serving: Serving, wire: Wire) -> None:
     async with serving(max_concurrent_streams=1) as agent:
         caller = agent.caller(wire)

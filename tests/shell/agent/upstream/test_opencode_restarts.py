@@ -9,8 +9,9 @@ from attrs import define
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from opencode_a2a.fake_opencode.app import Receive, Scope, Send
+from tests.shell.cases import one_codec
 from tests.shell.folding import text_of
-from tests.shell.harness import CREDENTIALS, DEADLINE, WIRES, Wire, agent_at, free_port, quick, served
+from tests.shell.harness import CREDENTIALS, DEADLINE, Wire, agent_at, free_port, quick, served
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,7 @@ async def test_a_send_after_a_restart_is_answered_within_seconds(anyio_backend: 
     assert health["upstream"]["event_stream"] == "connected"
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_server_may_start_together_with_its_opencode(anyio_backend: str, wire: Wire) -> None:
     fake_opencode, port = quick(), free_port()
     fake_opencode.leave_unanswered(1)
@@ -63,7 +64,7 @@ async def test_a_server_may_start_together_with_its_opencode(anyio_backend: str,
         fake_opencode.drop_streams()
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_running_task_outlives_a_port_that_closes_and_opens(anyio_backend: str, wire: Wire) -> None:
     fake_opencode, port = quick(), free_port()
     async with (

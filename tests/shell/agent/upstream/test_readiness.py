@@ -127,7 +127,7 @@ async def test_a_bus_that_comes_and_goes_is_tried_less_and_less_often(anyio_back
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness_module, "_AGAIN", 0.05)
+    monkeypatch.setattr(readiness_module, "RECHECK_SECONDS", 0.05)
 
 
 PROVIDERS = {"providers": [{"id": "acme", "models": {"small": {}}}]}

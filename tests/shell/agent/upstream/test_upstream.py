@@ -150,7 +150,7 @@ async def test_an_answer_that_breaks_the_protocol_is_one_error(answer: list[Step
 
 
 async def test_an_answer_too_large_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "_BODY_LIMIT", 1000)
+    monkeypatch.setattr(upstream_module, "BODY_LIMIT", 1000)
     async with answering([ok(b"x" * 1001)], [ok(b"x" * 1000)]) as server, client(server) as upstream:
         error = await failure(upstream, READ)
 

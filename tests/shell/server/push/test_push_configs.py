@@ -11,12 +11,12 @@ from attrs import define
 
 from opencode_a2a.fake_opencode import Say
 from tests import schemas
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, WIRES, Agent, Serving, Wire
 from tests.shell.refusals import Refusal, not_found, refusal, wrong
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 HOOK = "http://127.0.0.1:9/hook"
 """Nobody listens there: what is delivered is tested elsewhere."""
 TOKEN, CREDENTIALS = "token-5c1d77", "credentials-88f2a0"
@@ -126,7 +126,7 @@ FULL = {
 # --- made and read ----------------------------------------------------------------------------------------
 
 
-@wires
+@every_codec
 async def test_a_configuration_is_answered_as_it_was_given(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")
@@ -139,7 +139,7 @@ async def test_a_configuration_is_answered_as_it_was_given(serving: Serving, wir
     assert listed == [FULL]
 
 
-@wires
+@every_codec
 async def test_a_configuration_without_an_id_gets_one(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")
@@ -153,7 +153,7 @@ async def test_a_configuration_without_an_id_gets_one(serving: Serving, wire: Wi
             assert await configs.get(task.id, one["id"]) == one
 
 
-@wires
+@every_codec
 async def test_a_task_has_as_many_as_were_made_and_the_same_id_replaces(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         caller = agent.caller(wire)
@@ -172,7 +172,7 @@ async def test_a_task_has_as_many_as_were_made_and_the_same_id_replaces(serving:
         assert await configs.list(other.id) == [{"url": HOOK, "id": "a"}]
 
 
-@wires
+@every_codec
 async def test_a_running_task_takes_configurations_too(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         caller = agent.caller(wire)
@@ -189,7 +189,7 @@ async def test_a_running_task_takes_configurations_too(serving: Serving, wire: W
         await caller.finished(task.id)
 
 
-@wires
+@every_codec
 async def test_a_configuration_given_with_the_message_is_among_them(serving: Serving, wire: Wire) -> None:
     name, config = (
         ("taskPushNotificationConfig", FULL)
@@ -218,7 +218,7 @@ async def test_a_configuration_is_the_same_seen_from_every_wire(serving: Serving
     assert len(found[0]) == 4
 
 
-@wires
+@one_codec
 async def test_configurations_survive_a_restart(serving_on_disk: Serving, wire: Wire) -> None:
     async with serving_private(serving_on_disk) as agent:
         task = await agent.caller(wire).send("hi")
@@ -285,7 +285,7 @@ async def test_version_0_3_takes_every_body_its_clients_send(serving: Serving, s
 # --- deleted ----------------------------------------------------------------------------------------------
 
 
-@wires
+@every_codec
 async def test_what_is_deleted_is_gone_and_may_be_deleted_again(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")
@@ -305,7 +305,7 @@ async def test_what_is_deleted_is_gone_and_may_be_deleted_again(serving: Serving
 # --- whose they are ---------------------------------------------------------------------------------------
 
 
-@wires
+@every_codec
 async def test_the_configurations_of_anothers_task_do_not_exist(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")
@@ -328,7 +328,7 @@ async def test_the_configurations_of_anothers_task_do_not_exist(serving: Serving
         assert await ours.list(task.id) == [FULL]
 
 
-@wires
+@every_codec
 async def test_a_configuration_that_was_never_made_is_not_found(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")
@@ -359,7 +359,7 @@ BAD_URLS = [
 ]
 
 
-@wires
+@every_codec
 async def test_a_url_that_must_not_be_notified_is_refused_by_name_and_not_repeated(
     serving: Serving, wire: Wire, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -380,7 +380,7 @@ async def test_a_url_that_must_not_be_notified_is_refused_by_name_and_not_repeat
         assert secret not in caplog.text
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_a_message_with_such_a_url_is_refused_before_there_is_a_task(
     serving: Serving, wire: Wire, operation: str
@@ -396,7 +396,7 @@ async def test_a_message_with_such_a_url_is_refused_before_there_is_a_task(
         assert (await caller.page())["totalSize"] == 0
 
 
-@wires
+@every_codec
 async def test_wrong_fields_of_a_configuration_are_named(serving: Serving, wire: Wire) -> None:
     old = wire.version == "0.3"
     prefix = "pushNotificationConfig." if old else ""
@@ -435,7 +435,7 @@ async def test_version_1_0_says_what_a_deletion_lacks(serving: Serving) -> None:
     ]
 
 
-@wires
+@every_codec
 async def test_without_credentials_nothing_is_told(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")

@@ -16,8 +16,9 @@ import pytest
 from opencode_a2a.fake_opencode import Say
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import every_codec
 from tests.shell.folding import text_of
-from tests.shell.harness import DEADLINE, REST_03, RPC_10, WIRES, Agent, Caller, Wire, agent_before
+from tests.shell.harness import DEADLINE, REST_03, RPC_10, Agent, Caller, Wire, agent_before
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,7 @@ async def test_an_end_that_cannot_be_stored_is_shown_to_nobody_until_it_is(
     async with serving_briefly() as agent:
         caller = agent.caller()
         agent.fake_opencode.hold(Say, tokens=2)
-        response = await caller.http.send(caller._request("stream", caller.params("LONG 9", {})), stream=True)
+        response = await caller.http.send(caller.request("stream", caller.params("LONG 9", {})), stream=True)
         decoder = SseDecoder()
         told: list[bytes] = []
         body = response.aiter_raw()
@@ -139,7 +140,7 @@ async def test_an_end_that_cannot_be_stored_is_shown_to_nobody_until_it_is(
     assert prompts == 2  # what was refused never ran
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_a_message_that_cannot_be_stored_is_refused_and_can_be_sent_again(
     serving_briefly: Callable[[], AbstractAsyncContextManager[Agent]], database: Path, wire: Wire
 ) -> None:

@@ -12,11 +12,11 @@ from opencode_a2a.fake_opencode import Ask, FakeOpenCode, Prompt, Refuse, Say, S
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from opencode_a2a.server import asgi
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import reason_of, text_of
-from tests.shell.harness import RPC_03, RPC_10, WIRES, Agent, Event, Serving, Stream, Wire
+from tests.shell.harness import RPC_03, RPC_10, Agent, Event, Serving, Stream, Wire
 
 pytestmark = pytest.mark.anyio
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 
 FIRST, SECOND = "Tea or Coffee?", "Milk or Sugar?"
 WHOLE = "One. Two. Three."
@@ -62,7 +62,7 @@ async def answered(agent: Agent, wire: Wire, stream: Stream, text: str) -> Strea
     return await agent.caller(wire).stream(text, taskId=stream.task.id)
 
 
-@wires
+@every_codec
 async def test_a_stream_ends_where_its_task_asks_and_the_answers_own_goes_on(serving: Serving, wire: Wire) -> None:
     async with serving(scripted()) as agent:
         asked = await agent.caller(wire).stream("CHAIN")
@@ -94,7 +94,7 @@ def answer_of(stream: Stream) -> str:
     return text
 
 
-@wires
+@one_codec
 async def test_who_goes_on_after_the_last_event_sees_what_an_open_stream_shows(serving: Serving, wire: Wire) -> None:
     async with serving(scripted()) as agent:
         caller = agent.caller(wire)
@@ -107,7 +107,7 @@ async def test_who_goes_on_after_the_last_event_sees_what_an_open_stream_shows(s
                 await between.whole()
             cursor = between.events[-1].number
             params = caller.params("sugar", {"taskId": whole.task.id})
-            async with caller._opened(caller._request("stream", params, **{"Last-Event-ID": str(cursor)})) as last:
+            async with caller.opened(caller.request("stream", params, **{"Last-Event-ID": str(cursor)})) as last:
                 await last.whole()
             await whole.whole()
 
@@ -119,7 +119,7 @@ async def test_who_goes_on_after_the_last_event_sees_what_an_open_stream_shows(s
     assert finals(whole) == ([False] * (len(whole.statuses) - 1) + [True] if wire.version == "0.3" else [])
 
 
-@wires
+@one_codec
 async def test_a_subscription_made_while_the_task_waits_ends_with_the_next_question(
     serving: Serving, wire: Wire
 ) -> None:
@@ -152,7 +152,7 @@ async def test_a_subscription_does_not_wait_for_an_answer_for_ever(
     assert [type(item) for item in watching.items] == [Task]
 
 
-@wires
+@one_codec
 async def test_the_same_message_again_shows_the_task_that_waits_and_ends(serving: Serving, wire: Wire) -> None:
     async with serving(scripted()) as agent:
         message = {"messageId": "m", "contextId": "c"}
@@ -163,7 +163,7 @@ async def test_the_same_message_again_shows_the_task_that_waits_and_ends(serving
     assert (again.task.id, again.task.status) == (task.id, task.status)
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("stays_open", [False, True])
 async def test_a_question_that_was_answered_ends_no_stream(serving: Serving, wire: Wire, stays_open: bool) -> None:
     async with serving(scripted()) as agent:
@@ -178,7 +178,7 @@ async def test_a_question_that_was_answered_ends_no_stream(serving: Serving, wir
     assert finals(whole) == ([False] * (len(whole.statuses) - 1) + [True] if wire.version == "0.3" else [])
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("stays_open", [False, True])
 async def test_a_reader_that_is_told_anew_ends_with_the_question_too(
     serving: Serving, wire: Wire, stays_open: bool
@@ -196,7 +196,7 @@ async def test_a_reader_that_is_told_anew_ends_with_the_question_too(
     assert finals(anew)[-1:] == ([True] if wire.version == "0.3" else [])
 
 
-@wires
+@one_codec
 async def test_the_deployment_can_keep_all_streams_open(serving: Serving, wire: Wire) -> None:
     async with serving(scripted(), stream_stays_open_on_interrupt=True) as agent:
         caller = agent.caller(wire)
@@ -210,7 +210,7 @@ async def test_the_deployment_can_keep_all_streams_open(serving: Serving, wire: 
     assert finals(stream) == ([False] * (len(stream.statuses) - 1) + [True] if wire.version == "0.3" else [])
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("stays_open", [False, True])
 async def test_missing_credentials_end_every_stream_and_the_next_message_goes_on(
     serving_on_disk: Serving, wire: Wire, stays_open: bool
@@ -230,10 +230,10 @@ async def test_missing_credentials_end_every_stream_and_the_next_message_goes_on
     assert (text_of(ended.task), answer_of(ended)) == ("First. ", "First. Second.")
 
 
-@wires
+@one_codec
 async def test_an_answer_to_one_of_several_requests_shows_the_next_and_ends(serving: Serving, wire: Wire) -> None:
     async with serving(scripted()) as agent:
-        caller, memory = agent.caller(wire), agent.fake_opencode._memory
+        caller, memory = agent.caller(wire), agent.fake_opencode.memory
         task = await caller.send("PERMISSION")
         [session] = memory.sessions.values()
         extra = {"id": "que_extra", "sessionID": session.id, "questions": [_choice(FIRST)]}

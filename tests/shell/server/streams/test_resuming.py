@@ -18,13 +18,13 @@ from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task, TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import Said, artifacts_of, folded
 from tests.shell.harness import (
     CREDENTIALS,
     DEADLINE,
     RPC_03,
     RPC_10,
-    WIRES,
     Agent,
     Event,
     Serving,
@@ -117,7 +117,7 @@ def check_resumed(seen: Sequence[Event], rest: Sequence[Event], whole: Sequence[
 # --- within one life of the agent -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_a_running_task_is_gone_on_with_from_every_event(serving: Serving, wire: Wire) -> None:
     async with serving(scripted()) as agent:
         caller = agent.caller(wire)
@@ -148,7 +148,7 @@ async def test_a_running_task_is_gone_on_with_from_every_event(serving: Serving,
     assert believed(whole.items) == artifacts_of(done)
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_task_that_is_over_is_gone_on_with_from_every_event(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
@@ -168,7 +168,7 @@ async def test_a_task_that_is_over_is_gone_on_with_from_every_event(
             assert naively(whole.items[:location], rest.items) == artifacts_of(done)
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_stream_that_is_cut_again_and_again_tells_each_event_once(serving: Serving, wire: Wire) -> None:
     cuts = random.Random(11)
     events: list[Event] = []
@@ -192,15 +192,15 @@ async def test_a_stream_that_is_cut_again_and_again_tells_each_event_once(servin
     assert naively([event.item for event in events]) == artifacts_of(done)
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_message_sent_again_goes_on_with_its_stream(serving: Serving, wire: Wire) -> None:
     message = {"contextId": "c", "messageId": "m-1"}
     async with serving(scripted()) as agent:
         caller = agent.caller(wire)
         whole = await caller.stream("ALL", **message)
         cursor = whole.events[5].number
-        request = caller._request("stream", caller.params("ALL", dict(message)), **{"Last-Event-ID": str(cursor)})
-        async with caller._opened(request) as rest:
+        request = caller.request("stream", caller.params("ALL", dict(message)), **{"Last-Event-ID": str(cursor)})
+        async with caller.opened(request) as rest:
             await rest.whole()
         prompts = agent.asked("POST", "/prompt_async")
 
@@ -224,13 +224,13 @@ async def test_clients_that_cannot_set_headers_tell_it_in_the_metadata(serving: 
     check_resumed(whole.events[:6], rest.events, whole.events)
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_what_is_no_events_id_is_refused_by_name(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
         done = await caller.send("hi")
         requests = [
-            caller._request("subscribe", {"id": done.id}, **{"Last-Event-ID": cursor})
+            caller.request("subscribe", {"id": done.id}, **{"Last-Event-ID": cursor})
             for cursor in ("x", "-1", "1.5", "9" * 40, "1 2")
         ]
         responses = [await caller.http.send(request) for request in requests]
@@ -263,7 +263,7 @@ def check_told_anew(seen: Sequence[Event], rest: Stream, done: Task) -> None:
     assert rest.events[-1].number not in {event.number for event in seen[:-1]}
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_where_nothing_was_kept_the_task_is_told_anew(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
@@ -284,7 +284,7 @@ async def test_where_nothing_was_kept_the_task_is_told_anew(
     assert [type(item) for item in rests[-1].items] == [Task]  # of the last event there is nothing to go on with
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 @pytest.mark.parametrize("cursor", [0, 1, 10**17])
 async def test_an_event_nobody_knows_gets_the_task_as_it_is(serving: Serving, wire: Wire, cursor: int) -> None:
     async with serving(scripted()) as agent:
@@ -311,7 +311,7 @@ async def test_an_event_nobody_knows_gets_the_task_as_it_is(serving: Serving, wi
     assert anew == sorted(set(anew))
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 @pytest.mark.parametrize("cursor", [1, 2, 10**6])
 async def test_an_id_that_comes_with_a_new_task_has_no_effect(serving: Serving, wire: Wire, cursor: int) -> None:
     async with serving(scripted()) as agent:
@@ -324,7 +324,7 @@ async def test_an_id_that_comes_with_a_new_task_has_no_effect(serving: Serving, 
     assert folded(new.items) == artifacts_of(done)
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_client_cut_off_while_it_is_told_anew_is_told_anew_again(serving: Serving, wire: Wire) -> None:
     async with serving(scripted()) as agent:
         caller = agent.caller(wire)
@@ -343,7 +343,7 @@ async def test_a_client_cut_off_while_it_is_told_anew_is_told_anew_again(serving
 # --- after a crash ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 @pytest.mark.parametrize("hold", [(Think, 2), (Say, 1), (Say, 3), (CallTool, 0)], ids=str)
 async def test_a_stream_outlives_a_crash_of_the_agent(
     anyio_backend: str, starting: Starting, wire: Wire, hold: tuple[type[Any], int]
@@ -382,7 +382,7 @@ def texts(artifacts: Iterable[Said]) -> list[tuple[str | None, str, list[Any]]]:
     return sorted(found, key=lambda one: str(one[0]))
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_stream_outlives_one_crash_after_the_other(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
@@ -415,7 +415,7 @@ async def test_a_stream_outlives_one_crash_after_the_other(
     assert done.status.state is TaskState.COMPLETED
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_events_that_were_lost_in_a_crash_are_made_good(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:

@@ -20,8 +20,9 @@ from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState, TextPart
 from sansio.chunked import ChunkedDecoder
+from tests.shell.cases import one_codec
 from tests.shell.folding import folded, text_of
-from tests.shell.harness import REST_03, REST_10, RPC_10, WIRES, Agent, Caller, Serving, Wire, until
+from tests.shell.harness import REST_03, REST_10, RPC_10, Agent, Caller, Serving, Wire, until
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +75,7 @@ async def slow_reader(
     agent: Agent, caller: Caller, operation: str, params: dict[str, Any]
 ) -> AsyncGenerator[SlowReader]:
     """Open a stream on a connection of its own, which ends with it."""
-    request = caller._request(operation, params, connection="close")
+    request = caller.request(operation, params, connection="close")
     head = b"".join(b"%b: %b\r\n" % pair for pair in request.headers.raw if pair[0].lower() != b"connection")
     where = urlsplit(agent.url)
     with socket.socket() as raw:
@@ -107,7 +108,7 @@ async def all_ended(agent: Agent) -> None:
             await anyio.sleep(0.02)
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_turn_goes_on_though_its_reader_does_not_read(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)

@@ -9,16 +9,16 @@ import pytest
 
 from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from sansio.a2a.model import TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import artifacts_of, folded, text_of
-from tests.shell.harness import DEADLINE, WIRES, Serving, Wire
+from tests.shell.harness import DEADLINE, Serving, Wire
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 LONG = "".join(f"w{index} " for index in range(40))
 
 
-@wires
+@every_codec
 async def test_a_stream_that_is_cut_by_its_bytes_again_and_again_tells_everything_once(
     serving: Serving, wire: Wire
 ) -> None:
@@ -40,7 +40,7 @@ async def test_a_stream_that_is_cut_by_its_bytes_again_and_again_tells_everythin
     assert folded(event.item for event in events) == artifacts_of(whole)
 
 
-@wires
+@one_codec
 async def test_however_small_the_limit_a_stream_gets_its_reader_further(serving: Serving, wire: Wire) -> None:
     async with serving(stream_max_bytes=1) as agent:
         caller = agent.caller(wire)
@@ -57,7 +57,7 @@ async def test_however_small_the_limit_a_stream_gets_its_reader_further(serving:
     assert seen == sorted(set(seen))
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("limit", ["stream_max_duration_seconds", "stream_idle_timeout_seconds"])
 async def test_a_stream_ends_by_time_while_its_task_goes_on(serving: Serving, wire: Wire, limit: str) -> None:
     limits: dict[str, Any] = {limit: 0.4}
@@ -86,7 +86,7 @@ async def test_events_keep_a_stream_that_may_not_be_idle(serving: Serving) -> No
     assert (stream.state, stream.text) == ("completed", LONG)
 
 
-@wires
+@one_codec
 async def test_the_end_of_one_stream_is_nothing_to_the_others(serving: Serving, wire: Wire) -> None:
     async with serving(stream_max_bytes=30_000) as agent:
         caller = agent.caller(wire, stays_open=True)

@@ -15,6 +15,7 @@ from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task, TaskState
+from tests.shell.cases import every_codec
 from tests.shell.folding import Said, artifacts_of, folded
 from tests.shell.harness import (
     DEADLINE,
@@ -22,7 +23,6 @@ from tests.shell.harness import (
     REST_10,
     RPC_03,
     RPC_10,
-    WIRES,
     Agent,
     Serving,
     Stream,
@@ -59,7 +59,7 @@ async def held(agent: Agent) -> None:
         await agent.fake_opencode.held()
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_the_task_as_it_is_and_then_everything_after_it(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -83,7 +83,7 @@ async def test_the_task_as_it_is_and_then_everything_after_it(serving: Serving, 
     assert (second.state, believed(second.items)) == ("completed", artifacts_of(done))
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_many_readers_who_come_when_they_like_see_the_same(serving: Serving, wire: Wire) -> None:
     moments = random.Random(7)
     readers: list[Stream] = []
@@ -150,7 +150,7 @@ def last_state(stream: Stream) -> TaskState:
     return states[-1]
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_a_task_that_waits_for_its_client_can_be_watched(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         task = await agent.caller(wire).send("PERMISSION")
@@ -194,7 +194,7 @@ async def test_a_task_that_is_over_is_refused_on_the_new_version(serving: Servin
     assert state in error["message"]
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_what_is_not_there_or_not_theirs_is_not_found(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         agent.fake_opencode.hold(Say)
@@ -235,7 +235,7 @@ async def test_routes_take_get_and_post_with_and_without_a_body(
     assert items[-1].status.state is TaskState.COMPLETED
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_a_reader_who_leaves_changes_nothing(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -253,7 +253,7 @@ async def test_a_reader_who_leaves_changes_nothing(serving: Serving, wire: Wire)
     assert (first.state, believed(first.items)) == ("completed", artifacts_of(done))
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_the_streams_of_readers_count_and_those_refused_do_not(serving: Serving, wire: Wire) -> None:
     async with serving(max_concurrent_streams=3) as agent, AsyncExitStack() as streams:
         caller = agent.caller(wire)

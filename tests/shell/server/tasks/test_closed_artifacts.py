@@ -6,11 +6,11 @@ import pytest
 
 from opencode_a2a.fake_opencode.scripts import AFTER_THOUGHT, AFTER_TOOL, BEFORE_TOOL, HELLO, THOUGHT
 from sansio.a2a.model import TextPart
+from tests.shell.cases import every_codec
 from tests.shell.folding import artifacts_of
-from tests.shell.harness import WIRES, Serving, Stream, Wire
+from tests.shell.harness import Serving, Stream, Wire
 
 pytestmark = pytest.mark.anyio
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 
 
 def kept(stream: Stream) -> dict[str | None, str]:
@@ -22,7 +22,7 @@ def kept(stream: Stream) -> dict[str | None, str]:
     }
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize(
     ("prompt", "texts"),
     [

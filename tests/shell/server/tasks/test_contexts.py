@@ -7,6 +7,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import HELLO, Say
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import REST_03, RPC_10, WIRES, Serving, Stream, Wire
 
@@ -21,7 +22,7 @@ def bound(session: str) -> dict[str, object]:
     return {"shared": {"session": {"id": session}}}
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_one_context_is_one_session(serving_on_disk: Serving, wire: Wire) -> None:
     async with serving_on_disk() as agent:
         caller = agent.caller(wire)
@@ -56,7 +57,7 @@ async def test_the_same_context_of_two_principals_is_two_sessions(serving: Servi
     assert text_of(theirs) == "You have said 1 things."
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_messages_in_one_context_are_worked_on_in_order(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -103,7 +104,7 @@ async def test_many_contexts_at_once_keep_their_own_answers(serving: Serving) ->
 
 
 @pytest.mark.parametrize("location", ["message", "request"])
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_message_may_name_the_session_it_continues(serving: Serving, wire: Wire, location: str) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -122,7 +123,7 @@ async def test_a_message_may_name_the_session_it_continues(serving: Serving, wir
 
 
 @pytest.mark.parametrize("operation", ["send", "stream"])
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_session_of_another_principal_is_refused_before_there_is_a_task(
     serving: Serving, wire: Wire, operation: str
 ) -> None:
@@ -165,7 +166,7 @@ async def test_a_malformed_session_binding_is_refused_by_name(serving: Serving, 
     assert error["data"][0]["fieldViolations"][0]["field"].startswith("metadata.shared")
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_a_task_of_another_principal_does_not_exist(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         ours = await agent.caller(wire).send("hi")
@@ -177,7 +178,7 @@ async def test_a_task_of_another_principal_does_not_exist(serving: Serving, wire
     assert hidden.get("code" if wire.binding == "rpc" else "http") == (-32001 if wire.binding == "rpc" else 404)
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_task_that_has_ended_cannot_be_continued(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         task = await agent.caller(wire).send("hi")
@@ -203,7 +204,7 @@ async def test_a_file_reaches_opencode_with_its_name(serving: Serving) -> None:
     ]
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_context_that_stands_for_a_session_goes_on_in_it(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         first = await agent.caller(wire).send("COUNT")

@@ -13,6 +13,7 @@ import pytest
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import every_codec
 from tests.shell.folding import artifacts_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
@@ -61,7 +62,7 @@ def spoiled(path: Path) -> Iterator[None]:
         rename("_gone", "")
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_finished_tasks_survive_a_restart(serving_on_disk: Serving, wire: Wire) -> None:
     prompts = ("STEPS", "THINK", "SPACE", "FAIL401", "EMPTY", "LONG 300")
     async with serving_on_disk() as agent:

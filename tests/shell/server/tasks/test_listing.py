@@ -11,13 +11,12 @@ from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Say
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task, TaskState
 from tests import schemas
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import reason_of, text_of
-from tests.shell.harness import REST_03, RPC_03, RPC_10, WIRES, Agent, Caller, Serving, Wire
+from tests.shell.harness import REST_03, RPC_03, RPC_10, Agent, Caller, Serving, Wire
 from tests.shell.refusals import refusal, wrong
 
 pytestmark = pytest.mark.anyio
-
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -57,7 +56,7 @@ async def sent(caller: Caller, count: int, **more: Any) -> list[str]:
 # --- which tasks ------------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_everyone_lists_their_own_tasks(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         ours = await sent(agent.caller(wire), 2, contextId="same-name")
@@ -71,7 +70,7 @@ async def test_everyone_lists_their_own_tasks(storing: Serving, wire: Wire) -> N
             assert (ids_of(second), second["totalSize"]) == (theirs, 1)
 
 
-@wires
+@every_codec
 async def test_a_list_without_tasks_has_all_its_members(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         page = await agent.caller(wire).page()
@@ -79,7 +78,7 @@ async def test_a_list_without_tasks_has_all_its_members(storing: Serving, wire: 
     assert page == {"tasks": [], "nextPageToken": "", "pageSize": 50, "totalSize": 0}
 
 
-@wires
+@one_codec
 async def test_a_list_may_be_of_one_context(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -92,7 +91,7 @@ async def test_a_list_may_be_of_one_context(storing: Serving, wire: Wire) -> Non
     assert (ids_of(none), none["totalSize"]) == ([], 0)
 
 
-@wires
+@every_codec
 async def test_a_list_may_be_of_one_state(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -113,7 +112,7 @@ async def test_a_list_may_be_of_one_state(storing: Serving, wire: Wire) -> None:
     assert (nothing["tasks"], nothing["totalSize"]) == ([], 0)
 
 
-@wires
+@one_codec
 async def test_filters_hold_together(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -127,7 +126,7 @@ async def test_filters_hold_together(storing: Serving, wire: Wire) -> None:
     assert (ids_of(page), page["totalSize"]) == ([wanted], 1)
 
 
-@wires
+@every_codec
 async def test_a_list_may_begin_at_a_moment(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -165,7 +164,7 @@ def newest_first(tasks: list[Task]) -> list[str]:
     return [task.id for task in ordered]
 
 
-@wires
+@one_codec
 async def test_whatever_changed_last_comes_first(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -184,7 +183,7 @@ async def test_whatever_changed_last_comes_first(storing: Serving, wire: Wire) -
 # --- pages ------------------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_pages_hold_every_task_once_though_tasks_are_added_meanwhile(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -202,7 +201,7 @@ async def test_pages_hold_every_task_once_though_tasks_are_added_meanwhile(stori
     assert sorted(seen) == sorted(ours)
 
 
-@wires
+@one_codec
 async def test_pages_of_a_filtered_list_keep_to_the_filter(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -217,7 +216,7 @@ async def test_pages_of_a_filtered_list_keep_to_the_filter(storing: Serving, wir
     assert sorted(task_id for page in pages for task_id in ids_of(page)) == sorted(ours)
 
 
-@wires
+@one_codec
 async def test_a_page_is_as_large_as_asked_for_and_the_last_one_says_so(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -283,7 +282,7 @@ WRONG: list[tuple[str, Any]] = [
 ]
 
 
-@wires
+@every_codec
 async def test_a_wrong_value_is_refused_by_the_name_of_its_field(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -297,7 +296,7 @@ async def test_a_wrong_value_is_refused_by_the_name_of_its_field(serving: Servin
 # --- what is told of a task -------------------------------------------------------------------------------
 
 
-@wires
+@every_codec
 async def test_artifacts_are_listed_only_where_they_are_wanted(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -323,7 +322,7 @@ async def test_artifacts_are_wanted_by_a_true_flag(serving: Serving, wire: Wire)
     assert counts == [1, 0]
 
 
-@wires
+@every_codec
 async def test_history_is_listed_as_long_as_asked_for(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -346,7 +345,7 @@ async def test_version_0_3_finds_the_answer_in_the_status_though_there_are_no_ar
     assert (task.artifacts, reason_of(task)) == ((), HELLO)
 
 
-@wires
+@one_codec
 async def test_running_tasks_are_listed_as_they_are_now(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)

@@ -12,13 +12,13 @@ from opencode_a2a.fake_opencode import Say
 from opencode_a2a.fake_opencode.scripts import TOOL_OUTPUT
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Artifact, DataPart, Task, TextPart
+from tests.shell.cases import every_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import (
     REST_03,
     REST_10,
     RPC_03,
     RPC_10,
-    WIRES,
     Agent,
     Caller,
     Serving,
@@ -30,7 +30,6 @@ from tests.shell.refusals import refusal, unsupported, wrong
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 
 # --- output modes -----------------------------------------------------------------------------------------
 
@@ -90,7 +89,7 @@ async def listed(caller: Caller, task_id: str) -> Task:
     return CODECS[caller.wire.version].parse_task(found)
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_modes_without_text_are_refused_before_there_is_a_task(
     serving: Serving, wire: Wire, operation: str
@@ -122,7 +121,7 @@ async def test_a_refusal_tells_the_modes_on_both_sides(serving: Serving) -> None
     }
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize("accepted", [5, "text/plain", [5]], ids=str)
 async def test_modes_that_are_no_list_of_texts_are_refused_by_name(
     serving: Serving, wire: Wire, accepted: object
@@ -134,7 +133,7 @@ async def test_modes_that_are_no_list_of_texts_are_refused_by_name(
     assert refusal(wire, error) == wrong(wire, field)
 
 
-@wires
+@every_codec
 async def test_who_takes_only_text_is_told_tool_calls_as_text(serving_on_disk: Serving, wire: Wire) -> None:
     async with serving_on_disk() as agent:
         caller = agent.caller(wire)
@@ -154,7 +153,7 @@ async def test_who_takes_only_text_is_told_tool_calls_as_text(serving_on_disk: S
         check_text(tool_of(await agent.caller(wire).get(sent.id)))
 
 
-@wires
+@every_codec
 async def test_who_takes_data_is_told_tool_calls_as_data(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -167,7 +166,7 @@ async def test_who_takes_data_is_told_tool_calls_as_data(serving: Serving, wire:
             check_data(tools_in(streamed)[-1])
 
 
-@wires
+@every_codec
 async def test_the_choice_of_modes_stays_with_the_task(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -313,7 +312,7 @@ async def test_readers_of_one_task_each_get_what_they_negotiated(serving: Servin
     assert full.text == bare.text == bound.text
 
 
-@wires
+@every_codec
 async def test_what_a_client_said_itself_is_left_to_it(serving: Serving, wire: Wire) -> None:
     metadata = {"mine": {"a": [1, None]}, "other": "x"}
     async with serving() as agent:
@@ -327,7 +326,7 @@ async def test_what_a_client_said_itself_is_left_to_it(serving: Serving, wire: W
     assert page["tasks"][0]["history"][0]["metadata"] == metadata
 
 
-@wires
+@every_codec
 async def test_resuming_clients_find_each_events_number_in_its_metadata(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         agent.http.headers["X-A2A-Extensions" if wire.version == "0.3" else "A2A-Extensions"] = RESUME
@@ -371,7 +370,7 @@ def activated(response: httpx.Response) -> dict[str, list[str]]:
     }
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize("header", ["A2A-Extensions", "X-A2A-Extensions", "a2a-EXTENSIONS"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_either_header_is_understood_and_what_was_activated_comes_back(
@@ -386,7 +385,7 @@ async def test_either_header_is_understood_and_what_was_activated_comes_back(
     assert b'"session"' in body
 
 
-@wires
+@every_codec
 async def test_several_header_lines_are_one_list(serving: Serving, wire: Wire) -> None:
     lines = [("A2A-Extensions", BINDING), ("A2A-Extensions", UNKNOWN), ("A2A-Extensions", f"{RESUME},")]
     async with serving() as agent:
@@ -400,7 +399,7 @@ async def test_several_header_lines_are_one_list(serving: Serving, wire: Wire) -
         assert shared_in(both.json()) == {"session", "stream", "usage"}
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize("value", ["", ", ,", UNKNOWN, BINDING.upper(), f"{BINDING}#x"])
 async def test_what_is_unknown_is_ignored_and_not_echoed(serving: Serving, wire: Wire, value: str) -> None:
     async with serving() as agent:
@@ -412,7 +411,7 @@ async def test_what_is_unknown_is_ignored_and_not_echoed(serving: Serving, wire:
         assert shared_in(answer.json()) == set()
 
 
-@wires
+@every_codec
 async def test_nothing_is_echoed_unasked(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         answer = await agent.http.request(**sending(wire))

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, event
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import (
     CREDENTIALS,
@@ -34,7 +35,6 @@ from tests.shell.refusals import not_found, refusal, unsupported, wrong
 
 pytestmark = pytest.mark.anyio
 
-wires = pytest.mark.parametrize("wire", WIRES, ids=str)
 
 Starting = Callable[[FakeOpenCode, str], AbstractAsyncContextManager[Agent]]
 
@@ -67,7 +67,7 @@ def prompts(agent: Agent) -> int:
 # --- to a task --------------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_a_task_alone_tells_the_context(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -81,7 +81,7 @@ async def test_a_task_alone_tells_the_context(storing: Serving, wire: Wire) -> N
         assert prompts(agent) == 1
 
 
-@wires
+@every_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_a_task_of_another_context_is_refused_by_that_name(
     storing: Serving, wire: Wire, operation: str
@@ -97,7 +97,7 @@ async def test_a_task_of_another_context_is_refused_by_that_name(
         assert prompts(agent) == 2
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 @pytest.mark.parametrize("state", [TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED], ids=str)
 async def test_a_task_that_has_ended_takes_no_message(
@@ -122,7 +122,7 @@ async def test_a_task_that_has_ended_takes_no_message(
         assert await caller.get(task.id) == task
 
 
-@wires
+@one_codec
 async def test_a_task_that_is_worked_on_takes_no_message(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -138,7 +138,7 @@ async def test_a_task_that_is_worked_on_takes_no_message(serving: Serving, wire:
         assert prompts(agent) == 1
 
 
-@wires
+@one_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_a_task_nobody_has_or_somebody_else_cannot_be_continued(
     serving: Serving, wire: Wire, operation: str
@@ -156,7 +156,7 @@ async def test_a_task_nobody_has_or_somebody_else_cannot_be_continued(
 # --- to other tasks ---------------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_references_to_other_tasks_are_kept_in_the_history(serving_on_disk: Serving, wire: Wire) -> None:
     names = ("task-1", "a task that nobody has")
     async with serving_on_disk() as agent:
@@ -188,7 +188,7 @@ async def test_the_proto_form_of_version_0_3_has_no_place_for_references(serving
 # --- the same message again -------------------------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_a_message_that_came_before_has_its_task_already(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -202,7 +202,7 @@ async def test_a_message_that_came_before_has_its_task_already(storing: Serving,
         assert prompts(agent) == 2
 
 
-@wires
+@one_codec
 async def test_the_answer_to_a_repeated_message_has_the_history_asked_for(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -214,7 +214,7 @@ async def test_the_answer_to_a_repeated_message_has_the_history_asked_for(servin
     assert again.history == streamed.task.history == ()
 
 
-@wires
+@one_codec
 async def test_ten_at_once_are_one_prompt(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -256,7 +256,7 @@ async def test_the_same_message_on_every_wire_is_one_prompt(serving: Serving) ->
         assert prompts(agent) == 1
 
 
-@wires
+@one_codec
 async def test_a_repeat_after_a_restart_is_answered_from_the_store(serving_on_disk: Serving, wire: Wire) -> None:
     async with serving_on_disk() as agent:
         first = await agent.caller(wire).send("THINK", contextId="c", messageId="m")
@@ -270,7 +270,7 @@ async def test_a_repeat_after_a_restart_is_answered_from_the_store(serving_on_di
         assert prompts(agent) == 0
 
 
-@wires
+@one_codec
 async def test_a_repeat_after_a_crash_joins_the_turn_that_goes_on(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
@@ -296,7 +296,7 @@ async def test_a_repeat_after_a_crash_joins_the_turn_that_goes_on(
     assert sent == 1
 
 
-@wires
+@one_codec
 async def test_a_repeat_while_the_task_is_worked_on_joins_it(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)
@@ -318,7 +318,7 @@ async def test_a_repeat_while_the_task_is_worked_on_joins_it(serving: Serving, w
         assert prompts(agent) == 1
 
 
-@wires
+@one_codec
 async def test_a_streamed_repeat_of_a_task_that_has_ended_tells_it_and_ends(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -330,7 +330,7 @@ async def test_a_streamed_repeat_of_a_task_that_has_ended_tells_it_and_ends(stor
         assert prompts(agent) == 1
 
 
-@wires
+@one_codec
 async def test_a_repeat_of_what_was_cancelled_is_not_run_again(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -341,7 +341,7 @@ async def test_a_repeat_of_what_was_cancelled_is_not_run_again(storing: Serving,
         assert prompts(agent) == 1
 
 
-@wires
+@one_codec
 async def test_the_same_message_of_another_principal_is_another_task(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         found: list[Task] = []
@@ -358,7 +358,7 @@ async def test_the_same_message_of_another_principal_is_another_task(storing: Se
         assert prompts(agent) == 2
 
 
-@wires
+@one_codec
 async def test_the_same_message_in_another_context_is_another_task(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -369,7 +369,7 @@ async def test_the_same_message_in_another_context_is_another_task(storing: Serv
         assert prompts(agent) == 2
 
 
-@wires
+@one_codec
 async def test_in_its_context_an_id_is_the_same_message_whatever_it_says(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -381,7 +381,7 @@ async def test_in_its_context_an_id_is_the_same_message_whatever_it_says(storing
 # --- the same message again, without a context --------------------------------------------------------------
 
 
-@wires
+@one_codec
 async def test_a_first_message_that_is_sent_again_has_its_task(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -394,7 +394,7 @@ async def test_a_first_message_that_is_sent_again_has_its_task(storing: Serving,
         assert (prompts(agent), agent.asked("POST", "/session")) == (1, 1)
 
 
-@wires
+@one_codec
 async def test_without_its_context_a_message_has_the_task_of_whatever_context(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -406,7 +406,7 @@ async def test_without_its_context_a_message_has_the_task_of_whatever_context(st
         assert prompts(agent) == 2
 
 
-@wires
+@one_codec
 async def test_an_id_that_is_used_again_with_other_content_is_another_message(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -423,7 +423,7 @@ async def test_an_id_that_is_used_again_with_other_content_is_another_message(st
         assert prompts(agent) == len(sent)
 
 
-@wires
+@one_codec
 async def test_a_message_for_another_model_or_session_is_another_message(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -438,7 +438,7 @@ async def test_a_message_for_another_model_or_session_is_another_message(storing
         assert prompts(agent) == 2
 
 
-@wires
+@one_codec
 async def test_the_same_id_and_content_of_another_principal_is_another_task(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         ours = await agent.caller(wire).send("hi", messageId="m")
@@ -448,7 +448,7 @@ async def test_the_same_id_and_content_of_another_principal_is_another_task(stor
         assert await agent.caller(wire).send("hi", messageId="m") == ours
 
 
-@wires
+@one_codec
 async def test_ten_at_once_without_a_context_are_one_prompt(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -485,7 +485,7 @@ async def test_the_same_first_message_on_every_wire_is_one_prompt(serving: Servi
         assert (len(found), len(set(found)), prompts(agent)) == (12, 1, 1)
 
 
-@wires
+@one_codec
 async def test_a_first_message_is_known_after_a_restart(serving_on_disk: Serving, wire: Wire) -> None:
     async with serving_on_disk() as agent:
         first = await agent.caller(wire).stream("THINK", messageId="m")
@@ -499,7 +499,7 @@ async def test_a_first_message_is_known_after_a_restart(serving_on_disk: Serving
         assert prompts(agent) == 1
 
 
-@wires
+@one_codec
 async def test_a_first_message_after_a_crash_joins_the_turn_that_goes_on(
     anyio_backend: str, starting: Starting, wire: Wire
 ) -> None:
@@ -550,16 +550,14 @@ async def test_a_new_message_needs_no_look_into_the_store(serving_on_disk: Servi
         event.remove(Engine, "before_cursor_execute", note)
 
 
-@wires
+@one_codec
 async def test_the_stream_of_a_first_message_goes_on_after_the_last_event_seen(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
         first = await caller.stream("STEPS", messageId="m")
         seen = first.events[2].number
-        request = caller._request(
-            "stream", caller.params("STEPS", {"messageId": "m"}), **{"Last-Event-ID": str(seen)}
-        )
-        async with caller._opened(request) as again:
+        request = caller.request("stream", caller.params("STEPS", {"messageId": "m"}), **{"Last-Event-ID": str(seen)})
+        async with caller.opened(request) as again:
             await again.whole()
 
         assert again.task.id == first.task.id

@@ -10,8 +10,9 @@ import pytest
 
 from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from sansio.a2a.model import TaskState
+from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import reason_of, text_of
-from tests.shell.harness import DEADLINE, REST_10, WIRES, Agent, Serving, Wire
+from tests.shell.harness import DEADLINE, REST_10, Agent, Serving, Wire
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +28,7 @@ async def answer(agent: Agent, path: str, request_id: str, body: dict[str, Any])
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_a_send_that_does_not_wait_answers_while_the_turn_runs(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         agent.fake_opencode.hold(Say, tokens=2)
@@ -42,7 +43,7 @@ async def test_a_send_that_does_not_wait_answers_while_the_turn_runs(serving: Se
         assert (await caller.finished(task.id)).status.state is TaskState.COMPLETED
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_task_is_told_of_though_opencode_does_not_answer(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         agent.fake_opencode.stall_next("POST", "/session")
@@ -53,7 +54,7 @@ async def test_a_task_is_told_of_though_opencode_does_not_answer(serving: Servin
         assert (await caller.get(task.id)).status.state is TaskState.SUBMITTED
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_history_is_as_long_as_asked_for(serving_on_disk: Serving, wire: Wire) -> None:
     async with serving_on_disk() as agent:
         caller = agent.caller(wire)
@@ -66,7 +67,7 @@ async def test_history_is_as_long_as_asked_for(serving_on_disk: Serving, wire: W
             assert [len(one.history) for one in (sent, streamed.task, read)] == [expected] * 3
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 @pytest.mark.parametrize("length", [-1, "many"])
 async def test_an_odd_history_length_is_refused_by_name(serving: Serving, wire: Wire, length: object) -> None:
     async with serving() as agent:
@@ -78,7 +79,7 @@ async def test_an_odd_history_length_is_refused_by_name(serving: Serving, wire: 
 
 
 @pytest.mark.parametrize(("prompt", "kind", "path", "reply"), ASKING)
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@one_codec
 async def test_a_send_returns_where_the_turn_waits_for_its_client(
     serving: Serving, wire: Wire, prompt: str, kind: str, path: str, reply: dict[str, Any]
 ) -> None:

@@ -1,0 +1,54 @@
+"""Decorators for the runtimes and codecs that a test runs on.
+
+A codec is a protocol version on a binding. `WIRES` on both runtimes, the full product, is for what lies between the
+socket and the service: codecs, bindings, dispatch. What lies behind it does not know which codec it serves.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, WIRES, Wire
+
+_Test = TypeVar("_Test", bound=Callable[..., Any])
+
+_OTHER_IN_BOTH = {RPC_03: REST_10, REST_10: RPC_03, RPC_10: REST_03, REST_03: RPC_10}
+"""For each codec, the one that differs from it in version and in binding."""
+
+
+def _number(test: Callable[..., Any], count: int) -> int:
+    """A number below `count` that a test's name gives: the same in every process, unlike `hash`."""
+    return zlib.crc32(f"{test.__module__}.{test.__name__}".encode()) % count
+
+
+def _run_on(test: _Test, cases: list[tuple[str, Wire]]) -> _Test:
+    ids = [f"{runtime}-{wire}" for runtime, wire in cases]
+    decorated: _Test = pytest.mark.parametrize(("anyio_backend", "wire"), cases, ids=ids)(test)
+    return decorated
+
+
+def one_codec(test: _Test) -> _Test:
+    """Run behaviour on both runtimes, each with one codec; the two differ in version and in binding.
+
+    The test's name chooses, so that both pairs of codecs are seen across the suite, either way round.
+    """
+    first = WIRES[_number(test, len(WIRES))]
+    return _run_on(test, [("asyncio", first), ("trio", _OTHER_IN_BOTH[first])])
+
+
+def every_codec(test: _Test) -> _Test:
+    """Run what a codec, its version or its binding could get wrong on all four, each on one runtime.
+
+    Each version and each binding is seen on both runtimes; the test's name chooses which.
+    """
+    swapped = _number(test, 2)
+    runtimes = {wire: "trio" if (wire in (RPC_03, REST_10)) == swapped else "asyncio" for wire in WIRES}
+    return _run_on(test, [(runtimes[wire], wire) for wire in WIRES])
+
+
+each_codec_on_each_runtime = pytest.mark.parametrize("wire", WIRES, ids=str)
+"""The full product, for codecs, bindings and dispatch."""
