@@ -15,7 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
-OURS: Final = ("opencode_a2a", "runtime_asyncio", "runtime_trio")
+OURS: Final = ("opencode_a2a", "runtime_asyncio", "runtime_http", "runtime_trio")
 """The loggers that follow the level that is set."""
 
 _LONGEST = 2000  # characters of a message; what callers sent is cut far earlier

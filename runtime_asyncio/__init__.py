@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from socket import socket
 from typing import Any, TypeVar
 
 import sniffio
 from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.worker_context import WorkerContext
-from hypercorn.config import Config, Sockets
-from hypercorn.typing import AppWrapper, ASGIFramework
-from hypercorn.utils import wrap_app
+from hypercorn.typing import ASGIFramework
 
 import runtime_http
-from runtime_asyncio.connection import Served, Server
+from runtime_asyncio.connection import Served
+from runtime_http.pool import Pool
 from sansio.transport.connections import ConnectionLimits
 
 T = TypeVar("T")
@@ -66,66 +66,44 @@ async def serve(
     `bind` is `host:port`. `ready` is called once, with the addresses that are listened on. `limits`: bounds
     of connections; the defaults where None. Raises `OSError` where the address cannot be had.
     """
-    config = runtime_http.configuration(bind, grace)
-    sockets: Sockets = config.create_sockets()
-    for sock in sockets.insecure_sockets:
-        sock.listen(config.backlog)
-    ready([runtime_http.address(sock.getsockname()) for sock in sockets.insecure_sockets])
-    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
-    state: dict[str, Any] = {}
-    loop = asyncio.get_running_loop()
-    lifespan = Lifespan(wrapped, config, loop, state)
-    pool = runtime_http.Pool(limits or ConnectionLimits(), loop.time)
+    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits)
+    sockets = server.listen()
+    ready(runtime_http.addresses(sockets))
+    lifespan = Lifespan(server.app, server.config, asyncio.get_running_loop(), server.state)
     alive = asyncio.create_task(lifespan.handle_lifespan())
     try:
         await lifespan.wait_for_startup()
         if alive.done():
             alive.result()  # raises what the application's start failed with
-        await _accept(wrapped, config, state, sockets, stop, pool)
+        await _accept(server, sockets, stop)
         await lifespan.wait_for_shutdown()
     finally:
         alive.cancel()
         await asyncio.gather(alive, return_exceptions=True)
 
 
-async def _accept(
-    app: AppWrapper,
-    config: Config,
-    state: dict[str, Any],
-    sockets: Sockets,
-    stop: Callable[[], Awaitable[None]],
-    pool: runtime_http.Pool,
-) -> None:
+async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Callable[[], Awaitable[None]]) -> None:
     """Take connections until `stop` returns; those that are open then have the configured time to end."""
     loop = asyncio.get_running_loop()
-    context = WorkerContext(None)
-    server = Server(app, config, context, state, pool, loop)
+    tasks: set[asyncio.Task[None]] = set()  # one per open connection
     listening = [
-        await loop.create_server(lambda: Served(server), sock=sock, backlog=config.backlog)
-        for sock in sockets.insecure_sockets
+        await loop.create_server(lambda: Served(server, tasks, loop), sock=sock, backlog=server.config.backlog)
+        for sock in sockets
     ]
-    looking = loop.create_task(_look(pool))
+    looking = loop.create_task(server.end_overdue())
     try:
         await stop()
     finally:
         for one in listening:
             one.close()
-        await context.terminated.set()
-        pool.end_waiting()
+        await server.stop()
         try:
-            await _end(server.tasks, pool, config.graceful_timeout)
+            await _end(tasks, server.pool, server.config.graceful_timeout)
         finally:
             looking.cancel()
 
 
-async def _look(pool: runtime_http.Pool) -> None:
-    """End overdue connections, again and again."""
-    while True:
-        await asyncio.sleep(pool.limits.look_every)
-        pool.end_overdue()
-
-
-async def _end(tasks: set[asyncio.Task[None]], pool: runtime_http.Pool, grace: float) -> None:
+async def _end(tasks: set[asyncio.Task[None]], pool: Pool, grace: float) -> None:
     """Wait for connections to end by themselves, then end them."""
     try:
         if tasks:

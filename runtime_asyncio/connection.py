@@ -3,54 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from contextlib import suppress
 from typing import Any, cast
 
 from hypercorn.asyncio.task_group import TaskGroup
-from hypercorn.asyncio.worker_context import WorkerContext
-from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.typing import AppWrapper, ConnectionState
 
 import runtime_http
-from runtime_http.pool import TOO_MANY
 from sansio.transport.connections import Connection
 
-_log = logging.getLogger(__name__)
 _READ_AHEAD = 65536  # bytes that are received before their reader has taken any
 
 
-class Server:
-    """What the connections of one server share. `tasks`: one per open connection."""
-
-    def __init__(
-        self,
-        app: AppWrapper,
-        config: Config,
-        context: WorkerContext,
-        state: dict[str, Any],
-        pool: runtime_http.Pool,
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
-        self.app = app
-        self.config = config
-        self.context = context
-        self.state = state
-        self.pool = pool
-        self.loop = loop
-        self.tasks: set[asyncio.Task[None]] = set()
-
-
 class Served(asyncio.Protocol):
-    """One connection that is served, from its acceptance to its last byte.
+    """One connection that is served, from its acceptance to its last byte. `tasks`: those of all open connections.
 
     Hypercorn's own class keeps a connection for as long as its idle timer runs, also when the client has closed it.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(
+        self, server: runtime_http.Server, tasks: set[asyncio.Task[None]], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._server = server
-        self._loop = server.loop
+        self._tasks = tasks
+        self._loop = loop
         self._buffer = bytearray()
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
@@ -70,13 +46,13 @@ class Served(asyncio.Protocol):
         clock = self._server.pool.admit(peer[0] if peer else "", self._transport.abort)
         if clock is None:
             self._over = True
-            self._transport.write(TOO_MANY)
+            self._transport.write(runtime_http.TOO_MANY)
             self._transport.close()
             return
         self._clock = clock
         task = self._loop.create_task(self._run(peer))
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def data_received(self, data: bytes) -> None:
         if self._over:
@@ -114,21 +90,10 @@ class Served(asyncio.Protocol):
 
     async def _run(self, peer: Any) -> None:
         """Serve the connection. What a client sends can make this fail; the log gets the kinds of errors alone."""
-        server = self._server
         name = self._transport.get_extra_info("sockname")
         try:
             async with TaskGroup(self._loop) as tasks:
-                self._protocol = runtime_http.Protocol(
-                    server.app,
-                    server.config,
-                    server.context,
-                    tasks,
-                    ConnectionState(server.state.copy()),
-                    peer[:2] if peer else None,
-                    name[:2] if name else None,
-                    self._send,
-                    self._clock,
-                )
+                self._protocol = self._server.protocol(tasks, peer, name, self._send, self._clock)
                 while not self._over:
                     data = await self._receive()
                     await self._protocol.handle(RawData(data))
@@ -136,7 +101,7 @@ class Served(asyncio.Protocol):
                         break
                 await self._protocol.handle(Closed())
         except* Exception as group:
-            _log.warning("a connection failed and was closed: %s", ", ".join(runtime_http.kinds(group)))
+            runtime_http.log_failure(group)
         finally:
             await self._close()
 

@@ -60,7 +60,6 @@ class Protocol:
     ) -> None:
         self._parts = (app, config, context, task_group, state, False, client, server, send)
         self._connection = connection
-        self._context = context
         self._protocol: H11Protocol | H2Protocol = Http1(*self._parts, http2=connection.limits.http2)
 
     async def handle(self, event: Event) -> None:

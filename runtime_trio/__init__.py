@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
+from socket import socket
 from typing import Any, TypeVar
 
 import trio
-from hypercorn.config import Config, Sockets
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ASGIFramework
-from hypercorn.utils import wrap_app
+from hypercorn.typing import ASGIFramework
 
 import runtime_http
-from runtime_trio.connection import Server, serve_one
+from runtime_trio.connection import serve_one
 from sansio.transport.connections import ConnectionLimits
 
 T = TypeVar("T")
@@ -42,37 +41,24 @@ async def serve(
     `bind` is `host:port`. `ready` is called once, with the addresses that are listened on. `limits`: bounds
     of connections; the defaults where None. Raises `OSError` where the address cannot be had.
     """
-    config = runtime_http.configuration(bind, grace)
-    sockets: Sockets = config.create_sockets()
-    for sock in sockets.insecure_sockets:
-        sock.listen(config.backlog)
-    ready([runtime_http.address(sock.getsockname()) for sock in sockets.insecure_sockets])
-    wrapped = wrap_app(app, config.wsgi_max_body_size, "asgi")
-    state: dict[str, Any] = {}
-    lifespan = Lifespan(wrapped, config, state)
-    pool = runtime_http.Pool(limits or ConnectionLimits(), trio.current_time)
+    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits)
+    sockets = server.listen()
+    ready(runtime_http.addresses(sockets))
+    lifespan = Lifespan(server.app, server.config, server.state)
     async with trio.open_nursery() as around:
         await around.start(lifespan.handle_lifespan)
         await lifespan.wait_for_startup()
-        await _accept(wrapped, config, state, sockets, stop, pool)
+        await _accept(server, sockets, stop)
         await lifespan.wait_for_shutdown()
         around.cancel_scope.cancel()
 
 
-async def _accept(
-    app: AppWrapper,
-    config: Config,
-    state: dict[str, Any],
-    sockets: Sockets,
-    stop: Callable[[], Awaitable[None]],
-    pool: runtime_http.Pool,
-) -> None:
+async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Callable[[], Awaitable[None]]) -> None:
     """Take connections until `stop` returns; those that are open then have the configured time to end."""
-    context = WorkerContext(None)
-    handler = partial(serve_one, Server(app, config, context, state, pool))
-    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets.insecure_sockets]
+    handler = partial(serve_one, server)
+    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
     async with trio.open_nursery() as looking:
-        looking.start_soon(_look, pool)
+        looking.start_soon(server.end_overdue)
         async with trio.open_nursery() as connections:
             try:
                 async with trio.open_nursery() as accepting:
@@ -82,14 +68,6 @@ async def _accept(
                     await stop()
                     accepting.cancel_scope.cancel()
             finally:
-                await context.terminated.set()
-                pool.end_waiting()
-                connections.cancel_scope.deadline = trio.current_time() + config.graceful_timeout
+                await server.stop()
+                connections.cancel_scope.deadline = trio.current_time() + server.config.graceful_timeout
         looking.cancel_scope.cancel()
-
-
-async def _look(pool: runtime_http.Pool) -> None:
-    """End overdue connections, again and again."""
-    while True:
-        await trio.sleep(pool.limits.look_every)
-        pool.end_overdue()

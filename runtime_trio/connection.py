@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import suppress
 from typing import Any
 
 import trio
-from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState
 
 import runtime_http
-from runtime_http.pool import TOO_MANY
 from sansio.transport.connections import Connection
 
-_log = logging.getLogger(__name__)
-_PIECE = 65536  # bytes read at once
 
-
-class Server:
-    """What the connections of one server share."""
-
-    def __init__(
-        self,
-        app: AppWrapper,
-        config: Config,
-        context: WorkerContext,
-        state: dict[str, Any],
-        pool: runtime_http.Pool,
-    ) -> None:
-        self.app = app
-        self.config = config
-        self.context = context
-        self.state = state
-        self.pool = pool
-
-
-async def serve_one(server: Server, stream: trio.SocketStream) -> None:
+async def serve_one(server: runtime_http.Server, stream: trio.SocketStream) -> None:
     """Serve a connection that was accepted, unless it is one too many."""
     try:
         peer, name = stream.socket.getpeername(), stream.socket.getsockname()
@@ -50,11 +24,11 @@ async def serve_one(server: Server, stream: trio.SocketStream) -> None:
     if clock is None:
         with trio.move_on_after(server.pool.limits.closing):
             with suppress(OSError):
-                await stream.socket.send(TOO_MANY)
+                await stream.socket.send(runtime_http.TOO_MANY)
         stream.socket.close()
         return
     try:
-        await _Served(server, stream.socket, clock).run(peer[:2], name[:2])
+        await _Served(server, stream.socket, clock).run(peer, name)
     finally:
         server.pool.remove(clock)
         stream.socket.close()
@@ -67,7 +41,7 @@ class _Served:
     and cannot be ended while it writes.
     """
 
-    def __init__(self, server: Server, socket: trio.socket.SocketType, clock: Connection) -> None:
+    def __init__(self, server: runtime_http.Server, socket: trio.socket.SocketType, clock: Connection) -> None:
         self._server = server
         self._socket = socket
         self._clock = clock
@@ -76,33 +50,22 @@ class _Served:
         self._gone = False  # the client has ended its side, or the connection is lost
         self._protocol: runtime_http.Protocol
 
-    async def run(self, peer: tuple[str, int], name: tuple[str, int]) -> None:
+    async def run(self, peer: tuple[Any, ...], name: tuple[Any, ...]) -> None:
         """Serve the connection. What a client sends can make this fail; the log gets the kinds of errors alone."""
-        server = self._server
         try:
             async with TaskGroup() as tasks:
-                self._protocol = runtime_http.Protocol(
-                    server.app,
-                    server.config,
-                    server.context,
-                    tasks,
-                    ConnectionState(server.state.copy()),
-                    peer,
-                    name,
-                    self._send,
-                    self._clock,
-                )
+                self._protocol = self._server.protocol(tasks, peer, name, self._send, self._clock)
                 with self._reading:
                     await self._read()
                 await self._protocol.handle(Closed())
             await self._show_end()
         except* Exception as group:
-            _log.warning("a connection failed and was closed: %s", ", ".join(runtime_http.kinds(group)))
+            runtime_http.log_failure(group)
 
     async def _read(self) -> None:
         while True:
             try:
-                data = await self._socket.recv(_PIECE)
+                data = await self._socket.recv(runtime_http.PIECE)
             except (OSError, trio.ClosedResourceError):
                 data = b""
             if data:
@@ -152,5 +115,5 @@ class _Served:
         self._clock.closing(trio.current_time())
         with suppress(OSError, trio.ClosedResourceError):
             self._socket.shutdown(trio.socket.SHUT_WR)
-            while await self._socket.recv(_PIECE):
+            while await self._socket.recv(runtime_http.PIECE):
                 pass

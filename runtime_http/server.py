@@ -1,0 +1,104 @@
+"""What the connections of one server share, on either runtime. Knows no event loop: the worker context hides it."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from hypercorn.config import Config
+from hypercorn.events import Event
+from hypercorn.typing import ASGIFramework, ConnectionState, TaskGroup, WorkerContext
+from hypercorn.utils import wrap_app
+
+from runtime_http.pool import Pool
+from runtime_http.protocols import Protocol
+from sansio.transport.connections import Connection, ConnectionLimits
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """One application that is served: its configuration, its connections, and the protocol of each.
+
+    `context`: the runtime's clock, sleep and events. `bind`: `host:port`. `grace`: seconds that running requests
+    have once the server stops. `limits`: bounds of connections; the defaults where None.
+    """
+
+    def __init__(
+        self, app: ASGIFramework, context: WorkerContext, *, bind: str, grace: float, limits: ConnectionLimits | None
+    ) -> None:
+        self.config = _configuration(bind, grace)
+        self.app = wrap_app(app, self.config.wsgi_max_body_size, "asgi")
+        self.context = context
+        self.state: dict[str, Any] = {}
+        self.pool = Pool(limits or ConnectionLimits(), context.time)
+
+    def listen(self) -> list[socket.socket]:
+        """Open the sockets that connections come to. Raises `OSError` where the address cannot be had."""
+        sockets = self.config.create_sockets().insecure_sockets
+        for sock in sockets:
+            sock.listen(self.config.backlog)
+        return sockets
+
+    def protocol(
+        self,
+        tasks: TaskGroup,
+        client: tuple[Any, ...] | None,
+        server: tuple[Any, ...] | None,
+        send: Callable[[Event], Awaitable[None]],
+        connection: Connection,
+    ) -> Protocol:
+        """Make the protocol of a connection. `client` and `server`: socket addresses, None where there is none."""
+        state = ConnectionState(self.state.copy())
+        client, server = client and client[:2], server and server[:2]
+        return Protocol(self.app, self.config, self.context, tasks, state, client, server, send, connection)
+
+    async def end_overdue(self) -> None:
+        """End overdue connections, again and again."""
+        while True:
+            await self.context.sleep(self.pool.limits.look_every)
+            self.pool.end_overdue()
+
+    async def stop(self) -> None:
+        """End the connections that answer no request, and let the others end with their answer."""
+        await self.context.terminated.set()
+        self.pool.end_waiting()
+
+
+def log_failure(group: BaseExceptionGroup[BaseException]) -> None:
+    """Log that a connection failed, with the types of its errors. Their texts may hold what a client sent."""
+    _log.warning("a connection failed and was closed: %s", ", ".join(_kinds(group)))
+
+
+def addresses(sockets: list[socket.socket]) -> list[str]:
+    """Write the sockets' addresses as `host:port`."""
+    return [_address(sock.getsockname()) for sock in sockets]
+
+
+def _address(name: tuple[Any, ...]) -> str:
+    host, port = name[0], name[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _kinds(group: BaseExceptionGroup[BaseException]) -> list[str]:
+    """Name the types of the errors in a group, each once."""
+    found: set[str] = set()
+    for error in group.exceptions:
+        found.update(_kinds(error) if isinstance(error, BaseExceptionGroup) else [type(error).__name__])
+    return sorted(found)
+
+
+def _configuration(bind: str, grace: float) -> Config:
+    """Configure Hypercorn's protocols."""
+    config = Config()
+    config.bind = [bind]
+    config.errorlog = None
+    config.accesslog = None
+    config.include_server_header = False
+    config.graceful_timeout = grace
+    config.max_app_queue_size = sys.maxsize  # `Http1` has a bound of its own, in bytes
+    config.keep_alive_max_requests = 1_000_000
+    return config
