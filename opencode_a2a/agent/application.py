@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import random
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,12 +11,11 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 import attrs
-import orjson
 from attrs import frozen
 
 from opencode_a2a.agent.extension_methods import Methods
+from opencode_a2a.agent.opencode_agent import OpenCodeAgent
 from opencode_a2a.agent.served_cards import Cards
-from opencode_a2a.agent.service import Service
 from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_access import SessionAccess
 from opencode_a2a.agent.sessions.session_choice import Sessions
@@ -34,17 +31,12 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.asgi import Application, Surface
 from opencode_a2a.server.card_signing import load_card_key
 from opencode_a2a.server.dispatch import Dispatch
-from opencode_a2a.server.memory_release import give_back_memory
-from opencode_a2a.server.push.notifier import Notifier, Render
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import open_store
-from opencode_a2a.server.tasks.active_task import ActiveTask
-from opencode_a2a.server.tasks.loading import find_task
-from sansio.a2a.counted import counted
+from opencode_a2a.server.task_server import TaskLimits, TaskServer
+from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
-from sansio.a2a.tasks.presentation import Presentation
-from sansio.a2a.tasks.push_notifications import Schedule
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
@@ -54,27 +46,20 @@ from sansio.opencode.upstream.requests import Location, PromptOptions
 from sansio.origins import origin_of
 from sansio.outbound import OutboundPolicy
 
-_log = logging.getLogger(__name__)
-
 
 @frozen
 class Running:
     """The application and what its operator's shell needs of it."""
 
     asgi: Application
-    service: Service
     bus: EventBus
     cards: Cards
+    tasks: TaskServer
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it."""
         self.asgi.cards = cards = self.cards.at(_deployment(settings))
         cards.prepare()
-
-
-def _notification(active: ActiveTask, form: str) -> Render:
-    presentation = Presentation.of_key(form)
-    return lambda item: orjson.dumps(presentation.notification(item))
 
 
 def _deployment(settings: Settings) -> Deployment:
@@ -147,12 +132,12 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             claims=settings.claims_allowed,
             wall=wall,
         )
+        publisher = TaskPublisher(store)
         turns = TurnRunner(
             upstream=upstream,
             bus=bus,
-            store=store,
+            publisher=publisher,
             sessions=sessions,
-            tasks=tasks,
             options=PromptOptions(agent=settings.agent, system=settings.system, variant=settings.variant),
             location=location,
             silence=settings.opencode_stream_timeout,
@@ -162,16 +147,6 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         policy = OutboundPolicy(allow_private=settings.push_allow_private_hosts, allowed=settings.push_allowed_hosts)
         client = await stack.enter_async_context(CheckedClient(policy, timeout=settings.push_timeout_seconds))
-        notifier = Notifier(
-            store=store,
-            tasks=tasks,
-            client=client,
-            find=lambda task_id: find_task(store, turns.running, task_id, kept=True),
-            render=_notification,
-            wall=wall,
-            rng=random.SystemRandom(),
-            schedule=Schedule(attempts=settings.push_max_attempts),
-        )
         answering = Answering(
             turns,
             upstream,
@@ -179,34 +154,37 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             memory=settings.interrupt_request_tombstone_ttl_seconds,
             wall=wall,
         )
-        service = Service(
-            store=store,
+        agent = OpenCodeAgent(
             turns=turns,
-            notifier=notifier,
             answering=answering,
             sessions=sessions,
             locations=locations,
             inputs=ModelInputs(upstream, own_agent=settings.agent is not None, wall=wall),
-            wall=wall,
-            max_streams=settings.max_concurrent_streams,
-            retention=settings.task_event_retention_seconds,
         )
-        await tasks.start(bus.run)
-        left = await service.recover()
-        if left:
-            _log.warning("resuming %s that an earlier run left unfinished", counted(left, "task"))
-        await notifier.recover()
-        tasks.start_soon(turns.watch)
-        tasks.start_soon(UpstreamChecks(upstream, bus, readiness, location, settings.agent).watch)
         limits = StreamLimits(
             bytes=settings.stream_max_bytes,
             duration=settings.stream_max_duration_seconds,
             idle=settings.stream_idle_timeout_seconds,
         )
-        tasks.start_soon(service.keep_alive, limits.look_every)
-        tasks.start_soon(service.load_messages)
-        tasks.start_soon(service.prune)
-        tasks.start_soon(give_back_memory, lambda: any(service.at_work))
+        served = TaskServer(
+            agent,
+            agent,
+            store=store,
+            publisher=publisher,
+            client=client,
+            tasks=tasks,
+            wall=wall,
+            limits=TaskLimits(
+                streams=settings.max_concurrent_streams,
+                retention=settings.task_event_retention_seconds,
+                look_every=limits.look_every,
+                push_attempts=settings.push_max_attempts,
+            ),
+        )
+        await tasks.start(bus.run)
+        await served.start()
+        tasks.start_soon(turns.watch)
+        tasks.start_soon(UpstreamChecks(upstream, bus, readiness, location, settings.agent).watch)
         tasks.start_soon(answering.watch)
 
         profile = {**profile_of(_deployment(settings)), "protocol_version": settings.protocol_version}
@@ -218,7 +196,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 "version": settings.version,
                 "profile": profile,
                 "upstream": {"event_stream": "connected" if bus.connected else "disconnected"},
-                "push_notifications": attrs.asdict(notifier.counters),
+                "push_notifications": attrs.asdict(served.push_counters),
                 "store": "ok" if store.trouble is None else "unavailable",
             }
 
@@ -248,6 +226,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         try:
             cards = Cards(_deployment(settings), key, health)
-            yield Running(Application(surface, Dispatch(service), methods, cards, health), service, bus, cards)
+            asgi = Application(surface, Dispatch(served.operations), methods, cards, health)
+            yield Running(asgi, bus, cards, served)
         finally:
             tasks.cancel_scope.cancel()

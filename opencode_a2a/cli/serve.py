@@ -94,8 +94,12 @@ async def serve(
 
         async def stop_drained() -> None:
             await stop()
-            say(_farewell(*running.service.at_work, settings.shutdown_grace_seconds))
-            await running.service.drain(settings.shutdown_grace_seconds)
+            say(
+                _farewell(
+                    len(running.tasks.active_tasks), running.tasks.open_streams, settings.shutdown_grace_seconds
+                )
+            )
+            await running.tasks.drain(settings.shutdown_grace_seconds)
 
         def listening(addresses: list[str]) -> None:
             nonlocal bound

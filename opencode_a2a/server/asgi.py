@@ -1,4 +1,4 @@
-"""The HTTP surface as an ASGI application: reads a request, passes the guards, calls the service, writes the answer.
+"""The HTTP surface as an ASGI application: reads a request, passes guards, runs the operation, writes the answer.
 
 No framework. `sansio.a2a.server` decides what a request means, and how an answer to it looks.
 """
@@ -241,7 +241,7 @@ class Application:
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
             frames = self._frames(stream, presentation, call)
-            return Streaming(call.stream_headers, frames, self._dispatch.service.stream_closed)
+            return Streaming(call.stream_headers, frames, stream.close)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         return call.respond(await self._dispatch.unary(invocation))

@@ -1,4 +1,4 @@
-"""Run an operation: parse its parameters, call the service, render the result.
+"""Run an operation: parse its parameters, call it, render the result.
 
 One table of operations for both bindings and both versions. Knows neither HTTP nor JSON-RPC.
 """
@@ -10,8 +10,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from opencode_a2a.server.operations import Operations
 from opencode_a2a.server.steps import in_turns
-from opencode_a2a.server.task_service import TaskService
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from sansio.a2a.bindings.http_messages import Outcome
@@ -56,8 +56,8 @@ class Invocation:
 class Dispatch:
     """The operations by name. All of them raise `ProtocolError`."""
 
-    def __init__(self, service: TaskService) -> None:
-        self.service = service
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
         self._unary: dict[Operation, Callable[[Invocation], Awaitable[Any]]] = {
             Operation.SEND: self._send,
             Operation.GET_TASK: self._get_task,
@@ -85,7 +85,7 @@ class Dispatch:
         if invocation.call.operation is Operation.STREAM:
             message = invocation.call.read()
             cursor = invocation.call.cursor(message.metadata)
-            stream = await self.service.stream(
+            stream = await self._operations.stream(
                 principal, message, invocation.presentation(), cursor, stays_open=invocation.stays_open
             )
             invocation.outcome.task_id = stream.active.facts.task_id
@@ -94,7 +94,7 @@ class Dispatch:
         invocation.outcome.task_id = request.id
         cursor = invocation.call.cursor(request.metadata)
         replays = invocation.call.dialect.replays_ended
-        stream = await self.service.subscribe(
+        stream = await self._operations.subscribe(
             principal, request, cursor, replays=replays, stays_open=invocation.stays_open
         )
         return stream, invocation.presentation(stream.active)
@@ -105,7 +105,7 @@ class Dispatch:
         request = invocation.call.read()
         if invocation.call.notification:
             request = evolve(request, configuration=evolve(request.configuration, blocking=False))
-        active = await self.service.send(invocation.principal, request, invocation.presentation())
+        active = await self._operations.send(invocation.principal, request, invocation.presentation())
         invocation.outcome.task_id = active.facts.task_id
         task = trim_history(active.task(), request.configuration.history_length)
         return invocation.presentation_of_sender(active).send_result(task)
@@ -113,37 +113,37 @@ class Dispatch:
     async def _get_task(self, invocation: Invocation) -> JsonObject:
         request = invocation.call.read()
         invocation.outcome.task_id = request.id
-        active = await self.service.get_task(invocation.principal, request)
+        active = await self._operations.get_task(invocation.principal, request)
         return invocation.presentation(active).task(trim_history(active.task(), request.history_length))
 
     async def _list_tasks(self, invocation: Invocation) -> list[bytes]:
         request = invocation.call.read()
-        page = await self.service.list_tasks(invocation.principal, request)
+        page = await self._operations.list_tasks(invocation.principal, request)
         return await in_turns(invocation.presentation().page(page, artifacts=request.include_artifacts))
 
     async def _cancel(self, invocation: Invocation) -> JsonObject:
         request = invocation.call.read()
         invocation.outcome.task_id = request.id
         again = invocation.call.dialect.cancels_canceled
-        active = await self.service.cancel(invocation.principal, request, again=again)
+        active = await self._operations.cancel(invocation.principal, request, again=again)
         return invocation.presentation(active).task(active.task())
 
     async def _set_push_config(self, invocation: Invocation) -> JsonObject:
         config = invocation.call.read()
-        made = await self.service.set_push_config(invocation.principal, config, invocation.presentation())
+        made = await self._operations.set_push_config(invocation.principal, config, invocation.presentation())
         return invocation.call.codec.render_push_config_result(made)
 
     async def _get_push_config(self, invocation: Invocation) -> JsonObject:
         request = invocation.call.read()
-        config = await self.service.get_push_config(invocation.principal, request)
+        config = await self._operations.get_push_config(invocation.principal, request)
         return invocation.call.codec.render_push_config_result(config)
 
     async def _list_push_configs(self, invocation: Invocation) -> Any:
         request = invocation.call.read()
-        page = await self.service.list_push_configs(invocation.principal, request)
+        page = await self._operations.list_push_configs(invocation.principal, request)
         return invocation.call.codec.render_push_configs(page)
 
     async def _delete_push_config(self, invocation: Invocation) -> JsonObject | None:
         request = invocation.call.read()
-        await self.service.delete_push_config(invocation.principal, request)
+        await self._operations.delete_push_config(invocation.principal, request)
         return {} if invocation.call.dialect.confirms_deletion else None

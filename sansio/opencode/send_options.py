@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid, shortened
-from sansio.a2a.model import JsonObject, Message, Role, SendRequest
+from sansio.a2a.message_checks import ID_LIMIT, check_id
+from sansio.a2a.model import JsonObject, SendRequest
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
 from sansio.opencode.projections.session_projections import CONTEXT_PREFIX
 from sansio.opencode.upstream.identifiers import SESSION, is_identifier
@@ -22,7 +23,6 @@ ANSWER_MODE = "text/plain"
 DATA_MODE = "application/json"
 """What tool calls are; to a client that does not take it they are told as text."""
 
-_ID_LIMIT = 256
 _PATH_LIMIT = 4096
 
 
@@ -71,7 +71,6 @@ def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> 
 
 def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> SendOptions:
     """Read what a message asks for. `metadata` of the request goes before that of the message."""
-    _check_message(request.message)
     text_only = _takes_text_only(request.configuration.accepted_output_modes, supported_modes)
     return SendOptions(
         session_id=_session(request),
@@ -80,23 +79,6 @@ def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> Sen
         directory=_directory(request),
         workspace=_workspace(request),
     )
-
-
-def _check_message(message: Message) -> None:
-    if message.role is not Role.USER:
-        raise invalid(("message", "role"), "must be the user's")
-    for name, value in (
-        ("messageId", message.message_id),
-        ("contextId", message.context_id),
-        ("taskId", message.task_id),
-    ):
-        check_id(value, ("message", name))
-
-
-def check_id(value: str | None, path: tuple[str, ...]) -> None:
-    """Refuse an id that is not kept as it is by every store. Raises `ProtocolError` naming the field."""
-    if value is not None and (len(value) > _ID_LIMIT or "\0" in value):
-        raise invalid(path, f"must be at most {_ID_LIMIT} characters, none of them NUL")
 
 
 def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
@@ -164,7 +146,7 @@ def _directory(request: SendRequest) -> str | None:
 
 
 def _workspace(request: SendRequest) -> str | None:
-    found = _location(request, "workspace", "id", WORKSPACE, _ID_LIMIT, "a string")
+    found = _location(request, "workspace", "id", WORKSPACE, ID_LIMIT, "a string")
     return None if found is None else _identifier(found, "", WORKSPACE)
 
 

@@ -20,7 +20,7 @@ from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.model import JsonObject, Message, TaskState
+from sansio.a2a.model import JsonObject, Message
 from sansio.a2a.timestamps import epoch_ms
 from sansio.extensions.methods.method_errors import ExtensionError, ExtensionErrorKind, interrupt_error
 from sansio.opencode.interrupts.render import details_of
@@ -95,17 +95,12 @@ class Answering:
             if found.asked.kind == kind and found.run.active.facts.principal == principal
         ]
 
-    def waiting_in(self, principal: str, context_id: str, session_id: str | None) -> list[ActiveTask]:
-        """The caller's tasks in a context that wait for an answer, oldest first; in one session, if it is named."""
-        return [
-            run.active
-            for run in self._turns.runs.values()
-            if run.active.facts.context_id == context_id
-            and run.active.facts.principal == principal
-            and session_id in (None, run.turn.session_id)
-            and run.active.log.state is TaskState.INPUT_REQUIRED
-            and run.turn.interrupt_tracker.pending
-        ]
+    def waits(self, active: ActiveTask, session_id: str | None) -> bool:
+        """Whether a task waits for an answer; in one session, if it is named."""
+        run = self._turns.runs.get(active.facts.task_id)
+        if run is None or session_id not in (None, run.turn.session_id):
+            return False
+        return bool(run.turn.interrupt_tracker.pending)
 
     # --- by a message -------------------------------------------------------------------------------------
 

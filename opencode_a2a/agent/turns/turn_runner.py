@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack
-from typing import TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from typing import Any
 
 import anyio
-from anyio.abc import TaskGroup
 from attrs import evolve
 
 from opencode_a2a.agent.sessions.session_choice import Sessions
@@ -24,9 +23,10 @@ from opencode_a2a.agent.turns.turn_report import log_turn
 from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
-from opencode_a2a.server.store import EventRow, Store, StoreError, StoreUnavailableError, Write
-from opencode_a2a.server.tasks.active_task import SAVE_EVERY, ActiveTask
+from opencode_a2a.server.store import StoreError
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.tasks.task_log import LogEvent, MetadataChanged
 from sansio.a2a.timestamps import timestamp
@@ -42,16 +42,12 @@ from sansio.opencode.upstream.requests import PromptOptions
 
 _log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-_AGAIN = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds before a task is offered again to a store that failed
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
 _LOOKING = 30.0  # seconds that one look at a session may take, however many reads it is
 _ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each time that OpenCode is told to stop, until it has heard
-_UNTOLD_MS = 100  # milliseconds after which a new task is told of, whether or not OpenCode has a session for it
-_ENDING_WAIT = 5.0  # seconds that turns told to stop have to say so
 _LOST = TaskFailure(text="OpenCode went away and did not come back", type=UNREACHABLE)
+_LOOK_EVERY = 0.1  # seconds between two looks at the turns
 _LOOKS_AT_PLACES = 10  # looks at the turns, of which one looks at their directories too
 _REMOVED = TaskFailure(text="The directory of the session was removed", type="UPSTREAM_RESOURCE_NOT_FOUND")
 _STOPPED = TaskFailure(text="The server was stopped before the answer was complete", type=STOPPED)
@@ -73,9 +69,8 @@ class TurnRunner:
         *,
         upstream: Upstream,
         bus: EventBus,
-        store: Store,
+        publisher: TaskPublisher,
         sessions: Sessions,
-        tasks: TaskGroup,
         options: PromptOptions,
         location: requests.Location,
         silence: float | None,
@@ -86,9 +81,8 @@ class TurnRunner:
         self._upstream = upstream
         self._bus = bus
         self._reads = SessionReads(upstream, bus)
-        self._store = store
+        self._publisher = publisher
         self._sessions = sessions
-        self._tasks = tasks
         self._options = options
         self._location = location
         self._silence = silence
@@ -99,11 +93,9 @@ class TurnRunner:
         self._queues: dict[object, deque[anyio.Event]] = {}
         self._stopping = False
         self.runs: dict[str, Run] = {}
-        self._empty = anyio.Event()
-        self.running: dict[str, ActiveTask] = {}
 
-    def start(self, active: ActiveTask, prompt: Prompt) -> None:
-        """Run the task's turn in the background. Its end is in the task, never an exception.
+    def run(self, active: ActiveTask, prompt: Prompt) -> Coroutine[Any, Any, None]:
+        """Return the work of a task's turn. Its end is in the task, never an exception but `StoreError`.
 
         Its place in the queue is taken before this returns: turns run in the order of these calls.
         """
@@ -111,133 +103,90 @@ class TurnRunner:
         facts = active.facts
         run.queue = KeyedLock(self._queues, prompt.session_id or (facts.principal, facts.context_id))
         run.queue.take_place()
-        self._tasks.start_soon(self._run, run)
+        return self._run(run)
 
-    async def recover(self, active: ActiveTask, prompt: Prompt) -> None:
-        """Go on with a task that an earlier run of the server left unfinished.
+    def recover(self, active: ActiveTask, prompt: Prompt) -> Coroutine[Any, Any, None]:
+        """Return the work that carries on a task which an earlier process left unfinished.
 
-        One whose prompt may be with OpenCode has its place in line before this returns; any other is started anew.
+        One whose prompt may be with OpenCode has its place in the queue before this returns; any other is run anew.
         """
         facts, session_id, prompt_id = active.facts, active.session_id, active.prompt_id
-        active.log.recover()
-        active.reveal(active.log.last)
-        self._store.put(active.rows())  # durable before anybody can see it, or its numbers might be used twice
-        if active.log.state.terminal:
-            return
         if session_id is None or prompt_id is None:
-            self.start(active, prompt)
-            return
+            return self.run(active, prompt)
         turn = self._turn(active, session_id, prompt_id)
         turn.recover(recovered_output(active.task(), active.log.events, session_id))
         run = self._add(active, prompt, turn)
-        locks = AsyncExitStack()
+        locks = ExitStack()
         for key in ((facts.principal, facts.context_id), session_id):
             if key not in self._queues:
-                await locks.enter_async_context(KeyedLock(self._queues, key))
-        self._tasks.start_soon(self._run, run, locks)
+                lock = KeyedLock(self._queues, key)
+                lock.take_place()
+                locks.callback(lock.leave)
+        return self._run(run, locks)
 
     def _turn(self, active: ActiveTask, session_id: str = "", prompt_id: str = "") -> Turn:
         facts = active.facts
         return Turn(task_id=facts.task_id, context_id=facts.context_id, session_id=session_id, prompt_id=prompt_id)
 
     def _add(self, active: ActiveTask, prompt: Prompt, turn: Turn) -> Run:
-        active.at_rest = False
         run = self.runs[active.facts.task_id] = Run(active, prompt, turn, prompt.location or self._location)
-        self.running[active.facts.task_id] = active
         return run
 
-    async def cancel(self, active: ActiveTask) -> None:
-        """End the task as canceled, durably; OpenCode is told meanwhile. Nothing happens if it has ended."""
+    def canceled(self, active: ActiveTask, now: str) -> list[LogEvent]:
+        """The events that end a task as canceled; none if it has ended."""
         run = self.runs.get(active.facts.task_id)
         turn = run.turn if run is not None else self._turn(active)
-        events = turn.cancel(self._now())
-        if active.log.state.terminal or not events:
-            return
-        active.publish(events)
+        return turn.cancel(now)
+
+    def interrupt(self, task_id: str) -> None:
+        """Stop the turn of a task that is canceled: OpenCode is told."""
+        run = self.runs.get(task_id)
         if run is not None and run.sink is None:
             run.waiting.cancel()
         elif run is not None and run.sink is not None:
             run.sink.wake()
-        try:
-            await self.reveal(active)
-        except StoreUnavailableError:
-            self._tasks.start_soon(self._settle, active)
-            raise
+
+    def stop(self, task_id: str) -> None:
+        """End a turn as failed, because the server is being stopped."""
+        self._stopping = True
+        run = self.runs.get(task_id)
+        if run is not None and run.sink is not None:
+            run.sink.end(_STOPPED)
 
     async def answered(self, run: Run, ended: InterruptEnded) -> None:
         """OpenCode has taken an answer: tell the readers, unless the bus has. Raises `StoreError`."""
         if run.active.publish(run.turn.answered(ended, self._now())):
             if run.sink is not None:
                 run.sink.wake()
-            await self.reveal(run.active)
-
-    async def drain(self, grace: float) -> None:
-        """Let running turns end within `grace` seconds.
-
-        Where the store outlives the server, the others are left for its next run, and OpenCode works on; else they
-        are ended as failed.
-        """
-        if not self.running:
-            return
-        self._empty = anyio.Event()
-        with anyio.move_on_after(grace):
-            await self._empty.wait()
-        if self._store.outlives:
-            self._leave()
-            return
-        self._stopping = True
-        for run in self.runs.values():
-            if run.sink is not None:
-                run.sink.end(_STOPPED)
-        with anyio.move_on_after(_ENDING_WAIT):
-            await self._empty.wait()
-
-    def _leave(self) -> None:
-        """Let go of those who read or wait: they can go on after the restart."""
-        for run in self.runs.values():
-            if row := run.active.unsaved():
-                self._store.put([row])
-            run.active.at_rest = True
-            run.active.poke()
+            await self._publisher.reveal(run.active)
 
     async def watch(self) -> None:
-        """See to the running turns, for ever: hand what they said to the store, notice what went quiet."""
+        """End the turns that went quiet, or lost OpenCode or their directory, for ever."""
         looks = 0
         while True:
-            await anyio.sleep(SAVE_EVERY)
+            await anyio.sleep(_LOOK_EVERY)
             looks += 1
             try:
-                self._see_to_all()
+                self._end_quiet()
                 if looks % _LOOKS_AT_PLACES == 0:
                     await self._watch_locations()
             except Exception:
                 _log.exception("watching the turns")
 
-    def _see_to_all(self) -> None:
+    def _end_quiet(self) -> None:
         now = self._wall()
         lost = now - self._bus.lost_at > self._patience if self._bus.lost_at is not None else False
-        rows: list[EventRow] = []
         for run in self.runs.values():
             active, sink = run.active, run.sink
             if sink is None:
                 continue
             if lost:
                 sink.end(_LOST)
-            elif active.saved < active.log.last:
-                active.quiet_since = now
-                if row := active.unsaved():
-                    rows.append(row)
-            elif active.log.state.interrupted:
-                active.quiet_since = now  # it is the client who is being waited for
+            elif active.saved < active.log.last or active.log.state.interrupted:
+                continue  # it is not quiet, or it is the client who is being waited for
             elif self._silence is not None and now - active.quiet_since > self._silence:
                 text = f"OpenCode said nothing for {self._silence:g} seconds"
                 sink.end(TaskFailure(text=text, type=TIMEOUT))
-        if rows:
-            self._store.put(rows)
-        for active in self.running.values():
-            if not (active.visible or active.showing) and now * 1000 - active.facts.created_at > _UNTOLD_MS:
-                active.showing = True
-                self._tasks.start_soon(self._show, active)
 
     async def _watch_locations(self) -> None:
         """End the turns whose directory was removed: OpenCode says nothing of it."""
@@ -246,23 +195,16 @@ class TurnRunner:
             if run.sink is not None and await self._sessions.is_gone(run.location):
                 run.sink.end(_REMOVED)
 
-    async def _show(self, active: ActiveTask) -> None:
-        """Let a task be told of whose session takes long to be had: usually both share a commit."""
-        try:
-            await self.reveal(active)
-        except StoreError as exc:
-            _log.error("task %s: %s", active.facts.task_id, exc)  # the turn meets the same
-
     # --- one turn -----------------------------------------------------------------------------------------
 
-    async def _run(self, run: Run, passed: AsyncExitStack | None = None) -> None:
+    async def _run(self, run: Run, passed: ExitStack | None = None) -> None:
         """Run a turn to its end. `passed`: the turnstiles that one which is taken up has behind it."""
         active = run.active
         task_id = active.facts.task_id
         started = self._wall()
         try:
             try:
-                async with passed or AsyncExitStack() as locks:
+                with passed or ExitStack() as locks:
                     prepared = None
                     if run.queue is not None:
                         locks.callback(run.queue.leave)
@@ -279,21 +221,18 @@ class TurnRunner:
             except ProtocolError as exc:
                 failure = TaskFailure(text=f"OpenCode's answer is not as expected: {exc.message}", type=PAYLOAD)
                 await self._publish(active, run.turn.fail(failure, self._now()))
-        except StoreError as exc:
-            self._leave_unstored(active, exc)
+        except StoreError:
+            raise
         except Exception:
             # a bug of ours must not take the other turns down with it
             _log.exception("task %s", task_id)
-            await self._give_up(run, "The server failed on this task")
+            failure = TaskFailure(text="The server failed on this task", type=STOPPED)
+            await self._publish(active, run.turn.fail(failure, self._now()))
         finally:
             log_turn(active, self._wall() - started, run.turn.failure)
-            del self.runs[task_id], self.running[task_id]
-            active.at_rest = True
-            active.poke()
-            if not self.running:
-                self._empty.set()
+            del self.runs[task_id]
 
-    async def _in_line(self, run: Run, queue: KeyedLock, locks: AsyncExitStack) -> int:
+    async def _in_line(self, run: Run, queue: KeyedLock, locks: ExitStack) -> int:
         """Choose the session and wait for the turns before ours, first in its context, then in the session.
 
         Returns the number of the last event that is durable once the prompt may go out.
@@ -303,16 +242,16 @@ class TurnRunner:
         await self._give_time()
         with ExitStack() as creating:
             if session_id is None:
-                session_id = await self._patiently(active, lambda: self._sessions.of_context(run, creating))
+                session_id = await self._publisher.patiently(active, lambda: self._sessions.of_context(run, creating))
                 await self._enter(active, KeyedLock(self._queues, session_id), locks)
             else:
                 requested = session_id
-                await self._patiently(active, lambda: self._sessions.requested(run, requested))
+                await self._publisher.patiently(active, lambda: self._sessions.requested(run, requested))
             if self._stopping:
                 raise UpstreamError(_STOPPED)
             return await self._prepare(run, session_id)
 
-    async def _in_new_session(self, run: Run, locks: AsyncExitStack) -> int:
+    async def _in_new_session(self, run: Run, locks: ExitStack) -> int:
         """Go on in a new session where the context's own is gone in OpenCode. Raises `UpstreamError`."""
         run.prompt = evolve(run.prompt, fresh=True)
         with ExitStack() as creating:
@@ -331,30 +270,11 @@ class TurnRunner:
             text = f"OpenCode's event stream is not available: {self._bus.trouble}"
             raise UpstreamError(TaskFailure(text=text, type=UNREACHABLE))
 
-    async def _enter(self, active: ActiveTask, queue: KeyedLock, locks: AsyncExitStack) -> None:
+    async def _enter(self, active: ActiveTask, queue: KeyedLock, locks: ExitStack) -> None:
         locks.callback(queue.leave)
         if not queue.take_place():
-            await self._settle(active)  # it may wait long: let it be seen
+            await self._publisher.settle(active)  # it may wait long: let it be seen
         await queue.wait()
-
-    def _leave_unstored(self, active: ActiveTask, error: StoreError) -> None:
-        """Leave a task whose commit failed for good: nobody sees what is not in the store.
-
-        One that the store does not have is gone, and its prompt never went out. Of any other, the store has what was
-        seen, and the next start of the server reads the rest from OpenCode.
-        """
-        _log.error("task %s: %s", active.facts.task_id, error)
-        active.lose(error)
-
-    async def _give_up(self, run: Run, text: str) -> None:
-        """End the task as failed."""
-        active = run.active
-        try:
-            await self._publish(active, run.turn.fail(TaskFailure(text=text, type=STOPPED), self._now()))
-        except StoreError as exc:
-            self._leave_unstored(active, exc)
-        except Exception:
-            _log.exception("task %s cannot be ended", active.facts.task_id)
 
     async def _prepare(self, run: Run, session_id: str) -> int:
         """Make durable, in one commit, what must be known if the server is killed: the task, its session, its prompt.
@@ -362,10 +282,10 @@ class TurnRunner:
         A prompt goes out only after that, or a message that is sent again after a crash would run twice.
         """
         active = run.active
-        where = await self._patiently(active, lambda: self._sessions.rows(run, session_id))
-        active.session_id = session_id
-        active.prompt_id = self._prompt_id()
-        turn = run.turn = self._turn(active, session_id, active.prompt_id)
+        where = await self._publisher.patiently(active, lambda: self._sessions.rows(run, session_id))
+        prompt_id = self._prompt_id()
+        active.bind(session_id, prompt_id)
+        turn = run.turn = self._turn(active, session_id, prompt_id)
         if active.visible and (task := active.task()).artifacts:
             turn.add_to(recovered_output(task, active.log.events, session_id))
         bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
@@ -373,7 +293,7 @@ class TurnRunner:
         last = active.log.last
         if run.location != self._location:
             active.options["place"] = location_as_text(run.location)
-        await self._patiently(active, lambda: self._commit(active, where))
+        await self._publisher.patiently(active, lambda: self._publisher.commit(active, where))
         return last
 
     async def _drive(self, run: Run, prepared: int | None) -> None:
@@ -382,7 +302,7 @@ class TurnRunner:
         `prepared`: the last event that is durable; None: OpenCode may have the prompt already.
         """
         active, turn = run.active, run.turn
-        active.quiet_since = self._wall()
+        active.note_progress(self._wall())
         sink = run.sink = TurnSink(active, turn, self._now)
         if self._stopping:
             sink.end(_STOPPED)
@@ -491,55 +411,7 @@ class TurnRunner:
         return looks + 1
 
     async def _publish(self, active: ActiveTask, events: Sequence[LogEvent]) -> None:
-        """Publish, and where a state changed commit before readers see it."""
-        if active.publish(events) or active.over:
-            await self._settle(active)
-
-    async def reveal(self, active: ActiveTask) -> None:
-        """Make what was said durable, and let readers see it, with whatever was said meanwhile.
-
-        Raises `StoreError`: then nothing more is seen, and whoever waits for it gets an error.
-        """
-        while True:
-            last = active.log.last
-            await self._commit(active)
-            if active.reveal_settled(last):
-                return
-
-    async def _settle(self, active: ActiveTask) -> None:
-        """Reveal as soon as the store can. Raises `StoreError` where it does not have the task, or never will."""
-        await self._patiently(active, lambda: self.reveal(active))
-
-    async def _commit(self, active: ActiveTask, more: Sequence[Write] = ()) -> None:
-        """Commit, one commit of a task at a time: one that was given up is not stored by another that came later."""
-        async with active.committing:
-            if active.lost and active.trouble is not None:
-                raise active.trouble
-            rows = active.rows()
-            try:
-                await self._store.commit([*rows, *more])
-            except StoreError as exc:
-                active.not_stored(rows, exc)
-                raise
-            active.in_store, active.trouble = True, None
-
-    async def _patiently(self, active: ActiveTask, step: Callable[[], Awaitable[T]]) -> T:
-        """Do what needs the store as soon as the store can; at once or never for a task that it does not have yet.
-
-        OpenCode goes on meanwhile. What it says is stored afterwards, or read from it at the next start.
-        """
-        failures = 0
-        while True:
-            try:
-                return await step()
-            except StoreUnavailableError as exc:
-                if not active.in_store:
-                    raise
-                active.in_trouble(exc)
-                if failures == 0:
-                    _log.error("task %s waits for the store: %s", active.facts.task_id, exc)
-            await anyio.sleep(_AGAIN[min(failures, len(_AGAIN) - 1)])
-            failures += 1
+        await self._publisher.publish(active, events)
 
     async def _abort(self, run: Run, sink: TurnSink) -> None:
         """Tell OpenCode to stop, and let it, so that the next turn of the session finds it at rest; best effort.

@@ -77,9 +77,9 @@ class ActiveTask:
     _kept: int = 0  # bytes of all runs
 
     @classmethod
-    def new(cls, facts: Facts) -> ActiveTask:
-        """A task that nobody has heard of yet."""
-        return cls(facts, TaskLog(facts.task_id, facts.context_id))
+    def new(cls, facts: Facts, options: JsonObject | None = None) -> ActiveTask:
+        """A task that nobody has heard of yet. `options`: what is kept with it."""
+        return cls(facts, TaskLog(facts.task_id, facts.context_id), options={} if options is None else options)
 
     @classmethod
     def restored(cls, row: TaskRow, log: TaskLog) -> ActiveTask:
@@ -102,6 +102,41 @@ class ActiveTask:
             in_store=True,
             at_rest=True,
         )
+
+    # --- work ---------------------------------------------------------------------------------------------
+
+    def begin_work(self) -> None:
+        """Somebody works on it from now on."""
+        self.at_rest = False
+
+    def rest(self) -> None:
+        """Nobody works on it any more: whoever waits for more is told so."""
+        self.at_rest = True
+        self.poke()
+
+    def bind(self, session_id: str, prompt_id: str) -> None:
+        """Note where the agent works on it, in the agent's own terms: both are stored with the task."""
+        self.session_id, self.prompt_id = session_id, prompt_id
+
+    def recover(self) -> list[TaskRow | EventRow]:
+        """Carry on a task that an earlier process left; return the rows to store before anybody sees it.
+
+        Numbers of events that may have been seen but were not stored stay unused.
+        """
+        self.log.recover()
+        self.reveal(self.log.last)
+        return self.rows()
+
+    def note_progress(self, now: float) -> None:
+        """Note that it is not quiet. `now`: epoch seconds."""
+        self.quiet_since = now
+
+    def begin_show(self, since: int) -> bool:
+        """Whether it is to be made durable for its own sake, which is so once; `since`: epoch ms of its arrival."""
+        if self.visible or self.showing or self.facts.created_at > since:
+            return False
+        self.showing = True
+        return True
 
     # --- writing ------------------------------------------------------------------------------------------
 
@@ -195,6 +230,10 @@ class ActiveTask:
             options=orjson.dumps(self.options),
         )
         return [row, *unstored, events] if events is not None else [row, *unstored]
+
+    def stored(self) -> None:
+        """The commit of its rows succeeded."""
+        self.in_store, self.trouble = True, None
 
     def not_stored(self, rows: Iterable[TaskRow | EventRow], trouble: StoreError) -> None:
         """The commit of these rows failed: until one succeeds, whoever waits for what they hold gets an error.

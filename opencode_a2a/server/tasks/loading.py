@@ -1,16 +1,13 @@
-"""Finds tasks, and makes a task in memory of what the store has of it, in steps: a large one takes milliseconds.
-
-Knows nothing of who looks for it.
-"""
+"""Makes a task in memory of what the store has of it, in steps: a large one takes milliseconds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import anyio.lowlevel
 
 from opencode_a2a.server.steps import in_turns
-from opencode_a2a.server.store import EventRow, Store, StoredTask
+from opencode_a2a.server.store import EventRow, StoredTask
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.model import Task
 from sansio.a2a.tasks.task_log import LogEvent, TaskLog
@@ -19,28 +16,6 @@ from sansio.large_json import decoded
 
 _MUCH = 128 * 1024  # bytes that are decoded in one go
 _EVENTS_AT_ONCE = 128
-
-
-async def find_task(
-    store: Store, running: Mapping[str, ActiveTask], task_id: str, *, kept: bool = False
-) -> ActiveTask | None:
-    """A task, running or stored; a stored one with its past only where that is `kept`. Raises `StoreError`."""
-    active = running.get(task_id)
-    if active is not None:
-        return active
-    stored = await store.task(task_id)
-    if stored is None:
-        return None
-    return await or_running(running, stored, await store.events(task_id) if kept else None)
-
-
-async def or_running(
-    running: Mapping[str, ActiveTask], stored: StoredTask, kept: Sequence[EventRow] | None = None
-) -> ActiveTask:
-    """A stored task, unless it has begun to run meanwhile. Raises `LocalError` for what cannot be read."""
-    task_id = stored.row.task_id
-    active = running.get(task_id) or await loaded(stored, kept)
-    return running.get(task_id, active)
 
 
 async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask:

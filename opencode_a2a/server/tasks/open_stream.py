@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import evolve, frozen
 
@@ -11,13 +11,18 @@ from sansio.a2a.model import StreamItem, TaskState
 from sansio.a2a.tasks.task_log import Entry, replacements
 
 
+def _nothing() -> None:
+    """A stream that holds no place."""
+
+
 @frozen
 class OpenStream:
     """A stream to be: what to say first, as of event `cursor`, and where to read what follows.
 
     `before`: where to go on from for a client that is cut off in the midst of what is said first. `stays_open`:
     the stream does not end where the task waits for an answer. `whole`: nothing follows what is said first.
-    `past`: the events up to `cursor` that follow what is said first, where they are not in memory any more.
+    `past`: the events up to `cursor` that follow what is said first, where they are not in memory any more. `close`:
+    gives up the stream's place among the open streams.
     """
 
     first: tuple[StreamItem, ...]
@@ -27,6 +32,7 @@ class OpenStream:
     stays_open: bool = False
     whole: bool = False
     past: tuple[Entry, ...] = ()
+    close: Callable[[], None] = _nothing
 
     @property
     def waits(self) -> bool:

@@ -238,12 +238,12 @@ async def test_unread_streams_do_not_keep_a_server_that_stops(anyio_backend: str
             readers = [unread(url) for _ in range(10)]
             for number, raw in enumerate(readers):
                 raw.send(stream_request(f"LONG 1000 {number}"))
-            await until(lambda: agent.running.service._streams == 10)
+            await until(lambda: agent.running.tasks.open_streams == 10)
             started = anyio.current_time()
         took = anyio.current_time() - started
         for raw in readers:
             raw.close()
-        await until(lambda: agent.running.service._streams == 0)
+        await until(lambda: agent.running.tasks.open_streams == 0)
 
     assert took < DEADLINE / 2
 
@@ -261,8 +261,8 @@ async def test_the_limits_of_streams_bind_a_client_that_does_not_read(serving: S
         raw = unread(agent.url)
         with raw:
             raw.send(stream_request("LONG 3000"))
-            await until(lambda: agent.running.service._streams == 1)
-            await until(lambda: agent.running.service._streams == 0)
+            await until(lambda: agent.running.tasks.open_streams == 1)
+            await until(lambda: agent.running.tasks.open_streams == 0)
 
 
 @pytest.mark.parametrize(
@@ -471,7 +471,7 @@ async def test_streams_whose_request_had_a_body_leave_no_connection(serving: Ser
                     await raw.receive()
             agent.fake_opencode.release()
             await stream.whole()
-        await until(lambda: agent.running.service._streams == 0)
+        await until(lambda: agent.running.tasks.open_streams == 0)
 
 
 # --- HTTP/2 and other protocols -----------------------------------------------------------------------------

@@ -338,7 +338,7 @@ async def test_a_failure_of_ours_is_an_error_with_a_traceback_and_no_prompt(
 ) -> None:
     with logged("INFO") as written:
         async with serving() as agent:
-            monkeypatch.setattr(agent.running.service, "send", None)
+            monkeypatch.setattr(agent.running.tasks.operations, "send", None)
             await agent.caller(wire).refused("send", PROMPT)
             await until(lambda: written.requests())
 

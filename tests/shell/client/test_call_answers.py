@@ -396,7 +396,7 @@ async def test_what_nobody_answers_waits_for_a_later_call(
 async def test_a_later_call_tries_again_what_lacked_credentials(serving: Serving, streaming: bool) -> None:
     async with serving() as agent:
         first = await calling(agent, "FAIL401", stream=streaming)
-        await agent.until(lambda: not agent.running.service._turns.running)
+        await agent.until(lambda: not agent.running.tasks.active_tasks)
         second = await calling(agent, "hi", task_id=task_named(first), stream=streaming)
 
         assert (first.code, second.code, second.out) == (3, 0, f"{HELLO}\n")

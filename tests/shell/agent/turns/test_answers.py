@@ -567,7 +567,7 @@ async def test_a_task_that_lacked_credentials_is_tried_again_and_keeps_what_it_h
     async with serving_on_disk(interrupt_tracker()) as agent:
         caller = agent.caller(wire)
         refused = await caller.send("LOGIN")
-        await agent.until(lambda: not agent.running.service._turns.running)
+        await agent.until(lambda: not agent.running.tasks.active_tasks)
         assert (refused.status.state, text_of(refused)) == (TaskState.AUTH_REQUIRED, "First. ")
 
         if operation == "send":
@@ -589,7 +589,7 @@ async def test_a_task_is_tried_again_once_for_two_who_ask_at_once(serving_on_dis
     async with serving_on_disk(interrupt_tracker()) as agent:
         caller = agent.caller()
         refused = await caller.send("LOGIN")
-        await agent.until(lambda: not agent.running.service._turns.running)
+        await agent.until(lambda: not agent.running.tasks.active_tasks)
         agent.fake_opencode.hold(Say)
         outcomes: list[bool] = []
 
@@ -612,10 +612,10 @@ async def test_another_refusal_leaves_the_task_to_be_tried_once_more(serving: Se
         caller = agent.caller()
         task = await caller.send("FAIL401")
         for _ in range(2):
-            await agent.until(lambda: not agent.running.service._turns.running)
+            await agent.until(lambda: not agent.running.tasks.active_tasks)
             task = await caller.send("FAIL401", taskId=task.id)
             assert task.status.state is TaskState.AUTH_REQUIRED
-        await agent.until(lambda: not agent.running.service._turns.running)
+        await agent.until(lambda: not agent.running.tasks.active_tasks)
         ended = await caller.send("hi", taskId=task.id)
 
     assert (ended.status.state, text_of(ended)) == (TaskState.COMPLETED, HELLO)

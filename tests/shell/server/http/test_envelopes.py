@@ -103,7 +103,7 @@ async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, 
 
         assert (response.status_code, response.content) == (204, b"")
         await agent.until(lambda: agent.asked("POST", "/prompt_async") == 1)
-        await agent.until(lambda: not agent.running.service._turns.running)
+        await agent.until(lambda: not agent.running.tasks.active_tasks)
         after = await agent.caller(wire).send("COUNT", contextId="c")
 
     assert "You have said 2 things." in str(after)

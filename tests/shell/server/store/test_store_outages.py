@@ -151,7 +151,7 @@ async def test_a_message_that_cannot_be_stored_is_refused_and_can_be_sent_again(
                 await caller.refused(operation, messageId="m", contextId="c") for operation in ("send", "stream")
             ]
             errors.append(await caller.refused("send", messageId="n", configuration=wire.at_once()))
-        assert not agent.running.service._turns.running
+        assert not agent.running.tasks.active_tasks
         task = await caller.send("hi", messageId="m", contextId="c")
         listed = await caller.page()
 

@@ -218,7 +218,7 @@ async def test_missing_credentials_end_every_stream_and_the_next_message_goes_on
     async with serving_on_disk(scripted()) as agent:
         caller = agent.caller(wire, stays_open=stays_open)
         refused = await caller.stream("LOGIN")
-        await agent.until(lambda: not agent.running.service._turns.running)
+        await agent.until(lambda: not agent.running.tasks.active_tasks)
         watching = await caller.subscribe(refused.task.id)
         ended = await caller.stream("LOGIN", taskId=refused.task.id)
 

@@ -426,7 +426,7 @@ async def test_events_that_were_lost_in_a_crash_are_made_good(
             task = await agent.caller(wire).send("ALL", configuration=wire.at_once())
             with anyio.fail_after(DEADLINE):
                 await fake_opencode.held()
-            last = agent.running.service._turns.running[task.id].log.last
+            last = agent.running.tasks.active_tasks[task.id].log.last
         async with starting(fake_opencode, url) as agent:
             caller = agent.caller(wire)
             lost = last + 3  # as if three more had been seen than were kept

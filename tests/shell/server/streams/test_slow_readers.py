@@ -104,7 +104,7 @@ async def slow_readers(
 async def all_ended(agent: Agent) -> None:
     """Until no turn is running any more."""
     with anyio.fail_after(_PATIENCE):
-        while agent.running.service._turns.running:  # noqa: ASYNC110 - there is no event to wait for
+        while agent.running.tasks.active_tasks:  # noqa: ASYNC110 - there is no event to wait for
             await anyio.sleep(0.02)
 
 
@@ -115,7 +115,7 @@ async def test_a_turn_goes_on_though_its_reader_does_not_read(serving: Serving, 
         prompts = [caller.params(f"LONG {_TOKENS}", {}) for _ in range(2)]
         async with slow_readers(agent, caller, "stream", prompts) as (still, slow):
             await all_ended(agent)
-            open_streams = agent.running.service._streams
+            open_streams = agent.running.tasks.open_streams
             other = await agent.caller(wire).stream("hi")
             for _ in range(200):
                 await slow.some(1)
@@ -132,8 +132,8 @@ async def test_a_reader_who_is_too_far_behind_gets_what_replaces_all_it_has(serv
     async with serving() as agent:
         caller = agent.caller(wire)
         async with slow_readers(agent, caller, "stream", [caller.params(f"LONG {_VERY_LONG}", {})]) as (slow,):
-            await until(lambda: agent.running.service._turns.running)
-            [active] = agent.running.service._turns.running.values()
+            await until(lambda: agent.running.tasks.active_tasks)
+            [active] = agent.running.tasks.active_tasks.values()
             await all_ended(agent)
             events = len(list(active.log.events))
             with anyio.fail_after(_PATIENCE):
@@ -150,7 +150,7 @@ async def test_a_running_stream_is_resumed_from_events_that_only_the_store_has(s
         agent.fake_opencode.hold(Say, tokens=_VERY_LONG - 5)
         task = await caller.send(f"LONG {_VERY_LONG}", configuration=RPC_10.at_once())
         await agent.fake_opencode.held()
-        active = agent.running.service._turns.running[task.id]
+        active = agent.running.tasks.active_tasks[task.id]
         await until(lambda: active.visible > _VERY_LONG - 10)
         await until(lambda: not active.log.reaches(20))
         await until(lambda: active.saved == active.log.last)  # a gap before what is in memory is filled by the store
@@ -192,8 +192,8 @@ async def test_a_slow_reader_who_leaves_is_forgotten(serving: Serving) -> None:
         caller = agent.caller(RPC_10)
         async with slow_readers(agent, caller, "stream", [caller.params(f"LONG {_TOKENS}", {})]):
             await all_ended(agent)
-            before = agent.running.service._streams
-        await until(lambda: agent.running.service._streams == 0)
+            before = agent.running.tasks.open_streams
+        await until(lambda: agent.running.tasks.open_streams == 0)
 
     assert before == 1
 
@@ -210,7 +210,7 @@ async def test_a_hundred_readers_who_do_not_read_cost_no_memory(serving: Serving
             before = resident_mb()
             agent.fake_opencode.release()
             await all_ended(agent)
-            open_streams = agent.running.service._streams
+            open_streams = agent.running.tasks.open_streams
             grown = resident_mb() - before
 
     assert open_streams == 100

@@ -106,4 +106,4 @@ async def test_streams_that_ended_early_make_room_for_others(serving: Serving) -
         for _ in range(3):
             stream = await caller.stream("LONG 40")
             assert stream.ended
-            await agent.until(lambda: agent.running.service._streams == 0)
+            await agent.until(lambda: agent.running.tasks.open_streams == 0)

@@ -137,7 +137,7 @@ async def test_a_store_that_fails_is_an_error_and_no_hang(serving_on_disk: Servi
             sent = [await agent.caller(wire).refused() for wire in WIRES]
             refused = await agent.caller(REST_03).refused("stream", contextId="known")
             errors = [await agent.caller(wire).refused("get", id="some-task") for wire in WIRES]
-        await agent.until(lambda: not agent.running.service._turns.running)
+        await agent.until(lambda: not agent.running.tasks.active_tasks)
         after = await agent.caller().send("hi")
         listed = await agent.caller().page()
 
@@ -166,8 +166,8 @@ async def test_what_is_unfinished_when_the_server_is_stopped_is_gone_on_with(
 
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(wait_for_another)
-                    await agent.until(lambda: len(agent.running.service._turns.running) == 2)
-                    await agent.running.service.drain(0)
+                    await agent.until(lambda: len(agent.running.tasks.active_tasks) == 2)
+                    await agent.running.tasks.drain(0)
                     await stream.whole()
         async with starting(fake_opencode, url) as agent:
             fake_opencode.release()

@@ -17,10 +17,10 @@ pytestmark = pytest.mark.anyio
 async def test_clean_up_goes_on_until_nothing_is_left_to_remove(serving: Serving) -> None:
     tasks = [f"task-{number}" for number in range(3 * PRUNED_AT_ONCE + 5)]
     async with serving() as agent, anyio.create_task_group() as looking:
-        store = agent.running.service._store
+        store = agent.running.tasks.store
         await store.commit([task_row(task_id, finished=True) for task_id in tasks])
         await store.commit([event_row(1, task_id=task_id) for task_id in tasks])
-        looking.start_soon(agent.running.service.prune)
+        looking.start_soon(agent.running.tasks.maintenance.prune)
         with anyio.fail_after(DEADLINE):
             while await store.prunable(_LONG_AGO):  # noqa: ASYNC110 - there is no event to wait for
                 await anyio.sleep(0.01)

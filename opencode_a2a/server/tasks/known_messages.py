@@ -15,16 +15,15 @@ from weakref import WeakValueDictionary
 
 import anyio
 
-from opencode_a2a.agent.turns.turn_runner import TurnRunner
+from opencode_a2a.server.agent import AgentHooks, AgentRequest
 from opencode_a2a.server.store import Store, StoredTask, StoreError
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
-from opencode_a2a.server.tasks.loading import find_task, or_running
+from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from sansio.a2a.errors import LocalError
-from sansio.a2a.model import JsonObject, Message
+from sansio.a2a.model import Message
 from sansio.a2a.tasks.repeated_messages import MessageFilter, first_message, same_parts
-from sansio.opencode.send_options import same_target
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +38,10 @@ _AGAIN = 15.0  # seconds before the store is asked again for what it could not r
 class KnownMessages:
     """The messages that have a task, of every principal. A filter in memory saves the look into the store."""
 
-    def __init__(self, store: Store, turns: TurnRunner) -> None:
+    def __init__(self, store: Store, registry: TaskRegistry, hooks: AgentHooks) -> None:
         self._store = store
-        self._turns = turns
+        self._registry = registry
+        self._hooks = hooks
         self._filter = MessageFilter()
         self._arriving: dict[object, deque[anyio.Event]] = {}
         self._answers: dict[_MessageKey, str] = {}  # to which task a message was the answer that named none
@@ -65,17 +65,16 @@ class KnownMessages:
             after = page[-1]
 
     @asynccontextmanager
-    async def arrival(
-        self, principal: str, message: Message, options: JsonObject
-    ) -> AsyncGenerator[ActiveTask | None]:
+    async def arrival(self, request: AgentRequest) -> AsyncGenerator[ActiveTask | None]:
         """Let equal messages in one after the other, each with the task that it has already, if any.
 
-        `options`: what is kept with a task that the message starts. Raises `ProtocolError` if the store fails.
+        Raises `ProtocolError` if the store fails.
         """
+        principal, message = request.principal, request.message
         key = (principal, message.context_id, message.message_id)
         async with KeyedLock(self._arriving, key):
             if message.context_id is None:
-                yield await self._with_content(principal, message, options)
+                yield await self._with_content(request)
             else:
                 yield await self._in_context(principal, message.context_id, message.message_id)
 
@@ -96,45 +95,45 @@ class KnownMessages:
         key = (principal, context_id, message_id)
         known = self._started.get(key)
         if (known is None or known.lost) and key in self._answers:
-            known = await from_store(find_task(self._store, self._turns.running, self._answers[key]))
+            known = await from_store(self._registry.find(self._answers[key]))
         if known is not None and not known.lost:
             return known
         if not self._filter.may_hold(principal, message_id):
             return None
         stored = await from_store(self._store.started_by(principal, context_id, message_id))
-        return None if stored is None else await or_running(self._turns.running, stored)
+        return None if stored is None else await self._registry.of_stored(stored)
 
-    async def _with_content(self, principal: str, message: Message, options: JsonObject) -> ActiveTask | None:
+    async def _with_content(self, request: AgentRequest) -> ActiveTask | None:
         """The newest task of a message without a context, which says the same and runs in the same way.
 
         Clients may use an id again, such as "1" in each conversation: the same id alone is not the same message.
         """
+        principal, message = request.principal, request.message
         if not self._filter.may_hold(principal, message.message_id):
             return None
         running = [
-            active
-            for active in self._turns.running.values()
-            if active.facts.message_id == message.message_id
-            and active.facts.principal == principal
-            and not active.lost
+            task.active
+            for task in self._registry
+            if task.active.facts.message_id == message.message_id
+            and task.principal == principal
+            and not task.active.lost
         ]
         for active in reversed(running):
-            if _is_repeat(active, message, options):
+            if self._is_repeat(active, request):
                 return active
         found = self._store.tasks_of_message(principal, message.message_id, _SAME_ID_LIMIT)
         for row in await from_store(found):
             try:
-                active = await or_running(self._turns.running, StoredTask(row, ()))
+                active = await self._registry.of_stored(StoredTask(row, ()))
             except LocalError as exc:
                 _log.error("task %s cannot be read, nor compared: %s", row.task_id, exc)
                 continue
-            if _is_repeat(active, message, options):
-                return await from_store(find_task(self._store, self._turns.running, row.task_id))
+            if self._is_repeat(active, request):
+                return await from_store(self._registry.find(row.task_id))
         return None
 
-
-def _is_repeat(active: ActiveTask, message: Message, options: JsonObject) -> bool:
-    first = first_message(active.task(), active.facts.message_id)
-    if first is None or not same_parts(first.parts, message.parts):
-        return False
-    return same_target(active.options, active.session_id, options)
+    def _is_repeat(self, active: ActiveTask, request: AgentRequest) -> bool:
+        first = first_message(active.task(), active.facts.message_id)
+        if first is None or not same_parts(first.parts, request.message.parts):
+            return False
+        return self._hooks.is_repeat(active, request)

@@ -1,0 +1,216 @@
+"""Decides what a message starts: a new task, the task it has already, or the next step of one that waits."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from attrs import evolve
+
+from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest
+from opencode_a2a.server.push.notifier import Notifier
+from opencode_a2a.server.store.store_errors import from_store
+from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
+from opencode_a2a.server.tasks.known_messages import KnownMessages
+from opencode_a2a.server.tasks.task_registry import TaskRegistry
+from opencode_a2a.server.tasks.task_runner import TaskRunner
+from sansio.a2a.dialects import DIALECTS
+from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
+from sansio.a2a.message_checks import check_id, check_message
+from sansio.a2a.model import Message, PushConfig, SendRequest, TaskState, TaskStatus
+from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.repeated_messages import first_message
+from sansio.a2a.tasks.task_log import MessageAdded, StatusChanged
+from sansio.a2a.timestamps import timestamp
+
+_MOST_NAMED = 10  # tasks that an error names
+
+
+class Admission:
+    """Admits messages. `wall`: epoch seconds. `draining`: nothing new is admitted any more."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        hooks: AgentHooks,
+        *,
+        registry: TaskRegistry,
+        runner: TaskRunner,
+        messages: KnownMessages,
+        notifier: Notifier,
+        wall: Callable[[], float],
+    ) -> None:
+        self._agent = agent
+        self._hooks = hooks
+        self._registry = registry
+        self._runner = runner
+        self._messages = messages
+        self._notifier = notifier
+        self._wall = wall
+        self._newest = 0  # when the newest task arrived
+        self.draining = False
+
+    async def start(self, principal: str, send: SendRequest, presentation: Presentation) -> tuple[ActiveTask, bool]:
+        """The task of a message, and whether it is new: it is not if the message came before, or is an answer.
+
+        Raises `ProtocolError` for a message that cannot be run; there is no task then.
+        """
+        if self.draining:
+            raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
+        check_message(send.message)
+        request = AgentRequest(principal=principal, send=send)
+        self._hooks.read(request)
+        if send.message.task_id is not None:
+            return await self._continued(request, send.message.task_id), False
+        if (answered := await self._answered(request)) is not None:
+            return answered, False
+        await self._agent.accept(request)
+        push = send.configuration.push
+        if push is not None:
+            name = DIALECTS[presentation.version].push_config_member
+            check_id(push.id, ("configuration", name, "id"))
+            await self._notifier.check(push, ("configuration", name), presentation.key)
+        async with self._messages.arrival(request) as known:
+            if known is not None:
+                return known, False
+            active = self._begin(request)
+        if push is not None:
+            self.notify(active, push, presentation, 0)
+        return active, True
+
+    async def find(self, principal: str, task_id: str, *, kept: bool = False) -> ActiveTask:
+        """A task of the caller's; one that has ended with its past only where it is `kept` for that.
+
+        Raises `ProtocolError` (TASK_NOT_FOUND): what is another's does not exist.
+        """
+        if "\0" in task_id:  # which no id holds, and not every database can look for
+            raise ProtocolError(ErrorKind.TASK_NOT_FOUND)
+        active = await from_store(self._registry.find(task_id, kept=kept))
+        if active is None or active.facts.principal != principal:
+            raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]})
+        return active
+
+    def notify(self, active: ActiveTask, config: PushConfig, presentation: Presentation, cursor: int) -> PushConfig:
+        """Notify about a task from event `cursor` on; return the configuration with its ids."""
+        return self._notifier.begin(active, config, evolve(presentation, text_only=active.text_only).key, cursor)
+
+    async def recover(self, active: ActiveTask) -> None:
+        """Carry on a task that an earlier process left.
+
+        Raises `LocalError`, `ProtocolError` where it cannot be read.
+        """
+        request = self._request_again(active)
+        self._newest = max(self._newest, active.facts.created_at)
+        await self._runner.recover(active, request)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    async def _answered(self, request: AgentRequest) -> ActiveTask | None:
+        """The task that a message without a task answers: the one in its context that waits for its user.
+
+        None where no task waits. Raises `ProtocolError` where several wait.
+        """
+        if not self._waiting(request):
+            return None
+        async with self._messages.arrival(request) as known:
+            waiting = self._waiting(request)
+            if known is not None or not waiting:
+                return known
+            if len(waiting) > 1:
+                ids = ", ".join(active.facts.task_id for active in waiting[:_MOST_NAMED])
+                said = f"is required: {len(waiting)} tasks of this context wait for an answer ({ids})"
+                raise invalid(("message", "taskId"), said)
+            active = await self._continued(request, waiting[0].facts.task_id)
+            self._messages.answered(request.principal, request.message, active.facts.task_id)
+            return active
+
+    def _waiting(self, request: AgentRequest) -> list[ActiveTask]:
+        """The caller's tasks in the message's context that wait for their user, oldest first."""
+        context_id = request.message.context_id
+        if context_id is None:
+            return []
+        return [
+            task.active
+            for task in self._registry
+            if task.context_id == context_id
+            and task.principal == request.principal
+            and task.active.log.state is TaskState.INPUT_REQUIRED
+            and self._hooks.takes(task.active, request)
+        ]
+
+    def _begin(self, request: AgentRequest) -> ActiveTask:
+        """A new task, in the hands of its agent."""
+        message = request.message
+        facts = Facts(
+            task_id=str(uuid.uuid4()),
+            context_id=message.context_id or str(uuid.uuid4()),
+            principal=request.principal,
+            message_id=message.message_id,
+            created_at=self._arrived(),
+        )
+        if request.send.codec_name is not None:
+            request.options["form"] = request.send.codec_name
+        active = ActiveTask.new(facts, request.options)
+        self._messages.began(active)
+        message = evolve(message, task_id=facts.task_id, context_id=facts.context_id)
+        status = TaskStatus(state=TaskState.SUBMITTED, timestamp=self._now())
+        active.publish([StatusChanged(status=status), MessageAdded(message)])
+        self._runner.start(active, request)
+        return active
+
+    async def _continued(self, request: AgentRequest, task_id: str) -> ActiveTask:
+        """The task that a message continues. Raises `ProtocolError`, which says why it cannot."""
+        message = request.message
+        active = await self.find(request.principal, task_id)
+        if message.context_id not in (None, active.facts.context_id):
+            raise invalid(("message", "contextId"), "is not the context of message.taskId")
+        if message.message_id == active.facts.message_id:
+            return active
+        if any(known.message_id == message.message_id for known in active.task().history):
+            return active
+        message = evolve(message, task_id=task_id, context_id=active.facts.context_id)
+        state, running = active.log.state, self._registry.running(task_id)
+        if state is TaskState.INPUT_REQUIRED and running is not None and await self._hooks.answer(running, message):
+            return active
+        if state is TaskState.AUTH_REQUIRED and active.at_rest and running is None:
+            return await self._again(active, message)
+        reason = (
+            f"is {state.value}: start a new task in its context"
+            if state.terminal
+            else "is being worked on: wait for its end, then start a new task in its context"
+        )
+        raise ProtocolError(
+            ErrorKind.UNSUPPORTED_OPERATION,
+            f"message.taskId: the task {reason}",
+            metadata={"taskId": active.facts.task_id, "state": state.value},
+        )
+
+    async def _again(self, active: ActiveTask, message: Message) -> ActiveTask:
+        """Try once more what could not be done for want of credentials."""
+        request = self._request_again(active, message)
+        status = TaskStatus(state=TaskState.WORKING, timestamp=self._now())
+        active.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
+        self._runner.start(active, request)
+        await from_store(self._notifier.go_on(active))
+        return active
+
+    def _request_again(self, active: ActiveTask, message: Message | None = None) -> AgentRequest:
+        """The request of a task anew, with another message if there is one.
+
+        Raises `LocalError`, `ProtocolError` where the first message is gone, or cannot be read.
+        """
+        first = first_message(active.task(), active.facts.message_id)
+        if first is None:
+            raise LocalError("its message is gone")
+        send = SendRequest(message=message or first)
+        request = AgentRequest(principal=active.facts.principal, send=send, options=active.options)
+        self._hooks.restore(request)
+        return request
+
+    def _now(self) -> str:
+        return timestamp(self._wall())
+
+    def _arrived(self) -> int:
+        """When a task arrives, in epoch milliseconds: no two at once, so that their order is known from it."""
+        self._newest = max(self._newest + 1, int(self._wall() * 1000))
+        return self._newest

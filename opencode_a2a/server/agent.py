@@ -1,0 +1,106 @@
+"""The agent that a server serves: two methods, and hooks for what else an agent can do.
+
+    accept(request)       refuse what cannot be run; there is no task then
+    run(request, task)    work, and publish through `task`: to return completes it, to raise fails it
+
+The life of the work does not depend on the client that started it. Knows nothing of any one agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol, TypeAlias
+
+from attrs import define, field
+
+from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.running_task import RunningTask
+from sansio.a2a.model import JsonObject, Message, SendRequest, TaskState, TaskStatus
+from sansio.a2a.tasks.task_log import LogEvent, StatusChanged
+
+Work: TypeAlias = Coroutine[Any, Any, None]
+
+
+@define(kw_only=True)
+class AgentRequest:
+    """A message that starts a task, or resumes one.
+
+    `options`: what is kept with the task, as JSON; the agent may add to it in `accept`. `prepared`: what `accept`
+    found out, for `run`. Neither is shown to a client.
+    """
+
+    principal: str
+    send: SendRequest
+    options: JsonObject = field(factory=dict)
+    prepared: Any = None
+
+    @property
+    def message(self) -> Message:
+        """The message itself."""
+        return self.send.message
+
+
+class Agent(Protocol):
+    """What an agent has to do. `AgentHooks` has what it may do beside that."""
+
+    async def accept(self, request: AgentRequest) -> None:
+        """Refuse a request that cannot be run. Raises `ProtocolError`; there is no task then."""
+
+    def run(self, request: AgentRequest, task: RunningTask) -> Work:
+        """Work on a task until it is done: an `async def`.
+
+        To return completes the task, unless it has another final state, or waits for credentials. To raise fails it:
+        the text of a `ProtocolError` is published, any other error is logged. To be cancelled is its cancellation.
+        The call itself is made in the order of the messages, its coroutine is awaited in a task of its own.
+        """
+
+
+class AgentHooks:
+    """What an agent may do beyond `Agent`. Each method has the behaviour of an agent that cannot."""
+
+    commits_first = True
+    """Whether a new task is stored before the agent runs. False: the agent stores it, with what belongs to it."""
+
+    logs_end = True
+    """Whether the server logs the end of a task. False: the agent does."""
+
+    def read(self, request: AgentRequest) -> None:
+        """Read what a message asks for, before it is known whether it is new. Raises `ProtocolError`."""
+
+    def restore(self, request: AgentRequest) -> None:
+        """Prepare a request anew from its message and its `options`. Raises `LocalError`, `ProtocolError`."""
+
+    def recover(self, request: AgentRequest, task: RunningTask) -> Work | None:
+        """The work that carries on a task which an earlier process left unfinished.
+
+        None: it cannot be carried on, and fails.
+        """
+        return None
+
+    def is_repeat(self, task: ActiveTask, request: AgentRequest) -> bool:
+        """Whether a message with the id and the parts of a task's first message asks for the same as that did."""
+        return all(task.options.get(name) == value for name, value in request.options.items())
+
+    def takes(self, task: ActiveTask, request: AgentRequest) -> bool:
+        """Whether a task that waits for its user, in the context of a message, is one that it may answer."""
+        return True
+
+    async def answer(self, task: RunningTask, message: Message) -> bool:
+        """Take a message as the answer to what a task waits for; False if it waits for none.
+
+        Raises `ProtocolError` where the message cannot be understood as one.
+        """
+        return await task.take(message)
+
+    def canceled(self, task: ActiveTask, now: str) -> Sequence[LogEvent]:
+        """The events that end a task as canceled; none where it has ended. `now`: RFC 3339."""
+        return [StatusChanged(status=TaskStatus(state=TaskState.CANCELED, timestamp=now))]
+
+    def interrupt(self, task: RunningTask) -> None:
+        """Stop the work on a task that is canceled already."""
+        task.scope.cancel()
+
+    def stop(self, task: RunningTask) -> None:
+        """End a task as failed, because the server is being stopped and nothing of it would be there afterwards."""
+        task.active.publish(task.ending(TaskState.FAILED, "The server was stopped before the task was complete"))
+        task.scope.cancel()

@@ -1,0 +1,98 @@
+"""What a server does for its tasks without being asked: signs of life, pruning, recovery, the drain at its end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import anyio
+
+from opencode_a2a.server.admission import Admission
+from opencode_a2a.server.push.notifier import Notifier
+from opencode_a2a.server.store import EventsPruned, Store, StoreError
+from opencode_a2a.server.tasks.loading import loaded
+from opencode_a2a.server.tasks.task_registry import TaskRegistry
+from opencode_a2a.server.tasks.task_runner import TaskRunner
+from sansio.a2a.errors import LocalError, ProtocolError
+from sansio.a2a.model import TaskState
+
+_log = logging.getLogger(__name__)
+
+_KEEP_ALIVE = 15.0  # seconds
+_PRUNING = 15.0  # seconds between two looks for events that are kept no longer
+
+
+class Maintenance:
+    """Maintains the tasks of one store. `wall`: epoch seconds.
+
+    `retention`: seconds for which the events of a task that has ended are kept, so that its streams can be resumed.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: TaskRegistry,
+        runner: TaskRunner,
+        admission: Admission,
+        notifier: Notifier,
+        wall: Callable[[], float],
+        retention: float,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._runner = runner
+        self._admission = admission
+        self._notifier = notifier
+        self._wall = wall
+        self._retention = retention
+
+    async def keep_alive(self, look_every: float | None = None) -> None:
+        """Let every stream show that it lives, for ever; `look_every`: seconds, where they have a time limit."""
+        pause = _KEEP_ALIVE if look_every is None else min(_KEEP_ALIVE, look_every)
+        while True:
+            await anyio.sleep(pause)
+            for task in self._registry:
+                task.active.poke()
+
+    async def prune(self) -> None:
+        """Remove the events of tasks that ended long ago, for ever: each time until none is left.
+
+        A write prunes a few tasks only, and other commits go in between.
+        """
+        while True:
+            before = int((self._wall() - self._retention) * 1000)
+            self._store.put([EventsPruned(before)])  # at once, before anybody reads
+            try:
+                while await self._store.prunable(before):
+                    await self._store.commit([EventsPruned(before)])
+            except StoreError as error:
+                _log.warning("the events of ended tasks could not be removed, and will be later: %s", error)
+            await anyio.sleep(_PRUNING)
+
+    async def recover(self) -> int:
+        """Carry on the tasks that an earlier process left unfinished; return how many there were.
+
+        Raises `StoreError`. A task that cannot be read is logged, and left as it is.
+        """
+        waiting = TaskState.AUTH_REQUIRED.value  # for somebody who mends the credentials, and asks again
+        unfinished = [stored for stored in await self._store.unfinished() if stored.row.state != waiting]
+        unfinished.sort(key=lambda stored: stored.row.prompt_id is None)  # those an agent may be working on first
+        for stored in unfinished:
+            try:
+                active = await loaded(stored, await self._store.events(stored.row.task_id))
+                await self._admission.recover(active)
+            except (LocalError, ProtocolError) as exc:
+                _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
+        await self._store.commit()
+        return len(unfinished)
+
+    async def drain(self, grace: float) -> None:
+        """Admit nothing new, let tasks end within `grace` seconds, then end or leave the others.
+
+        What there is to notify by then gets the time that is left; the rest is kept for the next start.
+        """
+        self._admission.draining = True
+        ends = anyio.current_time() + grace
+        await self._runner.drain(grace)
+        await self._notifier.drain(max(0.0, ends - anyio.current_time()))

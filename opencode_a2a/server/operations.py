@@ -1,0 +1,251 @@
+"""The operations: what a client may ask, for a caller who is known, on values that are parsed.
+
+Knows no codec and no transport. Raises `ProtocolError` for what cannot be done.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import anyio.lowlevel
+from attrs import evolve
+
+from opencode_a2a.server.admission import Admission
+from opencode_a2a.server.push.notifier import Notifier
+from opencode_a2a.server.store import Store, StoredTask, TaskQuery
+from opencode_a2a.server.store.store_errors import from_store
+from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.open_stream import OpenStream
+from opencode_a2a.server.tasks.task_registry import TaskRegistry
+from opencode_a2a.server.tasks.task_runner import TaskRunner
+from opencode_a2a.server.tasks.task_streams import TaskStreams
+from sansio.a2a.bindings.page_tokens import page_of_configs, page_token, read_page_token
+from sansio.a2a.dialects import DIALECTS
+from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
+from sansio.a2a.message_checks import check_id
+from sansio.a2a.model import (
+    GetTaskRequest,
+    ListPushConfigsRequest,
+    ListTasksRequest,
+    PushConfig,
+    PushConfigId,
+    PushConfigPage,
+    SendRequest,
+    Task,
+    TaskIdRequest,
+    TaskPage,
+    TaskState,
+)
+from sansio.a2a.tasks.presentation import Presentation, as_text
+from sansio.a2a.tasks.task_log import trim_history
+
+_AT_ONCE = 128 * 1024  # bytes of stored tasks that are decoded without others having their turn
+_MOST_CONFIGS = 32  # push configurations of one task
+
+
+class Operations:
+    """The operations for one `principal` at a time. What is another's is not found.
+
+    A task that was accepted always ends in the task itself, whatever happens to the client that started it.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: TaskRegistry,
+        runner: TaskRunner,
+        admission: Admission,
+        streams: TaskStreams,
+        notifier: Notifier,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._runner = runner
+        self._admission = admission
+        self._streams = streams
+        self._notifier = notifier
+
+    # --- messages -----------------------------------------------------------------------------------------
+
+    async def send(self, principal: str, request: SendRequest, presentation: Presentation) -> ActiveTask:
+        """Start a task; blocking, return once it has ended or waits for its client, else at once.
+
+        A message that came before is not run again: its task is answered.
+        """
+        active, _ = await self._admission.start(principal, request, presentation)
+        if request.configuration.blocking:
+            await from_store(active.settled())
+        else:
+            await self._durable(active)
+        return active
+
+    async def stream(
+        self,
+        principal: str,
+        request: SendRequest,
+        presentation: Presentation,
+        cursor: int | None = None,
+        *,
+        stays_open: bool = False,
+    ) -> OpenStream:
+        """Start a task and open its stream, which must be closed.
+
+        `cursor`: the id of the last event that was seen, of this message's stream or of the one it goes on from.
+        The events of a new task cannot have been seen: then it does not count.
+        """
+        with ExitStack() as place:
+            place.enter_context(self._streams.place())
+            active, new = await self._admission.start(principal, request, presentation)
+            last = active.log.last
+            await self._durable(active)
+            if cursor is not None and not new:
+                found = await self._admission.find(principal, active.facts.task_id, kept=True)
+                stream = await self._streams.resumed(found, cursor, stays_open=stays_open)
+                return evolve(stream, close=place.pop_all().close)
+            if (
+                request.message.task_id is not None
+            ):  # an answer's stream begins where it was taken: no event is left out
+                last = active.log.answered_at(request.message.message_id) or last
+            task = trim_history(active.log.at(last), request.configuration.history_length)
+            whole = active.log.waits_at(last) and not stays_open
+            return OpenStream((task,), active, last, last, stays_open, whole, close=place.pop_all().close)
+
+    # --- tasks --------------------------------------------------------------------------------------------
+
+    async def get_task(self, principal: str, request: GetTaskRequest) -> ActiveTask:
+        """A task of the caller's. What is not theirs does not exist."""
+        active = await self._admission.find(principal, request.id)
+        await from_store(active.changed(active.barrier - 1))  # a state that is told of is durable
+        return active
+
+    async def list_tasks(self, principal: str, request: ListTasksRequest) -> TaskPage:
+        """The caller's tasks, those whose status changed last first."""
+        check_id(request.context_id, ("contextId",))
+        query = TaskQuery(
+            principal=principal,
+            limit=request.page_size + 1,
+            context_id=request.context_id,
+            state=request.state.value if request.state is not None else None,
+            # clients name the first moment that counts (ListTasksRequest), the store the last that does not
+            changed_after=None if request.changed_after is None else request.changed_after - 1,
+            after=read_page_token(request.page_token) if request.page_token else None,
+        )
+        found = await from_store(self._store.tasks(query))
+        rows = found.rows[: request.page_size]
+        more = len(found.rows) > len(rows)
+        tasks: list[Task] = []
+        decoded = 0
+        for row in rows:
+            active = await self._registry.of_stored(StoredTask(row, ()))
+            task = active.seen()
+            tasks.append(trim_history(as_text(task) if active.text_only else task, request.history_length))
+            decoded += len(row.snapshot)
+            if decoded > _AT_ONCE:
+                decoded = 0
+                await anyio.lowlevel.checkpoint()
+        return TaskPage(
+            tasks=tuple(tasks),
+            next_page_token=page_token(rows[-1].updated_at, rows[-1].task_id) if more else "",
+            page_size=request.page_size,
+            total=found.total,
+        )
+
+    async def cancel(self, principal: str, request: TaskIdRequest, *, again: bool) -> ActiveTask:
+        """End a task, at once: its agent is stopped meanwhile. `again`: one that is cancelled already stays so."""
+        active = await self._admission.find(principal, request.id)
+        if active.log.state is TaskState.CANCELED and not again:
+            raise _not_cancelable(active)
+        rested = active.at_rest and not active.log.state.terminal
+        await from_store(self._runner.cancel(active))
+        if rested:
+            await from_store(self._notifier.go_on(active))
+        await from_store(active.shown())
+        if active.log.state is not TaskState.CANCELED:
+            raise _not_cancelable(active)
+        return active
+
+    async def subscribe(
+        self,
+        principal: str,
+        request: TaskIdRequest,
+        cursor: int | None,
+        *,
+        replays: bool,
+        stays_open: bool = False,
+    ) -> OpenStream:
+        """Open the stream of a task, from now or from an event on; it must be closed.
+
+        `replays`: a task that has ended is sent once more, where there is no event to go on from. Of a task that
+        waits for its user, the stream waits for what comes of the answer (specification 1.0, section 3.1.6).
+        """
+        with ExitStack() as place:
+            place.enter_context(self._streams.place())
+            active = await self._admission.find(principal, request.id, kept=cursor is not None)
+            if cursor is not None:
+                stream = await self._streams.resumed(active, cursor, stays_open=stays_open)
+                return evolve(stream, close=place.pop_all().close)
+            if active.log.state.terminal and not replays:
+                raise ProtocolError(
+                    ErrorKind.UNSUPPORTED_OPERATION,
+                    f"The task is {active.log.state.value}: nothing more will come; read it instead",
+                    metadata={"taskId": active.facts.task_id, "state": active.log.state.value},
+                )
+            last = await from_store(active.shown())
+            return OpenStream((active.task(),), active, last, last, stays_open, close=place.pop_all().close)
+
+    # --- push notifications -------------------------------------------------------------------------------
+
+    async def set_push_config(self, principal: str, config: PushConfig, presentation: Presentation) -> PushConfig:
+        """Notify about a task from now on; a configuration of the same id is replaced."""
+        active = await self._admission.find(principal, config.task_id or "")
+        path = DIALECTS[presentation.version].push_config_path
+        check_id(config.id, (*path, "id"))
+        await self._notifier.check(config, path, presentation.key)
+        known = {one.id for one in await from_store(self._notifier.configs(active.facts.task_id))}
+        if len(known) >= _MOST_CONFIGS and config.id not in known:
+            raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")
+        made = self._admission.notify(active, config, presentation, active.log.last)
+        await from_store(self._store.commit())
+        return made
+
+    async def get_push_config(self, principal: str, asked: PushConfigId) -> PushConfig:
+        """One configuration of a task; the oldest where none is named."""
+        for config in await self._push_configs(principal, asked.task_id):
+            if asked.id in (None, config.id):
+                return config
+        raise _no_push_config(asked)
+
+    async def list_push_configs(self, principal: str, asked: ListPushConfigsRequest) -> PushConfigPage:
+        """The configurations of a task, oldest first."""
+        return page_of_configs(await self._push_configs(principal, asked.task_id), asked)
+
+    async def delete_push_config(self, principal: str, asked: PushConfigId) -> None:
+        """Notify no more. To delete what is gone is no error, as the specification has it."""
+        await self._admission.find(principal, asked.task_id)
+        await from_store(self._notifier.drop(asked.task_id, asked.id or ""))
+
+    async def _push_configs(self, principal: str, task_id: str) -> tuple[PushConfig, ...]:
+        await self._admission.find(principal, task_id)
+        return await from_store(self._notifier.configs(task_id))
+
+    async def _durable(self, active: ActiveTask) -> None:
+        """Return once a new task is durable, and may be shown."""
+        await from_store(active.changed(0))
+
+
+def _not_cancelable(active: ActiveTask) -> ProtocolError:
+    state = active.log.state.value
+    return ProtocolError(
+        ErrorKind.TASK_NOT_CANCELABLE,
+        f"Task cannot be canceled: it is {state}",
+        metadata={"taskId": active.facts.task_id, "state": state},
+    )
+
+
+def _no_push_config(asked: PushConfigId) -> ProtocolError:
+    return ProtocolError(
+        ErrorKind.TASK_NOT_FOUND,
+        "Push notification configuration not found",
+        metadata={"taskId": asked.task_id[:128], "id": (asked.id or "")[:128]},
+    )

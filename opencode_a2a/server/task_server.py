@@ -1,0 +1,133 @@
+"""Keeps and serves an agent's tasks: wires the store, the agent and the operations, and runs what they need."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+
+import orjson
+from anyio.abc import TaskGroup
+from attrs import frozen
+
+from opencode_a2a.server.admission import Admission
+from opencode_a2a.server.agent import Agent, AgentHooks
+from opencode_a2a.server.maintenance import Maintenance
+from opencode_a2a.server.memory_release import give_back_memory
+from opencode_a2a.server.operations import Operations
+from opencode_a2a.server.push.notifier import Counters, Notifier, Render
+from opencode_a2a.server.push.outbound_client import CheckedClient
+from opencode_a2a.server.store import Store
+from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.known_messages import KnownMessages
+from opencode_a2a.server.tasks.task_publisher import TaskPublisher
+from opencode_a2a.server.tasks.task_registry import TaskRegistry
+from opencode_a2a.server.tasks.task_runner import TaskRunner
+from opencode_a2a.server.tasks.task_streams import TaskStreams
+from sansio.a2a.counted import counted
+from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.push_notifications import Schedule
+
+_log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class TaskLimits:
+    """Bounds on tasks. `streams`: that are open at once, 0 for no limit. In seconds: `retention` of the events of a
+    task that has ended, `look_every` at streams with a time limit. `push_attempts`: for one notification.
+    """
+
+    streams: int = 0
+    retention: float = 3600.0
+    look_every: float | None = None
+    push_attempts: int = 5
+
+
+class TaskServer:
+    """The tasks of one agent. `wall`: epoch seconds. `client` sends push notifications.
+
+    `publisher`: shared with an agent that commits its tasks itself.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        hooks: AgentHooks,
+        *,
+        store: Store,
+        publisher: TaskPublisher,
+        client: CheckedClient,
+        tasks: TaskGroup,
+        wall: Callable[[], float],
+        limits: TaskLimits,
+    ) -> None:
+        self.store = store
+        self._tasks = tasks
+        self._limits = limits
+        self._registry = registry = TaskRegistry(store)
+        self._streams = streams = TaskStreams(store, limits.streams)
+        self._runner = runner = TaskRunner(
+            agent, hooks, store=store, registry=registry, publisher=publisher, tasks=tasks, wall=wall
+        )
+        self._notifier = notifier = Notifier(
+            store=store,
+            tasks=tasks,
+            client=client,
+            find=lambda task_id: registry.find(task_id, kept=True),
+            render=_notification,
+            wall=wall,
+            rng=random.SystemRandom(),
+            schedule=Schedule(attempts=limits.push_attempts),
+        )
+        self._messages = KnownMessages(store, registry, hooks)
+        admission = Admission(
+            agent, hooks, registry=registry, runner=runner, messages=self._messages, notifier=notifier, wall=wall
+        )
+        self.operations = Operations(
+            store=store, registry=registry, runner=runner, admission=admission, streams=streams, notifier=notifier
+        )
+        self.maintenance = Maintenance(
+            store=store,
+            registry=registry,
+            runner=runner,
+            admission=admission,
+            notifier=notifier,
+            wall=wall,
+            retention=limits.retention,
+        )
+
+    @property
+    def active_tasks(self) -> dict[str, ActiveTask]:
+        """The tasks at work, by their ids, oldest first."""
+        return {task.id: task.active for task in self._registry}
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    @property
+    def push_counters(self) -> Counters:
+        """What became of the push notifications."""
+        return self._notifier.counters
+
+    async def start(self) -> None:
+        """Recover what an earlier process left, and begin what runs as long as the server. Raises `StoreError`."""
+        left = await self.maintenance.recover()
+        if left:
+            _log.warning("resuming %s that an earlier run left unfinished", counted(left, "task"))
+        await self._notifier.recover()
+        self._tasks.start_soon(self._runner.watch)
+        self._tasks.start_soon(self.maintenance.keep_alive, self._limits.look_every)
+        self._tasks.start_soon(self._messages.load)
+        self._tasks.start_soon(self.maintenance.prune)
+        self._tasks.start_soon(give_back_memory, lambda: bool(self._registry or self._streams))
+
+    async def drain(self, grace: float) -> None:
+        """Admit nothing new, let tasks end within `grace` seconds, then end or leave the others."""
+        await self.maintenance.drain(grace)
+
+
+def _notification(active: ActiveTask, key: str) -> Render:
+    presentation = Presentation.of_key(key)
+    return lambda item: orjson.dumps(presentation.notification(item))

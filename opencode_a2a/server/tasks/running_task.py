@@ -1,0 +1,120 @@
+"""A task at work, as its agent sees it: the means to publish, and to ask the user."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+
+import anyio
+from attrs import define, field
+
+from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.task_publisher import TaskPublisher
+from sansio.a2a.model import Artifact, JsonObject, Message, Part, Role, TaskState, TaskStatus, TextPart
+from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent, MessageAdded, MetadataChanged, StatusChanged
+
+_LONGEST = 2000  # characters of an error's text in a task
+
+
+@define(eq=False)
+class RunningTask:
+    """One task at work. `now`: returns the time as RFC 3339. `scope`: what is cancelled where the work has to stop.
+
+    `text`, `artifact` and `metadata` reach readers at once, and the store within a tenth of a second. `status` and
+    `ask` return once the change is durable; they raise `StoreError` where it never will be.
+    """
+
+    active: ActiveTask
+    now: Callable[[], str]
+    _publisher: TaskPublisher
+    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    _open: dict[str, str] = field(factory=dict)  # the artifacts that grow, by their names
+    _answer: Message | None = None
+    _answered: anyio.Event | None = None  # there is one while the agent waits for an answer
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self.active.facts.task_id
+
+    @property
+    def context_id(self) -> str:
+        """The id of the context that the task belongs to."""
+        return self.active.facts.context_id
+
+    @property
+    def principal(self) -> str:
+        """Who started the task."""
+        return self.active.facts.principal
+
+    # --- publishing ---------------------------------------------------------------------------------------
+
+    def text(self, text: str, artifact: str = "response") -> None:
+        """Add text to an artifact, which begins with the first text of its name."""
+        begun = artifact in self._open
+        artifact_id = self._open.setdefault(artifact, f"{self.id}:{artifact}")
+        piece = Artifact(artifact_id=artifact_id, name=artifact, parts=(TextPart(text=text),))
+        self.active.publish([ArtifactChunk(artifact=piece, append=begun, joins=begun)])
+
+    def artifact(self, artifact: Artifact) -> None:
+        """Publish a whole artifact; it replaces one with the same id."""
+        self.active.publish([ArtifactChunk(artifact=artifact, last_chunk=True)])
+
+    def metadata(self, members: JsonObject) -> None:
+        """Merge members into the task's metadata."""
+        self.active.publish([MetadataChanged(members)])
+
+    async def status(
+        self, state: TaskState = TaskState.WORKING, text: str | None = None, *, metadata: JsonObject | None = None
+    ) -> None:
+        """Publish a status. `text`: the message that it has; `metadata`: of the event, not of the task."""
+        status = TaskStatus(state=state, message=self._message(text), timestamp=self.now())
+        await self.publish([StatusChanged(status=status, metadata=metadata)])
+
+    async def publish(self, events: Sequence[LogEvent]) -> None:
+        """Publish any events of the task's log; those that its rules forbid are dropped."""
+        await self._publisher.publish(self.active, events)
+
+    async def ask(self, text: str) -> Message:
+        """Ask the user, and return the message that answers."""
+        self._answered = anyio.Event()
+        try:
+            await self.status(TaskState.INPUT_REQUIRED, text)
+            await self._answered.wait()
+            assert self._answer is not None  # set before the event is
+            return self._answer
+        finally:
+            self._answer = self._answered = None
+
+    async def take(self, message: Message) -> bool:
+        """Take a message as the answer to `ask`; False where none is waited for."""
+        waiting = self._answered
+        if waiting is None or waiting.is_set():
+            return False
+        self._answer = message
+        waiting.set()
+        working = TaskStatus(state=TaskState.WORKING, timestamp=self.now())
+        await self.publish([MessageAdded(message), StatusChanged(status=working)])
+        return True
+
+    # --- the end ------------------------------------------------------------------------------------------
+
+    def ending(self, state: TaskState, text: str | None = None) -> list[LogEvent]:
+        """The events that end the task: artifacts that grow are whole, and the status is final."""
+        closed: list[LogEvent] = [
+            ArtifactChunk(
+                artifact=Artifact(artifact_id=artifact_id, name=name, parts=()), append=True, last_chunk=True
+            )
+            for name, artifact_id in self._open.items()
+        ]
+        self._open.clear()
+        status = TaskStatus(state=state, message=self._message(text), timestamp=self.now())
+        return [*closed, StatusChanged(status=status)]
+
+    def _message(self, text: str | None) -> Message | None:
+        if text is None:
+            return None
+        parts: tuple[Part, ...] = (TextPart(text=text[:_LONGEST]),)
+        return Message(
+            message_id=str(uuid.uuid4()), role=Role.AGENT, parts=parts, task_id=self.id, context_id=self.context_id
+        )

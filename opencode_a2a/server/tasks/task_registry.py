@@ -1,0 +1,71 @@
+"""Answers where a task is: at work in this process, or stored. Nobody else keeps a map of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import anyio
+
+from opencode_a2a.server.store import EventRow, Store, StoredTask
+from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.loading import loaded
+from opencode_a2a.server.tasks.running_task import RunningTask
+
+
+class TaskRegistry:
+    """The tasks at work in this process by id, over a store that has all tasks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._running: dict[str, RunningTask] = {}
+        self._ended = anyio.Event()
+
+    def __iter__(self) -> Iterator[RunningTask]:
+        """The tasks at work, in the order in which they began; they may end meanwhile."""
+        return iter(list(self._running.values()))
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def running(self, task_id: str) -> RunningTask | None:
+        """A task at work here; None where it is not."""
+        return self._running.get(task_id)
+
+    def add(self, task: RunningTask) -> None:
+        """Take in a task whose work begins."""
+        task.active.begin_work()
+        self._running[task.id] = task
+
+    def remove(self, task: RunningTask) -> None:
+        """Leave out a task whose work has ended: from now on, the store has it."""
+        del self._running[task.id]
+        task.active.rest()
+        ended, self._ended = self._ended, anyio.Event()
+        ended.set()
+
+    async def empty(self) -> None:
+        """Return once no task is at work."""
+        while self._running:
+            await self._ended.wait()
+
+    async def find(self, task_id: str, *, kept: bool = False) -> ActiveTask | None:
+        """A task, at work or stored; a stored one with its past only where that is `kept`. Raises `StoreError`."""
+        running = self._running.get(task_id)
+        if running is not None:
+            return running.active
+        stored = await self._store.task(task_id)
+        if stored is None:
+            return None
+        return await self.of_stored(stored, await self._store.events(task_id) if kept else None)
+
+    async def of_stored(self, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask:
+        """A stored task, unless it has begun to work meanwhile. Raises `LocalError` for what cannot be read.
+
+        `kept`: all its event rows; with them, its past can be read too.
+        """
+        running = self._running.get(stored.row.task_id)
+        if running is not None:
+            return running.active
+        active = await loaded(stored, kept)
+        running = self._running.get(stored.row.task_id)
+        return active if running is None else running.active
