@@ -30,7 +30,9 @@ LAYERS: dict[str, frozenset[str]] = {
     "opencode_a2a": frozenset({"opencode_a2a.cli"}),
     "opencode_a2a.cli": CORE | frozenset(f"opencode_a2a{room}" for room in ("", *ROOMS)),
     "opencode_a2a.agent": CORE | frozenset({"opencode_a2a", "opencode_a2a.server", "opencode_a2a.config"}),
-    "opencode_a2a.server": frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config"}),
+    "opencode_a2a.server": frozenset(
+        {"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a", "opencode_a2a.config"}
+    ),
     "opencode_a2a.client": frozenset({"sansio", "sansio.a2a", "opencode_a2a.config"}),
     "opencode_a2a.config": frozenset({"sansio", "opencode_a2a"}),
     "opencode_a2a.fake_opencode": frozenset({"sansio.a2a"}),
@@ -298,9 +300,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("opencode_a2a.cli.main", "__import__('runtime_trio')"),
         ("opencode_a2a.cli.demo", "from tests.upstream import StandIn"),
         ("opencode_a2a.server.store.sql", "from opencode_a2a.client import transport"),
-        ("opencode_a2a.server.dispatch", "from opencode_a2a.agent.service import Service"),
-        ("opencode_a2a.server.asgi", "from sansio.opencode.upstream import requests"),
-        ("opencode_a2a.server.documents", "import sansio.extensions.published.openapi"),
+        ("opencode_a2a.server.http.dispatch", "from opencode_a2a.agent.service import Service"),
+        ("opencode_a2a.server.http.asgi", "from sansio.opencode.upstream import requests"),
+        ("opencode_a2a.server.http.documents", "import sansio.extensions.published.openapi"),
         ("opencode_a2a.client.output", "from sansio.opencode.turns import turn"),
         ("opencode_a2a.config.settings", "import opencode_a2a.agent.application"),
         ("runtime_asyncio", "import sansio.a2a"),
@@ -344,8 +346,8 @@ def test_checker_lets_imports_along_the_arrows_pass(name: str, source: str) -> N
         ("opencode_a2a.agent.turns.turn_runner", "import asyncio"),
         ("opencode_a2a.agent.turns.turn_runner", "from trio import Event"),
         ("opencode_a2a.agent.turns.turn_runner", "import hypercorn.trio"),
-        ("opencode_a2a.server.asgi", "from hypercorn import asyncio"),
-        ("opencode_a2a.server.asgi", "from asyncio.events import get_running_loop"),
+        ("opencode_a2a.server.http.asgi", "from hypercorn import asyncio"),
+        ("opencode_a2a.server.http.asgi", "from asyncio.events import get_running_loop"),
         ("runtime_asyncio", "import trio"),
         ("runtime_asyncio", "from hypercorn.trio import serve"),
         ("runtime_trio", "import asyncio as loop"),
@@ -363,7 +365,7 @@ def test_checker_finds_an_event_loop_outside_its_runtime(name: str, source: str)
     [
         ("runtime_asyncio", "import asyncio, uvloop\nfrom hypercorn.asyncio import serve"),
         ("runtime_trio.server", "import trio\nfrom hypercorn.trio import serve"),
-        ("opencode_a2a.server.asgi", "import anyio\nfrom hypercorn.typing import Scope\nimport triode"),
+        ("opencode_a2a.server.http.asgi", "import anyio\nfrom hypercorn.typing import Scope\nimport triode"),
     ],
 )
 def test_checker_lets_each_runtime_have_its_loop(name: str, source: str) -> None:

@@ -28,9 +28,9 @@ from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.readiness import Readiness, UpstreamChecks
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.server.asgi import Application, Surface
-from opencode_a2a.server.card_signing import load_card_key
-from opencode_a2a.server.dispatch import Dispatch
+from opencode_a2a.server.http.asgi import Application, Surface
+from opencode_a2a.server.http.card_signing import load_card_key
+from opencode_a2a.server.http.dispatch import Dispatch
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer

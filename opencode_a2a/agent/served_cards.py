@@ -8,7 +8,7 @@ from functools import cached_property
 
 import orjson
 
-from opencode_a2a.server.card_signing import CardKey
+from opencode_a2a.server.http.card_signing import CardKey
 from sansio.a2a.cards.agent_card import CardDocument
 from sansio.a2a.model import JsonObject
 from sansio.access import Identity

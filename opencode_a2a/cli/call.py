@@ -17,12 +17,12 @@ import anyio
 import anyio.to_thread
 from attrs import evolve, frozen
 
-from opencode_a2a.cli.runtimes import Runtime
 from opencode_a2a.client.conversation import Conversation
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import ASK, RULES, Answers, Terminal
 from opencode_a2a.client.transport import PATIENCE, CallError, CallTarget, UsageError, Web
 from opencode_a2a.config.settings import Settings
+from opencode_a2a.server.runtimes import Runtime
 from sansio.a2a.cards.parse import (
     BINDINGS,
     Interface,

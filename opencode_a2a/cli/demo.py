@@ -16,11 +16,11 @@ import anyio
 from attrs import evolve
 
 from opencode_a2a.cli import call
-from opencode_a2a.cli.runtimes import Runtime
 from opencode_a2a.cli.serve import serve
-from opencode_a2a.cli.signals import until_signalled
 from opencode_a2a.config.settings import Settings, with_generated_token
 from opencode_a2a.fake_opencode import FakeOpenCode
+from opencode_a2a.server.runtimes import Runtime
+from opencode_a2a.server.signals import until_signalled
 from sansio.redact import Secret
 
 TEXT = "TOOL please, and then tell me what you saw."

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from opencode_a2a.distribution import version_text
 
 if TYPE_CHECKING:
-    from opencode_a2a.cli.runtimes import Runtime
     from opencode_a2a.config.settings import Settings
+    from opencode_a2a.server.runtimes import Runtime
 
 
 class Command(Protocol):
@@ -79,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _reported(run: Callable[[], int]) -> int:
     """Run; a failure that the user can mend is a line on standard error and an exit code."""
-    from opencode_a2a.cli.runtimes import RuntimeUnknownError
     from opencode_a2a.config.settings import SettingsError
+    from opencode_a2a.server.runtimes import RuntimeUnknownError
     from opencode_a2a.server.store.rows import StoreError
 
     try:
@@ -108,8 +108,8 @@ def _unwrapped(run: Callable[[], int]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from opencode_a2a.cli.runtimes import find_runtime
     from opencode_a2a.logs import logging_to
+    from opencode_a2a.server.runtimes import find_runtime
 
     settings = _settings(_with_options(options, os.environ), _READ_BY.get(options.command))
     with logging_to(sys.stderr, settings.log_level):

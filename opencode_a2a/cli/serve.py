@@ -14,9 +14,9 @@ from attrs import evolve
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.connection_limits import connection_limits
-from opencode_a2a.cli.runtimes import Runtime
-from opencode_a2a.cli.signals import until_signalled
 from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
+from opencode_a2a.server.runtimes import Runtime
+from opencode_a2a.server.signals import until_signalled
 
 OPTIONS = (
     ("--runtime", "NAME", "A2A_RUNTIME", "the event loop: asyncio or trio (default: asyncio)"),

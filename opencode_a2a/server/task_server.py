@@ -10,16 +10,16 @@ import orjson
 from anyio.abc import TaskGroup
 from attrs import frozen
 
-from opencode_a2a.server.admission import Admission
 from opencode_a2a.server.agent import Agent, AgentHooks
-from opencode_a2a.server.maintenance import Maintenance
 from opencode_a2a.server.memory_release import give_back_memory
-from opencode_a2a.server.operations import Operations
+from opencode_a2a.server.operations.admission import Admission
+from opencode_a2a.server.operations.known_messages import KnownMessages
+from opencode_a2a.server.operations.maintenance import Maintenance
+from opencode_a2a.server.operations.task_operations import Operations
 from opencode_a2a.server.push.notifier import Counters, Notifier, Render
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.tasks.active_task import ActiveTask
-from opencode_a2a.server.tasks.known_messages import KnownMessages
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner

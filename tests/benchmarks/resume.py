@@ -23,9 +23,9 @@ import anyio
 import attrs
 import httpx
 
-from opencode_a2a.cli.runtimes import find_runtime
 from opencode_a2a.fake_opencode import CallTool, FakeOpenCode, Prompt, Say, Script, Think, words
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
+from opencode_a2a.server.runtimes import find_runtime
 from tests.benchmarks import processes
 from tests.benchmarks.wire import VERSIONS, Version
 

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from opencode_a2a.server.card_signing import load_card_key
+from opencode_a2a.server.http.card_signing import load_card_key
 from tests.interop.agent import WAYS, Agent, Way, has
 from tests.interop.driver import ClientError, Driver
 from tests.real.adapter import Adapter, running_adapter

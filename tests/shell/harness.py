@@ -24,9 +24,9 @@ import runtime_asyncio
 import runtime_trio
 from opencode_a2a.agent.application import Running, application
 from opencode_a2a.cli.connection_limits import connection_limits
-from opencode_a2a.cli.runtimes import Runtime
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
+from opencode_a2a.server.runtimes import Runtime
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task

@@ -11,7 +11,13 @@ from attrs import define, field
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from sansio.a2a.model import Artifact, JsonObject, Message, Part, Role, TaskState, TaskStatus, TextPart
-from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent, MessageAdded, MetadataChanged, StatusChanged
+from sansio.a2a.tasks.task_log import (
+    ArtifactChunk,
+    LogEvent,
+    MessageAdded,
+    MetadataChanged,
+    StatusChanged,
+)
 
 _LONGEST = 2000  # characters of an error's text in a task
 

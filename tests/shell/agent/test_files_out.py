@@ -14,17 +14,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import ArtifactUpdate, FilePart, StreamItem, Task, TaskState
 from tests.shell.cases import one_codec
-from tests.shell.harness import (
-    CREDENTIALS,
-    DEADLINE,
-    Agent,
-    Serving,
-    Stream,
-    Wire,
-    agent_at,
-    quick,
-    served,
-)
+from tests.shell.harness import CREDENTIALS, DEADLINE, Agent, Serving, Stream, Wire, agent_at, quick, served
 
 pytestmark = pytest.mark.anyio
 

@@ -25,7 +25,7 @@ from anyio.abc import SocketStream
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import Say
-from opencode_a2a.server import asgi
+from opencode_a2a.server.http import asgi
 from sansio import http
 from sansio.hosts import ServedHosts
 from sansio.transport.connections import ConnectionLimits

@@ -61,7 +61,7 @@ class Written:
         return [match for match in found if match and match["logger"].startswith(logger)]
 
     def requests(self) -> list[str]:
-        return [match["text"] for match in self.lines("opencode_a2a.server.request_log")]
+        return [match["text"] for match in self.lines("opencode_a2a.server.http.request_log")]
 
     def turns(self) -> list[re.Match[str]]:
         return self.lines("opencode_a2a.agent.turns.turn_report")

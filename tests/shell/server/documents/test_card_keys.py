@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from opencode_a2a.config.settings import SettingsError
 from opencode_a2a.distribution import how_to_install
-from opencode_a2a.server.card_keys import PrivateKey
-from opencode_a2a.server.card_signing import CardKey, load_card_key
+from opencode_a2a.server.http.card_keys import PrivateKey
+from opencode_a2a.server.http.card_signing import CardKey, load_card_key
 
 MESSAGE = b"what is signed"
 
@@ -211,7 +211,7 @@ def test_a_missing_library_is_told_with_what_brings_it(
     library: str, file: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = file(pem(KINDS["ES256"]()))
-    monkeypatch.delitem(sys.modules, "opencode_a2a.server.card_keys")
+    monkeypatch.delitem(sys.modules, "opencode_a2a.server.http.card_keys")
     for name in [name for name in sys.modules if name.partition(".")[0] == library]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
@@ -222,7 +222,7 @@ def test_a_missing_library_is_told_with_what_brings_it(
 def test_the_libraries_are_left_alone_where_no_key_is_set() -> None:
     program = (
         "import sys\n"
-        "from opencode_a2a.server.card_signing import load_card_key\n"
+        "from opencode_a2a.server.http.card_signing import load_card_key\n"
         "assert load_card_key(None) is None\n"
         "print([name for name in ('cryptography', 'rfc8785') if name in sys.modules])"
     )

@@ -10,7 +10,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import Ask, FakeOpenCode, Prompt, Refuse, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
-from opencode_a2a.server import asgi
+from opencode_a2a.server.http import asgi
 from sansio.a2a.model import Task, TaskState
 from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import reason_of, text_of

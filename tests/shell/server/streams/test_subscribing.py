@@ -17,17 +17,7 @@ from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task, TaskState
 from tests.shell.cases import every_codec
 from tests.shell.folding import Said, artifacts_of, folded
-from tests.shell.harness import (
-    DEADLINE,
-    REST_03,
-    REST_10,
-    RPC_03,
-    RPC_10,
-    Agent,
-    Serving,
-    Stream,
-    Wire,
-)
+from tests.shell.harness import DEADLINE, REST_03, REST_10, RPC_03, RPC_10, Agent, Serving, Stream, Wire
 
 pytestmark = [
     pytest.mark.anyio,

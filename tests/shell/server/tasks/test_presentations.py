@@ -14,18 +14,7 @@ from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Artifact, DataPart, Task, TextPart
 from tests.shell.cases import every_codec
 from tests.shell.folding import text_of
-from tests.shell.harness import (
-    REST_03,
-    REST_10,
-    RPC_03,
-    RPC_10,
-    Agent,
-    Caller,
-    Serving,
-    Stream,
-    Wire,
-    client,
-)
+from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, Agent, Caller, Serving, Stream, Wire, client
 from tests.shell.refusals import refusal, unsupported, wrong
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import anyio
 
-from opencode_a2a.server.admission import Admission
+from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.store import EventsPruned, Store, StoreError
 from opencode_a2a.server.tasks.loading import loaded

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from opencode_a2a.server.operations import Operations
+from opencode_a2a.server.operations.task_operations import Operations
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.open_stream import OpenStream

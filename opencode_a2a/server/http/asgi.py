@@ -18,9 +18,9 @@ import orjson
 from attrs import evolve, frozen
 
 from opencode_a2a.logs import plain
-from opencode_a2a.server.dispatch import Dispatch, Invocation
-from opencode_a2a.server.documents import Documents, Published, only
-from opencode_a2a.server.request_log import log_request
+from opencode_a2a.server.http.dispatch import Dispatch, Invocation
+from opencode_a2a.server.http.documents import Documents, Published, only
+from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import anyio.lowlevel
 from attrs import evolve
 
-from opencode_a2a.server.admission import Admission
+from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.store import Store, StoredTask, TaskQuery
 from opencode_a2a.server.store.store_errors import from_store

@@ -58,7 +58,7 @@ def load_card_key(path: str | None, key_id: str | None = None) -> CardKey | None
         raise SettingsError([f"{KEY_ID}: takes printable text"])
     pem = _content(Path(path))
     try:
-        from opencode_a2a.server.card_keys import KeyRefusedError, canonical, private_key
+        from opencode_a2a.server.http.card_keys import KeyRefusedError, canonical, private_key
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _LIBRARIES:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from attrs import evolve
 
 from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest
+from opencode_a2a.server.operations.known_messages import KnownMessages
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
-from opencode_a2a.server.tasks.known_messages import KnownMessages
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
 from sansio.a2a.dialects import DIALECTS

@@ -1,0 +1,1 @@
+"""The HTTP surface: requests, answers, documents, and the keys that sign cards."""
