@@ -14,8 +14,9 @@ from sansio.extensions.methods.method_rows import MethodRow, Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments, read
 from sansio.extensions.methods.rendering import for_version
-from sansio.large_json import Steps, decoded
+from sansio.large_json import decoded
 from sansio.opencode.upstream.requests import Location
+from tests.steps import taken
 from tests.strategies import json_values
 
 _PLACE = Location(directory="/workspace")
@@ -68,7 +69,7 @@ def check_large_json(data: bytes) -> None:
     expected = _outcome(data)
     for size in (0, 7):
         try:
-            found = ("value", _taken(decoded(data, size=size)))
+            found = ("value", taken(decoded(data, size=size)))
         except ValueError as error:
             found = ("refused", "")
             if expected[0] == "value":
@@ -82,14 +83,6 @@ def _outcome(data: bytes) -> tuple[str, Any]:
         return "value", orjson.loads(data)
     except ValueError:
         return "refused", ""
-
-
-def _taken(steps: Steps[Any]) -> Any:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def _read(data: bytes) -> tuple[MethodRow | None, Any]:

@@ -78,7 +78,6 @@ class EventBus:
         self.refused = False  # OpenCode is there, and does not let us in: to wait does not help
         self.trouble = "it has not answered yet"  # why the bus was lost last, in words
         self.reconnects = 0
-        self.undecodable = 0
         self.clock_ahead_ms = 0  # OpenCode's clock minus ours
 
     def __repr__(self) -> str:
@@ -217,7 +216,6 @@ class EventBus:
         try:
             event = decode(data)
         except ProtocolError as exc:
-            self.undecodable += 1
             # said once: what sends one of these may send thousands
             _log.log(
                 logging.DEBUG if self._unreadable else logging.WARNING, "an event is passed over: %s", exc.message

@@ -288,17 +288,6 @@ class TaskLog:
         return log
 
     @classmethod
-    def replay(cls, task: Task, last: int, runs: Iterable[tuple[int, Sequence[LogEvent]]]) -> TaskLog:
-        """What `replaying` makes, at once."""
-        steps = cls.replaying(task, last, runs)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                log: TaskLog = end.value
-                return log
-
-    @classmethod
     def replaying(
         cls, task: Task, last: int, runs: Iterable[tuple[int, Sequence[LogEvent]]]
     ) -> Generator[None, None, TaskLog]:

@@ -64,6 +64,4 @@ def is_left_over(asked: InterruptAsked, prompt_id: str) -> bool:
 
 def answered_unseen(asked: InterruptAsked) -> InterruptEnded:
     """The answer to a request that nobody waits for any more, though how it was answered was not seen."""
-    return InterruptEnded(
-        session_id=asked.session_id, kind=asked.kind, request_id=asked.request_id, resolution="replied"
-    )
+    return asked.ended("replied")

@@ -70,7 +70,7 @@ def permission_reply(asked: InterruptAsked, reply: str, message: str | None, loc
     resolution = "rejected" if reply == "reject" else "replied"
     return Answer(
         call=requests.permission_reply(asked.request_id, reply, message, location),
-        ended=_ended(asked, resolution, reply),
+        ended=asked.ended(resolution),
         understood=sentences[reply],
     )
 
@@ -83,7 +83,7 @@ def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], loca
         raise invalid(("answers",), rule)
     return Answer(
         call=requests.question_reply(asked.request_id, answers, location),
-        ended=_ended(asked, "replied"),
+        ended=asked.ended("replied"),
         understood="Answered: " + "; ".join(", ".join(answer) or "nothing" for answer in answers) + ".",
     )
 
@@ -92,7 +92,7 @@ def question_reject(asked: InterruptAsked, location: Location) -> Answer:
     """The question is not answered."""
     return Answer(
         call=requests.question_reject(asked.request_id, location),
-        ended=_ended(asked, "rejected"),
+        ended=asked.ended("rejected"),
         understood="The question was rejected.",
     )
 
@@ -111,16 +111,6 @@ def abandoned(asked: InterruptAsked, location: Location) -> UpstreamCall:
     if asked.kind == "permission":
         return requests.permission_reply(asked.request_id, "reject", None, location)
     return requests.question_reject(asked.request_id, location)
-
-
-def _ended(asked: InterruptAsked, resolution: str, reply: str | None = None) -> InterruptEnded:
-    return InterruptEnded(
-        session_id=asked.session_id,
-        kind=asked.kind,
-        request_id=asked.request_id,
-        resolution=resolution,
-        reply=reply,
-    )
 
 
 # --- in plain words ---------------------------------------------------------------------------------------

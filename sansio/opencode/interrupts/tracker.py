@@ -44,12 +44,7 @@ class InterruptTracker:
 
     def left(self) -> list[InterruptEnded]:
         """The ends of what still waits when the turn ends: nobody will be asked for it any more."""
-        return [
-            InterruptEnded(
-                session_id=asked.session_id, kind=asked.kind, request_id=asked.request_id, resolution="rejected"
-            )
-            for asked in self.pending.values()
-        ]
+        return [asked.ended("rejected") for asked in self.pending.values()]
 
     def asked(self, asked: InterruptAsked, now: str) -> list[LogEvent]:
         """A request came, or is seen again."""

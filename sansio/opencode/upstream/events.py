@@ -24,7 +24,6 @@ class UpstreamFault:
     name: str
     message: str
     status: int | None = None
-    retryable: bool = False
 
 
 @frozen(kw_only=True)
@@ -98,8 +97,6 @@ class SessionSeen:
 
     session_id: str
     parent_id: str | None = None
-    title: str | None = None
-    directory: str | None = None
 
 
 @frozen(kw_only=True)
@@ -118,6 +115,12 @@ class InterruptAsked:
     request_id: str
     body: JsonObject
 
+    def ended(self, resolution: str) -> InterruptEnded:
+        """Build the end of this request. `resolution`: `replied` or `rejected`."""
+        return InterruptEnded(
+            session_id=self.session_id, kind=self.kind, request_id=self.request_id, resolution=resolution
+        )
+
 
 @frozen(kw_only=True)
 class InterruptEnded:
@@ -127,7 +130,6 @@ class InterruptEnded:
     kind: str
     request_id: str
     resolution: str
-    reply: str | None = None
 
 
 BusEvent: TypeAlias = (
@@ -175,7 +177,7 @@ def _number(value: Any) -> float | None:
 
 
 def fault_of(error: JsonObject) -> UpstreamFault:
-    """OpenCode's `{name, data: {message, statusCode, isRetryable}}`."""
+    """OpenCode's `{name, data: {message, statusCode}}`."""
     found = error.get("data")
     data = found if isinstance(found, dict) else {}
     name = _optional_text(error, "name") or "UnknownError"
@@ -183,7 +185,6 @@ def fault_of(error: JsonObject) -> UpstreamFault:
         name=name,
         message=_optional_text(data, "message") or name,
         status=_integer(data.get("statusCode")),
-        retryable=data.get("isRetryable") is True,
     )
 
 
@@ -253,8 +254,6 @@ def session_seen(info: JsonObject) -> SessionSeen:
     return SessionSeen(
         session_id=_text(info, "id"),
         parent_id=_optional_text(info, "parentID"),
-        title=_optional_text(info, "title"),
-        directory=_optional_text(info, "directory"),
     )
 
 
@@ -265,13 +264,11 @@ def interrupt_asked(kind: str, body: JsonObject) -> InterruptAsked:
 
 def _ended(kind: str, resolution: str) -> Callable[[JsonObject], InterruptEnded]:
     def decode(p: JsonObject) -> InterruptEnded:
-        reply = _optional_text(p, "reply")
         return InterruptEnded(
             session_id=_text(p, "sessionID"),
             kind=kind,
             request_id=_text(p, "requestID"),
-            resolution="rejected" if reply == "reject" else resolution,
-            reply=reply,
+            resolution="rejected" if p.get("reply") == "reject" else resolution,
         )
 
     return decode

@@ -9,20 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.json_output import encoded_pieces
+from tests.steps import counted
 from tests.strategies import json_values
 
 
 def taken(value: Any, size: int) -> tuple[list[bytes], int]:
-    """The pieces, and how many steps they took."""
-    steps = encoded_pieces(value, size=size)
-    count = 0
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            pieces: list[bytes] = end.value
-            return pieces, count
-        count += 1
+    """The pieces, and how often others had their turn."""
+    pieces, steps = counted(encoded_pieces(value, size=size))
+    return pieces, steps - 1
 
 
 @given(json_values, st.sampled_from((1, 7, 100)))

@@ -29,6 +29,7 @@ from sansio.a2a.tasks.task_log import (
     fold,
     replacements,
 )
+from tests.steps import taken
 from tests.strategies import log_events
 
 Numbered = tuple[int, LogEvent]
@@ -100,7 +101,7 @@ def test_a_log_read_back_is_the_same_to_every_cursor(
     log = log_of(events)
     last = data.draw(st.integers(0, log.last), label="the task is kept as of")
 
-    again = TaskLog.replay(log.at(last), last, in_runs(numbered(log), cuts))
+    again = taken(TaskLog.replaying(log.at(last), last, in_runs(numbered(log), cuts)))
 
     assert (again.task(), again.last) == (log.task(), log.last)
     if log.last:
@@ -120,7 +121,7 @@ def test_runs_that_are_gone_make_no_other_event_of_a_number(
     last = data.draw(st.integers(0, log.last), label="the task is kept as of")
 
     kept = [run for index, run in enumerate(runs) if index not in lost]
-    again = TaskLog.replay(log.at(last), last, kept)
+    again = taken(TaskLog.replaying(log.at(last), last, kept))
 
     assert last <= again.last <= log.last
     assert again.task() == log.at(again.last)
@@ -151,7 +152,7 @@ def test_events_after_one_that_was_lost_do_not_count() -> None:
     log = log_of([chunk("one"), more, more, more])
     runs: list[tuple[int, list[LogEvent]]] = [(1, [chunk("one")]), (2, [more]), (4, [more])]
 
-    again = TaskLog.replay(log.at(1), 1, runs)
+    again = taken(TaskLog.replaying(log.at(1), 1, runs))
 
     assert (again.last, again.task()) == (2, log.at(2))
 
@@ -159,7 +160,7 @@ def test_events_after_one_that_was_lost_do_not_count() -> None:
 def test_a_log_without_its_beginning_cannot_be_looked_back_on() -> None:
     log = log_of([chunk("one"), more, more])
 
-    again = TaskLog.replay(log.task(), 3, [(2, [more, more])])
+    again = taken(TaskLog.replaying(log.task(), 3, [(2, [more, more])]))
 
     assert (again.last, again.task()) == (3, log.task())
     for cursor in (0, 1, 2):
@@ -262,7 +263,7 @@ class Crashes(RuleBasedStateMachine):
     @precondition(lambda self: self.kept[0])
     @rule(cuts=sizes)
     def crash(self, cuts: list[int]) -> None:
-        self.log = TaskLog.replay(self.kept[1], self.kept[0], in_runs(self.rows, cuts))
+        self.log = taken(TaskLog.replaying(self.kept[1], self.kept[0], in_runs(self.rows, cuts)))
         assert self.log.last == (self.rows[-1][0] if self.rows else 0)
         self.log.recover()
         self.keep_the_task()

@@ -31,6 +31,7 @@ from sansio.a2a.model import (
 from sansio.a2a.tasks.presentation import RESUME, SHARED_BY, Presentation, as_text
 from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from tests import strategies
+from tests.steps import taken
 
 CODECS: tuple[Codec, ...] = (v0_3, v0_3_gateway, v1_0)
 codecs = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.NAME)
@@ -53,13 +54,8 @@ CHUNK = ArtifactUpdate(task_id="t", context_id="c", artifact=TOOL, last_chunk=Tr
 
 
 def paged(one: Presentation, page: TaskPage, *, artifacts: bool = True) -> dict[str, Any]:
-    steps = one.page(page, artifacts=artifacts)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            body: dict[str, Any] = orjson.loads(b"".join(end.value))
-            return body
+    body: dict[str, Any] = orjson.loads(b"".join(taken(one.page(page, artifacts=artifacts))))
+    return body
 
 
 def presentation(codec: Codec, *extensions: str, text_only: bool = False) -> Presentation:

@@ -14,7 +14,7 @@ from sansio.extensions.methods.method_rows import Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments
 from sansio.extensions.methods.rendering import for_version
-from sansio.large_json import Steps, decoded, encoded
+from sansio.large_json import decoded, encoded
 from sansio.opencode.projections.provider_catalogue import models_of, providers_of, shrunk
 from sansio.opencode.projections.session_projections import (
     diffs_of,
@@ -26,6 +26,7 @@ from sansio.opencode.projections.session_projections import (
     todos_of,
 )
 from sansio.opencode.upstream.requests import Location
+from tests.steps import counted
 from tests.strategies import json_values
 
 T = TypeVar("T")
@@ -35,17 +36,6 @@ BASH: dict[str, Any] = {
     "tool": "bash",
     "state": {"status": "completed", "input": {"command": "ls"}, "output": "a\n", "title": ""},
 }
-
-
-def taken(steps: Steps[T]) -> tuple[T, int]:
-    """What was made, and in how many steps."""
-    count = 1
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value, count
-        count += 1
 
 
 def message(*parts: dict[str, Any], role: str = "assistant") -> dict[str, Any]:
@@ -254,7 +244,7 @@ def test_what_is_no_catalogue_is_refused(wrong: object) -> None:
 def test_a_text_decoded_in_slices_gives_the_same_value(value: object, size: int, wide: bool) -> None:
     body = orjson.dumps(value, option=orjson.OPT_INDENT_2 if wide else None)
 
-    assert taken(decoded(body, size=size))[0] == orjson.loads(body)
+    assert counted(decoded(body, size=size))[0] == orjson.loads(body)
 
 
 @pytest.mark.parametrize(
@@ -276,21 +266,21 @@ def test_a_text_decoded_in_slices_gives_the_same_value(value: object, size: int,
 def test_what_is_no_json_is_refused_in_slices_too(body: bytes) -> None:
     for size in (0, 3, 1000):
         with pytest.raises(ValueError, match=r".+"):
-            taken(decoded(body, size=size))
+            counted(decoded(body, size=size))
 
 
 def test_what_is_nested_too_deep_is_refused() -> None:
     with pytest.raises(ValueError, match="nested"):
-        taken(decoded(b"[" * 200 + b"]" * 200, size=0))
+        counted(decoded(b"[" * 200 + b"]" * 200, size=0))
 
 
 def test_a_large_answer_is_decoded_and_written_in_many_steps() -> None:
     items = [{"id": f"p{number}", "models": {f"m{index}": MODEL for index in range(40)}} for number in range(200)]
     body = orjson.dumps({**CATALOGUE, "all": items})
 
-    value, steps = taken(decoded(body, shrunk))
+    value, steps = counted(decoded(body, shrunk))
     result = models_of(value, None)
-    text, written = taken(encoded(result, "items"))
+    text, written = counted(encoded(result, "items"))
 
     assert len(body) > 1_000_000
     assert steps > len(body) / 64 / 1024
@@ -299,5 +289,5 @@ def test_a_large_answer_is_decoded_and_written_in_many_steps() -> None:
 
 
 def test_a_small_answer_takes_one_step() -> None:
-    assert taken(decoded(b'{"a":[1]}')) == ({"a": [1]}, 1)
-    assert taken(encoded({"items": [1, 2]}, "items")) == (b'{"items":[1,2]}', 1)
+    assert counted(decoded(b'{"a":[1]}')) == ({"a": [1]}, 1)
+    assert counted(encoded({"items": [1, 2]}, "items")) == (b'{"items":[1,2]}', 1)

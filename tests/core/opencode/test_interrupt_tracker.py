@@ -17,7 +17,7 @@ from sansio.a2a.tasks.task_log import LogEvent, StatusChanged
 from sansio.opencode.interrupts.render import text_of
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import BusPosition, Turn
-from sansio.opencode.upstream.events import BusEvent, InterruptAsked, InterruptEnded, SessionStatus
+from sansio.opencode.upstream.events import BusEvent, InterruptAsked, SessionStatus
 from tests.core.recorded import CONTEXT, NOW, TASK, shared_of, task_of
 
 ROOT, CHILD = "ses_root", "ses_child"
@@ -31,12 +31,6 @@ def new_turn() -> Turn:
 def asked(request_id: str, kind: str = "permission", session_id: str = ROOT) -> InterruptAsked:
     body: JsonObject = {"permission": request_id, "questions": [{"question": request_id, "options": []}]}
     return InterruptAsked(session_id=session_id, kind=kind, request_id=request_id, body=body)
-
-
-def ended(request: InterruptAsked, resolution: str = "replied") -> InterruptEnded:
-    return InterruptEnded(
-        session_id=request.session_id, kind=request.kind, request_id=request.request_id, resolution=resolution
-    )
 
 
 def text(event: StatusChanged) -> str | None:
@@ -95,7 +89,7 @@ class AnyAsking(RuleBasedStateMachine):
     @rule(data=st.data(), resolution=st.sampled_from(("replied", "rejected")))
     def resolve(self, data: st.DataObject, resolution: str) -> None:
         request_id = data.draw(st.sampled_from(sorted(self.open)))
-        self.bus.append(ended(self.open.pop(request_id), resolution))
+        self.bus.append(self.open.pop(request_id).ended(resolution))
 
     # --- what the turn hears ------------------------------------------------------------------------------
 
@@ -114,7 +108,7 @@ class AnyAsking(RuleBasedStateMachine):
 
     @rule()
     def hear_of_a_stranger(self) -> None:
-        self.take(self.turn.feed(ended(asked("nobody's")), NOW))
+        self.take(self.turn.feed(asked("nobody's").ended("replied"), NOW))
 
     @rule()
     def lose_the_connection(self) -> None:
@@ -133,8 +127,8 @@ class AnyAsking(RuleBasedStateMachine):
             self.turn.interrupt_tracker.note(request.request_id, None)  # somebody else was faster
             del self.noted[request.request_id]
             return
-        self.bus.append(ended(request))
-        self.take(self.turn.feed(ended(request), NOW))
+        self.bus.append(request.ended("replied"))
+        self.take(self.turn.feed(request.ended("replied"), NOW))
 
     # --- what is read -------------------------------------------------------------------------------------
 
@@ -200,7 +194,7 @@ def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
     turn.interrupt_tracker.note("a", "Allowed once.")
     turn.interrupt_tracker.note("a", None)
 
-    [resolved] = turn.feed(ended(asked("a")), NOW)
+    [resolved] = turn.feed(asked("a").ended("replied"), NOW)
 
     assert isinstance(resolved, StatusChanged)
     assert text(resolved) is None

@@ -87,7 +87,7 @@ INFO: JsonObject = {"id": "m", "sessionID": "s", "role": "assistant", "parentID"
         ),
         (
             bus("session.created", info={"id": "s", "parentID": "r", "title": "t", "directory": "/w"}),
-            SessionSeen(session_id="s", parent_id="r", title="t", directory="/w"),
+            SessionSeen(session_id="s", parent_id="r"),
         ),
         (bus("session.updated", info={"id": "s"}), SessionSeen(session_id="s")),
         (
@@ -100,13 +100,11 @@ INFO: JsonObject = {"id": "m", "sessionID": "s", "role": "assistant", "parentID"
         ),
         (
             bus("permission.replied", requestID="per", sessionID="s", reply="always"),
-            InterruptEnded(session_id="s", kind="permission", request_id="per", resolution="replied", reply="always"),
+            InterruptEnded(session_id="s", kind="permission", request_id="per", resolution="replied"),
         ),
         (
             bus("permission.replied", requestID="per", sessionID="s", reply="reject"),
-            InterruptEnded(
-                session_id="s", kind="permission", request_id="per", resolution="rejected", reply="reject"
-            ),
+            InterruptEnded(session_id="s", kind="permission", request_id="per", resolution="rejected"),
         ),
         (
             bus("question.replied", requestID="que", sessionID="s", answers=[["A"]]),
@@ -135,7 +133,7 @@ def test_event_of_one_directory_is_not_wrapped() -> None:
 
 def test_message_tells_whether_it_is_complete_and_why_it_failed() -> None:
     more = {"time": {"completed": 5}, "finish": "stop", "summary": True, "tokens": {"input": 1}, "cost": 0.5}
-    error = {"name": "APIError", "data": {"message": "no", "statusCode": 500, "isRetryable": True}}
+    error = {"name": "APIError", "data": {"message": "no", "statusCode": 500}}
 
     event = decode(bus("message.updated", info={**INFO, **more, "error": error}))
 
@@ -150,7 +148,7 @@ def test_message_tells_whether_it_is_complete_and_why_it_failed() -> None:
         summary=True,
         tokens={"input": 1},
         cost=0.5,
-        error=UpstreamFault(name="APIError", message="no", status=500, retryable=True),
+        error=UpstreamFault(name="APIError", message="no", status=500),
     )
 
 

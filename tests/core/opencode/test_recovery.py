@@ -51,6 +51,7 @@ from tests.core.recorded import (
     task_of,
     turn_of,
 )
+from tests.steps import taken
 
 PERMISSION = InterruptAsked(
     session_id="s", kind="permission", request_id="per_1", body={"permission": "bash", "patterns": ["ls"]}
@@ -117,7 +118,7 @@ def kept_of(log: TaskLog, snapshot: int, upto: int) -> TaskLog:
             runs[-1][1].append(entry.event)
         else:
             runs.append((entry.number, [entry.event]))
-    return TaskLog.replay(log.at(snapshot), snapshot, runs)
+    return taken(TaskLog.replaying(log.at(snapshot), snapshot, runs))
 
 
 def taken_up(recording: Recording, log: TaskLog) -> Turn:

@@ -160,7 +160,7 @@ def test_other_part_types_are_no_output() -> None:
 
 
 def test_news_of_sessions_say_nothing() -> None:
-    assert fed(new_turn(), SessionSeen(session_id=SESSION, title="t"), BUSY) == []
+    assert fed(new_turn(), SessionSeen(session_id=SESSION), BUSY) == []
 
 
 # --- what settles a text ----------------------------------------------------------------------------------
