@@ -56,7 +56,7 @@ class CredentialsError(ValueError):
     """The list of credentials is not usable. `problems` name entry (from 1) and field, never a secret."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("; ".join(self.problems))
 
 

@@ -19,7 +19,7 @@ class ChunkedDecoder:
     """
 
     def __init__(self) -> None:
-        self.ended = False
+        self.ended: bool = False
         self.fault: ProtocolError | None = None
         self._buffer = b""
         self._remaining = 0  # bytes of the current chunk that have not come

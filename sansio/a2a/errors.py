@@ -257,9 +257,9 @@ class ProtocolError(A2AError):
         super().__init__(message)
         self.kind = kind
         self.message = message
-        self.violations = tuple(violations[: MOST_VIOLATIONS + 1])
-        self.data = _bounded(data)
-        self.data_v1 = _bounded(data_v1)
+        self.violations: tuple[Violation, ...] = tuple(violations[: MOST_VIOLATIONS + 1])
+        self.data: Any = _bounded(data)
+        self.data_v1: Any = _bounded(data_v1)
         self.metadata: dict[str, str] = _bounded(metadata or {})
 
     @property

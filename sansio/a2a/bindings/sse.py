@@ -58,7 +58,7 @@ class SseDecoder:
     def __init__(self, limit: int = 16 * 1024 * 1024) -> None:
         self.limit = limit
         self.retry: int | None = None
-        self.last_id = ""  # of the last event that came whole: where to resume
+        self.last_id: str = ""  # of the last event that came whole: where to resume
         self._pending: list[bytes] = []  # pieces of a line whose end has not come
         self._pending_size = 0
         self._after_cr = False

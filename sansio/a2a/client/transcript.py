@@ -140,7 +140,7 @@ class Transcript:
         self.context_id: str | None = None
         self.error: str | None = None
         self.asked: InputRequest | None = None  # the same object for as long as the same is asked
-        self.closed = False  # the agent has said that its stream is over
+        self.closed: bool = False  # the agent has said that its stream is over
         self._requests: dict[str, Any] = {}  # what was said of each, oldest first
         self._answer: dict[str, _ArtifactStream] = {}
         self._reasoning: dict[str, _ArtifactStream] = {}

@@ -161,7 +161,7 @@ class Folding:
 
     def _start(self, task: Task) -> None:
         self._base = task
-        self.status = task.status
+        self.status: TaskStatus = task.status
         self.metadata = task.metadata
         self._history = list(task.history)
         self._artifacts = {a.artifact_id: _Building(a, list(a.parts)) for a in task.artifacts}

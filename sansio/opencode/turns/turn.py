@@ -76,11 +76,11 @@ class Turn:
         self.context_id = context_id
         self.session_id = session_id
         self.prompt_id = prompt_id
-        self.ended = False
-        self.cancelled = False
+        self.ended: bool = False
+        self.cancelled: bool = False
         self.failure: TaskFailure | None = None
         self.left: tuple[InterruptAsked, ...] = ()  # the requests that waited for an answer when the turn ended
-        self.refused = False  # it failed before anything was said, by an error that the message may have caused
+        self.refused: bool = False  # it failed before anything was said, by an error that the message may have caused
         self._status = TaskStatus(state=TaskState.SUBMITTED)
         self._artifact_streams = {
             block: ArtifactStream(artifact_id=f"{task_id}:{block.value}", name=name, block_type=block)
@@ -96,13 +96,13 @@ class Turn:
         self._torn: set[str] = set()
         self._files: set[str] = set()  # of parts, those that were told
         self._event_metadata = EventMetadata(task_id=task_id, context_id=context_id, session_id=session_id)
-        self.interrupt_tracker = InterruptTracker(self._event_metadata)
+        self.interrupt_tracker: InterruptTracker = InterruptTracker(self._event_metadata)
         self._attribution = Attribution(prompt_id)
         self._idle = False
         self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
         self._early: list[BusEvent] | None = None  # what came before the session was read, of a turn taken up
-        self.bus_position = BusPosition()
+        self.bus_position: BusPosition = BusPosition()
         self._reconciled_gaps = 0  # so many of the gaps were filled by a reading since
 
     @property
