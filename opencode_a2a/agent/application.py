@@ -38,10 +38,10 @@ from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
-from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
 from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
+from sansio.opencode.extension_names import EXTENSION_NAMES
 from sansio.opencode.upstream.requests import Location, PromptOptions
 from sansio.origins import origin_of
 from sansio.outbound import OutboundPolicy

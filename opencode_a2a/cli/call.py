@@ -37,10 +37,9 @@ from sansio.a2a.client.agent_errors import AgentError, agent_error
 from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState
-from sansio.a2a.tasks.presentation import SHARED_BY
+from sansio.a2a.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
 from sansio.a2a.versions import VERSIONS
-from sansio.extensions.methods.method_rows import MethodExtension
-from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
+from sansio.opencode.extension_names import EXTENSION_NAMES, EXTENSION_URIS
 
 __all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
 
@@ -85,7 +84,6 @@ exit codes:
 """
 
 _CARD_LIMIT: Final = 1024 * 1024
-_STAYS_OPEN: Final = MethodExtension.INTERACTIVE_INTERRUPT.label
 
 
 # --- the command line -------------------------------------------------------------------------------------
@@ -299,7 +297,7 @@ async def _converse(web: Web, printer: Printer, answers: Answers, said: _Said, *
         answers=answers,
         streaming=stream and card.streaming,
         extensions=[uri for uri in card.extensions if EXTENSION_NAMES.get(uri) in SHARED_BY],
-        stay_open=[uri for uri, name in EXTENSION_NAMES.items() if name == _STAYS_OPEN],
+        stay_open=list(EXTENSION_URIS[INTERACTIVE_INTERRUPT].values()),
     )
     transcript = conversation.transcript
     try:

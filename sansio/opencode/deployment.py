@@ -11,10 +11,10 @@ from attrs import frozen
 
 from sansio.a2a.cards.agent_card import Skill
 from sansio.a2a.model import JsonObject
+from sansio.a2a.shared_metadata import SESSION_BINDING, STREAM_HINTS, STREAM_RESUME
+from sansio.opencode.extension_names import EXTENSION_URIS, MODEL_SELECTION
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
 
-_SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
-_NAMESPACE = "urn:opencode-a2a:extension"
 INPUT_MODES = (
     "text/plain",
     "application/json",
@@ -26,26 +26,25 @@ INPUT_MODES = (
 )
 OUTPUT_MODES = ("text/plain", "application/json")
 
-SESSION_BINDING = "session-binding"
-MODEL_SELECTION = "model-selection"
-STREAM_HINTS = "stream-hints"
-STREAM_RESUME = "stream-resume"
-
 
 @frozen(kw_only=True)
 class ExtensionPair:
     """An extension under the names it has in either version, and what each card says of it.
 
-    `name` is the code's own. `uris`: by version; they may be equal. `extended_params` are all there are, not
-    an addition. `retention`: how far it can be relied upon.
+    `name` is the code's own. `extended_params` are all there are, not an addition.
+    `retention`: how far it can be relied upon.
     """
 
     name: str
-    uris: Mapping[str, str]
     description: str
     public_params: JsonObject
     extended_params: JsonObject
     retention: str
+
+    @property
+    def uris(self) -> Mapping[str, str]:
+        """Its URI in each version."""
+        return EXTENSION_URIS[self.name]
 
 
 PRIVATE_METADATA = (".".join(DIRECTORY[1:]), ".".join(WORKSPACE[1:]))
@@ -134,7 +133,6 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=SESSION_BINDING,
         retention="required",
-        uris={"0.3": f"{_SPECIFICATIONS}#shared-session-binding-v1", "1.0": f"{_NAMESPACE}:session-binding:v1"},
         description="A message may name the OpenCode session it continues; every task says which one it used.",
         public_params=_BINDING_PARAMS,
         extended_params={
@@ -151,7 +149,6 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=MODEL_SELECTION,
         retention="stable",
-        uris={"0.3": f"{_SPECIFICATIONS}#shared-model-selection-v1", "1.0": f"{_NAMESPACE}:model-selection:v1"},
         description="A message may name the model that answers it, by provider and model.",
         public_params=_MODEL_PARAMS,
         extended_params={
@@ -165,7 +162,6 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=STREAM_HINTS,
         retention="required",
-        uris={"0.3": f"{_SPECIFICATIONS}#shared-stream-hints-v1", "1.0": f"{_NAMESPACE}:stream-hints:v1"},
         description="Streams say what each chunk is (text, reasoning, tool call), in which order, and at what cost.",
         public_params=_HINTS_PARAMS,
         extended_params=_ALL_HINTS_PARAMS,
@@ -173,7 +169,6 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=STREAM_RESUME,
         retention="stable",
-        uris={"0.3": f"{_NAMESPACE}:stream-resume:v1", "1.0": f"{_NAMESPACE}:stream-resume:v1"},
         description="A subscription may begin after an event already seen, so that nothing is missed or told twice.",
         public_params=_RESUME_PARAMS,
         extended_params={

@@ -27,19 +27,9 @@ from sansio.a2a.model import (
     TaskPage,
     TextPart,
 )
+from sansio.a2a.shared_metadata import SHARED_BY, STREAM_RESUME
 from sansio.a2a.tasks.answer_projection import with_answer_as_message
 from sansio.a2a.tasks.task_log import merge
-
-SHARED_BY: Mapping[str, frozenset[str]] = {
-    "session-binding": frozenset({"session"}),
-    "stream-hints": frozenset({"stream", "progress", "interrupt", "session", "usage"}),
-    "interactive-interrupt": frozenset({"interrupt"}),
-    "stream-resume": frozenset({"resume"}),
-}
-"""The members of `metadata.shared` that an extension gives."""
-
-RESUME = "stream-resume"
-"""The extension by which events carry their numbers in their metadata too."""
 
 _CODECS: Mapping[str, Codec] = {codec.NAME: codec for codec in (v0_3, v0_3_gateway, v1_0)}
 
@@ -136,7 +126,7 @@ class Presentation:
         """An item of a stream; `number`: its event's."""
         if self.text_only or isinstance(item, Task):
             item = self._readable(item)
-        if RESUME in self.extensions and not isinstance(item, Message):
+        if STREAM_RESUME in self.extensions and not isinstance(item, Message):
             mark = {"shared": {"resume": {"event_id": str(number)}}}
             item = evolve(item, metadata=merge(item.metadata, mark))
         return self._item_seen(self.codec.render_item(item))

@@ -11,41 +11,35 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from sansio.a2a.model import JsonObject
+from sansio.a2a.shared_metadata import INTERACTIVE_INTERRUPT
+from sansio.a2a.versions import VERSIONS
 from sansio.extensions.methods.method_errors import ExtensionErrorKind
 from sansio.extensions.methods.parameters import Arguments, Parameter
+from sansio.opencode import extension_names
 from sansio.opencode.upstream.requests import Location, UpstreamCall
-
-SPECIFICATIONS = "https://github.com/Intelligent-Internet/opencode-a2a/blob/main/docs/extension-specifications.md"
-NAMESPACE = "urn:opencode-a2a:extension"
-VERSIONS = ("0.3", "1.0")
 
 
 class MethodExtension(Enum):
-    """The extensions whose methods these are: name, the anchor of its URI on version 0.3, and what it is for."""
+    """The extensions whose methods these are: its name, and what it is for."""
 
     SESSION_MANAGEMENT = (
-        "session-management",
-        "opencode-session-management-v1",
+        extension_names.SESSION_MANAGEMENT,
         "Read, steer and change OpenCode's sessions.",
     )
     PROVIDER_DISCOVERY = (
-        "provider-discovery",
-        "opencode-provider-discovery-v1",
+        extension_names.PROVIDER_DISCOVERY,
         "Which providers and models OpenCode knows, and which of them can be used.",
     )
     WORKSPACE_CONTROL = (
-        "workspace-control",
-        "opencode-workspace-control-v1",
+        extension_names.WORKSPACE_CONTROL,
         "Which projects, workspaces and worktrees there are; and to make and remove them, where that is allowed.",
     )
     INTERRUPT_RECOVERY = (
-        "interrupt-recovery",
-        "opencode-interrupt-recovery-v1",
+        extension_names.INTERRUPT_RECOVERY,
         "Which permissions and questions of the caller's tasks wait for an answer.",
     )
     INTERACTIVE_INTERRUPT = (
-        "interactive-interrupt",
-        "shared-interactive-interrupt-v1",
+        INTERACTIVE_INTERRUPT,
         "Answer what a task waits for: a permission or a question.",
     )
 
@@ -57,12 +51,12 @@ class MethodExtension(Enum):
     @property
     def about(self) -> str:
         """What it is for."""
-        return self.value[2]
+        return self.value[1]
 
     @property
     def uris(self) -> Mapping[str, str]:
         """Its URI in each version."""
-        return {"0.3": f"{SPECIFICATIONS}#{self.value[1]}", "1.0": f"{NAMESPACE}:{self.label}:v1"}
+        return extension_names.EXTENSION_URIS[self.label]
 
 
 class Access(Enum):

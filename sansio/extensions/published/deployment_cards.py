@@ -13,7 +13,8 @@ from attrs import evolve, frozen
 from sansio.a2a.cards.agent_card import CardSpec, Extension, Skill
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
-from sansio.extensions.methods.method_rows import NAMESPACE, SPECIFICATIONS, MethodExtension
+from sansio.a2a.shared_metadata import SESSION_BINDING
+from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.published.compatibility import ServedVersion, compatibility_profile, wire_contract
 from sansio.extensions.published.contracts import Offer, extended_params, public_params
@@ -23,17 +24,14 @@ from sansio.opencode.deployment import (
     CHAT_EXAMPLES,
     INPUT_MODES,
     MESSAGE_EXTENSIONS,
-    MODEL_SELECTION,
     OUTPUT_MODES,
-    SESSION_BINDING,
     ExtensionPair,
 )
+from sansio.opencode.extension_names import COMPATIBILITY_PROFILE, EXTENSION_URIS, MODEL_SELECTION, WIRE_CONTRACT
 
 Params = Callable[[ServedVersion], JsonObject | None]
 
 SPECIFIED_IN = "docs/extensions.md"
-COMPATIBILITY_PROFILE = "compatibility-profile"
-WIRE_CONTRACT = "wire-contract"
 
 
 @frozen(kw_only=True)
@@ -103,7 +101,7 @@ def _of_methods(extension: MethodExtension) -> PublishedExtension:
 def _of_all(name: str, description: str, params: Params) -> PublishedExtension:
     return PublishedExtension(
         name=name,
-        uris={"0.3": f"{SPECIFICATIONS}#a2a-{name}-v1", "1.0": f"{NAMESPACE}:{name}:v1"},
+        uris=EXTENSION_URIS[name],
         description=description,
         public=False,
         public_params=lambda of: None,
@@ -126,9 +124,6 @@ EXTENSIONS = (
     ),
 )
 """All extensions there are, a row each."""
-
-EXTENSION_NAMES: Mapping[str, str] = {uri: one.name for one in EXTENSIONS for uri in one.uris.values()}
-"""The name of the extension a URI of either version stands for."""
 
 
 # --- skills -----------------------------------------------------------------------------------------------

@@ -28,8 +28,9 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.tasks.presentation import RESUME, SHARED_BY, Presentation, as_text
-from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
+from sansio.a2a.shared_metadata import SHARED_BY, STREAM_RESUME
+from sansio.a2a.tasks.presentation import Presentation, as_text
+from sansio.opencode.extension_names import EXTENSION_NAMES
 from tests import strategies
 from tests.steps import taken
 
@@ -93,7 +94,7 @@ def test_an_extension_that_shows_nothing_makes_no_other_view(one: Presentation) 
 
 
 def test_extensions_that_show_something_are_those_of_the_agent() -> None:
-    assert set(EXTENSION_NAMES.values()) & SHARED_BY.keys() >= {"session-binding", "stream-hints", RESUME}
+    assert set(EXTENSION_NAMES.values()) & SHARED_BY.keys() >= {"session-binding", "stream-hints", STREAM_RESUME}
 
 
 # --- shared metadata --------------------------------------------------------------------------------------
@@ -168,14 +169,14 @@ def test_the_number_stands_in_the_events_metadata_where_that_was_negotiated(code
         found: dict[str, Any] = inner.get("metadata", {})
         return found
 
-    assert metadata(presentation(codec, RESUME))["shared"]["resume"] == {"event_id": "12"}
+    assert metadata(presentation(codec, STREAM_RESUME))["shared"]["resume"] == {"event_id": "12"}
     assert "resume" not in metadata(presentation(codec, "stream-hints")).get("shared", {})
 
 
 def test_a_result_has_no_number() -> None:
-    assert "resume" not in orjson.dumps(presentation(v1_0, RESUME).task(TASK)).decode()
-    assert "resume" not in orjson.dumps(presentation(v1_0, RESUME).send_result(TASK)).decode()
-    assert "resume" not in orjson.dumps(presentation(v1_0, RESUME).notification(STATUS)).decode()
+    assert "resume" not in orjson.dumps(presentation(v1_0, STREAM_RESUME).task(TASK)).decode()
+    assert "resume" not in orjson.dumps(presentation(v1_0, STREAM_RESUME).send_result(TASK)).decode()
+    assert "resume" not in orjson.dumps(presentation(v1_0, STREAM_RESUME).notification(STATUS)).decode()
 
 
 # --- text alone -------------------------------------------------------------------------------------------

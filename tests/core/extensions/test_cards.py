@@ -10,16 +10,11 @@ from attrs import evolve
 
 from sansio.a2a.cards.agent_card import CardSpec, render_card
 from sansio.a2a.cards.signatures import ONLY_0_3
+from sansio.a2a.shared_metadata import SESSION_BINDING, STREAM_RESUME
 from sansio.access import Identity
-from sansio.extensions.published.deployment_cards import (
-    EXTENSION_NAMES,
-    EXTENSIONS,
-    PublishedExtension,
-    card_of,
-    extended_card_of,
-)
+from sansio.extensions.published.deployment_cards import EXTENSIONS, PublishedExtension, card_of, extended_card_of
 from sansio.extensions.published.profile import Deployment
-from sansio.opencode.deployment import SESSION_BINDING, STREAM_RESUME
+from sansio.opencode.extension_names import EXTENSION_NAMES
 from tests import schemas
 from tests.paths import FIXTURES
 from tests.shapes import lacking, of_card, shape_of

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from sansio.a2a.codecs.schemas import SPOKEN, TABLES, object_schema
 from sansio.a2a.errors import jsonrpc_error
 from sansio.a2a.operations import Operation, methods_of
-from sansio.a2a.tasks.presentation import SHARED_BY
+from sansio.a2a.shared_metadata import SHARED_BY
 from sansio.extensions.methods.method_errors import (
     ExtensionError,
     ExtensionErrorKind,
@@ -31,9 +31,9 @@ from sansio.extensions.methods.method_table import METHODS, supported
 from sansio.extensions.methods.parameters import Parameter
 from sansio.extensions.published.compatibility import ServedVersion, compatibility_profile, wire_contract
 from sansio.extensions.published.contracts import ERROR_DATA_FIELDS, method_contract
-from sansio.extensions.published.deployment_cards import EXTENSION_NAMES
 from sansio.extensions.published.openapi import Served, document
 from sansio.extensions.published.profile import Deployment
+from sansio.opencode.extension_names import EXTENSION_NAMES
 from sansio.opencode.upstream.faults import UNREACHABLE, TaskFailure
 from tests.parity import parity
 from tests.paths import FIXTURES

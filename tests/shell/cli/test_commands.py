@@ -322,7 +322,10 @@ def test_the_commands_that_a_kept_demo_prints_are_found(tmp_path: Path, by_path:
     [
         (["--version"], {"anyio", "attrs", "httpx", "sqlalchemy"}),
         (["--help"], {"anyio", "attrs", "httpx", "sqlalchemy"}),
-        (["call", "--help"], {"hypercorn", "sqlalchemy", "opencode_a2a.agent", "opencode_a2a.fake_opencode"}),
+        (
+            ["call", "--help"],
+            {"hypercorn", "sqlalchemy", "opencode_a2a.agent", "opencode_a2a.fake_opencode", "sansio.extensions"},
+        ),
     ],
     ids=["--version", "--help", "call"],
 )

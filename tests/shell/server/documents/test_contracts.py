@@ -12,9 +12,8 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sansio.a2a.model import TaskState
-from sansio.extensions.methods.method_rows import NAMESPACE, SPECIFICATIONS
 from sansio.extensions.methods.method_table import METHODS
-from sansio.extensions.published.deployment_cards import COMPATIBILITY_PROFILE, WIRE_CONTRACT
+from sansio.opencode.extension_names import COMPATIBILITY_PROFILE, NAMESPACE, SPECIFICATIONS, WIRE_CONTRACT
 from tests.paths import FIXTURES
 from tests.shapes import lacking
 from tests.shell.harness import RPC_03, RPC_10, STAYS_OPEN, Agent, Serving, Wire, client

@@ -1,0 +1,19 @@
+"""The extensions that give members of `metadata.shared`. A table alone: it loads nothing of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SESSION_BINDING = "session-binding"
+STREAM_HINTS = "stream-hints"
+INTERACTIVE_INTERRUPT = "interactive-interrupt"
+STREAM_RESUME = "stream-resume"
+"""The extension by which events carry their numbers in their metadata too."""
+
+SHARED_BY: Mapping[str, frozenset[str]] = {
+    SESSION_BINDING: frozenset({"session"}),
+    STREAM_HINTS: frozenset({"stream", "progress", "interrupt", "session", "usage"}),
+    INTERACTIVE_INTERRUPT: frozenset({"interrupt"}),
+    STREAM_RESUME: frozenset({"resume"}),
+}
+"""The members of `metadata.shared` that an extension gives, by the extension's name."""
