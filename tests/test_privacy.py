@@ -32,7 +32,7 @@ ALLOWED = {
         "tests/shell/server/streams/test_stream_limits.py",
     },
     "_store": {"tests/shell/server/tasks/test_pruning.py"},
-    "_REREADS": {"tests/shell/agent/upstream/test_faults.py"},
+    "_REREADS": {"tests/shell/conftest.py"},
     "_LINGER": {"tests/shell/cli/test_connections.py"},
     "_PATIENCE": {"tests/shell/server/streams/test_interrupted_streams.py"},
 }

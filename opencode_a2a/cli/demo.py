@@ -24,6 +24,7 @@ from opencode_a2a.server.signals import until_signalled
 from sansio.redact import Secret
 
 TEXT = "TOOL please, and then tell me what you saw."
+_GRACE = 0.5  # seconds for which the end waits for tasks: nobody comes back to those that wait for their user
 WORDS = {
     "THINK": "",
     "TOOL": "",
@@ -76,7 +77,12 @@ async def _demonstrate(options: argparse.Namespace, runtime: Runtime, out: TextI
     opencode = FakeOpenCode(pause=0.05)
     async with _running(partial(_serve_standin, runtime, opencode, fake_opencode)):
         settings = with_generated_token(
-            Settings(port=options.demo_port, opencode_url=await fake_opencode.url(), task_store_backend="memory"),
+            Settings(
+                port=options.demo_port,
+                opencode_url=await fake_opencode.url(),
+                task_store_backend="memory",
+                shutdown_grace_seconds=_GRACE,
+            ),
             token,
         )
         async with _running(partial(_serve_agent, runtime, settings, server)):

@@ -7,7 +7,7 @@ socket and the service: codecs, bindings, dispatch. What lies behind it does not
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import pytest
@@ -16,8 +16,15 @@ from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, WIRES, Wire
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 
+_RUNTIMES = ("asyncio", "trio")
 _OTHER_IN_BOTH = {RPC_03: REST_10, REST_10: RPC_03, RPC_10: REST_03, REST_03: RPC_10}
 """For each codec, the one that differs from it in version and in binding."""
+
+_IN_TURN = (
+    *(("asyncio", RPC_03), ("trio", REST_10), ("asyncio", RPC_10), ("trio", REST_03)),
+    *(("trio", RPC_03), ("asyncio", REST_10), ("trio", RPC_10), ("asyncio", REST_03)),
+)
+"""All runtimes with all codecs; neighbours differ in as much as can be."""
 
 
 def _number(test: Callable[..., Any], count: int) -> int:
@@ -52,3 +59,32 @@ def every_codec(test: _Test) -> _Test:
 
 each_codec_on_each_runtime = pytest.mark.parametrize("wire", WIRES, ids=str)
 """The full product, for codecs, bindings and dispatch."""
+
+
+def one_runtime(test: _Test) -> _Test:
+    """Run what no event loop has a part in, such as a document, on the runtime that the test's name chooses."""
+    decorated: _Test = pytest.mark.parametrize("anyio_backend", [_RUNTIMES[_number(test, 2)]])(test)
+    return decorated
+
+
+def each_value(
+    names: str, values: Iterable[Any], *, wire: bool = False, ids: Callable[[Any], str] | None = None
+) -> pytest.MarkDecorator:
+    """Run a table of values, each value on one runtime in turn: the value makes the difference, not the loop.
+
+    With `wire`, each value has a codec too, in turn as well.
+    """
+    arguments = [name.strip() for name in names.split(",")]
+
+    def id_of(value: Any) -> str | None:
+        if isinstance(value, Wire):
+            return str(value)
+        return None if ids is None or value in _RUNTIMES else ids(value)
+
+    cases = []
+    for number, value in enumerate(values):
+        runtime, codec = _IN_TURN[number % len(_IN_TURN)]
+        row = value if len(arguments) > 1 else (value,)
+        cases.append((runtime, codec, *row) if wire else (runtime, *row))
+    leading = ("anyio_backend", "wire") if wire else ("anyio_backend",)
+    return pytest.mark.parametrize((*leading, *arguments), cases, ids=id_of)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from opencode_a2a.agent.turns import turn_runner
 from opencode_a2a.fake_opencode import FakeOpenCode
 from tests.shell.harness import Agent, Serving, agent_before
 from tests.shell.postgresql_server import running_postgresql
@@ -36,6 +37,12 @@ def postgresql_server() -> Iterator[str]:
         pytest.skip(missing)
     with running_postgresql(Path(package.origin).parent) as url:
         yield url
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between looks at a session that shows no answer are short."""
+    monkeypatch.setattr(turn_runner, "_REREADS", (0.01, 0.02, 0.05, 0.1))
 
 
 @pytest.fixture

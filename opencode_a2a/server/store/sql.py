@@ -50,7 +50,7 @@ from sansio.a2a.counted import counted
 Result = TypeVar("Result")
 
 _READERS: Final = 4
-_OPEN_SECONDS: Final = 15.0
+OPEN_SECONDS: Final = 15.0
 _LOCK_SECONDS: Final = 2.0  # a session of our own that was given up ends about at once
 _SQLITE_BUSY_SECONDS: Final = 5.0
 # A host that has gone silent must become an error, not a thread that waits for ever.
@@ -232,7 +232,7 @@ class SqlStore:
                 _enter_wal_mode(self._engine)
             if not self._database.is_sqlite:
                 self._connection = self._engine.connect()
-                hold_postgresql(self._connection, patience=_OPEN_SECONDS / 3)
+                hold_postgresql(self._connection, patience=OPEN_SECONDS / 3)
             ensure_schema(self._engine)
             if self._importer is not None:
                 import_earlier(self._engine, self._importer(), self._statements.execute)
@@ -311,7 +311,7 @@ def _begin_sqlite_transaction(connection: Connection) -> None:
 
 def _enter_wal_mode(engine: Engine) -> None:
     """Retried, because two processes that change the mode at once do not wait for each other."""
-    deadline = time.monotonic() + _OPEN_SECONDS
+    deadline = time.monotonic() + OPEN_SECONDS
     raw = engine.raw_connection()
     try:
         while True:

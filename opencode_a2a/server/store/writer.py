@@ -38,7 +38,7 @@ from sansio.a2a.counted import counted
 ATTEMPTS: Final = 10
 _CROWD: Final = 3  # writes that come together
 _GATHERING: Final = 0.001  # seconds for which more of a crowd is awaited: 32 streams got 12 % more done
-_CLOSING: Final = 5.0  # seconds after `close` in which a commit that failed is tried again
+CLOSING_SECONDS: Final = 5.0  # after `close`, in which a commit that failed is tried again
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 2.0
 
@@ -128,7 +128,7 @@ class GroupCommitWriter:
         """Lets `run` return once nothing is queued."""
         if not self._closing:
             self._closing = True
-            self._closed_at = monotonic() + _CLOSING
+            self._closed_at = monotonic() + CLOSING_SECONDS
             self._queued.put(None)
 
     async def run(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.model import TaskState
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import each_value, every_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import RPC_10, Agent, Serving, Wire, quick
 from tests.shell.method_calls import Methods
@@ -38,8 +38,7 @@ def files_at_opencode(agent: Agent) -> list[tuple[str, bytes]]:
     return [(part["mime"], base64.b64decode(part["url"].partition(",")[2])) for part in found]
 
 
-@one_codec
-@pytest.mark.parametrize("media_type", ["application/json", "application/octet-stream", "text/x-python", None])
+@each_value("media_type", ["application/json", "application/octet-stream", "text/x-python", None], wire=True)
 async def test_text_is_given_as_text(serving: Serving, wire: Wire, media_type: str | None) -> None:
     async with serving() as agent:
         task = await agent.caller(wire).send("", parts=parts(wire, "COUNT", b'{"a": 1}', media_type))
@@ -71,8 +70,8 @@ async def test_what_no_model_takes_is_refused_before_there_is_a_task(
     assert len(page["tasks"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("takes", "content", "granted"),
+@each_value(
+    "takes, content, granted",
     [
         (("text",), PNG, False),
         (("text", "image"), PNG, True),

@@ -15,7 +15,7 @@ import pytest
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import each_value, every_codec, one_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
     CLAIMS,
@@ -102,7 +102,7 @@ async def test_a_directory_below_the_root_is_where_the_turn_happens(
         assert {location for locations in asked.values() for location in locations} == {(str(root / "sub"), None)}
 
 
-@pytest.mark.parametrize("given", ["sub", "./sub/../sub/", "leads-in", "other/../leads-in"])
+@each_value("given", ["sub", "./sub/../sub/", "leads-in", "other/../leads-in"])
 async def test_any_way_to_say_it_means_the_same_directory(serving: Serving, root: Path, given: str) -> None:
     async with serving(standin_in(root), workspace_root=str(root)) as agent:
         for directory in (given, f"{root}/{given}"):
@@ -150,8 +150,7 @@ async def test_a_root_that_is_a_link_is_the_directory_it_leads_to(serving: Servi
 # --- what is refused --------------------------------------------------------------------------------------
 
 
-@one_codec
-@pytest.mark.parametrize(
+@each_value(
     "given",
     [
         "..",
@@ -173,6 +172,7 @@ async def test_a_root_that_is_a_link_is_the_directory_it_leads_to(serving: Servi
         ["sub"],
         True,
     ],
+    wire=True,
     ids=lambda given: repr(given)[:24],
 )
 async def test_anything_else_is_refused_by_name_and_tells_no_path(
@@ -202,7 +202,7 @@ async def test_a_deployment_may_allow_its_root_alone(serving: Serving, root: Pat
 # --- names that mean something else once they are decoded -------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["100%", "%", "%2", "%zz", "a+b", "ü 🌱", "q?x#y&z=1", "new\nline", "back\\slash"])
+@each_value("name", ["100%", "%", "%2", "%zz", "a+b", "ü 🌱", "q?x#y&z=1", "new\nline", "back\\slash"])
 async def test_a_directory_is_the_one_of_that_name_however_it_is_written(
     serving: Serving, root: Path, name: str
 ) -> None:
@@ -230,8 +230,7 @@ def works_in(agent: Agent) -> set[str]:
     return {one.info["path"]["cwd"] for one in answers if one.info["role"] == "assistant"}
 
 
-@one_codec
-@pytest.mark.parametrize("name", DECODED)
+@each_value("name", DECODED, wire=True)
 async def test_a_directory_that_opencode_takes_for_another_is_refused(
     serving: Serving, root: Path, wire: Wire, name: str
 ) -> None:
@@ -246,7 +245,7 @@ async def test_a_directory_that_opencode_takes_for_another_is_refused(
         assert agent.fake_opencode.sessions == {}
 
 
-@pytest.mark.parametrize("name", DECODED)
+@each_value("name", DECODED)
 async def test_a_session_that_is_in_such_a_directory_is_not_used(serving: Serving, root: Path, name: str) -> None:
     (root / name).mkdir()
     async with serving(standin_in(root), workspace_root=str(root)) as agent:
@@ -335,10 +334,10 @@ async def test_a_workspace_goes_before_a_directory(serving: Serving, root: Path,
     assert refusal(wire, elsewhere) == wrong(wire, "metadata.opencode.workspace.id")
 
 
-@one_codec
-@pytest.mark.parametrize(
+@each_value(
     "workspace",
     [{"id": ""}, {"id": 5}, {}, "wrk", {"id": "x" * 257}, {"id": "\0"}, {"id": ".."}, {"id": "wrk/x"}, {"id": "%2e"}],
+    wire=True,
     ids=repr,
 )
 async def test_a_workspace_that_is_none_is_refused_by_name(serving: Serving, wire: Wire, workspace: object) -> None:

@@ -277,7 +277,9 @@ def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: s
         called = run("call", url, "ECHO from the outside", A2A_CLIENT_BEARER_TOKEN=token)
 
         assert (called.returncode, called.stdout) == (0, "from the outside\n"), called.stderr
+        started = time.monotonic()
         assert server.stop(signal.SIGINT) == 0
+        assert time.monotonic() - started < 5  # though two tasks wait for their user
         assert "Traceback" not in server.said
 
 

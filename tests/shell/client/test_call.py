@@ -30,6 +30,7 @@ from tests.shell.calling import (
     status,
     task,
 )
+from tests.shell.cases import each_value
 from tests.shell.scripted_agent import (
     CARD_PATH,
     OLD_CARD_PATH,
@@ -134,8 +135,8 @@ async def test_an_agent_that_answers_before_it_is_done_is_asked_again(scene: Sce
     assert seen == Seen(code=0, out="Hello there\n", err="[working]\n[completed]\n")
 
 
-@pytest.mark.parametrize(
-    ("state", "code"),
+@each_value(
+    "state, code",
     [
         (TaskState.FAILED, 1),
         (TaskState.REJECTED, 1),
@@ -310,7 +311,7 @@ async def test_a_card_cannot_send_credentials_to_another_origin(scene: Scene, an
     assert f"[the agent card points to {elsewhere}]" in anonymous.err
 
 
-@pytest.mark.parametrize("path", [CARD_PATH, "/rpc"])
+@each_value("path", [CARD_PATH, "/rpc"])
 @pytest.mark.parametrize("code", [302, 307, 308])
 async def test_redirects_are_told_and_not_followed(scene: Scene, anyio_backend: str, path: str, code: int) -> None:
     other = ScriptedAgent()

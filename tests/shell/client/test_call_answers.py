@@ -29,6 +29,7 @@ from sansio.a2a.model import StatusUpdate, StreamItem, TaskState
 from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.redact import Secret
 from tests.shell.calling import COMPLETED, DEADLINE, WORKING, Scene, Screen, Seen, parsed, says, status, task
+from tests.shell.cases import each_value
 from tests.shell.harness import (
     ALICE,
     BOB,
@@ -45,8 +46,8 @@ from tests.shell.scripted_agent import CutError, Reply, document, payload, strea
 
 pytestmark = pytest.mark.anyio
 
-WAYS = [(version, binding) for version in ("0.3", "1.0") for binding in ("JSONRPC", "HTTP+JSON")]
-each_way = pytest.mark.parametrize(("version", "binding"), WAYS)
+WAYS = [("0.3", "JSONRPC"), ("0.3", "HTTP+JSON"), ("1.0", "HTTP+JSON"), ("1.0", "JSONRPC")]
+each_way = each_value("version, binding", WAYS)
 streamed_or_not = pytest.mark.parametrize("streaming", [True, False], ids=["streamed", "whole"])
 
 

@@ -13,6 +13,7 @@ from opencode_a2a.config.settings import Settings
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState
 from tests.shell.calling import HELLO, WORKING, Scene, Screen, Seen, parsed, says, status, task
+from tests.shell.cases import each_value
 from tests.shell.scripted_agent import CARD_PATH, CutError, Reply, card, document, payload, stream
 
 pytestmark = pytest.mark.anyio
@@ -67,8 +68,8 @@ async def test_a_hang_up_after_the_end_of_the_task_does_not_matter(scene: Scene)
     assert await scene.call() == Seen(code=0, out="Hello\n", err="[working]\n[completed]\n")
 
 
-@pytest.mark.parametrize(
-    ("path", "reply", "told"),
+@each_value(
+    "path, reply, told",
     [
         (CARD_PATH, Reply(pieces=[b"<html>"]), "The agent card is not JSON"),
         (CARD_PATH, Reply(status=404), "There is no agent card at"),
@@ -111,15 +112,15 @@ async def test_an_agent_that_falls_silent_is_waited_for_as_long_as_was_set(scene
     never = anyio.Event()
     scene.replies(stream(*(HELLO[:2] if begun else ()), never))
 
-    seen = await scene.call(timeout=1.5)
+    seen = await scene.call(timeout=0.6)
     never.set()
 
     assert (seen.code, seen.out) == (4, "Hello\n" if begun else "")
-    assert f"{scene.url} was silent for 1.5 s" in seen.err
+    assert f"{scene.url} was silent for 0.6 s" in seen.err
 
 
-@pytest.mark.parametrize(
-    ("url", "text", "told"),
+@each_value(
+    "url, text, told",
     [
         ("agent.example", "hi", "URL: must be a URL that begins with http:// or https://"),
         ("http://ada:secret@agent.example", "hi", "set A2A_CLIENT_BASIC_AUTH instead"),
@@ -142,11 +143,11 @@ async def test_a_task_that_never_changes_is_given_up(scene: Scene) -> None:
     )
     scene.agent.on("/rpc/tasks/t1", document(CODECS["1.0"].render_task(task(TaskState.WORKING))))
 
-    seen = await scene.call(timeout=1.5)
+    seen = await scene.call(timeout=0.6)
 
     assert seen.code == 4
     assert "[the task is t1]" in seen.err
-    assert "The task has not changed for 1.5 s" in seen.err
+    assert "The task has not changed for 0.6 s" in seen.err
 
 
 async def test_an_output_that_cannot_be_written_is_told(scene: Scene) -> None:

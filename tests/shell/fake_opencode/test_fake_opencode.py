@@ -22,6 +22,7 @@ from hypercorn.config import Config
 
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, SPACED, CallTool, FakeOpenCode, Say
 from sansio.a2a.bindings.sse import SseDecoder
+from tests.shell.cases import each_value
 
 pytestmark = pytest.mark.anyio
 DEADLINE = 20.0
@@ -236,7 +237,7 @@ TURNS = {
 }
 
 
-@pytest.mark.parametrize("text", TURNS)
+@each_value("text", TURNS)
 async def test_turn_tells_what_the_recorded_one_told(dial: Dial, text: str) -> None:
     async with dial() as caller:
         session = await caller.turn(text)
@@ -245,8 +246,8 @@ async def test_turn_tells_what_the_recorded_one_told(dial: Dial, text: str) -> N
         assert {event["sessionID"] for event in caller.said("session.status")} == {session}
 
 
-@pytest.mark.parametrize(
-    ("text", "output"),
+@each_value(
+    "text, output",
     [
         ("hi there", HELLO),
         ("ECHO  as is \n", " as is \n"),
@@ -481,8 +482,8 @@ async def test_instant_turn_that_needs_somebody_still_has_its_prompt_answered(di
         assert len(pending[0] + pending[1]) == 1
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "told"),
+@each_value(
+    "method, path, body, status, told",
     [
         ("GET", "/session/ses_nope", None, 404, "NotFoundError"),
         ("GET", "/session/ses_nope/message", None, 404, "NotFoundError"),

@@ -12,6 +12,7 @@ from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.extensions.methods.method_rows import Scope
 from sansio.extensions.methods.method_table import METHODS
 from tests.paths import FIXTURES
+from tests.shell.cases import each_value
 from tests.shell.harness import RPC_10, Serving, free_port
 from tests.shell.method_calls import CALLABLE, EVERYTHING_ON, Methods, world_of
 
@@ -45,7 +46,7 @@ def has_shape(value: object, shape: object) -> bool:
     return isinstance(value, kinds[shape]) and (shape != "number" or not isinstance(value, bool))
 
 
-@pytest.mark.parametrize("shape", recorded("result"))
+@each_value("shape", recorded("result"))
 async def test_every_key_of_version_0_7_1s_result_is_there(serving: Serving, shape: dict[str, Any]) -> None:
     async with serving() as agent, world_of(agent, "0.3") as world:
         result = await world.methods.result(shape["method"], world.params(shape["method"]))
@@ -53,7 +54,7 @@ async def test_every_key_of_version_0_7_1s_result_is_there(serving: Serving, sha
         assert has_shape(result, shape["result"]), (result, shape["result"])
 
 
-@pytest.mark.parametrize("shape", recorded("error"))
+@each_value("shape", recorded("error"))
 async def test_errors_are_those_of_version_0_7_1(serving: Serving, shape: dict[str, Any]) -> None:
     async with serving() as agent, world_of(agent, "0.3") as world:
         params = json.loads(json.dumps(shape["params"]).replace("SESSION", world.session_id))
@@ -165,7 +166,7 @@ async def test_every_method_tells_of_a_status_it_did_not_expect(serving: Serving
                 assert error["data"]["detail"] == "not now"
 
 
-@pytest.mark.parametrize("body", [7, "text", [{"id": 5}], {"id": 5, "info": 3, "all": 1}, [[[]]]])
+@each_value("body", [7, "text", [{"id": 5}], {"id": 5, "info": 3, "all": 1}, [[[]]]])
 async def test_every_method_tells_of_an_answer_it_did_not_expect(serving: Serving, body: object) -> None:
     async with serving(**EVERYTHING_ON) as agent, world_of(agent, "0.3") as world:
         for name in UPSTREAM:

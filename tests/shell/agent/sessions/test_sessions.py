@@ -15,7 +15,7 @@ from opencode_a2a.agent.application import application
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
-from tests.shell.cases import one_codec
+from tests.shell.cases import each_value, one_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
     BOB,
@@ -221,10 +221,7 @@ async def test_ones_own_subagents_session_can_be_gone_on_with(serving: Serving) 
     assert text_of(task) == "You have said 2 things."
 
 
-@one_codec
-@pytest.mark.parametrize(
-    "session_id", ["x" * 257, "ses_\0", "", 5, "..", ".", "status", "ses/../..", "ses_x/message"]
-)
+@each_value("session_id", ["x" * 257, "ses_\0", "", 5, "..", ".", "status", "ses/../..", "ses_x/message"], wire=True)
 async def test_an_id_that_is_none_is_refused_by_name(serving: Serving, wire: Wire, session_id: Any) -> None:
     async with serving() as agent:
         error = await agent.caller(wire).refused(metadata=named(session_id))

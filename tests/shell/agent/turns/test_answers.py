@@ -14,7 +14,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, FakeOpenCode, Prompt, Refuse, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from sansio.a2a.model import Task, TaskState
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import each_value, every_codec, one_codec
 from tests.shell.folding import artifacts_of, reason_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
@@ -148,9 +148,8 @@ async def test_where_several_tasks_wait_the_error_names_them(serving: Serving, w
 # --- permissions ------------------------------------------------------------------------------------------
 
 
-@one_codec
-@pytest.mark.parametrize(
-    ("said", "body", "understood", "text"),
+@each_value(
+    "said, body, understood, text",
     [
         ("Yes, please.", {"reply": "once"}, "Allowed once: bash.", AFTER_TOOL),
         ("always", {"reply": "always"}, "Allowed from now on: bash.", AFTER_TOOL),
@@ -162,6 +161,7 @@ async def test_where_several_tasks_wait_the_error_names_them(serving: Serving, w
             AFTER_TOOL,
         ),
     ],
+    wire=True,
 )
 async def test_a_permission_is_answered_in_plain_words(
     serving: Serving, wire: Wire, said: str, body: dict[str, str], understood: str, text: str
@@ -219,9 +219,8 @@ async def test_an_answer_that_does_not_wait_tells_that_the_task_goes_on(serving:
 # --- questions --------------------------------------------------------------------------------------------
 
 
-@one_codec
-@pytest.mark.parametrize(
-    ("prompt", "said", "answers"),
+@each_value(
+    "prompt, said, answers",
     [
         ("QUESTION", "a", [["A"]]),
         ("QUESTION", "2", [["B"]]),
@@ -229,6 +228,7 @@ async def test_an_answer_that_does_not_wait_tells_that_the_task_goes_on(serving:
         ("TWO", "Coffee\nmilk, 2", [["Coffee"], ["Milk", "Sugar"]]),
         ("TWO", "1. Water\n2. none", [["Water"], ["none"]]),
     ],
+    wire=True,
 )
 async def test_questions_are_answered_by_label_number_and_free_text(
     serving: Serving, wire: Wire, prompt: str, said: str, answers: list[list[str]]
@@ -243,14 +243,14 @@ async def test_questions_are_answered_by_label_number_and_free_text(
         assert ended.status.state is TaskState.COMPLETED
 
 
-@one_codec
-@pytest.mark.parametrize(
-    ("prompt", "value", "told"),
+@each_value(
+    "prompt, value, told",
     [
         ("TWO", {"answers": [["Tea"], []]}, ("reply", {"answers": [["Tea"], []]})),
         ("QUESTION", {"reject": True}, ("reject", {})),
         ("PERMISSION", {"reply": "reject", "message": "why?"}, ("reply", {"reply": "reject", "message": "why?"})),
     ],
+    wire=True,
 )
 async def test_data_answers_too(
     serving: Serving, wire: Wire, prompt: str, value: object, told: tuple[str, object]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from opencode_a2a.agent.upstream import event_bus
 from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from opencode_a2a.fake_opencode.scripts import TOOL_OUTPUT
 from sansio.a2a.model import DataPart, TaskState
@@ -39,7 +40,10 @@ async def test_a_bus_that_breaks_in_mid_turn_costs_nothing(serving: Serving, wir
     assert folded(stream.items) == artifacts_of(task)
 
 
-async def test_a_bus_that_breaks_again_and_again_costs_nothing(serving: Serving) -> None:
+async def test_a_bus_that_breaks_again_and_again_costs_nothing(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_bus, "BACKOFF", (0.01,))
     async with serving() as agent:
         for tokens in (1, 3, 7):
             agent.fake_opencode.hold(Say, tokens=tokens)

@@ -23,7 +23,7 @@ from opencode_a2a.fake_opencode import (
 )
 from opencode_a2a.fake_opencode.scripts import REFUSAL, SCRIPTS, TOOL_OUTPUT
 from sansio.a2a.model import DataPart, Task, TaskState
-from tests.shell.cases import one_codec
+from tests.shell.cases import each_value
 from tests.shell.folding import artifacts_of, reason_of, text_of
 from tests.shell.harness import CREDENTIALS, DEADLINE, REST_03, RPC_10, Agent, Wire, agent_at, served
 
@@ -89,9 +89,8 @@ async def in_state(agent: Agent, task_id: str, state: TaskState) -> Task:
     return task
 
 
-@one_codec
-@pytest.mark.parametrize(
-    ("prompt", "at", "tokens"),
+@each_value(
+    "prompt, at, tokens",
     [
         ("hi", Say, 0),
         ("hi", Say, 4),
@@ -104,6 +103,7 @@ async def in_state(agent: Agent, task_id: str, state: TaskState) -> Task:
         ("SUBTASK", Say, 2),
         ("LONG 50", Say, 30),
     ],
+    wire=True,
 )
 async def test_a_turn_ends_as_if_there_had_been_no_crash(
     anyio_backend: str, starting: Starting, wire: Wire, prompt: str, at: type[Say] | type[CallTool], tokens: int
@@ -255,6 +255,7 @@ async def test_a_task_taken_up_can_be_cancelled(anyio_backend: str, starting: St
     assert (after.status.state, text_of(after)) == (TaskState.COMPLETED, HELLO)
 
 
+@pytest.mark.usefixtures("hasty")
 async def test_a_session_that_is_gone_ends_the_task(anyio_backend: str, starting: Starting) -> None:
     async with served(anyio_backend, scripted()) as url:
         fake_opencode = scripted()

@@ -16,6 +16,7 @@ from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream
 from sansio.a2a.bindings.sse import encode
 from sansio.opencode.upstream.events import BusEvent, PartDelta
+from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE, free_port, until
 from tests.shell.raw_server import HANG_UP, SILENCE, RawServer, Step, answering
 
@@ -130,7 +131,7 @@ async def test_events_cut_anywhere_arrive_whole() -> None:
     assert one.said == ["ü☂", "2"]
 
 
-@pytest.mark.parametrize(
+@each_value(
     "noise",
     [
         chunk(b"data: not json\n\n"),
@@ -169,17 +170,20 @@ async def test_a_bus_that_goes_silent_is_opened_again() -> None:
         await until(lambda: one.said == ["2"])
 
 
-@pytest.mark.parametrize(
-    "said", [[SILENCE], [b"HTTP/1.1 200 OK\r\n", SILENCE], [HEAD, SILENCE], [HEAD + b"1\r\n:\r\n", SILENCE]]
-)
-async def test_a_bus_that_is_not_opened_is_asked_for_again_soon(said: list[Step]) -> None:
-    async with listening(said, said, [HEAD + HELLO, SILENCE]) as (bus, server):
-        started = anyio.current_time()
-        await until(lambda: bus.connected)
+async def test_a_bus_that_is_not_opened_is_asked_for_again_soon() -> None:
+    async def not_opened(said: list[Step]) -> None:
+        async with listening(said, said, [HEAD + HELLO, SILENCE]) as (bus, server):
+            started = anyio.current_time()
+            await until(lambda: bus.connected)
 
-        assert (len(server.requests), bus.reconnects) == (3, 1)
-        assert anyio.current_time() - started < 5
-        await until(lambda: server.open == 1)
+            assert (len(server.requests), bus.reconnects) == (3, 1), said
+            assert anyio.current_time() - started < 5, said
+            await until(lambda: server.open == 1)
+
+    begun: list[list[Step]] = [[], [b"HTTP/1.1 200 OK\r\n"], [HEAD], [HEAD + b"1\r\n:\r\n"]]
+    async with anyio.create_task_group() as tasks:  # at once: each waits for seconds
+        for one in begun:
+            tasks.start_soon(not_opened, [*one, SILENCE])
 
 
 async def test_a_bus_that_is_refused_is_asked_for_again() -> None:

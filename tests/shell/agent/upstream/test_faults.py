@@ -7,12 +7,11 @@ from typing import Any
 import anyio
 import pytest
 
-from opencode_a2a.agent.turns import turn_runner as turns
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from sansio.a2a.model import Task, TaskState
 from sansio.redact import Secret
-from tests.shell.cases import every_codec
+from tests.shell.cases import each_value, every_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import (
     CREDENTIALS,
@@ -35,12 +34,6 @@ pytestmark = pytest.mark.anyio
 PATIENCE = 2.0  # seconds: all that is to work in such a test has to be quicker, on a slow machine too
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pauses between looks at a session that shows no answer are short."""
-    monkeypatch.setattr(turns, "_REREADS", (0.01, 0.02, 0.05, 0.1))
-
-
 def away(port: int, **more: Any) -> Settings:
     """Settings for an OpenCode on a port where none may be."""
     url = f"http://127.0.0.1:{port}"
@@ -51,8 +44,9 @@ async def test_an_opencode_that_is_not_there_fails_the_task_until_it_is(anyio_ba
     port, fake_opencode = free_port(), quick()
     async with agent_at(anyio_backend, fake_opencode, away(port)) as agent:
         health = (await agent.http.get("/health")).json()
-        stream = await agent.caller().stream("hi")
-        sent = await agent.caller(RPC_03).send("hi")
+        async with agent.caller().open("hi") as stream:  # both at once: each waits for seconds
+            sent = await agent.caller(RPC_03).send("hi")
+            await stream.whole()
 
         assert health["upstream"] == {"event_stream": "disconnected"}
         assert failure_of(stream) == "UPSTREAM_UNREACHABLE"
@@ -79,8 +73,8 @@ async def test_an_opencode_that_restarts_in_mid_turn_fails_the_turn_and_takes_th
             assert text_of(await agent.caller().send("hi")) == HELLO
 
 
-@pytest.mark.parametrize(
-    ("prefix", "status", "type"),
+@each_value(
+    "prefix, status, type",
     [
         ("/session", 500, "UPSTREAM_SERVER_ERROR"),
         ("/session", 401, "UPSTREAM_UNAUTHORIZED"),
@@ -102,7 +96,7 @@ async def test_an_error_of_opencode_is_the_tasks(serving: Serving, prefix: str, 
         assert text_of(await agent.caller().send("hi", contextId=stream.task.context_id)) == HELLO
 
 
-@pytest.mark.parametrize("body", [None, [], {}, {"id": 5}, {"id": None}])
+@each_value("body", [None, [], {}, {"id": 5}, {"id": None}])
 async def test_a_session_without_an_id_fails_the_task(serving: Serving, body: object) -> None:
     async with serving() as agent:
         agent.fake_opencode.fail_next("POST", "/session", 200, body)

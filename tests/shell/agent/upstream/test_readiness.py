@@ -12,6 +12,7 @@ from opencode_a2a.agent.upstream import readiness as readiness_module
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode
 from sansio.redact import Secret
+from tests.shell.cases import each_value
 from tests.shell.cli.test_logs import logged
 from tests.shell.folding import text_of
 from tests.shell.harness import (
@@ -160,7 +161,7 @@ async def test_what_would_make_every_prompt_fail_is_said_at_start_and_mends_itse
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("answer", [{}, [], "text", 5, {"providers": 5}, {"providers": [5, {}]}])
+@each_value("answer", [{}, [], "text", 5, {"providers": 5}, {"providers": [5, {}]}])
 async def test_answers_of_another_shape_are_not_held_against_opencode(serving: Serving, answer: object) -> None:
     fake_opencode = quick()
     fake_opencode.fail_next("GET", "/config", 200, answer)

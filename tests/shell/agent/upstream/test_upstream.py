@@ -12,6 +12,7 @@ import trustme
 from opencode_a2a.agent.upstream import upstream as upstream_module
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from sansio.opencode.upstream.requests import TimeoutClass, UpstreamCall
+from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE, free_port, until
 from tests.shell.raw_server import HANG_UP, SILENCE, RawServer, Step, answering, chunked, ok
 
@@ -76,8 +77,8 @@ async def test_calls_at_once_have_connections_of_their_own_which_are_closed_at_t
         await until(lambda: server.open == 0)
 
 
-@pytest.mark.parametrize(
-    ("answer", "body"),
+@each_value(
+    "answer, body",
     [
         ([ok(b"hello")], b"hello"),
         ([ok(b"")], b""),
@@ -259,7 +260,7 @@ async def test_a_call_that_is_cancelled_leaves_nothing_behind() -> None:
         assert (await upstream.request(READ)).body == b"1"
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:80", "http://", ""])
+@each_value("url", ["ftp://x", "127.0.0.1:80", "http://", ""])
 async def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="http"):
         Upstream(url)
@@ -273,8 +274,8 @@ async def read_all(upstream: Upstream) -> bytes:
 # --- streams ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("answer", "body"),
+@each_value(
+    "answer, body",
     [
         ([chunked(b"one", b"two")], b"onetwo"),
         ([bytes([byte]) for byte in chunked(b"one", b"two")], b"onetwo"),

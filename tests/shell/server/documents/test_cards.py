@@ -20,6 +20,7 @@ from opencode_a2a.cli.serve import serve
 from opencode_a2a.config.settings import Settings, SettingsError
 from sansio.a2a.cards.signatures import JWKS_PATH, ONLY_0_3, ONLY_1_0
 from tests import schemas
+from tests.shell.cases import each_value
 from tests.shell.harness import CREDENTIALS, RUNTIMES, Serving, client, until
 
 pytestmark = pytest.mark.anyio
@@ -167,7 +168,7 @@ def told(extension: dict[str, Any]) -> bool:
     return "caller" in extension["params"]
 
 
-@pytest.mark.parametrize("way", EXTENDED)
+@each_value("way", EXTENDED)
 async def test_each_caller_gets_the_extended_card_made_for_them(way: str, serving: Serving) -> None:
     async with serving() as agent:
         alice, bob = await extended(agent.http, way), await extended(agent.bob, way)

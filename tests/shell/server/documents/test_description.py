@@ -109,6 +109,7 @@ async def statuses_of(serving: Serving, headers: Mapping[str, str]) -> Counter[i
     return statuses
 
 
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 async def test_what_the_document_allows_is_answered_as_it_says(serving: Serving) -> None:
     statuses = await statuses_of(serving, AS_CAROL)
 

@@ -15,6 +15,7 @@ from attrs import define, field
 from opencode_a2a.server.push.outbound_client import Answer, CheckedClient, UndeliveredError
 from sansio.a2a.errors import ProtocolError
 from sansio.outbound import OutboundPolicy, parse_allowed_hosts
+from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE
 from tests.shell.push_receiver import PushReceiver, answer, receiving
 from tests.shell.raw_server import HANG_UP, SILENCE, Step
@@ -152,7 +153,7 @@ async def test_what_is_no_answer_is_told(steps: Sequence[Step], reason: str) -> 
         assert reason in await undelivered(client, receiver.url())
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@each_value("status", [301, 302, 303, 307, 308])
 async def test_redirect_is_an_answer_and_not_followed(status: int) -> None:
     async with client_and_receiver() as (client, receiver):
         receiver.plan("/", answer(status, f"location: {receiver.url('/elsewhere')}"))

@@ -39,6 +39,7 @@ from sansio.a2a.tasks.push_notifications import Schedule
 from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent, MessageAdded, StatusChanged
 from sansio.outbound import OutboundPolicy
 from tests import schemas
+from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE
 from tests.shell.push_receiver import OK, Received, answer, receiving
 from tests.shell.raw_server import HANG_UP, SILENCE, Step
@@ -469,7 +470,7 @@ async def test_same_id_replaces_and_what_is_replaced_or_dropped_hears_no_more(st
 # --- stopping and starting --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("killed_at", range(1, len(TOLD_1_0) + 1))
+@each_value("killed_at", range(1, len(TOLD_1_0) + 1))
 async def test_killed_server_goes_on_where_it_was_and_repeats_at_most_what_was_under_way(
     store: Store, killed_at: int
 ) -> None:

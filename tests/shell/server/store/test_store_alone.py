@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from opencode_a2a.server.store import StoreGoneError, StoreInUseError, open_store
+from opencode_a2a.server.store import StoreGoneError, StoreInUseError, open_store, sql
 from tests.shell.store_cases import any_durable_url as any_durable_url
 from tests.shell.store_cases import postgresql_url as postgresql_url
 from tests.shell.store_cases import task_row
@@ -30,7 +30,10 @@ anyio.run(main)
 """
 
 
-async def test_a_second_store_on_a_database_is_refused_and_the_first_is_not_disturbed(durable_url: str) -> None:
+async def test_a_second_store_on_a_database_is_refused_and_the_first_is_not_disturbed(
+    durable_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "OPEN_SECONDS", 0.9)
     async with open_store(durable_url) as first:
         with pytest.raises(StoreInUseError, match="another opencode-a2a") as refused:
             async with open_store(durable_url):
@@ -43,14 +46,18 @@ async def test_a_second_store_on_a_database_is_refused_and_the_first_is_not_dist
         assert f"process {os.getpid()};" in str(refused.value)
 
 
-async def test_the_process_that_has_a_database_is_named_and_its_crash_gives_it_up(durable_url: str) -> None:
+async def test_the_process_that_has_a_database_is_named_and_its_crash_gives_it_up(
+    durable_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     holder = await anyio.open_process([sys.executable, "-c", HOLDER, durable_url], stderr=None)
     try:
         assert holder.stdout is not None
         assert (await holder.stdout.receive()).startswith(b"open")
-        with pytest.raises(StoreInUseError) as refused:
-            async with open_store(durable_url):
-                pass
+        with monkeypatch.context() as hasty:
+            hasty.setattr(sql, "OPEN_SECONDS", 0.9)
+            with pytest.raises(StoreInUseError) as refused:
+                async with open_store(durable_url):
+                    pass
     finally:
         holder.kill()
         await holder.aclose()

@@ -18,6 +18,7 @@ from opencode_a2a.server.store import (
     StoreUrlError,
     WritesRefusedError,
     open_store,
+    writer,
 )
 from tests.shell.store_cases import (
     WriteLock,
@@ -70,8 +71,10 @@ async def test_a_retried_write_never_overtakes_a_later_one(tmp_path: Path) -> No
 
 
 async def test_what_cannot_be_committed_before_closing_is_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(writer, "CLOSING_SECONDS", 0.3)
+
     async def close_locked() -> None:
         async with open_store(sqlite_url(path)) as store:
             lock.__enter__()

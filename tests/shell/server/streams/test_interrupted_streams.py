@@ -14,7 +14,7 @@ from opencode_a2a.server.http import asgi
 from sansio.a2a.model import Task, TaskState
 from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import reason_of, text_of
-from tests.shell.harness import RPC_03, RPC_10, Agent, Event, Serving, Stream, Wire
+from tests.shell.harness import Agent, Event, Serving, Stream, Wire
 
 pytestmark = pytest.mark.anyio
 
@@ -138,7 +138,7 @@ async def test_a_subscription_made_while_the_task_waits_ends_with_the_next_quest
     assert watching.items[-1] is watching.statuses[-1]
 
 
-@pytest.mark.parametrize("wire", [RPC_03, RPC_10], ids=str)
+@one_codec
 async def test_a_subscription_does_not_wait_for_an_answer_for_ever(
     serving: Serving, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import HELLO, Say
 from sansio.a2a.model import Task, TaskState
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import each_value, every_codec, one_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import REST_03, RPC_10, WIRES, Serving, Stream, Wire
 
@@ -148,7 +148,7 @@ async def test_a_session_that_opencode_does_not_know_fails_the_task(serving: Ser
 BAD_SESSIONS = ("", "x", "..", "ses/../..", "ses_1/abort", "ses%2f..", "ses_1?directory=%2f", "ses 1", "ses_ü")
 
 
-@pytest.mark.parametrize("session", BAD_SESSIONS[1:])
+@each_value("session", BAD_SESSIONS[1:])
 async def test_a_context_that_names_no_session_is_refused_by_name(serving: Serving, session: str) -> None:
     async with serving() as agent:
         error = await agent.caller().refused(contextId=f"ctx:opencode-session:{session}")
@@ -157,7 +157,7 @@ async def test_a_context_that_names_no_session_is_refused_by_name(serving: Servi
         assert all("/session/" not in one.path for one in agent.fake_opencode.requests)
 
 
-@pytest.mark.parametrize("metadata", [*map(bound, BAD_SESSIONS), {"shared": "x"}, {"shared": {"session": {"id": 5}}}])
+@each_value("metadata", [*map(bound, BAD_SESSIONS), {"shared": "x"}, {"shared": {"session": {"id": 5}}}])
 async def test_a_malformed_session_binding_is_refused_by_name(serving: Serving, metadata: dict[str, object]) -> None:
     async with serving() as agent:
         error = await agent.caller().refused(metadata=metadata)

@@ -12,7 +12,7 @@ from opencode_a2a.fake_opencode import Say
 from opencode_a2a.fake_opencode.scripts import TOOL_OUTPUT
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Artifact, DataPart, Task, TextPart
-from tests.shell.cases import every_codec
+from tests.shell.cases import each_value, every_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, Agent, Caller, Serving, Stream, Wire, client
 from tests.shell.refusals import refusal, unsupported, wrong
@@ -225,7 +225,7 @@ async def answered(caller: Caller, operation: str, params: dict[str, Any]) -> An
     return response.json()
 
 
-@pytest.mark.parametrize("extensions", GIVEN, ids=lambda text: text.replace("urn:opencode-a2a:extension:", ""))
+@each_value("extensions", GIVEN, ids=lambda text: text.replace("urn:opencode-a2a:extension:", ""))
 @pytest.mark.parametrize("wire", [RPC_10, REST_10], ids=str)
 async def test_version_1_0_gives_the_metadata_of_what_was_activated(
     serving: Serving, wire: Wire, extensions: str
@@ -249,7 +249,7 @@ async def test_version_1_0_gives_the_metadata_of_what_was_activated(
         assert found == wanted & ({"session", "stream"} if name == "cancel" else {"session", "stream", "usage"}), name
 
 
-@pytest.mark.parametrize("extensions", ["", BINDING, UNKNOWN])
+@each_value("extensions", ["", BINDING, UNKNOWN])
 @pytest.mark.parametrize("wire", [RPC_03, REST_03], ids=str)
 async def test_version_0_3_gives_everything_unasked(serving: Serving, wire: Wire, extensions: str) -> None:
     async with serving() as agent:
