@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import gc
 import secrets
 import sys
@@ -16,6 +15,7 @@ from opencode_a2a.agent.application import application
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
 from opencode_a2a.server.runtimes import Runtime
+from opencode_a2a.server.serving import serve_tasks
 from opencode_a2a.server.signals import until_signalled
 
 OPTIONS = (
@@ -26,11 +26,6 @@ OPTIONS = (
     ("--log-level", "LEVEL", "A2A_LOG_LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (default: WARNING)"),
 )
 """The options of the command, each with the variable that it goes before."""
-_CLOSING = 5.0  # seconds that connections have to end after the last turn has
-
-
-class ListenError(OSError):
-    """The address cannot be listened on; the text names it, and says what to do."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,42 +81,25 @@ async def serve(
     Raises `ListenError` where the address cannot be had, `StoreError` where the store cannot be opened.
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    bind = f"{host}:{settings.port}"
-    bound = False
-
+    grace = settings.shutdown_grace_seconds
     async with application(settings) as running:
         _calm_collector()
 
-        async def stop_drained() -> None:
-            await stop()
-            say(
-                _farewell(
-                    len(running.tasks.active_tasks), running.tasks.open_streams, settings.shutdown_grace_seconds
-                )
-            )
-            await running.tasks.drain(settings.shutdown_grace_seconds)
-
-        def listening(addresses: list[str]) -> None:
-            nonlocal bound
-            bound = True
-            address = addresses[0]
-            port = int(address.rpartition(":")[2])
-            running.listening(evolve(settings, port=port))
+        def listening(address: str) -> None:
+            running.listening(evolve(settings, port=int(address.rpartition(":")[2])))
             ready(f"http://{address}")
 
-        try:
-            await runtime.serve(
-                running.asgi,
-                bind,
-                stop=stop_drained,
-                ready=listening,
-                grace=_CLOSING,
-                limits=connection_limits(settings),
-            )
-        except OSError as exc:
-            if bound:
-                raise
-            raise ListenError(_why_not_bound(bind, exc)) from exc
+        await serve_tasks(
+            running.asgi,
+            running.tasks,
+            runtime,
+            f"{host}:{settings.port}",
+            stop=stop,
+            listening=listening,
+            stopping=lambda: say(_farewell(len(running.tasks.active_tasks), running.tasks.open_streams, grace)),
+            grace=grace,
+            limits=connection_limits(settings),
+        )
 
 
 def _farewell(tasks: int, streams: int, grace: float) -> str:
@@ -134,13 +112,3 @@ def _farewell(tasks: int, streams: int, grace: float) -> str:
 
 def _counted(number: int, name: str) -> str:
     return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def _why_not_bound(bind: str, error: OSError) -> str:
-    """Why an address cannot be listened on, and what to do."""
-    remedies = {
-        errno.EADDRINUSE: "is in use already: stop what listens there, or choose another port (--port 0: any)",
-        errno.EADDRNOTAVAIL: "is no address of this machine: choose another with --host",
-        errno.EACCES: "may not be listened on: choose a port above 1023 with --port",
-    }
-    return f"{bind} {remedies.get(error.errno or 0, f'cannot be listened on: {error.strerror or error}')}"

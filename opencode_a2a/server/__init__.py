@@ -1,1 +1,51 @@
-"""Serves an agent over A2A: HTTP, tasks, store, push notifications."""
+"""Serves any agent over A2A: HTTP, tasks, a durable store, push notifications. Knows nothing of OpenCode.
+
+    class Hello:
+        async def accept(self, request: AgentRequest) -> None: ...
+
+        async def run(self, request: AgentRequest, task: RunningTask) -> None:
+            task.text("Hello")
+
+    async with open_agent(Hello(), card=card, credentials=credentials) as server:
+        await server.serve(find_runtime("asyncio"), "127.0.0.1:8000")
+
+`Agent` says what an agent has to do, `AgentHooks` what it may do beside that: answer by itself what a task asks,
+recover tasks after a restart, keep options with a task. `ServerOptions` has the store and every bound.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest
+    from opencode_a2a.server.agent_server import AgentServer, ServerOptions, open_agent
+    from opencode_a2a.server.runtimes import Runtime, find_runtime
+    from opencode_a2a.server.tasks.running_task import RunningTask
+
+__all__ = [
+    "Agent",
+    "AgentHooks",
+    "AgentRequest",
+    "AgentServer",
+    "RunningTask",
+    "Runtime",
+    "ServerOptions",
+    "find_runtime",
+    "open_agent",
+]
+
+_MODULES = {
+    **dict.fromkeys(("Agent", "AgentHooks", "AgentRequest"), "agent"),
+    **dict.fromkeys(("AgentServer", "ServerOptions", "open_agent"), "agent_server"),
+    **dict.fromkeys(("Runtime", "find_runtime"), "runtimes"),
+    "RunningTask": "tasks.running_task",
+}
+# Imported when asked for: the commands that serve nothing start without an HTTP client and a server.
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -20,7 +20,7 @@ from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated, negotiate
 from sansio.a2a.bindings.http_messages import JSON, Request, Response, refusal
 from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec, rest_codec_of, rest_codec_of_task
 from sansio.a2a.dialects import DIALECTS, Dialect
-from sansio.a2a.errors import ProtocolError, http_error
+from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation, operation_of
 from sansio.a2a.versions import VERSIONS, negotiate, version_of_errors
@@ -32,6 +32,14 @@ STREAM_HEADERS = (
     ("x-accel-buffering", "no"),
 )
 _SENDS = (Operation.SEND, Operation.STREAM)
+_WITHHELD: Mapping[Operation, ErrorKind] = {
+    Operation.EXTENDED_CARD: ErrorKind.EXTENDED_AGENT_CARD_NOT_CONFIGURED,
+    Operation.SET_PUSH_CONFIG: ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED,
+    Operation.GET_PUSH_CONFIG: ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED,
+    Operation.LIST_PUSH_CONFIGS: ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED,
+    Operation.DELETE_PUSH_CONFIG: ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED,
+}
+"""The error of an operation that is not offered, where it is not UNSUPPORTED_OPERATION (specification 1.0, 3.3.2)."""
 _JOINED = 65536  # bytes of an answer up to which its pieces are joined; to copy more would hold the loop
 
 _PARSERS: Mapping[Operation, Callable[[Codec, object], Any]] = {
@@ -61,12 +69,19 @@ class CallRefusedError(Exception):
 class ServedProtocol:
     """The protocol as one deployment serves it.
 
-    `versions`: oldest first. `default_version`: of requests that name none. `extensions`: URIs to names.
+    `versions`: oldest first. `default_version`: of requests that name none. `extensions`: URIs to names. `withheld`:
+    the operations that the agent does not offer; without SET_PUSH_CONFIG, a message may not bring a configuration.
     """
 
     versions: tuple[str, ...] = VERSIONS
     default_version: str = "0.3"
     extensions: Mapping[str, str] = field(factory=dict)
+    withheld: frozenset[Operation] = frozenset()
+
+    def check_offered(self, operation: Operation | None) -> None:
+        """Refuse an operation that is withheld. Raises `ProtocolError`, whose kind says which capability lacks."""
+        if operation in self.withheld:
+            raise ProtocolError(_WITHHELD.get(operation, ErrorKind.UNSUPPORTED_OPERATION))
 
     def version_of(self, request: Request, hint: str | None) -> str:
         """Return the version that a request speaks. Raises `ProtocolError` (VERSION_NOT_SUPPORTED)."""
@@ -87,6 +102,7 @@ class Call:
 
     `operation` None: `method` names an extension method. `params`: decoded, not parsed. `codec`: reads the
     params and writes the results. `last_event_id`: the header, as it came. `notification`: it has no answer.
+    `takes_push`: a message may bring a push configuration.
     """
 
     dialect: Dialect
@@ -99,6 +115,7 @@ class Call:
     last_event_id: str | None = None
     request_id: jsonrpc.RequestId = None
     notification: bool = False
+    takes_push: bool = True
     frame_prefix: bytes = field(init=False, repr=False)
     frame_suffix: bytes = field(init=False, repr=False)
 
@@ -135,6 +152,8 @@ class Call:
         """
         assert self.operation is not None
         request = _PARSERS[self.operation](self.codec, self.params)
+        if self.operation in _SENDS and not self.takes_push and request.configuration.push is not None:
+            raise ProtocolError(ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED)
         if self.operation in _SENDS and not self.is_rpc:
             return evolve(request, codec_name=self.codec.NAME)
         return request
@@ -212,6 +231,7 @@ def _understand_rpc(request: Request, served: ServedProtocol) -> Call:
         operation, hint = operation_of(envelope.method)
         version = hint or version
         version = served.version_of(request, hint)
+        served.check_offered(operation)
     except ProtocolError as error:
         if notification:
             raise CallRefusedError(Response(204, b"", (("a2a-version", version),)), error) from None
@@ -232,6 +252,7 @@ def _understand_rpc(request: Request, served: ServedProtocol) -> Call:
         last_event_id=request.headers.get(last_event.HEADER),
         request_id=request_id,
         notification=notification,
+        takes_push=Operation.SET_PUSH_CONFIG not in served.withheld,
     )
 
 
@@ -242,6 +263,7 @@ def _understand_rest(request: Request, served: ServedProtocol) -> Call:
         operation = route.operation
         version = served.version_of(request, route.hint)
         request.outcome.operation = operation.name
+        served.check_offered(operation)
         params = rest.params_of(route, version, request.parameters, request.body)
     except ProtocolError as error:
         raise CallRefusedError(refusal(error, version), error) from None
@@ -254,6 +276,7 @@ def _understand_rest(request: Request, served: ServedProtocol) -> Call:
         codec=rest_codec(version, params) if operation in _SENDS else rest_codec_of(operation, version),
         activated=negotiated(request.headers, served.extensions),
         last_event_id=request.headers.get(last_event.HEADER),
+        takes_push=Operation.SET_PUSH_CONFIG not in served.withheld,
     )
 
 

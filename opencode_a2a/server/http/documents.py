@@ -27,10 +27,10 @@ class Published(Protocol):
     def keys(self) -> CardDocument | None: ...
 
     @property
-    def openapi(self) -> CardDocument: ...
+    def openapi(self) -> CardDocument | None: ...
 
     @property
-    def complete_openapi(self) -> CardDocument: ...
+    def complete_openapi(self) -> CardDocument | None: ...
 
     def extended(self, identity: Identity, version: str) -> CardDocument: ...
 
@@ -52,13 +52,16 @@ class Documents:
     def described(self, request: Request, cards: Published) -> Response:
         """The description of the surface: complete for those who prove who they are, else in part.
 
-        Raises `ProtocolError`: METHOD_NOT_ALLOWED, UNAUTHENTICATED for credentials that are wrong.
+        Raises `ProtocolError`: METHOD_NOT_ALLOWED, UNAUTHENTICATED for credentials that are wrong, NOT_FOUND where
+        there is none.
         """
         only(request, "GET", "HEAD")
         document = cards.openapi
         if "authorization" in request.headers:
             http.authenticate(self.credentials, request.headers)
             document = cards.complete_openapi
+        if document is None:
+            raise ProtocolError(ErrorKind.NOT_FOUND, "This agent publishes no description of its HTTP surface")
         return self.private(request, document)
 
     def private(self, request: Request, document: CardDocument) -> Response:

@@ -15,6 +15,7 @@ from attrs import frozen
 from sansio.a2a.cards.signatures import JWKS_PATH, ONLY_0_3, ONLY_1_0, Signer, signatures
 from sansio.a2a.codecs.fields import compact
 from sansio.a2a.model import JsonObject
+from sansio.a2a.versions import VERSIONS
 
 BINDINGS = ("HTTP+JSON", "JSONRPC")
 """The bindings every interface offers; 0.3's `preferredTransport` is the first."""
@@ -47,15 +48,15 @@ class Skill:
 class CardSpec:
     """What a deployment says of itself. `schemes`: of `bearer` and `basic`, those it takes.
 
-    `versions`: the protocol versions on offer. `shown_versions`: those whose members the card has; None: as
-    `versions`.
+    `url`: where the agent is; the server fills in an empty one. `versions`: the protocol versions on offer.
+    `shown_versions`: those whose members the card has; None: as `versions`.
     """
 
     name: str
     description: str
     version: str
-    url: str
-    versions: Sequence[str]
+    url: str = ""
+    versions: Sequence[str] = VERSIONS
     schemes: Sequence[str]
     skills: Sequence[Skill]
     input_modes: Sequence[str]
