@@ -22,28 +22,22 @@ from sansio.redact import Secret
 
 Scheme = Literal["bearer", "basic"]
 
-REALM: Final = "opencode-a2a"
-
-SESSION_SHELL: Final = "session_shell"
-WORKSPACE_MUTATION: Final = "workspace_mutation"
+NO_CAPABILITIES: Final[Mapping[Scheme, frozenset[str]]] = {}
 
 
 @frozen(kw_only=True)
 class _Shape:
-    """What an entry of one scheme consists of. `capabilities` is what it may do when it names none."""
+    """What an entry of one scheme consists of."""
 
     needs: tuple[str, ...]
     refuses: tuple[str, ...]
-    capabilities: frozenset[str]
 
 
-# The defaults differ because deployments rely on it: a basic login is a person's, a bearer token a program's.
 _SHAPES: Final[Mapping[Scheme, _Shape]] = {
-    "bearer": _Shape(needs=("token", "principal"), refuses=("username", "password"), capabilities=frozenset()),
+    "bearer": _Shape(needs=("token", "principal"), refuses=("username", "password")),
     "basic": _Shape(
         needs=("username", "password"),
         refuses=("token", "principal"),
-        capabilities=frozenset({SESSION_SHELL, WORKSPACE_MUTATION}),
     ),
 }
 _SHOWN_TEXTS: Final = ("credential_id", "principal", "username")
@@ -96,7 +90,7 @@ class Credential:
             scheme="bearer",
             principal=principal,
             credential_id=credential_id,
-            capabilities=frozenset(capabilities) or _SHAPES["bearer"].capabilities,
+            capabilities=frozenset(capabilities),
             enabled=enabled,
             token=Secret(token),
         )
@@ -116,7 +110,7 @@ class Credential:
             scheme="basic",
             principal=username,
             credential_id=credential_id,
-            capabilities=frozenset(capabilities) or _SHAPES["basic"].capabilities,
+            capabilities=frozenset(capabilities),
             enabled=enabled,
             username=username,
             password=Secret(password),
@@ -186,8 +180,11 @@ class CredentialSet:
                     found = identity
         return found
 
-    def challenge(self, realm: str = REALM) -> str:
-        """The value of `WWW-Authenticate`: what a refused caller may try (RFC 9110, section 11.6.1)."""
+    def challenge(self, realm: str) -> str:
+        """The value of `WWW-Authenticate`: what a refused caller may try (RFC 9110, section 11.6.1).
+
+        `realm`: names what is protected, to a person who is asked for a password.
+        """
         offers: dict[Scheme, str] = {"bearer": "Bearer", "basic": f'Basic realm="{realm}"'}
         return ", ".join(offers[scheme] for scheme in self.schemes or ("bearer",))
 
@@ -217,9 +214,10 @@ def _as_bytes(value: str) -> set[bytes]:
     return readings
 
 
-def parse_credentials(text: str) -> CredentialSet:
-    """Reads the JSON list of credentials; blank text or `[]` is the empty set.
+def parse_credentials(text: str, capabilities: Mapping[Scheme, frozenset[str]] = NO_CAPABILITIES) -> CredentialSet:
+    """Read the JSON list of credentials; blank text or `[]` is the empty set.
 
+    `capabilities`: what an entry of a scheme may do when it names none.
     Strings are trimmed, and blank ones count as absent. Raises `CredentialsError` with all that is wrong.
     """
     entries = _json_list(text)
@@ -232,7 +230,7 @@ def parse_credentials(text: str) -> CredentialSet:
         wrong = _entry_problems(entry)
         problems += [f"entry {number}, {name}: {what}" for name, what in wrong]
         if not wrong:
-            credentials.append(_credential(entry))
+            credentials.append(_credential(entry, capabilities))
     if not problems:
         problems += _duplicates(credentials)
     if not problems and credentials and not any(credential.enabled for credential in credentials):
@@ -311,14 +309,15 @@ def _text_problems(name: str, value: object) -> list[str]:
     return []
 
 
-def _credential(entry: Mapping[str, object]) -> Credential:
-    """The credential of an entry that has no problems."""
+def _credential(entry: Mapping[str, object], defaults: Mapping[Scheme, frozenset[str]]) -> Credential:
+    """The credential of an entry that has no problems. `defaults`: capabilities by scheme, for one without any."""
+    scheme: Scheme = "bearer" if _scheme(entry) == "bearer" else "basic"
     raw = entry.get("capabilities", [])
     names = [str(name).strip() for name in raw] if isinstance(raw, list) else []
-    capabilities = frozenset(name for name in names if name)
+    capabilities = frozenset(name for name in names if name) or defaults.get(scheme, frozenset())
     credential_id = _text(entry, "credential_id")
     enabled = entry.get("enabled", True) is True
-    if _scheme(entry) == "bearer":
+    if scheme == "bearer":
         return Credential.bearer(
             _text(entry, "token") or "",
             principal=_text(entry, "principal") or "",

@@ -223,6 +223,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             stays_open_for=frozenset({MethodExtension.INTERACTIVE_INTERRUPT.label}),
             origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),
             prefix=urlsplit(settings.public_url).path.rstrip("/"),
+            realm="opencode-a2a",
         )
         try:
             cards = Cards(_deployment(settings), key, health)

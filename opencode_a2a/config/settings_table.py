@@ -15,7 +15,7 @@ from opencode_a2a import __version__
 from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_rows import Variable, row
-from sansio.access import CredentialSet, parse_credentials
+from sansio.access import CredentialSet
 from sansio.hosts import ServedHosts
 from sansio.origins import AllowedOrigins, parse_allowed_origins
 from sansio.outbound import AllowedHosts, parse_allowed_hosts
@@ -183,7 +183,7 @@ class Settings(Declared):
     credentials: CredentialSet = row(
         _ACCESS,
         "A2A_STATIC_AUTH_CREDENTIALS",
-        parse_credentials,
+        values.credentials,
         CredentialSet(),
         "who may call: a JSON list of bearer and basic credentials, at least one of them enabled",
         said="none: one token is made at start, on loopback only",

@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from sansio.access import CredentialSet, Scheme, parse_credentials
 from sansio.hosts import ServedHosts
 from sansio.redact import Secret
 
@@ -213,3 +214,12 @@ def names(text: str) -> Mapping[str, str]:
     if not isinstance(found, dict) or not all(isinstance(one, str) and one.strip() for one in found.values()):
         raise SettingRefusedError
     return {name: value.strip() for name, value in found.items()}
+
+
+_CAPABILITIES: Mapping[Scheme, frozenset[str]] = {"basic": frozenset({"session_shell", "workspace_mutation"})}
+"""Deployments rely on it: a basic login is a person's, and may do more than a bearer token, which is a program's."""
+
+
+def credentials(text: str) -> CredentialSet:
+    """A JSON list of credentials. Raises `CredentialsError` with all that is wrong."""
+    return parse_credentials(text, _CAPABILITIES)

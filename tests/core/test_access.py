@@ -15,6 +15,7 @@ from sansio.access import (
     CredentialsError,
     CredentialSet,
     Identity,
+    Scheme,
     parse_credentials,
 )
 from sansio.redact import Secret, redact_url
@@ -23,11 +24,12 @@ TOKEN = "tok-4f9a1c"
 PASSWORD = "pass-83be:d0"
 
 BEARER: dict[str, object] = {"scheme": "bearer", "token": TOKEN, "principal": "automation"}
+CAPABILITIES: dict[Scheme, frozenset[str]] = {"basic": frozenset({"session_shell", "workspace_mutation"})}
 BASIC: dict[str, object] = {"scheme": "basic", "username": "ada", "password": PASSWORD}
 
 
 def parsed(*entries: object) -> CredentialSet:
-    return parse_credentials(json.dumps(entries))
+    return parse_credentials(json.dumps(entries), CAPABILITIES)
 
 
 def problems(*entries: object) -> tuple[str, ...]:
@@ -152,7 +154,7 @@ def test_a_user_may_have_two_passwords_while_they_are_changed() -> None:
     ],
 )
 def test_the_challenge_offers_what_is_configured(entries: list[object], challenge: str) -> None:
-    assert parsed(*entries).challenge() == challenge
+    assert parsed(*entries).challenge("opencode-a2a") == challenge
 
 
 @given(st.text() | st.builds("{} {}".format, st.sampled_from(["Bearer", "basic", "BASIC"]), st.text()))

@@ -42,7 +42,7 @@ CREDENTIALS = CredentialSet(
     (
         Credential.bearer(ALICE, principal="alice", credential_id="a"),
         Credential.bearer(BOB, principal="bob", credential_id="b"),
-        Credential.basic(*CAROL, credential_id="c"),
+        Credential.basic(*CAROL, credential_id="c", capabilities=("session_shell", "workspace_mutation")),
     )
 )
 CLAIMS = {"allow_session_claims": True}

@@ -73,7 +73,7 @@ class Surface:
 
     `body_limit` and `gzip_minimum`: bytes, 0 for none. `stays_open`: no stream ends where its task asks;
     `stays_open_for`: nor does one with one of these extensions.
-    `prefix`: the path of the public URL, without a slash at its end.
+    `prefix`: the path of the public URL, without a slash at its end. `realm`: names what is protected.
     """
 
     credentials: CredentialSet
@@ -84,6 +84,7 @@ class Surface:
     started: float
     origins: AllowedOrigins = NO_ORIGINS
     prefix: str = ""
+    realm: str = "a2a"
     hosts: ServedHosts = ServedHosts()
     stays_open: bool = False
     stays_open_for: frozenset[str] = frozenset()
@@ -131,7 +132,7 @@ class Application:
         self._methods = methods
         self._health = health
         self._documents = Documents(surface.credentials, surface.started)
-        self._challenge = surface.credentials.challenge()
+        self._challenge = surface.credentials.challenge(surface.realm)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -7,10 +7,8 @@ import json
 import jsonschema
 import pytest
 
+from opencode_a2a.config.settings_values import credentials
 from sansio.a2a.errors import ProtocolError, http_error, jsonrpc_error
-from sansio.access import SESSION_SHELL, WORKSPACE_MUTATION
-from sansio.extensions.methods import catalogue_methods as catalogues
-from sansio.extensions.methods import session_methods as sessions
 from sansio.extensions.methods.method_errors import (
     ExtensionErrorKind,
     disabled,
@@ -60,8 +58,10 @@ def test_short_names_are_unique_within_an_extension() -> None:
         assert len(keys) == len(set(keys)) > 0
 
 
-def test_capabilities_are_those_that_credentials_know() -> None:
-    assert {sessions.SESSION_SHELL, catalogues.WORKSPACE_MUTATION} == {SESSION_SHELL, WORKSPACE_MUTATION}
+def test_a_basic_login_may_call_every_method_that_needs_a_capability() -> None:
+    [credential] = credentials('[{"scheme": "basic", "username": "ada", "password": "p"}]').credentials
+
+    assert credential.capabilities == {row.capability for row in METHODS.values() if row.capability is not None}
 
 
 def test_what_is_switched_on_is_on_offer() -> None:
