@@ -20,6 +20,7 @@ from opencode_a2a.server.store import Binding, SchemaError, SessionRow, TaskRow,
 from opencode_a2a.server.store.earlier import BINDINGS, OWNERS, EarlierState, EarlierTask
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.errors import ProtocolError
+from sansio.a2a.json_values import text_at
 from sansio.a2a.model import JsonObject, Message, Role, Task, TaskState, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log_codec import encode_task
 from sansio.a2a.timestamps import epoch_ms, timestamp
@@ -234,10 +235,7 @@ def _read(found: EarlierTask) -> Task | None:
 
 
 def _session_of(task: Task) -> str | None:
-    shared = (task.metadata or {}).get("shared")
-    session = shared.get("session") if isinstance(shared, dict) else None
-    session_id = session.get("id") if isinstance(session, dict) else None
-    return session_id if isinstance(session_id, str) else None
+    return text_at(task.metadata, "shared", "session", "id")
 
 
 def _moment(task: Task) -> int | None:

@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.json_values import member, objects_at, text_at
 from sansio.a2a.model import FilePart, JsonObject
 
 TEXT, IMAGE, PDF, AUDIO, VIDEO = "text", "image", "pdf", "audio", "video"
@@ -170,12 +171,9 @@ def holds_media(parts: Sequence[JsonObject]) -> bool:
 
 def declared(catalogue: Any, provider_id: str, model_id: str) -> frozenset[str] | None:
     """What a model takes beside text, by the answer of `GET /config/providers`; None if that does not say."""
-    providers = catalogue.get("providers") if isinstance(catalogue, dict) else None
-    for provider in providers if isinstance(providers, list) else ():
-        if isinstance(provider, dict) and provider.get("id") == provider_id:
-            found: Any = provider
-            for name in ("models", model_id, "capabilities", "input"):
-                found = found.get(name) if isinstance(found, dict) else None
+    for provider in objects_at(catalogue, "providers"):
+        if provider.get("id") == provider_id:
+            found = member(provider, "models", model_id, "capabilities", "input")
             return _taken(found) if isinstance(found, dict) else None
     return None
 
@@ -186,8 +184,7 @@ def _taken(given: Mapping[str, Any]) -> frozenset[str]:
 
 def model_of_config(config: Any) -> tuple[str, str] | None:
     """Provider and model of new sessions, from OpenCode's answer to `GET /config`; None if it does not say."""
-    name = config.get("model") if isinstance(config, dict) else None
-    provider_id, slash, model_id = name.partition("/") if isinstance(name, str) else ("", "", "")
+    provider_id, slash, model_id = (text_at(config, "model") or "").partition("/")
     return (provider_id, model_id) if slash and provider_id and model_id else None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
+from sansio.a2a.json_values import integer_at, text_at
 from sansio.a2a.model import JsonObject
 
 _NAME = "opencode-a2a"
@@ -27,14 +28,9 @@ def marked_for(principal: str) -> JsonObject:
 
 def mark_in(session: JsonObject) -> str | None:
     """The mark that a session has, None for none. `session`: as OpenCode's REST API has it."""
-    metadata = session.get("metadata")
-    mark = metadata.get(_NAME) if isinstance(metadata, dict) else None
-    owner = mark.get(_OWNER) if isinstance(mark, dict) else None
-    return owner if isinstance(owner, str) and owner else None
+    return text_at(session, "metadata", _NAME, _OWNER) or None
 
 
 def created_at(session: JsonObject) -> int | None:
     """When a session was made: epoch milliseconds of OpenCode's clock; None where that is not known."""
-    time = session.get("time")
-    created = time.get("created") if isinstance(time, dict) else None
-    return created if isinstance(created, int) else None
+    return integer_at(session, "time", "created")

@@ -15,6 +15,7 @@ from attrs import frozen
 
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
+from sansio.a2a.json_values import text_at
 from sansio.opencode.locations import (
     DIRECTORY,
     granted_directory,
@@ -138,8 +139,8 @@ class Locations:
             found = orjson.loads(body)
         except orjson.JSONDecodeError:
             found = None
-        directory = found.get("directory") if isinstance(found, dict) else None
-        if not isinstance(directory, str):
+        directory = text_at(found, "directory")
+        if directory is None:
             text = "OpenCode does not say which directory it works in"
             raise UpstreamError(TaskFailure(text=text, type=PAYLOAD))
         return directory

@@ -18,6 +18,7 @@ from opencode_a2a.agent.sessions.session_choice import HIGHEST, Sessions
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import Binding, SessionRow, Store
 from sansio.a2a.errors import ProtocolError
+from sansio.a2a.json_values import list_at, text_at
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_errors import session_forbidden, session_not_found, session_unowned
 from sansio.opencode.projections.session_projections import context_of
@@ -98,7 +99,7 @@ class SessionAccess:
 
     async def visible(self, principal: str, session_ids: Iterable[str], answer: Any, location: Location) -> set[str]:
         """Keep the sessions that the caller may use. `answer`: the sessions themselves, where they are known."""
-        seen = sessions_by_id(answer if isinstance(answer, list) else [])
+        seen = sessions_by_id(list_at(answer))
         mine: set[str] = set()
         for session_id in session_ids:
             try:
@@ -136,8 +137,7 @@ class SessionAccess:
                 return OTHERS
             if mark_in(seen[current]) is not None:
                 return principal
-            parent = seen[current].get("parentID")
-            current = parent if isinstance(parent, str) else None
+            current = text_at(seen[current], "parentID")
         return None
 
 

@@ -22,6 +22,7 @@ from opencode_a2a.server.store import Binding, SessionRow, Store, Write
 from opencode_a2a.server.tasks.active_task import Facts
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from sansio.a2a.errors import invalid
+from sansio.a2a.json_values import object_at
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_errors import session_unowned, upstream_error
 from sansio.opencode.locations import DIRECTORY, WORKSPACE, location_as_text, location_of_text
@@ -289,4 +290,4 @@ def _object(body: bytes) -> JsonObject:
         found = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return object_at(found)

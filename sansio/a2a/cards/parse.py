@@ -15,6 +15,7 @@ import orjson
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.json_values import member, objects_at, text_at
 from sansio.a2a.model import JsonObject
 from sansio.a2a.versions import VERSIONS, version_of
 
@@ -165,10 +166,9 @@ def read_card(body: bytes) -> PeerCard:
             ErrorKind.INVALID_AGENT_RESPONSE, "The agent card has neither supportedInterfaces nor url"
         )
     capabilities = card.get("capabilities")
-    name = card.get("name")
     return PeerCard(
-        name=name if isinstance(name, str) else "",
-        streaming=isinstance(capabilities, dict) and capabilities.get("streaming") is True,
+        name=text_at(card, "name") or "",
+        streaming=member(capabilities, "streaming") is True,
         interfaces=tuple(interfaces),
         unusable=tuple(unusable),
         extensions=tuple(_extensions(capabilities)),
@@ -176,10 +176,9 @@ def read_card(body: bytes) -> PeerCard:
 
 
 def _extensions(capabilities: Any) -> Iterator[str]:
-    listed = capabilities.get("extensions") if isinstance(capabilities, dict) else None
-    for extension in listed if isinstance(listed, list) else ():
-        uri = extension.get("uri") if isinstance(extension, dict) else None
-        if isinstance(uri, str) and _EXTENSION.fullmatch(uri):
+    for extension in objects_at(capabilities, "extensions"):
+        uri = text_at(extension, "uri")
+        if uri is not None and _EXTENSION.fullmatch(uri):
             yield uri
 
 
@@ -191,14 +190,9 @@ class _Entry:
     tenant: Any = None
 
 
-def _objects(value: Any) -> Iterator[JsonObject]:
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
-
-
 def _entries_1_0(card: JsonObject) -> Iterator[_Entry]:
     """An entry without a version is of the card's, and that of the version whose cards have this member."""
-    for item in _objects(card.get("supportedInterfaces")):
+    for item in objects_at(card, "supportedInterfaces"):
         version = item.get("protocolVersion") or card.get("protocolVersion") or "1.0"
         yield _Entry(
             url=item.get("url"),
@@ -216,7 +210,7 @@ def _entries_0_3(card: JsonObject) -> Iterator[_Entry]:
             binding=card.get("preferredTransport") or JSONRPC,
             version=version,
         )
-    for item in _objects(card.get("additionalInterfaces")):
+    for item in objects_at(card, "additionalInterfaces"):
         yield _Entry(url=item.get("url"), binding=item.get("transport"), version=version)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from sansio.a2a.errors import A2AError
+from sansio.a2a.json_values import integer_at, list_at, text_at
 from sansio.a2a.model import JsonObject
 
 _TEXT_LIMIT = 300
@@ -51,7 +52,7 @@ def agent_error(status: int, body: bytes) -> AgentError:
         return AgentError(_plain(body) or _phrase(status), http_status=status)
     if isinstance(value, dict):
         return fault_in(status, value)
-    message = _one_line(value) if isinstance(value, str) else ""
+    message = _one_line(text_at(value) or "")
     return AgentError(message or _phrase(status), http_status=status, data=value)
 
 
@@ -61,14 +62,13 @@ def fault_in(status: int, value: JsonObject) -> AgentError:
     if not isinstance(inner, dict):
         return _flat(status, value)
     details = inner.get("details") if "details" in inner else inner.get("data")
-    code = inner.get("code")
     # AIP-193's code repeats the HTTP status; JSON-RPC's are negative by convention, but any integer will do
     is_rpc = "details" not in inner and not isinstance(inner.get("status"), str)
     return AgentError(
         _with_fields(_message(inner) or _phrase(status), details),
-        code=code if is_rpc and isinstance(code, int) and not isinstance(code, bool) else None,
+        code=integer_at(inner, "code") if is_rpc else None,
         http_status=status,
-        reason=_reason(details) or _text(inner.get("status")),
+        reason=_reason(details) or _filled(inner, "status"),
         data=details,
     )
 
@@ -78,24 +78,24 @@ def _flat(status: int, value: JsonObject) -> AgentError:
     return AgentError(
         _with_fields(message, value.get("data") or value.get("detail")),
         http_status=status,
-        reason=_text(value.get("type")),
+        reason=_filled(value, "type"),
         data=value,
     )
 
 
 def _message(value: JsonObject) -> str | None:
     for name in _MESSAGE_NAMES:
-        line = _one_line(_text(value.get(name)) or "")
+        line = _one_line(text_at(value, name) or "")
         if line:
             return line
     return None
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _filled(value: Any, name: str) -> str | None:
+    return text_at(value, name) or None
 
 
-def _objects(value: Any) -> Iterator[JsonObject]:
+def _one_or_many(value: Any) -> Iterator[JsonObject]:
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, dict):
             yield item
@@ -103,21 +103,21 @@ def _objects(value: Any) -> Iterator[JsonObject]:
 
 def _reason(details: Any) -> str | None:
     """Version 1.0 names it in `ErrorInfo`, 0.3 in the data's `type`."""
-    for item in _objects(details):
-        reason = _text(item.get("reason"))
+    for item in _one_or_many(details):
+        reason = _filled(item, "reason")
         if reason:
             return reason
-    return _text(details.get("type")) if isinstance(details, dict) else None
+    return _filled(details, "type")
 
 
 def _violations(details: Any) -> Iterator[str]:
-    for item in _objects(details):
-        for violation in _objects(item.get("fieldViolations")):
-            field, description = _text(violation.get("field")), _text(violation.get("description"))
+    for item in _one_or_many(details):
+        for violation in _one_or_many(item.get("fieldViolations")):
+            field, description = text_at(violation, "field"), text_at(violation, "description")
             yield ": ".join(text for text in (field, description) if text)
-        message, where = _text(item.get("msg")), item.get("loc")
+        message = text_at(item, "msg")
         if message:
-            path = ".".join(str(step) for step in where) if isinstance(where, list) else ""
+            path = ".".join(str(step) for step in list_at(item, "loc"))
             yield f"{path}: {message}" if path else message
 
 

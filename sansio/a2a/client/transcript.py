@@ -14,6 +14,7 @@ from attrs import Factory, define, frozen
 
 from sansio.a2a.client.calls import to_json
 from sansio.a2a.errors import ProtocolError
+from sansio.a2a.json_values import list_at, member, text_at
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -215,7 +216,7 @@ class Transcript:
         return bool(text) and self.answer.rstrip().endswith(text)
 
     def _artifact(self, artifact: Artifact, append: bool, out: list[Utterance]) -> None:
-        if _dig(artifact.metadata, "shared", "stream", "role") == "user":
+        if member(artifact.metadata, "shared", "stream", "role") == "user":
             return
         block_type = _block_type(artifact)
         if block_type == "tool_call":
@@ -238,7 +239,7 @@ class Transcript:
             return
         text = text_of(status.message.parts) if status.message and status.message.role is Role.AGENT else ""
         has_progress = self._progress(metadata, out)
-        self._note_input_request(status, text, _dig(metadata, "shared", "interrupt"))
+        self._note_input_request(status, text, member(metadata, "shared", "interrupt"))
         if status.state is not self.state:
             self.state = status.state
             if status.state.terminal:
@@ -247,7 +248,7 @@ class Transcript:
         if status.state.terminal:
             self._end(status.state, text, out)
         elif status.state.interrupted:
-            request_id = _text(_dig(metadata, "shared", "interrupt", "request_id"))
+            request_id = _filled(metadata, "shared", "interrupt", "request_id")
             lines = [text or UNNAMED, f"(request {request_id})" if request_id else ""]
             shown = "\n".join(line for line in lines if line)
             if shown != self._last_status:
@@ -263,8 +264,8 @@ class Transcript:
             self.asked = None
             self._requests.clear()
             return
-        request_id = _text(_dig(interrupt, "request_id"))
-        if request_id is not None and _dig(interrupt, "phase") == "resolved":
+        request_id = _filled(interrupt, "request_id")
+        if request_id is not None and member(interrupt, "phase") == "resolved":
             self._requests.pop(request_id, None)
         elif request_id is not None:
             self._requests.setdefault(request_id, interrupt)
@@ -333,29 +334,29 @@ class Transcript:
                 out.append(Notice(kind=NoticeKind.FILE, text=text))
 
     def _tool(self, owner: str, data: Any, out: list[Utterance]) -> None:
-        tool, status = _text(_dig(data, "tool")) or "tool", _text(_dig(data, "status")) or ""
-        call_id, title = _text(_dig(data, "call_id")) or "", _text(_dig(data, "title")) or ""
+        tool, status = _filled(data, "tool") or "tool", _filled(data, "status") or ""
+        call_id, title = _filled(data, "call_id") or "", _filled(data, "title") or ""
         if self._tools.get((owner, call_id)) == (status, title):
             return
         self._tools[owner, call_id] = (status, title)
-        fault = (_text(_dig(data, "error")) or "") if status == "error" else ""
+        fault = (_filled(data, "error") or "") if status == "error" else ""
         text = ": ".join(word for word in (tool, status, fault or title) if word)
         out.append(Notice(kind=NoticeKind.TOOL, text=text))
 
     def _progress(self, metadata: JsonObject | None, out: list[Utterance]) -> bool:
         """Tell of progress and of answered interrupts; whether the status was about nothing else."""
-        progress = _dig(metadata, "shared", "progress")
+        progress = member(metadata, "shared", "progress")
         if isinstance(progress, dict):
-            kind = _text(progress.get("type")) or "progress"
+            kind = _filled(progress, "type") or "progress"
             attempt = progress.get("attempt")
             head = f"{kind} {attempt}" if isinstance(attempt, int) else kind
-            detail = _text(progress.get("message")) or _text(progress.get("reason"))
+            detail = _filled(progress, "message") or _filled(progress, "reason")
             text = f"{head}: {detail}" if detail else head
             out.append(Notice(kind=NoticeKind.PROGRESS, text=text, detail=kind != "retry"))
             return True
-        interrupt = _dig(metadata, "shared", "interrupt")
-        if _dig(interrupt, "phase") == "resolved":
-            asked, answer = _text(_dig(interrupt, "type")), _text(_dig(interrupt, "resolution"))
+        interrupt = member(metadata, "shared", "interrupt")
+        if member(interrupt, "phase") == "resolved":
+            asked, answer = _filled(interrupt, "type"), _filled(interrupt, "resolution")
             text = f"{asked or 'request'} {answer or 'answered'}"
             out.append(Notice(kind=NoticeKind.INTERRUPT, text=text))
             self._last_status = ""
@@ -363,12 +364,12 @@ class Transcript:
 
 
 def _input_request(text: str, status: tuple[str, str | None, str | None], interrupt: Any) -> InputRequest:
-    questions = _dig(interrupt, "details", "questions")
+    questions = list_at(interrupt, "details", "questions")
     return InputRequest(
         text=text,
-        kind=_text(_dig(interrupt, "type")),
-        request_id=_text(_dig(interrupt, "request_id")),
-        answers=max(1, len(questions)) if isinstance(questions, list) else 1,
+        kind=_filled(interrupt, "type"),
+        request_id=_filled(interrupt, "request_id"),
+        answers=max(1, len(questions)),
         status=status,
     )
 
@@ -400,17 +401,8 @@ def _last_reply(history: tuple[Message, ...]) -> str | None:
 
 
 def _block_type(artifact: Artifact) -> str | None:
-    return _text(_dig(artifact.metadata, "shared", "stream", "block_type"))
+    return _filled(artifact.metadata, "shared", "stream", "block_type")
 
 
-def _dig(value: Any, *names: str) -> Any:
-    """A member deep inside JSON of any shape; None where the way there is something else."""
-    for name in names:
-        if not isinstance(value, dict):
-            return None
-        value = value.get(name)
-    return value
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+def _filled(value: Any, *names: str) -> str | None:
+    return text_at(value, *names) or None

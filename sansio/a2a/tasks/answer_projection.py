@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from sansio.a2a.json_values import text_at
 from sansio.a2a.model import Message, Role, Task, TaskState, TextPart
 
 RESPONSE = "response"
@@ -20,11 +21,9 @@ def with_answer_as_message(task: Task) -> Task:
     answer = next((artifact for artifact in task.artifacts if artifact.name == RESPONSE), None)
     if answer is None:
         return task
-    shared = (answer.metadata or {}).get("shared")
-    stream = shared.get("stream") if isinstance(shared, dict) else None
-    message_id = stream.get("message_id") if isinstance(stream, dict) else None
+    message_id = text_at(answer.metadata, "shared", "stream", "message_id")
     message = Message(
-        message_id=message_id if isinstance(message_id, str) else f"{task.id}:status",
+        message_id=f"{task.id}:status" if message_id is None else message_id,
         role=Role.AGENT,
         parts=tuple(part for part in answer.parts if isinstance(part, TextPart)) or (TextPart(text=""),),
         context_id=task.context_id,

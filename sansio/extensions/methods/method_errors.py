@@ -15,6 +15,7 @@ from attrs import frozen
 
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ErrorRow, ProtocolError
+from sansio.a2a.json_values import text_at
 from sansio.a2a.model import JsonObject
 from sansio.opencode.upstream.faults import PAYLOAD, TaskFailure
 from sansio.opencode.upstream.plain_reasons import plain_reason
@@ -268,5 +269,4 @@ def _message_of(answer: str) -> str:
     except orjson.JSONDecodeError:
         return "" if answer.lstrip().startswith(("<", "{", "[")) else answer
     data = body.get("data", body) if isinstance(body, dict) else None
-    message = data.get("message") if isinstance(data, dict) else None
-    return message if isinstance(message, str) else ""
+    return text_at(data, "message") or ""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sansio.a2a.codecs.fields import nested_deeper
+from sansio.a2a.json_values import list_at, objects_at, text_at, texts_at
 from sansio.a2a.model import JsonObject
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 
@@ -17,35 +16,21 @@ def details_of(asked: InterruptAsked) -> JsonObject:
 
 
 def _permission_text(body: JsonObject) -> str:
-    metadata = body.get("metadata")
-    command = metadata.get("command") if isinstance(metadata, dict) else None
-    patterns = body.get("patterns")
-    wanted = command if isinstance(command, str) else ", ".join(_strings(patterns))
-    subject = (_string(body.get("permission")) or "an action") + (f": {wanted}" if wanted else "")
+    command = text_at(body, "metadata", "command")
+    wanted = ", ".join(texts_at(body, "patterns")) if command is None else command
+    subject = (text_at(body, "permission") or "an action") + (f": {wanted}" if wanted else "")
     return f"OpenCode asks for permission ({subject}).\nAnswer once, always or reject."
-
-
-def _string(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _strings(value: Any) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
 def _question_text(body: JsonObject) -> str:
     lines = []
-    questions = body.get("questions")
-    for question in questions if isinstance(questions, list) else []:
-        if not isinstance(question, dict):
-            continue
-        lines.append(_string(question.get("question")))
-        options = question.get("options")
-        for number, option in enumerate(options if isinstance(options, list) else [], 1):
+    for question in objects_at(body, "questions"):
+        lines.append(text_at(question, "question") or "")
+        for number, option in enumerate(list_at(question, "options"), 1):
             if isinstance(option, dict):
-                description = _string(option.get("description"))
+                description = text_at(option, "description")
                 tail = f" - {description}" if description else ""
-                lines.append(f"  {number}. {_string(option.get('label'))}{tail}")
+                lines.append(f"  {number}. {text_at(option, 'label') or ''}{tail}")
     return "\n".join(lines) or "OpenCode asks a question."
 
 
@@ -57,9 +42,8 @@ def text_of(asked: InterruptAsked) -> str:
 def is_left_over(asked: InterruptAsked, prompt_id: str) -> bool:
     """Whether an earlier turn than this prompt's asked: OpenCode goes on to list what a turn waited for that was
     aborted. Ids sort by time."""
-    tool = asked.body.get("tool")
-    message_id = tool.get("messageID") if isinstance(tool, dict) else None
-    return isinstance(message_id, str) and message_id < prompt_id
+    message_id = text_at(asked.body, "tool", "messageID")
+    return message_id is not None and message_id < prompt_id
 
 
 def answered_unseen(asked: InterruptAsked) -> InterruptEnded:

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import ProtocolError, invalid
+from sansio.a2a.json_values import objects_at, text_at
 from sansio.a2a.model import DataPart, JsonObject, Message, TextPart
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
@@ -60,8 +61,8 @@ def permission_reply(asked: InterruptAsked, reply: str, message: str | None, loc
     """`once`, `always` or `reject`; the message is for the model, and only a rejection has one."""
     if reply not in REPLIES:
         raise invalid(("reply",), f"must be one of {', '.join(REPLIES)}")
-    subject = asked.body.get("permission")
-    subject = subject if isinstance(subject, str) else "the action"
+    permission = text_at(asked.body, "permission")
+    subject = "the action" if permission is None else permission
     sentences = {
         "once": f"Allowed once: {subject}.",
         "always": f"Allowed from now on: {subject}.",
@@ -77,7 +78,7 @@ def permission_reply(asked: InterruptAsked, reply: str, message: str | None, loc
 
 def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], location: Location) -> Answer:
     """An answer for each question, in their order; each is a list of labels or free texts."""
-    questions = _questions(asked)
+    questions = objects_at(asked.body, "questions")
     if len(answers) != len(questions):
         rule = f"must hold {counted(len(questions), 'list')}, one for each question, and holds {len(answers)}"
         raise invalid(("answers",), rule)
@@ -131,20 +132,16 @@ def understand(asked: InterruptAsked, message: Message, location: Location) -> A
         if reply is None:
             return permission_reply(asked, "reject", text, location)
         return permission_reply(asked, reply, None, location)
-    return question_reply(asked, _answers_in(_questions(asked), text), location)
+    return question_reply(asked, _answers_in(objects_at(asked.body, "questions"), text), location)
 
 
 def request_named(message: Message) -> str | None:
     """The request a message says it answers, in its data or as `metadata.shared.interrupt.request_id`."""
     for part in message.parts:
-        if isinstance(part, DataPart) and isinstance(part.data, dict):
-            named = part.data.get("request_id")
-            if isinstance(named, str):
-                return named
-    found: Any = message.metadata
-    for name in ("shared", "interrupt", "request_id"):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else None
+        named = text_at(part.data, "request_id") if isinstance(part, DataPart) else None
+        if named is not None:
+            return named
+    return text_at(message.metadata, "shared", "interrupt", "request_id")
 
 
 def _from_data(asked: InterruptAsked, data: Any, path: tuple[str | int, ...], location: Location) -> Answer:
@@ -183,11 +180,6 @@ def texts_of(value: Any, path: tuple[str | int, ...]) -> list[list[str]]:
             raise invalid((*path, index), "must be a list of texts")
         answers.append(texts)
     return answers
-
-
-def _questions(asked: InterruptAsked) -> list[JsonObject]:
-    found = asked.body.get("questions")
-    return [question for question in found if isinstance(question, dict)] if isinstance(found, list) else []
 
 
 def _answers_in(questions: Sequence[JsonObject], text: str) -> list[list[str]]:
@@ -229,7 +221,5 @@ def _choice(labels: Sequence[str], text: str) -> str | None:
 
 
 def _labels(question: JsonObject) -> list[str]:
-    options = question.get("options")
-    listed = options if isinstance(options, list) else []
-    labels = [option.get("label") for option in listed if isinstance(option, dict)]
-    return [label for label in labels if isinstance(label, str)]
+    labels = [text_at(option, "label") for option in objects_at(question, "options")]
+    return [label for label in labels if label is not None]

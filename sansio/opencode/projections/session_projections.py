@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sansio.a2a.codecs.fields import nested_deeper
+from sansio.a2a.json_values import text_at
 from sansio.a2a.model import (
     DataPart,
     FilePart,
@@ -60,8 +61,7 @@ def session_id_of(session: JsonObject) -> str:
 def task_of(session: JsonObject) -> Task:
     """A session as a task: finished, as it waits for nothing; its history is asked for by itself."""
     session_id = session_id_of(session)
-    title = session.get("title")
-    shared = {"session": {"id": session_id, "title": title if isinstance(title, str) else ""}}
+    shared = {"session": {"id": session_id, "title": text_at(session, "title") or ""}}
     return Task(
         id=session_id,
         context_id=context_of(session_id),
@@ -109,35 +109,34 @@ def _parts(parts: list[JsonObject]) -> Iterator[Part]:
     for part in parts:
         url = part.get("url")
         if part.get("type") == "file" and isinstance(url, str) and url.startswith(("https:", "http:", "data:")):
-            yield FilePart(url=url, media_type=_text(part, "mime"), filename=_text(part, "filename"))
+            yield FilePart(url=url, media_type=_filled(part, "mime"), filename=_filled(part, "filename"))
         if part.get("type") == "tool":
             yield DataPart(data=tool_data(PartSeen(session_id="", message_id="", part_id="", type="tool", body=part)))
 
 
 def _texts(parts: list[JsonObject]) -> Iterator[str]:
     for part in parts:
-        text = part.get("text")
-        if part.get("type") == "text" and isinstance(text, str) and part.get("ignored") is not True:
+        text = text_at(part, "text")
+        if part.get("type") == "text" and text is not None and part.get("ignored") is not True:
             yield text
 
 
-def _text(value: JsonObject, name: str) -> str | None:
-    found = value.get(name)
-    return found if isinstance(found, str) and found.strip() else None
+def _filled(value: JsonObject, name: str) -> str | None:
+    found = text_at(value, name) or ""
+    return found if found.strip() else None
 
 
 def _members(value: JsonObject, names: dict[str, str]) -> JsonObject:
     """The texts among the members, by their new names."""
-    return {new: text for old, new in names.items() if (text := _text(value, old)) is not None}
+    return {new: text for old, new in names.items() if (text := _filled(value, old)) is not None}
 
 
 def summary_of(value: Any) -> JsonObject:
     """A session as a summary. Raises `ValueError`."""
     session = record(value, "a session")
-    title = session.get("title")
     summary: JsonObject = {
         "id": session_id_of(session),
-        "title": title if isinstance(title, str) else "",
+        "title": text_at(session, "title") or "",
         **_members(
             session,
             {"projectID": "project_id", "directory": "directory", "parentID": "parent_id", "version": "version"},
@@ -161,12 +160,12 @@ def statuses_of(value: Any) -> list[JsonObject]:
 
 def _status(session_id: str, value: Any) -> JsonObject:
     status = record(value, "a status")
-    kind = _text(status, "type")
+    kind = _filled(status, "type")
     if kind is None:
         raise ValueError("a status: has no type")
     attempt, again = status.get("attempt"), status.get("next")
     item: JsonObject = {"session_id": session_id, "type": kind}
-    if (message := _text(status, "message")) is not None:
+    if (message := _filled(status, "message")) is not None:
         item["message"] = retry_reason(message)
     if isinstance(attempt, int):
         item["attempt"] = attempt

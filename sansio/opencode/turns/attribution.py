@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from sansio.a2a.json_values import text_at
 from sansio.opencode.interrupts.render import is_left_over
 from sansio.opencode.upstream.events import InterruptAsked, MessageInfo, PartSeen
 
@@ -50,10 +51,8 @@ class Attribution:
             if info.id > self.prompt_id and part.body.get("synthetic") is not True and part.type not in _ADDED:
                 self._typed.add(info.id)
             return
-        state = part.body.get("state")
-        metadata = state.get("metadata") if isinstance(state, dict) else None
-        child = metadata.get("sessionId") if isinstance(metadata, dict) else None
-        if part.type == "tool" and isinstance(child, str):
+        child = text_at(part.body, "state", "metadata", "sessionId")
+        if part.type == "tool" and child is not None:
             self._children[child] = info.id
 
     def asks(self, asked: InterruptAsked, session_id: str) -> bool:
@@ -62,8 +61,7 @@ class Attribution:
         The message that it belongs to decides. The order of ids counts only where that message is not known: the
         prompt's id has our clock's time, and OpenCode's clock may be behind, or in the same millisecond.
         """
-        tool = asked.body.get("tool")
-        message_id = tool.get("messageID") if isinstance(tool, dict) else None
+        message_id = text_at(asked.body, "tool", "messageID")
         known = message_id if asked.session_id == session_id else self._children.get(asked.session_id)
         if known in self._theirs:
             return False

@@ -12,6 +12,7 @@ from enum import Enum
 from attrs import define, field
 
 from sansio.a2a.codecs.fields import nested_deeper
+from sansio.a2a.json_values import member, object_at, text_at
 from sansio.a2a.model import Artifact, FilePart, JsonObject, TextPart
 from sansio.a2a.tasks.task_log import ArtifactChunk
 from sansio.opencode.upstream.events import PartSeen
@@ -147,16 +148,14 @@ class ArtifactStream:
 
 def is_settled(part: JsonObject) -> bool:
     """Whether OpenCode has finished writing a text or reasoning part."""
-    time = part.get("time")
-    return isinstance(time, dict) and time.get("end") is not None
+    return member(part, "time", "end") is not None
 
 
 def output_text(part: JsonObject) -> str | None:
     """What a text or reasoning part says; None for one that is not meant to be read."""
     if part.get("synthetic") is True or part.get("ignored") is True:
         return None
-    text = part.get("text")
-    return text if isinstance(text, str) else ""
+    return text_at(part, "text") or ""
 
 
 def tool_data(part: PartSeen) -> JsonObject:
@@ -164,8 +163,7 @@ def tool_data(part: PartSeen) -> JsonObject:
 
     What is nested too deep to be sent on is left out.
     """
-    found = part.body.get("state")
-    state: JsonObject = found if isinstance(found, dict) else {}
+    state = object_at(part.body, "state")
     data: JsonObject = {}
     for name, value in (
         ("call_id", part.body.get("callID")),
@@ -191,8 +189,7 @@ def usage_of(tokens: JsonObject, cost: float | None) -> JsonObject:
             return 0
         return value if 0 <= value < _COUNT_LIMIT else 0
 
-    found = tokens.get("cache")
-    cache: JsonObject = found if isinstance(found, dict) else {}
+    cache = object_at(tokens, "cache")
     read, write = count(cache, "read"), count(cache, "write")
     input_tokens, output_tokens = count(tokens, "input"), count(tokens, "output")
     reasoning = count(tokens, "reasoning")

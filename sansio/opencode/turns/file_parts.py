@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from sansio.a2a.json_values import objects_at
 from sansio.a2a.model import FilePart, JsonObject
 
 
@@ -32,9 +32,7 @@ def file_of(body: JsonObject) -> FilePart | None:
 
 def attachments_of(part: JsonObject) -> tuple[FilePart, ...]:
     """The files that a tool call has attached to its result."""
-    state = part.get("state")
-    found: Any = state.get("attachments") if isinstance(state, dict) else None
-    files = (file_of(one) for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+    files = map(file_of, objects_at(part, "state", "attachments"))
     return tuple(file for file in files if file is not None)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
+from sansio.a2a.json_values import member, object_at
 from sansio.a2a.model import Artifact, DataPart, FilePart, JsonObject, Task, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log import SKIPPED, ArtifactChunk, LogEvent, StatusChanged
 from sansio.opencode.turns.blocks import TOOL_RANK, BlockType, Tool
@@ -37,22 +38,22 @@ class _Seen:
     sequence: list[int] = field(factory=lambda: [0])
 
     def look_at(self, metadata: JsonObject | None, session_id: str) -> None:
-        shared = _object(metadata, "shared")
-        number = _object(shared, "stream").get("sequence")
+        shared = object_at(metadata, "shared")
+        number = object_at(shared, "stream").get("sequence")
         if isinstance(number, int):
             self.sequence.append(number)
-        progress = _object(shared, "progress")
+        progress = object_at(shared, "progress")
         if progress.get("type") == "retry":
             self.progress.add((progress.get("attempt"), progress.get("next")))
         elif isinstance(part_id := progress.get("part_id"), str):
             self.progress.add(part_id)
-        interrupt = _object(shared, "interrupt")
+        interrupt = object_at(shared, "interrupt")
         request_id, kind = interrupt.get("request_id"), interrupt.get("type")
         if not isinstance(request_id, str) or not isinstance(kind, str):
             return
         self.pending.pop(request_id, None)
         if interrupt.get("phase") == "asked":
-            body = _object(interrupt, "details")
+            body = object_at(interrupt, "details")
             self.pending[request_id] = InterruptAsked(
                 session_id=session_id, kind=kind, request_id=request_id, body=body
             )
@@ -93,12 +94,7 @@ def _tool_of(task_id: str, artifact: Artifact) -> Tool | None:
     part = artifact.parts[0] if artifact.parts else None
     if not artifact.artifact_id.startswith(prefix) or not isinstance(part, DataPart):
         return None
-    message_id = _object(_object(artifact.metadata, "shared"), "stream").get("message_id")
+    message_id = member(artifact.metadata, "shared", "stream", "message_id")
     rank = TOOL_RANK.get(str(part.data.get("status")), 0)
     files = tuple(file for file in artifact.parts[1:] if isinstance(file, FilePart))
     return Tool(artifact.artifact_id.removeprefix(prefix), str(message_id), part.data, rank, files)
-
-
-def _object(value: object, name: str) -> JsonObject:
-    found = value.get(name) if isinstance(value, dict) else None
-    return found if isinstance(found, dict) else {}

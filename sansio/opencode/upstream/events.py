@@ -14,6 +14,7 @@ import orjson
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.json_values import integer_at, number_at, object_at, text_at
 from sansio.a2a.model import JsonObject
 
 
@@ -149,58 +150,44 @@ def _broken(what: str) -> ProtocolError:
     return ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, f"OpenCode's event is not as expected: {what}")
 
 
-def _text(source: JsonObject, name: str) -> str:
+def _required_text(source: JsonObject, name: str) -> str:
     value = source.get(name)
     if not isinstance(value, str) or not value:
         raise _broken(f"{name} must be a string")
     return value
 
 
-def _optional_text(source: JsonObject, name: str) -> str | None:
-    value = source.get(name)
-    return value if isinstance(value, str) else None
-
-
-def _object(source: JsonObject, name: str) -> JsonObject:
+def _required_object(source: JsonObject, name: str) -> JsonObject:
     value = source.get(name)
     if not isinstance(value, dict):
         raise _broken(f"{name} must be an object")
     return value
 
 
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
 def fault_of(error: JsonObject) -> UpstreamFault:
     """OpenCode's `{name, data: {message, statusCode}}`."""
-    found = error.get("data")
-    data = found if isinstance(found, dict) else {}
-    name = _optional_text(error, "name") or "UnknownError"
+    data = object_at(error, "data")
+    name = text_at(error, "name") or "UnknownError"
     return UpstreamFault(
         name=name,
-        message=_optional_text(data, "message") or name,
-        status=_integer(data.get("statusCode")),
+        message=text_at(data, "message") or name,
+        status=integer_at(data, "statusCode"),
     )
 
 
 def message_info(info: JsonObject) -> MessageInfo:
     """A message's `info`; raises `ProtocolError`."""
-    time, error, tokens = info.get("time"), info.get("error"), info.get("tokens")
+    error, tokens = info.get("error"), info.get("tokens")
     return MessageInfo(
-        id=_text(info, "id"),
-        session_id=_text(info, "sessionID"),
-        role=_text(info, "role"),
-        parent_id=_optional_text(info, "parentID"),
-        completed=isinstance(time, dict) and _number(time.get("completed")) is not None,
-        finish=_optional_text(info, "finish"),
+        id=_required_text(info, "id"),
+        session_id=_required_text(info, "sessionID"),
+        role=_required_text(info, "role"),
+        parent_id=text_at(info, "parentID"),
+        completed=number_at(info, "time", "completed") is not None,
+        finish=text_at(info, "finish"),
         summary=info.get("summary") is True,
         tokens=tokens if isinstance(tokens, dict) else None,
-        cost=_number(info.get("cost")),
+        cost=number_at(info, "cost"),
         error=fault_of(error) if isinstance(error, dict) else None,
     )
 
@@ -208,10 +195,10 @@ def message_info(info: JsonObject) -> MessageInfo:
 def part_seen(part: JsonObject) -> PartSeen:
     """A part; raises `ProtocolError`."""
     return PartSeen(
-        session_id=_text(part, "sessionID"),
-        message_id=_text(part, "messageID"),
-        part_id=_text(part, "id"),
-        type=_text(part, "type"),
+        session_id=_required_text(part, "sessionID"),
+        message_id=_required_text(part, "messageID"),
+        part_id=_required_text(part, "id"),
+        type=_required_text(part, "type"),
         body=part,
     )
 
@@ -220,10 +207,10 @@ def session_status(session_id: str, status: JsonObject) -> SessionStatus:
     """A session's status; raises `ProtocolError`."""
     return SessionStatus(
         session_id=session_id,
-        type=_text(status, "type"),
-        attempt=_integer(status.get("attempt")),
-        message=_optional_text(status, "message"),
-        next=_integer(status.get("next")),
+        type=_required_text(status, "type"),
+        attempt=integer_at(status, "attempt"),
+        message=text_at(status, "message"),
+        next=integer_at(status, "next"),
     )
 
 
@@ -232,42 +219,44 @@ def _delta(p: JsonObject) -> PartDelta:
     if not isinstance(delta, str):
         raise _broken("delta must be a string")
     return PartDelta(
-        session_id=_text(p, "sessionID"),
-        message_id=_text(p, "messageID"),
-        part_id=_text(p, "partID"),
-        field=_text(p, "field"),
+        session_id=_required_text(p, "sessionID"),
+        message_id=_required_text(p, "messageID"),
+        part_id=_required_text(p, "partID"),
+        field=_required_text(p, "field"),
         delta=delta,
     )
 
 
 def _message(p: JsonObject) -> MessageSeen:
-    info = message_info(_object(p, "info"))
+    info = message_info(_required_object(p, "info"))
     return MessageSeen(session_id=info.session_id, info=info)
 
 
 def _failed(p: JsonObject) -> SessionFailed:
-    return SessionFailed(session_id=_optional_text(p, "sessionID"), fault=fault_of(_object(p, "error")))
+    return SessionFailed(session_id=text_at(p, "sessionID"), fault=fault_of(_required_object(p, "error")))
 
 
 def session_seen(info: JsonObject) -> SessionSeen:
     """A session's `info`; raises `ProtocolError`."""
     return SessionSeen(
-        session_id=_text(info, "id"),
-        parent_id=_optional_text(info, "parentID"),
+        session_id=_required_text(info, "id"),
+        parent_id=text_at(info, "parentID"),
     )
 
 
 def interrupt_asked(kind: str, body: JsonObject) -> InterruptAsked:
     """A pending permission or question; raises `ProtocolError`."""
-    return InterruptAsked(session_id=_text(body, "sessionID"), kind=kind, request_id=_text(body, "id"), body=body)
+    return InterruptAsked(
+        session_id=_required_text(body, "sessionID"), kind=kind, request_id=_required_text(body, "id"), body=body
+    )
 
 
 def _ended(kind: str, resolution: str) -> Callable[[JsonObject], InterruptEnded]:
     def decode(p: JsonObject) -> InterruptEnded:
         return InterruptEnded(
-            session_id=_text(p, "sessionID"),
+            session_id=_required_text(p, "sessionID"),
             kind=kind,
-            request_id=_text(p, "requestID"),
+            request_id=_required_text(p, "requestID"),
             resolution="rejected" if p.get("reply") == "reject" else resolution,
         )
 
@@ -276,14 +265,14 @@ def _ended(kind: str, resolution: str) -> Callable[[JsonObject], InterruptEnded]
 
 _DECODERS: dict[str, Callable[[JsonObject], BusEvent]] = {
     "message.part.delta": _delta,
-    "message.part.updated": lambda p: part_seen(_object(p, "part")),
+    "message.part.updated": lambda p: part_seen(_required_object(p, "part")),
     "message.updated": _message,
-    "session.status": lambda p: session_status(_text(p, "sessionID"), _object(p, "status")),
-    "session.idle": lambda p: SessionStatus(session_id=_text(p, "sessionID"), type="idle"),
+    "session.status": lambda p: session_status(_required_text(p, "sessionID"), _required_object(p, "status")),
+    "session.idle": lambda p: SessionStatus(session_id=_required_text(p, "sessionID"), type="idle"),
     "session.error": _failed,
-    "session.created": lambda p: session_seen(_object(p, "info")),
-    "session.updated": lambda p: session_seen(_object(p, "info")),
-    "session.deleted": lambda p: SessionDeleted(session_id=session_seen(_object(p, "info")).session_id),
+    "session.created": lambda p: session_seen(_required_object(p, "info")),
+    "session.updated": lambda p: session_seen(_required_object(p, "info")),
+    "session.deleted": lambda p: SessionDeleted(session_id=session_seen(_required_object(p, "info")).session_id),
     "permission.asked": lambda p: interrupt_asked("permission", p),
     "question.asked": lambda p: interrupt_asked("question", p),
     "permission.replied": _ended("permission", "replied"),
@@ -332,13 +321,12 @@ def decode(data: bytes) -> BusEvent | None:
     decoder = _DECODERS.get(kind) if isinstance(kind, str) else None
     if decoder is None:
         return None
-    return decoder(_object(payload, "properties"))
+    return decoder(_required_object(payload, "properties"))
 
 
 def event_id(data: bytes) -> str:
     """The id of a bus event, from which the time of OpenCode's clock can be read; empty for none."""
-    found = _payload(data).get("id")
-    return found if isinstance(found, str) else ""
+    return text_at(_payload(data), "id") or ""
 
 
 def is_bus_event(data: bytes) -> bool:
@@ -351,8 +339,7 @@ def _payload(data: bytes) -> JsonObject:
         event = orjson.loads(data)
     except orjson.JSONDecodeError:
         return {}
-    payload = event.get("payload", event) if isinstance(event, dict) else None
-    return payload if isinstance(payload, dict) else {}
+    return object_at(event.get("payload", event) if isinstance(event, dict) else None)
 
 
 @frozen(kw_only=True)
@@ -372,7 +359,7 @@ def decode_messages(body: bytes) -> list[MessageRecord]:
     for item in value:
         if not isinstance(item, dict) or not isinstance(item.get("parts"), list):
             raise _broken("a message must be an object with parts")
-        info = message_info(_object(item, "info"))
+        info = message_info(_required_object(item, "info"))
         parts = tuple(part_seen(part) for part in item["parts"] if isinstance(part, dict))
         records.append(MessageRecord(info=info, parts=parts))
     return records

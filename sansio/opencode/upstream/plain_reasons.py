@@ -10,6 +10,8 @@ import re
 
 import orjson
 
+from sansio.a2a.json_values import member, text_at
+
 _LONGEST = 200
 _INTERNAL = re.compile(
     r"\n\s*at\s|\bat\s+\S+\s+\(|:\d+:\d+\b|node:|bun:|node_modules|Traceback|^\s*[<{\[]"
@@ -57,10 +59,9 @@ def message_in(answer: str) -> str:
         body = orjson.loads(answer)
     except orjson.JSONDecodeError:
         return answer
-    data = body.get("data") if isinstance(body, dict) else None
-    for source in (data, body):
-        message = source.get("message") if isinstance(source, dict) else None
-        if isinstance(message, str):
+    for source in (member(body, "data"), body):
+        message = text_at(source, "message")
+        if message is not None:
             return message
     return answer
 

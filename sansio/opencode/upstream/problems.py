@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 from attrs import frozen
 
+from sansio.a2a.json_values import member, objects_at, text_at
 from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, TaskFailure
 
 
@@ -89,8 +89,8 @@ def model_problem(config: Any, providers: Any) -> Problem | None:
         return Problem(
             ProblemType.MODEL_MISSING, "no provider is set up; run `opencode auth login` there, or add a provider"
         )
-    wanted = config.get("model") if isinstance(config, Mapping) else None
-    provider, slash, model = wanted.partition("/") if isinstance(wanted, str) else ("", "", "")
+    wanted = text_at(config, "model") or ""
+    provider, slash, model = wanted.partition("/")
     if slash and model not in known.get(provider, ()):
         return Problem(
             ProblemType.MODEL_MISSING,
@@ -100,19 +100,19 @@ def model_problem(config: Any, providers: Any) -> Problem | None:
 
 
 def _models(providers: Any) -> dict[str, frozenset[str]] | None:
-    listed = providers.get("providers") if isinstance(providers, Mapping) else None
+    listed = member(providers, "providers")
     if not isinstance(listed, list):
         return None
     found: dict[str, frozenset[str]] = {}
-    for one in listed:
-        if isinstance(one, Mapping) and isinstance(one.get("id"), str) and isinstance(one.get("models"), Mapping):
-            found[one["id"]] = frozenset(one["models"])
+    for provider in objects_at(listed):
+        if isinstance(provider.get("id"), str) and isinstance(provider.get("models"), dict):
+            found[provider["id"]] = frozenset(provider["models"])
     return found
 
 
 def agent_problem(agents: Any, wanted: str) -> Problem | None:
     """The problem of an agent that OpenCode's `/agent` does not list."""
-    names = [one.get("name") for one in agents if isinstance(one, Mapping)] if isinstance(agents, list) else []
+    names = [agent.get("name") for agent in objects_at(agents)]
     if not names or wanted in names:
         return None
     return Problem(
