@@ -1,4 +1,4 @@
-"""`python -m tests.structure`: figures about the structure of the shipped code. Asserts nothing."""
+"""`python -m tests.structure`: figures about the structure of the shipped code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.test_layers import MODULES, Module, imports_of, layer_of
 
 _LONG = 500
 _VERSIONS = {"0.3", "1.0"}
-_TABLE = "sansio.a2a.versions"
+TABLE = "sansio.a2a.versions"
 
 
 def folder_of(module: Module) -> str:
@@ -50,9 +50,9 @@ def main() -> None:
     for (own, other), count in sorted(edges.items()):
         print(f"  {count:4} {own} -> {other}")
     compared = {name: lines for name, module in MODULES.items() if (lines := [*version_comparisons(module)])}
-    outside = {name: lines for name, lines in compared.items() if name != _TABLE}
+    outside = {name: lines for name, lines in compared.items() if name != TABLE}
     print(
-        f"\nComparisons with a version outside {_TABLE}: {sum(map(len, outside.values()))} in {len(outside)} modules"
+        f"\nComparisons with a version outside {TABLE}: {sum(map(len, outside.values()))} in {len(outside)} modules"
     )
     for name, lines in sorted(outside.items()):
         print(f"  {len(lines):2} {name}")

@@ -16,25 +16,6 @@ ALLOWED = {
     "_exit": {"tests/shell/postgresql_server.py"},  # of `os`: its documented name
     "_run": {"tests/benchmarks/holds.py"},  # of asyncio: there is no public way to time each step of a loop
     "_loop_factory": {"tests/benchmarks/holds.py"},  # the steps of uvloop cannot be timed
-    "_turns": {
-        "tests/shell/agent/turns/test_answers.py",
-        "tests/shell/client/test_call_answers.py",
-        "tests/shell/server/http/test_envelopes.py",
-        "tests/shell/server/store/test_store_outages.py",
-        "tests/shell/server/streams/test_interrupted_streams.py",
-        "tests/shell/server/streams/test_resuming.py",
-        "tests/shell/server/streams/test_slow_readers.py",
-        "tests/shell/server/tasks/test_durability.py",
-    },
-    "_streams": {
-        "tests/shell/cli/test_connections.py",
-        "tests/shell/server/streams/test_slow_readers.py",
-        "tests/shell/server/streams/test_stream_limits.py",
-    },
-    "_store": {"tests/shell/server/tasks/test_pruning.py"},
-    "_REREADS": {"tests/shell/conftest.py"},
-    "_LINGER": {"tests/shell/cli/test_connections.py"},
-    "_PATIENCE": {"tests/shell/server/streams/test_interrupted_streams.py"},
 }
 """Private names, and the modules that may use them. The list gets no longer."""
 

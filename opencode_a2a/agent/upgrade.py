@@ -18,7 +18,7 @@ from attrs import Factory, define, evolve, field, frozen
 from opencode_a2a.agent.sessions.session_choice import UNSEEN
 from opencode_a2a.server.store import Binding, SchemaError, SessionRow, TaskRow, Write
 from opencode_a2a.server.store.earlier import BINDINGS, OWNERS, EarlierState, EarlierTask
-from sansio.a2a.codecs import v0_3, v1_0
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.json_values import text_at
 from sansio.a2a.model import JsonObject, Message, Role, Task, TaskState, TaskStatus, TextPart
@@ -227,9 +227,8 @@ def _read(found: EarlierTask) -> Task | None:
     document: dict[str, Any] = {"id": found.task_id, "contextId": found.context_id, **found.members}
     document = {name: value for name, value in document.items() if value is not None}
     try:
-        if found.protocol_version == "1.0":
-            return v1_0.parse_task(document)
-        return v0_3.parse_task({"kind": "task", **document})
+        codec = CODECS.get(found.protocol_version or "", CODECS["0.3"])
+        return codec.parse_task({"kind": "task", **document})
     except ProtocolError:
         return None
 

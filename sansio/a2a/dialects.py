@@ -28,6 +28,8 @@ class Dialect:
     `replays_ended`: a subscription to a task that has ended gets it once more.
     `confirms_deletion`: the result of a deletion is an empty object, not nothing.
     `push_sends_task`: a push notification is the whole task; else it is the event.
+    `card_members`, `capability_members`, `scheme_members`: those that only this version has, of a card, its
+    capabilities and its security schemes.
     `push_config_member`: of a message's configuration. `push_config_path`: where a push configuration stands in
     the parameters that set it. `push_scheme_path`: where its authentication scheme stands.
     """
@@ -45,6 +47,9 @@ class Dialect:
     replays_ended: bool
     confirms_deletion: bool
     push_sends_task: bool
+    card_members: frozenset[str]
+    capability_members: frozenset[str]
+    scheme_members: frozenset[str]
     push_config_member: str
     push_config_path: tuple[str, ...]
     push_scheme_path: tuple[str | int, ...]
@@ -65,6 +70,18 @@ DIALECTS: Mapping[str, Dialect] = {
         replays_ended=True,
         confirms_deletion=False,
         push_sends_task=True,
+        card_members=frozenset(
+            {
+                "url",
+                "preferredTransport",
+                "additionalInterfaces",
+                "protocolVersion",
+                "security",
+                "supportsAuthenticatedExtendedCard",
+            }
+        ),
+        capability_members=frozenset(),
+        scheme_members=frozenset({"type", "scheme", "bearerFormat", "description"}),
         push_config_member="pushNotificationConfig",
         push_config_path=("pushNotificationConfig",),
         push_scheme_path=("schemes", 0),
@@ -83,6 +100,9 @@ DIALECTS: Mapping[str, Dialect] = {
         replays_ended=False,
         confirms_deletion=True,
         push_sends_task=False,
+        card_members=frozenset({"supportedInterfaces", "securityRequirements"}),
+        capability_members=frozenset({"extendedAgentCard"}),
+        scheme_members=frozenset({"httpAuthSecurityScheme"}),
         push_config_member="taskPushNotificationConfig",
         push_config_path=(),
         push_scheme_path=("scheme",),

@@ -42,7 +42,7 @@ def postgresql_server() -> Iterator[str]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between looks at a session that shows no answer are short."""
-    monkeypatch.setattr(turn_runner, "_REREADS", (0.01, 0.02, 0.05, 0.1))
+    monkeypatch.setattr(turn_runner, "REREADS", (0.01, 0.02, 0.05, 0.1))
 
 
 @pytest.fixture

@@ -42,8 +42,10 @@ from sansio.opencode.upstream.requests import PromptOptions
 
 _log = logging.getLogger(__name__)
 
+REREADS = (0.25, 0.5, 1.0, 2.0)
+"""Seconds between looks at a session that is idle without an answer."""
+
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
-_REREADS = (0.25, 0.5, 1.0, 2.0)  # seconds between looks at a session that is idle without an answer
 _LOOKING = 30.0  # seconds that one look at a session may take, however many reads it is
 _ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each time that OpenCode is told to stop, until it has heard
 _LOST = TaskFailure(text="OpenCode went away and did not come back", type=UNREACHABLE)
@@ -382,10 +384,10 @@ class TurnRunner:
         """
         turn = run.turn
         if looks or not sink.has_gap:
-            await anyio.sleep(_REREADS[min(looks, len(_REREADS) - 1)])
+            await anyio.sleep(REREADS[min(looks, len(REREADS) - 1)])
             if turn.ended or not (sink.has_gap or turn.unsettled):
                 return 0
-        last_try = looks >= len(_REREADS)
+        last_try = looks >= len(REREADS)
         has_gap, sink.has_gap = sink.has_gap, False
         waited_for, since = frozenset(turn.interrupt_tracker.pending), turn.bus_position
         try:

@@ -6,33 +6,23 @@ No framework. `sansio.a2a.server` decides what a request means, and how an answe
 from __future__ import annotations
 
 import logging
-import math
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, MutableMapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
 import anyio
 import anyio.lowlevel
-import orjson
 from attrs import evolve, frozen
 
 from opencode_a2a.logs import plain
 from opencode_a2a.server.http.dispatch import Dispatch, Invocation
 from opencode_a2a.server.http.documents import Documents, Published, only
 from opencode_a2a.server.http.request_log import log_request
-from opencode_a2a.server.steps import in_turns
-from opencode_a2a.server.store import StoreError
-from opencode_a2a.server.store.store_errors import store_failure
-from opencode_a2a.server.tasks.active_task import FarBehindError
-from opencode_a2a.server.tasks.open_stream import OpenStream
+from opencode_a2a.server.http.stream_frames import LONG, Frames, frames_of
 from sansio import http
-from sansio.a2a.bindings import sse
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.json_output import encoded_pieces
-from sansio.a2a.model import StatusUpdate
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import (
     RPC_PATH,
@@ -42,11 +32,9 @@ from sansio.a2a.server import (
     check_target,
     understand,
 )
-from sansio.a2a.tasks.presentation import Presentation
-from sansio.a2a.tasks.task_log import Entry
 from sansio.access import CredentialSet, Identity
 from sansio.hosts import ServedHosts
-from sansio.limits import StreamBudget, StreamLimits
+from sansio.limits import StreamLimits
 from sansio.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -57,14 +45,12 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 _log = logging.getLogger(__name__)
 
+LINGER = 10.0
+"""Seconds for which the rest of a request is awaited where the connection goes on."""
+
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
-_LONG = 16384  # bytes of a stream after which others have their turn
-_PIECE = 64  # events written at once
-_LINGER = 10.0  # seconds for which the rest of a request is awaited where the connection goes on
 _SLACK = 1.0  # seconds that a stream may last beyond its limit, to say that it has reached it
 _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
-_PATIENCE = 300.0  # seconds for which a subscription waits with a task for its user's answer
-_STILL_WAITING = b": the stream ends here, as the task still waits for its user; subscribe again to wait on\n"
 
 
 @frozen(kw_only=True)
@@ -95,15 +81,6 @@ class ExtensionMethods(Protocol):
 
     async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
         """Return the result as JSON. Raises `ProtocolError`, also for a name that there is not."""
-
-
-@frozen
-class Frames:
-    """A piece of a stream. `idle`: it only shows that the stream lives; `last`: nothing follows."""
-
-    data: bytes
-    idle: bool = False
-    last: bool = False
 
 
 @frozen
@@ -241,144 +218,11 @@ class Application:
         invocation = Invocation(call=call, identity=identity, stays_open=stays_open, outcome=request.outcome)
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
-            frames = self._frames(stream, presentation, call)
+            frames = frames_of(stream, presentation, call, self._surface.limits)
             return Streaming(call.stream_headers, frames, stream.close)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         return call.respond(await self._dispatch.unary(invocation))
-
-    # --- streams ------------------------------------------------------------------------------------------
-
-    async def _frames(self, stream: OpenStream, presentation: Presentation, call: Call) -> AsyncGenerator[Frames]:
-        """The task as it is, then everything after it; what is ready together is one piece of bytes.
-
-        A reader that falls behind too far gets what replaces all it has, and goes on from there. Where the store
-        fails in between, the last frame is an error, without an id: the reader may resume later.
-        """
-        limits = self._surface.limits
-        budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
-        while True:
-            try:
-                async with aclosing(self._frames_of(stream, presentation, call, budget)) as frames:
-                    async for piece in frames:
-                        yield piece
-                return
-            except FarBehindError as behind:
-                stream = stream.replaced(behind.cursor)
-
-    async def _frames_of(
-        self, stream: OpenStream, presentation: Presentation, call: Call, budget: StreamBudget | None
-    ) -> AsyncGenerator[Frames]:
-        """The frames of a stream. Raises `FarBehindError`."""
-        active, cursor = stream.active, stream.cursor
-        numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
-        ready = b""
-        for number, item in zip(numbers, stream.first, strict=True):
-            pieces = await in_turns(encoded_pieces(presentation.item(item, number)))
-            if budget is not None:
-                budget.take(sum(map(len, pieces)), anyio.current_time())
-            ready += b"id: %d\ndata: %b" % (number, call.frame_prefix)
-            for part in pieces[:-1]:
-                yield Frames(ready + sse.json_data(part))
-                ready = b""
-            ready += b"%b%b\n\n" % (sse.json_data(pieces[-1]), call.frame_suffix)
-        for run in _pieces(stream.past) if stream.past else ():
-            frames = [call.frame(one.number, _wire(one, presentation, False)) for one in run if one.item is not None]
-            said, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
-            if limit is not None:
-                yield Frames(ready + said + _beyond(limit), last=True)
-                return
-            yield Frames(ready + said)
-            ready = b""
-        if stream.whole:
-            try:
-                await active.changed(cursor - 1)
-            except StoreError as exc:
-                ready = call.failure_frame(store_failure(exc))
-            yield Frames(ready, last=True)
-            return
-        if active.visible == cursor or len(ready) > _LONG or not active.log.reaches(cursor):
-            yield Frames(ready, last=active.visible == cursor and active.over)
-            ready = b""
-        patience = anyio.current_time() + _PATIENCE if stream.waits else math.inf
-        async with aclosing(active.read(cursor)) as batches:
-            async for batch in batches:
-                if not batch and active.trouble is not None:
-                    break
-                over = active.over  # as of this batch; a slow reader takes its time over the pieces
-                pause = stream.pause_in(batch)
-                entries = batch if pause is None else batch[: pause + 1]
-                if entries:
-                    patience = math.inf
-                elif anyio.current_time() > patience:
-                    yield Frames(ready + _STILL_WAITING, last=True)
-                    return
-                for piece in _pieces(entries):
-                    ends = over or pause is not None
-                    last = ends and (not piece or piece[-1] is entries[-1])
-                    rendered = (
-                        call.frame(entry.number, _wire(entry, presentation, last and entry is piece[-1]))
-                        for entry in piece
-                        if entry.item is not None
-                    )
-                    limit = None
-                    if budget is None:
-                        ready += b"".join(rendered)
-                    else:
-                        told, limit = _within(budget, rendered)
-                        ready += told
-                    if limit is not None:
-                        # the reader may go on from the last id it has; the task does anyway
-                        yield Frames(ready + _beyond(limit), last=True)
-                        return
-                    yield Frames(ready or sse.COMMENT, idle=not piece, last=last)
-                    ready = b""
-                if pause is not None:
-                    return
-        if active.trouble is not None and active.visible < active.log.last:
-            yield Frames(ready + call.failure_frame(store_failure(active.trouble)), last=True)
-
-
-def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """What is written at once: a reader who has fallen far behind does not get all the rest rendered together."""
-    if len(entries) <= _PIECE:
-        yield entries
-        return
-    for start in range(0, len(entries), _PIECE):
-        yield entries[start : start + _PIECE]
-
-
-def _beyond(limit: str) -> bytes:
-    return b": the stream ends here, as %b\n" % limit.encode()
-
-
-def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str | None]:
-    """The frames up to the one that is beyond a limit, and which limit that is."""
-    told: list[bytes] = []
-    for frame in frames:
-        now = anyio.current_time()
-        budget.take(len(frame), now)
-        told.append(frame)
-        if budget.passed(now) is not None:
-            break
-    return b"".join(told), budget.passed(anyio.current_time())
-
-
-def _wire(entry: Entry, presentation: Presentation, ends: bool) -> bytes:
-    """The item as JSON, rendered for the first reader who looks at it this way.
-
-    `ends`: the stream ends with it. A status at which the task waits for its user is final only there.
-    """
-    item, key = entry.item, presentation.key
-    assert item is not None  # callers leave out what readers do not see
-    if not ends and isinstance(item, StatusUpdate) and item.status.state.interrupted:
-        item, key = evolve(item, final=False), f"{key} passed"
-    rendered = entry.wire.get(key)
-    if rendered is None:
-        rendered = sse.json_data(orjson.dumps(presentation.item(item, entry.number)))
-        # a copy, which is as long as it looks: what orjson gives keeps the 4 kB it was written into
-        rendered = entry.wire[key] = bytes(memoryview(rendered))
-    return rendered
 
 
 def _as_protocol_error(exc: Exception, request: Request) -> ProtocolError:
@@ -456,7 +300,7 @@ async def _write(response: Response, method: str, send: Send, unread: Receive | 
             body = part
     if unread is not None:
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        with anyio.move_on_after(_LINGER):
+        with anyio.move_on_after(LINGER):
             while (await unread()).get("more_body", False):
                 pass
         body = b""
@@ -509,7 +353,7 @@ async def _write_frames(frames: AsyncGenerator[Frames], send: Send, *, until_idl
         await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
         if piece.last:
             return True
-        if len(piece.data) > _LONG:
+        if len(piece.data) > LONG:
             await anyio.lowlevel.checkpoint()  # to send need not wait for anything
         if piece.idle and until_idle:
             return False

@@ -14,6 +14,7 @@ import orjson
 from attrs import define, field, frozen
 
 from opencode_a2a.server.store import EventRow, StoreError, TaskRow
+from opencode_a2a.server.tasks.renderings import Renderings
 from sansio.a2a.model import JsonObject, Task
 from sansio.a2a.tasks.task_log import Entry, LogEvent, StatusChanged, TaskLog
 from sansio.a2a.tasks.task_log_codec import encode_events, encode_task
@@ -70,6 +71,7 @@ class ActiveTask:
     in_store: bool = False  # the store has it, as it was at some time
     trouble: StoreError | None = None  # why what was said cannot be stored now
     lost: bool = False  # it could not be stored before anybody saw it: it never was
+    renderings: Renderings = field(factory=Renderings)
     committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
     _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
     _waiting: list[anyio.Event] = field(factory=list)
@@ -209,6 +211,7 @@ class ActiveTask:
                 self._runs.appendleft((last + 1, end, left))
                 break
         self.log.compact(last)
+        self.renderings.forget(last)
 
     def rows(self) -> list[TaskRow | EventRow]:
         """The task as it is now, as the store keeps it, with the events that led to it since the last time."""

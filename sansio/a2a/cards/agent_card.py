@@ -12,8 +12,9 @@ from collections.abc import Collection, Sequence
 import orjson
 from attrs import frozen
 
-from sansio.a2a.cards.signatures import JWKS_PATH, ONLY_0_3, ONLY_1_0, Signer, signatures
+from sansio.a2a.cards.signatures import JWKS_PATH, Signer, signatures
 from sansio.a2a.codecs.fields import compact
+from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.model import JsonObject
 from sansio.a2a.versions import VERSIONS
 
@@ -108,21 +109,27 @@ def _interfaces(spec: CardSpec) -> JsonObject:
 
 
 def of_versions(card: JsonObject, versions: Collection[str]) -> JsonObject:
-    """The card without the members that none of these versions has."""
-    old, new = "0.3" in versions, "1.0" in versions
-    if old and new:
-        return card
-    found = {name: value for name, value in card.items() if name not in (ONLY_1_0 if old else ONLY_0_3)}
-    capabilities = card["capabilities"]
-    if old:
-        found["capabilities"] = {name: v for name, v in capabilities.items() if name != "extendedAgentCard"}
-    if "securitySchemes" in card:
-        form = "httpAuthSecurityScheme"
+    """The card without the members that only other versions have."""
+    for version, dialect in DIALECTS.items():
+        if version not in versions:
+            card = _without(card, dialect)
+    return card
+
+
+def _without(card: JsonObject, dialect: Dialect) -> JsonObject:
+    """The card without the members that only this version has."""
+    found = _leave_out(card, dialect.card_members)
+    found["capabilities"] = _leave_out(card["capabilities"], dialect.capability_members)
+    schemes = card.get("securitySchemes")
+    if schemes is not None:
         found["securitySchemes"] = {
-            name: {key: value for key, value in scheme.items() if (key != form) is old}
-            for name, scheme in card["securitySchemes"].items()
+            name: _leave_out(scheme, dialect.scheme_members) for name, scheme in schemes.items()
         }
     return found
+
+
+def _leave_out(value: JsonObject, names: Collection[str]) -> JsonObject:
+    return {name: member for name, member in value.items() if name not in names}
 
 
 def render_card(spec: CardSpec) -> JsonObject:

@@ -12,25 +12,11 @@ from typing import Any, Protocol
 
 import orjson
 
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
 
 JWKS_PATH = "/.well-known/jwks.json"
 """Where the public key is served; what `jku` of every signature points to."""
-
-ONLY_0_3 = frozenset(
-    {
-        "url",
-        "preferredTransport",
-        "additionalInterfaces",
-        "protocolVersion",
-        "security",
-        "supportsAuthenticatedExtendedCard",
-    }
-)
-"""Members of a card that version 1.0 does not have."""
-
-ONLY_1_0 = frozenset({"supportedInterfaces", "securityRequirements"})
-"""Members of a card that version 0.3 does not have."""
 
 
 class Signer(Protocol):
@@ -82,7 +68,7 @@ def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
 
 def view_1_0(card: JsonObject) -> JsonObject:
     """What version 1.0 knows of the card, without the defaults its section 8.4.1 has left out."""
-    presentation = {name: value for name, value in card.items() if name not in ONLY_0_3}
+    presentation = {name: value for name, value in card.items() if name not in DIALECTS["0.3"].card_members}
     presentation["capabilities"] = _without_empty(
         {**card["capabilities"], "extensions": [_extension(e) for e in card["capabilities"]["extensions"]]},
         "streaming",
@@ -113,7 +99,7 @@ def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
 
 def view_0_3(card: JsonObject) -> JsonObject:
     """What version 0.3 knows of the card, without the defaults of its SDK's models."""
-    presentation = {name: value for name, value in card.items() if name not in ONLY_1_0}
+    presentation = {name: value for name, value in card.items() if name not in DIALECTS["1.0"].card_members}
     presentation["capabilities"] = {
         name: value for name, value in card["capabilities"].items() if name != "extendedAgentCard"
     }

@@ -240,17 +240,13 @@ def fold(task_id: str, context_id: str, events: Iterable[LogEvent]) -> Task:
     return folding.task()
 
 
-@define(eq=False)
+@frozen(eq=False)
 class Entry:
-    """One numbered event of a log, and what stream readers see of it (None: nothing).
-
-    `wire` keeps the item's rendered JSON per way of looking, so that any number of readers costs one rendering.
-    """
+    """One numbered event of a log, and what stream readers see of it (None: nothing)."""
 
     number: int
     event: LogEvent
     item: StreamItem | None
-    wire: dict[str, bytes] = field(factory=dict)
 
 
 _number = attrgetter("number")

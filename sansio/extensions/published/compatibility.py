@@ -208,13 +208,12 @@ def _retention(row: MethodRow, of: ServedVersion) -> JsonObject:
 
 def service_behaviors(of: ServedVersion) -> JsonObject:
     """What is answered where the protocol leaves it open, or where earlier clients count on it."""
-    old = of.version == "0.3"
     after_the_end: JsonObject = {
         "behavior": "replay_terminal_task_once_then_close",
         "delivery": "single_task_snapshot",
         "closes_stream": True,
     }
-    if not old:
+    if not DIALECTS[of.version].replays_ended:
         after_the_end = {
             "behavior": "refuse",
             "error": ErrorKind.UNSUPPORTED_OPERATION.name,

@@ -503,7 +503,7 @@ async def test_no_connection_is_switched_to_another_protocol(serving: Serving, p
 async def test_requests_over_http2_that_are_never_whole_end_with_their_connection(
     anyio_backend: str, serving: Serving, monkeypatch: pytest.MonkeyPatch, requests: int
 ) -> None:
-    monkeypatch.setattr(asgi, "_LINGER", 0.2)
+    monkeypatch.setattr(asgi, "LINGER", 0.2)
     limits = ConnectionLimits(idle=0.3, http2=True)
     client = h2.connection.H2Connection(h2.config.H2Configuration())
     client.initiate_connection()

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.serve import serve
 from opencode_a2a.config.settings import Settings, SettingsError
-from sansio.a2a.cards.signatures import JWKS_PATH, ONLY_0_3, ONLY_1_0
+from sansio.a2a.cards.signatures import JWKS_PATH
+from sansio.a2a.dialects import DIALECTS
 from tests import schemas
 from tests.shell.cases import each_value
 from tests.shell.harness import CREDENTIALS, RUNTIMES, Serving, client, until
@@ -42,7 +43,7 @@ async def test_the_card_is_one_document_that_needs_no_credentials(serving: Servi
     assert first.headers["content-type"] == "application/json"
 
 
-LEGACY = ONLY_0_3 | {"securitySchemes"}  # members with 0.3's form, alone or besides
+LEGACY = DIALECTS["0.3"].card_members | {"securitySchemes"}  # members with 0.3's form, alone or besides
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ async def test_each_caller_gets_the_extended_card_made_for_them(way: str, servin
 def says_it_alone(card: dict[str, Any], version: str) -> None:
     """The card has the members of one version, and none of the other's."""
     old = version == "0.3"
-    assert not (ONLY_1_0 if old else ONLY_0_3) & card.keys()
+    assert not DIALECTS["1.0" if old else "0.3"].card_members & card.keys()
     assert ("extendedAgentCard" in card["capabilities"]) is not old
     for scheme in card["securitySchemes"].values():
         assert ("type" in scheme, "httpAuthSecurityScheme" in scheme) == (old, not old)

@@ -10,7 +10,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import Ask, FakeOpenCode, Prompt, Refuse, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
-from opencode_a2a.server.http import asgi
+from opencode_a2a.server.http import stream_frames
 from sansio.a2a.model import Task, TaskState
 from tests.shell.cases import every_codec, one_codec
 from tests.shell.folding import reason_of, text_of
@@ -142,7 +142,7 @@ async def test_a_subscription_made_while_the_task_waits_ends_with_the_next_quest
 async def test_a_subscription_does_not_wait_for_an_answer_for_ever(
     serving: Serving, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asgi, "_PATIENCE", 0.05)
+    monkeypatch.setattr(stream_frames, "PATIENCE", 0.05)
     async with serving(scripted(), stream_max_duration_seconds=8) as agent:
         task = await agent.caller(wire).send("CHAIN")
         with anyio.fail_after(6):  # which is before the limit
