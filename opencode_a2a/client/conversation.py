@@ -16,6 +16,8 @@ from attrs import define, field
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import Answers
 from opencode_a2a.client.transport import CallError, Web, read_body, read_chunks
+from opencode_a2a.wakeup import Wakeup
+from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.cards.parse import Interface
 from sansio.a2a.client.agent_errors import AgentError
@@ -46,10 +48,8 @@ from sansio.a2a.model import (
 
 __all__ = ["Conversation"]
 
-_POLL_FIRST: Final = 0.1
-_POLL_LONGEST: Final = 3.0
-_RESUME_FIRST: Final = 0.25
-_RESUME_LONGEST: Final = 5.0
+_POLLING: Final = Backoff.growing(0.1, 3.0, factor=1.5)
+_RESUMING: Final = Backoff.growing(0.25, 5.0)
 _TRY_AGAIN: Final = frozenset({429, 502, 503, 504})
 """The HTTP statuses of an agent that is being restarted, or of what stands before it."""
 
@@ -71,7 +71,7 @@ class Conversation:
     extensions: Sequence[str] = ()
     stay_open: Collection[str] = ()
     transcript: Transcript = field(factory=Transcript, init=False)
-    _news: anyio.Event = field(factory=anyio.Event, init=False)
+    _news: Wakeup = field(factory=Wakeup, init=False)
     _following: bool = field(default=False, init=False)
     _failure: Exception | None = field(default=None, init=False)
     _asked: InputRequest | None = field(default=None, init=False)  # what the dialogue is about
@@ -240,8 +240,7 @@ class Conversation:
         """Wake the dialogue; what is not asked any more need not be answered."""
         if self._asking is not None and self.transcript.asked is not self._asked:
             self._asking.cancel()
-        self._news.set()
-        self._news = anyio.Event()
+        self._news.wake()
 
     async def _exchange(self, message: Message) -> None:
         if self.streaming:
@@ -256,7 +255,7 @@ class Conversation:
 
         Raises `CallError` where there is no task yet, or the task has not changed for as long as is allowed.
         """
-        pause, since, resuming = _RESUME_FIRST, anyio.current_time(), False
+        pauses, since, resuming = 0, anyio.current_time(), False
         while True:
             changes = self._changes
             try:
@@ -264,16 +263,16 @@ class Conversation:
             except CallError as trouble:
                 now = anyio.current_time()
                 if self._changes != changes:
-                    pause, since = _RESUME_FIRST, now
+                    pauses, since = 0, now
                 if self.transcript.task_id is None or now - since > self.web.target.patience:
                     self._tell_task()
                     raise
-                if not resuming or pause == _RESUME_FIRST:
+                if not pauses:
                     self.printer.detail(f"{trouble}; resuming the stream")
             else:
                 return
-            await anyio.sleep(pause)
-            pause, resuming = min(pause * 2, _RESUME_LONGEST), True
+            await anyio.sleep(_RESUMING.pause(pauses))
+            pauses, resuming = pauses + 1, True
             asked = subscribe_call(
                 self.interface,
                 TaskIdRequest(id=self.transcript.task_id),
@@ -352,10 +351,10 @@ class Conversation:
     async def _poll(self) -> None:
         """For agents that say no more before they are done: reads the task until it is, or is stuck for long."""
         before = None
-        pause, since = _POLL_FIRST, anyio.current_time()
+        pauses, since = 0, anyio.current_time()
         while not self._at_rest:
-            await anyio.sleep(pause)
-            pause = min(pause * 1.5, _POLL_LONGEST)
+            await anyio.sleep(_POLLING.pause(pauses))
+            pauses += 1
             late = anyio.current_time() - since > self.web.target.patience
             try:
                 task = await self.read_task()

@@ -15,6 +15,8 @@ import anyio
 from anyio.abc import TaskStatus
 
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.wakeup import Wakeup
+from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.sse import SseDecoder, SseEvent
 from sansio.a2a.errors import ProtocolError
 from sansio.opencode.upstream import requests
@@ -24,7 +26,7 @@ from sansio.opencode.upstream.problems import Problem, bus_problem, not_opencode
 
 _log = logging.getLogger(__name__)
 
-BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # seconds before each attempt to connect again; the last one repeats
+BACKOFF = Backoff((0.05, 0.2, 0.5, 1.0, 2.0, 5.0))
 _BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
 _LASTING = 5.0  # seconds after which a connection counts as one that holds
 _GENERATIONS = 32  # how deep subagents may nest
@@ -69,8 +71,8 @@ class EventBus:
         self._clock = clock
         self._sinks: dict[str, Sink] = {}
         self._parents: dict[str, str] = {}
-        self._waiting: list[anyio.Event] = []
-        self.came = anyio.Event()  # the next connection sets it, and puts a new one in its place
+        self._waiting = 0  # how many wait until it is connected
+        self.came = Wakeup()  # for those who wait for the next connection
         self._unreadable = False  # an event of this connection could not be read, which is said already
         self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
         self.connected = False
@@ -82,7 +84,7 @@ class EventBus:
 
     def __repr__(self) -> str:
         state = "connected" if self.connected else "disconnected"
-        return f"<EventHub {state} sinks={len(self._sinks)} reconnects={self.reconnects}>"
+        return f"<EventBus {state} sinks={len(self._sinks)} reconnects={self.reconnects}>"
 
     def attach(self, session_id: str, sink: Sink) -> None:
         """Route the events of a session to `sink`, from now on."""
@@ -96,13 +98,13 @@ class EventBus:
         """Whether the bus is connected, now or within `timeout` seconds."""
         if self.connected:
             return True
-        event = anyio.Event()
-        self._waiting.append(event)
         self._wanted.set()
-        with anyio.move_on_after(timeout):
-            await event.wait()
-        if event in self._waiting:
-            self._waiting.remove(event)
+        self._waiting += 1
+        try:
+            with anyio.move_on_after(timeout):
+                await self.came.wait()
+        finally:
+            self._waiting -= 1
         return self.connected
 
     def leads_to(self, session_id: str, root: str) -> bool:
@@ -153,7 +155,7 @@ class EventBus:
             else:
                 self._note(problem or bus_problem(failure, self._upstream.url))
             self.connected = False
-            pause = BACKOFF[min(failures, len(BACKOFF) - 1)]
+            pause = BACKOFF.pause(failures)
             needed = bool(self._sinks or self._waiting)
             with anyio.move_on_after(min(pause, _BACKOFF_AT_WORK) if needed else pause):
                 await self._wanted.wait()
@@ -204,11 +206,7 @@ class EventBus:
         self.reconnects += 1
         self._unreadable = False
         self._note(None)
-        self.came.set()
-        self.came = anyio.Event()
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            event.set()
+        self.came.wake()
         for sink in list(self._sinks.values()):
             sink.gap()
 

@@ -71,7 +71,7 @@ class UpstreamChecks:
     async def watch(self) -> None:
         """Look each time that OpenCode comes, and again and again while something is missing, for ever."""
         while True:
-            came = self._bus.came
+            came = self._bus.came.next()
             missing = await self._look() if self._bus.connected else False
             with anyio.move_on_after(RECHECK_SECONDS if missing else math.inf):
                 await came.wait()

@@ -19,6 +19,7 @@ from attrs import define, evolve, field, frozen
 from opencode_a2a.server.push.outbound_client import CheckedClient, UndeliveredError
 from opencode_a2a.server.store import PushDropped, PushRow, Store, StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import LocalError
 from sansio.a2a.model import PushConfig, StreamItem
@@ -106,7 +107,7 @@ class Notifier:
             most=PARALLEL, of_principal=OF_PRINCIPAL, of_receiver=OF_RECEIVER
         )
         self._deliveries: dict[tuple[str, str], _Delivery] = {}
-        self._one_less = anyio.Event()
+        self._one_less = Wakeup()
         self._draining = False
         self.counters = Counters()
 
@@ -214,8 +215,7 @@ class Notifier:
         finally:
             if self._is_current(delivery):
                 del self._deliveries[delivery.key]
-            ended, self._one_less = self._one_less, anyio.Event()
-            ended.set()
+            self._one_less.wake()
 
     # --- delivering ---------------------------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ from enum import Enum, auto
 from urllib.parse import quote
 
 import orjson
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from sansio.a2a.backoff import Backoff
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.codecs.fields import read_document
 from sansio.a2a.dialects import dialect_of
@@ -167,6 +168,11 @@ class Schedule:
     shortest: float = 2.0
     longest: float = 300.0
     patience: float = 600.0
+    _backoff: Backoff = field(init=False)
+
+    @_backoff.default
+    def _make_backoff(self) -> Backoff:
+        return Backoff.growing(self.shortest, self.longest)
 
     def pause(self, failures: int, chance: float, asked: float | None = None) -> float | None:
         """Seconds until the next attempt after that many failed in a row; None: no more of them.
@@ -175,8 +181,7 @@ class Schedule:
         """
         if failures >= self.attempts:
             return None
-        bound = min(self.longest, self.shortest * 2.0 ** min(failures - 1, 64))
-        return max(chance * bound, min(asked or 0.0, self.patience))
+        return max(self._backoff.pause(failures - 1, chance=chance), min(asked or 0.0, self.patience))
 
 
 # --- how it is kept ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 from opencode_a2a.agent.upstream import event_bus
 from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from opencode_a2a.fake_opencode.scripts import TOOL_OUTPUT
+from sansio.a2a.backoff import Backoff
 from sansio.a2a.model import DataPart, TaskState
 from tests.shell.cases import one_codec
 from tests.shell.folding import artifacts_of, folded, text_of
@@ -43,7 +44,7 @@ async def test_a_bus_that_breaks_in_mid_turn_costs_nothing(serving: Serving, wir
 async def test_a_bus_that_breaks_again_and_again_costs_nothing(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_bus, "BACKOFF", (0.01,))
+    monkeypatch.setattr(event_bus, "BACKOFF", Backoff((0.01,)))
     async with serving() as agent:
         for tokens in (1, 3, 7):
             agent.fake_opencode.hold(Say, tokens=tokens)

@@ -14,6 +14,7 @@ from attrs import define, field
 from opencode_a2a.agent.upstream import event_bus as hub_module
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream
+from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.sse import encode
 from sansio.opencode.upstream.events import BusEvent, PartDelta
 from tests.shell.cases import each_value
@@ -232,7 +233,7 @@ async def test_waiting_for_a_bus_that_is_not_there_ends(anyio_backend: str) -> N
 
 
 async def test_who_waits_for_the_bus_does_not_sit_out_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "BACKOFF", (0.01, 0.01, 0.01, 3 * DEADLINE))
+    monkeypatch.setattr(hub_module, "BACKOFF", Backoff((0.01, 0.01, 0.01, 3 * DEADLINE)))
     refused = [b"HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n"]
     async with listening(*[refused] * 4, [HEAD + HELLO, SILENCE]) as (bus, server):
         await until(lambda: len(server.requests) == 4)  # the next try is far away
