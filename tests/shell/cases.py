@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from sansio.a2a.versions import VERSIONS
 from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, WIRES, Wire
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
@@ -47,6 +48,14 @@ def one_codec(test: _Test) -> _Test:
     return _run_on(test, [("asyncio", first), ("trio", _OTHER_IN_BOTH[first])])
 
 
+def one_version(test: _Test) -> _Test:
+    """Run behaviour of a method on both runtimes, each with one `version`; the test's name chooses which."""
+    versions = VERSIONS if _number(test, 2) else VERSIONS[::-1]
+    cases = [*zip(_RUNTIMES, versions, strict=True)]
+    decorated: _Test = pytest.mark.parametrize(("anyio_backend", "version"), cases)(test)
+    return decorated
+
+
 def every_codec(test: _Test) -> _Test:
     """Run what a codec, its version or its binding could get wrong on all four, each on one runtime.
 
@@ -59,12 +68,6 @@ def every_codec(test: _Test) -> _Test:
 
 each_codec_on_each_runtime = pytest.mark.parametrize("wire", WIRES, ids=str)
 """The full product, for codecs, bindings and dispatch."""
-
-
-def one_runtime(test: _Test) -> _Test:
-    """Run what no event loop has a part in, such as a document, on the runtime that the test's name chooses."""
-    decorated: _Test = pytest.mark.parametrize("anyio_backend", [_RUNTIMES[_number(test, 2)]])(test)
-    return decorated
 
 
 def each_value(

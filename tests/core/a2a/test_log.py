@@ -101,16 +101,16 @@ def test_states_that_wait_for_the_client() -> None:
 
 
 @pytest.mark.parametrize("before", TaskState)
-@pytest.mark.parametrize("after", TaskState)
-def test_log_takes_the_transitions_of_the_table_and_drops_the_others(before: TaskState, after: TaskState) -> None:
-    log = TaskLog.resume(Task(id="t", context_id="c", status=TaskStatus(state=before)), 1)
+def test_log_takes_the_transitions_of_the_table_and_drops_the_others(before: TaskState) -> None:
+    for after in TaskState:
+        log = TaskLog.resume(Task(id="t", context_id="c", status=TaskStatus(state=before)), 1)
 
-    entry = log.append(status(after))
+        entry = log.append(status(after))
 
-    allowed = after in TRANSITIONS[before]
-    assert (entry is not None) == allowed
-    assert log.state is (after if allowed else before)
-    assert log.last == (2 if allowed else 1)
+        allowed = after in TRANSITIONS[before]
+        assert (entry is not None) == allowed, after
+        assert log.state is (after if allowed else before)
+        assert log.last == (2 if allowed else 1), after
 
 
 @pytest.mark.parametrize("first", [state for state in TaskState if state in TERMINAL])

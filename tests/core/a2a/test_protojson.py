@@ -360,17 +360,17 @@ def test_other_values_are_no_integers(value: object) -> None:
     assert violations(lambda: v1_0.parse_list_tasks({"pageSize": value})) == {"pageSize": "must be an integer"}
 
 
-@pytest.mark.parametrize("number", [*STATE_NUMBERS])
 @pytest.mark.parametrize("spell", [int, float, str])
-def test_a_state_may_be_given_by_its_number(number: int, spell: Callable[[int], object]) -> None:
+def test_a_state_may_be_given_by_its_number(spell: Callable[[int], object]) -> None:
     names = orjson.loads((schemas.FOLDER / "a2a-1.0.json").read_bytes())["definitions"]["TaskStatus"]
     [state] = [choice["enum"] for choice in names["properties"]["state"]["anyOf"] if "enum" in choice]
     numbered = ["TASK_STATE_UNSPECIFIED", *state]  # the schema has them in the order of their numbers
 
-    by_number = v1_0.parse_list_tasks({"status": spell(number)})
+    for number in STATE_NUMBERS:
+        by_number = v1_0.parse_list_tasks({"status": spell(number)})
 
-    assert by_number == v1_0.parse_list_tasks({"status": numbered[number]})
-    assert (by_number.state is None) is (number == 0)
+        assert by_number == v1_0.parse_list_tasks({"status": numbered[number]}), number
+        assert (by_number.state is None) is (number == 0)
 
 
 @pytest.mark.parametrize(("number", "role"), ROLE_NUMBERS.items())

@@ -15,7 +15,6 @@ from opencode_a2a.config.settings import (
     VARIABLES,
     Settings,
     SettingsError,
-    Variable,
     check_exposure,
     help_text,
     load_settings,
@@ -174,9 +173,8 @@ def test_credentials_are_read_into_a_set_that_knows_its_callers() -> None:
     assert identity.principal == "ci"
 
 
-@pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
-def test_a_blank_variable_is_an_unset_one(variable: Variable) -> None:
-    assert loaded(**{variable.name: " \n"}) == Settings()
+def test_a_blank_variable_is_an_unset_one() -> None:
+    assert [one.name for one in VARIABLES if loaded(**{one.name: " \n"}) != Settings()] == []
 
 
 def test_names_count_in_any_case_and_the_upper_case_one_goes_first() -> None:

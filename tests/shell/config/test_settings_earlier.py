@@ -65,11 +65,11 @@ def problems(**environ: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("release", "name"), [(release, name) for release, names in NAMES.items() for name in names.split()]
-)
-def test_every_setting_of_a_release_is_one_today_or_has_a_row(release: str, name: str) -> None:
-    assert (name in TODAY) or release in ROWS[name].releases
+@pytest.mark.parametrize("release", NAMES)
+def test_every_setting_of_a_release_is_one_today_or_has_a_row(release: str) -> None:
+    names = set(NAMES[release].split()) - set(TODAY)
+
+    assert [name for name in sorted(names) if name not in ROWS or release not in ROWS[name].releases] == []
 
 
 @pytest.mark.parametrize(("name", "text", "settings"), MAPPED)
@@ -122,9 +122,8 @@ def test_a_rate_limit_that_is_switched_off_has_no_numbers() -> None:
     assert "A2A_RATE_LIMIT_MAX_REQUESTS" in problems(A2A_RATE_LIMIT_MAX_REQUESTS="5")
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-def test_a_blank_one_is_unset(row: EarlierVariable) -> None:
-    assert load_settings({row.name: "  "}) == (Settings(), [])
+def test_a_blank_one_is_unset() -> None:
+    assert [name for name in ROWS if load_settings({name: "  "}) != (Settings(), [])] == []
 
 
 def test_all_that_stop_the_start_are_told_at_once() -> None:

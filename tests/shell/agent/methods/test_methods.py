@@ -15,19 +15,18 @@ from sansio.extensions.methods.types import params_schema, result_schema
 from sansio.large_json import decoded
 from sansio.opencode.projections.provider_catalogue import shrunk
 from tests.benchmarks.large_answers import catalogue
+from tests.shell.cases import one_version
 from tests.shell.harness import Serving
 from tests.shell.method_calls import ANSWERING, CALLABLE, EVERYTHING_ON, Methods, world_of
 
 pytestmark = pytest.mark.anyio
-
-VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 
 
 def test_there_are_parameters_for_every_row() -> None:
     assert set(CALLABLE) | ANSWERING == set(METHODS)
 
 
-@VERSIONS
+@one_version
 async def test_every_method_answers_what_its_row_declares(serving: Serving, version: str) -> None:
     async with serving(**EVERYTHING_ON) as agent, world_of(agent, version) as world:
         for method in CALLABLE:
@@ -39,7 +38,7 @@ async def test_every_method_answers_what_its_row_declares(serving: Serving, vers
             jsonschema.validate(result, result_schema(METHODS[method], version))
 
 
-@VERSIONS
+@one_version
 async def test_a_session_is_told_as_a_task_and_its_history_as_messages(serving: Serving, version: str) -> None:
     async with serving() as agent, world_of(agent, version) as world:
         task = (await world.methods.result("opencode.sessions.get", {"session_id": world.session_id}))["item"]
@@ -55,7 +54,7 @@ async def test_a_session_is_told_as_a_task_and_its_history_as_messages(serving: 
         assert page["items"][0]["role"] == ("user" if version == "0.3" else "ROLE_USER")
 
 
-@VERSIONS
+@one_version
 async def test_a_cursor_leads_to_the_messages_before(serving: Serving, version: str) -> None:
     async with serving() as agent, world_of(agent, version) as world:
         last = await world.methods.result(
@@ -166,7 +165,7 @@ async def test_a_method_works_in_the_directory_that_is_asked_for(serving: Servin
         ]
 
 
-@VERSIONS
+@one_version
 async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, version: str) -> None:
     async with serving() as agent, world_of(agent, version) as world:
         body = {"jsonrpc": "2.0", "method": "opencode.sessions.share", "params": {"session_id": world.session_id}}

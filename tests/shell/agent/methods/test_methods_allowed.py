@@ -10,12 +10,12 @@ import pytest
 
 from sansio.extensions.methods.method_rows import Ownership
 from sansio.extensions.methods.method_table import METHODS
+from tests.shell.cases import one_version
 from tests.shell.harness import RPC_10, Serving
 from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Methods, world_of
 
 pytestmark = pytest.mark.anyio
 
-VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 SWITCHED = {name: row for name, row in METHODS.items() if row.toggle is not None}
 OF_A_SESSION = [
     name for name, row in METHODS.items() if row.ownership in (Ownership.READS, Ownership.CLAIMS) and not row.toggle
@@ -60,7 +60,7 @@ async def test_what_is_switched_off_is_disabled_on_version_1_0(serving: Serving)
             assert name not in more["value"]["supportedMethods"]
 
 
-@VERSIONS
+@one_version
 async def test_without_its_capability_a_method_is_forbidden(serving: Serving, version: str) -> None:
     async with serving(**EVERYTHING_ON) as agent:
         methods = Methods(agent.http, version)  # Alice's credential has no capability
@@ -85,7 +85,7 @@ async def test_without_its_capability_a_method_is_forbidden(serving: Serving, ve
                 }
 
 
-@VERSIONS
+@one_version
 async def test_an_unknown_method_is_told_what_there_is(serving: Serving, version: str) -> None:
     async with serving(enable_session_shell=True) as agent:
         error = await Methods(agent.http, version).error("opencode.sessions.fly", {})
@@ -102,7 +102,7 @@ async def test_an_unknown_method_is_told_what_there_is(serving: Serving, version
 # --- whose a session is -----------------------------------------------------------------------------------
 
 
-@VERSIONS
+@one_version
 async def test_another_callers_session_is_forbidden(serving: Serving, version: str) -> None:
     async with serving() as agent, world_of(agent, version) as world:
         bob = Methods(agent.bob, version)

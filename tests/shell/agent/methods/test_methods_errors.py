@@ -13,13 +13,12 @@ from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.extensions.methods.method_rows import Scope
 from sansio.extensions.methods.method_table import METHODS
 from tests.paths import FIXTURES
-from tests.shell.cases import each_value
+from tests.shell.cases import each_value, one_version
 from tests.shell.harness import RPC_10, Serving, free_port
 from tests.shell.method_calls import CALLABLE, EVERYTHING_ON, Methods, world_of
 
 pytestmark = pytest.mark.anyio
 
-VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 RECORDED = FIXTURES / "methods"
 ACCEPTED_NOW = {"sessions.command"}
 """Recorded requests that 0.7.1 refused: a command without arguments is one that OpenCode takes."""
@@ -107,7 +106,7 @@ async def test_a_directory_that_cannot_be_chosen_is_refused_by_the_name_it_came_
         assert not [one for one in agent.fake_opencode.requests if one.path == "/session"]
 
 
-@VERSIONS
+@one_version
 @pytest.mark.parametrize("session_id", ["ses_nope", "nope"])
 async def test_an_unknown_session_is_not_found(serving: Serving, version: str, session_id: str) -> None:
     async with serving(**EVERYTHING_ON) as agent, world_of(agent, version) as world:
@@ -152,7 +151,7 @@ def failing(fake_opencode: FakeOpenCode, status: int, body: object) -> None:
         fake_opencode.fail_next(method, "/", status, body)
 
 
-@VERSIONS
+@one_version
 async def test_every_method_tells_of_a_status_it_did_not_expect(serving: Serving, version: str) -> None:
     async with serving(**EVERYTHING_ON) as agent, world_of(agent, version) as world:
         for name in UPSTREAM:
@@ -194,7 +193,7 @@ async def test_no_answer_that_is_no_json_gets_through(serving: Serving) -> None:
             assert error["data"]["method"] == name
 
 
-@VERSIONS
+@one_version
 async def test_an_opencode_that_is_away_is_told_as_such(serving: Serving, version: str) -> None:
     async with serving(opencode_url=f"http://127.0.0.1:{free_port()}") as agent:
         error = await Methods(agent.http, version).error("opencode.projects.list", {})
@@ -206,7 +205,7 @@ async def test_an_opencode_that_is_away_is_told_as_such(serving: Serving, versio
 # --- answering what a task waits for ----------------------------------------------------------------------
 
 
-@VERSIONS
+@one_version
 async def test_a_permission_is_found_again_and_answered(serving: Serving, version: str) -> None:
     async with serving() as agent:
         methods = Methods(agent.http, version)
@@ -223,7 +222,7 @@ async def test_a_permission_is_found_again_and_answered(serving: Serving, versio
         assert (await methods.result("opencode.permissions.list", {}))["items"] == []
 
 
-@VERSIONS
+@one_version
 @pytest.mark.parametrize("answered", [True, False])
 async def test_a_question_is_answered_or_rejected(serving: Serving, version: str, answered: bool) -> None:
     async with serving() as agent:

@@ -11,7 +11,7 @@ from sansio.a2a.model import TaskState
 from sansio.access import Credential, CredentialSet
 from sansio.extensions.methods.method_rows import Ownership
 from sansio.extensions.methods.method_table import METHODS
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import every_codec, one_codec, one_version
 from tests.shell.folding import text_of
 from tests.shell.harness import ALICE, CAROL, CREDENTIALS, RPC_10, Agent, Caller, Serving, Wire
 from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Methods, world_of
@@ -19,7 +19,6 @@ from tests.shell.refusals import refusal, wrong
 
 pytestmark = pytest.mark.anyio
 
-VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
 OF_A_SESSION = [name for name, row in METHODS.items() if row.ownership in (Ownership.READS, Ownership.CLAIMS)]
 DEFAULT: dict[str, Any] = {"allow_session_claims": None}
 ONE = CredentialSet((Credential.bearer(ALICE, principal="alice"),))
@@ -94,7 +93,7 @@ async def test_the_refusal_names_the_field_and_the_setting(serving: Serving, wir
     assert "metadata.shared.session.id" in error
 
 
-@VERSIONS
+@one_version
 async def test_no_method_reads_or_claims_it_and_no_list_shows_it(serving: Serving, version: str) -> None:
     async with serving(**DEFAULT, **EVERYTHING_ON) as agent, world_of(agent, version) as world:
         session_id = await unowned(agent)

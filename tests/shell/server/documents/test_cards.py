@@ -21,10 +21,13 @@ from opencode_a2a.config.settings import Settings, SettingsError
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.dialects import DIALECTS
 from tests import schemas
-from tests.shell.cases import each_value
 from tests.shell.harness import CREDENTIALS, RUNTIMES, Serving, client, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # one runtime: no event loop has a part in a document
+    pytest.mark.parametrize("anyio_backend", ["asyncio"]),
+]
 PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 REQUIRED = {
     "0.3": {"name", "description", "version", "url", "protocolVersion", "capabilities", "skills"}
@@ -169,7 +172,7 @@ def told(extension: dict[str, Any]) -> bool:
     return "caller" in extension["params"]
 
 
-@each_value("way", EXTENDED)
+@pytest.mark.parametrize("way", EXTENDED)
 async def test_each_caller_gets_the_extended_card_made_for_them(way: str, serving: Serving) -> None:
     async with serving() as agent:
         alice, bob = await extended(agent.http, way), await extended(agent.bob, way)

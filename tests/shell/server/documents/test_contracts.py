@@ -16,11 +16,14 @@ from sansio.extensions.methods.method_table import METHODS
 from sansio.opencode.extension_names import COMPATIBILITY_PROFILE, NAMESPACE, SPECIFICATIONS, WIRE_CONTRACT
 from tests.paths import FIXTURES
 from tests.shapes import lacking
-from tests.shell.cases import one_runtime
 from tests.shell.harness import RPC_03, RPC_10, STAYS_OPEN, Agent, Serving, Wire, client
 from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Json, Methods, world_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # one runtime: no event loop has a part in a document
+    pytest.mark.parametrize("anyio_backend", ["trio"]),
+]
 
 CONTRACTS = FIXTURES / "contracts"
 VERSIONS = pytest.mark.parametrize("version", ["0.3", "1.0"])
@@ -269,7 +272,6 @@ async def test_what_is_declared_of_the_surroundings_is_told(serving: Serving) ->
 # --- OpenAPI ----------------------------------------------------------------------------------------------
 
 
-@one_runtime
 @pytest.mark.parametrize("versions", [("0.3", "1.0"), ("0.3",), ("1.0",)], ids="+".join)
 @pytest.mark.parametrize("complete", [False, True])
 async def test_the_description_is_valid_openapi(serving: Serving, versions: tuple[str, ...], complete: bool) -> None:
