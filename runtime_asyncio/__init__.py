@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `main` to its end, on uvloop where that is installed."""
-    with _known_to_sniffio(), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with _known_to_sniffio(), asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(main())
 
 
@@ -44,7 +44,8 @@ def _known_to_sniffio() -> Iterator[None]:
         sniffio.thread_local.name = before
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Makes the loops of `run`: uvloop's where it is installed; None stands for the standard library's."""
     try:
         import uvloop
     except ImportError:

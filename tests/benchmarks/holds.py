@@ -86,7 +86,7 @@ def _time_asyncio(longest: _Longest) -> None:
 
     setattr(asyncio.Handle, "_run", timed)  # noqa: B010 - there is no public way to time each step
     # the loop of the standard library: uvloop's steps cannot be timed
-    setattr(runtime_asyncio, "_loop_factory", lambda: None)  # noqa: B010
+    setattr(runtime_asyncio, "loop_factory", lambda: None)  # noqa: B010
 
 
 def _time_trio(longest: _Longest) -> None:
