@@ -18,9 +18,9 @@ from attrs import Factory, define, evolve, field, frozen
 from opencode_a2a.agent.sessions.session_choice import UNSEEN
 from opencode_a2a.server.store import Binding, SchemaError, SessionRow, TaskRow, Write
 from opencode_a2a.server.store.earlier import BINDINGS, OWNERS, EarlierState, EarlierTask
+from sansio.a2a.codecs.json_values import text_at
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.json_values import text_at
 from sansio.a2a.model import JsonObject, Message, Role, Task, TaskState, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log_codec import encode_task
 from sansio.a2a.timestamps import epoch_ms, timestamp

@@ -56,13 +56,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sansio.opencode.send_options import SendOptions, send_options_of
     from sansio.opencode.turns.turn import Turn
-    from sansio.opencode.upstream.events import (
-        BusEvent,
-        InterruptAsked,
-        decode,
-        decode_messages,
-        decode_statuses,
-    )
+    from sansio.opencode.upstream.events import BusEvent, InterruptAsked, decode, decode_messages, decode_statuses
     from sansio.opencode.upstream.faults import TaskFailure
     from sansio.opencode.upstream.requests import (
         Location,

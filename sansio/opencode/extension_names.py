@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sansio.a2a.shared_metadata import INTERACTIVE_INTERRUPT, SESSION_BINDING, STREAM_HINTS, STREAM_RESUME
+from sansio.a2a.shared_metadata import (
+    INTERACTIVE_INTERRUPT,
+    SESSION_BINDING,
+    STREAM_HINTS,
+    STREAM_RESUME,
+)
 
 MODEL_SELECTION = "model-selection"
 SESSION_MANAGEMENT = "session-management"

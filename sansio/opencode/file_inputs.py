@@ -16,8 +16,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from attrs import frozen
 
+from sansio.a2a.codecs.json_values import member, objects_at, text_at
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.json_values import member, objects_at, text_at
 from sansio.a2a.model import FilePart, JsonObject
 
 TEXT, IMAGE, PDF, AUDIO, VIDEO = "text", "image", "pdf", "audio", "video"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 
-from sansio.a2a.json_values import integer_at, text_at
+from sansio.a2a.codecs.json_values import integer_at, text_at
 from sansio.a2a.model import JsonObject
 
 _NAME = "opencode-a2a"

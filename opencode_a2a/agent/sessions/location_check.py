@@ -14,8 +14,8 @@ import orjson
 from attrs import frozen
 
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from sansio.a2a.codecs.json_values import text_at
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
-from sansio.a2a.json_values import text_at
 from sansio.opencode.locations import (
     DIRECTORY,
     granted_directory,

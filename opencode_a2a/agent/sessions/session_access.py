@@ -17,8 +17,8 @@ from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_choice import HIGHEST, Sessions
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import Binding, SessionRow, Store
+from sansio.a2a.codecs.json_values import list_at, text_at
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.json_values import list_at, text_at
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_errors import session_forbidden, session_not_found, session_unowned
 from sansio.opencode.projections.session_projections import context_of

@@ -21,8 +21,8 @@ from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import Binding, SessionRow, Store, Write
 from opencode_a2a.server.tasks.active_task import Facts
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from sansio.a2a.codecs.json_values import object_at
 from sansio.a2a.errors import invalid
-from sansio.a2a.json_values import object_at
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_errors import session_unowned, upstream_error
 from sansio.opencode.locations import DIRECTORY, WORKSPACE, location_as_text, location_of_text

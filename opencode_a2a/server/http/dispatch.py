@@ -15,7 +15,7 @@ from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from sansio.a2a.bindings.http_messages import Outcome
-from sansio.a2a.json_output import encoded_pieces
+from sansio.a2a.bindings.json_output import encoded_pieces
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import Call

@@ -19,7 +19,7 @@ from opencode_a2a.server.tasks.active_task import FarBehindError
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from opencode_a2a.server.tasks.renderings import Renderings
 from sansio.a2a.bindings import sse
-from sansio.a2a.json_output import encoded_pieces
+from sansio.a2a.bindings.json_output import encoded_pieces
 from sansio.a2a.server import Call
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.task_log import Entry

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 import orjson
 from attrs import frozen
 
+from sansio.a2a.codecs.json_values import member, objects_at, text_at
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.json_values import member, objects_at, text_at
 from sansio.a2a.model import JsonObject
 from sansio.a2a.versions import VERSIONS, version_of
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
+from sansio.a2a.codecs.json_values import integer_at, list_at, text_at
 from sansio.a2a.errors import A2AError
-from sansio.a2a.json_values import integer_at, list_at, text_at
 from sansio.a2a.model import JsonObject
 
 _TEXT_LIMIT = 300

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 from attrs import Factory, define, frozen
 
 from sansio.a2a.client.calls import to_json
+from sansio.a2a.codecs.json_values import list_at, member, text_at
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.json_values import list_at, member, text_at
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,

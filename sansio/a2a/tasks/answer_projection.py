@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sansio.a2a.json_values import text_at
+from sansio.a2a.codecs.json_values import text_at
 from sansio.a2a.model import Message, Role, Task, TaskState, TextPart
 
 RESPONSE = "response"

@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 from attrs import evolve, field, frozen
 
+from sansio.a2a.bindings.json_output import SLICE, Steps, encoded_pieces
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.registry import Codec
 from sansio.a2a.dialects import DIALECTS
-from sansio.a2a.json_output import SLICE, Steps, encoded_pieces
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,

@@ -13,9 +13,9 @@ from typing import Any
 import orjson
 from attrs import frozen
 
+from sansio.a2a.codecs.json_values import text_at
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ErrorRow, ProtocolError
-from sansio.a2a.json_values import text_at
 from sansio.a2a.model import JsonObject
 from sansio.opencode.upstream.faults import PAYLOAD, TaskFailure
 from sansio.opencode.upstream.plain_reasons import plain_reason

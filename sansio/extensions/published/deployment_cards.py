@@ -27,7 +27,12 @@ from sansio.opencode.deployment import (
     OUTPUT_MODES,
     ExtensionPair,
 )
-from sansio.opencode.extension_names import COMPATIBILITY_PROFILE, EXTENSION_URIS, MODEL_SELECTION, WIRE_CONTRACT
+from sansio.opencode.extension_names import (
+    COMPATIBILITY_PROFILE,
+    EXTENSION_URIS,
+    MODEL_SELECTION,
+    WIRE_CONTRACT,
+)
 
 Params = Callable[[ServedVersion], JsonObject | None]
 

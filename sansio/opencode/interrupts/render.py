@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sansio.a2a.codecs.fields import nested_deeper
-from sansio.a2a.json_values import list_at, objects_at, text_at, texts_at
+from sansio.a2a.codecs.json_values import list_at, objects_at, text_at, texts_at
 from sansio.a2a.model import JsonObject
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from attrs import frozen
 
+from sansio.a2a.codecs.json_values import objects_at, text_at
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import ProtocolError, invalid
-from sansio.a2a.json_values import objects_at, text_at
 from sansio.a2a.model import DataPart, JsonObject, Message, TextPart
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sansio.a2a.codecs.fields import nested_deeper
-from sansio.a2a.json_values import text_at
+from sansio.a2a.codecs.json_values import text_at
 from sansio.a2a.model import (
     DataPart,
     FilePart,

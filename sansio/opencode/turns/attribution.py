@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from sansio.a2a.json_values import text_at
+from sansio.a2a.codecs.json_values import text_at
 from sansio.opencode.interrupts.render import is_left_over
 from sansio.opencode.upstream.events import InterruptAsked, MessageInfo, PartSeen
 

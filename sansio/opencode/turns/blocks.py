@@ -12,7 +12,7 @@ from enum import Enum
 from attrs import define, field
 
 from sansio.a2a.codecs.fields import nested_deeper
-from sansio.a2a.json_values import member, object_at, text_at
+from sansio.a2a.codecs.json_values import member, object_at, text_at
 from sansio.a2a.model import Artifact, FilePart, JsonObject, TextPart
 from sansio.a2a.tasks.task_log import ArtifactChunk
 from sansio.opencode.upstream.events import PartSeen

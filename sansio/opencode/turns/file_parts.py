@@ -10,7 +10,7 @@ import base64
 import binascii
 from urllib.parse import unquote_to_bytes
 
-from sansio.a2a.json_values import objects_at
+from sansio.a2a.codecs.json_values import objects_at
 from sansio.a2a.model import FilePart, JsonObject
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-from sansio.a2a.json_values import member, object_at
+from sansio.a2a.codecs.json_values import member, object_at
 from sansio.a2a.model import Artifact, DataPart, FilePart, JsonObject, Task, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log import SKIPPED, ArtifactChunk, LogEvent, StatusChanged
 from sansio.opencode.turns.blocks import TOOL_RANK, BlockType, Tool

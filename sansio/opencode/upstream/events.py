@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import orjson
 from attrs import frozen
 
+from sansio.a2a.codecs.json_values import integer_at, number_at, object_at, text_at
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.json_values import integer_at, number_at, object_at, text_at
 from sansio.a2a.model import JsonObject
 
 

@@ -10,7 +10,7 @@ import re
 
 import orjson
 
-from sansio.a2a.json_values import member, text_at
+from sansio.a2a.codecs.json_values import member, text_at
 
 _LONGEST = 200
 _INTERNAL = re.compile(

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import frozen
 
-from sansio.a2a.json_values import member, objects_at, text_at
+from sansio.a2a.codecs.json_values import member, objects_at, text_at
 from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, TaskFailure
 
 

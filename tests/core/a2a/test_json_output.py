@@ -8,7 +8,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.a2a.json_output import encoded_pieces
+from sansio.a2a.bindings.json_output import encoded_pieces
 from tests.steps import counted
 from tests.strategies import json_values
 

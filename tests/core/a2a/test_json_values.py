@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.a2a.json_values import (
+from sansio.a2a.codecs.json_values import (
     integer_at,
     list_at,
     member,
