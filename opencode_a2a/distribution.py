@@ -10,6 +10,9 @@ from pathlib import Path
 
 from opencode_a2a import __version__
 
+RUNTIMES_GROUP = "opencode_a2a.runtimes"
+"""The entry points under which runtimes are installed."""
+
 
 def version_text() -> str:
     """One line for `--version`: name, version, Python, and the folder that the code runs from."""

@@ -11,14 +11,14 @@ from attrs import evolve
 
 from sansio.a2a.bindings import extension_headers as negotiation
 from sansio.a2a.bindings import rest
-from sansio.a2a.bindings.http_messages import JSON, Request, Response, allowed_methods, announces_body
+from sansio.a2a.bindings.http_messages import Request, Response, allowed_methods, announces_body
+from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.cards.signatures import JWKS_PATH
-from sansio.a2a.dialects import A2A_JSON
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
+from sansio.a2a.media_types import A2A_JSON, JSON
 from sansio.access import CredentialSet, Identity
 from sansio.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
-CARD_PATHS = frozenset({"/.well-known/agent-card.json", "/.well-known/agent.json"})
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 _PUBLIC_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *CARD_PATHS})
 # all others are operations

@@ -21,6 +21,8 @@ Network: TypeAlias = IPv4Network | IPv6Network
 FieldPath: TypeAlias = Sequence[str | int]
 
 LONGEST_URL: Final = 4096
+NOT_IN_URLS: Final = re.compile(r"[^\x21-\x7e]|\\")
+"""A character that no URL has: URL parsers differ about it."""
 
 METADATA_NAMES: Final = frozenset(
     {
@@ -207,7 +209,7 @@ def parse_target(url: str, path: FieldPath) -> Target:
     """
     if len(url) > LONGEST_URL:
         raise invalid(path, f"must not be longer than {LONGEST_URL} characters")
-    if re.search(r"[^\x21-\x7e]|\\", url):
+    if NOT_IN_URLS.search(url):
         raise invalid(path, "holds a character no URL has; an international host name is written with xn--")
     parts = _URL.fullmatch(url)
     if parts is None:

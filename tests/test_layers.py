@@ -34,7 +34,7 @@ LAYERS: dict[str, frozenset[str]] = {
         {"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a", "opencode_a2a.config"}
     ),
     "opencode_a2a.client": frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config"}),
-    "opencode_a2a.config": frozenset({"sansio", "opencode_a2a"}),
+    "opencode_a2a.config": frozenset({"sansio", "sansio.a2a", "opencode_a2a"}),
     "opencode_a2a.fake_opencode": frozenset({"sansio.a2a"}),
     "runtime_http": frozenset({"sansio.transport"}),
     "runtime_asyncio": frozenset({"sansio.transport", "runtime_http"}),

@@ -10,12 +10,13 @@ import orjson
 
 from opencode_a2a.server.http.card_signing import CardKey
 from sansio.a2a.cards.agent_card import CardDocument
+from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.model import JsonObject
 from sansio.access import Identity
 from sansio.extensions.published.deployment_cards import card_of, extended_card_of
 from sansio.extensions.published.openapi import Served, document
 from sansio.extensions.published.profile import Deployment
-from sansio.http import CARD_PATHS, HEALTH_PATH, OPENAPI_PATH
+from sansio.http import HEALTH_PATH, OPENAPI_PATH
 
 _ALONE = {"0.3": None, "1.0": "1.0"}
 """The version whose members an extended card has alone. The 1.x SDK, where it speaks 0.3, verifies those of both."""

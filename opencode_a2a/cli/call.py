@@ -36,8 +36,9 @@ from sansio.a2a.cards.parse import (
 from sansio.a2a.client.agent_errors import AgentError, agent_error
 from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.errors import ProtocolError
+from sansio.a2a.media_types import JSON
 from sansio.a2a.model import TaskState
-from sansio.a2a.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
+from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
 from sansio.a2a.versions import VERSIONS
 from sansio.opencode.extension_names import EXTENSION_NAMES, EXTENSION_URIS
 
@@ -327,7 +328,7 @@ async def _say_where_to_go_on(conversation: Conversation, printer: Printer) -> N
 async def _card(web: Web) -> PeerCard:
     status, body, url = 0, b"", ""
     for url in card_urls(web.target.url):
-        request = HttpCall(method="GET", url=url, headers={"accept": "application/json"})
+        request = HttpCall(method="GET", url=url, headers={"accept": JSON})
         status, body = await web.read(request, _CARD_LIMIT)
         if status not in (404, 405, 410):
             break

@@ -21,6 +21,7 @@ from opencode_a2a.config.settings import Settings, with_generated_token
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.signals import until_signalled
+from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.redact import Secret
 
 TEXT = "TOOL please, and then tell me what you saw."
@@ -147,7 +148,7 @@ class _Address:
 
 
 async def _show(url: str, settings: Settings, out: TextIO) -> int:
-    print(f"The agent is at {url}; its card at {url}/.well-known/agent-card.json\n", file=out)
+    print(f"The agent is at {url}; its card at {url}{CARD_PATHS[0]}\n", file=out)
     print(f"> {TEXT}\n", file=out, flush=True)
     code = await call.call(call.CallTarget.of(url, settings), TEXT, out=out, err=sys.stderr)
     print(file=out)
@@ -177,7 +178,7 @@ It stays up; Ctrl+C ends it. To try:
 
   A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "QUESTION please"
 
-  curl -s {url}/.well-known/agent-card.json
+  curl -s {url}{CARD_PATHS[0]}
 
   curl -sN {url}/ -H 'Authorization: Bearer {token}' -H 'A2A-Version: 1.0' \\
     -H 'Content-Type: application/json' -d '{request}'

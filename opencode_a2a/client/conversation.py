@@ -22,7 +22,6 @@ from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.cards.parse import Interface
 from sansio.a2a.client.agent_errors import AgentError
 from sansio.a2a.client.calls import (
-    EVENT_STREAM,
     HttpCall,
     StreamReader,
     get_task_call,
@@ -33,6 +32,7 @@ from sansio.a2a.client.calls import (
 )
 from sansio.a2a.client.transcript import InputRequest, Transcript
 from sansio.a2a.errors import ProtocolError
+from sansio.a2a.media_types import EVENT_STREAM
 from sansio.a2a.model import (
     GetTaskRequest,
     Message,

@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
-_FALSE: Final = ("false", "f", "no", "n", "off", "0")
+from opencode_a2a.config.settings_values import FALSE
 
 
 class Fate(Enum):
@@ -83,7 +83,7 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
     _mapped("OPENCODE_DIRECTORY", "0.2.0", "OPENCODE_WORKSPACE_ROOT"),
     _mapped("OPENCODE_AUTH_USERNAME", "1.4.0", "OPENCODE_SERVER_USERNAME"),
     _mapped("OPENCODE_AUTH_PASSWORD", "1.4.0", "OPENCODE_SERVER_PASSWORD"),
-    *_refused("1.4.0", _NO_RATE_LIMIT, _RATE_LIMIT, harmless=_FALSE),
+    *_refused("1.4.0", _NO_RATE_LIMIT, _RATE_LIMIT, harmless=FALSE),
     *_refused("1.4.0", _NO_RATE_LIMIT, "A2A_RATE_LIMIT_WINDOW_SECONDS", "A2A_RATE_LIMIT_MAX_REQUESTS"),
     *_refused(
         "0.2.0",
@@ -100,7 +100,7 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
         "OPENCODE_MODEL_ID",
     ),
     *_no_effect(
-        "0.2.0, 0.7.1, 1.4.0", "messages are never logged", "A2A_LOG_PAYLOADS", "A2A_LOG_BODY_LIMIT", harmless=_FALSE
+        "0.2.0, 0.7.1, 1.4.0", "messages are never logged", "A2A_LOG_PAYLOADS", "A2A_LOG_BODY_LIMIT", harmless=FALSE
     ),
     *_no_effect("0.2.0", "streams are always on offer", "A2A_STREAMING", harmless=("true", "1")),
     *_no_effect(
@@ -109,8 +109,8 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
         "A2A_SESSION_CACHE_TTL_SECONDS",
         "A2A_SESSION_CACHE_MAXSIZE",
     ),
-    *_no_effect("0.2.0", "there is no tracing", "A2A_OTEL_INSTRUMENTATION_ENABLED", harmless=_FALSE),
-    *_no_effect("1.4.0", "there are no metrics; `/health` has counters", "A2A_METRICS_ENABLED", harmless=_FALSE),
+    *_no_effect("0.2.0", "there is no tracing", "A2A_OTEL_INSTRUMENTATION_ENABLED", harmless=FALSE),
+    *_no_effect("1.4.0", "there are no metrics; `/health` has counters", "A2A_METRICS_ENABLED", harmless=FALSE),
     *_no_effect("1.4.0", _CALLS, "A2A_CLIENT_ALLOWED_HOSTS", "A2A_CLIENT_ALLOW_PRIVATE_HOSTS"),
     *_no_effect(
         "0.7.1, 1.4.0",
@@ -157,7 +157,7 @@ def translate(given: Mapping[str, str], settings: Collection[str]) -> Translated
     result = dict(given)
     warnings: list[str] = []
     problems: list[str] = []
-    unlimited = given.get(_RATE_LIMIT, "").strip().lower() in _FALSE
+    unlimited = given.get(_RATE_LIMIT, "").strip().lower() in FALSE
     for row in EARLIER:
         if row.name in settings:
             continue

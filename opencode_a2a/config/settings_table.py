@@ -15,6 +15,7 @@ from opencode_a2a import __version__
 from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_rows import Variable, row
+from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet
 from sansio.hosts import ServedHosts
 from sansio.origins import AllowedOrigins, parse_allowed_origins
@@ -122,7 +123,7 @@ class Settings(Declared):
         _SERVER,
         "A2A_SUPPORTED_PROTOCOL_VERSIONS",
         values.versions,
-        values.VERSIONS,
+        VERSIONS,
         "the protocol versions on offer: a list, comma-separated or in JSON, of 0.3 and 1.0",
     )
     public_url_override: str | None = row(

@@ -16,12 +16,15 @@ from importlib import metadata
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from opencode_a2a.distribution import RUNTIMES_GROUP
+from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet, Scheme, parse_credentials
 from sansio.hosts import ServedHosts
+from sansio.outbound import NOT_IN_URLS
 from sansio.redact import Secret
 
 RUNTIMES: Final = ("asyncio", "trio")
-VERSIONS: Final = ("0.3", "1.0")
+FALSE: Final = ("false", "f", "no", "n", "off", "0")
 
 
 class SettingRefusedError(ValueError):
@@ -38,7 +41,7 @@ def one_of(*choices: str, fold: Callable[[str], str] = str.lower) -> Callable[[s
 
 
 def runtime(text: str) -> str:
-    installed = {entry.name for entry in metadata.entry_points(group="opencode_a2a.runtimes")}
+    installed = {entry.name for entry in metadata.entry_points(group=RUNTIMES_GROUP)}
     if text not in {*RUNTIMES, *installed}:
         raise SettingRefusedError
     return text
@@ -48,7 +51,7 @@ def flag(text: str) -> bool:
     word = text.lower()
     if word in ("true", "t", "yes", "y", "on", "1"):
         return True
-    if word in ("false", "f", "no", "n", "off", "0"):
+    if word in FALSE:
         return False
     raise SettingRefusedError
 
@@ -105,7 +108,7 @@ def url_of(host: str, port: int) -> str:
 
 def url(text: str) -> str:
     """An http(s) URL without userinfo or fragment."""
-    if re.search(r"[^\x21-\x7e]|\\", text):
+    if NOT_IN_URLS.search(text):
         raise SettingRefusedError("it holds a character no URL has")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:

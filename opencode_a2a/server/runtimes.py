@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import entry_points
 from typing import Any, Protocol, TypeVar
 
+from opencode_a2a.distribution import RUNTIMES_GROUP
 from sansio.transport.connections import ConnectionLimits
 
 T = TypeVar("T")
-
-GROUP = "opencode_a2a.runtimes"
 
 
 class RuntimeUnknownError(Exception):
@@ -36,7 +35,7 @@ class Runtime(Protocol):
 
 def find_runtime(name: str) -> Runtime:
     """The runtime of that name. Raises `RuntimeUnknownError` naming those installed."""
-    found = entry_points(group=GROUP)
+    found = entry_points(group=RUNTIMES_GROUP)
     if name not in found.names:
         known = ", ".join(sorted(found.names)) or "none"
         raise RuntimeUnknownError(f"no runtime named {name!r} is installed; there are: {known}")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-A2A_JSON = "application/a2a+json"
+from sansio.a2a.media_types import A2A_JSON, JSON
 
 
 @frozen(kw_only=True)
@@ -58,7 +58,7 @@ class Dialect:
 DIALECTS: Mapping[str, Dialect] = {
     "0.3": Dialect(
         version="0.3",
-        media_type="application/json",
+        media_type=JSON,
         path_prefix="/v1",
         has_tenants=False,
         has_error_details=False,

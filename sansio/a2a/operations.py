@@ -10,6 +10,8 @@ from enum import Enum
 
 from attrs import frozen
 
+from sansio.a2a.dialects import DIALECTS
+
 
 @frozen(kw_only=True)
 class HttpRoute:
@@ -20,7 +22,7 @@ class HttpRoute:
 
     method: str
     path: str
-    versions: tuple[str, ...] = ("0.3", "1.0")
+    versions: tuple[str, ...] = tuple(DIALECTS)
     prefixed: bool = True
 
 

@@ -17,17 +17,19 @@ from attrs import evolve, field, frozen
 from sansio.a2a.bindings import jsonrpc, rest, sse
 from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated, negotiated
-from sansio.a2a.bindings.http_messages import JSON, Request, Response, refusal
+from sansio.a2a.bindings.http_messages import Request, Response, refusal
 from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec, rest_codec_of, rest_codec_of_task
 from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
+from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation, operation_of
+from sansio.a2a.versions import HEADER as VERSION_HEADER
 from sansio.a2a.versions import VERSIONS, negotiate, version_of_errors
 
 RPC_PATH = "/"
 STREAM_HEADERS = (
-    ("content-type", "text/event-stream; charset=utf-8"),
+    ("content-type", f"{EVENT_STREAM}; charset=utf-8"),
     ("cache-control", "no-store"),
     ("x-accel-buffering", "no"),
 )
@@ -135,7 +137,7 @@ class Call:
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
         """The headers of every answer but a refusal: the version, and the extensions that are activated."""
-        version = (("a2a-version", self.version),)
+        version = ((VERSION_HEADER, self.version),)
         return version if self.operation is None else (*version, *self.activated.headers)
 
     @property
@@ -171,7 +173,7 @@ class Call:
     def respond(self, result: Sequence[bytes] | None) -> Response:
         """Render a whole answer. `result`: JSON in pieces; None: there is none."""
         if self.notification:
-            return Response(204, b"", (("a2a-version", self.version),))
+            return Response(204, b"", ((VERSION_HEADER, self.version),))
         if self.is_rpc:
             return _json_response([self.frame_prefix, *(result or [b"null"]), self.frame_suffix], JSON, self.headers)
         if result is None:
@@ -186,7 +188,7 @@ class Call:
             return self.respond(None)
         body = jsonrpc.render_error(self.request_id, error, self.version)
         if self.streams and self.dialect.errors_in_streams:
-            return Response(200, sse.encode(sse.json_data(body)), (*STREAM_HEADERS, ("a2a-version", self.version)))
+            return Response(200, sse.encode(sse.json_data(body)), (*STREAM_HEADERS, (VERSION_HEADER, self.version)))
         return _rpc_error(body, self.version)
 
     @property
@@ -234,7 +236,7 @@ def _understand_rpc(request: Request, served: ServedProtocol) -> Call:
         served.check_offered(operation)
     except ProtocolError as error:
         if notification:
-            raise CallRefusedError(Response(204, b"", (("a2a-version", version),)), error) from None
+            raise CallRefusedError(Response(204, b"", ((VERSION_HEADER, version),)), error) from None
         if isinstance(error, jsonrpc.RpcRequestError):
             request_id = error.request_id
         refused = _rpc_error(jsonrpc.render_error(request_id, error, version), version)
@@ -292,4 +294,4 @@ def _json_response(pieces: Sequence[bytes], media_type: str, headers: tuple[tupl
 
 
 def _rpc_error(body: bytes, version: str) -> Response:
-    return Response(200, body, (("content-type", JSON), ("a2a-version", version)))
+    return Response(200, body, (("content-type", JSON), (VERSION_HEADER, version)))

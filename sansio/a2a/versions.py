@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
 HEADER = "a2a-version"
-VERSIONS = ("0.3", "1.0")
+VERSIONS = tuple(DIALECTS)
 """The lines this core can speak, oldest first."""
 
 _VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z", re.ASCII)

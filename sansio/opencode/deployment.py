@@ -10,21 +10,22 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from sansio.a2a.cards.agent_card import Skill
+from sansio.a2a.media_types import JSON, PLAIN_TEXT
 from sansio.a2a.model import JsonObject
-from sansio.a2a.shared_metadata import SESSION_BINDING, STREAM_HINTS, STREAM_RESUME
+from sansio.a2a.tasks.shared_metadata import HINTED_MEMBERS, SESSION_BINDING, STREAM_HINTS, STREAM_RESUME
 from sansio.opencode.extension_names import EXTENSION_URIS, MODEL_SELECTION
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
 
 INPUT_MODES = (
-    "text/plain",
-    "application/json",
+    PLAIN_TEXT,
+    JSON,
     "image/png",
     "image/jpeg",
     "image/gif",
     "image/webp",
     "application/pdf",
 )
-OUTPUT_MODES = ("text/plain", "application/json")
+OUTPUT_MODES = (PLAIN_TEXT, JSON)
 
 
 @frozen(kw_only=True)
@@ -82,7 +83,7 @@ def _fields(prefix: str, *names: str) -> JsonObject:
 
 
 def _hints(**fields: JsonObject) -> JsonObject:
-    locations = ("stream", "progress", "interrupt", "session", "usage")
+    locations = HINTED_MEMBERS
     return {
         "artifact_metadata_field": "metadata.shared.stream",
         **{f"{name}_metadata_field": f"metadata.shared.{name}" for name in locations[1:]},

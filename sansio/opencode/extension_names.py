@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sansio.a2a.shared_metadata import (
+from sansio.a2a.tasks.shared_metadata import (
     INTERACTIVE_INTERRUPT,
     SESSION_BINDING,
     STREAM_HINTS,

@@ -18,6 +18,7 @@ from attrs import frozen
 
 from sansio.a2a.codecs.json_values import member, objects_at, text_at
 from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.media_types import PLAIN_TEXT
 from sansio.a2a.model import FilePart, JsonObject
 
 TEXT, IMAGE, PDF, AUDIO, VIDEO = "text", "image", "pdf", "audio", "video"
@@ -120,7 +121,7 @@ def file_part(part: FilePart, index: int, takes: frozenset[str] = SAFE) -> JsonO
     Raises `ProtocolError` (CONTENT_TYPE_NOT_SUPPORTED) naming the part.
     """
     found = _look(part)
-    needed = TEXT if found.mime == "text/plain" else _MEDIA.get(found.mime or "")
+    needed = TEXT if found.mime == PLAIN_TEXT else _MEDIA.get(found.mime or "")
     if found.mime is None or (needed != TEXT and needed not in takes):
         given = found.mime or _type_of(part.media_type) or "a file without a media type"
         raise unsupported(index, given, takes)
@@ -166,7 +167,7 @@ def settled_file(body: JsonObject) -> JsonObject:
 
 def holds_media(parts: Sequence[JsonObject]) -> bool:
     """Whether a prompt holds a file that is not text, which a provider may refuse whatever its model declares."""
-    return any(part.get("type") == "file" and part.get("mime") != "text/plain" for part in parts)
+    return any(part.get("type") == "file" and part.get("mime") != PLAIN_TEXT for part in parts)
 
 
 def declared(catalogue: Any, provider_id: str, model_id: str) -> frozenset[str] | None:
@@ -203,9 +204,9 @@ def _look(part: FilePart) -> _Found:
         content, encoded, media_type = _of_data_url(part.url or "")
     text = None if content.startswith(b"%PDF-") else _text(content)
     if text is not None:
-        return _Found("text/plain", _data_url("text/plain", text, encoded if text is content else None))
+        return _Found(PLAIN_TEXT, _data_url(PLAIN_TEXT, text, encoded if text is content else None))
     mime = _by_beginning(content) or _by_name(part.media_type or media_type, _name_of(part))
-    return _Found(None if mime == "text/plain" else mime, _data_url(mime or "", content, encoded))
+    return _Found(None if mime == PLAIN_TEXT else mime, _data_url(mime or "", content, encoded))
 
 
 def _by_beginning(content: bytes) -> str | None:
@@ -231,13 +232,13 @@ def _by_name(media_type: str | None, name: str) -> str | None:
     if mime in _MEDIA:
         return mime
     if mime and _TEXT_TYPE.fullmatch(mime):
-        return "text/plain"
+        return PLAIN_TEXT
     if mime not in ("", "application/octet-stream", "binary/octet-stream"):
         return None
     extension = name.rpartition("/")[2].rpartition(".")[2].lower()
     if extension in _EXTENSIONS:
         return _EXTENSIONS[extension]
-    return "text/plain" if _TEXT_NAME.fullmatch(extension) else None
+    return PLAIN_TEXT if _TEXT_NAME.fullmatch(extension) else None
 
 
 def _type_of(media_type: str | None) -> str:

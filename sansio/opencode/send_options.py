@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid, shortened
+from sansio.a2a.media_types import JSON, PLAIN_TEXT
 from sansio.a2a.message_checks import ID_LIMIT, check_id
 from sansio.a2a.model import JsonObject, SendRequest
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
@@ -17,10 +18,11 @@ from sansio.opencode.projections.session_projections import CONTEXT_PREFIX
 from sansio.opencode.upstream.identifiers import SESSION, is_identifier
 from sansio.opencode.upstream.requests import Model
 
-ANSWER_MODE = "text/plain"
+ANSWER_MODE = PLAIN_TEXT
 """What every answer is made of; a client that cannot take it cannot be served."""
 
-DATA_MODE = "application/json"
+DATA_MODE = JSON
+SESSION_PATH = ("metadata", "shared", "session", "id")
 """What tool calls are; to a client that does not take it they are told as text."""
 
 _PATH_LIMIT = 4096
@@ -120,9 +122,9 @@ def _session(request: SendRequest) -> str | None:
     """The session that is named, or that the context stands for, as it does in a list of sessions."""
     found = _member(request, "shared", "session") or {}
     session_id = _text(found, "id", ("metadata", "shared", "session"), required=False)
-    check_id(session_id, ("metadata", "shared", "session", "id"))
+    check_id(session_id, SESSION_PATH)
     if session_id is not None:
-        return _identifier(session_id, SESSION, ("metadata", "shared", "session", "id"))
+        return _identifier(session_id, SESSION, SESSION_PATH)
     context_id = request.message.context_id or ""
     if context_id.startswith(CONTEXT_PREFIX):
         return _identifier(context_id.removeprefix(CONTEXT_PREFIX), SESSION, ("message", "contextId"))

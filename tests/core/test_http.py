@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
+from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import Operation
-from sansio.http import CARD_PATHS, accepts_gzip, answer_before_body, negotiate_coding
+from sansio.http import accepts_gzip, answer_before_body, negotiate_coding
 
 BODY = b"[" + b"0," * 500 + b"0]"
 TAG = ("etag", '"5f"')

@@ -26,6 +26,7 @@ from sansio.a2a.errors import invalid
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_errors import session_unowned, upstream_error
 from sansio.opencode.locations import DIRECTORY, WORKSPACE, location_as_text, location_of_text
+from sansio.opencode.send_options import SESSION_PATH
 from sansio.opencode.session_marks import mark_in, mark_of, marked_for
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.faults import BAD_REQUEST, PAYLOAD, TaskFailure
@@ -34,7 +35,6 @@ from sansio.opencode.upstream.requests import Location
 _NOT_YOURS = TaskFailure(text="The session is not one that this caller can use", type="SESSION_FORBIDDEN")
 _MOVED = TaskFailure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
 _ELSEWHERE = TaskFailure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
-_NAMED = ("metadata", "shared", "session", "id")
 _NOT_USABLE = "is not a session that this caller can use"
 _ASKING = 5.0  # seconds that OpenCode has to tell of a session before it is claimed
 UNSEEN = "?"
@@ -77,12 +77,12 @@ class Sessions:
         """
         async with KeyedLock(self._claiming, session_id):
             if not await self.may_use(principal, session_id):
-                raise invalid(_NAMED, _NOT_USABLE)
+                raise invalid(SESSION_PATH, _NOT_USABLE)
             if await self._store.owner_of(session_id) is None:
                 if not self.claims:
                     await self._check_claim(principal, session_id, location or self._locations.default)
                 elif not await self._may_claim(principal, session_id, location or self._locations.default):
-                    raise invalid(_NAMED, _NOT_USABLE)
+                    raise invalid(SESSION_PATH, _NOT_USABLE)
                 until = int((self._wall() + self._claim_ttl) * 1000)
                 await self._store.commit(
                     [SessionRow(session_id=session_id, principal=principal, claimed_until=until)]
@@ -219,9 +219,9 @@ class Sessions:
                 raise upstream_error(exc.failure, "message", session_id) from exc
             owner = ""
         if owner is None:
-            raise session_unowned(session_id, ".".join(_NAMED))
+            raise session_unowned(session_id, ".".join(SESSION_PATH))
         if owner != principal:
-            raise invalid(_NAMED, _NOT_USABLE)
+            raise invalid(SESSION_PATH, _NOT_USABLE)
 
     async def _owner_above(self, principal: str, session_id: str, location: Location) -> str | None:
         """The owner of a session, or of the nearest ancestor session that has one.

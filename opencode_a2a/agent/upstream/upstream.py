@@ -20,6 +20,7 @@ from anyio.abc import ByteStream, SocketAttribute
 from attrs import define, frozen
 
 from sansio.a2a.counted import counted
+from sansio.a2a.media_types import JSON
 from sansio.chunked import ChunkedDecoder
 from sansio.opencode.upstream.faults import (
     BACKPRESSURE,
@@ -248,7 +249,7 @@ class Upstream:
     async def _open(self, connection: _Connection, call: UpstreamCall) -> h11.Response:
         headers = list(self._headers)
         if call.body is not None:
-            headers += [("content-type", "application/json"), ("content-length", str(len(call.body)))]
+            headers += [("content-type", JSON), ("content-length", str(len(call.body)))]
         request = h11.Request(method=call.method, target=self._prefix + call.target, headers=headers)
         await connection.start(request, call.body)
         try:

@@ -21,6 +21,7 @@ from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.stream_frames import LONG, Frames, frames_of
 from sansio import http
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
+from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import Operation
@@ -172,7 +173,7 @@ class Application:
         answer = http.answer_before_body(request, surface.origins)
         if answer is not None:
             return answer
-        if request.path in http.CARD_PATHS:
+        if request.path in CARD_PATHS:
             return self._documents.public(request, self.cards.public)
         if request.path == JWKS_PATH:
             return self._documents.public(request, self.cards.keys)

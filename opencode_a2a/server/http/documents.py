@@ -11,9 +11,10 @@ from typing import Protocol
 from attrs import evolve, frozen
 
 from sansio import http
-from sansio.a2a.bindings.http_messages import JSON, Request, Response
+from sansio.a2a.bindings.http_messages import Request, Response
 from sansio.a2a.cards.agent_card import CardDocument, matches
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
+from sansio.a2a.media_types import JSON
 from sansio.access import CredentialSet, Identity
 
 

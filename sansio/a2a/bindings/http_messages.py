@@ -9,8 +9,9 @@ from attrs import Factory, define, field, frozen
 
 from sansio.a2a.codecs.fields import gathered
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid
+from sansio.a2a.media_types import JSON
+from sansio.a2a.versions import HEADER as VERSION_HEADER
 
-JSON = "application/json"
 _MOST_PARAMETERS = 100  # of a query
 
 
@@ -66,7 +67,7 @@ class Request:
     @property
     def a2a_version(self) -> str | None:
         """The version asked for: the header, else the query parameter."""
-        version = self.headers.get("a2a-version")
+        version = self.headers.get(VERSION_HEADER)
         return version if version else self.query.get("A2A-Version")
 
 

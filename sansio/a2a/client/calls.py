@@ -22,6 +22,7 @@ from sansio.a2a.codecs.fields import compact
 from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec_of_task
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import (
     GetTaskRequest,
     JsonObject,
@@ -45,9 +46,6 @@ __all__ = [
     "subscribe_call",
     "to_json",
 ]
-
-EVENT_STREAM = "text/event-stream"
-_JSON = "application/json"
 
 
 @frozen(kw_only=True)
@@ -161,11 +159,11 @@ def _with_tenant(interface: Interface, request: SendRequest) -> SendRequest:
 
 def _headers(interface: Interface, *, streaming: bool, body: bool) -> dict[str, str]:
     headers = {
-        "accept": f"{EVENT_STREAM}, {_JSON}" if streaming else _JSON,
+        "accept": f"{EVENT_STREAM}, {JSON}" if streaming else JSON,
         HEADER: interface.version,
     }
     if body:
-        headers["content-type"] = _JSON
+        headers["content-type"] = JSON
     return headers
 
 

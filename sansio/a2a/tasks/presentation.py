@@ -15,6 +15,7 @@ from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.registry import Codec
 from sansio.a2a.dialects import DIALECTS
+from sansio.a2a.media_types import JSON
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -27,8 +28,8 @@ from sansio.a2a.model import (
     TaskPage,
     TextPart,
 )
-from sansio.a2a.shared_metadata import SHARED_BY, STREAM_RESUME
 from sansio.a2a.tasks.answer_projection import with_answer_as_message
+from sansio.a2a.tasks.shared_metadata import SHARED_BY, STREAM_RESUME
 from sansio.a2a.tasks.task_log import merge
 
 _CODECS: Mapping[str, Codec] = {codec.NAME: codec for codec in (v0_3, v0_3_gateway, v1_0)}
@@ -49,7 +50,7 @@ def _text_of(part: Part) -> Part:
     if not isinstance(part, DataPart):
         return part
     text = orjson.dumps(part.data).decode()
-    return TextPart(text=text, metadata=part.metadata, media_type="application/json", filename=part.filename)
+    return TextPart(text=text, metadata=part.metadata, media_type=JSON, filename=part.filename)
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from attrs import frozen
 
 from sansio.a2a.model import JsonObject
-from sansio.a2a.shared_metadata import INTERACTIVE_INTERRUPT
+from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT
 from sansio.a2a.versions import VERSIONS
 from sansio.extensions.methods.method_errors import ExtensionErrorKind
 from sansio.extensions.methods.parameters import Arguments, Parameter

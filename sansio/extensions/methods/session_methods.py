@@ -35,6 +35,7 @@ from sansio.opencode.projections.session_projections import (
     todos_of,
 )
 from sansio.opencode.upstream import method_requests as upstream
+from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
@@ -150,7 +151,7 @@ READS = (
         parameters=ROUTED,
         ownership=Ownership.LISTS,
         result=Result(members={"items": "SessionStatusSummary[]"}),
-        call=lambda given, location: upstream.session_statuses(location),
+        call=lambda given, location: requests.statuses(location),
         project=_items(statuses_of),
     ),
     _row(
@@ -209,7 +210,7 @@ READS = (
         parameters=(_SESSION, *ROUTED),
         ownership=Ownership.READS,
         result=Result(members={"item": "Task"}),
-        call=_of_session(upstream.session),
+        call=_of_session(requests.get_session),
         project=lambda reply, given: {"item": task_of(record(reply.value, "a session"))},
     ),
     _row(
@@ -220,7 +221,7 @@ READS = (
         parameters=(_SESSION, *ROUTED),
         ownership=Ownership.READS,
         result=Result(members={"items": "Task[]"}),
-        call=_of_session(upstream.session_children),
+        call=_of_session(requests.children),
         project=_tasks,
     ),
     _row(
@@ -391,7 +392,7 @@ MUTATIONS = (
         ),
         ownership=Ownership.CLAIMS,
         result=Result(members=_OK),
-        before=Before(needed=_needs_model, call=_of_session(upstream.session), absorb=_with_model_of_session),
+        before=Before(needed=_needs_model, call=_of_session(requests.get_session), absorb=_with_model_of_session),
         call=_with_body(upstream.summarize),
         project=_done,
     ),

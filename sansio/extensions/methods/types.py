@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_rows import MethodRow
+from sansio.opencode.projections.session_projections import DIFF_COUNTS, DIFF_TEXTS
 
 _TEXT: JsonObject = {"type": "string"}
 _FLAG: JsonObject = {"type": "boolean"}
@@ -48,8 +49,8 @@ TYPES: Mapping[str, JsonObject] = {
     "FileDiff": _object(
         {"file": _TEXT},
         {
-            **dict.fromkeys(("before", "after", "patch", "status"), _TEXT),
-            **dict.fromkeys(("additions", "deletions"), _WHOLE),
+            **dict.fromkeys(DIFF_TEXTS, _TEXT),
+            **dict.fromkeys(DIFF_COUNTS, _WHOLE),
         },
     ),
     "ProviderSummary": _object(

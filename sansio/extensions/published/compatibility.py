@@ -23,7 +23,7 @@ from sansio.extensions.published.contracts import Offer
 from sansio.extensions.published.profile import Deployment, availability, profile_of
 from sansio.opencode.deployment import MESSAGE_EXTENSIONS
 
-_LOCAL = {"implementation_scope": "adapter-local", "identity_scope": "current_authenticated_caller"}
+_LOCAL = {"implementation_scope": Scope.LOCAL.value, "identity_scope": "current_authenticated_caller"}
 
 _VERSION_FEATURES = {
     "0.3": [

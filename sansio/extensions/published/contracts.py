@@ -12,7 +12,6 @@ from attrs import frozen
 
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
-from sansio.extensions.methods.interrupt_methods import REPLIES
 from sansio.extensions.methods.method_errors import DOMAIN, ExtensionErrorKind, camel
 from sansio.extensions.methods.method_rows import Access, MethodExtension, MethodRow, Ownership
 from sansio.extensions.methods.method_table import METHODS, is_on
@@ -23,6 +22,7 @@ from sansio.extensions.methods.shapes import Many, Tagged
 from sansio.extensions.methods.types import TYPES
 from sansio.extensions.published.profile import Deployment, profile_of
 from sansio.opencode.deployment import PRIVATE_METADATA
+from sansio.opencode.interrupts.replies import REPLIES
 from sansio.opencode.projections.session_projections import CONTEXT_PREFIX
 
 NOTIFICATION_STATUS = 204

@@ -12,8 +12,9 @@ from attrs import evolve, frozen
 
 from sansio.a2a.cards.agent_card import CardSpec, Extension, Skill
 from sansio.a2a.dialects import DIALECTS
+from sansio.a2a.media_types import JSON
 from sansio.a2a.model import JsonObject
-from sansio.a2a.shared_metadata import SESSION_BINDING
+from sansio.a2a.tasks.shared_metadata import SESSION_BINDING
 from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.published.compatibility import ServedVersion, compatibility_profile, wire_contract
@@ -135,7 +136,7 @@ EXTENSIONS = (
 
 
 def _skill(id: str, name: str, extension: MethodExtension, *tags: str, example: str) -> tuple[MethodExtension, Skill]:
-    modes = ("application/json",)
+    modes = (JSON,)
     return extension, Skill(
         id=id,
         name=name,

@@ -14,16 +14,18 @@ from attrs import frozen
 
 from sansio.a2a.cards.agent_card import SCHEMES
 from sansio.a2a.cards.signatures import JWKS_PATH
+from sansio.a2a.codecs import v0_3, v0_3_protojson, v1_0
 from sansio.a2a.codecs.schemas import REFERENCES, components
 from sansio.a2a.errors import ErrorKind
+from sansio.a2a.media_types import JSON
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_table import METHODS, is_on
 from sansio.extensions.published import openapi_rest, openapi_rpc
-from sansio.extensions.published.openapi_rest import JSON, failures
+from sansio.extensions.published.openapi_rest import failures
 from sansio.extensions.published.profile import Deployment
 
 _VERSION = "3.1.0"
-_CODECS = {"0.3": ("0.3", "0.3-gateway"), "1.0": ("1.0",)}
+_CODECS = {"0.3": (v0_3.NAME, v0_3_protojson.NAME), "1.0": (v1_0.NAME,)}
 
 
 @frozen(kw_only=True)

@@ -18,12 +18,13 @@ from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.schemas import REFERENCES, SPOKEN, Spoken, object_schema, schema_of
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind
+from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import HttpRoute, Operation
+from sansio.a2a.versions import VERSIONS
 from sansio.extensions.published.compatibility import path_of
 
-JSON, STREAM = "application/json", "text/event-stream"
-OF_VERSION = {"0.3": JSON, "1.0": "application/a2a+json"}
+OF_VERSION = {version: dialect.media_type for version, dialect in DIALECTS.items()}
 """What answers are in in each version."""
 
 _CODECS = {"0.3": (v0_3_gateway.NAME, v0_3.NAME), "1.0": (v1_0.NAME,)}
@@ -148,7 +149,7 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[JsonObject]:
 
 def headers(operation: Operation | None, version: str | None) -> Iterator[JsonObject]:
     """The headers that a request may have."""
-    versions = [version] if version is not None else ["0.3", "1.0"]
+    versions = [version] if version is not None else list(VERSIONS)
     yield _header("A2A-Version", "The protocol version asked for.", {"type": "string", "enum": versions})
     for of_version, name in negotiation.HEADER_OF.items():
         if version in (None, of_version):
@@ -197,7 +198,7 @@ def _success(endpoint: Endpoint) -> JsonObject:
     schema = _any_of([schema_of(codec, one.result) for codec, one in spoken])
     if endpoint.operation.row.streaming:
         about = "A stream of server-sent events, each of them of this form."
-        content: JsonObject = {STREAM: {"schema": event_of(schema)}}
+        content: JsonObject = {EVENT_STREAM: {"schema": event_of(schema)}}
         return {"200": {"description": about, "headers": _VERSION, "content": content}}
     if endpoint.operation is Operation.EXTENDED_CARD:
         return {
@@ -216,7 +217,7 @@ def event_of(schema: JsonObject) -> JsonObject:
 
 
 _VERSION: JsonObject = {
-    "A2A-Version": {"description": "The line of the answer.", "schema": {"type": "string", "enum": ["0.3", "1.0"]}}
+    "A2A-Version": {"description": "The line of the answer.", "schema": {"type": "string", "enum": list(VERSIONS)}}
 }
 
 

@@ -11,12 +11,13 @@ from attrs import frozen
 
 from sansio.a2a.codecs.schemas import REFERENCES, SPOKEN, schema_of
 from sansio.a2a.errors import ErrorKind
+from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
 from sansio.extensions.methods.method_rows import MethodRow
 from sansio.extensions.methods.types import params_schema, result_schema
 from sansio.extensions.published.contracts import NOTIFICATION_STATUS
-from sansio.extensions.published.openapi_rest import JSON, STREAM, event_of, failures, headers
+from sansio.extensions.published.openapi_rest import event_of, failures, headers
 
 _ID: JsonObject = {"type": ["string", "number", "null"], "description": "Without it, nothing is answered."}
 _ERRORS = (
@@ -149,7 +150,7 @@ def endpoint(methods: Sequence[RpcMethod], versions: Sequence[str]) -> JsonObjec
             "200": {
                 "description": "The result or the error of the call. Methods that stream answer with server-sent "
                 "events, the data of each being such an answer.",
-                "content": {JSON: {"schema": answers}, STREAM: {"schema": event_of(answers)}},
+                "content": {JSON: {"schema": answers}, EVENT_STREAM: {"schema": event_of(answers)}},
             },
             str(NOTIFICATION_STATUS): {"description": "The call had no id: it was carried out unanswered."},
             **failures(_ERRORS, versions),

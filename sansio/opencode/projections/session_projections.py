@@ -26,9 +26,13 @@ from sansio.a2a.model import (
 from sansio.opencode.turns.blocks import tool_data
 from sansio.opencode.upstream.events import PartSeen
 from sansio.opencode.upstream.plain_reasons import retry_reason
+from sansio.opencode.upstream.requests import FILE_SCHEMES
 
 CONTEXT_PREFIX = "ctx:opencode-session:"
 """What the context id of a session begins with, where no conversation over A2A gave it one."""
+
+DIFF_TEXTS, DIFF_COUNTS = ("before", "after", "patch", "status"), ("additions", "deletions")
+"""The members of a file's difference, beside its name."""
 
 
 def context_of(session_id: str) -> str:
@@ -108,7 +112,7 @@ def _parts(parts: list[JsonObject]) -> Iterator[Part]:
     yield TextPart(text="".join(_texts(parts)))
     for part in parts:
         url = part.get("url")
-        if part.get("type") == "file" and isinstance(url, str) and url.startswith(("https:", "http:", "data:")):
+        if part.get("type") == "file" and isinstance(url, str) and url.startswith(FILE_SCHEMES):
             yield FilePart(url=url, media_type=_filled(part, "mime"), filename=_filled(part, "filename"))
         if part.get("type") == "tool":
             yield DataPart(data=tool_data(PartSeen(session_id="", message_id="", part_id="", type="tool", body=part)))
@@ -189,10 +193,10 @@ def diffs_of(value: Any) -> list[JsonObject]:
 
 def _diff(item: JsonObject) -> JsonObject:
     diff: JsonObject = {"file": item["file"] if isinstance(item.get("file"), str) else ""}
-    for name in ("before", "after", "patch", "status"):
+    for name in DIFF_TEXTS:
         if isinstance(item.get(name), str):
             diff[name] = item[name]
-    for name in ("additions", "deletions"):
+    for name in DIFF_COUNTS:
         if isinstance(item.get(name), int):
             diff[name] = item[name]
     return diff

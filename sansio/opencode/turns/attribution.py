@@ -11,9 +11,10 @@ from attrs import define, field
 
 from sansio.a2a.codecs.json_values import text_at
 from sansio.opencode.interrupts.render import is_left_over
+from sansio.opencode.turns.blocks import PROGRESS_TYPES
 from sansio.opencode.upstream.events import InterruptAsked, MessageInfo, PartSeen
 
-_ADDED = frozenset({"compaction", "subtask", "snapshot", "patch", "step-start", "step-finish"})
+_ADDED = PROGRESS_TYPES | {"compaction", "subtask", "snapshot", "patch"}
 
 
 @define(eq=False)

@@ -13,6 +13,7 @@ import orjson
 from attrs import frozen
 
 from sansio.a2a.errors import invalid
+from sansio.a2a.media_types import JSON
 from sansio.a2a.model import DataPart, JsonObject, Part, TextPart
 from sansio.opencode.file_inputs import SAFE, file_part
 from sansio.opencode.upstream.identifiers import encoded_directory, segment
@@ -119,41 +120,88 @@ def time_of_id(identifier: str, near_ms: int) -> int | None:
     return min((base - span, base, base + span), key=lambda ms: abs(ms - near_ms))
 
 
+# --- paths, and calls to them -----------------------------------------------------------------------------
+
+
+def session_path(session_id: str) -> str:
+    """Return the path of a session."""
+    return f"/session/{segment(session_id)}"
+
+
+def target(path: str, location: Location, query: Mapping[str, object] = {}) -> str:
+    """Return a path with its query: the location first, then the members of `query` that are not None."""
+    given = {name: _query_text(value) for name, value in query.items() if value is not None}
+    more = urlencode(given, quote_via=quote)
+    return path + location.query + (("&" if location.query else "?") + more if more else "")
+
+
+def _query_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def get(
+    path: str,
+    location: Location = DEFAULT_LOCATION,
+    query: Mapping[str, object] = {},
+    *,
+    timeout: TimeoutClass = TimeoutClass.READ,
+) -> UpstreamCall:
+    """Read something. `query`: members of the query beside the location; those that are None are left out."""
+    return UpstreamCall(method="GET", target=target(path, location, query), timeout=timeout)
+
+
+def post(
+    path: str,
+    location: Location,
+    body: JsonObject,
+    timeout: TimeoutClass = TimeoutClass.WRITE,
+    *,
+    repeatable: bool = False,
+) -> UpstreamCall:
+    """Change something. `repeatable`: twice is the same as once."""
+    data = orjson.dumps(body)
+    return UpstreamCall(
+        method="POST", target=target(path, location), body=data, timeout=timeout, repeatable=repeatable
+    )
+
+
+# --- the calls --------------------------------------------------------------------------------------------
+
+
 def events() -> UpstreamCall:
     """Everything that happens in every directory, for as long as it is read."""
-    return UpstreamCall(method="GET", target="/global/event", timeout=TimeoutClass.STREAM)
+    return get("/global/event", timeout=TimeoutClass.STREAM)
 
 
 def health() -> UpstreamCall:
     """Whether OpenCode answers."""
-    return UpstreamCall(method="GET", target="/global/health", timeout=TimeoutClass.PROBE)
+    return get("/global/health", timeout=TimeoutClass.PROBE)
 
 
 def path(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """Which directory OpenCode works in, for calls that name this place. The first such call sets a directory up."""
     bound = TimeoutClass.PROBE if location == DEFAULT_LOCATION else TimeoutClass.READ
-    return UpstreamCall(method="GET", target=f"/path{location.query}", timeout=bound)
+    return get("/path", location, timeout=bound)
 
 
 def files(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """What the directory itself holds; an error where it is none."""
-    target = f"/file{location.query}{'&' if location.query else '?'}path="
-    return UpstreamCall(method="GET", target=target, timeout=TimeoutClass.PROBE)
+    return get("/file", location, {"path": ""}, timeout=TimeoutClass.PROBE)
 
 
 def config(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """OpenCode's settings in a directory, with the model it uses if that is set."""
-    return UpstreamCall(method="GET", target=f"/config{location.query}", timeout=TimeoutClass.PROBE)
+    return get("/config", location, timeout=TimeoutClass.PROBE)
 
 
 def usable_providers(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The providers that can be used, with their models."""
-    return UpstreamCall(method="GET", target=f"/config/providers{location.query}", timeout=TimeoutClass.PROBE)
+    return get("/config/providers", location, timeout=TimeoutClass.PROBE)
 
 
 def agents(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """OpenCode's agents."""
-    return UpstreamCall(method="GET", target=f"/agent{location.query}", timeout=TimeoutClass.PROBE)
+    return get("/agent", location, timeout=TimeoutClass.PROBE)
 
 
 def create_session(
@@ -163,37 +211,37 @@ def create_session(
     body: JsonObject = {"title": title} if title else {}
     if metadata:
         body["metadata"] = metadata
-    return _write(f"/session{location.query}", body)
+    return post("/session", location, body)
 
 
 def get_session(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """One session."""
-    return UpstreamCall(method="GET", target=f"{_session(session_id)}{location.query}")
+    return get(session_path(session_id), location)
 
 
 def messages(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """A session's messages with their parts."""
-    return UpstreamCall(method="GET", target=f"{_session(session_id)}/message{location.query}")
+    return get(f"{session_path(session_id)}/message", location)
 
 
 def children(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The sessions of a session's subagents."""
-    return UpstreamCall(method="GET", target=f"{_session(session_id)}/children{location.query}")
+    return get(f"{session_path(session_id)}/children", location)
 
 
 def statuses(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The status of every session that is not idle."""
-    return UpstreamCall(method="GET", target=f"/session/status{location.query}")
+    return get("/session/status", location)
 
 
 def permissions(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The permissions that are waited for, in all sessions."""
-    return UpstreamCall(method="GET", target=f"/permission{location.query}")
+    return get("/permission", location)
 
 
 def questions(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """The questions that are waited for, in all sessions."""
-    return UpstreamCall(method="GET", target=f"/question{location.query}")
+    return get("/question", location)
 
 
 def permission_reply(
@@ -201,7 +249,7 @@ def permission_reply(
 ) -> UpstreamCall:
     """Answer a permission: `once`, `always` or `reject`, the last with a message for the model."""
     body = {"reply": reply} if message is None else {"reply": reply, "message": message}
-    return _answering(f"/permission/{segment(request_id)}/reply", body, location)
+    return post(f"/permission/{segment(request_id)}/reply", location, body)
 
 
 def question_reply(
@@ -209,33 +257,23 @@ def question_reply(
 ) -> UpstreamCall:
     """Answer a question: for each of its questions a list of texts."""
     body = {"answers": [list(answer) for answer in answers]}
-    return _answering(f"/question/{segment(request_id)}/reply", body, location)
+    return post(f"/question/{segment(request_id)}/reply", location, body)
 
 
 def question_reject(request_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """Leave a question unanswered."""
-    return _answering(f"/question/{segment(request_id)}/reject", {}, location)
-
-
-def _answering(path: str, body: JsonObject, location: Location) -> UpstreamCall:
-    return _write(f"{path}{location.query}", body)
-
-
-def _write(target: str, body: JsonObject) -> UpstreamCall:
-    data = orjson.dumps(body)
-    return UpstreamCall(method="POST", target=target, body=data, timeout=TimeoutClass.WRITE, repeatable=False)
+    return post(f"/question/{segment(request_id)}/reject", location, {})
 
 
 def abort(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """Stop what a session is doing."""
-    target = f"{_session(session_id)}/abort{location.query}"
-    return UpstreamCall(method="POST", target=target, body=b"{}", timeout=TimeoutClass.STOP)
+    return post(f"{session_path(session_id)}/abort", location, {}, TimeoutClass.STOP, repeatable=True)
 
 
 def revert(session_id: str, message_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
     """Take back a message and what follows it."""
     body = {"messageID": message_id}
-    return _write(f"{_session(session_id)}/revert{location.query}", body)
+    return post(f"{session_path(session_id)}/revert", location, body)
 
 
 def prompt(
@@ -256,11 +294,7 @@ def prompt(
     ):
         if value:
             body[name] = value
-    return _write(f"{_session(session_id)}/prompt_async{location.query}", body)
-
-
-def _session(session_id: str) -> str:
-    return f"/session/{segment(session_id)}"
+    return post(f"{session_path(session_id)}/prompt_async", location, body)
 
 
 def prompt_parts(parts: Sequence[Part], takes: frozenset[str] = SAFE) -> list[JsonObject]:
@@ -285,7 +319,7 @@ def _prompt_part(part: Part, index: int, takes: frozenset[str]) -> JsonObject:
 
 def _data_text(part: DataPart) -> str:
     """A data part for the model: compact JSON, below a line that says what it is. OpenCode has no part for it."""
-    label = part.media_type or "application/json"
+    label = part.media_type or JSON
     if part.filename:
         label += f", {part.filename}"
     return f"Data ({' '.join(label.split())}):\n{orjson.dumps(part.data).decode()}"

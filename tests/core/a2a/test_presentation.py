@@ -28,8 +28,8 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
-from sansio.a2a.shared_metadata import SHARED_BY, STREAM_RESUME
 from sansio.a2a.tasks.presentation import Presentation, as_text
+from sansio.a2a.tasks.shared_metadata import SHARED_BY, STREAM_RESUME
 from sansio.opencode.extension_names import EXTENSION_NAMES
 from tests import strategies
 from tests.steps import taken

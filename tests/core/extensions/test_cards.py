@@ -10,7 +10,7 @@ from attrs import evolve
 
 from sansio.a2a.cards.agent_card import CardSpec, render_card
 from sansio.a2a.dialects import DIALECTS
-from sansio.a2a.shared_metadata import SESSION_BINDING, STREAM_RESUME
+from sansio.a2a.tasks.shared_metadata import SESSION_BINDING, STREAM_RESUME
 from sansio.access import Identity
 from sansio.extensions.published.deployment_cards import EXTENSIONS, PublishedExtension, card_of, extended_card_of
 from sansio.extensions.published.profile import Deployment

@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from sansio.a2a.codecs.schemas import SPOKEN, TABLES, object_schema
 from sansio.a2a.errors import jsonrpc_error
 from sansio.a2a.operations import Operation, methods_of
-from sansio.a2a.shared_metadata import SHARED_BY
+from sansio.a2a.tasks.shared_metadata import SHARED_BY
 from sansio.extensions.methods.method_errors import (
     ExtensionError,
     ExtensionErrorKind,

@@ -10,9 +10,12 @@ INTERACTIVE_INTERRUPT = "interactive-interrupt"
 STREAM_RESUME = "stream-resume"
 """The extension by which events carry their numbers in their metadata too."""
 
+HINTED_MEMBERS = ("stream", "progress", "interrupt", "session", "usage")
+"""The members that stream hints give."""
+
 SHARED_BY: Mapping[str, frozenset[str]] = {
     SESSION_BINDING: frozenset({"session"}),
-    STREAM_HINTS: frozenset({"stream", "progress", "interrupt", "session", "usage"}),
+    STREAM_HINTS: frozenset(HINTED_MEMBERS),
     INTERACTIVE_INTERRUPT: frozenset({"interrupt"}),
     STREAM_RESUME: frozenset({"resume"}),
 }
