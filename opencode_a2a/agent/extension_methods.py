@@ -209,13 +209,13 @@ class Methods:
 def _with_data(error: ProtocolError, request_id: str | None = None) -> ProtocolError:
     """An error about fields with the data that version 0.3's clients of methods look at."""
     if error.data is None and error.violations:
-        told: JsonObject = {"type": INVALID, "field": error.violations[0].field}
-        error.data = told if request_id is None else {**told, "request_id": request_id}
+        data: JsonObject = {"type": INVALID, "field": error.violations[0].field}
+        error.data = data if request_id is None else {**data, "request_id": request_id}
     return error
 
 
 def _about_field(error: ProtocolError, name: str) -> ProtocolError:
-    """The error of a wish for a directory, about the parameter that it came by."""
+    """The error of a requested directory, about the parameter that named it."""
     if not error.violations or name == METADATA_DIRECTORY:
         return _with_data(error)
     return wrong((name,), error.violations[0].message)

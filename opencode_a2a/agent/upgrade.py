@@ -156,7 +156,7 @@ class EarlierImport:
     # --- tasks --------------------------------------------------------------------------------------------
 
     def task(self, found: EarlierTask) -> Sequence[Write]:
-        """The row of a task; none where it cannot be read, or nobody can be said to own it."""
+        """The row of a task; none where it cannot be read, or has no owner."""
         task = _read(found)
         if task is None:
             self.counts["tasks that cannot be read, left out"] += 1
@@ -204,16 +204,16 @@ class EarlierImport:
         waiting = self._waiting.get(task.id)
         text = _UNFINISHED
         if waiting is not None:
-            self.counts["interrupts, told of in their tasks"] += 1
+            self.counts["interrupts, noted in their tasks"] += 1
             text += f". It was waiting for the answer to the {waiting}: answer it in OpenCode"
-        told = Message(
+        notice = Message(
             message_id=f"{task.id}:imported",
             role=Role.AGENT,
             parts=(TextPart(text=text),),
             context_id=task.context_id,
             task_id=task.id,
         )
-        status = TaskStatus(state=TaskState.FAILED, message=told, timestamp=timestamp(self._now))
+        status = TaskStatus(state=TaskState.FAILED, message=notice, timestamp=timestamp(self._now))
         metadata: JsonObject = {**(task.metadata or {}), "opencode": {"error": {"type": STOPPED}}}
         return evolve(task, status=status, metadata=metadata)
 

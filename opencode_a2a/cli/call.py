@@ -1,6 +1,6 @@
 """`opencode-a2a call`: sends one message to any A2A agent and shows the answer as it comes.
 
-What to ask and what an answer means is decided by the core's client side; this drives it, and tells how it went.
+What to ask and what an answer means is decided by the core's client side; this drives it, and reports the outcome.
 Credentials come from settings, never from the command line.
 """
 
@@ -70,7 +70,7 @@ the origin of URL only; an agent card that points elsewhere is refused while the
 
 A task that asks its user something is answered in plain words. At a terminal (standard input and standard error)
 you are asked; an answer is a line, or a line for each of several questions, where an empty line says that this is
-all. What a permission is answered can be said beforehand with --on-permission; it is known to be one where the
+all. What a permission is answered can be chosen beforehand with --on-permission; it is known to be one where the
 agent's stream tells so. End of input, or nobody to ask, leaves the task waiting; --task answers it later, and tries
 a task again that has waited for credentials.
 
@@ -206,7 +206,7 @@ async def _stop_at_signal(scope: anyio.CancelScope) -> None:
 
 
 @frozen(kw_only=True)
-class _Said:
+class _Opening:
     """What the user says, and to what it belongs."""
 
     text: str
@@ -233,11 +233,11 @@ async def call(
     the agent and of usage become one line on `err`. Cancelling it leaves the task with the agent.
     """
     printer = Printer(out, err, verbose=verbose, as_json=as_json)
-    said = _Said(text=text, context_id=context_id, task_id=task_id)
+    opening = _Opening(text=text, context_id=context_id, task_id=task_id)
     try:
-        _check(target, said)
+        _check(target, opening)
         async with AsyncExitStack() as closing:
-            return await _converse(Web(target, closing), printer, answers or Answers(), said, stream=stream)
+            return await _converse(Web(target, closing), printer, answers or Answers(), opening, stream=stream)
     except UsageError as error:
         printer.fault(str(error))
         return USAGE
@@ -256,15 +256,19 @@ async def call(
         printer.close()
 
 
-def _check(target: CallTarget, said: _Said) -> None:
+def _check(target: CallTarget, opening: _Opening) -> None:
     try:
         card_urls(target.url)
     except ValueError as error:
         hint = "; set A2A_CLIENT_BASIC_AUTH instead" if "password" in str(error) else ""
         raise UsageError(f"URL: {error}{hint}") from None
-    if not said.text.strip():
+    if not opening.text.strip():
         raise UsageError("TEXT: must not be empty")
-    for name, value in (("TEXT", said.text), ("--context", said.context_id or ""), ("--task", said.task_id or "")):
+    for name, value in (
+        ("TEXT", opening.text),
+        ("--context", opening.context_id or ""),
+        ("--task", opening.task_id or ""),
+    ):
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -284,7 +288,7 @@ def _refusal(error: AgentError, target: CallTarget) -> str:
 # --- the conversation -------------------------------------------------------------------------------------
 
 
-async def _converse(web: Web, printer: Printer, answers: Answers, said: _Said, *, stream: bool) -> int:
+async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Opening, *, stream: bool) -> int:
     card = await _card(web)
     interface = _interface(web, card)
     printer.version = interface.version
@@ -302,9 +306,9 @@ async def _converse(web: Web, printer: Printer, answers: Answers, said: _Said, *
     )
     transcript = conversation.transcript
     try:
-        await conversation.hold(said.text, context_id=said.context_id, task_id=said.task_id)
+        await conversation.hold(opening.text, context_id=opening.context_id, task_id=opening.task_id)
     except AgentError:
-        if said.task_id is not None:
+        if opening.task_id is not None:
             await _say_where_to_go_on(conversation, printer)
         raise
     code = None if transcript.state is None else _EXIT_CODES.get(transcript.state)

@@ -1,4 +1,4 @@
-"""`opencode-a2a demo`: the product at work on one machine, with a scripted stand-in for OpenCode."""
+"""`opencode-a2a demo`: the product at work on one machine, with a scripted fake OpenCode."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ WORDS = {
     "ECHO": "...",
     "LONG": "200",
 }
-"""The words of the stand-in's scripts, each with an example of what may follow it."""
+"""The words of the fake OpenCode's scripts, each with an example of what may follow it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +100,7 @@ async def _demonstrate(options: argparse.Namespace, runtime: Runtime, out: TextI
 
 @asynccontextmanager
 async def _running(server: Callable[[anyio.Event], Coroutine[Any, Any, None]]) -> AsyncGenerator[None]:
-    """A server in the background, which is told to stop at the end and waited for."""
+    """A server in the background, which is stopped at the end and waited for."""
     stop, ended = anyio.Event(), anyio.Event()
 
     async def run() -> None:
@@ -185,7 +185,7 @@ It stays up; Ctrl+C ends it. To try:
 
 The same message again is answered with the same task: change its messageId to run it anew.
 
-Words the stand-in knows: {", ".join(f"{word} {more}".strip() for word, more in WORDS.items())}.
+Words the fake OpenCode knows: {", ".join(f"{word} {more}".strip() for word, more in WORDS.items())}.
 PERMISSION and QUESTION wait for an answer: `call` asks for it.""",
         file=out,
         flush=True,

@@ -1,4 +1,4 @@
-"""Serves the application on a chosen runtime: finds the runtime, listens, tells where, drains when told to stop."""
+"""Serves the application on a chosen runtime: finds the runtime, listens, prints the address, drains at the end."""
 
 from __future__ import annotations
 
@@ -106,8 +106,10 @@ def _farewell(tasks: int, streams: int, grace: float) -> str:
     """What the server waits for once it is to stop."""
     if not (tasks or streams):
         return "stopping"
-    told = " and ".join(_counted(number, name) for number, name in ((tasks, "task"), (streams, "stream")) if number)
-    return f"stopping: waiting up to {grace:g} s for {told}; SIGINT (Ctrl+C) or SIGTERM again ends it at once"
+    waited_for = " and ".join(
+        _counted(number, name) for number, name in ((tasks, "task"), (streams, "stream")) if number
+    )
+    return f"stopping: waiting up to {grace:g} s for {waited_for}; SIGINT (Ctrl+C) or SIGTERM again ends it at once"
 
 
 def _counted(number: int, name: str) -> str:

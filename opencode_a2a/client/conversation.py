@@ -193,7 +193,7 @@ class Conversation:
         return answer
 
     async def _send_beside(self, message: Message) -> None:
-        """Send an answer while its stream is open; the stream tells what becomes of it."""
+        """Send an answer while its stream is open; its outcome comes in the stream."""
         try:
             read_answer(self.interface, *await self.web.read(self._call(message, streaming=False, blocking=False)))
         except AgentError as error:
@@ -228,12 +228,12 @@ class Conversation:
     # --- what comes ---------------------------------------------------------------------------------------
 
     def _show(self, item: StreamItem) -> None:
-        said = self.transcript.feed(item)
-        self._changes += bool(said)
+        output = self.transcript.feed(item)
+        self._changes += bool(output)
         asked = self.transcript.asked
         if asked is not self._asked:
             self.printer.unask()
-        self.printer.show(item, said, will_ask=asked is not None and self.answers.asks(asked))
+        self.printer.show(item, output, will_ask=asked is not None and self.answers.asks(asked))
         self._tell()
 
     def _tell(self) -> None:

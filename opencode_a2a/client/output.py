@@ -124,7 +124,7 @@ class Printer:
             self._end_err_line()
             self._end_out_line()
         except BrokenPipeError:
-            return  # the reader has left; `show` has said so where it mattered
+            return  # the reader has left; `show` has raised where it mattered
 
     def _notice(self, notice: Notice) -> None:
         if notice.partial:

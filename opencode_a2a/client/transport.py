@@ -1,4 +1,4 @@
-"""HTTP for `opencode-a2a call`: which agent, what to present to it, and requests whose failures are told in words.
+"""HTTP for `opencode-a2a call`: which agent, what to present to it, and requests whose failures are errors in words.
 
 Credentials go to the origin the user named and to no other; redirects are not followed. Knows no A2A operation.
 """
@@ -142,7 +142,7 @@ class Web:
 
 
 def _told(error: Exception, origin: Origin, timeout: float) -> str:
-    """A network error in a line. Of the exception's own text only what the system said of a connection."""
+    """A network error in a line. Of the exception's own text only the system's reason for a failed connection."""
     match error:
         case httpx.ConnectTimeout():
             return f"Cannot connect to {origin} within {timeout:g} s"

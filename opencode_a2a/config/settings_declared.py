@@ -43,7 +43,7 @@ class Declared:
         (),
         "the directories that can be written to, told to callers as they stand here: a list, comma-separated or "
         "in JSON",
-        said="none are named",
+        default_text="none are named",
     )
     network_access: str = _one_of(
         "A2A_NETWORK_ACCESS", "what OpenCode reaches over the network", "disabled", "enabled", "restricted", "custom"
@@ -54,7 +54,7 @@ class Declared:
         values.words,
         (),
         "the domains it reaches where that is restricted: a list, comma-separated or in JSON",
-        said="none are named",
+        default_text="none are named",
     )
     approval_policy: str = _one_of(
         "A2A_APPROVAL_POLICY",

@@ -16,7 +16,7 @@ from sansio.redact import redact_url
 
 @frozen(kw_only=True)
 class Variable:
-    """A row of the table: how one environment variable is read, and what is said about it.
+    """A row of the table: how one environment variable is read, and its description.
 
     `verbatim`: white space around the value belongs to it. `secret`: no error repeats the value.
     """
@@ -38,7 +38,7 @@ def row(
     default: object,
     takes: str,
     *,
-    said: str | None = None,
+    default_text: str | None = None,
     secret: bool = False,
     verbatim: bool = False,
 ) -> Any:
@@ -48,7 +48,7 @@ def row(
         attribute="",
         group=group,
         parse=parse,
-        default=_as_text(default) if said is None else said,
+        default=_as_text(default) if default_text is None else default_text,
         takes=takes,
         secret=secret,
         verbatim=verbatim,

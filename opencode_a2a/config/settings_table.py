@@ -133,7 +133,7 @@ class Settings(Declared):
         None,
         "the URL under which callers reach the server, as cards name it: http or https, with a path prefix at most, "
         "which proxies may strip or pass on",
-        said="made from host and port",
+        default_text="made from host and port",
     )
     title: str = row(_CARD, "A2A_TITLE", str, "OpenCode A2A", "the agent's name: any text")
     description: str = row(_CARD, "A2A_DESCRIPTION", str, "OpenCode A2A runtime", "what the agent is for: any text")
@@ -143,7 +143,7 @@ class Settings(Declared):
         str,
         __version__,
         "the agent's version: any text",
-        said="that of this package",
+        default_text="that of this package",
     )
     documentation_url: str | None = row(
         _CARD,
@@ -151,7 +151,7 @@ class Settings(Declared):
         values.url,
         None,
         "where the agent is described: an http or https URL",
-        said="the server's own `/openapi.json`",
+        default_text="the server's own `/openapi.json`",
     )
     project: str | None = row(
         _CARD, "A2A_PROJECT", str, None, "the name of the project this agent works on: any text"
@@ -171,7 +171,7 @@ class Settings(Declared):
         None,
         "the private key that signs the cards: a PEM file with an EC (P-256, P-384), Ed25519 or RSA key; "
         "needs the extra signing",
-        said="cards are not signed",
+        default_text="cards are not signed",
     )
     card_signing_key_id: str | None = row(
         _CARD,
@@ -179,7 +179,7 @@ class Settings(Declared):
         str,
         None,
         "the name signatures give that key: printable text",
-        said="its thumbprint (RFC 7638)",
+        default_text="its thumbprint (RFC 7638)",
     )
     credentials: CredentialSet = row(
         _ACCESS,
@@ -187,7 +187,7 @@ class Settings(Declared):
         values.credentials,
         CredentialSet(),
         "who may call: a JSON list of bearer and basic credentials, at least one of them enabled",
-        said="none: one token is made at start, on loopback only",
+        default_text="none: one token is made at start, on loopback only",
         secret=True,
     )
     allowed_origins: AllowedOrigins = row(
@@ -197,7 +197,7 @@ class Settings(Declared):
         AllowedOrigins(),
         "whose pages may call from a browser: a comma-separated list of origins such as https://example.org, `null`, "
         "or `*` for all, which have to bring a token of their own",
-        said="none but the server's own",
+        default_text="none but the server's own",
     )
     allowed_hosts: ServedHosts = row(
         _ACCESS,
@@ -206,7 +206,7 @@ class Settings(Declared):
         ServedHosts(),
         "the hosts that a request may name in its `Host` header: a list, comma-separated or in JSON, of names and "
         "addresses, each alone or with a port; `*.` with the end of names",
-        said="every host",
+        default_text="every host",
     )
     opencode_url: str = row(
         _OPENCODE,
@@ -238,7 +238,7 @@ class Settings(Declared):
         str,
         None,
         "the directory to work in, as OpenCode sees it: a path",
-        said="the one OpenCode was started in",
+        default_text="the one OpenCode was started in",
     )
     allow_directory_override: bool = row(
         _OPENCODE,
@@ -269,7 +269,7 @@ class Settings(Declared):
         str,
         None,
         "the OpenCode agent to ask: its name",
-        said="OpenCode's own choice",
+        default_text="OpenCode's own choice",
     )
     system: str | None = row(
         _OPENCODE,
@@ -285,7 +285,7 @@ class Settings(Declared):
         str,
         None,
         "the variant of the model to ask for: its name",
-        said="OpenCode's own choice",
+        default_text="OpenCode's own choice",
     )
     opencode_timeout: float = row(
         _OPENCODE,
@@ -300,7 +300,7 @@ class Settings(Declared):
         values.seconds(zero=False),
         None,
         "how long OpenCode's event stream may stay silent: seconds, more than 0",
-        said="without limit",
+        default_text="without limit",
     )
     max_concurrent_requests: int = row(
         _OPENCODE,
@@ -366,7 +366,7 @@ class Settings(Declared):
         attrs.Factory(dict),
         "who the owners in the tables of an earlier release are now, where their names differ: a JSON object from "
         "earlier names to principals",
-        said="they have the same names",
+        default_text="they have the same names",
     )
     task_event_retention_seconds: float = row(
         _TASKS,
@@ -389,7 +389,7 @@ class Settings(Declared):
         None,
         "whether a caller may claim an OpenCode session that nobody owns, by naming it: true or false. Where it is "
         "false, such a session is refused and listed to nobody",
-        said="true where one principal is configured, or none; else false",
+        default_text="true where one principal is configured, or none; else false",
     )
     interrupt_request_ttl_seconds: float = row(
         _TASKS,
@@ -440,7 +440,7 @@ class Settings(Declared):
         AllowedHosts(),
         "hosts that may be notified wherever they are, over http too: a comma-separated list of names, "
         "`*.` with the end of names, addresses, and networks such as 10.1.0.0/16",
-        said="none",
+        default_text="none",
     )
     client_bearer_token: Secret | None = row(
         _CLIENT,

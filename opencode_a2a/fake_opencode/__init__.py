@@ -1,4 +1,4 @@
-"""A scripted stand-in for `opencode serve`: its HTTP API and event bus without a model, for the demo and for tests.
+"""A scripted fake of `opencode serve`: its HTTP API and event bus without a model, for the demo and for tests.
 
 It must not know of A2A, of the service that calls it, or of who serves it: it is an ASGI application.
 """

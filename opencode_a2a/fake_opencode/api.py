@@ -70,12 +70,12 @@ class Api:
         return json_answer({"healthy": True, "version": VERSION})
 
     async def create_session(self, request: Request) -> Answer:
-        wish = request.json
-        if not isinstance(wish, dict) or not all(
-            isinstance(wish.get(name, ""), str) for name in ("title", "parentID", "agent")
+        wanted = request.json
+        if not isinstance(wanted, dict) or not all(
+            isinstance(wanted.get(name, ""), str) for name in ("title", "parentID", "agent")
         ):
             raise RefusalError(json_answer({"_tag": "BadRequest"}, 400))
-        return json_answer(self.memory.create_session(self.directory(request), wish).info)
+        return json_answer(self.memory.create_session(self.directory(request), wanted).info)
 
     async def list_sessions(self, request: Request) -> Answer:
         query = request.query
@@ -135,7 +135,7 @@ class Api:
         return self._open_requests(request, self.memory.questions)
 
     async def reply_permission(self, request: Request, request_id: str) -> Answer:
-        """`always` lets the tool run this once: the stand-in remembers no rules, so tests do not meet."""
+        """`always` lets the tool run this once: the fake OpenCode remembers no rules, so tests do not meet."""
         body = request.json
         reply = body.get("reply") if isinstance(body, dict) else None
         if reply not in _PERMISSION_REPLIES:

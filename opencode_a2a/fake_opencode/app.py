@@ -1,4 +1,4 @@
-"""The stand-in as an ASGI 3 application: lifespan, authentication, event streams, and the faults tests ask for.
+"""The fake OpenCode as an ASGI 3 application: lifespan, authentication, event streams, and the faults tests ask for.
 
 Must know nothing of who serves it, or on which event loop. All methods are for the loop that serves it.
 """
@@ -101,7 +101,7 @@ class FakeOpenCode:
         return self.memory.sessions
 
     def drop_streams(self) -> None:
-        """Cuts every open event stream, after what was already told on it."""
+        """Cut every open event stream, after the events that were sent already."""
         self.memory.bus.drop()
 
     def mute(self) -> AbstractContextManager[None]:

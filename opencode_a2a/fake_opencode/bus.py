@@ -30,7 +30,7 @@ class _Listener:
 
 
 class Bus:
-    """Who listens, and what they are told."""
+    """The listeners, and the events they get."""
 
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
@@ -87,7 +87,7 @@ class Bus:
 
     @contextmanager
     def mute(self) -> Iterator[None]:
-        """Nobody is told of anything meanwhile, and nobody is told later."""
+        """No listener gets the events of this time, now or later."""
         self._muted += 1
         try:
             yield

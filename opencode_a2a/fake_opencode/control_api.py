@@ -44,7 +44,7 @@ def failed() -> Answer:
     return json_answer({"name": "UnknownError", "data": {"message": message, "ref": "err_00000000"}}, 500)
 
 
-def _wish(request: Request, *required: str) -> JsonObject:
+def _wanted(request: Request, *required: str) -> JsonObject:
     """A body with members that must be strings. Raises `RefusalError`."""
     body = request.json
     if not isinstance(body, dict):
@@ -98,7 +98,7 @@ def _cursor_id(cursor: str) -> str:
 
 
 async def message(api: Api, request: Request, session_id: str, message_id: str) -> Answer:
-    """An unknown session's messages are told as missing, not the session."""
+    """Report an unknown session's messages as missing, not the session."""
     if not message_id.startswith("msg"):
         expected = f'Expected a string starting with "msg", got "{message_id}"\n  at ["messageID"]'
         raise RefusalError(bad_request(expected))
@@ -154,11 +154,11 @@ def _model(provider: str, name: str, title: str, *, attachment: bool = False) ->
 
 
 async def fork(api: Api, request: Request, session_id: str) -> Answer:
-    wish, session = _wish(request), api.session(session_id)
+    wanted, session = _wanted(request), api.session(session_id)
     title = f"{session.info['title']} (fork #1)"
     made = api.memory.create_session(session.directory, {"title": title, "metadata": session.info.get("metadata")})
     for one in session.messages:
-        if one.id == wish.get("messageID"):
+        if one.id == wanted.get("messageID"):
             break
         copied = Message({**one.info, "id": api.memory.ids.ascending("msg"), "sessionID": made.id})
         copied.parts = [{**part, "sessionID": made.id, "messageID": copied.id} for part in one.parts]
@@ -167,7 +167,7 @@ async def fork(api: Api, request: Request, session_id: str) -> Answer:
 
 
 async def delete(api: Api, request: Request, session_id: str) -> Answer:
-    """What the session does goes on unheard, as OpenCode has it: nothing more is told but that it is gone."""
+    """Delete a session. Its turn runs on, as in OpenCode: no event is sent but the one of the deletion."""
     session = api.session(session_id)
     turn = api.player.running.get(session_id)
     del api.memory.sessions[session_id]
@@ -191,9 +191,9 @@ async def unshare(api: Api, request: Request, session_id: str) -> Answer:
 
 
 async def summarize(api: Api, request: Request, session_id: str) -> Answer:
-    wish = _wish(request, "providerID", "modelID")
+    wanted = _wanted(request, "providerID", "modelID")
     session = api.session(session_id)
-    if (wish["providerID"], wish["modelID"]) != (MODEL["providerID"], MODEL["modelID"]):
+    if (wanted["providerID"], wanted["modelID"]) != (MODEL["providerID"], MODEL["modelID"]):
         raise RefusalError(failed())
     api.memory.update_session(session, summary={"additions": 0, "deletions": 0, "files": 0})
     return json_answer(True)
@@ -201,8 +201,8 @@ async def summarize(api: Api, request: Request, session_id: str) -> Answer:
 
 async def revert(api: Api, request: Request, session_id: str) -> Answer:
     """To a user's message: an answer is taken back with its prompt. What is not there changes nothing."""
-    wish, session = _wish(request, "messageID"), api.session(session_id)
-    found = next((one for one in session.messages if one.id == wish["messageID"]), None)
+    wanted, session = _wanted(request, "messageID"), api.session(session_id)
+    found = next((one for one in session.messages if one.id == wanted["messageID"]), None)
     if found is not None:
         back_to = found.info.get("parentID", found.id)
         api.memory.update_session(session, revert={"messageID": back_to, "snapshot": SNAPSHOT})
@@ -218,16 +218,16 @@ async def unrevert(api: Api, request: Request, session_id: str) -> Answer:
 
 async def command(api: Api, request: Request, session_id: str) -> Answer:
     """A turn whose prompt is the command's arguments, to its end."""
-    wish = _wish(request, "command", "arguments")
+    wanted = _wanted(request, "command", "arguments")
     session = api.session(session_id)
-    model = wish.get("model")
+    model = wanted.get("model")
     if model is not None and not isinstance(model, str):
         raise RefusalError(bad_request('Expected string\n  at ["model"]'))
-    if wish["command"] not in COMMANDS:
+    if wanted["command"] not in COMMANDS:
         raise RefusalError(failed())
-    said: JsonObject = {"parts": [{"type": "text", "text": wish["arguments"]}, *wish.get("parts", [])]}
-    said |= {name: wish[name] for name in ("messageID", "agent") if wish.get(name)}
-    prompt, _ = api.memory.add_prompt(session, said)
+    prompt_body: JsonObject = {"parts": [{"type": "text", "text": wanted["arguments"]}, *wanted.get("parts", [])]}
+    prompt_body |= {name: wanted[name] for name in ("messageID", "agent") if wanted.get(name)}
+    prompt, _ = api.memory.add_prompt(session, prompt_body)
     turn = api.player.prepare(session, prompt)
     api.start(turn)
     await turn.quiet.wait()
@@ -236,20 +236,23 @@ async def command(api: Api, request: Request, session_id: str) -> Answer:
 
 async def shell(api: Api, request: Request, session_id: str) -> Answer:
     """Runs nothing: what a command writes is the command itself."""
-    wish = _wish(request, "agent", "command")
+    wanted = _wanted(request, "agent", "command")
     session = api.session(session_id)
-    if wish["agent"] not in AGENTS:
+    if wanted["agent"] not in AGENTS:
         raise RefusalError(failed())
-    said = {"agent": wish["agent"], "parts": [{"type": "text", "text": "The following tool was run by the user"}]}
-    prompt, _ = api.memory.add_prompt(session, said)
+    prompt_body = {
+        "agent": wanted["agent"],
+        "parts": [{"type": "text", "text": "The following tool was run by the user"}],
+    }
+    prompt, _ = api.memory.add_prompt(session, prompt_body)
     answer = api.memory.add_answer(session, prompt)
     now = epoch_ms()
     state: JsonObject = {
         "status": "completed",
-        "input": {"command": wish["command"]},
-        "output": f"{wish['command']}\n",
+        "input": {"command": wanted["command"]},
+        "output": f"{wanted['command']}\n",
         "title": "",
-        "metadata": {"output": f"{wish['command']}\n"},
+        "metadata": {"output": f"{wanted['command']}\n"},
         "time": {"start": now, "end": now},
     }
     call_id = api.memory.ids.ascending("call")
@@ -266,17 +269,17 @@ async def workspaces(api: Api, request: Request) -> Answer:
 
 
 async def create_workspace(api: Api, request: Request) -> Answer:
-    wish = _wish(request, "type")
-    if wish["type"] != "worktree":
-        text = f"Unknown workspace adapter: {wish['type']}"
+    wanted = _wanted(request, "type")
+    if wanted["type"] != "worktree":
+        text = f"Unknown workspace adapter: {wanted['type']}"
         raise RefusalError(json_answer({"name": "WorkspaceCreateError", "data": {"message": text}}, 400))
     made = {
-        "id": wish.get("id") or api.memory.ids.ascending("wrk"),
-        "type": wish["type"],
+        "id": wanted.get("id") or api.memory.ids.ascending("wrk"),
+        "type": wanted["type"],
         "name": "scripted-workspace",
-        "branch": wish.get("branch"),
+        "branch": wanted.get("branch"),
         "directory": None,
-        "extra": wish.get("extra"),
+        "extra": wanted.get("extra"),
         "projectID": PROJECT,
         "timeUsed": epoch_ms(),
     }
@@ -293,7 +296,7 @@ async def worktrees(api: Api, request: Request) -> Answer:
 
 
 async def create_worktree(api: Api, request: Request) -> Answer:
-    name = _wish(request).get("name") or "scripted-worktree"
+    name = _wanted(request).get("name") or "scripted-worktree"
     directory = f"/worktrees/{name}"
     api.memory.worktrees.append(directory)
     return json_answer({"name": name, "branch": f"opencode/{name}", "directory": directory})
@@ -310,7 +313,7 @@ async def reset_worktree(api: Api, request: Request) -> Answer:
 
 
 def _worktree(api: Api, request: Request, error: str) -> str:
-    directory: Any = _wish(request, "directory")["directory"]
+    directory: Any = _wanted(request, "directory")["directory"]
     if directory not in api.memory.worktrees:
         raise RefusalError(json_answer({"name": error, "data": {"message": "Worktree not found"}}, 400))
     return str(directory)

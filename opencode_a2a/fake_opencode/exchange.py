@@ -28,7 +28,7 @@ _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 @frozen(kw_only=True)
 class Request:
-    """One request as it came in. `target` is the path with its query, `directory` what a header said."""
+    """One request as it came in. `target` is the path with its query, `directory` the value of a header."""
 
     method: str
     target: str

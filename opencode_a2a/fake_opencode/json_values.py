@@ -1,4 +1,4 @@
-"""The type of raw JSON inside the stand-in."""
+"""The type of raw JSON inside the fake OpenCode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stand-in says: a turn as data, chosen by a keyword in the prompt.
+"""The turns of the fake OpenCode: a turn is data, chosen by a keyword in the prompt.
 
 Pure: it must know nothing of events, time, or HTTP. `turns` plays what is written here.
 """
@@ -53,7 +53,7 @@ class Permission:
 @frozen(kw_only=True)
 class CallTool:
     """One tool call. `progress`: the metadata of each further running state. `error` takes the place of the
-    result. `edited`: the file it is said to have written; nothing is written."""
+    result. `edited`: the file it claims to have written; nothing is written."""
 
     tool: str
     input: dict[str, Any]

@@ -1,4 +1,4 @@
-"""What the stand-in remembers: sessions, messages, parts, open requests; every change is told on the bus.
+"""The memory of the fake OpenCode: sessions, messages, parts, open requests; every change is an event.
 
 Must know nothing of HTTP, nor of when things change: `app` and `turns` say so.
 """
@@ -134,8 +134,8 @@ class Memory:
         self.workspaces: dict[str, JsonObject] = {}
         self.worktrees: list[str] = []
 
-    def create_session(self, directory: str, wish: JsonObject) -> Session:
-        """A new session; `wish` may hold title, parentID, agent, permission and metadata."""
+    def create_session(self, directory: str, wanted: JsonObject) -> Session:
+        """A new session; `wanted` may hold title, parentID, agent, permission and metadata."""
         now = epoch_ms()
         stamp = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
         info: JsonObject = {
@@ -145,12 +145,12 @@ class Memory:
             "projectID": PROJECT,
             "directory": directory,
             "path": "",
-            "title": wish.get("title") or _UNNAMED + stamp.replace("+00:00", "Z"),
+            "title": wanted.get("title") or _UNNAMED + stamp.replace("+00:00", "Z"),
             "cost": 0,
             "tokens": tokens(),
             "time": {"created": now, "updated": now},
         }
-        info |= {name: wish[name] for name in ("parentID", "agent", "permission", "metadata") if wish.get(name)}
+        info |= {name: wanted[name] for name in ("parentID", "agent", "permission", "metadata") if wanted.get(name)}
         session = Session(info=info)
         self.sessions[session.id] = session
         self.publish(session, "session.created", {"info": info}, durable=True)
@@ -166,7 +166,7 @@ class Memory:
         self.publish(session, "session.status", {"status": status})
 
     def idle(self, session: Session) -> None:
-        """A session at rest is told twice, by two names."""
+        """Send the event of a session at rest twice, under two names."""
         self.set_status(session, {"type": "idle"})
         self.publish(session, "session.idle", {})
 
@@ -198,8 +198,8 @@ class Memory:
         """A text file is put into the message as text: first that it was read, then what it holds."""
         text = base64.b64decode(file["url"].partition(",")[2]).decode()
         name = orjson.dumps({"filePath": file.get("filename")}).decode()
-        for said in (f"Called the Read tool with the following input: {name}", text):
-            self.add_part(session, message, type="text", synthetic=True, text=said)
+        for line in (f"Called the Read tool with the following input: {name}", text):
+            self.add_part(session, message, type="text", synthetic=True, text=line)
 
     def _user_message(self, session: Session, chosen: str | None, agent: str, model: JsonObject) -> Message:
         info = {

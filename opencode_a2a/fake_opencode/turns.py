@@ -1,6 +1,6 @@
 """Plays a script: the events of one turn, in the order OpenCode sends them.
 
-Must know nothing of HTTP. What is told is told at once; only pauses, holds and open requests wait.
+Knows nothing of HTTP. Events are sent at once; only pauses, holds and open requests wait.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Gate:
         self.held = 0
 
     def close(self, at: type[object], tokens: int) -> None:
-        """From now on turns wait before an act of this kind, or in it once it has said so many tokens."""
+        """From now on turns wait before an act of this kind, or in it after so many tokens."""
         self._at = (at, tokens)
 
     def open(self) -> None:
@@ -104,7 +104,7 @@ class Turn:
 
 
 class _RefusedError(Exception):
-    """The provider refused and the turn is over. That has been told already."""
+    """The provider refused and the turn is over. Its events have been sent already."""
 
 
 @define(eq=False, kw_only=True)
@@ -171,7 +171,7 @@ class Player:
         memory.idle(session)
 
     async def _steps(self, turn: Turn) -> None:
-        """Plays all steps; the user's no ends the turn after the step it was said in."""
+        """Plays all steps; a refusal of the user's ends the turn after its step."""
         rejected = False
         for index, step in enumerate(turn.script.steps):
             answer = self._begin_step(turn, first=index == 0)
@@ -328,8 +328,8 @@ class Player:
             reply = await self._permission(turn, part, act, act.permission)
             if reply["reply"] == "reject":
                 feedback = reply.get("message")
-                told = "The user refused to let this tool run"
-                self._tool_failed(turn, part, f"{told}: {feedback}" if feedback else told)
+                refusal = "The user refused to let this tool run"
+                self._tool_failed(turn, part, f"{refusal}: {feedback}" if feedback else refusal)
                 return not feedback
         else:
             self._tool_running(turn, part, act.input)
@@ -399,8 +399,8 @@ class Player:
         part = self._tool_pending(turn, answer, "task")
         rule = {"permission": "task", "pattern": "*", "action": "deny"}
         title = f"{act.description} (@general subagent)"
-        wish = {"parentID": session.id, "title": title, "agent": "general", "permission": [rule]}
-        child = memory.create_session(session.directory, wish)
+        wanted = {"parentID": session.id, "title": title, "agent": "general", "permission": [rule]}
+        child = memory.create_session(session.directory, wanted)
         task = {"description": act.description, "prompt": act.prompt, "subagent_type": "general"}
         metadata = {
             "parentSessionId": session.id,
@@ -416,8 +416,8 @@ class Player:
         inner.instant = inner.instant or turn.instant
         inner.parent = turn
         await self.run(inner)
-        said = child.messages[-1].text
-        output = f'<task id="{child.id}" state="completed">\n<task_result>\n{said}\n</task_result>\n</task>'
+        answer_text = child.messages[-1].text
+        output = f'<task id="{child.id}" state="completed">\n<task_result>\n{answer_text}\n</task_result>\n</task>'
         metadata = {**metadata, "truncated": False}
         self._tool_completed(turn, part, output=output, metadata=metadata, title=act.description)
 

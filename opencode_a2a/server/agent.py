@@ -68,7 +68,7 @@ class AgentHooks:
         """Read what a message asks for, before it is known whether it is new. Raises `ProtocolError`."""
 
     def restore(self, request: AgentRequest) -> None:
-        """Prepare a request anew from its message and its `options`. Raises `LocalError`, `ProtocolError`."""
+        """Prepare a request again from its message and its `options`. Raises `LocalError`, `ProtocolError`."""
 
     def recover(self, request: AgentRequest, task: RunningTask) -> Work | None:
         """The work that carries on a task which an earlier process left unfinished.

@@ -63,7 +63,7 @@ class Locations:
         looked = await self._look(directory)
         granted = granted_directory(looked.root, looked.path, override=self._override, exists=looked.exists)
         if looked.path == looked.root:
-            # the root by another name is where everybody is, or a context could not be told to stay where it is
+            # the root by another name is the default, or a context could not be asked to stay where it is
             return self.default
         try:
             await self.verify(granted)
@@ -81,14 +81,14 @@ class Locations:
         directory = location.directory
         if location.workspace is not None or directory in self._verified:
             return
-        said = await self._directory_of(location)
-        asked, same, root = directory or said, True, None
-        if said != asked:
-            same, here = await anyio.to_thread.run_sync(_compare, asked, said, self._root or asked)
+        reported = await self._directory_of(location)
+        asked, same, root = directory or reported, True, None
+        if reported != asked:
+            same, here = await anyio.to_thread.run_sync(_compare, asked, reported, self._root or asked)
             if not here:
-                root = said if location == self.default else await self._directory_of(self.default)
-        if not is_where_opencode_works(asked, said, same=same, root=root):
-            _log.warning("OpenCode takes the directory %r for another one; it says %r", asked, said)
+                root = reported if location == self.default else await self._directory_of(self.default)
+        if not is_where_opencode_works(asked, reported, same=same, root=root):
+            _log.warning("OpenCode takes the directory %r for another one; it says %r", asked, reported)
             raise UpstreamError(MISTAKEN)
         if len(self._verified) >= _VERIFIED_LIMIT:
             del self._verified[next(iter(self._verified))]
@@ -101,12 +101,12 @@ class Locations:
             return False
         return await anyio.to_thread.run_sync(_is_gone, self._root or directory, directory)
 
-    def is_at(self, location: Location, said: object) -> bool:
+    def is_at(self, location: Location, reported: object) -> bool:
         """Whether a session that OpenCode has just made in a place is there, as far as OpenCode says where it is."""
         return (
             location.workspace is not None
             or location in (self.default, Location())
-            or said in (None, location.directory)
+            or reported in (None, location.directory)
         )
 
     async def of_session(self, directory: object) -> Location | None:
@@ -146,9 +146,9 @@ class Locations:
         return directory
 
 
-def _compare(asked: str, said: str, root: str) -> tuple[bool, bool]:
+def _compare(asked: str, reported: str, root: str) -> tuple[bool, bool]:
     """Whether two names mean one directory, and whether the workspace is on this machine. Blocks."""
-    return os.path.realpath(asked) == os.path.realpath(said), os.path.isdir(root)
+    return os.path.realpath(asked) == os.path.realpath(reported), os.path.isdir(root)
 
 
 def _is_gone(root: str, directory: str) -> bool:

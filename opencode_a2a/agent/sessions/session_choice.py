@@ -201,7 +201,7 @@ class Sessions:
     # --- inside -------------------------------------------------------------------------------------------
 
     async def _session(self, session_id: str, location: Location) -> JsonObject:
-        """A session as OpenCode tells of it, which for what is no session's id tells of something else."""
+        """Read a session from OpenCode, which answers with something else for an id that is no session's."""
         body = (await self._upstream.request(requests.get_session(session_id, location))).body
         found = _object(body)
         if found.get("id") != session_id:

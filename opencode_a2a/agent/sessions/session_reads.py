@@ -1,4 +1,4 @@
-"""Reads over REST what OpenCode knows of a turn's session, where the bus may have said things nobody heard."""
+"""Reads a turn's session over REST, where events of the bus may have been missed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SessionReads:
         return SessionNow(decode_messages(body), decode_statuses(statuses, session_id), asked)
 
     async def learn_below(self, session_id: str, location: Location) -> None:
-        """Let the hub know a session's subagents, of which the bus may have told while nobody heard it.
+        """Register a session's subagents with the event bus, whose events about them may have been missed.
 
         An OpenCode that does not tell of them at all is taken as it is.
         """

@@ -162,7 +162,7 @@ class Answering:
         raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id)
 
     async def _answer(self, found: _Waiting, answer: Answer, message: Message | None = None) -> None:
-        """Tell OpenCode, and the task's readers. Of two who answer at once, one is told that it came too late."""
+        """Send an answer to OpenCode, and publish it. Of two answers at once, the second is refused as too late."""
         run, request_id = found.run, found.asked.request_id
         if request_id in self._under_way:
             raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id)

@@ -1,6 +1,6 @@
 """One line in the log for each turn: its task, its session, how it ended, and how long it took.
 
-Holds nothing that was said in the turn, by a person, the model or the provider, but for an error text that no client
+Holds no text of the turn, whether of a person, the model or the provider, but for an error text that no client
 may read: that is logged in full, without credentials, with the reference that the client has.
 """
 

@@ -47,7 +47,7 @@ REREADS = (0.25, 0.5, 1.0, 2.0)
 
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _LOOKING = 30.0  # seconds that one look at a session may take, however many reads it is
-_ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each time that OpenCode is told to stop, until it has heard
+_ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each request to stop, until OpenCode has taken one
 _LOST = TaskFailure(text="OpenCode went away and did not come back", type=UNREACHABLE)
 _LOOK_EVERY = 0.1  # seconds between two looks at the turns
 _LOOKS_AT_PLACES = 10  # looks at the turns, of which one looks at their directories too
@@ -110,7 +110,7 @@ class TurnRunner:
     def recover(self, active: ActiveTask, prompt: Prompt) -> Coroutine[Any, Any, None]:
         """Return the work that carries on a task which an earlier process left unfinished.
 
-        One whose prompt may be with OpenCode has its place in the queue before this returns; any other is run anew.
+        One whose prompt may be with OpenCode has its place in the queue before this returns; any other starts again.
         """
         facts, session_id, prompt_id = active.facts, active.session_id, active.prompt_id
         if session_id is None or prompt_id is None:
@@ -141,7 +141,7 @@ class TurnRunner:
         return turn.cancel(now)
 
     def interrupt(self, task_id: str) -> None:
-        """Stop the turn of a task that is canceled: OpenCode is told."""
+        """Stop the turn of a task that is canceled, in OpenCode too."""
         run = self.runs.get(task_id)
         if run is not None and run.sink is None:
             run.waiting.cancel()
@@ -200,7 +200,7 @@ class TurnRunner:
     # --- one turn -----------------------------------------------------------------------------------------
 
     async def _run(self, run: Run, passed: ExitStack | None = None) -> None:
-        """Run a turn to its end. `passed`: the turnstiles that one which is taken up has behind it."""
+        """Run a turn to its end. `passed`: the locks that a recovered turn holds."""
         active = run.active
         task_id = active.facts.task_id
         started = self._wall()
@@ -262,7 +262,7 @@ class TurnRunner:
             return await self._prepare(run, session_id)
 
     async def _give_time(self) -> None:
-        """Let an OpenCode that is away come back for some seconds; what asks it next tells best if it has not."""
+        """Wait some seconds for an OpenCode that is away. Where it does not come back, the next request says why."""
         if not self._bus.refused:
             await self._bus.wait_connected(_CONNECT_WAIT)
 
@@ -311,7 +311,7 @@ class TurnRunner:
         self._bus.attach(turn.session_id, sink)
         try:
             await self._reachable(_CONNECT_WAIT if prepared is not None else self._patience)
-            if turn.ended:  # cancelled, and before OpenCode has heard of it unless it was taken up
+            if turn.ended:  # cancelled, and OpenCode has no prompt of it unless it was recovered
                 if prepared is None:
                     await self._abort(run, sink)
                 return
@@ -372,7 +372,7 @@ class TurnRunner:
             elif sink.verdict is None:
                 looks = 0
             else:
-                # said before OpenCode is told to stop, or its "aborted" would be the turn's end
+                # published before OpenCode is stopped, or its "aborted" would be the turn's end
                 await self._publish(active, turn.fail(sink.verdict, self._now()))
                 await self._abort(run, sink)
                 return
@@ -425,16 +425,16 @@ class TurnRunner:
             if pause and self._stopping:
                 return
             await anyio.sleep(pause)
-            told = False
+            stopped = False
             with anyio.move_on_after(self._abort_timeout):
                 try:
                     await self._upstream.request(requests.abort(session_id, run.location))
-                    told = True
+                    stopped = True
                     await sink.until_at_rest()
                 except UpstreamError as exc:
                     _log.warning("abort of %s: %s", session_id, exc)
-                    told = 400 <= (exc.failure.status or 0) < 500
-            if told or sink.at_rest:
+                    stopped = 400 <= (exc.failure.status or 0) < 500
+            if stopped or sink.at_rest:
                 await self._abandon(run)
                 return
 

@@ -1,4 +1,4 @@
-"""Where the event hub delivers what concerns one turn, and where the turn's runner is woken by it."""
+"""Receives one turn's events from the event bus, and wakes the turn's runner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sansio.opencode.upstream.faults import TaskFailure
 
 @define(eq=False)
 class TurnSink:
-    """What the hub delivers, on its way into the task. `until_urgent` is where the runner waits to be told."""
+    """One turn's events on their way into the task. The runner waits in `until_urgent`."""
 
     active: ActiveTask
     turn: Turn

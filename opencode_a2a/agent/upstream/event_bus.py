@@ -2,7 +2,7 @@
 
 It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
 together is delivered together: sinks are flushed once per batch. When the bus drops it reconnects, and every sink
-is told that it may have missed something.
+is marked as having a gap.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _NotOpenCodeError(Exception):
 
 
 class Sink(Protocol):
-    """What a turn gives the hub. None of these may wait."""
+    """The methods of a turn that the event bus calls. None of them may wait."""
 
     def feed(self, event: BusEvent) -> None:
         """One event of the turn's session, or of a session below it."""
@@ -73,7 +73,7 @@ class EventBus:
         self._parents: dict[str, str] = {}
         self._waiting = 0  # how many wait until it is connected
         self.came = Wakeup()  # for those who wait for the next connection
-        self._unreadable = False  # an event of this connection could not be read, which is said already
+        self._unreadable = False  # an event of this connection could not be read, and that is logged
         self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
         self.connected = False
         self.lost_at: float | None = None  # when the bus was lost, epoch seconds
@@ -214,7 +214,7 @@ class EventBus:
         try:
             event = decode(data)
         except ProtocolError as exc:
-            # said once: what sends one of these may send thousands
+            # logged once: what sends one of these may send thousands
             _log.log(
                 logging.DEBUG if self._unreadable else logging.WARNING, "an event is passed over: %s", exc.message
             )

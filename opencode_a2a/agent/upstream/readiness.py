@@ -1,4 +1,4 @@
-"""Whether everything that the server needs is at work: what is not is said in the log once, and told by `/health`.
+"""Checks that everything the server needs works: what does not is logged once, and reported by `/health`.
 
 Each part of the server notes its problem under a name of its own, and takes it back. `UpstreamChecks` looks for
 what would make every prompt fail, whenever OpenCode has come (back).

@@ -162,7 +162,7 @@ class Application:
             if in_gzip:
                 answer = await _in_gzip(answer)
             if request.unread and not multiplexed:
-                # the connection cannot be used again: said, so that no client sends its next request into it
+                # the connection cannot be used again, and no client is to send its next request into it
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
             await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
         else:
@@ -287,8 +287,8 @@ def _parts(response: Response, size: int) -> Iterator[bytes]:
 async def _write(response: Response, method: str, send: Send, unread: Receive | None = None) -> None:
     """Write a whole response. `unread`: the request's body is still on its way, and its end is awaited."""
     bodiless = response.status in (204, 304)
-    told = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in told]
+    pairs = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
     if not bodiless:
         headers.append((b"content-length", str(response.length).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -349,7 +349,7 @@ def _impatient(send: Send, seconds: float, stream: anyio.CancelScope) -> Send:
 
 
 async def _write_frames(frames: AsyncGenerator[Frames], send: Send, *, until_idle: bool) -> bool:
-    """Write to the end of the body, which is told by True, or to the first sign that the stream is idle."""
+    """Write to the end of the body (True), or to the first sign that the stream is idle (False)."""
     async for piece in frames:
         await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
         if piece.last:

@@ -1,6 +1,6 @@
-"""The documents a server hands out, and what caches are told of them: cards, keys, the description of itself.
+"""Serves documents, with headers for caches: cards, keys, the description of the HTTP surface.
 
-Knows no operation; who may read what is decided by the caller, but for what is told to everybody in part.
+Knows no operation; who may read what is decided by the caller, but for a document that everybody may read in part.
 """
 
 from __future__ import annotations

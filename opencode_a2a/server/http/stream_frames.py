@@ -84,11 +84,11 @@ async def _frames_to_end(
     for run in _pieces(stream.past) if stream.past else ():
         seen = [entry for entry in run if entry.item is not None]
         frames = [call.frame(entry.number, past.json(entry, presentation, ends=False)) for entry in seen]
-        said, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
+        data, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
         if limit is not None:
-            yield Frames(ready + said + _beyond(limit), last=True)
+            yield Frames(ready + data + _beyond(limit), last=True)
             return
-        yield Frames(ready + said)
+        yield Frames(ready + data)
         ready = b""
     if stream.whole:
         try:
@@ -125,8 +125,8 @@ async def _frames_to_end(
                 if budget is None:
                     ready += b"".join(rendered)
                 else:
-                    told, limit = _within(budget, rendered)
-                    ready += told
+                    data, limit = _within(budget, rendered)
+                    ready += data
                 if limit is not None:
                     # the reader may go on from the last id it has; the task does anyway
                     yield Frames(ready + _beyond(limit), last=True)
@@ -154,11 +154,11 @@ def _beyond(limit: str) -> bytes:
 
 def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str | None]:
     """The frames up to the one that is beyond a limit, and which limit that is."""
-    told: list[bytes] = []
+    data: list[bytes] = []
     for frame in frames:
         now = anyio.current_time()
         budget.take(len(frame), now)
-        told.append(frame)
+        data.append(frame)
         if budget.passed(now) is not None:
             break
-    return b"".join(told), budget.passed(anyio.current_time())
+    return b"".join(data), budget.passed(anyio.current_time())

@@ -118,8 +118,8 @@ class Admission:
                 return known
             if len(waiting) > 1:
                 ids = ", ".join(active.facts.task_id for active in waiting[:_MOST_NAMED])
-                said = f"is required: {len(waiting)} tasks of this context wait for an answer ({ids})"
-                raise invalid(("message", "taskId"), said)
+                reason = f"is required: {len(waiting)} tasks of this context wait for an answer ({ids})"
+                raise invalid(("message", "taskId"), reason)
             active = await self._continued(request, waiting[0].facts.task_id)
             self._messages.answered(request.principal, request.message, active.facts.task_id)
             return active
@@ -195,7 +195,7 @@ class Admission:
         return active
 
     def _request_again(self, active: ActiveTask, message: Message | None = None) -> AgentRequest:
-        """The request of a task anew, with another message if there is one.
+        """Make the request of a task again, with another message if there is one.
 
         Raises `LocalError`, `ProtocolError` where the first message is gone, or cannot be read.
         """

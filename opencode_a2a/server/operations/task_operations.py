@@ -116,7 +116,7 @@ class Operations:
     async def get_task(self, principal: str, request: GetTaskRequest) -> ActiveTask:
         """A task of the caller's. What is not theirs does not exist."""
         active = await self._admission.find(principal, request.id)
-        await from_store(active.changed(active.barrier - 1))  # a state that is told of is durable
+        await from_store(active.changed(active.barrier - 1))  # a state that a client sees is durable
         return active
 
     async def list_tasks(self, principal: str, request: ListTasksRequest) -> TaskPage:

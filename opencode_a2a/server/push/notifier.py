@@ -1,6 +1,6 @@
 """Delivers push notifications: one task per configuration follows its A2A task, in order, until the receiver has all.
 
-What is told, and what an answer means, is decided in the core; this remembers how far each receiver is.
+What is sent, and what an answer means, is decided in the core; this remembers how far each receiver is.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Notifier:
     # --- configurations -----------------------------------------------------------------------------------
 
     async def check(self, config: PushConfig, path: FieldPath, form: str = "1.0") -> None:
-        """Refuse what cannot be delivered to, as far as can be told now.
+        """Refuse what cannot be delivered to, as far as is known now.
 
         Raises `ProtocolError` that names the field below `path`, and repeats nothing of it.
         """
@@ -234,7 +234,7 @@ class Notifier:
                 if verdict is Verdict.FAILED:
                     return await self._moved(delivery, delivery.row.cursor, finished=True)
                 await self._moved(delivery, notification.number)
-        # one that only waits for credentials may be gone on with
+        # one that only waits for credentials may be resumed
         return await self._moved(delivery, active.visible, finished=active.log.state.terminal)
 
     async def _deliver(self, delivery: _Delivery, principal: str, notification: Notification, body: bytes) -> Verdict:
@@ -304,7 +304,7 @@ class Notifier:
     # --- how far it is ------------------------------------------------------------------------------------
 
     def _is_current(self, delivery: _Delivery) -> bool:
-        """Whether it has not been dropped or replaced, though it may not have been told yet."""
+        """Whether it has not been dropped or replaced, though its delivery may not have noticed yet."""
         return self._deliveries.get(delivery.key) is delivery
 
     async def _moved(self, delivery: _Delivery, cursor: int, *, finished: bool = False) -> None:
@@ -334,7 +334,7 @@ class Notifier:
 
 
 async def _notifications(active: ActiveTask, form: str, cursor: int) -> AsyncGenerator[Notification]:
-    """What is to be told after `cursor`, to the task's end. Once, the task as it is, where that is out of reach."""
+    """The notifications after event `cursor`, to the task's end; the task as it is, where that is out of reach."""
     while True:
         try:
             announcer = Announcer(active.log.at(cursor), form)

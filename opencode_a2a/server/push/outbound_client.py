@@ -35,7 +35,7 @@ class UndeliveredError(Exception):
 
 @frozen
 class Answer:
-    """What the other side said: the status, and its `Retry-After` header."""
+    """A receiver's answer: the status, and its `Retry-After` header."""
 
     status: int
     retry_after: str | None = None
@@ -159,7 +159,7 @@ class CheckedClient:
     async def _transport(self) -> httpx.AsyncHTTPTransport:
         """A transport rather than a client of httpx: without cookies, redirects, proxies and logins.
 
-        It keeps no connection, for it tells them apart by address alone: another name's certificate would not be
+        It keeps no connection, for httpx pools them by address alone: another name's certificate would not be
         looked at.
         """
         async with self._making:
@@ -176,7 +176,7 @@ class CheckedClient:
 
 
 def _cause(error: BaseException) -> str:
-    """What the system or TLS said; what lies between does not always pass it on."""
+    """The reason that the system or TLS gives; the libraries between do not always pass it on."""
     inner: BaseException | None = error
     while inner is not None:
         if isinstance(inner, OSError) and str(inner):

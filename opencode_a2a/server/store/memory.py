@@ -1,4 +1,4 @@
-"""The store that forgets: the same promises in dicts, for tests and for servers told to keep nothing.
+"""The store that forgets: the same promises in dicts, for tests and for servers that keep nothing.
 
 It must never wait and must never touch a disk.
 """

@@ -60,7 +60,7 @@ EVENT: Final = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
-# Finished tasks that have not been pruned since. Not a column of the task, which would be written anew with its
+# Finished tasks that have not been pruned since. Not a column of the task, which would be written again with its
 # snapshot for each change of it.
 PRUNABLE: Final = Table(
     "opencode_a2a_prunable",

@@ -66,10 +66,10 @@ class ActiveTask:
     saved: int = 0
     barrier: int = 0  # the newest event that must be durable before it may be seen
     showing: bool = False  # it is being made durable for its own sake
-    at_rest: bool = False  # nobody works on it: nothing more is said, unless somebody asks
+    at_rest: bool = False  # nobody works on it: nothing more is published, unless a client asks
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
     in_store: bool = False  # the store has it, as it was at some time
-    trouble: StoreError | None = None  # why what was said cannot be stored now
+    trouble: StoreError | None = None  # why its events cannot be stored now
     lost: bool = False  # it could not be stored before anybody saw it: it never was
     renderings: Renderings = field(factory=Renderings)
     committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
@@ -80,7 +80,7 @@ class ActiveTask:
 
     @classmethod
     def new(cls, facts: Facts, options: JsonObject | None = None) -> ActiveTask:
-        """A task that nobody has heard of yet. `options`: what is kept with it."""
+        """Make a task that no client knows yet. `options`: what is kept with it."""
         return cls(facts, TaskLog(facts.task_id, facts.context_id), options={} if options is None else options)
 
     @classmethod
@@ -112,7 +112,7 @@ class ActiveTask:
         self.at_rest = False
 
     def rest(self) -> None:
-        """Nobody works on it any more: whoever waits for more is told so."""
+        """Nobody works on it any more: whoever waits for more is woken."""
         self.at_rest = True
         self.poke()
 
@@ -166,7 +166,7 @@ class ActiveTask:
         self.poke()
 
     def reveal_settled(self, last: int) -> bool:
-        """The events up to `last` are durable: reveal them, and what was said since unless a state changed.
+        """The events up to `last` are durable: reveal them, and those after them unless a state changed.
 
         False if one did: it must be made durable as well.
         """
@@ -267,7 +267,7 @@ class ActiveTask:
 
     @property
     def over(self) -> bool:
-        """Everything has been said and may be seen, or nothing more can be."""
+        """Whether every event is published and visible, or nothing more can be."""
         if self.lost or (self.at_rest and self.trouble is not None):
             return True
         return (self.at_rest or self.log.state.terminal) and self.visible == self.log.last
@@ -339,7 +339,7 @@ class ActiveTask:
                     yield ()
 
     async def shown(self) -> int:
-        """Return once all that was said may be seen; the number of the newest event.
+        """Return once every published event is visible; the number of the newest one.
 
         Raises `StoreError` while that cannot be stored.
         """

@@ -49,7 +49,7 @@ class KeyedLock:
         self.leave()
 
     def leave(self) -> None:
-        """Give up the place, inside or in line; to leave twice is to leave once."""
+        """Give up the place, inside or queued; to leave twice is to leave once."""
         if not self._placed:
             return
         self._placed = False

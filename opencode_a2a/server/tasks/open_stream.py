@@ -19,9 +19,9 @@ def _nothing() -> None:
 class OpenStream:
     """A stream to be: what to say first, as of event `cursor`, and where to read what follows.
 
-    `before`: where to go on from for a client that is cut off in the midst of what is said first. `stays_open`:
-    the stream does not end where the task waits for an answer. `whole`: nothing follows what is said first.
-    `past`: the events up to `cursor` that follow what is said first, where they are not in memory any more. `close`:
+    `before`: where to go on from for a client that is cut off in the midst of the first items. `stays_open`:
+    the stream does not end where the task waits for an answer. `whole`: nothing follows the first items.
+    `past`: the events up to `cursor` that follow the first items, where they are not in memory any more. `close`:
     gives up the stream's place among the open streams.
     """
 

@@ -62,7 +62,7 @@ class TaskStreams:
             then = active.log.at(cursor)
         except LookupError:
             then = None
-        if then is not None and then.history:  # nobody was told of it before it had its message
+        if then is not None and then.history:  # no client sees a task before it has its message
             return OpenStream((then,), active, cursor, cursor, stays_open)
         stream = OpenStream((), active, last, cursor, stays_open).replaced(cursor)
         return evolve(stream, first=(active.task(), *stream.first))
