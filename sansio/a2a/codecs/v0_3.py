@@ -1,25 +1,47 @@
-"""The codec of protocol version 0.3 (JSON Schema of 0.3.0): parse and render the model.
+"""The codec of protocol version 0.3 (JSON Schema of 0.3.0): its wire types, their parsers and renderers.
 
 Objects are tagged by `kind`, states and roles are lower-case, files are `{bytes|uri, mimeType, name}`.
 Also accepted: the names of that version's ProtoJSON (`content` for `parts`, `ROLE_USER`, `context_id`), which
-`v0_3_gateway` answers in. A message that is sent must tag its parts; those of an answer may be untagged. Unknown
+`v0_3_protojson` answers in. A message that is sent must tag its parts; those of an answer may be untagged. Unknown
 fields are ignored; wrong ones are raised as one `ProtocolError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 from attrs import evolve
 
-from sansio.a2a.codecs.fields import Fields, compact
-from sansio.a2a.codecs.readers import Readers, document, request
-from sansio.a2a.codecs.writers import Writers
+from sansio.a2a.codecs.fields import Fields
+from sansio.a2a.codecs.shared_types import METADATA, Traits, list_request, shared_types, task_page
+from sansio.a2a.codecs.wire_types import (
+    BASE64,
+    FLAG,
+    NATURAL,
+    NONEMPTY,
+    TEXT,
+    TEXT_LIST,
+    TEXTS,
+    VERBATIM,
+    Member,
+    Named,
+    Nested,
+    Object,
+    Plain,
+    Tag,
+    Union,
+    document,
+    request,
+    required,
+)
 from sansio.a2a.model import (
+    ArtifactUpdate,
     DataPart,
     FilePart,
+    GetTaskRequest,
     JsonObject,
     ListPushConfigsRequest,
+    Message,
     Part,
     PushAuthentication,
     PushConfig,
@@ -28,7 +50,10 @@ from sansio.a2a.model import (
     Role,
     SendConfiguration,
     SendRequest,
+    StatusUpdate,
     StreamItem,
+    Task,
+    TaskIdRequest,
     TaskState,
     TextPart,
 )
@@ -44,260 +69,292 @@ _STATES_READ |= {  # as 0.3's `a2a.proto` spells them
     "TASK_STATE_UNSPECIFIED": TaskState.UNKNOWN,
 }
 _ROLES_READ = ROLES | {f"ROLE_{role.name}": role for role in Role}
-_KINDS = ("text", "file", "data")
+
+# --- parts ------------------------------------------------------------------------------------------------
 
 
-# --- parsing: values --------------------------------------------------------------------------------------
+def _read_data(fields: Fields, name: str, _: bool) -> JsonObject | None:
+    """Read data, which ProtoJSON has one level deeper."""
+    data = fields.mapping(name)
+    if data is None:
+        if fields.value.get(name) is None:
+            fields.wrong(name, "missing", "is required")
+    elif "kind" not in fields.value and set(data) == {"data"} and isinstance(data["data"], dict):
+        data = data["data"]
+    return data
 
 
-def _kind_of(fields: Fields) -> str | None:
-    """The part's kind: as tagged, else as its only content member says."""
+def _write_data(data: Any) -> JsonObject:
+    return data if isinstance(data, dict) else {"value": data}
+
+
+DATA = Plain(_read_data, {"type": "object"}, _write_data)
+
+
+_SOURCES = (("bytes", "fileWithBytes"), ("uri", "fileWithUri"))
+
+
+def _one_source(fields: Fields, found: dict[str, Any]) -> None:
+    given = [next((name for name in names if name in fields.value), names[0]) for names in _SOURCES]
+    if len([name for name in given if fields.value.get(name) is not None]) != 1:
+        fields.wrong(None, "file", "must hold exactly one of bytes, uri")
+
+
+FILE_MEMBERS = (Member("name", TEXT, "filename"), Member("mimeType", TEXT, "media_type"))
+_BYTES = Member("bytes", BASE64, "raw", names=_SOURCES[0])
+_URI = Member("uri", NONEMPTY, "url", names=_SOURCES[1])
+_FILE = Object(
+    name="File",
+    model=FilePart,
+    first=("raw", "url", "media_type"),
+    check=_one_source,
+    members=(_BYTES, _URI, *FILE_MEMBERS),
+)
+_FILE_WITH_BYTES: Object[FilePart] = Object(
+    name="FileWithBytes", members=(evolve(_BYTES, required=True), *FILE_MEMBERS)
+)
+_FILE_WITH_URI: Object[FilePart] = Object(name="FileWithUri", members=(evolve(_URI, required=True), *FILE_MEMBERS))
+
+_TEXT_PART = Object(
+    name="TextPart",
+    model=TextPart,
+    first=("metadata",),
+    members=(required("kind", Tag("text")), required("text", VERBATIM, "text"), METADATA),
+)
+_FILE_PART = Object(
+    name="FilePart",
+    model=FilePart,
+    first=("metadata",),
+    members=(
+        required("kind", Tag("file")),
+        required("file", Nested(_FILE, (_FILE_WITH_BYTES.name, _FILE_WITH_URI.name))),
+        METADATA,
+    ),
+)
+_DATA_PART = Object(
+    name="DataPart",
+    model=DataPart,
+    first=("metadata",),
+    members=(required("kind", Tag("data")), required("data", DATA, "data", null=True), METADATA),
+)
+_PARTS: dict[str, Object[Any]] = {"text": _TEXT_PART, "file": _FILE_PART, "data": _DATA_PART}
+
+
+def _tagged_part(fields: Fields) -> Object[Any] | None:
+    """Choose by `kind`, as the schema has it."""
+    kind = fields.value.get("kind")
+    if isinstance(kind, str) and kind in _PARTS:
+        return _PARTS[kind]
+    fields.mapping("metadata")
     if "kind" in fields.value:
-        kind = fields.value["kind"]
-        if kind in _KINDS:
-            return str(kind)
-        fields.wrong("kind", "enum", "must be one of " + ", ".join(_KINDS))
-        return None
-    given = [name for name in _KINDS if fields.value.get(name) is not None]
-    if len(given) == 1:
-        return given[0]
-    fields.wrong("kind", "missing", "is required")
+        fields.wrong("kind", "enum", "must be one of " + ", ".join(_PARTS))
+    else:
+        fields.wrong("kind", "missing", "is required")
     return None
 
 
-def _read_file(fields: Fields, metadata: JsonObject | None) -> FilePart:
-    raw_name = fields.only_one("bytes", "fileWithBytes")
-    url_name = fields.only_one("uri", "fileWithUri")
-    raw = fields.base64(raw_name)
-    url = fields.text(url_name, empty=False)
-    given = [name for name in (raw_name, url_name) if fields.value.get(name) is not None]
-    if len(given) != 1:
-        fields.wrong(None, "file", "must hold exactly one of bytes, uri")
-    return FilePart(
-        raw=raw,
-        url=url,
-        metadata=metadata,
-        media_type=fields.text("mimeType") or None,
-        filename=fields.text("name") or None,
-    )
+def _any_part(fields: Fields) -> Object[Any] | None:
+    """Choose by `kind`, or where there is none, by the only content member."""
+    given = [name for name in _PARTS if fields.value.get(name) is not None]
+    return _PARTS[given[0]] if "kind" not in fields.value and len(given) == 1 else _tagged_part(fields)
 
 
-def _read_data(fields: Fields, metadata: JsonObject | None) -> DataPart:
-    data = fields.mapping("data")
-    if data is None:
-        if fields.value.get("data") is None:
-            fields.wrong("data", "missing", "is required")
-        return DataPart(data={})
-    if "kind" not in fields.value and set(data) == {"data"} and isinstance(data["data"], dict):
-        data = data["data"]
-    return DataPart(data=data, metadata=metadata)
+PART: Union[Part] = Union(
+    name="Part",
+    choices={TextPart: _TEXT_PART, FilePart: _FILE_PART, DataPart: _DATA_PART},
+    choose=_any_part,
+)
 
+# --- other values -----------------------------------------------------------------------------------------
 
-def _read_tagged_part(fields: Fields) -> Part:
-    """A part as the schema has it: `kind` is required."""
-    if "kind" not in fields.value:
-        fields.wrong("kind", "missing", "is required")
-        return TextPart(text="")
-    return read_part(fields)
-
-
-def read_part(fields: Fields) -> Part:
-    """A part, tagged by `kind` or known by its content."""
-    metadata = fields.mapping("metadata")
-    kind = _kind_of(fields)
-    if kind == "text":
-        return TextPart(text=fields.text("text", required=True) or "", metadata=metadata)
-    if kind == "file":
-        part = fields.child("file", lambda inner: _read_file(inner, metadata), required=True)
-        return part or TextPart(text="")
-    if kind == "data":
-        return _read_data(fields, metadata)
-    return TextPart(text="")
-
-
-# --- parsing: requests ------------------------------------------------------------------------------------
-
-
-def _read_authentication(fields: Fields) -> PushAuthentication | None:
-    """How a receiver is told who notifies it; without a scheme, not at all, and then there are no credentials."""
-    schemes = fields.texts("schemes")
-    credentials = fields.text("credentials") or None
-    if not schemes and credentials is not None:
-        fields.wrong("schemes", "missing", "must name the scheme of the credentials")
-    return PushAuthentication(scheme=schemes[0], credentials=credentials) if schemes else None
-
-
-def read_push_config(fields: Fields) -> PushConfig:
-    """A push notification configuration."""
-    return PushConfig(
-        url=fields.required_text("url"),
-        id=fields.text("id") or None,
-        token=fields.text("token") or None,
-        authentication=fields.child("authentication", _read_authentication),
-    )
-
-
-def read_configuration(fields: Fields, *, blocks: bool = True) -> SendConfiguration:
-    """The configuration of a send. `blocks`: whether it does where the configuration does not say."""
-    blocking = fields.flag("blocking")
-    push_name = fields.only_one("pushNotificationConfig", "pushNotification")
-    return SendConfiguration(
-        accepted_output_modes=fields.texts("acceptedOutputModes"),
-        history_length=fields.natural("historyLength"),
-        blocking=blocks if blocking is None else blocking,
-        push=fields.child(push_name, read_push_config),
-    )
-
-
-READERS = Readers(
-    part=read_part,
-    configuration=read_configuration,
-    states=_STATES_READ,
-    roles=_ROLES_READ,
+TRAITS = Traits(
+    part=PART,
+    states={state: name for name, state in STATES.items()},
+    states_read=_STATES_READ,
+    roles={role: name for name, role in ROLES.items()},
+    roles_read=_ROLES_READ,
+    tagged=True,
+    says_final=True,
     parts_names=("parts", "content"),
     status_message_names=("message", "update"),
+    timestamp=TEXT,
 )
-read_message = READERS.message
-read_artifact = READERS.artifact
-read_status = READERS.status
-read_task = READERS.task
-read_status_update = READERS.status_update
-read_artifact_update = READERS.artifact_update
+_SHARED = shared_types(TRAITS)
+_SENT_MESSAGE = shared_types(evolve(TRAITS, part=evolve(PART, choose=_tagged_part))).message
 
-parse_send = request(evolve(READERS, part=_read_tagged_part).send)
-parse_get_task = request(READERS.get_task)
-parse_list_tasks = request(READERS.list_tasks)
-parse_task_id = request(READERS.task_id)
-parse_task = document(READERS.task)
+_ITEMS: dict[str, Object[Any]] = {
+    "task": _SHARED.task,
+    "message": _SHARED.message,
+    "status-update": _SHARED.status_update,
+    "artifact-update": _SHARED.artifact_update,
+}
+_ITEM: Union[StreamItem] = Union(
+    name="StreamItem",
+    choices=dict(zip((Task, Message, StatusUpdate, ArtifactUpdate), _ITEMS.values(), strict=True)),
+    choose=lambda fields: fields.choice("kind", _ITEMS, required=True),
+)
 
-_NO_CONFIG = PushConfig(url="")
+# --- requests ---------------------------------------------------------------------------------------------
 
-
-def _read_push_config_request(fields: Fields) -> PushConfig:
-    config = fields.child("pushNotificationConfig", read_push_config, required=True) or _NO_CONFIG
-    return evolve(config, task_id=fields.required_text("taskId"))
-
-
-def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
-    return ListPushConfigsRequest(task_id=fields.required_text("id"))
+_SCHEMES = Plain(lambda fields, name, _: next(iter(fields.texts(name)), None), TEXT_LIST, lambda scheme: [scheme])
+"""A list of schemes, of which the model has the first."""
 
 
-parse_push_config_request = request(_read_push_config_request)
-parse_list_push_configs = request(_read_list_push_configs)
+def _scheme_of_credentials(fields: Fields, found: dict[str, Any]) -> None:
+    if found["scheme"] is None and found["credentials"] is not None:
+        fields.wrong("schemes", "missing", "must name the scheme of the credentials")
+
+
+def _make_authentication(scheme: str | None, credentials: str | None) -> PushAuthentication | None:
+    """Without a scheme there is no authentication."""
+    return None if scheme is None else PushAuthentication(scheme=scheme, credentials=credentials)
+
+
+AUTHENTICATION = Object(
+    name="PushNotificationAuthenticationInfo",
+    model=_make_authentication,
+    check=_scheme_of_credentials,
+    members=(required("schemes", _SCHEMES, "scheme"), Member("credentials", TEXT, "credentials")),
+)
+PUSH_CONFIG = Object(
+    name="PushNotificationConfig",
+    model=PushConfig,
+    members=(
+        required("url", TEXT, "url"),
+        Member("id", TEXT, "id"),
+        Member("token", TEXT, "token"),
+        Member("authentication", AUTHENTICATION, "authentication"),
+    ),
+)
+PUSH_NAMES = ("pushNotificationConfig", "pushNotification")
+
+
+def configuration(name: str, push_name: str, *, blocks: bool) -> Object[SendConfiguration]:
+    """The configuration of a send. `blocks`: whether a send does where the configuration does not say."""
+    return Object(
+        name=name,
+        model=SendConfiguration,
+        first=("blocking",),
+        members=(
+            Member("acceptedOutputModes", TEXTS, "accepted_output_modes"),
+            Member("blocking", FLAG, "blocking", default=blocks),
+            Member("historyLength", NATURAL, "history_length"),
+            Member(push_name, PUSH_CONFIG, "push", names=PUSH_NAMES),
+        ),
+    )
+
+
+_CONFIGURATION = configuration("MessageSendConfiguration", PUSH_NAMES[0], blocks=True)
+_SEND = Object(
+    name="MessageSendParams",
+    model=SendRequest,
+    members=(
+        required("message", _SENT_MESSAGE, "message"),
+        Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
+        METADATA,
+    ),
+)
+_NO_METADATA = Member("metadata", METADATA.kind)
+"""Metadata that the model has no place for."""
+
+_TASK_ID = Object(name="TaskIdParams", model=TaskIdRequest, members=(required("id", TEXT, "id"), METADATA))
+_GET_TASK = Object(
+    name="TaskQueryParams",
+    model=GetTaskRequest,
+    members=(required("id", TEXT, "id"), Member("historyLength", NATURAL, "history_length"), _NO_METADATA),
+)
+_LIST_TASKS = list_request("ListTasksParams", _SHARED.state)
+_TASK_PAGE = task_page("ListTasksResult", _SHARED.task)
+_TASK_PUSH_CONFIG = Object(
+    name="TaskPushNotificationConfig",
+    model=PushConfig,
+    members=(
+        required("taskId", TEXT, "task_id"),
+        required("pushNotificationConfig", Nested(PUSH_CONFIG)),
+    ),
+)
+_CONFIG_ID = Member("pushNotificationConfigId", TEXT, "id")
+_GET_PUSH_CONFIG = Object(
+    name="GetTaskPushNotificationConfigParams",
+    model=PushConfigId,
+    members=(required("id", TEXT, "task_id"), _CONFIG_ID, _NO_METADATA),
+)
+_LIST_PUSH_CONFIGS = Object(
+    name="ListTaskPushNotificationConfigParams",
+    model=ListPushConfigsRequest,
+    members=(required("id", TEXT, "task_id"), _NO_METADATA),
+)
+_DELETE_PUSH_CONFIG = Object(
+    name="DeleteTaskPushNotificationConfigParams",
+    model=PushConfigId,
+    members=(required("id", TEXT, "task_id"), evolve(_CONFIG_ID, required=True), _NO_METADATA),
+)
+
+TYPES: tuple[Named, ...] = (
+    _SHARED.state,
+    _SHARED.status,
+    _TEXT_PART,
+    _FILE_PART,
+    _FILE_WITH_BYTES,
+    _FILE_WITH_URI,
+    _DATA_PART,
+    PART,
+    _SHARED.message,
+    _SHARED.artifact,
+    _SHARED.task,
+    _SHARED.status_update,
+    _SHARED.artifact_update,
+    _SEND,
+    _CONFIGURATION,
+    _TASK_ID,
+    _GET_TASK,
+    _LIST_TASKS,
+    _TASK_PAGE,
+    PUSH_CONFIG,
+    AUTHENTICATION,
+    _TASK_PUSH_CONFIG,
+    _GET_PUSH_CONFIG,
+    _LIST_PUSH_CONFIGS,
+    _DELETE_PUSH_CONFIG,
+)
+"""The types of this version, as they are published."""
+
+# --- parsing and rendering --------------------------------------------------------------------------------
+
+read_status_update = _SHARED.status_update.read
+read_artifact_update = _SHARED.artifact_update.read
+read_push_config = PUSH_CONFIG.read
+
+parse_send = request(_SEND.read)
+parse_get_task = request(_GET_TASK.read)
+parse_list_tasks = request(_LIST_TASKS.read)
+parse_task_id = request(_TASK_ID.read)
+parse_push_config_request = request(_TASK_PUSH_CONFIG.read)
+parse_list_push_configs = request(_LIST_PUSH_CONFIGS.read)
+parse_task = document(_SHARED.task.read)
+parse_item = document(_ITEM.read)
+_parse_push_config_to_get = request(_GET_PUSH_CONFIG.read)
+_parse_push_config_to_delete = request(_DELETE_PUSH_CONFIG.read)
 
 
 def parse_push_config_id(value: object, *, required: bool = False) -> PushConfigId:
     """The parameters of reading a push configuration, or of deleting one, for which its id is `required`."""
-
-    def read(fields: Fields) -> PushConfigId:
-        name = "pushNotificationConfigId"
-        return PushConfigId(
-            task_id=fields.required_text("id"),
-            id=fields.text(name, required=required, empty=not required) or None,
-        )
-
-    return request(read)(value)
+    return _parse_push_config_to_delete(value) if required else _parse_push_config_to_get(value)
 
 
-_READERS: dict[str, Callable[[Fields], StreamItem]] = {
-    "task": read_task,
-    "message": read_message,
-    "status-update": read_status_update,
-    "artifact-update": read_artifact_update,
-}
-
-
-def _read_item(fields: Fields) -> StreamItem | None:
-    reader = fields.choice("kind", _READERS, required=True)
-    return reader(fields) if reader else None
-
-
-_parse_item = document(_read_item)
-
-
-def parse_item(value: object) -> StreamItem:
-    """A stream item or send result, told apart by `kind`; raises `ProtocolError`."""
-    item = _parse_item(value)
-    assert item is not None  # read_document has raised otherwise
-    return item
-
-
-# --- rendering --------------------------------------------------------------------------------------------
-
-
-def render_part(part: Part) -> JsonObject:
-    """A part. The line has no place for a text's media type or file name."""
-    body: JsonObject
-    if isinstance(part, TextPart):
-        body = {"kind": "text", "text": part.text}
-    elif isinstance(part, DataPart):
-        data = part.data if isinstance(part.data, dict) else {"value": part.data}
-        body = {"kind": "data", "data": data}
-    else:
-        file = compact(bytes=part.raw, uri=part.url, mimeType=part.media_type, name=part.filename)
-        body = {"kind": "file", "file": file}
-    if part.metadata is not None:
-        body["metadata"] = part.metadata
-    return body
-
-
-_WRITE = Writers(
-    part=render_part,
-    states={state: state.value for state in TaskState},
-    roles={role: role.value for role in Role},
-    tagged=True,
-    says_final=True,
-)
-render_message = _WRITE.message
-render_artifact = _WRITE.artifact
-render_status = _WRITE.status
-render_task = _WRITE.task
-render_task_page = _WRITE.task_page
-
-
-def render_item(item: StreamItem) -> JsonObject:
-    """A stream item, tagged by `kind`."""
-    return _WRITE.item(item)[1]
-
-
+render_part = PART.write
+render_task = _SHARED.task.write
+render_task_page = _TASK_PAGE.write
+render_item = _ITEM.write
 render_send_result = render_item
 """A send answers with the task or message itself."""
 
-
-def render_push_config(config: PushConfig) -> JsonObject:
-    """A push notification configuration."""
-    authentication = config.authentication
-    return compact(
-        id=config.id,
-        url=config.url,
-        token=config.token,
-        authentication=compact(schemes=[authentication.scheme], credentials=authentication.credentials)
-        if authentication
-        else None,
-    )
-
-
-def render_push_config_result(config: PushConfig) -> JsonObject:
-    """`TaskPushNotificationConfig`: the configuration, and of which task it is."""
-    return {"taskId": config.task_id, "pushNotificationConfig": render_push_config(config)}
+render_send = _SEND.write
+render_push_config = PUSH_CONFIG.write
+render_push_config_result = _TASK_PUSH_CONFIG.write
+"""`TaskPushNotificationConfig`: the configuration, and of which task it is."""
 
 
 def render_push_configs(page: PushConfigPage) -> list[JsonObject]:
-    """The configurations as a list; the line has no pages."""
+    """The configurations as a list; the version has no pages."""
     return [render_push_config_result(config) for config in page.configs]
-
-
-def render_send(request: SendRequest) -> JsonObject:
-    """`MessageSendParams`, for the client side."""
-    configuration = request.configuration
-    push = configuration.push
-    return compact(
-        message=render_message(request.message),
-        configuration=compact(
-            acceptedOutputModes=list(configuration.accepted_output_modes) or None,
-            historyLength=configuration.history_length,
-            blocking=configuration.blocking,
-            pushNotificationConfig=render_push_config(push) if push else None,
-        ),
-        metadata=request.metadata,
-    )

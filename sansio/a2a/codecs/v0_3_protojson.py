@@ -7,23 +7,45 @@ level deeper. Both names of a field are read, camelCase and snake_case (`protojs
 
 from __future__ import annotations
 
-from attrs import evolve
+from functools import partial
+from typing import Any
+
+from attrs import evolve, frozen
 
 from sansio.a2a.codecs import v0_3
-from sansio.a2a.codecs.fields import Fields, compact
-from sansio.a2a.codecs.readers import push_configs_page, request
-from sansio.a2a.codecs.writers import Writers
+from sansio.a2a.codecs.fields import Fields
+from sansio.a2a.codecs.shared_types import METADATA, shared_types, task_page
+from sansio.a2a.codecs.wire_types import (
+    BASE64,
+    SIZE,
+    TEXT,
+    VERBATIM,
+    Made,
+    Many,
+    Member,
+    Named,
+    Nested,
+    Object,
+    Plain,
+    Wrapper,
+    request,
+    required,
+)
 from sansio.a2a.model import (
+    ArtifactUpdate,
     DataPart,
-    JsonObject,
+    FilePart,
     ListPushConfigsRequest,
+    Message,
     Part,
     PushConfig,
     PushConfigPage,
     Role,
     SendConfiguration,
     SendRequest,
+    StatusUpdate,
     StreamItem,
+    Task,
     TaskState,
     TextPart,
 )
@@ -64,59 +86,169 @@ def _is_untagged(parts: object) -> bool:
     return isinstance(first, dict) and "kind" not in first
 
 
-def _read_configuration(fields: Fields) -> SendConfiguration:
-    """ProtoJSON leaves out what is false: a configuration that says nothing of `blocking` does not want it."""
-    return v0_3.read_configuration(fields, blocks=False)
+# --- values -----------------------------------------------------------------------------------------------
 
 
-_parse_send = request(
-    evolve(v0_3.READERS, request_names=("message", "request"), configuration=_read_configuration).send
+_FILE: Object[FilePart] = Object(
+    name="File",
+    members=(Member("fileWithBytes", BASE64, "raw"), Member("fileWithUri", TEXT, "url"), *v0_3.FILE_MEMBERS),
+)
+_DATA: Object[DataPart] = Object(name="Data", members=(required("data", v0_3.DATA, "data", null=True),))
+
+
+@frozen(kw_only=True, eq=False)
+class _Part(Object[Part]):
+    """A part named by its member. It is read as the other codec's, which takes these too."""
+
+    def read(self, fields: Fields) -> Part:
+        return v0_3.PART.read(fields)
+
+
+_PART = _Part(
+    name="Part",
+    members=(
+        Member("text", VERBATIM, "text", of=TextPart),
+        Member("file", Nested(_FILE), of=FilePart),
+        Member("data", Nested(_DATA), of=DataPart),
+        METADATA,
+    ),
+)
+_SHARED = shared_types(
+    evolve(
+        v0_3.TRAITS,
+        part=_PART,
+        states=STATES,
+        roles=ROLES,
+        tagged=False,
+        parts_name="content",
+        references=False,
+    )
+)
+_SEND_RESULT: Wrapper[Task | Message] = Wrapper(
+    name="SendMessageResponse", choices={Task: ("task", _SHARED.task), Message: ("message", _SHARED.message)}
+)
+_ITEM: Wrapper[StreamItem] = Wrapper(
+    name="StreamResponse",
+    choices={
+        **_SEND_RESULT.choices,
+        StatusUpdate: ("statusUpdate", _SHARED.status_update),
+        ArtifactUpdate: ("artifactUpdate", _SHARED.artifact_update),
+    },
+)
+
+# --- requests ---------------------------------------------------------------------------------------------
+
+_CONFIGURATION = v0_3.configuration("SendMessageConfiguration", "pushNotification", blocks=False)
+"""ProtoJSON leaves out what is false: a configuration that says nothing of `blocking` does not want it."""
+
+_SEND = Object(
+    name="SendMessageRequest",
+    model=partial(SendRequest, codec_name=NAME),
+    members=(
+        required("message", _SHARED.message, "message", names=("message", "request")),
+        Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
+        METADATA,
+    ),
+)
+_CONFIGS = "/pushNotificationConfigs/"
+
+
+def _id_in_name(fields: Fields, found: dict[str, Any]) -> None:
+    """Give a configuration without an id the one in its resource's name."""
+    _, _, named = (found.pop("name") or "").partition(_CONFIGS)
+    found["id"] = found.get("id") or named or None
+
+
+_NAMED_CONFIG = required("pushNotificationConfig", Nested(v0_3.PUSH_CONFIG))
+_NEW_PUSH_CONFIG = Object(
+    name="NewPushNotificationConfig",
+    model=PushConfig,
+    check=_id_in_name,
+    members=(Member("name", TEXT, "name"), _NAMED_CONFIG),
 )
 
 
-def parse_send(value: object) -> SendRequest:
-    """`SendMessageRequest`; raises `ProtocolError` naming every wrong field."""
-    return evolve(_parse_send(value), codec_name=NAME)
+@frozen
+class _NewConfig(Nested):
+    """The member of a new configuration, or as some clients send it, the configuration in the request's place."""
+
+    def take(self, fields: Fields, name: str, required: bool) -> dict[str, Any] | None:
+        return super().take(fields, name, required) if name in fields.value else self.of.values(fields)
 
 
+def _id_in_request(fields: Fields, found: dict[str, Any]) -> None:
+    """Put the request's own `configId` before the configuration's id."""
+    found["id"] = found.pop("config_id") or found.get("id")
+
+
+_CREATE_PUSH_CONFIG = Object(
+    name="CreateTaskPushNotificationConfigRequest",
+    model=PushConfig,
+    check=_id_in_request,
+    members=(
+        required("taskId", TEXT, "task_id", hidden=True),  # the path's
+        Member("configId", TEXT, "config_id"),
+        required("config", _NewConfig(_NEW_PUSH_CONFIG)),
+    ),
+)
+_RESOURCE_NAME = Made(lambda config: f"tasks/{config.task_id}{_CONFIGS}{config.id}", {"type": "string"})
+_TASK_PUSH_CONFIG: Object[PushConfig] = Object(
+    name="TaskPushNotificationConfig",
+    members=(required("name", _RESOURCE_NAME), _NAMED_CONFIG),
+)
+_LIST_PUSH_CONFIGS = Object(
+    name="ListTaskPushNotificationConfigRequest",
+    model=ListPushConfigsRequest,
+    members=(
+        required("id", TEXT, "task_id"),
+        Member("pageSize", SIZE, "page_size"),
+        Member("pageToken", TEXT, "page_token"),
+    ),
+)
+_PAGE_TOKEN = Plain(VERBATIM.reads, VERBATIM.published, lambda token: token or None)
+_PUSH_CONFIGS: Object[PushConfigPage] = Object(
+    name="ListTaskPushNotificationConfigResponse",
+    members=(
+        required("configs", Many(_TASK_PUSH_CONFIG), "configs"),
+        Member("nextPageToken", _PAGE_TOKEN, "next_page_token"),
+    ),
+)
+
+TYPES: tuple[Named, ...] = (
+    _SHARED.state,
+    _SHARED.status,
+    _PART,
+    _FILE,
+    _DATA,
+    _SHARED.message,
+    _SHARED.artifact,
+    _SHARED.task,
+    _SHARED.status_update,
+    _SHARED.artifact_update,
+    _SEND,
+    _CONFIGURATION,
+    _SEND_RESULT,
+    _ITEM,
+    v0_3.PUSH_CONFIG,
+    v0_3.AUTHENTICATION,
+    _CREATE_PUSH_CONFIG,
+    _NEW_PUSH_CONFIG,
+    _TASK_PUSH_CONFIG,
+    _LIST_PUSH_CONFIGS,
+    _PUSH_CONFIGS,
+)
+"""The types of this codec, as they are published. Those that it lacks are the other codec's."""
+
+# --- parsing and rendering --------------------------------------------------------------------------------
+
+parse_send = request(_SEND.read)
 parse_get_task = v0_3.parse_get_task
 parse_list_tasks = v0_3.parse_list_tasks
 parse_task_id = v0_3.parse_task_id
 parse_push_config_id = v0_3.parse_push_config_id
+parse_push_config_request = request(_CREATE_PUSH_CONFIG.read)
+parse_list_push_configs = request(_LIST_PUSH_CONFIGS.read)
 parse_task = v0_3.parse_task
-
-_CONFIGS = "/pushNotificationConfigs/"
-_NO_CONFIG = PushConfig(url="")
-
-
-def _read_named_config(fields: Fields) -> PushConfig:
-    """`TaskPushNotificationConfig`; a configuration without an id has the one in its resource's name."""
-    config = fields.child("pushNotificationConfig", v0_3.read_push_config, required=True) or _NO_CONFIG
-    _, _, named = (fields.text("name") or "").partition(_CONFIGS)
-    return evolve(config, id=config.id or named or None)
-
-
-def _read_push_config_request(fields: Fields) -> PushConfig:
-    """`CreateTaskPushNotificationConfigRequest`, or as some clients send it, the configuration alone.
-
-    The task is the path's, which stands here as `taskId`; a `configId` goes before the configuration's own.
-    """
-    task_id = fields.required_text("taskId")
-    config_id = fields.text("configId")
-    if "config" in fields.value:
-        config = fields.child("config", _read_named_config, required=True) or _NO_CONFIG
-    else:
-        config = _read_named_config(fields)
-    return evolve(config, task_id=task_id, id=config_id or config.id)
-
-
-def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
-    return push_configs_page(fields, "id")
-
-
-parse_push_config_request = request(_read_push_config_request)
-parse_list_push_configs = request(_read_list_push_configs)
-
 
 _KINDS = {
     "task": "task",
@@ -136,71 +268,14 @@ def parse_item(value: object) -> StreamItem:
     return v0_3.parse_item(value)
 
 
-def render_part(part: Part) -> JsonObject:
-    """A part, named by its member."""
-    body: JsonObject
-    if isinstance(part, TextPart):
-        body = {"text": part.text}
-    elif isinstance(part, DataPart):
-        data = part.data if isinstance(part.data, dict) else {"value": part.data}
-        body = {"data": {"data": data}}
-    else:
-        file = compact(fileWithBytes=part.raw, fileWithUri=part.url, mimeType=part.media_type, name=part.filename)
-        body = {"file": file}
-    if part.metadata is not None:
-        body["metadata"] = part.metadata
-    return body
-
-
-_WRITE = Writers(
-    part=render_part,
-    states=STATES,
-    roles=ROLES,
-    tagged=False,
-    parts_name="content",
-    says_final=True,
-    references=False,
-)
-render_task = _WRITE.task
-render_task_page = _WRITE.task_page
-
-
-def render_item(item: StreamItem) -> JsonObject:
-    """`StreamResponse`: one value in its wrapper."""
-    name, body = _WRITE.item(item)
-    return {name: body}
-
-
+render_task = _SHARED.task.write
+render_task_page = task_page("ListTasksResult", _SHARED.task).write
+render_item = _ITEM.write
 render_send_result = render_item
 """A send answers with the same wrapper (`SendMessageResponse`)."""
 
+render_send = _SEND.write
+render_push_config_result = _TASK_PUSH_CONFIG.write
+"""`TaskPushNotificationConfig`: the configuration under its resource's name."""
 
-def render_send(request: SendRequest) -> JsonObject:
-    """`SendMessageRequest`, for the client side."""
-    configuration = request.configuration
-    return compact(
-        message=_WRITE.message(request.message),
-        configuration=compact(
-            acceptedOutputModes=list(configuration.accepted_output_modes) or None,
-            historyLength=configuration.history_length,
-            blocking=configuration.blocking,
-            pushNotification=v0_3.render_push_config(configuration.push) if configuration.push else None,
-        ),
-        metadata=request.metadata,
-    )
-
-
-def render_push_config_result(config: PushConfig) -> JsonObject:
-    """`TaskPushNotificationConfig`: the configuration under its resource's name."""
-    return {
-        "name": f"tasks/{config.task_id}{_CONFIGS}{config.id}",
-        "pushNotificationConfig": v0_3.render_push_config(config),
-    }
-
-
-def render_push_configs(page: PushConfigPage) -> JsonObject:
-    """`ListTaskPushNotificationConfigResponse`."""
-    return compact(
-        configs=[render_push_config_result(config) for config in page.configs],
-        nextPageToken=page.next_page_token or None,
-    )
+render_push_configs = _PUSH_CONFIGS.write

@@ -1,4 +1,4 @@
-"""The codec of protocol version 1.0 (ProtoJSON of `a2a.proto`): parse and render the model.
+"""The codec of protocol version 1.0 (ProtoJSON of `a2a.proto`): its wire types, their parsers and renderers.
 
 Parts are named by their member, enum values by their proto names, stream items and send results by a wrapper.
 Unknown fields are ignored; wrong ones are collected and raised as one `ProtocolError`.
@@ -6,18 +6,37 @@ Unknown fields are ignored; wrong ones are collected and raised as one `Protocol
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
-from attrs import evolve
-
-from sansio.a2a.codecs.fields import Fields, compact
-from sansio.a2a.codecs.readers import Readers, document, push_configs_page, request
-from sansio.a2a.codecs.writers import Writers
+from sansio.a2a.codecs.fields import Fields
+from sansio.a2a.codecs.shared_types import METADATA, Traits, list_request, shared_types, task_page
+from sansio.a2a.codecs.wire_types import (
+    ANY,
+    BASE64,
+    NATURAL,
+    NONEMPTY,
+    SIZE,
+    STAMP,
+    TEXT,
+    TEXTS,
+    VERBATIM,
+    Many,
+    Member,
+    Named,
+    Object,
+    Plain,
+    Wrapper,
+    document,
+    request,
+    required,
+)
 from sansio.a2a.model import (
+    ArtifactUpdate,
     DataPart,
     FilePart,
-    JsonObject,
+    GetTaskRequest,
     ListPushConfigsRequest,
+    Message,
     Part,
     PushAuthentication,
     PushConfig,
@@ -26,7 +45,10 @@ from sansio.a2a.model import (
     Role,
     SendConfiguration,
     SendRequest,
+    StatusUpdate,
     StreamItem,
+    Task,
+    TaskIdRequest,
     TaskState,
     TextPart,
 )
@@ -39,205 +61,219 @@ STATES: dict[str, TaskState] = {
 }
 STATES["TASK_STATE_UNSPECIFIED"] = TaskState.UNKNOWN
 ROLES = {f"ROLE_{role.name}": role for role in Role}
-_STATE_NAMES = {state: name for name, state in STATES.items()}
-_ROLE_NAMES = {role: name for name, role in ROLES.items()}
+
+# --- values -----------------------------------------------------------------------------------------------
+
 _CONTENT = ("text", "raw", "url", "data")
 
 
-# --- parsing: values --------------------------------------------------------------------------------------
-
-
-def read_part(fields: Fields) -> Part:
-    """A part: exactly one of `text`, `raw`, `url`, `data`."""
+def _one_content(fields: Fields, found: dict[str, Any]) -> None:
     given = [name for name in _CONTENT if fields.value.get(name) is not None]
-    if not given and "data" in fields.value:
-        given = ["data"]
-    metadata = fields.mapping("metadata")
-    filename = fields.text("filename")
-    media_type = fields.text("mediaType")
-    if len(given) != 1:
-        fields.wrong(None, "part", "must hold exactly one of text, raw, url, data")
-        return TextPart(text="")
-    if given[0] == "text":
-        text = fields.text("text") or ""
-        return TextPart(text=text, metadata=metadata, media_type=media_type, filename=filename)
-    if given[0] == "data":
-        data = fields.value["data"]
-        return DataPart(data=data, metadata=metadata, media_type=media_type, filename=filename)
-    raw = fields.base64("raw")
-    url = fields.text("url", empty=False)
-    return FilePart(raw=raw, url=url, metadata=metadata, media_type=media_type, filename=filename)
+    if len(given) > 1 or (not given and "data" not in fields.value):
+        fields.wrong(None, "part", "must hold exactly one of " + ", ".join(_CONTENT))
 
 
-# --- parsing: requests ------------------------------------------------------------------------------------
+def _make_part(text: str | None, raw: str | None, url: str | None, data: Any, **more: Any) -> Part:
+    if text is not None:
+        return TextPart(text=text, **more)
+    if raw is not None or url is not None:
+        return FilePart(raw=raw, url=url, **more)
+    return DataPart(data=data, **more)
 
 
-def _read_authentication(fields: Fields) -> PushAuthentication:
-    return PushAuthentication(scheme=fields.required_text("scheme"), credentials=fields.text("credentials") or None)
-
-
-def read_push_config(fields: Fields) -> PushConfig:
-    """A push notification configuration."""
-    return PushConfig(
-        url=fields.required_text("url"),
-        id=fields.text("id") or None,
-        task_id=fields.text("taskId") or None,
-        token=fields.text("token") or None,
-        authentication=fields.child("authentication", _read_authentication),
+PART: Object[Part] = Object(
+    name="Part",
+    model=_make_part,
+    first=("metadata", "filename", "media_type"),
+    check=_one_content,
+    members=(
+        Member("text", VERBATIM, "text", of=TextPart),
+        Member("raw", BASE64, "raw", of=FilePart),
+        Member("url", NONEMPTY, "url", of=FilePart),
+        Member("data", ANY, "data", of=DataPart, null=True),
+        METADATA,
+        Member("filename", VERBATIM, "filename"),
+        Member("mediaType", VERBATIM, "media_type"),
+    ),
+)
+_SHARED = shared_types(
+    Traits(
+        part=PART,
+        states={state: name for name, state in STATES.items()},
+        states_read=STATES,
+        roles={role: name for name, role in ROLES.items()},
+        roles_read=ROLES,
+        timestamp=STAMP,
     )
+)
+_SEND_RESULT: Wrapper[Task | Message] = Wrapper(
+    name="SendMessageResponse", choices={Task: ("task", _SHARED.task), Message: ("message", _SHARED.message)}
+)
+_ITEM: Wrapper[StreamItem] = Wrapper(
+    name="StreamResponse",
+    choices={
+        **_SEND_RESULT.choices,
+        StatusUpdate: ("statusUpdate", _SHARED.status_update),
+        ArtifactUpdate: ("artifactUpdate", _SHARED.artifact_update),
+    },
+)
 
+# --- requests ---------------------------------------------------------------------------------------------
 
-def _read_configuration(fields: Fields) -> SendConfiguration:
-    return SendConfiguration(
-        accepted_output_modes=fields.texts("acceptedOutputModes"),
-        history_length=fields.natural("historyLength"),
-        blocking=not fields.flag("returnImmediately"),
-        push=fields.child("taskPushNotificationConfig", read_push_config),
-    )
+_TENANT = Member("tenant", TEXT, "tenant")
+_NO_TENANT = Member("tenant", TEXT)
+"""A tenant that the model has no place for."""
 
+_AUTHENTICATION = Object(
+    name="AuthenticationInfo",
+    model=PushAuthentication,
+    members=(required("scheme", TEXT, "scheme"), Member("credentials", TEXT, "credentials")),
+)
+_PUSH_MEMBERS = (
+    required("url", TEXT, "url"),
+    Member("id", TEXT, "id"),
+    Member("token", TEXT, "token"),
+    Member("authentication", _AUTHENTICATION, "authentication"),
+    _NO_TENANT,
+)
+_PUSH_ORDER = ("url", "id", "task_id")
+_PUSH_CONFIG = Object(
+    name="TaskPushNotificationConfig",
+    model=PushConfig,
+    first=_PUSH_ORDER,
+    members=(Member("taskId", TEXT, "task_id"), *_PUSH_MEMBERS),
+)
+_CREATE_PUSH_CONFIG = Object(
+    name="CreateTaskPushNotificationConfigRequest",
+    model=PushConfig,
+    first=_PUSH_ORDER,
+    members=(required("taskId", TEXT, "task_id"), *_PUSH_MEMBERS),
+)
+_RETURNS = Plain(
+    lambda fields, name, _: not fields.flag(name), {"type": "boolean"}, lambda blocking: None if blocking else True
+)
+_CONFIGURATION = Object(
+    name="SendMessageConfiguration",
+    model=SendConfiguration,
+    first=("accepted_output_modes", "history_length"),
+    members=(
+        Member("acceptedOutputModes", TEXTS, "accepted_output_modes"),
+        Member("returnImmediately", _RETURNS, "blocking"),
+        Member("historyLength", NATURAL, "history_length"),
+        Member("taskPushNotificationConfig", _PUSH_CONFIG, "push"),
+    ),
+)
+_SEND = Object(
+    name="SendMessageRequest",
+    model=SendRequest,
+    members=(
+        required("message", _SHARED.message, "message"),
+        Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
+        METADATA,
+        _TENANT,
+    ),
+)
+_GET_TASK = Object(
+    name="GetTaskRequest",
+    model=GetTaskRequest,
+    members=(required("id", TEXT, "id"), Member("historyLength", NATURAL, "history_length"), _TENANT),
+)
+_LIST_TASKS = list_request("ListTasksRequest", _SHARED.state, _TENANT)
+_TASK_PAGE = task_page("ListTasksResponse", _SHARED.task)
+_CANCEL = Object(
+    name="CancelTaskRequest", model=TaskIdRequest, members=(required("id", TEXT, "id"), METADATA, _TENANT)
+)
+_SUBSCRIBE = Object(name="SubscribeToTaskRequest", model=TaskIdRequest, members=(required("id", TEXT, "id"), _TENANT))
+_CONFIG_ID = (required("taskId", TEXT, "task_id"), required("id", TEXT, "id"), _TENANT)
+_GET_PUSH_CONFIG = Object(name="GetTaskPushNotificationConfigRequest", model=PushConfigId, members=_CONFIG_ID)
+_DELETE_PUSH_CONFIG = Object(name="DeleteTaskPushNotificationConfigRequest", model=PushConfigId, members=_CONFIG_ID)
+_LIST_PUSH_CONFIGS = Object(
+    name="ListTaskPushNotificationConfigsRequest",
+    model=ListPushConfigsRequest,
+    members=(
+        required("taskId", TEXT, "task_id"),
+        Member("pageSize", SIZE, "page_size"),
+        Member("pageToken", TEXT, "page_token"),
+        _TENANT,
+    ),
+)
+_PUSH_CONFIGS: Object[PushConfigPage] = Object(
+    name="ListTaskPushNotificationConfigsResponse",
+    members=(
+        required("configs", Many(_PUSH_CONFIG), "configs"),
+        Member("nextPageToken", VERBATIM, "next_page_token"),
+    ),
+)
+_EXTENDED_CARD: Object[object] = Object(name="GetExtendedAgentCardRequest", members=(_NO_TENANT,))
 
-_READ = Readers(part=read_part, configuration=_read_configuration, states=STATES, roles=ROLES, tenants=True)
-read_message = _READ.message
-read_artifact = _READ.artifact
-read_status = _READ.status
-read_task = _READ.task
-read_status_update = _READ.status_update
-read_artifact_update = _READ.artifact_update
+TYPES: tuple[Named, ...] = (
+    _SHARED.state,
+    _SHARED.status,
+    PART,
+    _SHARED.message,
+    _SHARED.artifact,
+    _SHARED.task,
+    _SHARED.status_update,
+    _SHARED.artifact_update,
+    _SEND,
+    _CONFIGURATION,
+    _SEND_RESULT,
+    _ITEM,
+    _GET_TASK,
+    _LIST_TASKS,
+    _TASK_PAGE,
+    _CANCEL,
+    _SUBSCRIBE,
+    _PUSH_CONFIG,
+    _CREATE_PUSH_CONFIG,
+    _AUTHENTICATION,
+    _GET_PUSH_CONFIG,
+    _DELETE_PUSH_CONFIG,
+    _LIST_PUSH_CONFIGS,
+    _PUSH_CONFIGS,
+    _EXTENDED_CARD,
+)
+"""The types of this version, as they are published."""
 
-parse_send = request(_READ.send)
-parse_get_task = request(_READ.get_task)
-parse_list_tasks = request(_READ.list_tasks)
-parse_task_id = request(_READ.task_id)
-parse_task = document(_READ.task)
+# --- parsing and rendering --------------------------------------------------------------------------------
 
+read_message = _SHARED.message.read
+read_artifact = _SHARED.artifact.read
+read_status = _SHARED.status.read
+read_task = _SHARED.task.read
+read_status_update = _SHARED.status_update.read
+read_artifact_update = _SHARED.artifact_update.read
+read_push_config = _PUSH_CONFIG.read
 
-def _read_push_config_request(fields: Fields) -> PushConfig:
-    return evolve(read_push_config(fields), task_id=fields.required_text("taskId"))
-
-
-def _read_push_config_id(fields: Fields) -> PushConfigId:
-    return PushConfigId(
-        task_id=fields.required_text("taskId"), id=fields.required_text("id"), tenant=_READ.tenant(fields)
-    )
-
-
-def _read_list_push_configs(fields: Fields) -> ListPushConfigsRequest:
-    return evolve(push_configs_page(fields, "taskId"), tenant=_READ.tenant(fields))
-
-
-parse_push_config_request = request(_read_push_config_request)
-parse_list_push_configs = request(_read_list_push_configs)
-_parse_push_config_id = request(_read_push_config_id)
+parse_send = request(_SEND.read)
+parse_get_task = request(_GET_TASK.read)
+parse_list_tasks = request(_LIST_TASKS.read)
+parse_task_id = request(_CANCEL.read)
+parse_push_config_request = request(_CREATE_PUSH_CONFIG.read)
+parse_list_push_configs = request(_LIST_PUSH_CONFIGS.read)
+parse_task = document(_SHARED.task.read)
+parse_item = document(_ITEM.read)
+_parse_push_config_id = request(_GET_PUSH_CONFIG.read)
 
 
 def parse_push_config_id(value: object, *, required: bool = True) -> PushConfigId:
-    """The parameters of reading or deleting a push configuration, which this line always names."""
+    """The parameters of reading or deleting a push configuration, which this version always names."""
     return _parse_push_config_id(value)
 
 
-_WRAPPED: dict[str, Callable[[Fields], StreamItem]] = {
-    "task": read_task,
-    "message": read_message,
-    "statusUpdate": read_status_update,
-    "artifactUpdate": read_artifact_update,
-}
-
-
-def _read_item(fields: Fields) -> StreamItem | None:
-    given = [name for name in _WRAPPED if fields.value.get(name) is not None]
-    if len(given) != 1:
-        fields.wrong(None, "union", "must hold exactly one of " + ", ".join(_WRAPPED))
-        return None
-    return fields.child(given[0], _WRAPPED[given[0]])
-
-
-_parse_item = document(_read_item)
-
-
-def parse_item(value: object) -> StreamItem:
-    """`StreamResponse` or `SendMessageResponse`: exactly one wrapped value; raises `ProtocolError`."""
-    item = _parse_item(value)
-    assert item is not None  # read_document has raised otherwise
-    return item
-
-
-# --- rendering --------------------------------------------------------------------------------------------
-
-
-def render_part(part: Part) -> JsonObject:
-    """A part."""
-    body: JsonObject
-    if isinstance(part, TextPart):
-        body = {"text": part.text}
-    elif isinstance(part, DataPart):
-        body = {"data": part.data}
-    elif part.raw is not None:
-        body = {"raw": part.raw}
-    else:
-        body = {"url": part.url}
-    if part.metadata is not None:
-        body["metadata"] = part.metadata
-    if part.filename is not None:
-        body["filename"] = part.filename
-    if part.media_type is not None:
-        body["mediaType"] = part.media_type
-    return body
-
-
-_WRITE = Writers(part=render_part, states=_STATE_NAMES, roles=_ROLE_NAMES, tagged=False)
-render_message = _WRITE.message
-render_artifact = _WRITE.artifact
-render_status = _WRITE.status
-render_task = _WRITE.task
-render_task_page = _WRITE.task_page
-
-
-def render_item(item: StreamItem) -> JsonObject:
-    """`StreamResponse`: one value in its wrapper."""
-    name, body = _WRITE.item(item)
-    return {name: body}
-
-
+render_part = PART.write
+render_message = _SHARED.message.write
+render_artifact = _SHARED.artifact.write
+render_status = _SHARED.status.write
+render_task = _SHARED.task.write
+render_task_page = _TASK_PAGE.write
+render_item = _ITEM.write
 render_send_result = render_item
 """A send answers with the same wrapper (`SendMessageResponse`)."""
 
-
-def render_send(request: SendRequest) -> JsonObject:
-    """`SendMessageRequest`, for the client side."""
-    configuration = request.configuration
-    push = configuration.push
-    return compact(
-        tenant=request.tenant,
-        message=render_message(request.message),
-        configuration=compact(
-            acceptedOutputModes=list(configuration.accepted_output_modes) or None,
-            historyLength=configuration.history_length,
-            returnImmediately=True if not configuration.blocking else None,
-            taskPushNotificationConfig=render_push_config(push) if push else None,
-        )
-        or None,
-        metadata=request.metadata,
-    )
-
-
-def render_push_config(config: PushConfig) -> JsonObject:
-    """A push notification configuration."""
-    authentication = config.authentication
-    return compact(
-        id=config.id,
-        taskId=config.task_id,
-        url=config.url,
-        token=config.token,
-        authentication=compact(scheme=authentication.scheme, credentials=authentication.credentials)
-        if authentication
-        else None,
-    )
-
-
+render_send = _SEND.write
+render_push_config = _PUSH_CONFIG.write
 render_push_config_result = render_push_config
 """Set and read answer with the configuration itself, which says of which task it is."""
 
-
-def render_push_configs(page: PushConfigPage) -> JsonObject:
-    """`ListTaskPushNotificationConfigsResponse`."""
-    return {"configs": [render_push_config(config) for config in page.configs], "nextPageToken": page.next_page_token}
+render_push_configs = _PUSH_CONFIGS.write

@@ -1,0 +1,250 @@
+"""The wire types that all codecs have with nearly the same members. What differs between codecs is a `Traits`.
+
+For the codecs alone. Members stand in the order of the published schemas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+
+from sansio.a2a.codecs.fields import Fields
+from sansio.a2a.codecs.protojson_names import ROLE_NUMBERS, STATE_NUMBERS
+from sansio.a2a.codecs.wire_types import (
+    FLAG,
+    INSTANT,
+    INTEGER,
+    NATURAL,
+    OBJECT,
+    QUERY_FLAG,
+    TEXT,
+    TEXTS,
+    TRUE_FLAG,
+    VERBATIM,
+    Choice,
+    Kind,
+    Many,
+    Member,
+    Object,
+    Plain,
+    Tag,
+    Union,
+    required,
+)
+from sansio.a2a.model import (
+    Artifact,
+    ArtifactUpdate,
+    ListTasksRequest,
+    Message,
+    Role,
+    StatusUpdate,
+    Task,
+    TaskPage,
+    TaskState,
+    TaskStatus,
+)
+
+PAGE_SIZE = 50
+LARGEST_PAGE = 100
+"""How many tasks a page has where nobody says, and at most (specification 1.0, `ListTasksRequest`)."""
+
+_PAGE = Plain(
+    lambda fields, name, _: fields.natural(name, least=1, most=LARGEST_PAGE),
+    {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE},
+)
+_ANY_STATE = ("TASK_STATE_UNSPECIFIED", 0, "0")
+
+METADATA = Member("metadata", OBJECT, "metadata")
+
+
+@frozen(kw_only=True)
+class Traits:
+    """What differs between codecs in the types that they share.
+
+    `states`, `roles`: the names that are written. `states_read`, `roles_read`: all names that are read.
+    `tagged`: objects say by `kind` what they are. `says_final`: status events say whether the stream ends.
+    `parts_name`: of a message's parts, as written. `parts_names`, `status_message_names`: all names they are read by.
+    `references`: messages name other tasks. `timestamp`: the kind of a status's time.
+    """
+
+    part: Object[Any] | Union[Any]
+    states: Mapping[TaskState, str]
+    states_read: Mapping[str, TaskState]
+    roles: Mapping[Role, str]
+    roles_read: Mapping[str, Role]
+    tagged: bool = False
+    says_final: bool = False
+    parts_name: str = "parts"
+    parts_names: tuple[str, ...] = ()
+    status_message_names: tuple[str, ...] = ()
+    references: bool = True
+    timestamp: Kind
+
+
+@frozen(kw_only=True)
+class SharedTypes:
+    """The types that all codecs have, as one codec has them."""
+
+    state: Choice
+    message: Object[Message]
+    artifact: Object[Artifact]
+    status: Object[TaskStatus]
+    task: Object[Task]
+    status_update: Object[StatusUpdate]
+    artifact_update: Object[ArtifactUpdate]
+
+
+def shared_types(traits: Traits) -> SharedTypes:
+    """The shared types of a codec."""
+    state = Choice(name="TaskState", written=traits.states, read=traits.states_read, numbers=STATE_NUMBERS)
+    message = _message(traits)
+    status = Object(
+        name="TaskStatus",
+        model=TaskStatus,
+        members=(
+            required("state", state, "state"),
+            Member("message", message, "message", names=traits.status_message_names),
+            Member("timestamp", traits.timestamp, "timestamp"),
+        ),
+    )
+    artifact = Object(
+        name="Artifact",
+        model=Artifact,
+        members=(
+            required("artifactId", TEXT, "artifact_id"),
+            required("parts", Many(traits.part), "parts"),
+            Member("name", TEXT, "name"),
+            Member("description", TEXT, "description"),
+            METADATA,
+            Member("extensions", TEXTS, "extensions"),
+        ),
+    )
+    task = Object(
+        name="Task",
+        model=Task,
+        members=(
+            *_tag(traits, "task"),
+            required("id", TEXT, "id"),
+            required("contextId", TEXT, "context_id", default=""),
+            required("status", status, "status"),
+            Member("artifacts", Many(artifact), "artifacts"),
+            Member("history", Many(message), "history"),
+            METADATA,
+        ),
+    )
+    return SharedTypes(
+        state=state,
+        message=message,
+        artifact=artifact,
+        status=status,
+        task=task,
+        status_update=_status_update(traits, status),
+        artifact_update=_artifact_update(traits, artifact),
+    )
+
+
+def _tag(traits: Traits, kind: str) -> tuple[Member, ...]:
+    return (required("kind", Tag(kind)),) if traits.tagged else ()
+
+
+def _message(traits: Traits) -> Object[Message]:
+    return Object(
+        name="Message",
+        model=Message,
+        first=("message_id", "parts"),
+        members=(
+            *_tag(traits, "message"),
+            required("role", Choice(written=traits.roles, read=traits.roles_read, numbers=ROLE_NUMBERS), "role"),
+            required(traits.parts_name, Many(traits.part, empty=False), "parts", names=traits.parts_names),
+            required("messageId", TEXT, "message_id"),
+            Member("contextId", TEXT, "context_id"),
+            Member("taskId", TEXT, "task_id"),
+            METADATA,
+            Member("extensions", TEXTS, "extensions"),
+            Member("referenceTaskIds", TEXTS, "reference_task_ids", hidden=not traits.references),
+        ),
+    )
+
+
+def _end_of_stream(fields: Fields, found: dict[str, Any]) -> None:
+    """Complete `final`: where an event does not say it, a terminal state ends the stream."""
+    if found["final"] is None:
+        status = found["status"]
+        found["final"] = status is not None and status.state is not None and status.state.terminal
+
+
+def _status_update(traits: Traits, status: Object[TaskStatus]) -> Object[StatusUpdate]:
+    return Object(
+        name="TaskStatusUpdateEvent",
+        model=StatusUpdate,
+        first=("status", "final"),
+        check=_end_of_stream,
+        members=(
+            *_tag(traits, "status-update"),
+            required("final", FLAG, "final", hidden=not traits.says_final),
+            required("taskId", TEXT, "task_id"),
+            required("contextId", TEXT, "context_id", default=""),
+            required("status", status, "status"),
+            METADATA,
+        ),
+    )
+
+
+def _artifact_update(traits: Traits, artifact: Object[Artifact]) -> Object[ArtifactUpdate]:
+    return Object(
+        name="TaskArtifactUpdateEvent",
+        model=ArtifactUpdate,
+        members=(
+            *_tag(traits, "artifact-update"),
+            required("taskId", TEXT, "task_id"),
+            required("contextId", TEXT, "context_id", default=""),
+            required("artifact", artifact, "artifact"),
+            Member("append", FLAG, "append", default=False),
+            Member("lastChunk", TRUE_FLAG, "last_chunk", default=False),
+            METADATA,
+        ),
+    )
+
+
+# --- lists of tasks ---------------------------------------------------------------------------------------
+
+
+def _any_state(fields: Fields, found: dict[str, Any]) -> None:
+    """Take a state that is not specified for any."""
+    if fields.value.get("status") in _ANY_STATE:
+        found["state"] = None
+
+
+def list_request(name: str, state: Choice, *more: Member) -> Object[ListTasksRequest]:
+    """The parameters of listing tasks."""
+    return Object(
+        name=name,
+        model=ListTasksRequest,
+        first=("state", "page_size"),
+        check=_any_state,
+        members=(
+            Member("contextId", TEXT, "context_id"),
+            Member("pageSize", _PAGE, "page_size", default=PAGE_SIZE),
+            Member("pageToken", TEXT, "page_token"),
+            Member("historyLength", NATURAL, "history_length"),
+            Member("includeArtifacts", QUERY_FLAG, "include_artifacts", default=False),
+            Member("statusTimestampAfter", INSTANT, "changed_after"),
+            Member("status", state, "state"),
+            *more,
+        ),
+    )
+
+
+def task_page(name: str, task: Object[Task]) -> Object[TaskPage]:
+    """A page of tasks; all four members are always there (specification 1.0, section 3.1.4)."""
+    return Object(
+        name=name,
+        members=(
+            required("tasks", Many(task), "tasks"),
+            required("nextPageToken", VERBATIM, "next_page_token"),
+            required("pageSize", INTEGER, "page_size"),
+            required("totalSize", INTEGER, "total"),
+        ),
+    )
