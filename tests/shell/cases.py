@@ -66,7 +66,7 @@ def every_codec(test: _Test) -> _Test:
     return _run_on(test, [(runtimes[wire], wire) for wire in WIRES])
 
 
-each_codec_on_each_runtime = pytest.mark.parametrize("wire", WIRES, ids=str)
+full_product = pytest.mark.parametrize("wire", WIRES, ids=str)
 """The full product, for codecs, bindings and dispatch."""
 
 

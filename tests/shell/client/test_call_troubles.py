@@ -44,10 +44,8 @@ async def test_a_refusal_in_mid_stream_keeps_what_was_said(scene: Scene) -> None
     assert "[the task is t1]\nopencode-a2a call: The agent refused: broke (code -32603)\n" in seen.err
 
 
-@pytest.mark.parametrize(
-    ("ending", "told"),
-    [(CutError, "broke the connection off"), (b"", "ended the stream before the task was over")],
-    ids=["hang-up", "early end"],
+@each_value(
+    "ending, told", [(CutError, "broke the connection off"), (b"", "ended the stream before the task was over")]
 )
 async def test_a_stream_that_breaks_off_is_told_with_the_task(
     scene: Scene, ending: type[CutError] | bytes, told: str
@@ -107,7 +105,7 @@ async def test_an_agent_that_cannot_be_reached_is_told_in_one_line(scene: Scene)
     assert seen.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("begun", [True, False])
+@each_value("begun", [True, False])
 async def test_an_agent_that_falls_silent_is_waited_for_as_long_as_was_set(scene: Scene, begun: bool) -> None:
     never = anyio.Event()
     scene.replies(stream(*(HELLO[:2] if begun else ()), never))

@@ -25,12 +25,12 @@ from opencode_a2a.server.agent import Work
 from sansio.a2a.cards.agent_card import CardSpec, Skill
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import Artifact, DataPart, FilePart, Message, TaskState, TextPart
+from tests.shell.cases import every_codec
 from tests.shell.harness import (
     CREDENTIALS,
     DEADLINE,
     REST_03,
     RPC_10,
-    WIRES,
     Caller,
     Wire,
     client,
@@ -130,7 +130,7 @@ async def scripted(
         yield agent, Caller(http, wire)
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@every_codec
 async def test_what_an_agent_publishes_is_its_task(anyio_backend: str, wire: Wire) -> None:
     async with scripted(anyio_backend, wire) as (_, caller):
         task = await caller.send("WORDS one two")

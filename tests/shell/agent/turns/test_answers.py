@@ -426,8 +426,7 @@ async def test_an_opencode_that_does_not_take_the_answer_is_told_and_the_task_wa
 # --- time -------------------------------------------------------------------------------------------------
 
 
-@one_codec
-@pytest.mark.parametrize("prompt", ["PERMISSION", "QUESTION"])
+@each_value("prompt", ["PERMISSION", "QUESTION"], wire=True)
 async def test_what_nobody_answers_is_rejected_in_time_and_the_turn_goes_on(
     serving: Serving, wire: Wire, prompt: str
 ) -> None:

@@ -9,7 +9,7 @@ from attrs import define
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from opencode_a2a.fake_opencode.app import Receive, Scope, Send
-from tests.shell.cases import one_codec
+from tests.shell.cases import each_value, one_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import CREDENTIALS, DEADLINE, Wire, agent_at, free_port, quick, served
 
@@ -36,7 +36,7 @@ class Port:
             await send({"type": f"lifespan.{answer}.complete"})
 
 
-@pytest.mark.parametrize("unanswered", [1, 2])
+@each_value("unanswered", [1, 2])
 async def test_a_send_after_a_restart_is_answered_within_seconds(anyio_backend: str, unanswered: int) -> None:
     port, first, second = free_port(), quick(), quick()
     async with agent_at(anyio_backend, second, before(port)) as agent:

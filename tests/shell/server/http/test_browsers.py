@@ -11,6 +11,7 @@ import orjson
 import pytest
 
 from sansio.origins import AllowedOrigins
+from tests.shell.cases import full_product
 from tests.shell.harness import (
     ALICE,
     CAROL,
@@ -152,7 +153,7 @@ async def test_behind_a_prefix_everything_is_found(serving: Serving, written: st
 # --- versions, and what they say ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@full_product
 async def test_data_reaches_the_model_as_text(serving: Serving, wire: Wire) -> None:
     part = {"kind": "data", "data": {"n": [1]}} if wire.version == "0.3" else {"data": {"n": [1]}}
     async with serving() as agent:

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, WIRES, Agent, Serving, Wire
+from tests.shell.cases import full_product
+from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, Agent, Serving, Wire
 
 pytestmark = pytest.mark.anyio
 
@@ -76,7 +77,7 @@ async def test_a_name_of_the_other_line_is_understood_where_a_version_is_named(s
 
 
 @pytest.mark.parametrize("version", ["2.0", "1.0-beta"])
-@pytest.mark.parametrize("wire", WIRES, ids=str)
+@full_product
 async def test_a_version_not_on_offer_is_refused_with_those_that_are(
     serving: Serving, wire: Wire, version: str
 ) -> None:
