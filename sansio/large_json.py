@@ -17,7 +17,7 @@ from attrs import define, field
 SLICE = 32 * 1024
 """Bytes that are decoded in one go: well below a millisecond."""
 
-_BRACKETS_AT_ONCE = 1024
+_STOPS_AT_ONCE = 256
 _SCANNED_AT_ONCE = 256 * 1024  # bytes, of which many may stand between two brackets
 _ITEMS_AT_ONCE = 256
 
@@ -25,9 +25,13 @@ T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]
 """Work in steps: it yields wherever it may be interrupted, and returns what it made."""
 
-# Up to the next bracket outside of strings. Possessive: what was passed is never looked at again.
-_TO_BRACKET = re.compile(rb'[^"{}\[\]]*+(?:"(?:[^"\\]++|\\.)*+"[^"{}\[\]]*+)*+', re.DOTALL)
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# Up to the next bracket outside of strings, past a few small containers that hold no other: most containers are such,
+# and a stop at each took two fifths of the time. Possessive: what was passed is never looked at again.
+_STRING_TEXT = rb'"(?:[^"\\]++|\\.)*+"'
+_TEXT = rb'[^"{}\[\]]*+(?:%b[^"{}\[\]]*+)*+' % _STRING_TEXT
+_SMALL = rb'[^"{}\[\]]{0,256}+(?:"[^"\\]{0,256}+"[^"{}\[\]]{0,256}+){0,32}+'
+_TO_BRACKET = re.compile(rb"%b(?:(?:\{%b\}|\[%b\])%b){0,4}+" % (_TEXT, _SMALL, _SMALL, _TEXT), re.DOTALL)
+_STRING = re.compile(_STRING_TEXT, re.DOTALL)
 _WHITE = b" \t\r\n"
 _DEEPEST = 128
 _OPENING, _CLOSING = frozenset(b"{["), {ord("}"): ord("{"), ord("]"): ord("[")}
@@ -73,7 +77,7 @@ def _scanned(body: bytes, slice_size: int) -> Steps[_Container | None]:
     position, end, count, looked = 0, len(body), 0, 0
     while True:
         count += 1
-        if count % _BRACKETS_AT_ONCE == 0 or position - looked > _SCANNED_AT_ONCE:
+        if count % _STOPS_AT_ONCE == 0 or position - looked > _SCANNED_AT_ONCE:
             looked = position
             yield
         found = match(body, position)
