@@ -84,7 +84,7 @@ class OpenCodeAgent(AgentHooks):
         """Run a turn."""
         return self._turns.run(task.active, request.prepared)
 
-    def restore(self, request: AgentRequest) -> None:
+    def restore(self, request: AgentRequest) -> bool:
         """Write the prompt of a message again. Raises `ProtocolError`."""
         options = SendOptions.of_kept(request.options)
         request.prepared = Prompt(
@@ -93,6 +93,7 @@ class OpenCodeAgent(AgentHooks):
             session_id=options.session_id,
             location=_kept_location(request.options),
         )
+        return True
 
     def recover(self, request: AgentRequest, task: RunningTask) -> Work:
         """Carry on a turn that OpenCode may be working on."""

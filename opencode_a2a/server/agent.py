@@ -67,8 +67,13 @@ class AgentHooks:
     def read(self, request: AgentRequest) -> None:
         """Read what a message asks for, before it is known whether it is new. Raises `ProtocolError`."""
 
-    def restore(self, request: AgentRequest) -> None:
-        """Prepare a request again from its message and its `options`. Raises `LocalError`, `ProtocolError`."""
+    def restore(self, request: AgentRequest) -> bool:
+        """Prepare a request again from its message and its `options`; False where `accept` has to.
+
+        Called for a task that is recovered, or that is tried again once its user has given credentials. `accept` is
+        called for the latter only. Raises `LocalError`, `ProtocolError`.
+        """
+        return False
 
     def recover(self, request: AgentRequest, task: RunningTask) -> Work | None:
         """The work that carries on a task which an earlier process left unfinished.

@@ -100,6 +100,7 @@ class Admission:
         Raises `LocalError`, `ProtocolError` where it cannot be read.
         """
         request = self._request_again(active)
+        self._hooks.restore(request)
         self._newest = max(self._newest, active.facts.created_at)
         await self._runner.recover(active, request)
 
@@ -188,6 +189,8 @@ class Admission:
     async def _again(self, active: ActiveTask, message: Message) -> ActiveTask:
         """Try once more what could not be done for want of credentials."""
         request = self._request_again(active, message)
+        if not self._hooks.restore(request):
+            await self._agent.accept(request)
         status = TaskStatus(state=TaskState.WORKING, timestamp=self._now())
         active.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
         self._runner.start(active, request)
@@ -197,15 +200,13 @@ class Admission:
     def _request_again(self, active: ActiveTask, message: Message | None = None) -> AgentRequest:
         """Make the request of a task again, with another message if there is one.
 
-        Raises `LocalError`, `ProtocolError` where the first message is gone, or cannot be read.
+        Raises `LocalError` where the first message is gone.
         """
         first = first_message(active.task(), active.facts.message_id)
         if first is None:
             raise LocalError("its message is gone")
         send = SendRequest(message=message or first)
-        request = AgentRequest(principal=active.facts.principal, send=send, options=active.options)
-        self._hooks.restore(request)
-        return request
+        return AgentRequest(principal=active.facts.principal, send=send, options=active.options)
 
     def _now(self) -> str:
         return timestamp(self._wall())

@@ -18,6 +18,7 @@ from sansio.a2a.tasks.task_log import (
     MetadataChanged,
     StatusChanged,
 )
+from sansio.a2a.tasks.task_log_codec import encode_events
 
 _LONGEST = 2000  # characters of an error's text in a task
 
@@ -59,27 +60,34 @@ class RunningTask:
         """Add text to an artifact, which begins with the first text of its name."""
         begun = artifact in self._open
         artifact_id = self._open.setdefault(artifact, f"{self.id}:{artifact}")
-        piece = Artifact(artifact_id=artifact_id, name=artifact, parts=(TextPart(text=text),))
+        piece = Artifact(artifact_id=artifact_id, name=artifact, parts=(TextPart(text=_valid(text)),))
         self.active.publish([ArtifactChunk(artifact=piece, append=begun, joins=begun)])
 
     def artifact(self, artifact: Artifact) -> None:
-        """Publish a whole artifact; it replaces one with the same id."""
-        self.active.publish([ArtifactChunk(artifact=artifact, last_chunk=True)])
+        """Publish a whole artifact; it replaces one with the same id. Raises `ValueError` for what is no JSON."""
+        self.active.publish(_encodable([ArtifactChunk(artifact=artifact, last_chunk=True)]))
 
     def metadata(self, members: JsonObject) -> None:
-        """Merge members into the task's metadata."""
-        self.active.publish([MetadataChanged(members)])
+        """Merge members into the task's metadata. Raises `ValueError` for what is no JSON."""
+        self.active.publish(_encodable([MetadataChanged(members)]))
 
     async def status(
         self, state: TaskState = TaskState.WORKING, text: str | None = None, *, metadata: JsonObject | None = None
     ) -> None:
-        """Publish a status. `text`: the message that it has; `metadata`: of the event, not of the task."""
+        """Publish a status. `text`: the message that it has; `metadata`: of the event, not of the task.
+
+        A final state ends the task, whatever the agent does then.
+        """
+        closed = self._closed() if state.terminal else []
         status = TaskStatus(state=state, message=self._message(text), timestamp=self.now())
-        await self.publish([StatusChanged(status=status, metadata=metadata)])
+        await self.publish([*closed, StatusChanged(status=status, metadata=metadata)])
 
     async def publish(self, events: Sequence[LogEvent]) -> None:
-        """Publish any events of the task's log; those that its rules forbid are dropped."""
-        await self._publisher.publish(self.active, events)
+        """Publish any events of the task's log; those that its rules forbid are dropped.
+
+        Raises `ValueError` for what is no JSON.
+        """
+        await self._publisher.publish(self.active, _encodable(events))
 
     async def ask(self, text: str) -> Message:
         """Ask the user, and return the message that answers."""
@@ -107,20 +115,36 @@ class RunningTask:
 
     def ending(self, state: TaskState, text: str | None = None) -> list[LogEvent]:
         """The events that end the task: artifacts that grow are whole, and the status is final."""
-        closed: list[LogEvent] = [
-            ArtifactChunk(
-                artifact=Artifact(artifact_id=artifact_id, name=name, parts=()), append=True, last_chunk=True
-            )
-            for name, artifact_id in self._open.items()
-        ]
-        self._open.clear()
         status = TaskStatus(state=state, message=self._message(text), timestamp=self.now())
-        return [*closed, StatusChanged(status=status)]
+        return [*self._closed(), StatusChanged(status=status)]
+
+    def _closed(self) -> list[LogEvent]:
+        whole = [Artifact(artifact_id=artifact_id, name=name, parts=()) for name, artifact_id in self._open.items()]
+        self._open.clear()
+        return [ArtifactChunk(artifact=artifact, append=True, last_chunk=True) for artifact in whole]
 
     def _message(self, text: str | None) -> Message | None:
         if text is None:
             return None
-        parts: tuple[Part, ...] = (TextPart(text=text[:_LONGEST]),)
+        parts: tuple[Part, ...] = (TextPart(text=_valid(text[:_LONGEST])),)
         return Message(
             message_id=str(uuid.uuid4()), role=Role.AGENT, parts=parts, task_id=self.id, context_id=self.context_id
         )
+
+
+def _valid(text: str) -> str:
+    """The text with lone surrogates replaced: no JSON can hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+def _encodable(events: Sequence[LogEvent]) -> Sequence[LogEvent]:
+    """The events, if they can be stored. Raises `ValueError` to the agent that made them."""
+    try:
+        encode_events(events)
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"this cannot be published as JSON: {error}") from None
+    return events

@@ -68,7 +68,11 @@ class TaskRunner:
         if active.log.state.terminal:
             return
         task = self._add(active)
-        work = self._hooks.recover(request, task)
+        try:
+            work = self._hooks.recover(request, task)
+        except Exception:
+            _log.exception("task %s cannot be carried on", task.id)
+            work = None
         if work is None:
             work = self._fail(task, "The server was restarted before the task was complete")
         self._tasks.start_soon(self._supervise, task, work, False)
@@ -115,26 +119,26 @@ class TaskRunner:
         """Hand what was published to the store, and show new tasks whose agent takes long, for ever."""
         while True:
             await anyio.sleep(SAVE_EVERY)
-            try:
-                self._save()
-            except Exception:
-                _log.exception("saving the tasks at work")
+            now = self._wall()
+            rows: list[EventRow] = []
+            for task in self._registry:
+                try:
+                    rows += self._unsaved(task.active, now)
+                except Exception:
+                    _log.exception("task %s cannot be saved", task.id)
+            if rows:
+                self._store.put(rows)
 
-    def _save(self) -> None:
-        now = self._wall()
-        rows: list[EventRow] = []
-        for task in self._registry:
-            active = task.active
-            if active.begin_show(int(now * 1000) - _UNTOLD_MS):
-                self._tasks.start_soon(self._show, active)
-            elif active.saved < active.log.last and active.in_store:
-                active.note_progress(now)
-                if row := active.unsaved():
-                    rows.append(row)
-            elif active.log.state.interrupted:
-                active.note_progress(now)  # it is the client who is being waited for
-        if rows:
-            self._store.put(rows)
+    def _unsaved(self, active: ActiveTask, now: float) -> list[EventRow]:
+        if active.begin_show(int(now * 1000) - _UNTOLD_MS):
+            self._tasks.start_soon(self._show, active)
+        elif active.saved < active.log.last and active.in_store:
+            active.note_progress(now)
+            if row := active.unsaved():
+                return [row]
+        elif active.log.state.interrupted:
+            active.note_progress(now)  # it is the client who is being waited for
+        return []
 
     async def _show(self, active: ActiveTask) -> None:
         """Let readers see a task whose agent takes long to begin: usually both share a commit."""

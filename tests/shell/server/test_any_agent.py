@@ -340,3 +340,37 @@ async def test_a_server_ends_once_it_is_told_to(anyio_backend: str) -> None:
             stop.set()
 
     assert card["url"] == urls[0]
+
+
+@define(eq=False)
+class Careless(Scripted):
+    """Publishes what no JSON can hold."""
+
+    async def run(self, request: AgentRequest, task: RunningTask) -> None:
+        match text_of(request.message):
+            case "SURROGATE":
+                task.text("a\ud800b")
+            case "OBJECT":
+                task.metadata({"it": object()})
+            case "DONE":
+                task.text("whole")
+                await task.status(TaskState.COMPLETED)
+                task.text("too late")
+
+
+async def test_what_no_json_can_hold_fails_its_task_alone(anyio_backend: str) -> None:
+    async with scripted(anyio_backend, agent=Careless()) as (_, caller):
+        text = await caller.send("SURROGATE")
+        members = await caller.send("OBJECT")
+
+    assert (text.status.state, text.artifacts[0].parts) == (TaskState.COMPLETED, (TextPart(text="a?b"),))
+    assert members.status.state is TaskState.FAILED
+
+
+async def test_a_final_state_of_the_agents_own_closes_what_grows(anyio_backend: str) -> None:
+    async with scripted(anyio_backend, agent=Careless()) as (_, caller), caller.open("DONE") as stream:
+        await stream.whole()
+
+    assert [chunk.last_chunk for chunk in stream.chunks] == [False, True]
+    assert stream.text == "whole"
+    assert stream.state == "completed"
