@@ -203,3 +203,49 @@ def answered(request: Request) -> Response | None:
     except ProtocolError as error:
         return call.refuse(error)
     return None
+
+
+PUSHES = frozenset(
+    {
+        Operation.SET_PUSH_CONFIG,
+        Operation.GET_PUSH_CONFIG,
+        Operation.LIST_PUSH_CONFIGS,
+        Operation.DELETE_PUSH_CONFIG,
+    }
+)
+LEAN = ServedProtocol(withheld=PUSHES | {Operation.EXTENDED_CARD, Operation.LIST_TASKS})
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [
+        ("GetTaskPushNotificationConfig", -32003),
+        ("CreateTaskPushNotificationConfig", -32003),
+        ("GetExtendedAgentCard", -32007),
+        ("ListTasks", -32004),
+    ],
+)
+def test_an_operation_that_is_withheld_is_refused_by_its_capability(method: str, code: int) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {}}
+
+    with pytest.raises(CallRefusedError) as caught:
+        understand(post("/", body), LEAN)
+
+    assert orjson.loads(caught.value.response.body)["error"]["code"] == code
+
+
+def test_a_route_that_is_withheld_is_refused() -> None:
+    with pytest.raises(CallRefusedError) as caught:
+        understand(Request("GET", "/extendedAgentCard", b"", {"a2a-version": "1.0"}), LEAN)
+
+    assert caught.value.error.kind is ErrorKind.EXTENDED_AGENT_CARD_NOT_CONFIGURED
+
+
+def test_without_push_a_message_may_bring_no_configuration() -> None:
+    message = {**MESSAGE_0_3, "configuration": {"pushNotificationConfig": {"url": "https://example.com"}}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "message/send", "params": message}
+
+    assert understand(post("/", body), BOTH).read().configuration.push is not None
+    with pytest.raises(ProtocolError) as caught:
+        understand(post("/", body), LEAN).read()
+    assert caught.value.kind is ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED
