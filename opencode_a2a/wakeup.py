@@ -8,6 +8,8 @@ import anyio
 class Wakeup:
     """An event that happens again and again. Each waiter is woken by the next one. Nobody waits: nothing is made."""
 
+    __slots__ = ("_next",)
+
     def __init__(self) -> None:
         self._next: anyio.Event | None = None
 

@@ -13,6 +13,7 @@ import pytest
 
 from opencode_a2a.agent.turns import turn_runner
 from opencode_a2a.fake_opencode import FakeOpenCode
+from sansio.a2a.backoff import Backoff
 from tests.shell.harness import Agent, Serving, agent_before
 from tests.shell.postgresql_server import running_postgresql
 
@@ -42,7 +43,7 @@ def postgresql_server() -> Iterator[str]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pauses between looks at a session that shows no answer are short."""
-    monkeypatch.setattr(turn_runner, "REREADS", (0.01, 0.02, 0.05, 0.1))
+    monkeypatch.setattr(turn_runner, "REREADS", Backoff((0.01, 0.02, 0.05, 0.1)))
 
 
 @pytest.fixture

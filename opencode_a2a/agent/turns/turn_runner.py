@@ -27,6 +27,7 @@ from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
+from sansio.a2a.backoff import Backoff
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.tasks.task_log import LogEvent, MetadataChanged
 from sansio.a2a.timestamps import timestamp
@@ -42,7 +43,7 @@ from sansio.opencode.upstream.requests import PromptOptions
 
 _log = logging.getLogger(__name__)
 
-REREADS = (0.25, 0.5, 1.0, 2.0)
+REREADS = Backoff((0.25, 0.5, 1.0, 2.0))
 """Seconds between looks at a session that is idle without an answer."""
 
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
@@ -384,10 +385,10 @@ class TurnRunner:
         """
         turn = run.turn
         if looks or not sink.has_gap:
-            await anyio.sleep(REREADS[min(looks, len(REREADS) - 1)])
+            await anyio.sleep(REREADS.pause(looks))
             if turn.ended or not (sink.has_gap or turn.unsettled):
                 return 0
-        last_try = looks >= len(REREADS)
+        last_try = looks >= len(REREADS.pauses)
         has_gap, sink.has_gap = sink.has_gap, False
         waited_for, since = frozenset(turn.interrupt_tracker.pending), turn.bus_position
         try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import anyio
 from attrs import define, field
 
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.tasks.task_log import LogEvent
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import BusEvent, SessionStatus
@@ -25,7 +25,7 @@ class TurnSink:
     has_gap: bool = False
     verdict: TaskFailure | None = None  # the turn shall end with this, whatever OpenCode does
     at_rest: bool = False  # the turn has ended, and so has what OpenCode did for it
-    _woken: anyio.Event | None = None
+    _woken: Wakeup = field(factory=Wakeup)
     _events: list[LogEvent] = field(factory=list)
 
     def feed(self, event: BusEvent) -> None:
@@ -55,19 +55,17 @@ class TurnSink:
 
     def wake(self) -> None:
         """Let the runner look, if there is something to see."""
-        if self._woken is not None and self.urgent:
-            self._woken.set()
+        if self.urgent:
+            self._woken.wake()
 
     async def until_urgent(self) -> None:
         """Return once something waits for the runner."""
         while not self.urgent:
-            self._woken = anyio.Event()
             await self._woken.wait()
 
     async def until_at_rest(self) -> None:
         """Return once the session of a turn that has ended is idle."""
         while not self.at_rest:
-            self._woken = anyio.Event()
             await self._woken.wait()
 
     def gap(self) -> None:

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 
 from opencode_a2a.server.store import EventRow, StoreError, TaskRow
 from opencode_a2a.server.tasks.renderings import Renderings
+from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.model import JsonObject, Task
 from sansio.a2a.tasks.task_log import Entry, LogEvent, StatusChanged, TaskLog
 from sansio.a2a.tasks.task_log_codec import encode_events, encode_task
@@ -74,7 +75,7 @@ class ActiveTask:
     renderings: Renderings = field(factory=Renderings)
     committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
     _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
-    _waiting: list[anyio.Event] = field(factory=list)
+    _changed: Wakeup = field(factory=Wakeup)
     _runs: deque[tuple[int, int, int]] = field(factory=deque)  # in memory: first and last number, and bytes stored
     _kept: int = 0  # bytes of all runs
 
@@ -298,24 +299,13 @@ class ActiveTask:
 
     def poke(self) -> None:
         """Wake all who wait, though nothing is new."""
-        waiting, self._waiting = self._waiting, []
-        for event in waiting:
-            event.set()
-
-    async def _woken(self) -> None:
-        event = anyio.Event()
-        self._waiting.append(event)
-        try:
-            await event.wait()
-        finally:
-            if not event.is_set():
-                self._waiting.remove(event)
+        self._changed.wake()
 
     async def changed(self, cursor: int) -> None:
         """Return once events after `cursor` may be seen. Raises `StoreError` while they cannot be stored."""
         while self.visible <= cursor:
             self._check()
-            await self._woken()
+            await self._changed.wait()
 
     async def read(self, cursor: int) -> AsyncGenerator[Sequence[Entry]]:
         """Everything after `cursor`, in batches of what is there, to the end of the task.
@@ -334,7 +324,7 @@ class ActiveTask:
             elif self.over:
                 return
             else:
-                await self._woken()
+                await self._changed.wait()
                 if self.visible <= cursor and not self.over:
                     yield ()
 
@@ -345,7 +335,7 @@ class ActiveTask:
         """
         while self.visible < self.log.last:
             self._check()
-            await self._woken()
+            await self._changed.wait()
         return self.visible
 
     async def settled(self) -> Task:
@@ -358,4 +348,4 @@ class ActiveTask:
             if self.visible == self.log.last and (state.terminal or state.interrupted or self.at_rest):
                 return self.log.task()
             self._check()
-            await self._woken()
+            await self._changed.wait()

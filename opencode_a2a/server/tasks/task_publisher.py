@@ -10,13 +10,14 @@ import anyio
 
 from opencode_a2a.server.store import Store, StoreError, StoreUnavailableError, Write
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from sansio.a2a.backoff import Backoff
 from sansio.a2a.tasks.task_log import LogEvent
 
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_AGAIN = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds before a task is offered again to a store that failed
+_AGAIN = Backoff((0.1, 0.5, 1.0, 2.0, 5.0))  # seconds before a task is offered again to a store that failed
 
 
 class TaskPublisher:
@@ -76,7 +77,7 @@ class TaskPublisher:
                 active.in_trouble(exc)
                 if failures == 0:
                     _log.error("task %s waits for the store: %s", active.facts.task_id, exc)
-            await anyio.sleep(_AGAIN[min(failures, len(_AGAIN) - 1)])
+            await anyio.sleep(_AGAIN.pause(failures))
             failures += 1
 
     def give_up(self, active: ActiveTask, error: StoreError) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import anyio
-
 from opencode_a2a.server.store import EventRow, Store, StoredTask
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.loading import loaded
 from opencode_a2a.server.tasks.running_task import RunningTask
+from opencode_a2a.wakeup import Wakeup
 
 
 class TaskRegistry:
@@ -18,7 +17,7 @@ class TaskRegistry:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._running: dict[str, RunningTask] = {}
-        self._ended = anyio.Event()
+        self._ended = Wakeup()
 
     def __iter__(self) -> Iterator[RunningTask]:
         """The tasks at work, in the order in which they began; they may end meanwhile."""
@@ -40,8 +39,7 @@ class TaskRegistry:
         """Leave out a task whose work has ended: from now on, the store has it."""
         del self._running[task.id]
         task.active.rest()
-        ended, self._ended = self._ended, anyio.Event()
-        ended.set()
+        self._ended.wake()
 
     async def empty(self) -> None:
         """Return once no task is at work."""
