@@ -157,6 +157,15 @@ def test_events_after_one_that_was_lost_do_not_count() -> None:
     assert (again.last, again.task()) == (2, log.at(2))
 
 
+def test_a_log_with_a_gap_cannot_be_looked_back_on_beyond_it() -> None:
+    log = log_of([chunk("one"), more, more, more])
+
+    again = taken(TaskLog.replaying(log.task(), 4, [(1, [chunk("one")]), (3, [more, more])]))
+
+    assert (again.last, again.task()) == (4, log.task())
+    assert [cursor for cursor in range(4) if again.reaches(cursor)] == []
+
+
 def test_a_log_without_its_beginning_cannot_be_looked_back_on() -> None:
     log = log_of([chunk("one"), more, more])
 

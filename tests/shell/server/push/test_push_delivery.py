@@ -102,12 +102,13 @@ class Bench:
         tasks: TaskGroup,
         schedule: Schedule = PERSEVERING,
         pause: Callable[[float], Any] | None = None,
+        find: Callable[[str], Awaitable[ActiveTask | None]] | None = None,
     ) -> Notifier:
         return Notifier(
             store=self.store,
             tasks=tasks,
             client=self.client,
-            find=self.find,
+            find=find or self.find,
             render=rendering,
             wall=lambda: NOW,
             rng=random.Random(1),
@@ -363,6 +364,41 @@ async def test_only_so_many_notifications_are_under_way_at_once(monkeypatch: pyt
         await receiver.until(lambda: len(receiver.received) == 12)
 
         assert at_first == 5
+
+
+async def test_one_that_is_replaced_as_its_turn_comes_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push, "PARALLEL", 1)
+    async with bench_with(MemoryStore()) as bench, receiving() as receiver, bench.notifying() as notifier:
+        active = bench.task()
+        await bench.say(active, *BEGINNING, *END)
+        for _ in range(3):  # without a pause between them: none of the earlier ones gets to send
+            notifier.begin(active, config(receiver.plan("/", OK)), "1.0", 0)
+
+        await bench.finished()
+
+        assert numbers(receiver.received) == [1, 3, 5]
+
+
+async def test_one_that_is_replaced_while_its_task_is_looked_for_does_not_end_the_new_one() -> None:
+    async def find(task_id: str) -> None:
+        notifier.begin(active, config(receiver.plan("/", [release, *OK])), "1.0", 0)
+
+    release = anyio.Event()
+    async with bench_with(MemoryStore()) as bench, receiving() as receiver, anyio.create_task_group() as tasks:
+        active = bench.task()
+        async with anyio.create_task_group() as earlier:
+            bench.notifier(earlier).begin(active, config(receiver.url("/earlier")), "1.0", 0)
+            await bench.store.commit([])
+            earlier.cancel_scope.cancel()
+        notifier = bench.notifier(tasks, find=find)
+        await notifier.recover()
+        await bench.say(active, *BEGINNING)
+        await receiver.until(lambda: receiver.received)
+
+        assert not (await bench.row()).finished
+        assert numbers(receiver.at("/")) == [1]
+        release.set()
+        tasks.cancel_scope.cancel()
 
 
 async def test_receivers_of_one_principal_that_hang_delay_no_other_principal() -> None:
