@@ -1,4 +1,5 @@
-"""Static credentials: whom a request's `Authorization` header speaks for, and what a refused caller may try.
+"""Static credentials: the principal behind a request's `Authorization` header, and the challenge for a refused
+caller.
 
 Pure: knows neither where the configuration comes from nor how a refusal is sent. What proves a caller is
 compared as digests only, and never shown.
@@ -27,7 +28,7 @@ NO_CAPABILITIES: Final[Mapping[Scheme, frozenset[str]]] = {}
 
 @frozen(kw_only=True)
 class _Shape:
-    """What an entry of one scheme consists of."""
+    """The members of an entry of one scheme."""
 
     needs: tuple[str, ...]
     refuses: tuple[str, ...]
@@ -56,7 +57,7 @@ class CredentialsError(ValueError):
 
 @frozen(kw_only=True)
 class Identity:
-    """Who is calling, by which credential, and what they may do."""
+    """Identity of a caller: the principal, the credential, and its capabilities."""
 
     principal: str
     credential_id: str | None
@@ -122,7 +123,7 @@ class Credential:
 
     @property
     def digest(self) -> bytes:
-        """What a header's digest has to equal."""
+        """The digest that a header's digest must equal."""
         secret = self.token if self.scheme == "bearer" else self.password
         user = "" if self.scheme == "bearer" else f"{self.username}:"
         proof = user + (secret.reveal() if secret else "")
@@ -167,10 +168,10 @@ class CredentialSet:
         return frozenset(credential.principal for credential in self.credentials)
 
     def authenticate(self, authorization: str | None) -> Identity | None:
-        """Whom the value of an `Authorization` header proves, or None. Never raises.
+        """Return the identity that an `Authorization` header proves, or `None`. Never raises.
 
-        Every credential is compared, found or not: the time taken tells neither which one matched nor how
-        nearly another did.
+        Every credential is compared, found or not: the time taken shows neither which one matched nor how nearly
+        another did.
         """
         presented = _presented(authorization or "")
         found: Identity | None = None

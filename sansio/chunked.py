@@ -1,7 +1,7 @@
-"""Decodes the chunked transfer coding (RFC 9112, section 7.1) of a long event stream, fast.
+"""Decoder of the chunked transfer coding (RFC 9112, section 7.1) of a long event stream, fast.
 
-An event bus sends every event as a chunk of its own, and h11 spends some ten microseconds on each: this takes a
-tenth of that. Only for bodies that h11 has already said are chunked; whole answers stay with h11.
+An event bus sends every event as a chunk of its own, and h11 spends some ten microseconds on each: this takes a tenth
+of that. Only for bodies whose head h11 has parsed as chunked; whole answers stay with h11.
 """
 
 from __future__ import annotations

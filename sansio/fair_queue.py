@@ -1,4 +1,4 @@
-"""Who goes next, where many wait for few places: principals in turn, and the receivers of each in turn.
+"""Fair queue for few places: principals take turns, and so do the receivers of each.
 
 The rules: a place is given at once where one is free for somebody who waits; nobody has more than their bound, so
 that a principal whose receivers hang keeps no other waiting; what waits for one receiver goes in order. Knows nothing

@@ -1,4 +1,4 @@
-"""Which `Host` headers a deployment answers: the defence against names that somebody else points at its address.
+"""`Host` headers that a deployment answers: the defence against DNS names that somebody else points at its address.
 
 Pure; knows no route and no request.
 """
@@ -38,7 +38,9 @@ class ServedHosts:
         return cls(names)
 
     def serves(self, host: str | None) -> bool:
-        """Whether a request with this `Host` header is answered. An entry without a port stands for every port."""
+        """Return whether a request with this `Host` header is answered. An entry without a port stands for every
+        port.
+        """
         if not self.entries:
             return True
         given = (host or "").strip().lower()

@@ -67,10 +67,10 @@ _JSON_TYPE = re.compile(r"application/([a-z0-9.!#$&^_-]+\+)?json", re.IGNORECASE
 
 
 def check_media_type(request: Request) -> None:
-    """Refuse a body that is not said to be JSON: a page can send any other without asking its browser.
+    """Refuse a body that is not declared as JSON: a page can send any other without a preflight request.
 
-    `curl -d` says that it sends a form. A body of a request whose method gives it no meaning is not looked at.
-    Raises `ProtocolError` (UNSUPPORTED_MEDIA_TYPE).
+    `curl -d` declares a form. A body of a request whose method gives it no meaning is not looked at. Raises
+    `ProtocolError` (UNSUPPORTED_MEDIA_TYPE).
     """
     if request.method in _BODY_MEANS_NOTHING:
         return
@@ -98,7 +98,7 @@ def without_prefix(method: str, path: str, prefix: str) -> str:
 
 
 def _is_plain(method: str, path: str) -> bool:
-    """Whether a path is known, and names no tenant."""
+    """Return whether a path is known, and names no tenant."""
     try:
         return path in _FIXED_PATHS or rest.route("GET" if method == "HEAD" else method, path).tenant is None
     except ProtocolError:
@@ -116,7 +116,7 @@ def too_large(limit: int) -> ProtocolError:
 
 
 def authenticate(credentials: CredentialSet, headers: dict[str, str]) -> Identity:
-    """Who is calling. Raises `ProtocolError` (UNAUTHENTICATED)."""
+    """Return the identity of the caller. Raises `ProtocolError` (UNAUTHENTICATED)."""
     identity = credentials.authenticate(headers.get("authorization"))
     if identity is None:
         raise ProtocolError(ErrorKind.UNAUTHENTICATED)
@@ -124,11 +124,11 @@ def authenticate(credentials: CredentialSet, headers: dict[str, str]) -> Identit
 
 
 def answer_before_body(request: Request, origins: AllowedOrigins = NO_ORIGINS) -> Response | None:
-    """The answer that depends on method and path alone and takes no credentials; None for all other requests.
+    """Return the answer that depends on method and path alone and needs no credentials; `None` for other requests.
 
-    OPTIONS tells what a path allows (RFC 9110, section 9.3.7). Raises `ProtocolError`: NOT_FOUND for OPTIONS
-    of a path that is not there, METHOD_NOT_ALLOWED for CONNECT, whose target is no path, FORBIDDEN for a page of
-    another origin. What everybody may read is not refused: without a header of ours no page gets to see it.
+    OPTIONS lists what a path allows (RFC 9110, section 9.3.7). Raises `ProtocolError`: NOT_FOUND for OPTIONS of a
+    path that is not there, METHOD_NOT_ALLOWED for CONNECT, whose target is no path, FORBIDDEN for a page of another
+    origin. What everybody may read is not refused: without a header of ours no page gets to see it.
     """
     if request.path not in _PUBLIC_PATHS:
         check_origin(request.headers, origins)
@@ -152,7 +152,7 @@ def answer_before_body(request: Request, origins: AllowedOrigins = NO_ORIGINS) -
 
 
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether to compress for a client that sends this `Accept-Encoding` (RFC 9110, section 12.5.3).
+    """Return whether to compress for a client with this `Accept-Encoding` (RFC 9110, section 12.5.3).
 
     Without the header, or where it likes the plain body better, it gets that. A weight that is none counts as 0.
     """

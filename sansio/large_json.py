@@ -71,7 +71,7 @@ def _whole(value: Any) -> Any:
 
 
 def _scanned(body: bytes, slice_size: int) -> Steps[_Container | None]:
-    """Where the outermost container can be cut; None where there is none, or none that is whole."""
+    """Return where the outermost container can be cut; `None` where there is none, or none that is complete."""
     match = _TO_BRACKET.match
     open_: list[_Container] = []
     position, end, count, looked = 0, len(body), 0, 0

@@ -1,4 +1,4 @@
-"""How much of a stream one reader may take. Pure: time is an argument."""
+"""Limits of one reader's stream: bytes, seconds, seconds without an event. Pure: time is an argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StreamLimits:
 
     @property
     def any(self) -> bool:
-        """Whether there is a limit at all."""
+        """Whether any limit is set."""
         return bool(self.bytes or self.duration or self.idle)
 
     @property
@@ -27,7 +27,7 @@ class StreamLimits:
 
 @define
 class StreamBudget:
-    """What is left of them for one stream that was opened at `started`, in seconds of any clock.
+    """The rest of the limits for one stream. `started`: when it was opened, in seconds of any clock.
 
     A stream ends behind the event that is beyond a limit: each gets its reader further, however small the limits.
     """
@@ -46,7 +46,7 @@ class StreamBudget:
         self.last_event = now
 
     def passed(self, now: float) -> str | None:
-        """Which limit is reached, in words, if any is."""
+        """Return the limit that is reached, in words; `None` if none is."""
         limits = self.limits
         if limits.bytes and self.sent >= limits.bytes:
             return f"{limits.bytes} bytes were sent"

@@ -1,4 +1,4 @@
-"""Requests that a browser makes for a page: which are carried out, and what CORS tells the browser.
+"""Requests that a browser makes for a page: which are carried out, and the CORS headers of their answers.
 
 A browser sends its user's cached login along with whatever a page asks of us, so pages of other origins are refused
 unless the operator allows them. Pure; the Fetch standard is at https://fetch.spec.whatwg.org/.
@@ -38,11 +38,11 @@ class AllowedOrigins:
     own: str = ""
 
     def has(self, origin: str) -> bool:
-        """Whether pages of this origin may call: it is listed, or everybody is."""
+        """Return whether pages of this origin may call: it is listed, or everybody is."""
         return origin in self.names or ANY in self.names
 
     def credentials(self, origin: str) -> bool:
-        """Whether a browser may send its user's login along: only for an origin that is listed by its name."""
+        """Return whether a browser may send its user's login along: only for an origin that is listed by its name."""
         return origin in self.names and origin not in (NULL, ANY)
 
 
@@ -59,7 +59,7 @@ def parse_allowed_origins(text: str) -> AllowedOrigins:
 
 
 def _is_default_port(origin: str) -> bool:
-    """Whether an origin names the port of its scheme, which browsers leave out."""
+    """Return whether an origin names the port of its scheme, which browsers leave out."""
     return origin.endswith(_PORTS.get(origin.partition(":")[0], "\0"))
 
 
@@ -86,7 +86,9 @@ def check_origin(headers: Mapping[str, str], allowed: AllowedOrigins) -> None:
 
 
 def _is_here(origin: str, host: str) -> bool:
-    """Whether an origin is the one a request was sent to. A proxy may have added TLS, so either scheme will do."""
+    """Return whether an origin is the one a request was sent to. A proxy may have added TLS, so either scheme will
+    do.
+    """
     scheme, _, authority = origin.partition("://")
     return scheme in _PORTS and bool(host) and authority == host.lower().removesuffix(_PORTS[scheme])
 
@@ -108,7 +110,7 @@ def cors_headers(headers: Mapping[str, str], allowed: AllowedOrigins) -> Headers
 
 
 def preflight(headers: Mapping[str, str], allowed: AllowedOrigins, methods: str) -> Headers:
-    """What an OPTIONS request is told beside `Allow`: whether the page may send the request it is about.
+    """Return the headers beside `Allow` of an answer to OPTIONS: whether the page may send the request it is about.
 
     `methods`: those of the path. Empty where no page asks, or its origin is not allowed.
     """

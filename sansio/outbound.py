@@ -1,6 +1,6 @@
-"""Where this server may be sent by others: URLs that callers give us, and the addresses those lead to.
+"""Policy of outbound connections: URLs that callers give us, and the addresses to which those lead.
 
-Pure: names are resolved elsewhere, and what they resolve to is judged here. Knows nothing of who asks, or why.
+Pure: names are resolved elsewhere, and what they resolve to is judged here. Knows no caller and no purpose.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ METADATA_NAMES: Final = frozenset(
         "metadata.tencentyun.com",
     }
 )
-"""Host names under which clouds tell a machine its secrets."""
+"""Host names under which clouds give a machine its secrets."""
 
 
 class Reach(Enum):
-    """What kind of place an address is; the value is what is said of it."""
+    """Kind of an address; the value is its name in error texts."""
 
     PUBLIC = "public"
     LOOPBACK = "loopback"
@@ -95,7 +95,7 @@ def _inside(address: Address) -> IPv4Address | None:
 
 
 def reach_of(address: Address) -> Reach:
-    """What kind of place the address is."""
+    """Return the kind of an address."""
     address = plain(address)
     address = _inside(address) or address
     return next(reach for network, reach in _REACHES if address in network)
@@ -136,15 +136,15 @@ class AllowedHosts:
     networks: tuple[Network, ...] = ()
 
     def has_name(self, host: str) -> bool:
-        """Whether a name is vouched for."""
+        """Return whether the settings allow a host name."""
         return host in self.names or host.endswith(self.suffixes)
 
     def has_address(self, address: Address) -> bool:
-        """Whether an address is: on its own, not for what may be inside it."""
+        """Return whether the settings allow an address itself, not one that is embedded in it."""
         return any(address in network for network in self.networks)
 
     def names_address(self, address: Address) -> bool:
-        """Whether this very address has an entry of its own."""
+        """Return whether this very address has an entry of its own."""
         return any(address in network and network.num_addresses == 1 for network in self.networks)
 
 
@@ -174,7 +174,7 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 @frozen(kw_only=True)
 class Target:
-    """Where a URL points. `path` includes the query, and is not shown: it may hold a secret.
+    """Target of a URL. `path` includes the query, and is not shown: it may hold a secret.
 
     `address`: the host, where it is an address and no name.
     """
@@ -193,7 +193,7 @@ class Target:
 
     @property
     def origin(self) -> str:
-        """What may be shown of it."""
+        """The part of the target that may be shown."""
         return f"{self.scheme}://{self.authority}"
 
     def at(self, address: Address) -> str:
@@ -203,7 +203,7 @@ class Target:
 
 
 def parse_target(url: str, path: FieldPath) -> Target:
-    """Where a URL points; nobody is asked whether one may go there.
+    """Parse a URL. Whether it may be connected to is not checked here.
 
     Raises `ProtocolError` that names the field at `path` and never repeats the URL.
     """
@@ -245,7 +245,7 @@ def _host_of(found: re.Match[str]) -> tuple[str | None, Address | None]:
 
 
 def origin_of(url: str) -> str:
-    """What may be shown of a URL that was accepted once; of any other text, nothing."""
+    """Return the part of an accepted URL that may be shown; empty for any other text."""
     try:
         return parse_target(url, ()).origin
     except ProtocolError:
@@ -257,7 +257,7 @@ def origin_of(url: str) -> str:
 
 @frozen(kw_only=True)
 class OutboundPolicy:
-    """Which targets may be connected to.
+    """Policy of the targets that may be connected to.
 
     Without settings: public addresses, over https. `allow_private`: private and loopback ones too, over http as
     well. `allowed`: hosts the operator names, over http as well, whatever their addresses. A cloud's metadata is
@@ -268,7 +268,7 @@ class OutboundPolicy:
     allowed: AllowedHosts = AllowedHosts()
 
     def target(self, url: str, path: FieldPath) -> Target:
-        """Where a URL points, if that can be allowed. `admit` has the last word, once the addresses are known.
+        """Return the target of a URL, if it can be allowed. `admit` decides in the end, once the addresses are known.
 
         Raises `ProtocolError` that names the field at `path` and never repeats the URL.
         """
@@ -298,13 +298,13 @@ class OutboundPolicy:
         return self.allow_private or bool(self.allowed.networks) or self.allowed.has_name(host)
 
     def _vouched(self, host: str, address: Address) -> bool:
-        """Whether settings speak of this host or address, so that it may be talked to in the open."""
+        """Return whether settings name this host or address, so that plain http is allowed."""
         if self.allowed.has_name(host) or self._in_networks(address):
             return True
         return self.allow_private and reach_of(address) in _LIFTED_BY_FLAG
 
     def _lifts(self, host: str, address: Address, reach: Reach) -> bool:
-        """Whether settings allow an address that is not public."""
+        """Return whether settings allow an address that is not public."""
         if reach is Reach.METADATA:
             return self.allowed.names_address(_inside(address) or address)
         if self.allow_private and reach in _LIFTED_BY_FLAG:

@@ -55,9 +55,9 @@ def redact_url(url: str) -> str:
 
 
 def _ends_inside_password(authority: str) -> bool:
-    """Whether what reads as the authority is cut short by a `/`, `?` or `#` left unescaped in a password.
+    """Return whether an unescaped `/`, `?` or `#` in a password cuts the authority short.
 
-    The sign of it is a "port" that is no number.
+    Its sign is a "port" that is no number.
     """
     _, colon, port = authority.partition(":")
     return bool(colon) and not authority.startswith("[") and not (port.isascii() and port.isdigit())

@@ -1,4 +1,4 @@
-"""What differs between the versions of the protocol: one row for each, and the rules that read it.
+"""Differences between the versions of the protocol: one row for each, and the rules that read it.
 
 A module that compares a version with a text has a row that is missing here.
 """
@@ -21,7 +21,7 @@ class Dialect:
     `has_tenants`: a path may begin with a tenant, and parameters may name one.
     `has_error_details`: an error is a status with a list of typed details (AIP-193); else it is a flat object.
     `errors_in_streams`: a refused stream over JSON-RPC is a stream with the error in it.
-    `marks_final`: a status update says whether the stream ends with it.
+    `marks_final`: a status update has a flag for the end of the stream.
     `shows_all_metadata`: clients get the shared metadata of every extension, and need not activate one.
     `answers_as_message`: a completed task has its answer as a message too.
     `cancels_canceled`: a task that is canceled can be canceled; 1.0 calls it idempotent (section 3.3.1).

@@ -77,7 +77,7 @@ class ErrorRow:
 
     @property
     def specific(self) -> bool:
-        """Whether the code is one of those A2A defines."""
+        """Whether A2A defines the code, not JSON-RPC."""
         return -32099 <= self.code <= -32001
 
     def status(self, version: str) -> int:
@@ -236,7 +236,7 @@ class LocalError(A2AError):
 class ProtocolError(A2AError):
     """The other side cannot have what it asked for. Rendered by `jsonrpc_error` and `http_error`.
 
-    `data` is for version 0.3's `error.data`, also in place of what it would say of `violations`;
+    `data` is for version 0.3's `error.data`, and replaces its list of `violations`;
     `metadata` goes into 1.0's `ErrorInfo` and holds strings only. An extension's errors are a subclass: their
     `row`, `reason` and `domain` are its own, and `kind` is the nearest that the protocol knows.
 
@@ -264,17 +264,17 @@ class ProtocolError(A2AError):
 
     @property
     def row(self) -> ErrorRow:
-        """Its numbers and names."""
+        """The numbers and names of the error."""
         return self.kind.row
 
     @property
     def reason(self) -> str:
-        """What version 1.0 calls it."""
+        """The name of the error in version 1.0's `ErrorInfo`."""
         return self.kind.name
 
     @property
     def domain(self) -> str:
-        """Whose word `reason` is."""
+        """The domain that defines `reason`."""
         return DOMAIN
 
 
@@ -288,10 +288,9 @@ _GOOGLE = "type.googleapis.com/google"
 
 
 def details(error: ProtocolError) -> list[JsonObject]:
-    """Version 1.0's error details (sections 9.5 and 11.6): an `ErrorInfo` in any case.
+    """Return version 1.0's error details (sections 9.5 and 11.6): always an `ErrorInfo`.
 
-    Wrong fields have a `BadRequest`, which comes first where it says more than the code. What else an error has for
-    programs is a `Struct`.
+    Wrong fields add a `BadRequest`, which comes first unless the code is A2A's own. `data_v1` adds a `Struct`.
     """
     info: JsonObject = {
         "@type": f"{_GOOGLE}.rpc.ErrorInfo",
@@ -337,7 +336,7 @@ def http_error(error: ProtocolError, version: str) -> tuple[int, JsonObject]:
             }
         }
     if error.kind is ErrorKind.UNAUTHENTICATED:
-        return status, {"error": row.message}  # before anything was read, and nothing more is told
+        return status, {"error": row.message}  # before anything was read, so nothing more is disclosed
     named = "error" if error.kind is ErrorKind.VERSION_NOT_SUPPORTED else "message"
     body: JsonObject = {"code": row.code, named: error.message}
     if row.name is not None:

@@ -15,7 +15,7 @@ JsonObject: TypeAlias = dict[str, Any]
 
 
 class Role(Enum):
-    """Who speaks in a message."""
+    """Author of a message."""
 
     USER = "user"
     AGENT = "agent"
@@ -41,7 +41,7 @@ class TaskState(Enum):
 
     @property
     def closing(self) -> bool:
-        """Nothing more is said unless somebody does something: terminal, or credentials are missing."""
+        """Nothing more is sent unless somebody acts: terminal, or credentials are missing."""
         return self in _TERMINAL or self is TaskState.AUTH_REQUIRED
 
     @property
@@ -121,7 +121,7 @@ class Artifact:
 
 @frozen(kw_only=True)
 class TaskStatus:
-    """A state, since when (RFC 3339, UTC), and what the agent says about it."""
+    """A state, its time (RFC 3339, UTC), and the agent's message about it."""
 
     state: TaskState
     message: Message | None = None
@@ -142,7 +142,7 @@ class Task:
 
 @frozen(kw_only=True)
 class StatusUpdate:
-    """The task's status changed. `final` is said on version 0.3 only: nothing follows in this stream."""
+    """The task's status changed. `final`: nothing follows in this stream; only version 0.3 sends it."""
 
     task_id: str
     context_id: str
@@ -168,7 +168,7 @@ StreamItem: TypeAlias = Task | Message | StatusUpdate | ArtifactUpdate
 
 @frozen(kw_only=True)
 class PushAuthentication:
-    """How the agent proves itself to a push receiver."""
+    """Credentials that the agent sends to a push receiver."""
 
     scheme: str
     credentials: str | None = field(default=None, repr=False)
@@ -176,7 +176,7 @@ class PushAuthentication:
 
 @frozen(kw_only=True)
 class PushConfig:
-    """Where and how to notify about a task."""
+    """Receiver of push notifications about a task."""
 
     url: str
     id: str | None = None
@@ -187,7 +187,7 @@ class PushConfig:
 
 @frozen(kw_only=True)
 class SendConfiguration:
-    """What the caller wants of a send. `history_length` None: no limit; 0: no history."""
+    """Options of a send. `history_length` `None`: no limit; 0: no history."""
 
     accepted_output_modes: tuple[str, ...] = ()
     history_length: int | None = None
@@ -217,7 +217,7 @@ class GetTaskRequest:
 
 @frozen(kw_only=True)
 class ListTasksRequest:
-    """Which tasks to list. `changed_after`: epoch milliseconds; `page_token`: opaque, from the page before."""
+    """Parameters of listing tasks. `changed_after`: epoch milliseconds. `page_token`: from the page before."""
 
     context_id: str | None = None
     state: TaskState | None = None

@@ -64,7 +64,7 @@ class OperationRow:
 
     @property
     def reads_query(self) -> bool:
-        """Whether the query has parameters too: what can be asked for without a body."""
+        """Whether the query has parameters too: the request has no body."""
         return any(route.method != "POST" for route in self.routes)
 
     @property
@@ -107,7 +107,7 @@ class Operation(Enum):
         rpc_1_0="CancelTask",
         routes=(HttpRoute(method="POST", path="/tasks/{id}:cancel"),),
     )
-    SUBSCRIBE = OperationRow(  # the documents say POST, the proto files say GET, and clients use both
+    SUBSCRIBE = OperationRow(  # the documents have POST, the proto files GET, and clients use both
         rpc_0_3="tasks/resubscribe",
         rpc_1_0="SubscribeToTask",
         routes=(
@@ -167,9 +167,9 @@ RPC_1_0 = {operation.row.rpc_1_0: operation for operation in Operation}
 
 
 def operation_of(method: str) -> tuple[Operation | None, str | None]:
-    """The operation a JSON-RPC method names, and the line that alone has that name.
+    """Return the operation that a JSON-RPC method names, and the version that alone has that name.
 
-    A name that no line has gives `(None, None)`. Both names work on both versions: a gateway that only
+    A name that no version has gives `(None, None)`. Both names work on both versions: a gateway that only
     rewrites the version header is understood.
     """
     if method in RPC_1_0:
@@ -180,5 +180,5 @@ def operation_of(method: str) -> tuple[Operation | None, str | None]:
 
 
 def methods_of(version: str) -> list[str]:
-    """The JSON-RPC method names of a version, in the table's order."""
+    """Return the JSON-RPC method names of a version, in the table's order."""
     return [operation.row.rpc_names[version] for operation in Operation]

@@ -81,12 +81,12 @@ class ServedProtocol:
     withheld: frozenset[Operation] = frozenset()
 
     def check_offered(self, operation: Operation | None) -> None:
-        """Refuse an operation that is withheld. Raises `ProtocolError`, whose kind says which capability lacks."""
+        """Refuse an operation that is withheld. Raises `ProtocolError`, whose kind names the missing capability."""
         if operation in self.withheld:
             raise ProtocolError(_WITHHELD.get(operation, ErrorKind.UNSUPPORTED_OPERATION))
 
     def version_of(self, request: Request, hint: str | None) -> str:
-        """Return the version that a request speaks. Raises `ProtocolError` (VERSION_NOT_SUPPORTED)."""
+        """Return the version of a request. Raises `ProtocolError` (VERSION_NOT_SUPPORTED)."""
         return negotiate(request.a2a_version, hint=hint, supported=self.versions, default=self.default_version)
 
     def version_for_errors(self, request: Request) -> str:
@@ -142,7 +142,7 @@ class Call:
 
     @property
     def streams(self) -> bool:
-        """Whether it is answered with a stream."""
+        """Whether the answer is a stream."""
         return self.operation is not None and self.operation.row.streaming and not self.notification
 
     # --- what is asked ------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class Call:
     def read(self) -> Any:
         """Parse the params into the typed request of the operation. Raises `ProtocolError` by field.
 
-        A message over HTTP+JSON says which codec it came in, as its task is answered in that one later.
+        A message over HTTP+JSON records the codec that it came in: later answers about its task use the same.
         """
         assert self.operation is not None
         request = _PARSERS[self.operation](self.codec, self.params)

@@ -1,6 +1,6 @@
-"""Which protocol version a request speaks (specification 1.0, section 3.6).
+"""Negotiation of the protocol version (specification 1.0, section 3.6).
 
-A pure rule: header or query parameter first, then what only one line can mean, then the default.
+A pure rule: header or query parameter first, then a name or path that only one version has, then the default.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sansio.a2a.errors import ErrorKind, ProtocolError
 
 HEADER = "a2a-version"
 VERSIONS = tuple(DIALECTS)
-"""The lines this core can speak, oldest first."""
+"""The versions that this core supports, oldest first."""
 
 _VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z", re.ASCII)
 
@@ -31,11 +31,11 @@ def negotiate(
     supported: Sequence[str] = VERSIONS,
     default: str = "0.3",
 ) -> str:
-    """The line to answer on.
+    """Return the version to answer on.
 
-    `requested` is the `A2A-Version` header (else the query parameter of that name); missing or empty
-    means none was given, and then `hint` (the line that alone knows the method or path) decides, and
-    failing that `default`. Raises `ProtocolError` (VERSION_NOT_SUPPORTED) with the lines on offer.
+    `requested` is the `A2A-Version` header (else the query parameter of that name); missing or empty means none was
+    given. Then `hint` decides (the version that alone has the method or path), or else `default`. Raises
+    `ProtocolError` (VERSION_NOT_SUPPORTED) with the versions on offer.
     """
     if requested is not None and requested.strip():
         version = version_of(requested)

@@ -1,6 +1,6 @@
-"""What every deployment tells of its messages and streams: the extensions that are metadata, and the skill.
+"""Extensions that are metadata of messages and streams, and the skill: the same on every deployment.
 
-Says nothing that the code does not do. Knows no method, no deployment in particular, and not how a card is written.
+Declares nothing that the code does not do. Knows no method, no single deployment, and no card.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ OUTPUT_MODES = (PLAIN_TEXT, JSON)
 
 @frozen(kw_only=True)
 class ExtensionPair:
-    """An extension under the names it has in either version, and what each card says of it.
+    """An extension: its names in either version, and its entry in each card.
 
-    `name` is the code's own. `extended_params` are all there are, not an addition.
-    `retention`: how far it can be relied upon.
+    `name` is the code's own. `extended_params` are all there are, not an addition. `retention`: the stability that is
+    promised to clients.
     """
 
     name: str
@@ -44,12 +44,12 @@ class ExtensionPair:
 
     @property
     def uris(self) -> Mapping[str, str]:
-        """Its URI in each version."""
+        """The URI of the extension in each version."""
         return EXTENSION_URIS[self.name]
 
 
 PRIVATE_METADATA = (".".join(DIRECTORY[1:]), ".".join(WORKSPACE[1:]))
-"""What OpenCode alone understands: where in it something is to happen."""
+"""Metadata that only OpenCode understands: the location for a request."""
 
 _BINDING_PARAMS: JsonObject = {
     "metadata_field": "metadata.shared.session.id",

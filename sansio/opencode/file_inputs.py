@@ -25,7 +25,7 @@ TEXT, IMAGE, PDF, AUDIO, VIDEO = "text", "image", "pdf", "audio", "video"
 """OpenCode's names for what a model takes."""
 
 SAFE = frozenset({IMAGE, PDF})
-"""What is taken for granted of a model that is not known; text goes to every model."""
+"""The inputs that an unknown model is assumed to take, besides text."""
 
 EVERYTHING = frozenset({IMAGE, PDF, AUDIO, VIDEO})
 
@@ -108,7 +108,7 @@ _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/_-]")
 
 @frozen
 class _Found:
-    """What a file is, and the URL to give to OpenCode. `mime` None: nothing that a model takes."""
+    """Type of a file, and the URL for OpenCode. `mime` `None`: no model takes such a file."""
 
     mime: str | None
     url: str
@@ -144,7 +144,7 @@ def unsupported(index: int, given: str, takes: frozenset[str]) -> ProtocolError:
 
 
 def is_media(part: FilePart) -> bool:
-    """Whether it may depend on the model if a file can be given to it, by its beginning, its type and its name."""
+    """Return whether the model decides if a file can be sent, judged by the file's first bytes, type and name."""
     beginning, media_type = _beginning(part)
     return (_by_beginning(beginning) or _by_name(part.media_type or media_type, _name_of(part))) in _MEDIA
 
@@ -153,7 +153,7 @@ TYPE_PATTERN = (
     r"^(text/[a-z0-9.+-]+|image/(png|jpe?g|gif|webp)|audio/(wav|mpeg|mp3|ogg|flac|mp4)|video/(mp4|webm|quicktime)"
     r"|application/(pdf|json|xml|yaml|toml|javascript|typescript|sql|graphql)|application/[a-z0-9.-]+\+(json|xml|yaml))$"
 )
-"""The media types of files that are written as OpenCode has them, as the published schema says it."""
+"""The media types of files that are rendered as OpenCode has them, as the published schema declares."""
 
 
 def settled_file(body: JsonObject) -> JsonObject:
@@ -166,12 +166,14 @@ def settled_file(body: JsonObject) -> JsonObject:
 
 
 def holds_media(parts: Sequence[JsonObject]) -> bool:
-    """Whether a prompt holds a file that is not text, which a provider may refuse whatever its model declares."""
+    """Return whether a prompt holds a file that is not text. A provider may refuse it anyway."""
     return any(part.get("type") == "file" and part.get("mime") != PLAIN_TEXT for part in parts)
 
 
 def declared(catalogue: Any, provider_id: str, model_id: str) -> frozenset[str] | None:
-    """What a model takes beside text, by the answer of `GET /config/providers`; None if that does not say."""
+    """Return the inputs that a model takes besides text, from `GET /config/providers`; `None` if it is not listed
+    there.
+    """
     for provider in objects_at(catalogue, "providers"):
         if provider.get("id") == provider_id:
             found = member(provider, "models", model_id, "capabilities", "input")
@@ -184,7 +186,7 @@ def _taken(given: Mapping[str, Any]) -> frozenset[str]:
 
 
 def model_of_config(config: Any) -> tuple[str, str] | None:
-    """Provider and model of new sessions, from OpenCode's answer to `GET /config`; None if it does not say."""
+    """Return the provider and model of new sessions, from `GET /config`; `None` if it has none."""
     provider_id, slash, model_id = (text_at(config, "model") or "").partition("/")
     return (provider_id, model_id) if slash and provider_id and model_id else None
 
@@ -193,7 +195,7 @@ def model_of_config(config: Any) -> tuple[str, str] | None:
 
 
 def _look(part: FilePart) -> _Found:
-    """What a file is. Its content is decoded once, and its base64 goes on as it came where it can."""
+    """Find the type of a file. Its content is decoded once, and its base64 is passed on unchanged where possible."""
     if not _holds_content(part):
         return _Found(_by_name(part.media_type, _name_of(part)), part.url or "")
     encoded: str | None
@@ -296,7 +298,7 @@ def _from_base64(text: str) -> tuple[bytes, str | None]:
     standard += "=" * (-len(standard) % 4)
     try:
         return binascii.a2b_base64(standard, strict_mode=True), standard
-    except ValueError:  # white space, say
+    except ValueError:  # for example white space
         pass
     try:
         return binascii.a2b_base64(standard), None

@@ -1,4 +1,4 @@
-"""Where in OpenCode a turn happens: which wishes for another place are granted, and how a place is written down.
+"""Locations of turns in OpenCode: which requested ones are granted, and their stored form.
 
 Paths that are compared have been resolved by somebody who can look at the file system. Pure.
 """
@@ -18,7 +18,7 @@ WORKSPACE = ("metadata", "opencode", "workspace", "id")
 
 
 def is_inside(root: str, path: str) -> bool:
-    """Whether `path` is `root` or below it. Both are absolute and hold neither links nor dots."""
+    """Return whether `path` is `root` or below it. Both are absolute and hold neither links nor dots."""
     root = posixpath.normpath(root)
     path = posixpath.normpath(path)
     return path == root or path.startswith(root.rstrip("/") + "/")
@@ -28,16 +28,18 @@ _DECODABLE = re.compile("%[0-9A-Fa-f]{2}")
 
 
 def is_misread(path: str) -> bool:
-    """Whether OpenCode takes a path for another one. It percent-decodes the directory of a session when a turn
-    begins (1.18.33), however the request was encoded: in `a%2fb` it works in `a/b`, and `%2e%2e%2f` leads out.
+    """Return whether OpenCode takes a path for another one.
+
+    OpenCode 1.18.33 percent-decodes the directory of a session when a turn begins, however the request was encoded:
+    for `a%2fb` it works in `a/b`, and `%2e%2e%2f` leads out.
     """
     return _DECODABLE.search(path) is not None
 
 
 def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> Location:
-    """The place a wish for a directory means. `override`: other directories than the root may be chosen at all.
+    """Return the location of a requested directory. `override`: directories other than the root may be requested.
 
-    Raises `ProtocolError` naming the field, without a path of the deployment's.
+    Raises `ProtocolError` naming the field, without a path of the deployment.
     """
     if not is_inside(root, path):
         raise invalid(DIRECTORY, "is outside the workspace of this deployment")
@@ -51,7 +53,9 @@ def granted_directory(root: str, path: str, *, override: bool, exists: bool) -> 
 
 
 def is_where_opencode_works(asked: str, reported: str, *, same: bool, root: str | None) -> bool:
-    """Whether OpenCode works where a directory was `asked` for, and `reported` that it does.
+    """Return whether OpenCode works in the directory that was requested.
+
+    `asked`: the requested directory. `reported`: the one that OpenCode names.
 
     `same`: both are one directory on this machine. `root`: the workspace as OpenCode names it, None where the
     workspace is on this machine. There is no other way to compare links of another machine.

@@ -1,4 +1,4 @@
-"""What a message asks of OpenCode beyond its parts: read from its metadata and configuration, or refused by name.
+"""Options of a message beyond its parts: read from its metadata and configuration, or refused by name.
 
 Pure. Raises `ProtocolError` before any task exists; whether a session may be used is not known here.
 """
@@ -19,20 +19,21 @@ from sansio.opencode.upstream.identifiers import SESSION, is_identifier
 from sansio.opencode.upstream.requests import Model
 
 ANSWER_MODE = PLAIN_TEXT
-"""What every answer is made of; a client that cannot take it cannot be served."""
+"""The media type of every answer. A client that does not accept it cannot be served."""
 
 DATA_MODE = JSON
 SESSION_PATH = ("metadata", "shared", "session", "id")
-"""What tool calls are; to a client that does not take it they are told as text."""
+"""The media type of tool calls. A client that does not accept it gets them as text."""
 
 _PATH_LIMIT = 4096
 
 
 @frozen(kw_only=True)
 class SendOptions:
-    """What was asked for; None: nothing. `text_only`: data is to be told as text.
+    """The options that a message asks for. `None`: not given. `text_only`: data is sent as text.
 
-    `directory`, `workspace`: where, not yet looked at, and not among what is `kept`: the place they mean is.
+    `directory`, `workspace`: as requested, not yet checked. `kept` leaves them out: the location that they resolve to
+    is stored instead.
     """
 
     session_id: str | None = None
@@ -42,7 +43,7 @@ class SendOptions:
     workspace: str | None = None
 
     def kept(self) -> JsonObject:
-        """What is kept of them with the task, as JSON."""
+        """Serialise the options that are stored with the task."""
         kept: JsonObject = {"modes": "text"} if self.text_only else {}
         if self.session_id is not None:
             kept["session"] = self.session_id
@@ -52,7 +53,7 @@ class SendOptions:
 
     @classmethod
     def of_kept(cls, kept: JsonObject) -> SendOptions:
-        """The wishes of `kept`."""
+        """Restore the options from `kept`."""
         model = kept.get("model")
         return cls(
             session_id=kept.get("session"),
@@ -62,7 +63,7 @@ class SendOptions:
 
 
 def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> bool:
-    """Whether two messages are for the same session, place and model, by what is kept of each.
+    """Return whether two messages are for the same session, location and model, by their stored options.
 
     `session_id`: the session that the task of the first one runs in. Of imported tasks, nothing else is known.
     """
@@ -84,9 +85,9 @@ def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> Sen
 
 
 def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
-    """Whether data has to be told as text. Parameters are ignored; `*/*` and `text/*` mean what they say.
+    """Return whether data must be sent as text. Parameters are ignored; `*/*` and `text/*` are wildcards.
 
-    Raises `ProtocolError` (UNSUPPORTED_OPERATION) where the answer itself could not be taken.
+    Raises `ProtocolError` (UNSUPPORTED_OPERATION) where the client does not accept the answer itself.
     """
     if not accepted:
         return False

@@ -32,5 +32,5 @@ def mark_in(session: JsonObject) -> str | None:
 
 
 def created_at(session: JsonObject) -> int | None:
-    """When a session was made: epoch milliseconds of OpenCode's clock; None where that is not known."""
+    """Return when a session was made: epoch milliseconds of OpenCode's clock; `None` where that is not known."""
     return integer_at(session, "time", "created")

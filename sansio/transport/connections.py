@@ -30,10 +30,10 @@ class ConnectionLimits:
     """Bounds of one server's connections.
 
     `total`, `per_address`: numbers of connections, 0 for no limit. Connections from loopback count in the total
-    alone: a reverse proxy on this machine brings everybody's requests from one address.
-    Seconds: `head` to a complete request head, `idle` between two requests, `write` for 64 kB to leave,
-    `gone` for the answer to a client that has ended its side, `closing` for a client to see the end.
-    `http2`: whether a client may speak HTTP/2, without TLS and from its first byte on.
+    alone: a reverse proxy on this machine brings everybody's requests from one address. Seconds: `head` to a complete
+    request head, `idle` between two requests, `write` for 64 kB to leave, `gone` for the answer to a client that has
+    ended its side, `closing` for a client to see the end. `http2`: whether a client may use HTTP/2, without TLS and
+    from its first byte on.
     """
 
     total: int = 0
@@ -52,7 +52,7 @@ class ConnectionLimits:
 
 
 class Phase(Enum):
-    """Where a connection stands; the module's docstring has the table."""
+    """Phase of a connection; the module's docstring has the table."""
 
     HEAD = auto()
     BUSY = auto()
@@ -64,8 +64,8 @@ class Phase(Enum):
 class Connection:
     """One open connection.
 
-    `group`: the peers it is counted with; None for loopback. `multiplexed`: it speaks HTTP/2, where bytes
-    between two requests need not begin one.
+    `group`: the peers it is counted with; None for loopback. `multiplexed`: it uses HTTP/2, where bytes between two
+    requests need not begin one.
     """
 
     group: str | None
@@ -79,7 +79,7 @@ class Connection:
 
     @property
     def waits(self) -> bool:
-        """Whether no request is being answered, so that nobody loses an answer by its end."""
+        """Return whether no request is being answered, so that nobody loses an answer if it ends."""
         return self.phase in (Phase.HEAD, Phase.IDLE)
 
     def _enter(self, phase: Phase, deadline: float) -> None:
@@ -116,11 +116,11 @@ class Connection:
         self._writes[stream] = now + self.limits.write
 
     def written(self, stream: int) -> None:
-        """That write is done."""
+        """Record that the write is done."""
         self._writes.pop(stream, None)
 
     def overdue(self, now: float) -> bool:
-        """Whether the connection has to end now."""
+        """Return whether the connection has to end now."""
         if now >= self.deadline or now >= self._gone:
             return True
         return bool(self._writes) and now >= min(self._writes.values())

@@ -19,7 +19,7 @@ _SMALL = 64  # bytes; a DATA frame with fewer costs more to parse than it carrie
 
 @define
 class FrameBudget:
-    """What a client may still spend on control frames: a full purse at first, refilled by time and by answers.
+    """Budget of a client's control frames: full at first, refilled by time and by answers.
 
     SETTINGS, PING, PRIORITY, WINDOW_UPDATE, CONTINUATION, unknown frames and DATA of few bytes cost 1, RST_STREAM 2;
     HEADERS, larger DATA and the last DATA of a request cost nothing. Each piece of an answer that is sent pays for

@@ -18,7 +18,9 @@ _OLD = re.compile(rb"HTTP/1\.0[ \t]*\r?\n")
 
 
 def ambiguity(data: bytes) -> str | None:
-    """What makes the request head at the start of `data` ambiguous; None for a good or an incomplete one."""
+    """Return the reason why the request head at the start of `data` is ambiguous; `None` for a good or incomplete
+    one.
+    """
     end = _END.search(data)
     if _BARE.search(data, 0, len(data) if end is None else end.end()):
         return "a line ends without CR"

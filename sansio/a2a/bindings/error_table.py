@@ -15,7 +15,7 @@ _HTTP = BINDINGS[1:]  # also of guards, which refuse before it is known whether 
 
 @frozen
 class ErrorCondition:
-    """When an error is answered, and over which bindings."""
+    """Condition under which an error is answered, and the bindings that answer with it."""
 
     when: str
     bindings: tuple[str, ...] = BINDINGS

@@ -1,4 +1,4 @@
-"""Which extensions a request activates (specification 1.0, section 3.2.6): those it names that the agent has.
+"""Extensions that a request activates: those that it names and the agent has (specification 1.0, section 3.2.6).
 
 Knows no extension by name; the agent's table is an argument.
 """
@@ -17,7 +17,7 @@ HEADERS = tuple(HEADER_OF.values())
 
 @frozen
 class Negotiated:
-    """What a request activated: the names of the extensions, and the headers that tell the client so."""
+    """Extensions that a request activated: their names, and the response headers that report them."""
 
     names: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
@@ -27,7 +27,10 @@ NOTHING = Negotiated()
 
 
 def negotiated(headers: Mapping[str, str], known: Mapping[str, str]) -> Negotiated:
-    """What a request's headers activate. `known`: URIs to names; what is not there is ignored, as is demanded."""
+    """Return the extensions that a request's headers activate.
+
+    `known`: URIs to names. A URI that is not there is ignored, as section 3.2.6 demands.
+    """
     names: set[str] = set()
     echoed: list[tuple[str, str]] = []
     for header in HEADERS:

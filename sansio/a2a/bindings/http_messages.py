@@ -17,7 +17,7 @@ _MOST_PARAMETERS = 100  # of a query
 
 @define
 class Outcome:
-    """What is known of a request once it is answered, for the log.
+    """Facts about an answered request, for the log.
 
     `status` None: the client left before. `operation`: the name of the method or the operation.
     """
@@ -72,7 +72,7 @@ class Request:
 
 
 def announces_body(headers: dict[str, str]) -> bool:
-    """Whether the headers of a request announce a body that is not empty."""
+    """Return whether the headers of a request announce a body that is not empty."""
     return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 

@@ -113,7 +113,9 @@ def method_not_found(method: str, version: str, more: Sequence[str] = ()) -> Pro
 
 
 def result_prefix(request_id: RequestId) -> bytes:
-    """What stands before the result in a response: with `RESULT_SUFFIX` it frames JSON made elsewhere once."""
+    """Return the bytes before the result of a response. With `RESULT_SUFFIX` they frame JSON that was rendered
+    elsewhere.
+    """
     return b'{"jsonrpc":"2.0","id":' + orjson.dumps(request_id) + b',"result":'
 
 

@@ -1,4 +1,4 @@
-"""Where a stream is to go on: the id of the last event that a client has seen, as it tells it."""
+"""Resumption of streams: the id of the last event that a client received, from a header or the metadata."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from sansio.a2a.model import JsonObject
 
 HEADER = "last-event-id"
 METADATA_FIELD = ("metadata", "shared", "resume", "last_event_id")
-"""For clients that cannot set headers."""
+"""Member of the request's metadata, for clients that cannot set headers."""
 
 
 def cursor_in(header: str | None, metadata: JsonObject | None) -> int | None:
-    """The number of the event to go on after; None: none was told of. The header counts before the metadata.
+    """Return the number of the event after which to resume; `None`: the client named none. The header takes
+    precedence.
 
     Raises `ProtocolError` naming the field that is no event's id.
     """

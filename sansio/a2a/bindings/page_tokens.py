@@ -18,7 +18,7 @@ def page_token(updated_at: int, task_id: str) -> str:
 
 
 def read_page_token(token: str) -> tuple[int, str]:
-    """What `page_token` was made of. Raises `ProtocolError` naming `pageToken`."""
+    """Parse a token made by `page_token`. Raises `ProtocolError` naming `pageToken`."""
     try:
         found = orjson.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
     except (ValueError, binascii.Error):

@@ -1,7 +1,7 @@
 """The HTTP+JSON binding's routes, made from the table of operations, and the parameters a request has over it.
 
-Version 0.3 lives below `/v1`; version 1.0 at the root, optionally below a tenant's segment. The path tells the
-line only where no version was asked for: `/v1` with a 1.0 version header is answered on 1.0.
+Version 0.3 lives below `/v1`; version 1.0 at the root, optionally below a tenant's segment. The path decides the
+version only where none was requested: `/v1` with a 1.0 version header is answered on 1.0.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PREFIX_0_3 = "v1"
 
 @frozen(kw_only=True)
 class Route:
-    """A path that was recognised: the operation, the ids in the path, and the line it hints at."""
+    """A recognised path: the operation, the ids in the path, and the version that the path implies."""
 
     operation: Operation
     hint: str
@@ -117,16 +117,16 @@ def route(method: str, path: str) -> Route:
 
 
 def hint_of(path: str) -> str:
-    """The line a path hints at, whether or not it is known: for errors."""
+    """Return the version that a path implies, known or not: for errors."""
     return "0.3" if path.strip("/").partition("/")[0] in (PREFIX_0_3, "agent") else "1.0"
 
 
 def params_of(found: Route, version: str, query: Mapping[str, object], body: bytes) -> object:
-    """The parameters of an operation, named as `version` names them, for the parser of a codec.
+    """Return the parameters of an operation, named as `version` names them, for the parser of a codec.
 
-    Ids and tenant of the path win over the body's, and the body over the query. Only what has nothing but a body
-    must have one. Raises `ProtocolError`: PARSE_ERROR for a body that is no JSON, INVALID_PARAMS for one that names
-    a member twice. A body that is no object is handed on, so that the parser says so.
+    Ids and tenant of the path win over the body's, and the body over the query. Only what has nothing but a body must
+    have one. Raises `ProtocolError`: PARSE_ERROR for a body that is no JSON, INVALID_PARAMS for one that names a
+    member twice. A body that is no object is passed on, so that the parser refuses it.
     """
     row = found.operation.row
     given = _body(body) if body or row.sends_body else {}

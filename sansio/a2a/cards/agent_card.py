@@ -1,6 +1,6 @@
 """The Agent Card: one document that clients of both versions can read.
 
-Built from what a deployment says of itself; a 0.3 client reads `url`, `preferredTransport` and
+Built from a deployment's description of itself; a 0.3 client reads `url`, `preferredTransport` and
 `additionalInterfaces`, a 1.0 client `supportedInterfaces`; security schemes have both forms in one object.
 """
 
@@ -47,7 +47,7 @@ class Skill:
 
 @frozen(kw_only=True)
 class CardSpec:
-    """What a deployment says of itself. `schemes`: of `bearer` and `basic`, those it takes.
+    """Description of a deployment. `schemes`: of `bearer` and `basic`, those it takes.
 
     `url`: where the agent is; the server fills in an empty one. `versions`: the protocol versions on offer.
     `shown_versions`: those whose members the card has; None: as `versions`.
@@ -191,7 +191,7 @@ class CardDocument:
 
 
 def matches(if_none_match: str | None, etag: str) -> bool:
-    """Whether a conditional request already has this version (RFC 9110, section 13.1.2: weak comparison)."""
+    """Return whether a conditional request already has this version (RFC 9110, section 13.1.2: weak comparison)."""
     if if_none_match is None:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

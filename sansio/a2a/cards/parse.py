@@ -22,10 +22,10 @@ from sansio.a2a.versions import VERSIONS, version_of
 JSONRPC = "JSONRPC"
 HTTP_JSON = "HTTP+JSON"
 BINDINGS = (JSONRPC, HTTP_JSON)
-"""The bindings the client side speaks."""
+"""The bindings that the client side supports."""
 
 CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
-"""Where a card is found below an agent's base URL: today's place, then the one of early 0.x agents."""
+"""Paths of a card below an agent's base URL: today's, then the one of early 0.x agents."""
 
 # Stricter than RFC 3986 on purpose: what is let through means the same to every URL parser.
 _URL_TEXT = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+\Z", re.IGNORECASE)
@@ -94,7 +94,8 @@ def _is_ipv6(host: str) -> bool:
 
 
 def card_urls(url: str) -> tuple[str, ...]:
-    """Where to look for the card of an agent known by `url`, in order: the card's own URL, or its base URL.
+    """Return the URLs at which to look for an agent's card, in order. `url`: the card's own URL, or the agent's base
+    URL.
 
     Raises `ValueError` where the text is no such URL.
     """
@@ -125,7 +126,9 @@ class Interface:
 
 @frozen(kw_only=True)
 class PeerCard:
-    """What a client needs of a card. `interfaces` in the card's order; `unusable` says what was left out.
+    """The part of a card that a client needs.
+
+    `interfaces`: in the card's order. `unusable`: labels of the entries that were left out.
 
     `extensions`: the URIs of those the agent has, as far as a header can hold them.
     """
@@ -138,7 +141,9 @@ class PeerCard:
 
 
 class NoUsableInterfaceError(ProtocolError):
-    """The card offers nothing this side can (or was told to) use; the message says what it offers."""
+    """No interface of the card can be used, or none is of the requested version and binding. The message lists those
+    on offer.
+    """
 
 
 def read_card(body: bytes) -> PeerCard:

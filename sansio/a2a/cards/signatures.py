@@ -16,11 +16,11 @@ from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
 
 JWKS_PATH = "/.well-known/jwks.json"
-"""Where the public key is served; what `jku` of every signature points to."""
+"""Path of the public key, to which `jku` of every signature points."""
 
 
 class Signer(Protocol):
-    """What signs. `canonical` is RFC 8785; `sign` gives a signature as JWS has it for `alg` (RFC 7518)."""
+    """A signing key. `canonical`: RFC 8785. `sign`: makes a signature as JWS has it for `alg` (RFC 7518)."""
 
     @property
     def alg(self) -> str: ...
@@ -50,15 +50,17 @@ def signatures(card: JsonObject, signer: Signer, jku: str, *, shown: JsonObject)
 
 
 def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
-    """What is signed of a card without signatures, the form that the specification demands first."""
+    """Return the byte strings to sign of a card without signatures. The first is the one that the specification
+    demands.
+    """
     new, old = view_1_0(card), view_0_3(card)
     forms = [
         signer.canonical(new),
         # The SDKs of version 1.0 go further than the specification: they leave out all that is empty, wherever it is.
         signer.canonical(cleaned(new)),
-        # One of them, where it speaks version 0.3, makes a card of its own version out of that version's members.
+        # One of them, on version 0.3, makes a card of its own version out of that version's members.
         signer.canonical(cleaned({**new, "supportedInterfaces": _interfaces_0_3(old)})),
-        # Version 0.3 says nothing of a canonical form. Its one verifier writes JSON in ASCII instead of RFC 8785's.
+        # Version 0.3 defines no canonical form. Its one verifier writes JSON in ASCII instead of RFC 8785's.
         json.dumps(cleaned(old), separators=(",", ":"), sort_keys=True).encode(),
         # For those who take the document as it is.
         signer.canonical(card),
@@ -67,7 +69,7 @@ def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
 
 
 def view_1_0(card: JsonObject) -> JsonObject:
-    """What version 1.0 knows of the card, without the defaults its section 8.4.1 has left out."""
+    """Return the members of the card that version 1.0 knows, without the defaults that section 8.4.1 drops."""
     presentation = {name: value for name, value in card.items() if name not in DIALECTS["0.3"].card_members}
     presentation["capabilities"] = _without_empty(
         {**card["capabilities"], "extensions": [_extension(e) for e in card["capabilities"]["extensions"]]},
@@ -98,7 +100,7 @@ def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
 
 
 def view_0_3(card: JsonObject) -> JsonObject:
-    """What version 0.3 knows of the card, without the defaults of its SDK's models."""
+    """Return the members of the card that version 0.3 knows, without the defaults of its SDK's models."""
     presentation = {name: value for name, value in card.items() if name not in DIALECTS["1.0"].card_members}
     presentation["capabilities"] = {
         name: value for name, value in card["capabilities"].items() if name != "extendedAgentCard"
@@ -112,7 +114,7 @@ def view_0_3(card: JsonObject) -> JsonObject:
 
 
 def _interfaces_0_3(presentation: JsonObject) -> list[JsonObject]:
-    """The interfaces that version 0.3 tells of, in the form of version 1.0."""
+    """Return the interfaces in version 0.3's members, in the form of version 1.0."""
     main = {"transport": presentation["preferredTransport"], "url": presentation["url"]}
     return [
         {"url": one["url"], "protocolBinding": one["transport"], "protocolVersion": presentation["protocolVersion"]}

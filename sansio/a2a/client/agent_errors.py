@@ -1,4 +1,4 @@
-"""An agent's refusal, whatever it looks like: one exception made from every shape an error answer has.
+"""Refusals of agents: one exception for every shape that an error answer has.
 
 JSON-RPC errors of both versions, AIP-193 bodies, flat 0.3 bodies, problem details, plain text. Never raises itself.
 """
@@ -21,10 +21,10 @@ _MESSAGE_NAMES = ("message", "detail", "error_description", "title", "error")
 
 
 class AgentError(A2AError):
-    """The agent said no.
+    """The agent answered with an error.
 
-    `code` is JSON-RPC's; `http_status` that of the answer; `reason` a name for programs
-    (`TASK_NOT_FOUND`); `data` whatever else it said.
+    `code` is JSON-RPC's; `http_status` that of the answer; `reason` a name for programs (`TASK_NOT_FOUND`); `data`
+    the error's other content, decoded.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class AgentError(A2AError):
 
 
 def agent_error(status: int, body: bytes) -> AgentError:
-    """The error in an answer whose HTTP status says it is one."""
+    """Return the error in an answer whose HTTP status is not 2xx."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -133,7 +133,7 @@ def _one_line(text: str, limit: int = _TEXT_LIMIT) -> str:
 
 
 def _plain(body: bytes) -> str:
-    """The text of a body that is not JSON; a page made for browsers says nothing to a terminal."""
+    """Return the text of a body that is not JSON; empty for a page made for browsers."""
     text = body[: 8 * _TEXT_LIMIT].decode("utf-8", "replace")
     return "" if re.match(r"\s*<", text) else _one_line(text)
 

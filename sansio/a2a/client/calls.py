@@ -1,7 +1,7 @@
 """The client side of the protocol: operations as HTTP requests, and the agent's answers as values of the model.
 
-Both bindings, both versions. Pure: who sends the requests, and with which credentials, is not known here. Two
-errors leave this module: `AgentError` where the agent says no, `ProtocolError` where it makes no sense.
+Both bindings, both versions. Pure: it sends nothing and knows no credentials. Two errors leave this module:
+`AgentError` for an agent's refusal, `ProtocolError` for an answer that is not valid.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class HttpCall:
 
 
 def to_json(value: object) -> bytes:
-    """Compact JSON. Raises `ProtocolError` for what cannot be said in it, such as absurdly deep nesting."""
+    """Render compact JSON. Raises `ProtocolError` for a value that JSON cannot hold, such as one nested too deep."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -149,7 +149,7 @@ def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str])
 
 
 def _form(interface: Interface) -> Codec:
-    """The codec its servers speak: over HTTP+JSON, version 0.3 is ProtoJSON."""
+    """Return the codec of an interface: over HTTP+JSON, version 0.3 is ProtoJSON."""
     return CODECS[interface.version] if interface.binding == JSONRPC else rest_codec_of_task(interface.version, None)
 
 
@@ -223,9 +223,9 @@ class StreamReader:
         return self._decoder.last_id
 
     def feed(self, chunk: bytes) -> Iterator[StreamItem]:
-        """The items that `chunk` completes. To be consumed whole: the errors come after what precedes them.
+        """Yield the items that `chunk` completes. Consume it whole: an error is raised after the items before it.
 
-        Raises `AgentError` where the agent tells of an error, `ProtocolError` for what makes no sense.
+        Raises `AgentError` for an error that the agent sent, `ProtocolError` for an event that is not valid.
         """
         for event in self._decoder.feed(chunk):
             if event.data.strip():
@@ -252,7 +252,7 @@ def _decoded(body: bytes) -> Any:
 
 
 def _payload(interface: Interface, status: int, value: Any) -> Any:
-    """What an answer carries, out of the envelope of the binding. The id is not looked at: HTTP pairs them."""
+    """Return the result in the envelope of the binding. The id is not checked: HTTP pairs requests and answers."""
     if not isinstance(value, dict):
         raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "The agent's answer is not a JSON object")
     if value.get("error") is not None:

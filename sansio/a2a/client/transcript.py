@@ -1,8 +1,8 @@
-"""What a person should see of an agent's answer: stream items in, text to print and notices out.
+"""Transcript of an agent's answer for a person: stream items in, text to print and notices out.
 
 For any agent's stream. The metadata of the streaming extension (`shared.stream`, `shared.progress`,
-`shared.interrupt`) is used where there is some; without it, what an artifact says is the answer.
-Knows nothing of terminals.
+`shared.interrupt`) is used where there is some; without it, the text of artifacts is the answer. Knows nothing of
+terminals.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from sansio.a2a.model import (
 )
 
 UNNAMED = "The agent waits for its user"
-"""What is asked by an agent that does not say what."""
+"""Text of a request for input that has none."""
 
 
 class NoticeKind(Enum):
-    """What a notice is about."""
+    """Subject of a notice."""
 
     STATE = "state"
     STATUS = "status"
@@ -78,9 +78,11 @@ Utterance: TypeAlias = AnswerText | Notice
 
 @frozen(kw_only=True)
 class InputRequest:
-    """What the task waits to be told. `kind` and `request_id` where the agent says them; `answers`: how many.
+    """A request of the task for input. `kind` and `request_id`: `None` where the agent names none. `answers`: how
+    many it takes.
 
-    `status`: the text, time and message of the status that asks, which tell it from one that asks the same anew.
+    `status`: the text, time and message id of the status that asks. They distinguish it from a later one that asks
+    the same.
     """
 
     text: str
@@ -92,7 +94,7 @@ class InputRequest:
 
 @define
 class _ArtifactStream:
-    """The running text of one block. `ahead`: what was said, where that is more than the text is now."""
+    """The running text of one block. `ahead`: the text that was emitted, where it is longer than the text is now."""
 
     pieces: list[str] = Factory(list)
     ahead: str = ""
@@ -104,7 +106,7 @@ class _ArtifactStream:
         return self.pieces[0] if self.pieces else ""
 
     def append(self, text: str) -> tuple[str, bool]:
-        """Returns what is to be said, and whether it contradicts what was."""
+        """Add text. Return the text to emit, and whether it contradicts what was emitted."""
         self.pieces.append(text)
         return self._compare(self.ahead) if self.ahead else (text, False)
 
@@ -125,7 +127,7 @@ class _ArtifactStream:
         return text, True
 
     def settle(self) -> str | None:
-        """The text, where it ended up as less than what was said (white space aside)."""
+        """Return the text where it ended shorter than what was emitted, white space aside."""
         if self.ahead and self.ahead.rstrip() != self.text.rstrip():
             self.ahead = ""
             return self.text
@@ -141,8 +143,8 @@ class Transcript:
         self.context_id: str | None = None
         self.error: str | None = None
         self.asked: InputRequest | None = None  # the same object for as long as the same is asked
-        self.closed: bool = False  # the agent has said that its stream is over
-        self._requests: dict[str, Any] = {}  # what was said of each, oldest first
+        self.closed: bool = False  # the agent has marked its stream as final
+        self._requests: dict[str, Any] = {}  # metadata of each, oldest first
         self._answer: dict[str, _ArtifactStream] = {}
         self._reasoning: dict[str, _ArtifactStream] = {}
         self._tools: dict[tuple[str, str], tuple[str, str]] = {}
@@ -167,11 +169,11 @@ class Transcript:
 
     @property
     def ended(self) -> bool:
-        """The agent will say nothing more, or waits for its user."""
+        """The agent will send nothing more, or waits for its user."""
         return self.closed or self.settled
 
     def feed(self, item: StreamItem) -> list[Utterance]:
-        """What is new. The first terminal state wins; of what follows it, only artifacts count."""
+        """Return what is new in an item. The first terminal state wins; after it only artifacts count."""
         out: list[Utterance] = []
         self.closed = isinstance(item, StatusUpdate) and item.final
         self.context_id = self.context_id or item.context_id or None
@@ -209,7 +211,7 @@ class Transcript:
         self._status(task.status, task.metadata, out)
 
     def _is_old(self, artifact: Artifact) -> bool:
-        """Whether a snapshot's artifact was streamed under another id, as some agents do."""
+        """Return whether a snapshot's artifact was streamed under another id, as some agents do."""
         if artifact.artifact_id in self._answer or _block_type(artifact) not in (None, "text"):
             return False
         text = text_of(artifact.parts).strip()
@@ -270,14 +272,14 @@ class Transcript:
         elif request_id is not None:
             self._requests.setdefault(request_id, interrupt)
         elif self.asked is not None and not text.endswith(self.asked.text):
-            self._requests.clear()  # it waits for something else by now, and did not tell of it
+            self._requests.clear()  # the task waits for something else by now, and did not report that
         seen = (text, status.timestamp, status.message.message_id if status.message else None)
         first = next(iter(self._requests), None)
         if self.asked is None or self.asked.request_id != first or (first is None and self.asked.status != seen):
             self.asked = _input_request(text, seen, self._requests.get(first or ""))
 
     def _conclude(self, text: str, out: list[Utterance]) -> None:
-        """The last of the answer: what had to be revised, or what the final status says where nothing else did."""
+        """Emit the end of the answer: a revision, or the text of the final status where there was no other."""
         for key, artifact_stream in self._answer.items():
             final = artifact_stream.settle()
             if final is not None:
@@ -297,7 +299,7 @@ class Transcript:
         elif text.strip() and text.strip() not in self.answer and text != self._last_status:
             out.append(Notice(kind=NoticeKind.STATUS, text=text))
 
-    # --- what is said -------------------------------------------------------------------------------------
+    # --- what is emitted ----------------------------------------------------------------------------------
 
     def _emit(self, key: str, text: str, append: bool, out: list[Utterance]) -> None:
         artifact_stream = self._answer.setdefault(key, _ArtifactStream())
@@ -310,7 +312,7 @@ class Transcript:
             self._print(key, new, out)
 
     def _correct(self, key: str, text: str, out: list[Utterance]) -> None:
-        """What is printed cannot be taken back: it is told anew, on a line of its own."""
+        """Emit the whole text again, on a line of its own: printed text cannot be taken back."""
         out.append(Notice(kind=NoticeKind.CORRECTION, text="The agent has revised what it said"))
         if not self._ends_line:
             out.append(AnswerText("\n"))
@@ -344,7 +346,7 @@ class Transcript:
         out.append(Notice(kind=NoticeKind.TOOL, text=text))
 
     def _progress(self, metadata: JsonObject | None, out: list[Utterance]) -> bool:
-        """Tell of progress and of answered interrupts; whether the status was about nothing else."""
+        """Emit progress and answered interrupts. Return whether the status was about nothing else."""
         progress = member(metadata, "shared", "progress")
         if isinstance(progress, dict):
             kind = _filled(progress, "type") or "progress"
@@ -375,7 +377,7 @@ def _input_request(text: str, status: tuple[str, str | None, str | None], interr
 
 
 def text_of(parts: tuple[Part, ...]) -> str:
-    """What the parts say: texts to the letter, data as JSON on lines of its own, files not at all."""
+    """Return the text of the parts: texts to the letter, data as JSON on lines of its own, files not at all."""
     text = ""
     for part in parts:
         if isinstance(part, TextPart):
@@ -394,7 +396,7 @@ def _data_text(data: Any) -> str:
 
 
 def _last_reply(history: tuple[Message, ...]) -> str | None:
-    """What the agent said last, if nobody spoke since."""
+    """Return the agent's last message, if none of the user follows it."""
     if history and history[-1].role is Role.AGENT:
         return text_of(history[-1].parts) or None
     return None

@@ -1,4 +1,4 @@
-"""How a task of ours looks to clients that expect what earlier versions gave."""
+"""Tasks as clients of earlier releases expect them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""How one client sees tasks and stream items: in its codec, as text alone if it takes nothing else, and with the
-shared metadata of the extensions it negotiated. Version 0.3's clients get all of that metadata, unasked, as ever.
+"""Presentation of tasks and stream items to one client: its codec, text only, the metadata of its extensions.
+
+Clients of version 0.3 get the shared metadata of every extension, activated or not.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _CODECS: Mapping[str, Codec] = {codec.NAME: codec for codec in (v0_3, v0_3_gatew
 
 
 def as_text(task: Task) -> Task:
-    """The task for a client that takes only text: data is told as compact JSON."""
+    """Return the task for a client that takes only text: data parts become compact JSON."""
     if not any(isinstance(part, DataPart) for artifact in task.artifacts for part in artifact.parts):
         return task
     return evolve(task, artifacts=tuple(_textual(artifact) for artifact in task.artifacts))
@@ -55,7 +56,7 @@ def _text_of(part: Part) -> Part:
 
 @frozen
 class Presentation:
-    """One way of looking. `extensions`: the names of those that were negotiated; `key` tells views apart."""
+    """Presentation to one client. `extensions`: names of the activated ones. `key`: equal for equal presentations."""
 
     codec: Codec
     text_only: bool = False

@@ -1,4 +1,4 @@
-"""Push notifications: which events are told, with which headers, and what follows from the receiver's answer.
+"""Push notifications: which events cause one, its headers, and what the receiver's answer leads to.
 
 Pure: what a notification looks like is rendered elsewhere, and so is where one may be sent; time and chance are
 arguments.
@@ -24,19 +24,19 @@ from sansio.a2a.errors import LocalError, ProtocolError, invalid
 from sansio.a2a.model import ArtifactUpdate, PushConfig, StreamItem, Task, TaskStatus
 from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, Folding, Snapshot, StatusChanged
 
-# --- what is told -----------------------------------------------------------------------------------------
+# --- what is sent -----------------------------------------------------------------------------------------
 
 
 @frozen
 class Notification:
-    """What is told of event `number`."""
+    """Content of the notification about event `number`."""
 
     number: int
     item: StreamItem
 
 
 def is_news(before: TaskStatus, status: TaskStatus) -> bool:
-    """Whether a status is worth a notification: another state, or another message. Progress repeats the status."""
+    """Return whether a status is worth a notification: a new state or message. Progress repeats the status."""
     if status.state is not before.state:
         return True
     return status.message is not None and status != before
@@ -100,7 +100,7 @@ def check_headers(config: PushConfig, path: Sequence[str | int], codec_name: str
 
 
 def notification_id(task_id: str, config_id: str, number: int) -> str:
-    """What stays the same however often the notification is sent, and differs from all others."""
+    """Return the id of a notification: the same each time it is sent, and unlike all others."""
     return f"{quote(task_id, safe='')}/{quote(config_id, safe='')}/{number}"
 
 
@@ -124,7 +124,7 @@ def headers_of(config: PushConfig, codec_name: str, number: int) -> list[tuple[s
 
 
 class Verdict(Enum):
-    """What an answer means for the notification."""
+    """Consequence of a receiver's answer for the notification."""
 
     DELIVERED = auto()
     FAILED = auto()
@@ -132,14 +132,14 @@ class Verdict(Enum):
 
 
 def verdict_of(status: int) -> Verdict:
-    """What an HTTP status means: 2xx is delivered, 410 ends the configuration, all else is tried again."""
+    """Judge an HTTP status: 2xx is delivered, 410 ends the configuration, all else is tried again."""
     if 200 <= status < 300:
         return Verdict.DELIVERED
     return Verdict.GONE if status == 410 else Verdict.FAILED
 
 
 def retry_after(text: str | None, now: float) -> float | None:
-    """The seconds a `Retry-After` header asks for (RFC 9110, section 10.2.3); None where it does not say.
+    """Return the seconds of a `Retry-After` header (RFC 9110, section 10.2.3); `None` for none or a malformed one.
 
     `now`: epoch seconds.
     """
@@ -158,7 +158,7 @@ def retry_after(text: str | None, now: float) -> float | None:
 
 @frozen(kw_only=True)
 class Schedule:
-    """When a failed notification is tried again. Seconds; `attempts` counts the first one too.
+    """Schedule of retries, in seconds. `attempts` counts the first try too.
 
     The bound of a pause doubles with each failure, from `shortest` to `longest`. A receiver that names a time
     gets it, up to `patience`.

@@ -50,7 +50,7 @@ def first_message(task: Task, message_id: str) -> Message | None:
 
 
 def same_parts(one: Sequence[Part], other: Sequence[Part]) -> bool:
-    """Whether two messages say the same. What is empty counts as absent; numbers are equal as they are written."""
+    """Return whether two messages have the same parts. Empty counts as absent; numbers are compared as written."""
     return len(one) == len(other) and all(map(_same_part, one, other))
 
 

@@ -53,7 +53,7 @@ class ArtifactChunk:
 
     @property
     def closes(self) -> bool:
-        """Whether it adds nothing to the artifact, but says that it is whole."""
+        """Whether the chunk adds nothing, and only marks the artifact as complete."""
         return self.append and self.last_chunk and _is_empty(self.artifact.parts)
 
 
@@ -77,7 +77,7 @@ class MetadataChanged:
 
 @frozen
 class Snapshot:
-    """Everything before this event, compacted away."""
+    """The task before this event: its events were compacted to it."""
 
     task: Task
 
@@ -167,7 +167,7 @@ class Folding:
         self._artifacts = {a.artifact_id: _Building(a, list(a.parts)) for a in task.artifacts}
 
     def accepts(self, event: LogEvent) -> bool:
-        """Whether the event may happen now: nothing after a terminal state, no transition beyond the table."""
+        """Return whether the event is allowed now: none after a terminal state, no transition beyond the table."""
         if self.status.state.terminal:
             return False
         if isinstance(event, StatusChanged):
@@ -258,8 +258,8 @@ SKIPPED = 1 << 20
 class TaskLog:
     """The log of one task: append, look from a cursor, fold.
 
-    Numbers only grow. They may skip where a log is taken up again after a crash (`recover`): an event that was seen
-    but not kept then has a number that no other event gets.
+    Numbers only grow. They skip where a log is recovered after a crash (`recover`): no later event gets the number of
+    one that was seen but not stored.
     """
 
     def __init__(self, task_id: str, context_id: str) -> None:
@@ -360,9 +360,10 @@ class TaskLog:
         return entry
 
     def pause_in(self, entries: Sequence[Entry]) -> int | None:
-        """Index of the newest status in `entries` at which the task still waits for its user; None: it has none.
+        """Return the index of the newest status in `entries` at which the task still waits for its user; `None`:
+        none.
 
-        A status that is followed by another state, in these entries or later, is no pause: the task went on.
+        A status that is followed by another state, in these entries or later, is no pause: the task has continued.
         """
         if self._waits_since is None:
             return None
@@ -392,7 +393,7 @@ class TaskLog:
             del self._entries[:index]
 
     def reaches(self, cursor: int) -> bool:
-        """Whether the events after `cursor` are kept."""
+        """Return whether the events after `cursor` are kept."""
         return cursor >= self._offset
 
     def _after(self, cursor: int) -> int:
@@ -428,7 +429,7 @@ class TaskLog:
         return None
 
     def waits_at(self, number: int) -> bool:
-        """Whether the task waits for its user at event `number`, and still does."""
+        """Return whether the task waits for its user at event `number`, and still does."""
         return self._waits_since is not None and self._waits_since <= number
 
     def _item(self, event: LogEvent) -> StreamItem | None:

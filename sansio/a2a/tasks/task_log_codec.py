@@ -1,4 +1,4 @@
-"""How log events are written down: JSON made of version 1.0's codec, for a store that knows nothing of them."""
+"""Stored form of log events: JSON made of version 1.0's codec, for a store that knows nothing of events."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ _READERS: dict[str, Callable[[Fields], LogEvent]] = {
 
 
 def _decode(fields: Fields) -> LogEvent:
-    """The event, told apart by the member it has; `fields` collects what is wrong with it."""
+    """Decode an event, whose member names its kind; `fields` collects what is wrong."""
     for name, read in _READERS.items():
         if name in fields.value:
             return read(fields)
@@ -95,7 +95,9 @@ def _decode(fields: Fields) -> LogEvent:
 
 
 _DEEPEST = DEEPEST + 16
-"""What came in as deep as it may stands somewhat deeper in a task; the JSON writer takes about 250 levels."""
+"""Levels of nesting. A value of the deepest accepted request is nested deeper in a task; the JSON writer takes about
+250.
+"""
 
 
 def _read_events(fields: Fields) -> list[LogEvent]:

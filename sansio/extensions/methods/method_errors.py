@@ -1,7 +1,7 @@
-"""The errors of the extension methods, a row each: codes and types of their own, told in the shapes of both versions.
+"""The errors of the extension methods, a row each: codes and types of their own, in the shapes of both versions.
 
-The numbers are those that earlier versions declared, some of which A2A has since given other meanings: `type` is
-what tells them apart. Knows no method and no transport.
+The numbers are those that earlier versions declared, some of which A2A has since given other meanings: `type`
+distinguishes them. Knows no method and no transport.
 """
 
 from __future__ import annotations
@@ -131,10 +131,10 @@ class ExtensionErrorKind(Enum):
 
 
 class ExtensionError(ProtocolError):
-    """An extension's method cannot do what it was asked.
+    """An extension's method cannot do what was requested.
 
-    `facts`: what there is to tell besides the type. On version 0.3 it is `data`'s members, on 1.0 the metadata of
-    the `ErrorInfo`, by the same names in camel case, as texts. None is left out.
+    `facts`: details besides the type. On version 0.3 they are `data`'s members, on 1.0 the metadata of the
+    `ErrorInfo`, by the same names in camel case, as texts. `None` is left out.
     """
 
     def __init__(self, extension_kind: ExtensionErrorKind, message: str | None = None, **facts: Any) -> None:
@@ -197,7 +197,7 @@ def forbidden(method: str, capability: str, credential_id: str | None) -> Extens
 
 
 def disabled(method: str, toggle: str, version: str, supported: Sequence[str]) -> ExtensionError:
-    """The method is switched off here: told as one that is not known, with what would switch it on."""
+    """Make the error of a method that is switched off: that of an unknown one, with the setting."""
     error = ExtensionError(
         ExtensionErrorKind.METHOD_DISABLED,
         None if DIALECTS[version].has_error_details else f"Unsupported method: {method}",
@@ -227,7 +227,7 @@ def session_forbidden(session_id: str) -> ExtensionError:
 
 
 def session_unowned(session_id: str, field: str) -> ExtensionError:
-    """Nobody owns the session, and claims are switched off. `field`: the path of what named it."""
+    """Make the error of a session without an owner where claims are switched off. `field`: the path that named it."""
     return ExtensionError(
         ExtensionErrorKind.SESSION_UNOWNED,
         "The session belongs to nobody, and this deployment has several principals, so nobody can claim it. "
@@ -238,7 +238,7 @@ def session_unowned(session_id: str, field: str) -> ExtensionError:
 
 
 def upstream_error(failure: TaskFailure, method: str, session_id: str | None = None) -> ExtensionError:
-    """What OpenCode did not do, in the types of these methods."""
+    """Convert a failure of OpenCode to an error of these methods."""
     if failure.status is None:
         broken = failure.type == PAYLOAD
         kind = ExtensionErrorKind.UPSTREAM_PAYLOAD_ERROR if broken else ExtensionErrorKind.UPSTREAM_UNREACHABLE
@@ -263,7 +263,7 @@ def payload_error(detail: str, method: str, session_id: str | None = None) -> Ex
 
 
 def _message_of(answer: str) -> str:
-    """The sentence in an error of OpenCode's; what is neither JSON nor plain text says nothing."""
+    """Return the sentence in an error of OpenCode; empty where it is neither JSON nor plain text."""
     try:
         body = orjson.loads(answer)
     except orjson.JSONDecodeError:

@@ -1,5 +1,6 @@
-"""What a row of the table of methods is: everything that is known of a method, for those who run it and those who
-publish it. Knows no method.
+"""Rows of the table of methods: all facts of a method, for the code that runs it and the code that publishes it.
+
+Knows no method.
 """
 
 from __future__ import annotations
@@ -45,22 +46,22 @@ class MethodExtension(Enum):
 
     @property
     def label(self) -> str:
-        """Its name in the code and in the URI of version 1.0."""
+        """The extension's name in the code and in the URI of version 1.0."""
         return self.value[0]
 
     @property
     def about(self) -> str:
-        """What it is for."""
+        """The purpose of the extension, in a sentence."""
         return self.value[1]
 
     @property
     def uris(self) -> Mapping[str, str]:
-        """Its URI in each version."""
+        """The URI of the extension in each version."""
         return extension_names.EXTENSION_URIS[self.label]
 
 
 class Access(Enum):
-    """What a method does: it tells, it changes what there is, or it makes OpenCode work."""
+    """Effect of a method: it reads, it changes state, or it makes OpenCode work."""
 
     READ = "read"
     MUTATION = "mutation"
@@ -68,7 +69,7 @@ class Access(Enum):
 
 
 class Ownership(Enum):
-    """What a caller must be to the session that is named. Sessions that nobody has claimed are everybody's."""
+    """Relation that a caller must have to the named session. Unclaimed sessions are everybody's."""
 
     NONE = "none"
     LISTS = "sessions of other callers are left out"
@@ -77,14 +78,14 @@ class Ownership(Enum):
 
 
 class Toggle(Enum):
-    """What an operator switches methods on with: the name of the variable."""
+    """Setting that switches methods on; the value is the variable's name."""
 
     SESSION_SHELL = "A2A_ENABLE_SESSION_SHELL"
     WORKSPACE_MUTATIONS = "A2A_ENABLE_WORKSPACE_MUTATIONS"
 
 
 class Scope(Enum):
-    """Who answers: OpenCode, or the adapter from what it knows itself."""
+    """Origin of the answer: OpenCode, or the adapter's own state."""
 
     UPSTREAM = "upstream"
     LOCAL = "adapter-local"
@@ -104,7 +105,7 @@ Project: TypeAlias = Callable[[Reply, Arguments], JsonObject]
 
 @frozen(kw_only=True)
 class Before:
-    """A call that goes first, where `needed`; `absorb` adds what it tells to the arguments."""
+    """A call before the method's own, where `needed`. `absorb` adds its answer to the arguments."""
 
     needed: Callable[[Arguments], bool]
     call: Callable[[Arguments, Location], UpstreamCall]
@@ -113,14 +114,14 @@ class Before:
 
 @frozen(kw_only=True)
 class Result:
-    """What a method answers: its members, each with its type's name. `made`: names the session that it made."""
+    """Result of a method: its members, each with its type's name. `made`: the member with the session it made."""
 
     members: Mapping[str, str]
     made: Callable[[JsonObject], str] | None = None
 
     @property
     def items_type(self) -> str | None:
-        """The type of what is listed or told."""
+        """The type of the items, or of the one item."""
         return self.members.get("items") or self.members.get("item")
 
 
@@ -178,7 +179,7 @@ class MethodRow:
 
     @property
     def retention(self) -> str:
-        """How far it can be relied upon."""
+        """The stability of the method that is promised to clients."""
         if self.toggle is not None:
             return "deployment-conditional"
         return "experimental-upstream" if self.experimental else "stable"

@@ -17,7 +17,7 @@ METHODS: Mapping[str, MethodRow] = {row.name: row for row in (*sessions.ROWS, *c
 
 
 def is_on(row: MethodRow, switched_on: Collection[Toggle]) -> bool:
-    """Whether a deployment offers a method."""
+    """Return whether a deployment offers a method."""
     return row.toggle is None or row.toggle in switched_on
 
 

@@ -158,7 +158,9 @@ def _found(parameter: Parameter, given: JsonObject) -> Iterator[tuple[Path, Any]
 
 
 def _lacking(parameter: Parameter, given: JsonObject) -> ProtocolError:
-    """Of a nested parameter, the outermost thing that is missing; a field of an object that is there is wrong."""
+    """Make the error for the outermost missing part of a nested parameter. A field of an object that is there is
+    wrong.
+    """
     path = parameter.path
     if len(path) == 1:
         return missing(path)

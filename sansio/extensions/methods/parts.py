@@ -27,7 +27,9 @@ from sansio.opencode.upstream.requests import FILE_SCHEMES
 
 @frozen
 class FileUrl:
-    """Where a file is. What is read by OpenCode where it runs would go past its own permissions, so it is refused."""
+    """URL of a file. One that OpenCode would read on its own machine is refused: it would bypass OpenCode's
+    permissions.
+    """
 
     def read(self, value: Any, path: Path) -> str:
         url = Text(longest=64 * 1024 * 1024).read(value, path)

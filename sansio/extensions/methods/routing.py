@@ -1,4 +1,4 @@
-"""The parameters that say where in OpenCode a method works, which most methods share."""
+"""The parameters for the location in OpenCode where a method works. Most methods share them."""
 
 from __future__ import annotations
 

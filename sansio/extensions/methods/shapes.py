@@ -45,13 +45,13 @@ def missing(path: Path) -> ProtocolError:
 
 
 class Shape(Protocol):
-    """What a parameter takes."""
+    """Type of a parameter: its reader and its schema."""
 
     def read(self, value: Any, path: Path) -> Any:
         """The value as it is used. Raises `ProtocolError`."""
 
     def schema(self) -> JsonObject:
-        """Its JSON Schema (2020-12)."""
+        """The JSON Schema (2020-12) of the values."""
 
 
 @frozen(kw_only=True)
@@ -141,7 +141,7 @@ class Flag:
 
 @frozen
 class Choice:
-    """One of a few strings. `late`: whoever is asked says whether it is one, once there is a request to answer."""
+    """One of a few strings. `late`: it is checked later, against the request that it answers."""
 
     values: tuple[str, ...]
     late: bool = False
@@ -250,7 +250,7 @@ class Record:
 
 
 def first_few(found: Iterable[T]) -> list[T]:
-    """As many as an error lists; the others are not looked for."""
+    """Return as many as an error lists; the others are not looked for."""
     return list(islice(found, MOST_VIOLATIONS))
 
 
@@ -260,7 +260,7 @@ def _named(path: Path, names: list[str]) -> list[str]:
 
 @frozen
 class Tagged:
-    """An object that says by `type` which of several it is."""
+    """An object whose `type` selects one of several shapes."""
 
     kinds: Mapping[str, Record]
 

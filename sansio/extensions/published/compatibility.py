@@ -1,6 +1,6 @@
-"""The two extensions that tell of the whole: the compatibility profile, and the wire contract of a version.
+"""The two extensions about the deployment as a whole: the compatibility profile, and the wire contract of a version.
 
-Every list is made from the tables of operations and methods. Knows not where it is published.
+Every list is made from the tables of operations and methods. Does not know where it is published.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def path_of(route: HttpRoute, version: str) -> str:
 
 
 def compatibility_profile(of: ServedVersion) -> JsonObject:
-    """What a client can rely on: the core, the extensions, the methods, and for how long."""
+    """Render the compatibility profile: the core, the extensions and the methods, each with its stability."""
     return {
         **profile_of(of.deployment),
         **_versions(of),
@@ -87,7 +87,7 @@ def compatibility_profile(of: ServedVersion) -> JsonObject:
 
 
 def wire_contract(of: ServedVersion) -> JsonObject:
-    """What can be called on a version, by which names."""
+    """Render the wire contract: the methods and paths of a version."""
     switched_on = of.deployment.switched_on
     preferred, *others = BINDINGS
     return {
@@ -207,7 +207,7 @@ def _retention(row: MethodRow, of: ServedVersion) -> JsonObject:
 
 
 def service_behaviors(of: ServedVersion) -> JsonObject:
-    """What is answered where the protocol leaves it open, or where earlier clients count on it."""
+    """Render the behaviours that the protocol leaves open, or on which earlier clients rely."""
     after_the_end: JsonObject = {
         "behavior": "replay_terminal_task_once_then_close",
         "delivery": "single_task_snapshot",
@@ -245,7 +245,7 @@ def service_behaviors(of: ServedVersion) -> JsonObject:
 
 
 def _cancelled_again(version: str) -> JsonObject:
-    """What becomes of a request to cancel a canceled task."""
+    """Describe the answer to a request to cancel a canceled task."""
     if DIALECTS[version].cancels_canceled:
         return {
             "behavior": "return_current_terminal_task",
@@ -257,7 +257,7 @@ def _cancelled_again(version: str) -> JsonObject:
 
 
 def _while_it_waits(of: ServedVersion) -> JsonObject:
-    """What a stream does where its task waits for its user."""
+    """Describe the behaviour of a stream whose task waits for its user."""
     stays = of.deployment.streams_stay_open
     return {
         "behavior": "status_event_then_stay_open" if stays else "status_event_then_close",
@@ -269,7 +269,7 @@ def _while_it_waits(of: ServedVersion) -> JsonObject:
 
 
 def _refusal(error: ProtocolError, version: str) -> JsonObject:
-    """What a refused method's error looks like, read off one."""
+    """Describe the error of a refused method, taken from an instance."""
     data = error.data_v1 if DIALECTS[version].has_error_details else error.data
     kind = "METHOD_NOT_SUPPORTED" if error.reason == ErrorKind.METHOD_NOT_FOUND.name else error.reason
     return {"code": error.row.code, "type": kind, "data_fields": list(data)}

@@ -1,4 +1,4 @@
-"""What the cards say of the extensions that are methods: the contract of each method, made from its row.
+"""Card entries of the extensions that are methods: the contract of each method, made from its row.
 
 Knows the table, and of a deployment only which methods it offers on which version.
 """
@@ -46,7 +46,7 @@ ERROR_DATA_FIELDS: Mapping[ExtensionErrorKind, tuple[str, ...]] = {
         "actual_interrupt_type",
     ),
 }
-"""What an error may tell besides its type, in the words of version 0.3."""
+"""The fields that an error may have besides its type, named as in version 0.3."""
 
 
 @frozen
@@ -69,7 +69,7 @@ class Offer:
 
 
 def public_params(offer: Offer) -> JsonObject | None:
-    """What the public card says: only a chat's client needs to know anything before it has proved who it is."""
+    """Return the parameters for the public card: before authentication, only a chat's client needs any."""
     if offer.extension is not MethodExtension.INTERACTIVE_INTERRUPT:
         return None
     return {"methods": _named(offer.rows), **_EVENTS}
@@ -90,7 +90,7 @@ def extended_params(offer: Offer) -> JsonObject:
 
 
 def method_contract(row: MethodRow) -> JsonObject:
-    """What a caller has to know of a method: parameters, result, errors, and what it depends on."""
+    """Render the contract of a method: parameters, result, errors, and what it depends on."""
     contract: JsonObject = {
         "params": _params(row),
         "result": _result(row),
@@ -174,7 +174,7 @@ def _metadata(rows: list[MethodRow]) -> JsonObject:
 
 
 def _errors(offer: Offer) -> JsonObject:
-    """Their errors, as the line tells them. The numbers are the same on both."""
+    """Render the errors of the methods for one version. The codes are the same on both."""
     kinds = _kinds(offer.all)
     names = list(dict.fromkeys(name for kind in kinds for name in ERROR_DATA_FIELDS[kind]))
     detailed = DIALECTS[offer.version].has_error_details

@@ -42,7 +42,7 @@ SPECIFIED_IN = "docs/extensions.md"
 
 @frozen(kw_only=True)
 class PublishedExtension:
-    """An extension under the names it has on either version, which may be equal, and what each card says of it.
+    """An extension: its names on either version, which may be equal, and its entry in each card.
 
     `public`: whether the public card has it under its name in version 1.0. Under that in 0.3, it always has.
     """
@@ -56,16 +56,16 @@ class PublishedExtension:
 
     @property
     def described(self) -> str:
-        """What cards say of it, with the place of its specification among our documents."""
+        """The description for cards, with the place of its specification among our documents."""
         return f"{self.description} Specification: {SPECIFIED_IN}#{self.name}"
 
     def uri(self, version: str) -> str:
-        """Its URI on a version."""
+        """Return the URI of the extension on a version."""
         return self.uris[version]
 
 
 class Caller(Protocol):
-    """Who reads the extended card. `capabilities`: what their credential lets them do beyond chatting."""
+    """Reader of the extended card. `capabilities`: those of the credential, beyond chatting."""
 
     @property
     def principal(self) -> str: ...
@@ -223,10 +223,10 @@ def card_of(deployment: Deployment) -> CardSpec:
 
 
 def extended_card_of(deployment: Deployment, caller: Caller, version: str | None = None) -> CardSpec:
-    """The card for one who has proved who they are: the public one with all there is to know of the extensions.
+    """Render the card for an authenticated caller: the public one, with all parameters of the extensions.
 
-    `version`: the version it is asked for on, whose members and extensions it has; None: all that are offered.
-    What a session binds to is its principal, so the caller is told who they are among that extension's params.
+    `version`: of the request; the card has its members and extensions. `None`: those of all versions on offer. A
+    session is bound to a principal, so that extension's parameters name the caller.
     """
     return evolve(
         card_of(deployment),

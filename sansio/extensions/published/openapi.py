@@ -1,7 +1,6 @@
-"""The OpenAPI 3.1 document of the whole HTTP surface: for everybody, and for those who have proved who they are.
+"""The OpenAPI 3.1 document of the whole HTTP surface: for everybody, and for authenticated callers.
 
-Made from the tables, so that it says what is done. Where it is served, and which paths lead to the card, is told by
-the caller.
+Made from the tables, so that it matches the code. The path it is served at and the paths of the card are arguments.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _CODECS = {"0.3": (v0_3.NAME, v0_3_protojson.NAME), "1.0": (v1_0.NAME,)}
 
 @frozen(kw_only=True)
 class Served:
-    """What is served besides operations and methods. `health`: a health check's answer, for its form."""
+    """Routes besides operations and methods. `health`: an answer of the health check, as an example."""
 
     card_paths: Sequence[str]
     health_path: str
@@ -82,7 +81,9 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
 
 
 def _with_shared_failures(paths: Mapping[str, JsonObject]) -> tuple[dict[str, JsonObject], dict[str, JsonObject]]:
-    """The paths with references to those responses that tell of failures, and these; most operations share them."""
+    """Return the paths with references to the responses for failures, and these responses. Most operations share
+    them.
+    """
     names: dict[bytes, str] = {}
     shared: dict[str, JsonObject] = {}
 

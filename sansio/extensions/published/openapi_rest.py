@@ -1,6 +1,6 @@
 """The HTTP+JSON binding in OpenAPI: a path for each route of each version, with parameters, answers and errors.
 
-Made from the tables of operations, codecs and errors. Knows no deployment but by the lines it speaks.
+Made from the tables of operations, codecs and errors. Of a deployment it knows only the versions on offer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sansio.a2a.versions import VERSIONS
 from sansio.extensions.published.compatibility import path_of
 
 OF_VERSION = {version: dialect.media_type for version, dialect in DIALECTS.items()}
-"""What answers are in in each version."""
+"""The media type of answers in each version."""
 
 _CODECS = {"0.3": (v0_3_gateway.NAME, v0_3.NAME), "1.0": (v1_0.NAME,)}
 _PATH_IDS = {"{id}": "The task's id.", "{config_id}": "The id of the push notification configuration."}
@@ -73,7 +73,7 @@ class Endpoint:
 
     @property
     def codecs(self) -> tuple[str, ...]:
-        """The codecs it is spoken in, the usual first."""
+        """The codecs of the endpoint, the usual first."""
         return tuple(codec for codec in _CODECS[self.version] if codec in SPOKEN[self.operation])
 
     @property
@@ -139,7 +139,7 @@ def _path_parameters(endpoint: Endpoint) -> Iterator[JsonObject]:
 
 
 def _query_parameters(endpoint: Endpoint) -> Iterator[JsonObject]:
-    """What can be asked for in the query: the single values among the parameters."""
+    """Yield the parameters that the query may have: those that are single values."""
     if endpoint.route.method == "POST":
         return
     for name, schema in _beside_the_path(endpoint, endpoint.codecs[0])["properties"].items():

@@ -1,6 +1,6 @@
-"""The JSON-RPC endpoint in OpenAPI: a request for each method, told apart by its name, and the answers to them.
+"""The JSON-RPC endpoint in OpenAPI: a request for each method, distinguished by its name, and the answers.
 
-Made from the tables of operations and methods. Knows no deployment but by the lines and methods it offers.
+Made from the tables of operations and methods. Of a deployment it knows only the versions and methods on offer.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ class RpcMethod:
 
     @property
     def result(self) -> str:
-        """What the components that are its results begin with."""
+        """The prefix of the names of its result components."""
         return f"{self.request}.result"
 
 
 def core_methods(versions: Sequence[str]) -> Iterator[RpcMethod]:
-    """The protocol's own methods, by the names of these lines."""
+    """The protocol's own methods, by the names of these versions."""
     for version in sorted(versions):
         for operation in Operation:
             row, spoken = operation.row, SPOKEN[operation][version]

@@ -1,6 +1,6 @@
-"""The facts of a deployment, and the compatibility profile that is told of it on cards and by the health check.
+"""The facts of a deployment, and the compatibility profile that cards and the health check publish.
 
-Says nothing that the code does not do. Knows neither who reads it nor how it is served.
+Declares nothing that the code does not do. Knows neither who reads it nor how it is served.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FEATURES = {Toggle.SESSION_SHELL: "session_shell", Toggle.WORKSPACE_MUTATIONS: 
 
 @frozen(kw_only=True)
 class Environment:
-    """What the operator declares of OpenCode's surroundings. Nobody here enforces it, and nobody found it out."""
+    """The operator's declaration of OpenCode's surroundings. It is neither enforced nor verified here."""
 
     sandbox_mode: str = _UNKNOWN
     filesystem_scope: str = _UNKNOWN
@@ -113,7 +113,7 @@ def _switched(toggle: Toggle, deployment: Deployment) -> JsonObject:
 
 
 def availability(toggle: Toggle | None, deployment: Deployment) -> str:
-    """Whether what a toggle switches is to be had: always, enabled or disabled."""
+    """Return the availability of what a toggle switches: `always`, `enabled` or `disabled`."""
     if toggle is None:
         return "always"
     return "enabled" if toggle in deployment.switched_on else "disabled"

@@ -1,4 +1,4 @@
-"""Permissions and questions: what a client is told of a pending one, for machines and for people."""
+"""Permissions and questions: rendering of a pending one, for machines and for people."""
 
 from __future__ import annotations
 
@@ -35,13 +35,15 @@ def _question_text(body: JsonObject) -> str:
 
 
 def text_of(asked: InterruptAsked) -> str:
-    """What a person reads: what is asked, and how it can be answered."""
+    """Render the text for a person: the request, and the possible answers."""
     return _permission_text(asked.body) if asked.kind == "permission" else _question_text(asked.body)
 
 
 def is_left_over(asked: InterruptAsked, prompt_id: str) -> bool:
-    """Whether an earlier turn than this prompt's asked: OpenCode goes on to list what a turn waited for that was
-    aborted. Ids sort by time."""
+    """Return whether the request is from a turn before this prompt.
+
+    OpenCode still lists what an aborted turn waited for. Ids sort by time.
+    """
     message_id = text_at(asked.body, "tool", "messageID")
     return message_id is not None and message_id < prompt_id
 

@@ -1,4 +1,4 @@
-"""What a client answers to a permission or a question, as OpenCode wants it: by method, or in plain words.
+"""Replies of clients to permissions and questions, as OpenCode takes them: by method, or in plain words.
 
 Pure. Whether the request still waits, and whether this caller may answer it, is not known here. Errors are
 `ProtocolError` (INVALID_PARAMS) naming the field; the request then waits on.
@@ -21,7 +21,7 @@ from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 REPLIES = ("once", "always", "reject")
-"""What a permission can be answered."""
+"""The replies to a permission."""
 
 _WORDS = {
     "once": "once yes y yep yeah ok okay sure allow approve approved accept accepted granted go|go ahead|do it|"
@@ -47,7 +47,7 @@ _QUIET = re.compile(r"[\s.!,;:\"“”]+")
 
 @frozen(kw_only=True)
 class Answer:
-    """An answer: what to tell OpenCode, what it does to the turn, and in words how it was understood."""
+    """An answer: the call to OpenCode, the event for the turn, and a sentence on how it was understood."""
 
     call: UpstreamCall
     ended: InterruptEnded
@@ -99,7 +99,7 @@ def question_reject(asked: InterruptAsked, location: Location) -> Answer:
 
 
 def expired(asked: InterruptAsked, location: Location) -> Answer:
-    """Nobody answered in time: a rejection, so that the turn goes on."""
+    """Make the rejection of a request that nobody answered in time, so that the turn continues."""
     if asked.kind == "permission":
         answer = permission_reply(asked, "reject", "Nobody answered in time.", location)
     else:
@@ -136,7 +136,7 @@ def understand(asked: InterruptAsked, message: Message, location: Location) -> A
 
 
 def request_named(message: Message) -> str | None:
-    """The request a message says it answers, in its data or as `metadata.shared.interrupt.request_id`."""
+    """Return the request id that a message answers, from its data or `metadata.shared.interrupt.request_id`."""
     for part in message.parts:
         named = text_at(part.data, "request_id") if isinstance(part, DataPart) else None
         if named is not None:

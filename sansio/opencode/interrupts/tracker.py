@@ -1,7 +1,7 @@
-"""What a turn waits for: the permissions and questions of its session and those below, from asked to resolved.
+"""Pending permissions and questions of a turn's session and its subagents' sessions, from asked to resolved.
 
-Duplicates and requests that were resolved before they were seen are dropped. Says what the status becomes; `turn`
-puts it into the log.
+Duplicates and requests that were resolved before they were seen are dropped. Returns the new status; `turn` puts it
+into the log.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class InterruptTracker:
     _answers: dict[str, tuple[str, Message | None]] = field(factory=dict)
 
     def recover(self, pending: Mapping[str, InterruptAsked], since: str) -> None:
-        """What an earlier run of the server has told of already."""
+        """Restore the requests that an earlier run of the server has reported."""
         self.pending = dict(pending)
         self.asked_at = dict.fromkeys(pending, since)
 
     def note(self, request_id: str, understood: str | None, message: Message | None = None) -> None:
-        """How an answer that is under way was understood, to be said once it has taken effect; None: it has not.
+        """Keep how an answer in progress was understood, for the status after it took effect. `None`: it had none.
 
-        `message`: the client's that gave it. It is said by then too, since the bus may be the first to tell.
+        `message`: the client's message with the answer. It is recorded at the same time, as the bus may report first.
         """
         if understood is None:
             self._answers.pop(request_id, None)
@@ -47,7 +47,7 @@ class InterruptTracker:
         return [asked.ended("rejected") for asked in self.pending.values()]
 
     def asked(self, asked: InterruptAsked, now: str) -> list[LogEvent]:
-        """A request came, or is seen again."""
+        """Record a new request; nothing follows from one that is known."""
         if asked.request_id in self.pending or asked.request_id in self._resolved:
             return []
         self.pending[asked.request_id] = asked
@@ -62,7 +62,7 @@ class InterruptTracker:
         return [StatusChanged(status=self._waiting(oldest, now), metadata=self._event_metadata.interrupt(interrupt))]
 
     def ended(self, ended: InterruptEnded, now: str) -> list[LogEvent]:
-        """A request was answered, by whomever."""
+        """Record that a request was answered, by anybody."""
         self._resolved.add(ended.request_id)
         if self.pending.pop(ended.request_id, None) is None:
             return []

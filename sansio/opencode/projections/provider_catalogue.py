@@ -23,7 +23,7 @@ _LIMITS = {"context": "context_window", "output": "max_output_tokens"}
 
 @frozen
 class Provider:
-    """A provider, with what is told of its models."""
+    """A provider, with the published fields of its models."""
 
     id: str
     name: str
@@ -44,7 +44,7 @@ class _Catalogue:
 
 
 def shrunk(value: Any) -> Any:
-    """A provider without what is told of none; what is no provider is left as it is."""
+    """Keep only the published fields of a provider. Return a malformed entry unchanged."""
     if not isinstance(value, dict) or not isinstance(value.get("models"), dict):
         return value
     provider_id, name, source = value.get("id"), value.get("name"), value.get("source")

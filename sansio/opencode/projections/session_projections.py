@@ -29,7 +29,7 @@ from sansio.opencode.upstream.plain_reasons import retry_reason
 from sansio.opencode.upstream.requests import FILE_SCHEMES
 
 CONTEXT_PREFIX = "ctx:opencode-session:"
-"""What the context id of a session begins with, where no conversation over A2A gave it one."""
+"""Prefix of the context id of a session that has none from a conversation over A2A."""
 
 DIFF_TEXTS, DIFF_COUNTS = ("before", "after", "patch", "status"), ("additions", "deletions")
 """The members of a file's difference, beside its name."""
@@ -91,7 +91,7 @@ def message_of(session_id: str, value: Any) -> Message:
 
 
 def shell_message_of(session_id: str, value: Any) -> Message:
-    """A message that a shell command made: it says nothing, so its text is what the command wrote."""
+    """Convert the message of a shell command. It has no text of its own, so its text is the command's output."""
     message = message_of(session_id, value)
     tools = [part.data for part in message.parts if isinstance(part, DataPart)]
     written = [tool.get("output") or tool.get("error") for tool in tools]
@@ -108,7 +108,7 @@ def shell_message_of(session_id: str, value: Any) -> Message:
 
 
 def _parts(parts: list[JsonObject]) -> Iterator[Part]:
-    """All that is said as one text, which there always is, then files and tool calls in their order."""
+    """Return all text as one part, which is always there, then files and tool calls in their order."""
     yield TextPart(text="".join(_texts(parts)))
     for part in parts:
         url = part.get("url")
@@ -179,7 +179,7 @@ def _status(session_id: str, value: Any) -> JsonObject:
 
 
 def todos_of(value: Any) -> list[JsonObject]:
-    """What there is to do. OpenCode gives these no id of late: then it is their place in the list."""
+    """Convert the to-do list of a session. Newer releases of OpenCode give no ids: then the index is the id."""
     return [
         {"id": str(number), **_members(item, {name: name for name in ("id", "content", "status", "priority")})}
         for number, item in enumerate(listed(value, "the todo list"), 1)

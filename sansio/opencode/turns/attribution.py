@@ -1,8 +1,7 @@
-"""Which messages of a session belong to a turn: those that answer its prompt, not those of a person who types there.
+"""Attribution of a session's messages to a turn: those that answer its prompt, not those of a person who types there.
 
-An assistant message names the user message it answers. OpenCode adds user messages of its own to go on with a turn,
-as it does when it compacts; all they hold is synthetic. Any other later user message was typed by somebody else.
-Pure.
+An assistant message names the user message it answers. OpenCode adds user messages of its own to continue a turn, for
+example when it compacts; all they hold is synthetic. Any other later user message was typed by somebody else. Pure.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ class Attribution:
         return bool(self._typed)
 
     def is_ours(self, info: MessageInfo) -> bool:
-        """Whether an assistant message is output of the turn."""
+        """Return whether an assistant message is output of the turn."""
         parent = info.parent_id
         if info.role != "assistant" or info.summary or parent is None or parent < self.prompt_id:
             return False
@@ -47,7 +46,7 @@ class Attribution:
             self._ours.add(info.id)
 
     def note_part(self, part: PartSeen, info: MessageInfo) -> None:
-        """A part was seen: what a user message holds tells who wrote it, and a tool call which session it made."""
+        """Record a part. The parts of a user message show who wrote it, and a tool call names the session it made."""
         if info.role == "user":
             if info.id > self.prompt_id and part.body.get("synthetic") is not True and part.type not in _ADDED:
                 self._typed.add(info.id)
@@ -57,7 +56,7 @@ class Attribution:
             self._children[child] = info.id
 
     def asks(self, asked: InterruptAsked, session_id: str) -> bool:
-        """Whether a permission or a question may be the turn's.
+        """Return whether a permission or a question may be the turn's.
 
         The message that it belongs to decides. The order of ids counts only where that message is not known: the
         prompt's id has our clock's time, and OpenCode's clock may be behind, or in the same millisecond.

@@ -1,7 +1,7 @@
-"""OpenCode's parts as lanes of a task: text, reasoning, one per tool call.
+"""OpenCode's parts as artifacts of a task: one for text, one for reasoning, one per tool call.
 
-A lane is one artifact. Within it every OpenCode part is one A2A part, in OpenCode's order (part ids sort by time).
-Pure bookkeeping of what was said; `turn` decides what to say about it.
+Within an artifact every OpenCode part is one A2A part, in OpenCode's order (part ids sort by time).
+Pure bookkeeping of what was sent; `turn` decides what to send.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sansio.opencode.upstream.events import PartSeen
 
 
 class BlockType(Enum):
-    """The kinds of block a client is told of."""
+    """The kinds of block that are sent to clients."""
 
     TEXT = "text"
     REASONING = "reasoning"
@@ -31,7 +31,7 @@ BLOCK_OF = {"text": BlockType.TEXT, "reasoning": BlockType.REASONING, "tool": Bl
 """From OpenCode's part type to the block it becomes; other types are no output."""
 
 PROGRESS_TYPES = frozenset({"step-start", "step-finish"})
-"""Part types that are told as progress."""
+"""Part types that are sent as progress."""
 
 TOOL_RANK = {"pending": 0, "running": 1, "completed": 2, "error": 2}
 """A tool call's states in order; it never goes back."""
@@ -44,18 +44,18 @@ _COUNT_LIMIT = 2**53
 
 @define(eq=False)
 class TextBlock:
-    """The text of one OpenCode part, as far as it was said. `settled`: OpenCode has given its final text."""
+    """The text of one OpenCode part, as far as it was sent. `settled`: OpenCode has given its final text."""
 
     part_id: str
     message_id: str
     pieces: list[str] = field(factory=list)
-    begun: bool = False  # something of it has been said
+    begun: bool = False  # something of it has been sent
     settled: bool = False
-    has_gap: bool = False  # a piece was missed: say nothing more until OpenCode tells the whole text
+    has_gap: bool = False  # a piece was missed: send nothing more until OpenCode gives the whole text
 
     @property
     def text(self) -> str:
-        """What was said so far; joins the pieces once."""
+        """The text that was sent so far. The pieces are joined once."""
         if len(self.pieces) > 1:
             self.pieces[:] = ["".join(self.pieces)]
         return self.pieces[0] if self.pieces else ""
@@ -63,7 +63,7 @@ class TextBlock:
 
 @define
 class Tool:
-    """A tool call as it was last told. `files`: what it has attached to its result."""
+    """A tool call as it was last sent. `files`: the attachments of its result."""
 
     part_id: str
     message_id: str
@@ -76,7 +76,8 @@ class Tool:
 class ArtifactStream:
     """The text blocks of one artifact, in order.
 
-    `before`: what an earlier run of the server said, part by part, until `recall` has matched blocks with it.
+    `before`: the texts that an earlier run of the server sent, part by part, until `recall` has matched blocks with
+    them.
     """
 
     artifact_id: str
@@ -87,10 +88,10 @@ class ArtifactStream:
     before: tuple[str, ...] = ()
 
     def recall(self, found: Sequence[tuple[TextBlock, str]]) -> bool:
-        """Take these blocks, in order and each with the text OpenCode has, for what was said before.
+        """Match these blocks, in order and each with OpenCode's text, with what was sent before.
 
-        False if something else was said: then the blocks count as said with those texts, and the artifact must be
-        told anew. Blocks of which nothing was said yet are left out.
+        Return false if something else was sent. Then the blocks count as sent with those texts, and the artifact must
+        be replaced. Blocks of which nothing was sent yet are left out.
         """
         before, self.before = [text for text in self.before if text], ()
         for block, text in found:
@@ -112,7 +113,7 @@ class ArtifactStream:
         return not before
 
     def insert(self, block: TextBlock) -> bool:
-        """Put a block in its place; True if that is the end, where a reader can simply be told more."""
+        """Put a block in its place. Return true if that is the end, where a chunk can be appended."""
         key = (block.message_id, block.part_id)
         index = len(self.blocks)
         while index and (self.blocks[index - 1].message_id, self.blocks[index - 1].part_id) > key:
@@ -121,7 +122,7 @@ class ArtifactStream:
         return index == len(self.blocks) - 1
 
     def continuation(self, text: str, metadata: JsonObject, *, joins: bool) -> ArtifactChunk:
-        """The artifact's next chunk, or its first; `joins`: it goes on with the last part."""
+        """Return the artifact's next chunk, or its first. `joins`: it continues the last part."""
         artifact = Artifact(
             artifact_id=self.artifact_id,
             name=self.name,
@@ -132,7 +133,7 @@ class ArtifactStream:
         return ArtifactChunk(artifact=artifact, append=self.begun, joins=joins, leads=leads)
 
     def whole(self, metadata: JsonObject) -> ArtifactChunk:
-        """The artifact anew, with all that was said of it."""
+        """Return a chunk that replaces the artifact by all that was sent of it."""
         parts = tuple(TextPart(text=block.text) for block in self.blocks if block.begun)
         artifact = Artifact(
             artifact_id=self.artifact_id, name=self.name, parts=parts or (TextPart(text=""),), metadata=metadata
@@ -140,19 +141,19 @@ class ArtifactStream:
         return ArtifactChunk(artifact=artifact, leads=self.block_type is BlockType.TEXT)
 
     def is_last_sent(self, block: TextBlock) -> bool:
-        """Whether nothing has been said after this block."""
+        """Return whether this block is the last of which something was sent."""
         if self.blocks[-1] is block:
             return True
         return not any(b.begun for b in self.blocks[self.blocks.index(block) + 1 :])
 
 
 def is_settled(part: JsonObject) -> bool:
-    """Whether OpenCode has finished writing a text or reasoning part."""
+    """Return whether OpenCode has finished a text or reasoning part."""
     return member(part, "time", "end") is not None
 
 
 def output_text(part: JsonObject) -> str | None:
-    """What a text or reasoning part says; None for one that is not meant to be read."""
+    """Return the text of a text or reasoning part; `None` for one that is not meant to be read."""
     if part.get("synthetic") is True or part.get("ignored") is True:
         return None
     return text_at(part, "text") or ""

@@ -1,4 +1,4 @@
-"""How a turn has ended, for machines and in words, and what becomes of the tool calls that it leaves open. Pure."""
+"""Ends of turns, for machines and in words, and the tool calls that they leave open. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FINISHED, LENGTH, REFUSED, ABORTED, CANCELLED, FAILED = (
 """The kinds of end, as `metadata.opencode.end` names them."""
 
 FINAL_FINISHES = frozenset({"stop", "length", "content-filter"})
-"""What OpenCode writes into an assistant message after which no other follows."""
+"""The `finish` of an assistant message after which no other follows."""
 
 _KIND_OF_FINISH = {"length": LENGTH, "content-filter": REFUSED}
 
@@ -41,11 +41,11 @@ def kind_of(last: MessageInfo | None) -> str:
 
 
 def words_of(kind: str) -> str | None:
-    """What a person is told of an end, where it is not simply the answer."""
+    """Return the text about an end for a person, where the answer alone does not do."""
     return _WORDS.get(kind)
 
 
 def closed(tool: Tool, state: TaskState) -> Tool:
-    """A tool call that was open at the end of its turn, as it is left: nobody will say more of it."""
+    """Close a tool call that was open at the end of its turn: no more events of it follow."""
     error = _TOOL_WORDS.get(state, "The turn ended before this tool call did")
     return evolve(tool, data={**tool.data, "status": "error", "error": error}, rank=TOOL_ENDED)

@@ -1,6 +1,6 @@
-"""What goes along with a turn's events: the shared metadata, numbered, and messages in the agent's name.
+"""Metadata of a turn's events, with a sequence number, and messages in the agent's name.
 
-The names are those clients of earlier versions know. Decides nothing about what is said, or when.
+The names are those clients of earlier versions know. Does not decide which events are sent, or when.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class EventMetadata:
         return {"session": {"id": self.session_id}} if self.session_id else {}
 
     def chunk(self, block_type: BlockType, source: str, message_id: str, part_id: str | None = None) -> JsonObject:
-        """Of a chunk of an artifact."""
+        """Build the metadata of a chunk of an artifact."""
         stream: JsonObject = {
             "block_type": block_type.value,
             "source": source,
@@ -45,23 +45,23 @@ class EventMetadata:
         return {"shared": {"stream": stream}}
 
     def progress(self, progress: JsonObject, message_id: str) -> JsonObject:
-        """Of a status event that tells how it goes."""
+        """Build the metadata of a progress status event."""
         stream = {"source": "progress", "message_id": message_id, **self._next()}
         return {"shared": {**self._shared(), "stream": stream, "progress": progress}}
 
     def interrupt(self, interrupt: JsonObject) -> JsonObject:
-        """Of a status event that asks, or tells that an answer came."""
+        """Build the metadata of a status event that reports a new request, or an answer."""
         return {"shared": {**self._shared(), "interrupt": interrupt}}
 
     def kept(self, usage: JsonObject | None, extra: JsonObject) -> JsonObject:
-        """What stays with the task at its end."""
+        """Build the metadata that stays with the ended task."""
         shared = self._shared()
         if usage is not None:
             shared["usage"] = usage
         return {**({"shared": shared} if shared else {}), **extra}
 
     def end(self, kept: JsonObject, message_id: str) -> JsonObject:
-        """Of the last status event: what is kept, and which message it was."""
+        """Build the metadata of the last status event: that of the task, and the id of the message."""
         stream: JsonObject = {"event_id": f"{self._prefix}status", "source": "status"}
         if message_id:
             stream["message_id"] = message_id

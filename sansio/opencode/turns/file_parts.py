@@ -1,6 +1,6 @@
-"""Files that OpenCode produces, as file parts: what its tools attach, and the file parts of its messages.
+"""Files that OpenCode produces, as file parts: attachments of its tools, and file parts of its messages.
 
-A file is told by its bytes, or by an address that others can read. A path of OpenCode's machine is neither, and is
+A file is sent as its bytes, or as an address that others can read. A path of OpenCode's machine is neither, and is
 left out.
 """
 

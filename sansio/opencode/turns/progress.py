@@ -1,4 +1,4 @@
-"""How a turn goes, as clients are told: steps begun and finished, and retries with the time of the next."""
+"""Progress of a turn, for clients: steps begun and finished, and retries with the time of the next."""
 
 from __future__ import annotations
 

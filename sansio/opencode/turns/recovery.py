@@ -1,6 +1,6 @@
-"""What an earlier run of the server said in a turn, read back from the task's log, so that a new run can go on.
+"""Output of a turn in an earlier run of the server, read back from the task's log, so that a new run can continue.
 
-Reads the metadata that `voice` writes. Pure; what OpenCode did meanwhile is for `turn` to find out.
+Reads the metadata that `event_metadata` writes. Pure; what OpenCode did meanwhile is for `turn` to find out.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from sansio.opencode.upstream.events import InterruptAsked
 
 @frozen(kw_only=True)
 class RecoveredOutput:
-    """What was said: the texts of each lane by its artifact's id, in order; tool calls and files by part id; progress
-    told; requests that wait for an answer; the status. `sequence`: from where to count on without giving an event
-    the number of one that was seen but not kept."""
+    """Output that was sent: the texts of each artifact by its id, tool calls and files by part id, progress, status.
+
+    `pending`: requests that wait for an answer. `sequence`: the number to count from, beyond that of any event that
+    was seen but not stored.
+    """
 
     texts: Mapping[str, tuple[str, ...]]
     tools: Mapping[str, Tool]
@@ -60,7 +62,7 @@ class _Seen:
 
 
 def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str) -> RecoveredOutput:
-    """What the task says, and what can be told from those of its events that were kept."""
+    """Recover the output from the task, and from those of its events that were stored."""
     seen = _Seen()
     for event in events:
         if isinstance(event, StatusChanged):

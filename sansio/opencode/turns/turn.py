@@ -1,11 +1,11 @@
 """One prompt's life: bus events in, log events out.
 
 The rules. Only assistant messages that answer our prompt (or one OpenCode made up after it, as it does when it
-compacts) are output. A part's whole text settles what its deltas said: a missing suffix is said, a divergence
-replaces the lane; so duplicates, reordering across parts, and gaps followed by a re-read end in the same task.
-A turn ends when the session is idle and its messages are complete, or by `cancel` and `fail`; always once.
+compacts) are output. A part's whole text settles its deltas: a missing suffix is sent, and a divergence replaces the
+artifact. So duplicates, reordering across parts, and gaps followed by a re-read end in the same task. A turn ends
+when the session is idle and its messages are complete, or by `cancel` and `fail`; always once.
 
-Knows nothing of time, sockets or who listens. `now` is RFC 3339 text, put into the statuses it makes.
+Knows no time, socket or reader. `now` is RFC 3339 text, put into the statuses it makes.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _NEVER_HAD = TaskFailure(text="OpenCode never got the message: send it again", t
 
 @frozen
 class BusPosition:
-    """How much a turn had heard at some time: gaps, after which something may be missing, and statuses."""
+    """Counts of what a turn has received: gaps, after which something may be missing, and session statuses."""
 
     gaps: int = 0
     statuses: int = 0
@@ -80,7 +80,7 @@ class Turn:
         self.cancelled: bool = False
         self.failure: TaskFailure | None = None
         self.left: tuple[InterruptAsked, ...] = ()  # the requests that waited for an answer when the turn ended
-        self.refused: bool = False  # it failed before anything was said, by an error that the message may have caused
+        self.refused: bool = False  # it failed before anything was sent, by an error that the message may have caused
         self._status = TaskStatus(state=TaskState.SUBMITTED)
         self._artifact_streams = {
             block: ArtifactStream(artifact_id=f"{task_id}:{block.value}", name=name, block_type=block)
@@ -88,26 +88,26 @@ class Turn:
         }
         self._blocks: dict[str, tuple[ArtifactStream, TextBlock]] = {}
         self._tools: dict[str, Tool] = {}
-        self._sent_progress: set[object] = set()  # progress that was told, by identity
+        self._sent_progress: set[object] = set()  # progress that was sent, by identity
         self._messages: dict[str, MessageInfo] = {}
         self._order: list[str] = []  # our assistant messages, oldest first
         self._held: dict[str, list[PartSeen]] = {}
         self._held_count = 0
         self._torn: set[str] = set()
-        self._files: set[str] = set()  # of parts, those that were told
+        self._files: set[str] = set()  # ids of the file parts that were sent
         self._event_metadata = EventMetadata(task_id=task_id, context_id=context_id, session_id=session_id)
         self.interrupt_tracker: InterruptTracker = InterruptTracker(self._event_metadata)
         self._attribution = Attribution(prompt_id)
         self._idle = False
         self._doubtful = False  # an error came, and it is not known what the session does now
         self._fault: MessageInfo | SessionFailed | None = None
-        self._early: list[BusEvent] | None = None  # what came before the session was read, of a turn taken up
+        self._early: list[BusEvent] | None = None  # of a recovered turn: events from before the session was read
         self.bus_position: BusPosition = BusPosition()
-        self._reconciled_gaps = 0  # so many of the gaps were filled by a reading since
+        self._reconciled_gaps = 0  # number of gaps that a later re-read has closed
 
     @property
     def unsettled(self) -> bool:
-        """The session is idle or in doubt, yet the turn has no end to show for it: read it again."""
+        """Whether the session is idle or in doubt, yet the turn has not ended: read the session again."""
         return (self._idle or self._doubtful) and not self.ended
 
     @property
@@ -155,14 +155,14 @@ class Turn:
         return out
 
     def answered(self, ended: InterruptEnded, now: str) -> list[LogEvent]:
-        """OpenCode has taken an answer: that is told at once, whatever else is still to be found out."""
+        """Record that OpenCode has taken an answer: that is reported at once, even before the session was read."""
         out: list[LogEvent] = []
         if not self.ended:
             self._interrupt(ended, now, out)
         return out
 
     def recover(self, recovered: RecoveredOutput) -> None:
-        """Go on with a turn that an earlier run of the server began: nothing is said again. `reconcile` it next."""
+        """Continue a turn that an earlier run of the server began. Nothing is sent twice. Call `reconcile` next."""
         self._status = recovered.status
         self._event_metadata.sequence = recovered.sequence
         self._sent_progress |= recovered.progress
@@ -176,15 +176,15 @@ class Turn:
         self._early = []
 
     def add_to(self, recovered: RecoveredOutput) -> None:
-        """Go on in a task that an earlier turn has left without finishing it: what was said is added to."""
+        """Continue a task that an earlier turn left unfinished: its output is added to."""
         self._event_metadata.sequence = recovered.sequence
         for artifact_stream in self._artifact_streams.values():
             artifact_stream.begun = artifact_stream.artifact_id in recovered.texts
 
     def gap(self) -> None:
-        """Events may have been missed: say no more of unfinished texts until they are told whole.
+        """Record that events may have been missed: send nothing more of unfinished texts until they are complete.
 
-        Nor does the turn end until the session was read: what was missed may be a part that is told no more.
+        Nor does the turn end until the session was read: no later event may mention a missed part.
         """
         self.bus_position = evolve(self.bus_position, gaps=self.bus_position.gaps + 1)
         for _, block in self._blocks.values():
@@ -202,12 +202,12 @@ class Turn:
         since: BusPosition | None = None,
         last_try: bool = False,
     ) -> list[LogEvent]:
-        """What the session looks like over REST, fed like events; `asked` is all that it waits for.
+        """Feed the session as read over REST. `asked`: all requests that it waits for.
 
-        `waited_for`: the ids that `asking` held before it was read; of that, what is not there has been answered.
+        `waited_for`: the ids that `interrupt_tracker` held before the read. Those that are gone have been answered.
         `since`: `bus_position` before the read. A later gap needs another read, and a later status from the bus is
-        newer than the one that was read. `None`: nothing has come since.
-        `last_try`: if the session is idle and its answer still incomplete, it never will be: the turn fails.
+        newer than the one that was read. `None`: nothing has come since. `last_try`: if the session is idle and its
+        answer still incomplete, the turn fails.
         """
         out: list[LogEvent] = []
         if self.ended:
@@ -261,7 +261,7 @@ class Turn:
     def _message(self, info: MessageInfo, out: list[LogEvent]) -> None:
         before = self._messages.get(info.id)
         if before is not None and before.completed and not info.completed:
-            return  # an older state, told late
+            return  # an older state, which arrived late
         self._messages[info.id] = info
         self._attribution.note_message(info)
         if self._attribution.is_ours(info):
@@ -269,7 +269,7 @@ class Turn:
                 self._order.append(info.id)
                 self._order.sort()
                 if isinstance(self._fault, SessionFailed):
-                    self._fault = None  # OpenCode got over it, as it does where it compacts and goes on
+                    self._fault = None  # OpenCode recovered, as it does where it compacts and continues
             if info.error is not None:
                 self._fault = info
         for part in self._held.pop(info.id, ()):
@@ -331,7 +331,7 @@ class Turn:
             self._replace(artifact_stream, block.message_id, out)
 
     def _emit_text(self, artifact_stream: ArtifactStream, block: TextBlock, text: str, out: list[LogEvent]) -> None:
-        """Continue a block: as a chunk where nothing was said after it, else by telling the lane anew."""
+        """Continue a block: by a chunk where it is the last that was sent, else by replacing the artifact."""
         block.pieces.append(text)
         joins = block.begun
         block.begun = True
@@ -349,7 +349,7 @@ class Turn:
         artifact_stream.begun = True
 
     def _recall(self, records: Sequence[MessageRecord], out: list[LogEvent]) -> None:
-        """Match what an earlier run of the server said with what OpenCode has; tell it anew where they differ."""
+        """Match the output of an earlier run of the server with OpenCode's; replace it where they differ."""
         parts = [part for record in records if self._attribution.is_ours(record.info) for part in record.parts]
         for block_type, artifact_stream in self._artifact_streams.items():
             if not artifact_stream.begun:
@@ -412,7 +412,7 @@ class Turn:
             self._progress((status.attempt, status.next), retry_of(status), self._last_message(), out)
 
     def _progress(self, identity: object, progress: JsonObject, message_id: str, out: list[LogEvent]) -> None:
-        """Tell how it goes, each thing once."""
+        """Emit progress, each step once."""
         if identity not in self._sent_progress:
             self._sent_progress.add(identity)
             out.append(
@@ -445,7 +445,7 @@ class Turn:
             return
         fault = self._fault
         if isinstance(fault, MessageInfo):
-            # an error OpenCode got over is not the turn's: a later message of ours has gone on
+            # an error that OpenCode recovered from is not the turn's: a later message of ours continued
             fault = self._messages[self._order[-1]]
         error = fault.error if isinstance(fault, MessageInfo) else fault.fault if fault else None
         if error is None:
@@ -472,7 +472,7 @@ class Turn:
         self.ended = True
         open_tools = [tool for tool in self._tools.values() if tool.rank < TOOL_ENDED]
         out += [self._tool_chunk(closed(tool, state), last=True) for tool in open_tools]
-        # the answer comes last: some clients take the last whole artifact for what the agent has to say
+        # the answer comes last: some clients take the last whole artifact for the agent's answer
         out += [
             ArtifactChunk(
                 artifact=Artifact(
@@ -497,7 +497,7 @@ class Turn:
         return out
 
     def _last_message(self, artifact_stream: ArtifactStream | None = None) -> str:
-        """The message that spoke last, in a lane where its blocks are known; before any the prompt."""
+        """Return the id of the last message with output; of the prompt where there is none."""
         if artifact_stream is not None and artifact_stream.blocks:
             return artifact_stream.blocks[-1].message_id
         return self._order[-1] if self._order else self.prompt_id

@@ -1,7 +1,7 @@
-"""Decodes OpenCode's event bus: the bytes of one event to one typed value, or None for what no turn needs.
+"""Decoder of OpenCode's event bus: the bytes of one event to one typed value, or `None` for what no turn needs.
 
-Covers `GET /global/event` (each event wrapped with its directory) and `GET /event` (bare). The `sync` copies of
-the global stream say nothing new and are passed over. Garbage raises `ProtocolError` (INVALID_AGENT_RESPONSE).
+Covers `GET /global/event` (each event wrapped with its directory) and `GET /event` (bare). The `sync` copies of the
+global stream hold nothing new and are skipped. Garbage raises `ProtocolError` (INVALID_AGENT_RESPONSE).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sansio.a2a.model import JsonObject
 
 @frozen(kw_only=True)
 class UpstreamFault:
-    """An error as OpenCode tells it. `status`: HTTP status of the model provider, if it came from there."""
+    """An error as OpenCode reports it. `status`: HTTP status of the model provider, if it came from there."""
 
     name: str
     message: str
@@ -29,7 +29,7 @@ class UpstreamFault:
 
 @frozen(kw_only=True)
 class MessageInfo:
-    """What is known of a message, without its parts. `parent_id`: the user message an assistant answers."""
+    """A message without its parts. `parent_id`: the user message that an assistant's message answers."""
 
     id: str
     session_id: str
@@ -303,7 +303,7 @@ def _loads(data: bytes) -> Any:
 
 _PAYLOAD = b'"payload":{'
 _SYNC = _PAYLOAD + b'"type":"sync"'
-"""How a copy begins. Inside a string the quotes would be escaped, so the first match is the member itself."""
+"""The beginning of a copy. Inside a string the quotes would be escaped, so the first match is the member itself."""
 
 
 def decode(data: bytes) -> BusEvent | None:
@@ -330,7 +330,7 @@ def event_id(data: bytes) -> str:
 
 
 def is_bus_event(data: bytes) -> bool:
-    """Whether this has the shape of every event of the bus, known or not: another server's stream has not."""
+    """Return whether this has the shape of every event of the bus, known or not: another server's stream has not."""
     return isinstance(_payload(data).get("type"), str)
 
 
@@ -344,7 +344,7 @@ def _payload(data: bytes) -> JsonObject:
 
 @frozen(kw_only=True)
 class MessageRecord:
-    """A message with its parts, as `GET /session/{id}/message` tells it."""
+    """A message with its parts, as `GET /session/{id}/message` returns it."""
 
     info: MessageInfo
     parts: tuple[PartSeen, ...]

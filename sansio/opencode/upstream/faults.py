@@ -1,4 +1,4 @@
-"""What went wrong upstream, in the error types clients know: from a status or an OpenCode error to a failure."""
+"""Failures of OpenCode, in the error types that clients know: from a status or an OpenCode error to a failure."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _TYPE_OF_STATUS = {
 
 @frozen(kw_only=True)
 class TaskFailure:
-    """Why a turn or a call failed: a sentence for people, a type and a status for machines.
+    """Reason why a turn or a call failed: a sentence for people, a type and a status for machines.
 
-    `answer`: the beginning of what OpenCode answered, as it came. `detail`: what no client may read,
-    and the log has in full; empty where `text` says it all.
+    `answer`: the beginning of OpenCode's answer, as it came. `detail`: text for the log alone, which no client may
+    read; empty where `text` is complete.
     """
 
     text: str
@@ -37,7 +37,7 @@ class TaskFailure:
 
     @property
     def reference(self) -> str:
-        """By what the detail is found in the log."""
+        """The reference by which the detail is found in the log."""
         return reference_of(self.detail)
 
     @property
@@ -56,7 +56,7 @@ def type_of_status(status: int) -> str:
 
 
 def failure_of(fault: UpstreamFault) -> TaskFailure:
-    """What to say of an error OpenCode ended a turn with."""
+    """Convert an error with which OpenCode ended a turn."""
     if fault.status is not None:
         return TaskFailure(
             text=with_reason(f"The model provider refused the request with status {fault.status}", fault.message),
@@ -71,7 +71,7 @@ def failure_of(fault: UpstreamFault) -> TaskFailure:
 
 
 def failure_of_status(status: int, detail: str) -> TaskFailure:
-    """What to say when OpenCode itself answers one of our requests with an error status."""
+    """Convert an error status with which OpenCode itself answered a request of ours."""
     text = with_reason(f"OpenCode answered with status {status}", message_in(detail))
     return TaskFailure(
         text=text, type=type_of_status(status), status=status, answer=detail, detail=hidden(message_in(detail))
@@ -82,7 +82,7 @@ _ABOUT_MESSAGE = frozenset({400, 413, 415, 422})
 
 
 def blames_message(fault: UpstreamFault) -> bool:
-    """Whether the message itself may be what OpenCode or the provider could not take, so that it would fail again."""
+    """Return whether the message itself may have caused the error, so that it would fail again."""
     if fault.status is not None:
         return fault.status in _ABOUT_MESSAGE
     return fault.name in ("UnknownError", "ContextOverflowError")

@@ -16,11 +16,11 @@ ID_LIMIT = 256
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
 SESSION = "ses"
-"""How the id of a session begins."""
+"""Prefix of the id of a session."""
 
 
 def is_identifier(value: str, begins: str = "") -> bool:
-    """Whether `value` can be an id of OpenCode's that begins with `begins`."""
+    """Return whether `value` can be an id of OpenCode with the prefix `begins`."""
     return len(value) <= ID_LIMIT and value.startswith(begins) and _ID.fullmatch(value) is not None
 
 

@@ -25,7 +25,7 @@ def session_todo(session_id: str, location: Location) -> UpstreamCall:
 
 
 def session_diff(session_id: str, message_id: str | None, location: Location) -> UpstreamCall:
-    """What a session, or one message of it, has changed in files."""
+    """Read the changes in files by a session, or by one message of it."""
     return get(f"{session_path(session_id)}/diff", location, {"messageID": message_id})
 
 

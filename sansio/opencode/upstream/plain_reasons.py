@@ -1,4 +1,4 @@
-"""What a client may read of an error text of OpenCode's or a provider's: a sentence of it, or a reference to the log.
+"""Client-safe form of an error text of OpenCode or a provider: a sentence of it, or a reference to the log.
 
 Stack traces, paths of the machine and documents are internal. Pure: a reference is made of the text itself.
 """
@@ -34,7 +34,7 @@ def reference_of(text: str) -> str:
 
 
 def hidden(text: str) -> str:
-    """What of a text is for the log alone: all of it, or nothing."""
+    """Return the part of a text for the log alone: all of it, or nothing."""
     return text if text.strip() and plain_reason(text) is None else ""
 
 

@@ -1,4 +1,4 @@
-"""What keeps OpenCode from working for us, in one line each with the remedy. Looks at answers, asks nothing."""
+"""Problems that keep OpenCode from working for us, in one line each with the remedy. Sends nothing."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class TimeoutClass(Enum):
     STREAM = "the opening of the event stream, to its first event"
 
     def attempts(self, limit: float) -> tuple[float, ...]:
-        """For each attempt, the seconds within which the head of the answer must come.
+        """Return the seconds within which the head of the answer must come, for each attempt.
 
         Their sum is at most `limit`, the operator's. A call that is not repeatable gets the first attempt alone.
         """
@@ -64,7 +64,7 @@ class UpstreamCall:
 
 @frozen(kw_only=True)
 class Location:
-    """Where in OpenCode a call happens. Neither: the instance's own directory."""
+    """Location of a call in OpenCode. Without a directory and a workspace it is the instance's own directory."""
 
     directory: str | None = None
     workspace: str | None = None
@@ -92,7 +92,7 @@ class Model:
 
 @frozen(kw_only=True)
 class PromptOptions:
-    """What goes along with a prompt; None leaves it to OpenCode."""
+    """Options of a prompt; `None` leaves the choice to OpenCode."""
 
     model: Model | None = None
 
@@ -169,23 +169,25 @@ def post(
 
 
 def events() -> UpstreamCall:
-    """Everything that happens in every directory, for as long as it is read."""
+    """Subscribe to the events of every directory, for as long as the answer is read."""
     return get("/global/event", timeout=TimeoutClass.STREAM)
 
 
 def health() -> UpstreamCall:
-    """Whether OpenCode answers."""
+    """Check whether OpenCode answers."""
     return get("/global/health", timeout=TimeoutClass.PROBE)
 
 
 def path(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """Which directory OpenCode works in, for calls that name this place. The first such call sets a directory up."""
+    """Read the directory in which OpenCode works for calls with this location. The first such call sets a directory
+    up.
+    """
     bound = TimeoutClass.PROBE if location == DEFAULT_LOCATION else TimeoutClass.READ
     return get("/path", location, timeout=bound)
 
 
 def files(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """What the directory itself holds; an error where it is none."""
+    """List the files of the directory; an error where it is none."""
     return get("/file", location, {"path": ""}, timeout=TimeoutClass.PROBE)
 
 
@@ -318,7 +320,7 @@ def _prompt_part(part: Part, index: int, takes: frozenset[str]) -> JsonObject:
 
 
 def _data_text(part: DataPart) -> str:
-    """A data part for the model: compact JSON, below a line that says what it is. OpenCode has no part for it."""
+    """Render a data part for the model: compact JSON below a line with its type. OpenCode has no part for it."""
     label = part.media_type or JSON
     if part.filename:
         label += f", {part.filename}"
