@@ -27,11 +27,14 @@ from sansio.a2a.codecs.wire_types import (
     Kind,
     Many,
     Member,
+    Named,
     Object,
     Plain,
     Tag,
     Union,
+    Wrapper,
     required,
+    wire_object,
 )
 from sansio.a2a.model import (
     Artifact,
@@ -40,6 +43,7 @@ from sansio.a2a.model import (
     Message,
     Role,
     StatusUpdate,
+    StreamItem,
     Task,
     TaskPage,
     TaskState,
@@ -95,44 +99,55 @@ class SharedTypes:
     status_update: Object[StatusUpdate]
     artifact_update: Object[ArtifactUpdate]
 
+    def published(self, *parts: Named) -> tuple[Named, ...]:
+        """All of them, with the types that parts are made of, in the order in which they are published."""
+        outputs = (self.message, self.artifact, self.task, self.status_update, self.artifact_update)
+        return (self.state, self.status, *parts, *outputs)
+
+    def wrappers(self) -> tuple[Wrapper[Task | Message], Wrapper[StreamItem]]:
+        """The result of a send and the item of a stream, of a codec that wraps them."""
+        results: dict[type, tuple[str, Object[Any]]] = {Task: ("task", self.task), Message: ("message", self.message)}
+        updates: dict[type, tuple[str, Object[Any]]] = {
+            StatusUpdate: ("statusUpdate", self.status_update),
+            ArtifactUpdate: ("artifactUpdate", self.artifact_update),
+        }
+        return (
+            Wrapper(name="SendMessageResponse", choices=results),
+            Wrapper(name="StreamResponse", choices={**results, **updates}),
+        )
+
 
 def shared_types(traits: Traits) -> SharedTypes:
     """The shared types of a codec."""
     state = Choice(name="TaskState", written=traits.states, read=traits.states_read, numbers=STATE_NUMBERS)
     message = _message(traits)
-    status = Object(
-        name="TaskStatus",
-        model=TaskStatus,
-        members=(
-            required("state", state, "state"),
-            Member("message", message, "message", names=traits.status_message_names),
-            Member("timestamp", traits.timestamp, "timestamp"),
-        ),
+    status = wire_object(
+        "TaskStatus",
+        TaskStatus,
+        required("state", state, "state"),
+        Member("message", message, "message", names=traits.status_message_names),
+        Member("timestamp", traits.timestamp, "timestamp"),
     )
-    artifact = Object(
-        name="Artifact",
-        model=Artifact,
-        members=(
-            required("artifactId", TEXT, "artifact_id"),
-            required("parts", Many(traits.part), "parts"),
-            Member("name", TEXT, "name"),
-            Member("description", TEXT, "description"),
-            METADATA,
-            Member("extensions", TEXTS, "extensions"),
-        ),
+    artifact = wire_object(
+        "Artifact",
+        Artifact,
+        required("artifactId", TEXT, "artifact_id"),
+        required("parts", Many(traits.part), "parts"),
+        Member("name", TEXT, "name"),
+        Member("description", TEXT, "description"),
+        METADATA,
+        Member("extensions", TEXTS, "extensions"),
     )
-    task = Object(
-        name="Task",
-        model=Task,
-        members=(
-            *_tag(traits, "task"),
-            required("id", TEXT, "id"),
-            required("contextId", TEXT, "context_id", default=""),
-            required("status", status, "status"),
-            Member("artifacts", Many(artifact), "artifacts"),
-            Member("history", Many(message), "history"),
-            METADATA,
-        ),
+    task = wire_object(
+        "Task",
+        Task,
+        *_tag(traits, "task"),
+        required("id", TEXT, "id"),
+        required("contextId", TEXT, "context_id", default=""),
+        required("status", status, "status"),
+        Member("artifacts", Many(artifact), "artifacts"),
+        Member("history", Many(message), "history"),
+        METADATA,
     )
     return SharedTypes(
         state=state,
@@ -150,61 +165,54 @@ def _tag(traits: Traits, kind: str) -> tuple[Member, ...]:
 
 
 def _message(traits: Traits) -> Object[Message]:
-    return Object(
-        name="Message",
-        model=Message,
+    return wire_object(
+        "Message",
+        Message,
+        *_tag(traits, "message"),
+        required("role", Choice(written=traits.roles, read=traits.roles_read, numbers=ROLE_NUMBERS), "role"),
+        required(traits.parts_name, Many(traits.part, empty=False), "parts", names=traits.parts_names),
+        required("messageId", TEXT, "message_id"),
+        Member("contextId", TEXT, "context_id"),
+        Member("taskId", TEXT, "task_id"),
+        METADATA,
+        Member("extensions", TEXTS, "extensions"),
+        Member("referenceTaskIds", TEXTS, "reference_task_ids", hidden=not traits.references),
         first=("message_id", "parts"),
-        members=(
-            *_tag(traits, "message"),
-            required("role", Choice(written=traits.roles, read=traits.roles_read, numbers=ROLE_NUMBERS), "role"),
-            required(traits.parts_name, Many(traits.part, empty=False), "parts", names=traits.parts_names),
-            required("messageId", TEXT, "message_id"),
-            Member("contextId", TEXT, "context_id"),
-            Member("taskId", TEXT, "task_id"),
-            METADATA,
-            Member("extensions", TEXTS, "extensions"),
-            Member("referenceTaskIds", TEXTS, "reference_task_ids", hidden=not traits.references),
-        ),
     )
 
 
 def _end_of_stream(fields: Fields, found: dict[str, Any]) -> None:
     """Complete `final`: where an event does not say it, a terminal state ends the stream."""
-    if found["final"] is None:
-        status = found["status"]
-        found["final"] = status is not None and status.state is not None and status.state.terminal
+    if "final" not in found and "status" in found:
+        found["final"] = found["status"].state.terminal
 
 
 def _status_update(traits: Traits, status: Object[TaskStatus]) -> Object[StatusUpdate]:
-    return Object(
-        name="TaskStatusUpdateEvent",
-        model=StatusUpdate,
+    return wire_object(
+        "TaskStatusUpdateEvent",
+        StatusUpdate,
+        *_tag(traits, "status-update"),
+        required("final", FLAG, "final", hidden=not traits.says_final),
+        required("taskId", TEXT, "task_id"),
+        required("contextId", TEXT, "context_id", default=""),
+        required("status", status, "status"),
+        METADATA,
         first=("status", "final"),
         check=_end_of_stream,
-        members=(
-            *_tag(traits, "status-update"),
-            required("final", FLAG, "final", hidden=not traits.says_final),
-            required("taskId", TEXT, "task_id"),
-            required("contextId", TEXT, "context_id", default=""),
-            required("status", status, "status"),
-            METADATA,
-        ),
     )
 
 
 def _artifact_update(traits: Traits, artifact: Object[Artifact]) -> Object[ArtifactUpdate]:
-    return Object(
-        name="TaskArtifactUpdateEvent",
-        model=ArtifactUpdate,
-        members=(
-            *_tag(traits, "artifact-update"),
-            required("taskId", TEXT, "task_id"),
-            required("contextId", TEXT, "context_id", default=""),
-            required("artifact", artifact, "artifact"),
-            Member("append", FLAG, "append", default=False),
-            Member("lastChunk", TRUE_FLAG, "last_chunk", default=False),
-            METADATA,
-        ),
+    return wire_object(
+        "TaskArtifactUpdateEvent",
+        ArtifactUpdate,
+        *_tag(traits, "artifact-update"),
+        required("taskId", TEXT, "task_id"),
+        required("contextId", TEXT, "context_id", default=""),
+        required("artifact", artifact, "artifact"),
+        Member("append", FLAG, "append", default=False),
+        Member("lastChunk", TRUE_FLAG, "last_chunk", default=False),
+        METADATA,
     )
 
 
@@ -214,37 +222,34 @@ def _artifact_update(traits: Traits, artifact: Object[Artifact]) -> Object[Artif
 def _any_state(fields: Fields, found: dict[str, Any]) -> None:
     """Take a state that is not specified for any."""
     if fields.value.get("status") in _ANY_STATE:
-        found["state"] = None
+        found.pop("state", None)
 
 
 def list_request(name: str, state: Choice, *more: Member) -> Object[ListTasksRequest]:
     """The parameters of listing tasks."""
-    return Object(
-        name=name,
-        model=ListTasksRequest,
+    return wire_object(
+        name,
+        ListTasksRequest,
+        Member("contextId", TEXT, "context_id"),
+        Member("pageSize", _PAGE, "page_size", default=PAGE_SIZE),
+        Member("pageToken", TEXT, "page_token"),
+        Member("historyLength", NATURAL, "history_length"),
+        Member("includeArtifacts", QUERY_FLAG, "include_artifacts", default=False),
+        Member("statusTimestampAfter", INSTANT, "changed_after"),
+        Member("status", state, "state"),
+        *more,
         first=("state", "page_size"),
         check=_any_state,
-        members=(
-            Member("contextId", TEXT, "context_id"),
-            Member("pageSize", _PAGE, "page_size", default=PAGE_SIZE),
-            Member("pageToken", TEXT, "page_token"),
-            Member("historyLength", NATURAL, "history_length"),
-            Member("includeArtifacts", QUERY_FLAG, "include_artifacts", default=False),
-            Member("statusTimestampAfter", INSTANT, "changed_after"),
-            Member("status", state, "state"),
-            *more,
-        ),
     )
 
 
 def task_page(name: str, task: Object[Task]) -> Object[TaskPage]:
     """A page of tasks; all four members are always there (specification 1.0, section 3.1.4)."""
-    return Object(
-        name=name,
-        members=(
-            required("tasks", Many(task), "tasks"),
-            required("nextPageToken", VERBATIM, "next_page_token"),
-            required("pageSize", INTEGER, "page_size"),
-            required("totalSize", INTEGER, "total"),
-        ),
+    return wire_object(
+        name,
+        None,
+        required("tasks", Many(task), "tasks"),
+        required("nextPageToken", VERBATIM, "next_page_token"),
+        required("pageSize", INTEGER, "page_size"),
+        required("totalSize", INTEGER, "total"),
     )

@@ -33,6 +33,7 @@ from sansio.a2a.codecs.wire_types import (
     document,
     request,
     required,
+    wire_object,
 )
 from sansio.a2a.model import (
     ArtifactUpdate,
@@ -103,39 +104,35 @@ def _one_source(fields: Fields, found: dict[str, Any]) -> None:
 FILE_MEMBERS = (Member("name", TEXT, "filename"), Member("mimeType", TEXT, "media_type"))
 _BYTES = Member("bytes", BASE64, "raw", names=_SOURCES[0])
 _URI = Member("uri", NONEMPTY, "url", names=_SOURCES[1])
-_FILE = Object(
-    name="File",
-    model=FilePart,
-    first=("raw", "url", "media_type"),
-    check=_one_source,
-    members=(_BYTES, _URI, *FILE_MEMBERS),
+_FILE = wire_object(
+    "File", FilePart, _BYTES, _URI, *FILE_MEMBERS, first=("raw", "url", "media_type"), check=_one_source
 )
-_FILE_WITH_BYTES: Object[FilePart] = Object(
-    name="FileWithBytes", members=(evolve(_BYTES, required=True), *FILE_MEMBERS)
-)
-_FILE_WITH_URI: Object[FilePart] = Object(name="FileWithUri", members=(evolve(_URI, required=True), *FILE_MEMBERS))
+_FILE_WITH_BYTES: Object[FilePart] = wire_object("FileWithBytes", None, evolve(_BYTES, required=True), *FILE_MEMBERS)
+_FILE_WITH_URI: Object[FilePart] = wire_object("FileWithUri", None, evolve(_URI, required=True), *FILE_MEMBERS)
 
-_TEXT_PART = Object(
-    name="TextPart",
-    model=TextPart,
+_TEXT_PART = wire_object(
+    "TextPart",
+    TextPart,
+    required("kind", Tag("text")),
+    required("text", VERBATIM, "text"),
+    METADATA,
     first=("metadata",),
-    members=(required("kind", Tag("text")), required("text", VERBATIM, "text"), METADATA),
 )
-_FILE_PART = Object(
-    name="FilePart",
-    model=FilePart,
+_FILE_PART = wire_object(
+    "FilePart",
+    FilePart,
+    required("kind", Tag("file")),
+    required("file", Nested(_FILE, (_FILE_WITH_BYTES.name, _FILE_WITH_URI.name))),
+    METADATA,
     first=("metadata",),
-    members=(
-        required("kind", Tag("file")),
-        required("file", Nested(_FILE, (_FILE_WITH_BYTES.name, _FILE_WITH_URI.name))),
-        METADATA,
-    ),
 )
-_DATA_PART = Object(
-    name="DataPart",
-    model=DataPart,
+_DATA_PART = wire_object(
+    "DataPart",
+    DataPart,
+    required("kind", Tag("data")),
+    required("data", DATA, "data", null=True),
+    METADATA,
     first=("metadata",),
-    members=(required("kind", Tag("data")), required("data", DATA, "data", null=True), METADATA),
 )
 _PARTS: dict[str, Object[Any]] = {"text": _TEXT_PART, "file": _FILE_PART, "data": _DATA_PART}
 
@@ -201,109 +198,90 @@ _SCHEMES = Plain(lambda fields, name, _: next(iter(fields.texts(name)), None), T
 
 
 def _scheme_of_credentials(fields: Fields, found: dict[str, Any]) -> None:
-    if found["scheme"] is None and found["credentials"] is not None:
+    if "credentials" in found and "scheme" not in found:
         fields.wrong("schemes", "missing", "must name the scheme of the credentials")
 
 
-def _make_authentication(scheme: str | None, credentials: str | None) -> PushAuthentication | None:
+def _make_authentication(scheme: str | None = None, credentials: str | None = None) -> PushAuthentication | None:
     """Without a scheme there is no authentication."""
     return None if scheme is None else PushAuthentication(scheme=scheme, credentials=credentials)
 
 
-AUTHENTICATION = Object(
-    name="PushNotificationAuthenticationInfo",
-    model=_make_authentication,
+AUTHENTICATION = wire_object(
+    "PushNotificationAuthenticationInfo",
+    _make_authentication,
+    required("schemes", _SCHEMES, "scheme"),
+    Member("credentials", TEXT, "credentials"),
     check=_scheme_of_credentials,
-    members=(required("schemes", _SCHEMES, "scheme"), Member("credentials", TEXT, "credentials")),
 )
-PUSH_CONFIG = Object(
-    name="PushNotificationConfig",
-    model=PushConfig,
-    members=(
-        required("url", TEXT, "url"),
-        Member("id", TEXT, "id"),
-        Member("token", TEXT, "token"),
-        Member("authentication", AUTHENTICATION, "authentication"),
-    ),
+PUSH_CONFIG = wire_object(
+    "PushNotificationConfig",
+    PushConfig,
+    required("url", TEXT, "url"),
+    Member("id", TEXT, "id"),
+    Member("token", TEXT, "token"),
+    Member("authentication", AUTHENTICATION, "authentication"),
 )
 PUSH_NAMES = ("pushNotificationConfig", "pushNotification")
 
 
 def configuration(name: str, push_name: str, *, blocks: bool) -> Object[SendConfiguration]:
     """The configuration of a send. `blocks`: whether a send does where the configuration does not say."""
-    return Object(
-        name=name,
-        model=SendConfiguration,
+    return wire_object(
+        name,
+        SendConfiguration,
+        Member("acceptedOutputModes", TEXTS, "accepted_output_modes"),
+        Member("blocking", FLAG, "blocking", default=blocks),
+        Member("historyLength", NATURAL, "history_length"),
+        Member(push_name, PUSH_CONFIG, "push", names=PUSH_NAMES),
         first=("blocking",),
-        members=(
-            Member("acceptedOutputModes", TEXTS, "accepted_output_modes"),
-            Member("blocking", FLAG, "blocking", default=blocks),
-            Member("historyLength", NATURAL, "history_length"),
-            Member(push_name, PUSH_CONFIG, "push", names=PUSH_NAMES),
-        ),
     )
 
 
 _CONFIGURATION = configuration("MessageSendConfiguration", PUSH_NAMES[0], blocks=True)
-_SEND = Object(
-    name="MessageSendParams",
-    model=SendRequest,
-    members=(
-        required("message", _SENT_MESSAGE, "message"),
-        Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
-        METADATA,
-    ),
+_SEND = wire_object(
+    "MessageSendParams",
+    SendRequest,
+    required("message", _SENT_MESSAGE, "message"),
+    Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
+    METADATA,
 )
 _NO_METADATA = Member("metadata", METADATA.kind)
 """Metadata that the model has no place for."""
 
-_TASK_ID = Object(name="TaskIdParams", model=TaskIdRequest, members=(required("id", TEXT, "id"), METADATA))
-_GET_TASK = Object(
-    name="TaskQueryParams",
-    model=GetTaskRequest,
-    members=(required("id", TEXT, "id"), Member("historyLength", NATURAL, "history_length"), _NO_METADATA),
+_TASK_ID = wire_object("TaskIdParams", TaskIdRequest, required("id", TEXT, "id"), METADATA)
+_GET_TASK = wire_object(
+    "TaskQueryParams",
+    GetTaskRequest,
+    required("id", TEXT, "id"),
+    Member("historyLength", NATURAL, "history_length"),
+    _NO_METADATA,
 )
 _LIST_TASKS = list_request("ListTasksParams", _SHARED.state)
 _TASK_PAGE = task_page("ListTasksResult", _SHARED.task)
-_TASK_PUSH_CONFIG = Object(
-    name="TaskPushNotificationConfig",
-    model=PushConfig,
-    members=(
-        required("taskId", TEXT, "task_id"),
-        required("pushNotificationConfig", Nested(PUSH_CONFIG)),
-    ),
+_TASK_PUSH_CONFIG = wire_object(
+    "TaskPushNotificationConfig",
+    PushConfig,
+    required("taskId", TEXT, "task_id"),
+    required("pushNotificationConfig", Nested(PUSH_CONFIG)),
 )
 _CONFIG_ID = Member("pushNotificationConfigId", TEXT, "id")
-_GET_PUSH_CONFIG = Object(
-    name="GetTaskPushNotificationConfigParams",
-    model=PushConfigId,
-    members=(required("id", TEXT, "task_id"), _CONFIG_ID, _NO_METADATA),
+_GET_PUSH_CONFIG = wire_object(
+    "GetTaskPushNotificationConfigParams", PushConfigId, required("id", TEXT, "task_id"), _CONFIG_ID, _NO_METADATA
 )
-_LIST_PUSH_CONFIGS = Object(
-    name="ListTaskPushNotificationConfigParams",
-    model=ListPushConfigsRequest,
-    members=(required("id", TEXT, "task_id"), _NO_METADATA),
+_LIST_PUSH_CONFIGS = wire_object(
+    "ListTaskPushNotificationConfigParams", ListPushConfigsRequest, required("id", TEXT, "task_id"), _NO_METADATA
 )
-_DELETE_PUSH_CONFIG = Object(
-    name="DeleteTaskPushNotificationConfigParams",
-    model=PushConfigId,
-    members=(required("id", TEXT, "task_id"), evolve(_CONFIG_ID, required=True), _NO_METADATA),
+_DELETE_PUSH_CONFIG = wire_object(
+    "DeleteTaskPushNotificationConfigParams",
+    PushConfigId,
+    required("id", TEXT, "task_id"),
+    evolve(_CONFIG_ID, required=True),
+    _NO_METADATA,
 )
 
 TYPES: tuple[Named, ...] = (
-    _SHARED.state,
-    _SHARED.status,
-    _TEXT_PART,
-    _FILE_PART,
-    _FILE_WITH_BYTES,
-    _FILE_WITH_URI,
-    _DATA_PART,
-    PART,
-    _SHARED.message,
-    _SHARED.artifact,
-    _SHARED.task,
-    _SHARED.status_update,
-    _SHARED.artifact_update,
+    *_SHARED.published(_TEXT_PART, _FILE_PART, _FILE_WITH_BYTES, _FILE_WITH_URI, _DATA_PART, PART),
     _SEND,
     _CONFIGURATION,
     _TASK_ID,

@@ -27,25 +27,21 @@ from sansio.a2a.codecs.wire_types import (
     Nested,
     Object,
     Plain,
-    Wrapper,
     request,
     required,
+    wire_object,
 )
 from sansio.a2a.model import (
-    ArtifactUpdate,
     DataPart,
     FilePart,
     ListPushConfigsRequest,
-    Message,
     Part,
     PushConfig,
     PushConfigPage,
     Role,
     SendConfiguration,
     SendRequest,
-    StatusUpdate,
     StreamItem,
-    Task,
     TaskState,
     TextPart,
 )
@@ -89,11 +85,10 @@ def _is_untagged(parts: object) -> bool:
 # --- values -----------------------------------------------------------------------------------------------
 
 
-_FILE: Object[FilePart] = Object(
-    name="File",
-    members=(Member("fileWithBytes", BASE64, "raw"), Member("fileWithUri", TEXT, "url"), *v0_3.FILE_MEMBERS),
+_FILE: Object[FilePart] = wire_object(
+    "File", None, Member("fileWithBytes", BASE64, "raw"), Member("fileWithUri", TEXT, "url"), *v0_3.FILE_MEMBERS
 )
-_DATA: Object[DataPart] = Object(name="Data", members=(required("data", v0_3.DATA, "data", null=True),))
+_DATA: Object[DataPart] = wire_object("Data", None, required("data", v0_3.DATA, "data", null=True))
 
 
 @frozen(kw_only=True, eq=False)
@@ -124,47 +119,32 @@ _SHARED = shared_types(
         references=False,
     )
 )
-_SEND_RESULT: Wrapper[Task | Message] = Wrapper(
-    name="SendMessageResponse", choices={Task: ("task", _SHARED.task), Message: ("message", _SHARED.message)}
-)
-_ITEM: Wrapper[StreamItem] = Wrapper(
-    name="StreamResponse",
-    choices={
-        **_SEND_RESULT.choices,
-        StatusUpdate: ("statusUpdate", _SHARED.status_update),
-        ArtifactUpdate: ("artifactUpdate", _SHARED.artifact_update),
-    },
-)
+_SEND_RESULT, _ITEM = _SHARED.wrappers()
 
 # --- requests ---------------------------------------------------------------------------------------------
 
 _CONFIGURATION = v0_3.configuration("SendMessageConfiguration", "pushNotification", blocks=False)
 """ProtoJSON leaves out what is false: a configuration that says nothing of `blocking` does not want it."""
 
-_SEND = Object(
-    name="SendMessageRequest",
-    model=partial(SendRequest, codec_name=NAME),
-    members=(
-        required("message", _SHARED.message, "message", names=("message", "request")),
-        Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
-        METADATA,
-    ),
+_SEND = wire_object(
+    "SendMessageRequest",
+    partial(SendRequest, codec_name=NAME),
+    required("message", _SHARED.message, "message", names=("message", "request")),
+    Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
+    METADATA,
 )
 _CONFIGS = "/pushNotificationConfigs/"
 
 
 def _id_in_name(fields: Fields, found: dict[str, Any]) -> None:
     """Give a configuration without an id the one in its resource's name."""
-    _, _, named = (found.pop("name") or "").partition(_CONFIGS)
+    _, _, named = found.pop("name", "").partition(_CONFIGS)
     found["id"] = found.get("id") or named or None
 
 
 _NAMED_CONFIG = required("pushNotificationConfig", Nested(v0_3.PUSH_CONFIG))
-_NEW_PUSH_CONFIG = Object(
-    name="NewPushNotificationConfig",
-    model=PushConfig,
-    check=_id_in_name,
-    members=(Member("name", TEXT, "name"), _NAMED_CONFIG),
+_NEW_PUSH_CONFIG = wire_object(
+    "NewPushNotificationConfig", PushConfig, Member("name", TEXT, "name"), _NAMED_CONFIG, check=_id_in_name
 )
 
 
@@ -178,53 +158,38 @@ class _NewConfig(Nested):
 
 def _id_in_request(fields: Fields, found: dict[str, Any]) -> None:
     """Put the request's own `configId` before the configuration's id."""
-    found["id"] = found.pop("config_id") or found.get("id")
+    found["id"] = found.pop("config_id", None) or found.get("id")
 
 
-_CREATE_PUSH_CONFIG = Object(
-    name="CreateTaskPushNotificationConfigRequest",
-    model=PushConfig,
+_CREATE_PUSH_CONFIG = wire_object(
+    "CreateTaskPushNotificationConfigRequest",
+    PushConfig,
+    required("taskId", TEXT, "task_id", hidden=True),  # the path's
+    Member("configId", TEXT, "config_id"),
+    required("config", _NewConfig(_NEW_PUSH_CONFIG)),
     check=_id_in_request,
-    members=(
-        required("taskId", TEXT, "task_id", hidden=True),  # the path's
-        Member("configId", TEXT, "config_id"),
-        required("config", _NewConfig(_NEW_PUSH_CONFIG)),
-    ),
 )
 _RESOURCE_NAME = Made(lambda config: f"tasks/{config.task_id}{_CONFIGS}{config.id}", {"type": "string"})
-_TASK_PUSH_CONFIG: Object[PushConfig] = Object(
-    name="TaskPushNotificationConfig",
-    members=(required("name", _RESOURCE_NAME), _NAMED_CONFIG),
+_TASK_PUSH_CONFIG: Object[PushConfig] = wire_object(
+    "TaskPushNotificationConfig", None, required("name", _RESOURCE_NAME), _NAMED_CONFIG
 )
-_LIST_PUSH_CONFIGS = Object(
-    name="ListTaskPushNotificationConfigRequest",
-    model=ListPushConfigsRequest,
-    members=(
-        required("id", TEXT, "task_id"),
-        Member("pageSize", SIZE, "page_size"),
-        Member("pageToken", TEXT, "page_token"),
-    ),
+_LIST_PUSH_CONFIGS = wire_object(
+    "ListTaskPushNotificationConfigRequest",
+    ListPushConfigsRequest,
+    required("id", TEXT, "task_id"),
+    Member("pageSize", SIZE, "page_size"),
+    Member("pageToken", TEXT, "page_token"),
 )
-_PAGE_TOKEN = Plain(VERBATIM.reads, VERBATIM.published, lambda token: token or None)
-_PUSH_CONFIGS: Object[PushConfigPage] = Object(
-    name="ListTaskPushNotificationConfigResponse",
-    members=(
-        required("configs", Many(_TASK_PUSH_CONFIG), "configs"),
-        Member("nextPageToken", _PAGE_TOKEN, "next_page_token"),
-    ),
+_PAGE_TOKEN = Plain(VERBATIM.take, VERBATIM.published, lambda token: token or None)
+_PUSH_CONFIGS: Object[PushConfigPage] = wire_object(
+    "ListTaskPushNotificationConfigResponse",
+    None,
+    required("configs", Many(_TASK_PUSH_CONFIG), "configs"),
+    Member("nextPageToken", _PAGE_TOKEN, "next_page_token"),
 )
 
 TYPES: tuple[Named, ...] = (
-    _SHARED.state,
-    _SHARED.status,
-    _PART,
-    _FILE,
-    _DATA,
-    _SHARED.message,
-    _SHARED.artifact,
-    _SHARED.task,
-    _SHARED.status_update,
-    _SHARED.artifact_update,
+    *_SHARED.published(_PART, _FILE, _DATA),
     _SEND,
     _CONFIGURATION,
     _SEND_RESULT,

@@ -25,18 +25,16 @@ from sansio.a2a.codecs.wire_types import (
     Named,
     Object,
     Plain,
-    Wrapper,
     document,
     request,
     required,
+    wire_object,
 )
 from sansio.a2a.model import (
-    ArtifactUpdate,
     DataPart,
     FilePart,
     GetTaskRequest,
     ListPushConfigsRequest,
-    Message,
     Part,
     PushAuthentication,
     PushConfig,
@@ -45,9 +43,6 @@ from sansio.a2a.model import (
     Role,
     SendConfiguration,
     SendRequest,
-    StatusUpdate,
-    StreamItem,
-    Task,
     TaskIdRequest,
     TaskState,
     TextPart,
@@ -73,7 +68,9 @@ def _one_content(fields: Fields, found: dict[str, Any]) -> None:
         fields.wrong(None, "part", "must hold exactly one of " + ", ".join(_CONTENT))
 
 
-def _make_part(text: str | None, raw: str | None, url: str | None, data: Any, **more: Any) -> Part:
+def _make_part(
+    text: str | None = None, raw: str | None = None, url: str | None = None, data: Any = None, **more: Any
+) -> Part:
     if text is not None:
         return TextPart(text=text, **more)
     if raw is not None or url is not None:
@@ -81,20 +78,18 @@ def _make_part(text: str | None, raw: str | None, url: str | None, data: Any, **
     return DataPart(data=data, **more)
 
 
-PART: Object[Part] = Object(
-    name="Part",
-    model=_make_part,
+PART: Object[Part] = wire_object(
+    "Part",
+    _make_part,
+    Member("text", VERBATIM, "text", of=TextPart),
+    Member("raw", BASE64, "raw", of=FilePart),
+    Member("url", NONEMPTY, "url", of=FilePart),
+    Member("data", ANY, "data", of=DataPart, null=True),
+    METADATA,
+    Member("filename", VERBATIM, "filename"),
+    Member("mediaType", VERBATIM, "media_type"),
     first=("metadata", "filename", "media_type"),
     check=_one_content,
-    members=(
-        Member("text", VERBATIM, "text", of=TextPart),
-        Member("raw", BASE64, "raw", of=FilePart),
-        Member("url", NONEMPTY, "url", of=FilePart),
-        Member("data", ANY, "data", of=DataPart, null=True),
-        METADATA,
-        Member("filename", VERBATIM, "filename"),
-        Member("mediaType", VERBATIM, "media_type"),
-    ),
 )
 _SHARED = shared_types(
     Traits(
@@ -106,17 +101,7 @@ _SHARED = shared_types(
         timestamp=STAMP,
     )
 )
-_SEND_RESULT: Wrapper[Task | Message] = Wrapper(
-    name="SendMessageResponse", choices={Task: ("task", _SHARED.task), Message: ("message", _SHARED.message)}
-)
-_ITEM: Wrapper[StreamItem] = Wrapper(
-    name="StreamResponse",
-    choices={
-        **_SEND_RESULT.choices,
-        StatusUpdate: ("statusUpdate", _SHARED.status_update),
-        ArtifactUpdate: ("artifactUpdate", _SHARED.artifact_update),
-    },
-)
+_SEND_RESULT, _ITEM = _SHARED.wrappers()
 
 # --- requests ---------------------------------------------------------------------------------------------
 
@@ -124,10 +109,11 @@ _TENANT = Member("tenant", TEXT, "tenant")
 _NO_TENANT = Member("tenant", TEXT)
 """A tenant that the model has no place for."""
 
-_AUTHENTICATION = Object(
-    name="AuthenticationInfo",
-    model=PushAuthentication,
-    members=(required("scheme", TEXT, "scheme"), Member("credentials", TEXT, "credentials")),
+_AUTHENTICATION = wire_object(
+    "AuthenticationInfo",
+    PushAuthentication,
+    required("scheme", TEXT, "scheme"),
+    Member("credentials", TEXT, "credentials"),
 )
 _PUSH_MEMBERS = (
     required("url", TEXT, "url"),
@@ -137,84 +123,68 @@ _PUSH_MEMBERS = (
     _NO_TENANT,
 )
 _PUSH_ORDER = ("url", "id", "task_id")
-_PUSH_CONFIG = Object(
-    name="TaskPushNotificationConfig",
-    model=PushConfig,
-    first=_PUSH_ORDER,
-    members=(Member("taskId", TEXT, "task_id"), *_PUSH_MEMBERS),
+_PUSH_CONFIG = wire_object(
+    "TaskPushNotificationConfig", PushConfig, Member("taskId", TEXT, "task_id"), *_PUSH_MEMBERS, first=_PUSH_ORDER
 )
-_CREATE_PUSH_CONFIG = Object(
-    name="CreateTaskPushNotificationConfigRequest",
-    model=PushConfig,
+_CREATE_PUSH_CONFIG = wire_object(
+    "CreateTaskPushNotificationConfigRequest",
+    PushConfig,
+    required("taskId", TEXT, "task_id"),
+    *_PUSH_MEMBERS,
     first=_PUSH_ORDER,
-    members=(required("taskId", TEXT, "task_id"), *_PUSH_MEMBERS),
 )
 _RETURNS = Plain(
     lambda fields, name, _: not fields.flag(name), {"type": "boolean"}, lambda blocking: None if blocking else True
 )
-_CONFIGURATION = Object(
-    name="SendMessageConfiguration",
-    model=SendConfiguration,
+_CONFIGURATION = wire_object(
+    "SendMessageConfiguration",
+    SendConfiguration,
+    Member("acceptedOutputModes", TEXTS, "accepted_output_modes"),
+    Member("returnImmediately", _RETURNS, "blocking"),
+    Member("historyLength", NATURAL, "history_length"),
+    Member("taskPushNotificationConfig", _PUSH_CONFIG, "push"),
     first=("accepted_output_modes", "history_length"),
-    members=(
-        Member("acceptedOutputModes", TEXTS, "accepted_output_modes"),
-        Member("returnImmediately", _RETURNS, "blocking"),
-        Member("historyLength", NATURAL, "history_length"),
-        Member("taskPushNotificationConfig", _PUSH_CONFIG, "push"),
-    ),
 )
-_SEND = Object(
-    name="SendMessageRequest",
-    model=SendRequest,
-    members=(
-        required("message", _SHARED.message, "message"),
-        Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
-        METADATA,
-        _TENANT,
-    ),
+_SEND = wire_object(
+    "SendMessageRequest",
+    SendRequest,
+    required("message", _SHARED.message, "message"),
+    Member("configuration", _CONFIGURATION, "configuration", default=SendConfiguration()),
+    METADATA,
+    _TENANT,
 )
-_GET_TASK = Object(
-    name="GetTaskRequest",
-    model=GetTaskRequest,
-    members=(required("id", TEXT, "id"), Member("historyLength", NATURAL, "history_length"), _TENANT),
+_GET_TASK = wire_object(
+    "GetTaskRequest",
+    GetTaskRequest,
+    required("id", TEXT, "id"),
+    Member("historyLength", NATURAL, "history_length"),
+    _TENANT,
 )
 _LIST_TASKS = list_request("ListTasksRequest", _SHARED.state, _TENANT)
 _TASK_PAGE = task_page("ListTasksResponse", _SHARED.task)
-_CANCEL = Object(
-    name="CancelTaskRequest", model=TaskIdRequest, members=(required("id", TEXT, "id"), METADATA, _TENANT)
-)
-_SUBSCRIBE = Object(name="SubscribeToTaskRequest", model=TaskIdRequest, members=(required("id", TEXT, "id"), _TENANT))
+_CANCEL = wire_object("CancelTaskRequest", TaskIdRequest, required("id", TEXT, "id"), METADATA, _TENANT)
+_SUBSCRIBE = wire_object("SubscribeToTaskRequest", TaskIdRequest, required("id", TEXT, "id"), _TENANT)
 _CONFIG_ID = (required("taskId", TEXT, "task_id"), required("id", TEXT, "id"), _TENANT)
-_GET_PUSH_CONFIG = Object(name="GetTaskPushNotificationConfigRequest", model=PushConfigId, members=_CONFIG_ID)
-_DELETE_PUSH_CONFIG = Object(name="DeleteTaskPushNotificationConfigRequest", model=PushConfigId, members=_CONFIG_ID)
-_LIST_PUSH_CONFIGS = Object(
-    name="ListTaskPushNotificationConfigsRequest",
-    model=ListPushConfigsRequest,
-    members=(
-        required("taskId", TEXT, "task_id"),
-        Member("pageSize", SIZE, "page_size"),
-        Member("pageToken", TEXT, "page_token"),
-        _TENANT,
-    ),
+_GET_PUSH_CONFIG = wire_object("GetTaskPushNotificationConfigRequest", PushConfigId, *_CONFIG_ID)
+_DELETE_PUSH_CONFIG = wire_object("DeleteTaskPushNotificationConfigRequest", PushConfigId, *_CONFIG_ID)
+_LIST_PUSH_CONFIGS = wire_object(
+    "ListTaskPushNotificationConfigsRequest",
+    ListPushConfigsRequest,
+    required("taskId", TEXT, "task_id"),
+    Member("pageSize", SIZE, "page_size"),
+    Member("pageToken", TEXT, "page_token"),
+    _TENANT,
 )
-_PUSH_CONFIGS: Object[PushConfigPage] = Object(
-    name="ListTaskPushNotificationConfigsResponse",
-    members=(
-        required("configs", Many(_PUSH_CONFIG), "configs"),
-        Member("nextPageToken", VERBATIM, "next_page_token"),
-    ),
+_PUSH_CONFIGS: Object[PushConfigPage] = wire_object(
+    "ListTaskPushNotificationConfigsResponse",
+    None,
+    required("configs", Many(_PUSH_CONFIG), "configs"),
+    Member("nextPageToken", VERBATIM, "next_page_token"),
 )
-_EXTENDED_CARD: Object[object] = Object(name="GetExtendedAgentCardRequest", members=(_NO_TENANT,))
+_EXTENDED_CARD: Object[object] = wire_object("GetExtendedAgentCardRequest", None, _NO_TENANT)
 
 TYPES: tuple[Named, ...] = (
-    _SHARED.state,
-    _SHARED.status,
-    PART,
-    _SHARED.message,
-    _SHARED.artifact,
-    _SHARED.task,
-    _SHARED.status_update,
-    _SHARED.artifact_update,
+    *_SHARED.published(PART),
     _SEND,
     _CONFIGURATION,
     _SEND_RESULT,

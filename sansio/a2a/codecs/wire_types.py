@@ -58,14 +58,11 @@ class Named(Protocol):
 
 @frozen
 class Plain:
-    """A value that holds no other. `reads` gets the fields, the member's name, and whether it must be there."""
+    """A value that holds no other. `take` gets the fields, the member's name, and whether it must be there."""
 
-    reads: Callable[[Fields, str, bool], Any]
+    take: Callable[[Fields, str, bool], Any]
     published: JsonObject
     writes: Write | None = None
-
-    def take(self, fields: Fields, name: str, required: bool) -> Any:
-        return self.reads(fields, name, required)
 
     def writer(self, required: bool) -> Write | None:
         return self.writes
@@ -214,6 +211,9 @@ def _unread(**attributes: Any) -> Any:
     raise TypeError("a type that is only written cannot be read")
 
 
+_Reading: TypeAlias = tuple[str, tuple[str, ...], Callable[[Fields, str, bool], Any], bool, str, Any]
+"""How a member is read: name, all names, what takes it, whether it must be there, attribute, default."""
+
 _Row: TypeAlias = tuple[str, Callable[[Any], Any], Write | None, bool]
 """How a member is written: its name, what gets it from the value, its writer, and whether None is written."""
 
@@ -235,8 +235,8 @@ def _itself(value: Any) -> Any:
 class Object(Generic[T]):
     """A JSON object that stands for a value of the model.
 
-    `model`: makes that value of its attributes; a type that is only written has none. `first`: the attributes whose
-    violations are noted before others'. `check`: notes what no member shows by itself, and completes the attributes.
+    `model`: makes that value of its attributes. `first`: the attributes whose violations are noted before
+    others'. `check`: notes what no member shows by itself, and completes the attributes.
     """
 
     name: str
@@ -244,15 +244,21 @@ class Object(Generic[T]):
     model: Callable[..., T] = _unread
     first: tuple[str, ...] = ()
     check: Callable[[Fields, dict[str, Any]], None] | None = None
-    _reading: tuple[Member, ...] = field(init=False, default=Factory(lambda self: self._in_order(), True))
+    _reading: list[_Reading] = field(init=False, default=Factory(lambda self: self._in_order(), True))
     _tags: JsonObject = field(init=False, default=Factory(lambda self: self._all_tags(), True))
     _rows: list[_Row] = field(init=False, default=Factory(lambda self: _rows(self.members, None), True))
     _rows_of: Mapping[type, list[_Row]] = field(init=False, default=Factory(lambda self: self._by_class(), True))
 
-    def _in_order(self) -> tuple[Member, ...]:
+    def _in_order(self) -> list[_Reading]:
         rank = {attribute: index for index, attribute in enumerate(self.first)}
-        members = [member for member in self.members if member.reads]
-        return tuple(sorted(members, key=lambda member: rank.get(member.attribute, len(rank))))
+        members = sorted(
+            (member for member in self.members if member.reads),
+            key=lambda member: rank.get(member.attribute, len(rank)),
+        )
+        return [
+            (one.name, one.names, one.kind.take, one.required and one.default is None, one.attribute, one.default)
+            for one in members
+        ]
 
     def _all_tags(self) -> JsonObject:
         return {one.name: one.kind.value for one in self.members if isinstance(one.kind, Tag)}
@@ -261,15 +267,19 @@ class Object(Generic[T]):
         return {one.of: _rows(self.members, one.of) for one in self.members if one.of is not None}
 
     def values(self, fields: Fields) -> dict[str, Any]:
-        """Read the attributes of the model's value."""
+        """Read the attributes of the model's value, without those that are absent and have no default."""
         found: dict[str, Any] = {}
-        for member in self._reading:
-            name = fields.only_one(*member.names) if member.names else member.name
-            value = member.kind.take(fields, name, member.required and member.default is None)
-            if member.attribute:
-                found[member.attribute] = member.default if value is None else value
-            else:
-                found.update(value or {})
+        given = fields.value
+        for name, names, take, strict, attribute, default in self._reading:
+            if names:
+                name = fields.only_one(*names)
+            value = take(fields, name, strict) if strict or name in given else None
+            if value is None:
+                value = default
+            if attribute and value is not None:
+                found[attribute] = value
+            elif value is not None:
+                found.update(value)
         if self.check is not None:
             self.check(fields, found)
         return found
@@ -311,6 +321,17 @@ class Object(Generic[T]):
         if names := [member.name for member in shown if member.required]:
             schema["required"] = names
         return schema
+
+
+def wire_object(
+    name: str,
+    model: Callable[..., T] | None,
+    *members: Member,
+    first: tuple[str, ...] = (),
+    check: Callable[[Fields, dict[str, Any]], None] | None = None,
+) -> Object[T]:
+    """An object of these members. `model` None: it is only written, or only published."""
+    return Object(name=name, model=model or _unread, members=members, first=first, check=check)
 
 
 @frozen(kw_only=True)
