@@ -93,6 +93,35 @@ def test_our_own_card_offers_every_binding_on_every_line_and_the_newest_line_is_
     assert not found.unusable
 
 
+def test_a_card_without_security_schemes_has_none_on_one_version_alone() -> None:
+    spec = CardSpec(
+        name="open",
+        description="",
+        version="1",
+        url=URL,
+        versions=("1.0",),
+        schemes=(),
+        skills=(),
+        input_modes=("text/plain",),
+        output_modes=("text/plain",),
+    )
+
+    rendered = render_card(spec)
+
+    assert "securitySchemes" not in rendered
+    assert [str(one) for one in read_card(orjson.dumps(rendered)).interfaces] == ["JSONRPC 1.0", "HTTP+JSON 1.0"]
+
+
+def test_extensions_whose_uri_no_header_could_hold_are_left_out() -> None:
+    uris = ["urn:one", "two\r\nX: y", "", 5, None, "urn:three"]
+    body = card(
+        supportedInterfaces=supported(("JSONRPC", "1.0")),
+        capabilities={"extensions": [*({"uri": uri} for uri in uris), "urn:four"]},
+    )
+
+    assert read_card(body).extensions == ("urn:one", "urn:three")
+
+
 @each_interface
 def test_the_caller_may_insist_on_a_line_and_a_binding(interface: Interface) -> None:
     found = read_card(card(supportedInterfaces=supported(*((i.binding, i.version) for i in INTERFACES))))

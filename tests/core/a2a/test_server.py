@@ -18,6 +18,7 @@ from sansio.a2a.server import Call, CallRefusedError, ServedProtocol, check_targ
 URI = "https://example.org/ext"
 BOTH = ServedProtocol(extensions={URI: "hints"})
 ONLY_1_0 = ServedProtocol(versions=("1.0",), default_version="1.0")
+WITHOUT_PUSH = ServedProtocol(withheld=frozenset({Operation.SET_PUSH_CONFIG}))
 MESSAGE_1_0 = {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hi"}]}}
 MESSAGE_0_3 = {"message": {"messageId": "m", "role": "user", "parts": [{"kind": "text", "text": "hi"}]}}
 
@@ -64,6 +65,24 @@ def test_a_message_over_http_json_says_which_codec_it_came_in() -> None:
 
     assert call.read().codec_name == "0.3"
     assert call.codec_of(None).NAME != call.codec_of("0.3").NAME == "0.3"
+
+
+@pytest.mark.parametrize(
+    ("method", "message", "name"),
+    [
+        ("SendMessage", MESSAGE_1_0, "taskPushNotificationConfig"),
+        ("message/stream", MESSAGE_0_3, "pushNotificationConfig"),
+    ],
+)
+def test_a_message_with_a_push_configuration_is_refused_where_there_are_none(
+    method: str, message: dict[str, Any], name: str
+) -> None:
+    call = rpc(method, message | {"configuration": {name: {"url": "https://example.org/"}}}, served=WITHOUT_PUSH)
+
+    with pytest.raises(ProtocolError) as caught:
+        call.read()
+    assert caught.value.kind is ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED
+    assert isinstance(rpc(method, message, served=WITHOUT_PUSH).read(), SendRequest)
 
 
 def test_an_unknown_method_is_a_call_of_an_extension_method() -> None:

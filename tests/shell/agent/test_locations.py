@@ -307,6 +307,15 @@ async def test_a_directory_is_looked_at_again_before_the_prompt(serving: Serving
         assert agent.asked("POST", "/prompt_async") == 0
 
 
+async def test_a_directory_of_which_opencode_says_nothing_is_looked_at_again(serving: Serving, root: Path) -> None:
+    async with serving(standin_in(root), workspace_root=str(root)) as agent:
+        agent.fake_opencode.fail_next("GET", "/path", 200, {"worktree": str(root)})
+        task = await agent.caller().send("hi", metadata=at("sub"))
+
+        assert task.status.state is TaskState.COMPLETED
+        assert directory_of(agent, task) == str(root / "sub")
+
+
 async def test_a_directory_is_asked_about_once(serving: Serving, root: Path) -> None:
     async with serving(standin_in(root), workspace_root=str(root)) as agent:
         for _ in range(3):

@@ -10,6 +10,7 @@ from sansio.a2a.model import Task, TaskState
 from tests.shell.cases import each_value, every_codec, one_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import REST_03, RPC_10, WIRES, Serving, Stream, Wire
+from tests.shell.refusals import not_found, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -176,6 +177,14 @@ async def test_a_task_of_another_principal_does_not_exist(serving: Serving, wire
 
     assert str(hidden).replace(ours.id, "ID") == str(unknown).replace("no-such-task", "ID")
     assert hidden.get("code" if wire.binding == "rpc" else "http") == (-32001 if wire.binding == "rpc" else 404)
+
+
+@every_codec
+async def test_an_id_that_no_database_can_look_for_is_not_found(serving_on_disk: Serving, wire: Wire) -> None:
+    async with serving_on_disk() as agent:
+        error = await agent.caller(wire).refused("get", id="a%00b" if wire.binding == "rest" else "a\0b")
+
+    assert refusal(wire, error) == not_found(wire)
 
 
 @one_codec
