@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.cards.agent_card import BINDINGS as SERVED_BINDINGS
-from sansio.a2a.cards.agent_card import CardSpec, render_card
+from sansio.a2a.cards.agent_card import CardDocument, CardSpec, render_card
 from sansio.a2a.cards.parse import (
     BINDINGS,
     HTTP_JSON,
@@ -106,10 +106,10 @@ def test_a_card_without_security_schemes_has_none_on_one_version_alone() -> None
         output_modes=("text/plain",),
     )
 
-    rendered = render_card(spec)
+    body = CardDocument.of(spec).body
 
-    assert "securitySchemes" not in rendered
-    assert [str(one) for one in read_card(orjson.dumps(rendered)).interfaces] == ["JSONRPC 1.0", "HTTP+JSON 1.0"]
+    assert "securitySchemes" not in orjson.loads(body)
+    assert [str(one) for one in read_card(body).interfaces] == ["JSONRPC 1.0", "HTTP+JSON 1.0"]
 
 
 def test_extensions_whose_uri_no_header_could_hold_are_left_out() -> None:
