@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import entry_points
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from opencode_a2a.distribution import RUNTIMES_GROUP
-from sansio.transport.connections import ConnectionLimits
+
+if TYPE_CHECKING:
+    from sansio.transport.connections import ConnectionLimits
 
 T = TypeVar("T")
 

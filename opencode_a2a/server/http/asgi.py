@@ -42,7 +42,6 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 _log = logging.getLogger(__name__)
 

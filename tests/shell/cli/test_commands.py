@@ -319,19 +319,20 @@ def test_the_commands_that_a_kept_demo_prints_are_found(tmp_path: Path, by_path:
         process.wait(DEADLINE)
 
 
+NOT_FOR_CALLS = {"hypercorn", "sqlalchemy", "opencode_a2a.agent", "opencode_a2a.fake_opencode", "sansio.extensions"}
+
+
 @pytest.mark.parametrize(
-    ("arguments", "absent"),
+    ("arguments", "needed", "absent"),
     [
-        (["--version"], {"anyio", "attrs", "httpx", "sqlalchemy"}),
-        (["--help"], {"anyio", "attrs", "httpx", "sqlalchemy"}),
-        (
-            ["call", "--help"],
-            {"hypercorn", "sqlalchemy", "opencode_a2a.agent", "opencode_a2a.fake_opencode", "sansio.extensions"},
-        ),
+        (["--version"], "argparse", {"anyio", "attrs", "httpx", "sqlalchemy"}),
+        (["--help"], "argparse", {"anyio", "attrs", "httpx", "sqlalchemy"}),
+        (["call", "--help"], "opencode_a2a.cli.call", NOT_FOR_CALLS),
+        (["call", "http://127.0.0.1:1", "Hello"], "runtime_asyncio", NOT_FOR_CALLS),
     ],
-    ids=["--version", "--help", "call"],
+    ids=["--version", "--help", "call --help", "call"],
 )
-def test_a_command_imports_no_more_than_it_needs(arguments: list[str], absent: set[str]) -> None:
+def test_a_command_imports_no_more_than_it_needs(arguments: list[str], needed: str, absent: set[str]) -> None:
     program = (
         "import sys\nfrom opencode_a2a.cli.main import main\n"
         f"try:\n    main({arguments})\nexcept SystemExit:\n    pass\nprint(*sys.modules, file=sys.stderr)"
@@ -341,5 +342,5 @@ def test_a_command_imports_no_more_than_it_needs(arguments: list[str], absent: s
     )
 
     assert done.returncode == 0
-    assert "argparse" in done.stderr.split()
+    assert needed in done.stderr.split()
     assert absent.isdisjoint(done.stderr.split())

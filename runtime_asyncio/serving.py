@@ -1,0 +1,75 @@
+"""Serves an ASGI application on asyncio, over HTTP/1.1 and HTTP/2. Knows nothing of A2A or OpenCode."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from socket import socket
+
+from hypercorn.asyncio.lifespan import Lifespan
+from hypercorn.asyncio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework
+
+import runtime_http
+from runtime_asyncio.connection import Served
+from runtime_http.pool import Pool
+from sansio.transport.connections import ConnectionLimits
+
+
+async def serve_application(
+    app: ASGIFramework,
+    bind: str,
+    stop: Callable[[], Awaitable[None]],
+    ready: Callable[[list[str]], None],
+    grace: float,
+    limits: ConnectionLimits | None,
+) -> None:
+    """Do what `runtime_asyncio.serve` promises."""
+    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits)
+    sockets = server.listen()
+    ready(runtime_http.addresses(sockets))
+    lifespan = Lifespan(server.app, server.config, asyncio.get_running_loop(), server.state)
+    alive = asyncio.create_task(lifespan.handle_lifespan())
+    try:
+        await lifespan.wait_for_startup()
+        if alive.done():
+            alive.result()  # raises what the application's start failed with
+        await _accept(server, sockets, stop)
+        await lifespan.wait_for_shutdown()
+    finally:
+        alive.cancel()
+        await asyncio.gather(alive, return_exceptions=True)
+
+
+async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Callable[[], Awaitable[None]]) -> None:
+    """Take connections until `stop` returns; those that are open then have the configured time to end."""
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()  # one per open connection
+    listening = [
+        await loop.create_server(lambda: Served(server, tasks, loop), sock=sock, backlog=server.config.backlog)
+        for sock in sockets
+    ]
+    looking = loop.create_task(server.end_overdue())
+    try:
+        await stop()
+    finally:
+        for one in listening:
+            one.close()
+        await server.stop()
+        try:
+            await _end(tasks, server.pool, server.config.graceful_timeout)
+        finally:
+            looking.cancel()
+
+
+async def _end(tasks: set[asyncio.Task[None]], pool: Pool, grace: float) -> None:
+    """Wait for connections to end by themselves, then end them."""
+    try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+    finally:
+        pool.end_all()  # first: a task that waits for its client to read does not end by being cancelled once
+        left = list(tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)

@@ -1,0 +1,57 @@
+"""Serves an ASGI application on trio, over HTTP/1.1 and HTTP/2. Knows nothing of A2A or OpenCode."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from socket import socket
+
+import trio
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework
+
+import runtime_http
+from runtime_trio.connection import serve_one
+from sansio.transport.connections import ConnectionLimits
+
+
+async def serve_application(
+    app: ASGIFramework,
+    bind: str,
+    stop: Callable[[], Awaitable[None]],
+    ready: Callable[[list[str]], None],
+    grace: float,
+    limits: ConnectionLimits | None,
+) -> None:
+    """Do what `runtime_trio.serve` promises."""
+    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits)
+    sockets = server.listen()
+    ready(runtime_http.addresses(sockets))
+    lifespan = Lifespan(server.app, server.config, server.state)
+    async with trio.open_nursery() as around:
+        await around.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        await _accept(server, sockets, stop)
+        await lifespan.wait_for_shutdown()
+        around.cancel_scope.cancel()
+
+
+async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Callable[[], Awaitable[None]]) -> None:
+    """Take connections until `stop` returns; those that are open then have the configured time to end."""
+    handler = partial(serve_one, server)
+    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
+    async with trio.open_nursery() as looking:
+        looking.start_soon(server.end_overdue)
+        async with trio.open_nursery() as connections:
+            try:
+                async with trio.open_nursery() as accepting:
+                    accepting.start_soon(
+                        partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
+                    )
+                    await stop()
+                    accepting.cancel_scope.cancel()
+            finally:
+                await server.stop()
+                connections.cancel_scope.deadline = trio.current_time() + server.config.graceful_timeout
+        looking.cancel_scope.cancel()
