@@ -27,7 +27,10 @@ from sansio.a2a.codecs.wire_types import (
     Named,
     Nested,
     Object,
+    Parser,
     Plain,
+    Reader,
+    Renderer,
     Tag,
     Union,
     document,
@@ -42,6 +45,7 @@ from sansio.a2a.model import (
     GetTaskRequest,
     JsonObject,
     ListPushConfigsRequest,
+    ListTasksRequest,
     Message,
     Part,
     PushAuthentication,
@@ -55,6 +59,7 @@ from sansio.a2a.model import (
     StreamItem,
     Task,
     TaskIdRequest,
+    TaskPage,
     TaskState,
     TextPart,
 )
@@ -299,18 +304,18 @@ TYPES: tuple[Named, ...] = (
 
 # --- parsing and rendering --------------------------------------------------------------------------------
 
-read_status_update = _SHARED.status_update.read
-read_artifact_update = _SHARED.artifact_update.read
-read_push_config = PUSH_CONFIG.read
+read_status_update: Reader[StatusUpdate] = _SHARED.status_update.read
+read_artifact_update: Reader[ArtifactUpdate] = _SHARED.artifact_update.read
+read_push_config: Reader[PushConfig] = PUSH_CONFIG.read
 
-parse_send = request(_SEND.read)
-parse_get_task = request(_GET_TASK.read)
-parse_list_tasks = request(_LIST_TASKS.read)
-parse_task_id = request(_TASK_ID.read)
-parse_push_config_request = request(_TASK_PUSH_CONFIG.read)
-parse_list_push_configs = request(_LIST_PUSH_CONFIGS.read)
-parse_task = document(_SHARED.task.read)
-parse_item = document(_ITEM.read)
+parse_send: Parser[SendRequest] = request(_SEND.read)
+parse_get_task: Parser[GetTaskRequest] = request(_GET_TASK.read)
+parse_list_tasks: Parser[ListTasksRequest] = request(_LIST_TASKS.read)
+parse_task_id: Parser[TaskIdRequest] = request(_TASK_ID.read)
+parse_push_config_request: Parser[PushConfig] = request(_TASK_PUSH_CONFIG.read)
+parse_list_push_configs: Parser[ListPushConfigsRequest] = request(_LIST_PUSH_CONFIGS.read)
+parse_task: Parser[Task] = document(_SHARED.task.read)
+parse_item: Parser[StreamItem] = document(_ITEM.read)
 _parse_push_config_to_get = request(_GET_PUSH_CONFIG.read)
 _parse_push_config_to_delete = request(_DELETE_PUSH_CONFIG.read)
 
@@ -320,16 +325,16 @@ def parse_push_config_id(value: object, *, required: bool = False) -> PushConfig
     return _parse_push_config_to_delete(value) if required else _parse_push_config_to_get(value)
 
 
-render_part = PART.write
-render_task = _SHARED.task.write
-render_task_page = _TASK_PAGE.write
-render_item = _ITEM.write
+render_part: Renderer[Part] = PART.write
+render_task: Renderer[Task] = _SHARED.task.write
+render_task_page: Renderer[TaskPage] = _TASK_PAGE.write
+render_item: Renderer[StreamItem] = _ITEM.write
 render_send_result = render_item
 """A send answers with the task or message itself."""
 
-render_send = _SEND.write
-render_push_config = PUSH_CONFIG.write
-render_push_config_result = _TASK_PUSH_CONFIG.write
+render_send: Renderer[SendRequest] = _SEND.write
+render_push_config: Renderer[PushConfig] = PUSH_CONFIG.write
+render_push_config_result: Renderer[PushConfig] = _TASK_PUSH_CONFIG.write
 """`TaskPushNotificationConfig`: the configuration, and of which task it is."""
 
 

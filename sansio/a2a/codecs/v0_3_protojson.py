@@ -26,7 +26,9 @@ from sansio.a2a.codecs.wire_types import (
     Named,
     Nested,
     Object,
+    Parser,
     Plain,
+    Renderer,
     request,
     required,
     wire_object,
@@ -34,14 +36,20 @@ from sansio.a2a.codecs.wire_types import (
 from sansio.a2a.model import (
     DataPart,
     FilePart,
+    GetTaskRequest,
     ListPushConfigsRequest,
+    ListTasksRequest,
     Part,
     PushConfig,
+    PushConfigId,
     PushConfigPage,
     Role,
     SendConfiguration,
     SendRequest,
     StreamItem,
+    Task,
+    TaskIdRequest,
+    TaskPage,
     TaskState,
     TextPart,
 )
@@ -206,14 +214,19 @@ TYPES: tuple[Named, ...] = (
 
 # --- parsing and rendering --------------------------------------------------------------------------------
 
-parse_send = request(_SEND.read)
-parse_get_task = v0_3.parse_get_task
-parse_list_tasks = v0_3.parse_list_tasks
-parse_task_id = v0_3.parse_task_id
-parse_push_config_id = v0_3.parse_push_config_id
-parse_push_config_request = request(_CREATE_PUSH_CONFIG.read)
-parse_list_push_configs = request(_LIST_PUSH_CONFIGS.read)
-parse_task = v0_3.parse_task
+parse_send: Parser[SendRequest] = request(_SEND.read)
+parse_get_task: Parser[GetTaskRequest] = v0_3.parse_get_task
+parse_list_tasks: Parser[ListTasksRequest] = v0_3.parse_list_tasks
+parse_task_id: Parser[TaskIdRequest] = v0_3.parse_task_id
+parse_push_config_request: Parser[PushConfig] = request(_CREATE_PUSH_CONFIG.read)
+parse_list_push_configs: Parser[ListPushConfigsRequest] = request(_LIST_PUSH_CONFIGS.read)
+parse_task: Parser[Task] = v0_3.parse_task
+
+
+def parse_push_config_id(value: object, *, required: bool = False) -> PushConfigId:
+    """Parse the parameters of reading a push configuration, or of deleting one, for which its id is `required`."""
+    return v0_3.parse_push_config_id(value, required=required)
+
 
 _KINDS = {
     "task": "task",
@@ -233,14 +246,14 @@ def parse_item(value: object) -> StreamItem:
     return v0_3.parse_item(value)
 
 
-render_task = _SHARED.task.write
-render_task_page = task_page("ListTasksResult", _SHARED.task).write
-render_item = _ITEM.write
+render_task: Renderer[Task] = _SHARED.task.write
+render_task_page: Renderer[TaskPage] = task_page("ListTasksResult", _SHARED.task).write
+render_item: Renderer[StreamItem] = _ITEM.write
 render_send_result = render_item
 """A send answers with the same wrapper (`SendMessageResponse`)."""
 
-render_send = _SEND.write
-render_push_config_result = _TASK_PUSH_CONFIG.write
+render_send: Renderer[SendRequest] = _SEND.write
+render_push_config_result: Renderer[PushConfig] = _TASK_PUSH_CONFIG.write
 """`TaskPushNotificationConfig`: the configuration under its resource's name."""
 
-render_push_configs = _PUSH_CONFIGS.write
+render_push_configs: Renderer[PushConfigPage] = _PUSH_CONFIGS.write

@@ -24,17 +24,24 @@ from sansio.a2a.codecs.wire_types import (
     Member,
     Named,
     Object,
+    Parser,
     Plain,
+    Reader,
+    Renderer,
     document,
     request,
     required,
     wire_object,
 )
 from sansio.a2a.model import (
+    Artifact,
+    ArtifactUpdate,
     DataPart,
     FilePart,
     GetTaskRequest,
     ListPushConfigsRequest,
+    ListTasksRequest,
+    Message,
     Part,
     PushAuthentication,
     PushConfig,
@@ -43,8 +50,13 @@ from sansio.a2a.model import (
     Role,
     SendConfiguration,
     SendRequest,
+    StatusUpdate,
+    StreamItem,
+    Task,
     TaskIdRequest,
+    TaskPage,
     TaskState,
+    TaskStatus,
     TextPart,
 )
 
@@ -207,22 +219,22 @@ TYPES: tuple[Named, ...] = (
 
 # --- parsing and rendering --------------------------------------------------------------------------------
 
-read_message = _SHARED.message.read
-read_artifact = _SHARED.artifact.read
-read_status = _SHARED.status.read
-read_task = _SHARED.task.read
-read_status_update = _SHARED.status_update.read
-read_artifact_update = _SHARED.artifact_update.read
-read_push_config = _PUSH_CONFIG.read
+read_message: Reader[Message] = _SHARED.message.read
+read_artifact: Reader[Artifact] = _SHARED.artifact.read
+read_status: Reader[TaskStatus] = _SHARED.status.read
+read_task: Reader[Task] = _SHARED.task.read
+read_status_update: Reader[StatusUpdate] = _SHARED.status_update.read
+read_artifact_update: Reader[ArtifactUpdate] = _SHARED.artifact_update.read
+read_push_config: Reader[PushConfig] = _PUSH_CONFIG.read
 
-parse_send = request(_SEND.read)
-parse_get_task = request(_GET_TASK.read)
-parse_list_tasks = request(_LIST_TASKS.read)
-parse_task_id = request(_CANCEL.read)
-parse_push_config_request = request(_CREATE_PUSH_CONFIG.read)
-parse_list_push_configs = request(_LIST_PUSH_CONFIGS.read)
-parse_task = document(_SHARED.task.read)
-parse_item = document(_ITEM.read)
+parse_send: Parser[SendRequest] = request(_SEND.read)
+parse_get_task: Parser[GetTaskRequest] = request(_GET_TASK.read)
+parse_list_tasks: Parser[ListTasksRequest] = request(_LIST_TASKS.read)
+parse_task_id: Parser[TaskIdRequest] = request(_CANCEL.read)
+parse_push_config_request: Parser[PushConfig] = request(_CREATE_PUSH_CONFIG.read)
+parse_list_push_configs: Parser[ListPushConfigsRequest] = request(_LIST_PUSH_CONFIGS.read)
+parse_task: Parser[Task] = document(_SHARED.task.read)
+parse_item: Parser[StreamItem] = document(_ITEM.read)
 _parse_push_config_id = request(_GET_PUSH_CONFIG.read)
 
 
@@ -231,19 +243,19 @@ def parse_push_config_id(value: object, *, required: bool = True) -> PushConfigI
     return _parse_push_config_id(value)
 
 
-render_part = PART.write
-render_message = _SHARED.message.write
-render_artifact = _SHARED.artifact.write
-render_status = _SHARED.status.write
-render_task = _SHARED.task.write
-render_task_page = _TASK_PAGE.write
-render_item = _ITEM.write
+render_part: Renderer[Part] = PART.write
+render_message: Renderer[Message] = _SHARED.message.write
+render_artifact: Renderer[Artifact] = _SHARED.artifact.write
+render_status: Renderer[TaskStatus] = _SHARED.status.write
+render_task: Renderer[Task] = _SHARED.task.write
+render_task_page: Renderer[TaskPage] = _TASK_PAGE.write
+render_item: Renderer[StreamItem] = _ITEM.write
 render_send_result = render_item
 """A send answers with the same wrapper (`SendMessageResponse`)."""
 
-render_send = _SEND.write
-render_push_config = _PUSH_CONFIG.write
+render_send: Renderer[SendRequest] = _SEND.write
+render_push_config: Renderer[PushConfig] = _PUSH_CONFIG.write
 render_push_config_result = render_push_config
 """Set and read answer with the configuration itself, which says of which task it is."""
 
-render_push_configs = _PUSH_CONFIGS.write
+render_push_configs: Renderer[PushConfigPage] = _PUSH_CONFIGS.write

@@ -23,6 +23,15 @@ from sansio.a2a.model import JsonObject
 
 T = TypeVar("T")
 
+Reader: TypeAlias = Callable[[Fields], T]
+"""Read the fields of an object; what is wrong is collected in them."""
+
+Parser: TypeAlias = Callable[[object], T]
+"""Parse decoded JSON. Raises `ProtocolError`, which names every wrong field."""
+
+Renderer: TypeAlias = Callable[[T], JsonObject]
+"""Render a value of the model as decoded JSON."""
+
 Refer: TypeAlias = Callable[[str], JsonObject]
 """Return the reference to a named type."""
 
