@@ -1,1 +1,9 @@
-"""OpenCode as the agent that the server serves."""
+"""OpenCode as the agent that the server serves.
+
+Its exceptions, beside private ones that do not leave their module:
+
+    Exception
+      UpstreamError                 OpenCode did not carry out a call
+    SchemaError
+      ImportRefusedError            ownership in the tables of an earlier release is not clear
+"""

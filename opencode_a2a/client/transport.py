@@ -24,11 +24,15 @@ PATIENCE: Final = 3600.0
 """Seconds for which a task may stay as it is, where the user does not say."""
 
 
-class UsageError(ValueError):
-    """What the user asked for, or has set, cannot be done; the message says what to change."""
+class ClientError(Exception):
+    """Root of the exceptions of this package; the message is for the user."""
 
 
-class CallError(Exception):
+class UsageError(ClientError, ValueError):
+    """The user's command or settings cannot be used; the message names what to change."""
+
+
+class CallError(ClientError):
     """The agent could not be reached or stopped in the middle; the message is for the user."""
 
 

@@ -11,6 +11,18 @@
 
 `Agent` says what an agent has to do, `AgentHooks` what it may do beside that: answer by itself what a task asks,
 recover tasks after a restart, keep options with a task. `ServerOptions` has the store and every bound.
+
+Its exceptions, beside those of `opencode_a2a.server.store`. Callers handle each by itself, so none needs a root:
+
+    Exception
+      RuntimeUnknownError           no runtime of that name is installed
+      UndeliveredError              a receiver of push notifications did not answer
+    LookupError
+      FarBehindError                a reader is behind by more events than are kept in memory
+    OSError
+      ListenError                   the address cannot be listened on
+    ValueError
+      KeyRefusedError               a key for signing cards cannot be used
 """
 
 from __future__ import annotations

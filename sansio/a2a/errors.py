@@ -1,6 +1,16 @@
 """Every error of the protocol, once: code, HTTP status, gRPC name, reason, and its shape in each version.
 
-Two exception classes, after h11: the other side broke the protocol (`ProtocolError`), or we did (`LocalError`).
+All exceptions of `sansio.a2a` have one root. After h11, either the other side broke the protocol, or we did:
+
+    Exception
+      A2AError
+        LocalError                  a bug on this side
+        ProtocolError               the other side cannot have what it asked for, or sent what is not valid
+          NoUsableInterfaceError    a card offers no interface that fits (`cards.parse`)
+          RpcRequestError           a JSON-RPC envelope is not valid; it keeps the request's id (`bindings.jsonrpc`)
+        AgentError                  another agent answered with an error (`client.agent_errors`)
+        CallRefusedError            a request cannot be understood; it holds the finished response (`server`)
+
 Sources: specification 1.0.1, sections 3.3.2, 5.4, 9.5 and 11.6; JSON-RPC 2.0, section 5.1.
 """
 

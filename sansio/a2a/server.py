@@ -20,7 +20,7 @@ from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated, negotiate
 from sansio.a2a.bindings.http_messages import Request, Response, refusal
 from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec, rest_codec_of, rest_codec_of_task
 from sansio.a2a.dialects import DIALECTS, Dialect
-from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
+from sansio.a2a.errors import A2AError, ErrorKind, ProtocolError, http_error
 from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation, operation_of
@@ -58,7 +58,7 @@ _PARSERS: Mapping[Operation, Callable[[Codec, object], Any]] = {
 }
 
 
-class CallRefusedError(Exception):
+class CallRefusedError(A2AError):
     """A request that cannot be understood. `response`: the finished refusal; `error`: its reason."""
 
     def __init__(self, response: Response, error: ProtocolError) -> None:

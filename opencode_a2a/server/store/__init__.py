@@ -1,6 +1,15 @@
 """The durable store of tasks: rows with opaque bodies, kept in memory or in a database.
 
-It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a database is asked for.
+It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a database is asked for. Its exceptions:
+
+    Exception
+      StoreError
+        StoreUrlError               no store can be opened from the URL; also a `ValueError`
+        SchemaError                 the database has a schema that this version cannot work with
+        WritesRefusedError          the database takes no such rows, now or later
+        StoreUnavailableError       the database cannot be read or written now
+          StoreGoneError            the database file was deleted or replaced
+        StoreInUseError             another server uses the database
 """
 
 from __future__ import annotations
