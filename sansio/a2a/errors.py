@@ -235,6 +235,10 @@ class Violation:
         return text
 
 
+AND_MORE = Violation((), "and_more", f"and more: only the first {MOST_VIOLATIONS} wrong fields are listed")
+"""Stands for the violations that an error does not list."""
+
+
 class A2AError(Exception):
     """Root of what this layer raises."""
 

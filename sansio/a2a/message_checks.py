@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from sansio.a2a.errors import invalid
 from sansio.a2a.model import Message, Role
+from sansio.a2a.refusals import Refusals
 
 ID_LIMIT = 256
 """Characters of an id that a client chooses."""
 
 
 def check_message(message: Message) -> None:
-    """Refuse a message by its role and its ids. Raises `ProtocolError` naming the field."""
+    """Refuse a message by its role and its ids. Raises one `ProtocolError` that names all wrong fields."""
+    refusals = Refusals()
     if message.role is not Role.USER:
-        raise invalid(("message", "role"), "must be the user's")
+        refusals.add(invalid(("message", "role"), "must be the user's"))
     for name, value in (
         ("messageId", message.message_id),
         ("contextId", message.context_id),
         ("taskId", message.task_id),
     ):
-        check_id(value, ("message", name))
+        refusals.attempt(check_id, value, ("message", name))
+    refusals.done()
 
 
 def check_id(value: str | None, path: tuple[str, ...]) -> None:

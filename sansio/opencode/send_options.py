@@ -13,6 +13,7 @@ from sansio.a2a.errors import ErrorKind, ProtocolError, invalid, shortened
 from sansio.a2a.media_types import JSON, PLAIN_TEXT
 from sansio.a2a.message_checks import ID_LIMIT, check_id
 from sansio.a2a.model import JsonObject, SendRequest
+from sansio.a2a.refusals import Refusals
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
 from sansio.opencode.projections.session_projections import CONTEXT_PREFIX
 from sansio.opencode.upstream.identifiers import SESSION, is_identifier
@@ -75,13 +76,16 @@ def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> 
 def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> SendOptions:
     """Read what a message asks for. `metadata` of the request goes before that of the message."""
     text_only = _takes_text_only(request.configuration.accepted_output_modes, supported_modes)
-    return SendOptions(
-        session_id=_session(request),
-        model=_model(request),
+    refusals = Refusals()
+    options = SendOptions(
+        session_id=refusals.attempt(_session, request),
+        model=refusals.attempt(_model, request),
         text_only=text_only,
-        directory=_directory(request),
-        workspace=_workspace(request),
+        directory=refusals.attempt(_directory, request),
+        workspace=refusals.attempt(_workspace, request),
     )
+    refusals.done()
+    return options
 
 
 def _takes_text_only(accepted: Sequence[str], supported: Sequence[str]) -> bool:
@@ -138,7 +142,9 @@ def _model(request: SendRequest) -> Model | None:
     found = _member(request, "shared", "model")
     if found is None or not ({"providerID", "modelID"} & found.keys()):
         return None
-    provider_id, model_id = _text(found, "providerID", path), _text(found, "modelID", path)
+    refusals = Refusals()
+    provider_id, model_id = (refusals.attempt(_text, found, name, path) for name in ("providerID", "modelID"))
+    refusals.done()
     assert provider_id is not None  # required texts are there
     assert model_id is not None
     return Model(provider_id=provider_id, model_id=model_id)

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import Factory, define, field
 
-from sansio.a2a.errors import MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
+from sansio.a2a.errors import AND_MORE, MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
 from sansio.a2a.model import JsonObject
 from sansio.a2a.timestamps import epoch_ms
 
@@ -44,9 +44,6 @@ _NUMBER = re.compile(r"-?\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
-_AND_MORE = Violation((), "and_more", f"and more: only the first {MOST_VIOLATIONS} wrong fields are listed")
-
-
 @define
 class Findings:
     """What is wrong with one document. `most_items`: elements that a list of it may have; None: any number."""
@@ -57,7 +54,7 @@ class Findings:
     def add(self, violation: Violation) -> None:
         """Note a violation. Raises `ProtocolError` once there are more than an error lists."""
         if len(self.violations) == MOST_VIOLATIONS:
-            self.violations.append(_AND_MORE)
+            self.violations.append(AND_MORE)
             self.done()
         self.violations.append(violation)
 

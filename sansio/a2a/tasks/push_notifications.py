@@ -22,6 +22,7 @@ from sansio.a2a.codecs.fields import read_document
 from sansio.a2a.dialects import dialect_of
 from sansio.a2a.errors import LocalError, ProtocolError, invalid
 from sansio.a2a.model import ArtifactUpdate, PushConfig, StreamItem, Task, TaskStatus
+from sansio.a2a.refusals import Refusals
 from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, Folding, Snapshot, StatusChanged
 
 # --- what is sent -----------------------------------------------------------------------------------------
@@ -87,16 +88,17 @@ _HEADER_TEXT = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,8190}[\x21-\x7e])?")
 def check_headers(config: PushConfig, path: Sequence[str | int], codec_name: str) -> None:
     """Refuse what no header can carry, so that nothing can be smuggled into one. Raises `ProtocolError`."""
     rule = "must be visible ASCII characters, with spaces only in between, and at most 8192 of them"
+    refusals = Refusals()
     if config.token is not None and not _HEADER_TEXT.fullmatch(config.token):
-        raise invalid((*path, "token"), rule)
+        refusals.add(invalid((*path, "token"), rule))
     authentication = config.authentication
-    if authentication is None:
-        return
-    if not _SCHEME.fullmatch(authentication.scheme):
+    if authentication is not None and not _SCHEME.fullmatch(authentication.scheme):
         field = dialect_of(codec_name).push_scheme_path
-        raise invalid((*path, "authentication", *field), "must be the name of an HTTP authentication scheme")
-    if authentication.credentials is not None and not _HEADER_TEXT.fullmatch(authentication.credentials):
-        raise invalid((*path, "authentication", "credentials"), rule)
+        refusals.add(invalid((*path, "authentication", *field), "must be the name of an HTTP authentication scheme"))
+    credentials = None if authentication is None else authentication.credentials
+    if credentials is not None and not _HEADER_TEXT.fullmatch(credentials):
+        refusals.add(invalid((*path, "authentication", "credentials"), rule))
+    refusals.done()
 
 
 def notification_id(task_id: str, config_id: str, number: int) -> str:

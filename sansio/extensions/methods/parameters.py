@@ -1,7 +1,7 @@
 """The parameters of a method as rows, and the reading of a request by them.
 
 A parameter is named by its path (`request.messageID`). What no row names is refused, so that nothing is dropped in
-silence. Knows no method; raises `ProtocolError` (INVALID_PARAMS).
+silence. Knows no method; raises one `ProtocolError` (INVALID_PARAMS) that names all wrong parameters.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from attrs import field, frozen
 from sansio.a2a.codecs.fields import DEEPEST, nested_deeper
 from sansio.a2a.errors import ErrorKind, ProtocolError, Violation
 from sansio.a2a.model import JsonObject
+from sansio.a2a.refusals import Refusals
 from sansio.extensions.methods.shapes import INVALID, Path, Shape, first_few, missing, wrong
 
 _METADATA = "metadata"
@@ -65,12 +66,16 @@ def read(parameters: Sequence[Parameter], params: object, unsupported: Sequence[
     given = _object(params)
     _refuse_paging(parameters, given, unsupported)
     known: set[tuple[str, ...]] = {tuple(path.split(".")) for one in parameters for path in one.paths}
-    _refuse_strangers(known, given)
+    refusals = Refusals()
+    strangers = sorted(first_few(_strangers(known, given, (), refusals)))
+    if strangers:
+        refusals.add(_unsupported(strangers))
     values: dict[str, Any] = {}
     for parameter in parameters:
-        value = _value(parameter, given)
+        value = refusals.attempt(_value, parameter, given)
         if value is not None:
             values[parameter.name] = value
+    refusals.done()
     return Arguments(values)
 
 
@@ -102,23 +107,23 @@ def _refuse_paging(parameters: Sequence[Parameter], given: JsonObject, unsupport
             )
 
 
-def _refuse_strangers(known: set[tuple[str, ...]], given: JsonObject) -> None:
-    strangers = sorted(first_few(_strangers(known, given, ())))
-    if strangers:
-        named = [Violation(path, INVALID, "").field for path in strangers]
-        data: JsonObject = {"type": INVALID, "fields": named}
-        if all(path[0] == "request" for path in strangers):
-            data["field"] = "request"
-        raise ProtocolError(
-            ErrorKind.INVALID_PARAMS,
-            f"Unsupported fields: {', '.join(named)[:500]}",
-            violations=tuple(Violation(path, "invalid_field", "is not supported") for path in strangers),
-            data=data,
-        )
+def _unsupported(strangers: Sequence[tuple[str, ...]]) -> ProtocolError:
+    named = [Violation(path, INVALID, "").field for path in strangers]
+    data: JsonObject = {"type": INVALID, "fields": named}
+    if all(path[0] == "request" for path in strangers):
+        data["field"] = "request"
+    return ProtocolError(
+        ErrorKind.INVALID_PARAMS,
+        f"Unsupported fields: {', '.join(named)[:500]}",
+        violations=tuple(Violation(path, "invalid_field", "is not supported") for path in strangers),
+        data=data,
+    )
 
 
-def _strangers(known: set[tuple[str, ...]], given: JsonObject, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The paths that no parameter has. Metadata is everybody's: what is not ours there is nobody's business."""
+def _strangers(
+    known: set[tuple[str, ...]], given: JsonObject, above: tuple[str, ...], refusals: Refusals
+) -> Iterator[tuple[str, ...]]:
+    """The paths that no parameter has. Metadata may have any member; `refusals` get what should be an object."""
     for name, value in given.items():
         path = (*above, str(name))
         if path in known or path == (_METADATA,):
@@ -126,9 +131,9 @@ def _strangers(known: set[tuple[str, ...]], given: JsonObject, above: tuple[str,
         if not any(other[: len(path)] == path for other in known):
             yield path
         elif isinstance(value, dict):
-            yield from _strangers(known, value, path)
+            yield from _strangers(known, value, path, refusals)
         elif value is not None:
-            raise wrong(path, "must be an object")
+            refusals.add(wrong(path, "must be an object"))
 
 
 def _value(parameter: Parameter, given: JsonObject) -> Any:

@@ -1,7 +1,7 @@
 """The shapes of a method's parameters: what each takes, how it is refused by name, and its JSON Schema.
 
-Knows no method. A shape reads a value or raises `ProtocolError` (INVALID_PARAMS) with the field's path, in the
-`data` that version 0.3's clients of these methods expect.
+Knows no method. A shape reads a value, or raises one `ProtocolError` (INVALID_PARAMS) that names all wrong fields.
+Its `data` is what version 0.3's clients of these methods expect.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from attrs import field, frozen
 from sansio.a2a.codecs.fields import MOST_ITEMS, nested_deeper
 from sansio.a2a.errors import MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
 from sansio.a2a.model import JsonObject
+from sansio.a2a.refusals import Refusals
 from sansio.opencode.upstream.identifiers import ID_LIMIT, is_identifier
 
 Path: TypeAlias = tuple[str | int, ...]
@@ -187,7 +188,10 @@ class Many:
             raise wrong(path, f"must hold at least {self.least}")
         if len(value) > MOST_ITEMS:
             raise wrong(path, f"must hold at most {MOST_ITEMS}", max=MOST_ITEMS)
-        return [self.of.read(item, (*path, index)) for index, item in enumerate(value)]
+        refusals = Refusals()
+        items = [refusals.attempt(self.of.read, item, (*path, index)) for index, item in enumerate(value)]
+        refusals.done()
+        return items
 
     def schema(self) -> JsonObject:
         least = {"minItems": self.least} if self.least else {}
@@ -205,7 +209,12 @@ class MapOf:
             raise wrong(path, "must be an object")
         if len(value) > MOST_ITEMS:
             raise wrong(path, f"must hold at most {MOST_ITEMS} members", max=MOST_ITEMS)
-        return {str(name): self.of.read(member, (*path, str(name))) for name, member in value.items()}
+        refusals = Refusals()
+        members = {
+            str(name): refusals.attempt(self.of.read, member, (*path, str(name))) for name, member in value.items()
+        }
+        refusals.done()
+        return members
 
     def schema(self) -> JsonObject:
         return {"type": "object", "additionalProperties": self.of.schema(), "maxProperties": MOST_ITEMS}
@@ -222,19 +231,21 @@ class Record:
     def read(self, value: Any, path: Path) -> JsonObject:
         if not isinstance(value, dict):
             raise wrong(path, "must be an object")
+        refusals = Refusals()
         for name, shape in self.required.items():
             if value.get(name) is None:
-                shape.read(value.get(name), (*path, name))
-                raise wrong((*path, name), "is required")
+                refusals.attempt(require, shape, (*path, name))
         known = {**self.required, **self.optional}
         strangers = [] if self.open else sorted(first_few(str(name) for name in value if name not in known))
-        if strangers:
-            raise wrong((*path, strangers[0]), "is not supported", fields=_named(path, strangers))
-        return {
-            str(name): (known[name] if name in known else AnyJson()).read(member, (*path, str(name)))
+        for stranger in strangers:
+            refusals.add(wrong((*path, stranger), "is not supported", fields=_named(path, strangers)))
+        members = {
+            str(name): refusals.attempt(known.get(name, AnyJson()).read, member, (*path, str(name)))
             for name, member in value.items()
             if member is not None
         }
+        refusals.done()
+        return members
 
     def schema(self) -> JsonObject:
         members = {**self.required, **self.optional}
@@ -247,6 +258,12 @@ class Record:
         if not self.open:
             schema["additionalProperties"] = False
         return schema
+
+
+def require(shape: Shape, path: Path) -> None:
+    """Refuse a field that is missing: in the shape's words, which say what it takes, if it has any."""
+    shape.read(None, path)
+    raise wrong(path, "is required")
 
 
 def first_few(found: Iterable[T]) -> list[T]:

@@ -16,6 +16,7 @@ from sansio.a2a.codecs.json_values import objects_at, text_at
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import ProtocolError, invalid
 from sansio.a2a.model import DataPart, JsonObject, Message, TextPart
+from sansio.a2a.refusals import Refusals
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 from sansio.opencode.upstream.requests import Location, UpstreamCall
@@ -149,10 +150,13 @@ def _from_data(asked: InterruptAsked, data: Any, path: tuple[str | int, ...], lo
         raise invalid(path, "must be an object")
     if asked.kind == "permission":
         reply, message = data.get("reply"), data.get("message")
+        refusals = Refusals()
         if not isinstance(reply, str):
-            raise invalid((*path, "reply"), f"must be one of {', '.join(REPLIES)}")
+            refusals.add(invalid((*path, "reply"), f"must be one of {', '.join(REPLIES)}"))
+            reply = ""
         if message is not None and not isinstance(message, str):
-            raise invalid((*path, "message"), "must be a string")
+            refusals.add(invalid((*path, "message"), "must be a string"))
+        refusals.done()
         return _below(path, lambda: permission_reply(asked, reply, message, location))
     if data.get("reject") is True:
         return question_reject(asked, location)
@@ -164,8 +168,11 @@ def _below(path: tuple[str | int, ...], answer: Any) -> Answer:
     try:
         found: Answer = answer()
     except ProtocolError as exc:
-        violation = exc.violations[0]
-        raise invalid((*path, *violation.path), violation.message) from None
+        refusals = Refusals()
+        for violation in exc.violations:
+            refusals.add(invalid((*path, *violation.path), violation.message))
+        refusals.done()
+        raise
     return found
 
 
@@ -173,12 +180,14 @@ def texts_of(value: Any, path: tuple[str | int, ...]) -> list[list[str]]:
     """Answers as clients write them: a list with, for each question, a list of texts, or one text."""
     if not isinstance(value, list):
         raise invalid(path, "must be a list with a list of texts for each question")
+    refusals = Refusals()
     answers: list[list[str]] = []
     for index, entry in enumerate(value):
         texts = [entry] if isinstance(entry, str) else entry
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise invalid((*path, index), "must be a list of texts")
+            refusals.add(invalid((*path, index), "must be a list of texts"))
         answers.append(texts)
+    refusals.done()
     return answers
 
 
