@@ -25,7 +25,7 @@ from tests import strategies
 
 
 def _told(error: ProtocolError) -> None:
-    """An error can be told in every shape there is, and is small in each."""
+    """An error can be rendered in every shape there is, and is small in each."""
     for version in VERSIONS:
         told = orjson.dumps([jsonrpc_error(error, version), http_error(error, version)])
         require(len(told) < LARGEST_ERROR, "a large error")

@@ -1,4 +1,4 @@
-"""Targets of what other programs send us in the middle of something: a body's coding, an agent's answers, wishes."""
+"""Targets of what other programs send us in the middle of something: a body's coding, an agent's answers, options."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Makes new inputs out of good ones: bytes, lines and JSON values are doubled, dropped, swapped and bent.
 
-All chance comes from the generator given, so a seed tells the whole sequence.
+All chance comes from the generator given, so a seed determines the whole sequence.
 """
 
 from __future__ import annotations

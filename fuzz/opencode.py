@@ -1,4 +1,4 @@
-"""Targets of OpenCode's side: its bus, its messages, the blocks made of them, and the turn that tells it all."""
+"""Targets of OpenCode's side: its bus, its messages, the blocks made of them, and the turn that publishes it all."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check_messages(data: bytes) -> None:
 
 
 def check_blocks(data: bytes) -> None:
-    """Whatever a part, its tokens or an interrupt hold, what is told of them can be sent on as JSON."""
+    """Whatever a part, its tokens or an interrupt hold, the events made of them can be sent as JSON."""
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -66,7 +66,7 @@ def _mutate(target: Target, random: Random) -> Failure | None:
 
 
 def _generate(target: Target, number: int) -> Failure | None:
-    """A batch of generated inputs; Hypothesis shrinks what fails, and tells the smallest last."""
+    """A batch of generated inputs; Hypothesis shrinks what fails, and reports the smallest last."""
     found: list[Failure] = []
 
     @seed(number)

@@ -1,10 +1,12 @@
-"""Identifiers that were replaced by the field's words do not come back."""
+"""Words that were replaced by the field's own do not come back: in identifiers, docstrings and comments."""
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,36 @@ def test_names_in_texts_stand_in_single_backticks(folder: str) -> None:
     found = [str(path) for path in sorted((ROOT / folder).rglob("*.py")) if double.search(path.read_text("utf-8"))]
 
     assert found == []
+
+
+PROSE = re.compile(
+    r"\b(told|anew|(un)?heard|wish(es|ed)?|taken up|gone on with|stand-in|turnstiles?|hub|at the door|in line)\b"
+)
+"""Words that say less than the plain verb or the field's noun."""
+
+
+def prose(source: str) -> Iterator[str]:
+    """Every line of the docstrings and comments of a module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield from node.value.value.splitlines()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string
+
+
+@pytest.mark.parametrize("folder", [folder for folder in FOLDERS if folder != "tests"])
+def test_docstrings_and_comments_use_the_plain_word(folder: str) -> None:
+    modules = sorted((ROOT / folder).rglob("*.py"))
+    lines = [(path.name, line.strip()) for path in modules for line in prose(path.read_text("utf-8"))]
+
+    assert [(name, line) for name, line in lines if PROSE.search(line)] == []
+
+
+def test_the_check_of_prose_finds_one() -> None:
+    source = '"""What the hub told."""\nheard = 1  # said anew\ntext = "told"\n'
+
+    assert [line for line in prose(source) if PROSE.search(line)] == ["What the hub told.", "# said anew"]
 
 
 def test_the_check_finds_one() -> None:

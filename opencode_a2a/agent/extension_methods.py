@@ -46,7 +46,7 @@ class Interrupts(Protocol):
 
 
 class LocationRequests(Protocol):
-    """Grants wishes for another place. Raises `ProtocolError` naming a field of the metadata."""
+    """Finds the location that a method asks for. Raises `ProtocolError` naming a field of the metadata."""
 
     @property
     def default(self) -> Location: ...

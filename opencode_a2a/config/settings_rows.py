@@ -42,7 +42,7 @@ def row(
     secret: bool = False,
     verbatim: bool = False,
 ) -> Any:
-    """An attribute of `Settings` and the variable it is read from. `said` is its default in words."""
+    """An attribute of `Settings` and the variable it is read from. `default_text` is its default in words."""
     variable = Variable(
         name=name,
         attribute="",

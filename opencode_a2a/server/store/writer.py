@@ -211,7 +211,7 @@ class GroupCommitWriter:
         return None not in queued
 
     def _tries_again(self, unit: _Unit) -> bool:
-        """Whether an unawaited unit stays queued; says so in the log where it is given up."""
+        """Whether an unawaited unit stays queued; logs it where it is given up."""
         if unit.fault is None or unit.awaited:
             return False
         unit.attempts += 1

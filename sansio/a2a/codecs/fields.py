@@ -2,7 +2,7 @@
 
 For the codecs; knows no A2A names. Scalars are read as ProtoJSON has them: null means absent, numbers and enum
 numbers may be strings, bytes are base64 of either alphabet, and a field may have a second name (`names`). A reader
-notes what is wrong, returns a stand-in, and `done` raises one `ProtocolError` for all of it. Only where very much
+notes what is wrong, returns a placeholder, and `done` raises one `ProtocolError` for all of it. Only where very much
 is wrong does it raise in the middle: then the rest is not read.
 """
 

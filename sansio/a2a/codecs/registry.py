@@ -88,7 +88,7 @@ def rest_codec_of_task(version: str, spoken: str | None) -> Codec:
 
 
 def rest_codec_of(operation: Operation, version: str) -> Codec:
-    """The codec that reads an HTTP+JSON request which shows none, and answers it where no task tells its own.
+    """The codec that reads an HTTP+JSON request which shows none, and answers it where no task names its own.
 
     On version 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
     """

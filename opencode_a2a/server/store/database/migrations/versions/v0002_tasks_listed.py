@@ -17,7 +17,7 @@ def upgrade() -> None:
     task_id = sa.Text(collation="C") if on_postgresql else sa.Text()
     op.add_column(_TASK, sa.Column("message_id", sa.Text, nullable=False, server_default=""))
     if on_postgresql:
-        # Both, because columns of different collations cannot be compared. Neither table is written anew.
+        # Both, because columns of different collations cannot be compared. Neither table is rewritten.
         for table in (_TASK, _EVENT):
             op.alter_column(table, "task_id", type_=task_id, existing_type=sa.Text)
     op.drop_index("opencode_a2a_task_principal", _TASK)
