@@ -82,6 +82,38 @@ def test_docstrings_and_comments_use_the_plain_word(folder: str) -> None:
     assert [(name, line) for name, line in lines if PROSE.search(line)] == []
 
 
+CORE_PROSE = re.compile(
+    r"\b(tells?|telling|said|hears?|heard|spoken|wish(?:es|ed)?|tak(?:en?|es) up|gone on|made good|lanes?)\b",
+    re.IGNORECASE,
+)
+POINTING = re.compile(r"(What|Whose|How|That which|It)\b")
+"""Words that hide the noun: a docstring begins with a verb or a noun."""
+
+
+def docstrings(source: str) -> list[str]:
+    """The docstrings of a module, of what is in it, and below its names; not the texts that it publishes."""
+    statements = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr))
+    values = (node.value.value for node in statements if isinstance(node.value, ast.Constant))
+    return [value for value in values if isinstance(value, str)]
+
+
+def test_the_core_keeps_to_plain_verbs_and_its_docstrings_begin_with_a_verb_or_a_noun() -> None:
+    modules = {str(path): path.read_text("utf-8") for path in sorted((ROOT / "sansio").rglob("*.py"))}
+    lines = [(name, line.strip()) for name, source in modules.items() for line in prose(source)]
+    texts = [(name, text) for name, source in modules.items() for text in docstrings(source)]
+
+    assert [(name, line) for name, line in lines if CORE_PROSE.search(line)] == []
+    assert [(name, text) for name, text in texts if POINTING.match(text)] == []
+
+
+def test_the_checks_of_the_core_find_one() -> None:
+    assert docstrings('A = "told"\n"""What is told."""') == ["What is told."]
+    assert CORE_PROSE.search("It was Said.")
+    assert not CORE_PROSE.search("The line goes on; a planes outline.")
+    assert POINTING.match("What is sent.")
+    assert not POINTING.match("Items that are sent.")
+
+
 def test_the_check_of_prose_finds_one() -> None:
     source = '"""What the hub told."""\nheard = 1  # said anew\ntext = "told"\n'
 

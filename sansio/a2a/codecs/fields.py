@@ -31,8 +31,9 @@ T = TypeVar("T")
 INT32_MAX = 2**31 - 1
 
 DEEPEST = 128
-"""How many lists and objects may stand in each other. JSON readers take more than writers do (orjson: 1024 and
-254), so what is deeper could be read, and then be neither stored nor sent on."""
+"""Bound of nested lists and objects. JSON readers take more levels than writers do (orjson: 1024 and 254), so a
+deeper value could be read, and then be neither stored nor sent.
+"""
 
 MOST_ITEMS = 1000
 """Elements of any one list in a request: parts, extensions, references, output modes."""
@@ -46,7 +47,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 
 @define
 class Findings:
-    """What is wrong with one document. `most_items`: elements that a list of it may have; None: any number."""
+    """Violations in one document. `most_items`: elements that a list of it may have; `None`: any number."""
 
     most_items: int | None = None
     violations: list[Violation] = field(factory=list)

@@ -1,4 +1,4 @@
-"""What ProtoJSON asks of a reader beyond the types of fields: second names, enum numbers, no member twice.
+"""Rules of ProtoJSON for a reader beyond the types of fields: second names, enum numbers, no member twice.
 
 One table for both versions, since their messages name equal fields alike. Specification 1.0, section 5.5, and
 https://protobuf.dev/programming-guides/json/.

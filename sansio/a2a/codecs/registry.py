@@ -76,19 +76,19 @@ def rest_codec(version: str, body: object) -> Codec:
     return v0_3_gateway if v0_3_gateway.is_spoken(body) else v0_3
 
 
-def rest_codec_of_task(version: str, spoken: str | None) -> Codec:
+def rest_codec_of_task(version: str, requested: str | None) -> Codec:
     """The codec that answers about a task where the request shows none.
 
-    `spoken`: the codec in which the task was asked for over HTTP+JSON, if it was. Version 0.3's clients expect its
-    ProtoJSON there, unless they have shown that they speak the other.
+    `requested`: the codec of the message over HTTP+JSON, if any. Clients of version 0.3 expect its ProtoJSON there,
+    unless their message was in the other codec.
     """
     if version != v0_3.VERSION:
         return CODECS[version]
-    return v0_3 if spoken == v0_3.NAME else v0_3_gateway
+    return v0_3 if requested == v0_3.NAME else v0_3_gateway
 
 
 def rest_codec_of(operation: Operation, version: str) -> Codec:
-    """The codec that reads an HTTP+JSON request which shows none, and answers it where no task names its own.
+    """Return the codec of an HTTP+JSON request whose body shows none, and of its answer where the task has none.
 
     On version 0.3, the list of tasks is no operation of its clients': it is written as it has always been here.
     """

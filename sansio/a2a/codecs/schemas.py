@@ -25,7 +25,7 @@ TABLES: Mapping[str, Mapping[str, Named]] = {
 
 @frozen
 class Spoken:
-    """What an operation takes and answers in a codec; a stream answers with items of `result`.
+    """Types of an operation's parameters and result in a codec; a stream answers with items of `result`.
 
     The name of a type, `null`, `object`, `X[]` for a list, or several joined by `|`.
     """

@@ -52,7 +52,7 @@ from sansio.a2a.model import (
 
 PAGE_SIZE = 50
 LARGEST_PAGE = 100
-"""How many tasks a page has where nobody says, and at most (specification 1.0, `ListTasksRequest`)."""
+"""Tasks of a page: the default, and the maximum (specification 1.0, `ListTasksRequest`)."""
 
 _PAGE = Plain(
     lambda fields, name, _: fields.natural(name, least=1, most=LARGEST_PAGE),
@@ -65,7 +65,7 @@ METADATA = Member("metadata", OBJECT, "metadata")
 
 @frozen(kw_only=True)
 class Traits:
-    """What differs between codecs in the types that they share.
+    """Differences between codecs in the types that they share.
 
     `states`, `roles`: the names that are written. `states_read`, `roles_read`: all names that are read.
     `tagged`: objects say by `kind` what they are. `says_final`: status events say whether the stream ends.

@@ -40,13 +40,13 @@ Write: TypeAlias = Callable[[Any], Any]
 
 
 class Kind(Protocol):
-    """What a member's value may be."""
+    """Type of a member's value."""
 
     def take(self, fields: Fields, name: str, required: bool) -> Any:
         """Read the member. Return None where it is absent or wrong; what is wrong is noted."""
 
     def writer(self, required: bool) -> Write | None:
-        """How a value is written; None: as it is."""
+        """Return the writer of a value; `None`: it is written unchanged."""
 
     def schema(self, refer: Refer) -> JsonObject:
         """The JSON Schema of the value."""
@@ -221,14 +221,14 @@ def _unread(**attributes: Any) -> Any:
 
 
 _Reading: TypeAlias = tuple[str, tuple[str, ...], Callable[[Fields, str, bool], Any], bool, str, Any]
-"""How a member is read: name, all names, what takes it, whether it must be there, attribute, default."""
+"""Row for reading a member: name, all names, reader, whether it is required, attribute, default."""
 
 _Row: TypeAlias = tuple[str, Callable[[Any], Any], Write | None, bool]
-"""How a member is written: its name, what gets it from the value, its writer, and whether None is written."""
+"""Row for writing a member: its name, getter of the value, writer, and whether `None` is written."""
 
 
 def _rows(members: Sequence[Member], of: type | None) -> list[_Row]:
-    """How values of a class of the model are written. Tags are not among them."""
+    """Return the rows for writing values of a class of the model. Tags are not among them."""
     return [
         (one.name, attrgetter(one.attribute) if one.attribute else _itself, one.kind.writer(one.required), one.null)
         for one in members
