@@ -106,7 +106,7 @@ class Credential:
         capabilities: Iterable[str] = (),
         enabled: bool = True,
     ) -> Credential:
-        """The principal of a basic credential is its username."""
+        """Make a basic credential. Its principal is its username."""
         return cls(
             scheme="basic",
             principal=username,
@@ -182,7 +182,7 @@ class CredentialSet:
         return found
 
     def challenge(self, realm: str) -> str:
-        """The value of `WWW-Authenticate`: what a refused caller may try (RFC 9110, section 11.6.1).
+        """Return the value of `WWW-Authenticate`: what a refused caller may try (RFC 9110, section 11.6.1).
 
         `realm`: names what is protected, to a person who is asked for a password.
         """
@@ -191,7 +191,7 @@ class CredentialSet:
 
 
 def _presented(authorization: str) -> tuple[bytes, ...]:
-    """The digests a header may stand for; none for what is no credential of a scheme we know."""
+    """Return the digests a header may stand for; none for what is no credential of a scheme we know."""
     # Only what HTTP calls white space: in a header decoded as latin-1, U+00A0 can be half of a UTF-8 letter.
     word, _, value = authorization.strip(" \t").replace("\t", " ", 1).partition(" ")
     value = value.strip(" \t")
@@ -208,7 +208,7 @@ def _presented(authorization: str) -> tuple[bytes, ...]:
 
 
 def _as_bytes(value: str) -> set[bytes]:
-    """A header's bytes (latin-1, as HTTP has it), and its letters in UTF-8: clients send either."""
+    """Return a header's bytes (latin-1, as HTTP has it), and its letters in UTF-8: clients send either."""
     readings = {value.encode("utf-8", "surrogatepass")}
     with contextlib.suppress(UnicodeEncodeError):
         readings.add(value.encode("latin-1"))

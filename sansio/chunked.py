@@ -57,7 +57,7 @@ class ChunkedDecoder:
         return body[0] if len(body) == 1 else b"".join(body)
 
     def _line(self, line: bytes) -> None:
-        """The end of a chunk's data, or the size of the next."""
+        """Parse the end of a chunk's data, or the size of the next."""
         if not self._closing:
             self._remaining = _chunk_size(line)
             self.ended = not self._remaining

@@ -37,7 +37,7 @@ class FairQueue(Generic[T]):
         self._waiting.setdefault(principal, {}).setdefault(receiver, deque()).append(item)
 
     def leave(self, principal: str, receiver: str, item: T) -> None:
-        """An item waits no more. Raises `ValueError` where it does not wait."""
+        """Remove an item that waits. Raises `ValueError` where it does not wait."""
         waiting = self._waiting.get(principal, {}).get(receiver)
         if waiting is None:
             raise ValueError("it does not wait")
@@ -65,7 +65,7 @@ class FairQueue(Generic[T]):
         return None
 
     def give_back(self, principal: str, receiver: str) -> None:
-        """A place is free again. Raises `ValueError` where none was taken."""
+        """Free a place. Raises `ValueError` where none was taken."""
         if not self._by_receiver[principal, receiver]:
             raise ValueError("no such place was taken")
         self._taken -= 1

@@ -88,7 +88,7 @@ def check_media_type(request: Request) -> None:
 
 
 def without_prefix(method: str, path: str, prefix: str) -> str:
-    """A request's path below the public URL, whose path is `prefix`; proxies strip it, or do not.
+    """Return a request's path below the public URL, whose path is `prefix`; proxies strip it, or do not.
 
     What is a path of ours as it is stays so, unless the prefix would be its tenant.
     """
@@ -106,7 +106,7 @@ def _is_plain(method: str, path: str) -> bool:
 
 
 def too_large(limit: int) -> ProtocolError:
-    """The error for a body of more than `limit` bytes."""
+    """Make the error for a body of more than `limit` bytes."""
     return ProtocolError(
         ErrorKind.PAYLOAD_TOO_LARGE,
         f"The request body is larger than {limit} bytes",
@@ -173,7 +173,7 @@ def _weight(parameters: list[str]) -> float:
 
 
 def negotiate_coding(response: Response, accept_encoding: str | None, minimum: int) -> tuple[Response, bool]:
-    """The response with the headers it has for this client, and whether its body is to be sent in gzip.
+    """Return the response with the headers it has for this client, and whether its body is to be sent in gzip.
 
     JSON of `minimum` bytes or more may be compressed, 0: none at all. The compressed bytes are not those that a
     strong entity tag was made for, so theirs is weak. A 304 has the headers of what it stands for.

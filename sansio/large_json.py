@@ -52,7 +52,7 @@ class _Container:
 
 
 def decoded(body: bytes, shrink: Callable[[Any], Any] | None = None, *, size: int = SLICE) -> Steps[Any]:
-    """The value of a JSON text, in steps. Raises `ValueError`.
+    """Parse the value of a JSON text, in steps. Raises `ValueError`.
 
     `shrink` makes less of each element of an array that is large, as soon as it is decoded. `size`: of a slice.
     """
@@ -142,7 +142,7 @@ def _object(body: bytes, container: _Container, shrink: Callable[[Any], Any]) ->
 
 
 def _members(body: bytes, number: int, start: int, end: int, inner: _Container | None) -> bytes:
-    """The members of a piece, without the comma that parts them from those before."""
+    """Return the members of a piece, without the comma that parts them from those before."""
     text = body[start:end].strip(_WHITE)
     if number:
         if text.startswith(b","):
@@ -163,7 +163,7 @@ def _last_key(text: bytes) -> str:
 
 
 def encoded(result: Mapping[str, Any], many: str) -> Steps[bytes]:
-    """An object as JSON, in steps, if its member `many` is a long list."""
+    """Render an object as JSON, in steps, if its member `many` is a long list."""
     items = result.get(many)
     if not isinstance(items, list) or len(items) <= _ITEMS_AT_ONCE:
         return orjson.dumps(result)

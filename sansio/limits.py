@@ -41,7 +41,7 @@ class StreamBudget:
         self.last_event = self.started
 
     def take(self, size: int, now: float) -> None:
-        """An event of `size` bytes is sent."""
+        """Count an event of `size` bytes."""
         self.sent += size
         self.last_event = now
 

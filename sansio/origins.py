@@ -50,7 +50,7 @@ NO_ORIGINS = AllowedOrigins()
 
 
 def parse_allowed_origins(text: str) -> AllowedOrigins:
-    """A comma-separated list of origins, `null` or `*`. Raises `ValueError`."""
+    """Parse a comma-separated list of origins, `null` or `*`. Raises `ValueError`."""
     names = frozenset(entry for entry in (entry.strip() for entry in text.split(",")) if entry)
     for name in names:
         if name not in (NULL, ANY) and not (_ORIGIN.fullmatch(name) and not _is_default_port(name)):
@@ -64,7 +64,7 @@ def _is_default_port(origin: str) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """The origin of a URL, as browsers write it."""
+    """Return the origin of a URL, as browsers write it."""
     parts = urlsplit(url)
     origin = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
     return origin.removesuffix(_PORTS.get(parts.scheme.lower(), "\0"))
@@ -98,7 +98,7 @@ def _forbidden(message: str) -> ProtocolError:
 
 
 def cors_headers(headers: Mapping[str, str], allowed: AllowedOrigins) -> Headers:
-    """The headers that let a page read an answer, errors and streams too; none where no origin is allowed."""
+    """Return the headers that let a page read an answer, errors and streams too; none where no origin is allowed."""
     if not allowed.names:
         return ()
     vary = (("vary", "Origin"),)

@@ -86,7 +86,7 @@ def plain(address: Address) -> Address:
 
 
 def _inside(address: Address) -> IPv4Address | None:
-    """The IPv4 address that a translator or tunnel would send this one's packets to."""
+    """Return the IPv4 address that a translator or tunnel would send this one's packets to."""
     if isinstance(address, IPv4Address):
         return None
     if address in _NAT64:
@@ -108,7 +108,7 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def _host_name(text: str) -> str | None:
-    """A host name in its one spelling, lower-case and without a dot at its end; None where it is none.
+    """Return a host name in its one spelling, lower-case and without a dot at its end; None where it is none.
 
     A name that ends in a number would be read as an address by some resolvers, and is none here.
     """
@@ -120,7 +120,7 @@ def _host_name(text: str) -> str | None:
 
 
 def _literal(text: str) -> Address | None:
-    """The address that is meant by the text, in its one usual spelling; None where it is none."""
+    """Return the address that is meant by the text, in its one usual spelling; None where it is none."""
     try:
         return ipaddress.ip_address(text)
     except ValueError:
@@ -197,7 +197,7 @@ class Target:
         return f"{self.scheme}://{self.authority}"
 
     def at(self, address: Address) -> str:
-        """The URL with the host's address in the place of its name."""
+        """Return the URL with the host's address in the place of its name."""
         host = f"[{address}]" if address.version == 6 else str(address)
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
@@ -233,7 +233,7 @@ def parse_target(url: str, path: FieldPath) -> Target:
 
 
 def _host_of(found: re.Match[str]) -> tuple[str | None, Address | None]:
-    """A URL's host in its one spelling, and the address if it is one."""
+    """Return a URL's host in its one spelling, and the address if it is one."""
     six = found["six"]
     address = _literal(six or found["host"].removesuffix("."))
     if address is None:

@@ -37,7 +37,7 @@ class Secret:
 
 
 def redact_url(url: str) -> str:
-    """The same URL with `***` for the password of its userinfo and for query values named like a secret.
+    """Return the same URL with `***` for the password of its userinfo and for query values named like a secret.
 
     Takes any text and never raises: what it is given may be the very thing that failed to parse as a URL.
     """

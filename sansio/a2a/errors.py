@@ -43,7 +43,7 @@ _LEVELS = 4
 
 
 def shortened(text: str, longest: int = LONGEST_ECHO) -> str:
-    """The text with at most `longest` characters; an ellipsis stands for the rest."""
+    """Return the text with at most `longest` characters; an ellipsis stands for the rest."""
     return text if len(text) <= longest else text[: longest - 1] + "\u2026"
 
 
@@ -91,7 +91,7 @@ class ErrorRow:
         return -32099 <= self.code <= -32001
 
     def status(self, version: str) -> int:
-        """The HTTP status on a version."""
+        """Return the HTTP status on a version."""
         return self.http if DIALECTS[version].has_error_details or self.http_0_3 is None else self.http_0_3
 
 
@@ -293,7 +293,7 @@ class ProtocolError(A2AError):
 
 
 def invalid(path: Sequence[str | int], message: str, type: str = "value_error") -> ProtocolError:
-    """An invalid-params error about one field."""
+    """Make an invalid-params error about one field."""
     violation = Violation(tuple(path), type, message)
     return ProtocolError(ErrorKind.INVALID_PARAMS, f"{violation.field}: {message}", violations=(violation,))
 
@@ -323,7 +323,7 @@ def details(error: ProtocolError) -> list[JsonObject]:
 
 
 def jsonrpc_error(error: ProtocolError, version: str) -> JsonObject:
-    """The `error` member of a JSON-RPC response on `version` (`"0.3"` or `"1.0"`)."""
+    """Return the `error` member of a JSON-RPC response on `version` (`"0.3"` or `"1.0"`)."""
     body: JsonObject = {"code": error.row.code, "message": error.message}
     if DIALECTS[version].has_error_details:
         body["data"] = details(error)

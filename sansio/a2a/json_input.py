@@ -50,7 +50,7 @@ def values_in(body: bytes, enough: int) -> int:
 
 
 def _separators(text: bytes, enough: int) -> int:
-    """The separators, each slice of the text counted until there are `enough`."""
+    """Return the separators, each slice of the text counted until there are `enough`."""
     found = 1
     for start in range(0, len(text), _SLICE):
         end = start + _SLICE

@@ -158,7 +158,7 @@ class Operation(Enum):
         return self.value
 
     def rpc_params(self, params: object) -> object:
-        """The parameters of a JSON-RPC request, which some operations may do without."""
+        """Return the parameters of a JSON-RPC request, which some operations may do without."""
         return {} if params is None and not self.row.needs_params else params
 
 

@@ -115,7 +115,7 @@ class _Found:
 
 
 def file_part(part: FilePart, index: int, takes: frozenset[str] = SAFE) -> JsonObject:
-    """The file as OpenCode takes it; `takes`: what the model declares, beside text.
+    """Return the file as OpenCode takes it; `takes`: what the model declares, beside text.
 
     Text goes as `text/plain`, whatever its type is: OpenCode gives that to the model as text, with its name.
     Raises `ProtocolError` (CONTENT_TYPE_NOT_SUPPORTED) naming the part.
@@ -132,7 +132,7 @@ def file_part(part: FilePart, index: int, takes: frozenset[str] = SAFE) -> JsonO
 
 
 def unsupported(index: int, given: str, takes: frozenset[str]) -> ProtocolError:
-    """The error of a part that cannot be given to the model."""
+    """Make the error of a part that cannot be given to the model."""
     field = f"message.parts[{index}]"
     names = ", ".join(sorted(takes | {TEXT}))
     return ProtocolError(
@@ -229,7 +229,7 @@ def _text(content: bytes) -> bytes | None:
 
 
 def _by_name(media_type: str | None, name: str) -> str | None:
-    """The type of what cannot be looked at, by its media type, else by its name."""
+    """Return the type of what cannot be looked at, by its media type, else by its name."""
     mime = _type_of(media_type)
     if mime in _MEDIA:
         return mime
@@ -261,7 +261,7 @@ def _name_of(part: FilePart) -> str:
 
 
 def _beginning(part: FilePart) -> tuple[bytes, str]:
-    """The first bytes of a file, if it holds any, and the media type of its `data:` URL."""
+    """Return the first bytes of a file, if it holds any, and the media type of its `data:` URL."""
     if part.raw is not None:
         return _from_base64(part.raw[:_LEAD])[0], ""
     if not _holds_content(part):
@@ -274,7 +274,7 @@ def _beginning(part: FilePart) -> tuple[bytes, str]:
 
 
 def _of_data_url(url: str) -> tuple[bytes, str | None, str]:
-    """The content of a `data:` URL, its base64 as `_from_base64` gives it, and the media type."""
+    """Return the content of a `data:` URL, its base64 as `_from_base64` gives it, and the media type."""
     media_type, marked, data = _split_data_url(url)
     if not marked:
         return unquote_to_bytes(data), None, media_type
@@ -283,14 +283,14 @@ def _of_data_url(url: str) -> tuple[bytes, str | None, str]:
 
 
 def _split_data_url(url: str) -> tuple[str, bool, str]:
-    """The media type of a `data:` URL (RFC 2397), whether the data are base64, and the data."""
+    """Return the media type of a `data:` URL (RFC 2397), whether the data are base64, and the data."""
     head, _, data = url[5:].partition(",")
     media_type, marked, _ = head.partition(";base64")
     return media_type, bool(marked), data
 
 
 def _from_base64(text: str) -> tuple[bytes, str | None]:
-    """The bytes of base64 in either alphabet, with or without padding; none for what is no base64.
+    """Return the bytes of base64 in either alphabet, with or without padding; none for what is no base64.
 
     With them their base64 in the standard alphabet, padded; None where the text holds anything else.
     """

@@ -66,14 +66,14 @@ def is_where_opencode_works(asked: str, reported: str, *, same: bool, root: str 
 
 
 def location_as_text(location: Location) -> str:
-    """A place as it is kept; empty for nowhere special."""
+    """Return a place as it is kept; empty for nowhere special."""
     if location == DEFAULT_LOCATION:
         return ""
     return orjson.dumps([location.directory, location.workspace]).decode()
 
 
 def location_of_text(text: str) -> Location:
-    """The place of `location_as_text`. Raises `LocalError`: only we write these."""
+    """Return the place of `location_as_text`. Raises `LocalError`: only we write these."""
     if not text:
         return DEFAULT_LOCATION
     try:

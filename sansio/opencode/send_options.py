@@ -114,7 +114,7 @@ _SHORT_NAMES = {"text": ANSWER_MODE, "data": DATA_MODE, "json": DATA_MODE, "*": 
 
 
 def _media_type(mode: str) -> str:
-    """The media type of an output mode, without parameters, in lower case."""
+    """Return the media type of an output mode, without parameters, in lower case."""
     name = mode.partition(";")[0].strip().lower()
     return _SHORT_NAMES.get(name, name)
 
@@ -124,7 +124,7 @@ def _names_for(mode: str) -> set[str]:
 
 
 def _session(request: SendRequest) -> str | None:
-    """The session that is named, or that the context stands for, as it does in a list of sessions."""
+    """Return the session that is named, or that the context stands for, as it does in a list of sessions."""
     found = _member(request, "shared", "session") or {}
     session_id = _text(found, "id", ("metadata", "shared", "session"), required=False)
     check_id(session_id, SESSION_PATH)
@@ -160,7 +160,7 @@ def _workspace(request: SendRequest) -> str | None:
 
 
 def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:
-    """An id that goes into a request to OpenCode. Raises `ProtocolError` naming the field."""
+    """Return an id that goes into a request to OpenCode. Raises `ProtocolError` naming the field."""
     if not is_identifier(value, begins):
         start = f"begin with {begins}, and " if begins else ""
         raise invalid(path, f"must {start}hold nothing but letters, digits and any of _ . : -")

@@ -22,12 +22,12 @@ def mark_of(principal: str) -> str:
 
 
 def marked_for(principal: str) -> JsonObject:
-    """The metadata of a session that is made for a principal."""
+    """Return the metadata of a session that is made for a principal."""
     return {_NAME: {_OWNER: mark_of(principal)}}
 
 
 def mark_in(session: JsonObject) -> str | None:
-    """The mark that a session has, None for none. `session`: as OpenCode's REST API has it."""
+    """Return the mark that a session has, None for none. `session`: as OpenCode's REST API has it."""
     return text_at(session, "metadata", _NAME, _OWNER) or None
 
 

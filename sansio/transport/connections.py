@@ -94,25 +94,25 @@ class Connection:
             self._enter(Phase.HEAD, now + self.limits.head)
 
     def busy(self) -> None:
-        """A request's head is complete."""
+        """Record that a request's head is complete."""
         if self.phase is not Phase.CLOSING:
             self._enter(Phase.BUSY, math.inf)
 
     def idle(self, now: float) -> None:
-        """The last request is answered. No effect unless one was being answered."""
+        """Record that the last request is answered. No effect unless one was being answered."""
         if self.phase is Phase.BUSY:
             self._enter(Phase.IDLE, now + self.limits.idle)
 
     def ended(self, now: float) -> None:
-        """The client ended its side. What it still waits for may follow."""
+        """Record that the client ended its side. What it still waits for may follow."""
         self._gone = min(self._gone, now + self.limits.gone)
 
     def closing(self, now: float) -> None:
-        """The last byte is written; the client has this long to see the end."""
+        """Record that the last byte is written. The client has this long to see the end."""
         self._enter(Phase.CLOSING, min(self.deadline, now + self.limits.closing))
 
     def writing(self, stream: int, now: float) -> None:
-        """A write began, on a stream of the connection; 0 is the connection itself."""
+        """Record that a write began, on a stream of the connection; 0 is the connection itself."""
         self._writes[stream] = now + self.limits.write
 
     def written(self, stream: int) -> None:
@@ -166,7 +166,7 @@ class Connections:
         return added
 
     def remove(self, connection: Connection) -> None:
-        """The connection is closed. No effect the second time."""
+        """Forget a closed connection. No effect the second time."""
         if connection not in self.open:
             return
         self.open.discard(connection)

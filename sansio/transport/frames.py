@@ -35,7 +35,7 @@ class FrameBudget:
     _partial: bytes = b""
 
     def sent(self) -> None:
-        """A piece of an answer goes out."""
+        """Record that a piece of an answer is sent."""
         self._left = min(self.most, self._left + self.per_piece)
 
     def take(self, data: bytes, now: float) -> bool:

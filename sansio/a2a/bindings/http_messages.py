@@ -95,7 +95,7 @@ class Response:
 
 
 def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
-    """A JSON response."""
+    """Render a JSON response."""
     return Response(status, orjson.dumps(value), (("content-type", JSON), *headers))
 
 

@@ -20,7 +20,7 @@ Steps: TypeAlias = Generator[None, None, T]
 
 
 def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
-    """The value as JSON, in pieces of about `size` bytes; most values are one piece, made without a step."""
+    """Render the value as JSON, in pieces of about `size` bytes; most values are one piece, made without a step."""
     if not _heavier(value, size):
         return [orjson.dumps(value)]
     made: list[bytes] = []
@@ -66,7 +66,7 @@ def _pieces(value: Any, size: int) -> Iterator[bytes]:
 
 
 def _runs(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """The items in runs that are small together, or are one item."""
+    """Yield the items in runs that are small together, or are one item."""
     start, weight = 0, 0
     for index, item in enumerate(items):
         more = _weight(item, size)

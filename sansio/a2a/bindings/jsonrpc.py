@@ -71,7 +71,7 @@ def parse_request(body: bytes) -> RpcRequest:
 
 
 def _given_twice(request_id: RequestId, path: Path) -> RpcRequestError:
-    """The error for a member that an object of the request has more than once."""
+    """Make the error for a member that an object of the request has more than once."""
     if len(path) > 1 and path[0] == "params":
         violation = repeated(path[1:])
         fault = RpcRequestError(
@@ -123,10 +123,10 @@ RESULT_SUFFIX = b"}"
 
 
 def render_result(request_id: RequestId, result: Any) -> bytes:
-    """A successful response."""
+    """Render a successful response."""
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "result": result})
 
 
 def render_error(request_id: RequestId, error: ProtocolError, version: str) -> bytes:
-    """An error response in the shape of `version`."""
+    """Render an error response in the shape of `version`."""
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": jsonrpc_error(error, version)})

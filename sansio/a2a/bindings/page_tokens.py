@@ -13,7 +13,7 @@ from sansio.a2a.model import ListPushConfigsRequest, PushConfig, PushConfigPage
 
 
 def page_token(updated_at: int, task_id: str) -> str:
-    """The token of the page after the task that was listed last."""
+    """Return the token of the page after the task that was listed last."""
     return base64.urlsafe_b64encode(orjson.dumps([updated_at, task_id])).decode().rstrip("=")
 
 
@@ -31,7 +31,7 @@ def read_page_token(token: str) -> tuple[int, str]:
 
 
 def page_of_configs(configs: Sequence[PushConfig], asked: ListPushConfigsRequest) -> PushConfigPage:
-    """The page that was asked for; a token is the id of the configuration that was listed last."""
+    """Make the page that was asked for; a token is the id of the configuration that was listed last."""
     start = 0
     if asked.page_token:
         ids = [config.id for config in configs]

@@ -73,7 +73,7 @@ _TEMPLATES = _templates()
 
 
 def _match(template: _Template, segments: list[str]) -> dict[str, str] | None:
-    """The variables of the path where it fits the template."""
+    """Return the variables of the path where it fits the template."""
     if len(segments) != len(template.segments) or (template.tenants and segments[0] == PREFIX_0_3):
         return None
     found: dict[str, str] = {}
@@ -93,7 +93,7 @@ def _match(template: _Template, segments: list[str]) -> dict[str, str] | None:
 
 
 def route(method: str, path: str) -> Route:
-    """The route of a request. `path` is percent-decoded, so no id holds a slash.
+    """Return the route of a request. `path` is percent-decoded, so no id holds a slash.
 
     Raises `ProtocolError`: NOT_FOUND, or METHOD_NOT_ALLOWED with the `allow` list in its metadata.
     """
@@ -145,7 +145,7 @@ def params_of(found: Route, version: str, query: Mapping[str, object], body: byt
 
 
 def _body(body: bytes) -> Any:
-    """The decoded body, in which no object names a member twice."""
+    """Return the decoded body, in which no object names a member twice."""
     value = decoded(body)
     twice = repeated_member(body, value)
     if twice is not None:

@@ -81,7 +81,7 @@ SCHEMES: dict[str, tuple[str, JsonObject]] = {
 
 
 def _security(schemes: Sequence[str]) -> JsonObject:
-    """The security members in both forms."""
+    """Return the security members in both forms."""
     if not schemes:
         return {}
     named = [SCHEMES[scheme] for scheme in schemes]
@@ -109,7 +109,7 @@ def _interfaces(spec: CardSpec) -> JsonObject:
 
 
 def of_versions(card: JsonObject, versions: Collection[str]) -> JsonObject:
-    """The card without the members that only other versions have."""
+    """Return the card without the members that only other versions have."""
     for version, dialect in DIALECTS.items():
         if version not in versions:
             card = _without(card, dialect)
@@ -117,7 +117,7 @@ def of_versions(card: JsonObject, versions: Collection[str]) -> JsonObject:
 
 
 def _without(card: JsonObject, dialect: Dialect) -> JsonObject:
-    """The card without the members that only this version has."""
+    """Return the card without the members that only this version has."""
     found = _leave_out(card, dialect.card_members)
     found["capabilities"] = _leave_out(card["capabilities"], dialect.capability_members)
     schemes = card.get("securitySchemes")
@@ -133,7 +133,7 @@ def _leave_out(value: JsonObject, names: Collection[str]) -> JsonObject:
 
 
 def render_card(spec: CardSpec) -> JsonObject:
-    """The card as JSON, with the members of both versions."""
+    """Render the card as JSON, with the members of both versions."""
     return compact(
         name=spec.name,
         description=spec.description,
@@ -186,7 +186,7 @@ class CardDocument:
 
     @classmethod
     def of_bytes(cls, body: bytes) -> CardDocument:
-        """A document that is rendered already."""
+        """Return a document that is rendered already."""
         return cls(body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 

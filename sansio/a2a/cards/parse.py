@@ -44,7 +44,7 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """The origin of an absolute http(s) URL. Raises `ValueError`, which never holds the URL."""
+        """Return the origin of an absolute http(s) URL. Raises `ValueError`, which never holds the URL."""
         if not _URL_TEXT.match(url):
             raise ValueError("must be a URL that begins with http:// or https://")
         try:
@@ -80,7 +80,7 @@ class Origin:
 
 
 def at_origin(url: str, origin: Origin) -> str:
-    """The URL with another scheme, host and port."""
+    """Return the URL with another scheme, host and port."""
     home = urlsplit(str(origin))
     return urlunsplit(urlsplit(url)._replace(scheme=home.scheme, netloc=home.netloc))
 
@@ -147,7 +147,7 @@ class NoUsableInterfaceError(ProtocolError):
 
 
 def read_card(body: bytes) -> PeerCard:
-    """The card in a JSON document.
+    """Parse the card in a JSON document.
 
     Raises `ProtocolError` (INVALID_AGENT_RESPONSE) where that is no card at all. An entry that cannot be used
     is no error: others may do.
@@ -220,7 +220,7 @@ def _entries_0_3(card: JsonObject) -> Iterator[_Entry]:
 
 
 def _interface(entry: _Entry) -> Interface | str:
-    """The interface, or a few words on what cannot be used."""
+    """Return the interface, or a few words on what cannot be used."""
     binding = entry.binding.upper() if isinstance(entry.binding, str) else "unnamed binding"
     named = entry.version if isinstance(entry.version, str) else "unnamed version"
     version = version_of(named)
@@ -238,7 +238,7 @@ def _interface(entry: _Entry) -> Interface | str:
 
 
 def choose(card: PeerCard, *, version: str | None = None, binding: str | None = None) -> Interface:
-    """The interface to use: of the newest version, and there the card's first; `version` and `binding` insist.
+    """Choose the interface: of the newest version, and there the card's first; `version` and `binding` insist.
 
     Raises `NoUsableInterfaceError`, which names what was wanted and what there is.
     """

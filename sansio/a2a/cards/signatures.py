@@ -34,7 +34,7 @@ class Signer(Protocol):
 
 
 def signatures(card: JsonObject, signer: Signer, jku: str, *, shown: JsonObject) -> list[JsonObject]:
-    """The signatures of a card with the members of both versions. `jku`: the URL of the key set.
+    """Return the signatures of a card with the members of both versions. `jku`: the URL of the key set.
 
     `shown`: the card as it is served, maybe with one version's members alone.
     """
@@ -95,7 +95,7 @@ def _extension(extension: JsonObject) -> JsonObject:
 
 
 def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
-    """The members that are not the default of their type, and `kept`."""
+    """Return the members that are not the default of their type, and `kept`."""
     return {name: member for name, member in value.items() if member or name in kept}
 
 
@@ -123,7 +123,7 @@ def _interfaces_0_3(presentation: JsonObject) -> list[JsonObject]:
 
 
 def cleaned(value: Any) -> Any:
-    """The value without empty texts, lists and objects, and without what becomes empty by that."""
+    """Return the value without empty texts, lists and objects, and without what becomes empty by that."""
     if isinstance(value, dict):
         return {name: kept for name, member in value.items() if not _is_empty(kept := cleaned(member))}
     if isinstance(value, list):

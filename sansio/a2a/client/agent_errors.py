@@ -57,7 +57,7 @@ def agent_error(status: int, body: bytes) -> AgentError:
 
 
 def fault_in(status: int, value: JsonObject) -> AgentError:
-    """The error in a decoded body: under `error` (an object or a text), or flat."""
+    """Make the error in a decoded body: under `error` (an object or a text), or flat."""
     inner = value.get("error")
     if not isinstance(inner, dict):
         return _flat(status, value)
@@ -122,7 +122,7 @@ def _violations(details: Any) -> Iterator[str]:
 
 
 def _with_fields(message: str, details: Any) -> str:
-    """The message with the wrong fields it does not name itself."""
+    """Return the message with the wrong fields it does not name itself."""
     unsaid = [text for text in _violations(details) if text and text not in message]
     return _one_line("; ".join([message, *unsaid]), 3 * _TEXT_LIMIT)
 

@@ -78,7 +78,7 @@ def send_call(
     streaming: bool = False,
     extensions: Sequence[str] = (),
 ) -> HttpCall:
-    """A message to the agent; `streaming` asks for the events as they come. `request_id` is JSON-RPC's.
+    """Make a message to the agent; `streaming` asks for the events as they come. `request_id` is JSON-RPC's.
 
     `extensions`: the URIs of those to activate.
     """
@@ -195,12 +195,12 @@ def _rest_url(interface: Interface, path: str, query: str = "") -> str:
 
 
 def read_answer(interface: Interface, status: int, body: bytes) -> StreamItem:
-    """The answer to a send that was not streamed. Raises `AgentError` and `ProtocolError`."""
+    """Parse the answer to a send that was not streamed. Raises `AgentError` and `ProtocolError`."""
     return _item(interface, _result(interface, status, body))
 
 
 def read_task_answer(interface: Interface, status: int, body: bytes) -> Task:
-    """The answer to reading a task. Raises `AgentError` and `ProtocolError`."""
+    """Parse the answer to reading a task. Raises `AgentError` and `ProtocolError`."""
     value = _result(interface, status, body)
     try:
         return _form(interface).parse_task(value)

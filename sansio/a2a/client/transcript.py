@@ -111,7 +111,7 @@ class _ArtifactStream:
         return self._compare(self.ahead) if self.ahead else (text, False)
 
     def replace(self, text: str) -> tuple[str, bool]:
-        """The same, for a text that takes the place of what was there."""
+        """Replace the text. Return as `append` does."""
         received = self.ahead or self.text
         self.pieces = [text]
         return self._compare(received)

@@ -77,7 +77,7 @@ class Presentation:
 
     @classmethod
     def of_key(cls, key: str) -> Presentation:
-        """The view with this `key`."""
+        """Return the view with this `key`."""
         codec, *words = key.split(" ")
         return cls(_CODECS[codec], "text" in words, frozenset(words) - {"text"})
 
@@ -87,17 +87,17 @@ class Presentation:
         return self.codec.VERSION
 
     def task(self, task: Task) -> JsonObject:
-        """A task as the result of an operation."""
+        """Return a task as the result of an operation."""
         return self._task_seen(self.codec.render_task(self._prepared(task)))
 
     def send_result(self, item: Task | Message) -> JsonObject:
-        """The result of a send."""
+        """Return the result of a send."""
         if isinstance(item, Task):
             item = self._prepared(item)
         return self._item_seen(self.codec.render_send_result(item))
 
     def page(self, page: TaskPage, *, artifacts: bool) -> Steps[list[bytes]]:
-        """A page of tasks as JSON, in steps and pieces, with or without their artifacts."""
+        """Render a page of tasks as JSON, in steps and pieces, with or without their artifacts."""
         pieces = [b'{"tasks":[']
         made = 0
         for task in page.tasks:
@@ -118,14 +118,14 @@ class Presentation:
         return pieces
 
     def notification(self, item: StreamItem) -> JsonObject:
-        """A push notification. Version 0.3 sends a task in its own schema, whichever binding asked for it."""
+        """Return a push notification. Version 0.3 sends a task in its own schema, whichever binding asked for it."""
         if DIALECTS[self.codec.VERSION].push_sends_task:
             assert isinstance(item, Task)  # what version 0.3 sends
             return v0_3.render_task(self._prepared(item))
         return self._item_seen(self.codec.render_item(self._readable(item)))
 
     def item(self, item: StreamItem, number: int) -> JsonObject:
-        """An item of a stream; `number`: its event's."""
+        """Return an item of a stream; `number`: its event's."""
         if self.text_only or isinstance(item, Task):
             item = self._readable(item)
         if STREAM_RESUME in self.extensions and not isinstance(item, Message):
@@ -180,7 +180,7 @@ class Presentation:
 
 
 def _kept(metadata: JsonObject, names: frozenset[str]) -> JsonObject:
-    """The metadata with the shared members that are named; the original is left as it is."""
+    """Return the metadata with the shared members that are named; the original is left as it is."""
     shared: Any = metadata["shared"]
     if isinstance(shared, dict):
         shared = {name: value for name, value in shared.items() if name in names}

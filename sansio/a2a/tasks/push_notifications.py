@@ -107,7 +107,7 @@ def notification_id(task_id: str, config_id: str, number: int) -> str:
 
 
 def headers_of(config: PushConfig, codec_name: str, number: int) -> list[tuple[str, str]]:
-    """The headers of the notification of event `number`; the configuration has its ids."""
+    """Return the headers of the notification of event `number`; the configuration has its ids."""
     dialect = dialect_of(codec_name)
     headers = [
         ("Content-Type", dialect.media_type),
@@ -190,12 +190,12 @@ class Schedule:
 
 
 def encode_config(config: PushConfig) -> bytes:
-    """A configuration as JSON, with its secrets."""
+    """Render a configuration as JSON, with its secrets."""
     return orjson.dumps(v1_0.render_push_config(config))
 
 
 def decode_config(body: bytes, *, task_id: str, config_id: str) -> PushConfig:
-    """The configuration of `encode_config`. Raises `LocalError`: only we write these."""
+    """Parse the configuration of `encode_config`. Raises `LocalError`: only we write these."""
     try:
         config = read_document(orjson.loads(body), v1_0.read_push_config)
     except (orjson.JSONDecodeError, ProtocolError):

@@ -45,7 +45,7 @@ def _bits_of(principal: str, message_id: str) -> Sequence[int]:
 
 
 def first_message(task: Task, message_id: str) -> Message | None:
-    """The message of a task's history that has this id."""
+    """Return the message of a task's history that has this id."""
     return next((message for message in task.history if message.message_id == message_id), None)
 
 

@@ -211,17 +211,17 @@ class Folding:
             self._artifacts[artifact.artifact_id] = _Building(artifact, list(artifact.parts))
 
     def name_of(self, artifact_id: str) -> str | None:
-        """The name of an artifact; None where it has none."""
+        """Return the name of an artifact; None where it has none."""
         building = self._artifacts.get(artifact_id)
         return None if building is None else building.artifact.name
 
     def artifact(self, artifact_id: str) -> Artifact | None:
-        """The artifact as it is now; None where there is none."""
+        """Return the artifact as it is now; None where there is none."""
         building = self._artifacts.get(artifact_id)
         return None if building is None else building.snapshot()
 
     def task(self) -> Task:
-        """The task as it is now."""
+        """Return the task as it is now."""
         return Task(
             id=self._base.id,
             context_id=self._base.context_id,
@@ -233,7 +233,7 @@ class Folding:
 
 
 def fold(task_id: str, context_id: str, events: Iterable[LogEvent]) -> Task:
-    """The task that the events add up to; what the rules drop is dropped."""
+    """Return the task that the events add up to; what the rules drop is dropped."""
     folding = Folding(task_id, context_id)
     for event in events:
         folding.add(event)
@@ -273,7 +273,7 @@ class TaskLog:
 
     @classmethod
     def resume(cls, task: Task, last: int, events: Iterable[LogEvent] = ()) -> TaskLog:
-        """A log whose events up to `last` are only known as `task`; `events` follow."""
+        """Return a log whose events up to `last` are only known as `task`; `events` follow."""
         log = cls(task.id, task.context_id)
         log._folding.add(Snapshot(task))
         log._base = task
@@ -287,7 +287,7 @@ class TaskLog:
     def replaying(
         cls, task: Task, last: int, runs: Iterable[tuple[int, Sequence[LogEvent]]]
     ) -> Generator[None, None, TaskLog]:
-        """A log from what was kept of it: the task as it was at event `last`, and runs of events.
+        """Rebuild a log from what was stored of it: the task as it was at event `last`, and runs of events.
 
         It yields where it may be interrupted: thousands of events take milliseconds.
 
@@ -375,7 +375,7 @@ class TaskLog:
         return None
 
     def since(self, cursor: int, to: int | None = None) -> list[Entry]:
-        """The entries after event `cursor`, up to event `to`.
+        """Return the entries after event `cursor`, up to event `to`.
 
         Raises `LookupError` for a cursor that is no event of this log, or has been compacted away.
         """
@@ -397,18 +397,18 @@ class TaskLog:
         return cursor >= self._offset
 
     def _after(self, cursor: int) -> int:
-        """The index of the first entry after event `cursor`."""
+        """Return the index of the first entry after event `cursor`."""
         index = bisect_right(self._entries, cursor, key=_number)
         if cursor != (self._entries[index - 1].number if index else self._offset):
             raise LookupError(f"there is no event {cursor} to go on from")
         return index
 
     def task(self) -> Task:
-        """The task as it is now."""
+        """Return the task as it is now."""
         return self._folding.task()
 
     def at(self, cursor: int) -> Task:
-        """The task as it was at event `cursor`. Raises `LookupError` like `since`."""
+        """Return the task as it was at event `cursor`. Raises `LookupError` like `since`."""
         if cursor == self.last:
             return self.task()
         folding = Folding(self.task_id, self.context_id)
@@ -459,7 +459,7 @@ class TaskLog:
         return None
 
     def _whole(self, closing: Artifact) -> Artifact | None:
-        """The whole artifact that a chunk closes; None where it holds nothing.
+        """Return the whole artifact that a chunk closes; None where it holds nothing.
 
         Some clients keep of an artifact only its last chunk, and none may be sent an empty part.
         """
@@ -470,7 +470,7 @@ class TaskLog:
 
 
 def trim_history(task: Task, length: int | None) -> Task:
-    """The task with at most the newest `length` messages of its history; None: all."""
+    """Return the task with at most the newest `length` messages of its history; None: all."""
     if length is None or length >= len(task.history):
         return task
     return evolve(task, history=task.history[-length:] if length else ())

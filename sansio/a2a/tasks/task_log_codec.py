@@ -42,12 +42,12 @@ def _encode(event: LogEvent) -> JsonObject:
 
 
 def _kept(data: bytes) -> bytes:
-    """A copy to keep: what orjson gives holds on to the larger buffer that it was written into."""
+    """Return a copy to keep: what orjson gives holds on to the larger buffer that it was written into."""
     return bytes(memoryview(data))
 
 
 def encode_events(events: Iterable[LogEvent]) -> bytes:
-    """A JSON array of the events."""
+    """Render a JSON array of the events."""
     return _kept(orjson.dumps([_encode(event) for event in events]))
 
 
@@ -105,7 +105,7 @@ def _read_events(fields: Fields) -> list[LogEvent]:
 
 
 def decode_events(body: bytes) -> list[LogEvent]:
-    """The events of `encode_events`. Raises `LocalError`: only we write these."""
+    """Parse the events of `encode_events`. Raises `LocalError`: only we write these."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -114,7 +114,7 @@ def decode_events(body: bytes) -> list[LogEvent]:
 
 
 def read_events(value: object) -> list[LogEvent]:
-    """The events of `encode_events`, or some of them, whose JSON is decoded. Raises `LocalError`."""
+    """Parse the events of `encode_events`, or some of them, whose JSON is decoded. Raises `LocalError`."""
     try:
         return read_document({"events": value}, _read_events, levels=_DEEPEST)
     except ProtocolError as exc:
@@ -122,12 +122,12 @@ def read_events(value: object) -> list[LogEvent]:
 
 
 def encode_task(task: Task) -> bytes:
-    """A task as JSON."""
+    """Render a task as JSON."""
     return _kept(orjson.dumps(v1_0.render_task(task)))
 
 
 def decode_task(body: bytes) -> Task:
-    """The task of `encode_task`. Raises `LocalError`."""
+    """Parse the task of `encode_task`. Raises `LocalError`."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
@@ -136,7 +136,7 @@ def decode_task(body: bytes) -> Task:
 
 
 def read_task(value: object) -> Task:
-    """The task of `encode_task`, whose JSON is decoded. Raises `LocalError`."""
+    """Parse the task of `encode_task`, whose JSON is decoded. Raises `LocalError`."""
     try:
         return read_document(value, v1_0.read_task, levels=_DEEPEST)
     except ProtocolError as exc:

@@ -162,7 +162,7 @@ class ExtensionError(ProtocolError):
 
 
 def camel(name: str) -> str:
-    """The name of a member as version 1.0 spells it."""
+    """Return the name of a member as version 1.0 spells it."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
 
@@ -190,7 +190,7 @@ def interrupt_error(
 
 
 def forbidden(method: str, capability: str, credential_id: str | None) -> ExtensionError:
-    """The caller's credential does not reach that far."""
+    """Make the error of a credential without the capability."""
     return ExtensionError(
         ExtensionErrorKind.AUTHORIZATION_FORBIDDEN, method=method, capability=capability, credential_id=credential_id
     )
@@ -222,7 +222,7 @@ def session_not_found(session_id: str) -> ExtensionError:
 
 
 def session_forbidden(session_id: str) -> ExtensionError:
-    """The session is another caller's."""
+    """Make the error of a session of another caller."""
     return ExtensionError(ExtensionErrorKind.SESSION_FORBIDDEN, session_id=session_id)
 
 

@@ -22,7 +22,7 @@ def is_on(row: MethodRow, switched_on: Collection[Toggle]) -> bool:
 
 
 def methods_on_offer(version: str, switched_on: Collection[Toggle]) -> list[str]:
-    """The names of the extension methods of a version that are not switched off."""
+    """Return the names of the extension methods of a version that are not switched off."""
     return [row.name for row in METHODS.values() if version in row.versions and is_on(row, switched_on)]
 
 

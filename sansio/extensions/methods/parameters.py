@@ -52,17 +52,17 @@ class Arguments:
         return self.values[name]
 
     def get(self, name: str) -> Any:
-        """The value, or None."""
+        """Return the value, or None."""
         return self.values.get(name)
 
     def below(self, prefix: str) -> JsonObject:
-        """The values of `prefix.NAME`, by NAME."""
+        """Return the values of `prefix.NAME`, by NAME."""
         start = f"{prefix}."
         return {name.removeprefix(start): value for name, value in self.values.items() if name.startswith(start)}
 
 
 def read(parameters: Sequence[Parameter], params: object, unsupported: Sequence[str] = ()) -> Arguments:
-    """The arguments of a request. `unsupported`: names of other ways to page, refused as such."""
+    """Parse the arguments of a request. `unsupported`: names of other ways to page, refused as such."""
     given = _object(params)
     _refuse_paging(parameters, given, unsupported)
     known: set[tuple[str, ...]] = {tuple(path.split(".")) for one in parameters for path in one.paths}

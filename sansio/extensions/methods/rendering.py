@@ -10,7 +10,7 @@ from sansio.a2a.model import JsonObject, Message, Task
 
 
 def for_version(result: Mapping[str, Any], version: str) -> JsonObject:
-    """The result with its tasks and messages as `version` writes them."""
+    """Return the result with its tasks and messages as `version` writes them."""
     return {name: _written(value, version) for name, value in result.items()}
 
 

@@ -27,7 +27,7 @@ _DEEPEST = 64
 
 
 def wrong(path: Path, requirement: str, type: str = INVALID, **more: Any) -> ProtocolError:
-    """The error of one wrong field. `more`: members for version 0.3's `data`."""
+    """Make the error of one wrong field. `more`: members for version 0.3's `data`."""
     violation = Violation(path, type.lower(), requirement)
     data = {"type": type, "field": violation.field, **more}
     message = f"{violation.field} {requirement}" if violation.field else f"params {requirement}"
@@ -35,7 +35,7 @@ def wrong(path: Path, requirement: str, type: str = INVALID, **more: Any) -> Pro
 
 
 def missing(path: Path) -> ProtocolError:
-    """The error of a field that has to be there."""
+    """Make the error of a field that has to be there."""
     violation = Violation(path, MISSING.lower(), "is required")
     return ProtocolError(
         ErrorKind.INVALID_PARAMS,
@@ -49,10 +49,10 @@ class Shape(Protocol):
     """Type of a parameter: its reader and its schema."""
 
     def read(self, value: Any, path: Path) -> Any:
-        """The value as it is used. Raises `ProtocolError`."""
+        """Parse the value as it is used. Raises `ProtocolError`."""
 
     def schema(self) -> JsonObject:
-        """The JSON Schema (2020-12) of the values."""
+        """Return the JSON Schema (2020-12) of the values."""
 
 
 @frozen(kw_only=True)

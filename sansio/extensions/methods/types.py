@@ -127,7 +127,7 @@ _OF_VERSION: Mapping[str, Mapping[str, JsonObject]] = {
 
 
 def type_schema(name: str, version: str) -> JsonObject:
-    """The schema of a type by its name: `X[]` is a list of X, `X|null` may be null."""
+    """Return the schema of a type by its name: `X[]` is a list of X, `X|null` may be null."""
     known = _OF_VERSION[version].get(name) or TYPES.get(name)
     if known is not None:
         return known
@@ -137,12 +137,12 @@ def type_schema(name: str, version: str) -> JsonObject:
 
 
 def result_schema(row: MethodRow, version: str) -> JsonObject:
-    """The schema of a method's result on a version."""
+    """Return the schema of a method's result on a version."""
     return _object({member: type_schema(name, version) for member, name in row.result.members.items()})
 
 
 def params_schema(row: MethodRow) -> JsonObject:
-    """The schema of a method's parameters, aliases among them."""
+    """Return the schema of a method's parameters, aliases among them."""
     root: JsonObject = {"type": "object", "properties": {}, "additionalProperties": False}
     for parameter in row.parameters:
         for path in parameter.paths:

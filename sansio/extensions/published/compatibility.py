@@ -60,16 +60,16 @@ class ServedVersion:
     uris: Sequence[str]
 
     def uri_of(self, extension: MethodExtension) -> str:
-        """The extension's URI on this line."""
+        """Return the extension's URI on this line."""
         return extension.uris[self.version]
 
     def name_of(self, operation: Operation) -> str:
-        """The operation's JSON-RPC method on this line."""
+        """Return the operation's JSON-RPC method on this line."""
         return operation.row.rpc_names[self.version]
 
 
 def path_of(route: HttpRoute, version: str) -> str:
-    """A route's path on a version."""
+    """Return a route's path on a version."""
     return f"{DIALECTS[version].path_prefix}{route.path}" if route.prefixed else route.path
 
 

@@ -127,7 +127,7 @@ def _result(row: MethodRow) -> JsonObject:
 
 
 def _parts(row: MethodRow, parameter: Parameter, parts: Tagged) -> JsonObject:
-    """The parts that a method takes, by their type."""
+    """Return the parts that a method takes, by their type."""
     name = "".join(word.capitalize() for word in row.key.split("_"))
     described: JsonObject = {
         f"{parameter.name.replace('.', '_')}": {
@@ -167,7 +167,7 @@ def _named(rows: Iterable[MethodRow]) -> JsonObject:
 
 
 def _metadata(rows: list[MethodRow]) -> JsonObject:
-    """The metadata by which they are directed to a place."""
+    """Return the metadata by which they are directed to a place."""
     names = {path for row in rows for parameter in row.parameters for path in parameter.paths}
     supported = [name for name in PRIVATE_METADATA if f"metadata.{name}" in names]
     return {"supported_metadata": supported, "provider_private_metadata": supported}

@@ -201,7 +201,7 @@ def _with_examples(deployment: Deployment) -> Iterator[Skill]:
 
 
 def card_of(deployment: Deployment) -> CardSpec:
-    """The public card: what any client needs to know, and nothing this deployment does not do."""
+    """Return the public card: what any client needs to know, and nothing this deployment does not do."""
     description = deployment.description
     if deployment.project:
         description = f"{description} Project: {deployment.project}."

@@ -108,14 +108,14 @@ def _with_shared_failures(paths: Mapping[str, JsonObject]) -> tuple[dict[str, Js
 
 
 def _health(served: Served, *, complete: bool) -> JsonObject:
-    """The form of a health check's answer; its profile is for those who may see it."""
+    """Return the form of a health check's answer; its profile is for those who may see it."""
     if not complete:
         return {"type": "object", "required": list(served.health)}
     return schema_of_value(served.health)
 
 
 def schema_of_value(value: Any) -> JsonObject:
-    """The schema of a value that always has this form: all of its members are there, in these types."""
+    """Return the schema of a value that always has this form: all of its members are there, in these types."""
     if isinstance(value, dict):
         return {
             "type": "object",

@@ -96,7 +96,7 @@ def endpoints(versions: Sequence[str]) -> Iterator[Endpoint]:
 
 
 def paths(versions: Sequence[str]) -> dict[str, JsonObject]:
-    """The paths with their operations."""
+    """Return the paths with their operations."""
     found: dict[str, JsonObject] = {}
     for endpoint in endpoints(versions):
         found.setdefault(endpoint.path, {})[endpoint.route.method.lower()] = _operation(endpoint)
@@ -148,7 +148,7 @@ def _query_parameters(endpoint: Endpoint) -> Iterator[JsonObject]:
 
 
 def headers(operation: Operation | None, version: str | None) -> Iterator[JsonObject]:
-    """The headers that a request may have."""
+    """Yield the headers that a request may have."""
     versions = [version] if version is not None else list(VERSIONS)
     yield _header("A2A-Version", "The protocol version asked for.", {"type": "string", "enum": versions})
     for of_version, name in negotiation.HEADER_OF.items():
@@ -164,7 +164,7 @@ def _header(name: str, about: str, schema: JsonObject) -> JsonObject:
 
 
 def _beside_the_path(endpoint: Endpoint, codec: str) -> JsonObject:
-    """The parameters without those in the path."""
+    """Return the parameters without those in the path."""
     row = endpoint.operation.row
     ids = row.ids[endpoint.version]
     name = SPOKEN[endpoint.operation][codec].params
@@ -210,7 +210,7 @@ def _success(endpoint: Endpoint) -> JsonObject:
 
 
 def event_of(schema: JsonObject) -> JsonObject:
-    """A server-sent event whose data is JSON of a codec."""
+    """Return a server-sent event whose data is JSON of a codec."""
     data = {"type": "string", "contentMediaType": JSON, "contentSchema": schema}
     number = {"type": "string", "description": "The event's number: a stream can go on after it (Last-Event-ID)."}
     return {"type": "object", "properties": {"id": number, "data": data}, "required": ["data"]}
@@ -240,7 +240,7 @@ def _failures(endpoint: Endpoint, has_body: bool) -> JsonObject:
 
 
 def failures(kinds: Sequence[ErrorKind], versions: Sequence[str]) -> JsonObject:
-    """The error responses of these kinds, by status, in the shapes of these lines."""
+    """Return the error responses of these kinds, by status, in the shapes of these lines."""
     found: dict[str, list[ErrorKind]] = {}
     for kind in dict.fromkeys(kinds):
         for version in versions:

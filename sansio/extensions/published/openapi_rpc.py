@@ -54,7 +54,7 @@ class RpcMethod:
 
 
 def core_methods(versions: Sequence[str]) -> Iterator[RpcMethod]:
-    """The protocol's own methods, by the names of these versions."""
+    """Yield the protocol's own methods, by the names of these versions."""
     for version in sorted(versions):
         for operation in Operation:
             row, spoken = operation.row, SPOKEN[operation][version]
@@ -70,7 +70,7 @@ def core_methods(versions: Sequence[str]) -> Iterator[RpcMethod]:
 
 
 def extension_methods(rows: Sequence[MethodRow], versions: Sequence[str]) -> Iterator[RpcMethod]:
-    """The methods of these rows."""
+    """Yield the methods of these rows."""
     for row in rows:
         results = {version: result_schema(row, version) for version in sorted(versions) if version in row.versions}
         required = any(parameter.required for parameter in row.parameters)
@@ -125,7 +125,7 @@ _ERROR: JsonObject = {
 
 
 def endpoint(methods: Sequence[RpcMethod], versions: Sequence[str]) -> JsonObject:
-    """The operation behind which all methods are."""
+    """Return the operation behind which all methods are."""
     references = {method.name: f"{REFERENCES}{method.request}" for method in methods}
     answers = {"anyOf": [{"$ref": f"{REFERENCES}JsonRpcResult"}, {"$ref": f"{REFERENCES}JsonRpcError"}]}
     return {

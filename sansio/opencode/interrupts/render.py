@@ -9,7 +9,7 @@ from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 
 
 def details_of(asked: InterruptAsked) -> JsonObject:
-    """The part of the request that a client needs to decide; nothing that only OpenCode can use."""
+    """Return the part of the request that a client needs to decide; nothing that only OpenCode can use."""
     names = ("permission", "patterns", "metadata", "always") if asked.kind == "permission" else ("questions",)
     found = {name: asked.body.get(name) for name in names}
     return {name: value for name, value in found.items() if value is not None and not nested_deeper(value)}
@@ -49,5 +49,5 @@ def is_left_over(asked: InterruptAsked, prompt_id: str) -> bool:
 
 
 def answered_unseen(asked: InterruptAsked) -> InterruptEnded:
-    """The answer to a request that nobody waits for any more, though how it was answered was not seen."""
+    """Make the answer to a request that nobody waits for any more, though how it was answered was not seen."""
     return asked.ended("replied")

@@ -91,7 +91,7 @@ def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], loca
 
 
 def question_reject(asked: InterruptAsked, location: Location) -> Answer:
-    """The question is not answered."""
+    """Make the answer that rejects a question."""
     return Answer(
         call=requests.question_reject(asked.request_id, location),
         ended=asked.ended("rejected"),
@@ -119,7 +119,7 @@ def abandoned(asked: InterruptAsked, location: Location) -> UpstreamCall:
 
 
 def understand(asked: InterruptAsked, message: Message, location: Location) -> Answer:
-    """A message as the answer to a request: its data part, if it has one, else its text."""
+    """Parse a message as the answer to a request: its data part, if it has one, else its text."""
     for index, part in enumerate(message.parts):
         if isinstance(part, DataPart):
             return _from_data(asked, part.data, ("message", "parts", index), location)
@@ -164,7 +164,7 @@ def _from_data(asked: InterruptAsked, data: Any, path: tuple[str | int, ...], lo
 
 
 def _below(path: tuple[str | int, ...], answer: Any) -> Answer:
-    """The answer; what is wrong with it is named from the message's root."""
+    """Return the answer; its violations are named from the message's root."""
     try:
         found: Answer = answer()
     except ProtocolError as exc:
@@ -192,7 +192,7 @@ def texts_of(value: Any, path: tuple[str | int, ...]) -> list[list[str]]:
 
 
 def _answers_in(questions: Sequence[JsonObject], text: str) -> list[list[str]]:
-    """The answers in a text: all of it for a single question, else a line for each."""
+    """Return the answers in a text: all of it for a single question, else a line for each."""
     if len(questions) == 1:
         return [_choices(questions[0], text)]
     lines = [line.strip() for line in text.splitlines() if line.strip()]

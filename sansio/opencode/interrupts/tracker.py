@@ -43,7 +43,7 @@ class InterruptTracker:
             self._answers[request_id] = (understood, message)
 
     def left(self) -> list[InterruptEnded]:
-        """The ends of what still waits when the turn ends: nobody will be asked for it any more."""
+        """Return the ends of what still waits when the turn ends: nobody will be asked for it any more."""
         return [asked.ended("rejected") for asked in self.pending.values()]
 
     def asked(self, asked: InterruptAsked, now: str) -> list[LogEvent]:

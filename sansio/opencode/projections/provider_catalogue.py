@@ -73,7 +73,7 @@ def _model(provider_id: str, name: str, model: JsonObject) -> JsonObject:
 
 
 def providers_of(value: Any) -> JsonObject:
-    """The providers, which model each has as its default, and to which of them OpenCode has a login."""
+    """Return the providers, which model each has as its default, and to which of them OpenCode has a login."""
     catalogue = _read(value)
     return catalogue.as_json([_summary(catalogue, provider) for provider in catalogue.providers])
 
@@ -93,7 +93,7 @@ def _summary(catalogue: _Catalogue, provider: Provider) -> JsonObject:
 
 
 def models_of(value: Any, provider_id: str | None) -> JsonObject:
-    """The models of one provider, or of all."""
+    """Return the models of one provider, or of all."""
     catalogue = _read(value)
     items: list[JsonObject] = []
     for provider in catalogue.providers:

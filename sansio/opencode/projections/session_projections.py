@@ -36,26 +36,26 @@ DIFF_TEXTS, DIFF_COUNTS = ("before", "after", "patch", "status"), ("additions", 
 
 
 def context_of(session_id: str) -> str:
-    """The context id of a session."""
+    """Return the context id of a session."""
     return CONTEXT_PREFIX + session_id
 
 
 def listed(value: Any, what: str) -> list[JsonObject]:
-    """The objects of a list. Raises `ValueError`."""
+    """Return the objects of a list. Raises `ValueError`."""
     if not isinstance(value, list):
         raise ValueError(f"{what}: must be a list")
     return [item for item in value if isinstance(item, dict)]
 
 
 def record(value: Any, what: str) -> JsonObject:
-    """An object. Raises `ValueError`."""
+    """Check that a value is an object, and return it. Raises `ValueError`."""
     if not isinstance(value, dict):
         raise ValueError(f"{what}: must be an object")
     return value
 
 
 def session_id_of(session: JsonObject) -> str:
-    """A session's id. Raises `ValueError`."""
+    """Return a session's id. Raises `ValueError`."""
     found = session.get("id")
     if not isinstance(found, str) or not found:
         raise ValueError("a session: has no id")
@@ -63,7 +63,7 @@ def session_id_of(session: JsonObject) -> str:
 
 
 def task_of(session: JsonObject) -> Task:
-    """A session as a task: finished, as it waits for nothing; its history is asked for by itself."""
+    """Return a session as a task: finished, as it waits for nothing; its history is asked for by itself."""
     session_id = session_id_of(session)
     shared = {"session": {"id": session_id, "title": text_at(session, "title") or ""}}
     return Task(
@@ -75,7 +75,7 @@ def task_of(session: JsonObject) -> Task:
 
 
 def message_of(session_id: str, value: Any) -> Message:
-    """A message with its parts. Raises `ValueError`."""
+    """Return a message with its parts. Raises `ValueError`."""
     item = record(value, "a message")
     info = record(item.get("info"), "a message's info")
     message_id = info.get("id")
@@ -131,12 +131,12 @@ def _filled(value: JsonObject, name: str) -> str | None:
 
 
 def _members(value: JsonObject, names: dict[str, str]) -> JsonObject:
-    """The texts among the members, by their new names."""
+    """Return the texts among the members, by their new names."""
     return {new: text for old, new in names.items() if (text := _filled(value, old)) is not None}
 
 
 def summary_of(value: Any) -> JsonObject:
-    """A session as a summary. Raises `ValueError`."""
+    """Return a session as a summary. Raises `ValueError`."""
     session = record(value, "a session")
     summary: JsonObject = {
         "id": session_id_of(session),
@@ -157,7 +157,7 @@ def summary_of(value: Any) -> JsonObject:
 
 
 def statuses_of(value: Any) -> list[JsonObject]:
-    """The sessions at work, by id: what each is doing, and if it waits for another try, which and when."""
+    """Return the sessions at work, by id: what each is doing, and if it waits for another try, which and when."""
     found = record(value, "the statuses")
     return [_status(session_id, found[session_id]) for session_id in sorted(found)]
 
@@ -187,7 +187,7 @@ def todos_of(value: Any) -> list[JsonObject]:
 
 
 def diffs_of(value: Any) -> list[JsonObject]:
-    """The files that were changed, each with its patch, or with what it was before and after."""
+    """Return the files that were changed, each with its patch, or with what it was before and after."""
     return [_diff(item) for item in listed(value, "the diff")]
 
 
@@ -203,7 +203,7 @@ def _diff(item: JsonObject) -> JsonObject:
 
 
 def as_it_is(value: Any) -> Any:
-    """A value that is passed on, if it can be. Raises `ValueError`."""
+    """Return a value that is passed on, if it can be. Raises `ValueError`."""
     if nested_deeper(value):
         raise ValueError("the answer is nested too deep")
     return value

@@ -39,7 +39,7 @@ class Attribution:
         return parent not in self._typed
 
     def note_message(self, info: MessageInfo) -> None:
-        """An assistant message was seen."""
+        """Record an assistant message."""
         if info.role == "assistant" and info.parent_id in self._typed:
             self._theirs.add(info.id)
         elif self.is_ours(info):

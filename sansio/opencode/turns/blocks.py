@@ -160,7 +160,7 @@ def output_text(part: JsonObject) -> str | None:
 
 
 def tool_data(part: PartSeen) -> JsonObject:
-    """The data of a `tool_call` block: `call_id`, `tool`, `status` and what the state holds beyond.
+    """Return the data of a `tool_call` block: `call_id`, `tool`, `status` and what the state holds beyond.
 
     What is nested too deep to be sent on is left out.
     """

@@ -36,7 +36,7 @@ _TOOL_WORDS = {
 
 
 def kind_of(last: MessageInfo | None) -> str:
-    """The kind of end of a turn that is complete; `last`: its last assistant message."""
+    """Return the kind of end of a turn that is complete; `last`: its last assistant message."""
     return _KIND_OF_FINISH.get(last.finish or "", FINISHED) if last is not None else FINISHED
 
 

@@ -68,7 +68,7 @@ class EventMetadata:
         return {**kept, "shared": {**kept.get("shared", {}), "stream": stream}}
 
     def message(self, message_id: str, text: str) -> Message:
-        """A message of the agent's."""
+        """Return a message of the agent's."""
         return Message(
             message_id=message_id,
             role=Role.AGENT,

@@ -31,13 +31,13 @@ def file_of(body: JsonObject) -> FilePart | None:
 
 
 def attachments_of(part: JsonObject) -> tuple[FilePart, ...]:
-    """The files that a tool call has attached to its result."""
+    """Return the files that a tool call has attached to its result."""
     files = map(file_of, objects_at(part, "state", "attachments"))
     return tuple(file for file in files if file is not None)
 
 
 def _bytes_in(url: str) -> str | None:
-    """The bytes of a `data:` URL (RFC 2397), in base64; None where it is none."""
+    """Return the bytes of a `data:` URL (RFC 2397), in base64; None where it is none."""
     head, comma, content = url.partition(",")
     if not comma:
         return None

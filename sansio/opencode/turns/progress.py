@@ -9,7 +9,7 @@ from sansio.opencode.upstream.plain_reasons import retry_reason
 
 
 def step_of(part: PartSeen) -> JsonObject:
-    """A step that began or was finished."""
+    """Return a step that began or was finished."""
     reason = part.body.get("reason")
     return compact(
         type=part.type, part_id=part.part_id, reason=reason if isinstance(reason, str) and reason else None

@@ -118,7 +118,7 @@ class Turn:
     # --- inputs -------------------------------------------------------------------------------------------
 
     def begin(self, now: str) -> list[LogEvent]:
-        """The prompt is on its way: the task is being worked on. Nothing if it has ended."""
+        """Begin: the prompt is sent, and the task is being worked on. No effect if the turn has ended."""
         if self.ended:
             return []
         self._status = TaskStatus(state=TaskState.WORKING, timestamp=now)

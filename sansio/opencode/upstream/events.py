@@ -176,7 +176,7 @@ def fault_of(error: JsonObject) -> UpstreamFault:
 
 
 def message_info(info: JsonObject) -> MessageInfo:
-    """A message's `info`; raises `ProtocolError`."""
+    """Return a message's `info`; raises `ProtocolError`."""
     error, tokens = info.get("error"), info.get("tokens")
     return MessageInfo(
         id=_required_text(info, "id"),
@@ -193,7 +193,7 @@ def message_info(info: JsonObject) -> MessageInfo:
 
 
 def part_seen(part: JsonObject) -> PartSeen:
-    """A part; raises `ProtocolError`."""
+    """Return a part; raises `ProtocolError`."""
     return PartSeen(
         session_id=_required_text(part, "sessionID"),
         message_id=_required_text(part, "messageID"),
@@ -204,7 +204,7 @@ def part_seen(part: JsonObject) -> PartSeen:
 
 
 def session_status(session_id: str, status: JsonObject) -> SessionStatus:
-    """A session's status; raises `ProtocolError`."""
+    """Return a session's status; raises `ProtocolError`."""
     return SessionStatus(
         session_id=session_id,
         type=_required_text(status, "type"),
@@ -237,7 +237,7 @@ def _failed(p: JsonObject) -> SessionFailed:
 
 
 def session_seen(info: JsonObject) -> SessionSeen:
-    """A session's `info`; raises `ProtocolError`."""
+    """Return a session's `info`; raises `ProtocolError`."""
     return SessionSeen(
         session_id=_required_text(info, "id"),
         parent_id=text_at(info, "parentID"),
@@ -245,7 +245,7 @@ def session_seen(info: JsonObject) -> SessionSeen:
 
 
 def interrupt_asked(kind: str, body: JsonObject) -> InterruptAsked:
-    """A pending permission or question; raises `ProtocolError`."""
+    """Return a pending permission or question; raises `ProtocolError`."""
     return InterruptAsked(
         session_id=_required_text(body, "sessionID"), kind=kind, request_id=_required_text(body, "id"), body=body
     )
@@ -325,7 +325,7 @@ def decode(data: bytes) -> BusEvent | None:
 
 
 def event_id(data: bytes) -> str:
-    """The id of a bus event, from which the time of OpenCode's clock can be read; empty for none."""
+    """Return the id of a bus event, from which the time of OpenCode's clock can be read; empty for none."""
     return text_at(_payload(data), "id") or ""
 
 
@@ -351,7 +351,7 @@ class MessageRecord:
 
 
 def decode_messages(body: bytes) -> list[MessageRecord]:
-    """The answer of `GET /session/{id}/message`; raises `ProtocolError`."""
+    """Parse the answer of `GET /session/{id}/message`; raises `ProtocolError`."""
     value = _loads(body)
     if not isinstance(value, list):
         raise _broken("messages must be a list")
@@ -366,7 +366,7 @@ def decode_messages(body: bytes) -> list[MessageRecord]:
 
 
 def decode_sessions(body: bytes) -> list[SessionSeen]:
-    """The answer of `GET /session/{id}/children`; raises `ProtocolError`."""
+    """Parse the answer of `GET /session/{id}/children`; raises `ProtocolError`."""
     value = _loads(body)
     if not isinstance(value, list):
         raise _broken("sessions must be a list")
@@ -374,7 +374,7 @@ def decode_sessions(body: bytes) -> list[SessionSeen]:
 
 
 def decode_asked(kind: str, body: bytes) -> list[InterruptAsked]:
-    """The answer of `GET /permission` or `GET /question`; raises `ProtocolError`."""
+    """Parse the answer of `GET /permission` or `GET /question`; raises `ProtocolError`."""
     value = _loads(body)
     if not isinstance(value, list):
         raise _broken(f"pending {kind}s must be a list")
@@ -382,7 +382,7 @@ def decode_asked(kind: str, body: bytes) -> list[InterruptAsked]:
 
 
 def decode_statuses(body: bytes, session_id: str) -> SessionStatus:
-    """A session's status in the answer of `GET /session/status`, which leaves out idle sessions."""
+    """Parse a session's status in the answer of `GET /session/status`, which leaves out idle sessions."""
     value = _loads(body)
     status = value.get(session_id) if isinstance(value, dict) else None
     return session_status(session_id, status if isinstance(status, dict) else {"type": "idle"})

@@ -47,7 +47,7 @@ class TaskFailure:
 
 
 def type_of_status(status: int) -> str:
-    """The error type of an upstream HTTP status."""
+    """Return the error type of an upstream HTTP status."""
     if status in _TYPE_OF_STATUS:
         return _TYPE_OF_STATUS[status]
     if 400 <= status < 500:

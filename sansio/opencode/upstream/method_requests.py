@@ -15,12 +15,12 @@ from sansio.opencode.upstream.requests import Location, TimeoutClass, UpstreamCa
 def sessions(
     location: Location, *, limit: int, roots: bool | None = None, start: int | None = None, search: str | None = None
 ) -> UpstreamCall:
-    """The sessions of a directory, those used last first. `start`: epoch ms; older ones are left out."""
+    """Read the sessions of a directory, those used last first. `start`: epoch ms; older ones are left out."""
     return get("/session", location, {"limit": limit, "roots": roots, "start": start, "search": search})
 
 
 def session_todo(session_id: str, location: Location) -> UpstreamCall:
-    """A session's list of things to do."""
+    """Read a session's list of things to do."""
     return get(f"{session_path(session_id)}/todo", location)
 
 
@@ -30,7 +30,7 @@ def session_diff(session_id: str, message_id: str | None, location: Location) ->
 
 
 def session_messages(session_id: str, location: Location, *, limit: int, before: str | None = None) -> UpstreamCall:
-    """The last messages of a session, oldest first; `before`: the cursor of an earlier answer."""
+    """Read the last messages of a session, oldest first; `before`: the cursor of an earlier answer."""
     return get(f"{session_path(session_id)}/message", location, {"limit": limit, "before": before})
 
 
@@ -55,7 +55,7 @@ def shell(session_id: str, body: JsonObject, location: Location) -> UpstreamCall
 
 
 def fork(session_id: str, body: JsonObject, location: Location) -> UpstreamCall:
-    """A new session with the messages of another, up to one of them."""
+    """Make a new session with the messages of another, up to one of them."""
     return _run(f"{session_path(session_id)}/fork", location, body)
 
 
@@ -90,22 +90,22 @@ def providers(location: Location) -> UpstreamCall:
 
 
 def projects(location: Location) -> UpstreamCall:
-    """The projects OpenCode has worked on."""
+    """Read the projects OpenCode has worked on."""
     return get("/project", location)
 
 
 def current_project(location: Location) -> UpstreamCall:
-    """The project of a directory."""
+    """Read the project of a directory."""
     return get("/project/current", location)
 
 
 def workspaces(location: Location) -> UpstreamCall:
-    """The workspaces of the project."""
+    """Read the workspaces of the project."""
     return get("/experimental/workspace", location)
 
 
 def create_workspace(body: JsonObject, location: Location) -> UpstreamCall:
-    """A new workspace."""
+    """Make a new workspace."""
     return _run("/experimental/workspace", location, body)
 
 
@@ -115,12 +115,12 @@ def remove_workspace(workspace_id: str, location: Location) -> UpstreamCall:
 
 
 def worktrees(location: Location) -> UpstreamCall:
-    """The directories of the project's worktrees."""
+    """Read the directories of the project's worktrees."""
     return get("/experimental/worktree", location)
 
 
 def create_worktree(body: JsonObject, location: Location) -> UpstreamCall:
-    """A new worktree."""
+    """Make a new worktree."""
     return _run("/experimental/worktree", location, body)
 
 

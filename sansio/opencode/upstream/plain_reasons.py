@@ -21,7 +21,7 @@ _INTERNAL = re.compile(
 
 
 def plain_reason(text: str) -> str | None:
-    """A text as it may be read by a client: one line, without credentials. None where it is internal."""
+    """Return a text as it may be read by a client: one line, without credentials. None where it is internal."""
     line = text.strip()
     if not line or "\n" in line or len(line) > _LONGEST or _INTERNAL.search(line):
         return None
@@ -29,7 +29,7 @@ def plain_reason(text: str) -> str | None:
 
 
 def reference_of(text: str) -> str:
-    """A short id by which a text is found in the log: the same for the same text."""
+    """Return a short id by which a text is found in the log: the same for the same text."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
 
 
@@ -39,7 +39,7 @@ def hidden(text: str) -> str:
 
 
 def with_reason(sentence: str, text: str) -> str:
-    """A sentence with the reason that a text gives, or with the reference under which the log has it."""
+    """Return a sentence with the reason that a text gives, or with the reference under which the log has it."""
     if not text.strip():
         return sentence
     reason = plain_reason(text)
@@ -54,7 +54,7 @@ def retry_reason(text: str) -> str:
 
 
 def message_in(answer: str) -> str:
-    """The message in an error answer of OpenCode's, which is JSON; any other answer as it is."""
+    """Return the message in an error answer of OpenCode's, which is JSON; any other answer as it is."""
     try:
         body = orjson.loads(answer)
     except orjson.JSONDecodeError:
@@ -76,5 +76,5 @@ _SECRET_IN_TEXT = re.compile(
 
 
 def redact_text(text: str) -> str:
-    """The same text with `***` for what looks like a credential: a key, a header, a member named so."""
+    """Return the same text with `***` for what looks like a credential: a key, a header, a member named so."""
     return _SECRET_IN_TEXT.sub(lambda found: f"{found['before'] or ''}{_HIDDEN}", text)

@@ -37,7 +37,7 @@ class Problem:
 
 
 def bus_problem(failure: TaskFailure, url: str) -> Problem:
-    """The problem behind an event stream that cannot be had, from the failure and the URL without its login."""
+    """Make the problem behind an event stream that cannot be had, from the failure and the URL without its login."""
     status = failure.status
     if status in (401, 403):
         return Problem(
@@ -62,7 +62,7 @@ def bus_problem(failure: TaskFailure, url: str) -> Problem:
 
 
 def not_opencode(url: str, seen: str) -> Problem:
-    """The problem of a URL that leads to something else. `seen`: what gave it away, as a verb and its object."""
+    """Make the problem of a URL that leads to something else. `seen`: what gave it away, as a verb and its object."""
     return Problem(
         ProblemType.UPSTREAM_NOT_OPENCODE,
         f"{url} {seen}; set OPENCODE_BASE_URL (--opencode) to where `opencode serve` listens",
@@ -70,7 +70,7 @@ def not_opencode(url: str, seen: str) -> Problem:
 
 
 def workspace_problem(root: str) -> Problem:
-    """The problem of a workspace root that OpenCode cannot list."""
+    """Make the problem of a workspace root that OpenCode cannot list."""
     return Problem(
         ProblemType.WORKSPACE_MISSING,
         f"{root}; set OPENCODE_WORKSPACE_ROOT to a directory on the machine where OpenCode runs, or make it",
@@ -78,7 +78,7 @@ def workspace_problem(root: str) -> Problem:
 
 
 def model_problem(config: Any, providers: Any) -> Problem | None:
-    """The problem of an OpenCode without a usable model, from its `/config` and `/config/providers`.
+    """Make the problem of an OpenCode without a usable model, from its `/config` and `/config/providers`.
 
     Answers of another shape than is known are no problem: OpenCode decides.
     """
@@ -111,7 +111,7 @@ def _models(providers: Any) -> dict[str, frozenset[str]] | None:
 
 
 def agent_problem(agents: Any, wanted: str) -> Problem | None:
-    """The problem of an agent that OpenCode's `/agent` does not list."""
+    """Make the problem of an agent that OpenCode's `/agent` does not list."""
     names = [agent.get("name") for agent in objects_at(agents)]
     if not names or wanted in names:
         return None

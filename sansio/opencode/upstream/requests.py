@@ -105,12 +105,12 @@ _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 def message_id(epoch_ms: int, counter: int, tail: str) -> str:
-    """An OpenCode message id that sorts by time. `tail`: 14 letters or digits."""
+    """Return an OpenCode message id that sorts by time. `tail`: 14 letters or digits."""
     return f"msg_{(epoch_ms * 4096 + counter % 4096) % 2**48:012x}{tail}"
 
 
 def time_of_id(identifier: str, near_ms: int) -> int | None:
-    """The epoch milliseconds in an ascending OpenCode id, taking the wrap nearest to `near_ms`."""
+    """Return the epoch milliseconds in an ascending OpenCode id, taking the wrap nearest to `near_ms`."""
     digits = identifier.partition("_")[2][:12]
     if len(digits) != 12 or not _HEX_DIGITS.issuperset(digits):
         return None
@@ -197,7 +197,7 @@ def config(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
 
 
 def usable_providers(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """The providers that can be used, with their models."""
+    """Read the providers that can be used, with their models."""
     return get("/config/providers", location, timeout=TimeoutClass.PROBE)
 
 
@@ -209,7 +209,7 @@ def agents(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
 def create_session(
     title: str | None = None, location: Location = DEFAULT_LOCATION, metadata: JsonObject | None = None
 ) -> UpstreamCall:
-    """A new session. `metadata`: what OpenCode keeps with it."""
+    """Make a new session. `metadata`: what OpenCode keeps with it."""
     body: JsonObject = {"title": title} if title else {}
     if metadata:
         body["metadata"] = metadata
@@ -222,27 +222,27 @@ def get_session(session_id: str, location: Location = DEFAULT_LOCATION) -> Upstr
 
 
 def messages(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """A session's messages with their parts."""
+    """Read a session's messages with their parts."""
     return get(f"{session_path(session_id)}/message", location)
 
 
 def children(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """The sessions of a session's subagents."""
+    """Read the sessions of a session's subagents."""
     return get(f"{session_path(session_id)}/children", location)
 
 
 def statuses(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """The status of every session that is not idle."""
+    """Read the status of every session that is not idle."""
     return get("/session/status", location)
 
 
 def permissions(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """The permissions that are waited for, in all sessions."""
+    """Read the permissions that are waited for, in all sessions."""
     return get("/permission", location)
 
 
 def questions(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """The questions that are waited for, in all sessions."""
+    """Read the questions that are waited for, in all sessions."""
     return get("/question", location)
 
 
@@ -300,7 +300,7 @@ def prompt(
 
 
 def prompt_parts(parts: Sequence[Part], takes: frozenset[str] = SAFE) -> list[JsonObject]:
-    """A message's parts as OpenCode takes them. `takes`: what the model takes beside text.
+    """Return a message's parts as OpenCode takes them. `takes`: what the model takes beside text.
 
     Raises `ProtocolError` (CONTENT_TYPE_NOT_SUPPORTED) naming a part that cannot be a prompt.
     """
