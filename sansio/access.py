@@ -271,7 +271,7 @@ def _scheme(entry: Mapping[str, object]) -> Scheme | None:
 
 
 def _entry_problems(entry: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Pairs of a field's name and what is wrong with it."""
+    """Yield pairs of a field's name and its problem."""
     problems = [
         # Only what looks like a name is repeated: a misplaced secret does not become readable here.
         (name if _PLAIN_NAME.fullmatch(name) else "a field", f"is not known; there are {', '.join(_FIELDS)}")
@@ -311,7 +311,7 @@ def _text_problems(name: str, value: object) -> list[str]:
 
 
 def _credential(entry: Mapping[str, object], defaults: Mapping[Scheme, frozenset[str]]) -> Credential:
-    """The credential of an entry that has no problems. `defaults`: capabilities by scheme, for one without any."""
+    """Make the credential of a valid entry. `defaults`: capabilities by scheme, for an entry without any."""
     scheme: Scheme = "bearer" if _scheme(entry) == "bearer" else "basic"
     raw = entry.get("capabilities", [])
     names = [str(name).strip() for name in raw] if isinstance(raw, list) else []
@@ -336,7 +336,10 @@ def _credential(entry: Mapping[str, object], defaults: Mapping[Scheme, frozenset
 
 
 def _duplicates(credentials: Iterable[Credential]) -> list[str]:
-    """An id has to mean one credential, and a proof one caller. Two passwords of one user are a rotation."""
+    """Return the problems of duplicates: an id is of one credential, a proof of one caller.
+
+    Two passwords of one user are a rotation.
+    """
     problems: list[str] = []
     ids: dict[str, int] = {}
     proofs: dict[bytes, int] = {}

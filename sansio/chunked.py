@@ -66,7 +66,7 @@ class ChunkedDecoder:
         self._closing = False
 
     def _unfinished(self, line: bytes) -> None:
-        """A line whose end has not come is kept, unless it is wrong already."""
+        """Keep a line whose end has not come, unless it is wrong already."""
         if self._closing and line != b"\r":
             raise _broken("a chunk is longer than it said")
         if len(line) > _LINE_LIMIT:

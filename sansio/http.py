@@ -31,7 +31,7 @@ _WEIGHT = re.compile(r"q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 def header_map(headers: object) -> dict[str, str]:
-    """ASGI's header pairs as a map; of a name that comes twice the last counts, unless its values are lists."""
+    """Return ASGI's header pairs as a map. Of a repeated name the last counts, unless its values are lists."""
     pairs = headers if isinstance(headers, list | tuple) else ()
     found: dict[str, str] = {}
     for raw_name, raw_value in pairs:

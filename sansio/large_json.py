@@ -155,7 +155,7 @@ def _members(body: bytes, number: int, start: int, end: int, inner: _Container |
 
 
 def _last_key(text: bytes) -> str:
-    """The key before a value that is decoded by itself: the last string there is, in members that are valid."""
+    """Return the key before a value that is decoded by itself: the last string in the valid members."""
     key = b'""'
     for found in _STRING.finditer(text):
         key = found[0]

@@ -80,7 +80,7 @@ _LIFTED_BY_NAME: Final = _LIFTED_BY_FLAG | {Reach.SHARED, Reach.LINK_LOCAL, Reac
 
 
 def plain(address: Address) -> Address:
-    """The address itself where it is an IPv4 address in an IPv6 one's clothes, which connects to the same place."""
+    """Return the address, or the IPv4 address that an IPv4-mapped IPv6 address connects to."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return address if mapped is None else mapped
 
@@ -149,7 +149,7 @@ class AllowedHosts:
 
 
 def parse_allowed_hosts(text: str) -> AllowedHosts:
-    """A comma-separated list of names, `*.` and the end of names, addresses and networks. Raises `ValueError`."""
+    """Parse a comma-separated list of names, `*.` and the end of names, addresses, networks. Raises `ValueError`."""
     names: set[str] = set()
     suffixes: list[str] = []
     networks: list[Network] = []
@@ -282,7 +282,7 @@ class OutboundPolicy:
         return target
 
     def admit(self, target: Target, addresses: Iterable[Address], path: FieldPath) -> tuple[Address, ...]:
-        """The addresses of the target, each once; refused as a whole if a single one is. Raises like `target`."""
+        """Return the addresses of the target, each once. If one is refused, all are. Raises like `target`."""
         admitted = tuple(dict.fromkeys(plain(address) for address in addresses))
         if not admitted:
             raise invalid(path, "its host cannot be resolved")

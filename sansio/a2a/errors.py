@@ -59,7 +59,7 @@ def _short_path(path: Sequence[str | int]) -> tuple[str | int, ...]:
 
 
 def _bounded(value: Any, levels: int = _LEVELS) -> Any:
-    """The JSON value with short texts, short lists and few levels, so that an error is small whatever it repeats."""
+    """Return the JSON value with short texts, short lists and few levels, so that an error stays small."""
     if isinstance(value, str):
         return shortened(value, _LONGEST_TEXT if levels >= _LEVELS - 1 else LONGEST_ECHO)
     if isinstance(value, list | tuple):
@@ -337,7 +337,7 @@ def jsonrpc_error(error: ProtocolError, version: str) -> JsonObject:
 
 
 def http_error(error: ProtocolError, version: str) -> tuple[int, JsonObject]:
-    """Status and body of an HTTP+JSON error: AIP-193 on 1.0, a flat object on 0.3."""
+    """Return status and body of an HTTP+JSON error: AIP-193 on 1.0, a flat object on 0.3."""
     row = error.row
     status = row.status(version)
     if DIALECTS[version].has_error_details:

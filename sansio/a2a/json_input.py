@@ -19,7 +19,7 @@ _SLICE = 65536
 
 
 def decoded(body: bytes) -> Any:
-    """The value of a JSON text. Raises `ProtocolError`: PARSE_ERROR, or PAYLOAD_TOO_LARGE for too many values."""
+    """Decode a JSON text. Raises `ProtocolError`: PARSE_ERROR, or PAYLOAD_TOO_LARGE for too many values."""
     if len(body) > MOST_VALUES and values_in(body, MOST_VALUES) > MOST_VALUES:
         raise ProtocolError(
             ErrorKind.PAYLOAD_TOO_LARGE,
@@ -34,7 +34,7 @@ def decoded(body: bytes) -> Any:
 
 
 def values_in(body: bytes, enough: int) -> int:
-    """The number of values in a JSON text, at most: each but the outermost follows a comma or an opening bracket.
+    """Count the values in a JSON text, at most: each but the outermost follows a comma or an opening bracket.
 
     Beyond `enough` the number is not exact. What stands within strings is not counted.
     """

@@ -9,12 +9,12 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 
 def timestamp(seconds: float) -> str:
-    """Epoch seconds as RFC 3339 text in UTC, to the millisecond."""
+    """Render epoch seconds as RFC 3339 text in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def epoch_ms(text: str) -> int:
-    """RFC 3339 text as epoch milliseconds, fractions of which are cut off. Raises `ValueError`.
+    """Parse RFC 3339 text to epoch milliseconds, fractions of which are cut off. Raises `ValueError`.
 
     A leap second (RFC 3339, section 5.7) counts as the first second of the day that follows.
     """

@@ -19,7 +19,7 @@ _VERSION = re.compile(r"\s*(\d{1,9})\.(\d{1,9})(\.\d{1,9})?\s*\Z", re.ASCII)
 
 
 def version_of(version: str) -> str | None:
-    """`Major.Minor` of a version text; patch numbers are ignored; None where it is not a version."""
+    """Return `Major.Minor` of a version text; patch numbers are ignored. `None`: it is no version."""
     match = _VERSION.match(version)
     return f"{int(match[1])}.{int(match[2])}" if match else None
 
@@ -48,7 +48,7 @@ def negotiate(
 
 
 def version_of_errors(requested: str | None, hint: str | None, default: str) -> str:
-    """The version in whose shape a version is refused: `hint`'s, else the one whose clients name such versions.
+    """Return the version whose error shape refuses an unsupported one: `hint`'s, else that of clients who name it.
 
     A client of 0.3 names no version, so one that names a later version reads errors as 1.0 has them.
     """

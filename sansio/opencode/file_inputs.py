@@ -157,7 +157,7 @@ TYPE_PATTERN = (
 
 
 def settled_file(body: JsonObject) -> JsonObject:
-    """A file that is written as OpenCode has it, and has one of the types of `TYPE_PATTERN`: text as plain text."""
+    """Return a file in OpenCode's own form, of a type of `TYPE_PATTERN`, with text types as plain text."""
     part = FilePart(url=body["url"], media_type=body["mime"], filename=body.get("filename"))
     try:
         return {**body, **file_part(part, 0, EVERYTHING)}
@@ -216,7 +216,7 @@ def _by_beginning(content: bytes) -> str | None:
 
 
 def _text(content: bytes) -> bytes | None:
-    """Text in UTF-8, from UTF-8, with or without its mark, or from UTF-16 with it; None for what is no text."""
+    """Convert text to UTF-8: from UTF-8, with or without its mark, or from UTF-16 with it. `None`: it is no text."""
     try:
         if content.startswith((b"\xff\xfe", b"\xfe\xff")):
             text = content.decode("utf-16").encode()

@@ -137,7 +137,7 @@ def _session(request: SendRequest) -> str | None:
 
 
 def _model(request: SendRequest) -> Model | None:
-    """Both names or neither: half a choice would silently be none."""
+    """Read the model: both names or neither, as half a choice would silently be none."""
     path = ("metadata", "shared", "model")
     found = _member(request, "shared", "model")
     if found is None or not ({"providerID", "modelID"} & found.keys()):
@@ -170,7 +170,7 @@ def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:
 def _location(
     request: SendRequest, name: str, inner: str, path: tuple[str, ...], limit: int, takes: str
 ) -> str | None:
-    """`metadata.opencode.<name>`, of which `inner` is the text."""
+    """Read `metadata.opencode.<name>`, of which `inner` is the text."""
     found = _member(request, "opencode", name)
     if found is None:
         return None
@@ -181,7 +181,7 @@ def _location(
 
 
 def _member(request: SendRequest, namespace: str, name: str) -> JsonObject | None:
-    """`metadata.<namespace>.<name>`, which for all but plain choices is an object."""
+    """Read `metadata.<namespace>.<name>`, which for all but plain choices is an object."""
     for metadata in (request.metadata, request.message.metadata):
         outer = (metadata or {}).get(namespace)
         if outer is None:

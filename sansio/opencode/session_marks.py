@@ -17,7 +17,7 @@ _OWNER = "owner"
 
 
 def mark_of(principal: str) -> str:
-    """The mark of a principal: a digest, because a session's metadata is shown to whoever uses OpenCode directly."""
+    """Return the mark of a principal: a digest, as users of OpenCode itself can see a session's metadata."""
     return hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

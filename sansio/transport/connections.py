@@ -89,7 +89,7 @@ class Connection:
             self._waiting[self] = None
 
     def received(self, now: float) -> None:
-        """Bytes came. Between two requests they begin the next head."""
+        """Record that bytes came. Between two requests they begin the next head."""
         if self.phase is Phase.IDLE and not self.multiplexed:
             self._enter(Phase.HEAD, now + self.limits.head)
 
@@ -180,11 +180,11 @@ class Connections:
                 del self._groups[connection.group]
 
     def overdue(self, now: float) -> list[Connection]:
-        """Connections that have to end now."""
+        """Return the connections that must end now."""
         return [connection for connection in self.open if connection.overdue(now)]
 
     def waiting(self) -> list[Connection]:
-        """Connections without a request, longest waiting first."""
+        """Return the connections without a request, longest waiting first."""
         return list(self._waiting)
 
 
@@ -207,7 +207,7 @@ def group_of(address: str) -> str | None:
 
 
 def affordable(descriptors: int, wanted: int) -> int:
-    """Number of connections that a process may have open with so many file descriptors.
+    """Return the number of connections that a process may have open with so many file descriptors.
 
     `wanted`: what the operator asks for, 0 for as many as there can be. A quarter of the descriptors, at least 32
     and at most 512, is kept for the database, OpenCode, push receivers and files.

@@ -114,7 +114,7 @@ def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response
 
 
 def allowed_methods(methods: str) -> str:
-    """The `allow` header for these methods: HEAD goes wherever GET goes, and OPTIONS wherever anything goes."""
+    """Return the `allow` header for these methods. GET implies HEAD, and any method implies OPTIONS."""
     names = set(methods.replace(",", " ").split())
     if "GET" in names:
         names.add("HEAD")

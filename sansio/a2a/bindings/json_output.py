@@ -83,7 +83,7 @@ def _heavier(value: Any, size: int) -> bool:
 
 
 def _weight(value: Any, enough: int) -> int:
-    """Bytes that the value takes as JSON, roughly; beyond `enough` it is not looked at any further."""
+    """Estimate the bytes that the value takes as JSON; beyond `enough` it is not looked at any further."""
     if isinstance(value, str):
         return len(value) + 2
     if not isinstance(value, dict | list):

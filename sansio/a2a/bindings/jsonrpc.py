@@ -95,7 +95,7 @@ def _fault(request_id: RequestId, path: Path, message: str) -> RpcRequestError:
 
 
 def method_not_found(method: str, version: str, more: Sequence[str] = ()) -> ProtocolError:
-    """The error for a method no row knows, naming those on offer on `version`, and `more` than the protocol's."""
+    """Make the error for an unknown method. It names those on offer on `version`: the protocol's and `more`."""
     supported = [*methods_of(version), *more]
     method = shortened(method)
     return ProtocolError(

@@ -43,7 +43,7 @@ class _Template:
 
 
 def _templates() -> list[_Template]:
-    """Every path there is. Those that begin with a tenant come last: a tenant's name must not hide a path."""
+    """Yield every path. Those that begin with a tenant come last: a tenant's name must not hide a path."""
     plain: list[_Template] = []
     for operation in Operation:
         for route in operation.row.routes:

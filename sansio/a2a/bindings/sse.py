@@ -25,7 +25,7 @@ class SseEvent:
 
 
 def encode(data: bytes, *, id: str | None = None, event: str | None = None, retry: int | None = None) -> bytes:
-    """One frame. `data` may hold line breaks; `id` and `event` may not; `retry` in milliseconds."""
+    """Encode one event. `data` may hold line breaks; `id` and `event` may not; `retry` in milliseconds."""
     head = b""
     if retry is not None:
         head += b"retry: %d\n" % retry
@@ -39,7 +39,7 @@ def encode(data: bytes, *, id: str | None = None, event: str | None = None, retr
 
 
 def json_data(json: bytes) -> bytes:
-    """JSON as the data of a frame that no client cuts in two.
+    """Escape JSON for the data of an event, so that no client takes a part of it for a line break.
 
     Some split lines where Unicode does (U+0085, U+2028, U+2029), though the format does not: escaped, they cannot.
     """

@@ -196,7 +196,7 @@ class _Entry:
 
 
 def _entries_1_0(card: JsonObject) -> Iterator[_Entry]:
-    """An entry without a version is of the card's, and that of the version whose cards have this member."""
+    """Yield the entries of version 1.0's cards. An entry without a version has the card's, else 1.0."""
     for item in objects_at(card, "supportedInterfaces"):
         version = item.get("protocolVersion") or card.get("protocolVersion") or "1.0"
         yield _Entry(

@@ -102,7 +102,7 @@ def _one_or_many(value: Any) -> Iterator[JsonObject]:
 
 
 def _reason(details: Any) -> str | None:
-    """Version 1.0 names it in `ErrorInfo`, 0.3 in the data's `type`."""
+    """Return the reason of an error: version 1.0 has it in `ErrorInfo`, 0.3 in the data's `type`."""
     for item in _one_or_many(details):
         reason = _filled(item, "reason")
         if reason:

@@ -101,7 +101,7 @@ def send_call(
 def get_task_call(
     interface: Interface, request: GetTaskRequest, *, request_id: str, extensions: Sequence[str] = ()
 ) -> HttpCall:
-    """Reads one task. `extensions`: the URIs of those to activate."""
+    """Make the request that reads a task. `extensions`: the URIs of those to activate."""
     operation = Operation.GET_TASK
     if interface.binding == JSONRPC:
         tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
@@ -125,7 +125,7 @@ def subscribe_call(
     last_event_id: str = "",
     extensions: Sequence[str] = (),
 ) -> HttpCall:
-    """Follows a task; `last_event_id`: the SSE id after which the stream is to begin, where one is known."""
+    """Make the request that follows a task. `last_event_id`: the SSE id after which the stream begins; empty: now."""
     operation = Operation.SUBSCRIBE
     if interface.binding == JSONRPC:
         tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
@@ -181,7 +181,7 @@ def _rpc(interface: Interface, operation: Operation, params: JsonObject, request
 
 
 def _rest_url(interface: Interface, path: str, query: str = "") -> str:
-    """`path` below the interface's URL, whose own query is kept."""
+    """Return the URL of `path` below the interface's URL, whose own query is kept."""
     parts = urlsplit(interface.url)
     dialect = DIALECTS[interface.version]
     prefix = dialect.path_prefix
@@ -212,7 +212,9 @@ class StreamReader:
     """An event stream's bytes in, items out."""
 
     def __init__(self, interface: Interface, *, limit: int = 16 * 1024 * 1024, stays_open: bool = False) -> None:
-        """`limit`: the largest event, in bytes. `stays_open`: the stream does not end where the task asks."""
+        """Begin a stream. `limit`: the largest event, in bytes. `stays_open`: the stream does not end where the task
+        asks.
+        """
         self._interface = interface
         self._decoder = SseDecoder(limit)
         self._stays_open = stays_open

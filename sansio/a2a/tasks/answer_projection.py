@@ -12,7 +12,7 @@ RESPONSE = "response"
 
 
 def with_answer_as_message(task: Task) -> Task:
-    """Version 0.3's clients read a completed task's answer from its status message too: put it there.
+    """Put a completed task's answer into its status message, where clients of version 0.3 read it.
 
     Only where the status has no message of its own. The message's id is that of the assistant's message.
     """

@@ -148,7 +148,7 @@ class Presentation:
         return with_answer_as_message(task) if DIALECTS[self.codec.VERSION].answers_as_message else task
 
     def _item_seen(self, body: JsonObject) -> JsonObject:
-        """The rendered item of version 1.0 without what was not negotiated; its own members are changed in place."""
+        """Remove what was not negotiated from a rendered item of version 1.0. Its members change in place."""
         if self._shared is None:
             return body
         if (update := body.get("artifactUpdate")) is not None:

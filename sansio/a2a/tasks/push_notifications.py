@@ -56,7 +56,7 @@ class Announcer:
         self._whole = dialect_of(codec_name).push_sends_task
 
     def take(self, entry: Entry) -> Notification | None:
-        """The notification of the next entry, if it is worth one."""
+        """Take the next entry. Return its notification, if it is worth one."""
         before = self._folding.status
         event = entry.event
         known = self._folding.task() if isinstance(event, Snapshot) else None
@@ -177,7 +177,7 @@ class Schedule:
         return Backoff.growing(self.shortest, self.longest)
 
     def pause(self, failures: int, chance: float, asked: float | None = None) -> float | None:
-        """Seconds until the next attempt after that many failed in a row; None: no more of them.
+        """Return the seconds until the next attempt after that many failed in a row; `None`: there is none.
 
         `chance`: at random from 0 to 1, so that what failed together does not come back together.
         """

@@ -31,14 +31,14 @@ class MessageFilter:
             self._bits[bit >> 3] |= 1 << (bit & 7)
 
     def may_hold(self, principal: str, message_id: str) -> bool:
-        """False only if the pair was never added, nor can be in the store."""
+        """Return false only if the pair was never added, and cannot be in the store."""
         if not self.complete:
             return True
         return all(self._bits[bit >> 3] >> (bit & 7) & 1 for bit in _bits_of(principal, message_id))
 
 
 def _bits_of(principal: str, message_id: str) -> Sequence[int]:
-    """The positions of a pair's bits, by double hashing."""
+    """Return the positions of a pair's bits, by double hashing."""
     found = hash((principal, message_id))
     step = (found >> 32) | 1
     return [(found + probe * step) & (_BITS - 1) for probe in range(_PROBES)]
@@ -72,5 +72,5 @@ def _same_content(one: Part, other: Part) -> bool:
 
 
 def _same_json(one: JsonObject, other: JsonObject) -> bool:
-    """Compared as JSON: to Python, `True` equals 1."""
+    """Compare two values as JSON: to Python, `True` equals 1."""
     return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)

@@ -111,7 +111,7 @@ TRANSITIONS: dict[TaskState, frozenset[TaskState]] = {
 
 
 def merge(old: JsonObject | None, new: JsonObject) -> JsonObject:
-    """`new` over `old`, objects member by member; neither is changed."""
+    """Merge `new` over `old`, objects member by member; neither is changed."""
     merged = dict(old or {})
     for name, value in new.items():
         before = merged.get(name)
@@ -419,7 +419,7 @@ class TaskLog:
         return folding.task()
 
     def answered_at(self, message_id: str) -> int | None:
-        """Number of the first status after this message was added; None where the log does not reach that far."""
+        """Return the number of the first status after this message was added; `None` where the log begins later."""
         status = None
         for entry in reversed(self._entries):
             if isinstance(entry.event, StatusChanged):
@@ -477,7 +477,7 @@ def trim_history(task: Task, length: int | None) -> Task:
 
 
 def replacements(task: Task, *, final: bool) -> list[StreamItem]:
-    """Updates that replace whatever a reader has of the task's artifacts and status by what they are.
+    """Return updates that replace a reader's artifacts and status of the task by the current ones.
 
     `final`: the stream ends with them.
     """

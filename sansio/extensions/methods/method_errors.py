@@ -180,7 +180,7 @@ def interrupt_error(
     expected: str | None = None,
     actual: str | None = None,
 ) -> ExtensionError:
-    """One of the three `INTERRUPT_...` errors. `expected` and `actual`: what a mismatch is between."""
+    """Make one of the three `INTERRUPT_...` errors. `expected` and `actual`: what a mismatch is between."""
     return ExtensionError(
         kind,
         request_id=request_id[:128],
@@ -217,7 +217,7 @@ def disabled(method: str, toggle: str, version: str, supported: Sequence[str]) -
 
 
 def session_not_found(session_id: str) -> ExtensionError:
-    """There is no such session."""
+    """Make the error of an unknown session."""
     return ExtensionError(ExtensionErrorKind.SESSION_NOT_FOUND, session_id=session_id)
 
 
@@ -256,7 +256,7 @@ def upstream_error(failure: TaskFailure, method: str, session_id: str | None = N
 
 
 def payload_error(detail: str, method: str, session_id: str | None = None) -> ExtensionError:
-    """OpenCode answered something else than it promises."""
+    """Make the error of an answer that is not what OpenCode's interface promises."""
     return ExtensionError(
         ExtensionErrorKind.UPSTREAM_PAYLOAD_ERROR, method=method, session_id=session_id, detail=detail
     )

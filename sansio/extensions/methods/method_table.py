@@ -27,12 +27,12 @@ def methods_on_offer(version: str, switched_on: Collection[Toggle]) -> list[str]
 
 
 def supported(version: str, switched_on: Collection[Toggle]) -> list[str]:
-    """Every JSON-RPC method on offer: the protocol's, then the extensions'."""
+    """Return every JSON-RPC method on offer: the protocol's, then the extensions'."""
     return [*methods_of(version), *methods_on_offer(version, switched_on)]
 
 
 def row_of(name: str, version: str, switched_on: Collection[Toggle]) -> MethodRow:
-    """The method of this name. Raises `ProtocolError`: METHOD_NOT_FOUND, or METHOD_DISABLED, with all on offer."""
+    """Find a method by its name. Raises `ProtocolError`: METHOD_NOT_FOUND or METHOD_DISABLED, with all on offer."""
     row = METHODS.get(name)
     if row is None or version not in row.versions:
         raise method_not_found(name, version, methods_on_offer(version, switched_on))

@@ -123,7 +123,7 @@ def _unsupported(strangers: Sequence[tuple[str, ...]]) -> ProtocolError:
 def _strangers(
     known: set[tuple[str, ...]], given: JsonObject, above: tuple[str, ...], refusals: Refusals
 ) -> Iterator[tuple[str, ...]]:
-    """The paths that no parameter has. Metadata may have any member; `refusals` get what should be an object."""
+    """Yield the paths that no parameter has. Metadata may have any; `refusals` get what should be an object."""
     for name, value in given.items():
         path = (*above, str(name))
         if path in known or path == (_METADATA,):
@@ -137,7 +137,7 @@ def _strangers(
 
 
 def _value(parameter: Parameter, given: JsonObject) -> Any:
-    """A parameter's value. Where it comes by two paths, it has to be the same."""
+    """Return a parameter's value. Where it comes by two paths, it must be the same."""
     read = [(path, parameter.shape.read(raw, path)) for path, raw in _found(parameter, given)]
     if not read:
         if parameter.required:

@@ -97,7 +97,7 @@ def _messages(reply: Reply, given: Arguments) -> JsonObject:
 
 
 def _command_body(given: Arguments, location: Location) -> UpstreamCall:
-    """Commands name their model in one text, where prompts have an object."""
+    """Make the body of a command. Its model is one text, where prompts have an object."""
     body = given.below("request")
     if isinstance(model := body.get("model"), dict):
         body["model"] = f"{model['providerID']}/{model['modelID']}"
@@ -123,7 +123,7 @@ def _needs_model(given: Arguments) -> bool:
 
 
 def _with_model_of_session(given: Arguments, reply: Reply) -> Arguments:
-    """A summary is written by the session's own model, where none was named."""
+    """Add the session's own model for a summary, where none was named."""
     model = record(reply.value, "a session").get("model")
     if not isinstance(model, dict):
         return given

@@ -76,7 +76,7 @@ def public_params(offer: Offer) -> JsonObject | None:
 
 
 def extended_params(offer: Offer) -> JsonObject:
-    """All there is to know of an extension."""
+    """Return all parameters of an extension, for the extended card."""
     common: JsonObject = {
         "methods": _named(offer.rows),
         "method_contracts": {row.name: method_contract(row) for row in offer.rows},

@@ -237,7 +237,7 @@ def extended_card_of(deployment: Deployment, caller: Caller, version: str | None
 
 
 def _served_versions(deployment: Deployment) -> list[ServedVersion]:
-    """the versions on offer, each with the URIs of all extensions under its names."""
+    """Return the versions on offer, each with the URIs of all extensions under its names."""
     return [
         ServedVersion(version, deployment, [one.uri(version) for one in EXTENSIONS])
         for version in sorted(deployment.versions)
@@ -262,7 +262,7 @@ def _complete(deployment: Deployment, caller: Caller, version: str | None) -> It
 
 
 def _unique(extensions: Iterator[Extension]) -> Sequence[Extension]:
-    """Each URI once: some extensions have the same on both versions."""
+    """Return each URI once: some extensions have the same on both versions."""
     return tuple({one.uri: one for one in extensions}.values())
 
 

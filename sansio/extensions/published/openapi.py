@@ -39,7 +39,7 @@ class Served:
 
 
 def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonObject:
-    """The document. Unless it is `complete`, it has the protocol's methods alone, and no word of the operator's."""
+    """Render the document. Unless it is `complete`, it has the protocol's methods alone and no operator text."""
     versions = deployment.versions
     rows = [row for row in METHODS.values() if is_on(row, deployment.switched_on)] if complete else []
     methods = [*openapi_rpc.core_methods(versions), *openapi_rpc.extension_methods(rows, versions)]

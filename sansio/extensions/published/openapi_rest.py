@@ -85,7 +85,7 @@ class Endpoint:
 
 
 def endpoints(versions: Sequence[str]) -> Iterator[Endpoint]:
-    """Every route of these lines. Version 1.0's are below a tenant too."""
+    """Yield every route of these versions. Those of 1.0 are below a tenant too."""
     for operation in Operation:
         for version in sorted(versions):
             for route in operation.row.routes:

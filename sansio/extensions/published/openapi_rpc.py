@@ -78,7 +78,7 @@ def extension_methods(rows: Sequence[MethodRow], versions: Sequence[str]) -> Ite
 
 
 def components(methods: Sequence[RpcMethod]) -> dict[str, JsonObject]:
-    """Every request and result, and the two kinds of answers."""
+    """Render every request and result, and the two kinds of answers."""
     found: dict[str, JsonObject] = {}
     for method in methods:
         found[method.request] = _request(method)

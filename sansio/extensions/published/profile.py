@@ -61,7 +61,7 @@ class Deployment:
 
 
 def profile_of(deployment: Deployment) -> JsonObject:
-    """Whom a deployment is for, and which of its features are on: one OpenCode, one workspace, for all callers."""
+    """Render the profile: which features are on, and that all callers share one OpenCode and one workspace."""
     profile: JsonObject = {
         "profile_id": PROFILE_ID,
         "deployment": {

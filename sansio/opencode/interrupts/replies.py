@@ -34,7 +34,7 @@ _WORDS = {
 
 
 def _phrases() -> dict[str, str]:
-    """Every phrase with the reply it stands for. Before the first bar each word is a phrase of its own."""
+    """Return every phrase with the reply it stands for. Before the first bar each word is a phrase of its own."""
     found: dict[str, str] = {}
     for reply, text in _WORDS.items():
         words, *phrases = text.split("|")
@@ -59,7 +59,10 @@ class Answer:
 
 
 def permission_reply(asked: InterruptAsked, reply: str, message: str | None, location: Location) -> Answer:
-    """`once`, `always` or `reject`; the message is for the model, and only a rejection has one."""
+    """Answer a permission.
+
+    `reply`: `once`, `always` or `reject`. `message`: for the model, and only with a rejection.
+    """
     if reply not in REPLIES:
         raise invalid(("reply",), f"must be one of {', '.join(REPLIES)}")
     permission = text_at(asked.body, "permission")
@@ -78,7 +81,7 @@ def permission_reply(asked: InterruptAsked, reply: str, message: str | None, loc
 
 
 def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], location: Location) -> Answer:
-    """An answer for each question, in their order; each is a list of labels or free texts."""
+    """Answer each question, in their order, by a list of labels or free texts."""
     questions = objects_at(asked.body, "questions")
     if len(answers) != len(questions):
         rule = f"must hold {counted(len(questions), 'list')}, one for each question, and holds {len(answers)}"
@@ -177,7 +180,7 @@ def _below(path: tuple[str | int, ...], answer: Any) -> Answer:
 
 
 def texts_of(value: Any, path: tuple[str | int, ...]) -> list[list[str]]:
-    """Answers as clients write them: a list with, for each question, a list of texts, or one text."""
+    """Read answers as clients write them: a list with, for each question, a list of texts, or one text."""
     if not isinstance(value, list):
         raise invalid(path, "must be a list with a list of texts for each question")
     refusals = Refusals()
@@ -206,7 +209,7 @@ def _answers_in(questions: Sequence[JsonObject], text: str) -> list[list[str]]:
 
 
 def _choices(question: JsonObject, text: str) -> list[str]:
-    """Labels by name or number, several where the question takes several; any other text as it is."""
+    """Return labels by name or number, several where the question takes several; any other text as it is."""
     labels = _labels(question)
     whole = _choice(labels, text)
     if whole is not None or question.get("multiple") is not True:

@@ -182,7 +182,7 @@ def tool_data(part: PartSeen) -> JsonObject:
 
 
 def usage_of(tokens: JsonObject, cost: float | None) -> JsonObject:
-    """OpenCode's token counts in the shared form; counts are tokens, `cost` is in OpenCode's currency."""
+    """Convert OpenCode's token counts to the shared form; counts are tokens, `cost` is in OpenCode's currency."""
 
     def count(source: JsonObject, name: str) -> int:
         value = source.get(name)

@@ -15,7 +15,7 @@ from sansio.a2a.model import FilePart, JsonObject
 
 
 def file_of(body: JsonObject) -> FilePart | None:
-    """OpenCode's file part; None where there is nothing a client could read."""
+    """Convert OpenCode's file part; `None` where there is nothing a client could read."""
     url, mime, name = body.get("url"), body.get("mime"), body.get("filename")
     if not isinstance(url, str):
         return None

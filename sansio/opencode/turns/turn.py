@@ -125,7 +125,7 @@ class Turn:
         return [StatusChanged(status=self._status)]
 
     def feed(self, event: BusEvent, now: str) -> list[LogEvent]:
-        """One event of this session, or of a session below it. Events after the end are dropped."""
+        """Feed one event of this session, or of a session below it. Events after the end are dropped."""
         if self.ended:
             return []
         out: list[LogEvent] = []

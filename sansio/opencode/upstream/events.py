@@ -165,7 +165,7 @@ def _required_object(source: JsonObject, name: str) -> JsonObject:
 
 
 def fault_of(error: JsonObject) -> UpstreamFault:
-    """OpenCode's `{name, data: {message, statusCode}}`."""
+    """Read OpenCode's error, `{name, data: {message, statusCode}}`."""
     data = object_at(error, "data")
     name = text_at(error, "name") or "UnknownError"
     return UpstreamFault(
@@ -307,7 +307,7 @@ _SYNC = _PAYLOAD + b'"type":"sync"'
 
 
 def decode(data: bytes) -> BusEvent | None:
-    """One bus event. None: of no use here. Raises `ProtocolError` for what is not OpenCode's form."""
+    """Decode one bus event; `None`: no turn needs it. Raises `ProtocolError` for what is not OpenCode's form."""
     payload_at = data.find(_PAYLOAD)
     if payload_at >= 0 and data.startswith(_SYNC, payload_at):
         return None

@@ -35,7 +35,7 @@ def session_messages(session_id: str, location: Location, *, limit: int, before:
 
 
 def session_message(session_id: str, message_id: str, location: Location) -> UpstreamCall:
-    """One message with its parts."""
+    """Read one message with its parts."""
     return get(f"{session_path(session_id)}/message/{segment(message_id)}", location)
 
 
@@ -85,7 +85,7 @@ def unrevert(session_id: str, location: Location) -> UpstreamCall:
 
 
 def providers(location: Location) -> UpstreamCall:
-    """Every provider with every model: several megabytes."""
+    """Read every provider with every model: several megabytes."""
     return get("/provider", location)
 
 

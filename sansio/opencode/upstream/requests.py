@@ -192,7 +192,7 @@ def files(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
 
 
 def config(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """OpenCode's settings in a directory, with the model it uses if that is set."""
+    """Read OpenCode's settings in a directory, with the model it uses if that is set."""
     return get("/config", location, timeout=TimeoutClass.PROBE)
 
 
@@ -202,7 +202,7 @@ def usable_providers(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
 
 
 def agents(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """OpenCode's agents."""
+    """Read the list of OpenCode's agents."""
     return get("/agent", location, timeout=TimeoutClass.PROBE)
 
 
@@ -217,7 +217,7 @@ def create_session(
 
 
 def get_session(session_id: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
-    """One session."""
+    """Read one session."""
     return get(session_path(session_id), location)
 
 
