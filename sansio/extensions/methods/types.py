@@ -8,120 +8,63 @@ from collections.abc import Mapping
 
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_rows import MethodRow
-from sansio.opencode.projections.session_projections import DIFF_COUNTS, DIFF_TEXTS
+from sansio.opencode.projections import summaries
+from sansio.opencode.projections.summaries import FLAG, NUMBER, OBJECT, TEXT, Members, Plain, Summary
 
-_TEXT: JsonObject = {"type": "string"}
-_FLAG: JsonObject = {"type": "boolean"}
-_WHOLE: JsonObject = {"type": "integer"}
-_NUMBER: JsonObject = {"type": "number"}
-
-
-def _object(required: Mapping[str, JsonObject], optional: Mapping[str, JsonObject] | None = None) -> JsonObject:
-    return {
-        "type": "object",
-        "properties": {**required, **(optional or {})},
-        "required": list(required),
-    }
-
-
-_SESSION_METADATA = _object({"shared": _object({"session": _object({"id": _TEXT}, {"title": _TEXT})})})
+_SESSION_METADATA = Summary({"shared": Summary({"session": Summary({"id": TEXT}, {"title": TEXT})})})
 
 TYPES: Mapping[str, JsonObject] = {
-    "string": _TEXT,
-    "boolean": _FLAG,
+    "string": TEXT.schema(),
+    "boolean": FLAG.schema(),
     "string|null": {"type": ["string", "null"]},
-    "map<string,string>": {"type": "object", "additionalProperties": _TEXT},
-    "SessionStatusSummary": _object(
-        {"session_id": _TEXT, "type": _TEXT}, {"attempt": _WHOLE, "message": _TEXT, "next": _NUMBER}
-    ),
-    "SessionSummary": _object(
-        {"id": _TEXT, "title": _TEXT},
+    "map<string,string>": {"type": "object", "additionalProperties": TEXT.schema()},
+    "SessionStatusSummary": summaries.STATUS.schema(),
+    "SessionSummary": summaries.SESSION.schema(),
+    "Todo": summaries.TODO.schema(),
+    "FileDiff": summaries.FILE_DIFF.schema(),
+    "ProviderSummary": summaries.PROVIDER.schema(),
+    "ModelSummary": summaries.MODEL.schema(),
+    "Project": Summary({"id": TEXT, "worktree": TEXT}, {"vcs": TEXT, "name": TEXT}).schema(),
+    "Workspace": Summary({"id": TEXT, "type": TEXT}).schema(),
+    "Worktree": Summary({"name": TEXT, "directory": TEXT}, {"branch": TEXT}).schema(),
+    "InterruptRequest": Summary(
         {
-            "project_id": _TEXT,
-            "directory": _TEXT,
-            "parent_id": _TEXT,
-            "version": _TEXT,
-            "share_url": _TEXT,
-            "revert": _object({}, dict.fromkeys(("message_id", "part_id", "snapshot", "diff"), _TEXT)),
-        },
-    ),
-    "Todo": _object({"id": _TEXT}, {"content": _TEXT, "status": _TEXT, "priority": _TEXT}),
-    "FileDiff": _object(
-        {"file": _TEXT},
-        {
-            **dict.fromkeys(DIFF_TEXTS, _TEXT),
-            **dict.fromkeys(DIFF_COUNTS, _WHOLE),
-        },
-    ),
-    "ProviderSummary": _object(
-        {"provider_id": _TEXT, "name": _TEXT, "connected": _FLAG, "model_count": _WHOLE},
-        {"source": _TEXT, "default_model_id": _TEXT},
-    ),
-    "ModelSummary": _object(
-        {"provider_id": _TEXT, "model_id": _TEXT, "name": _TEXT, "default": _FLAG, "connected": _FLAG},
-        {
-            "status": _TEXT,
-            **dict.fromkeys(("context_window", "max_output_tokens"), _WHOLE),
-            **dict.fromkeys(("supports_reasoning", "supports_tool_call", "supports_attachments"), _FLAG),
-        },
-    ),
-    "Project": _object({"id": _TEXT, "worktree": _TEXT}, {"vcs": _TEXT, "name": _TEXT}),
-    "Workspace": _object({"id": _TEXT, "type": _TEXT}),
-    "Worktree": _object({"name": _TEXT, "directory": _TEXT}, {"branch": _TEXT}),
-    "InterruptRequest": _object(
-        {
-            "request_id": _TEXT,
-            "session_id": _TEXT,
-            "interrupt_type": {"enum": ["permission", "question"]},
-            "task_id": _TEXT,
-            "context_id": _TEXT,
-            "details": {"type": "object"},
-            "expires_at": _NUMBER,
+            "request_id": TEXT,
+            "session_id": TEXT,
+            "interrupt_type": Plain({"enum": ["permission", "question"]}),
+            "task_id": TEXT,
+            "context_id": TEXT,
+            "details": OBJECT,
+            "expires_at": NUMBER,
         }
-    ),
+    ).schema(),
 }
 """The types that are the same on both versions, by name."""
 
+
+def _constant(value: str) -> Plain:
+    return Plain({"const": value})
+
+
+def _task(state: str, **tag: Plain) -> JsonObject:
+    members: Members = {"id": TEXT, "contextId": TEXT, "status": Summary({"state": _constant(state)})}
+    return Summary({**tag, **members, "metadata": _SESSION_METADATA}).schema()
+
+
+def _message(roles: list[str], part: JsonObject, **tag: Plain) -> JsonObject:
+    members: Members = {"messageId": TEXT, "contextId": TEXT, "role": Plain({"enum": roles})}
+    parts = Plain({"type": "array", "items": part})
+    return Summary({**tag, **members, "parts": parts, "metadata": _SESSION_METADATA}).schema()
+
+
 _OF_VERSION: Mapping[str, Mapping[str, JsonObject]] = {
     "0.3": {
-        "Task": _object(
-            {
-                "kind": {"const": "task"},
-                "id": _TEXT,
-                "contextId": _TEXT,
-                "status": _object({"state": {"const": "completed"}}),
-                "metadata": _SESSION_METADATA,
-            }
-        ),
-        "Message": _object(
-            {
-                "kind": {"const": "message"},
-                "messageId": _TEXT,
-                "contextId": _TEXT,
-                "role": {"enum": ["user", "agent"]},
-                "parts": {"type": "array", "items": _object({"kind": _TEXT})},
-                "metadata": _SESSION_METADATA,
-            }
-        ),
+        "Task": _task("completed", kind=_constant("task")),
+        "Message": _message(["user", "agent"], Summary({"kind": TEXT}).schema(), kind=_constant("message")),
     },
     "1.0": {
-        "Task": _object(
-            {
-                "id": _TEXT,
-                "contextId": _TEXT,
-                "status": _object({"state": {"const": "TASK_STATE_COMPLETED"}}),
-                "metadata": _SESSION_METADATA,
-            }
-        ),
-        "Message": _object(
-            {
-                "messageId": _TEXT,
-                "contextId": _TEXT,
-                "role": {"enum": ["ROLE_USER", "ROLE_AGENT"]},
-                "parts": {"type": "array", "items": {"type": "object"}},
-                "metadata": _SESSION_METADATA,
-            }
-        ),
+        "Task": _task("TASK_STATE_COMPLETED"),
+        "Message": _message(["ROLE_USER", "ROLE_AGENT"], OBJECT.schema()),
     },
 }
 
@@ -138,7 +81,9 @@ def type_schema(name: str, version: str) -> JsonObject:
 
 def result_schema(row: MethodRow, version: str) -> JsonObject:
     """Return the schema of a method's result on a version."""
-    return _object({member: type_schema(name, version) for member, name in row.result.members.items()})
+    return Summary(
+        {member: Plain(type_schema(name, version)) for member, name in row.result.members.items()}
+    ).schema()
 
 
 def params_schema(row: MethodRow) -> JsonObject:

@@ -12,13 +12,7 @@ from attrs import frozen
 
 from sansio.a2a.model import JsonObject
 from sansio.opencode.projections.session_projections import record
-
-_CAPABILITIES = {
-    "reasoning": "supports_reasoning",
-    "toolcall": "supports_tool_call",
-    "attachment": "supports_attachments",
-}
-_LIMITS = {"context": "context_window", "output": "max_output_tokens"}
+from sansio.opencode.projections.summaries import MODEL
 
 
 @frozen
@@ -56,20 +50,7 @@ def shrunk(value: Any) -> Any:
 
 
 def _model(provider_id: str, name: str, model: JsonObject) -> JsonObject:
-    item: JsonObject = {
-        "provider_id": provider_id,
-        "model_id": name,
-        "name": model["name"] if isinstance(model.get("name"), str) else name,
-    }
-    if isinstance(model.get("status"), str):
-        item["status"] = model["status"]
-    limit, capabilities = model.get("limit"), model.get("capabilities")
-    if isinstance(limit, dict):
-        item |= {new: limit[old] for old, new in _LIMITS.items() if isinstance(limit.get(old), int)}
-    if isinstance(capabilities, dict):
-        given = _CAPABILITIES.items()
-        item |= {new: capabilities[old] for old, new in given if isinstance(capabilities.get(old), bool)}
-    return item
+    return MODEL.of(model, provider_id=provider_id, model_id=name, name=name)
 
 
 def providers_of(value: Any) -> JsonObject:

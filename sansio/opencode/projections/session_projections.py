@@ -23,6 +23,7 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
+from sansio.opencode.projections import summaries
 from sansio.opencode.turns.blocks import tool_data
 from sansio.opencode.upstream.events import PartSeen
 from sansio.opencode.upstream.plain_reasons import retry_reason
@@ -30,9 +31,6 @@ from sansio.opencode.upstream.requests import FILE_SCHEMES
 
 CONTEXT_PREFIX = "ctx:opencode-session:"
 """Prefix of the context id of a session that has none from a conversation over A2A."""
-
-DIFF_TEXTS, DIFF_COUNTS = ("before", "after", "patch", "status"), ("additions", "deletions")
-"""The members of a file's difference, beside its name."""
 
 
 def context_of(session_id: str) -> str:
@@ -130,30 +128,10 @@ def _filled(value: JsonObject, name: str) -> str | None:
     return found if found.strip() else None
 
 
-def _members(value: JsonObject, names: dict[str, str]) -> JsonObject:
-    """Return the texts among the members, by their new names."""
-    return {new: text for old, new in names.items() if (text := _filled(value, old)) is not None}
-
-
 def summary_of(value: Any) -> JsonObject:
     """Return a session as a summary. Raises `ValueError`."""
     session = record(value, "a session")
-    summary: JsonObject = {
-        "id": session_id_of(session),
-        "title": text_at(session, "title") or "",
-        **_members(
-            session,
-            {"projectID": "project_id", "directory": "directory", "parentID": "parent_id", "version": "version"},
-        ),
-    }
-    share, revert = session.get("share"), session.get("revert")
-    if isinstance(share, dict):
-        summary |= _members(share, {"url": "share_url"})
-    if isinstance(revert, dict):
-        summary["revert"] = _members(
-            revert, {"messageID": "message_id", "partID": "part_id", "snapshot": "snapshot", "diff": "diff"}
-        )
-    return summary
+    return summaries.SESSION.of(session, id=session_id_of(session), title="")
 
 
 def statuses_of(value: Any) -> list[JsonObject]:
@@ -167,39 +145,21 @@ def _status(session_id: str, value: Any) -> JsonObject:
     kind = _filled(status, "type")
     if kind is None:
         raise ValueError("a status: has no type")
-    attempt, again = status.get("attempt"), status.get("next")
-    item: JsonObject = {"session_id": session_id, "type": kind}
+    item = summaries.STATUS.of(status, session_id=session_id, type=kind)
     if (message := _filled(status, "message")) is not None:
         item["message"] = retry_reason(message)
-    if isinstance(attempt, int):
-        item["attempt"] = attempt
-    if isinstance(again, int | float):
-        item["next"] = again
     return item
 
 
 def todos_of(value: Any) -> list[JsonObject]:
     """Convert the to-do list of a session. Newer releases of OpenCode give no ids: then the index is the id."""
-    return [
-        {"id": str(number), **_members(item, {name: name for name in ("id", "content", "status", "priority")})}
-        for number, item in enumerate(listed(value, "the todo list"), 1)
-    ]
+    items = enumerate(listed(value, "the todo list"), 1)
+    return [summaries.TODO.of(item, id=str(number)) for number, item in items]
 
 
 def diffs_of(value: Any) -> list[JsonObject]:
     """Return the files that were changed, each with its patch, or with what it was before and after."""
-    return [_diff(item) for item in listed(value, "the diff")]
-
-
-def _diff(item: JsonObject) -> JsonObject:
-    diff: JsonObject = {"file": item["file"] if isinstance(item.get("file"), str) else ""}
-    for name in DIFF_TEXTS:
-        if isinstance(item.get(name), str):
-            diff[name] = item[name]
-    for name in DIFF_COUNTS:
-        if isinstance(item.get(name), int):
-            diff[name] = item[name]
-    return diff
+    return [summaries.FILE_DIFF.of(item, file="") for item in listed(value, "the diff")]
 
 
 def as_it_is(value: Any) -> Any:
