@@ -11,11 +11,11 @@ from typing import Any, TypeAlias
 import orjson
 from attrs import frozen
 
+from sansio.a2a.bindings.json_input import decoded
 from sansio.a2a.codecs.fields import repeated
 from sansio.a2a.codecs.protojson_names import Path, repeated_member
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError, Violation, jsonrpc_error, shortened
-from sansio.a2a.json_input import decoded
 from sansio.a2a.operations import methods_of
 
 RequestId: TypeAlias = str | int | float | None

@@ -11,11 +11,11 @@ from typing import Any
 
 from attrs import frozen
 
+from sansio.a2a.bindings.json_input import decoded
 from sansio.a2a.codecs.fields import repeated
 from sansio.a2a.codecs.protojson_names import PROTO_NAMES, repeated_member
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
-from sansio.a2a.json_input import decoded
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
 

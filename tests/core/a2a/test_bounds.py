@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings.http_messages import Request
+from sansio.a2a.bindings.json_input import MOST_VALUES, decoded, values_in
 from sansio.a2a.bindings.jsonrpc import (
     LONGEST_ID,
     RpcRequestError,
@@ -32,7 +33,6 @@ from sansio.a2a.errors import (
     http_error,
     jsonrpc_error,
 )
-from sansio.a2a.json_input import MOST_VALUES, decoded, values_in
 from sansio.a2a.model import Artifact, Task, TaskState, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log_codec import decode_task, encode_task
 from sansio.extensions.methods.method_table import METHODS

@@ -26,17 +26,7 @@ from sansio.a2a.cards.agent_card import CardSpec, Skill
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import Artifact, DataPart, FilePart, Message, TaskState, TextPart
 from tests.shell.cases import every_codec
-from tests.shell.harness import (
-    CREDENTIALS,
-    DEADLINE,
-    REST_03,
-    RPC_10,
-    Caller,
-    Wire,
-    client,
-    served,
-    until,
-)
+from tests.shell.harness import CREDENTIALS, DEADLINE, REST_03, RPC_10, Caller, Wire, client, served, until
 
 pytestmark = [
     pytest.mark.anyio,
