@@ -100,12 +100,12 @@ class SharedTypes:
     artifact_update: Object[ArtifactUpdate]
 
     def published(self, *parts: Named) -> tuple[Named, ...]:
-        """All of them, with the types that parts are made of, in the order in which they are published."""
+        """Return all of them, and the types that parts are made of, in the order in which they are published."""
         outputs = (self.message, self.artifact, self.task, self.status_update, self.artifact_update)
         return (self.state, self.status, *parts, *outputs)
 
     def wrappers(self) -> tuple[Wrapper[Task | Message], Wrapper[StreamItem]]:
-        """The result of a send and the item of a stream, of a codec that wraps them."""
+        """Make the result of a send and the item of a stream, of a codec that wraps them."""
         results: dict[type, tuple[str, Object[Any]]] = {Task: ("task", self.task), Message: ("message", self.message)}
         updates: dict[type, tuple[str, Object[Any]]] = {
             StatusUpdate: ("statusUpdate", self.status_update),
@@ -118,7 +118,7 @@ class SharedTypes:
 
 
 def shared_types(traits: Traits) -> SharedTypes:
-    """The shared types of a codec."""
+    """Make the shared types of a codec."""
     state = Choice(name="TaskState", written=traits.states, read=traits.states_read, numbers=STATE_NUMBERS)
     message = _message(traits)
     status = wire_object(
@@ -220,13 +220,13 @@ def _artifact_update(traits: Traits, artifact: Object[Artifact]) -> Object[Artif
 
 
 def _any_state(fields: Fields, found: dict[str, Any]) -> None:
-    """Take a state that is not specified for any."""
+    """Read a state that is not specified as any state."""
     if fields.value.get("status") in _ANY_STATE:
         found.pop("state", None)
 
 
 def list_request(name: str, state: Choice, *more: Member) -> Object[ListTasksRequest]:
-    """The parameters of listing tasks."""
+    """Make the parameters of listing tasks."""
     return wire_object(
         name,
         ListTasksRequest,
@@ -244,7 +244,7 @@ def list_request(name: str, state: Choice, *more: Member) -> Object[ListTasksReq
 
 
 def task_page(name: str, task: Object[Task]) -> Object[TaskPage]:
-    """A page of tasks; all four members are always there (specification 1.0, section 3.1.4)."""
+    """Make a page of tasks. All four members are always there (specification 1.0, section 3.1.4)."""
     return wire_object(
         name,
         None,

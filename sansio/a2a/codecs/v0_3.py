@@ -208,7 +208,7 @@ def _scheme_of_credentials(fields: Fields, found: dict[str, Any]) -> None:
 
 
 def _make_authentication(scheme: str | None = None, credentials: str | None = None) -> PushAuthentication | None:
-    """Without a scheme there is no authentication."""
+    """Make the authentication; None where no scheme is given."""
     return None if scheme is None else PushAuthentication(scheme=scheme, credentials=credentials)
 
 
@@ -231,7 +231,7 @@ PUSH_NAMES = ("pushNotificationConfig", "pushNotification")
 
 
 def configuration(name: str, push_name: str, *, blocks: bool) -> Object[SendConfiguration]:
-    """The configuration of a send. `blocks`: whether a send does where the configuration does not say."""
+    """Make the configuration of a send. `blocks`: whether a send does where the configuration does not say."""
     return wire_object(
         name,
         SendConfiguration,
@@ -321,7 +321,7 @@ _parse_push_config_to_delete = request(_DELETE_PUSH_CONFIG.read)
 
 
 def parse_push_config_id(value: object, *, required: bool = False) -> PushConfigId:
-    """The parameters of reading a push configuration, or of deleting one, for which its id is `required`."""
+    """Parse the parameters of reading a push configuration, or of deleting one, for which its id is `required`."""
     return _parse_push_config_to_delete(value) if required else _parse_push_config_to_get(value)
 
 
@@ -339,5 +339,5 @@ render_push_config_result: Renderer[PushConfig] = _TASK_PUSH_CONFIG.write
 
 
 def render_push_configs(page: PushConfigPage) -> list[JsonObject]:
-    """The configurations as a list; the version has no pages."""
+    """Render the configurations as a list; the version has no pages."""
     return [render_push_config_result(config) for config in page.configs]

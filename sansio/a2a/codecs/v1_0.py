@@ -239,7 +239,7 @@ _parse_push_config_id = request(_GET_PUSH_CONFIG.read)
 
 
 def parse_push_config_id(value: object, *, required: bool = True) -> PushConfigId:
-    """The parameters of reading or deleting a push configuration, which this version always names."""
+    """Parse the parameters of reading or deleting a push configuration, which this version always names."""
     return _parse_push_config_id(value)
 
 

@@ -49,7 +49,7 @@ class Kind(Protocol):
         """Return the writer of a value; `None`: it is written unchanged."""
 
     def schema(self, refer: Refer) -> JsonObject:
-        """The JSON Schema of the value."""
+        """Return the JSON Schema of the value."""
 
 
 class Named(Protocol):
@@ -59,7 +59,7 @@ class Named(Protocol):
     def name(self) -> str: ...
 
     def definition(self, refer: Refer) -> JsonObject:
-        """The JSON Schema of the type itself."""
+        """Return the JSON Schema of the type itself."""
 
 
 # --- kinds of single values -------------------------------------------------------------------------------
@@ -207,12 +207,12 @@ class Member:
 
     @property
     def reads(self) -> bool:
-        """Whether it is read."""
+        """Return whether it is read."""
         return bool(self.attribute) or isinstance(self.kind, Nested)
 
 
 def required(name: str, kind: Kind, attribute: str = "", **more: Any) -> Member:
-    """A member that must be there."""
+    """Make a member that must be there."""
     return Member(name, kind, attribute, required=True, **more)
 
 
@@ -339,7 +339,7 @@ def wire_object(
     first: tuple[str, ...] = (),
     check: Callable[[Fields, dict[str, Any]], None] | None = None,
 ) -> Object[T]:
-    """An object of these members. `model` None: it is only written, or only published."""
+    """Make an object of these members. `model` None: it is only written, or only published."""
     return Object(name=name, model=model or _unread, members=members, first=first, check=check)
 
 
@@ -440,7 +440,7 @@ class Nested:
 
 
 def document(read: Callable[[Fields], T]) -> Callable[[object], T]:
-    """A parser of whole documents. It raises one `ProtocolError` that names all wrong fields."""
+    """Make a parser of whole documents. It raises one `ProtocolError` that names all wrong fields."""
 
     def parse(value: object) -> T:
         return read_document(value, read, names=NAMES)
@@ -449,7 +449,7 @@ def document(read: Callable[[Fields], T]) -> Callable[[object], T]:
 
 
 def request(read: Callable[[Fields], T]) -> Callable[[object], T]:
-    """A parser of what callers send: like `document`, and no list may be longer than `MOST_ITEMS`."""
+    """Make a parser of what callers send: like `document`, and no list may be longer than `MOST_ITEMS`."""
 
     def parse(value: object) -> T:
         return read_document(value, read, most_items=MOST_ITEMS, names=NAMES)

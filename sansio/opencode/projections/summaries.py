@@ -15,13 +15,13 @@ from sansio.a2a.model import JsonObject
 
 
 class Kind(Protocol):
-    """What a member's value is."""
+    """Kinds of members' values."""
 
     def take(self, value: Any) -> Any:
         """Return the value as it is published; None where it is of another type."""
 
     def schema(self) -> JsonObject:
-        """Its JSON Schema (2020-12)."""
+        """Return its JSON Schema (2020-12)."""
 
 
 @frozen
@@ -61,7 +61,7 @@ _Way: TypeAlias = tuple[str, tuple[str, ...], Callable[[Any], Any]]
 
 
 def taken(kind: Kind, names: Iterable[str]) -> dict[str, Taken]:
-    """Members of one kind that have the same names in the answer."""
+    """Make members of one kind that have the same names in the answer."""
     return {name: (name, kind) for name in names}
 
 
