@@ -347,7 +347,7 @@ class Http2(H2Protocol):
 
 
 class Buffer(StreamBuffer):
-    """What of an answer waits for its client to make room.
+    """The bytes of an answer that wait for its client to make room.
 
     Hypercorn's own takes more whenever a little has left, or nothing: it grows as long as the client does not read.
     """

@@ -1,4 +1,4 @@
-"""What the connections of one server share, on either runtime. Knows no event loop: the worker context hides it."""
+"""The state that the connections of one server share. Knows no event loop: the worker context hides it."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _WIDER = 5  # times as many sessions are asked for, where some of those listed a
 
 
 class Interrupts(Protocol):
-    """What waits for an answer. All raise `ProtocolError`."""
+    """Replies to pending permissions and questions. All raise `ProtocolError`."""
 
     async def reply_permission(self, principal: str, request_id: str, reply: str, message: str | None) -> None: ...
 
@@ -164,7 +164,7 @@ class Methods:
         return Reply(value, response.header(_CURSOR))
 
     async def _listed(self, asked: _MethodCall) -> JsonObject:
-        """What belongs to other callers is left out; if that leaves too few, more are looked at."""
+        """Leave out what belongs to other callers; if that leaves too few, look at more."""
         limit = asked.given.get("limit")
         result, reply = await self._result(asked, asked.given)
         items = await self._visible(asked, result["items"], reply.value)

@@ -1,4 +1,4 @@
-"""What a running server publishes: its cards, the keys that signed them, and the description of its HTTP surface."""
+"""The documents of a running server: its cards, the keys that signed them, the description of its HTTP surface."""
 
 from __future__ import annotations
 

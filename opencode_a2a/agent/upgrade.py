@@ -42,7 +42,7 @@ class ImportRefusedError(SchemaError):
 
 @frozen
 class Names:
-    """What the identities of earlier releases are called here. `renamed`: as the operator says."""
+    """The principals that stand for identities of earlier releases. `renamed`: as the operator says."""
 
     principals: frozenset[str]
     hashed: Mapping[str, str]

@@ -207,7 +207,7 @@ async def _stop_at_signal(scope: anyio.CancelScope) -> None:
 
 @frozen(kw_only=True)
 class _Opening:
-    """What the user says, and to what it belongs."""
+    """The user's message, and the context and task that it belongs to."""
 
     text: str
     context_id: str | None

@@ -1,4 +1,4 @@
-"""How many connections the server takes: what the operator asks for, and what file descriptors allow."""
+"""The number of connections that the server takes: as configured, within what file descriptors allow."""
 
 from __future__ import annotations
 

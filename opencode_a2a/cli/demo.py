@@ -156,7 +156,7 @@ async def _show(url: str, settings: Settings, out: TextIO) -> int:
 
 
 def _program() -> str:
-    """How this program was started, for a shell: its path, or the interpreter and the module."""
+    """The command that started this program: its path, or the interpreter and the module."""
     started = Path(sys.argv[0])
     if started.name == "__main__.py":
         return f"{shlex.quote(sys.executable)} -m opencode_a2a"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Command(Protocol):
-    """What the module of a command offers."""
+    """The module of a command."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
 

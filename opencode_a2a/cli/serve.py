@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 
 
 def _calm_collector() -> None:
-    """What lives as long as the server is not looked at again by the collector, and young objects in larger lots.
+    """Keep the collector away from objects that live as long as the server; let it look at young ones in larger lots.
 
     A stream makes many small values that die at once; the default thresholds spend a tenth of the time on them.
     """
@@ -103,7 +103,7 @@ async def serve(
 
 
 def _farewell(tasks: int, streams: int, grace: float) -> str:
-    """What the server waits for once it is to stop."""
+    """The line about the tasks and streams that a stopping server waits for."""
     if not (tasks or streams):
         return "stopping"
     waited_for = " and ".join(

@@ -215,7 +215,7 @@ class Conversation:
 
     @property
     def _to_answer(self) -> InputRequest | None:
-        """What is asked, has not been answered, and can be."""
+        """The question that has not been answered, and can be."""
         asked = self.transcript.asked
         return asked if asked is not None and asked is not self._answered and self.answers.has(asked) else None
 

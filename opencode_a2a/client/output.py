@@ -91,7 +91,7 @@ class Printer:
             self.note(text)
 
     def hint(self, text: str) -> None:
-        """How to go on: for a person at a terminal, and for the curious."""
+        """Print how to continue, at a terminal or where more is asked for."""
         if self._verbose or self._for_people:
             self.note(text)
 
@@ -140,7 +140,7 @@ class Printer:
         self._say(_PREFIXES[notice.kind].format(harmless(notice.text)))
 
     def _prompt_again(self) -> None:
-        """What was written meanwhile stands between the question and its answer."""
+        """End the lines that were written between a question and its answer."""
         if self._prompt is not None and not self._prompt_shown:
             question, _ = self._prompt
             self._say(question)

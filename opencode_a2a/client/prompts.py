@@ -1,4 +1,4 @@
-"""How `opencode-a2a call` comes by an answer to what a task asks: by a rule, or from the person at the terminal.
+"""Answers for `opencode-a2a call` to what a task asks: by a rule, or from the person at the terminal.
 
 Knows neither the network nor what becomes of an answer.
 """
@@ -24,7 +24,7 @@ __all__ = ["ASK", "RULES", "Answers", "Lines", "Terminal"]
 
 ASK: Final = "ask"
 RULES: Final = ("once", "always", "reject", ASK)
-"""What can be done about permissions; the last one is to ask."""
+"""The rules for permissions; the last one is to ask."""
 
 
 class Lines(Protocol):
@@ -73,7 +73,7 @@ class Terminal:
 
 @frozen
 class Answers:
-    """What a task is answered. `permissions`: one of `RULES`; `lines` None: nobody can be asked."""
+    """The source of answers to a task. `permissions`: one of `RULES`; `lines` None: nobody can be asked."""
 
     permissions: str = ASK
     lines: Lines | None = None

@@ -16,7 +16,7 @@ from opencode_a2a.config.settings_values import FALSE
 
 
 class Fate(Enum):
-    """What happens to a variable of an earlier release; the value is the word of the document."""
+    """The fate of a variable of an earlier release; the value is the word in the document."""
 
     MAPPED = "read as another setting"
     NO_EFFECT = "warned about"

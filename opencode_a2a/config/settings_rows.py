@@ -1,4 +1,4 @@
-"""What a row of the table of settings is, and how one is written as an attribute of a class.
+"""The rows of the table of settings, each written as an attribute of a class.
 
 Knows no variable.
 """

@@ -1,4 +1,4 @@
-"""How the text of one setting becomes a value, and when it is refused: the parsers behind the table.
+"""The parsers of settings: each turns the text of a setting into a value, or refuses it.
 
 Knows no variable by name, save where a refusal has to point to another one; reads no environment and no file.
 """

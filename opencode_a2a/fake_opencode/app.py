@@ -36,7 +36,7 @@ _STREAM_HEADERS = (
 
 @frozen(kw_only=True)
 class _Fault:
-    """What becomes of the next request that fits. `answer` None: none ever; `late`: once it has been done.
+    """The fate of the next request that fits. `answer` None: none ever; `late`: once it has been done.
 
     `until`: it is done at once, and answered once this is set.
     """
@@ -92,12 +92,12 @@ class FakeOpenCode:
 
     @property
     def open_streams(self) -> int:
-        """How many event streams are open."""
+        """The number of open event streams."""
         return self.memory.bus.open_streams
 
     @property
     def sessions(self) -> Mapping[str, Session]:
-        """What it remembers of each session, by id."""
+        """The sessions, by id."""
         return self.memory.sessions
 
     def drop_streams(self) -> None:

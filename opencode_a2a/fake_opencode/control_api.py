@@ -24,7 +24,7 @@ SNAPSHOT = "0" * 40
 
 
 class Api(Protocol):
-    """What these routes need of the API they belong to."""
+    """The parts of the API that these routes need."""
 
     @property
     def memory(self) -> Memory: ...
@@ -39,7 +39,7 @@ class Api(Protocol):
 
 
 def failed() -> Answer:
-    """What OpenCode answers to whatever it does not expect."""
+    """The answer of OpenCode to a request that it does not expect."""
     message = "Unexpected server error. Check server logs for details."
     return json_answer({"name": "UnknownError", "data": {"message": message, "ref": "err_00000000"}}, 500)
 

@@ -80,7 +80,7 @@ def json_answer(value: object, status: int = 200) -> Answer:
 
 
 def bad_request(message: str) -> Answer:
-    """What a body that does not fit the schema gets."""
+    """The answer to a body that does not fit the schema."""
     return json_answer({"name": "BadRequest", "data": {"message": message, "kind": "Payload"}}, 400)
 
 
@@ -99,7 +99,7 @@ def no_request(kind: str, request_id: str) -> Answer:
 
 
 def broken() -> Answer:
-    """What a body gets that is not JSON."""
+    """The answer to a body that is not JSON."""
     return json_answer({"name": "UnknownError", "data": {"message": "Unexpected server error."}}, 500)
 
 

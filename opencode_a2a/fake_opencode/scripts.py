@@ -42,7 +42,7 @@ class Think:
 
 @frozen(kw_only=True)
 class Permission:
-    """What a tool asks before it runs."""
+    """The permission that a tool asks for before it runs."""
 
     permission: str
     patterns: tuple[str, ...]
@@ -109,7 +109,7 @@ class Script:
 
 @frozen(kw_only=True)
 class Prompt:
-    """What a script may look at. `rest`: what follows the keyword and one white space; `turn` counts the
+    """The input of a script. `rest`: what follows the keyword and one white space; `turn` counts the
     session's prompts from 1."""
 
     text: str

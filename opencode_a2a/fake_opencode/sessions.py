@@ -52,7 +52,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        """What was typed, without what OpenCode has added."""
+        """The typed text, without what OpenCode has added."""
         texts = (part for part in self.parts if part["type"] == "text" and not part.get("synthetic"))
         return "\n".join(part["text"] for part in texts)
 

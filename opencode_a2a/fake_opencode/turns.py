@@ -37,7 +37,7 @@ _SNAPSHOT = "0" * 40
 
 @frozen(kw_only=True)
 class Pace:
-    """How long things take, in seconds: between two tokens, between two ticks of SLOW, before a retry."""
+    """Pauses, in seconds: between two tokens, between two ticks of SLOW, before a retry."""
 
     token: float
     tick: float

@@ -41,7 +41,7 @@ class AgentRequest:
 
 
 class Agent(Protocol):
-    """What an agent has to do. `AgentHooks` has what it may do beside that."""
+    """An agent: the two methods that every agent has. `AgentHooks` has the optional ones."""
 
     async def accept(self, request: AgentRequest) -> None:
         """Refuse a request that cannot be run. Raises `ProtocolError`; there is no task then."""
@@ -56,7 +56,7 @@ class Agent(Protocol):
 
 
 class AgentHooks:
-    """What an agent may do beyond `Agent`. Each method has the behaviour of an agent that cannot."""
+    """The optional methods of an agent. Each has the behaviour of an agent that lacks it."""
 
     commits_first = True
     """Whether a new task is stored before the agent runs. False: the agent stores it, with what belongs to it."""

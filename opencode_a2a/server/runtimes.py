@@ -19,7 +19,7 @@ class RuntimeUnknownError(Exception):
 
 
 class Runtime(Protocol):
-    """What a module under the entry points `opencode_a2a.runtimes` offers."""
+    """An event loop: a module under the entry points `opencode_a2a.runtimes`."""
 
     def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> T: ...
 

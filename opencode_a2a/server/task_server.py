@@ -103,12 +103,12 @@ class TaskServer:
 
     @property
     def open_streams(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return len(self._streams)
 
     @property
     def push_counters(self) -> Counters:
-        """What became of the push notifications."""
+        """Counts of push notifications by outcome."""
         return self._notifier.counters
 
     async def start(self) -> None:

@@ -30,7 +30,7 @@ Example: TypeAlias = Callable[[ErrorKind, str], ProtocolError]
 
 
 def refused(call: Callable[[], object]) -> ProtocolError:
-    """What a call is refused with. Raises `LocalError` where it is not."""
+    """The error of a refused call. Raises `LocalError` where it is not."""
     try:
         accepted = call()
     except ProtocolError as error:

@@ -1,4 +1,4 @@
-"""Whose a session is that a method names, where it is, and how it becomes the caller's.
+"""The owner and the location of a session that a method names, and its transfer to the caller.
 
 A subagent's session is that of whoever has the session it was made from. Raises `ProtocolError`, `UpstreamError`
 and `StoreError`.

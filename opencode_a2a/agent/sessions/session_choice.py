@@ -173,7 +173,7 @@ class Sessions:
         await self._check_above(principal, found.get("parentID"), run.location)
 
     async def rows(self, run: Run, session_id: str) -> list[Write]:
-        """What is to be known of the session from now on. Raises `StoreError`."""
+        """The rows that bind the session to its context and owner. Raises `StoreError`."""
         facts: Facts = run.active.facts
         rows: list[Write] = [Binding(facts.principal, facts.context_id, session_id)]
         if run.prompt.session_id is not None:

@@ -1,4 +1,4 @@
-"""What the model of a message takes, by what OpenCode's catalogue declares; asked only where a message holds media.
+"""The inputs that a message's model takes, by OpenCode's catalogue; read only where a message holds media.
 
 What a file is, and what is taken for granted, is decided in `sansio.opencode.file_inputs`.
 """
@@ -45,7 +45,7 @@ class ModelInputs:
     async def takes(
         self, parts: Sequence[Part], model: Model | None, location: Location, *, new: bool
     ) -> frozenset[str]:
-        """What may be given to the model beside text. `model`: the one that the message names.
+        """The media types that the model takes beside text. `model`: the one that the message names.
 
         `new`: the message begins a conversation. In any other one OpenCode goes on with the model it used last,
         which is not known here.
@@ -62,7 +62,7 @@ class ModelInputs:
         return SAFE if found is None else found
 
     async def _look(self, location: Location) -> _Known | None:
-        """What OpenCode has declared, not longer ago than it counts as fresh; None if it cannot be asked."""
+        """The catalogue and the config, not older than counts as fresh; None if OpenCode cannot be asked."""
         known = self._known.get(location)
         if known is not None and self._wall() - known.at < _FRESH:
             return known

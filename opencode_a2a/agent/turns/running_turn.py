@@ -18,7 +18,7 @@ from sansio.opencode.upstream.requests import Location
 
 @frozen(kw_only=True)
 class Prompt:
-    """What a turn sends. `session_id`: the session asked for; None: the context's own, or for a context
+    """The prompt of a turn. `session_id`: the session asked for; None: the context's own, or for a context
     that is `fresh`, a new one. `location`: where, if the message names it."""
 
     parts: Sequence[JsonObject]

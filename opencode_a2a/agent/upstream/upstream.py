@@ -42,7 +42,7 @@ BODY_LIMIT = 64 * 1024 * 1024  # bytes of an answer that is read whole
 _READ_SIZE = 65536
 
 _BROKEN = (h11.RemoteProtocolError, anyio.BrokenResourceError, ssl.SSLError)
-"""What a connection raises when its other end fails us."""
+"""The errors of a connection whose other end fails."""
 
 
 class UpstreamError(Exception):
@@ -199,7 +199,7 @@ class Upstream:
             raise UpstreamError(TaskFailure(text=text, type=TIMEOUT), sent=True)
 
     def bounds(self, call: UpstreamCall) -> tuple[float, ...]:
-        """How long each attempt at a call waits for the head of its answer, in seconds."""
+        """The seconds that each attempt at a call waits for the head of its answer."""
         bounds = call.timeout.attempts(self._timeout)
         return bounds if call.repeatable else bounds[:1]
 
@@ -384,5 +384,5 @@ async def _body_as_it_comes(connection: _Connection, response: h11.Response) -> 
 
 
 def _detail(body: bytes) -> str:
-    """What an error answer says, short."""
+    """The text of an error answer, shortened."""
     return body[:300].decode("utf-8", "replace").strip()

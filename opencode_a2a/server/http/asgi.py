@@ -55,7 +55,7 @@ _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 
 @frozen(kw_only=True)
 class Surface:
-    """What the HTTP surface needs to know of its deployment.
+    """The deployment, as the HTTP surface needs to know it.
 
     `body_limit` and `gzip_minimum`: bytes, 0 for none. `stays_open`: no stream ends where its task asks;
     `stays_open_for`: nor does one with one of these extensions.

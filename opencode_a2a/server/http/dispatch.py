@@ -42,14 +42,14 @@ class Invocation:
         return self.identity.principal
 
     def presentation(self, active: ActiveTask | None = None) -> Presentation:
-        """How the caller sees a task, or what belongs to none."""
+        """The presentation of a task to the caller, or of an answer about none."""
         call = self.call
         if active is None:
             return Presentation(call.codec, False, call.activated.names)
         return Presentation(call.codec_of(active.codec_name), active.text_only, call.activated.names)
 
     def presentation_of_sender(self, active: ActiveTask) -> Presentation:
-        """How the caller sees the task of a message of theirs: in the codec the message came in."""
+        """The presentation of a message's task to its sender: in the codec of the message."""
         return Presentation(self.call.codec, active.text_only, self.call.activated.names)
 
 

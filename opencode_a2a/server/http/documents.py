@@ -44,7 +44,10 @@ class Documents:
     since: float
 
     def public(self, request: Request, document: CardDocument | None) -> Response:
-        """What everybody may read. Raises `ProtocolError`: METHOD_NOT_ALLOWED, NOT_FOUND where there is none."""
+        """Serve a document that everybody may read.
+
+        Raises `ProtocolError`: METHOD_NOT_ALLOWED, NOT_FOUND where there is none.
+        """
         only(request, "GET", "HEAD")
         if document is None:
             raise ProtocolError(ErrorKind.NOT_FOUND, "This agent signs nothing")
@@ -66,7 +69,7 @@ class Documents:
         return self.private(request, document)
 
     def private(self, request: Request, document: CardDocument) -> Response:
-        """What depends on who reads it."""
+        """Serve a document that depends on its reader."""
         answer = self._answer(request, document, "private, max-age=300")
         return evolve(answer, headers=(*answer.headers, ("vary", "Authorization")))
 

@@ -140,7 +140,7 @@ async def _frames_to_end(
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """What is written at once: a reader who has fallen far behind does not get all the rest rendered together."""
+    """Split entries into those written at once: a reader far behind does not get the rest rendered together."""
     if len(entries) <= _PIECE:
         yield entries
         return

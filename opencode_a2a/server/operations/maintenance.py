@@ -1,4 +1,4 @@
-"""What a server does for its tasks without being asked: signs of life, pruning, recovery, the drain at its end."""
+"""Upkeep of tasks that no request asks for: signs of life, pruning, recovery, the drain at the end."""
 
 from __future__ import annotations
 

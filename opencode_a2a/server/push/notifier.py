@@ -52,7 +52,7 @@ Render: TypeAlias = Callable[[StreamItem], bytes]
 
 @frozen(kw_only=True)
 class Counters:
-    """What became of the notifications so far. `given_up` counts configurations, `retries` further attempts."""
+    """Counts of notifications by outcome. `given_up` counts configurations, `retries` further attempts."""
 
     deliveries: int = 0
     retries: int = 0
@@ -259,7 +259,7 @@ class Notifier:
     async def _attempt(
         self, url: str, headers: list[tuple[str, str]], body: bytes
     ) -> tuple[Verdict, str, float | None]:
-        """What came of it, why, and for how many seconds the receiver wants to be left alone."""
+        """The outcome, its reason, and for how many seconds the receiver wants no more."""
         try:
             answer = await self._client.post(url, headers, body)
         except UndeliveredError as error:

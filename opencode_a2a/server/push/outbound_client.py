@@ -96,7 +96,7 @@ class CheckedClient:
         return target, self._policy.admit(target, found, path)
 
     async def _resolved(self, target: Target) -> list[Address]:
-        """What the name resolves to; nothing where it does not, or not in time."""
+        """The addresses of a name; none where it does not resolve in time."""
         with anyio.move_on_after(self._timeout):
             try:
                 texts = await self._resolve(target.host, target.port)

@@ -1,4 +1,4 @@
-"""What the store of tasks keeps and promises: its rows, its protocol, its errors.
+"""The store of tasks: its rows, its protocol, its errors.
 
 Bodies are opaque JSON bytes: nothing here may know A2A or OpenCode, or how and where rows are kept.
 """
@@ -100,7 +100,7 @@ class Binding:
 
 @frozen(kw_only=True)
 class SessionRow:
-    """What is known of an upstream session beyond its bindings: whose it is, and where.
+    """An upstream session beyond its bindings: its owner and its location.
 
     `claimed_until`: until then (epoch milliseconds) it is only claimed; None: it is theirs. `place`: as its writer
     wrote it; empty: nowhere special.
@@ -271,7 +271,7 @@ class Store(Protocol):
         """The upstream session this principal's context is bound to."""
 
     async def session(self, session_id: str) -> SessionRow | None:
-        """What is known of this upstream session beyond its bindings."""
+        """The row of this upstream session; None where there is none."""
 
     async def owner_of(self, session_id: str) -> str | None:
-        """Whose this upstream session is: by its own row, unless it is only claimed, else by a binding."""
+        """The owner of this upstream session: by its own row, unless it is only claimed, else by a binding."""

@@ -249,7 +249,7 @@ class SqlStore:
             self._guard.release()
 
     def _fault(self, error: Exception, doing: str) -> StoreError:
-        """What went wrong in one line, with neither statements nor parameters nor the password in it."""
+        """The reason of a database error in one line, without statements, parameters or the password."""
         if isinstance(error, StoreError):
             return error
         cause = (error.orig if isinstance(error, exc.DBAPIError) else None) or error

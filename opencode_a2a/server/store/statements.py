@@ -50,7 +50,7 @@ class ManyRows:
 
 @frozen
 class _Latest:
-    """What is to be written, by key: a statement must not meet a row twice, so the last of a key counts."""
+    """The writes by key: a statement must not meet a row twice, so the last of a key counts."""
 
     tasks: dict[str, TaskRow] = Factory(dict)
     events: dict[tuple[str, int], EventRow] = Factory(dict)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def store_failure(error: StoreError) -> ProtocolError:
-    """What a caller may see of it: whether to try again, and nothing of the database."""
+    """The error that a caller sees: whether to try again, and nothing of the database."""
     if not isinstance(error, StoreUnavailableError):
         return ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be used")
     data = {"type": "STORE_UNAVAILABLE", "retryable": True}
@@ -20,7 +20,7 @@ def store_failure(error: StoreError) -> ProtocolError:
 
 
 async def from_store(reading: Awaitable[T]) -> T:
-    """What the store answers. Raises `ProtocolError` where it cannot."""
+    """Await a read or a write of the store. Raises `ProtocolError` where it cannot."""
     try:
         return await reading
     except StoreError as exc:

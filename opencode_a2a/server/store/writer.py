@@ -62,7 +62,7 @@ class _Unit:
             raise type(self.fault)(str(self.fault))
 
     def keys(self) -> set[Hashable]:
-        """What this unit writes to: tasks and all that is theirs, contexts, the events of whatever is pruned."""
+        """The keys that this unit writes to: tasks with all that is theirs, contexts, pruned events."""
         return {_key(write) for write in self.writes}
 
 

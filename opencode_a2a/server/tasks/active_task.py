@@ -30,7 +30,7 @@ SAVE_EVERY = 0.1
 
 @frozen(kw_only=True)
 class Facts:
-    """What identifies a live task and never changes. `created_at`: epoch milliseconds, of no other task.
+    """The identity of a task, which never changes. `created_at`: epoch milliseconds, of no other task.
 
     `message_id`: the client's message that started it.
     """

@@ -1,1 +1,1 @@
-"""How a database's schema becomes the current one, step by step; alembic runs it where an open finds it behind."""
+"""Migrations of a database's schema, step by step; alembic runs them where an open finds it behind."""

@@ -1,4 +1,4 @@
-"""What alembic executes to migrate: it uses the connection and transaction it is handed, and opens nothing."""
+"""The script that alembic executes to migrate, on the connection and transaction that it is given."""
 
 from __future__ import annotations
 
