@@ -13,7 +13,7 @@ from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_rows import row
 
 UNKNOWN: Final = "unknown"
-_DECLARED: Final = "What is declared of OpenCode's surroundings (told to callers, not enforced)"
+_DECLARED: Final = "What is declared of OpenCode's surroundings (published to callers, not enforced)"
 _SCOPES: Final = ("workspace_only", "workspace_and_declared_roots", "unrestricted", "custom")
 
 
@@ -41,7 +41,7 @@ class Declared:
         "A2A_SANDBOX_WRITABLE_ROOTS",
         values.words,
         (),
-        "the directories that can be written to, told to callers as they stand here: a list, comma-separated or "
+        "the directories that can be written to, published to callers as they stand here: a list, comma-separated or "
         "in JSON",
         default_text="none are named",
     )

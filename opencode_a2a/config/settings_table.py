@@ -110,7 +110,7 @@ class Settings(Declared):
         "A2A_SHUTDOWN_GRACE_SECONDS",
         values.seconds(zero=True),
         10.0,
-        "how long running requests may go on once the server is told to stop: seconds, 0 or more",
+        "how long running requests may go on once the server is stopped: seconds, 0 or more",
     )
     protocol_version: str = row(
         _SERVER,
@@ -321,7 +321,7 @@ class Settings(Declared):
         "A2A_STREAM_MAX_BYTES",
         values.whole(0),
         0,
-        "how much of a task one stream tells before it ends: a whole number of bytes; 0 sets no limit",
+        "how much of a task one stream sends before it ends: a whole number of bytes; 0 sets no limit",
     )
     stream_max_duration_seconds: float = row(
         _TASKS,
@@ -403,7 +403,7 @@ class Settings(Declared):
         "A2A_INTERRUPT_REQUEST_TOMBSTONE_TTL_SECONDS",
         values.seconds(zero=True),
         600.0,
-        "how long after that an answer is told that it came too late: seconds, 0 or more",
+        "how long after that an answer is refused as too late: seconds, 0 or more",
     )
     cancel_abort_timeout_seconds: float = row(
         _TASKS,

@@ -171,17 +171,17 @@ def _object_in_words(schema: JsonObject) -> str:
 
 def _errors() -> Iterator[str]:
     yield from ("", "### Errors of the methods", "")
-    yield "On version 0.3, `data` is an object: its `type` is the error's name, beside what else is told."
+    yield "On version 0.3, `data` is an object: its `type` is the error's name, beside further members."
     yield "On version 1.0 it is a list with an `ErrorInfo`: its `reason` is that name, and its metadata has"
     yield "the rest in camel case."
-    yield from _table("error", "code", "when", "tells")
+    yield from _table("error", "code", "when", "data")
     for kind in ExtensionErrorKind:
         yield _row(_code(kind.name), str(kind.row.code), kind.row.when, _listed(ERROR_DATA_FIELDS[kind]))
 
 
 def _types() -> Iterator[str]:
     yield from ("", "### Types of the results", "")
-    yield "`Task` and `Message` are those of the line. Others may have more members; those in bold are always there."
+    yield "`Task` and `Message` are those of the version. Others may have more members; those in bold are required."
     yield from _table("type", "members")
     for name, schema in TYPES.items():
         if "properties" in schema:

@@ -30,12 +30,12 @@ ERROR_CONDITIONS: Mapping[ErrorKind, ErrorCondition] = {
         "No operation has this JSON-RPC method name, on either version.", _RPC
     ),
     ErrorKind.INVALID_PARAMS: ErrorCondition(
-        "A parameter is missing or wrong. All wrong fields are told at once, each by its path (`loc`: as a list)."
+        "A parameter is missing or wrong. All wrong fields are named at once, each by its path (`loc`: as a list)."
     ),
     ErrorKind.INTERNAL_ERROR: ErrorCondition("The server failed. The server's log says why, the answer does not."),
     ErrorKind.TASK_NOT_FOUND: ErrorCondition(
         "There is no such task, or it is another caller's: the two look the same. A push configuration that is not "
-        "there is told in this way too."
+        "there gets this error too."
     ),
     ErrorKind.TASK_NOT_CANCELABLE: ErrorCondition("The task has ended, and not by being cancelled."),
     ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED: ErrorCondition("This deployment sends no push notifications."),
