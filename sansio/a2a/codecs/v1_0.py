@@ -75,19 +75,18 @@ _CONTENT = ("text", "raw", "url", "data")
 
 
 def _one_content(fields: Fields, found: dict[str, Any]) -> None:
-    given = [name for name in _CONTENT if fields.value.get(name) is not None]
-    if len(given) > 1 or (not given and "data" not in fields.value):
+    value = fields.value
+    given = [name for name in _CONTENT if name in value and value[name] is not None]
+    if len(given) != 1 and (given or "data" not in value):
         fields.wrong(None, "part", "must hold exactly one of " + ", ".join(_CONTENT))
 
 
-def _make_part(
-    text: str | None = None, raw: str | None = None, url: str | None = None, data: Any = None, **more: Any
-) -> Part:
-    if text is not None:
-        return TextPart(text=text, **more)
-    if raw is not None or url is not None:
-        return FilePart(raw=raw, url=url, **more)
-    return DataPart(data=data, **more)
+def _make_part(**found: Any) -> Part:
+    if "text" in found:
+        return TextPart(**found)
+    if "raw" in found or "url" in found:
+        return FilePart(**found)
+    return DataPart(**{"data": None, **found})  # data may be null
 
 
 PART: Object[Part] = wire_object(

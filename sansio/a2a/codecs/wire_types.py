@@ -220,8 +220,9 @@ def _unread(**attributes: Any) -> Any:
     raise TypeError("a type that is only written cannot be read")
 
 
-_Reading: TypeAlias = tuple[str, tuple[str, ...], Callable[[Fields, str, bool], Any], bool, str, Any]
-"""Row for reading a member: name, all names, reader, whether it is required, attribute, default."""
+_Reading: TypeAlias = tuple[str, bool, tuple[tuple[str, ...], Callable[[Fields, str, bool], Any], bool, str, Any]]
+"""How a member is read: its name, whether nothing is read where it is absent, and the rest. That is all its names,
+what takes it, whether it must be there, its attribute and its default."""
 
 _Row: TypeAlias = tuple[str, Callable[[Any], Any], Write | None, bool]
 """Row for writing a member: its name, getter of the value, writer, and whether `None` is written."""
@@ -238,6 +239,12 @@ def _rows(members: Sequence[Member], of: type | None) -> list[_Row]:
 
 def _itself(value: Any) -> Any:
     return value
+
+
+def _reading(one: Member) -> _Reading:
+    strict = one.required and one.default is None
+    may_lack = not strict and one.default is None and not one.names
+    return one.name, may_lack, (one.names, one.kind.take, strict, one.attribute, one.default)
 
 
 @frozen(kw_only=True, eq=False)
@@ -264,10 +271,7 @@ class Object(Generic[T]):
             (member for member in self.members if member.reads),
             key=lambda member: rank.get(member.attribute, len(rank)),
         )
-        return [
-            (one.name, one.names, one.kind.take, one.required and one.default is None, one.attribute, one.default)
-            for one in members
-        ]
+        return [_reading(one) for one in members]
 
     def _all_tags(self) -> JsonObject:
         return {one.name: one.kind.value for one in self.members if isinstance(one.kind, Tag)}
@@ -279,7 +283,10 @@ class Object(Generic[T]):
         """Read the attributes of the model's value, without those that are absent and have no default."""
         found: dict[str, Any] = {}
         given = fields.value
-        for name, names, take, strict, attribute, default in self._reading:
+        for name, may_lack, reading in self._reading:
+            if may_lack and name not in given:
+                continue
+            names, take, strict, attribute, default = reading
             if names:
                 name = fields.only_one(*names)
             value = take(fields, name, strict) if strict or name in given else None
