@@ -221,7 +221,7 @@ def _unread(**attributes: Any) -> Any:
 
 
 _Reading: TypeAlias = tuple[str, bool, tuple[tuple[str, ...], Callable[[Fields, str, bool], Any], bool, str, Any]]
-"""How a member is read: its name, whether nothing is read where it is absent, and the rest. That is all its names,
+"""Steps of reading a member: its name, whether nothing is read where it is absent, and the rest: all its names,
 what takes it, whether it must be there, its attribute and its default."""
 
 _Row: TypeAlias = tuple[str, Callable[[Any], Any], Write | None, bool]
