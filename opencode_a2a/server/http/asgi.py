@@ -204,7 +204,8 @@ class Application:
             return call.refuse(_as_protocol_error(exc, request))
 
     async def _perform(self, call: Call, request: Request, identity: Identity) -> Response | Streaming:
-        if len(request.body) > _MUCH:
+        large = len(request.body) > _MUCH
+        if large:
             await anyio.lowlevel.checkpoint()  # to decode it took a while, and to parse it will
         if call.operation is None:
             return call.respond([await self._methods.run(call.method, call.params, identity, call.version)])
@@ -215,7 +216,9 @@ class Application:
             answer = self._documents.private(request, card)
             return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *call.headers))
         stays_open = self._surface.stays_open or not self._surface.stays_open_for.isdisjoint(call.activated.names)
-        invocation = Invocation(call=call, identity=identity, stays_open=stays_open, outcome=request.outcome)
+        invocation = Invocation(
+            call=call, identity=identity, stays_open=stays_open, large=large, outcome=request.outcome
+        )
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
             frames = frames_of(stream, presentation, call, self._surface.limits)

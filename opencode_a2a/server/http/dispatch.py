@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio.lowlevel
 from attrs import evolve, field, frozen
 
 from opencode_a2a.server.operations.task_operations import Operations
@@ -28,13 +29,22 @@ from sansio.access import Identity
 class Invocation:
     """A call by a caller who is known.
 
-    `stays_open`: a stream does not end where the task asks its user. `outcome`: is given the task's id.
+    `stays_open`: a stream does not end where the task asks its user. `outcome`: is given the task's id. `large`: to
+    parse it takes milliseconds, and others have their turn after that.
     """
 
     call: Call
     identity: Identity
     stays_open: bool = False
+    large: bool = False
     outcome: Outcome = field(factory=Outcome)
+
+    async def read(self) -> Any:
+        """Parse the params into the typed request of the operation. Raises `ProtocolError` by field."""
+        request = self.call.read()
+        if self.large:
+            await anyio.lowlevel.checkpoint()
+        return request
 
     @property
     def principal(self) -> str:
@@ -83,14 +93,14 @@ class Dispatch:
         """The stream of an operation that answers with one."""
         principal = invocation.principal
         if invocation.call.operation is Operation.STREAM:
-            message = invocation.call.read()
+            message = await invocation.read()
             cursor = invocation.call.cursor(message.metadata)
             stream = await self._operations.stream(
                 principal, message, invocation.presentation(), cursor, stays_open=invocation.stays_open
             )
             invocation.outcome.task_id = stream.active.facts.task_id
             return stream, invocation.presentation_of_sender(stream.active)
-        request = invocation.call.read()
+        request = await invocation.read()
         invocation.outcome.task_id = request.id
         cursor = invocation.call.cursor(request.metadata)
         replays = invocation.call.dialect.replays_ended
@@ -102,7 +112,7 @@ class Dispatch:
     # --- one by one ---------------------------------------------------------------------------------------
 
     async def _send(self, invocation: Invocation) -> JsonObject:
-        request = invocation.call.read()
+        request = await invocation.read()
         if invocation.call.notification:
             request = evolve(request, configuration=evolve(request.configuration, blocking=False))
         active = await self._operations.send(invocation.principal, request, invocation.presentation())
@@ -111,39 +121,39 @@ class Dispatch:
         return invocation.presentation_of_sender(active).send_result(task)
 
     async def _get_task(self, invocation: Invocation) -> JsonObject:
-        request = invocation.call.read()
+        request = await invocation.read()
         invocation.outcome.task_id = request.id
         active = await self._operations.get_task(invocation.principal, request)
         return invocation.presentation(active).task(trim_history(active.task(), request.history_length))
 
     async def _list_tasks(self, invocation: Invocation) -> list[bytes]:
-        request = invocation.call.read()
+        request = await invocation.read()
         page = await self._operations.list_tasks(invocation.principal, request)
         return await in_turns(invocation.presentation().page(page, artifacts=request.include_artifacts))
 
     async def _cancel(self, invocation: Invocation) -> JsonObject:
-        request = invocation.call.read()
+        request = await invocation.read()
         invocation.outcome.task_id = request.id
         again = invocation.call.dialect.cancels_canceled
         active = await self._operations.cancel(invocation.principal, request, again=again)
         return invocation.presentation(active).task(active.task())
 
     async def _set_push_config(self, invocation: Invocation) -> JsonObject:
-        config = invocation.call.read()
+        config = await invocation.read()
         made = await self._operations.set_push_config(invocation.principal, config, invocation.presentation())
         return invocation.call.codec.render_push_config_result(made)
 
     async def _get_push_config(self, invocation: Invocation) -> JsonObject:
-        request = invocation.call.read()
+        request = await invocation.read()
         config = await self._operations.get_push_config(invocation.principal, request)
         return invocation.call.codec.render_push_config_result(config)
 
     async def _list_push_configs(self, invocation: Invocation) -> Any:
-        request = invocation.call.read()
+        request = await invocation.read()
         page = await self._operations.list_push_configs(invocation.principal, request)
         return invocation.call.codec.render_push_configs(page)
 
     async def _delete_push_config(self, invocation: Invocation) -> JsonObject | None:
-        request = invocation.call.read()
+        request = await invocation.read()
         await self._operations.delete_push_config(invocation.principal, request)
         return {} if invocation.call.dialect.confirms_deletion else None
