@@ -31,7 +31,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest
+    from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, Work
     from opencode_a2a.server.agent_server import AgentServer, ServerOptions, open_agent
     from opencode_a2a.server.runtimes import Runtime, find_runtime
     from opencode_a2a.server.tasks.running_task import RunningTask
@@ -44,12 +44,13 @@ __all__ = [
     "RunningTask",
     "Runtime",
     "ServerOptions",
+    "Work",
     "find_runtime",
     "open_agent",
 ]
 
 _MODULES = {
-    **dict.fromkeys(("Agent", "AgentHooks", "AgentRequest"), "agent"),
+    **dict.fromkeys(("Agent", "AgentHooks", "AgentRequest", "Work"), "agent"),
     **dict.fromkeys(("AgentServer", "ServerOptions", "open_agent"), "agent_server"),
     **dict.fromkeys(("Runtime", "find_runtime"), "runtimes"),
     "RunningTask": "tasks.running_task",

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeAlias
 
+import orjson
 from attrs import define, field
 
 from opencode_a2a.server.tasks.active_task import ActiveTask
@@ -25,8 +26,8 @@ Work: TypeAlias = Coroutine[Any, Any, None]
 class AgentRequest:
     """A message that starts a task, or resumes one.
 
-    `options`: what is kept with the task, as JSON; the agent may add to it in `accept`. `prepared`: what `accept`
-    found out, for `run`. Neither is shown to a client.
+    `options`: what the message asks for, as JSON that is kept with the task; `read` and `accept` may add to it.
+    `prepared`: what `accept` found out, for `run`. Neither is shown to a client.
     """
 
     principal: str
@@ -53,6 +54,27 @@ class Agent(Protocol):
         the text of a `ProtocolError` is published, any other error is logged. To be cancelled is its cancellation.
         The call itself is made in the order of the messages, its coroutine is awaited in a task of its own.
         """
+
+
+_OWN = ("form", "kept")
+"""Names among a task's stored options that are the server's: the codec of its message, and what its agent keeps."""
+
+
+def stored_options(request: AgentRequest) -> JsonObject:
+    """Copy the options of a request as they are stored with its task. Raises `ValueError` for what is no JSON."""
+    own = [name for name in _OWN if name in request.options]
+    if own:
+        raise ValueError(f"request.options: {own[0]} is a name of the server's")
+    try:
+        options: JsonObject = orjson.loads(orjson.dumps(request.options))
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"request.options cannot be kept as JSON: {error}") from None
+    return options if request.send.codec_name is None else {**options, "form": request.send.codec_name}
+
+
+def requested_options(task: ActiveTask) -> JsonObject:
+    """The options of the request that started a task."""
+    return {name: value for name, value in task.options.items() if name not in _OWN}
 
 
 class AgentHooks:
@@ -84,7 +106,7 @@ class AgentHooks:
 
     def is_repeat(self, task: ActiveTask, request: AgentRequest) -> bool:
         """Whether a message with the id and the parts of a task's first message asks for the same as that did."""
-        return all(task.options.get(name) == value for name, value in request.options.items())
+        return requested_options(task) == request.options
 
     def takes(self, task: ActiveTask, request: AgentRequest) -> bool:
         """Whether a task that waits for its user, in the context of a message, is one that it may answer."""

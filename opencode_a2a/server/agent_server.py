@@ -119,6 +119,7 @@ async def open_agent(
     if hooks is None:
         hooks = agent if isinstance(agent, AgentHooks) else AgentHooks()
     card = evolve(card, streaming=True, push_notifications=True, extended_card=False)
+    failure: Exception | None = None
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(options.store))
         client = await stack.enter_async_context(CheckedClient(options.outbound, timeout=options.push_timeout))
@@ -151,5 +152,9 @@ async def open_agent(
             documents = CardDocuments(card, key)
             asgi = Application(surface, Dispatch(tasks.operations), methods or NoMethods(), documents, health)
             yield AgentServer(asgi, tasks, card, key)
+        except Exception as exc:  # kept out of the task group, which would wrap it in a group
+            failure = exc
         finally:
             group.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -295,7 +295,7 @@ class TurnRunner:
         active.publish([bound, *turn.begin(self._now())])
         last = active.log.last
         if run.location != self._location:
-            active.options["place"] = location_as_text(run.location)
+            active.keep("place", location_as_text(run.location))
         await self._publisher.patiently(active, lambda: self._publisher.commit(active, where))
         return last
 

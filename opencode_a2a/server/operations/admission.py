@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest
+from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, requested_options, stored_options
 from opencode_a2a.server.operations.known_messages import KnownMessages
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.store.store_errors import from_store
@@ -149,9 +149,7 @@ class Admission:
             message_id=message.message_id,
             created_at=self._arrived(),
         )
-        if request.send.codec_name is not None:
-            request.options["form"] = request.send.codec_name
-        active = ActiveTask.new(facts, request.options)
+        active = ActiveTask.new(facts, stored_options(request))
         self._messages.began(active)
         message = evolve(message, task_id=facts.task_id, context_id=facts.context_id)
         status = TaskStatus(state=TaskState.SUBMITTED, timestamp=self._now())
@@ -206,7 +204,7 @@ class Admission:
         if first is None:
             raise LocalError("its message is gone")
         send = SendRequest(message=message or first)
-        return AgentRequest(principal=active.facts.principal, send=send, options=active.options)
+        return AgentRequest(principal=active.facts.principal, send=send, options=requested_options(active))
 
     def _now(self) -> str:
         return timestamp(self._wall())

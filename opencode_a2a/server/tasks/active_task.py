@@ -117,6 +117,10 @@ class ActiveTask:
         self.at_rest = True
         self.poke()
 
+    def keep(self, name: str, value: object) -> None:
+        """Keep a value with the task, as JSON: it is stored with the next commit of the task."""
+        self.options[name] = value
+
     def bind(self, session_id: str, prompt_id: str) -> None:
         """Note where the agent works on it, in the agent's own terms: both are stored with the task."""
         self.session_id, self.prompt_id = session_id, prompt_id

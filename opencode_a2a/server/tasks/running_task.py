@@ -27,8 +27,8 @@ _LONGEST = 2000  # characters of an error's text in a task
 class RunningTask:
     """One task at work. `now`: returns the time as RFC 3339. `scope`: what is cancelled where the work has to stop.
 
-    `text`, `artifact` and `metadata` reach readers at once, and the store within a tenth of a second. `status` and
-    `ask` return once the change is durable; they raise `StoreError` where it never will be.
+    `text`, `artifact` and `metadata` reach readers at once, and the store within a tenth of a second. `status`, `ask`
+    and `keep` return once the change is durable; they raise `StoreError` where it never will be.
     """
 
     active: ActiveTask
@@ -54,12 +54,32 @@ class RunningTask:
         """Who started the task."""
         return self.active.facts.principal
 
+    # --- what a later process needs ------------------------------------------------------------------------
+
+    @property
+    def kept(self) -> JsonObject:
+        """The members that `keep` has stored, also by an earlier process."""
+        return dict(self.active.options.get("kept", {}))
+
+    async def keep(self, members: JsonObject) -> None:
+        """Keep members with the task, where no client sees them. They are durable once this returns.
+
+        Raises `ValueError` for what is no JSON.
+        """
+        _encodable([MetadataChanged(members)])
+        self.active.keep("kept", {**self.kept, **members})
+        await self._publisher.settle(self.active)
+
     # --- publishing ---------------------------------------------------------------------------------------
 
-    def text(self, text: str, artifact: str = "response") -> None:
-        """Add text to an artifact, which begins with the first text of its name."""
-        begun = artifact in self._open
-        artifact_id = self._open.setdefault(artifact, f"{self.id}:{artifact}")
+    def text(self, text: str, artifact: str = "response", *, continues: bool = False) -> None:
+        """Add text to an artifact, which begins with the first text of its name.
+
+        `continues`: what an earlier process has published of the artifact stays, and the text is added to it.
+        """
+        artifact_id = f"{self.id}:{artifact}"
+        begun = artifact in self._open or (continues and self._has(artifact_id))
+        self._open[artifact] = artifact_id
         piece = Artifact(artifact_id=artifact_id, name=artifact, parts=(TextPart(text=_valid(text)),))
         self.active.publish([ArtifactChunk(artifact=piece, append=begun, joins=begun)])
 
@@ -117,6 +137,9 @@ class RunningTask:
         """The events that end the task: artifacts that grow are whole, and the status is final."""
         status = TaskStatus(state=state, message=self._message(text), timestamp=self.now())
         return [*self._closed(), StatusChanged(status=status)]
+
+    def _has(self, artifact_id: str) -> bool:
+        return any(artifact.artifact_id == artifact_id for artifact in self.active.task().artifacts)
 
     def _closed(self) -> list[LogEvent]:
         whole = [Artifact(artifact_id=artifact_id, name=name, parts=()) for name, artifact_id in self._open.items()]

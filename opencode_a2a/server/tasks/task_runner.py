@@ -166,8 +166,8 @@ class TaskRunner:
                 await self._fail(task, exc.message)
         except StoreError as exc:
             self._publisher.give_up(active, exc)
-        except Exception:
-            # a bug of an agent must not end the other tasks with it
+        except (Exception, SystemExit):
+            # a bug of an agent, or a library that exits, must not end the other tasks with it
             _log.exception("task %s", task.id)
             await self._give_up(task)
         finally:

@@ -333,8 +333,83 @@ async def test_a_server_ends_once_it_is_told_to(anyio_backend: str) -> None:
 
 
 @define(eq=False)
+class Counting(AgentHooks):
+    """Counts to three, a step a process: each run hangs before the next step."""
+
+    async def accept(self, request: AgentRequest) -> None: ...
+
+    async def run(self, request: AgentRequest, task: RunningTask) -> None:
+        number = task.kept.get("next", 1)
+        task.text(f"{number} ", continues=True)
+        await task.keep({"next": number + 1})
+        if number < 3:
+            await anyio.sleep_forever()
+
+    def recover(self, request: AgentRequest, task: RunningTask) -> Work:
+        return self.run(request, task)
+
+
+async def test_an_agent_keeps_what_a_later_process_needs(anyio_backend: str, tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'tasks.db'}"
+    task_id = ""
+    for number in (1, 2, 3):
+        async with serving_agent(anyio_backend, Counting(), store) as (server, url), client(url) as http:
+            caller = Caller(http, RPC_10)
+            if not task_id:
+                task_id = (await caller.send("go", configuration=RPC_10.at_once())).id
+            if number < 3:
+                active = server.tasks.active_tasks[task_id]
+                await until(lambda: active.options.get("kept") == {"next": number + 1})  # noqa: B023
+                await server.tasks.store.commit()
+            else:
+                task = await caller.finished(task_id)
+            await server.tasks.drain(0)
+
+    assert task.artifacts[0].parts == (TextPart(text="1 2 3 "),)
+
+
+@define(eq=False)
+class WithOptions(Scripted, AgentHooks):
+    """Reads an option, if there is one."""
+
+    def read(self, request: AgentRequest) -> None:
+        metadata = request.send.metadata or {}
+        request.options.update(metadata.get("options", {}))
+        if metadata.get("wrong"):
+            request.options["wrong"] = {1}
+
+
+async def test_a_message_with_other_options_is_another_message(anyio_backend: str) -> None:
+    async with scripted(anyio_backend, REST_03, WithOptions()) as (_, caller):
+        first = await caller.send("WORDS a", messageId="m", metadata={"options": {"x": 1}})
+        again = await caller.send("WORDS a", messageId="m", metadata={"options": {"x": 1}})
+        fewer = await caller.send("WORDS a", messageId="m")
+        more = await caller.send("WORDS a", messageId="m", metadata={"options": {"x": 1, "y": 2}})
+
+    assert first.id == again.id
+    assert len({first.id, fewer.id, more.id}) == 3
+
+
+@pytest.mark.parametrize("metadata", [{"wrong": True}, {"options": {"form": "mine"}}], ids=["no JSON", "reserved"])
+async def test_options_that_cannot_be_kept_fail_the_request(anyio_backend: str, metadata: dict[str, object]) -> None:
+    async with scripted(anyio_backend, agent=WithOptions()) as (agent, caller):
+        response = await caller.ask("send", caller.params("WORDS a", {"metadata": metadata}))
+        after = await caller.send("WORDS b")
+
+    assert response.json()["error"]["code"] == -32603
+    assert after.status.state is TaskState.COMPLETED
+    assert agent.runs == ["WORDS b"]
+
+
+async def test_an_error_of_whoever_serves_is_raised_as_it_is() -> None:
+    with pytest.raises(LookupError, match="mine"):
+        async with open_agent(Scripted(), card=CARD, credentials=CREDENTIALS):
+            raise LookupError("mine")
+
+
+@define(eq=False)
 class Careless(Scripted):
-    """Publishes what no JSON can hold."""
+    """Publishes what no JSON can hold, or exits."""
 
     async def run(self, request: AgentRequest, task: RunningTask) -> None:
         match text_of(request.message):
@@ -342,6 +417,10 @@ class Careless(Scripted):
                 task.text("a\ud800b")
             case "OBJECT":
                 task.metadata({"it": object()})
+            case "KEEP":
+                await task.keep({"it": {1}})
+            case "EXIT":
+                raise SystemExit(3)
             case "DONE":
                 task.text("whole")
                 await task.status(TaskState.COMPLETED)
@@ -352,7 +431,10 @@ async def test_what_no_json_can_hold_fails_its_task_alone(anyio_backend: str) ->
     async with scripted(anyio_backend, agent=Careless()) as (_, caller):
         text = await caller.send("SURROGATE")
         members = await caller.send("OBJECT")
+        kept = await caller.send("KEEP")
+        exited = await caller.send("EXIT")
 
+    assert [task.status.state for task in (kept, exited)] == [TaskState.FAILED, TaskState.FAILED]
     assert (text.status.state, text.artifacts[0].parts) == (TaskState.COMPLETED, (TextPart(text="a?b"),))
     assert members.status.state is TaskState.FAILED
 
