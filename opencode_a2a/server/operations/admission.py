@@ -121,9 +121,12 @@ class Admission:
                 ids = ", ".join(active.facts.task_id for active in waiting[:_MOST_NAMED])
                 reason = f"is required: {len(waiting)} tasks of this context wait for an answer ({ids})"
                 raise invalid(("message", "taskId"), reason)
-            active = await self._continued(request, waiting[0].facts.task_id)
-            self._messages.answered(request.principal, request.message, active.facts.task_id)
-            return active
+            asking = waiting[0]
+            try:
+                return await self._continued(request, asking.facts.task_id)
+            finally:
+                if _has(asking, request.message):  # which may not be durable yet
+                    self._messages.answered(request.principal, request.message, asking.facts.task_id)
 
     def _waiting(self, request: AgentRequest) -> list[ActiveTask]:
         """The caller's tasks in the message's context that wait for their user, oldest first."""
@@ -163,35 +166,33 @@ class Admission:
         active = await self.find(request.principal, task_id)
         if message.context_id not in (None, active.facts.context_id):
             raise invalid(("message", "contextId"), "is not the context of message.taskId")
-        if message.message_id == active.facts.message_id:
-            return active
-        if any(known.message_id == message.message_id for known in active.task().history):
+        if _has(active, message):
             return active
         message = evolve(message, task_id=task_id, context_id=active.facts.context_id)
         state, running = active.log.state, self._registry.running(task_id)
-        if state is TaskState.INPUT_REQUIRED and running is not None and await self._hooks.answer(running, message):
+        waits = running if state is TaskState.INPUT_REQUIRED else None
+        if waits is not None and await from_store(self._hooks.answer(waits, message)):
             return active
         if state is TaskState.AUTH_REQUIRED and active.at_rest and running is None:
             return await self._again(active, message)
-        reason = (
-            f"is {state.value}: start a new task in its context"
-            if state.terminal
-            else "is being worked on: wait for its end, then start a new task in its context"
-        )
-        raise ProtocolError(
-            ErrorKind.UNSUPPORTED_OPERATION,
-            f"message.taskId: the task {reason}",
-            metadata={"taskId": active.facts.task_id, "state": state.value},
-        )
+        raise _not_continued(active)
 
     async def _again(self, active: ActiveTask, message: Message) -> ActiveTask:
         """Try once more what could not be done for want of credentials."""
         request = self._request_again(active, message)
         if not self._hooks.restore(request):
             await self._agent.accept(request)
-        status = TaskStatus(state=TaskState.WORKING, timestamp=self._now())
-        active.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
-        self._runner.start(active, request)
+        async with self._registry.resting(active.facts.task_id):
+            # another message, or its cancellation, may have come first
+            active = await self.find(active.facts.principal, active.facts.task_id)
+            if _has(active, message):
+                return active
+            if not (active.log.state is TaskState.AUTH_REQUIRED and active.at_rest):
+                raise _not_continued(active)
+            active.options.update(request.options)
+            status = TaskStatus(state=TaskState.WORKING, timestamp=self._now())
+            active.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
+            self._runner.start(active, request)
         await from_store(self._notifier.go_on(active))
         return active
 
@@ -213,3 +214,24 @@ class Admission:
         """When a task arrives, in epoch milliseconds: no two at once, so that their order is known from it."""
         self._newest = max(self._newest + 1, int(self._wall() * 1000))
         return self._newest
+
+
+def _has(active: ActiveTask, message: Message) -> bool:
+    """Whether a task has a message already."""
+    if message.message_id == active.facts.message_id:
+        return True
+    return any(known.message_id == message.message_id for known in active.task().history)
+
+
+def _not_continued(active: ActiveTask) -> ProtocolError:
+    state = active.log.state
+    reason = (
+        f"is {state.value}: start a new task in its context"
+        if state.terminal
+        else "is being worked on: wait for its end, then start a new task in its context"
+    )
+    return ProtocolError(
+        ErrorKind.UNSUPPORTED_OPERATION,
+        f"message.taskId: the task {reason}",
+        metadata={"taskId": active.facts.task_id, "state": state.value},
+    )

@@ -156,13 +156,23 @@ class Operations:
         active = await self._admission.find(principal, request.id)
         if active.log.state is TaskState.CANCELED and not again:
             raise _not_cancelable(active)
-        rested = active.at_rest and not active.log.state.terminal
-        await from_store(self._runner.cancel(active))
-        if rested:
-            await from_store(self._notifier.go_on(active))
+        if active.at_rest and not active.log.state.terminal:
+            active = await self._cancel_resting(principal, request)
+        else:
+            await from_store(self._runner.cancel(active))
         await from_store(active.shown())
         if active.log.state is not TaskState.CANCELED:
             raise _not_cancelable(active)
+        return active
+
+    async def _cancel_resting(self, principal: str, request: TaskIdRequest) -> ActiveTask:
+        """End a task at which nobody worked, unless a message comes first; then its work is ended."""
+        async with self._registry.resting(request.id):
+            active = await self._admission.find(principal, request.id)
+            rested = active.at_rest and not active.log.state.terminal
+            await from_store(self._runner.cancel(active))
+        if rested:
+            await from_store(self._notifier.go_on(active))
         return active
 
     async def subscribe(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+
+import anyio
 
 from opencode_a2a.server.store import EventRow, Store, StoredTask
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from opencode_a2a.server.tasks.loading import loaded
 from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.wakeup import Wakeup
@@ -18,6 +22,7 @@ class TaskRegistry:
         self._store = store
         self._running: dict[str, RunningTask] = {}
         self._ended = Wakeup()
+        self._resting: dict[object, deque[anyio.Event]] = {}
 
     def __iter__(self) -> Iterator[RunningTask]:
         """The tasks at work, in the order in which they began; they may end meanwhile."""
@@ -34,6 +39,13 @@ class TaskRegistry:
         """Take in a task whose work begins."""
         task.active.begin_work()
         self._running[task.id] = task
+
+    def resting(self, task_id: str) -> KeyedLock:
+        """The right to change a task at which nobody works; whoever has it has to `find` the task again.
+
+        Each reader of a stored task has a copy of its own: two that change their copies would undo each other.
+        """
+        return KeyedLock(self._resting, task_id)
 
     def remove(self, task: RunningTask) -> None:
         """Leave out a task whose work has ended: from now on, the store has it."""
