@@ -84,6 +84,10 @@ class Maintenance:
                 await self._admission.recover(active)
             except (LocalError, ProtocolError) as exc:
                 _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
+            except StoreError:
+                raise
+            except Exception:  # the server starts all the same, with the other tasks
+                _log.exception("task %s cannot be recovered and is left as it is", stored.row.task_id)
         await self._store.commit()
         return len(unfinished)
 

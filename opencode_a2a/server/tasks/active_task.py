@@ -145,6 +145,12 @@ class ActiveTask:
         self.showing = True
         return True
 
+    @property
+    def held_back(self) -> bool:
+        """Whether a change of state waits for a commit that nobody makes: whoever published it was cancelled."""
+        waits = 0 < self.visible < self.barrier
+        return waits and self.trouble is None and not self.committing.locked()
+
     # --- writing ------------------------------------------------------------------------------------------
 
     def publish(self, events: Iterable[LogEvent]) -> bool:

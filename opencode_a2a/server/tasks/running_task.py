@@ -37,6 +37,7 @@ class RunningTask:
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     _open: dict[str, str] = field(factory=dict)  # the artifacts that grow, by their names
     _answer: Message | None = None
+    _asking: anyio.Lock = field(factory=anyio.Lock)
     _answered: anyio.Event | None = None  # there is one while the agent waits for an answer
 
     @property
@@ -77,8 +78,12 @@ class RunningTask:
 
         `continues`: what an earlier process has published of the artifact stays, and the text is added to it.
         """
+        begun = artifact in self._open
+        if not begun:
+            artifact = _valid(artifact)
+            begun = artifact in self._open
         artifact_id = f"{self.id}:{artifact}"
-        begun = artifact in self._open or (continues and self._has(artifact_id))
+        begun = begun or (continues and self._has(artifact_id))
         self._open[artifact] = artifact_id
         piece = Artifact(artifact_id=artifact_id, name=artifact, parts=(TextPart(text=_valid(text)),))
         self.active.publish([ArtifactChunk(artifact=piece, append=begun, joins=begun)])
@@ -98,7 +103,7 @@ class RunningTask:
 
         A final state ends the task, whatever the agent does then.
         """
-        closed = self._closed() if state.terminal else []
+        closed = self.closed() if state.terminal else []
         status = TaskStatus(state=state, message=self._message(text), timestamp=self.now())
         await self.publish([*closed, StatusChanged(status=status, metadata=metadata)])
 
@@ -110,25 +115,39 @@ class RunningTask:
         await self._publisher.publish(self.active, _encodable(events))
 
     async def ask(self, text: str) -> Message:
-        """Ask the user, and return the message that answers."""
-        self._answered = anyio.Event()
-        try:
-            await self.status(TaskState.INPUT_REQUIRED, text)
-            await self._answered.wait()
-            assert self._answer is not None  # set before the event is
-            return self._answer
-        finally:
-            self._answer = self._answered = None
+        """Ask the user, and return the message that answers; of several questions at once, one after the other.
+
+        Where the wait is cancelled, the task works on. Raises `RuntimeError` where it has ended: nobody can answer.
+        """
+        async with self._asking:
+            answered = self._answered = anyio.Event()
+            try:
+                await self.status(TaskState.INPUT_REQUIRED, text)
+                if self.active.log.state.terminal:
+                    raise RuntimeError("the task has ended, and its user can be asked no more")
+                await answered.wait()
+                await self._publisher.settle(self.active)
+                assert self._answer is not None  # set before the event is
+                return self._answer
+            finally:
+                if not answered.is_set():  # a message does not answer it any more
+                    working = TaskStatus(state=TaskState.WORKING, timestamp=self.now())
+                    self.active.publish([StatusChanged(status=working)])
+                self._answer = self._answered = None
 
     async def take(self, message: Message) -> bool:
-        """Take a message as the answer to `ask`; False where none is waited for."""
+        """Take a message as the answer to `ask`; False where none is waited for.
+
+        Returns once it is durable. Raises `StoreError` while that fails: `ask` offers it again.
+        """
         waiting = self._answered
         if waiting is None or waiting.is_set():
             return False
         self._answer = message
-        waiting.set()
         working = TaskStatus(state=TaskState.WORKING, timestamp=self.now())
-        await self.publish([MessageAdded(message), StatusChanged(status=working)])
+        self.active.publish([MessageAdded(message), StatusChanged(status=working)])
+        waiting.set()
+        await self.active.shown()
         return True
 
     # --- the end ------------------------------------------------------------------------------------------
@@ -136,12 +155,13 @@ class RunningTask:
     def ending(self, state: TaskState, text: str | None = None) -> list[LogEvent]:
         """The events that end the task: artifacts that grow are whole, and the status is final."""
         status = TaskStatus(state=state, message=self._message(text), timestamp=self.now())
-        return [*self._closed(), StatusChanged(status=status)]
+        return [*self.closed(), StatusChanged(status=status)]
 
     def _has(self, artifact_id: str) -> bool:
         return any(artifact.artifact_id == artifact_id for artifact in self.active.task().artifacts)
 
-    def _closed(self) -> list[LogEvent]:
+    def closed(self) -> list[LogEvent]:
+        """The events that close the artifacts that grow."""
         whole = [Artifact(artifact_id=artifact_id, name=name, parts=()) for name, artifact_id in self._open.items()]
         self._open.clear()
         return [ArtifactChunk(artifact=artifact, append=True, last_chunk=True) for artifact in whole]

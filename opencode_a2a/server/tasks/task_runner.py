@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 
 import anyio
@@ -57,9 +58,8 @@ class TaskRunner:
         task = self._add(active)
         try:
             work = self._agent.run(request, task)
-        except BaseException:
-            self._registry.remove(task)
-            raise
+        except Exception as exc:
+            work = _raising(exc)
         self._tasks.start_soon(self._supervise, task, work, self._hooks.commits_first)
 
     async def recover(self, active: ActiveTask, request: AgentRequest) -> None:
@@ -88,9 +88,9 @@ class TaskRunner:
         events = self._hooks.canceled(active, self._now())
         if active.log.state.terminal or not events:
             return
-        active.publish(events)
+        active.publish([*task.closed(), *events] if task is not None else events)
         if task is not None:
-            self._hooks.interrupt(task)
+            self._stopped(task, self._hooks.interrupt)
         try:
             await self._publisher.reveal(active)
         except StoreUnavailableError:
@@ -111,9 +111,17 @@ class TaskRunner:
                 task.active.rest()
             return
         for task in self._registry:
-            self._hooks.stop(task)
+            self._stopped(task, self._hooks.stop)
         with anyio.move_on_after(_ENDING_WAIT):
             await self._registry.empty()
+
+    def _stopped(self, task: RunningTask, hook: Callable[[RunningTask], None]) -> None:
+        """Stop the work on a task, even if its agent fails to."""
+        try:
+            hook(task)
+        except Exception:
+            _log.exception("task %s cannot be stopped by its agent", task.id)
+            AgentHooks.stop(self._hooks, task)
 
     async def watch(self) -> None:
         """Hand what was published to the store, and show new tasks whose agent takes long, for ever."""
@@ -130,7 +138,7 @@ class TaskRunner:
                 self._store.put(rows)
 
     def _unsaved(self, active: ActiveTask, now: float) -> list[EventRow]:
-        if active.begin_show(int(now * 1000) - _UNTOLD_MS):
+        if active.begin_show(int(now * 1000) - _UNTOLD_MS) or active.held_back:
             self._tasks.start_soon(self._show, active)
         elif active.saved < active.log.last and active.in_store:
             active.note_progress(now)
@@ -141,11 +149,13 @@ class TaskRunner:
         return []
 
     async def _show(self, active: ActiveTask) -> None:
-        """Let readers see a task whose agent takes long to begin: usually both share a commit."""
+        """Let readers see what its agent does not make durable; that of a new task usually shares its commit."""
         try:
-            await self._publisher.reveal(active)
+            await self._publisher.settle(active)
         except StoreError as exc:
             _log.error("task %s: %s", active.facts.task_id, exc)  # its agent meets the same
+        except Exception:
+            _log.exception("task %s cannot be stored", active.facts.task_id)
 
     # --- one task -----------------------------------------------------------------------------------------
 
@@ -166,7 +176,12 @@ class TaskRunner:
                 await self._fail(task, exc.message)
         except StoreError as exc:
             self._publisher.give_up(active, exc)
-        except (Exception, SystemExit):
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            ends = anyio.current_effective_deadline() == -math.inf
+            if ends and not isinstance(exc, Exception | SystemExit):
+                raise  # the server ends
             # a bug of an agent, or a library that exits, must not end the other tasks with it
             _log.exception("task %s", task.id)
             await self._give_up(task)
@@ -193,6 +208,12 @@ class TaskRunner:
             self._publisher.give_up(task.active, exc)
         except Exception:
             _log.exception("task %s cannot be ended", task.id)
+            task.active.lose(StoreError("the task cannot be stored"))
 
     def _now(self) -> str:
         return timestamp(self._wall())
+
+
+async def _raising(error: Exception) -> None:
+    """The work of an agent that failed before there was any."""
+    raise error
