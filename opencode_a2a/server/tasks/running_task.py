@@ -6,10 +6,12 @@ import uuid
 from collections.abc import Callable, Sequence
 
 import anyio
+import orjson
 from attrs import define, field
 
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
+from sansio.a2a.codecs.fields import DEEPEST, nested_deeper
 from sansio.a2a.model import Artifact, JsonObject, Message, Part, Role, TaskState, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log import (
     ArtifactChunk,
@@ -21,6 +23,7 @@ from sansio.a2a.tasks.task_log import (
 from sansio.a2a.tasks.task_log_codec import encode_events
 
 _LONGEST = 2000  # characters of an error's text in a task
+_DEEPEST = DEEPEST - 8  # levels of an event: a stored task, and an answer that holds it, have a few more
 
 
 @define(eq=False)
@@ -185,9 +188,11 @@ def _valid(text: str) -> str:
 
 
 def _encodable(events: Sequence[LogEvent]) -> Sequence[LogEvent]:
-    """The events, if they can be stored. Raises `ValueError` to the agent that made them."""
+    """The events, if they can be stored, and read again. Raises `ValueError` to the agent that made them."""
     try:
-        encode_events(events)
+        stored = encode_events(events)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"this cannot be published as JSON: {error}") from None
+    if stored.count(b"[") + stored.count(b"{") > _DEEPEST and nested_deeper(orjson.loads(stored), _DEEPEST):
+        raise ValueError(f"this cannot be published: it is nested more than {_DEEPEST} levels deep")
     return events

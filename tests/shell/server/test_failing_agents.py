@@ -13,8 +13,8 @@ from attrs import define, field
 
 from opencode_a2a.server import AgentHooks, AgentRequest, RunningTask
 from opencode_a2a.server.agent import Work
-from sansio.a2a.model import TaskState, TextPart
-from tests.shell.harness import DEADLINE, RPC_10, Caller, client, until
+from sansio.a2a.model import Artifact, DataPart, TaskState, TextPart
+from tests.shell.harness import DEADLINE, REST_10, RPC_10, Caller, client, until
 from tests.shell.server.test_any_agent import Recovering, Scripted, scripted, serving_agent, text_of
 
 pytestmark = [
@@ -41,6 +41,7 @@ class Failing(Scripted, AgentHooks):
 
     fails: str = ""
     accepted: int = 0
+    levels: int = 0
     may_accept: anyio.Event = field(factory=_open)
 
     def _hook(self, name: str) -> None:
@@ -78,6 +79,12 @@ class Failing(Scripted, AgentHooks):
         match text_of(request.message):
             case "NAME":
                 task.text("text", artifact="a\ud800")
+            case "DEEP":
+                value: object = 1
+                for _ in range(self.levels):
+                    value = [value]
+                part = DataPart(data={"it": value})
+                task.artifact(Artifact(artifact_id="deep", name="deep", parts=(part,)))
             case "ODD":
                 raise OddError
             case "GROUP":
@@ -199,6 +206,20 @@ async def test_an_artifacts_name_that_no_json_can_hold_is_mended(anyio_backend: 
         task = await caller.send("NAME")
 
     assert (task.status.state, task.artifacts[0].name) == (TaskState.COMPLETED, "a?")
+
+
+@pytest.mark.parametrize(("levels", "state"), [(110, "completed"), (125, "failed"), (240, "failed"), (300, "failed")])
+async def test_what_is_nested_too_deep_to_be_read_again_is_not_published(
+    anyio_backend: str, levels: int, state: str
+) -> None:
+    async with scripted(anyio_backend, REST_10, Failing(levels=levels)) as (_, caller):
+        task = await caller.send("DEEP")
+        listed = (await caller.http.get("/tasks", headers={"A2A-Version": "1.0"})).json()
+        again = await caller.get(task.id)
+
+    assert task.status.state.value == state
+    assert [one["id"] for one in listed["tasks"]] == [task.id]
+    assert again == task
 
 
 async def test_a_task_that_can_never_be_stored_is_an_error_to_who_waits(anyio_backend: str) -> None:
