@@ -55,8 +55,7 @@ class Admission:
 
         Raises `ProtocolError` for a message that cannot be run; there is no task then.
         """
-        if self.draining:
-            raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
+        self._check_open()
         check_message(send.message)
         request = AgentRequest(principal=principal, send=send)
         self._hooks.read(request)
@@ -73,6 +72,7 @@ class Admission:
         async with self._messages.arrival(request) as known:
             if known is not None:
                 return known, False
+            self._check_open()  # to accept it took a while
             active = self._begin(request)
         if push is not None:
             self.notify(active, push, presentation, 0)
@@ -103,6 +103,10 @@ class Admission:
         self._hooks.restore(request)
         self._newest = max(self._newest, active.facts.created_at)
         await self._runner.recover(active, request)
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise ProtocolError(ErrorKind.OVERLOADED, "The server is being stopped")
 
     # --- inside -------------------------------------------------------------------------------------------
 
@@ -189,6 +193,7 @@ class Admission:
                 return active
             if not (active.log.state is TaskState.AUTH_REQUIRED and active.at_rest):
                 raise _not_continued(active)
+            self._check_open()
             active.options.update(request.options)
             status = TaskStatus(state=TaskState.WORKING, timestamp=self._now())
             active.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more

@@ -373,3 +373,25 @@ async def test_to_cancel_a_task_closes_what_grows(anyio_backend: str) -> None:
 
     assert [chunk.last_chunk for chunk in stream.chunks] == [False, True]
     assert stream.state == "canceled"
+
+
+@pytest.mark.parametrize("resumes", [False, True], ids=["new", "at rest"])
+async def test_what_an_agent_accepts_while_the_server_ends_is_not_begun(anyio_backend: str, resumes: bool) -> None:
+    agent = Failing()
+    async with serving_agent(anyio_backend, agent) as (server, url), client(url) as http:
+        caller = Caller(http, RPC_10)
+        names = {"taskId": (await caller.send("LOGIN")).id} if resumes else {}
+        accepted, agent.may_accept = agent.accepted, anyio.Event()
+        refusals = []
+
+        async def send() -> None:
+            refusals.append(await caller.refused("send", "WORDS too late", **names))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(send)
+            await until(lambda: agent.accepted > accepted)
+            await server.tasks.drain(0)
+            agent.may_accept.set()
+
+    assert [refusal["message"] for refusal in refusals] == ["The server is being stopped"]
+    assert "WORDS too late" not in agent.runs
