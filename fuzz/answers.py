@@ -55,7 +55,7 @@ def check_gateway(data: bytes) -> None:
         value = orjson.loads(data)
     except orjson.JSONDecodeError:
         return
-    v0_3_gateway.is_spoken(value)
+    v0_3_gateway.recognizes(value)
     _survives(value, lambda read: v0_3_gateway.render_send(v0_3_gateway.parse_send(read)))
     _survives(value, lambda read: v0_3_gateway.render_item(v0_3_gateway.parse_item(read)))
     _survives(value, _push_config_again)

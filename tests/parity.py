@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from sansio.a2a.codecs.schemas import SPOKEN
+from sansio.a2a.codecs.schemas import OPERATION_TYPES
 from sansio.a2a.operations import RPC_0_3
 from sansio.extensions.methods.method_rows import MethodRow
 from sansio.extensions.methods.method_table import METHODS
@@ -80,7 +80,7 @@ def _here(name: str, row: MethodRow | None) -> str:
 def _answer(name: str, row: MethodRow | None) -> str:
     if row is not None:
         return ", ".join(row.result.members)
-    return SPOKEN[RPC_0_3[name]]["0.3"].result.replace("|", " or ") if name in RPC_0_3 else "missing"
+    return OPERATION_TYPES[RPC_0_3[name]]["0.3"].result.replace("|", " or ") if name in RPC_0_3 else "missing"
 
 
 def markdown() -> str:

@@ -19,7 +19,7 @@ RETIRED = frozenset(
         *("Wishes", "wishes", "Lane", "lane", "Voice", "Asking", "SaidBefore", "said_before", "take_up", "torn"),
         *("RpcFault", "RuntimeUnknown", "Undelivered", "WritesRefused", "StoreUnavailable", "StoreInUse", "Trouble"),
         *("told_anew", "is_last_said", "answer_at_the_door", "_as_told", "wished", "Wishing"),
-        *("Asked", "Heard", "Told", "TOLD"),
+        *("Asked", "Heard", "Told", "TOLD", "Answering", "Held", "SPOKEN", "Spoken", "is_spoken"),
     }
 )
 """The glossary of the documents has the word that is used instead of each."""

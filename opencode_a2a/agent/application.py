@@ -20,7 +20,7 @@ from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_access import SessionAccess
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_creation import Creations
-from opencode_a2a.agent.turns.interrupt_service import Answering
+from opencode_a2a.agent.turns.interrupt_service import InterruptService
 from opencode_a2a.agent.turns.model_inputs import ModelInputs
 from opencode_a2a.agent.turns.turn_runner import TurnRunner
 from opencode_a2a.agent.upgrade import EarlierImport, Names
@@ -147,7 +147,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         policy = OutboundPolicy(allow_private=settings.push_allow_private_hosts, allowed=settings.push_allowed_hosts)
         client = await stack.enter_async_context(CheckedClient(policy, timeout=settings.push_timeout_seconds))
-        answering = Answering(
+        interrupts = InterruptService(
             turns,
             upstream,
             patience=settings.interrupt_request_ttl_seconds,
@@ -156,7 +156,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         agent = OpenCodeAgent(
             turns=turns,
-            answering=answering,
+            interrupts=interrupts,
             sessions=sessions,
             locations=locations,
             inputs=ModelInputs(upstream, own_agent=settings.agent is not None, wall=wall),
@@ -185,7 +185,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         await served.start()
         tasks.start_soon(turns.watch)
         tasks.start_soon(UpstreamChecks(upstream, bus, readiness, location, settings.agent).watch)
-        tasks.start_soon(answering.watch)
+        tasks.start_soon(interrupts.watch)
 
         profile = {**profile_of(_deployment(settings)), "protocol_version": settings.protocol_version}
 
@@ -204,7 +204,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             upstream=upstream,
             owners=SessionAccess(sessions, store, upstream, locations),
             locations=locations,
-            interrupts=answering,
+            interrupts=interrupts,
             switched_on=_switched_on(settings),
         )
         surface = Surface(

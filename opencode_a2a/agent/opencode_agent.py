@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_choice import Sessions
-from opencode_a2a.agent.turns.interrupt_service import Answering
+from opencode_a2a.agent.turns.interrupt_service import InterruptService
 from opencode_a2a.agent.turns.model_inputs import ModelInputs
 from opencode_a2a.agent.turns.running_turn import Prompt
 from opencode_a2a.agent.turns.turn_runner import TurnRunner
@@ -33,13 +33,13 @@ class OpenCodeAgent(AgentHooks):
         self,
         *,
         turns: TurnRunner,
-        answering: Answering,
+        interrupts: InterruptService,
         sessions: Sessions,
         locations: Locations,
         inputs: ModelInputs,
     ) -> None:
         self._turns = turns
-        self._answering = answering
+        self._interrupts = interrupts
         self._sessions = sessions
         self._locations = locations
         self._inputs = inputs
@@ -116,11 +116,11 @@ class OpenCodeAgent(AgentHooks):
     def takes(self, task: ActiveTask, request: AgentRequest) -> bool:
         """Whether a task waits for an answer, in the session that the message names, if it names one."""
         options: SendOptions = request.prepared
-        return self._answering.waits(task, options.session_id)
+        return self._interrupts.waits(task, options.session_id)
 
     async def answer(self, task: RunningTask, message: Message) -> bool:
         """Take a message as the answer to a permission or a question. Raises `ProtocolError`."""
-        return await self._answering.by_message(task.active, message)
+        return await self._interrupts.by_message(task.active, message)
 
 
 def _kept_location(options: JsonObject) -> Location | None:

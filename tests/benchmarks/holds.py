@@ -117,7 +117,7 @@ class Scenario:
 
 
 @frozen(kw_only=True)
-class Held:
+class LongestStep:
     """What came of a scenario: bytes and milliseconds."""
 
     name: str
@@ -245,9 +245,9 @@ async def _fill(url: str, sizes: list[tuple[int, int]]) -> None:
             await store.commit([row, events])
 
 
-def measure(runtime: str, chosen: str) -> list[Held]:
+def measure(runtime: str, chosen: str) -> list[LongestStep]:
     """All scenarios whose names contain a text, on a fresh server."""
-    found: list[Held] = []
+    found: list[LongestStep] = []
     with tempfile.TemporaryDirectory(prefix="opencode-a2a-holds-") as directory:
         store = f"sqlite:///{directory}/tasks.db"
         anyio.run(_fill, store, [(4_000_000, 2000)] + [(200_000, 200)] * 100)
@@ -272,12 +272,14 @@ def measure(runtime: str, chosen: str) -> list[Held]:
                         time.sleep(0.2)  # what the request leaves behind counts as well
                         cpu, wall = _longest(agent.pid, report)
                         found.append(
-                            Held(name=scenario.name, sent=len(scenario.body), received=received, cpu=cpu, wall=wall)
+                            LongestStep(
+                                name=scenario.name, sent=len(scenario.body), received=received, cpu=cpu, wall=wall
+                            )
                         )
     return found
 
 
-def table(rows: list[tuple[str, Held]]) -> str:
+def table(rows: list[tuple[str, LongestStep]]) -> str:
     """One row a scenario and runtime."""
     lines = ["| runtime | request | bytes in | bytes out | longest step, ms of CPU | ms on the clock |"]
     lines.append("| --- | --- | --- | --- | --- | --- |")

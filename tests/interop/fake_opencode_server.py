@@ -20,7 +20,7 @@ TOKENS_BEFORE_HELD = 5
 
 
 @attrs.frozen(eq=False)
-class Held:
+class HeldFake:
     """The stand-in, with two more paths: one holds every turn that has said a little, the other lets them go on."""
 
     fake_opencode: FakeOpenCode
@@ -43,7 +43,7 @@ def main(runtime_name: str) -> None:
     serve = partial(
         runtime.serve,
         # Quick, but for SLOW, which shall not end by itself while somebody looks.
-        Held(FakeOpenCode(pause=0.005, tick=0.25)),
+        HeldFake(FakeOpenCode(pause=0.005, tick=0.25)),
         "127.0.0.1:0",
         stop=anyio.sleep_forever,
         ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),

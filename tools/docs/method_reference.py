@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from sansio.a2a.codecs.schemas import SPOKEN
+from sansio.a2a.codecs.schemas import OPERATION_TYPES
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
 from sansio.extensions.methods.method_errors import ExtensionErrorKind
@@ -51,7 +51,7 @@ def _operations() -> Iterator[str]:
     yield from _table("operation", "0.3", "1.0", "takes", "answers")
     for operation in Operation:
         row = operation.row
-        old, new = SPOKEN[operation]["0.3"], SPOKEN[operation]["1.0"]
+        old, new = OPERATION_TYPES[operation]["0.3"], OPERATION_TYPES[operation]["1.0"]
         yield _row(
             operation.name.lower().replace("_", " ") + (" (a stream)" if row.streaming else ""),
             _names(operation, "0.3"),

@@ -32,7 +32,7 @@ OTHERS = ""
 
 
 @frozen
-class Held:
+class SessionInUse:
     """A session that a caller may use, where it is, and whether it is `mine`: the caller's already."""
 
     principal: str
@@ -50,7 +50,7 @@ class SessionAccess:
         self._upstream = upstream
         self._locations = locations
 
-    async def look(self, principal: str, session_id: str, requested: Location | None) -> Held:
+    async def look(self, principal: str, session_id: str, requested: Location | None) -> SessionInUse:
         """Refuse a session that is not there, another's, nobody's without claims, or outside the workspace.
 
         `requested`: the location to work in. `None`: the one where the session is.
@@ -64,14 +64,16 @@ class SessionAccess:
         if owner is None and not self._sessions.claims and not await self._sessions.has_claim(principal, session_id):
             raise session_unowned(session_id, "session_id")
         if session_id not in seen:
-            return Held(principal, session_id, requested or await self._sessions.location_of(session_id), True)
+            return SessionInUse(
+                principal, session_id, requested or await self._sessions.location_of(session_id), True
+            )
         location = await self._locations.of_session(seen[session_id].get("directory"))
         if location is None:
             raise session_forbidden(session_id)
-        return Held(principal, session_id, requested or location, owner == principal)
+        return SessionInUse(principal, session_id, requested or location, owner == principal)
 
     @asynccontextmanager
-    async def claimed(self, held: Held) -> AsyncGenerator[None]:
+    async def claimed(self, held: SessionInUse) -> AsyncGenerator[None]:
         """While it is entered, nobody else can claim the session; if it ends well, the session is the caller's."""
         if held.mine:
             yield

@@ -16,7 +16,7 @@ import orjson
 
 from opencode_a2a.agent.sessions.location_check import MISTAKEN, Locations
 from opencode_a2a.agent.sessions.session_creation import Creations
-from opencode_a2a.agent.turns.running_turn import Run
+from opencode_a2a.agent.turns.running_turn import RunningTurn
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import Binding, SessionRow, Store, Write
 from opencode_a2a.server.tasks.active_task import Facts
@@ -125,7 +125,7 @@ class Sessions:
 
     # --- for a turn ---------------------------------------------------------------------------------------
 
-    async def of_context(self, run: Run, creating: ExitStack) -> str:
+    async def of_context(self, run: RunningTurn, creating: ExitStack) -> str:
         """The context's session; a new one for a new context. Raises `UpstreamError`, `StoreError`.
 
         `creating`: to be left once the session's owner is durable.
@@ -150,7 +150,7 @@ class Sessions:
             raise UpstreamError(MISTAKEN)  # a link was put in its place since it was looked at
         return session_id
 
-    async def requested(self, run: Run, session_id: str) -> None:
+    async def requested(self, run: RunningTurn, session_id: str) -> None:
         """Look at the session a message names: that it is there, inside the workspace, and still the caller's.
 
         Raises `UpstreamError`, `StoreError`.
@@ -172,7 +172,7 @@ class Sessions:
             run.location = location
         await self._check_above(principal, found.get("parentID"), run.location)
 
-    async def rows(self, run: Run, session_id: str) -> list[Write]:
+    async def rows(self, run: RunningTurn, session_id: str) -> list[Write]:
         """The rows that bind the session to its context and owner. Raises `StoreError`."""
         facts: Facts = run.active.facts
         rows: list[Write] = [Binding(facts.principal, facts.context_id, session_id)]

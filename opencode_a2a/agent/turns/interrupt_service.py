@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import anyio
 from attrs import frozen
 
-from opencode_a2a.agent.turns.running_turn import Run
+from opencode_a2a.agent.turns.running_turn import RunningTurn
 from opencode_a2a.agent.turns.turn_runner import TurnRunner
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import StoreError
@@ -44,11 +44,11 @@ _LOOK = 1.0  # seconds between two looks for requests that nobody has answered i
 class _Waiting:
     """A request that waits for an answer, with the turn that asks it."""
 
-    run: Run
+    run: RunningTurn
     asked: InterruptAsked
 
 
-class Answering:
+class InterruptService:
     """Who may answer what. In seconds: `patience` with a request, and `memory` of one that was given up."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Answering:
 
     def waits(self, active: ActiveTask, session_id: str | None) -> bool:
         """Whether a task waits for an answer; in one session, if it is named."""
-        run = self._turns.runs.get(active.facts.task_id)
+        run = self._turns.running.get(active.facts.task_id)
         if run is None or session_id not in (None, run.turn.session_id):
             return False
         return bool(run.turn.interrupt_tracker.pending)
@@ -109,7 +109,7 @@ class Answering:
 
         Raises `ProtocolError` where it cannot be understood as one.
         """
-        run = self._turns.runs.get(active.facts.task_id)
+        run = self._turns.running.get(active.facts.task_id)
         pending = run.turn.interrupt_tracker.pending if run is not None else {}
         if run is None or not pending:
             return False
@@ -140,7 +140,7 @@ class Answering:
     # --- inside -------------------------------------------------------------------------------------------
 
     def _waiting(self) -> Iterator[_Waiting]:
-        for run in list(self._turns.runs.values()):
+        for run in list(self._turns.running.values()):
             for asked in list(run.turn.interrupt_tracker.pending.values()):
                 yield _Waiting(run, asked)
 

@@ -29,7 +29,7 @@ class Prompt:
 
 
 @define(eq=False)
-class Run:
+class RunningTurn:
     """`turn` has no session until one is chosen; `sink` is there once the bus may tell of it.
 
     `place` is where the session is; `waiting` is the scope of what comes before the prompt; `queue` holds the

@@ -18,7 +18,7 @@ from attrs import evolve
 
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_reads import SessionReads
-from opencode_a2a.agent.turns.running_turn import Prompt, Run
+from opencode_a2a.agent.turns.running_turn import Prompt, RunningTurn
 from opencode_a2a.agent.turns.turn_report import log_turn
 from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.agent.upstream.event_bus import EventBus
@@ -95,7 +95,7 @@ class TurnRunner:
         self._counter = 0
         self._queues: dict[object, deque[anyio.Event]] = {}
         self._stopping = False
-        self.runs: dict[str, Run] = {}
+        self.running: dict[str, RunningTurn] = {}
 
     def run(self, active: ActiveTask, prompt: Prompt) -> Coroutine[Any, Any, None]:
         """Return the work of a task's turn. Its end is in the task, never an exception but `StoreError`.
@@ -131,19 +131,21 @@ class TurnRunner:
         facts = active.facts
         return Turn(task_id=facts.task_id, context_id=facts.context_id, session_id=session_id, prompt_id=prompt_id)
 
-    def _add(self, active: ActiveTask, prompt: Prompt, turn: Turn) -> Run:
-        run = self.runs[active.facts.task_id] = Run(active, prompt, turn, prompt.location or self._location)
+    def _add(self, active: ActiveTask, prompt: Prompt, turn: Turn) -> RunningTurn:
+        run = self.running[active.facts.task_id] = RunningTurn(
+            active, prompt, turn, prompt.location or self._location
+        )
         return run
 
     def canceled(self, active: ActiveTask, now: str) -> list[LogEvent]:
         """The events that end a task as canceled; none if it has ended."""
-        run = self.runs.get(active.facts.task_id)
+        run = self.running.get(active.facts.task_id)
         turn = run.turn if run is not None else self._turn(active)
         return turn.cancel(now)
 
     def interrupt(self, task_id: str) -> None:
         """Stop the turn of a task that is canceled, in OpenCode too."""
-        run = self.runs.get(task_id)
+        run = self.running.get(task_id)
         if run is not None and run.sink is None:
             run.waiting.cancel()
         elif run is not None and run.sink is not None:
@@ -152,11 +154,11 @@ class TurnRunner:
     def stop(self, task_id: str) -> None:
         """End a turn as failed, because the server is being stopped."""
         self._stopping = True
-        run = self.runs.get(task_id)
+        run = self.running.get(task_id)
         if run is not None and run.sink is not None:
             run.sink.end(_STOPPED)
 
-    async def answered(self, run: Run, ended: InterruptEnded) -> None:
+    async def answered(self, run: RunningTurn, ended: InterruptEnded) -> None:
         """OpenCode has taken an answer: tell the readers, unless the bus has. Raises `StoreError`."""
         if run.active.publish(run.turn.answered(ended, self._now())):
             if run.sink is not None:
@@ -179,7 +181,7 @@ class TurnRunner:
     def _end_quiet(self) -> None:
         now = self._wall()
         lost = now - self._bus.lost_at > self._patience if self._bus.lost_at is not None else False
-        for run in self.runs.values():
+        for run in self.running.values():
             active, sink = run.active, run.sink
             if sink is None:
                 continue
@@ -193,14 +195,14 @@ class TurnRunner:
 
     async def _watch_locations(self) -> None:
         """End the turns whose directory was removed: OpenCode says nothing of it."""
-        working = [run for run in self.runs.values() if run.sink is not None and run.location != self._location]
+        working = [run for run in self.running.values() if run.sink is not None and run.location != self._location]
         for run in working:
             if run.sink is not None and await self._sessions.is_gone(run.location):
                 run.sink.end(_REMOVED)
 
     # --- one turn -----------------------------------------------------------------------------------------
 
-    async def _run(self, run: Run, passed: ExitStack | None = None) -> None:
+    async def _run(self, run: RunningTurn, passed: ExitStack | None = None) -> None:
         """Run a turn to its end. `passed`: the locks that a recovered turn holds."""
         active = run.active
         task_id = active.facts.task_id
@@ -212,7 +214,7 @@ class TurnRunner:
                     if run.queue is not None:
                         locks.callback(run.queue.leave)
                         with run.waiting:
-                            prepared = await self._in_line(run, run.queue, locks)
+                            prepared = await self._in_queue(run, run.queue, locks)
                     # it may have been cancelled meanwhile, which OpenCode must hear if it has the prompt
                     if passed is not None or not active.log.state.terminal:
                         try:
@@ -233,9 +235,9 @@ class TurnRunner:
             await self._publish(active, run.turn.fail(failure, self._now()))
         finally:
             log_turn(active, self._wall() - started, run.turn.failure)
-            del self.runs[task_id]
+            del self.running[task_id]
 
-    async def _in_line(self, run: Run, queue: KeyedLock, locks: ExitStack) -> int:
+    async def _in_queue(self, run: RunningTurn, queue: KeyedLock, locks: ExitStack) -> int:
         """Choose the session and wait for the turns before ours, first in its context, then in the session.
 
         Returns the number of the last event that is durable once the prompt may go out.
@@ -254,7 +256,7 @@ class TurnRunner:
                 raise UpstreamError(_STOPPED)
             return await self._prepare(run, session_id)
 
-    async def _in_new_session(self, run: Run, locks: ExitStack) -> int:
+    async def _in_new_session(self, run: RunningTurn, locks: ExitStack) -> int:
         """Go on in a new session where the context's own is gone in OpenCode. Raises `UpstreamError`."""
         run.prompt = evolve(run.prompt, fresh=True)
         with ExitStack() as creating:
@@ -279,7 +281,7 @@ class TurnRunner:
             await self._publisher.settle(active)  # it may wait long: let it be seen
         await queue.wait()
 
-    async def _prepare(self, run: Run, session_id: str) -> int:
+    async def _prepare(self, run: RunningTurn, session_id: str) -> int:
         """Make durable, in one commit, what must be known if the server is killed: the task, its session, its prompt.
 
         A prompt goes out only after that, or a message that is sent again after a crash would run twice.
@@ -299,7 +301,7 @@ class TurnRunner:
         await self._publisher.patiently(active, lambda: self._publisher.commit(active, where))
         return last
 
-    async def _drive(self, run: Run, prepared: int | None) -> None:
+    async def _drive(self, run: RunningTurn, prepared: int | None) -> None:
         """From the prompt to the turn's end.
 
         `prepared`: the last event that is durable; None: OpenCode may have the prompt already.
@@ -325,7 +327,7 @@ class TurnRunner:
         finally:
             self._bus.detach(turn.session_id)
 
-    async def _send(self, run: Run, sink: TurnSink) -> None:
+    async def _send(self, run: RunningTurn, sink: TurnSink) -> None:
         turn, prompt = run.turn, run.prompt
         await self._sessions.verify(run.location)
         options = evolve(self._options, model=prompt.model) if prompt.model else self._options
@@ -345,7 +347,7 @@ class TurnRunner:
                     await self._publish(run.active, turn.fail(exc.failure, self._now()))
                     await self._abort(run, sink)
 
-    async def _find_again(self, run: Run, sink: TurnSink) -> None:
+    async def _find_again(self, run: RunningTurn, sink: TurnSink) -> None:
         """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
         sink.gap()
         looks = 0
@@ -354,7 +356,7 @@ class TurnRunner:
         if not (sink.turn.ended or sink.has_gap or sink.turn.prompt_seen):
             await self._send(run, sink)
 
-    async def _follow(self, run: Run, sink: TurnSink) -> None:
+    async def _follow(self, run: RunningTurn, sink: TurnSink) -> None:
         """See the turn to its end: commit what must be, look at the session again where it went quiet."""
         active, turn = run.active, run.turn
         looks = 0
@@ -378,7 +380,7 @@ class TurnRunner:
                 await self._abort(run, sink)
                 return
 
-    async def _look(self, run: Run, sink: TurnSink, looks: int) -> int:
+    async def _look(self, run: RunningTurn, sink: TurnSink, looks: int) -> int:
         """Read the session over REST and feed what it says; returns the number of looks so far.
 
         An OpenCode that cannot tell just now is asked again; at the last look it is the turn's end.
@@ -416,7 +418,7 @@ class TurnRunner:
     async def _publish(self, active: ActiveTask, events: Sequence[LogEvent]) -> None:
         await self._publisher.publish(active, events)
 
-    async def _abort(self, run: Run, sink: TurnSink) -> None:
+    async def _abort(self, run: RunningTurn, sink: TurnSink) -> None:
         """Tell OpenCode to stop, and let it, so that the next turn of the session finds it at rest; best effort.
 
         Said again where it may not have arrived: what goes on there would hold up the session for good.
@@ -439,7 +441,7 @@ class TurnRunner:
                 await self._abandon(run)
                 return
 
-    async def _abandon(self, run: Run) -> None:
+    async def _abandon(self, run: RunningTurn) -> None:
         """Reject what a stopped turn has asked, so that OpenCode asks it of nobody any more; best effort."""
         with anyio.move_on_after(self._abort_timeout):
             for asked in run.turn.left:
@@ -449,7 +451,7 @@ class TurnRunner:
                     if exc.failure.status != 404:  # OpenCode has given it up by itself
                         _log.warning("request %s cannot be rejected: %s", asked.request_id, exc)
 
-    async def _take_back(self, run: Run) -> None:
+    async def _take_back(self, run: RunningTurn) -> None:
         """Revert a prompt that the provider could not take: the session keeps it, and every later turn would fail."""
         turn = run.turn
         try:

@@ -73,7 +73,7 @@ def rest_codec(version: str, body: object) -> Codec:
     """The codec that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""
     if version != v0_3.VERSION:
         return CODECS[version]
-    return v0_3_gateway if v0_3_gateway.is_spoken(body) else v0_3
+    return v0_3_gateway if v0_3_gateway.recognizes(body) else v0_3
 
 
 def rest_codec_of_task(version: str, requested: str | None) -> Codec:

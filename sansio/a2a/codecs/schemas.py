@@ -24,7 +24,7 @@ TABLES: Mapping[str, Mapping[str, Named]] = {
 
 
 @frozen
-class Spoken:
+class OperationTypes:
     """Types of an operation's parameters and result in a codec; a stream answers with items of `result`.
 
     The name of a type, `null`, `object`, `X[]` for a list, or several joined by `|`.
@@ -37,60 +37,64 @@ class Spoken:
 _ITEMS = "Task|Message|TaskStatusUpdateEvent|TaskArtifactUpdateEvent"
 _CARD = "AgentCard"
 
-SPOKEN: Mapping[Operation, Mapping[str, Spoken]] = {
+OPERATION_TYPES: Mapping[Operation, Mapping[str, OperationTypes]] = {
     Operation.SEND: {
-        v0_3.NAME: Spoken("MessageSendParams", "Task|Message"),
-        v0_3_gateway.NAME: Spoken("SendMessageRequest", "SendMessageResponse"),
-        v1_0.NAME: Spoken("SendMessageRequest", "SendMessageResponse"),
+        v0_3.NAME: OperationTypes("MessageSendParams", "Task|Message"),
+        v0_3_gateway.NAME: OperationTypes("SendMessageRequest", "SendMessageResponse"),
+        v1_0.NAME: OperationTypes("SendMessageRequest", "SendMessageResponse"),
     },
     Operation.STREAM: {
-        v0_3.NAME: Spoken("MessageSendParams", _ITEMS),
-        v0_3_gateway.NAME: Spoken("SendMessageRequest", "StreamResponse"),
-        v1_0.NAME: Spoken("SendMessageRequest", "StreamResponse"),
+        v0_3.NAME: OperationTypes("MessageSendParams", _ITEMS),
+        v0_3_gateway.NAME: OperationTypes("SendMessageRequest", "StreamResponse"),
+        v1_0.NAME: OperationTypes("SendMessageRequest", "StreamResponse"),
     },
     Operation.GET_TASK: {
-        v0_3.NAME: Spoken("TaskQueryParams", "Task"),
-        v0_3_gateway.NAME: Spoken("TaskQueryParams", "Task"),
-        v1_0.NAME: Spoken("GetTaskRequest", "Task"),
+        v0_3.NAME: OperationTypes("TaskQueryParams", "Task"),
+        v0_3_gateway.NAME: OperationTypes("TaskQueryParams", "Task"),
+        v1_0.NAME: OperationTypes("GetTaskRequest", "Task"),
     },
     Operation.LIST_TASKS: {
-        v0_3.NAME: Spoken("ListTasksParams", "ListTasksResult"),
-        v1_0.NAME: Spoken("ListTasksRequest", "ListTasksResponse"),
+        v0_3.NAME: OperationTypes("ListTasksParams", "ListTasksResult"),
+        v1_0.NAME: OperationTypes("ListTasksRequest", "ListTasksResponse"),
     },
     Operation.CANCEL: {
-        v0_3.NAME: Spoken("TaskIdParams", "Task"),
-        v0_3_gateway.NAME: Spoken("TaskIdParams", "Task"),
-        v1_0.NAME: Spoken("CancelTaskRequest", "Task"),
+        v0_3.NAME: OperationTypes("TaskIdParams", "Task"),
+        v0_3_gateway.NAME: OperationTypes("TaskIdParams", "Task"),
+        v1_0.NAME: OperationTypes("CancelTaskRequest", "Task"),
     },
     Operation.SUBSCRIBE: {
-        v0_3.NAME: Spoken("TaskIdParams", _ITEMS),
-        v0_3_gateway.NAME: Spoken("TaskIdParams", "StreamResponse"),
-        v1_0.NAME: Spoken("SubscribeToTaskRequest", "StreamResponse"),
+        v0_3.NAME: OperationTypes("TaskIdParams", _ITEMS),
+        v0_3_gateway.NAME: OperationTypes("TaskIdParams", "StreamResponse"),
+        v1_0.NAME: OperationTypes("SubscribeToTaskRequest", "StreamResponse"),
     },
     Operation.SET_PUSH_CONFIG: {
-        v0_3.NAME: Spoken("TaskPushNotificationConfig", "TaskPushNotificationConfig"),
-        v0_3_gateway.NAME: Spoken("CreateTaskPushNotificationConfigRequest", "TaskPushNotificationConfig"),
-        v1_0.NAME: Spoken("CreateTaskPushNotificationConfigRequest", "TaskPushNotificationConfig"),
+        v0_3.NAME: OperationTypes("TaskPushNotificationConfig", "TaskPushNotificationConfig"),
+        v0_3_gateway.NAME: OperationTypes("CreateTaskPushNotificationConfigRequest", "TaskPushNotificationConfig"),
+        v1_0.NAME: OperationTypes("CreateTaskPushNotificationConfigRequest", "TaskPushNotificationConfig"),
     },
     Operation.GET_PUSH_CONFIG: {
-        v0_3.NAME: Spoken("GetTaskPushNotificationConfigParams", "TaskPushNotificationConfig"),
-        v0_3_gateway.NAME: Spoken("GetTaskPushNotificationConfigParams", "TaskPushNotificationConfig"),
-        v1_0.NAME: Spoken("GetTaskPushNotificationConfigRequest", "TaskPushNotificationConfig"),
+        v0_3.NAME: OperationTypes("GetTaskPushNotificationConfigParams", "TaskPushNotificationConfig"),
+        v0_3_gateway.NAME: OperationTypes("GetTaskPushNotificationConfigParams", "TaskPushNotificationConfig"),
+        v1_0.NAME: OperationTypes("GetTaskPushNotificationConfigRequest", "TaskPushNotificationConfig"),
     },
     Operation.LIST_PUSH_CONFIGS: {
-        v0_3.NAME: Spoken("ListTaskPushNotificationConfigParams", "TaskPushNotificationConfig[]"),
-        v0_3_gateway.NAME: Spoken("ListTaskPushNotificationConfigRequest", "ListTaskPushNotificationConfigResponse"),
-        v1_0.NAME: Spoken("ListTaskPushNotificationConfigsRequest", "ListTaskPushNotificationConfigsResponse"),
+        v0_3.NAME: OperationTypes("ListTaskPushNotificationConfigParams", "TaskPushNotificationConfig[]"),
+        v0_3_gateway.NAME: OperationTypes(
+            "ListTaskPushNotificationConfigRequest", "ListTaskPushNotificationConfigResponse"
+        ),
+        v1_0.NAME: OperationTypes(
+            "ListTaskPushNotificationConfigsRequest", "ListTaskPushNotificationConfigsResponse"
+        ),
     },
     Operation.DELETE_PUSH_CONFIG: {
-        v0_3.NAME: Spoken("DeleteTaskPushNotificationConfigParams", "null"),
-        v0_3_gateway.NAME: Spoken("DeleteTaskPushNotificationConfigParams", "null"),
-        v1_0.NAME: Spoken("DeleteTaskPushNotificationConfigRequest", "object"),
+        v0_3.NAME: OperationTypes("DeleteTaskPushNotificationConfigParams", "null"),
+        v0_3_gateway.NAME: OperationTypes("DeleteTaskPushNotificationConfigParams", "null"),
+        v1_0.NAME: OperationTypes("DeleteTaskPushNotificationConfigRequest", "object"),
     },
     Operation.EXTENDED_CARD: {
-        v0_3.NAME: Spoken("object", _CARD),
-        v0_3_gateway.NAME: Spoken("object", _CARD),
-        v1_0.NAME: Spoken("GetExtendedAgentCardRequest", _CARD),
+        v0_3.NAME: OperationTypes("object", _CARD),
+        v0_3_gateway.NAME: OperationTypes("object", _CARD),
+        v1_0.NAME: OperationTypes("GetExtendedAgentCardRequest", _CARD),
     },
 }
 

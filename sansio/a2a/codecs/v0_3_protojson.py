@@ -66,7 +66,7 @@ ROLES = {role: f"ROLE_{role.name}" for role in Role}
 _MARKS = frozenset({"content", "message_id", "context_id", "task_id"})
 
 
-def is_spoken(body: object) -> bool:
+def recognizes(body: object) -> bool:
     """Whether the body of a send is in this codec, by what only it has."""
     if not isinstance(body, dict):
         return False

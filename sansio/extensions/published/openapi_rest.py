@@ -15,7 +15,7 @@ from sansio.a2a.bindings import last_event_id as resume
 from sansio.a2a.bindings.error_table import ERROR_CONDITIONS
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
-from sansio.a2a.codecs.schemas import REFERENCES, SPOKEN, Spoken, object_schema, schema_of
+from sansio.a2a.codecs.schemas import OPERATION_TYPES, REFERENCES, OperationTypes, object_schema, schema_of
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.media_types import EVENT_STREAM, JSON
@@ -74,7 +74,7 @@ class Endpoint:
     @property
     def codecs(self) -> tuple[str, ...]:
         """The codecs of the endpoint, the usual first."""
-        return tuple(codec for codec in _CODECS[self.version] if codec in SPOKEN[self.operation])
+        return tuple(codec for codec in _CODECS[self.version] if codec in OPERATION_TYPES[self.operation])
 
     @property
     def operation_id(self) -> str:
@@ -167,7 +167,7 @@ def _beside_the_path(endpoint: Endpoint, codec: str) -> JsonObject:
     """Return the parameters without those in the path."""
     row = endpoint.operation.row
     ids = row.ids[endpoint.version]
-    name = SPOKEN[endpoint.operation][codec].params
+    name = OPERATION_TYPES[endpoint.operation][codec].params
     schema: JsonObject = {"type": "object", "properties": {}}
     if name != "object":
         schema = object_schema(codec, name)
@@ -183,7 +183,7 @@ def _body(endpoint: Endpoint) -> JsonObject | None:
     row = endpoint.operation.row
     beside = [_beside_the_path(endpoint, codec) for codec in endpoint.codecs]
     needed = row.sends_body or any("required" in schema for schema in beside)
-    whole = [schema_of(codec, SPOKEN[endpoint.operation][codec].params) for codec in endpoint.codecs]
+    whole = [schema_of(codec, OPERATION_TYPES[endpoint.operation][codec].params) for codec in endpoint.codecs]
     schemas = whole if row.sends_body else beside
     return {"required": needed, "content": {JSON: {"schema": _any_of(schemas)}}}
 
@@ -192,10 +192,12 @@ def _body(endpoint: Endpoint) -> JsonObject | None:
 
 
 def _success(endpoint: Endpoint) -> JsonObject:
-    spoken: list[tuple[str, Spoken]] = [(codec, SPOKEN[endpoint.operation][codec]) for codec in endpoint.codecs]
-    if all(one.result == "null" for _, one in spoken):
+    types: list[tuple[str, OperationTypes]] = [
+        (codec, OPERATION_TYPES[endpoint.operation][codec]) for codec in endpoint.codecs
+    ]
+    if all(one.result == "null" for _, one in types):
         return {"204": {"description": "Done.", "headers": _VERSION}}
-    schema = _any_of([schema_of(codec, one.result) for codec, one in spoken])
+    schema = _any_of([schema_of(codec, one.result) for codec, one in types])
     if endpoint.operation.row.streaming:
         about = "A stream of server-sent events, each of them of this form."
         content: JsonObject = {EVENT_STREAM: {"schema": event_of(schema)}}

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import frozen
 
-from sansio.a2a.codecs.schemas import REFERENCES, SPOKEN, schema_of
+from sansio.a2a.codecs.schemas import OPERATION_TYPES, REFERENCES, schema_of
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import JsonObject
@@ -57,7 +57,7 @@ def core_methods(versions: Sequence[str]) -> Iterator[RpcMethod]:
     """Yield the protocol's own methods, by the names of these versions."""
     for version in sorted(versions):
         for operation in Operation:
-            row, spoken = operation.row, SPOKEN[operation][version]
+            row, spoken = operation.row, OPERATION_TYPES[operation][version]
             name = row.rpc_names[version]
             params = schema_of(version, spoken.params)
             yield RpcMethod(

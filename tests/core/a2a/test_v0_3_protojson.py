@@ -87,7 +87,7 @@ def test_wrong_fields_are_named() -> None:
     ("body", "spoken"), [(CAMEL, True), (SNAKE, True), (TAGGED, False), ([], False), ({}, False)]
 )
 def test_the_form_of_a_send_is_told_by_its_body(body: object, spoken: bool) -> None:
-    assert v0_3_gateway.is_spoken(body) is spoken
+    assert v0_3_gateway.recognizes(body) is spoken
     assert ("0.3-gateway" if spoken else "0.3") == rest_codec("0.3", body).NAME
     assert rest_codec("1.0", body).NAME == "1.0"
 

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from sansio.a2a.codecs.schemas import SPOKEN, TABLES, object_schema
+from sansio.a2a.codecs.schemas import OPERATION_TYPES, TABLES, object_schema
 from sansio.a2a.errors import jsonrpc_error
 from sansio.a2a.operations import Operation, methods_of
 from sansio.a2a.tasks.shared_metadata import SHARED_BY
@@ -101,8 +101,8 @@ def kinds_of(schema: dict[str, Any]) -> set[str]:
 
 
 def test_every_operation_is_spoken_on_both_versions() -> None:
-    assert set(SPOKEN) == set(Operation)
-    assert all({"0.3", "1.0"} <= set(codecs) for codecs in SPOKEN.values())
+    assert set(OPERATION_TYPES) == set(Operation)
+    assert all({"0.3", "1.0"} <= set(codecs) for codecs in OPERATION_TYPES.values())
 
 
 # --- errors -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_creation import Creations
-from opencode_a2a.agent.turns.running_turn import Prompt, Run
+from opencode_a2a.agent.turns.running_turn import Prompt, RunningTurn
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.server.store import Store, open_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
@@ -107,7 +107,7 @@ class World:
         facts = Facts(task_id="t", context_id=context, principal=principal, message_id="m", created_at=0)
         prompt = Prompt(parts=(), session_id=session_id if named else None, location=location)
         turn = Turn(task_id="t", context_id=context, session_id=session_id, prompt_id="msg")
-        run = Run(ActiveTask.new(facts), prompt, turn, location or DEFAULT_LOCATION)
+        run = RunningTurn(ActiveTask.new(facts), prompt, turn, location or DEFAULT_LOCATION)
         await self.store.commit(await self.sessions.rows(run, session_id))
 
 
