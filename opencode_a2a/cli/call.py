@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 from attrs import evolve, frozen
 
+from opencode_a2a.client.cards import check_url, fetch_card, refusal_text
 from opencode_a2a.client.conversation import Conversation
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import ASK, RULES, Answers, Terminal
@@ -29,14 +30,11 @@ from sansio.a2a.cards.parse import (
     Origin,
     PeerCard,
     at_origin,
-    card_urls,
     choose,
     read_card,
 )
-from sansio.a2a.client.agent_errors import AgentError, agent_error
-from sansio.a2a.client.calls import HttpCall
+from sansio.a2a.client.agent_errors import AgentError
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.media_types import JSON
 from sansio.a2a.model import TaskState
 from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
 from sansio.a2a.versions import VERSIONS
@@ -83,9 +81,6 @@ exit codes:
   5    the task was canceled
   130  interrupted (the task goes on)
 """
-
-_CARD_LIMIT: Final = 1024 * 1024
-
 
 # --- the command line -------------------------------------------------------------------------------------
 
@@ -242,7 +237,7 @@ async def call(
         printer.fault(str(error))
         return USAGE
     except AgentError as error:
-        printer.fault(_refusal(error, target))
+        printer.fault(refusal_text(error, target))
         return BROKEN
     except (CallError, ProtocolError) as error:
         printer.fault(str(error))
@@ -257,11 +252,7 @@ async def call(
 
 
 def _check(target: CallTarget, opening: _Opening) -> None:
-    try:
-        card_urls(target.url)
-    except ValueError as error:
-        hint = "; set A2A_CLIENT_BASIC_AUTH instead" if "password" in str(error) else ""
-        raise UsageError(f"URL: {error}{hint}") from None
+    check_url(target.url)
     if not opening.text.strip():
         raise UsageError("TEXT: must not be empty")
     for name, value in (
@@ -275,21 +266,11 @@ def _check(target: CallTarget, opening: _Opening) -> None:
             raise UsageError(f"{name}: is not valid in the terminal's encoding") from None
 
 
-def _refusal(error: AgentError, target: CallTarget) -> str:
-    code = "" if error.code is None else f" (code {error.code})"
-    text = f"The agent refused: {error.message}{code}"
-    if error.http_status == 401 and target.has_credentials:
-        return f"{text}. It does not accept the credentials that are set"
-    if error.http_status == 401:
-        return f"{text}. Set A2A_CLIENT_BEARER_TOKEN or A2A_CLIENT_BASIC_AUTH"
-    return text
-
-
 # --- the conversation -------------------------------------------------------------------------------------
 
 
 async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Opening, *, stream: bool) -> int:
-    card = await _card(web)
+    card = read_card((await fetch_card(web)).body)
     interface = _interface(web, card)
     printer.version = interface.version
     origin = Origin.of(interface.url)
@@ -327,20 +308,6 @@ async def _say_where_to_go_on(conversation: Conversation, printer: Printer) -> N
         return  # the refusal says enough
     if task.status.state.terminal and task.context_id:
         printer.note(f"the task is {task.status.state.value}; go on with --context {task.context_id}")
-
-
-async def _card(web: Web) -> PeerCard:
-    status, body, url = 0, b"", ""
-    for url in card_urls(web.target.url):
-        request = HttpCall(method="GET", url=url, headers={"accept": JSON})
-        status, body = await web.read(request, _CARD_LIMIT)
-        if status not in (404, 405, 410):
-            break
-    if status in (404, 405, 410):
-        raise CallError(f"There is no agent card at {web.target.url} (HTTP {status})")
-    if not 200 <= status < 300:
-        raise agent_error(status, body)
-    return read_card(body)
 
 
 def _interface(web: Web, card: PeerCard) -> Interface:

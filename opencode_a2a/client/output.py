@@ -43,13 +43,16 @@ def on_one_line(text: str) -> str:
 
 
 class Printer:
-    """The two streams of a call. Each piece is flushed as it comes.
+    """The two streams of a command. Each piece is flushed as it comes.
 
-    `version` is the protocol version in which `as_json` prints items. Raises `BrokenPipeError` where nobody
-    reads the answer any more.
+    `version` is the protocol version in which `as_json` prints items. `command` stands before what has failed. Raises
+    `BrokenPipeError` where nobody reads the answer any more.
     """
 
-    def __init__(self, out: TextIO, err: TextIO, *, verbose: bool = False, as_json: bool = False) -> None:
+    def __init__(
+        self, out: TextIO, err: TextIO, *, verbose: bool = False, as_json: bool = False, command: str = "call"
+    ) -> None:
+        self._command = command
         self._out = out
         self._err = err
         self._verbose = verbose
@@ -96,8 +99,12 @@ class Printer:
             self.note(text)
 
     def fault(self, text: str) -> None:
-        """Why the call has failed."""
-        self._say(f"opencode-a2a call: {on_one_line(text)}")
+        """Why the command has failed."""
+        self._say(f"opencode-a2a {self._command}: {on_one_line(text)}")
+
+    def print(self, text: str) -> None:
+        """Print lines of a result."""
+        self._write_out(text)
 
     def ask(self, question: str, prompt: str) -> None:
         """Prompt for an answer at the terminal, right below the question. Both come again after what comes between.

@@ -1,0 +1,116 @@
+"""`opencode-a2a card`: shows and checks the card of any A2A agent."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final, TextIO
+
+import orjson
+
+from opencode_a2a.client.cards import check_url, fetch_card, refusal_text
+from opencode_a2a.client.output import Printer, on_one_line
+from opencode_a2a.client.transport import CallError, CallTarget, UsageError, Web
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.server.runtimes import Runtime
+from sansio.a2a.cards.review import CardReview, review
+from sansio.a2a.client.agent_errors import AgentError
+from sansio.a2a.errors import ProtocolError
+
+VALID: Final = 0
+WRONG: Final = 1
+USAGE: Final = 2
+BROKEN: Final = 4
+INTERRUPTED: Final = 130
+
+EPILOG: Final = """\
+exit codes:
+  0    the card is valid
+  1    members of the card are missing or wrong; standard error lists them
+  2    wrong usage or settings
+  4    there is no card, or the agent cannot be reached
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.epilog = EPILOG
+    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+    parser.add_argument("--json", action="store_true", help="print the card as JSON, as the agent has it")
+
+
+def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
+    """Run the command; return the exit code."""
+    target = CallTarget.of(options.url, settings)
+    return runtime.run(partial(show_card, target, sys.stdout, sys.stderr, as_json=options.json))
+
+
+async def show_card(target: CallTarget, out: TextIO, err: TextIO, *, as_json: bool = False) -> int:
+    """Fetch the card and print it on `out`, and what is wrong on `err`; return the exit code (see `EPILOG`)."""
+    printer = Printer(out, err, command="card")
+    try:
+        check_url(target.url)
+        async with AsyncExitStack() as closing:
+            fetched = await fetch_card(Web(target, closing))
+        reviewed = review(fetched.body)
+    except UsageError as error:
+        printer.fault(str(error))
+        return USAGE
+    except AgentError as error:
+        printer.fault(refusal_text(error, target))
+        return BROKEN
+    except (CallError, ProtocolError) as error:
+        printer.fault(str(error))
+        return BROKEN
+    if as_json:
+        pretty = orjson.dumps(orjson.loads(fetched.body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        text = pretty.decode()
+    else:
+        text = "".join(f"{line.rstrip()}\n" for line in _lines(reviewed, fetched.url))
+    try:
+        printer.print(text)
+    except BrokenPipeError:
+        return INTERRUPTED  # whoever read it has seen enough
+    for problem in reviewed.problems:
+        printer.fault(on_one_line(problem))
+    return WRONG if reviewed.problems else VALID
+
+
+def _lines(reviewed: CardReview, url: str) -> Iterator[str]:
+    """Yield the card as lines for a person. Texts of the agent cannot move the cursor."""
+    card = reviewed.card
+    yield on_one_line(f"{card.name or 'unnamed'}  {reviewed.version}")
+    if reviewed.description:
+        yield on_one_line(reviewed.description)
+    yield ""
+    for name, values in _facts(reviewed, url):
+        for index, value in enumerate(values):
+            yield f"  {'' if index else name:<14}{value}"
+
+
+def _facts(reviewed: CardReview, url: str) -> Iterator[tuple[str, list[str]]]:
+    card = reviewed.card
+    capabilities = {
+        "streaming": card.streaming,
+        "push notifications": reviewed.push_notifications,
+        "extended card": reviewed.extended_card,
+    }
+    yield "card", [url]
+    yield "interfaces", [f"{one!s:<15} {on_one_line(one.url)}" for one in card.interfaces]
+    yield "capabilities", [", ".join(name for name, has in capabilities.items() if has) or "none"]
+    schemes = [on_one_line(f"{name} ({kind})") for name, kind in reviewed.schemes]
+    yield "security", schemes or ["none: everybody may call"]
+    yield "takes", [on_one_line(", ".join(reviewed.input_modes)) or "nothing named"]
+    yield "gives", [on_one_line(", ".join(reviewed.output_modes)) or "nothing named"]
+    yield "extensions", list(card.extensions)
+    yield "signed by", [on_one_line(key) or "a key without an id" for key in reviewed.keys]
+    for skill in reviewed.skills:
+        tags = f" [{', '.join(skill.tags)}]" if skill.tags else ""
+        yield "skill", [on_one_line(f"{skill.id}: {skill.name}{tags}"), *_indented(skill.description)]
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {on_one_line(text)}"] if text else []
