@@ -15,9 +15,9 @@ from typing import Final, TextIO
 
 import anyio
 import anyio.to_thread
-from attrs import evolve, frozen
+from attrs import frozen
 
-from opencode_a2a.client.cards import check_url, fetch_card, refusal_text
+from opencode_a2a.client.cards import check_url, fetch_card, refusal_text, usable_interface
 from opencode_a2a.client.conversation import Conversation
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import ASK, RULES, Answers, Terminal
@@ -26,11 +26,8 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from sansio.a2a.cards.parse import (
     BINDINGS,
-    Interface,
     Origin,
     PeerCard,
-    at_origin,
-    choose,
     read_card,
 )
 from sansio.a2a.client.agent_errors import AgentError
@@ -40,7 +37,7 @@ from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
 from sansio.a2a.versions import VERSIONS
 from sansio.opencode.extension_names import EXTENSION_NAMES, EXTENSION_URIS
 
-__all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
+__all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments", "shared_extensions"]
 
 COMPLETED: Final = 0
 FAILED: Final = 1
@@ -271,7 +268,7 @@ def _check(target: CallTarget, opening: _Opening) -> None:
 
 async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Opening, *, stream: bool) -> int:
     card = read_card((await fetch_card(web)).body)
-    interface = _interface(web, card)
+    interface = usable_interface(web, card)
     printer.version = interface.version
     origin = Origin.of(interface.url)
     if origin != web.home:
@@ -282,7 +279,7 @@ async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Open
         printer=printer,
         answers=answers,
         streaming=stream and card.streaming,
-        extensions=[uri for uri in card.extensions if EXTENSION_NAMES.get(uri) in SHARED_BY],
+        extensions=shared_extensions(card),
         stay_open=list(EXTENSION_URIS[INTERACTIVE_INTERRUPT].values()),
     )
     transcript = conversation.transcript
@@ -300,6 +297,11 @@ async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Open
     return code
 
 
+def shared_extensions(card: PeerCard) -> list[str]:
+    """The URIs of an agent's extensions that give a stream its shared metadata: which block, which question."""
+    return [uri for uri in card.extensions if EXTENSION_NAMES.get(uri) in SHARED_BY]
+
+
 async def _say_where_to_go_on(conversation: Conversation, printer: Printer) -> None:
     """A task that has ended takes no message; its context does."""
     try:
@@ -308,18 +310,3 @@ async def _say_where_to_go_on(conversation: Conversation, printer: Printer) -> N
         return  # the refusal says enough
     if task.status.state.terminal and task.context_id:
         printer.note(f"the task is {task.status.state.value}; go on with --context {task.context_id}")
-
-
-def _interface(web: Web, card: PeerCard) -> Interface:
-    interface = choose(card, version=web.target.version, binding=web.target.binding)
-    origin = Origin.of(interface.url)
-    if origin.is_other_name_of(web.home):
-        # one host under two names: the one that the user typed is known to be reached
-        interface = evolve(interface, url=at_origin(interface.url, web.home))
-        origin = web.home
-    if web.target.has_credentials and origin != web.home:
-        raise UsageError(
-            f"The agent card points to {origin}, and the credentials that are set are for {web.home} only. "
-            f"If that address is to have them, call it by its own URL"
-        )
-    return interface

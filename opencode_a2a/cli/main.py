@@ -1,4 +1,4 @@
-"""The command line: `opencode-a2a serve | call | card | demo`. Parses, loads settings, chooses the runtime, prints.
+"""The command line: `opencode-a2a serve | call | card | tasks | demo`. Parses, loads settings, chooses a runtime.
 
 A command's module is imported once the command is chosen: `--version` and `call` need not wait for the server's code.
 """
@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "serve": "serve OpenCode as an A2A agent",
     "call": "send a message to an A2A agent and print its answer",
     "card": "show and check the card of an A2A agent",
+    "tasks": "list the tasks of an A2A agent; get, cancel or watch one",
     "demo": "show it working, with neither OpenCode nor a key",
 }
 """The commands and their help; each is a module of this package."""
@@ -42,6 +43,7 @@ _CLIENT = ("client_bearer_token", "client_basic_auth", "client_timeout_seconds")
 _READ_BY = {
     "call": (*_EVERYWHERE, *_CLIENT),
     "card": (*_EVERYWHERE, *_CLIENT),
+    "tasks": (*_EVERYWHERE, *_CLIENT),
     "demo": _EVERYWHERE,
 }
 """The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""

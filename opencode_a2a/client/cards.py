@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from opencode_a2a.client.transport import CallError, CallTarget, UsageError, Web
-from sansio.a2a.cards.parse import card_urls
+from sansio.a2a.cards.parse import Interface, Origin, PeerCard, at_origin, card_urls, choose
 from sansio.a2a.client.agent_errors import AgentError, agent_error
 from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.media_types import JSON
@@ -57,3 +57,22 @@ def refusal_text(error: AgentError, target: CallTarget) -> str:
     if error.http_status == 401:
         return f"{text}. Set A2A_CLIENT_BEARER_TOKEN or A2A_CLIENT_BASIC_AUTH"
     return text
+
+
+def usable_interface(web: Web, card: PeerCard) -> Interface:
+    """Choose the interface to use.
+
+    Raises `NoUsableInterfaceError`, and `UsageError` where the credentials would go to another host.
+    """
+    interface = choose(card, version=web.target.version, binding=web.target.binding)
+    origin = Origin.of(interface.url)
+    if origin.is_other_name_of(web.home):
+        # one host under two names: the one that the user typed is known to be reached
+        interface = evolve(interface, url=at_origin(interface.url, web.home))
+        origin = web.home
+    if web.target.has_credentials and origin != web.home:
+        raise UsageError(
+            f"The agent card points to {origin}, and the credentials that are set are for {web.home} only. "
+            f"If that address is to have them, call it by its own URL"
+        )
+    return interface

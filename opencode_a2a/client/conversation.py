@@ -95,6 +95,12 @@ class Conversation:
             task = self.transcript.task_id
             self.printer.note(f"the task is {task}; it waits for a message with --task {task}")
 
+    async def watch(self, task_id: str) -> None:
+        """Show a task from now to its end, or until it waits for its user. Raises what `Web` and the core do."""
+        self.transcript.task_id = task_id
+        await self._stream(self._subscribe(), resuming=True)
+        await self._poll()
+
     # --- messages -----------------------------------------------------------------------------------------
 
     def _message(self, text: str, context_id: str | None, task_id: str | None) -> Message:
@@ -250,12 +256,22 @@ class Conversation:
         asked = self._call(message, streaming=False, blocking=False)
         self._show(read_answer(self.interface, *await self.web.read(asked, silence=self.web.target.patience)))
 
-    async def _stream(self, asked: HttpCall) -> None:
+    def _subscribe(self) -> HttpCall:
+        assert self.transcript.task_id is not None  # who subscribes has seen a task
+        return subscribe_call(
+            self.interface,
+            TaskIdRequest(id=self.transcript.task_id),
+            request_id=str(uuid.uuid4()),
+            last_event_id=self._last_id,
+            extensions=self.extensions,
+        )
+
+    async def _stream(self, asked: HttpCall, *, resuming: bool = False) -> None:
         """Show a stream to its end. One that breaks before the task is over is resumed, with growing pauses.
 
         Raises `CallError` where there is no task yet, or the task has not changed for as long as is allowed.
         """
-        pauses, since, resuming = 0, anyio.current_time(), False
+        pauses, since = 0, anyio.current_time()
         while True:
             changes = self._changes
             try:
@@ -273,13 +289,7 @@ class Conversation:
                 return
             await anyio.sleep(_RESUMING.pause(pauses))
             pauses, resuming = pauses + 1, True
-            asked = subscribe_call(
-                self.interface,
-                TaskIdRequest(id=self.transcript.task_id),
-                request_id=str(uuid.uuid4()),
-                last_event_id=self._last_id,
-                extensions=self.extensions,
-            )
+            asked = self._subscribe()
 
     async def _follow_again(self, asked: HttpCall) -> None:
         """Subscribe; where the agent refuses that, show the task as it is, and leave the rest to polling."""

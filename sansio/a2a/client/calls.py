@@ -19,6 +19,7 @@ from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.cards.parse import JSONRPC, Interface
 from sansio.a2a.client.agent_errors import AgentError, agent_error, fault_in
 from sansio.a2a.codecs.fields import compact
+from sansio.a2a.codecs.json_values import integer_at, list_at, member, text_at
 from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec_of_task
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
@@ -26,11 +27,13 @@ from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import (
     GetTaskRequest,
     JsonObject,
+    ListTasksRequest,
     SendRequest,
     StatusUpdate,
     StreamItem,
     Task,
     TaskIdRequest,
+    TaskPage,
 )
 from sansio.a2a.operations import Operation
 from sansio.a2a.versions import HEADER
@@ -142,6 +145,43 @@ def subscribe_call(
     return _activating(interface, call, extensions)
 
 
+def cancel_call(interface: Interface, request: TaskIdRequest, *, request_id: str) -> HttpCall:
+    """Make the request that cancels a task."""
+    operation = Operation.CANCEL
+    if interface.binding == JSONRPC:
+        tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
+        return _rpc(interface, operation, compact(id=request.id, tenant=tenant), request_id)
+    return HttpCall(
+        method=operation.row.http_method,
+        url=_rest_url(interface, operation.row.path.replace("{id}", quote(request.id, safe=""))),
+        headers=_headers(interface, streaming=False, body=True),
+        body=to_json({}),
+    )
+
+
+def list_tasks_call(interface: Interface, request: ListTasksRequest, *, request_id: str) -> HttpCall:
+    """Make the request that lists tasks. Version 0.3 has no such operation, but some of its agents do."""
+    operation = Operation.LIST_TASKS
+    states = {state: name for name, state in _form(interface).STATES.items()}
+    params = compact(
+        contextId=request.context_id,
+        status=None if request.state is None else states[request.state],
+        pageSize=request.page_size,
+        pageToken=request.page_token,
+        historyLength=request.history_length,
+        includeArtifacts=request.include_artifacts or None,
+    )
+    if interface.binding == JSONRPC:
+        tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
+        return _rpc(interface, operation, compact(**params, tenant=tenant), request_id)
+    query = {name: str(value).lower() if isinstance(value, bool) else value for name, value in params.items()}
+    return HttpCall(
+        method=operation.row.http_method,
+        url=_rest_url(interface, operation.row.path, urlencode(query)),
+        headers=_headers(interface, streaming=False, body=False),
+    )
+
+
 def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str]) -> HttpCall:
     if not extensions:
         return call
@@ -206,6 +246,23 @@ def read_task_answer(interface: Interface, status: int, body: bytes) -> Task:
         return _form(interface).parse_task(value)
     except ProtocolError as error:
         raise _senseless(interface, error) from None
+
+
+def read_page_answer(interface: Interface, status: int, body: bytes) -> TaskPage:
+    """Parse the answer to listing tasks. Raises `AgentError` and `ProtocolError`."""
+    value = _result(interface, status, body)
+    try:
+        if not isinstance(member(value, "tasks"), list):
+            raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "tasks: must be a list")
+        tasks = tuple(_form(interface).parse_task(task) for task in list_at(value, "tasks"))
+    except ProtocolError as error:
+        raise _senseless(interface, error) from None
+    return TaskPage(
+        tasks=tasks,
+        next_page_token=text_at(value, "nextPageToken") or "",
+        page_size=integer_at(value, "pageSize") or len(tasks),
+        total=integer_at(value, "totalSize") or len(tasks),
+    )
 
 
 class StreamReader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from sansio.a2a.codecs import v0_3, v1_0
@@ -19,6 +20,7 @@ from sansio.a2a.model import (
     Task,
     TaskIdRequest,
     TaskPage,
+    TaskState,
 )
 from sansio.a2a.operations import Operation
 
@@ -28,6 +30,10 @@ class Codec(Protocol):
 
     @property
     def NAME(self) -> str: ...
+
+    @property
+    def STATES(self) -> Mapping[str, TaskState]:
+        """The states by their names in JSON."""
 
     @property
     def VERSION(self) -> str: ...

@@ -57,10 +57,11 @@ from sansio.a2a.model import (
 VERSION = "0.3"
 NAME = "0.3-gateway"
 
-STATES = {state: f"TASK_STATE_{state.name}" for state in TaskState} | {
+_NAMES = {state: f"TASK_STATE_{state.name}" for state in TaskState} | {
     TaskState.CANCELED: "TASK_STATE_CANCELLED",
     TaskState.UNKNOWN: "TASK_STATE_UNSPECIFIED",
 }
+STATES = {name: state for state, name in _NAMES.items()}
 ROLES = {role: f"ROLE_{role.name}" for role in Role}
 
 _MARKS = frozenset({"content", "message_id", "context_id", "task_id"})
@@ -120,7 +121,7 @@ _SHARED = shared_types(
     evolve(
         v0_3.TRAITS,
         part=_PART,
-        states=STATES,
+        states=_NAMES,
         roles=ROLES,
         tagged=False,
         parts_name="content",

@@ -11,6 +11,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.bindings.jsonrpc import parse_request, render_error, render_result
 from sansio.a2a.bindings.rest import route
 from sansio.a2a.bindings.sse import encode
@@ -19,8 +20,11 @@ from sansio.a2a.client.agent_errors import AgentError, agent_error
 from sansio.a2a.client.calls import (
     HttpCall,
     StreamReader,
+    cancel_call,
     get_task_call,
+    list_tasks_call,
     read_answer,
+    read_page_answer,
     read_task_answer,
     send_call,
     subscribe_call,
@@ -32,6 +36,7 @@ from sansio.a2a.model import (
     DataPart,
     FilePart,
     GetTaskRequest,
+    ListTasksRequest,
     Message,
     Role,
     SendConfiguration,
@@ -40,11 +45,13 @@ from sansio.a2a.model import (
     StreamItem,
     Task,
     TaskIdRequest,
+    TaskPage,
     TaskState,
     TaskStatus,
     TextPart,
 )
 from sansio.a2a.operations import Operation, operation_of
+from sansio.a2a.server import Call, ServedProtocol, understand
 from sansio.a2a.versions import VERSIONS
 from tests import strategies
 
@@ -57,6 +64,7 @@ interfaces = st.sampled_from(INTERFACES)
 HELLO = SendRequest(
     message=Message(message_id="m1", role=Role.USER, parts=(TextPart(text="hello"),), context_id="c1")
 )
+SERVED = ServedProtocol()
 DONE = Task(id="t1", context_id="c1", status=TaskStatus(state=TaskState.COMPLETED))
 
 
@@ -405,3 +413,37 @@ def test_refusals_of_every_shape_are_understood(status: int, body: object, messa
 )
 def test_a_plain_text_refusal_is_one_short_line(body: bytes, message: str) -> None:
     assert agent_error(502, body).message == message
+
+
+def understood(call: HttpCall, interface: Interface) -> Call:
+    """The call as our server side understands it."""
+    parts = urlsplit(call.url)
+    path = "/" if interface.binding == JSONRPC else unquote(parts.path.removeprefix("/a2a"))
+    return understand(Request(call.method, path, parts.query.encode(), dict(call.headers), call.body or b""), SERVED)
+
+
+@each_interface
+def test_our_server_understands_a_cancellation_and_a_list(interface: Interface) -> None:
+    cancel = understood(cancel_call(interface, TaskIdRequest(id="a b"), request_id="r"), interface)
+    wanted = ListTasksRequest(context_id="c", state=TaskState.CANCELED, page_size=7, page_token="p", history_length=0)
+    listing = understood(list_tasks_call(interface, wanted, request_id="r"), interface)
+
+    assert (cancel.operation, cancel.version) == (Operation.CANCEL, interface.version)
+    assert cancel.read().id == "a b"
+    assert (listing.operation, listing.version) == (Operation.LIST_TASKS, interface.version)
+    assert listing.read() == wanted
+
+
+@each_interface
+def test_a_page_is_read_and_one_that_is_none_is_an_error(interface: Interface) -> None:
+    page = TaskPage(tasks=(), next_page_token="next", page_size=1, total=3)
+    value: Any = {"tasks": [], "nextPageToken": "next", "pageSize": 1, "totalSize": 3}
+
+    def answer(value: Any) -> bytes:
+        return orjson.dumps({"jsonrpc": "2.0", "id": "r", "result": value} if interface.binding == JSONRPC else value)
+
+    assert read_page_answer(interface, 200, answer(value)) == page
+    wrongs: list[Any] = [{}, {"tasks": 5}, {"tasks": [5]}, []]
+    for wrong in wrongs:
+        with pytest.raises(ProtocolError):
+            read_page_answer(interface, 200, answer(wrong))

@@ -8,8 +8,8 @@ import os
 import sys
 import termios
 import tty
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -17,7 +17,6 @@ import orjson
 import pytest
 from attrs import define, evolve, field
 
-from opencode_a2a.agent.application import application
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import Answers, Terminal
@@ -32,14 +31,8 @@ from tests.shell.calling import COMPLETED, DEADLINE, WORKING, Scene, Screen, See
 from tests.shell.cases import each_value
 from tests.shell.harness import (
     ALICE,
-    BOB,
-    CREDENTIALS,
     Agent,
     Serving,
-    client,
-    free_port,
-    quick,
-    served,
     until,
 )
 from tests.shell.scripted_agent import CutError, Reply, document, payload, stream
@@ -75,33 +68,6 @@ class Person:
     @property
     def seen(self) -> str:
         return self.screen.getvalue()
-
-
-@pytest.fixture
-def serving(anyio_backend: str) -> Serving:
-    """Starts a stand-in and the agent before it, whose card tells the truth about where it is."""
-
-    @asynccontextmanager
-    async def start(fake_opencode: FakeOpenCode | None = None, **settings: Any) -> AsyncGenerator[Agent]:
-        app, bind = fake_opencode or quick(), f"127.0.0.1:{free_port()}"
-        async with served(anyio_backend, app) as opencode:
-            given = Settings(
-                opencode_url=opencode,
-                credentials=CREDENTIALS,
-                task_store_backend="memory",
-                public_url_override=f"http://{bind}",
-                **settings,
-            )
-            async with (
-                application(given) as running,
-                served(anyio_backend, running.asgi, bind=bind) as url,
-                client(url) as http,
-                client(url, BOB) as bob,
-                client(opencode, None) as direct,
-            ):
-                yield Agent(url, app, running, http, bob, direct)
-
-    return start
 
 
 @contextmanager

@@ -30,7 +30,7 @@ async def test_our_own_card_is_shown_and_valid(serving: Serving) -> None:
 
     assert (code, err) == (0, "")
     assert out.startswith("OpenCode A2A ")
-    assert "  interfaces    JSONRPC 1.0     http://" in out
+    assert f"  interfaces    JSONRPC 1.0     {agent.url}\n" in out
     assert "  capabilities  streaming, push notifications, extended card" in out
     assert "  security      bearerAuth (http bearer)" in out
     assert as_json[0] == 0

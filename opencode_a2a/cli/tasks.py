@@ -1,0 +1,227 @@
+"""`opencode-a2a tasks`: lists the tasks of any A2A agent, and shows, cancels or watches one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Final, TextIO
+
+from attrs import frozen
+
+from opencode_a2a.cli.call import shared_extensions
+from opencode_a2a.client.cards import check_url, fetch_card, refusal_text, usable_interface
+from opencode_a2a.client.conversation import Conversation
+from opencode_a2a.client.output import Printer, on_one_line
+from opencode_a2a.client.prompts import Answers
+from opencode_a2a.client.transport import CallError, CallTarget, UsageError, Web
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.server.runtimes import Runtime
+from sansio.a2a.cards.parse import BINDINGS, Interface, PeerCard, read_card
+from sansio.a2a.client.agent_errors import AgentError
+from sansio.a2a.client.calls import cancel_call, list_tasks_call, read_page_answer, read_task_answer, to_json
+from sansio.a2a.codecs.registry import CODECS
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import ListTasksRequest, Task, TaskIdRequest, TaskState, TextPart
+from sansio.a2a.versions import VERSIONS
+
+COMPLETED: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+WAITS: Final = 3
+BROKEN: Final = 4
+CANCELED: Final = 5
+INTERRUPTED: Final = 130
+
+_EXIT_CODES: Final = {
+    TaskState.FAILED: FAILED,
+    TaskState.REJECTED: FAILED,
+    TaskState.INPUT_REQUIRED: WAITS,
+    TaskState.AUTH_REQUIRED: WAITS,
+    TaskState.CANCELED: CANCELED,
+}
+
+EPILOG: Final = """\
+examples:
+  opencode-a2a tasks http://127.0.0.1:8000
+  opencode-a2a tasks http://127.0.0.1:8000 watch 0b8f2c64-5d0e-4c57-9a44-2f3b1f3f6a10
+
+exit codes:
+  0    done; what is shown or watched is completed, or still at work
+  1    the task failed, or was rejected
+  2    wrong usage or settings
+  3    the task waits for its user: `opencode-a2a call --task ID` answers
+  4    the agent cannot be reached, refused the request, or broke the protocol
+  5    the task is canceled; after `cancel`, that is code 0
+  130  interrupted
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.epilog = EPILOG
+    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+    parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="[default: list]")
+    parser.add_argument("id", metavar="ID", nargs="?", help="the task, for all actions but list")
+    parser.add_argument("--context", metavar="ID", help="list the tasks of this context alone")
+    parser.add_argument(
+        "--state", choices=[state.value for state in TaskState], help="list those in this state alone"
+    )
+    parser.add_argument("--limit", metavar="N", type=_limit, default=20, help="list at most so many [default: 20]")
+    parser.add_argument("--json", action="store_true", help="print each task as a line of JSON")
+    parser.add_argument("--verbose", action="store_true", help="watch: show reasoning and every step too")
+    parser.add_argument("--protocol-version", dest="version", choices=VERSIONS, help="[default: the newest offered]")
+    parser.add_argument(
+        "--binding",
+        type=str.lower,
+        choices=[binding.lower() for binding in BINDINGS],
+        help="the binding to use [default: as the card prefers]",
+    )
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1000):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
+    return int(text)
+
+
+def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
+    """Run the command; return the exit code."""
+    return runtime.run(partial(run_from_arguments, options, settings, sys.stdout, sys.stderr))
+
+
+@frozen(kw_only=True)
+class _Session:
+    """An agent that was reached, and how to print what it answers."""
+
+    web: Web
+    card: PeerCard
+    interface: Interface
+    printer: Printer
+    options: argparse.Namespace
+
+
+async def run_from_arguments(options: argparse.Namespace, settings: Settings, out: TextIO, err: TextIO) -> int:
+    """Run the command as parsed by `add_arguments`; return the exit code (see `EPILOG`)."""
+    binding = options.binding and options.binding.upper()
+    target = CallTarget.of(options.url, settings, version=options.version, binding=binding)
+    printer = Printer(out, err, verbose=options.verbose, as_json=options.json, command="tasks")
+    try:
+        check_url(target.url)
+        if (options.id is None) is not (options.action == "list"):
+            raise UsageError("list takes no ID" if options.action == "list" else f"{options.action} needs an ID")
+        async with AsyncExitStack() as closing:
+            web = Web(target, closing)
+            card = read_card((await fetch_card(web)).body)
+            interface = usable_interface(web, card)
+            printer.version = interface.version
+            session = _Session(web=web, card=card, interface=interface, printer=printer, options=options)
+            return await ACTIONS[options.action](session)
+    except UsageError as error:
+        printer.fault(str(error))
+        return USAGE
+    except AgentError as error:
+        printer.fault(refusal_text(error, target))
+        return BROKEN
+    except (CallError, ProtocolError) as error:
+        printer.fault(str(error))
+        return BROKEN
+    except BrokenPipeError:
+        return INTERRUPTED  # whoever read it has seen enough
+    finally:
+        printer.close()
+
+
+async def _list(session: _Session) -> int:
+    options = session.options
+    state = TaskState(options.state) if options.state else None
+    left, token = options.limit, None
+    total = shown = 0
+    while left > 0:
+        request = ListTasksRequest(
+            context_id=options.context, state=state, page_size=min(left, 100), page_token=token, history_length=0
+        )
+        asked = list_tasks_call(session.interface, request, request_id=str(uuid.uuid4()))
+        page = read_page_answer(session.interface, *await session.web.read(asked))
+        for task in page.tasks[:left]:
+            _print(session, task, _row)
+        shown, left, total = shown + len(page.tasks), left - len(page.tasks), page.total
+        token = page.next_page_token
+        if not token or not page.tasks:
+            break
+    if total > shown:
+        session.printer.hint(f"{shown} of {total} tasks; --limit shows more")
+    return COMPLETED
+
+
+async def _get(session: _Session) -> int:
+    task = await _conversation(session, session.options.id).read_task()
+    _print(session, task, _whole)
+    return _EXIT_CODES.get(task.status.state, COMPLETED)
+
+
+async def _cancel(session: _Session) -> int:
+    asked = cancel_call(session.interface, TaskIdRequest(id=session.options.id), request_id=str(uuid.uuid4()))
+    task = read_task_answer(session.interface, *await session.web.read(asked))
+    _print(session, task, _row)
+    return COMPLETED if task.status.state is TaskState.CANCELED else FAILED
+
+
+async def _watch(session: _Session) -> int:
+    conversation = _conversation(session, session.options.id)
+    await conversation.watch(session.options.id)
+    state = conversation.transcript.state
+    return COMPLETED if state is None else _EXIT_CODES.get(state, COMPLETED)
+
+
+ACTIONS: Final[Mapping[str, Callable[[_Session], Awaitable[int]]]] = {
+    "list": _list,
+    "get": _get,
+    "cancel": _cancel,
+    "watch": _watch,
+}
+"""The actions of the command by name."""
+
+
+def _conversation(session: _Session, task_id: str) -> Conversation:
+    conversation = Conversation(
+        web=session.web,
+        interface=session.interface,
+        printer=session.printer,
+        answers=Answers(),
+        streaming=session.card.streaming,
+        extensions=shared_extensions(session.card),
+    )
+    conversation.transcript.task_id = task_id
+    return conversation
+
+
+def _print(session: _Session, task: Task, lines: Callable[[Task], Iterator[str]]) -> None:
+    if session.options.json:
+        text = to_json(CODECS[session.interface.version].render_task(task)).decode() + "\n"
+    else:
+        text = "".join(f"{line}\n" for line in lines(task))
+    session.printer.print(text)
+
+
+def _row(task: Task) -> Iterator[str]:
+    """Yield the line of a task in a list. Texts of the agent cannot move the cursor."""
+    changed, context = task.status.timestamp or "-", task.context_id or "-"
+    yield f"{on_one_line(task.id)}  {task.status.state.value:<14}  {on_one_line(changed)}  {on_one_line(context)}"
+
+
+def _whole(task: Task) -> Iterator[str]:
+    """Yield a task with its last status message and the texts of its artifacts."""
+    yield from _row(task)
+    message = task.status.message
+    for part in message.parts if message is not None else ():
+        if isinstance(part, TextPart):
+            yield f"  {on_one_line(part.text)}"
+    for artifact in task.artifacts:
+        for part in artifact.parts:
+            if isinstance(part, TextPart):
+                name = on_one_line(artifact.name or artifact.artifact_id)
+                yield from (f"  {name}: {on_one_line(line)}" for line in part.text.splitlines() or [""])
