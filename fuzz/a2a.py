@@ -24,11 +24,11 @@ from sansio.a2a.versions import VERSIONS, negotiate
 from tests import strategies
 
 
-def _told(error: ProtocolError) -> None:
+def _check_rendered(error: ProtocolError) -> None:
     """An error can be rendered in every shape there is, and is small in each."""
     for version in VERSIONS:
-        told = orjson.dumps([jsonrpc_error(error, version), http_error(error, version)])
-        require(len(told) < LARGEST_ERROR, "a large error")
+        rendered = orjson.dumps([jsonrpc_error(error, version), http_error(error, version)])
+        require(len(rendered) < LARGEST_ERROR, "a large error")
 
 
 def check_jsonrpc(data: bytes) -> None:
@@ -39,7 +39,7 @@ def check_jsonrpc(data: bytes) -> None:
         for version in VERSIONS:
             answer = orjson.loads(render_error(fault.request_id, fault, version))
             require(answer["error"]["code"] in (-32700, -32600), "a fault of another code")
-        _told(fault)
+        _check_rendered(fault)
         return
     answer = orjson.loads(render_result(request.id, None))
     require(answer["id"] == request.id, "another id comes back")
@@ -76,7 +76,7 @@ def check_rest(data: bytes) -> None:
         found = route(method, path)
     except ProtocolError as error:
         require(error.kind in (ErrorKind.NOT_FOUND, ErrorKind.METHOD_NOT_ALLOWED), "another error")
-        _told(error)
+        _check_rendered(error)
         return
     again = [other for path in _paths_of(found) if (other := _route_or_none(method, path)) is not None]
     require(found in again, f"{found} leads to {again}")
@@ -97,7 +97,7 @@ def check_versions(data: bytes) -> None:
         version = negotiate(data.decode("utf-8", "replace"), hint=None)
     except ProtocolError as error:
         require(error.kind is ErrorKind.VERSION_NOT_SUPPORTED, "another error")
-        _told(error)
+        _check_rendered(error)
         return
     require(version in VERSIONS and negotiate(version, hint=None) == version, "a line that is none")
 
@@ -138,7 +138,7 @@ def _check_codec(codec: ModuleType, data: bytes) -> None:
             parsed = parse(value)
         except ProtocolError as error:
             require(bool(error.violations), "a refusal that names no field")
-            _told(error)
+            _check_rendered(error)
             continue
         again = parse(orjson.loads(orjson.dumps(render(parsed))))
         require(again == parsed, f"{parsed} is read again as {again}")
@@ -153,7 +153,7 @@ def _check_codec(codec: ModuleType, data: bytes) -> None:
             orjson.dumps(asdict(parse(value)))
         except ProtocolError as error:
             require(bool(error.violations), "a refusal that names no field")
-            _told(error)
+            _check_rendered(error)
 
 
 def check_v0_3(data: bytes) -> None:

@@ -34,10 +34,10 @@ def check_methods(data: bytes) -> None:
         require(error.kind is ErrorKind.INVALID_PARAMS, "another error")
         require(bool(error.violations), "an error that names nothing")
         require(isinstance(error.data, dict) and "type" in error.data, "an error without a type")
-        told = [
+        rendered = [
             orjson.dumps([jsonrpc_error(error, version), http_error(error, version)]) for version in ("0.3", "1.0")
         ]
-        require(sum(map(len, told)) < LARGEST_ERROR, "a large error")
+        require(sum(map(len, rendered)) < LARGEST_ERROR, "a large error")
         return
     missing = {one.name for one in row.parameters if one.required} - given.values.keys()
     require(not missing, "something required is missing")

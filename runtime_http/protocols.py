@@ -2,7 +2,7 @@
 
 Differs from Hypercorn in this: ambiguous heads are refused; a flood of small pieces neither holds the loop nor is
 served; what follows a connection's last request is ignored; `100 Continue` is sent when the application begins to
-read the body; nobody is switched to WebSocket or `h2c`; HTTP/2 is spoken only where it is on, and its control
+read the body; nobody is switched to WebSocket or `h2c`; HTTP/2 is served only where it is on, and its control
 frames are counted; a connection that is over stops processing what was sent ahead.
 """
 

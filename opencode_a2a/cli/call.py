@@ -17,7 +17,9 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from opencode_a2a.client.cards import check_url, fetch_card, refusal_text, usable_interface
+from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url
+from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
+from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
 from opencode_a2a.client.conversation import Conversation
 from opencode_a2a.client.output import Printer
 from opencode_a2a.client.prompts import ASK, RULES, Answers, Terminal
@@ -25,36 +27,16 @@ from opencode_a2a.client.transport import PATIENCE, CallError, CallTarget, Usage
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from sansio.a2a.cards.parse import (
-    BINDINGS,
     Origin,
     PeerCard,
     read_card,
 )
 from sansio.a2a.client.agent_errors import AgentError
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.model import TaskState
 from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
-from sansio.a2a.versions import VERSIONS
 from sansio.opencode.extension_names import EXTENSION_NAMES, EXTENSION_URIS
 
 __all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments", "shared_extensions"]
-
-COMPLETED: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-WAITS: Final = 3
-BROKEN: Final = 4
-CANCELED: Final = 5
-INTERRUPTED: Final = 130
-
-_EXIT_CODES: Final = {
-    TaskState.COMPLETED: COMPLETED,
-    TaskState.FAILED: FAILED,
-    TaskState.REJECTED: FAILED,
-    TaskState.INPUT_REQUIRED: WAITS,
-    TaskState.AUTH_REQUIRED: WAITS,
-    TaskState.CANCELED: CANCELED,
-}
 
 EPILOG: Final = """\
 The answer goes to standard output as it comes; states, tool calls and errors go to standard error.
@@ -86,21 +68,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `call`; sets the parser's epilog and keeps its lines as they are."""
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+    add_url(parser)
     parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input")
-    parser.add_argument(
-        "--protocol-version",
-        "--line",
-        dest="version",
-        choices=VERSIONS,
-        help="the protocol version to use [default: the newest offered]",
-    )
-    parser.add_argument(
-        "--binding",
-        type=str.lower,
-        choices=[binding.lower() for binding in BINDINGS],
-        help="the binding to use [default: as the card prefers]",
-    )
+    add_agent_arguments(parser, "--line")
     parser.add_argument("--context", metavar="ID", help="the context (conversation) to go on with")
     parser.add_argument("--task", metavar="ID", help="the task that TEXT is for: one that waits for its user")
     parser.add_argument(
@@ -226,26 +196,13 @@ async def call(
     """
     printer = Printer(out, err, verbose=verbose, as_json=as_json)
     opening = _Opening(text=text, context_id=context_id, task_id=task_id)
-    try:
+
+    async def converse() -> int:
         _check(target, opening)
         async with AsyncExitStack() as closing:
             return await _converse(Web(target, closing), printer, answers or Answers(), opening, stream=stream)
-    except UsageError as error:
-        printer.fault(str(error))
-        return USAGE
-    except AgentError as error:
-        printer.fault(refusal_text(error, target))
-        return BROKEN
-    except (CallError, ProtocolError) as error:
-        printer.fault(str(error))
-        return BROKEN
-    except BrokenPipeError:
-        return INTERRUPTED  # whoever read the answer has seen enough
-    except OSError as error:
-        printer.fault(f"cannot write the answer: {error.strerror}")
-        return BROKEN
-    finally:
-        printer.close()
+
+    return await reported(converse(), printer, target)
 
 
 def _check(target: CallTarget, opening: _Opening) -> None:
@@ -289,7 +246,7 @@ async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Open
         if opening.task_id is not None:
             await _say_where_to_go_on(conversation, printer)
         raise
-    code = None if transcript.state is None else _EXIT_CODES.get(transcript.state)
+    code = None if transcript.state is None else OF_STATE.get(transcript.state)
     if code is None:
         raise CallError("The agent's answer ended before the task did")
     if transcript.context_id is not None:

@@ -11,20 +11,14 @@ from typing import Final, TextIO
 
 import orjson
 
-from opencode_a2a.client.cards import check_url, fetch_card, refusal_text
+from opencode_a2a.cli.agent_arguments import add_url
+from opencode_a2a.cli.outcome import DONE, FAILED, reported
+from opencode_a2a.client.cards import check_url, fetch_card
 from opencode_a2a.client.output import Printer, on_one_line
-from opencode_a2a.client.transport import CallError, CallTarget, UsageError, Web
+from opencode_a2a.client.transport import CallTarget, Web
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from sansio.a2a.cards.review import CardReview, review
-from sansio.a2a.client.agent_errors import AgentError
-from sansio.a2a.errors import ProtocolError
-
-VALID: Final = 0
-WRONG: Final = 1
-USAGE: Final = 2
-BROKEN: Final = 4
-INTERRUPTED: Final = 130
 
 EPILOG: Final = """\
 exit codes:
@@ -38,7 +32,7 @@ exit codes:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = EPILOG
-    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+    add_url(parser)
     parser.add_argument("--json", action="store_true", help="print the card as JSON, as the agent has it")
 
 
@@ -51,32 +45,23 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 async def show_card(target: CallTarget, out: TextIO, err: TextIO, *, as_json: bool = False) -> int:
     """Fetch the card and print it on `out`, and what is wrong on `err`; return the exit code (see `EPILOG`)."""
     printer = Printer(out, err, command="card")
-    try:
+
+    async def show() -> int:
         check_url(target.url)
         async with AsyncExitStack() as closing:
             fetched = await fetch_card(Web(target, closing))
         reviewed = review(fetched.body)
-    except UsageError as error:
-        printer.fault(str(error))
-        return USAGE
-    except AgentError as error:
-        printer.fault(refusal_text(error, target))
-        return BROKEN
-    except (CallError, ProtocolError) as error:
-        printer.fault(str(error))
-        return BROKEN
-    if as_json:
-        pretty = orjson.dumps(orjson.loads(fetched.body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        text = pretty.decode()
-    else:
-        text = "".join(f"{line.rstrip()}\n" for line in _lines(reviewed, fetched.url))
-    try:
+        if as_json:
+            pretty = orjson.dumps(orjson.loads(fetched.body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            text = pretty.decode()
+        else:
+            text = "".join(f"{line.rstrip()}\n" for line in _lines(reviewed, fetched.url))
         printer.print(text)
-    except BrokenPipeError:
-        return INTERRUPTED  # whoever read it has seen enough
-    for problem in reviewed.problems:
-        printer.fault(on_one_line(problem))
-    return WRONG if reviewed.problems else VALID
+        for problem in reviewed.problems:
+            printer.fault(on_one_line(problem))
+        return FAILED if reviewed.problems else DONE
+
+    return await reported(show(), printer, target)
 
 
 def _lines(reviewed: CardReview, url: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from opencode_a2a.config.settings import Settings, check_exposure, help_text, wi
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
 from opencode_a2a.server.signals import until_signalled
+from sansio.a2a.counted import counted
 
 OPTIONS = (
     ("--runtime", "NAME", "A2A_RUNTIME", "the event loop: asyncio or trio (default: asyncio)"),
@@ -107,10 +108,6 @@ def _farewell(tasks: int, streams: int, grace: float) -> str:
     if not (tasks or streams):
         return "stopping"
     waited_for = " and ".join(
-        _counted(number, name) for number, name in ((tasks, "task"), (streams, "stream")) if number
+        counted(number, name) for number, name in ((tasks, "task"), (streams, "stream")) if number
     )
     return f"stopping: waiting up to {grace:g} s for {waited_for}; SIGINT (Ctrl+C) or SIGTERM again ends it at once"
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"

@@ -12,37 +12,20 @@ from typing import Final, TextIO
 
 from attrs import frozen
 
+from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url
 from opencode_a2a.cli.call import shared_extensions
-from opencode_a2a.client.cards import check_url, fetch_card, refusal_text, usable_interface
+from opencode_a2a.cli.outcome import DONE, FAILED, OF_STATE, reported
+from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
 from opencode_a2a.client.conversation import Conversation
 from opencode_a2a.client.output import Printer, on_one_line
 from opencode_a2a.client.prompts import Answers
-from opencode_a2a.client.transport import CallError, CallTarget, UsageError, Web
+from opencode_a2a.client.transport import CallTarget, UsageError, Web
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
-from sansio.a2a.cards.parse import BINDINGS, Interface, PeerCard, read_card
-from sansio.a2a.client.agent_errors import AgentError
+from sansio.a2a.cards.parse import Interface, PeerCard, read_card
 from sansio.a2a.client.calls import cancel_call, list_tasks_call, read_page_answer, read_task_answer, to_json
 from sansio.a2a.codecs.registry import CODECS
-from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import ListTasksRequest, Task, TaskIdRequest, TaskState, TextPart
-from sansio.a2a.versions import VERSIONS
-
-COMPLETED: Final = 0
-FAILED: Final = 1
-USAGE: Final = 2
-WAITS: Final = 3
-BROKEN: Final = 4
-CANCELED: Final = 5
-INTERRUPTED: Final = 130
-
-_EXIT_CODES: Final = {
-    TaskState.FAILED: FAILED,
-    TaskState.REJECTED: FAILED,
-    TaskState.INPUT_REQUIRED: WAITS,
-    TaskState.AUTH_REQUIRED: WAITS,
-    TaskState.CANCELED: CANCELED,
-}
 
 EPILOG: Final = """\
 examples:
@@ -63,7 +46,7 @@ exit codes:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = EPILOG
-    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+    add_url(parser)
     parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="[default: list]")
     parser.add_argument("id", metavar="ID", nargs="?", help="the task, for all actions but list")
     parser.add_argument("--context", metavar="ID", help="list the tasks of this context alone")
@@ -73,13 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", metavar="N", type=_limit, default=20, help="list at most so many [default: 20]")
     parser.add_argument("--json", action="store_true", help="print each task as a line of JSON")
     parser.add_argument("--verbose", action="store_true", help="watch: show reasoning and every step too")
-    parser.add_argument("--protocol-version", dest="version", choices=VERSIONS, help="[default: the newest offered]")
-    parser.add_argument(
-        "--binding",
-        type=str.lower,
-        choices=[binding.lower() for binding in BINDINGS],
-        help="the binding to use [default: as the card prefers]",
-    )
+    add_agent_arguments(parser)
 
 
 def _limit(text: str) -> int:
@@ -109,7 +86,8 @@ async def run_from_arguments(options: argparse.Namespace, settings: Settings, ou
     binding = options.binding and options.binding.upper()
     target = CallTarget.of(options.url, settings, version=options.version, binding=binding)
     printer = Printer(out, err, verbose=options.verbose, as_json=options.json, command="tasks")
-    try:
+
+    async def act() -> int:
         check_url(target.url)
         if (options.id is None) is not (options.action == "list"):
             raise UsageError("list takes no ID" if options.action == "list" else f"{options.action} needs an ID")
@@ -120,19 +98,8 @@ async def run_from_arguments(options: argparse.Namespace, settings: Settings, ou
             printer.version = interface.version
             session = _Session(web=web, card=card, interface=interface, printer=printer, options=options)
             return await ACTIONS[options.action](session)
-    except UsageError as error:
-        printer.fault(str(error))
-        return USAGE
-    except AgentError as error:
-        printer.fault(refusal_text(error, target))
-        return BROKEN
-    except (CallError, ProtocolError) as error:
-        printer.fault(str(error))
-        return BROKEN
-    except BrokenPipeError:
-        return INTERRUPTED  # whoever read it has seen enough
-    finally:
-        printer.close()
+
+    return await reported(act(), printer, target)
 
 
 async def _list(session: _Session) -> int:
@@ -146,35 +113,36 @@ async def _list(session: _Session) -> int:
         )
         asked = list_tasks_call(session.interface, request, request_id=str(uuid.uuid4()))
         page = read_page_answer(session.interface, *await session.web.read(asked))
-        for task in page.tasks[:left]:
+        tasks = page.tasks[:left]
+        for task in tasks:
             _print(session, task, _row)
-        shown, left, total = shown + len(page.tasks), left - len(page.tasks), page.total
+        shown, left, total = shown + len(tasks), left - len(tasks), page.total
         token = page.next_page_token
-        if not token or not page.tasks:
+        if not token or not tasks:
             break
     if total > shown:
         session.printer.hint(f"{shown} of {total} tasks; --limit shows more")
-    return COMPLETED
+    return DONE
 
 
 async def _get(session: _Session) -> int:
     task = await _conversation(session, session.options.id).read_task()
     _print(session, task, _whole)
-    return _EXIT_CODES.get(task.status.state, COMPLETED)
+    return OF_STATE.get(task.status.state, DONE)
 
 
 async def _cancel(session: _Session) -> int:
     asked = cancel_call(session.interface, TaskIdRequest(id=session.options.id), request_id=str(uuid.uuid4()))
     task = read_task_answer(session.interface, *await session.web.read(asked))
     _print(session, task, _row)
-    return COMPLETED if task.status.state is TaskState.CANCELED else FAILED
+    return DONE if task.status.state is TaskState.CANCELED else FAILED
 
 
 async def _watch(session: _Session) -> int:
     conversation = _conversation(session, session.options.id)
     await conversation.watch(session.options.id)
     state = conversation.transcript.state
-    return COMPLETED if state is None else _EXIT_CODES.get(state, COMPLETED)
+    return DONE if state is None else OF_STATE.get(state, DONE)
 
 
 ACTIONS: Final[Mapping[str, Callable[[_Session], Awaitable[int]]]] = {

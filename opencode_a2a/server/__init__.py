@@ -50,15 +50,22 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("Agent", "AgentHooks", "AgentRequest", "Work"), "agent"),
-    **dict.fromkeys(("AgentServer", "ServerOptions", "open_agent"), "agent_server"),
-    **dict.fromkeys(("Runtime", "find_runtime"), "runtimes"),
-    "RunningTask": "tasks.running_task",
+    "agent": ("Agent", "AgentHooks", "AgentRequest", "Work"),
+    "agent_server": ("AgentServer", "ServerOptions", "open_agent"),
+    "runtimes": ("Runtime", "find_runtime"),
+    "tasks.running_task": ("RunningTask",),
 }
-# Imported when asked for: the commands that serve nothing start without an HTTP client and a server.
+"""The exported names by module, imported when asked for: what serves nothing needs neither a server nor a client."""
 
+if not TYPE_CHECKING:  # a type checker would take any name for one of this package
 
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
+    def __getattr__(name: str) -> object:
+        for module, names in _MODULES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+                return value
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -30,7 +30,7 @@ class Prompt:
 
 @define(eq=False)
 class RunningTurn:
-    """`turn` has no session until one is chosen; `sink` is there once the bus may tell of it.
+    """`turn` has no session until one is chosen; `sink` is there once the bus may deliver events of it.
 
     `place` is where the session is; `waiting` is the scope of what comes before the prompt; `queue` holds the
     task's place among those of its context, or of the session that its message names.

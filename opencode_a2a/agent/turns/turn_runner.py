@@ -159,7 +159,7 @@ class TurnRunner:
             run.sink.end(_STOPPED)
 
     async def answered(self, run: RunningTurn, ended: InterruptEnded) -> None:
-        """OpenCode has taken an answer: tell the readers, unless the bus has. Raises `StoreError`."""
+        """Publish that OpenCode has taken an answer, unless the bus has reported it. Raises `StoreError`."""
         if run.active.publish(run.turn.answered(ended, self._now())):
             if run.sink is not None:
                 run.sink.wake()

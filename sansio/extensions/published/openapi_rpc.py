@@ -57,13 +57,13 @@ def core_methods(versions: Sequence[str]) -> Iterator[RpcMethod]:
     """Yield the protocol's own methods, by the names of these versions."""
     for version in sorted(versions):
         for operation in Operation:
-            row, spoken = operation.row, OPERATION_TYPES[operation][version]
+            row, types = operation.row, OPERATION_TYPES[operation][version]
             name = row.rpc_names[version]
-            params = schema_of(version, spoken.params)
+            params = schema_of(version, types.params)
             yield RpcMethod(
                 name,
                 params,
-                {version: schema_of(version, spoken.result)},
+                {version: schema_of(version, types.result)},
                 required=row.needs_params,
                 streaming=row.streaming,
             )

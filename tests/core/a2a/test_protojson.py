@@ -494,7 +494,7 @@ def test_the_form_is_known_by_what_protojson_alone_has(message: JsonObject, name
     assert name == rest_codec("0.3", {"message": message}).NAME
 
 
-def test_a_part_without_kind_is_refused_where_the_schema_is_spoken() -> None:
+def test_a_part_without_kind_is_refused_where_the_schema_is_used() -> None:
     body = {"message": {**_SEND_0_3["message"], "parts": [{"text": "hi"}]}}
 
     assert violations(lambda: v0_3.parse_send(body)) == {"message.parts[0].kind": "is required"}

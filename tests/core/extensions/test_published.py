@@ -100,7 +100,7 @@ def kinds_of(schema: dict[str, Any]) -> set[str]:
     return {schema.get("type", "any")}
 
 
-def test_every_operation_is_spoken_on_both_versions() -> None:
+def test_every_operation_is_served_in_both_versions() -> None:
     assert set(OPERATION_TYPES) == set(Operation)
     assert all({"0.3", "1.0"} <= set(codecs) for codecs in OPERATION_TYPES.values())
 
@@ -239,7 +239,7 @@ def references(value: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("versions", [("0.3",), ("1.0",)])
-def test_a_line_that_is_not_spoken_is_not_described(versions: tuple[str, ...]) -> None:
+def test_a_version_that_is_not_served_is_not_described(versions: tuple[str, ...]) -> None:
     [other] = {"0.3", "1.0"} - set(versions)
     found = described(complete=True, versions=versions)
 

@@ -1,0 +1,30 @@
+"""Arguments of every command that calls an agent: which one, and how to talk to it."""
+
+from __future__ import annotations
+
+import argparse
+
+from sansio.a2a.cards.parse import BINDINGS
+from sansio.a2a.versions import VERSIONS
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """Add the agent's URL."""
+    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+
+
+def add_agent_arguments(parser: argparse.ArgumentParser, *earlier_names: str) -> None:
+    """Add the choice of an interface. `earlier_names`: further names of the version's option."""
+    parser.add_argument(
+        "--protocol-version",
+        *earlier_names,
+        dest="version",
+        choices=VERSIONS,
+        help="the protocol version to use [default: the newest offered]",
+    )
+    parser.add_argument(
+        "--binding",
+        type=str.lower,
+        choices=[binding.lower() for binding in BINDINGS],
+        help="the binding to use [default: as the card prefers]",
+    )

@@ -1,0 +1,56 @@
+"""Exit codes of the commands that call an agent, and the words for what has gone wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Final
+
+from opencode_a2a.client.cards import refusal_text
+from opencode_a2a.client.output import Printer
+from opencode_a2a.client.transport import CallError, CallTarget, UsageError
+from sansio.a2a.client.agent_errors import AgentError
+from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import TaskState
+
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+WAITS: Final = 3
+BROKEN: Final = 4
+CANCELED: Final = 5
+INTERRUPTED: Final = 130
+
+OF_STATE: Final = {
+    TaskState.COMPLETED: DONE,
+    TaskState.FAILED: FAILED,
+    TaskState.REJECTED: FAILED,
+    TaskState.INPUT_REQUIRED: WAITS,
+    TaskState.AUTH_REQUIRED: WAITS,
+    TaskState.CANCELED: CANCELED,
+}
+"""The code for the state that a task was left in. A task at work has none."""
+
+
+async def reported(command: Awaitable[int], printer: Printer, target: CallTarget) -> int:
+    """Await a command's exit code, and close its printer.
+
+    An error of usage, of the network, of the agent or of the output is one line instead, and the code for it.
+    """
+    try:
+        return await command
+    except UsageError as error:
+        printer.fault(str(error))
+        return USAGE
+    except AgentError as error:
+        printer.fault(refusal_text(error, target))
+        return BROKEN
+    except (CallError, ProtocolError) as error:
+        printer.fault(str(error))
+        return BROKEN
+    except BrokenPipeError:
+        return INTERRUPTED  # whoever read the answer has seen enough
+    except OSError as error:
+        printer.fault(f"cannot write the answer: {error.strerror}")
+        return BROKEN
+    finally:
+        printer.close()
