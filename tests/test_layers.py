@@ -17,7 +17,10 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio")
 
 CORE = frozenset({"sansio", "sansio.a2a", "sansio.opencode", "sansio.extensions", "sansio.transport"})
-ROOMS = (".agent", ".server", ".client", ".config", ".fake_opencode")
+ROOMS = (".agent", ".server", ".tool", ".terminal", ".client", ".outbound", ".config", ".fake_opencode")
+
+CALLING = ("opencode_a2a.client", "opencode_a2a.outbound")
+SHARED = frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config"})
 
 # Layer -> the other layers it may import. A module belongs to the longest name here that it starts with, so
 # "sansio" stands for what lies directly in it. Runtimes are found by name: opencode_a2a's row lacks them.
@@ -29,11 +32,15 @@ LAYERS: dict[str, frozenset[str]] = {
     "sansio": frozenset({"sansio.a2a"}),
     "opencode_a2a": frozenset({"opencode_a2a.cli"}),
     "opencode_a2a.cli": CORE | frozenset(f"opencode_a2a{room}" for room in ("", *ROOMS)),
-    "opencode_a2a.agent": CORE | frozenset({"opencode_a2a", "opencode_a2a.server", "opencode_a2a.config"}),
+    "opencode_a2a.agent": CORE
+    | frozenset({"opencode_a2a", "opencode_a2a.server", "opencode_a2a.tool", *CALLING, "opencode_a2a.config"}),
     "opencode_a2a.server": frozenset(
-        {"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a", "opencode_a2a.config"}
+        {"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a", "opencode_a2a.outbound", "opencode_a2a.config"}
     ),
-    "opencode_a2a.client": frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config"}),
+    "opencode_a2a.tool": SHARED | frozenset({"opencode_a2a.server", *CALLING}),
+    "opencode_a2a.terminal": SHARED | frozenset(CALLING),
+    "opencode_a2a.client": SHARED | frozenset({"opencode_a2a.outbound"}),
+    "opencode_a2a.outbound": SHARED,
     "opencode_a2a.config": frozenset({"sansio", "sansio.a2a", "opencode_a2a"}),
     "opencode_a2a.fake_opencode": frozenset({"sansio.a2a"}),
     "runtime_http": frozenset({"sansio.transport"}),
@@ -295,7 +302,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("opencode_a2a.server.http.dispatch", "from opencode_a2a.agent.service import Service"),
         ("opencode_a2a.server.http.asgi", "from sansio.opencode.upstream import requests"),
         ("opencode_a2a.server.http.documents", "import sansio.extensions.published.openapi"),
-        ("opencode_a2a.client.output", "from sansio.opencode.turns import turn"),
+        ("opencode_a2a.terminal.output", "from sansio.opencode.turns import turn"),
         ("opencode_a2a.config.settings", "import opencode_a2a.agent.application"),
         ("runtime_asyncio", "import sansio.a2a"),
         ("runtime_http.pool", "from sansio import http"),

@@ -20,12 +20,12 @@ from attrs import frozen
 from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url
 from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
 from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
-from opencode_a2a.client.conversation import Conversation
-from opencode_a2a.client.output import Printer
-from opencode_a2a.client.prompts import ASK, RULES, Answers, Terminal
 from opencode_a2a.client.transport import PATIENCE, CallError, CallTarget, UsageError, Web
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
+from opencode_a2a.terminal.conversation import Conversation
+from opencode_a2a.terminal.output import Printer
+from opencode_a2a.terminal.prompts import ASK, RULES, Answers, Terminal
 from sansio.a2a.cards.parse import (
     Origin,
     PeerCard,

@@ -14,10 +14,10 @@ import orjson
 from opencode_a2a.cli.agent_arguments import add_url
 from opencode_a2a.cli.outcome import DONE, FAILED, reported
 from opencode_a2a.client.cards import check_url, fetch_card
-from opencode_a2a.client.output import Printer, on_one_line
 from opencode_a2a.client.transport import CallTarget, Web
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
+from opencode_a2a.terminal.output import Printer, on_one_line
 from sansio.a2a.cards.review import CardReview, review
 
 EPILOG: Final = """\

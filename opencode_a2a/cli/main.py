@@ -39,7 +39,21 @@ COMMANDS: Final = {
 """The commands and their help; each is a module of this package."""
 
 _EVERYWHERE = ("runtime", "log_level")
-_CLIENT = ("client_bearer_token", "client_basic_auth", "client_timeout_seconds")
+_CLIENT = (
+    "client_bearer_token",
+    "client_basic_auth",
+    "client_timeout_seconds",
+    "client_card_fetch_timeout_seconds",
+    "client_protocol_version",
+    "client_supported_transports",
+    "client_use_client_preference",
+    "client_polling_fallback_enabled",
+    "client_polling_fallback_initial_interval_seconds",
+    "client_polling_fallback_max_interval_seconds",
+    "client_polling_fallback_backoff_multiplier",
+    "client_polling_fallback_timeout_seconds",
+    "peers_file",
+)
 _READ_BY = {
     "call": (*_EVERYWHERE, *_CLIENT),
     "card": (*_EVERYWHERE, *_CLIENT),

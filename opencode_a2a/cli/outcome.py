@@ -6,8 +6,8 @@ from collections.abc import Awaitable
 from typing import Final
 
 from opencode_a2a.client.cards import refusal_text
-from opencode_a2a.client.output import Printer
 from opencode_a2a.client.transport import CallError, CallTarget, UsageError
+from opencode_a2a.terminal.output import Printer
 from sansio.a2a.client.agent_errors import AgentError
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState

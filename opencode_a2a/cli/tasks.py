@@ -16,12 +16,12 @@ from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url
 from opencode_a2a.cli.call import shared_extensions
 from opencode_a2a.cli.outcome import DONE, FAILED, OF_STATE, reported
 from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
-from opencode_a2a.client.conversation import Conversation
-from opencode_a2a.client.output import Printer, on_one_line
-from opencode_a2a.client.prompts import Answers
 from opencode_a2a.client.transport import CallTarget, UsageError, Web
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
+from opencode_a2a.terminal.conversation import Conversation
+from opencode_a2a.terminal.output import Printer, on_one_line
+from opencode_a2a.terminal.prompts import Answers
 from sansio.a2a.cards.parse import Interface, PeerCard, read_card
 from sansio.a2a.client.calls import cancel_call, list_tasks_call, read_page_answer, read_task_answer, to_json
 from sansio.a2a.codecs.registry import CODECS

@@ -1,4 +1,4 @@
-"""Calls other agents: connection, conversation, terminal output.
+"""Calls other agents.
 
 Its exceptions, beside those of `sansio.a2a.errors`:
 

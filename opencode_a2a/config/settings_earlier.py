@@ -70,7 +70,6 @@ _RATE_LIMIT: Final = "A2A_RATE_LIMIT_ENABLED"
 _NO_RATE_LIMIT: Final = (
     "there is no rate limit here: put one into the proxy in front, and set `A2A_RATE_LIMIT_ENABLED=false`"
 )
-_CALLS: Final = "the server calls no other agents; `opencode-a2a call` goes where its user says"
 
 EARLIER: Final[tuple[EarlierVariable, ...]] = (
     _mapped(
@@ -111,32 +110,6 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
     ),
     *_no_effect("0.2.0", "there is no tracing", "A2A_OTEL_INSTRUMENTATION_ENABLED", harmless=FALSE),
     *_no_effect("1.4.0", "there are no metrics; `/health` has counters", "A2A_METRICS_ENABLED", harmless=FALSE),
-    *_no_effect("1.4.0", _CALLS, "A2A_CLIENT_ALLOWED_HOSTS", "A2A_CLIENT_ALLOW_PRIVATE_HOSTS"),
-    *_no_effect(
-        "0.7.1, 1.4.0",
-        _CALLS,
-        "A2A_CLIENT_CACHE_MAXSIZE",
-        "A2A_CLIENT_CACHE_TTL_SECONDS",
-        "A2A_CLIENT_SUPPORTED_TRANSPORTS",
-        "A2A_CLIENT_USE_CLIENT_PREFERENCE",
-    ),
-    *_no_effect(
-        "0.7.1",
-        "`call` takes the version from the agent's card",
-        "A2A_CLIENT_PROTOCOL_VERSION",
-    ),
-    *_no_effect(
-        "0.7.1, 1.4.0", "`A2A_CLIENT_TIMEOUT_SECONDS` limits that as well", "A2A_CLIENT_CARD_FETCH_TIMEOUT_SECONDS"
-    ),
-    *_no_effect(
-        "before 0.7.1",
-        "`call` polls by itself where it must",
-        "A2A_CLIENT_POLLING_FALLBACK_BACKOFF_MULTIPLIER",
-        "A2A_CLIENT_POLLING_FALLBACK_ENABLED",
-        "A2A_CLIENT_POLLING_FALLBACK_INITIAL_INTERVAL_SECONDS",
-        "A2A_CLIENT_POLLING_FALLBACK_MAX_INTERVAL_SECONDS",
-        "A2A_CLIENT_POLLING_FALLBACK_TIMEOUT_SECONDS",
-    ),
 )
 
 

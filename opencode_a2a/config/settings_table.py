@@ -6,7 +6,7 @@ Knows neither where the texts come from nor who reads the values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import attrs
 from attrs import frozen
@@ -14,6 +14,7 @@ from attrs import frozen
 from opencode_a2a import __version__
 from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_declared import Declared
+from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import Variable, row
 from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet
@@ -25,19 +26,18 @@ from sansio.redact import Secret
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
-_SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH, _CLIENT = (
+_SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH = (
     "The server",
     "The Agent Card",
     "Who may call",
     "OpenCode",
     "Tasks",
     "Push notifications",
-    "Calling other agents (`opencode-a2a call`)",
 )
 
 
 @frozen(kw_only=True)
-class Settings(Declared):
+class Settings(PeerSettings):
     """Everything that can be set, checked. The table of variables is this class: a row per attribute."""
 
     host: str = row(
@@ -442,29 +442,6 @@ class Settings(Declared):
         "`*.` with the end of names, addresses, and networks such as 10.1.0.0/16",
         default_text="none",
     )
-    client_bearer_token: Secret | None = row(
-        _CLIENT,
-        "A2A_CLIENT_BEARER_TOKEN",
-        values.header_token,
-        None,
-        "the token to present to the other agent, before any login: text without white space",
-        secret=True,
-    )
-    client_basic_auth: Secret | None = row(
-        _CLIENT,
-        "A2A_CLIENT_BASIC_AUTH",
-        values.login,
-        None,
-        "the login to present to the other agent: user:password, plain or in base64",
-        secret=True,
-    )
-    client_timeout_seconds: float = row(
-        _CLIENT,
-        "A2A_CLIENT_TIMEOUT_SECONDS",
-        values.seconds(zero=False),
-        30.0,
-        "how long the other agent may take to answer, or stay silent in a stream: seconds, more than 0",
-    )
 
     @property
     def public_url(self) -> str:
@@ -489,10 +466,9 @@ class Settings(Declared):
         return values.is_loopback(self.host)
 
 
-_declared: Final = frozenset(attribute.name for attribute in attrs.fields(Declared))
+_attributes: Final[tuple[Any, ...]] = attrs.fields(Settings)
+_bases: Final = [{attribute.name for attribute in attrs.fields(base)} for base in (Declared, PeerSettings)]
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
     attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)
-    for is_declared in (False, True)
-    for attribute in attrs.fields(Settings)
-    if (attribute.name in _declared) is is_declared
+    for attribute in sorted(_attributes, key=lambda attribute: sum(attribute.name in names for names in _bases))
 )

@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from opencode_a2a.distribution import RUNTIMES_GROUP
+from sansio.a2a.cards.parse import BINDINGS
 from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet, Scheme, parse_credentials
 from sansio.hosts import ServedHosts
@@ -177,6 +178,26 @@ def words(text: str) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in items):
         raise SettingRefusedError
     return tuple(item.strip() for item in items if item.strip())
+
+
+_BINDING_SPELLINGS: Mapping[str, str] = {re.sub(r"[^a-z]", "", name.lower()): name for name in BINDINGS}
+"""The bindings by their letters: earlier releases took `json-rpc`, `http_json` and the like."""
+
+
+def bindings(text: str) -> tuple[str, ...]:
+    """A comma-separated or JSON list of bindings, each once."""
+    found = [_BINDING_SPELLINGS.get(re.sub(r"[^a-z]", "", word.lower())) for word in words(text)]
+    if not found or None in found:
+        raise SettingRefusedError(f"takes {' and '.join(BINDINGS)}")
+    return tuple(dict.fromkeys(name for name in found if name is not None))
+
+
+def factor(text: str) -> float:
+    """A finite number, at least 1."""
+    value = float(text)
+    if not 1 <= value <= 1000:
+        raise SettingRefusedError
+    return value
 
 
 def version(text: str) -> str:

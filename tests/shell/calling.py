@@ -9,7 +9,7 @@ import anyio
 from attrs import define, frozen
 
 from opencode_a2a.cli.call import CallTarget, add_arguments, call
-from opencode_a2a.client.prompts import Answers
+from opencode_a2a.terminal.prompts import Answers
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,

@@ -18,11 +18,11 @@ import pytest
 from attrs import define, evolve, field
 
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
-from opencode_a2a.client.output import Printer
-from opencode_a2a.client.prompts import Answers, Terminal
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, FakeOpenCode, Prompt, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
+from opencode_a2a.terminal.output import Printer
+from opencode_a2a.terminal.prompts import Answers, Terminal
 from sansio.a2a.client.transcript import Notice, NoticeKind, text_of
 from sansio.a2a.model import StatusUpdate, StreamItem, TaskState
 from sansio.extensions.methods.method_rows import MethodExtension

@@ -16,10 +16,10 @@ from attrs import evolve
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.call import CallTarget, call
-from opencode_a2a.client.output import Printer
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO as STANDIN_HELLO
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
+from opencode_a2a.terminal.output import Printer
 from sansio.a2a.bindings.sse import encode
 from sansio.a2a.client.transcript import AnswerText, Notice, NoticeKind
 from sansio.a2a.codecs.registry import CODECS

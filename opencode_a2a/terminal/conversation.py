@@ -13,9 +13,9 @@ import anyio
 import httpx
 from attrs import define, field
 
-from opencode_a2a.client.output import Printer
-from opencode_a2a.client.prompts import Answers
 from opencode_a2a.client.transport import CallError, Web, read_body, read_chunks
+from opencode_a2a.terminal.output import Printer
+from opencode_a2a.terminal.prompts import Answers
 from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 
-from opencode_a2a.client.output import Printer
+from opencode_a2a.terminal.output import Printer
 from sansio.a2a.client.transcript import UNNAMED, InputRequest
 
 if sys.platform != "win32":
