@@ -18,6 +18,7 @@ import anyio.to_thread
 from attrs import frozen
 
 from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url
+from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape
 from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
 from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
 from opencode_a2a.client.transport import PATIENCE, CallError, CallTarget, UsageError, Web
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_agent_arguments(parser, "--line")
     parser.add_argument("--context", metavar="ID", help="the context (conversation) to go on with")
     parser.add_argument("--task", metavar="ID", help="the task that TEXT is for: one that waits for its user")
+    add_message_arguments(parser)
     parser.add_argument(
         "--on-permission",
         choices=RULES,
@@ -131,6 +133,11 @@ async def run_from_arguments(
             except UnicodeDecodeError:
                 Printer(out, err).fault("standard input is not text in the terminal's encoding")
                 return USAGE
+        try:
+            shape = await message_shape(args, settings, text)
+        except UsageError as error:
+            Printer(out, err).fault(str(error))
+            return USAGE
         return await call(
             target,
             text,
@@ -138,6 +145,7 @@ async def run_from_arguments(
             err=err,
             context_id=args.context,
             task_id=args.task,
+            shape=shape,
             answers=Answers(args.on_permission, Terminal.between(typed, err)),
             stream=not args.no_stream,
             verbose=args.verbose,
@@ -174,6 +182,7 @@ class _Opening:
     text: str
     context_id: str | None
     task_id: str | None
+    shape: MessageShape
 
 
 async def call(
@@ -184,6 +193,7 @@ async def call(
     err: TextIO,
     context_id: str | None = None,
     task_id: str | None = None,
+    shape: MessageShape | None = None,
     answers: Answers | None = None,
     stream: bool = True,
     verbose: bool = False,
@@ -191,11 +201,12 @@ async def call(
 ) -> int:
     """Sends `text` and shows the answer; returns the exit code (see `EPILOG`).
 
-    `answers`: what to say where the task asks something; by default it is left waiting. Errors of the network, of
-    the agent and of usage become one line on `err`. Cancelling it leaves the task with the agent.
+    `shape`: what else the message holds. `answers`: what to say where the task asks something; by default it is left
+    waiting. Errors of the network, of the agent and of usage become one line on `err`. Cancelling it leaves the task
+    with the agent.
     """
     printer = Printer(out, err, verbose=verbose, as_json=as_json)
-    opening = _Opening(text=text, context_id=context_id, task_id=task_id)
+    opening = _Opening(text=text, context_id=context_id, task_id=task_id, shape=shape or MessageShape())
 
     async def converse() -> int:
         _check(target, opening)
@@ -230,6 +241,9 @@ async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Open
     origin = Origin.of(interface.url)
     if origin != web.home:
         printer.note(f"the agent card points to {origin}")
+    message = opening.shape.message(
+        opening.text, card.extensions, context_id=opening.context_id, task_id=opening.task_id
+    )
     conversation = Conversation(
         web=web,
         interface=interface,
@@ -241,7 +255,7 @@ async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Open
     )
     transcript = conversation.transcript
     try:
-        await conversation.hold(opening.text, context_id=opening.context_id, task_id=opening.task_id)
+        await conversation.hold(message)
     except AgentError:
         if opening.task_id is not None:
             await _say_where_to_go_on(conversation, printer)

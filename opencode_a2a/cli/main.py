@@ -55,7 +55,7 @@ _CLIENT = (
     "peers_file",
 )
 _READ_BY = {
-    "call": (*_EVERYWHERE, *_CLIENT),
+    "call": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "card": (*_EVERYWHERE, *_CLIENT),
     "tasks": (*_EVERYWHERE, *_CLIENT),
     "demo": _EVERYWHERE,

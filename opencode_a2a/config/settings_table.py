@@ -73,7 +73,8 @@ class Settings(PeerSettings):
         "A2A_MAX_REQUEST_BODY_BYTES",
         values.whole(0),
         1_048_576,
-        "the largest request body accepted: a whole number of bytes; 0 sets no limit",
+        "the largest request body accepted, and the largest that `call` makes of files: a whole number of bytes; "
+        "0 sets no limit",
     )
     http_gzip_minimum_size: int = row(
         _SERVER,

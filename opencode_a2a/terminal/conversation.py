@@ -80,14 +80,18 @@ class Conversation:
     _last_id: str = field(default="", init=False)  # of the last event of a stream
     _changes: int = field(default=0, init=False)  # items of which there was something to say
 
-    async def hold(self, text: str, *, context_id: str | None = None, task_id: str | None = None) -> None:
-        """Send the text, and go on until the task has ended or is left waiting. Raises what `Web` and the core do."""
-        self.transcript.task_id = task_id
+    async def hold(self, message: Message) -> None:
+        """Send the message, and go on until the task has ended or is left waiting. Raises what `Web` and the core do.
+
+        Extensions that the message uses are activated with it.
+        """
+        self.transcript.task_id = message.task_id
+        self.extensions = tuple(dict.fromkeys((*self.extensions, *message.extensions)))
         try:
-            message: Message | None = self._message(text, context_id, task_id)
-            while message is not None:
-                answer = await self._round(message)
-                message = None if answer is None else self._answer(answer)
+            outgoing: Message | None = message
+            while outgoing is not None:
+                answer = await self._round(outgoing)
+                outgoing = None if answer is None else self._answer(answer)
         except anyio.get_cancelled_exc_class():
             self._tell_task()
             raise
@@ -102,15 +106,6 @@ class Conversation:
         await self._poll()
 
     # --- messages -----------------------------------------------------------------------------------------
-
-    def _message(self, text: str, context_id: str | None, task_id: str | None) -> Message:
-        return Message(
-            message_id=str(uuid.uuid4()),
-            role=Role.USER,
-            parts=(TextPart(text=text),),
-            context_id=context_id,
-            task_id=task_id,
-        )
 
     def _answer(self, text: str) -> Message:
         """The answer to what is asked; it names the request, where the agent has."""
