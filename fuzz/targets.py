@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz import a2a, access, answers, methods, opencode, outbound, transport
+from fuzz import a2a, access, answers, mcp, methods, opencode, outbound, transport
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -13,6 +13,7 @@ TARGETS: dict[str, Target] = {
         *access.TARGETS,
         *answers.TARGETS,
         *outbound.TARGETS,
+        *mcp.TARGETS,
         *methods.TARGETS,
         *transport.TARGETS,
     )

@@ -16,7 +16,7 @@ from attrs import field, frozen
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio")
 
-CORE = frozenset({"sansio", "sansio.a2a", "sansio.opencode", "sansio.extensions", "sansio.transport"})
+CORE = frozenset({"sansio", "sansio.a2a", "sansio.opencode", "sansio.extensions", "sansio.transport", "sansio.mcp"})
 ROOMS = (".agent", ".server", ".tool", ".terminal", ".client", ".outbound", ".config", ".fake_opencode")
 
 CALLING = ("opencode_a2a.client", "opencode_a2a.outbound")
@@ -29,6 +29,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "sansio.opencode": frozenset({"sansio.a2a"}),
     "sansio.extensions": frozenset({"sansio.a2a", "sansio.opencode"}),
     "sansio.transport": frozenset(),
+    "sansio.mcp": frozenset(),
     "sansio": frozenset({"sansio.a2a"}),
     "opencode_a2a": frozenset({"opencode_a2a.cli"}),
     "opencode_a2a.cli": CORE | frozenset(f"opencode_a2a{room}" for room in ("", *ROOMS)),
@@ -37,7 +38,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "opencode_a2a.server": frozenset(
         {"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a", "opencode_a2a.outbound", "opencode_a2a.config"}
     ),
-    "opencode_a2a.tool": SHARED | frozenset({"opencode_a2a.server", *CALLING}),
+    "opencode_a2a.tool": SHARED | frozenset({"sansio.mcp", "opencode_a2a.server", *CALLING}),
     "opencode_a2a.terminal": SHARED | frozenset(CALLING),
     "opencode_a2a.client": SHARED | frozenset({"opencode_a2a.outbound"}),
     "opencode_a2a.outbound": SHARED,
