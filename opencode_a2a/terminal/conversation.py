@@ -30,10 +30,12 @@ from sansio.a2a.client.calls import (
     send_call,
     subscribe_call,
 )
-from sansio.a2a.client.transcript import InputRequest, Transcript
+from sansio.a2a.client.input_requests import InputRequest, Reply
+from sansio.a2a.client.transcript import Transcript
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.media_types import EVENT_STREAM
 from sansio.a2a.model import (
+    DataPart,
     GetTaskRequest,
     Message,
     Role,
@@ -107,7 +109,7 @@ class Conversation:
 
     # --- messages -----------------------------------------------------------------------------------------
 
-    def _answer(self, text: str) -> Message:
+    def _answer(self, reply: Reply) -> Message:
         """The answer to what is asked; it names the request, where the agent has."""
         transcript = self.transcript
         asked = self._answered = transcript.asked
@@ -115,7 +117,7 @@ class Conversation:
         return Message(
             message_id=str(uuid.uuid4()),
             role=Role.USER,
-            parts=(TextPart(text=text),),
+            parts=(TextPart(text=reply.text) if reply.data is None else DataPart(data=reply.data),),
             context_id=transcript.context_id,
             task_id=transcript.task_id,
             metadata=named,
@@ -133,7 +135,7 @@ class Conversation:
 
     # --- a round ------------------------------------------------------------------------------------------
 
-    async def _round(self, message: Message) -> str | None:
+    async def _round(self, message: Message) -> Reply | None:
         """Send a message and show what comes of it; returns the answer to go on with, if there is one.
 
         Neither side of it raises into the task group, which would wrap what it raises.
@@ -169,7 +171,7 @@ class Conversation:
             self._following = False
             self._tell()
 
-    async def _dialogue(self) -> str | None:
+    async def _dialogue(self) -> Reply | None:
         """Answer what is asked for as long as there is a stream; the answer, once there is none."""
         while True:
             while self._following and not self._to_answer:
@@ -184,7 +186,7 @@ class Conversation:
                 return answer
             await self._send_beside(self._answer(answer))
 
-    async def _obtain(self, asked: InputRequest) -> str | None:
+    async def _obtain(self, asked: InputRequest) -> Reply | None:
         """An answer; None: there is none, or it is not asked any more."""
         answer = None
         with anyio.CancelScope() as self._asking:

@@ -8,14 +8,27 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Final, Protocol, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final, Protocol, TextIO, TypeVar
 
 import anyio
 import anyio.to_thread
 from attrs import define, field, frozen
 
-from opencode_a2a.terminal.output import Printer
-from sansio.a2a.client.transcript import UNNAMED, InputRequest
+from opencode_a2a.terminal.output import Printer, on_one_line
+from sansio.a2a.client.input_requests import (
+    PERMISSION_REPLIES,
+    InputRequest,
+    Permission,
+    Question,
+    Reply,
+    UnclearAnswer,
+    permission_answer,
+    question_answer,
+    question_reply,
+)
+from sansio.a2a.client.transcript import UNNAMED
 
 if sys.platform != "win32":
     import termios
@@ -23,8 +36,12 @@ if sys.platform != "win32":
 __all__ = ["ASK", "RULES", "Answers", "Lines", "Terminal"]
 
 ASK: Final = "ask"
+PROMPT: Final = "answer> "
 RULES: Final = ("once", "always", "reject", ASK)
 """The rules for permissions; the last one is to ask."""
+
+
+_Answer = TypeVar("_Answer")
 
 
 class Lines(Protocol):
@@ -92,25 +109,95 @@ class Answers:
             return None
         return self.permissions
 
-    async def to(self, asked: InputRequest, printer: Printer) -> str | None:
+    async def to(self, asked: InputRequest, printer: Printer) -> Reply | None:
         """The answer; None: there is none, and the task is to be left as it is."""
         rule = self.by_rule(asked)
         if rule is not None:
             printer.note(f"answering by --on-permission: {rule}")
-            return rule
+            return Reply(text=rule)
         if self.lines is None:
             return None
         self.lines.forget()
-        typed: list[str] = []
-        while len(typed) < asked.answers:
-            count = f" {len(typed) + 1} of {asked.answers}" if asked.answers > 1 else ""
-            printer.ask("" if typed else asked.text or UNNAMED, f"answer{count}> ")
-            line = await self.lines.line()
+        if asked.permission is not None:
+            return await self._permission(asked, asked.permission, printer)
+        if asked.questions:
+            return await self._questions(asked, printer)
+        line = await self._typed(printer, asked.text or UNNAMED, PROMPT, self.lines, _as_it_is)
+        return None if line is None else Reply(text=line)
+
+    async def _permission(self, asked: InputRequest, permission: Permission, printer: Printer) -> Reply | None:
+        assert self.lines is not None
+        text = permission_text(asked, permission)
+        reply = await self._typed(printer, text, PROMPT, self.lines, permission_answer)
+        return None if reply is None else Reply(text=reply)
+
+    async def _questions(self, asked: InputRequest, printer: Printer) -> Reply | None:
+        assert self.lines is not None
+        picked: list[tuple[str, ...]] = []
+        count = len(asked.questions)
+        for number, question in enumerate(asked.questions, 1):
+            prompt = PROMPT if count == 1 else f"answer {number} of {count}> "
+            matched = partial(question_answer, question)
+            answer = await self._typed(printer, question_text(question), prompt, self.lines, matched)
+            if answer is None:
+                return None
+            picked.append(answer)
+        return question_reply(asked, picked)
+
+    async def _typed(
+        self, printer: Printer, text: str, prompt: str, lines: Lines, match: Callable[[str], _Answer | UnclearAnswer]
+    ) -> _Answer | None:
+        """Ask until a typed line is an answer; None: there will be none."""
+        printer.ask(text, prompt)
+        while True:
+            line = await lines.line()
             if line is None:
                 return None
             printer.asked()
-            if line.strip():
-                typed.append(line.strip())
-            elif typed:
-                break
-        return "\n".join(typed)
+            answer = match(line)
+            if not isinstance(answer, UnclearAnswer):
+                return answer
+            printer.note(answer.hint)
+            printer.ask("", prompt)
+
+
+def _as_it_is(line: str) -> str | UnclearAnswer:
+    return line.strip() or UnclearAnswer("type an answer")
+
+
+def permission_text(asked: InputRequest, permission: Permission) -> str:
+    """Lay out a permission for a person: what it is about, and the replies by number."""
+    if not permission.action:
+        return "\n".join((asked.text or UNNAMED, *_numbered(PERMISSION_REPLIES.items())))
+    meanings = dict(PERMISSION_REPLIES)
+    if permission.always:
+        meanings["always"] += f": {_cut(', '.join(permission.always))}"
+    subjects = [f"    {line}" for subject in permission.subjects for line in _cut(subject, 1000).splitlines()]
+    return "\n".join((f"permission: {on_one_line(permission.action)}", *subjects, *_numbered(meanings.items())))
+
+
+def question_text(question: Question) -> str:
+    """Lay out a question for a person, with its options by number."""
+    options = [(option.label, option.description) for option in question.options]
+    if options and not question.multiple:
+        label, description = options[0]
+        options[0] = (label, f"{description} (Enter)" if description else "(Enter)")
+    several = " (several, with commas between them)" if question.multiple else ""
+    other = " An answer in words is taken too." if options and question.free_text else ""
+    return "\n".join((f"{_set_in(question.text or UNNAMED)}{several}{other}", *_numbered(options)))
+
+
+def _numbered(choices: Iterable[tuple[str, str]]) -> Iterator[str]:
+    rows = [(on_one_line(label), on_one_line(meaning)) for label, meaning in choices]
+    width = min(max((len(label) for label, _ in rows), default=0), 24)
+    for number, (label, meaning) in enumerate(rows, 1):
+        yield f"  {number}. {label:<{width}}  {meaning}".rstrip()
+
+
+def _set_in(text: str) -> str:
+    """Indent all lines but the first: no line of the agent's can pass for an option."""
+    return text.rstrip().replace("\n", "\n      ")
+
+
+def _cut(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

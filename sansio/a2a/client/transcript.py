@@ -7,13 +7,15 @@ terminals.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeAlias
 
 from attrs import Factory, define, frozen
 
 from sansio.a2a.client.calls import to_json
-from sansio.a2a.codecs.json_values import list_at, member, text_at
+from sansio.a2a.client.input_requests import InputRequest, read_input_request
+from sansio.a2a.codecs.json_values import member, text_at
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import (
     Artifact,
@@ -58,11 +60,31 @@ class AnswerText:
 
 
 @frozen(kw_only=True)
+class ToolCall:
+    """A step of a tool call. `key` is the same in all steps of one call; `status` is as the agent names it.
+
+    `details`: input, output and whatever else there is of it, by name.
+    """
+
+    key: tuple[str, str]
+    name: str
+    status: str = ""
+    title: str = ""
+    error: str = ""
+    details: Mapping[str, Any] = Factory(dict)
+
+    @property
+    def ended(self) -> bool:
+        """The call has come to its end, well or not."""
+        return self.status in ("completed", "error")
+
+
+@frozen(kw_only=True)
 class Notice:
     """Something beside the answer.
 
     `detail`: only for the curious; `partial`: a piece of running text; `ends`: the task's last state;
-    `asks`: it is what `Transcript.asked` holds.
+    `asks`: it is what `Transcript.asked` holds. `tool` and `file`: the subject of notices of these kinds.
     """
 
     kind: NoticeKind
@@ -71,25 +93,11 @@ class Notice:
     partial: bool = False
     ends: bool = False
     asks: bool = False
+    tool: ToolCall | None = None
+    file: FilePart | None = None
 
 
 Utterance: TypeAlias = AnswerText | Notice
-
-
-@frozen(kw_only=True)
-class InputRequest:
-    """A request of the task for input. `kind` and `request_id`: `None` where the agent names none. `answers`: how
-    many it takes.
-
-    `status`: the text, time and message id of the status that asks. They distinguish it from a later one that asks
-    the same.
-    """
-
-    text: str
-    kind: str | None = None
-    request_id: str | None = None
-    answers: int = 1
-    status: tuple[str, str | None, str | None]
 
 
 @define
@@ -225,6 +233,7 @@ class Transcript:
             for part in artifact.parts:
                 if isinstance(part, DataPart):
                     self._tool(artifact.artifact_id, part.data, out)
+            self._files_of(artifact.artifact_id, artifact.parts, out)
             return
         self._files_of(artifact.artifact_id, artifact.parts, out)
         text = text_of(artifact.parts)
@@ -276,7 +285,7 @@ class Transcript:
         seen = (text, status.timestamp, status.message.message_id if status.message else None)
         first = next(iter(self._requests), None)
         if self.asked is None or self.asked.request_id != first or (first is None and self.asked.status != seen):
-            self.asked = _input_request(text, seen, self._requests.get(first or ""))
+            self.asked = read_input_request(text, seen, self._requests.get(first or ""))
 
     def _conclude(self, text: str, out: list[Utterance]) -> None:
         """Emit the end of the answer: a revision, or the text of the final status where there was no other."""
@@ -333,7 +342,7 @@ class Transcript:
             text = " ".join(word for word in (part.filename, part.media_type, where) if word)
             if f"{owner}:{text}" not in self._files:
                 self._files.add(f"{owner}:{text}")
-                out.append(Notice(kind=NoticeKind.FILE, text=text))
+                out.append(Notice(kind=NoticeKind.FILE, text=text, file=part))
 
     def _tool(self, owner: str, data: Any, out: list[Utterance]) -> None:
         tool, status = _filled(data, "tool") or "tool", _filled(data, "status") or ""
@@ -343,7 +352,9 @@ class Transcript:
         self._tools[owner, call_id] = (status, title)
         fault = (_filled(data, "error") or "") if status == "error" else ""
         text = ": ".join(word for word in (tool, status, fault or title) if word)
-        out.append(Notice(kind=NoticeKind.TOOL, text=text))
+        details = {name: value for name in ("input", "output") if (value := member(data, name))}
+        call = ToolCall(key=(owner, call_id), name=tool, status=status, title=title, error=fault, details=details)
+        out.append(Notice(kind=NoticeKind.TOOL, text=text, tool=call))
 
     def _progress(self, metadata: JsonObject | None, out: list[Utterance]) -> bool:
         """Emit progress and answered interrupts. Return whether the status was about nothing else."""
@@ -363,17 +374,6 @@ class Transcript:
             out.append(Notice(kind=NoticeKind.INTERRUPT, text=text))
             self._last_status = ""
         return False
-
-
-def _input_request(text: str, status: tuple[str, str | None, str | None], interrupt: Any) -> InputRequest:
-    questions = list_at(interrupt, "details", "questions")
-    return InputRequest(
-        text=text,
-        kind=_filled(interrupt, "type"),
-        request_id=_filled(interrupt, "request_id"),
-        answers=max(1, len(questions)),
-        status=status,
-    )
 
 
 def text_of(parts: tuple[Part, ...]) -> str:
