@@ -49,6 +49,7 @@ class Reach(Enum):
     MULTICAST = "multicast"
     UNSPECIFIED = "unspecified"
     RESERVED = "reserved"
+    UNASSIGNED = "that of a tunnel, a translator or nobody"
 
 
 _REACHES: Final[tuple[tuple[Network, Reach], ...]] = tuple(
@@ -63,11 +64,14 @@ _REACHES: Final[tuple[tuple[Network, Reach], ...]] = tuple(
         (Reach.LINK_LOCAL, "169.254.0.0/16 fe80::/10"),
         (Reach.MULTICAST, "224.0.0.0/4 ff00::/8"),
         (Reach.UNSPECIFIED, "0.0.0.0/8 ::"),
-        # assignments of the IETF (Teredo among them), documentation, benchmarks, relays, the future
+        # Teredo, whose packets end at an IPv4 address
+        (Reach.UNASSIGNED, "2001::/32"),
+        # assignments of the IETF, documentation, benchmarks, relays, the future
         (Reach.RESERVED, "192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 198.18.0.0/15 198.51.100.0/24"),
         (Reach.RESERVED, "203.0.113.0/24 240.0.0.0/4 2001::/23 2001:db8::/32 3fff::/20"),
         (Reach.PUBLIC, "0.0.0.0/0 2000::/3"),
-        (Reach.RESERVED, "::/0"),
+        # translators of a network's own among them, which may lead to any IPv4 address
+        (Reach.UNASSIGNED, "::/0"),
     )
     for network in networks.split()
 )
@@ -75,8 +79,10 @@ _REACHES: Final[tuple[tuple[Network, Reach], ...]] = tuple(
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
-_LIFTED_BY_FLAG: Final = frozenset({Reach.LOOPBACK, Reach.PRIVATE})
-_LIFTED_BY_NAME: Final = _LIFTED_BY_FLAG | {Reach.SHARED, Reach.LINK_LOCAL, Reach.RESERVED}
+_OWN: Final = frozenset({Reach.LOOPBACK, Reach.PRIVATE})
+_NEARBY: Final = _OWN | {Reach.SHARED, Reach.LINK_LOCAL, Reach.RESERVED}
+_NOT_PUBLIC: Final = _NEARBY | {Reach.UNASSIGNED}
+"""Kinds that settings can open. A cloud's metadata has a rule of its own, and the others nothing opens."""
 
 
 def plain(address: Address) -> Address:
@@ -256,16 +262,52 @@ def origin_of(url: str) -> str:
 
 
 @frozen(kw_only=True)
-class OutboundPolicy:
-    """Policy of the targets that may be connected to.
+class Rules:
+    """Rules of one purpose: how its settings count, and what its requests may carry.
 
-    Without settings: public addresses, over https. `allow_private`: private and loopback ones too, over http as
-    well. `allowed`: hosts the operator names, over http as well, whatever their addresses. A cloud's metadata is
-    opened by an entry of its very own only, multicast and unspecified addresses by nothing.
+    `by_flag`, `by_name`: the kinds of addresses that `allow_private` opens, and that a name among the allowed hosts
+    opens. `plain_http`: http is allowed to every host. `listed_only`: a list of allowed hosts excludes all others.
+    `brings_credentials`: who names the URL gives the credentials too, so they go wherever it leads.
     """
 
+    by_flag: frozenset[Reach]
+    by_name: frozenset[Reach]
+    plain_http: bool
+    listed_only: bool
+    brings_credentials: bool
+
+
+PUSH_RULES: Final = Rules(
+    by_flag=_OWN, by_name=_NOT_PUBLIC, plain_http=False, listed_only=False, brings_credentials=True
+)
+"""Notifications for clients, who register their own receivers: https is the rule, and a name is vouched for."""
+
+PEER_RULES: Final = Rules(
+    by_flag=_NEARBY, by_name=frozenset(), plain_http=True, listed_only=True, brings_credentials=False
+)
+"""Calls of other agents that a model chooses, with credentials of the operator: the list says who may get them.
+
+A name opens no address that is not public: whoever runs the name's zone would choose the address.
+"""
+
+
+@frozen(kw_only=True)
+class OutboundPolicy:
+    """Policy of the targets that may be connected to, and of those that may be given credentials.
+
+    `rules`: those of the purpose. `allow_private`: addresses that are not public are allowed, as far as the rules
+    go. `allowed`: hosts that the operator names; an address or network among them is allowed whatever its kind.
+    A cloud's metadata is opened by an entry of its very own only, multicast and unspecified addresses by nothing.
+
+    `vouched`: origins that are allowed whatever their addresses. `credential_origins`: the only origins that get
+    credentials; None leaves it to `allowed`.
+    """
+
+    rules: Rules = PUSH_RULES
     allow_private: bool = False
     allowed: AllowedHosts = AllowedHosts()
+    vouched: frozenset[str] = frozenset()
+    credential_origins: frozenset[str] | None = None
 
     def target(self, url: str, path: FieldPath) -> Target:
         """Return the target of a URL, if it can be allowed. `admit` decides in the end, once the addresses are known.
@@ -277,39 +319,84 @@ class OutboundPolicy:
             raise invalid(path, f"leads to an address that is {Reach.METADATA.value}, which is not allowed")
         if target.address is not None:
             self.admit(target, [target.address], path)
+        elif self._excludes(target, None):
+            raise invalid(path, _NOT_LISTED)
         elif target.scheme == "http" and not self._may_be_plain(target.host):
             raise invalid(path, "must be an https URL")
         return target
 
-    def admit(self, target: Target, addresses: Iterable[Address], path: FieldPath) -> tuple[Address, ...]:
-        """Return the addresses of the target, each once. If one is refused, all are. Raises like `target`."""
+    def admit(
+        self, target: Target, addresses: Iterable[Address], path: FieldPath, *, credentials: bool = False
+    ) -> tuple[Address, ...]:
+        """Return the addresses of the target, each once. If one is refused, all are. Raises like `target`.
+
+        `credentials`: the request carries some of the operator's.
+        """
         admitted = tuple(dict.fromkeys(plain(address) for address in addresses))
         if not admitted:
             raise invalid(path, "its host cannot be resolved")
+        if any(self._excludes(target, address) for address in admitted):
+            raise invalid(path, _NOT_LISTED)
         for address in admitted:
             reach = reach_of(address)
-            if reach is not Reach.PUBLIC and not self._lifts(target.host, address, reach):
+            if reach is not Reach.PUBLIC and not self._lifts(target, address, reach):
                 raise invalid(path, f"leads to an address that is {reach.value}, which is not allowed")
-        if target.scheme == "http" and not all(self._vouched(target.host, address) for address in admitted):
-            raise invalid(path, "must be an https URL")
+        if target.scheme == "http":
+            if not self.rules.plain_http and not all(self._vouched(target.host, address) for address in admitted):
+                raise invalid(path, "must be an https URL")
+            if credentials and not self.rules.brings_credentials and _any_public(admitted):
+                raise invalid(path, "must be an https URL: credentials do not go to a public address over http")
         return admitted
 
+    def may_have_credentials(self, target: Target) -> bool:
+        """Return whether credentials may go to a target.
+
+        `admit` refuses them later where a name leads over plain http to a public address.
+        """
+        if self.rules.brings_credentials:
+            return True
+        if target.scheme == "http" and target.address is not None and _any_public([target.address]):
+            return False
+        if self.credential_origins is not None:
+            return target.origin in self.credential_origins
+        if target.address is not None:
+            return self._in_networks(target.address)
+        return self.allowed.has_name(target.host)
+
     def _may_be_plain(self, host: str) -> bool:
-        return self.allow_private or bool(self.allowed.networks) or self.allowed.has_name(host)
+        rules = self.rules
+        return rules.plain_http or self.allow_private or bool(self.allowed.networks) or self.allowed.has_name(host)
+
+    def _excludes(self, target: Target, address: Address | None) -> bool:
+        """Return whether the list of allowed hosts leaves a target out. `address`: None before it is known."""
+        if not self.rules.listed_only or self.allowed == AllowedHosts() or target.origin in self.vouched:
+            return False
+        if self.allowed.has_name(target.host):
+            return False
+        return not self.allowed.networks if address is None else not self._in_networks(address)
 
     def _vouched(self, host: str, address: Address) -> bool:
         """Return whether settings name this host or address, so that plain http is allowed."""
         if self.allowed.has_name(host) or self._in_networks(address):
             return True
-        return self.allow_private and reach_of(address) in _LIFTED_BY_FLAG
+        return self.allow_private and reach_of(address) in self.rules.by_flag
 
-    def _lifts(self, host: str, address: Address, reach: Reach) -> bool:
+    def _lifts(self, target: Target, address: Address, reach: Reach) -> bool:
         """Return whether settings allow an address that is not public."""
         if reach is Reach.METADATA:
             return self.allowed.names_address(_inside(address) or address)
-        if self.allow_private and reach in _LIFTED_BY_FLAG:
+        if self.allow_private and reach in self.rules.by_flag:
             return True
-        return reach in _LIFTED_BY_NAME and (self.allowed.has_name(host) or self._in_networks(address))
+        if reach in self.rules.by_name and self.allowed.has_name(target.host):
+            return True
+        return reach in _NOT_PUBLIC and (target.origin in self.vouched or self._in_networks(address))
 
     def _in_networks(self, address: Address) -> bool:
         return self.allowed.has_address(_inside(address) or address)
+
+
+_NOT_LISTED: Final = "leads to a host that is not among the allowed ones"
+
+
+def _any_public(addresses: Iterable[Address]) -> bool:
+    return any(reach_of(address) is Reach.PUBLIC for address in addresses)

@@ -7,6 +7,7 @@ import importlib
 import pkgutil
 import re
 
+import httpx
 import pytest
 
 DRAWINGS = {
@@ -16,12 +17,16 @@ DRAWINGS = {
     "opencode_a2a.agent": "opencode_a2a.agent",
     "opencode_a2a.client": "opencode_a2a.client",
     "opencode_a2a.config": "opencode_a2a.config",
+    "opencode_a2a.outbound": "opencode_a2a.outbound",
     "opencode_a2a.server": "opencode_a2a.server",
     "opencode_a2a.server.store": "opencode_a2a.server.store",
 }
 """Packages to the modules whose docstrings have the drawings."""
 
-ROOTS = {name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)}
+BUILT_IN = {
+    name for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
+}
+ROOTS = BUILT_IN | {httpx.TransportError.__name__}  # what a transport for httpx has to raise
 _LINE = re.compile(r"^    (?P<indent>(?:  )*)(?P<name>\w*(?:Error|Exception))(?:  +(?P<about>\S.*))?$")
 
 

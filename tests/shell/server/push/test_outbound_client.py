@@ -238,4 +238,5 @@ async def test_certificate_for_an_address_proves_it(authority: trustme.CA, monke
 async def test_trusted_certificates_that_are_not_there_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", os.devnull + ".missing")
     async with client_and_receiver() as (client, receiver):
-        assert "SSL_CERT_FILE" in await undelivered(client, receiver.url())
+        assert "SSL_CERT_FILE" in await undelivered(client, receiver.url().replace("http:", "https:"))
+        assert (await client.post(receiver.url(), HEADERS, b"{}")).status == 204
