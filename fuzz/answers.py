@@ -12,8 +12,8 @@ from fuzz import samples
 from fuzz.target import Target, require
 from sansio.a2a.bindings.sse import encode
 from sansio.a2a.cards.parse import JSONRPC, Interface
-from sansio.a2a.client.agent_errors import AgentError
 from sansio.a2a.client.calls import StreamReader, read_answer
+from sansio.a2a.client.client_errors import AgentError
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import ProtocolError

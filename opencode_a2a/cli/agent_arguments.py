@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from attrs import evolve
+
+from opencode_a2a.client.options import ClientOptions
 from sansio.a2a.cards.parse import BINDINGS
+from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
 from sansio.a2a.versions import VERSIONS
+from sansio.opencode.extension_names import EXTENSION_NAMES, EXTENSION_URIS
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
@@ -27,4 +32,13 @@ def add_agent_arguments(parser: argparse.ArgumentParser, *earlier_names: str) ->
         type=str.lower,
         choices=[binding.lower() for binding in BINDINGS],
         help="the binding to use [default: as the card prefers]",
+    )
+
+
+def for_people(options: ClientOptions) -> ClientOptions:
+    """Return the options with the extensions by which a stream tells blocks apart, and stays open for answers."""
+    return evolve(
+        options,
+        extensions=[uri for uri, name in EXTENSION_NAMES.items() if name in SHARED_BY],
+        stay_open=list(EXTENSION_URIS[INTERACTIVE_INTERRUPT].values()),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, TextIO
 
@@ -17,11 +16,13 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url
+from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url, for_people
 from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape
 from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
-from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
-from opencode_a2a.client.transport import PATIENCE, CallError, CallTarget, UsageError, Web
+from opencode_a2a.client.cards import check_url
+from opencode_a2a.client.connection import connect
+from opencode_a2a.client.options import PATIENCE, CallTarget
+from opencode_a2a.client.remote_agent import RemoteAgent
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.terminal.conversation import Conversation
@@ -29,15 +30,10 @@ from opencode_a2a.terminal.output import Printer
 from opencode_a2a.terminal.prompts import ASK, RULES, Answers, Terminal
 from sansio.a2a.cards.parse import (
     Origin,
-    PeerCard,
-    read_card,
 )
-from sansio.a2a.client.agent_errors import AgentError
-from sansio.a2a.errors import ProtocolError
-from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
-from sansio.opencode.extension_names import EXTENSION_NAMES, EXTENSION_URIS
+from sansio.a2a.client.client_errors import AgentError, ClientError, InvalidAnswerError, UsageError
 
-__all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments", "shared_extensions"]
+__all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
 
 EPILOG: Final = """\
 The answer goes to standard output as it comes; states, tool calls and errors go to standard error.
@@ -210,8 +206,8 @@ async def call(
 
     async def converse() -> int:
         _check(target, opening)
-        async with AsyncExitStack() as closing:
-            return await _converse(Web(target, closing), printer, answers or Answers(), opening, stream=stream)
+        async with connect(target.url, for_people(target.options)) as agent:
+            return await _converse(agent, printer, answers or Answers(), opening, stream=stream)
 
     return await reported(converse(), printer, target)
 
@@ -234,50 +230,37 @@ def _check(target: CallTarget, opening: _Opening) -> None:
 # --- the conversation -------------------------------------------------------------------------------------
 
 
-async def _converse(web: Web, printer: Printer, answers: Answers, opening: _Opening, *, stream: bool) -> int:
-    card = read_card((await fetch_card(web)).body)
-    interface = usable_interface(web, card)
-    printer.version = interface.version
-    origin = Origin.of(interface.url)
-    if origin != web.home:
+async def _converse(
+    agent: RemoteAgent, printer: Printer, answers: Answers, opening: _Opening, *, stream: bool
+) -> int:
+    printer.version = agent.interface.version
+    origin = Origin.of(agent.interface.url)
+    if origin != agent.web.home:
         printer.note(f"the agent card points to {origin}")
     message = opening.shape.message(
-        opening.text, card.extensions, context_id=opening.context_id, task_id=opening.task_id
+        opening.text, agent.card.extensions, context_id=opening.context_id, task_id=opening.task_id
     )
-    conversation = Conversation(
-        web=web,
-        interface=interface,
-        printer=printer,
-        answers=answers,
-        streaming=stream and card.streaming,
-        extensions=shared_extensions(card),
-        stay_open=list(EXTENSION_URIS[INTERACTIVE_INTERRUPT].values()),
-    )
+    conversation = Conversation(agent=agent, printer=printer, answers=answers, streaming=stream)
     transcript = conversation.transcript
     try:
         await conversation.hold(message)
     except AgentError:
         if opening.task_id is not None:
-            await _say_where_to_go_on(conversation, printer)
+            await _say_where_to_go_on(agent, opening.task_id, printer)
         raise
     code = None if transcript.state is None else OF_STATE.get(transcript.state)
     if code is None:
-        raise CallError("The agent's answer ended before the task did")
+        raise InvalidAnswerError("The agent's answer ended before the task did")
     if transcript.context_id is not None:
         printer.hint(f"to go on with this conversation: --context {transcript.context_id}")
     return code
 
 
-def shared_extensions(card: PeerCard) -> list[str]:
-    """The URIs of an agent's extensions that give a stream its shared metadata: which block, which question."""
-    return [uri for uri in card.extensions if EXTENSION_NAMES.get(uri) in SHARED_BY]
-
-
-async def _say_where_to_go_on(conversation: Conversation, printer: Printer) -> None:
+async def _say_where_to_go_on(agent: RemoteAgent, task_id: str, printer: Printer) -> None:
     """A task that has ended takes no message; its context does."""
     try:
-        task = await conversation.read_task()
-    except (AgentError, ProtocolError, CallError):
+        task = await agent.get_task(task_id)
+    except ClientError:
         return  # the refusal says enough
     if task.status.state.terminal and task.context_id:
         printer.note(f"the task is {task.status.state.value}; go on with --context {task.context_id}")

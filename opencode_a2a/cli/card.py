@@ -14,10 +14,12 @@ import orjson
 from opencode_a2a.cli.agent_arguments import add_url
 from opencode_a2a.cli.outcome import DONE, FAILED, reported
 from opencode_a2a.client.cards import check_url, fetch_card
-from opencode_a2a.client.transport import CallTarget, Web
+from opencode_a2a.client.options import CallTarget
+from opencode_a2a.client.web import Web
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.terminal.output import Printer, on_one_line
+from sansio.a2a.cards.parse import Origin
 from sansio.a2a.cards.review import CardReview, review
 
 EPILOG: Final = """\
@@ -49,7 +51,7 @@ async def show_card(target: CallTarget, out: TextIO, err: TextIO, *, as_json: bo
     async def show() -> int:
         check_url(target.url)
         async with AsyncExitStack() as closing:
-            fetched = await fetch_card(Web(target, closing))
+            fetched = await fetch_card(Web(target.options, Origin.of(target.url), closing), target.url)
         reviewed = review(fetched.body)
         if as_json:
             pretty = orjson.dumps(orjson.loads(fetched.body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)

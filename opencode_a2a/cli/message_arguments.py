@@ -15,8 +15,8 @@ from typing import Final
 import anyio.to_thread
 from attrs import evolve, frozen
 
-from opencode_a2a.client.transport import UsageError
 from opencode_a2a.config.settings import Settings
+from sansio.a2a.client.client_errors import UsageError
 from sansio.a2a.client.outgoing_files import file_budget, file_of_content, file_of_url, is_reference
 from sansio.a2a.model import FilePart, Message, Role, TextPart
 from sansio.opencode.extension_names import EXTENSION_NAMES

@@ -6,9 +6,9 @@ from collections.abc import Awaitable
 from typing import Final
 
 from opencode_a2a.client.cards import refusal_text
-from opencode_a2a.client.transport import CallError, CallTarget, UsageError
+from opencode_a2a.client.options import CallTarget
 from opencode_a2a.terminal.output import Printer
-from sansio.a2a.client.agent_errors import AgentError
+from sansio.a2a.client.client_errors import AgentError, ClientError, UsageError
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState
 
@@ -42,9 +42,9 @@ async def reported(command: Awaitable[int], printer: Printer, target: CallTarget
         printer.fault(str(error))
         return USAGE
     except AgentError as error:
-        printer.fault(refusal_text(error, target))
+        printer.fault(refusal_text(error, target.options))
         return BROKEN
-    except (CallError, ProtocolError) as error:
+    except (ClientError, ProtocolError) as error:
         printer.fault(str(error))
         return BROKEN
     except BrokenPipeError:

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final, TextIO
 
 from attrs import frozen
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url
-from opencode_a2a.cli.call import shared_extensions
+from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url, for_people
 from opencode_a2a.cli.outcome import DONE, FAILED, OF_STATE, reported
-from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
-from opencode_a2a.client.transport import CallTarget, UsageError, Web
+from opencode_a2a.client.cards import check_url
+from opencode_a2a.client.connection import connect
+from opencode_a2a.client.options import CallTarget
+from opencode_a2a.client.remote_agent import RemoteAgent
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.terminal.conversation import Conversation
 from opencode_a2a.terminal.output import Printer, on_one_line
 from opencode_a2a.terminal.prompts import Answers
-from sansio.a2a.cards.parse import Interface, PeerCard, read_card
-from sansio.a2a.client.calls import cancel_call, list_tasks_call, read_page_answer, read_task_answer, to_json
+from sansio.a2a.client.calls import to_json
+from sansio.a2a.client.client_errors import UsageError
 from sansio.a2a.codecs.registry import CODECS
-from sansio.a2a.model import ListTasksRequest, Task, TaskIdRequest, TaskState, TextPart
+from sansio.a2a.model import ListTasksRequest, Task, TaskState, TextPart
 
 EPILOG: Final = """\
 examples:
@@ -74,9 +73,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 class _Session:
     """An agent that was reached, and how to print what it answers."""
 
-    web: Web
-    card: PeerCard
-    interface: Interface
+    agent: RemoteAgent
     printer: Printer
     options: argparse.Namespace
 
@@ -91,13 +88,9 @@ async def run_from_arguments(options: argparse.Namespace, settings: Settings, ou
         check_url(target.url)
         if (options.id is None) is not (options.action == "list"):
             raise UsageError("list takes no ID" if options.action == "list" else f"{options.action} needs an ID")
-        async with AsyncExitStack() as closing:
-            web = Web(target, closing)
-            card = read_card((await fetch_card(web)).body)
-            interface = usable_interface(web, card)
-            printer.version = interface.version
-            session = _Session(web=web, card=card, interface=interface, printer=printer, options=options)
-            return await ACTIONS[options.action](session)
+        async with connect(target.url, for_people(target.options)) as agent:
+            printer.version = agent.interface.version
+            return await ACTIONS[options.action](_Session(agent=agent, printer=printer, options=options))
 
     return await reported(act(), printer, target)
 
@@ -111,8 +104,7 @@ async def _list(session: _Session) -> int:
         request = ListTasksRequest(
             context_id=options.context, state=state, page_size=min(left, 100), page_token=token, history_length=0
         )
-        asked = list_tasks_call(session.interface, request, request_id=str(uuid.uuid4()))
-        page = read_page_answer(session.interface, *await session.web.read(asked))
+        page = await session.agent.list_tasks(request)
         tasks = page.tasks[:left]
         for task in tasks:
             _print(session, task, _row)
@@ -126,20 +118,19 @@ async def _list(session: _Session) -> int:
 
 
 async def _get(session: _Session) -> int:
-    task = await _conversation(session, session.options.id).read_task()
+    task = await session.agent.get_task(session.options.id)
     _print(session, task, _whole)
     return OF_STATE.get(task.status.state, DONE)
 
 
 async def _cancel(session: _Session) -> int:
-    asked = cancel_call(session.interface, TaskIdRequest(id=session.options.id), request_id=str(uuid.uuid4()))
-    task = read_task_answer(session.interface, *await session.web.read(asked))
+    task = await session.agent.cancel_task(session.options.id)
     _print(session, task, _row)
     return DONE if task.status.state is TaskState.CANCELED else FAILED
 
 
 async def _watch(session: _Session) -> int:
-    conversation = _conversation(session, session.options.id)
+    conversation = Conversation(agent=session.agent, printer=session.printer, answers=Answers())
     await conversation.watch(session.options.id)
     state = conversation.transcript.state
     return DONE if state is None else OF_STATE.get(state, DONE)
@@ -154,22 +145,9 @@ ACTIONS: Final[Mapping[str, Callable[[_Session], Awaitable[int]]]] = {
 """The actions of the command by name."""
 
 
-def _conversation(session: _Session, task_id: str) -> Conversation:
-    conversation = Conversation(
-        web=session.web,
-        interface=session.interface,
-        printer=session.printer,
-        answers=Answers(),
-        streaming=session.card.streaming,
-        extensions=shared_extensions(session.card),
-    )
-    conversation.transcript.task_id = task_id
-    return conversation
-
-
 def _print(session: _Session, task: Task, lines: Callable[[Task], Iterator[str]]) -> None:
     if session.options.json:
-        text = to_json(CODECS[session.interface.version].render_task(task)).decode() + "\n"
+        text = to_json(CODECS[session.agent.interface.version].render_task(task)).decode() + "\n"
     else:
         text = "".join(f"{line}\n" for line in lines(task))
     session.printer.print(text)

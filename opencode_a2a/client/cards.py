@@ -1,19 +1,26 @@
-"""Fetches an agent's card, and puts refusals into words."""
+"""Fetches an agent's card, and keeps it as long as its agent allows."""
 
 from __future__ import annotations
 
 from typing import Final
 
+import anyio
 from attrs import evolve, frozen
 
-from opencode_a2a.client.transport import CallError, CallTarget, UsageError, Web
+from opencode_a2a.client.options import ClientOptions
+from opencode_a2a.client.web import Web
 from sansio.a2a.cards.parse import Interface, Origin, PeerCard, at_origin, card_urls, choose
-from sansio.a2a.client.agent_errors import AgentError, agent_error
+from sansio.a2a.client.agent_errors import agent_error
 from sansio.a2a.client.calls import HttpCall
+from sansio.a2a.client.card_cache import CardCache
+from sansio.a2a.client.client_errors import AgentError, InvalidCardError, TimedOutError, UsageError
 from sansio.a2a.media_types import JSON
 
-_LIMIT: Final = 1024 * 1024  # bytes of a card
+LARGEST_CARD: Final = 1024 * 1024
+"""Bytes."""
+
 _NOT_HERE: Final = (404, 405, 410)
+_NOT_MODIFIED: Final = 304
 
 
 @frozen
@@ -33,26 +40,50 @@ def check_url(url: str) -> None:
         raise UsageError(f"URL: {error}{hint}") from None
 
 
-async def fetch_card(web: Web) -> FetchedCard:
-    """Fetch the card of an agent, by its own URL or below the agent's. Raises `CallError`, `AgentError`."""
-    status, body, url = 0, b"", ""
-    for url in card_urls(web.target.url):
-        request = HttpCall(method="GET", url=url, headers={"accept": JSON})
-        status, body = await web.read(request, _LIMIT)
-        if status not in _NOT_HERE:
-            break
-    if status in _NOT_HERE:
-        raise CallError(f"There is no agent card at {web.target.url} (HTTP {status})")
-    if not 200 <= status < 300:
-        raise agent_error(status, body)
-    return FetchedCard(url, body)
+async def fetch_card(web: Web, url: str, kept: CardCache | None = None) -> FetchedCard:
+    """Fetch the card of an agent, by its own URL or below the agent's.
+
+    `kept`: cards of earlier calls; one that is fresh is not asked for. Raises `UsageError` for what is no URL,
+    `InvalidCardError` where there is no card, and what `Web` and the agent's refusals raise.
+    """
+    check_url(url)
+    now = anyio.current_time()
+    found = kept.find(url) if kept is not None else None
+    if found is not None and now < found.fresh_until:
+        return FetchedCard(found.url, found.body)
+    limit = web.options.card_timeout
+    try:
+        with anyio.fail_after(limit):
+            for address in (found.url,) if found is not None else card_urls(url):
+                headers = {"accept": JSON, **(found.conditions if found is not None else {})}
+                answer = await web.ask(HttpCall(method="GET", url=address, headers=headers))
+                try:
+                    body = await answer.read(LARGEST_CARD)
+                finally:
+                    await answer.close()
+                if answer.status not in _NOT_HERE:
+                    break
+    except TimeoutError:
+        raise TimedOutError(f"{Origin.of(url)} did not send its agent card within {limit:g} s") from None
+    if kept is not None and found is not None and answer.status == _NOT_MODIFIED:
+        renewed = kept.renew(url, answer.headers, now)
+        return FetchedCard(renewed.url, renewed.body)
+    if kept is not None:
+        kept.forget(url)
+    if answer.status in _NOT_HERE:
+        raise InvalidCardError(f"There is no agent card at {url} (HTTP {answer.status})")
+    if not 200 <= answer.status < 300:
+        raise agent_error(answer.status, body)
+    if kept is not None:
+        kept.keep(url, address, body, answer.headers, now)
+    return FetchedCard(address, body)
 
 
-def refusal_text(error: AgentError, target: CallTarget) -> str:
+def refusal_text(error: AgentError, options: ClientOptions) -> str:
     """Say what an agent refused, and which setting may help."""
     code = "" if error.code is None else f" (code {error.code})"
     text = f"The agent refused: {error.message}{code}"
-    if error.http_status == 401 and target.has_credentials:
+    if error.http_status == 401 and options.has_credentials:
         return f"{text}. It does not accept the credentials that are set"
     if error.http_status == 401:
         return f"{text}. Set A2A_CLIENT_BEARER_TOKEN or A2A_CLIENT_BASIC_AUTH"
@@ -64,13 +95,14 @@ def usable_interface(web: Web, card: PeerCard) -> Interface:
 
     Raises `NoUsableInterfaceError`, and `UsageError` where the credentials would go to another host.
     """
-    interface = choose(card, version=web.target.version, binding=web.target.binding)
+    options = web.options
+    interface = choose(card, version=options.version, bindings=options.bindings, own_order=options.own_order)
     origin = Origin.of(interface.url)
     if origin.is_other_name_of(web.home):
         # one host under two names: the one that the user typed is known to be reached
         interface = evolve(interface, url=at_origin(interface.url, web.home))
         origin = web.home
-    if web.target.has_credentials and origin != web.home:
+    if options.has_credentials and origin != web.home:
         raise UsageError(
             f"The agent card points to {origin}, and the credentials that are set are for {web.home} only. "
             f"If that address is to have them, call it by its own URL"

@@ -59,8 +59,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sansio.a2a.bindings.http_messages import Request
     from sansio.a2a.cards.parse import choose, read_card
-    from sansio.a2a.client.agent_errors import AgentError
     from sansio.a2a.client.calls import StreamReader, read_answer, send_call
+    from sansio.a2a.client.client_errors import AgentError
     from sansio.a2a.errors import ErrorKind, ProtocolError
     from sansio.a2a.model import (
         Artifact,
@@ -107,7 +107,7 @@ __all__ = [
 _MODULES = {
     "bindings.http_messages": ("Request",),
     "cards.parse": ("choose", "read_card"),
-    "client.agent_errors": ("AgentError",),
+    "client.client_errors": ("AgentError",),
     "client.calls": ("StreamReader", "read_answer", "send_call"),
     "errors": ("ErrorKind", "ProtocolError"),
     "model": ("Artifact", "Message", "Role", "SendRequest", "Task", "TaskState", "TaskStatus", "TextPart"),

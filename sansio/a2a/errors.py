@@ -6,9 +6,19 @@ All exceptions of `sansio.a2a` have one root. After h11, either the other side b
       A2AError
         LocalError                  a bug on this side
         ProtocolError               the other side cannot have what it asked for, or sent what is not valid
-          NoUsableInterfaceError    a card offers no interface that fits (`cards.parse`)
           RpcRequestError           a JSON-RPC envelope is not valid; it keeps the request's id (`bindings.jsonrpc`)
-        AgentError                  another agent answered with an error (`client.agent_errors`)
+        ClientError                 another agent could not be called (`client.client_errors`)
+          UsageError                the caller's arguments or settings cannot be used; also a `ValueError`
+          UnavailableError          it was not reached, or stopped in the middle
+            TimedOutError           it did nothing for as long as is allowed
+          InvalidAnswerError        its answer is not valid; also a `ProtocolError`
+            InvalidCardError        its card is none
+              NoUsableInterfaceError  its card offers no interface that fits
+          AgentError                it answered with an error
+            AuthenticationError     it wants credentials, or others
+            PermissionDeniedError   it refuses the caller
+            UnsupportedError        it does not have the operation, version, content type or extension
+            BusyAgentError          it cannot answer now; also an `UnavailableError`
         CallRefusedError            a request cannot be understood; it holds the finished response (`server`)
 
 Sources: specification 1.0.1, sections 3.3.2, 5.4, 9.5 and 11.6; JSON-RPC 2.0, section 5.1.

@@ -28,7 +28,7 @@ class HttpRoute:
 
 @frozen(kw_only=True)
 class OperationRow:
-    """One operation. `routes`: over HTTP+JSON; the first is the one our own client takes.
+    """One operation. `routes`: over HTTP+JSON.
 
     `ids_0_3`, `ids_1_0`: what the ids in the path, in their order there, are called among the parameters.
     `needs_params`: a JSON-RPC request without parameters makes no sense.
@@ -57,10 +57,10 @@ class OperationRow:
         """The method of the first route."""
         return self.routes[0].method
 
-    @property
-    def path(self) -> str:
-        """The path template of the first route, below the interface's root."""
-        return self.routes[0].path
+    def route(self, version: str) -> HttpRoute:
+        """Return the route that our own client takes: the first that this version alone has, or the first of all."""
+        own = (route for route in self.routes if route.versions == (version,))
+        return next(own, self.routes[0])
 
     @property
     def reads_query(self) -> bool:

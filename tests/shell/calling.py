@@ -9,6 +9,7 @@ import anyio
 from attrs import define, frozen
 
 from opencode_a2a.cli.call import CallTarget, add_arguments, call
+from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.terminal.prompts import Answers
 from sansio.a2a.model import (
     Artifact,
@@ -118,12 +119,15 @@ class Scene:
         task_id: str | None = None,
     ) -> Seen:
         target = CallTarget(
-            url=url or self.url,
-            version=version,
-            bearer=Secret(bearer) if bearer else None,
-            basic=Secret(basic) if basic else None,
-            timeout=timeout,
-            patience=timeout,
+            url or self.url,
+            ClientOptions(
+                version=version,
+                bearer=Secret(bearer) if bearer else None,
+                basic=Secret(basic) if basic else None,
+                timeout=timeout,
+                card_timeout=timeout,
+                patience=timeout,
+            ),
         )
         out, err = screen or Screen(), err or Screen(terminal=screen is not None)
         with anyio.fail_after(DEADLINE):

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 from attrs import frozen
 
+from sansio.a2a.client.client_errors import InvalidCardError, NoUsableInterfaceError
 from sansio.a2a.codecs.json_values import member, objects_at, text_at
-from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject
 from sansio.a2a.versions import VERSIONS, version_of
 
@@ -140,24 +140,18 @@ class PeerCard:
     extensions: tuple[str, ...] = ()
 
 
-class NoUsableInterfaceError(ProtocolError):
-    """No interface of the card can be used, or none is of the requested version and binding. The message lists those
-    on offer.
-    """
-
-
 def read_card(body: bytes) -> PeerCard:
     """Parse the card in a JSON document.
 
-    Raises `ProtocolError` (INVALID_AGENT_RESPONSE) where that is no card at all. An entry that cannot be used
+    Raises `InvalidCardError` where that is no card at all. An entry that cannot be used
     is no error: others may do.
     """
     try:
         card = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "The agent card is not JSON") from None
+        raise InvalidCardError("The agent card is not JSON") from None
     if not isinstance(card, dict):
-        raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "The agent card is not a JSON object")
+        raise InvalidCardError("The agent card is not a JSON object")
     interfaces: dict[Interface, None] = {}
     unusable: dict[str, None] = {}
     for entry in (*_entries_1_0(card), *_entries_0_3(card)):
@@ -167,9 +161,7 @@ def read_card(body: bytes) -> PeerCard:
         else:
             unusable[found] = None
     if not interfaces and not unusable:
-        raise ProtocolError(
-            ErrorKind.INVALID_AGENT_RESPONSE, "The agent card has neither supportedInterfaces nor url"
-        )
+        raise InvalidCardError("The agent card has neither supportedInterfaces nor url")
     capabilities = card.get("capabilities")
     return PeerCard(
         name=text_at(card, "name") or "",
@@ -237,22 +229,29 @@ def _interface(entry: _Entry) -> Interface | str:
     return Interface(binding=binding, version=version, url=entry.url, tenant=tenant)
 
 
-def choose(card: PeerCard, *, version: str | None = None, binding: str | None = None) -> Interface:
-    """Choose the interface: of the newest version, and there the card's first; `version` and `binding` insist.
+def choose(
+    card: PeerCard,
+    *,
+    version: str | None = None,
+    bindings: Sequence[str] = BINDINGS,
+    own_order: bool = False,
+) -> Interface:
+    """Choose the interface: of the newest version, and there the card's first.
 
-    Raises `NoUsableInterfaceError`, which names what was wanted and what there is.
+    `version` insists on one. `bindings`: those that may be used; with `own_order` their order goes before the
+    card's. Raises `NoUsableInterfaceError`, which names what was wanted and what there is.
     """
     fitting = [
         interface
         for interface in card.interfaces
-        if version in (None, interface.version) and binding in (None, interface.binding)
+        if version in (None, interface.version) and interface.binding in bindings
     ]
+    if own_order:
+        fitting.sort(key=lambda interface: bindings.index(interface.binding))
     for newest in reversed(VERSIONS):
         for interface in fitting:
             if interface.version == newest:
                 return interface
-    wanted = " ".join((binding or " or ".join(BINDINGS), version or " or ".join(VERSIONS)))
+    wanted = " ".join((" or ".join(bindings), version or " or ".join(VERSIONS)))
     offered = ", ".join(dict.fromkeys((*map(str, card.interfaces), *card.unusable)))
-    raise NoUsableInterfaceError(
-        ErrorKind.INVALID_AGENT_RESPONSE, f"The agent card offers no {wanted}; it offers {offered}"
-    )
+    raise NoUsableInterfaceError(f"The agent card offers no {wanted}; it offers {offered}")

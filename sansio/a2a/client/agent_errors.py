@@ -1,4 +1,4 @@
-"""Refusals of agents: one exception for every shape that an error answer has.
+"""Refusals of agents: every shape that an error answer has, read into one.
 
 JSON-RPC errors of both versions, AIP-193 bodies, flat 0.3 bodies, problem details, plain text. Never raises itself.
 """
@@ -12,36 +12,12 @@ from typing import Any
 
 import orjson
 
+from sansio.a2a.client.client_errors import AgentError, refusal
 from sansio.a2a.codecs.json_values import integer_at, list_at, text_at
-from sansio.a2a.errors import A2AError
 from sansio.a2a.model import JsonObject
 
 _TEXT_LIMIT = 300
 _MESSAGE_NAMES = ("message", "detail", "error_description", "title", "error")
-
-
-class AgentError(A2AError):
-    """The agent answered with an error.
-
-    `code` is JSON-RPC's; `http_status` that of the answer; `reason` a name for programs (`TASK_NOT_FOUND`); `data`
-    the error's other content, decoded.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        code: int | None = None,
-        http_status: int | None = None,
-        reason: str | None = None,
-        data: Any = None,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.http_status = http_status
-        self.reason = reason
-        self.data = data
 
 
 def agent_error(status: int, body: bytes) -> AgentError:
@@ -49,11 +25,11 @@ def agent_error(status: int, body: bytes) -> AgentError:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return AgentError(_plain(body) or _phrase(status), http_status=status)
+        return refusal(_plain(body) or _phrase(status), http_status=status)
     if isinstance(value, dict):
         return fault_in(status, value)
     message = _one_line(text_at(value) or "")
-    return AgentError(message or _phrase(status), http_status=status, data=value)
+    return refusal(message or _phrase(status), http_status=status, data=value)
 
 
 def fault_in(status: int, value: JsonObject) -> AgentError:
@@ -64,7 +40,7 @@ def fault_in(status: int, value: JsonObject) -> AgentError:
     details = inner.get("details") if "details" in inner else inner.get("data")
     # AIP-193's code repeats the HTTP status; JSON-RPC's are negative by convention, but any integer will do
     is_rpc = "details" not in inner and not isinstance(inner.get("status"), str)
-    return AgentError(
+    return refusal(
         _with_fields(_message(inner) or _phrase(status), details),
         code=integer_at(inner, "code") if is_rpc else None,
         http_status=status,
@@ -75,7 +51,7 @@ def fault_in(status: int, value: JsonObject) -> AgentError:
 
 def _flat(status: int, value: JsonObject) -> AgentError:
     message = _message(value) or _phrase(status)
-    return AgentError(
+    return refusal(
         _with_fields(message, value.get("data") or value.get("detail")),
         http_status=status,
         reason=_filled(value, "type"),

@@ -1,13 +1,14 @@
 """The client side of the protocol: operations as HTTP requests, and the agent's answers as values of the model.
 
 Both bindings, both versions. Pure: it sends nothing and knows no credentials. Two errors leave this module:
-`AgentError` for an agent's refusal, `ProtocolError` for an answer that is not valid.
+`AgentError` for an agent's refusal, `InvalidAnswerError` for an answer that is not valid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import orjson
@@ -17,17 +18,22 @@ from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.bindings.last_event_id import HEADER as RESUME_HEADER
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.cards.parse import JSONRPC, Interface
-from sansio.a2a.client.agent_errors import AgentError, agent_error, fault_in
-from sansio.a2a.codecs.fields import compact
-from sansio.a2a.codecs.json_values import integer_at, list_at, member, text_at
-from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec_of_task
+from sansio.a2a.client.agent_errors import agent_error, fault_in
+from sansio.a2a.client.client_errors import AgentError, InvalidAnswerError
+from sansio.a2a.codecs.json_values import integer_at, member, text_at
+from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec_of
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import (
     GetTaskRequest,
     JsonObject,
+    ListPushConfigsRequest,
     ListTasksRequest,
+    Message,
+    PushConfig,
+    PushConfigId,
+    PushConfigPage,
     SendRequest,
     StatusUpdate,
     StreamItem,
@@ -41,14 +47,23 @@ from sansio.a2a.versions import HEADER
 __all__ = [
     "AgentError",
     "HttpCall",
+    "Request",
     "StreamReader",
-    "get_task_call",
+    "operation_call",
     "read_answer",
+    "read_card_answer",
+    "read_deletion",
+    "read_page_answer",
+    "read_push_config_answer",
+    "read_push_configs_answer",
     "read_task_answer",
     "send_call",
-    "subscribe_call",
     "to_json",
 ]
+
+T = TypeVar("T")
+
+_SLOTS: Final = re.compile(r"\{[a-z_]+\}")
 
 
 @frozen(kw_only=True)
@@ -72,6 +87,44 @@ def to_json(value: object) -> bytes:
 
 # --- requests ---------------------------------------------------------------------------------------------
 
+Request: TypeAlias = (
+    SendRequest
+    | GetTaskRequest
+    | ListTasksRequest
+    | TaskIdRequest
+    | PushConfig
+    | PushConfigId
+    | ListPushConfigsRequest
+    | None
+)
+"""The parameters of an operation; an extended card has none."""
+
+_WITHOUT_BODY: Final = frozenset({Operation.SUBSCRIBE})
+"""Operations that are a POST without a body: the proto files have them as GET."""
+
+
+def operation_call(
+    interface: Interface,
+    operation: Operation,
+    request: Request = None,
+    *,
+    request_id: str,
+    extensions: Sequence[str] = (),
+    last_event_id: str = "",
+) -> HttpCall:
+    """Make the HTTP request of an operation.
+
+    `request_id` is JSON-RPC's. `extensions`: the URIs of those to activate. `last_event_id`: the SSE id after which
+    a subscription begins; empty: now. Raises `ProtocolError` for a value that JSON cannot hold.
+    """
+    call = (_rpc if interface.binding == JSONRPC else _rest)(interface, operation, request, request_id)
+    headers = dict(call.headers)
+    if extensions:
+        headers[EXTENSION_HEADERS[interface.version]] = ", ".join(extensions)
+    if last_event_id and last_event_id.isprintable() and last_event_id.isascii():
+        headers[RESUME_HEADER] = last_event_id
+    return evolve(call, headers=headers) if len(headers) > len(call.headers) else call
+
 
 def send_call(
     interface: Interface,
@@ -81,120 +134,18 @@ def send_call(
     streaming: bool = False,
     extensions: Sequence[str] = (),
 ) -> HttpCall:
-    """Make a message to the agent; `streaming` asks for the events as they come. `request_id` is JSON-RPC's.
-
-    `extensions`: the URIs of those to activate.
-    """
+    """Make a message to the agent; `streaming` asks for the events as they come. Else like `operation_call`."""
     operation = Operation.STREAM if streaming else Operation.SEND
-    if interface.binding == JSONRPC:
-        params = _form(interface).render_send(_with_tenant(interface, request))
-        call = _rpc(interface, operation, params, request_id)
-    else:
-        body = _form(interface).render_send(evolve(request, tenant=None))  # the path names it
-        call = HttpCall(
-            method=operation.row.http_method,
-            url=_rest_url(interface, operation.row.path),
-            headers=_headers(interface, streaming=streaming, body=True),
-            body=to_json(body),
-            streaming=streaming,
-        )
-    return _activating(interface, call, extensions)
+    return operation_call(interface, operation, request, request_id=request_id, extensions=extensions)
 
 
-def get_task_call(
-    interface: Interface, request: GetTaskRequest, *, request_id: str, extensions: Sequence[str] = ()
-) -> HttpCall:
-    """Make the request that reads a task. `extensions`: the URIs of those to activate."""
-    operation = Operation.GET_TASK
-    if interface.binding == JSONRPC:
-        tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
-        params = compact(id=request.id, historyLength=request.history_length, tenant=tenant)
-        return _activating(interface, _rpc(interface, operation, params, request_id), extensions)
-    query = {} if request.history_length is None else {"historyLength": request.history_length}
-    path = operation.row.path.replace("{id}", quote(request.id, safe=""))
-    call = HttpCall(
-        method=operation.row.http_method,
-        url=_rest_url(interface, path, urlencode(query)),
-        headers=_headers(interface, streaming=False, body=False),
-    )
-    return _activating(interface, call, extensions)
-
-
-def subscribe_call(
-    interface: Interface,
-    request: TaskIdRequest,
-    *,
-    request_id: str,
-    last_event_id: str = "",
-    extensions: Sequence[str] = (),
-) -> HttpCall:
-    """Make the request that follows a task. `last_event_id`: the SSE id after which the stream begins; empty: now."""
-    operation = Operation.SUBSCRIBE
-    if interface.binding == JSONRPC:
-        tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
-        call = _rpc(interface, operation, compact(id=request.id, tenant=tenant), request_id)
-    else:
-        call = HttpCall(
-            method=operation.row.http_method,
-            url=_rest_url(interface, operation.row.path.replace("{id}", quote(request.id, safe=""))),
-            headers=_headers(interface, streaming=True, body=False),
-            streaming=True,
-        )
-    if last_event_id and last_event_id.isprintable() and last_event_id.isascii():
-        call = evolve(call, headers={**call.headers, RESUME_HEADER: last_event_id})
-    return _activating(interface, call, extensions)
-
-
-def cancel_call(interface: Interface, request: TaskIdRequest, *, request_id: str) -> HttpCall:
-    """Make the request that cancels a task."""
-    operation = Operation.CANCEL
-    if interface.binding == JSONRPC:
-        tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
-        return _rpc(interface, operation, compact(id=request.id, tenant=tenant), request_id)
-    return HttpCall(
-        method=operation.row.http_method,
-        url=_rest_url(interface, operation.row.path.replace("{id}", quote(request.id, safe=""))),
-        headers=_headers(interface, streaming=False, body=True),
-        body=to_json({}),
-    )
-
-
-def list_tasks_call(interface: Interface, request: ListTasksRequest, *, request_id: str) -> HttpCall:
-    """Make the request that lists tasks. Version 0.3 has no such operation, but some of its agents do."""
-    operation = Operation.LIST_TASKS
-    states = {state: name for name, state in _form(interface).STATES.items()}
-    params = compact(
-        contextId=request.context_id,
-        status=None if request.state is None else states[request.state],
-        pageSize=request.page_size,
-        pageToken=request.page_token,
-        historyLength=request.history_length,
-        includeArtifacts=request.include_artifacts or None,
-    )
-    if interface.binding == JSONRPC:
-        tenant = interface.tenant if DIALECTS[interface.version].has_tenants else None
-        return _rpc(interface, operation, compact(**params, tenant=tenant), request_id)
-    query = {name: str(value).lower() if isinstance(value, bool) else value for name, value in params.items()}
-    return HttpCall(
-        method=operation.row.http_method,
-        url=_rest_url(interface, operation.row.path, urlencode(query)),
-        headers=_headers(interface, streaming=False, body=False),
-    )
-
-
-def _activating(interface: Interface, call: HttpCall, extensions: Sequence[str]) -> HttpCall:
-    if not extensions:
-        return call
-    return evolve(call, headers={**call.headers, EXTENSION_HEADERS[interface.version]: ", ".join(extensions)})
-
-
-def _form(interface: Interface) -> Codec:
+def _codec(interface: Interface, operation: Operation) -> Codec:
     """Return the codec of an interface: over HTTP+JSON, version 0.3 is ProtoJSON."""
-    return CODECS[interface.version] if interface.binding == JSONRPC else rest_codec_of_task(interface.version, None)
+    return CODECS[interface.version] if interface.binding == JSONRPC else rest_codec_of(operation, interface.version)
 
 
-def _with_tenant(interface: Interface, request: SendRequest) -> SendRequest:
-    return request if interface.tenant is None else evolve(request, tenant=interface.tenant)
+def _params(interface: Interface, operation: Operation, request: Request) -> JsonObject:
+    return _codec(interface, operation).REQUESTS[operation].write(request)
 
 
 def _headers(interface: Interface, *, streaming: bool, body: bool) -> dict[str, str]:
@@ -207,10 +158,12 @@ def _headers(interface: Interface, *, streaming: bool, body: bool) -> dict[str, 
     return headers
 
 
-def _rpc(interface: Interface, operation: Operation, params: JsonObject, request_id: str) -> HttpCall:
+def _rpc(interface: Interface, operation: Operation, request: Request, request_id: str) -> HttpCall:
     row = operation.row
-    method = row.rpc_names[interface.version]
-    envelope = {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+    params = _params(interface, operation, request)
+    if interface.tenant is not None and DIALECTS[interface.version].has_tenants:
+        params["tenant"] = interface.tenant
+    envelope = {"jsonrpc": "2.0", "id": request_id, "method": row.rpc_names[interface.version], "params": params}
     return HttpCall(
         method="POST",
         url=interface.url,
@@ -220,11 +173,35 @@ def _rpc(interface: Interface, operation: Operation, params: JsonObject, request
     )
 
 
-def _rest_url(interface: Interface, path: str, query: str = "") -> str:
+def _rest(interface: Interface, operation: Operation, request: Request, request_id: str) -> HttpCall:
+    """Make the request over HTTP+JSON: ids go into the path, the rest into the body or the query."""
+    row = operation.row
+    route = row.route(interface.version)
+    params = _params(interface, operation, request)
+    params.pop("tenant", None)  # the path names it
+    path = route.path
+    for slot, name in zip(_SLOTS.findall(path), row.ids[interface.version], strict=False):
+        path = path.replace(slot, quote(str(params.pop(name, "")), safe=""))
+    has_body = route.method == "POST" and operation not in _WITHOUT_BODY
+    query = "" if route.method == "POST" else urlencode({name: _as_query(value) for name, value in params.items()})
+    return HttpCall(
+        method=route.method,
+        url=_rest_url(interface, path, query, prefixed=route.prefixed),
+        headers=_headers(interface, streaming=row.streaming, body=has_body),
+        body=to_json(params) if has_body else None,
+        streaming=row.streaming,
+    )
+
+
+def _as_query(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _rest_url(interface: Interface, path: str, query: str, *, prefixed: bool) -> str:
     """Return the URL of `path` below the interface's URL, whose own query is kept."""
     parts = urlsplit(interface.url)
     dialect = DIALECTS[interface.version]
-    prefix = dialect.path_prefix
+    prefix = dialect.path_prefix if prefixed else ""
     if interface.tenant is not None and dialect.has_tenants:
         prefix = "/" + quote(interface.tenant, safe="")
     joined = "&".join(text for text in (parts.query, query) if text)
@@ -234,35 +211,76 @@ def _rest_url(interface: Interface, path: str, query: str = "") -> str:
 # --- answers ----------------------------------------------------------------------------------------------
 
 
-def read_answer(interface: Interface, status: int, body: bytes) -> StreamItem:
-    """Parse the answer to a send that was not streamed. Raises `AgentError` and `ProtocolError`."""
-    return _item(interface, _result(interface, status, body))
+def read_answer(interface: Interface, status: int, body: bytes) -> Task | Message:
+    """Parse the answer to a send that was not streamed. Raises `AgentError` and `InvalidAnswerError`."""
+    item = _item(interface, _result(interface, status, body))
+    if not isinstance(item, Task | Message):
+        raise InvalidAnswerError("The agent answered a message with an update, not with a task or a message")
+    return item
 
 
 def read_task_answer(interface: Interface, status: int, body: bytes) -> Task:
-    """Parse the answer to reading a task. Raises `AgentError` and `ProtocolError`."""
+    """Parse the answer to reading or cancelling a task. Raises `AgentError` and `InvalidAnswerError`."""
     value = _result(interface, status, body)
-    try:
-        return _form(interface).parse_task(value)
-    except ProtocolError as error:
-        raise _senseless(interface, error) from None
+    return _parsed(interface, lambda: _codec(interface, Operation.GET_TASK).parse_task(value))
 
 
 def read_page_answer(interface: Interface, status: int, body: bytes) -> TaskPage:
-    """Parse the answer to listing tasks. Raises `AgentError` and `ProtocolError`."""
+    """Parse the answer to listing tasks. Raises `AgentError` and `InvalidAnswerError`."""
     value = _result(interface, status, body)
-    try:
-        if not isinstance(member(value, "tasks"), list):
-            raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "tasks: must be a list")
-        tasks = tuple(_form(interface).parse_task(task) for task in list_at(value, "tasks"))
-    except ProtocolError as error:
-        raise _senseless(interface, error) from None
+    codec = _codec(interface, Operation.LIST_TASKS)
+    tasks = _parsed(interface, lambda: tuple(codec.parse_task(task) for task in _listed(value, "tasks")))
     return TaskPage(
         tasks=tasks,
         next_page_token=text_at(value, "nextPageToken") or "",
         page_size=integer_at(value, "pageSize") or len(tasks),
         total=integer_at(value, "totalSize") or len(tasks),
     )
+
+
+def read_push_config_answer(interface: Interface, task_id: str, status: int, body: bytes) -> PushConfig:
+    """Parse a push configuration of a task. Raises `AgentError` and `InvalidAnswerError`."""
+    return _push_config(interface, task_id, _result(interface, status, body))
+
+
+def read_push_configs_answer(interface: Interface, task_id: str, status: int, body: bytes) -> PushConfigPage:
+    """Parse the push configurations of a task. Raises `AgentError` and `InvalidAnswerError`.
+
+    Version 0.3 has a list over JSON-RPC, and no pages.
+    """
+    value = _result(interface, status, body)
+    found = value if isinstance(value, list) else _listed(value or {"configs": []}, "configs")
+    return PushConfigPage(
+        configs=tuple(_push_config(interface, task_id, one) for one in found),
+        next_page_token=text_at(value, "nextPageToken") or "",
+    )
+
+
+def _push_config(interface: Interface, task_id: str, value: Any) -> PushConfig:
+    codec = _codec(interface, Operation.GET_PUSH_CONFIG)
+    config = _parsed(interface, lambda: codec.parse_push_config_result(value))
+    return evolve(config, task_id=config.task_id or task_id)
+
+
+def read_deletion(interface: Interface, status: int, body: bytes) -> None:
+    """Read the answer to a deletion, which may be empty. Raises `AgentError` and `InvalidAnswerError`."""
+    if not (200 <= status < 300 and body.strip() in (b"", b"null")):
+        _result(interface, status, body)
+
+
+def read_card_answer(interface: Interface, status: int, body: bytes) -> JsonObject:
+    """Parse the answer to asking for the extended card. Raises `AgentError` and `InvalidAnswerError`."""
+    value = _result(interface, status, body)
+    if not isinstance(value, dict):
+        raise InvalidAnswerError("The agent's extended card is not a JSON object")
+    return value
+
+
+def _listed(value: Any, name: str) -> list[Any]:
+    found = member(value, name)
+    if not isinstance(found, list):
+        raise InvalidAnswerError(f"The agent's answer is not valid: {name}: must be a list")
+    return found
 
 
 class StreamReader:
@@ -274,7 +292,8 @@ class StreamReader:
         """
         self._interface = interface
         self._decoder = SseDecoder(limit)
-        self._stays_open = stays_open
+        # a version without a word for it ends the stream where the task waits (section 11.7)
+        self._ends_at_states = not (DIALECTS[interface.version].marks_final or stays_open)
 
     @property
     def last_id(self) -> str:
@@ -284,15 +303,12 @@ class StreamReader:
     def feed(self, chunk: bytes) -> Iterator[StreamItem]:
         """Yield the items that `chunk` completes. Consume it whole: an error is raised after the items before it.
 
-        Raises `AgentError` for an error that the agent sent, `ProtocolError` for an event that is not valid.
+        Raises `AgentError` for an error that the agent sent, `InvalidAnswerError` for an event that is not valid.
         """
-        for event in self._decoder.feed(chunk):
+        for event in _parsed(self._interface, lambda: self._decoder.feed(chunk)):
             if event.data.strip():
                 item = _item(self._interface, _payload(self._interface, 200, _decoded(event.data)))
-                if not (DIALECTS[self._interface.version].marks_final or self._stays_open) and isinstance(
-                    item, StatusUpdate
-                ):
-                    # that version has no word for it: the stream ends where the task waits (section 11.7)
+                if self._ends_at_states and isinstance(item, StatusUpdate):
                     item = evolve(item, final=item.status.state.ends_stream)
                 yield item
 
@@ -307,31 +323,34 @@ def _decoded(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "The agent's answer is not JSON") from None
+        raise InvalidAnswerError("The agent's answer is not JSON") from None
 
 
 def _payload(interface: Interface, status: int, value: Any) -> Any:
     """Return the result in the envelope of the binding. The id is not checked: HTTP pairs requests and answers."""
+    if interface.binding != JSONRPC and isinstance(value, list):
+        return value
     if not isinstance(value, dict):
-        raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "The agent's answer is not a JSON object")
+        raise InvalidAnswerError("The agent's answer is not a JSON object")
     if value.get("error") is not None:
         raise fault_in(status, value)
     if interface.binding != JSONRPC:
         return value
     if "result" not in value:
-        raise ProtocolError(ErrorKind.INVALID_AGENT_RESPONSE, "The agent's answer has neither a result nor an error")
+        raise InvalidAnswerError("The agent's answer has neither a result nor an error")
     return value["result"]
 
 
 def _item(interface: Interface, value: Any) -> StreamItem:
+    return _parsed(interface, lambda: _codec(interface, Operation.SEND).parse_item(value))
+
+
+def _parsed(interface: Interface, parse: Callable[[], T]) -> T:
     try:
-        return _form(interface).parse_item(value)
+        return parse()
+    except InvalidAnswerError:
+        raise
     except ProtocolError as error:
-        raise _senseless(interface, error) from None
-
-
-def _senseless(interface: Interface, error: ProtocolError) -> ProtocolError:
-    return ProtocolError(
-        ErrorKind.INVALID_AGENT_RESPONSE,
-        f"The agent's answer is not valid on line {interface.version}: {error.message[:500]}",
-    )
+        raise InvalidAnswerError(
+            f"The agent's answer is not valid on version {interface.version}: {error.message[:500]}"
+        ) from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
+from sansio.a2a.codecs.wire_types import Object
 from sansio.a2a.model import (
     GetTaskRequest,
     JsonObject,
@@ -54,6 +55,8 @@ class Codec(Protocol):
 
     def parse_task(self, value: object) -> Task: ...
 
+    def parse_push_config_result(self, value: object) -> PushConfig: ...
+
     def parse_item(self, value: object) -> StreamItem: ...
 
     def render_task(self, task: Task) -> JsonObject: ...
@@ -69,6 +72,10 @@ class Codec(Protocol):
     def render_send_result(self, item: StreamItem) -> JsonObject: ...
 
     def render_send(self, request: SendRequest) -> JsonObject: ...
+
+    @property
+    def REQUESTS(self) -> Mapping[Operation, Object[Any]]:
+        """The wire types of the operations' parameters."""
 
 
 CODECS: dict[str, Codec] = {"0.3": v0_3, "1.0": v1_0}

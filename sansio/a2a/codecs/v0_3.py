@@ -8,6 +8,7 @@ fields are ignored; wrong ones are raised as one `ProtocolError`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import evolve
@@ -63,6 +64,7 @@ from sansio.a2a.model import (
     TaskState,
     TextPart,
 )
+from sansio.a2a.operations import Operation
 
 VERSION = "0.3"
 NAME = "0.3"
@@ -315,6 +317,7 @@ parse_task_id: Parser[TaskIdRequest] = request(_TASK_ID.read)
 parse_push_config_request: Parser[PushConfig] = request(_TASK_PUSH_CONFIG.read)
 parse_list_push_configs: Parser[ListPushConfigsRequest] = request(_LIST_PUSH_CONFIGS.read)
 parse_task: Parser[Task] = document(_SHARED.task.read)
+parse_push_config_result: Parser[PushConfig] = document(_TASK_PUSH_CONFIG.read)
 parse_item: Parser[StreamItem] = document(_ITEM.read)
 _parse_push_config_to_get = request(_GET_PUSH_CONFIG.read)
 _parse_push_config_to_delete = request(_DELETE_PUSH_CONFIG.read)
@@ -341,3 +344,20 @@ render_push_config_result: Renderer[PushConfig] = _TASK_PUSH_CONFIG.write
 def render_push_configs(page: PushConfigPage) -> list[JsonObject]:
     """Render the configurations as a list; the version has no pages."""
     return [render_push_config_result(config) for config in page.configs]
+
+
+_NO_PARAMS: Object[object] = wire_object("NoParams", None)
+REQUESTS: Mapping[Operation, Object[Any]] = {
+    Operation.SEND: _SEND,
+    Operation.STREAM: _SEND,
+    Operation.GET_TASK: _GET_TASK,
+    Operation.LIST_TASKS: _LIST_TASKS,
+    Operation.CANCEL: _TASK_ID,
+    Operation.SUBSCRIBE: _TASK_ID,
+    Operation.SET_PUSH_CONFIG: _TASK_PUSH_CONFIG,
+    Operation.GET_PUSH_CONFIG: _GET_PUSH_CONFIG,
+    Operation.LIST_PUSH_CONFIGS: _LIST_PUSH_CONFIGS,
+    Operation.DELETE_PUSH_CONFIG: _DELETE_PUSH_CONFIG,
+    Operation.EXTENDED_CARD: _NO_PARAMS,
+}
+"""The parameters of each operation, as a client writes them."""

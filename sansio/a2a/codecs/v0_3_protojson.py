@@ -7,6 +7,7 @@ level deeper. Both names of a field are read, camelCase and snake_case (`protojs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ from sansio.a2a.codecs.wire_types import (
     Parser,
     Plain,
     Renderer,
+    document,
     request,
     required,
     wire_object,
@@ -53,6 +55,7 @@ from sansio.a2a.model import (
     TaskState,
     TextPart,
 )
+from sansio.a2a.operations import Operation
 
 VERSION = "0.3"
 NAME = "0.3-gateway"
@@ -182,6 +185,15 @@ _RESOURCE_NAME = Made(lambda config: f"tasks/{config.task_id}{_CONFIGS}{config.i
 _TASK_PUSH_CONFIG: Object[PushConfig] = wire_object(
     "TaskPushNotificationConfig", None, required("name", _RESOURCE_NAME), _NAMED_CONFIG
 )
+_PARENT = Made(lambda config: f"tasks/{config.task_id}", {"type": "string"})
+_SENT_PUSH_CONFIG: Object[PushConfig] = wire_object(
+    "SentPushNotificationConfig",
+    None,
+    required("taskId", TEXT, "task_id"),  # the path's
+    required("parent", _PARENT),
+    Member("configId", TEXT, "id"),
+    required("config", Nested(_TASK_PUSH_CONFIG)),
+)
 _LIST_PUSH_CONFIGS = wire_object(
     "ListTaskPushNotificationConfigRequest",
     ListPushConfigsRequest,
@@ -222,6 +234,7 @@ parse_task_id: Parser[TaskIdRequest] = v0_3.parse_task_id
 parse_push_config_request: Parser[PushConfig] = request(_CREATE_PUSH_CONFIG.read)
 parse_list_push_configs: Parser[ListPushConfigsRequest] = request(_LIST_PUSH_CONFIGS.read)
 parse_task: Parser[Task] = v0_3.parse_task
+parse_push_config_result: Parser[PushConfig] = document(_NEW_PUSH_CONFIG.read)
 
 
 def parse_push_config_id(value: object, *, required: bool = False) -> PushConfigId:
@@ -258,3 +271,11 @@ render_push_config_result: Renderer[PushConfig] = _TASK_PUSH_CONFIG.write
 """`TaskPushNotificationConfig`: the configuration under its resource's name."""
 
 render_push_configs: Renderer[PushConfigPage] = _PUSH_CONFIGS.write
+
+REQUESTS: Mapping[Operation, Object[Any]] = {
+    **v0_3.REQUESTS,
+    Operation.SEND: _SEND,
+    Operation.STREAM: _SEND,
+    Operation.SET_PUSH_CONFIG: _SENT_PUSH_CONFIG,
+}
+"""The parameters of each operation, as a client writes them."""

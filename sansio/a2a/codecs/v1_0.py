@@ -6,6 +6,7 @@ Unknown fields are ignored; wrong ones are collected and raised as one `Protocol
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sansio.a2a.codecs.fields import Fields
@@ -59,6 +60,7 @@ from sansio.a2a.model import (
     TaskStatus,
     TextPart,
 )
+from sansio.a2a.operations import Operation
 
 VERSION = "1.0"
 NAME = "1.0"
@@ -233,6 +235,7 @@ parse_task_id: Parser[TaskIdRequest] = request(_CANCEL.read)
 parse_push_config_request: Parser[PushConfig] = request(_CREATE_PUSH_CONFIG.read)
 parse_list_push_configs: Parser[ListPushConfigsRequest] = request(_LIST_PUSH_CONFIGS.read)
 parse_task: Parser[Task] = document(_SHARED.task.read)
+parse_push_config_result: Parser[PushConfig] = document(_PUSH_CONFIG.read)
 parse_item: Parser[StreamItem] = document(_ITEM.read)
 _parse_push_config_id = request(_GET_PUSH_CONFIG.read)
 
@@ -258,3 +261,18 @@ render_push_config_result = render_push_config
 """Set and read answer with the configuration itself, which says of which task it is."""
 
 render_push_configs: Renderer[PushConfigPage] = _PUSH_CONFIGS.write
+
+REQUESTS: Mapping[Operation, Object[Any]] = {
+    Operation.SEND: _SEND,
+    Operation.STREAM: _SEND,
+    Operation.GET_TASK: _GET_TASK,
+    Operation.LIST_TASKS: _LIST_TASKS,
+    Operation.CANCEL: _CANCEL,
+    Operation.SUBSCRIBE: _SUBSCRIBE,
+    Operation.SET_PUSH_CONFIG: _CREATE_PUSH_CONFIG,
+    Operation.GET_PUSH_CONFIG: _GET_PUSH_CONFIG,
+    Operation.LIST_PUSH_CONFIGS: _LIST_PUSH_CONFIGS,
+    Operation.DELETE_PUSH_CONFIG: _DELETE_PUSH_CONFIG,
+    Operation.EXTENDED_CARD: _EXTENDED_CARD,
+}
+"""The parameters of each operation, as a client writes them."""

@@ -19,6 +19,7 @@ from attrs import Factory, field, frozen
 from sansio.a2a.codecs.fields import MOST_ITEMS, Fields, read_document
 from sansio.a2a.codecs.protojson_names import NAMES
 from sansio.a2a.model import JsonObject
+from sansio.a2a.timestamps import timestamp
 
 T = TypeVar("T")
 
@@ -105,14 +106,14 @@ BASE64 = Plain(lambda fields, name, _: fields.base64(name), {**_STRING, "content
 STAMP = Plain(_text, _STAMP)
 """A timestamp, kept as its text."""
 
-INSTANT = Plain(lambda fields, name, _: fields.instant(name), _STAMP)
+INSTANT = Plain(lambda fields, name, _: fields.instant(name), _STAMP, lambda value: timestamp(value / 1000))
 """A timestamp, as epoch milliseconds."""
 
 FLAG = Plain(lambda fields, name, _: fields.flag(name), _BOOLEAN)
 TRUE_FLAG = Plain(lambda fields, name, _: fields.flag(name), _BOOLEAN, lambda value: value or None)
 """A boolean that is left out where it is false."""
 
-QUERY_FLAG = Plain(lambda fields, name, _: fields.flag(name, texts=True), _BOOLEAN)
+QUERY_FLAG = Plain(lambda fields, name, _: fields.flag(name, texts=True), _BOOLEAN, lambda value: value or None)
 INTEGER = Plain(lambda fields, name, _: fields.natural(name), {"type": "integer"})
 NATURAL = Plain(lambda fields, name, _: fields.natural(name), _NATURAL)
 SIZE = Plain(lambda fields, name, _: fields.natural(name) or None, _NATURAL)

@@ -16,13 +16,13 @@ from sansio.a2a.cards.parse import (
     HTTP_JSON,
     JSONRPC,
     Interface,
-    NoUsableInterfaceError,
     Origin,
     at_origin,
     card_urls,
     choose,
     read_card,
 )
+from sansio.a2a.client.client_errors import NoUsableInterfaceError
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.versions import VERSIONS
 from tests import strategies
@@ -126,7 +126,7 @@ def test_extensions_whose_uri_no_header_could_hold_are_left_out() -> None:
 def test_the_caller_may_insist_on_a_line_and_a_binding(interface: Interface) -> None:
     found = read_card(card(supportedInterfaces=supported(*((i.binding, i.version) for i in INTERFACES))))
 
-    assert choose(found, version=interface.version, binding=interface.binding) == interface
+    assert choose(found, version=interface.version, bindings=(interface.binding,)) == interface
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_the_caller_may_insist_on_a_line_and_a_binding(interface: Interface) -> 
         ([("JSONRPC", "1.0")], {"version": "0.3"}, "no JSONRPC or HTTP+JSON 0.3; it offers JSONRPC 1.0"),
         (
             [("JSONRPC", "1.0"), ("GRPC", "1.0"), ("JSONRPC", "2.0")],
-            {"binding": HTTP_JSON},
+            {"bindings": (HTTP_JSON,)},
             "no HTTP+JSON 0.3 or 1.0; it offers JSONRPC 1.0, GRPC 1.0, JSONRPC 2.0",
         ),
     ],
 )
 def test_a_card_without_what_is_wanted_is_refused_with_what_it_offers(
-    entries: list[tuple[str, str]], wanted: dict[str, str], message: str
+    entries: list[tuple[str, str]], wanted: dict[str, Any], message: str
 ) -> None:
     found = read_card(card(supportedInterfaces=supported(*entries)))
 

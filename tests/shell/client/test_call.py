@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
+from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.config.settings import Settings
 from sansio.a2a.codecs.registry import CODECS, rest_codec
 from sansio.a2a.model import Message, Role, Task, TaskState, TextPart
@@ -199,7 +200,7 @@ async def test_what_the_outputs_encoding_lacks_is_replaced(scene: Scene) -> None
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, "ascii")
 
-    code = await call(CallTarget(url=scene.url), "hi", out=out, err=Screen())
+    code = await call(CallTarget(scene.url), "hi", out=out, err=Screen())
 
     assert (code, raw.getvalue()) == (0, b"na?ve\n")
 
@@ -212,7 +213,7 @@ async def test_a_reader_that_leaves_ends_the_call(scene: Scene) -> None:
             raise BrokenPipeError
 
     err = Screen()
-    code = await call(CallTarget(url=scene.url), "hi", out=Closed(), err=err)
+    code = await call(CallTarget(scene.url), "hi", out=Closed(), err=err)
 
     assert code == 130
     assert "Error" not in err.getvalue()
@@ -379,7 +380,7 @@ def test_the_help_tells_the_exit_codes_and_where_credentials_come_from(capsys: p
 
 
 def test_secrets_are_not_in_the_repr_of_a_target() -> None:
-    target = CallTarget(url="http://a", bearer=Secret(TOKEN), basic=Secret(LOGIN))
+    target = CallTarget("http://a", ClientOptions(bearer=Secret(TOKEN), basic=Secret(LOGIN)))
 
     assert TOKEN not in repr(target)
     assert LOGIN not in repr(target)

@@ -18,11 +18,13 @@ import pytest
 from attrs import define, evolve, field
 
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
+from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, FakeOpenCode, Prompt, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from opencode_a2a.terminal.output import Printer
 from opencode_a2a.terminal.prompts import Answers, Terminal
+from sansio.a2a.cards.parse import BINDINGS
 from sansio.a2a.client.transcript import Notice, NoticeKind
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import StatusUpdate, StreamItem, TaskState
@@ -125,7 +127,15 @@ async def calling(
     **more: Any,
 ) -> Seen:
     """A call of our own server."""
-    target = CallTarget(url=agent.url, version=version, binding=binding, bearer=Secret(ALICE), timeout=DEADLINE)
+    target = CallTarget(
+        agent.url,
+        ClientOptions(
+            version=version,
+            bindings=BINDINGS if binding is None else (binding,),
+            bearer=Secret(ALICE),
+            timeout=DEADLINE,
+        ),
+    )
     out, err = Screen(), person.screen if person is not None else Screen()
     answers = Answers(rule, person.terminal if person is not None else None)
     with anyio.fail_after(2 * DEADLINE):

@@ -16,6 +16,7 @@ from attrs import evolve
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.call import CallTarget, call
+from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO as STANDIN_HELLO
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
@@ -124,7 +125,7 @@ async def test_a_call_goes_on_across_a_restart_of_the_server(
             task_store_database_url=store,
             shutdown_grace_seconds=0.1,
         )
-        target = CallTarget(url=f"http://127.0.0.1:{port}", bearer=Secret(ALICE), timeout=5, patience=10)
+        target = CallTarget(f"http://127.0.0.1:{port}", ClientOptions(bearer=Secret(ALICE), timeout=5, patience=10))
 
         async def run() -> None:
             codes.append(await call(target, "hello", out=out, err=err, stream=streaming, verbose=True))
@@ -170,7 +171,7 @@ async def test_an_agent_that_answers_late_is_waited_for_without_a_stream(scene: 
     codes: list[int] = []
 
     async def run() -> None:
-        target = CallTarget(url=scene.url, timeout=0.2, patience=10)
+        target = CallTarget(scene.url, ClientOptions(timeout=0.2, patience=10))
         codes.append(await call(target, "hi", out=Screen(), err=Screen(), stream=False))
 
     async with anyio.create_task_group() as tasks:
@@ -221,7 +222,9 @@ async def test_certificates_of_the_environment_hold_on_this_machine_too(
     err = Screen()
 
     async with answering([ok(b"no card")], tls=context) as server:
-        code = await call(CallTarget(url=f"https://localhost:{server.port}", timeout=5), "hi", out=Screen(), err=err)
+        code = await call(
+            CallTarget(f"https://localhost:{server.port}", ClientOptions(timeout=5)), "hi", out=Screen(), err=err
+        )
 
     assert code == 4
     assert ("The agent card is not JSON" in err.getvalue()) is trusts

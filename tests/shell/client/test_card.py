@@ -9,7 +9,7 @@ import pytest
 
 from opencode_a2a.cli.card import show_card
 from opencode_a2a.cli.main import main
-from opencode_a2a.client.transport import CallTarget
+from opencode_a2a.client.options import CallTarget, ClientOptions
 from tests.shell.harness import Serving
 from tests.shell.scripted_agent import CARD_PATH, Reply, ScriptedAgent, document
 from tests.shell.scripted_agent import serving as scripted
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 async def shown(url: str, *, as_json: bool = False) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
-    code = await show_card(CallTarget(url=url, timeout=5.0), out, err, as_json=as_json)
+    code = await show_card(CallTarget(url, ClientOptions(timeout=5.0)), out, err, as_json=as_json)
     return code, out.getvalue(), err.getvalue()
 
 

@@ -1,0 +1,112 @@
+"""Options of calling an agent: credentials, limits of time, and which of its interfaces to use."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+from opencode_a2a.config.settings import Settings
+from sansio.a2a.backoff import Backoff
+from sansio.a2a.cards.parse import BINDINGS
+from sansio.redact import Secret
+
+PATIENCE: Final = 3600.0
+"""Seconds for which a task may stay as it is, where nobody says."""
+
+POLLING: Final = Backoff.growing(0.5, 2.0)
+"""Pauses between reads of a task whose agent has no stream of it."""
+
+
+@frozen(kw_only=True)
+class ClientOptions:
+    """Options of calling agents.
+
+    `version`: the protocol version to insist on. `bindings`: those that may be used; with `own_order`, their order
+    goes before the card's. `bearer` goes before `basic`, which is `user:password`; both go to the origin of the
+    agent's URL alone. `extensions`: the URIs of those to activate where the card offers them. `stay_open`: the URIs
+    of those by which an agent's streams stay open where a task waits. `trace_id`: 32 hex digits of the trace that
+    all requests belong to; by default each connection begins one.
+
+    In seconds: `timeout` of silence of a connection, `card_timeout` for a card, `patience` with a task that does not
+    change. `polling`: the pauses between reads of a task that has no stream; None: it is not read.
+    """
+
+    version: str | None = None
+    bindings: Sequence[str] = BINDINGS
+    own_order: bool = False
+    bearer: Secret | None = field(default=None, repr=False)
+    basic: Secret | None = field(default=None, repr=False)
+    timeout: float = 30.0
+    card_timeout: float = 5.0
+    patience: float = PATIENCE
+    polling: Backoff | None = POLLING
+    extensions: Collection[str] = ()
+    stay_open: Collection[str] = ()
+    trace_id: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> ClientOptions:
+        """Return the options that the settings `A2A_CLIENT_…` ask for."""
+        longest = settings.client_polling_fallback_max_interval_seconds
+        first = min(settings.client_polling_fallback_initial_interval_seconds, longest)
+        factor = settings.client_polling_fallback_backoff_multiplier
+        pauses = Backoff((first,)) if factor == 1 else Backoff.growing(first, longest, factor=factor)
+        return cls(
+            version=settings.client_protocol_version,
+            bindings=settings.client_supported_transports,
+            own_order=settings.client_use_client_preference,
+            bearer=settings.client_bearer_token,
+            basic=settings.client_basic_auth,
+            timeout=settings.client_timeout_seconds,
+            card_timeout=settings.client_card_fetch_timeout_seconds,
+            patience=settings.client_polling_fallback_timeout_seconds or PATIENCE,
+            polling=pauses if settings.client_polling_fallback_enabled else None,
+        )
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there is anything to present."""
+        return self.bearer is not None or self.basic is not None
+
+    def without_credentials(self) -> ClientOptions:
+        """Return the same without credentials."""
+        return evolve(self, bearer=None, basic=None)
+
+    def authorization(self) -> bytes | None:
+        """Return the value of the `Authorization` header."""
+        if self.bearer is not None:
+            return b"Bearer " + self.bearer.reveal().encode()
+        if self.basic is not None:
+            return b"Basic " + base64.b64encode(self.basic.reveal().encode())
+        return None
+
+
+@frozen
+class CallTarget:
+    """An agent's URL, and how to call it."""
+
+    url: str
+    options: ClientOptions = ClientOptions()
+
+    @classmethod
+    def of(
+        cls,
+        url: str,
+        settings: Settings,
+        *,
+        version: str | None = None,
+        binding: str | None = None,
+        timeout: float | None = None,
+    ) -> CallTarget:
+        """Return the agent at `url` with the options of the settings, and those that a command line has changed."""
+        options = ClientOptions.of(settings)
+        if version is not None:
+            options = evolve(options, version=version)
+        if binding is not None:
+            options = evolve(options, bindings=(binding,))
+        if timeout is not None:
+            options = evolve(options, timeout=timeout, card_timeout=timeout, patience=timeout)
+        return cls(url, options)

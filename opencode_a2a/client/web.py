@@ -1,0 +1,188 @@
+"""HTTP for calling one agent: requests whose failures are typed errors, and bodies that can be left at any time.
+
+Credentials go to the origin of the agent's URL and to no other; redirects are not followed. Knows no A2A operation.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from http import HTTPStatus
+from typing import Final
+
+import anyio
+import httpx
+
+from opencode_a2a.client.options import ClientOptions
+from sansio.a2a.bindings import trace_context
+from sansio.a2a.cards.parse import Origin
+from sansio.a2a.client.calls import HttpCall
+from sansio.a2a.client.client_errors import InvalidAnswerError, TimedOutError, UnavailableError, UsageError
+
+ANSWER_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of an answer that is read whole."""
+
+_CLOSING: Final = 1.0  # seconds for closing a connection in peace
+
+
+class Answer:
+    """An answer whose head has come. Use `pieces` or `read`, and `close` it."""
+
+    def __init__(self, response: httpx.Response, origin: Origin, silence: float) -> None:
+        self.status = response.status_code
+        self.headers = response.headers
+        self._response = response
+        self._origin = origin
+        self._silence = silence
+        self._pieces: AsyncIterator[bytes] | None = None
+
+    @property
+    def content_type(self) -> str:
+        """The media type without parameters, in lower case."""
+        text: str = self.headers.get("content-type", "")
+        return text.partition(";")[0].strip().lower()
+
+    async def piece(self) -> bytes | None:
+        """Return the next piece of the body; None at its end. Raises `UnavailableError`, `InvalidAnswerError`."""
+        if self._pieces is None:
+            encoding = self.headers.get("content-encoding", "identity").strip().lower()
+            if encoding not in ("", "identity"):
+                raise InvalidAnswerError(f"{self._origin} compressed its answer, which was not asked for")
+            self._pieces = self._response.aiter_raw()
+        try:
+            return await anext(self._pieces, None)
+        except httpx.HTTPError as error:
+            raise failure(error, self._origin, self._silence) from None
+
+    async def read(self, limit: int = ANSWER_LIMIT) -> bytes:
+        """Return the whole body. Raises like `piece`, and where it is larger than `limit` bytes."""
+        body = bytearray()
+        while (piece := await self.piece()) is not None:
+            body += piece
+            if len(body) > limit:
+                raise InvalidAnswerError(f"The agent's answer is larger than {limit} bytes")
+        return bytes(body)
+
+    async def close(self) -> None:
+        """Give the connection back where the body has ended, or close it.
+
+        An iterator of httpx that is left early is not closed with those inside it; cancelling its next read is what
+        ends them all.
+        """
+        with anyio.move_on_after(_CLOSING, shield=True):
+            if self._pieces is not None and not self._response.is_closed:
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    with suppress(httpx.HTTPError):
+                        await anext(self._pieces, None)
+            await self._response.aclose()
+
+
+class Web:
+    """HTTP to one agent. `home`: the origin that gets the credentials.
+
+    `transport`: what carries the requests; None: connections as the environment's proxy settings want them.
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        home: Origin,
+        closing: AsyncExitStack,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.options = options
+        self.home = home
+        self._closing = closing
+        self._transport = transport
+        self._clients: dict[bool, httpx.AsyncClient] = {}
+        self._trace_id = options.trace_id or secrets.token_hex(16)
+        self._authorization = options.authorization()
+
+    async def _client(self, *, proxied: bool) -> httpx.AsyncClient:
+        """Make a client when it is first needed: loading the trusted certificates takes a while."""
+        if proxied not in self._clients:
+            if self._transport is not None:
+                made = httpx.AsyncClient(transport=self._transport, trust_env=False)
+            else:
+                try:
+                    # the trusted certificates are the environment's, whether or not its proxies are used
+                    trusted = httpx.create_ssl_context(trust_env=True)
+                    made = httpx.AsyncClient(trust_env=proxied, verify=trusted)
+                except (ImportError, OSError, ValueError, httpx.InvalidURL):
+                    raise UsageError(
+                        "the environment's proxy or certificate settings cannot be used "
+                        "(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR)"
+                    ) from None
+            self._clients[proxied] = await self._closing.enter_async_context(made)
+        return self._clients[proxied]
+
+    async def ask(self, call: HttpCall, silence: float | None = None) -> Answer:
+        """Send a request; return the answer with its body unread.
+
+        `silence`: seconds for which the agent may send nothing, where that is not the options' timeout. Raises
+        `UnavailableError`, and `InvalidAnswerError` for a redirect.
+        """
+        origin = Origin.of(call.url)
+        headers = {name.encode(): value.encode() for name, value in call.headers.items()}
+        # a compressed stream comes in lumps, and a compressed body can be larger than it looks
+        headers[b"accept-encoding"] = b"identity"
+        headers[trace_context.HEADER.encode()] = trace_context.traceparent(
+            self._trace_id, secrets.token_hex(8)
+        ).encode()
+        if self._authorization is not None and origin == self.home:
+            headers[b"authorization"] = self._authorization
+        client = await self._client(proxied=not origin.is_loopback)
+        allowed = self.options.timeout if silence is None else silence
+        timeout = httpx.Timeout(self.options.timeout, read=allowed)
+        try:
+            request = client.build_request(call.method, call.url, headers=headers, content=call.body, timeout=timeout)
+            with anyio.fail_after(allowed + self.options.timeout):  # a head that drips is no answer
+                response = await client.send(request, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise failure(error, origin, allowed) from None
+        except TimeoutError:
+            raise self.late(call, allowed) from None
+        answer = Answer(response, origin, allowed)
+        if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST and answer.status != 304:
+            location = answer.headers.get("location", "another address")
+            await answer.close()
+            raise InvalidAnswerError(f"{origin} redirects to {location}, which is not followed; give that URL")
+        return answer
+
+    async def read(
+        self, call: HttpCall, limit: int = ANSWER_LIMIT, *, silence: float | None = None
+    ) -> tuple[int, bytes]:
+        """Send a request; return status and body. Raises like `ask`, and where the body does not end in time."""
+        allowed = self.options.timeout if silence is None else silence
+        answer = await self.ask(call, silence)
+        try:
+            with anyio.fail_after(allowed):
+                return answer.status, await answer.read(limit)
+        except TimeoutError:
+            raise self.late(call, allowed) from None
+        finally:
+            await answer.close()
+
+    def late(self, call: HttpCall, seconds: float | None = None) -> TimedOutError:
+        """Return the error for an answer that did not come whole within some seconds; None: the options' timeout."""
+        allowed = self.options.timeout if seconds is None else seconds
+        return TimedOutError(f"{Origin.of(call.url)} did not answer within {allowed:g} s")
+
+
+def failure(error: Exception, origin: Origin, timeout: float) -> UnavailableError:
+    """Return a network error as one of ours. Of its own text only the system's reason for a failed connection."""
+    match error:
+        case httpx.ConnectTimeout():
+            return TimedOutError(f"Cannot connect to {origin} within {timeout:g} s")
+        case httpx.ConnectError():
+            return UnavailableError(f"Cannot connect to {origin}: {error}")
+        case httpx.TimeoutException():
+            return TimedOutError(f"{origin} was silent for {timeout:g} s")
+        case httpx.ProxyError():
+            return UnavailableError(f"Cannot reach {origin} through the proxy: {error}")
+        case httpx.NetworkError() | httpx.RemoteProtocolError():
+            return UnavailableError(f"{origin} broke the connection off")
+        case _:
+            return UnavailableError(f"Cannot talk to {origin}: {type(error).__name__}")

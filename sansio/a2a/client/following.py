@@ -1,0 +1,394 @@
+"""Follows one task of another agent to its end, over streams that break and over reads now and then.
+
+A state machine: feed it what comes, and `next` says what to do next. It holds no connection and no clock.
+
+    mode        what comes                                next mode
+    STREAM      the stream ends where the task rests      DONE
+                it ends or breaks before that             RESUME
+                it ends as the agent has marked           POLL
+    RESUME      a subscription begins                     STREAM
+                it is refused                             LOOK
+    LOOK        the task is read, and rests               DONE
+                it is at work                             POLL, or RESUME where the agent was only busy
+    POLL        the task is read, and rests               DONE
+    VERIFY      the task is read once more                DONE
+
+A task rests where it has ended or waits for its user. After a break, what was missed is reconciled with the next
+snapshot of the task: only the difference is handed on. A stream that was resumed is verified at its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+from attrs import define, evolve, field, frozen
+
+from sansio.a2a.backoff import Backoff
+from sansio.a2a.client.client_errors import (
+    AgentError,
+    ClientError,
+    InvalidAnswerError,
+    TimedOutError,
+    UnavailableError,
+)
+from sansio.a2a.model import (
+    Artifact,
+    ArtifactUpdate,
+    DataPart,
+    FilePart,
+    Message,
+    Part,
+    StatusUpdate,
+    StreamItem,
+    Task,
+    TaskStatus,
+    TextPart,
+)
+
+RESUMING: Final = Backoff.growing(0.25, 5.0)
+"""Pauses before a stream is resumed."""
+
+LARGEST_TASK: Final = 64 * 1024 * 1024
+"""Characters and bytes of the artifacts of one task."""
+
+
+@frozen
+class Stop:
+    """Nothing more will come."""
+
+
+@frozen
+class Subscribe:
+    """Subscribe to the task after a pause, in seconds. `last_event_id`: of the last event that has one."""
+
+    pause: float
+    last_event_id: str
+
+
+@frozen
+class Read:
+    """Read the task after a pause, in seconds."""
+
+    pause: float
+
+
+Action: TypeAlias = Stop | Subscribe | Read
+
+
+class _Mode(Enum):
+    STREAM = auto()
+    RESUME = auto()
+    LOOK = auto()
+    POLL = auto()
+    VERIFY = auto()
+    DONE = auto()
+
+
+@define(eq=False)
+class _Seen:
+    """An artifact as it was handed on. Texts that follow each other are one part, joined when they are compared."""
+
+    parts: list[Part] = field(factory=list)
+    ends: list[str] = field(factory=list)  # texts after the parts
+
+    def add(self, parts: Sequence[Part]) -> int:
+        """Add parts; return how large they are."""
+        size = 0
+        for part in parts:
+            if isinstance(part, TextPart):
+                self.ends.append(part.text)
+                size += len(part.text)
+            else:
+                self.join()
+                self.parts.append(part)
+                size += len(part.raw or "") if isinstance(part, FilePart) else 64
+        return size
+
+    def join(self) -> list[Part]:
+        """Return the parts, in as few as they can be."""
+        if self.ends:
+            self.parts.append(TextPart(text="".join(self.ends)))
+            self.ends.clear()
+        return self.parts
+
+    def missing(self, parts: Sequence[Part]) -> list[Part] | None:
+        """Return the parts that continue what was seen to `parts`; None where they contradict it."""
+        seen, now = self.join(), joined(parts)
+        if not seen:
+            return now
+        if len(now) < len(seen) or any(not _same(one, other) for one, other in zip(seen[:-1], now, strict=False)):
+            return None
+        last, other = seen[-1], now[len(seen) - 1]
+        rest = now[len(seen) :]
+        if _same(last, other):
+            return rest
+        if isinstance(last, TextPart) and isinstance(other, TextPart) and other.text.startswith(last.text):
+            return [evolve(other, text=other.text[len(last.text) :]), *rest]
+        return None
+
+    @property
+    def text(self) -> str:
+        """The texts of the artifact."""
+        return "".join(part.text for part in self.join() if isinstance(part, TextPart))
+
+
+def joined(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts with texts that follow each other as one."""
+    seen = _Seen()
+    seen.add(parts)
+    return list(seen.join())
+
+
+def _same(one: Part, other: Part) -> bool:
+    """Whether two parts have the same content. Their metadata may be shown or not."""
+    match one, other:
+        case TextPart(), TextPart():
+            return one.text == other.text
+        case DataPart(), DataPart():
+            return bool(one.data == other.data)
+        case FilePart(), FilePart():
+            return (one.raw, one.url, one.filename) == (other.raw, other.url, other.filename)
+        case _:
+            return False
+
+
+@define(eq=False, kw_only=True)
+class Following:
+    """One task that is followed. `task_id` None: its message has not been sent yet.
+
+    `patience`: seconds for which the task may stay as it is. `pauses`: between reads; None: it is not read.
+    `answering`: the status for which an answer is on its way: with it, the task does not rest.
+    """
+
+    patience: float
+    pauses: Backoff | None
+    task_id: str | None = None
+    answering: TaskStatus | None = None
+    context_id: str | None = field(default=None, init=False)
+    last_event_id: str = field(default="", init=False)
+    status: TaskStatus | None = field(default=None, init=False)
+    _mode: _Mode = field(default=_Mode.STREAM, init=False)
+    _artifacts: dict[str, _Seen] = field(factory=dict, init=False)
+    _size: int = field(default=0, init=False)
+    _closed: bool = field(default=False, init=False)  # the agent has marked its stream as final
+    _known: bool = field(default=False, init=False)  # something of the task was handed on
+    _taken: bool = field(default=False, init=False)  # the agent has answered
+    _unverified: bool = field(default=False, init=False)
+    _refused: AgentError | None = field(default=None, init=False)
+    _tries: int = field(default=0, init=False)
+    _reads: int = field(default=0, init=False)
+    _since: float = field(default=0.0, init=False)  # when something last came
+    _changed: bool = field(default=False, init=False)
+
+    def begin(self, now: float, *, streaming: bool = True) -> None:
+        """Note that the message is sent `now`. `streaming` False: no stream will come."""
+        self._since = now
+        self._mode = _Mode.STREAM if streaming else _Mode.LOOK
+
+    def resume(self, now: float, last_event_id: str = "") -> Subscribe:
+        """Begin with a subscription to the task, without a pause."""
+        self._since = now
+        self._taken = True  # there is no message that could be lost
+        self._mode = _Mode.RESUME
+        self.last_event_id = last_event_id
+        return Subscribe(0.0, last_event_id)
+
+    # --- what comes ---------------------------------------------------------------------------------------
+
+    @property
+    def rests(self) -> bool:
+        """Whether the task has ended, or waits for an answer that was not given yet."""
+        if self._mode is _Mode.DONE:
+            return True
+        status = self.status
+        return (
+            status is not None
+            and (status.state.terminal or status.state.interrupted)
+            and not (status.state.interrupted and status == self.answering)
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether the rest of the stream is of no use."""
+        return self._mode is _Mode.DONE or self._closed or (self.status is not None and self.status.state.terminal)
+
+    def feed(self, item: StreamItem, event_id: str = "") -> list[StreamItem]:
+        """Take an item of a stream, or the answer to a message; return what is new of it.
+
+        Raises `InvalidAnswerError` for an item of another task, and for more than can be kept.
+        """
+        self.last_event_id = event_id or self.last_event_id
+        self._taken = True
+        if isinstance(item, Task):
+            return self._snapshot(item)
+        if isinstance(item, Message):
+            if self.task_id is None:
+                self._mode = _Mode.DONE  # the whole answer
+            self._changed = True
+            return [item]
+        self._check(item.task_id, item.context_id)
+        self._known = True
+        if isinstance(item, ArtifactUpdate):
+            self._changed = self._changed or self._is_new(item)
+            self._add(item.artifact, append=item.append)
+            return [item]
+        if self.status is not None and self.status.state.terminal:
+            return []  # the first terminal state wins
+        self._closed = item.final
+        self._changed = self._changed or item.status != self.status
+        self.status = item.status
+        return [item]
+
+    def _check(self, task_id: str, context_id: str) -> None:
+        if self.task_id is not None and task_id and task_id != self.task_id:
+            raise InvalidAnswerError("The agent's answer is about another task than the one that was asked for")
+        self.task_id = self.task_id or task_id or None
+        self.context_id = self.context_id or context_id or None
+
+    def _is_new(self, update: ArtifactUpdate) -> bool:
+        """Whether an update adds to what was seen. An agent that repeats itself has not come further."""
+        seen = self._artifacts.get(update.artifact.artifact_id)
+        return update.append or seen is None or seen.missing(update.artifact.parts) != []
+
+    def _add(self, artifact: Artifact, *, append: bool) -> None:
+        if not append or artifact.artifact_id not in self._artifacts:
+            self._artifacts[artifact.artifact_id] = _Seen()
+        self._size += self._artifacts[artifact.artifact_id].add(artifact.parts) + 64
+        if self._size > LARGEST_TASK:
+            raise InvalidAnswerError(f"The agent's answer is larger than {LARGEST_TASK} bytes")
+
+    def _snapshot(self, task: Task) -> list[StreamItem]:
+        self._check(task.id, task.context_id)
+        self._unverified = False
+        if not self._known:
+            self._known = self._changed = True
+            self.status = task.status
+            for artifact in task.artifacts:
+                self._add(artifact, append=False)
+            return [task]
+        items: list[StreamItem] = [
+            update for artifact in task.artifacts for update in self._difference(task, artifact)
+        ]
+        ended = self.status is not None and self.status.state.terminal
+        if task.status != self.status and not ended:
+            self.status = task.status
+            items.append(
+                StatusUpdate(task_id=task.id, context_id=task.context_id, status=task.status, metadata=task.metadata)
+            )
+        self._changed = self._changed or bool(items)
+        return items
+
+    def _difference(self, task: Task, artifact: Artifact) -> list[StreamItem]:
+        seen = self._artifacts.get(artifact.artifact_id)
+        if seen is None and self._is_old(artifact):
+            return []
+        missing = None if seen is None else seen.missing(artifact.parts)
+        if missing is not None and not missing:
+            return []
+        append = missing is not None
+        shown = artifact if missing is None else evolve(artifact, parts=tuple(missing))
+        self._add(shown, append=append)
+        return [
+            ArtifactUpdate(
+                task_id=task.id, context_id=task.context_id, artifact=shown, append=append, last_chunk=True
+            )
+        ]
+
+    def _is_old(self, artifact: Artifact) -> bool:
+        """Return whether an artifact was streamed under another id, as some agents do."""
+        text = "".join(part.text for part in artifact.parts if isinstance(part, TextPart)).strip()
+        return bool(text) and any(seen.text.strip() == text for seen in self._artifacts.values())
+
+    # --- how it goes on -----------------------------------------------------------------------------------
+
+    def ended(self, now: float, *, whole: bool = False) -> None:
+        """Note the end of a stream. `whole`: the agent answered with one item, and has no stream.
+
+        Raises where there is nothing to follow.
+        """
+        if self._mode is _Mode.DONE:
+            return
+        if self.rests:
+            self._rest()
+        elif whole or self._closed or self._mode is _Mode.LOOK:
+            self._closed = False
+            self._poll(None)
+        else:
+            self._break(UnavailableError("The agent ended the stream before the task was over"), now)
+
+    def failed(self, error: ClientError, now: float) -> None:
+        """Note the failure of the last action. Raises the error where nothing helps."""
+        if self._mode is _Mode.DONE or (self.rests and self._mode is not _Mode.LOOK):
+            self._mode = _Mode.DONE  # what goes wrong after the end does not matter
+        elif isinstance(error, UnavailableError):
+            self._break(error, now)
+        elif isinstance(error, AgentError) and self._mode is _Mode.RESUME:
+            self._refused = error
+            self._mode = _Mode.LOOK
+        else:
+            raise error
+
+    def read(self, task: Task, now: float) -> list[StreamItem]:
+        """Take the task that was read; return what is new of it. Raises what the follower cannot go on from."""
+        verifying = self._mode is _Mode.VERIFY
+        items = self._snapshot(task)
+        if verifying or self.rests:
+            self._mode = _Mode.DONE
+        elif self._mode is _Mode.LOOK:
+            refused, self._refused = self._refused, None
+            self._poll(refused)
+        if items:
+            self._since = now
+        elif self._mode is _Mode.POLL and now - self._since > self.patience:
+            raise TimedOutError(f"The task has not changed for {self.patience:g} s")
+        self._changed = False
+        return items
+
+    def _rest(self) -> None:
+        assert self.status is not None  # a task without a status does not rest
+        verify = self._unverified and self.status.state.terminal
+        self._mode = _Mode.VERIFY if verify else _Mode.DONE
+
+    def _poll(self, refused: AgentError | None) -> None:
+        if self.task_id is None:
+            raise InvalidAnswerError("The agent's answer ended without a task and without a message")
+        if self.pauses is None:
+            raise refused or UnavailableError("The agent has no stream of the task, and reading it is switched off")
+        self._mode = _Mode.POLL
+
+    def _break(self, error: UnavailableError, now: float) -> None:
+        if self._changed:
+            self._tries, self._since = 0, now
+            self._changed = False
+        if self.task_id is None or not self._taken or now - self._since > self.patience:
+            raise error
+        if self._mode is _Mode.VERIFY:
+            self._mode = _Mode.DONE
+        elif self._mode is not _Mode.POLL:
+            self._mode = _Mode.RESUME
+            self._unverified = True
+
+    def next(self) -> Action:
+        """Return what to do next. Call it after each action's outcome was noted."""
+        match self._mode:
+            case _Mode.DONE:
+                return Stop()
+            case _Mode.RESUME | _Mode.STREAM:
+                self._mode = _Mode.RESUME
+                pause = RESUMING.pause(self._tries)
+                self._tries += 1
+                return Subscribe(pause, self.last_event_id)
+            case _Mode.POLL:
+                assert self.pauses is not None  # else it would not be read
+                pause = self.pauses.pause(self._reads)
+                self._reads += 1
+                return Read(pause)
+            case _Mode.LOOK | _Mode.VERIFY:
+                return Read(0.0)
+
+    def subscribed(self) -> None:
+        """Note that a stream has begun."""
+        self._taken = True
+        self._mode = _Mode.STREAM
