@@ -6,7 +6,7 @@ import argparse
 
 from attrs import evolve
 
-from opencode_a2a.client.options import ClientOptions
+from opencode_a2a.client.options import PATIENCE, ClientOptions
 from sansio.a2a.cards.parse import BINDINGS
 from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
 from sansio.a2a.versions import VERSIONS
@@ -42,3 +42,24 @@ def for_people(options: ClientOptions) -> ClientOptions:
         extensions=[uri for uri, name in EXTENSION_NAMES.items() if name in SHARED_BY],
         stay_open=list(EXTENSION_URIS[INTERACTIVE_INTERRUPT].values()),
     )
+
+
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """Add how long an agent that is sent a message may be silent."""
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=_seconds,
+        help="seconds without a word, or without a change of the task, before it is given up "
+        f"[default: A2A_CLIENT_TIMEOUT_SECONDS of silence, {PATIENCE:g} without a change]",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 86400")
+    return value

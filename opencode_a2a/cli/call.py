@@ -16,12 +16,12 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url, for_people
+from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, for_people
 from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape
 from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
 from opencode_a2a.client.cards import check_url
 from opencode_a2a.client.connection import connect
-from opencode_a2a.client.options import PATIENCE, CallTarget
+from opencode_a2a.client.options import CallTarget
 from opencode_a2a.client.remote_agent import RemoteAgent
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
@@ -80,23 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
     parser.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
     parser.add_argument("--json", action="store_true", help="print each item of the answer as a line of JSON")
-    parser.add_argument(
-        "--timeout",
-        metavar="S",
-        type=_seconds,
-        help="seconds without a word, or without a change of the task, before it is given up "
-        f"[default: A2A_CLIENT_TIMEOUT_SECONDS of silence, {PATIENCE:g} without a change]",
-    )
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0 and up to 86400")
-    return value
+    add_timeout(parser)
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:

@@ -1,4 +1,4 @@
-"""The command line: `opencode-a2a serve | call | card | tasks | demo`. Parses, loads settings, chooses a runtime.
+"""The command line: `opencode-a2a COMMAND`. Parses, loads settings, chooses a runtime.
 
 A command's module is imported once the command is chosen: `--version` and `call` need not wait for the server's code.
 """
@@ -32,6 +32,7 @@ class Command(Protocol):
 COMMANDS: Final = {
     "serve": "serve OpenCode as an A2A agent",
     "call": "send a message to an A2A agent and print its answer",
+    "chat": "talk with an A2A agent, in one conversation",
     "card": "show and check the card of an A2A agent",
     "tasks": "list the tasks of an A2A agent; get, cancel or watch one",
     "demo": "show it working, with neither OpenCode nor a key",
@@ -56,6 +57,7 @@ _CLIENT = (
 )
 _READ_BY = {
     "call": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
+    "chat": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "card": (*_EVERYWHERE, *_CLIENT),
     "tasks": (*_EVERYWHERE, *_CLIENT),
     "demo": _EVERYWHERE,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import mimetypes
+import os
 import uuid
 from collections.abc import Sequence
 from typing import Final
@@ -134,7 +135,7 @@ async def with_file(
 
 def _content(path: str, budget: int) -> bytes:
     """Read a file of at most `budget` bytes. Raises `OSError`, and `ValueError` for a larger one."""
-    with open(path, "rb") as file:
+    with open(os.path.expanduser(path), "rb") as file:
         content = file.read(budget + 1)
     if len(content) > budget:
         raise ValueError(f"is too large: of A2A_MAX_REQUEST_BODY_BYTES, {budget} bytes are left for it")

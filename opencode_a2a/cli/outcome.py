@@ -31,6 +31,11 @@ OF_STATE: Final = {
 """The code for the state that a task was left in. A task at work has none."""
 
 
+def failure_text(error: Exception, target: CallTarget) -> str:
+    """Return the words for an error of usage, of the network or of the agent."""
+    return refusal_text(error, target.options) if isinstance(error, AgentError) else str(error)
+
+
 async def reported(command: Awaitable[int], printer: Printer, target: CallTarget) -> int:
     """Await a command's exit code, and close its printer.
 
@@ -41,11 +46,8 @@ async def reported(command: Awaitable[int], printer: Printer, target: CallTarget
     except UsageError as error:
         printer.fault(str(error))
         return USAGE
-    except AgentError as error:
-        printer.fault(refusal_text(error, target.options))
-        return BROKEN
     except (ClientError, ProtocolError) as error:
-        printer.fault(str(error))
+        printer.fault(failure_text(error, target))
         return BROKEN
     except BrokenPipeError:
         return INTERRUPTED  # whoever read the answer has seen enough

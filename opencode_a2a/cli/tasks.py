@@ -107,7 +107,7 @@ async def _list(session: _Session) -> int:
         page = await session.agent.list_tasks(request)
         tasks = page.tasks[:left]
         for task in tasks:
-            _print(session, task, _row)
+            _print(session, task, task_row)
         shown, left, total = shown + len(tasks), left - len(tasks), page.total
         token = page.next_page_token
         if not token or not tasks:
@@ -125,7 +125,7 @@ async def _get(session: _Session) -> int:
 
 async def _cancel(session: _Session) -> int:
     task = await session.agent.cancel_task(session.options.id)
-    _print(session, task, _row)
+    _print(session, task, task_row)
     return DONE if task.status.state is TaskState.CANCELED else FAILED
 
 
@@ -153,7 +153,7 @@ def _print(session: _Session, task: Task, lines: Callable[[Task], Iterator[str]]
     session.printer.print(text)
 
 
-def _row(task: Task) -> Iterator[str]:
+def task_row(task: Task) -> Iterator[str]:
     """Yield the line of a task in a list. Texts of the agent cannot move the cursor."""
     changed, context = task.status.timestamp or "-", task.context_id or "-"
     yield f"{on_one_line(task.id)}  {task.status.state.value:<14}  {on_one_line(changed)}  {on_one_line(context)}"
@@ -161,7 +161,7 @@ def _row(task: Task) -> Iterator[str]:
 
 def _whole(task: Task) -> Iterator[str]:
     """Yield a task with its last status message and the texts of its artifacts."""
-    yield from _row(task)
+    yield from task_row(task)
     message = task.status.message
     for part in message.parts if message is not None else ():
         if isinstance(part, TextPart):
