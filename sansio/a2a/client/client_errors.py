@@ -74,7 +74,9 @@ class AgentError(ClientError):
 
     def is_kind(self, kind: ErrorKind) -> bool:
         """Return whether the agent names this error of the protocol, by its reason or by the code of A2A."""
-        return self.reason == kind.name or (kind.row.specific and self.code == kind.row.code)
+        if kind.row.specific and (self.code == kind.row.code or self.reason == kind.row.name):
+            return True
+        return self.reason == kind.name
 
 
 class AuthenticationError(AgentError):
@@ -105,7 +107,11 @@ class _Refusal:
 _REFUSALS: Final = (
     _Refusal(AuthenticationError, (401, 407), (ErrorKind.UNAUTHENTICATED,)),
     _Refusal(PermissionDeniedError, (403,), (ErrorKind.FORBIDDEN,)),
-    _Refusal(BusyAgentError, (408, 425, 429, 502, 503, 504), (ErrorKind.OVERLOADED, ErrorKind.STORE_UNAVAILABLE)),
+    _Refusal(
+        BusyAgentError,
+        (408, 425, 429, 502, 503, 504),
+        (ErrorKind.OVERLOADED, ErrorKind.STORE_UNAVAILABLE, ErrorKind.REQUEST_TIMEOUT),
+    ),
     _Refusal(
         UnsupportedError,
         (405, 406, 415, 501),
@@ -115,6 +121,7 @@ _REFUSALS: Final = (
             ErrorKind.UNSUPPORTED_OPERATION,
             ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED,
             ErrorKind.CONTENT_TYPE_NOT_SUPPORTED,
+            ErrorKind.UNSUPPORTED_MEDIA_TYPE,
             ErrorKind.EXTENDED_AGENT_CARD_NOT_CONFIGURED,
             ErrorKind.EXTENSION_SUPPORT_REQUIRED,
             ErrorKind.VERSION_NOT_SUPPORTED,
@@ -122,13 +129,16 @@ _REFUSALS: Final = (
     ),
 )
 _STATUSES: Final = {status: row.error for row in _REFUSALS for status in row.statuses}
-_REASONS: Final = {kind.name: row.error for row in _REFUSALS for kind in row.kinds}
-_CODES: Final = {
-    kind.row.code: row.error
-    for row in _REFUSALS
-    for kind in row.kinds
-    if kind.row.specific or kind is ErrorKind.METHOD_NOT_FOUND
+_KINDS: Final = {kind: next((row.error for row in _REFUSALS if kind in row.kinds), AgentError) for kind in ErrorKind}
+_OWN: Final = [kind for kind in ErrorKind if kind.row.specific]
+"""The errors whose codes and names are theirs alone."""
+
+_REASONS: Final = {kind.name: error for kind, error in _KINDS.items()} | {
+    kind.row.name: _KINDS[kind] for kind in _OWN
 }
+"""The reasons of version 1.0, and what clients of version 0.3 call an error."""
+
+_CODES: Final = {kind.row.code: _KINDS[kind] for kind in (*_OWN, ErrorKind.METHOD_NOT_FOUND)}
 
 
 def refusal(

@@ -98,7 +98,8 @@ class _Seen:
         size = 0
         for part in parts:
             if isinstance(part, TextPart):
-                self.ends.append(part.text)
+                if part.text:
+                    self.ends.append(part.text)
                 size += len(part.text)
             else:
                 self.join()
@@ -109,6 +110,9 @@ class _Seen:
     def join(self) -> list[Part]:
         """Return the parts, in as few as they can be."""
         if self.ends:
+            if self.parts and isinstance(last := self.parts[-1], TextPart):
+                self.ends.insert(0, last.text)
+                self.parts.pop()
             self.parts.append(TextPart(text="".join(self.ends)))
             self.ends.clear()
         return self.parts
@@ -282,7 +286,7 @@ class Following:
 
     def _difference(self, task: Task, artifact: Artifact) -> list[StreamItem]:
         seen = self._artifacts.get(artifact.artifact_id)
-        if seen is None and self._is_old(artifact):
+        if seen is None and self._is_old(task, artifact):
             return []
         missing = None if seen is None else seen.missing(artifact.parts)
         if missing is not None and not missing:
@@ -296,10 +300,12 @@ class Following:
             )
         ]
 
-    def _is_old(self, artifact: Artifact) -> bool:
+    def _is_old(self, task: Task, artifact: Artifact) -> bool:
         """Return whether an artifact was streamed under another id, as some agents do."""
+        ids = {one.artifact_id for one in task.artifacts}
         text = "".join(part.text for part in artifact.parts if isinstance(part, TextPart)).strip()
-        return bool(text) and any(seen.text.strip() == text for seen in self._artifacts.values())
+        streamed = (seen for id, seen in self._artifacts.items() if id not in ids)
+        return bool(text) and any(seen.text.strip() == text for seen in streamed)
 
     # --- how it goes on -----------------------------------------------------------------------------------
 
