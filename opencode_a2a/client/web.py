@@ -15,10 +15,18 @@ import anyio
 import httpx
 
 from opencode_a2a.client.options import ClientOptions
+from opencode_a2a.outbound.outbound_errors import AnswerTooLargeError, EncodedAnswerError, TargetRefusedError
 from sansio.a2a.bindings import trace_context
 from sansio.a2a.cards.parse import Origin
 from sansio.a2a.client.calls import HttpCall
-from sansio.a2a.client.client_errors import InvalidAnswerError, TimedOutError, UnavailableError, UsageError
+from sansio.a2a.client.client_errors import (
+    ClientError,
+    InvalidAnswerError,
+    RefusedTargetError,
+    TimedOutError,
+    UnavailableError,
+    UsageError,
+)
 
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an answer that is read whole."""
@@ -171,9 +179,13 @@ class Web:
         return TimedOutError(f"{Origin.of(call.url)} did not answer within {allowed:g} s")
 
 
-def failure(error: Exception, origin: Origin, timeout: float) -> UnavailableError:
+def failure(error: Exception, origin: Origin, timeout: float) -> ClientError:
     """Return a network error as one of ours. Of its own text only the system's reason for a failed connection."""
     match error:
+        case TargetRefusedError():
+            return RefusedTargetError(f"{origin}: {error.refusal.message}")
+        case AnswerTooLargeError() | EncodedAnswerError():
+            return InvalidAnswerError(f"{origin}: {error}")
         case httpx.ConnectTimeout():
             return TimedOutError(f"Cannot connect to {origin} within {timeout:g} s")
         case httpx.ConnectError():

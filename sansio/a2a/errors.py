@@ -9,6 +9,7 @@ All exceptions of `sansio.a2a` have one root. After h11, either the other side b
           RpcRequestError           a JSON-RPC envelope is not valid; it keeps the request's id (`bindings.jsonrpc`)
         ClientError                 another agent could not be called (`client.client_errors`)
           UsageError                the caller's arguments or settings cannot be used; also a `ValueError`
+            RefusedTargetError      the policy does not allow its address
           UnavailableError          it was not reached, or stopped in the middle
             TimedOutError           it did nothing for as long as is allowed
           InvalidAnswerError        its answer is not valid; also a `ProtocolError`

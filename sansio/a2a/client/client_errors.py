@@ -24,6 +24,10 @@ class UsageError(ClientError, ValueError):
     """The caller's arguments or settings cannot be used; the text names what to change."""
 
 
+class RefusedTargetError(UsageError):
+    """The policy of this deployment does not allow the agent's address, or to send credentials there."""
+
+
 class UnavailableError(ClientError):
     """The agent was not reached, stopped in the middle, or says that it cannot answer now."""
 

@@ -304,7 +304,7 @@ class Following:
         """Return whether an artifact was streamed under another id, as some agents do."""
         ids = {one.artifact_id for one in task.artifacts}
         text = "".join(part.text for part in artifact.parts if isinstance(part, TextPart)).strip()
-        streamed = (seen for id, seen in self._artifacts.items() if id not in ids)
+        streamed = (seen for name, seen in self._artifacts.items() if name not in ids)
         return bool(text) and any(seen.text.strip() == text for seen in streamed)
 
     # --- how it goes on -----------------------------------------------------------------------------------
