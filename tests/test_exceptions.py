@@ -15,6 +15,7 @@ DRAWINGS = {
     "sansio.a2a": "sansio.a2a.errors",
     "sansio.extensions": "sansio.extensions",
     "opencode_a2a.agent": "opencode_a2a.agent",
+    "opencode_a2a.client": "opencode_a2a.client",
     "opencode_a2a.config": "opencode_a2a.config",
     "opencode_a2a.outbound": "opencode_a2a.outbound",
     "opencode_a2a.server": "opencode_a2a.server",

@@ -14,8 +14,12 @@ from sansio.opencode.extension_names import EXTENSION_NAMES, EXTENSION_URIS
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
-    """Add the agent's URL."""
-    parser.add_argument("url", metavar="URL", help="the agent's base URL, or the URL of its card (….json)")
+    """Add the agent's URL, or its name."""
+    parser.add_argument(
+        "url",
+        metavar="URL",
+        help="the agent's base URL, the URL of its card (….json), or @NAME for a peer of A2A_PEERS_FILE",
+    )
 
 
 def add_agent_arguments(parser: argparse.ArgumentParser, *earlier_names: str) -> None:

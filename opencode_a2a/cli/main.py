@@ -103,10 +103,11 @@ def _reported(run: Callable[[], int]) -> int:
     from opencode_a2a.config.settings import SettingsError
     from opencode_a2a.server.runtimes import RuntimeUnknownError
     from opencode_a2a.server.store.rows import StoreError
+    from sansio.a2a.client.client_errors import UsageError
 
     try:
         return _unwrapped(run)
-    except (SettingsError, RuntimeUnknownError, StoreError) as exc:
+    except (SettingsError, RuntimeUnknownError, StoreError, UsageError) as exc:
         for line in str(exc).splitlines():
             print(f"opencode-a2a: {line}", file=sys.stderr)
         return 2

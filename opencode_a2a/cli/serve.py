@@ -13,6 +13,7 @@ from attrs import evolve
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.connection_limits import connection_limits
+from opencode_a2a.client.known_peers import KnownPeers
 from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     """Serve until a signal comes; return the exit code."""
     check_exposure(settings)
+    KnownPeers.of(settings)  # whose file is to be mended now, and not when a model first calls one
     if not settings.credentials:
         token = secrets.token_urlsafe(24)
         settings = with_generated_token(settings, token)

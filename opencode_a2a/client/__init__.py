@@ -12,8 +12,15 @@
 `Sending`         what is sent beside a message
 `EventStream`     what a task sends, as an async iterator
 `AgentCache`      connections that are kept for the next call
+`KnownPeers`      the agents of `A2A_PEERS_FILE`: by name, by URL, with their credentials
 
-The errors are those of `sansio.a2a.client.client_errors`. Each name is imported from its module when it is first
+The errors are those of `sansio.a2a.client.client_errors`, and beside them:
+
+    UsageError
+      UnknownPeerError              no known peer has the name
+      PeerCredentialError           the variable with a peer's credential is not set, or holds none
+
+Each name is imported from its module when it is first
 used: what only reads options does not load an HTTP client.
 """
 
@@ -25,14 +32,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opencode_a2a.client.connection import AgentCache, connect
     from opencode_a2a.client.event_stream import EventStream
+    from opencode_a2a.client.known_peers import KnownPeers
     from opencode_a2a.client.options import ClientOptions
     from opencode_a2a.client.remote_agent import RemoteAgent, Sending
 
-__all__ = ["AgentCache", "ClientOptions", "EventStream", "RemoteAgent", "Sending", "connect"]
+__all__ = ["AgentCache", "ClientOptions", "EventStream", "KnownPeers", "RemoteAgent", "Sending", "connect"]
 
 _MODULES = {
     "connection": ("AgentCache", "connect"),
     "event_stream": ("EventStream",),
+    "known_peers": ("KnownPeers",),
     "options": ("ClientOptions",),
     "remote_agent": ("RemoteAgent", "Sending"),
 }

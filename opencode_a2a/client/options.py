@@ -8,6 +8,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from opencode_a2a.client.known_peers import MARK, KnownPeers
 from opencode_a2a.config.settings import Settings
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.cards.parse import BINDINGS
@@ -101,8 +102,16 @@ class CallTarget:
         binding: str | None = None,
         timeout: float | None = None,
     ) -> CallTarget:
-        """Return the agent at `url` with the options of the settings, and those that a command line has changed."""
+        """Return the agent at `url` with the options of the settings, and those that a command line has changed.
+
+        `@NAME` stands for the URL and the credential of a known peer. Raises `UsageError`, `SettingsError`.
+        """
         options = ClientOptions.of(settings)
+        if url.startswith(MARK):
+            peers = KnownPeers.of(settings)
+            peer = peers.named(url)
+            credential = peers.credential(peer)
+            url, options = peer.url, evolve(options, bearer=credential.bearer, basic=credential.basic)
         if version is not None:
             options = evolve(options, version=version)
         if binding is not None:

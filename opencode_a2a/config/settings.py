@@ -32,6 +32,7 @@ __all__ = [
     "check_exposure",
     "help_text",
     "load_settings",
+    "read_dotenv",
     "with_generated_token",
 ]
 
@@ -56,7 +57,7 @@ def load_settings(
     Raises `SettingsError`.
     """
     names = [variable.name for variable in VARIABLES]
-    translated = translate(_folded(_dotenv(dotenv)) | _folded(environ), names)
+    translated = translate(_folded(read_dotenv(dotenv)) | _folded(environ), names)
     if translated.problems and used is None:  # what is not offered any more was of the server's
         raise SettingsError(translated.problems)
     given = translated.given
@@ -80,7 +81,8 @@ def _folded(environ: Mapping[str, str]) -> dict[str, str]:
     return {name.upper(): text for name, text in environ.items()} | exact
 
 
-def _dotenv(path: Path | None) -> dict[str, str]:
+def read_dotenv(path: Path | None) -> dict[str, str]:
+    """Return the variables of a `.env` file, which need not exist. Raises `SettingsError`."""
     if path is None or not path.is_file():
         return {}
     try:
