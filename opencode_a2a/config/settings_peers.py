@@ -140,14 +140,15 @@ class PeerSettings(Declared):
         "A2A_CLIENT_ALLOW_PRIVATE_HOSTS",
         values.flag,
         False,
-        "whether the model may call private and loopback addresses: true or false",
+        "whether the model may call addresses that are not public (private, loopback, shared, link-local, reserved): "
+        "true or false",
     )
     peers_file: str | None = row(
         _CLIENT,
         "A2A_PEERS_FILE",
         str,
         None,
-        "a JSON file, or a directory of them, with the agents that are known by a name: a path",
+        "a JSON file, or a directory of them, with the agents that are known by a name (docs/peers.md): a path",
     )
     tool_enabled: bool = row(
         _TOOL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from ipaddress import IPv4Address
 
 import pytest
@@ -19,6 +20,7 @@ from sansio.outbound import (
     parse_target,
     reach_of,
 )
+from tests.paths import ROOT
 
 PUBLIC = "93.184.216.34"
 NAME = "agent.example.org"
@@ -259,3 +261,41 @@ def test_credentials_go_to_nobody_whom_neither_list_nor_name_vouches_for(rules: 
     target = parse_target(url, ())
     if rules.may_have_credentials(target):
         assert rules.allowed.has_name(target.host) or target.origin in (rules.credential_origins or ())
+
+
+# --- the document -----------------------------------------------------------------------------------------
+
+
+def rows_of_the_document() -> list[tuple[str, list[str]]]:
+    """The examples of addresses in each row of the document's table, and what its cells say."""
+    lines = (ROOT / "docs/peers.md").read_text("utf-8").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.startswith("| address |"))
+    rows: list[tuple[str, list[str]]] = []
+    for line in lines[first + 2 :]:
+        if not line.startswith("|"):
+            return rows
+        kind, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        rows += [(address, cells) for address in re.findall(r"`([^`]+)`", kind) or [PUBLIC]]
+    return rows
+
+
+@pytest.mark.parametrize(("address", "cells"), rows_of_the_document(), ids=lambda value: str(value)[:24])
+def test_table_of_the_document_is_true(address: str, cells: list[str]) -> None:
+    network = ipaddress.ip_network(address)
+    columns = [
+        policy(),
+        policy(private=True),
+        policy(NAME),
+        policy(str(network.supernet(new_prefix=8 if network.version == 4 else 16))),
+        policy(vouched=f"https://{NAME}"),
+    ]
+    if "very address" in cells[3]:
+        assert judge(policy(address), f"https://{NAME}/", address)
+        cells[3] = "refused"
+
+    for rules, cell in zip(columns, cells, strict=True):
+        if cell == "allowed":
+            assert judge(rules, f"https://{NAME}/", address)
+        else:
+            assert cell == "refused"
+            assert refusal(rules, f"https://{NAME}/", address)
