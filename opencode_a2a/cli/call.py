@@ -7,8 +7,10 @@ Credentials come from settings, never from the command line.
 from __future__ import annotations
 
 import argparse
-import signal
+import os
+import shlex
 import sys
+from contextlib import nullcontext
 from functools import partial
 from typing import Final, TextIO
 
@@ -18,7 +20,7 @@ from attrs import frozen
 
 from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, for_people
 from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape
-from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
+from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, reported
 from opencode_a2a.client.cards import check_url
 from opencode_a2a.client.connection import connect
 from opencode_a2a.client.options import CallTarget
@@ -26,27 +28,36 @@ from opencode_a2a.client.remote_agent import RemoteAgent
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.terminal.conversation import Conversation
+from opencode_a2a.terminal.interruption import Interruption
 from opencode_a2a.terminal.output import Printer
 from opencode_a2a.terminal.prompts import ASK, RULES, Answers, Terminal
+from opencode_a2a.terminal.saving import Saving
+from opencode_a2a.terminal.screen.look import COLOUR_CHOICES, Look
+from opencode_a2a.terminal.screen.printers import printer_for
 from sansio.a2a.cards.parse import (
     Origin,
 )
 from sansio.a2a.client.client_errors import AgentError, ClientError, InvalidAnswerError, UsageError
+from sansio.a2a.client.transcript import Transcript
+from sansio.a2a.model import JsonObject
 
 __all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
 
 EPILOG: Final = """\
-The answer goes to standard output as it comes; states, tool calls and errors go to standard error.
+The answer goes to standard output as it comes; states, tool calls and errors go to standard error. At a terminal
+Markdown is laid out, and reasoning and tools are shown; in a pipe the answer is exact to the byte. NO_COLOR,
+FORCE_COLOR, CLICOLOR_FORCE and TERM=dumb are obeyed.
 A stream that breaks is resumed, also while the agent is being restarted; --no-stream reads the task now and then.
 
 Credentials are read from A2A_CLIENT_BEARER_TOKEN, or A2A_CLIENT_BASIC_AUTH (user:password). They are sent to
 the origin of URL only; an agent card that points elsewhere is refused while they are set.
 
-A task that asks its user something is answered in plain words. At a terminal (standard input and standard error)
-you are asked; an answer is a line, or a line for each of several questions, where an empty line says that this is
-all. What a permission is answered can be chosen beforehand with --on-permission; it is known to be one where the
-agent's stream tells so. End of input, or nobody to ask, leaves the task waiting; --task answers it later, and tries
-a task again that has waited for credentials.
+What a task asks is asked at the terminal (standard input and standard error), with its choices where the agent
+sends them: pick by number, by the beginning of a choice, or answer in words. What a permission is answered can be
+chosen beforehand with --on-permission. End of input, or nobody to ask, leaves the task waiting; --task answers it
+later, and tries a task again that has waited for credentials.
+
+Ctrl-C offers to cancel the task, or to leave it running; a second one leaves it running. --resume comes back to it.
 
 exit codes:
   0    the task is completed, or the agent answered with a message
@@ -66,10 +77,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_url(parser)
-    parser.add_argument("text", metavar="TEXT", help="the message; - reads it from standard input")
+    parser.add_argument("text", metavar="TEXT", nargs="?", help="the message; - reads it from standard input")
     add_agent_arguments(parser, "--line")
     parser.add_argument("--context", metavar="ID", help="the context (conversation) to go on with")
     parser.add_argument("--task", metavar="ID", help="the task that TEXT is for: one that waits for its user")
+    parser.add_argument("--resume", metavar="ID", help="instead of TEXT: show this task, and follow it to its end")
     add_message_arguments(parser)
     parser.add_argument(
         "--on-permission",
@@ -78,8 +90,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to answer when a permission is asked [default: ask, at a terminal]",
     )
     parser.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
-    parser.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
-    parser.add_argument("--json", action="store_true", help="print each item of the answer as a line of JSON")
+    parser.add_argument(
+        "--output",
+        metavar="FILE|DIR/",
+        help="write the answer to a file as well, or to a directory with the files that the agent sends",
+    )
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--quiet", action="store_true", help="show the answer alone")
+    amount.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
+    parser.add_argument(
+        "--json", action="store_true", help="print each item of the answer as a line of JSON, and the outcome"
+    )
+    parser.add_argument(
+        "--color", choices=COLOUR_CHOICES, default="auto", help="colour what is shown [default: auto, at a terminal]"
+    )
     add_timeout(parser)
 
 
@@ -104,52 +128,79 @@ async def run_from_arguments(
     )
 
     typed = stdin or sys.stdin
+    look = Look.of(out, err, os.environ, args.color)
+    printer = printer_for(out, err, look, quiet=args.quiet, verbose=args.verbose, as_json=args.json)
+    terminal = Terminal.between(typed, err)
+    interruption = Interruption(printer=printer, terminal=terminal)
 
     async def read_and_call() -> int:
-        text = args.text
-        if text == "-":
-            try:
-                text = await anyio.to_thread.run_sync(typed.read, abandon_on_cancel=True)
-            except UnicodeDecodeError:
-                Printer(out, err).fault("standard input is not text in the terminal's encoding")
-                return USAGE
-        try:
-            shape = await message_shape(args, settings, text)
-        except UsageError as error:
-            Printer(out, err).fault(str(error))
-            return USAGE
-        return await call(
-            target,
-            text,
-            out=out,
-            err=err,
-            context_id=args.context,
-            task_id=args.task,
-            shape=shape,
-            answers=Answers(args.on_permission, Terminal.between(typed, err)),
-            stream=not args.no_stream,
-            verbose=args.verbose,
-            as_json=args.json,
+        opening = await _opening(args, settings, typed)
+        saving = None if args.output is None else Saving.at(args.output)
+        answers = Answers(args.on_permission, terminal)
+        _check(target, opening)
+        return await _connected(
+            target, printer, answers, opening, interruption, stream=not args.no_stream, saving=saving
         )
 
     codes: list[int] = []
-    async with anyio.create_task_group() as group:
-        group.start_soon(_stop_at_signal, group.cancel_scope)
-        codes.append(await read_and_call())
-        group.cancel_scope.cancel()
-    if codes:
-        return codes[0]
-    Printer(out, err).fault("interrupted; the agent may still be working on the task")
+    with terminal.silenced() if terminal is not None and (look.out or look.err) else nullcontext():
+        async with anyio.create_task_group() as group:
+            group.start_soon(interruption.watch, group.cancel_scope)
+            group.start_soon(printer.animate)
+            codes.append(await reported(read_and_call(), printer, target))
+            interruption.over.set()
+            group.cancel_scope.cancel()
+    code = codes[0] if codes else _code_of_interrupted(interruption, args)
+    printer.outcome(_outcome(code, interruption, printer))
+    return code
+
+
+async def _opening(args: argparse.Namespace, settings: Settings, stdin: TextIO) -> _Opening:
+    """Read what the call begins with. Raises `UsageError`."""
+    if args.resume is not None:
+        if args.text is not None or args.task is not None or args.context is not None:
+            raise UsageError("--resume: takes neither TEXT nor --task nor --context")
+        return _Opening(text=None, context_id=None, task_id=args.resume, shape=MessageShape())
+    text = args.text
+    if text is None:
+        raise UsageError("TEXT: is missing")
+    if text == "-":
+        try:
+            text = await anyio.to_thread.run_sync(stdin.read, abandon_on_cancel=True)
+        except UnicodeDecodeError:
+            raise UsageError("standard input is not text in the terminal's encoding") from None
+    shape = await message_shape(args, settings, text)
+    return _Opening(text=text, context_id=args.context, task_id=args.task, shape=shape)
+
+
+def _code_of_interrupted(interruption: Interruption, args: argparse.Namespace) -> int:
+    """Return the exit code of a call that was cut short, and print how to come back."""
+    conversation, printer = interruption.conversation, interruption.printer
+    state = None if conversation is None else conversation.transcript.state
+    if state is not None and state.terminal:
+        return OF_STATE[state]
+    task = interruption.task_id
+    if task is None:
+        printer.fault("interrupted; the agent may still be working on the task")
+    else:
+        chosen = {"--protocol-version": args.version, "--binding": args.binding}
+        options = [part for name, value in chosen.items() if value is not None for part in (name, value)]
+        command = shlex.join(["opencode-a2a", "call", args.url, *options, "--resume", task])
+        printer.fault(f"interrupted; the task goes on. To come back: {command}")
     return INTERRUPTED
 
 
-async def _stop_at_signal(scope: anyio.CancelScope) -> None:
-    try:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for _ in signals:
-                scope.cancel()
-    except NotImplementedError:
-        return  # Windows: the runtime's own KeyboardInterrupt ends the program
+def _outcome(code: int, interruption: Interruption, printer: Printer) -> JsonObject:
+    """Return the last line of `--json`."""
+    transcript = Transcript() if interruption.conversation is None else interruption.conversation.transcript
+    return {
+        "code": code,
+        "state": None if transcript.state is None else transcript.state.value,
+        "taskId": transcript.task_id,
+        "contextId": transcript.context_id,
+        "protocolVersion": None if interruption.conversation is None else printer.version,
+        "error": printer.failure,
+    }
 
 
 # --- one call ---------------------------------------------------------------------------------------------
@@ -157,9 +208,9 @@ async def _stop_at_signal(scope: anyio.CancelScope) -> None:
 
 @frozen(kw_only=True)
 class _Opening:
-    """The user's message, and the context and task that it belongs to."""
+    """The user's message, and the context and task that it belongs to; `text` None: the task is resumed."""
 
-    text: str
+    text: str | None
     context_id: str | None
     task_id: str | None
     shape: MessageShape
@@ -187,23 +238,23 @@ async def call(
     """
     printer = Printer(out, err, verbose=verbose, as_json=as_json)
     opening = _Opening(text=text, context_id=context_id, task_id=task_id, shape=shape or MessageShape())
+    interruption = Interruption(printer=printer, terminal=None)
 
     async def converse() -> int:
         _check(target, opening)
-        async with connect(target.url, for_people(target.options)) as agent:
-            return await _converse(agent, printer, answers or Answers(), opening, stream=stream)
+        return await _connected(target, printer, answers or Answers(), opening, interruption, stream=stream)
 
     return await reported(converse(), printer, target)
 
 
 def _check(target: CallTarget, opening: _Opening) -> None:
     check_url(target.url)
-    if not opening.text.strip():
+    if opening.text is not None and not opening.text.strip():
         raise UsageError("TEXT: must not be empty")
     for name, value in (
-        ("TEXT", opening.text),
+        ("TEXT", opening.text or ""),
         ("--context", opening.context_id or ""),
-        ("--task", opening.task_id or ""),
+        ("--task" if opening.text is not None else "--resume", opening.task_id or ""),
     ):
         try:
             value.encode()
@@ -214,22 +265,56 @@ def _check(target: CallTarget, opening: _Opening) -> None:
 # --- the conversation -------------------------------------------------------------------------------------
 
 
+async def _connected(
+    target: CallTarget,
+    printer: Printer,
+    answers: Answers,
+    opening: _Opening,
+    interruption: Interruption,
+    *,
+    stream: bool,
+    saving: Saving | None = None,
+) -> int:
+    """Call the agent; whatever becomes of it, write what there is of the answer to where it is wanted."""
+    printer.activity("connecting")
+    try:
+        async with connect(target.url, for_people(target.options)) as agent:
+            return await _converse(agent, printer, answers, opening, interruption, stream=stream)
+    finally:
+        if saving is not None and interruption.conversation is not None:
+            transcript = interruption.conversation.transcript
+            for path in saving.write(transcript.answer, transcript.files):
+                printer.hint(f"written: {path}")
+
+
 async def _converse(
-    agent: RemoteAgent, printer: Printer, answers: Answers, opening: _Opening, *, stream: bool
+    agent: RemoteAgent,
+    printer: Printer,
+    answers: Answers,
+    opening: _Opening,
+    interruption: Interruption,
+    *,
+    stream: bool,
 ) -> int:
     printer.version = agent.interface.version
     origin = Origin.of(agent.interface.url)
     if origin != agent.web.home:
         printer.note(f"the agent card points to {origin}")
-    message = opening.shape.message(
-        opening.text, agent.card.extensions, context_id=opening.context_id, task_id=opening.task_id
-    )
     conversation = Conversation(agent=agent, printer=printer, answers=answers, streaming=stream)
     transcript = conversation.transcript
+    interruption.conversation = conversation
+    printer.activity("waiting for the agent")
     try:
-        await conversation.hold(message)
+        if opening.text is None:
+            assert opening.task_id is not None  # a task is resumed
+            await conversation.resume(opening.task_id)
+        else:
+            message = opening.shape.message(
+                opening.text, agent.card.extensions, context_id=opening.context_id, task_id=opening.task_id
+            )
+            await conversation.hold(message)
     except AgentError:
-        if opening.task_id is not None:
+        if opening.text is not None and opening.task_id is not None:
             await _say_where_to_go_on(agent, opening.task_id, printer)
         raise
     code = None if transcript.state is None else OF_STATE.get(transcript.state)

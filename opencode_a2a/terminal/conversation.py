@@ -6,6 +6,8 @@ Knows no command line, and neither where answers come from nor how anything is p
 from __future__ import annotations
 
 import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import anyio
 from attrs import define, evolve, field
@@ -64,23 +66,36 @@ class Conversation:
         """
         self.transcript.task_id = message.task_id
         self._sending = Sending(extensions=message.extensions)
-        try:
-            outgoing: Message | None = message
-            while outgoing is not None:
-                answer = await self._round(outgoing)
-                outgoing = None if answer is None else self._answer(answer)
-        except anyio.get_cancelled_exc_class():
-            self._note_task()
-            raise
-        if self.transcript.state is not None and self.transcript.state.interrupted:
-            task = self.transcript.task_id
-            self.printer.note(f"the task is {task}; it waits for a message with --task {task}")
+        await self._rounds(partial(self._exchange, message))
+
+    async def resume(self, task_id: str) -> None:
+        """Show a task with what it has said so far, and go on with it as `hold` does."""
+        await self._rounds(partial(self.watch, task_id))
+
+    async def cancel(self) -> None:
+        """Cancel the task, and show what it is then. Raises `ClientError`."""
+        assert self.transcript.task_id is not None  # who cancels has seen a task
+        self._show(await self.agent.cancel_task(self.transcript.task_id))
 
     async def watch(self, task_id: str) -> None:
         """Show a task from now to its end, or until it waits for its user. Raises `ClientError`."""
         self.transcript.task_id = task_id
         async with self.agent.subscribe(task_id, on_break=self._note_break) as self._events:
             await self._show_all(self._events)
+
+    async def _rounds(self, begin: Callable[[], Awaitable[None]]) -> None:
+        """Begin, and answer what the task asks until it has ended or is left waiting."""
+        try:
+            answer = await self._round(begin)
+            while answer is not None:
+                answer = await self._round(partial(self._exchange, self._answer(answer)))
+        except anyio.get_cancelled_exc_class():
+            if not self.transcript.settled:
+                self._note_task()
+            raise
+        if self.transcript.state is not None and self.transcript.state.interrupted:
+            task = self.transcript.task_id
+            self.printer.note(f"the task is {task}; it waits for a message with --task {task}")
 
     # --- messages -----------------------------------------------------------------------------------------
 
@@ -100,15 +115,15 @@ class Conversation:
 
     # --- a round ------------------------------------------------------------------------------------------
 
-    async def _round(self, message: Message) -> Reply | None:
-        """Send a message and show what comes of it; returns the answer to go on with, if there is one.
+    async def _round(self, begin: Callable[[], Awaitable[None]]) -> Reply | None:
+        """Send a message, or look at a task, and show what comes of it; return the answer to go on with, if any.
 
         Neither side of it raises into the task group, which would wrap what it raises.
         """
         answer = None
         self._following, self._failure = True, None
         async with anyio.create_task_group() as group:
-            group.start_soon(self._follow, message)
+            group.start_soon(self._follow, begin)
             try:
                 answer = await self._dialogue()
             except Exception as error:  # whatever it is, it is raised below
@@ -118,13 +133,13 @@ class Conversation:
             raise self._failure
         return answer
 
-    async def _follow(self, message: Message) -> None:
-        """Show what comes of a message, to its end or to where it is the user's turn and nothing more will come."""
+    async def _follow(self, begin: Callable[[], Awaitable[None]]) -> None:
+        """Show what comes, to its end or to where it is the user's turn and nothing more will come."""
         try:
             try:
-                await self._exchange(message)
+                await begin()
             except AgentError as error:
-                if message.task_id is None or self._answered is None:
+                if self._answered is None:
                     raise
                 await self._go_on_refused(error)
         except Exception as error:  # whatever it is, it is raised by the round

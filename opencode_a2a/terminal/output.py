@@ -6,13 +6,14 @@ Knows no network. What an agent says is never trusted to be harmless to a termin
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, TextIO
 
 from sansio.a2a.client.calls import to_json
 from sansio.a2a.client.transcript import AnswerText, Notice, NoticeKind, Utterance
 from sansio.a2a.codecs.registry import CODECS
-from sansio.a2a.model import StreamItem
+from sansio.a2a.model import JsonObject, StreamItem
 
 # Control characters can move the cursor, retitle a window, or type for the user; they are shown as symbols.
 _SYMBOLS: Final = {
@@ -20,7 +21,7 @@ _SYMBOLS: Final = {
     **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
     **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
 }
-_PREFIXES: Final = {
+PREFIXES: Final = {
     NoticeKind.STATE: "[{}]",
     NoticeKind.STATUS: "{}",
     NoticeKind.TOOL: "[tool] {}",
@@ -45,17 +46,26 @@ def on_one_line(text: str) -> str:
 class Printer:
     """The two streams of a command. Each piece is flushed as it comes.
 
-    `version` is the protocol version in which `as_json` prints items. `command` stands before what has failed. Raises
-    `BrokenPipeError` where nobody reads the answer any more.
+    `quiet`: the answer alone, what is asked, and what has failed. `version` is the protocol version in which
+    `as_json` prints items. `command` stands before what has failed. Raises `BrokenPipeError` where nobody reads the
+    answer any more.
     """
 
     def __init__(
-        self, out: TextIO, err: TextIO, *, verbose: bool = False, as_json: bool = False, command: str = "call"
+        self,
+        out: TextIO,
+        err: TextIO,
+        *,
+        verbose: bool = False,
+        quiet: bool = False,
+        as_json: bool = False,
+        command: str = "call",
     ) -> None:
         self._command = command
         self._out = out
         self._err = err
         self._verbose = verbose
+        self._quiet = quiet
         self._as_json = as_json
         self._on_terminal = out.isatty()
         self._for_people = err.isatty()
@@ -66,6 +76,7 @@ class Printer:
         self._prompt: tuple[str, str] | None = None  # the question and the prompt that wait for an answer
         self._prompt_shown = False  # the prompt is the last thing on its stream
         self.version = "1.0"
+        self.failure: str | None = None  # why the command has failed
 
     def show(self, item: StreamItem, utterances: Sequence[Utterance], *, will_ask: bool = False) -> None:
         """One item of the answer, and what there is to say of it. `will_ask`: `ask` will show what it asks."""
@@ -79,7 +90,7 @@ class Printer:
             if isinstance(utterance, AnswerText):
                 self._end_err_line()
                 self._write_out(harmless(utterance.text) if self._on_terminal else utterance.text)
-            elif self._verbose or not utterance.detail:
+            elif not self._quiet and (self._verbose or not utterance.detail):
                 self._notice(utterance)
         self._prompt_again()
 
@@ -88,6 +99,12 @@ class Printer:
         self._say(f"[{on_one_line(text)}]")
         self._prompt_again()
 
+    def activity(self, text: str) -> None:
+        """Take note of what the call does while nothing comes; a screen shows it."""
+
+    async def animate(self) -> None:
+        """Draw, for as long as this is awaited, where there is a screen."""
+
     def detail(self, text: str) -> None:
         """The same, for the curious."""
         if self._verbose:
@@ -95,11 +112,12 @@ class Printer:
 
     def hint(self, text: str) -> None:
         """Print how to continue, at a terminal or where more is asked for."""
-        if self._verbose or self._for_people:
+        if not self._quiet and (self._verbose or self._for_people):
             self.note(text)
 
     def fault(self, text: str) -> None:
         """Why the command has failed."""
+        self.failure = on_one_line(text)
         self._say(f"opencode-a2a {self._command}: {on_one_line(text)}")
 
     def print(self, text: str) -> None:
@@ -112,7 +130,7 @@ class Printer:
         `question` is empty where the prompt goes on with the question before it.
         """
         if question:
-            self._question = _PREFIXES[NoticeKind.INTERRUPT].format(harmless(question))
+            self._question = PREFIXES[NoticeKind.INTERRUPT].format(harmless(question))
             self._say(self._question)
         self._prompt = (self._question, prompt)
         self._put_prompt()
@@ -124,6 +142,23 @@ class Printer:
     def unask(self) -> None:
         """There will be no answer, or none is needed any more."""
         self._prompt = None
+
+    @contextmanager
+    def aside(self, question: str, prompt: str) -> Iterator[None]:
+        """Prompt for an answer to a question of the command's own, whatever the task asks at the time."""
+        before, self._prompt = self._prompt, None
+        self.ask(question, prompt)
+        try:
+            yield
+        finally:
+            self.unask()
+            self._prompt = before
+            self._prompt_again()
+
+    def outcome(self, outcome: JsonObject) -> None:
+        """Print how the command has ended, where items are printed as JSON."""
+        if self._as_json:
+            self._write_out(to_json({"outcome": outcome}).decode() + "\n")
 
     def close(self) -> None:
         """End the lines that are open."""
@@ -144,7 +179,7 @@ class Printer:
             return
         if notice.ends:
             self._end_out_line()
-        self._say(_PREFIXES[notice.kind].format(harmless(notice.text)))
+        self._say(PREFIXES[notice.kind].format(harmless(notice.text)))
 
     def _prompt_again(self) -> None:
         """End the lines that were written between a question and its answer."""

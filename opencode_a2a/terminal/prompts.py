@@ -9,10 +9,12 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol, TextIO, TypeVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from attrs import define, field, frozen
 
@@ -32,6 +34,7 @@ from sansio.a2a.client.transcript import UNNAMED
 
 if sys.platform != "win32":
     import termios
+    import tty
 
 __all__ = ["ASK", "RULES", "Answers", "Lines", "Terminal"]
 
@@ -60,6 +63,9 @@ class Terminal:
 
     stdin: TextIO
     _typed: bytes = field(default=b"", init=False)
+    _silent: bool = field(default=False, init=False)  # what is typed is shown only while a line is awaited
+    _waiting: anyio.CancelScope | None = field(default=None, init=False)
+    _aside: anyio.Event | None = field(default=None, init=False)  # set when the command's own question is answered
 
     @classmethod
     def between(cls, stdin: TextIO, err: TextIO) -> Terminal | None:
@@ -73,17 +79,74 @@ class Terminal:
                 termios.tcflush(self.stdin.fileno(), termios.TCIFLUSH)
 
     async def line(self) -> str | None:
+        while True:
+            if self._aside is not None:
+                await self._aside.wait()
+            with anyio.CancelScope() as self._waiting:
+                try:
+                    return await self._read()
+                finally:
+                    self._waiting = None
+
+    async def aside(self) -> str | None:
+        """The next line, for a question of the command's own; whoever else waits for one waits on."""
+        self._aside = anyio.Event()
+        try:
+            if self._waiting is not None:
+                self._waiting.cancel()
+            while self._waiting is not None:
+                await anyio.lowlevel.checkpoint()
+            self.forget()
+            return await self._read()
+        finally:
+            self._aside.set()
+            self._aside = None
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Show what is typed only while a line is awaited: it would end up in what is drawn."""
+        if sys.platform == "win32":
+            yield
+            return
+        try:
+            before = termios.tcgetattr(self.stdin.fileno())
+        except termios.error:  # the terminal is gone
+            yield
+            return
+        self._silent = bool(before[tty.LFLAG] & termios.ECHO)
+        self._echo(False)
+        try:
+            yield
+        finally:
+            self._echo(True)
+            self._silent = False
+
+    def _echo(self, shown: bool) -> None:
+        if sys.platform == "win32" or not self._silent:
+            return
+        with contextlib.suppress(termios.error):
+            attributes = termios.tcgetattr(self.stdin.fileno())
+            attributes[tty.LFLAG] = (
+                attributes[tty.LFLAG] | termios.ECHO if shown else attributes[tty.LFLAG] & ~termios.ECHO
+            )
+            termios.tcsetattr(self.stdin.fileno(), termios.TCSANOW, attributes)
+
+    async def _read(self) -> str | None:
         if sys.platform == "win32":  # consoles cannot be waited for
             return await anyio.to_thread.run_sync(self.stdin.readline, abandon_on_cancel=True) or None
-        while b"\n" not in self._typed:
-            await anyio.wait_readable(self.stdin.fileno())
-            try:
-                data = os.read(self.stdin.fileno(), 4096)
-            except OSError:
-                return None  # the terminal is gone
-            if not data:
-                return None
-            self._typed += data
+        self._echo(True)
+        try:
+            while b"\n" not in self._typed:
+                await anyio.wait_readable(self.stdin.fileno())
+                try:
+                    data = os.read(self.stdin.fileno(), 4096)
+                except OSError:
+                    return None  # the terminal is gone
+                if not data:
+                    return None
+                self._typed += data
+        finally:
+            self._echo(False)
         line, _, self._typed = self._typed.partition(b"\n")
         return line.decode(self.stdin.encoding or "utf-8", "replace")
 

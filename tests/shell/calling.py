@@ -24,7 +24,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 from sansio.redact import Secret
-from tests.shell.scripted_agent import CARD_PATH, Reply, ScriptedAgent, card, stream
+from tests.shell.scripted_agent import CARD_PATH, Piece, Reply, ScriptedAgent, card, stream
 
 DEADLINE = 10.0
 
@@ -90,7 +90,7 @@ class Scene:
     agent: ScriptedAgent
     url: str
 
-    def offers(self, *said: StreamItem, binding: str = "JSONRPC", version: str = "1.0") -> None:
+    def offers(self, *said: StreamItem | Piece, binding: str = "JSONRPC", version: str = "1.0") -> None:
         """The agent offers one interface, and streams what is said on it."""
         self.replies(stream(*said, binding=binding, version=version), binding=binding, version=version)
 

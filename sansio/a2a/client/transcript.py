@@ -84,7 +84,7 @@ class Notice:
     """Something beside the answer.
 
     `detail`: only for the curious; `partial`: a piece of running text; `ends`: the task's last state;
-    `asks`: it is what `Transcript.asked` holds. `tool` and `file`: the subject of notices of these kinds.
+    `asks`: it is what `Transcript.asked` holds. `tool`: the subject of notices of that kind.
     """
 
     kind: NoticeKind
@@ -94,7 +94,6 @@ class Notice:
     ends: bool = False
     asks: bool = False
     tool: ToolCall | None = None
-    file: FilePart | None = None
 
 
 Utterance: TypeAlias = AnswerText | Notice
@@ -156,6 +155,7 @@ class Transcript:
         self._answer: dict[str, _ArtifactStream] = {}
         self._reasoning: dict[str, _ArtifactStream] = {}
         self._tools: dict[tuple[str, str], tuple[str, str]] = {}
+        self.files: list[FilePart] = []
         self._files: set[str] = set()
         self._last_key: str | None = None
         self._last_status = ""
@@ -342,7 +342,8 @@ class Transcript:
             text = " ".join(word for word in (part.filename, part.media_type, where) if word)
             if f"{owner}:{text}" not in self._files:
                 self._files.add(f"{owner}:{text}")
-                out.append(Notice(kind=NoticeKind.FILE, text=text, file=part))
+                self.files.append(part)
+                out.append(Notice(kind=NoticeKind.FILE, text=text))
 
     def _tool(self, owner: str, data: Any, out: list[Utterance]) -> None:
         tool, status = _filled(data, "tool") or "tool", _filled(data, "status") or ""
