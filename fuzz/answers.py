@@ -10,14 +10,22 @@ from hypothesis import strategies as st
 
 from fuzz import samples
 from fuzz.target import Target, require
+from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.sse import encode
 from sansio.a2a.cards.parse import JSONRPC, Interface
 from sansio.a2a.client.calls import StreamReader, read_answer
-from sansio.a2a.client.client_errors import AgentError
+from sansio.a2a.client.client_errors import (
+    AgentError,
+    BusyAgentError,
+    ClientError,
+    UnavailableError,
+    UnsupportedError,
+)
+from sansio.a2a.client.following import Following, Stop
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import JsonObject, Task
 from sansio.chunked import ChunkedDecoder
 from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.send_options import send_options_of
@@ -99,6 +107,34 @@ def check_answers(data: bytes) -> None:
             require(bool(str(error)), "an error without a word")
 
 
+def check_following(data: bytes) -> None:
+    """Whatever comes of a task, in any order, the follower goes on or raises a `ClientError`, and stops for good."""
+    following = Following(patience=5.0, pauses=Backoff((1.0, 2.0)) if len(data) % 3 else None)
+    following.begin(0.0, streaming=bool(len(data) % 2))
+    for now, byte in enumerate(data):
+        item = samples.ITEMS[byte % len(samples.ITEMS)]
+        try:
+            match byte >> 5:
+                case 0 | 1 | 2:
+                    following.feed(item, str(byte) if byte % 2 else "")
+                case 3:
+                    following.subscribed()
+                case 4:
+                    following.ended(now, whole=bool(byte % 2))
+                case 5:
+                    following.failed(_FAILURES[byte % len(_FAILURES)], now)
+                case 6 if isinstance(item, Task):
+                    following.read(item, now)
+                case _:
+                    following.answering = following.status
+        except ClientError:
+            continue
+        if following.next() == Stop():
+            require(following.next() == Stop(), "it goes on after its end")
+            return
+
+
+_FAILURES = (UnavailableError("lost"), UnsupportedError("no"), BusyAgentError("later"), AgentError("no"))
 _CHUNKED = (
     b"5\r\nhello\r\n0\r\n\r\n",
     b"A;name=value\r\n0123456789\r\n3\r\nabc\r\n",
@@ -139,6 +175,12 @@ TARGETS = (
         check=check_wishes,
         documents=_WISHES,
         strategy=strategies.send_requests("1.0").map(v1_0.render_send).map(orjson.dumps) | _json,
+    ),
+    Target(
+        name="following",
+        check=check_following,
+        documents=(b"\x00\x20\x80\x60\x01\xa0\xc0", b"\x05\xa1\x60\x06\x80\xc1"),
+        strategy=st.binary(max_size=40),
     ),
     Target(name="answers", check=check_answers, documents=_ANSWERS, strategy=_json | st.binary(max_size=30)),
 )
