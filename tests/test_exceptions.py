@@ -20,6 +20,7 @@ DRAWINGS = {
     "opencode_a2a.outbound": "opencode_a2a.outbound",
     "opencode_a2a.server": "opencode_a2a.server",
     "opencode_a2a.server.store": "opencode_a2a.server.store",
+    "opencode_a2a.tool": "opencode_a2a.tool",
 }
 """Packages to the modules whose docstrings have the drawings."""
 

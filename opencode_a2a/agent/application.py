@@ -14,6 +14,7 @@ import attrs
 from attrs import frozen
 
 from opencode_a2a.agent.extension_methods import Methods
+from opencode_a2a.agent.model_tool import ModelTool
 from opencode_a2a.agent.opencode_agent import OpenCodeAgent
 from opencode_a2a.agent.served_cards import Cards
 from opencode_a2a.agent.sessions.location_check import Locations
@@ -28,15 +29,17 @@ from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.readiness import Readiness, UpstreamChecks
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.server.http.asgi import Application, Surface
+from opencode_a2a.server.http.asgi import Application, Asgi, Surface
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
+from opencode_a2a.tool.called_agents import called_agents
 from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
+from sansio.a2a.tasks.shared_metadata import SHARED_BY
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
 from sansio.http import OPENAPI_PATH
@@ -51,15 +54,19 @@ from sansio.outbound import OutboundPolicy
 class Running:
     """The application and what its operator's shell needs of it."""
 
-    asgi: Application
+    asgi: Asgi
+    a2a: Application
     bus: EventBus
     cards: Cards
     tasks: TaskServer
+    tool: ModelTool | None = None
 
     def listening(self, settings: Settings) -> None:
-        """The address is known now: the cards name it."""
-        self.asgi.cards = cards = self.cards.at(_deployment(settings))
+        """The address is known now: the cards name it, and OpenCode reaches the tool there."""
+        self.a2a.cards = cards = self.cards.at(_deployment(settings))
         cards.prepare()
+        if self.tool is not None:
+            self.tool.listening(settings)
 
 
 def _deployment(settings: Settings) -> Deployment:
@@ -99,6 +106,31 @@ def _switched_on(settings: Settings) -> frozenset[Toggle]:
         Toggle.WORKSPACE_MUTATIONS: settings.enable_workspace_mutations,
     }
     return frozenset(toggle for toggle, on in switches.items() if on)
+
+
+async def _model_tool(
+    stack: AsyncExitStack,
+    settings: Settings,
+    *,
+    upstream: Upstream,
+    bus: EventBus,
+    turns: TurnRunner,
+    readiness: Readiness,
+) -> ModelTool | None:
+    """The tool by which the model calls other agents; None where it is turned off."""
+    if not settings.tool_enabled:
+        return None
+    shared = [uri for uri, name in EXTENSION_NAMES.items() if name in SHARED_BY]
+    agents = await stack.enter_async_context(called_agents(settings, extensions=shared))
+    return ModelTool(
+        settings,
+        agents,
+        describe=agents.describe,
+        upstream=upstream,
+        bus=bus,
+        turns=turns,
+        note=partial(readiness.note, "tool"),
+    )
 
 
 @asynccontextmanager
@@ -181,11 +213,16 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 push_attempts=settings.push_max_attempts,
             ),
         )
+        tool = await _model_tool(stack, settings, upstream=upstream, bus=bus, turns=turns, readiness=readiness)
+        if tool is not None:
+            turns.give_tools = tool.registration.ensure
         await tasks.start(bus.run)
         await served.start()
         tasks.start_soon(turns.watch)
         tasks.start_soon(UpstreamChecks(upstream, bus, readiness, location, settings.agent).watch)
         tasks.start_soon(interrupts.watch)
+        if tool is not None:
+            tasks.start_soon(tool.registration.watch, location)
 
         profile = {**profile_of(_deployment(settings)), "protocol_version": settings.protocol_version}
 
@@ -227,7 +264,10 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         try:
             cards = Cards(_deployment(settings), key, health)
-            asgi = Application(surface, Dispatch(served.operations), methods, cards, health)
-            yield Running(asgi, bus, cards, served)
+            a2a = Application(surface, Dispatch(served.operations), methods, cards, health)
+            asgi = a2a if tool is None else tool.endpoint.before(a2a)
+            yield Running(asgi, a2a, bus, cards, served, tool)
         finally:
+            if tool is not None:
+                await tool.registration.leave()
             tasks.cancel_scope.cancel()

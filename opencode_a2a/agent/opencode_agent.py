@@ -16,6 +16,7 @@ from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.running_task import RunningTask
 from sansio.a2a.model import JsonObject, Message
 from sansio.a2a.tasks.task_log import LogEvent
+from sansio.a2a.tool.hops import hops_of
 from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.file_inputs import EVERYTHING
 from sansio.opencode.locations import location_as_text, location_of_text
@@ -50,6 +51,9 @@ class OpenCodeAgent(AgentHooks):
         """Read the options of a message. Raises `ProtocolError`."""
         options = request.prepared = send_options_of(request.send, OUTPUT_MODES)
         request.options.update(options.kept())
+        hops = hops_of(request.send)
+        if hops:
+            request.options["hops"] = hops
 
     async def accept(self, request: AgentRequest) -> None:
         """Check where the message runs, claim the session it names, and write the prompt. Raises `ProtocolError`."""

@@ -43,6 +43,8 @@ WORDS = {
     "COUNT": "",
     "ECHO": "...",
     "LONG": "200",
+    "PEER": "URL hi",
+    "PEERASK": "URL PERMISSION",
 }
 """The words of the fake OpenCode's scripts, each with an example of what may follow it."""
 

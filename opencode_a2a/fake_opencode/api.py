@@ -25,6 +25,7 @@ from opencode_a2a.fake_opencode.exchange import (
     no_session,
 )
 from opencode_a2a.fake_opencode.json_values import JsonObject
+from opencode_a2a.fake_opencode.mcp_client import ToolServer
 from opencode_a2a.fake_opencode.sessions import MODEL, VERSION, Memory, Pending, Session
 from opencode_a2a.fake_opencode.turns import BUSY, Player, Turn
 
@@ -199,7 +200,29 @@ class Api:
         return json_answer({"providers": [provider], "default": {MODEL["providerID"]: name}})
 
     async def config(self, request: Request) -> Answer:
-        return json_answer({"model": f"{MODEL['providerID']}/{MODEL['modelID']}"})
+        return json_answer({"model": f"{MODEL['providerID']}/{MODEL['modelID']}", **self.memory.configured})
+
+    async def tool_servers(self, request: Request) -> Answer:
+        servers = self.memory.tool_servers.get(self.directory(request), {})
+        return json_answer({name: server.report() for name, server in servers.items()})
+
+    async def add_tool_server(self, request: Request) -> Answer:
+        body = request.json
+        if not isinstance(body, dict) or not isinstance(body.get("name"), str):
+            raise RefusalError(bad_request('Missing key\n  at ["name"]'))
+        servers = self.memory.tool_servers.setdefault(self.directory(request), {})
+        servers[body["name"]] = ToolServer(body["config"])
+        return json_answer({name: server.report() for name, server in servers.items()})
+
+    async def disconnect_tool_server(self, request: Request, name: str) -> Answer:
+        server = self.memory.tool_servers.get(self.directory(request), {}).get(name)
+        if server is not None:
+            server.status = "disabled"
+        return _TRUE
+
+    async def dispose(self, request: Request) -> Answer:
+        self.memory.dispose(self.directory(request))
+        return _TRUE
 
     def _project(self, request: Request) -> JsonObject:
         return {
@@ -287,6 +310,10 @@ _ROUTES = (
     _route("GET", "/project", Api.projects),
     _route("GET", "/project/current", Api.project),
     _route("GET", "/config", Api.config),
+    _route("GET", "/mcp", Api.tool_servers),
+    _route("POST", "/mcp", Api.add_tool_server),
+    _route("POST", "/mcp/{}/disconnect", Api.disconnect_tool_server),
+    _route("POST", "/instance/dispose", Api.dispose),
     _route("GET", "/config/providers", Api.providers),
     _route("GET", "/provider", control_api.catalogue),
     _route("GET", "/experimental/workspace", control_api.workspaces),

@@ -66,6 +66,14 @@ class CallTool:
     edited: str | None = None
 
 
+@frozen(kw_only=True)
+class CallServer:
+    """A call of a tool that a server offers; it is made, and what comes back is the tool's output."""
+
+    tool: str
+    input: dict[str, Any]
+
+
 @frozen
 class Ask:
     """A call of the question tool; waits for the answers."""
@@ -96,15 +104,20 @@ class RetryLater:
     message: str
 
 
-Act: TypeAlias = Say | Think | CallTool | Ask | Delegate | Refuse | RetryLater
+Act: TypeAlias = Say | Think | CallTool | CallServer | Ask | Delegate | Refuse | RetryLater
 Step: TypeAlias = tuple[Act, ...]
+Outputs: TypeAlias = tuple[str, ...]
+"""The outputs, or the errors, of the tools that a turn has called on servers so far."""
 
 
 @frozen
 class Script:
-    """A turn: one step for each time the model would be asked, and so for each assistant message."""
+    """A turn: one step for each time the model would be asked, and so for each assistant message.
 
-    steps: tuple[Step, ...]
+    A step that depends on the outputs of tools is a function of them.
+    """
+
+    steps: tuple[Step | Callable[[Outputs], Step], ...]
 
 
 @frozen(kw_only=True)
@@ -183,6 +196,34 @@ def _long(prompt: Prompt) -> Script:
     return Script(((Say(tuple(f"w{index} " for index in range(count))),),))
 
 
+def call_peer(text: str, **more: str) -> CallServer:
+    """A call of another agent: its URL (or @ and a name) is the text's first word, the message is the rest."""
+    url, _, message = text.partition(" ")
+    return CallServer(tool="a2a_call", input={"url": url, "message": message, **more})
+
+
+def _say_last(outputs: Outputs) -> Step:
+    return (Say(words(outputs[-1])),)
+
+
+def _peer(prompt: Prompt) -> Script:
+    """Calls another agent, and says what comes back."""
+    return Script(((call_peer(prompt.rest),), _say_last))
+
+
+def _peer_answer(prompt: Prompt) -> Script:
+    """Calls another agent, answers what it asks with `once`, and says what comes back."""
+
+    def answering(outputs: Outputs) -> Step:
+        found = re.search(r"^task_id: (\S+)$", outputs[-1], re.MULTILINE)
+        if "state: input-required" not in outputs[-1] or found is None:
+            return _say_last(outputs)
+        url = prompt.rest.partition(" ")[0]
+        return (call_peer(f"{url} once", task_id=found[1]),)
+
+    return Script(((call_peer(prompt.rest),), answering, _say_last))
+
+
 SCRIPTS: Mapping[str, Callable[[Prompt], Script]] = {
     "THINK": lambda prompt: Script(((Think(words(THOUGHT)), Say(words(AFTER_THOUGHT))),)),
     "TOOL": lambda prompt: _then_say(_bash()),
@@ -198,6 +239,8 @@ SCRIPTS: Mapping[str, Callable[[Prompt], Script]] = {
     "SUBTASK": lambda prompt: _then_say(Delegate(prompt.rest or CHILD_PROMPT)),
     "ECHO": lambda prompt: say(prompt.rest),
     "LONG": _long,
+    "PEER": _peer,
+    "PEERASK": _peer_answer,
     "EMPTY": lambda prompt: Script(((),)),
     "COUNT": lambda prompt: say(f"You have said {prompt.turn} things."),
 }

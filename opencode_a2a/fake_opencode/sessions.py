@@ -17,6 +17,7 @@ from opencode_a2a.fake_opencode.bus import PROJECT, Bus
 from opencode_a2a.fake_opencode.exchange import decoded
 from opencode_a2a.fake_opencode.ids import Ids, epoch_ms
 from opencode_a2a.fake_opencode.json_values import JsonObject
+from opencode_a2a.fake_opencode.mcp_client import ToolServer
 
 VERSION = "1.18.33"
 MODEL = {"providerID": "standin", "modelID": "scripted"}
@@ -133,6 +134,20 @@ class Memory:
         self.questions: dict[str, Pending] = {}
         self.workspaces: dict[str, JsonObject] = {}
         self.worktrees: list[str] = []
+        self.configured: JsonObject = {}  # members of the configuration beside its model
+        self.tool_servers: dict[str, dict[str, ToolServer]] = {}  # by directory, then by name
+
+    def dispose(self, directory: str) -> None:
+        """Let go of a directory's instance: the servers of tools that were added to it are gone."""
+        self.tool_servers.pop(directory, None)
+        self.bus.publish(directory, "server.instance.disposed", {"directory": directory})
+
+    def tool_server(self, directory: str, tool: str) -> tuple[ToolServer, str] | None:
+        """The server of a tool, and the tool's name there, from the name that the model calls."""
+        for name, server in self.tool_servers.get(directory, {}).items():
+            if tool.startswith(f"{name}_") and server.status == "connected":
+                return server, tool.removeprefix(f"{name}_")
+        return None
 
     def create_session(self, directory: str, wanted: JsonObject) -> Session:
         """A new session; `wanted` may hold title, parentID, agent, permission and metadata."""

@@ -13,9 +13,11 @@ from attrs import define, field, frozen
 
 from opencode_a2a.fake_opencode.ids import epoch_ms
 from opencode_a2a.fake_opencode.json_values import JsonObject
+from opencode_a2a.fake_opencode.mcp_client import ToolFailedError
 from opencode_a2a.fake_opencode.scripts import (
     Act,
     Ask,
+    CallServer,
     CallTool,
     Delegate,
     Permission,
@@ -95,6 +97,7 @@ class Turn:
     text: JsonObject | None = None
     tool: JsonObject | None = None
     output: int = 0
+    outputs: tuple[str, ...] = ()
 
     def waits(self) -> None:
         """Somebody must act before it goes on, and before any turn goes on that has delegated to it."""
@@ -173,7 +176,8 @@ class Player:
     async def _steps(self, turn: Turn) -> None:
         """Plays all steps; a refusal of the user's ends the turn after its step."""
         rejected = False
-        for index, step in enumerate(turn.script.steps):
+        for index, written in enumerate(turn.script.steps):
+            step = written(turn.outputs) if callable(written) else written
             answer = self._begin_step(turn, first=index == 0)
             try:
                 rejected = await self._play(turn, answer, step)
@@ -202,6 +206,8 @@ class Player:
                 await self._stream(turn, answer, act)
             elif isinstance(act, CallTool):
                 rejected = await self._call_tool(turn, answer, act) or rejected
+            elif isinstance(act, CallServer):
+                await self._call_server(turn, answer, act)
             elif isinstance(act, Ask):
                 rejected = await self._ask(turn, answer, act) or rejected
             elif isinstance(act, Delegate):
@@ -238,7 +244,7 @@ class Player:
 
     def _end_step(self, turn: Turn, answer: Message, step: Step) -> None:
         memory, session = self.memory, turn.session
-        called = any(isinstance(act, CallTool | Ask | Delegate) for act in step)
+        called = any(isinstance(act, CallTool | CallServer | Ask | Delegate) for act in step)
         reason = "tool-calls" if called else "stop"
         spent = tokens(turn.output, asked=True)
         memory.add_part(session, answer, reason=reason, snapshot=_SNAPSHOT, type="step-finish", tokens=spent, cost=0)
@@ -346,6 +352,23 @@ class Player:
             self.memory.bus.publish(directory, "file.watcher.updated", {"file": act.edited, "event": "add"})
         self._tool_completed(turn, part, output=act.output, metadata=act.metadata, title=act.title)
         return False
+
+    async def _call_server(self, turn: Turn, answer: Message, act: CallServer) -> None:
+        part = self._tool_pending(turn, answer, act.tool)
+        self._tool_running(turn, part, act.input)
+        self._end_text(turn)
+        found = self.memory.tool_server(turn.session.directory, act.tool)
+        try:
+            if found is None:
+                raise ToolFailedError(f"Model tried to call unavailable tool '{act.tool}'.")
+            server, name = found
+            output = (await server.call(name, act.input)).text
+        except ToolFailedError as exc:
+            turn.outputs += (str(exc),)
+            self._tool_failed(turn, part, str(exc))
+            return
+        turn.outputs += (output,)
+        self._tool_completed(turn, part, output=output, metadata={"truncated": False}, title="")
 
     async def _permission(self, turn: Turn, part: JsonObject, act: CallTool, permission: Permission) -> JsonObject:
         request = {

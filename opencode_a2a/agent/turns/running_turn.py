@@ -11,6 +11,7 @@ from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from sansio.a2a.model import JsonObject
+from sansio.opencode.tool_servers import RunningCalls
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.requests import Location
@@ -32,8 +33,10 @@ class Prompt:
 class RunningTurn:
     """`turn` has no session until one is chosen; `sink` is there once the bus may deliver events of it.
 
-    `place` is where the session is; `waiting` is the scope of what comes before the prompt; `queue` holds the
-    task's place among those of its context, or of the session that its message names.
+    `place` is where the session is; `tool_calls` are those of the tool by which the model calls other agents,
+    `claimed_calls` the parts of those whose call has arrived, `tool_scopes` end with the turn. `waiting` is the
+    scope of what comes before the prompt; `queue` holds the task's place among those of its context, or of the
+    session that its message names.
     """
 
     active: ActiveTask
@@ -43,3 +46,6 @@ class RunningTurn:
     waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
     sink: TurnSink | None = None
     queue: KeyedLock | None = None
+    tool_calls: RunningCalls = field(factory=RunningCalls)
+    claimed_calls: set[str] = field(factory=set)
+    tool_scopes: set[anyio.CancelScope] = field(factory=set)

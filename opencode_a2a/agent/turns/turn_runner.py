@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -27,6 +28,7 @@ from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
+from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.tasks.task_log import LogEvent, MetadataChanged
@@ -34,10 +36,11 @@ from sansio.a2a.timestamps import timestamp
 from sansio.opencode.file_inputs import holds_media
 from sansio.opencode.interrupts.replies import abandoned
 from sansio.opencode.locations import location_as_text
+from sansio.opencode.tool_servers import TOOL, RunningCall
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream import requests
-from sansio.opencode.upstream.events import InterruptEnded
+from sansio.opencode.upstream.events import InterruptEnded, PartSeen
 from sansio.opencode.upstream.faults import PAYLOAD, STOPPED, TIMEOUT, UNREACHABLE, TaskFailure
 from sansio.opencode.upstream.requests import PromptOptions
 
@@ -56,6 +59,10 @@ _REMOVED = TaskFailure(text="The directory of the session was removed", type="UP
 _STOPPED = TaskFailure(text="The server was stopped before the answer was complete", type=STOPPED)
 
 
+async def _no_tools(location: requests.Location) -> None:
+    """Give a directory no tools."""
+
+
 class _SessionGoneError(Exception):
     """OpenCode does not know the session of a context any more: nothing was sent."""
 
@@ -64,7 +71,7 @@ class TurnRunner:
     """Starts and runs turns in `tasks`. `wall`: epoch seconds.
 
     In seconds: `silence` that ends a turn (None: none does), `abort_timeout` for telling OpenCode to stop,
-    `patience` with an event bus that is gone.
+    `patience` with an event bus that is gone. `give_tools` is awaited before a prompt, with its directory.
     """
 
     def __init__(
@@ -92,6 +99,8 @@ class TurnRunner:
         self._abort_timeout = abort_timeout
         self._patience = patience
         self._wall = wall
+        self.give_tools: Callable[[requests.Location], Awaitable[None]] = _no_tools
+        self.tool_call_began: Wakeup = Wakeup()
         self._counter = 0
         self._queues: dict[object, deque[anyio.Event]] = {}
         self._stopping = False
@@ -165,6 +174,14 @@ class TurnRunner:
                 run.sink.wake()
             await self._publisher.reveal(run.active)
 
+    def tool_progress(self, run: RunningTurn, call: RunningCall, text: str) -> None:
+        """Show the progress of a call of the tool in its turn's task."""
+        run.active.publish(run.turn.tool_progress(TOOL, call.call_id, call.message_id, text))
+
+    def _part_seen(self, run: RunningTurn, part: PartSeen) -> None:
+        if run.tool_calls.note(part):
+            self.tool_call_began.wake()
+
     async def watch(self) -> None:
         """End the turns that went quiet, or lost OpenCode or their directory, for ever."""
         looks = 0
@@ -234,6 +251,8 @@ class TurnRunner:
             failure = TaskFailure(text="The server failed on this task", type=STOPPED)
             await self._publish(active, run.turn.fail(failure, self._now()))
         finally:
+            for scope in tuple(run.tool_scopes):
+                scope.cancel()
             log_turn(active, self._wall() - started, run.turn.failure)
             del self.running[task_id]
 
@@ -308,7 +327,7 @@ class TurnRunner:
         """
         active, turn = run.active, run.turn
         active.note_progress(self._wall())
-        sink = run.sink = TurnSink(active, turn, self._now)
+        sink = run.sink = TurnSink(active, turn, self._now, partial(self._part_seen, run))
         if self._stopping:
             sink.end(_STOPPED)
         self._bus.attach(turn.session_id, sink)
@@ -330,6 +349,7 @@ class TurnRunner:
     async def _send(self, run: RunningTurn, sink: TurnSink) -> None:
         turn, prompt = run.turn, run.prompt
         await self._sessions.verify(run.location)
+        await self.give_tools(run.location)
         options = evolve(self._options, model=prompt.model) if prompt.model else self._options
         call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, run.location)
         try:

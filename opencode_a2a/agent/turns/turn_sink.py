@@ -10,7 +10,7 @@ from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.tasks.task_log import LogEvent
 from sansio.opencode.turns.turn import Turn
-from sansio.opencode.upstream.events import BusEvent, SessionStatus
+from sansio.opencode.upstream.events import BusEvent, PartSeen, SessionStatus
 from sansio.opencode.upstream.faults import TaskFailure
 
 
@@ -21,6 +21,7 @@ class TurnSink:
     active: ActiveTask
     turn: Turn
     now: Callable[[], str]
+    part_seen: Callable[[PartSeen], None]  # of the session, or of one below it
     stamp: str = ""  # the time of the batch being fed
     has_gap: bool = False
     verdict: TaskFailure | None = None  # the turn shall end with this, whatever OpenCode does
@@ -31,6 +32,8 @@ class TurnSink:
     def feed(self, event: BusEvent) -> None:
         if self.turn.ended and isinstance(event, SessionStatus) and event.session_id == self.turn.session_id:
             self.at_rest = event.type == "idle"
+        if isinstance(event, PartSeen):
+            self.part_seen(event)
         self.stamp = self.stamp or self.now()
         self._events += self.turn.feed(event, self.stamp)
 

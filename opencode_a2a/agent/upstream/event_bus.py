@@ -20,7 +20,14 @@ from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.sse import SseDecoder, SseEvent
 from sansio.a2a.errors import ProtocolError
 from sansio.opencode.upstream import requests
-from sansio.opencode.upstream.events import BusEvent, SessionSeen, decode, event_id, is_bus_event
+from sansio.opencode.upstream.events import (
+    BusEvent,
+    InstanceDisposed,
+    SessionSeen,
+    decode,
+    event_id,
+    is_bus_event,
+)
 from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, TaskFailure
 from sansio.opencode.upstream.problems import Problem, bus_problem, not_opencode
 
@@ -80,6 +87,7 @@ class EventBus:
         self.refused = False  # OpenCode is there, and does not let us in: to wait does not help
         self.trouble = "it has not answered yet"  # why the bus was lost last, in words
         self.reconnects = 0
+        self.disposals = 0  # how often OpenCode has let go of an instance, or may have: it was away
         self.clock_ahead_ms = 0  # OpenCode's clock minus ours
 
     def __repr__(self) -> str:
@@ -204,6 +212,7 @@ class EventBus:
         ahead = 0 if created is None else created - now
         self.clock_ahead_ms = ahead if abs(ahead) > _SKEW_MS else 0
         self.reconnects += 1
+        self.disposals += 1
         self._unreadable = False
         self._note(None)
         self.came.wake()
@@ -221,6 +230,9 @@ class EventBus:
             self._unreadable = True
             return
         if event is None:
+            return
+        if isinstance(event, InstanceDisposed):
+            self.disposals += 1
             return
         if isinstance(event, SessionSeen):
             if event.parent_id is not None:

@@ -41,6 +41,7 @@ from sansio.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 _log = logging.getLogger(__name__)

@@ -238,6 +238,13 @@ class Turn:
             out += self.fail(_INCOMPLETE if self.prompt_seen else _NEVER_HAD, now)
         return out
 
+    def tool_progress(self, tool: str, call_id: str, message_id: str, text: str) -> list[LogEvent]:
+        """Report how a call of a tool gets on, as the tool itself says. Nothing if the turn has ended."""
+        if self.ended:
+            return []
+        progress = {"type": "tool", "tool": tool, "call_id": call_id, "message": text}
+        return [StatusChanged(status=self._status, metadata=self._event_metadata.progress(progress, message_id))]
+
     def fail(self, failure: TaskFailure, now: str) -> list[LogEvent]:
         """End the turn as failed, with a reason a person can act on. Nothing if it has ended.
 

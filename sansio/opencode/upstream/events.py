@@ -107,6 +107,13 @@ class SessionDeleted:
     session_id: str
 
 
+@frozen
+class InstanceDisposed:
+    """OpenCode has let go of a directory's instance, or of all: what was added to it at run time is gone."""
+
+    session_id: None = None
+
+
 @frozen(kw_only=True)
 class InterruptAsked:
     """OpenCode waits for an answer. `kind`: `permission` or `question`; `body` as OpenCode sent it."""
@@ -141,6 +148,7 @@ BusEvent: TypeAlias = (
     | SessionFailed
     | SessionSeen
     | SessionDeleted
+    | InstanceDisposed
     | InterruptAsked
     | InterruptEnded
 )
@@ -273,6 +281,8 @@ _DECODERS: dict[str, Callable[[JsonObject], BusEvent]] = {
     "session.created": lambda p: session_seen(_required_object(p, "info")),
     "session.updated": lambda p: session_seen(_required_object(p, "info")),
     "session.deleted": lambda p: SessionDeleted(session_id=session_seen(_required_object(p, "info")).session_id),
+    "server.instance.disposed": lambda p: InstanceDisposed(),
+    "global.disposed": lambda p: InstanceDisposed(),
     "permission.asked": lambda p: interrupt_asked("permission", p),
     "question.asked": lambda p: interrupt_asked("question", p),
     "permission.replied": _ended("permission", "replied"),

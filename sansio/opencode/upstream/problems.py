@@ -21,6 +21,8 @@ class ProblemType(Enum):
     UPSTREAM_ERROR = "OpenCode answers with errors"
     WORKSPACE_MISSING = "The workspace root is not a directory that OpenCode can read"
     MODEL_MISSING = "OpenCode has no model to work with"
+    TOOL_NOT_CONNECTED = "OpenCode cannot connect to this server for the tool a2a_call"
+    TOOL_NAME_TAKEN = "OpenCode has a server of tools named a2a of its own, so its model gets no tool of this server"
     AGENT_MISSING = "OpenCode has no agent of the name that is set"
 
 
@@ -74,6 +76,23 @@ def workspace_problem(root: str) -> Problem:
     return Problem(
         ProblemType.WORKSPACE_MISSING,
         f"{root}; set OPENCODE_WORKSPACE_ROOT to a directory on the machine where OpenCode runs, or make it",
+    )
+
+
+def tool_problem(reason: str, url: str) -> Problem:
+    """Make the problem of a tool that OpenCode was not given. `reason`: as a sentence; `url`: the endpoint's."""
+    return Problem(
+        ProblemType.TOOL_NOT_CONNECTED,
+        f"{url}: {reason}; set A2A_TOOL_URL to where OpenCode reaches this server, or A2A_TOOL_ENABLED=false",
+    )
+
+
+def tool_name_problem(directory: str | None) -> Problem:
+    """Make the problem of a configuration of OpenCode's that has the tool's name for something else."""
+    where = f" of {directory}" if directory else ""
+    return Problem(
+        ProblemType.TOOL_NAME_TAKEN,
+        f"`mcp.a2a` in the configuration{where}; rename it there, or set A2A_TOOL_ENABLED=false",
     )
 
 

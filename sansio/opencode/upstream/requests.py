@@ -278,6 +278,24 @@ def revert(session_id: str, message_id: str, location: Location = DEFAULT_LOCATI
     return post(f"{session_path(session_id)}/revert", location, body)
 
 
+def tool_servers(location: Location = DEFAULT_LOCATION) -> UpstreamCall:
+    """Read the servers of tools that a directory has, with the status of each."""
+    return get("/mcp", location, timeout=TimeoutClass.PROBE)
+
+
+def add_tool_server(name: str, config: JsonObject, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
+    """Add a server of tools to a directory, until its instance is disposed; one of that name is replaced.
+
+    OpenCode connects to it before it answers. Calls of the one that is replaced fail.
+    """
+    return post("/mcp", location, {"name": name, "config": config})
+
+
+def disconnect_tool_server(name: str, location: Location = DEFAULT_LOCATION) -> UpstreamCall:
+    """Disconnect a server of tools. It stays in the list as disabled: OpenCode has no way to remove it."""
+    return post(f"/mcp/{segment(name)}/disconnect", location, {}, TimeoutClass.STOP, repeatable=True)
+
+
 def prompt(
     session_id: str,
     prompt_id: str,
