@@ -1,14 +1,17 @@
-"""Target of where the server may be sent: a setting, what a name resolves to, and a URL."""
+"""Targets of where the server may be sent: a setting, what a name resolves to, a URL; and files of known peers."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
 
 from hypothesis import strategies as st
 
 from fuzz.target import Target, require
 from sansio.a2a.errors import ProtocolError
+from sansio.known_peers import KnownPeersError, parse_known_peers
 from sansio.outbound import (
+    PEER_RULES,
     AllowedHosts,
     OutboundPolicy,
     Reach,
@@ -36,7 +39,12 @@ def check_outbound(data: bytes) -> None:
     except ValueError:
         allowed = AllowedHosts()
     require(SECRET not in origin_of(url), "a secret is shown")
-    for policy in (OutboundPolicy(), OutboundPolicy(allow_private=True, allowed=allowed)):
+    for policy in (
+        OutboundPolicy(),
+        OutboundPolicy(allow_private=True, allowed=allowed),
+        OutboundPolicy(rules=PEER_RULES),
+        OutboundPolicy(rules=PEER_RULES, allow_private=True, allowed=allowed),
+    ):
         try:
             target = policy.target(url, ("url",))
             admitted = policy.admit(target, [target.address] if target.address else addresses, ("url",))
@@ -50,6 +58,20 @@ def check_outbound(data: bytes) -> None:
             require(reach is Reach.PUBLIC or policy.allow_private, "an address that is not public")
             require(reach not in _OUT_OF_REACH or allowed.networks != (), "an address nothing opens")
             require(parse_target(target.at(address), ("url",)).address == address, "another address is connected to")
+
+
+def check_known_peers(data: bytes) -> None:
+    """A file of known peers is refused with its name, or each peer covers its own URL."""
+    try:
+        peers = parse_known_peers({"file": data})
+    except KnownPeersError as error:
+        require(all(line.startswith("file: ") for line in error.problems), "a problem without its file")
+        return
+    for name, peer in peers.items():
+        require(peer.name == name, "another name")
+        require(peer.covers(peer.url), "a peer that is not at its own URL")
+        require(parse_target(peer.url, ()).origin == peer.origin, "another origin")
+        require(peer.bearer_env is None or peer.basic_env is None, "two credentials")
 
 
 _urls = st.builds(
@@ -81,6 +103,24 @@ TARGETS = (
             st.sampled_from(("", "10.0.0.0/8", "0.0.0.0/0,::/0", "*.example.org", "localhost,::1")),
             st.lists(st.ip_addresses(), max_size=3),
             _urls,
+        ),
+    ),
+    Target(
+        name="known_peers",
+        check=check_known_peers,
+        documents=(
+            b'{"a": "https://a.example/x/card.json", "b": {"url": "http://[::1]:8001/", "bearer_env": "B"}}',
+            b'{"c": {"url": "https://c.example", "basic_env": "L", "description": "C.", "tools": ["call"]}}',
+        ),
+        strategy=st.builds(
+            lambda name, url, more: json.dumps({name: {"url": url, **more}}).encode(),
+            st.sampled_from(("a", "a b", "")),
+            _urls,
+            st.dictionaries(
+                st.sampled_from(("bearer_env", "basic_env", "description", "tools", "x")),
+                st.none() | st.text(max_size=4) | st.lists(st.sampled_from(("call", "C", "")), max_size=2),
+                max_size=3,
+            ),
         ),
     ),
 )

@@ -323,6 +323,32 @@ async def test_hostile_answer_ends_in_its_error_and_its_connection_is_closed(
         await failing(net, error)
 
 
+@pytest.mark.parametrize("whole", [ok(b"fine", "x: y"), chunked(b"fi", b"ne")], ids=["length", "chunks"])
+async def test_answer_that_is_cut_anywhere_is_an_error_and_never_a_shorter_answer(whole: bytes) -> None:
+    cuts = [[whole[:end], HANG_UP] for end in range(len(whole))]
+    async with web(*cuts, [whole]) as net:
+        for _ in cuts:
+            with pytest.raises(httpx.RemoteProtocolError):
+                await net.client.get(net.url())
+            assert net.transport.open_connections == 0
+        assert (await net.client.get(net.url())).content == b"fine"
+
+
+@pytest.mark.parametrize("whole", [ok(b"fine", "x: y"), chunked(b"fi", b"ne")], ids=["length", "chunks"])
+async def test_answer_that_comes_byte_by_byte_is_whole(whole: bytes) -> None:
+    async with web([whole[number : number + 1] for number in range(len(whole))]) as net:
+        assert (await net.client.get(net.url())).content == b"fine"
+        assert (await net.client.get(net.url())).content == b"fine"
+        assert net.server.connections == 1
+
+
+async def test_what_follows_an_answer_is_not_the_next_one() -> None:
+    async with web([ok(b"fine") + ok(b"poison")], [ok(b"right")]) as net:
+        assert (await net.client.get(net.url())).text == "fine"
+        assert (await net.client.get(net.url())).text == "right"
+        assert net.server.connections == 2
+
+
 @pytest.mark.parametrize(
     ("steps", "accept"),
     [
