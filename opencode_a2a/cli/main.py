@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Command(Protocol):
     """The module of a command."""
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None: ...
 
     def run(self, options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int: ...
 
@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "chat": "talk with an A2A agent, in one conversation",
     "card": "show and check the card of an A2A agent",
     "tasks": "list the tasks of an A2A agent; get, cancel or watch one",
+    "completion": "print a script by which bash, zsh or fish completes all this",
     "demo": "show it working, with neither OpenCode nor a key",
 }
 """The commands and their help; each is a module of this package."""
@@ -60,13 +61,14 @@ _READ_BY = {
     "chat": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "card": (*_EVERYWHERE, *_CLIENT),
     "tasks": (*_EVERYWHERE, *_CLIENT),
+    "completion": (),
     "demo": _EVERYWHERE,
 }
 """The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""
 
 
-def parser(chosen: str | None = None) -> argparse.ArgumentParser:
-    """Build the command line. Only the `chosen` command has its options."""
+def parser(*chosen: str) -> argparse.ArgumentParser:
+    """Build the command line. Only the `chosen` commands have their options."""
     plain = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         prog="opencode-a2a",
@@ -78,7 +80,7 @@ def parser(chosen: str | None = None) -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, meaning in COMMANDS.items():
         command = commands.add_parser(name, help=meaning, formatter_class=plain)
-        if name == chosen:
+        if name in chosen:
             command_module(name).add_arguments(command)
     return top
 

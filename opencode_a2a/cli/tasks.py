@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = EPILOG
     add_url(parser)
-    parser.add_argument("action", nargs="?", choices=ACTIONS, default="list", help="[default: list]")
+    parser.add_argument("action", nargs="?", choices=[*ACTIONS], default="list", help="[default: list]")
     parser.add_argument("id", metavar="ID", nargs="?", help="the task, for all actions but list")
     parser.add_argument("--context", metavar="ID", help="list the tasks of this context alone")
     parser.add_argument(
