@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -34,11 +35,13 @@ from opencode_a2a.terminal.conversation import Conversation
 from opencode_a2a.terminal.output import Printer, on_one_line
 from opencode_a2a.terminal.piped_lines import PipedLines
 from opencode_a2a.terminal.prompts import ASK, RULES, Answers, Terminal
+from opencode_a2a.terminal.screen.look import COLOUR_CHOICES, Look
+from opencode_a2a.terminal.screen.printers import printer_for
 from sansio.a2a.cards.parse import Origin
 from sansio.a2a.cards.review import CardReview, review
 from sansio.a2a.client.client_errors import ClientError, UsageError
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.model import ListTasksRequest, TaskState
+from sansio.a2a.model import ListTasksRequest
 from sansio.chat import LINE_LIMIT, ChatState, Interruption, Interruptions, Mistake, Run, Say, help_lines, parse_line
 from sansio.opencode.message_metadata import split_model
 
@@ -82,7 +85,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what to answer when a permission is asked [default: ask, at a terminal]",
     )
     parser.add_argument("--no-stream", action="store_true", help="wait for each whole answer")
-    parser.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--quiet", action="store_true", help="show the answers alone")
+    amount.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
+    parser.add_argument(
+        "--color", choices=COLOUR_CHOICES, default="auto", help="colour what is shown [default: auto, at a terminal]"
+    )
     parser.add_argument("--no-history", action="store_true", help="neither read nor keep the lines of conversations")
     add_timeout(parser)
 
@@ -98,7 +106,10 @@ async def run_from_arguments(
     """Run the command as parsed by `add_arguments`; return the exit code (see `EPILOG`)."""
     binding = options.binding and options.binding.upper()
     target = CallTarget.of(options.url, settings, version=options.version, binding=binding, timeout=options.timeout)
-    printer = Printer(out, err, verbose=options.verbose, command="chat")
+    look = Look.of(out, err, os.environ, options.color)
+    printers = partial(printer_for, out, err, look, quiet=options.quiet, verbose=options.verbose, command="chat")
+    printer = printers()
+    terminal = Terminal.between(stdin, err)
 
     async def converse() -> int:
         check_url(target.url)
@@ -111,8 +122,10 @@ async def run_from_arguments(
                 settings=settings,
                 target=target,
                 agent=agent,
+                printers=printers,
                 printer=printer,
-                answers=Answers(options.on_permission, Terminal.between(stdin, err)),
+                terminal=terminal if look.out or look.err else None,
+                answers=Answers(options.on_permission, terminal),
                 shape=shape,
                 state=ChatState(context_id=options.context),
             )
@@ -131,13 +144,18 @@ def _history(printer: Printer) -> HistoryFile | None:
 
 @define(eq=False, kw_only=True)
 class Chat:
-    """A conversation: its lines, one after the other, and what becomes of each."""
+    """A conversation: its lines, one after the other, and what becomes of each.
+
+    `printers` makes the printer of a message. `terminal`: its echo would end up in what is drawn; None: nothing is drawn.
+    """
 
     options: argparse.Namespace
     settings: Settings
     target: CallTarget
     agent: RemoteAgent
+    printers: Callable[[], Printer]
     printer: Printer
+    terminal: Terminal | None
     answers: Answers
     shape: MessageShape
     state: ChatState
@@ -233,15 +251,19 @@ class Chat:
         message = self.shape.message(
             text, self.agent.card.extensions, context_id=self.state.context_id, task_id=self.state.task_id
         )
+        printer = self.printer = self.printers()
+        printer.version = self.agent.interface.version
         running = self._running = Conversation(
-            agent=self.agent, printer=self.printer, answers=self.answers, streaming=not self.options.no_stream
+            agent=self.agent, printer=printer, answers=self.answers, streaming=not self.options.no_stream
         )
         transcript = running.transcript
         self._turn, self._over = anyio.CancelScope(), anyio.Event()
+        printer.activity("waiting for the agent")
         try:
-            with self._turn:
-                await running.hold(message)
+            with self._turn, nullcontext() if self.terminal is None else self.terminal.silenced():
+                await self._drawn(running.hold(message), printer)
         finally:
+            printer.close()
             self._running = None
             self._over.set()
             self._interruptions.reset()
@@ -251,6 +273,19 @@ class Chat:
                 context_id=transcript.context_id, task_id=transcript.task_id, state=transcript.state
             )
         return BROKEN if transcript.state is None else OF_STATE.get(transcript.state, BROKEN)
+
+    async def _drawn(self, turn: Awaitable[None], printer: Printer) -> None:
+        """Await a turn, and draw meanwhile."""
+        failure: Exception | None = None
+        async with anyio.create_task_group() as group:
+            group.start_soon(printer.animate)
+            try:
+                await turn
+            except Exception as error:  # whatever it is, it is raised below: the group would wrap it
+                failure = error
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     # --- Ctrl-C while a task is at work -------------------------------------------------------------------
 
@@ -275,15 +310,10 @@ class Chat:
             self.printer.note("given up before the agent had named a task")
         else:
             self.printer.note("canceling; Ctrl-C again leaves")
-            await self._attempt(self._cancel(task_id))
+            await self._attempt(running.cancel())
             with anyio.move_on_after(_CANCELING):
                 await over.wait()
         turn.cancel()
-
-    async def _cancel(self, task_id: str) -> None:
-        task = await self.agent.cancel_task(task_id)
-        if self.state.task_id == task_id and task.status.state.terminal:
-            self.state = self.state.refused()
 
     # --- commands -----------------------------------------------------------------------------------------
 
@@ -334,9 +364,10 @@ class Chat:
         if self.state.task_id is None:
             self.printer.note("no task waits for an answer")
             return
-        task_id = self.state.task_id
-        await self._cancel(task_id)
-        self.printer.note(f"the task {task_id} is {TaskState.CANCELED.value}")
+        task = await self.agent.cancel_task(self.state.task_id)
+        if task.status.state.terminal:
+            self.state = self.state.refused()
+        self.printer.note(f"the task {task.id} is {task.status.state.value}")
 
     # --- beginning and end --------------------------------------------------------------------------------
 
