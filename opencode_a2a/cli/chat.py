@@ -146,7 +146,7 @@ def _history(printer: Printer) -> HistoryFile | None:
 class Chat:
     """A conversation: its lines, one after the other, and what becomes of each.
 
-    `printers` makes the printer of a message. `terminal`: its echo would end up in what is drawn; None: nothing is drawn.
+    `printers` makes the printer of a message. `terminal`: its echo would end up in what is drawn; `None`: nothing is.
     """
 
     options: argparse.Namespace
