@@ -6,6 +6,7 @@ A keyword in the last user text chooses the script. It knows nothing of A2A, nor
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -27,6 +28,7 @@ TOOL_OUTPUT = "hello-from-tool"
 FILE_CONTENT = "written by the model\n"
 MISSING_FILE = "no-such-file.txt"
 QUESTION = "Tea or coffee?"
+NO_PEERS = "I have no tool to call anybody with."
 LABELS = ("Tea", "Coffee")
 SPACED = "\n\n  indented\n\n\tü \u2028 🌱  \n and open at the end \n\n"
 REFUSAL = "that is an invalid key"
@@ -74,13 +76,19 @@ Reply: TypeAlias = Sequence[Step] | Refuse
 
 @attrs.frozen(kw_only=True)
 class Prompt:
-    """What a script may look at: the last user text, how many texts the user said, how often a tool has
-    answered the last one, and how often this very text was asked before."""
+    """What a script may look at: the last user text, how many texts the user said, what tools have answered
+    to the last one, how often this very text was asked before, and which tools there are."""
 
     text: str
     user_texts: int
-    tool_results: int
+    outputs: tuple[str, ...]
     asked_before: int
+    tools: frozenset[str]
+
+    @property
+    def tool_results(self) -> int:
+        """How often a tool has answered."""
+        return len(self.outputs)
 
     @property
     def argument(self) -> str:
@@ -178,6 +186,30 @@ def delegate(prompt: Prompt) -> Reply:
     return [CallTool(call_id=f"call_task_{prompt.user_texts}", name="task", arguments=arguments)]
 
 
+def call_peer(prompt: Prompt, text: str, **more: str) -> CallTool:
+    """A call of the agent whose URL is the text's first word, with the rest as the message."""
+    url, _, message = text.partition(" ")
+    call_id = f"call_peer_{prompt.user_texts}_{prompt.tool_results}"
+    return CallTool(call_id=call_id, name="a2a_call", arguments={"url": url, "message": message, **more})
+
+
+def peer(prompt: Prompt) -> Reply:
+    """Calls another agent, and says what came back."""
+    if "a2a_call" not in prompt.tools:
+        return say(NO_PEERS)
+    return say(prompt.outputs[-1]) if prompt.outputs else [call_peer(prompt, prompt.rest)]
+
+
+def peer_answer(prompt: Prompt) -> Reply:
+    """Calls another agent, answers its question with the first option, and says what came back at last."""
+    if not prompt.outputs:
+        return [call_peer(prompt, prompt.rest)]
+    found = re.search(r"^task_id: (\S+)$", prompt.outputs[-1], re.MULTILINE)
+    if "state: input-required" not in prompt.outputs[-1] or found is None:
+        return say(prompt.outputs[-1])
+    return [call_peer(prompt, f"{prompt.argument} {OPTIONS[0]}", task_id=found[1])]
+
+
 def space(prompt: Prompt) -> Reply:
     return say(SPACED)
 
@@ -229,6 +261,8 @@ SCRIPTS: dict[str, Callable[[Prompt], Reply]] = {
     "RUN": run,
     "ASK": ask,
     "DELEGATE": delegate,
+    "PEER": peer,
+    "PEERASK": peer_answer,
     "SPACE": space,
     "COUNT": count,
     "FAIL401": fail401,
@@ -250,11 +284,12 @@ class Script:
     def reply(self, request: dict[str, Any]) -> Reply:
         if not request.get("tools"):  # OpenCode asks for a session's title without tools
             return [Say("A scripted title")]
-        prompt = self.prompt(request["messages"])
+        tools = frozenset(tool["function"]["name"] for tool in request["tools"])
+        prompt = self.prompt(request["messages"], tools)
         keyword = next((word for word in prompt.text.split() if word in SCRIPTS), None)
         return SCRIPTS[keyword](prompt) if keyword else hello(prompt)
 
-    def prompt(self, messages: list[dict[str, Any]]) -> Prompt:
+    def prompt(self, messages: list[dict[str, Any]], tools: frozenset[str]) -> Prompt:
         user = [index for index, message in enumerate(messages) if message["role"] == "user"]
         text = text_of(messages[user[-1]]["content"])
         with self.lock:
@@ -263,8 +298,11 @@ class Script:
         return Prompt(
             text=text,
             user_texts=len(user),
-            tool_results=sum(message["role"] == "tool" for message in messages[user[-1] :]),
+            outputs=tuple(
+                text_of(message["content"]) for message in messages[user[-1] :] if message["role"] == "tool"
+            ),
             asked_before=asked_before,
+            tools=tools,
         )
 
 
