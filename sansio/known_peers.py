@@ -64,7 +64,7 @@ class KnownPeer:
             target = parse_target(url, ())
         except ProtocolError:
             return False
-        path = urlsplit(target.path).path.rstrip("/") + "/"
+        path = target.path.partition("?")[0].rstrip("/") + "/"
         return target.origin == self.origin and path.startswith(self.base_path) and not _CLIMBS.search(path)
 
     @property
