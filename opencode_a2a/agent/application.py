@@ -125,7 +125,6 @@ async def _model_tool(
     return ModelTool(
         settings,
         agents,
-        describe=agents.describe,
         upstream=upstream,
         bus=bus,
         turns=turns,
@@ -223,6 +222,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         tasks.start_soon(interrupts.watch)
         if tool is not None:
             tasks.start_soon(tool.registration.watch, location)
+            tasks.start_soon(tool.agents.watch)
 
         profile = {**profile_of(_deployment(settings)), "protocol_version": settings.protocol_version}
 

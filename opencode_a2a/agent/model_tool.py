@@ -11,8 +11,9 @@ from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.tool_registration import ToolRegistration
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
+from opencode_a2a.tool.called_agents import CalledAgents
 from opencode_a2a.tool.mcp_endpoint import TOOL_PATH, ToolEndpoint
-from opencode_a2a.tool.peer_calls import PeerAgents, PeerCalls
+from opencode_a2a.tool.peer_calls import PeerCalls
 from sansio.opencode.upstream.problems import Problem
 
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -20,28 +21,28 @@ _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 class ModelTool:
-    """The tool of one server. `agents`: those that may be called; `describe`: returns the tool's description."""
+    """The tool of one server. `agents`: those that may be called."""
 
     def __init__(
         self,
         settings: Settings,
-        agents: PeerAgents,
+        agents: CalledAgents,
         *,
-        describe: Callable[[], str],
         upstream: Upstream,
         bus: EventBus,
         turns: TurnRunner,
         note: Callable[[Problem | None], None],
     ) -> None:
+        self.agents: CalledAgents = agents
         self.calls: PeerCalls = PeerCalls(agents, ToolOrigins(turns))
         self.endpoint: ToolEndpoint = ToolEndpoint(
-            self.calls, version=settings.version, describe=describe, anywhere=settings.tool_url is not None
+            self.calls, version=settings.version, describe=agents.describe, anywhere=settings.tool_url is not None
         )
         self.registration: ToolRegistration = ToolRegistration(
             upstream,
             bus,
             self.endpoint.secret,
-            describe=describe,
+            describe=agents.describe,
             is_busy=lambda: self.calls.running > 0,
             note=note,
         )

@@ -1,67 +1,120 @@
 """The agents that a model may call: any that the network policy allows, by URL, and the known ones by name.
 
-Credentials of the settings go to hosts that the operator has listed, and to no other.
+Credentials of the settings go to hosts that the operator has listed, those of a known agent to its own origin, and
+to no other. The known agents' cards are read beside the calls: the tool's description never waits for one.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
+import anyio
 from attrs import evolve
 
-from opencode_a2a.client import AgentCache, ClientOptions, RemoteAgent
+from opencode_a2a.client import AgentCache, ClientOptions, KnownPeers, RemoteAgent
+from opencode_a2a.client.known_peers import PeerCredentialError
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.outbound.transport import CheckedTransport, OutboundLimits
+from opencode_a2a.tool.mcp_endpoint import TOOL_NAME
 from opencode_a2a.tool.peer_calls import PeerRefusedError
+from sansio.a2a.client.client_errors import AuthenticationError, ClientError
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.tool.arguments import CallArguments
-from sansio.a2a.tool.description import describe
-from sansio.outbound import PEER_RULES, OutboundPolicy
+from sansio.a2a.tool.description import MOST_PEERS, KnownAgent, describe
+from sansio.known_peers import KnownPeer
 
+_log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 900.0
+"""Seconds after which the cards of the known agents are read again."""
+
+RETRY_SECONDS = 60.0
+"""The same where one could not be read."""
+
+_READING: Final = 15.0  # seconds that reading one card may take
+_AT_ONCE: Final = 4  # cards that are read at a time
 _LIMITS: Final = OutboundLimits(connections=16, answer_seconds=600.0)
 """Limits of the connections to one agent. An answer that is no event stream comes once the agent is done."""
 
 
 class CalledAgents:
-    """The agents that may be called. `cache`: keeps connections to them; `checked`: looks at addresses."""
+    """The agents that may be called. `cache`: keeps connections to them."""
 
-    def __init__(self, cache: AgentCache, checked: CheckedTransport) -> None:
+    def __init__(self, peers: KnownPeers, cache: AgentCache) -> None:
+        self._peers = peers
         self._cache = cache
-        self._checked = checked
+        listed = [peer for peer in peers if peer.allows(TOOL_NAME)][:MOST_PEERS]
+        self._listed = {peer: KnownAgent(name=peer.name, note=peer.description or "") for peer in listed}
 
     def describe(self) -> str:
         """Return the description of the tool, with the known agents."""
-        return describe(())
+        return describe(tuple(self._listed.values()))
 
     @asynccontextmanager
     async def borrow(self, arguments: CallArguments) -> AsyncGenerator[RemoteAgent]:
         """Give the agent that a call names. Raises `PeerRefusedError`, `ClientError`."""
-        if arguments.url is None:
-            raise PeerRefusedError(f"no agent is known as @{arguments.peer}")
+        url = arguments.url
+        peer = self._peers.named(arguments.peer or "") if url is None else self._peers.find(url)
+        if peer is not None and not peer.allows(TOOL_NAME):
+            raise PeerRefusedError(f"@{peer.name} is not for models")
+        if url is None:
+            assert peer is not None  # `named` raises for a name that is not known
+            url = peer.url
+        await self._check(url, peer)
         try:
-            await self._checked.check(arguments.url, ("url",))
+            async with self._cache.borrow(url) as agent:
+                yield agent
+        except PeerCredentialError as exc:
+            raise AuthenticationError(exc.message) from None
+
+    async def _check(self, url: str, peer: KnownPeer | None) -> None:
+        """Look at a URL and the addresses behind it. The connection is checked again. Raises `PeerRefusedError`."""
+        checked = CheckedTransport(self._peers.policy(peer), _LIMITS)
+        try:
+            await checked.check(url, ("url",))
         except ProtocolError as exc:
             raise PeerRefusedError(exc.message) from None
-        async with self._cache.borrow(arguments.url) as agent:
-            yield agent
+
+    async def watch(self) -> None:
+        """Read the cards of the known agents, and read them again now and then, for ever."""
+        while self._listed:
+            missed: list[str] = []
+            limiter = anyio.CapacityLimiter(_AT_ONCE)
+            async with anyio.create_task_group() as tasks:
+                for peer in list(self._listed):
+                    tasks.start_soon(self._read_card, peer, limiter, missed)
+            await anyio.sleep(RETRY_SECONDS if missed else REFRESH_SECONDS)
+
+    async def _read_card(self, peer: KnownPeer, limiter: anyio.CapacityLimiter, missed: list[str]) -> None:
+        missed.append(peer.name)
+        async with limiter:
+            try:
+                with anyio.move_on_after(_READING):
+                    async with self._cache.borrow(peer.url) as agent:
+                        self._listed[peer] = self._listed[peer].with_card(agent.card_body)
+                        missed.remove(peer.name)
+            except ClientError as exc:
+                _log.info("the card of @%s cannot be read: %s", peer.name, type(exc).__name__)
 
 
 @asynccontextmanager
 async def called_agents(settings: Settings, *, extensions: Collection[str] = ()) -> AsyncGenerator[CalledAgents]:
     """The agents that the model of this server may call; connections to them are closed at the end.
 
-    `extensions`: the URIs of those to activate where an agent offers them.
+    `extensions`: the URIs of those to activate where an agent offers them. Raises `SettingsError`.
     """
-    policy = OutboundPolicy(
-        rules=PEER_RULES,
-        allow_private=settings.client_allow_private_hosts,
-        allowed=settings.client_allowed_hosts,
-    )
+    peers = KnownPeers.of(settings)
     options = evolve(ClientOptions.of(settings), extensions=extensions)
 
     def options_of(url: str) -> ClientOptions:
+        peer = peers.find(url)
+        if peer is not None and (peer.bearer_env or peer.basic_env):
+            credential = peers.credential(peer)
+            return evolve(options, bearer=credential.bearer, basic=credential.basic)
+        policy = peers.policy()
         try:
             trusted = policy.may_have_credentials(policy.target(url, ("url",)))
         except ProtocolError:
@@ -69,12 +122,10 @@ async def called_agents(settings: Settings, *, extensions: Collection[str] = ())
         return options if trusted else options.without_credentials()
 
     async with AsyncExitStack() as stack:
-        checked = CheckedTransport(policy, _LIMITS)
-        stack.push_async_callback(checked.aclose)
         cache = AgentCache(
             ttl=settings.client_cache_ttl_seconds,
             size=settings.client_cache_maxsize,
             options_of=options_of,
-            transport_of=lambda url: CheckedTransport(policy, _LIMITS),
+            transport_of=lambda url: CheckedTransport(peers.policy(peers.find(url)), _LIMITS),
         )
-        yield CalledAgents(await stack.enter_async_context(cache), checked)
+        yield CalledAgents(peers, await stack.enter_async_context(cache))

@@ -439,10 +439,12 @@ def client(url: str, token: str | None = ALICE) -> httpx.AsyncClient:
 
 
 @asynccontextmanager
-async def agent_at(backend: str, fake_opencode: FakeOpenCode, settings: Settings) -> AsyncGenerator[Agent]:
+async def agent_at(
+    backend: str, fake_opencode: FakeOpenCode, settings: Settings, bind: str = "127.0.0.1:0"
+) -> AsyncGenerator[Agent]:
     """Serves the agent alone; `settings` say where OpenCode is."""
     limits = connection_limits(settings)
-    async with application(settings) as running, served(backend, running.asgi, limits=limits) as url:
+    async with application(settings) as running, served(backend, running.asgi, limits=limits, bind=bind) as url:
         opencode = client(settings.opencode_url, None)
         async with client(url) as http, client(url, BOB) as bob, opencode:
             yield Agent(url, fake_opencode, running, http, bob, opencode)

@@ -32,6 +32,7 @@ RETRY_SECONDS = 30.0
 """Seconds between two tries to give the tool where it could not be given."""
 
 _PATIENCE: Final = 8.0  # seconds for which a turn waits for its directory to have the tool
+_LOOK_EVERY: Final = 1.0  # seconds between two looks at whether the tool has to be given again
 _LEAVING: Final = 2.0  # seconds for taking the tool back at the end
 _MOST: Final = 256  # directories that are remembered
 
@@ -105,17 +106,20 @@ class ToolRegistration:
         self._note(next((problem for _, problem in self._failed.values()), None))
 
     async def watch(self, location: Location) -> None:
-        """Give the tool to a directory as soon as OpenCode is there, and to those where it failed, for ever."""
+        """Give the tool to a directory when OpenCode comes, where it failed, and with a new description, for ever."""
         await self._listening.wait()
+        connection = 0
         while True:
-            came = self._bus.came.next()
             if self._bus.connected:
                 now = anyio.current_time()
-                again = [failed for failed, (until, _) in self._failed.items() if until <= now]
-                for one in dict.fromkeys((location, *again, *self._outdated())):
+                due = [failed for failed, (until, _) in self._failed.items() if until <= now]
+                due += self._outdated()
+                if connection != self._bus.reconnects:
+                    connection = self._bus.reconnects
+                    due.append(location)
+                for one in dict.fromkeys(due):
                     await self.ensure(one)
-            with anyio.move_on_after(RETRY_SECONDS):
-                await came.wait()
+            await anyio.sleep(_LOOK_EVERY)
 
     def _outdated(self) -> list[Location]:
         """Forget the directories that have another description than the tool has now, and return them."""

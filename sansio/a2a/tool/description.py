@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from attrs import frozen
+import orjson
+from attrs import evolve, frozen
 
+from sansio.a2a.codecs.json_values import member, objects_at, text_at
 from sansio.a2a.errors import shortened
 from sansio.a2a.tool.outcome import one_line
 
@@ -34,11 +36,21 @@ _BASE: Final = (
 
 @frozen(kw_only=True)
 class KnownAgent:
-    """A known agent. `about` and `skills` are from its card; empty where that is not known (yet)."""
+    """A known agent. `note`: the operator's words. `about` and `skills` are from its card; empty until it is read."""
 
     name: str
+    note: str = ""
     about: str = ""
     skills: tuple[str, ...] = ()
+
+    def with_card(self, body: bytes) -> KnownAgent:
+        """Return the same with the words of a card; members that are not as expected count as missing."""
+        try:
+            card = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return self
+        names = (text_at(skill, "name") or text_at(skill, "id") for skill in objects_at(member(card, "skills")))
+        return evolve(self, about=text_at(card, "description") or "", skills=tuple(name for name in names if name))
 
 
 def describe(agents: Sequence[KnownAgent]) -> str:
@@ -64,6 +76,8 @@ def describe(agents: Sequence[KnownAgent]) -> str:
 
 def _line_of(agent: KnownAgent) -> str:
     line = f"- {agent.name}"
+    if agent.note:
+        line += f": {_in_short(agent.note)}"
     if agent.about:
         line += f": {_quoted(agent.about)}"
     if agent.skills:
@@ -72,4 +86,8 @@ def _line_of(agent: KnownAgent) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + shortened(" ".join(one_line(text).split()), _LONGEST_TEXT).replace('"', "'") + '"'
+    return '"' + _in_short(text).replace('"', "'") + '"'
+
+
+def _in_short(text: str) -> str:
+    return shortened(" ".join(one_line(text).split()), _LONGEST_TEXT)

@@ -13,7 +13,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.outbound import parse_allowed_hosts
 from sansio.redact import Secret
-from tests.shell.harness import ALICE, CREDENTIALS, Agent, agent_at, free_port, quick, served
+from tests.shell.harness import ALICE, CREDENTIALS, Agent, agent_at, quick, served
 
 Start: TypeAlias = Callable[..., AbstractAsyncContextManager[Agent]]
 
@@ -21,7 +21,9 @@ Start: TypeAlias = Callable[..., AbstractAsyncContextManager[Agent]]
 @pytest.fixture
 def node(anyio_backend: str) -> Start:
     @asynccontextmanager
-    async def start(fake_opencode: FakeOpenCode | None = None, **more: Any) -> AsyncIterator[Agent]:
+    async def start(
+        fake_opencode: FakeOpenCode | None = None, *, bind: str = "127.0.0.1:0", **more: Any
+    ) -> AsyncIterator[Agent]:
         app = fake_opencode or quick()
         async with served(anyio_backend, app) as opencode:
             given: dict[str, Any] = {
@@ -30,11 +32,10 @@ def node(anyio_backend: str) -> Start:
                 "task_store_backend": "memory",
                 "client_allowed_hosts": parse_allowed_hosts("127.0.0.1"),
                 "client_bearer_token": Secret(ALICE),
-                "port": free_port(),
                 **more,
             }
             settings = Settings(**given)
-            async with agent_at(anyio_backend, app, evolve(settings, public_url_override=None)) as agent:
+            async with agent_at(anyio_backend, app, settings, bind) as agent:
                 bound = int(agent.url.rpartition(":")[2])
                 agent.running.listening(evolve(settings, port=bound))
                 yield agent
