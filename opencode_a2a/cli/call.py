@@ -50,7 +50,8 @@ FORCE_COLOR, CLICOLOR_FORCE and TERM=dumb are obeyed.
 A stream that breaks is resumed, also while the agent is being restarted; --no-stream reads the task now and then.
 
 Credentials are read from A2A_CLIENT_BEARER_TOKEN, or A2A_CLIENT_BASIC_AUTH (user:password). They are sent to
-the origin of URL only; an agent card that points elsewhere is refused while they are set.
+the origin of URL only; an agent card that points elsewhere is refused while they are set. @NAME is a peer of
+A2A_PEERS_FILE, and gets the credential that the file names for it, or none.
 
 What a task asks is asked at the terminal (standard input and standard error), with its choices where the agent
 sends them: pick by number, by the beginning of a choice, or answer in words. What a permission is answered can be

@@ -223,9 +223,10 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         now = anyio.current_time()
         found = None
         for connection in reversed(self._idle[:]):
-            if connection.idle_until <= now or connection.is_dead():
+            wanted = found is None and connection.key == key
+            if connection.idle_until <= now or (wanted and connection.is_dead()):
                 await self._close_idle(connection)
-            elif found is None and connection.key == key and connection in self._idle:
+            elif wanted and connection in self._idle:
                 self._idle.remove(connection)
                 self._active.add(connection)
                 found = connection
