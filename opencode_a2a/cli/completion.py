@@ -12,6 +12,9 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 
 SHELLS: Final = ("bash", "zsh", "fish")
+PEERS: Final = "peers"
+"""Argument with which the scripts ask for the names of known peers."""
+
 _FILES: Final = frozenset({"--file", "--output"})
 """Options that take a path on this machine."""
 
@@ -21,34 +24,93 @@ where to put the script:
   zsh   opencode-a2a completion zsh > DIRECTORY/_opencode-a2a    (a directory of your $fpath)
   fish  opencode-a2a completion fish > ~/.config/fish/completions/opencode-a2a.fish
 
-To try it in a bash that runs: source <(opencode-a2a completion bash)
+To try it in a shell that runs: eval "$(opencode-a2a completion bash)", the same with zsh,
+and in fish: opencode-a2a completion fish | source
+
+`opencode-a2a completion peers` prints the names of known peers; the scripts ask for them.
+"""
+
+_AGENT: Final = {
+    "bash": "_opencode_a2a_peers",
+    "zsh": "_opencode_a2a_peers",
+    "fish": "(opencode-a2a completion peers 2>/dev/null)",
+}
+"""Completion of an agent's URL, which may be `@` and the name of a known peer."""
+
+_PREAMBLES: Final = {
+    "bash": r"""
+_opencode_a2a_peers() {
+  [[ $1 != @* ]] || compgen -W "$(opencode-a2a completion peers 2>/dev/null)" -- "$1"
+}
+""",
+    "zsh": r"""
+_opencode_a2a_peers() {
+  local -a peers=(${(f)"$(opencode-a2a completion peers 2>/dev/null)"})
+  compadd -a peers
+}
+""",
+    "fish": "",
+}
+
+_BASH_WORDS: Final = r"""
+# Bash splits a URL at each colon, and @NAME at its beginning. Here the pieces are words again.
+_opencode_a2a() {
+  local line=$COMP_LINE piece index current=0
+  local -a words=()
+  for index in "${!COMP_WORDS[@]}"; do
+    piece=${COMP_WORDS[index]}
+    if (( index == 0 )) || [[ $line == [[:space:]]* ]]; then
+      line=${line#"${line%%[![:space:]]*}"}
+      words+=("$piece")
+    else
+      words[${#words[@]}-1]+=$piece
+    fi
+    line=${line#"$piece"}
+    (( index != COMP_CWORD )) || current=$(( ${#words[@]} - 1 ))
+  done
+  COMP_WORDS=("${words[@]}") COMP_CWORD=$current
+  _shtab_opencode_a2a
+  piece=${words[current]}
+  COMPREPLY=("${COMPREPLY[@]#"${piece%"$2"}"}")  # only $2 is replaced, the end of the word
+}
+complete -o bashdefault -F _opencode_a2a opencode-a2a
 """
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     command.epilog = EPILOG
-    command.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+    command.add_argument("shell", choices=(*SHELLS, PEERS), help="the shell that is to complete")
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     """Run the command; return the exit code."""
-    sys.stdout.write(script(options.shell))
+    if options.shell == PEERS:
+        from opencode_a2a.client.known_peers import MARK, KnownPeers
+
+        sys.stdout.writelines(f"{MARK}{name}\n" for name in KnownPeers.of(settings).peers)
+    else:
+        sys.stdout.write(script(options.shell))
     return 0
 
 
 def script(shell: str) -> str:
-    """Return the script for one of `SHELLS`: all commands and options, and files where an option takes one."""
+    """Return the script for one of `SHELLS`.
+
+    It completes all commands and options, files where an option takes one, and the names of known peers.
+    """
     import shtab
 
     whole = parser(*COMMANDS)
     for action in _actions(whole):
         if _FILES.intersection(action.option_strings):
             action.complete = shtab.FILE  # type: ignore[attr-defined] # shtab looks for this attribute
+        if action.dest == "url":
+            action.complete = _AGENT  # type: ignore[attr-defined]
         if action.help:
             action.help = _inert(action.help)
-    text: str = shtab.complete(whole, shell=shell)
-    return text if text.endswith("\n") else f"{text}\n"
+    text: str = shtab.complete(whole, shell=shell, preamble=_PREAMBLES[shell])
+    return f"{text}{_BASH_WORDS if shell == 'bash' else ''}\n"
 
 
 def _actions(arguments: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -61,7 +61,7 @@ _READ_BY = {
     "chat": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "card": (*_EVERYWHERE, *_CLIENT),
     "tasks": (*_EVERYWHERE, *_CLIENT),
-    "completion": (),
+    "completion": ("peers_file",),
     "demo": _EVERYWHERE,
 }
 """The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,9 @@ WORDS = [
     (("opencode-a2a", "tasks", "http://a", "w"), ["watch"]),
     (("opencode-a2a", "completion", "f"), ["fish"]),
     (("opencode-a2a", "chat", "--file", "not"), ["notes.md"]),
-    (("opencode-a2a", "call", "http://a", "hi", "--mod"), ["--model"]),
+    (("opencode-a2a", "call", "http://a:80/x", "hi", "--mod"), ["--model"]),
+    (("opencode-a2a", "call", "@rev"), ["@reviewer"]),
+    (("opencode-a2a", "tasks", "@tester", "ca"), ["cancel"]),
 ]
 """Words of a command line, the last of them begun, and what it may become."""
 
@@ -39,11 +43,28 @@ def installed(shell: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A directory with one file, and the scripts elsewhere."""
-    (tmp_path / "work").mkdir()
+    for name in ("work", "functions", "bin"):
+        (tmp_path / name).mkdir()
     (tmp_path / "work" / "notes.md").touch()
+    (tmp_path / "peers.json").write_text('{"reviewer": "http://127.0.0.1:1", "tester": "http://127.0.0.1:2"}')
+    program = tmp_path / "bin" / "opencode-a2a"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m opencode_a2a "$@"\n')
+    program.chmod(0o700)
     for shell in SHELLS:
         (tmp_path / f"completion.{shell}").write_text(script(shell))
+    (tmp_path / "functions" / "_opencode-a2a").write_text(script("zsh"))
     return tmp_path / "work"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a shell that has the program, and a file of known peers."""
+    return {
+        "PATH": f"{folder.parent / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "HOME": str(folder.parent),
+        "TERM": "xterm",
+        "A2A_PEERS_FILE": str(folder.parent / "peers.json"),
+    }
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -92,27 +113,46 @@ FISH = 'source $argv[1]; complete -C "$argv[2..]" | string replace -r "\\t.*" ""
 def test_a_shell_completes(shell: str, words: tuple[str, ...], found: list[str], folder: Path) -> None:
     path, source = installed(shell), str(folder.parent / f"completion.{shell}")
     command = [path, "-c", BASH, "bash", source, *words] if shell == "bash" else [path, "-c", FISH, source, *words]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=30)
+    env = environment(folder)
+    run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=30)
 
     assert (run.stdout.split(), run.stderr) == (found, "")
 
 
+STARTED = {
+    "bash": (["--norc", "-i"], "PS1='%% '; source {home}/completion.bash"),
+    "zsh": (["-f", "-i"], "PS1='%%%% '; fpath+=({home}/functions); autoload -Uz compinit; compinit -u -D"),
+}
+"""How a shell starts without a user's files, and what makes it complete."""
+
+
 @pytest.mark.anyio
-async def test_zsh_completes(folder: Path, tmp_path: Path) -> None:
-    path = installed("zsh")
-    (tmp_path / "functions").mkdir()
-    (tmp_path / "completion.zsh").rename(tmp_path / "functions" / "_opencode-a2a")
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "xterm", "PS1": "%% "}
-    async with at_terminal([path, "-f", "-i"], env) as screen:
-        await screen.until("%")
-        screen.types(f"cd {folder}; fpath+=({tmp_path}/functions); autoload -Uz compinit; compinit -u -D; clear\r")
-        await screen.until_prompt("%")
+@pytest.mark.parametrize("shell", STARTED)
+async def test_a_shell_at_a_terminal_completes(shell: str, folder: Path) -> None:
+    arguments, prepare = STARTED[shell]
+    async with at_terminal([installed(shell), *arguments], environment(folder)) as screen:
+        screen.types(f"cd {folder}; {prepare.format(home=folder.parent)}; clear\r")
+        await screen.until_prompt("%%")
         for words, found in WORDS:
-            screen.types(" ".join(words) + TAB)
+            screen.types(" ".join(words) + (TAB if len(found) == 1 else TAB * 2))
             for word in found:
                 await screen.until(word)
             screen.types("\x15\x0c")  # drops the line, clears the screen
-            await screen.until_prompt("%")
+            await screen.until_prompt("%%")
+
+
+def test_the_names_of_known_peers_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("A2A_PEERS_FILE", raising=False)
+    assert main(["completion", "peers"]) == 0
+    assert capsys.readouterr().out == ""
+
+    (tmp_path / "peers.json").write_text('{"reviewer": "http://127.0.0.1:1"}')
+    monkeypatch.setenv("A2A_PEERS_FILE", str(tmp_path / "peers.json"))
+    assert main(["completion", "peers"]) == 0
+    assert capsys.readouterr().out == "@reviewer\n"
 
 
 def test_the_command_prints_the_script(capsys: pytest.CaptureFixture[str]) -> None:
