@@ -63,20 +63,11 @@ class CalledAgents:
         if url is None:
             assert peer is not None  # `named` raises for a name that is not known
             url = peer.url
-        await self._check(url, peer)
         try:
             async with self._cache.borrow(url) as agent:
                 yield agent
         except PeerCredentialError as exc:
             raise AuthenticationError(exc.message) from None
-
-    async def _check(self, url: str, peer: KnownPeer | None) -> None:
-        """Look at a URL and the addresses behind it. The connection is checked again. Raises `PeerRefusedError`."""
-        checked = CheckedTransport(self._peers.policy(peer), _LIMITS)
-        try:
-            await checked.check(url, ("url",))
-        except ProtocolError as exc:
-            raise PeerRefusedError(exc.message) from None
 
     async def watch(self) -> None:
         """Read the cards of the known agents, and read them again now and then, for ever."""
@@ -111,7 +102,7 @@ async def called_agents(settings: Settings, *, extensions: Collection[str] = ())
 
     def options_of(url: str) -> ClientOptions:
         peer = peers.find(url)
-        if peer is not None and (peer.bearer_env or peer.basic_env):
+        if peer is not None:
             credential = peers.credential(peer)
             return evolve(options, bearer=credential.bearer, basic=credential.basic)
         policy = peers.policy()

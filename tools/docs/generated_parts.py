@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from tools.docs import error_reference, method_reference, settings_reference
+from tools.docs import error_reference, method_reference, settings_reference, tool_error_reference
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -45,6 +45,7 @@ PARTS: Final = (
     GeneratedPart("earlier settings", "upgrade.md", settings_reference.earlier_settings_table),
     GeneratedPart("errors", "errors.md", error_reference.markdown),
     GeneratedPart("reference", "reference.md", method_reference.markdown),
+    GeneratedPart("tool errors", "a2a-call.md", tool_error_reference.markdown),
 )
 
 

@@ -17,6 +17,7 @@ from sansio.a2a.client.client_errors import (
     InvalidAnswerError,
     InvalidCardError,
     PermissionDeniedError,
+    RefusedTargetError,
     TimedOutError,
     UnavailableError,
     UnsupportedError,
@@ -62,6 +63,7 @@ class ToolError:
 
 
 ERROR_ROWS: Final[tuple[tuple[type[ClientError], ToolErrorCode], ...]] = (
+    (RefusedTargetError, ToolErrorCode.a2a_target_refused),
     (UsageError, ToolErrorCode.a2a_invalid_input),
     (AuthenticationError, ToolErrorCode.a2a_peer_auth_failed),
     (PermissionDeniedError, ToolErrorCode.a2a_peer_permission_denied),

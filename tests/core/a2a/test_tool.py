@@ -257,6 +257,7 @@ def test_the_codes_of_the_earlier_version_are_all_there() -> None:
     ("error", "code"),
     [
         (errors.UsageError("x"), "a2a_invalid_input"),
+        (errors.RefusedTargetError("x"), "a2a_target_refused"),
         (errors.AuthenticationError("x"), "a2a_peer_auth_failed"),
         (errors.PermissionDeniedError("x"), "a2a_peer_permission_denied"),
         (errors.BusyAgentError("x"), "a2a_retryable_unavailable"),
