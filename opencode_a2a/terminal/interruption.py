@@ -16,7 +16,7 @@ from opencode_a2a.terminal.output import Printer
 from opencode_a2a.terminal.prompts import Terminal
 from sansio.a2a.client.client_errors import ClientError
 
-MENU: Final = "Interrupted. [c]ancel the task, [d]etach and leave it running, or Enter to go on"
+MENU: Final = "Interrupted: [c]ancel the task, [d]etach from it, or go on (Enter)"
 MENU_PROMPT: Final = "c, d or Enter> "
 _GRACE: Final = 3.0
 """Seconds in which the stream of a canceled task may end by itself."""
@@ -59,7 +59,7 @@ class Interruption:
         """Offer the choice, and act on it."""
         assert self.terminal is not None
         assert self.conversation is not None
-        with self.printer.aside(MENU, MENU_PROMPT):
+        with self.terminal.asking(), self.printer.aside(MENU, MENU_PROMPT):
             line = await self.terminal.aside()
             self.printer.asked()
         chosen = "d" if line is None else line.strip().lower()[:1]

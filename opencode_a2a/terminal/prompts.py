@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Final, Protocol, TextIO, TypeVar
 
@@ -50,8 +50,8 @@ _Answer = TypeVar("_Answer")
 class Lines(Protocol):
     """Where a person types."""
 
-    def forget(self) -> None:
-        """Drop what was typed before it was known what is asked."""
+    def asking(self) -> AbstractContextManager[None]:
+        """Let a person see what they type from now on. What was typed before is dropped."""
 
     async def line(self) -> str | None:
         """The next line, without its end; None where there will be none."""
@@ -63,7 +63,8 @@ class Terminal:
 
     stdin: TextIO
     _typed: bytes = field(default=b"", init=False)
-    _silent: bool = field(default=False, init=False)  # what is typed is shown only while a line is awaited
+    _silent: bool = field(default=False, init=False)  # what is typed is shown only while something is asked
+    _questions: int = field(default=0, init=False)  # that are asked now
     _waiting: anyio.CancelScope | None = field(default=None, init=False)
     _aside: anyio.Event | None = field(default=None, init=False)  # set when the command's own question is answered
 
@@ -72,11 +73,19 @@ class Terminal:
         """The terminal, if there is a person both to ask and to answer."""
         return cls(stdin) if stdin.isatty() and err.isatty() else None
 
-    def forget(self) -> None:
+    @contextmanager
+    def asking(self) -> Iterator[None]:
         self._typed = b""
         if sys.platform != "win32":
             with contextlib.suppress(termios.error):
                 termios.tcflush(self.stdin.fileno(), termios.TCIFLUSH)
+        self._questions += 1
+        self._echo(True)
+        try:
+            yield
+        finally:
+            self._questions -= 1
+            self._echo(bool(self._questions))
 
     async def line(self) -> str | None:
         while True:
@@ -96,7 +105,6 @@ class Terminal:
                 self._waiting.cancel()
             while self._waiting is not None:
                 await anyio.lowlevel.checkpoint()
-            self.forget()
             return await self._read()
         finally:
             self._aside.set()
@@ -104,7 +112,7 @@ class Terminal:
 
     @contextmanager
     def silenced(self) -> Iterator[None]:
-        """Show what is typed only while a line is awaited: it would end up in what is drawn."""
+        """Show what is typed only while something is asked: it would end up in what is drawn."""
         if sys.platform == "win32":
             yield
             return
@@ -134,19 +142,15 @@ class Terminal:
     async def _read(self) -> str | None:
         if sys.platform == "win32":  # consoles cannot be waited for
             return await anyio.to_thread.run_sync(self.stdin.readline, abandon_on_cancel=True) or None
-        self._echo(True)
-        try:
-            while b"\n" not in self._typed:
-                await anyio.wait_readable(self.stdin.fileno())
-                try:
-                    data = os.read(self.stdin.fileno(), 4096)
-                except OSError:
-                    return None  # the terminal is gone
-                if not data:
-                    return None
-                self._typed += data
-        finally:
-            self._echo(False)
+        while b"\n" not in self._typed:
+            await anyio.wait_readable(self.stdin.fileno())
+            try:
+                data = os.read(self.stdin.fileno(), 4096)
+            except OSError:
+                return None  # the terminal is gone
+            if not data:
+                return None
+            self._typed += data
         line, _, self._typed = self._typed.partition(b"\n")
         return line.decode(self.stdin.encoding or "utf-8", "replace")
 
@@ -180,13 +184,13 @@ class Answers:
             return Reply(text=rule)
         if self.lines is None:
             return None
-        self.lines.forget()
-        if asked.permission is not None:
-            return await self._permission(asked, asked.permission, printer)
-        if asked.questions:
-            return await self._questions(asked, printer)
-        line = await self._typed(printer, asked.text or UNNAMED, PROMPT, self.lines, _as_it_is)
-        return None if line is None else Reply(text=line)
+        with self.lines.asking():
+            if asked.permission is not None:
+                return await self._permission(asked, asked.permission, printer)
+            if asked.questions:
+                return await self._questions(asked, printer)
+            line = await self._typed(printer, asked.text or UNNAMED, PROMPT, self.lines, _as_it_is)
+            return None if line is None else Reply(text=line)
 
     async def _permission(self, asked: InputRequest, permission: Permission, printer: Printer) -> Reply | None:
         assert self.lines is not None

@@ -9,7 +9,7 @@ from opencode_a2a.terminal.screen.look import Look
 
 
 def printer_for(out: TextIO, err: TextIO, look: Look, *, as_json: bool = False, **more: Any) -> Printer:
-    """Make the printer for a look.`more`: as `Printer` takes it."""
+    """Make the printer for a look. `more`: as `Printer` takes it."""
     if look.plain or as_json:
         return Printer(out, err, as_json=as_json, **more)
     from opencode_a2a.terminal.screen.screen_printer import ScreenPrinter

@@ -96,7 +96,7 @@ class ScreenPrinter(Printer):
             if isinstance(utterance, AnswerText):
                 self._last_text = self._clock()
                 self._answer(utterance.text)
-            elif not (utterance.asks and will_ask) and not self._quiet:
+            elif not (will_ask and (utterance.asks or utterance.ends)) and not self._quiet:
                 self._see(utterance)
 
     def _answer(self, text: str) -> None:
@@ -125,7 +125,7 @@ class ScreenPrinter(Printer):
             self._activity = on_one_line(notice.text)
         if not notice.detail or self._verbose:
             text = PREFIXES[notice.kind].format(harmless(notice.text))
-            if notice.ends:
+            if notice.kind is NoticeKind.STATE:
                 text += f" in {_duration(self._clock() - self._begun)}"
             self._line("notice", text, _STYLES.get(notice.kind, _DIM))
 
@@ -285,6 +285,7 @@ class ScreenPrinter(Printer):
     def _space(self, kind: str) -> None:
         """Set kinds of output apart by an empty line, where they stand on one screen."""
         apart = self._before not in ("", kind) and not {self._before, kind} <= {"tool", "notice"}
+        apart = apart and (self._before, kind) != ("question", "notice")
         if apart and self._look.err and (self._look.out or self._before != "answer"):
             self._write_err("\n")
         self._before = kind

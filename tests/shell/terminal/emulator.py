@@ -18,7 +18,7 @@ import pyte
 from anyio.abc import Process
 from attrs import define, field
 
-DEADLINE = 20.0
+DEADLINE = 10.0
 
 CALL = """
 import fcntl, sys, termios
