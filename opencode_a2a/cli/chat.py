@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import Final, TextIO
 
 import anyio
 from attrs import define, evolve, field
@@ -44,9 +44,6 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import ListTasksRequest
 from sansio.chat import LINE_LIMIT, ChatState, Interruption, Interruptions, Mistake, Run, Say, help_lines, parse_line
 from sansio.opencode.message_metadata import split_model
-
-if TYPE_CHECKING:
-    from opencode_a2a.terminal.line_editor import LineEditor
 
 EPILOG: Final = """\
 Each message goes on with the conversation; /help lists the commands, Ctrl-D leaves. Ctrl-C cancels the task at work.
@@ -128,10 +125,15 @@ async def run_from_arguments(
                 answers=Answers(options.on_permission, terminal),
                 shape=shape,
                 state=ChatState(context_id=options.context),
+                is_terminal=stdin.isatty() and out.isatty(),
             )
-            return await chat.hold(stdin, is_terminal=stdin.isatty() and out.isatty())
+            return await chat.hold(stdin)
 
     return await reported(converse(), printer, target)
+
+
+def _is_dumb(environ: Mapping[str, str]) -> bool:
+    return environ.get("TERM", "dumb").lower() in ("", "dumb", "unknown")
 
 
 def _history(printer: Printer) -> HistoryFile | None:
@@ -159,20 +161,22 @@ class Chat:
     answers: Answers
     shape: MessageShape
     state: ChatState
+    is_terminal: bool
     _interruptions: Interruptions = field(factory=Interruptions, init=False)
     _running: Conversation | None = field(default=None, init=False)  # the message at work
     _turn: anyio.CancelScope = field(factory=anyio.CancelScope, init=False)
     _over: anyio.Event = field(factory=anyio.Event, init=False)  # the turn has ended
     _code: int = field(default=DONE, init=False)
 
-    async def hold(self, stdin: TextIO, *, is_terminal: bool) -> int:
+    async def hold(self, stdin: TextIO) -> int:
         """Hold the conversation to its end; return the exit code."""
         ended = False
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(self._watch_signals, group)
             try:
-                await (self._at_terminal() if is_terminal else self._piped(PipedLines(stdin, LINE_LIMIT * 4)))
+                lines = PipedLines(stdin, LINE_LIMIT * 4)
+                await (self._at_terminal(lines) if self.is_terminal else self._piped(lines))
             except Exception as error:  # whatever it is, it is raised below: the group would wrap it
                 failure = error
             ended = True
@@ -182,26 +186,15 @@ class Chat:
             raise failure
         if not ended:
             return INTERRUPTED
-        return DONE if is_terminal else self._code
+        return DONE if self.is_terminal else self._code
 
     # --- lines --------------------------------------------------------------------------------------------
 
-    async def _at_terminal(self) -> None:
-        from opencode_a2a.terminal.line_editor import LineEditor, LineInterruptedError
-
-        editor: LineEditor = LineEditor(None if self.options.no_history else _history(self.printer))
+    async def _at_terminal(self, lines: PipedLines) -> None:
+        prompt_for = self._prompted(lines) if _is_dumb(os.environ) else self._edited()
         self._greet()
         while True:
-            try:
-                text = await editor.line("answer> " if self.state.task_id else "> ")
-            except LineInterruptedError as interrupted:
-                effect = self._interruptions.while_typing(interrupted.text)
-                if effect is Interruption.LEAVE:
-                    return
-                if effect is Interruption.EXPLAIN:
-                    self.printer.note("Ctrl-C again, or Ctrl-D, leaves")
-                continue
-            self._interruptions.reset()
+            text = await prompt_for("answer> " if self.state.task_id else "> ")
             if text is None:
                 return
             match parse_line(text):
@@ -213,6 +206,45 @@ class Chat:
                     await self._attempt(_RUN[name](self, argument))
                 case Mistake(reason=reason):
                     self.printer.fault(reason)
+
+    def _edited(self) -> Callable[[str], Awaitable[str | None]]:
+        """Return the wait for a line that is edited; it gives `None` where the conversation is to be left."""
+        from opencode_a2a.terminal.line_editor import LineEditor, LineInterruptedError
+
+        editor = LineEditor(None if self.options.no_history else _history(self.printer))
+
+        async def line(prompt: str) -> str | None:
+            while True:
+                try:
+                    text = await editor.line(prompt)
+                except LineInterruptedError as interrupted:
+                    effect = self._interruptions.while_typing(interrupted.text)
+                    if effect is Interruption.LEAVE:
+                        return None
+                    if effect is Interruption.EXPLAIN:
+                        self.printer.note("Ctrl-C again, or Ctrl-D, leaves")
+                    continue
+                self._interruptions.reset()
+                return text
+
+        return line
+
+    def _prompted(self, lines: PipedLines) -> Callable[[str], Awaitable[str | None]]:
+        """Return the wait for a line at a terminal that cannot move its cursor."""
+
+        async def line(prompt: str) -> str | None:
+            self.printer.print(prompt)
+            try:
+                text = await lines.line()
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+            if text is None:
+                self.printer.close()
+            else:
+                self.printer = self.printers()  # whoever typed has ended the line of the prompt
+            return text
+
+        return line
 
     async def _piped(self, lines: PipedLines) -> None:
         """Send each line. The first that the agent does not take ends the conversation."""
@@ -294,7 +326,7 @@ class Chat:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for number in signals:
                     running = self._running
-                    cancels = number == signal.SIGINT and running is not None
+                    cancels = number == signal.SIGINT and running is not None and self.is_terminal
                     if cancels and self._interruptions.while_running() is Interruption.CANCEL:
                         assert running is not None  # as `cancels` says
                         group.start_soon(self._cancel_running, running)
@@ -310,7 +342,10 @@ class Chat:
             self.printer.note("given up before the agent had named a task")
         else:
             self.printer.note("canceling; Ctrl-C again leaves")
-            await self._attempt(running.cancel())
+            try:
+                await running.cancel()
+            except (ClientError, ProtocolError) as error:
+                self.printer.note(f"the task was not canceled: {failure_text(error, self.target)}")
             with anyio.move_on_after(_CANCELING):
                 await over.wait()
         turn.cancel()

@@ -125,12 +125,12 @@ def stream(*said: StreamItem | Piece, binding: str = "JSONRPC", version: str = "
     return Reply(headers=EVENTS, pieces=pieces)
 
 
-def card(*interfaces: tuple[str, str, str], streaming: bool = True) -> Reply:
+def card(*interfaces: tuple[str, str, str], streaming: bool = True, extensions: Sequence[str] = ()) -> Reply:
     """A card of version 1.0: binding, line and URL of each interface."""
     return document(
         {
             "name": "scripted",
-            "capabilities": {"streaming": streaming},
+            "capabilities": {"streaming": streaming, "extensions": [{"uri": uri} for uri in extensions]},
             "supportedInterfaces": [
                 {"protocolBinding": binding, "protocolVersion": version, "url": url}
                 for binding, version, url in interfaces

@@ -41,13 +41,15 @@ LONG = "c" * 3000  # longer than an id may be
 
 
 @asynccontextmanager
-async def chatting(url: str, backend: str, home: Path, *arguments: str) -> AsyncGenerator[TypedScreen]:
+async def chatting(
+    url: str, backend: str, home: Path, *arguments: str, term: str = "xterm-256color"
+) -> AsyncGenerator[TypedScreen]:
     """The command at a terminal, as somebody has started it."""
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "PYTHONPATH": os.pathsep.join(sys.path),
-        "TERM": "xterm-256color",
+        "TERM": term,
         "A2A_RUNTIME": backend,
         "A2A_CLIENT_BEARER_TOKEN": ALICE,
     }
@@ -130,6 +132,49 @@ async def test_a_permission_is_answered_where_it_is_asked(
 
     [replied] = [one.json for one in agent.fake_opencode.requests if one.path.startswith("/permission/")]
     assert replied == {"reply": "once"}
+
+
+async def test_ctrl_c_where_a_task_asks_cancels_it(serving: Serving, anyio_backend: str, tmp_path: Path) -> None:
+    async with serving() as agent, chatting(agent.url, anyio_backend, tmp_path) as screen:
+        screen.types("PERMISSION" + ENTER)
+        await screen.until_prompt("answer>")
+        screen.types(CTRL_C)
+        await screen.until("[canceled]")
+        await screen.until_prompt()
+        await enters(screen, "COUNT", "You have said 2 things.")
+
+
+async def test_a_question_that_is_left_gets_the_next_message(
+    serving: Serving, anyio_backend: str, tmp_path: Path
+) -> None:
+    async with serving() as agent, chatting(agent.url, anyio_backend, tmp_path) as screen:
+        screen.types("PERMISSION" + ENTER)
+        await screen.until_prompt("answer>")
+        screen.types(CTRL_D)
+        await screen.until("it waits for a message")
+        await screen.until_prompt("answer>")
+        await enters(screen, "yes", AFTER_TOOL)
+        screen.types("PERMISSION" + ENTER)
+        await screen.until("? permission: bash", 2)
+        await screen.until_prompt("answer>")
+        screen.types(CTRL_D)
+        await screen.until("it waits for a message", 2)
+        await screen.until_prompt("answer>")
+        await enters(screen, "/cancel", " is canceled]")
+        await enters(screen, "COUNT", "You have said 3 things.")
+
+
+async def test_a_terminal_that_cannot_move_its_cursor_has_plain_lines(
+    serving: Serving, anyio_backend: str, tmp_path: Path
+) -> None:
+    async with serving() as agent, chatting(agent.url, anyio_backend, tmp_path, term="dumb") as screen:
+        await enters(screen, "COUNT", "You have said 1 things.")
+        await enters(screen, "/new", "a new conversation begins")
+        await enters(screen, "COUNT", "You have said 1 things.")
+        screen.types(CTRL_D)
+
+        assert await screen.ended() == 0
+        assert screen.lines[-1].startswith("[to go on with this conversation: ")
 
 
 async def test_ctrl_c_cancels_the_task_at_work_and_the_conversation_goes_on(
@@ -297,6 +342,43 @@ async def test_without_a_terminal_the_first_message_that_is_not_taken_ends_it(se
     assert (not_text.code, not_text.out) == (2, "You have said 1 things.\n")
     assert "not text" in not_text.err
     assert long.code == 4
+
+
+PIPED = """
+import sys
+from opencode_a2a.cli.main import main
+code = main(["chat", sys.argv[1]])
+print("prompt_toolkit" in sys.modules, file=sys.stderr)
+sys.exit(code)
+"""
+
+
+async def test_without_a_terminal_an_interrupt_ends_it_and_no_line_editor_is_loaded(
+    serving: Serving, anyio_backend: str, tmp_path: Path
+) -> None:
+    env = {**os.environ, "A2A_RUNTIME": anyio_backend, "A2A_CLIENT_BEARER_TOKEN": ALICE, "HOME": str(tmp_path)}
+    env["PYTHONPATH"] = os.pathsep.join(sys.path)
+    out = err = b""
+    async with serving() as agent:
+        agent.fake_opencode.hold(Say, tokens=2)
+        with anyio.fail_after(3 * DEADLINE):
+            async with await anyio.open_process(
+                [sys.executable, "-c", PIPED, agent.url], env=env, cwd=tmp_path
+            ) as chat:
+                assert chat.stdin is not None
+                assert chat.stdout is not None
+                assert chat.stderr is not None
+                await chat.stdin.send(b"LONG 9\nCOUNT\n")
+                while b"w0" not in out:
+                    out += await chat.stdout.receive()
+                chat.send_signal(signal.SIGINT)
+                out += b"".join([chunk async for chunk in chat.stdout])
+                err += b"".join([chunk async for chunk in chat.stderr])
+        agent.fake_opencode.release()
+
+    assert (chat.returncode, out.split()) == (130, [b"w0", b"w1"])
+    assert err.splitlines()[-1] == b"False"
+    assert len(prompted(agent)) == 1
 
 
 async def test_a_choice_that_the_agent_does_not_offer_is_refused_at_once(serving: Serving) -> None:

@@ -15,10 +15,12 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import FilePart, TextPart
+from sansio.opencode.extension_names import EXTENSION_URIS, MODEL_SELECTION
 from sansio.redact import Secret
 from tests.shell.calling import DEADLINE, HELLO, Scene, Screen, Seen, message_path, parsed
 from tests.shell.cases import each_value
 from tests.shell.harness import ALICE, Agent, Serving
+from tests.shell.scripted_agent import CARD_PATH, card
 
 pytestmark = pytest.mark.anyio
 
@@ -74,6 +76,25 @@ async def test_a_directory_reaches_opencode(serving: Serving, tmp_path: Path, ve
         assert session.directory == str(tmp_path / "sub")
     assert outside.code == 4
     assert "metadata.opencode.directory" in outside.err
+
+
+@each_way
+async def test_the_extension_of_a_choice_is_activated(scene: Scene, version: str, binding: str) -> None:
+    scene.offers(*HELLO, version=version, binding=binding.upper())
+    uri, other = EXTENSION_URIS[MODEL_SELECTION][version], "urn:example:other"
+    scene.agent.on(CARD_PATH, card((binding.upper(), version, f"{scene.url}/rpc"), extensions=[other, uri]))
+
+    chosen = await calling(scene.url, "hi", "--model", "a/b")
+    without = await calling(scene.url, "hi")
+
+    assert (chosen.code, without.code) == (0, 0), chosen.err
+    first, second = scene.agent.asked(message_path(binding.upper(), version, streaming=True))
+    headers = {"1.0": "a2a-extensions", "0.3": "x-a2a-extensions"}
+    assert first.headers[headers[version]] == uri
+    assert headers[version] not in second.headers
+    message = first.json["params"]["message"] if binding == "jsonrpc" else first.json["message"]
+    assert message["metadata"] == {"shared": {"model": {"providerID": "a", "modelID": "b"}}}
+    assert message["extensions"] == [uri]
 
 
 @each_value("option, value", [("session", "ses_1"), ("model", "a/b"), ("directory", "sub")])
