@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final, TextIO
 
 from sansio.a2a.client.calls import to_json
@@ -75,6 +75,8 @@ class Printer:
         self._question = ""
         self._prompt: tuple[str, str] | None = None  # the question and the prompt that wait for an answer
         self._prompt_shown = False  # the prompt is the last thing on its stream
+        self._is_aside = False  # the prompt is the command's own
+        self._below: tuple[str, str] | None = None  # what the task asks at the time
         self.version = "1.0"
         self.failure: str | None = None  # why the command has failed
 
@@ -130,8 +132,11 @@ class Printer:
         `question` is empty where the prompt goes on with the question before it.
         """
         if question:
-            self._question = PREFIXES[NoticeKind.INTERRUPT].format(harmless(question))
-            self._say(self._question)
+            self._question = question
+        if self._is_aside:
+            self._below = (self._question, prompt)
+            return
+        self._put_question(question)
         self._prompt = (self._question, prompt)
         self._put_prompt()
 
@@ -141,24 +146,31 @@ class Printer:
 
     def unask(self) -> None:
         """There will be no answer, or none is needed any more."""
-        self._prompt = None
+        if self._is_aside:
+            self._below = None
+        else:
+            self._end_prompt()
 
     @contextmanager
     def aside(self, question: str, prompt: str) -> Iterator[None]:
-        """Prompt for an answer to a question of the command's own, whatever the task asks at the time."""
-        before, self._prompt = self._prompt, None
+        """Prompt for an answer to a question of the command's own; what the task asks comes again after it."""
+        before, of_task = self._prompt, self._question
+        self._end_prompt()
         self.ask(question, prompt)
+        self._question, self._below, self._is_aside = of_task, before, True
         try:
             yield
         finally:
-            self.unask()
-            self._prompt = before
+            self._is_aside = False
+            self._end_prompt()
+            self._prompt, self._below = self._below, None
             self._prompt_again()
 
     def outcome(self, outcome: JsonObject) -> None:
         """Print how the command has ended, where items are printed as JSON."""
         if self._as_json:
-            self._write_out(to_json({"outcome": outcome}).decode() + "\n")
+            with suppress(OSError):  # what was printed before it could not be written either
+                self._write_out(to_json({"outcome": outcome}).decode() + "\n")
 
     def close(self) -> None:
         """End the lines that are open."""
@@ -185,8 +197,15 @@ class Printer:
         """End the lines that were written between a question and its answer."""
         if self._prompt is not None and not self._prompt_shown:
             question, _ = self._prompt
-            self._say(question)
+            self._put_question(question)
             self._put_prompt()
+
+    def _put_question(self, question: str) -> None:
+        if question:
+            self._say(PREFIXES[NoticeKind.INTERRUPT].format(harmless(question)))
+
+    def _end_prompt(self) -> None:
+        self._prompt = None
 
     def _put_prompt(self) -> None:
         if self._prompt is not None:

@@ -33,6 +33,7 @@ _QUIET_BEFORE_SPINNING: Final = 0.6
 _MOST_LIVE_LINES: Final = 20
 _MOST_TOOLS: Final = 6
 _MOST_DETAILS: Final = 20
+_MOST_UNWRITTEN: Final = 100_000
 _SPINNER: Final = {True: "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", False: "-\\|/"}
 _ENDED: Final = {"completed": ("✓", "+", "32"), "error": ("✗", "x", "31")}
 _DIM: Final = "2"
@@ -74,6 +75,7 @@ class ScreenPrinter(Printer):
         self._flow = ""  # what is open: the answer, the reasoning, or nothing
         self._before = ""  # what was written last
         self._finished: list[Block] = []
+        self._unwritten = 0  # characters since blocks were written
         self._pending: list[tuple[Sequence[Utterance], bool]] = []  # what came while a person was asked
         self._tools: dict[tuple[str, str], tuple[ToolCall, float]] = {}
         self._activity = ""
@@ -107,7 +109,8 @@ class ScreenPrinter(Printer):
         if self._flow != "answer":
             self._settle("answer")
         self._finished.extend(self._blocks.feed(text))
-        if sum(len(block.text) for block in self._finished) > 100_000:
+        self._unwritten += len(text)
+        if self._unwritten > _MOST_UNWRITTEN:
             self._print_blocks()
 
     def _see(self, notice: Notice) -> None:
@@ -179,27 +182,8 @@ class ScreenPrinter(Printer):
     def activity(self, text: str) -> None:
         self._activity = on_one_line(text)
 
-    def ask(self, question: str, prompt: str) -> None:
-        self._settle("")
-        self._erase()
-        if question:
-            first, *rest = harmless(question).split("\n")
-            mark = self._styled("?", "36;1")
-            self._space("question")
-            self._write_err(f"{mark} {self._styled(first, '1')}\n" + "".join(f"  {line}\n" for line in rest))
-        self._prompt = (question, prompt)
-        self._write_err(prompt)
-        self._prompt_shown = True
-
     def asked(self) -> None:
         super().asked()
-        self._resume()
-
-    def unask(self) -> None:
-        if self._prompt_shown:
-            self._write_err("\n")
-        super().unask()
-        self._prompt_shown = False
         self._resume()
 
     def _resume(self) -> None:
@@ -221,7 +205,7 @@ class ScreenPrinter(Printer):
         if self._broken is not None:
             return
         if self._prompt is not None:
-            self.unask()
+            self._end_prompt()
         try:
             self._settle("")
             self._erase()
@@ -237,9 +221,27 @@ class ScreenPrinter(Printer):
             self._write_err("\n")
         self._line("notice", text, _DIM if text.startswith("[") else "31")
 
-    def _prompt_again(self) -> None:
-        if self._prompt is not None and not self._prompt_shown:
-            self.ask(*self._prompt)
+    def _put_question(self, question: str) -> None:
+        self._settle("")
+        self._erase()
+        if question:
+            first, *rest = harmless(question).split("\n")
+            mark = self._styled("?", "36;1")
+            self._space("question")
+            self._write_err(f"{mark} {self._styled(first, '1')}\n" + "".join(f"  {line}\n" for line in rest))
+
+    def _put_prompt(self) -> None:
+        if self._prompt is not None:
+            self._erase()
+            self._write_err(self._prompt[1])
+            self._prompt_shown = True
+
+    def _end_prompt(self) -> None:
+        if self._prompt_shown:
+            self._write_err("\n")
+        super()._end_prompt()
+        self._prompt_shown = False
+        self._resume()
 
     # --- writing what stays -------------------------------------------------------------------------------
 
@@ -254,7 +256,7 @@ class ScreenPrinter(Printer):
         self._flow = flow if flow in ("answer", "reasoning") else ""
 
     def _print_blocks(self) -> None:
-        blocks, self._finished = self._finished, []
+        blocks, self._finished, self._unwritten = self._finished, [], 0
         if not blocks:
             return
         self._erase()

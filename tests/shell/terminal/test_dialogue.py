@@ -178,6 +178,22 @@ async def test_ctrl_c_at_a_question_can_be_gone_on_from(serving: Serving, anyio_
         replies = replies_to_opencode(agent)
 
     assert (code, replies) == (0, [{"answers": [["B"]]}])
+    assert "^C\n? Interrupted: " in terminal.text
+
+
+async def test_what_comes_while_ctrl_c_asks_is_shown_afterwards(serving: Serving, anyio_backend: str) -> None:
+    async with serving() as agent, calling(agent, anyio_backend, "QUESTION") as terminal:
+        agent.fake_opencode.hold(Say, tokens=1)
+        await terminal.until("answer>")
+        terminal.types("1\n")
+        await terminal.until(lambda: terminal.lines[-1] == "Now")
+        terminal.types("\x03")
+        await terminal.until(MENU)
+        agent.fake_opencode.release()
+        code = await terminal.exit_code()
+
+    assert code == 0
+    assert f"{MENU}\n\nI know.\n" in terminal.text.replace(" I know", "I know")
 
 
 async def test_a_task_that_has_ended_is_shown_when_it_is_resumed(serving: Serving, anyio_backend: str) -> None:

@@ -160,6 +160,19 @@ async def test_the_outcome_says_why_a_call_has_failed(scene: Scene) -> None:
     assert (len(unreachable[1]), outcomes[1]["taskId"], outcomes[1]["protocolVersion"]) == (1, None, None)
 
 
+async def test_a_reader_of_json_that_leaves_ends_the_call(scene: Scene) -> None:
+    scene.offers(*HELLO)
+
+    class Closed(Screen):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    err = Screen()
+    code = await run_from_arguments(parsed(scene.url, "hi", "--json"), Settings(), Closed(), err, Screen())
+
+    assert (code, err.getvalue()) == (130, "")
+
+
 # --- wrong usage ------------------------------------------------------------------------------------------
 
 

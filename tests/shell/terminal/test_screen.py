@@ -13,6 +13,7 @@ import pytest
 from sansio.a2a.model import Artifact, ArtifactUpdate, DataPart, TaskState
 from tests.shell.calling import COMPLETED, WORKING, Scene, says, status
 from tests.shell.cases import each_value
+from tests.shell.scripted_agent import CutError, stream
 from tests.shell.terminal.emulator import Emulator, emulator
 
 pytestmark = pytest.mark.anyio
@@ -265,3 +266,19 @@ async def test_a_spinner_waits_and_leaves_no_trace(scene: Scene, anyio_backend: 
         await terminal.exit_code()
 
     assert without_end(terminal.text) == "Done."
+
+
+async def test_a_stream_that_breaks_goes_on_in_the_same_paragraph(scene: Scene, anyio_backend: str) -> None:
+    gate = anyio.Event()
+    scene.replies(
+        stream(WORKING, says("**Hello** ", append=False), gate, CutError),
+        stream(WORKING, says("there"), COMPLETED),
+    )
+
+    async with calling(scene, anyio_backend) as terminal:
+        await terminal.until("Hello")
+        gate.set()
+        code = await terminal.exit_code()
+
+    assert (code, without_end(terminal.text)) == (0, "Hello there")
+    assert [one.json["method"] for one in scene.agent.asked("/rpc")] == ["SendStreamingMessage", "SubscribeToTask"]
