@@ -50,7 +50,6 @@ class ModelTool:
     def listening(self, settings: Settings) -> None:
         """Take the address that is listened on, and let OpenCode have the tool."""
         own = settings.host.strip("[]")
-        self.endpoint.own_host = own
         host = _LOOPBACKS.get(own, own)
         base = settings.tool_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
         parts = urlsplit(base)

@@ -11,11 +11,11 @@ from __future__ import annotations
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 import anyio
 from attrs import define, field
@@ -80,7 +80,6 @@ class ToolEndpoint:
         self._anywhere = anywhere
         self._server = McpServer(ServerInfo("opencode-a2a", version), self._tools)
         self._scopes: dict[int, anyio.CancelScope] = {}
-        self.own_host: str = ""
 
     def before(self, application: Asgi) -> Asgi:
         """Return the application with the endpoint before it."""
@@ -104,7 +103,7 @@ class ToolEndpoint:
             return False
         if any(name.lower() == b"origin" for name, _ in scope["headers"]):
             return False
-        return self._anywhere or _is_near(scope.get("client"), self.own_host)
+        return self._anywhere or _is_near(scope.get("client"), scope.get("server"))
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -216,16 +215,16 @@ def _result(outcome: CallOutcome) -> ToolResult:
     return ToolResult(content=(Text(outcome.text), *links), structured=outcome.data, failed=outcome.failed)
 
 
-def _is_near(client: object, own_host: str) -> bool:
-    """Whether a client is on this machine: a loopback address, or the very one that is listened on."""
-    if not isinstance(client, list | tuple) or not client or not isinstance(client[0], str):
+def _is_near(client: Sequence[Any] | None, server: Sequence[Any] | None) -> bool:
+    """Whether a client is on this machine: it has a loopback address, or that at which it has reached the server."""
+    if not client:
         return False
     try:
-        address = ip_address(client[0].partition("%")[0])
+        address = ip_address(str(client[0]).partition("%")[0])
     except ValueError:
-        return client[0] == ""  # a socket of the file system has no address
+        return False
     mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback or client[0] == own_host
+    return (mapped or address).is_loopback or (server is not None and client[0] == server[0])
 
 
 async def _body(receive: Receive) -> bytes | None:

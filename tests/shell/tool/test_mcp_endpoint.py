@@ -32,6 +32,7 @@ from sansio.a2a.model import (
 )
 from sansio.a2a.tool.arguments import CallArguments
 from sansio.a2a.tool.hops import HOP_LIMIT
+from tests.shell.cases import each_value
 from tests.shell.harness import served, until
 
 BOTH = "application/json, text/event-stream"
@@ -422,3 +423,36 @@ async def test_a_stream_of_pushes_is_not_offered(start: Start) -> None:
         response = await server.http.get(TOOL_PATH, headers=server.headers())
 
     assert response.status_code == 405
+
+
+@each_value(
+    "client, server, anywhere, enters",
+    [
+        (("127.0.0.9", 5), ("127.0.0.1", 80), False, True),
+        (("::1", 5), ("::1", 80), False, True),
+        (("::ffff:127.0.0.1", 5), ("::", 80), False, True),
+        (("192.0.2.7", 5), ("192.0.2.7", 80), False, True),
+        (("192.0.2.8", 5), ("192.0.2.7", 80), False, False),
+        (("192.0.2.8", 5), ("192.0.2.7", 80), True, True),
+        (None, None, False, False),
+        (("socket", 5), None, False, False),
+    ],
+)
+async def test_the_secret_is_taken_from_this_machine_alone(
+    client: object, server: object, anywhere: bool, enters: bool
+) -> None:
+    agents, origin = Agents(), Origin()
+    endpoint = ToolEndpoint(PeerCalls(agents, origin), version="1", describe=lambda: "", anywhere=anywhere)
+    secret = f"Bearer {endpoint.secret.reveal()}".encode()
+    scope = {"type": "http", "method": "GET", "path": TOOL_PATH, "headers": [(b"authorization", secret)]}
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    await endpoint.before(behind)({**scope, "client": client, "server": server}, receive, send)
+
+    assert statuses == ([405] if enters else [401])
