@@ -363,6 +363,7 @@ class Chat:
     async def _context(self, argument: str) -> None:
         if argument:
             self.state = ChatState(context_id=argument)
+            self.shape = evolve(self.shape, session=None)
         named = self.state.context_id
         self.printer.note("no context yet: the agent names it with its first answer" if named is None else named)
 
