@@ -369,7 +369,7 @@ async def test_without_a_terminal_an_interrupt_ends_it_and_no_line_editor_is_loa
                 assert chat.stdout is not None
                 assert chat.stderr is not None
                 await chat.stdin.send(b"LONG 9\nCOUNT\n")
-                while b"w0" not in out:
+                while b"w1" not in out:
                     out += await chat.stdout.receive()
                 chat.send_signal(signal.SIGINT)
                 out += b"".join([chunk async for chunk in chat.stdout])
