@@ -58,9 +58,7 @@ def test_the_examples_are_code_and_the_tables_name_what_there_is() -> None:
     for block in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL):
         compile(block, "calling-agents.md", "exec")
 
-    operations, errors = (
-        GUIDE.partition(f"## {title}\n")[2].partition("\n## ")[0] for title in ("Operations", "Errors")
-    )
+    operations, errors = (section(title) for title in ("Operations", "Errors"))
     methods = {name for row in re.findall(r"^\| (`.*?) \|", operations, re.M) for name in re.findall(r"`(\w+)", row)}
     attributes = {"options", "subscription", *(attribute.name for attribute in attrs.fields(RemoteAgent))}
     assert methods == {name for name in vars(RemoteAgent) if not name.startswith("_")} - attributes
