@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Final, TextIO
 
+import anyio
 from attrs import frozen
 
 from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url, for_people
@@ -21,6 +23,8 @@ from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.terminal.conversation import Conversation
 from opencode_a2a.terminal.output import Printer, on_one_line
 from opencode_a2a.terminal.prompts import Answers
+from opencode_a2a.terminal.screen.look import PLAIN, Look
+from opencode_a2a.terminal.screen.printers import printer_for
 from sansio.a2a.client.calls import to_json
 from sansio.a2a.client.client_errors import UsageError
 from sansio.a2a.codecs.registry import CODECS
@@ -82,7 +86,8 @@ async def run_from_arguments(options: argparse.Namespace, settings: Settings, ou
     """Run the command as parsed by `add_arguments`; return the exit code (see `EPILOG`)."""
     binding = options.binding and options.binding.upper()
     target = CallTarget.of(options.url, settings, version=options.version, binding=binding)
-    printer = Printer(out, err, verbose=options.verbose, as_json=options.json, command="tasks")
+    look = Look.of(out, err, os.environ) if options.action == "watch" else PLAIN
+    printer = printer_for(out, err, look, verbose=options.verbose, as_json=options.json, command="tasks")
 
     async def act() -> int:
         check_url(target.url)
@@ -92,7 +97,12 @@ async def run_from_arguments(options: argparse.Namespace, settings: Settings, ou
             printer.version = agent.interface.version
             return await ACTIONS[options.action](_Session(agent=agent, printer=printer, options=options))
 
-    return await reported(act(), printer, target)
+    codes: list[int] = []
+    async with anyio.create_task_group() as group:
+        group.start_soon(printer.animate)
+        codes.append(await reported(act(), printer, target))
+        group.cancel_scope.cancel()
+    return codes[0]
 
 
 async def _list(session: _Session) -> int:

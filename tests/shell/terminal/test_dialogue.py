@@ -216,3 +216,19 @@ async def test_a_resumed_task_asks_and_is_answered(serving: Serving, anyio_backe
 
     assert (code, replies) == (0, [{"reply": "once"}])
     assert AFTER_TOOL in terminal.text
+
+
+async def test_a_task_is_watched_on_a_screen(serving: Serving, anyio_backend: str) -> None:
+    environ = {"A2A_RUNTIME": anyio_backend, "A2A_CLIENT_BEARER_TOKEN": ALICE}
+    async with held(serving, anyio_backend) as (agent, first):
+        first.types("\x03")
+        await first.until(MENU)
+        first.types("d\n")
+        await first.exit_code()
+        async with emulator(["tasks", agent.url, "watch", task_to_resume(first)], environ) as terminal:
+            await terminal.until("w0 w1")
+            agent.fake_opencode.release()
+            code = await terminal.exit_code()
+
+    assert (code, terminal.lines[0]) == (0, " ".join(f"w{number}" for number in range(9)))
+    assert "[completed] in" in terminal.text
