@@ -83,7 +83,9 @@ class Answer:
                 with anyio.CancelScope() as scope:
                     scope.cancel()
                     with suppress(httpx.HTTPError):
-                        await anext(self._pieces, None)
+                        # what has come already is given out without a wait, so that cancelling cannot end it
+                        while await anext(self._pieces, None) is not None:
+                            pass
             await self._response.aclose()
 
 

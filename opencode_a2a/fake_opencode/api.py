@@ -122,6 +122,14 @@ class Api:
             self.memory.idle(session)
         return Answer(204)
 
+    async def prompt_and_wait(self, request: Request, session_id: str) -> Answer:
+        """The answer's message, once the session is idle. Earlier releases of opencode-a2a send their prompts so."""
+        await self.prompt(request, session_id)
+        session = self.session(session_id)
+        while (turn := self.player.running.get(session_id)) is not None:
+            await turn.ended.wait()
+        return json_answer(session.messages[-1].json())
+
     async def abort(self, request: Request, session_id: str) -> Answer:
         """True even for a session nobody knows, as OpenCode has it."""
         session = self.memory.sessions.get(session_id)
@@ -288,6 +296,7 @@ _ROUTES = (
     _route("DELETE", "/session/{}", control_api.delete),
     _route("GET", "/session/{}/children", Api.children),
     _route("GET", "/session/{}/message", control_api.messages),
+    _route("POST", "/session/{}/message", Api.prompt_and_wait),
     _route("GET", "/session/{}/message/{}", control_api.message),
     _route("GET", "/session/{}/todo", control_api.todo),
     _route("GET", "/session/{}/diff", control_api.diff),

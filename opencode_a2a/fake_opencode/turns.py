@@ -92,6 +92,7 @@ class Turn:
     parent: Turn | None = None
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     quiet: anyio.Event = field(factory=anyio.Event)
+    ended: anyio.Event = field(factory=anyio.Event)
     answer: Message | None = None
     started: bool = False
     text: JsonObject | None = None
@@ -149,6 +150,7 @@ class Player:
                 if self.running.get(session.id) is turn:
                     del self.running[session.id]
                 turn.quiet.set()
+                turn.ended.set()
         return following
 
     def abort(self, session: Session) -> None:

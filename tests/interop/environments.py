@@ -1,6 +1,7 @@
 """Makes each official client an environment of its own, in a cache folder outside the repository, once per machine.
 
-Only the files in `clients/` say which versions those are. The clients contradict each other, and maybe us.
+Only the files in `clients/`, and in `peers/pins/` for other people's agents, say which versions those are. They
+contradict each other, and maybe us.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ PINS = DEFAULT_LOCATION / "clients"
 NPM_FILES = ("package.json", "package-lock.json")
 
 
-def python_of(client: str) -> Path:
-    """The interpreter that has the Python client. Raises `UnavailableError`."""
-    requirements = PINS / f"{client}.txt"
+def python_of(client: str, pins: Path = PINS) -> Path:
+    """The interpreter that has the Python client, or what `pins` has by this name. Raises `UnavailableError`."""
+    requirements = pins / f"{client}.txt"
     python = f"{sys.implementation.cache_tag}-{sys.platform}"
     home = made(f"{client}-{python}", [requirements], lambda partial: make_venv(partial, requirements))
     return home / "bin" / "python"

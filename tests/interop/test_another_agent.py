@@ -50,12 +50,11 @@ def running_words() -> Iterator[int]:
             thread.join()
 
 
-@pytest.fixture(scope="module", params=["asyncio", "trio"])
-def echo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapter]:
+@contextmanager
+def running_example(runtime: str, folder: Path) -> Iterator[Adapter]:
     """The example as a process, started as its own documentation says."""
-    folder: Path = tmp_path_factory.mktemp(f"echo-{request.param}")
     with running_words() as port:
-        command = [sys.executable, str(EXAMPLE), "--runtime", str(request.param), "--port", "0"]
+        command = [sys.executable, str(EXAMPLE), "--runtime", runtime, "--port", "0"]
         process = Process.start(
             [*command, "--agent-port", str(port)], cwd=folder, env=environment(folder) | {"A2A_TOKEN": TOKEN}
         )
@@ -64,6 +63,12 @@ def echo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
             yield Adapter(url=ready.group(1), token=TOKEN)
         finally:
             process.stop()
+
+
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def echo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapter]:
+    with running_example(str(request.param), tmp_path_factory.mktemp(f"echo-{request.param}")) as adapter:
+        yield adapter
 
 
 @pytest.fixture(params=WAYS, ids=str)
