@@ -6,7 +6,7 @@ Knows no policy and no limit of time. Failures are those of httpx; their texts h
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable
 from select import poll
 from typing import Final, TypeAlias
 
@@ -47,9 +47,10 @@ class Http1Connection:
 
         Raises `httpx.WriteTimeout`. Failing otherwise is left to `head`: the other side may have answered early.
         """
+        parts = aiter(body)
         try:
             data = bytearray(self._protocol.send(request) or b"")
-            async for part in body:
+            async for part in parts:
                 data += self._protocol.send(h11.Data(data=part)) or b""
                 if len(data) >= _WRITE_SIZE:
                     await self._write(data, seconds)
@@ -60,6 +61,10 @@ class Http1Connection:
             return
         except h11.LocalProtocolError:
             raise httpx.LocalProtocolError("the request cannot be written as HTTP/1.1") from None
+        finally:
+            if isinstance(parts, AsyncGenerator):
+                with anyio.CancelScope(shield=True):
+                    await parts.aclose()
 
     async def _write(self, data: bytes | bytearray, seconds: float) -> None:
         try:

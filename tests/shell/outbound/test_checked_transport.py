@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import ssl
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import httpx
@@ -284,6 +284,29 @@ async def test_place_is_given_back_whatever_becomes_of_a_request() -> None:
             assert net.transport.open_connections == 0
 
 
+async def test_bound_holds_among_many_requests_for_many_hosts_some_of_which_are_cancelled() -> None:
+    most, done = 0, 0
+    async with web([ok(b"fine")], [HANG_UP], [ok(b"fine")], limits=OutboundLimits(connections=3)) as net:
+
+        async def one(number: int) -> None:
+            nonlocal most, done
+            with anyio.CancelScope() as scope:
+                if number % 5 == 0:
+                    scope.cancel()
+                for path in ("/a", "/b"):
+                    with suppress(httpx.RemoteProtocolError):  # the one that the server hangs up on
+                        await net.client.get(net.url(path, host=f"host{number % 7}.example"))
+                    most = max(most, net.transport.open_connections)
+            done += 1
+
+        async with anyio.create_task_group() as group:
+            for number in range(60):
+                group.start_soon(one, number)
+
+        assert (done, most) == (60, 3)
+        await until(lambda: net.server.open == net.transport.open_connections <= 3)
+
+
 # --- answers ----------------------------------------------------------------------------------------------
 
 
@@ -321,6 +344,63 @@ async def test_hostile_answer_ends_in_its_error_and_its_connection_is_closed(
 ) -> None:
     async with web(steps, limits=OutboundLimits(answer_bytes=1000)) as net:
         await failing(net, error)
+
+
+BODY = b"x" * 20_000_000  # more than sockets hold
+
+
+@asynccontextmanager
+async def not_reading() -> AsyncGenerator[int]:
+    """A server that reads no more than the beginning of a request."""
+
+    async def serve(stream: anyio.abc.ByteStream) -> None:
+        async with stream:
+            await stream.receive(10)
+            await anyio.sleep_forever()
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    async with listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, serve)
+        yield listener.extra(anyio.abc.SocketAttribute.local_port)
+        group.cancel_scope.cancel()
+
+
+async def test_request_that_nobody_takes_is_given_up() -> None:
+    async with not_reading() as port, client_alone() as client:
+        with anyio.fail_after(DEADLINE), pytest.raises(httpx.WriteTimeout):
+            await client.post(f"http://127.0.0.1:{port}/", content=BODY, timeout=httpx.Timeout(DEADLINE, write=0.2))
+
+
+async def test_answer_before_the_end_of_the_request_is_the_answer() -> None:
+    refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno"
+    async with web() as net:
+
+        async def refuse(stream: anyio.abc.ByteStream) -> None:
+            async with stream:
+                await stream.receive(10)
+                await stream.send(refusal)
+                with anyio.move_on_after(DEADLINE):
+                    async for _ in stream:
+                        pass
+
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+        async with listener, anyio.create_task_group() as group:
+            group.start_soon(listener.serve, refuse)
+            url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
+            answer = await net.client.post(url, content=BODY)
+            assert (answer.status_code, answer.content) == (413, b"no")
+            group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("value", ["a\x00b", "a\r\nx: y", " "])
+async def test_request_that_is_no_http_is_refused_without_what_it_holds(value: str) -> None:
+    async with web() as net:
+        request = net.client.build_request("GET", net.url())
+        request.headers["x-s3cret"] = f"s3cret{value}s3cret" if value.strip() else "s3cret "
+        with pytest.raises(httpx.LocalProtocolError) as caught:
+            await net.client.send(request)
+        assert "s3cret" not in str(caught.value)
+        assert net.transport.open_connections == 0
 
 
 @pytest.mark.parametrize("whole", [ok(b"fine", "x: y"), chunked(b"fi", b"ne")], ids=["length", "chunks"])
