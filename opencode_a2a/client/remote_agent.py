@@ -205,7 +205,7 @@ class RemoteAgent:
     async def delete_push_config(self, task_id: str, config_id: str) -> None:
         """Delete a push configuration of a task."""
         request = PushConfigId(task_id=task_id, id=config_id)
-        calls.read_deletion(self.interface, *await self._ask(Operation.DELETE_PUSH_CONFIG, request))
+        calls.read_deletion(*await self._ask(Operation.DELETE_PUSH_CONFIG, request))
 
     # --- the card -----------------------------------------------------------------------------------------
 

@@ -262,10 +262,16 @@ def _push_config(interface: Interface, task_id: str, value: Any) -> PushConfig:
     return evolve(config, task_id=config.task_id or task_id)
 
 
-def read_deletion(interface: Interface, status: int, body: bytes) -> None:
-    """Read the answer to a deletion, which may be empty. Raises `AgentError` and `InvalidAnswerError`."""
-    if not (200 <= status < 300 and body.strip() in (b"", b"null")):
-        _result(interface, status, body)
+def read_deletion(status: int, body: bytes) -> None:
+    """Read the answer to a deletion, which may be empty. Raises `AgentError` and `InvalidAnswerError`.
+
+    Some agents leave out a result of JSON-RPC that is null.
+    """
+    if not 200 <= status < 300:
+        raise agent_error(status, body)
+    value = _decoded(body) if body.strip() else None
+    if isinstance(value, dict) and value.get("error") is not None:
+        raise fault_in(status, value)
 
 
 def read_card_answer(interface: Interface, status: int, body: bytes) -> JsonObject:

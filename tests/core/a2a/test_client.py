@@ -22,6 +22,7 @@ from sansio.a2a.client.calls import (
     StreamReader,
     operation_call,
     read_answer,
+    read_deletion,
     read_page_answer,
     read_task_answer,
     send_call,
@@ -462,3 +463,19 @@ def test_a_page_is_read_and_one_that_is_none_is_an_error(interface: Interface) -
     for wrong in wrongs:
         with pytest.raises(ProtocolError):
             read_page_answer(interface, 200, answer(wrong))
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"null", b'{"jsonrpc":"2.0","id":"r"}', b'{"jsonrpc":"2.0","id":"r","result":null}']
+)
+def test_a_deletion_may_be_answered_with_nothing(body: bytes) -> None:
+    read_deletion(200, body)
+
+
+def test_a_deletion_that_is_refused_is_an_error() -> None:
+    with pytest.raises(AgentError):
+        read_deletion(200, b'{"jsonrpc":"2.0","id":"r","error":{"code":-32001,"message":"Task not found"}}')
+    with pytest.raises(AgentError):
+        read_deletion(404, b"")
+    with pytest.raises(InvalidAnswerError):
+        read_deletion(200, b"<html>")
