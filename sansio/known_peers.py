@@ -34,7 +34,7 @@ class KnownPeersError(ValueError):
     """Files of known peers are not valid: all problems, a line each, which names the file and the field."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[str, ...] = tuple(problems)
         super().__init__("\n".join(self.problems))
 
 
