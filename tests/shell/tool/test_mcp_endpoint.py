@@ -439,7 +439,7 @@ async def test_a_stream_of_pushes_is_not_offered(start: Start) -> None:
     ],
 )
 async def test_the_secret_is_taken_from_this_machine_alone(
-    client: object, server: object, anywhere: bool, enters: bool
+    anyio_backend: str, client: object, server: object, anywhere: bool, enters: bool
 ) -> None:
     agents, origin = Agents(), Origin()
     endpoint = ToolEndpoint(PeerCalls(agents, origin), version="1", describe=lambda: "", anywhere=anywhere)
