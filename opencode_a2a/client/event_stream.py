@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, Self
 
 import anyio
 from attrs import define, field
 
-from opencode_a2a.client.web import Answer, Web
+from opencode_a2a.client.web import Answer, Web, parsed
 from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.cards.parse import Interface
 from sansio.a2a.client.calls import HttpCall, StreamReader, read_answer
@@ -141,7 +142,8 @@ class EventStream:
             await self._open(self._first)
             return
         patience = agent.web.options.patience
-        answer = read_answer(agent.interface, *await agent.web.read(self._first, silence=patience))
+        whole = await agent.web.read(self._first, silence=patience)
+        answer = await parsed(partial(read_answer, agent.interface), whole)
         self._items += self._following.feed(answer)
         self._following.ended(anyio.current_time())
 
@@ -164,7 +166,7 @@ class EventStream:
             if answer.status != 200 or answer.content_type != EVENT_STREAM:
                 with anyio.fail_after(agent.web.options.timeout):
                     body = await answer.read()
-                item = read_answer(agent.interface, answer.status, body)
+                item = await parsed(partial(read_answer, agent.interface), (answer.status, body))
                 self._items += self._following.feed(item)
                 self._following.ended(anyio.current_time(), whole=True)
                 return

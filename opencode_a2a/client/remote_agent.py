@@ -8,12 +8,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 from attrs import define, evolve, field, frozen
 
 from opencode_a2a.client.event_stream import EventStream
 from opencode_a2a.client.options import ClientOptions
-from opencode_a2a.client.web import Web
+from opencode_a2a.client.web import Web, parsed
 from sansio.a2a.cards.parse import Interface, PeerCard
 from sansio.a2a.client import calls
 from sansio.a2a.client.calls import HttpCall, Request
@@ -87,7 +88,8 @@ class RemoteAgent:
         call = self._sending(message, context_id, task_id, sending or Sending(), streaming=False)
         blocking = sending is None or sending.configuration.blocking
         silence = self.options.patience if blocking else None
-        return calls.read_answer(self.interface, *await self.web.read(call, silence=silence))
+        answer = await self.web.read(call, silence=silence)
+        return await parsed(partial(calls.read_answer, self.interface), answer)
 
     @asynccontextmanager
     async def stream(
@@ -166,17 +168,20 @@ class RemoteAgent:
     async def get_task(self, task_id: str, *, history_length: int | None = None) -> Task:
         """Read a task. `history_length`: the most messages of its history; None: all."""
         request = GetTaskRequest(id=task_id, history_length=history_length)
-        return calls.read_task_answer(self.interface, *await self._ask(Operation.GET_TASK, request))
+        answer = await self._ask(Operation.GET_TASK, request)
+        return await parsed(partial(calls.read_task_answer, self.interface), answer)
 
     async def list_tasks(self, request: ListTasksRequest | None = None) -> TaskPage:
         """List tasks, a page at a time. Version 0.3 has no such operation, but some of its agents do."""
         request = request or ListTasksRequest()
-        return calls.read_page_answer(self.interface, *await self._ask(Operation.LIST_TASKS, request))
+        answer = await self._ask(Operation.LIST_TASKS, request)
+        return await parsed(partial(calls.read_page_answer, self.interface), answer)
 
     async def cancel_task(self, task_id: str, *, metadata: JsonObject | None = None) -> Task:
         """Cancel a task; return it as it is then."""
         request = TaskIdRequest(id=task_id, metadata=metadata)
-        return calls.read_task_answer(self.interface, *await self._ask(Operation.CANCEL, request))
+        answer = await self._ask(Operation.CANCEL, request)
+        return await parsed(partial(calls.read_task_answer, self.interface), answer)
 
     def subscription(self, task_id: str, last_event_id: str = "") -> HttpCall:
         """Return the request that subscribes to a task."""

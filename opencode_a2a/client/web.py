@@ -10,10 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from http import HTTPStatus
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 from urllib.request import getproxies
 
 import anyio
+import anyio.to_thread
 import httpx
 
 from opencode_a2a import __version__
@@ -36,9 +37,14 @@ from sansio.a2a.client.client_errors import (
     UsageError,
 )
 
+T = TypeVar("T")
+
 _Send: TypeAlias = Callable[[httpx.Request], Awaitable[httpx.Response]]
 
 _USER_AGENT: Final = f"opencode-a2a/{__version__}".encode()
+
+LARGE_ANSWER: Final = 64 * 1024
+"""Bytes of an answer that is parsed in a thread, so that it does not hold up the event loop."""
 
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an answer that is read whole."""
@@ -205,6 +211,14 @@ class Web:
         """Return the error for an answer that did not come whole within some seconds; None: the options' timeout."""
         allowed = self.options.timeout if seconds is None else seconds
         return TimedOutError(f"{Origin.of(call.url)} did not answer within {allowed:g} s")
+
+
+async def parsed(parse: Callable[[int, bytes], T], answer: tuple[int, bytes]) -> T:
+    """Parse an answer: its status and its body. Raises what `parse` does."""
+    status, body = answer
+    if len(body) <= LARGE_ANSWER:
+        return parse(status, body)
+    return await anyio.to_thread.run_sync(parse, status, body)
 
 
 def failure(error: Exception, origin: Origin, timeout: float) -> ClientError:

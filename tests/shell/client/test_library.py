@@ -20,6 +20,7 @@ from sansio.a2a.client.client_errors import (
     UnavailableError,
     UsageError,
 )
+from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.model import (
     ArtifactUpdate,
@@ -33,10 +34,10 @@ from sansio.a2a.model import (
 )
 from sansio.redact import Secret
 from tests.shell import scripted_agent
-from tests.shell.calling import COMPLETED, WORKING, Scene, says
+from tests.shell.calling import COMPLETED, WORKING, Scene, says, task
 from tests.shell.cases import every_codec, one_codec
 from tests.shell.harness import ALICE, BOB, DEADLINE, Agent, Serving, Wire, free_port
-from tests.shell.scripted_agent import CARD_PATH, Reply, card, stream
+from tests.shell.scripted_agent import CARD_PATH, Reply, card, document, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -337,3 +338,24 @@ async def quick_agents(backend: str) -> AsyncGenerator[tuple[str, str]]:
             agent.on(CARD_PATH, rpc_card(url))
             agent.on("/rpc", stream(WORKING, COMPLETED))
         yield one, other
+
+
+async def test_a_large_answer_is_parsed_beside_the_event_loop(scene: Scene) -> None:
+    large = task(TaskState.COMPLETED, *["x" * 100] * 20_000)
+    result = {"jsonrpc": "2.0", "id": "1", "result": {"task": CODECS["1.0"].render_task(large)}}
+    scene.replies(document(result), streaming=False)
+    gaps: list[float] = []
+
+    async def tick() -> None:
+        last = anyio.current_time()
+        while True:
+            await anyio.sleep(0.001)
+            gaps.append(anyio.current_time() - last)
+            last = anyio.current_time()
+
+    async with connect(scene.url) as agent, anyio.create_task_group() as group:
+        group.start_soon(tick)
+        assert await agent.send("hi") == large
+        group.cancel_scope.cancel()
+
+    assert len(gaps) > 20, "the loop went on"
