@@ -13,7 +13,8 @@ import orjson
 
 from opencode_a2a.cli.agent_arguments import add_url
 from opencode_a2a.cli.outcome import DONE, FAILED, reported
-from opencode_a2a.client.cards import check_url, fetch_card
+from opencode_a2a.client.card_signatures import check_card
+from opencode_a2a.client.cards import FetchedCard, check_url, fetch_card
 from opencode_a2a.client.options import CallTarget
 from opencode_a2a.client.web import Web
 from opencode_a2a.config.settings import Settings
@@ -21,11 +22,13 @@ from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.terminal.output import Printer, on_one_line
 from sansio.a2a.cards.parse import Origin
 from sansio.a2a.cards.review import CardReview, review
+from sansio.a2a.cards.verification import SignatureCheck
+from sansio.a2a.client.client_errors import UsageError
 
 EPILOG: Final = """\
 exit codes:
   0    the card is valid
-  1    members of the card are missing or wrong; standard error lists them
+  1    members of the card are missing or wrong, or its signature is; standard error lists them
   2    wrong usage or settings
   4    there is no card, or the agent cannot be reached
 """
@@ -51,34 +54,49 @@ async def show_card(target: CallTarget, out: TextIO, err: TextIO, *, as_json: bo
     async def show() -> int:
         check_url(target.url)
         async with AsyncExitStack() as closing:
-            fetched = await fetch_card(Web(target.options, Origin.of(target.url), closing), target.url)
-        reviewed = review(fetched.body)
+            web = Web(target.options, Origin.of(target.url), closing)
+            fetched = await fetch_card(web, target.url)
+            reviewed = review(fetched.body)
+            signature, refusal = await _signature(web, fetched)
         if as_json:
             pretty = orjson.dumps(orjson.loads(fetched.body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
             text = pretty.decode()
         else:
-            text = "".join(f"{line.rstrip()}\n" for line in _lines(reviewed, fetched.url))
+            text = "".join(f"{line.rstrip()}\n" for line in _lines(reviewed, fetched.url, signature))
         printer.print(text)
-        for problem in reviewed.problems:
+        problems = [*reviewed.problems, *([refusal] if refusal is not None else [])]
+        for problem in problems:
             printer.fault(on_one_line(problem))
-        return FAILED if reviewed.problems else DONE
+        return FAILED if problems else DONE
 
     return await reported(show(), printer, target)
 
 
-def _lines(reviewed: CardReview, url: str) -> Iterator[str]:
+async def _signature(web: Web, fetched: FetchedCard) -> tuple[str, str | None]:
+    """Return what was found of the card's signatures, and what is wrong with it. A wrong one is always."""
+    wanted = web.options.signatures
+    try:
+        outcome = await check_card(web, orjson.loads(fetched.body), fetched.url)
+    except UsageError as error:
+        if wanted is not SignatureCheck.IGNORE:
+            raise
+        return f"not checked; {error}", None
+    return str(outcome), outcome.refusal(SignatureCheck.CHECK if wanted is SignatureCheck.IGNORE else wanted)
+
+
+def _lines(reviewed: CardReview, url: str, signature: str) -> Iterator[str]:
     """Yield the card as lines for a person. Texts of the agent cannot move the cursor."""
     card = reviewed.card
     yield on_one_line(f"{card.name or 'unnamed'}  {reviewed.version}")
     if reviewed.description:
         yield on_one_line(reviewed.description)
     yield ""
-    for name, values in _facts(reviewed, url):
+    for name, values in _facts(reviewed, url, signature):
         for index, value in enumerate(values):
             yield f"  {'' if index else name:<14}{value}"
 
 
-def _facts(reviewed: CardReview, url: str) -> Iterator[tuple[str, list[str]]]:
+def _facts(reviewed: CardReview, url: str, signature: str) -> Iterator[tuple[str, list[str]]]:
     card = reviewed.card
     capabilities = {
         "streaming": card.streaming,
@@ -94,6 +112,7 @@ def _facts(reviewed: CardReview, url: str) -> Iterator[tuple[str, list[str]]]:
     yield "gives", [on_one_line(", ".join(reviewed.output_modes)) or "nothing named"]
     yield "extensions", list(card.extensions)
     yield "signed by", [on_one_line(key) or "a key without an id" for key in reviewed.keys]
+    yield "signature", [on_one_line(signature)]
     for skill in reviewed.skills:
         tags = f" [{', '.join(skill.tags)}]" if skill.tags else ""
         yield "skill", [on_one_line(f"{skill.id}: {skill.name}{tags}"), *_indented(skill.description)]

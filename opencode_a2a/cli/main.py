@@ -54,6 +54,8 @@ _CLIENT = (
     "client_polling_fallback_max_interval_seconds",
     "client_polling_fallback_backoff_multiplier",
     "client_polling_fallback_timeout_seconds",
+    "client_card_signatures",
+    "client_card_keys_file",
     "peers_file",
 )
 _READ_BY = {

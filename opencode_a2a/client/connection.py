@@ -12,6 +12,7 @@ import anyio
 import httpx
 from attrs import define, field
 
+from opencode_a2a.client.card_signatures import checked_card
 from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
 from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.client.remote_agent import RemoteAgent
@@ -48,11 +49,13 @@ async def _connected(
     check_url(url)
     web = Web(options, Origin.of(url), closing, transport)
     fetched = await fetch_card(web, url, cards)
-    card = read_card(fetched.body)
+    read_card(fetched.body)
+    body = await checked_card(web, fetched.body, fetched.url, cards)
+    card = read_card(body)
     return RemoteAgent(
         url=url,
         card=card,
-        card_body=fetched.body,
+        card_body=body,
         interface=usable_interface(web, card),
         web=web,
         extensions=tuple(uri for uri in card.extensions if uri in options.extensions),

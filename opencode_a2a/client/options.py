@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Final
 
 from attrs import evolve, field, frozen
 
 from opencode_a2a.client.known_peers import MARK, KnownPeers
-from opencode_a2a.config.settings import Settings
+from opencode_a2a.config.settings import Settings, SettingsError
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.cards.parse import BINDINGS
+from sansio.a2a.cards.verification import LARGEST_KEY_SET, KeySet, SignatureCheck
 from sansio.redact import Secret
 
 PATIENCE: Final = 3600.0
@@ -19,6 +21,8 @@ PATIENCE: Final = 3600.0
 
 POLLING: Final = Backoff.growing(0.5, 2.0)
 """Pauses between reads of a task whose agent has no stream of it."""
+
+_KEYS_FILE: Final = "A2A_CLIENT_CARD_KEYS_FILE"
 
 
 @frozen(kw_only=True)
@@ -33,6 +37,9 @@ class ClientOptions:
 
     In seconds: `timeout` of silence of a connection, `card_timeout` for a card, `patience` with a task that does not
     change. `polling`: the pauses between reads of a task that has no stream; None: it is not read.
+
+    `signatures`: how much the signatures of an agent's card matter. `card_keys`: the only keys that count for them;
+    None: those of the agent's own key set, which prove no more than that card and keys come from one place.
     """
 
     version: str | None = None
@@ -47,10 +54,15 @@ class ClientOptions:
     extensions: Collection[str] = ()
     stay_open: Collection[str] = ()
     trace_id: str | None = None
+    signatures: SignatureCheck = SignatureCheck.IGNORE
+    card_keys: KeySet | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> ClientOptions:
-        """Return the options that the settings `A2A_CLIENT_…` ask for."""
+        """Return the options that the settings `A2A_CLIENT_…` ask for. Raises `SettingsError`.
+
+        Blocks while it reads the file of trusted keys, where one is named.
+        """
         longest = settings.client_polling_fallback_max_interval_seconds
         first = min(settings.client_polling_fallback_initial_interval_seconds, longest)
         factor = settings.client_polling_fallback_backoff_multiplier
@@ -65,6 +77,8 @@ class ClientOptions:
             card_timeout=settings.client_card_fetch_timeout_seconds,
             patience=settings.client_polling_fallback_timeout_seconds or PATIENCE,
             polling=pauses if settings.client_polling_fallback_enabled else None,
+            signatures=SignatureCheck(settings.client_card_signatures),
+            card_keys=_key_set(settings.client_card_keys_file),
         )
 
     @property
@@ -83,6 +97,20 @@ class ClientOptions:
         if self.basic is not None:
             return b"Basic " + base64.b64encode(self.basic.reveal().encode())
         return None
+
+
+def _key_set(path: str | None) -> KeySet | None:
+    """Load the trusted keys of a file; None where none is named. Raises `SettingsError`."""
+    if path is None:
+        return None
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            return KeySet.of(file.read(LARGEST_KEY_SET + 1), trusted=True)
+    except OSError as error:
+        reason = f"the file cannot be used: {error.strerror}"
+    except ValueError as error:
+        reason = str(error)
+    raise SettingsError([f"{_KEYS_FILE}: {reason}"])
 
 
 @frozen

@@ -10,12 +10,15 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
+import orjson
 from attrs import define, evolve, field, frozen
 
+from opencode_a2a.client.card_signatures import checked_card
 from opencode_a2a.client.event_stream import EventStream
 from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.client.web import Web, parsed
 from sansio.a2a.cards.parse import Interface, PeerCard
+from sansio.a2a.cards.verification import SignatureCheck
 from sansio.a2a.client import calls
 from sansio.a2a.client.calls import HttpCall, Request
 from sansio.a2a.client.client_errors import ClientError
@@ -215,8 +218,12 @@ class RemoteAgent:
     # --- the card -----------------------------------------------------------------------------------------
 
     async def extended_card(self) -> JsonObject:
-        """Read the card that the agent shows to those it knows."""
-        return calls.read_card_answer(self.interface, *await self._ask(Operation.EXTENDED_CARD))
+        """Read the card that the agent shows to those it knows. Its signatures are checked too."""
+        document = calls.read_card_answer(self.interface, *await self._ask(Operation.EXTENDED_CARD))
+        if self.web.options.signatures is SignatureCheck.IGNORE:
+            return document
+        checked: JsonObject = orjson.loads(await checked_card(self.web, orjson.dumps(document), self.interface.url))
+        return checked
 
     # --- requests -----------------------------------------------------------------------------------------
 

@@ -112,6 +112,22 @@ class PeerSettings(Declared):
         "how long a task is read without a change of it before it is given up: seconds, more than 0",
         default_text="3600, or `--timeout`",
     )
+    client_card_signatures: str = row(
+        _CLIENT,
+        "A2A_CLIENT_CARD_SIGNATURES",
+        values.one_of("ignore", "check", "require"),
+        "ignore",
+        "what becomes of an agent whose card is not signed as it should be (docs/signed-cards.md): ignore, check "
+        "(a wrong signature is refused) or require (a valid one must be there)",
+    )
+    client_card_keys_file: str | None = row(
+        _CLIENT,
+        "A2A_CLIENT_CARD_KEYS_FILE",
+        str,
+        None,
+        "a JSON file with the key set (JWKS) of the only keys that count for signatures of cards: a path",
+        default_text="the key set at the card's own origin",
+    )
     client_cache_ttl_seconds: float = row(
         _CLIENT,
         "A2A_CLIENT_CACHE_TTL_SECONDS",

@@ -1,6 +1,6 @@
 """Private keys as JOSE knows them: which algorithm a key signs with, how, and its public half as a JWK.
 
-The one module that imports the libraries of the extra `signing`. Knows neither files nor settings.
+The server's one module that imports the libraries of the extra `signing`. Knows neither files nor settings.
 """
 
 from __future__ import annotations

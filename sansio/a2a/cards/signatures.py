@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import orjson
 
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.model import JsonObject
+
+_SCHEME = "SecurityScheme"
+_NEW_CAPABILITIES = DIALECTS["1.0"].capability_members
 
 JWKS_PATH = "/.well-known/jwks.json"
 """Path of the public key, to which `jku` of every signature points."""
@@ -69,29 +73,60 @@ def payloads(card: JsonObject, signer: Signer) -> list[bytes]:
 
 
 def view_1_0(card: JsonObject) -> JsonObject:
-    """Return the members of the card that version 1.0 knows, without the defaults that section 8.4.1 drops."""
-    presentation = {name: value for name, value in card.items() if name not in DIALECTS["0.3"].card_members}
-    presentation["capabilities"] = _without_empty(
-        {**card["capabilities"], "extensions": [_extension(e) for e in card["capabilities"]["extensions"]]},
-        "streaming",
-        "pushNotifications",
-        "extendedAgentCard",
+    """Return the members of the card that version 1.0 knows, without the defaults that section 8.4.1 drops.
+
+    Any card has the view; a member that is not of its type stays as it is.
+    """
+    view = {name: value for name, value in card.items() if name not in DIALECTS["0.3"].card_members}
+    _change(view, "capabilities", _capabilities_1_0)
+    _change_each(view, "skills", lambda skill: _without_empty(_skill_1_0(skill), "id", "name", "description", "tags"))
+    _change(view, "securitySchemes", lambda schemes: {name: _scheme_1_0(one) for name, one in schemes.items()})
+    _change_each(view, "securityRequirements", _requirement)
+    return view
+
+
+def _change(holder: JsonObject, name: str, change: Callable[[JsonObject], JsonObject]) -> None:
+    """Put another value in the place of an object."""
+    if isinstance(holder.get(name), dict):
+        holder[name] = change(holder[name])
+
+
+def _change_each(holder: JsonObject, name: str, change: Callable[[JsonObject], JsonObject]) -> None:
+    """Put other values in the places of the objects of a list."""
+    if isinstance(holder.get(name), list):
+        holder[name] = [change(item) if isinstance(item, dict) else item for item in holder[name]]
+
+
+def _capabilities_1_0(capabilities: JsonObject) -> JsonObject:
+    found = dict(capabilities)
+    _change_each(found, "extensions", lambda extension: _without_empty(extension, "params"))
+    return _without_empty(found, "streaming", "pushNotifications", "extendedAgentCard")
+
+
+def _skill_1_0(skill: JsonObject) -> JsonObject:
+    """Return the skill without the one member of it that has another name in version 1.0."""
+    found = {name: value for name, value in skill.items() if name not in DIALECTS["0.3"].card_members}
+    _change_each(found, "securityRequirements", _requirement)
+    return found
+
+
+def _scheme_1_0(scheme: Any) -> Any:
+    """Return a security scheme as version 1.0 has it: one member, which names the kind."""
+    if not isinstance(scheme, dict):
+        return scheme
+    return {name: value for name, value in scheme.items() if name.endswith(_SCHEME)}
+
+
+def _requirement(requirement: JsonObject) -> JsonObject:
+    found = dict(requirement)
+    _change(
+        found,
+        "schemes",
+        lambda schemes: {
+            name: _without_empty(scopes) if isinstance(scopes, dict) else scopes for name, scopes in schemes.items()
+        },
     )
-    presentation["skills"] = [_without_empty(skill, "id", "name", "description", "tags") for skill in card["skills"]]
-    if "securitySchemes" in card:
-        presentation["securitySchemes"] = {
-            name: {"httpAuthSecurityScheme": scheme["httpAuthSecurityScheme"]}
-            for name, scheme in card["securitySchemes"].items()
-        }
-        presentation["securityRequirements"] = [
-            {"schemes": {name: _without_empty(scopes) for name, scopes in one["schemes"].items()}}
-            for one in card["securityRequirements"]
-        ]
-    return presentation
-
-
-def _extension(extension: JsonObject) -> JsonObject:
-    return _without_empty(extension, "params")
+    return found
 
 
 def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
@@ -100,17 +135,24 @@ def _without_empty(value: JsonObject, *kept: str) -> JsonObject:
 
 
 def view_0_3(card: JsonObject) -> JsonObject:
-    """Return the members of the card that version 0.3 knows, without the defaults of its SDK's models."""
-    presentation = {name: value for name, value in card.items() if name not in DIALECTS["1.0"].card_members}
-    presentation["capabilities"] = {
-        name: value for name, value in card["capabilities"].items() if name != "extendedAgentCard"
-    }
-    if "securitySchemes" in card:
-        presentation["securitySchemes"] = {
-            name: {key: value for key, value in scheme.items() if key not in ("type", "httpAuthSecurityScheme")}
-            for name, scheme in card["securitySchemes"].items()
-        }
-    return presentation
+    """Return the members of the card that version 0.3 knows, without the defaults of its SDK's models.
+
+    Any card has the view; a member that is not of its type stays as it is.
+    """
+    view = {name: value for name, value in card.items() if name not in DIALECTS["1.0"].card_members}
+    _change(
+        view,
+        "capabilities",
+        lambda all_of: {name: one for name, one in all_of.items() if name not in _NEW_CAPABILITIES},
+    )
+    _change(view, "securitySchemes", lambda schemes: {name: _scheme_0_3(one) for name, one in schemes.items()})
+    return view
+
+
+def _scheme_0_3(scheme: Any) -> Any:
+    if not isinstance(scheme, dict):
+        return scheme
+    return {name: value for name, value in scheme.items() if name != "type" and not name.endswith(_SCHEME)}
 
 
 def _interfaces_0_3(presentation: JsonObject) -> list[JsonObject]:

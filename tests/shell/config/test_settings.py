@@ -131,6 +131,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "client_allowed_hosts": AllowedHosts(),
         "client_allow_private_hosts": False,
         "peers_file": None,
+        "client_card_signatures": "ignore",
+        "client_card_keys_file": None,
         "tool_enabled": True,
         "tool_url": None,
     }
