@@ -23,13 +23,13 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
 
 
-OPT_IN = {"real": "OPENCODE_A2A_REAL", "interop": "OPENCODE_A2A_INTEROP"}
-"""The marks of tests that install other people's programs, and the variables that ask for them."""
+OPT_IN = {"real": "TEST_REAL", "interop": "TEST_INTEROP"}
+"""The marks of tests that install other people's programs, and the variables that ask for them: none has a prefix of the product, which would warn of it."""
 
 
 def is_wanted(mark: str, mark_expression: str, environment: Mapping[str, str]) -> bool:
     """Whether tests with such a mark run: by environment, or because `-m` speaks of them."""
-    asked = (OPT_IN[mark], OPT_IN[mark].replace("A2A_", "A2A_REQUIRE_"))
+    asked = (OPT_IN[mark], OPT_IN[mark].replace("TEST_", "TEST_REQUIRE_"))
     return mark in mark_expression.split() or any(environment.get(name) == "1" for name in asked)
 
 

@@ -49,7 +49,7 @@ def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
                 except UnavailableError as unavailable:
                     missing[client] = str(unavailable)
             if client in missing:
-                if os.environ.get("OPENCODE_A2A_REQUIRE_INTEROP") == "1":
+                if os.environ.get("TEST_REQUIRE_INTEROP") == "1":
                     pytest.fail(missing[client], pytrace=False)
                 pytest.skip(missing[client])
             return drivers[client]

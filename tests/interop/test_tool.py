@@ -29,7 +29,7 @@ def python() -> Path:
     try:
         return python_of("mcp")
     except UnavailableError as unavailable:
-        if os.environ.get("OPENCODE_A2A_REQUIRE_INTEROP") == "1":
+        if os.environ.get("TEST_REQUIRE_INTEROP") == "1":
             pytest.fail(str(unavailable), pytrace=False)
         pytest.skip(str(unavailable))
 

@@ -25,7 +25,7 @@ def binary() -> Path:
     try:
         return opencode_binary()
     except UnavailableError as unavailable:
-        if os.environ.get("OPENCODE_A2A_REQUIRE_REAL") == "1":
+        if os.environ.get("TEST_REQUIRE_REAL") == "1":
             pytest.fail(str(unavailable), pytrace=False)
         pytest.skip(str(unavailable))
 

