@@ -24,7 +24,10 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 OPT_IN = {"real": "TEST_REAL", "interop": "TEST_INTEROP"}
-"""The marks of tests that install other people's programs, and the variables that ask for them: none has a prefix of the product, which would warn of it."""
+"""The marks of tests that install other people's programs, and the variables that ask for them.
+
+They have no prefix of the product, which would warn of them where its output is tested.
+"""
 
 
 def is_wanted(mark: str, mark_expression: str, environment: Mapping[str, str]) -> bool:
