@@ -286,7 +286,11 @@ class Chat:
         printer = self.printer = self.printers()
         printer.version = self.agent.interface.version
         running = self._running = Conversation(
-            agent=self.agent, printer=printer, answers=self.answers, streaming=not self.options.no_stream
+            agent=self.agent,
+            printer=printer,
+            answers=self.answers,
+            streaming=not self.options.no_stream,
+            left_waiting="the task waits; the next message answers it",
         )
         transcript = running.transcript
         self._turn, self._over = anyio.CancelScope(), anyio.Event()

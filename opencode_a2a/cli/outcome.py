@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from http import HTTPStatus
 from typing import Final
 
-from opencode_a2a.client.cards import refusal_text
 from opencode_a2a.client.options import CallTarget
 from opencode_a2a.terminal.output import Printer
 from sansio.a2a.client.client_errors import AgentError, ClientError, UsageError
@@ -33,7 +33,18 @@ OF_STATE: Final = {
 
 def failure_text(error: Exception, target: CallTarget) -> str:
     """Return the words for an error of usage, of the network or of the agent."""
-    return refusal_text(error, target.options) if isinstance(error, AgentError) else str(error)
+    return _refusal_text(error, target) if isinstance(error, AgentError) else str(error)
+
+
+def _refusal_text(error: AgentError, target: CallTarget) -> str:
+    """Say what an agent refused, and which setting may help."""
+    code = "" if error.code is None else f" (code {error.code})"
+    text = f"The agent refused: {error.message}{code}"
+    if error.http_status != HTTPStatus.UNAUTHORIZED:
+        return text
+    if target.options.has_credentials:
+        return f"{text}. It does not accept the credentials that are set"
+    return f"{text}. {target.credential_hint}"
 
 
 async def reported(command: Awaitable[int], printer: Printer, target: CallTarget) -> int:

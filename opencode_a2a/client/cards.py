@@ -7,13 +7,12 @@ from typing import Final
 import anyio
 from attrs import evolve, frozen
 
-from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.client.web import Web
 from sansio.a2a.cards.parse import Interface, Origin, PeerCard, at_origin, card_urls, choose
 from sansio.a2a.client.agent_errors import agent_error
 from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.client.card_cache import CardCache
-from sansio.a2a.client.client_errors import AgentError, InvalidCardError, TimedOutError, UsageError
+from sansio.a2a.client.client_errors import InvalidCardError, TimedOutError, UsageError
 from sansio.a2a.media_types import JSON
 
 LARGEST_CARD: Final = 1024 * 1024
@@ -77,17 +76,6 @@ async def fetch_card(web: Web, url: str, kept: CardCache | None = None) -> Fetch
     if kept is not None:
         kept.keep(url, address, body, answer.headers, now)
     return FetchedCard(address, body)
-
-
-def refusal_text(error: AgentError, options: ClientOptions) -> str:
-    """Say what an agent refused, and which setting may help."""
-    code = "" if error.code is None else f" (code {error.code})"
-    text = f"The agent refused: {error.message}{code}"
-    if error.http_status == 401 and options.has_credentials:
-        return f"{text}. It does not accept the credentials that are set"
-    if error.http_status == 401:
-        return f"{text}. Set A2A_CLIENT_BEARER_TOKEN or A2A_CLIENT_BASIC_AUTH"
-    return text
 
 
 def usable_interface(web: Web, card: PeerCard) -> Interface:

@@ -115,10 +115,18 @@ def _key_set(path: str | None) -> KeySet | None:
 
 @frozen
 class CallTarget:
-    """An agent's URL, and how to call it."""
+    """An agent's URL, and how to call it. `name`: of a known peer, where it was called by that."""
 
     url: str
     options: ClientOptions = ClientOptions()
+    name: str | None = None
+
+    @property
+    def credential_hint(self) -> str:
+        """The sentence that says where a credential for this agent is set."""
+        if self.name is None:
+            return "Set A2A_CLIENT_BEARER_TOKEN or A2A_CLIENT_BASIC_AUTH"
+        return f"Name the variable that has its credential in A2A_PEERS_FILE: {self.name}.bearer_env or basic_env"
 
     @classmethod
     def of(
@@ -135,15 +143,17 @@ class CallTarget:
         `@NAME` stands for the URL and the credential of a known peer. Raises `UsageError`, `SettingsError`.
         """
         options = ClientOptions.of(settings)
+        name = None
         if url.startswith(MARK):
             peers = KnownPeers.of(settings)
             peer = peers.named(url)
             credential = peers.credential(peer)
-            url, options = peer.url, evolve(options, bearer=credential.bearer, basic=credential.basic)
+            url, name = peer.url, peer.name
+            options = evolve(options, bearer=credential.bearer, basic=credential.basic)
         if version is not None:
             options = evolve(options, version=version)
         if binding is not None:
             options = evolve(options, bindings=(binding,))
         if timeout is not None:
             options = evolve(options, timeout=timeout, card_timeout=timeout, patience=timeout)
-        return cls(url, options)
+        return cls(url, options, name)

@@ -38,7 +38,7 @@ _AT_ONCE = SendConfiguration(blocking=False)
 
 @define(eq=False, kw_only=True)
 class Conversation:
-    """A conversation about one task.
+    """A conversation about one task. `left_waiting`: the note where it is left waiting; `{task}` is its id.
 
     It goes in rounds: a message and what follows it, until the task ends, or waits while there is no stream on which
     it could go on. On a stream that stays open, answers are sent beside it, and the round goes on.
@@ -48,6 +48,7 @@ class Conversation:
     printer: Printer
     answers: Answers
     streaming: bool = True
+    left_waiting: str = "the task is {task}; it waits for a message with --task {task}"
     transcript: Transcript = field(factory=Transcript, init=False)
     _news: Wakeup = field(factory=Wakeup, init=False)
     _following: bool = field(default=False, init=False)
@@ -94,8 +95,7 @@ class Conversation:
                 self._note_task()
             raise
         if self.transcript.state is not None and self.transcript.state.interrupted:
-            task = self.transcript.task_id
-            self.printer.note(f"the task is {task}; it waits for a message with --task {task}")
+            self.printer.note(self.left_waiting.format(task=self.transcript.task_id))
 
     # --- messages -----------------------------------------------------------------------------------------
 

@@ -11,12 +11,14 @@ import pytest
 
 from opencode_a2a.cli.call import run_from_arguments
 from opencode_a2a.cli.main import main
+from opencode_a2a.cli.outcome import failure_text
 from opencode_a2a.client import KnownPeers
 from opencode_a2a.client.known_peers import PeerCredential, PeerCredentialError, UnknownPeerError
 from opencode_a2a.client.options import CallTarget
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.outbound.outbound_errors import TargetRefusedError
 from opencode_a2a.outbound.transport import CheckedTransport
+from sansio.a2a.client.client_errors import AgentError
 from sansio.outbound import parse_allowed_hosts
 from sansio.redact import Secret
 from tests.shell.calling import HELLO, Scene, Screen, parsed
@@ -199,6 +201,8 @@ def test_peer_without_a_credential_gets_none_of_the_settings(tmp_path: Path) -> 
 
     assert target.url == "http://127.0.0.1:3/"
     assert not target.options.has_credentials
+    refused = AgentError("no", http_status=401)
+    assert failure_text(refused, target).endswith("A2A_PEERS_FILE: none.bearer_env or basic_env")
 
 
 @pytest.mark.parametrize(
