@@ -20,9 +20,14 @@ from sansio.access import CredentialSet, Identity
 from sansio.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
-_PUBLIC_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *CARD_PATHS})
+LIVE_PATH, READY_PATH = "/livez", "/readyz"
+PROBE_PATHS = frozenset({LIVE_PATH, READY_PATH})
+_PUBLIC_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *PROBE_PATHS, *CARD_PATHS})
 # all others are operations
-_FIXED_PATHS = {"/": "POST", **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *CARD_PATHS), "GET")}
+_FIXED_PATHS = {
+    "/": "POST",
+    **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *PROBE_PATHS, *CARD_PATHS), "GET"),
+}
 _LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"origin"})
 BODY_SECONDS, BODY_RATE = 30.0, 4096

@@ -26,7 +26,7 @@ from opencode_a2a.agent.turns.model_inputs import ModelInputs
 from opencode_a2a.agent.turns.turn_runner import TurnRunner
 from opencode_a2a.agent.upgrade import EarlierImport, Names
 from opencode_a2a.agent.upstream.event_bus import EventBus
-from opencode_a2a.agent.upstream.readiness import Readiness, UpstreamChecks
+from opencode_a2a.agent.upstream.readiness import UPSTREAM, Readiness, UpstreamChecks
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.http.asgi import Application, Asgi, Surface
@@ -151,7 +151,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         tasks = await stack.enter_async_context(anyio.create_task_group())
         readiness = Readiness()
-        bus = EventBus(upstream, clock=wall, note=partial(readiness.note, "upstream"))
+        bus = EventBus(upstream, clock=wall, note=partial(readiness.note, UPSTREAM))
         location = Location(directory=settings.workspace_root)
         locations = Locations(upstream, location, override=settings.allow_directory_override)
         sessions = Sessions(
@@ -237,6 +237,9 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 "store": "ok" if store.trouble is None else "unavailable",
             }
 
+        def unready() -> list[str]:
+            return [*readiness.unready(connected=bus.connected), *served.unready]
+
         methods = Methods(
             upstream=upstream,
             owners=SessionAccess(sessions, store, upstream, locations),
@@ -264,7 +267,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
         )
         try:
             cards = Cards(_deployment(settings), key, health)
-            a2a = Application(surface, Dispatch(served.operations), methods, cards, health)
+            a2a = Application(surface, Dispatch(served.operations), methods, cards, health, unready)
             asgi = a2a if tool is None else tool.endpoint.before(a2a)
             yield Running(asgi, a2a, bus, cards, served, tool)
         finally:

@@ -150,7 +150,14 @@ async def open_agent(
         await tasks.start()
         try:
             documents = CardDocuments(card, key)
-            asgi = Application(surface, Dispatch(tasks.operations), methods or NoMethods(), documents, health)
+            asgi = Application(
+                surface,
+                Dispatch(tasks.operations),
+                methods or NoMethods(),
+                documents,
+                health,
+                lambda: tasks.unready,
+            )
             yield AgentServer(asgi, tasks, card, key)
         except Exception as exc:  # kept out of the task group, which would wrap it in a group
             failure = exc

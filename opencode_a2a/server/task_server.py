@@ -111,6 +111,12 @@ class TaskServer:
         """Counts of push notifications by outcome."""
         return self._notifier.counters
 
+    @property
+    def unready(self) -> tuple[str, ...]:
+        """The types of the reasons why no task can be taken now: the store fails, or the server is being stopped."""
+        found = {"STORE_UNAVAILABLE": self.store.trouble is not None, "DRAINING": self.maintenance.draining}
+        return tuple(reason for reason, holds in found.items() if holds)
+
     async def start(self) -> None:
         """Recover what an earlier process left, and begin what runs as long as the server. Raises `StoreError`."""
         left = await self.maintenance.recover()

@@ -26,6 +26,10 @@ from sansio.opencode.upstream.requests import Location, UpstreamCall
 _log = logging.getLogger(__name__)
 
 RECHECK_SECONDS = 30.0  # seconds between two looks at what is not as it should be
+UPSTREAM = "upstream"
+"""The source under which the event bus notes its problem."""
+EVENT_STREAM_LOST = "EVENT_STREAM_LOST"
+"""The reason for which the server is not ready before a problem is known: it has just lost the bus, or just begun."""
 _LONGEST = 600  # characters of a line about a problem
 
 
@@ -47,6 +51,17 @@ class Readiness:
             return
         self._problems[source] = problem
         _log.warning("%s", plain(problem, _LONGEST))
+
+    def unready(self, *, connected: bool) -> list[str]:
+        """The type of the reason why OpenCode can take no prompt; empty where it can.
+
+        `connected`: whether the event bus is. A missing model or directory keeps no prompt from OpenCode, and no
+        restart or other replica would help against it.
+        """
+        if connected:
+            return []
+        problem = self._problems.get(UPSTREAM)
+        return [problem.type.name if problem is not None else EVENT_STREAM_LOST]
 
     def report(self, *, store_works: bool = True) -> JsonObject:
         """The members of a health check: `status`, and the `reasons` for one that is not ok."""

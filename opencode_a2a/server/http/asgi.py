@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import anyio
@@ -17,6 +17,7 @@ from attrs import evolve, frozen
 from opencode_a2a.logs import plain
 from opencode_a2a.server.http.dispatch import Dispatch, Invocation
 from opencode_a2a.server.http.documents import Documents, Published, only
+from opencode_a2a.server.http.probes import Probes
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.stream_frames import LONG, Frames, frames_of
 from sansio import http
@@ -103,6 +104,7 @@ class Application:
         methods: ExtensionMethods,
         cards: Published,
         health: Callable[[], dict[str, object]],
+        unready: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.cards = cards
         self._surface = surface
@@ -110,6 +112,7 @@ class Application:
         self._methods = methods
         self._health = health
         self._documents = Documents(surface.credentials, surface.started)
+        self._probes = Probes(surface.credentials, unready)
         self._challenge = surface.credentials.challenge(surface.realm)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,7 +148,8 @@ class Application:
     ) -> None:
         try:
             http.check_repeated(scope["headers"])
-            self._surface.hosts.check(request.headers.get("host"))
+            if request.path not in http.PROBE_PATHS:
+                self._surface.hosts.check(request.headers.get("host"))
             answer = await self._answer(request, receive)
         except _DisconnectedError:
             return
@@ -173,6 +177,8 @@ class Application:
         answer = http.answer_before_body(request, surface.origins)
         if answer is not None:
             return answer
+        if request.path in http.PROBE_PATHS:
+            return self._probes.answer(request)
         if request.path in CARD_PATHS:
             return self._documents.public(request, self.cards.public)
         if request.path == JWKS_PATH:

@@ -10,6 +10,7 @@ import logging
 from opencode_a2a.logs import plain
 from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.errors import ProtocolError
+from sansio.http import PROBE_PATHS
 
 _log = logging.getLogger(__name__)
 
@@ -17,8 +18,9 @@ _NAME = 80  # characters of a name or an id that a caller chose
 
 
 def log_request(request: Request, seconds: float) -> None:
-    """Log a request at INFO, once it is answered."""
-    if not _log.isEnabledFor(logging.INFO):
+    """Log a request at INFO, once it is answered; a probe's at DEBUG, of which there are many a minute."""
+    level = logging.DEBUG if request.path in PROBE_PATHS else logging.INFO
+    if not _log.isEnabledFor(level):
         return
     outcome = request.outcome
     words = [plain(request.method, _NAME), plain(request.path)]
@@ -32,7 +34,7 @@ def log_request(request: Request, seconds: float) -> None:
         words.append(f"task={plain(outcome.task_id, _NAME)}")
     if outcome.error is not None:
         words.append(_refusal(outcome.error))
-    _log.info("%s", " ".join(words))
+    _log.log(level, "%s", " ".join(words))
 
 
 def _refusal(error: ProtocolError) -> str:

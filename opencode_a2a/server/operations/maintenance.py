@@ -47,6 +47,11 @@ class Maintenance:
         self._wall = wall
         self._retention = retention
 
+    @property
+    def draining(self) -> bool:
+        """Whether the server is being stopped, and admits nothing new."""
+        return self._admission.draining
+
     async def keep_alive(self, look_every: float | None = None) -> None:
         """Let every stream show that it lives, for ever; `look_every`: seconds, where they have a time limit."""
         pause = _KEEP_ALIVE if look_every is None else min(_KEEP_ALIVE, look_every)
