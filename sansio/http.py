@@ -17,7 +17,7 @@ from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.media_types import A2A_JSON, JSON
 from sansio.access import CredentialSet, Identity
-from sansio.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
+from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 LIVE_PATH, READY_PATH = "/livez", "/readyz"

@@ -42,11 +42,11 @@ from sansio.a2a.server import ServedProtocol
 from sansio.a2a.tasks.shared_metadata import SHARED_BY
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
+from sansio.guards.origins import origin_of
 from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
 from sansio.opencode.extension_names import EXTENSION_NAMES
 from sansio.opencode.upstream.requests import Location, PromptOptions
-from sansio.origins import origin_of
 from sansio.outbound import OutboundPolicy
 
 

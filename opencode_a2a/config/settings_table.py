@@ -18,8 +18,8 @@ from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import Variable, row
 from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet
-from sansio.hosts import ServedHosts
-from sansio.origins import AllowedOrigins, parse_allowed_origins
+from sansio.guards.hosts import ServedHosts
+from sansio.guards.origins import AllowedOrigins, parse_allowed_origins
 from sansio.outbound import AllowedHosts, parse_allowed_hosts
 from sansio.redact import Secret
 

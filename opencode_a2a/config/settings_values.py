@@ -20,7 +20,7 @@ from opencode_a2a.distribution import RUNTIMES_GROUP
 from sansio.a2a.cards.parse import BINDINGS
 from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet, Scheme, parse_credentials
-from sansio.hosts import ServedHosts
+from sansio.guards.hosts import ServedHosts
 from sansio.outbound import NOT_IN_URLS
 from sansio.redact import Secret
 

@@ -35,9 +35,9 @@ from sansio.a2a.server import (
     understand,
 )
 from sansio.access import CredentialSet, Identity
-from sansio.hosts import ServedHosts
+from sansio.guards.hosts import ServedHosts
+from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 from sansio.limits import StreamLimits
-from sansio.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]

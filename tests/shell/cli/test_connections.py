@@ -27,7 +27,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import Say
 from opencode_a2a.server.http import asgi
 from sansio import http
-from sansio.hosts import ServedHosts
+from sansio.guards.hosts import ServedHosts
 from sansio.transport.connections import ConnectionLimits
 from tests.shell.harness import ALICE, DEADLINE, REST_10, Serving, served, until
 

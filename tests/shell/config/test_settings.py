@@ -22,8 +22,8 @@ from opencode_a2a.config.settings import (
 )
 from opencode_a2a.config.settings_names import widens
 from sansio.access import CredentialSet
-from sansio.hosts import ServedHosts
-from sansio.origins import NO_ORIGINS, AllowedOrigins
+from sansio.guards.hosts import ServedHosts
+from sansio.guards.origins import NO_ORIGINS, AllowedOrigins
 from sansio.outbound import AllowedHosts
 from sansio.redact import Secret
 

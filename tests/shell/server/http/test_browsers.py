@@ -10,7 +10,7 @@ import anyio
 import orjson
 import pytest
 
-from sansio.origins import AllowedOrigins
+from sansio.guards.origins import AllowedOrigins
 from tests.shell.cases import full_product
 from tests.shell.harness import (
     ALICE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from sansio.hosts import ServedHosts
+from sansio.guards.hosts import ServedHosts
 from tests.shell.harness import Serving
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ import pytest
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import Say
 from opencode_a2a.server.store import EventsPruned
-from sansio.hosts import ServedHosts
+from sansio.guards.hosts import ServedHosts
 from tests.shell.agent.upstream.test_readiness import reported
 from tests.shell.cli.test_logs import logged
 from tests.shell.cli.test_shutdown import server

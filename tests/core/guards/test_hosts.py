@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.hosts import ServedHosts
+from sansio.guards.hosts import ServedHosts
 
 HOSTS = ServedHosts.of(["A.example", "*.sub.example.", "b.example:81", "[::1]", "127.0.0.1"])
 

@@ -7,8 +7,7 @@ import pytest
 from sansio import http
 from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.http import check_media_type, without_prefix
-from sansio.origins import (
+from sansio.guards.origins import (
     NO_ORIGINS,
     AllowedOrigins,
     check_origin,
@@ -17,6 +16,7 @@ from sansio.origins import (
     parse_allowed_origins,
     preflight,
 )
+from sansio.http import check_media_type, without_prefix
 
 PAGE, OTHER = "https://page.example", "https://other.example"
 LISTED = AllowedOrigins(frozenset({PAGE}), own="https://host.example")
