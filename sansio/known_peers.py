@@ -9,13 +9,13 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from attrs import define, field, frozen
 
-from sansio.a2a.cards.parse import card_urls
+from sansio.a2a.cards.parse import Origin, card_urls
 from sansio.a2a.errors import ProtocolError
-from sansio.outbound import parse_target
+from sansio.outbound import Target, parse_target
 
 LARGEST_FILE: Final = 1024 * 1024
 MOST_PEERS: Final = 256
@@ -26,6 +26,7 @@ _LONGEST_DESCRIPTION: Final = 1000
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TOOL: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_USUAL_PORTS: Final = {80, 443}
 _CLIMBS: Final = re.compile(r"/(\.|%2e){1,2}(?=/)", re.IGNORECASE)
 _MEMBERS: Final = ("url", "bearer_env", "basic_env", "description", "tools")
 
@@ -67,6 +68,14 @@ class KnownPeer:
         path = target.path.partition("?")[0].rstrip("/") + "/"
         return target.origin == self.origin and path.startswith(self.base_path) and not _CLIMBS.search(path)
 
+    def is_at(self, target: Target) -> bool:
+        """Return whether a target may be this agent's host: by either scheme, or another name of this machine."""
+        own = parse_target(self.url, ())
+        names = [Origin(one.scheme, one.host, one.port) for one in (own, target)]
+        if own.host != target.host and not all(name.is_loopback for name in names):
+            return False
+        return own.port == target.port or {own.port, target.port} == _USUAL_PORTS
+
     @property
     def base_path(self) -> str:
         """The path below which the agent is, with a slash at its end."""
@@ -74,6 +83,37 @@ class KnownPeer:
         if path.endswith(".json"):
             path = path.rpartition("/")[0].removesuffix("/.well-known")
         return path.rstrip("/") + "/"
+
+
+def barring(peers: Iterable[KnownPeer], url: str, tool: str) -> KnownPeer | None:
+    """Return the peer that a URL may lead to and that is not for a tool; None where there is none.
+
+    Other spellings of a path count, as servers may read them: where `covers` says no in doubt, this says yes.
+    """
+    try:
+        target = parse_target(url, ())
+    except ProtocolError:
+        return None
+    there = [peer for peer in peers if peer.is_at(target)]
+    path = target.path.partition("?")[0]
+    for spelling in {_plain_path(path), _plain_path(unquote(path))} if there else ():
+        found = [peer for peer in there if spelling.startswith(_plain_path(unquote(peer.base_path)))]
+        best = max(found, key=lambda peer: len(peer.base_path), default=None)
+        if best is not None and not best.allows(tool):
+            return best
+    return None
+
+
+def _plain_path(path: str) -> str:
+    """Return a path without case, empty segments, parameters, and segments that climb; with a slash at its end."""
+    segments: list[str] = []
+    for segment in path.replace("\\", "/").casefold().split("/"):
+        name = segment.partition(";")[0]
+        if name == "..":
+            del segments[-1:]
+        elif name not in ("", "."):
+            segments.append(name)
+    return "".join(f"/{segment}" for segment in segments) + "/"
 
 
 def parse_known_peers(texts: Mapping[str, bytes]) -> dict[str, KnownPeer]:

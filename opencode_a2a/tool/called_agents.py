@@ -24,7 +24,7 @@ from sansio.a2a.client.client_errors import AuthenticationError, ClientError
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.tool.arguments import CallArguments
 from sansio.a2a.tool.description import MOST_PEERS, KnownAgent, describe
-from sansio.known_peers import KnownPeer
+from sansio.known_peers import KnownPeer, barring
 
 _log = logging.getLogger(__name__)
 
@@ -57,17 +57,28 @@ class CalledAgents:
     async def borrow(self, arguments: CallArguments) -> AsyncGenerator[RemoteAgent]:
         """Give the agent that a call names. Raises `PeerRefusedError`, `ClientError`."""
         url = arguments.url
-        peer = self._peers.named(arguments.peer or "") if url is None else self._peers.find(url)
-        if peer is not None and not peer.allows(TOOL_NAME):
-            raise PeerRefusedError(f"@{peer.name} is not for models")
         if url is None:
+            peer: KnownPeer | None = self._peers.named(arguments.peer or "")
             assert peer is not None  # `named` raises for a name that is not known
+            if not peer.allows(TOOL_NAME):
+                raise _not_for_models(peer)
             url = peer.url
+        else:
+            peer = self._peers.find(url)
+            self._check(url)
         try:
             async with self._cache.borrow(url) as agent:
+                if peer is None or not peer.covers(agent.interface.url):
+                    self._check(agent.interface.url)  # the card of one agent may name another's address
                 yield agent
         except PeerCredentialError as exc:
             raise AuthenticationError(exc.message) from None
+
+    def _check(self, url: str) -> None:
+        """Raise `PeerRefusedError` for the URL of a peer that is not for models."""
+        barred = barring(self._peers, url, TOOL_NAME)
+        if barred is not None:
+            raise _not_for_models(barred)
 
     async def watch(self) -> None:
         """Read the cards of the known agents, and read them again now and then, for ever."""
@@ -89,6 +100,10 @@ class CalledAgents:
                         missed.remove(peer.name)
             except ClientError as exc:
                 _log.info("the card of @%s cannot be read: %s", peer.name, type(exc).__name__)
+
+
+def _not_for_models(peer: KnownPeer) -> PeerRefusedError:
+    return PeerRefusedError(f"@{peer.name} is not for models")
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.known_peers import LARGEST_FILE, MOST_PEERS, KnownPeer, KnownPeersError, parse_known_peers
+from sansio.known_peers import LARGEST_FILE, MOST_PEERS, KnownPeer, KnownPeersError, barring, parse_known_peers
 
 WHOLE = {
     "reviewer": {
@@ -184,3 +184,38 @@ def test_any_text_is_peers_or_refused(text: bytes) -> None:
     assert found
     assert all(line.startswith("file: ") for line in found)
     assert all(peer.name == name and peer.covers(peer.url) for name, peer in peers.items())
+
+
+@pytest.mark.parametrize(
+    ("url", "peer"),
+    [
+        ("https://h.example/agents/a", "people"),
+        ("https://H.example:443/agents/a/x", "people"),
+        ("http://h.example/agents/a", "people"),
+        ("https://h.example/agents/%61", "people"),
+        ("https://h.example//agents/./a;v=1", "people"),
+        ("https://h.example/x/../agents/A", "people"),
+        ("https://h.example/agents/open/%2e%2e/a", "people"),
+        ("https://h.example/agents/a/x/../../a/card.json", "people"),
+        ("https://h.example/agents/a/models", None),
+        ("https://h.example/agents/a/models/../x", "people"),
+        ("https://h.example/agents/ab", None),
+        ("https://h.example:8443/agents/a", None),
+        ("https://other.example/agents/a", None),
+        ("http://localhost:8001/x", "local"),
+        ("http://[::1]:8001", "local"),
+        ("http://localhost:8002", None),
+        ("nonsense", None),
+    ],
+)
+def test_an_agent_for_people_is_barred_however_its_url_is_spelt(url: str, peer: str | None) -> None:
+    peers = parsed(
+        {
+            "people": {"url": "https://h.example/agents/a", "tools": []},
+            "models": "https://h.example/agents/a/models",
+            "local": {"url": "http://127.0.0.1:8001", "tools": ["other"]},
+        }
+    )
+    barred = barring(peers.values(), url, "call")
+    assert (barred.name if barred is not None else None) == peer
+    assert barring(peers.values(), "http://localhost:8001", "other") is None

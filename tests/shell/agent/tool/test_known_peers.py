@@ -12,6 +12,7 @@ from opencode_a2a.fake_opencode.scripts import HELLO
 from opencode_a2a.tool import called_agents
 from sansio.outbound import AllowedHosts
 from tests.shell.agent.tool.conftest import Start
+from tests.shell.client.hostile import Case, Outcome, Script, card, misbehaving
 from tests.shell.harness import ALICE, Agent, free_port, until
 
 HERE = "/workspace"
@@ -30,6 +31,10 @@ async def asked(agent: Agent, text: str) -> str:
 @pytest.fixture(autouse=True)
 def bobs_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN_OF_BOB", ALICE)
+
+
+def card_to(url: str) -> Script:
+    return lambda own: (card(own, interface=f"{url}/"),)
 
 
 STRICT: dict[str, Any] = {"client_allowed_hosts": AllowedHosts(), "client_bearer_token": None}
@@ -118,3 +123,15 @@ async def test_a_new_description_is_given_to_opencode(
 
         assert agent.running.tool is not None
         assert "skills" in agent.running.tool.agents.describe()
+
+
+async def test_an_agent_for_people_is_not_called_by_another_spelling_or_another_card(
+    node: Start, tmp_path: Path
+) -> None:
+    async with node() as peer, misbehaving(Case(name="", outcome=Outcome.REFUSED, card=card_to(peer.url))) as other:
+        file = peers_file(tmp_path, bob={"url": peer.url, "tools": []})
+        async with node(peers_file=file, client_bearer_token=None) as agent:
+            spelt = await asked(agent, f"PEER {peer.url}/x/../ hi")
+            by_card = await asked(agent, f"PEER {other.url} hi")
+
+    assert spelt == by_card == "a2a_target_refused: This server does not call that address: @bob is not for models"
