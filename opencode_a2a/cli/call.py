@@ -322,7 +322,7 @@ async def _converse(
     if code is None:
         raise InvalidAnswerError("The agent's answer ended before the task did")
     if transcript.context_id is not None:
-        printer.hint(f"to go on with this conversation: --context {transcript.context_id}")
+        printer.hint(f"to go on with this conversation: --context {shlex.quote(transcript.context_id)}")
     return code
 
 
@@ -333,4 +333,4 @@ async def _say_where_to_go_on(agent: RemoteAgent, task_id: str, printer: Printer
     except ClientError:
         return  # the refusal says enough
     if task.status.state.terminal and task.context_id:
-        printer.note(f"the task is {task.status.state.value}; go on with --context {task.context_id}")
+        printer.note(f"the task is {task.status.state.value}; go on with --context {shlex.quote(task.context_id)}")

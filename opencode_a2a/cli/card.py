@@ -19,7 +19,7 @@ from opencode_a2a.client.options import CallTarget
 from opencode_a2a.client.web import Web
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
-from opencode_a2a.terminal.output import Printer, on_one_line
+from opencode_a2a.terminal.output import Printer, harmless_json, on_one_line
 from sansio.a2a.cards.parse import Origin
 from sansio.a2a.cards.review import CardReview, review
 from sansio.a2a.cards.verification import SignatureCheck
@@ -60,7 +60,7 @@ async def show_card(target: CallTarget, out: TextIO, err: TextIO, *, as_json: bo
             signature, refusal = await _signature(web, fetched)
         if as_json:
             pretty = orjson.dumps(orjson.loads(fetched.body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            text = pretty.decode()
+            text = harmless_json(pretty)
         else:
             text = "".join(f"{line.rstrip()}\n" for line in _lines(reviewed, fetched.url, signature))
         printer.print(text)

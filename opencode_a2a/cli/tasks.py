@@ -21,7 +21,7 @@ from opencode_a2a.client.remote_agent import RemoteAgent
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.terminal.conversation import Conversation
-from opencode_a2a.terminal.output import Printer, on_one_line
+from opencode_a2a.terminal.output import Printer, harmless_json, on_one_line
 from opencode_a2a.terminal.prompts import Answers
 from opencode_a2a.terminal.screen.look import PLAIN, Look
 from opencode_a2a.terminal.screen.printers import printer_for
@@ -157,7 +157,7 @@ ACTIONS: Final[Mapping[str, Callable[[_Session], Awaitable[int]]]] = {
 
 def _print(session: _Session, task: Task, lines: Callable[[Task], Iterator[str]]) -> None:
     if session.options.json:
-        text = to_json(CODECS[session.agent.interface.version].render_task(task)).decode() + "\n"
+        text = harmless_json(to_json(CODECS[session.agent.interface.version].render_task(task))) + "\n"
     else:
         text = "".join(f"{line}\n" for line in lines(task))
     session.printer.print(text)

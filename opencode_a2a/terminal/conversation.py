@@ -5,6 +5,7 @@ Knows no command line, and neither where answers come from nor how anything is p
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -38,7 +39,7 @@ _AT_ONCE = SendConfiguration(blocking=False)
 
 @define(eq=False, kw_only=True)
 class Conversation:
-    """A conversation about one task. `left_waiting`: the note where it is left waiting; `{task}` is its id.
+    """A conversation about one task. `left_waiting`: the note where it is left waiting; `{task}` is its id, quoted for a shell.
 
     It goes in rounds: a message and what follows it, until the task ends, or waits while there is no stream on which
     it could go on. On a stream that stays open, answers are sent beside it, and the round goes on.
@@ -95,7 +96,7 @@ class Conversation:
                 self._note_task()
             raise
         if self.transcript.state is not None and self.transcript.state.interrupted:
-            self.printer.note(self.left_waiting.format(task=self.transcript.task_id))
+            self.printer.note(self.left_waiting.format(task=shlex.quote(self.transcript.task_id or "")))
 
     # --- messages -----------------------------------------------------------------------------------------
 

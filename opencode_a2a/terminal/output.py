@@ -16,11 +16,12 @@ from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import JsonObject, StreamItem
 
 # Control characters can move the cursor, retitle a window, or type for the user; they are shown as symbols.
+_HIDDEN: Final = (*range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _SYMBOLS: Final = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
-    **dict.fromkeys(range(0x7F, 0xA0), 0xFFFD),
-    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+    **dict.fromkeys(_HIDDEN, 0xFFFD),
 }
+_ESCAPES: Final = {code: f"\\u{code:04x}" for code in _HIDDEN}
 PREFIXES: Final = {
     NoticeKind.STATE: "[{}]",
     NoticeKind.STATUS: "{}",
@@ -41,6 +42,11 @@ def harmless(text: str) -> str:
 def on_one_line(text: str) -> str:
     """The same on one line."""
     return " ".join(harmless(text).split())
+
+
+def harmless_json(document: bytes) -> str:
+    """The text of JSON in UTF-8; the control characters that JSON would let through are escaped in it."""
+    return document.decode().translate(_ESCAPES)
 
 
 class Printer:
@@ -83,7 +89,7 @@ class Printer:
     def show(self, item: StreamItem, utterances: Sequence[Utterance], *, will_ask: bool = False) -> None:
         """One item of the answer, and what there is to say of it. `will_ask`: `ask` will show what it asks."""
         if self._as_json:
-            self._write_out(to_json(CODECS[self.version].render_item(item)).decode() + "\n")
+            self._write_out(harmless_json(to_json(CODECS[self.version].render_item(item))) + "\n")
             self._prompt_again()
             return
         for utterance in utterances:
@@ -170,7 +176,7 @@ class Printer:
         """Print how the command has ended, where items are printed as JSON."""
         if self._as_json:
             with suppress(OSError):  # what was printed before it could not be written either
-                self._write_out(to_json({"outcome": outcome}).decode() + "\n")
+                self._write_out(harmless_json(to_json({"outcome": outcome})) + "\n")
 
     def close(self) -> None:
         """End the lines that are open."""

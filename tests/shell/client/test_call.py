@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import shlex
 import signal
 import sys
 
 import anyio
 import orjson
 import pytest
+from attrs import evolve
 
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
 from opencode_a2a.client.options import ClientOptions
@@ -193,6 +195,30 @@ async def test_a_terminal_is_not_at_the_mercy_of_the_agent_but_a_pipe_gets_every
     assert terminal.out == "␛[2J\ufffdhi\n"
     assert pipe.out == "\x1b[2J\x9bhi\r\n"
     assert "\x1b" not in terminal.err + pipe.err
+
+
+HIDDEN = "\x1b[2J\x7f\x9b2J\u202egnp.\u2069"
+
+
+async def test_json_holds_no_character_that_a_terminal_would_act_on(scene: Scene) -> None:
+    scene.offers(WORKING, says(HIDDEN, append=False), COMPLETED)
+
+    seen = await scene.call(screen=Screen(terminal=True), as_json=True)
+
+    assert seen.out.replace("\n", "").isprintable()
+    shown = [orjson.loads(line) for line in seen.out.splitlines()]
+    assert shown[1]["artifactUpdate"]["artifact"]["parts"] == [{"text": HIDDEN}]
+
+
+async def test_an_id_in_a_hint_is_one_word_of_a_shell(scene: Scene) -> None:
+    context = "c; touch x $(id)"
+    asked = evolve(status(TaskState.INPUT_REQUIRED, "?"), context_id=context, task_id="t|sh")
+    scene.offers(evolve(WORKING, context_id=context, task_id="t|sh"), asked)
+
+    seen = await scene.call(verbose=True)
+
+    assert f"--context {shlex.quote(context)}]" in seen.err
+    assert "--task 't|sh']" in seen.err
 
 
 async def test_what_the_outputs_encoding_lacks_is_replaced(scene: Scene) -> None:

@@ -56,6 +56,14 @@ async def test_what_is_wrong_goes_to_the_other_stream_a_line_each(anyio_backend:
     assert "opencode-a2a card: skills.0.tags: is missing" in err.splitlines()
 
 
+async def test_a_card_as_json_holds_no_character_that_a_terminal_would_act_on(anyio_backend: str) -> None:
+    card = {"url": "http://127.0.0.1:9", "name": "Odd\x1b[2J\x9b2J\u202ecard"}
+    _, out, _ = await of_document(anyio_backend, document(card), as_json=True)
+
+    assert out.replace("\n", "").isprintable()
+    assert orjson.loads(out) == card
+
+
 @pytest.mark.parametrize(
     ("reply", "text"),
     [
