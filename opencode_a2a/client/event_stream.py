@@ -11,9 +11,10 @@ from functools import partial
 from typing import Protocol, Self
 
 import anyio
+import anyio.to_thread
 from attrs import define, field
 
-from opencode_a2a.client.web import Answer, Web, parsed
+from opencode_a2a.client.web import LARGE_ANSWER, Answer, Web, parsed
 from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.cards.parse import Interface
 from sansio.a2a.client.calls import HttpCall, StreamReader, read_answer
@@ -183,17 +184,24 @@ class EventStream:
 
     async def _read_piece(self, answer: Answer) -> None:
         assert self._reader is not None  # it was made with the answer
-        following = self._following
         piece = await answer.piece()
         if piece is not None:
-            for item in self._reader.feed(piece):
-                self._items += following.feed(item, self._reader.last_id)
-                if following.over:
-                    break
+            if self._reader.held > LARGE_ANSWER:
+                over = await anyio.to_thread.run_sync(self._take, self._reader, piece)
             else:
+                over = self._take(self._reader, piece)
+            if not over:
                 return
         await self._drop()
-        following.ended(anyio.current_time())
+        self._following.ended(anyio.current_time())
+
+    def _take(self, reader: StreamReader, piece: bytes) -> bool:
+        """Take a piece of the stream; return whether the rest of it is of no use."""
+        for item in reader.feed(piece):
+            self._items += self._following.feed(item, reader.last_id)
+            if self._following.over:
+                return True
+        return False
 
     async def _drop(self) -> None:
         answer, self._answer = self._answer, None

@@ -44,7 +44,7 @@ _Send: TypeAlias = Callable[[httpx.Request], Awaitable[httpx.Response]]
 _USER_AGENT: Final = f"opencode-a2a/{__version__}".encode()
 
 LARGE_ANSWER: Final = 64 * 1024
-"""Bytes of an answer that is parsed in a thread, so that it does not hold up the event loop."""
+"""Bytes of an answer, or an event, that is parsed in a thread, so that it does not hold up the event loop."""
 
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an answer that is read whole."""

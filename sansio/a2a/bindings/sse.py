@@ -68,6 +68,11 @@ class SseDecoder:
         self._event = ""
         self._id = ""
 
+    @property
+    def held(self) -> int:
+        """Bytes of an event whose end has not come."""
+        return self._pending_size + self._data_size
+
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Decode a chunk; returns the events it completed, in order."""
         if self._after_cr and chunk:

@@ -63,6 +63,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+MOST_VALUES: Final = 1_000_000
+"""Objects and lists of an answer: an empty one takes thirty times the memory of its two bytes."""
+
 _SLOTS: Final = re.compile(r"\{[a-z_]+\}")
 
 
@@ -306,6 +309,11 @@ class StreamReader:
         """The SSE id of the last event; empty where there is none."""
         return self._decoder.last_id
 
+    @property
+    def held(self) -> int:
+        """Bytes of an event whose end has not come."""
+        return self._decoder.held
+
     def feed(self, chunk: bytes) -> Iterator[StreamItem]:
         """Yield the items that `chunk` completes. Consume it whole: an error is raised after the items before it.
 
@@ -326,6 +334,9 @@ def _result(interface: Interface, status: int, body: bytes) -> Any:
 
 
 def _decoded(body: bytes) -> Any:
+    # those in texts count too: what is this large has others by far
+    if len(body) > MOST_VALUES and body.count(b"{") + body.count(b"[") > MOST_VALUES:
+        raise InvalidAnswerError(f"The agent's answer holds more than {MOST_VALUES} objects and lists")
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:

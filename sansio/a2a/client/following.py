@@ -19,7 +19,7 @@ snapshot of the task: only the difference is handed on. A stream that was resume
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
@@ -33,6 +33,7 @@ from sansio.a2a.client.client_errors import (
     TimedOutError,
     UnavailableError,
 )
+from sansio.a2a.codecs.json_values import weight_of
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -90,22 +91,26 @@ class _Mode(Enum):
 class _Seen:
     """An artifact as it was handed on. Texts that follow each other are one part, joined when they are compared."""
 
+    longest: int = 0  # characters that its texts have had at most, before it was replaced too
     parts: list[Part] = field(factory=list)
     ends: list[str] = field(factory=list)  # texts after the parts
+    length: int = 0
 
     def add(self, parts: Sequence[Part]) -> int:
-        """Add parts; return how large they are."""
+        """Add parts; return by how much there is more to keep. A text that replaces another takes its place."""
         size = 0
         for part in parts:
             if isinstance(part, TextPart):
                 if part.text:
                     self.ends.append(part.text)
-                size += len(part.text)
+                self.length += len(part.text)
             else:
                 self.join()
                 self.parts.append(part)
-                size += len(part.raw or "") if isinstance(part, FilePart) else 64
-        return size
+                size += _size_of(part)
+        grown = max(0, self.length - self.longest)
+        self.longest += grown
+        return size + grown
 
     def join(self) -> list[Part]:
         """Return the parts, in as few as they can be."""
@@ -138,11 +143,21 @@ class _Seen:
         return "".join(part.text for part in self.join() if isinstance(part, TextPart))
 
 
+def _text(artifact: Artifact) -> str:
+    return "".join(part.text for part in artifact.parts if isinstance(part, TextPart)).strip()
+
+
 def joined(parts: Sequence[Part]) -> list[Part]:
     """Return the parts with texts that follow each other as one."""
     seen = _Seen()
     seen.add(parts)
     return list(seen.join())
+
+
+def _size_of(part: DataPart | FilePart) -> int:
+    if isinstance(part, FilePart):
+        return sum(len(text or "") for text in (part.raw, part.url, part.filename, part.media_type))
+    return weight_of(part.data)
 
 
 def _same(one: Part, other: Part) -> bool:
@@ -231,6 +246,7 @@ class Following:
             if self.task_id is None:
                 self._mode = _Mode.DONE  # the whole answer
             self._changed = True
+            self._count(_Seen().add(item.parts) + len(item.message_id))
             return [item]
         self._check(item.task_id, item.context_id)
         self._known = True
@@ -257,9 +273,16 @@ class Following:
         return update.append or seen is None or seen.missing(update.artifact.parts) != []
 
     def _add(self, artifact: Artifact, *, append: bool) -> None:
-        if not append or artifact.artifact_id not in self._artifacts:
-            self._artifacts[artifact.artifact_id] = _Seen()
-        self._size += self._artifacts[artifact.artifact_id].add(artifact.parts) + 64
+        key = artifact.artifact_id
+        before = self._artifacts.get(key)
+        if before is None:
+            self._count(len(key))
+        if before is None or not append:
+            self._artifacts[key] = _Seen(0 if before is None else before.longest)
+        self._count(self._artifacts[key].add(artifact.parts))
+
+    def _count(self, size: int) -> None:
+        self._size += size + 64
         if self._size > LARGEST_TASK:
             raise InvalidAnswerError(f"The agent's answer is larger than {LARGEST_TASK} bytes")
 
@@ -272,8 +295,9 @@ class Following:
             for artifact in task.artifacts:
                 self._add(artifact, append=False)
             return [task]
+        renamed = self._renamed(task)
         items: list[StreamItem] = [
-            update for artifact in task.artifacts for update in self._difference(task, artifact)
+            update for artifact in task.artifacts for update in self._difference(task, artifact, renamed)
         ]
         ended = self.status is not None and self.status.state.terminal
         if task.status != self.status and not ended:
@@ -284,9 +308,9 @@ class Following:
         self._changed = self._changed or bool(items)
         return items
 
-    def _difference(self, task: Task, artifact: Artifact) -> list[StreamItem]:
+    def _difference(self, task: Task, artifact: Artifact, renamed: Collection[str]) -> list[StreamItem]:
         seen = self._artifacts.get(artifact.artifact_id)
-        if seen is None and self._is_old(task, artifact):
+        if seen is None and _text(artifact) in renamed:
             return []
         missing = None if seen is None else seen.missing(artifact.parts)
         if missing is not None and not missing:
@@ -300,12 +324,13 @@ class Following:
             )
         ]
 
-    def _is_old(self, task: Task, artifact: Artifact) -> bool:
-        """Return whether an artifact was streamed under another id, as some agents do."""
-        ids = {one.artifact_id for one in task.artifacts}
-        text = "".join(part.text for part in artifact.parts if isinstance(part, TextPart)).strip()
-        streamed = (seen for name, seen in self._artifacts.items() if name not in ids)
-        return bool(text) and any(seen.text.strip() == text for seen in streamed)
+    def _renamed(self, task: Task) -> Collection[str]:
+        """Return the texts that were streamed under ids which the task lacks: some agents change them."""
+        ids = {artifact.artifact_id for artifact in task.artifacts}
+        if ids <= self._artifacts.keys():
+            return ()
+        texts = {seen.text.strip() for name, seen in self._artifacts.items() if name not in ids}
+        return texts - {""}
 
     # --- how it goes on -----------------------------------------------------------------------------------
 

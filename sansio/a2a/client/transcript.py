@@ -7,15 +7,16 @@ terminals.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from attrs import Factory, define, frozen
 
 from sansio.a2a.client.calls import to_json
 from sansio.a2a.client.input_requests import InputRequest, read_input_request
-from sansio.a2a.codecs.json_values import member, text_at
+from sansio.a2a.codecs.json_values import member, text_at, weight_of
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import (
     Artifact,
@@ -36,6 +37,10 @@ from sansio.a2a.model import (
 
 UNNAMED = "The agent waits for its user"
 """Text of a request for input that has none."""
+
+_MOST_REQUESTS: Final = 64
+_LARGEST_REQUEST: Final = 256 * 1024  # characters; a larger one is asked as plain text
+_BLANKS: Final = 4096  # characters of white space at the end of an answer that are looked past
 
 
 class NoticeKind(Enum):
@@ -105,6 +110,7 @@ class _ArtifactStream:
 
     pieces: list[str] = Factory(list)
     ahead: str = ""
+    reached: int = 0  # characters of it that the text has by now
 
     @property
     def text(self) -> str:
@@ -115,23 +121,23 @@ class _ArtifactStream:
     def append(self, text: str) -> tuple[str, bool]:
         """Add text. Return the text to emit, and whether it contradicts what was emitted."""
         self.pieces.append(text)
-        return self._compare(self.ahead) if self.ahead else (text, False)
+        return self._compare(self.ahead, self.reached, text) if self.ahead else (text, False)
 
     def replace(self, text: str) -> tuple[str, bool]:
         """Replace the text. Return as `append` does."""
         received = self.ahead or self.text
         self.pieces = [text]
-        return self._compare(received)
+        return self._compare(received, 0, text)
 
-    def _compare(self, received: str) -> tuple[str, bool]:
-        text = self.text
-        self.ahead = ""
-        if text.startswith(received):
-            return text[len(received) :], False
-        if received.startswith(text):
-            self.ahead = received
+    def _compare(self, received: str, start: int, text: str) -> tuple[str, bool]:
+        """Compare what was emitted, from `start` on, with the text that is there now. Looks at no more than that."""
+        self.ahead, left = "", len(received) - start
+        if len(text) < left and received.startswith(text, start):
+            self.ahead, self.reached = received, start + len(text)
             return "", False
-        return text, True
+        if len(text) >= left and received.endswith(text[:left], start):
+            return text[left:], False
+        return self.text, True
 
     def settle(self) -> str | None:
         """Return the text where it ended shorter than what was emitted, white space aside."""
@@ -223,7 +229,23 @@ class Transcript:
         if artifact.artifact_id in self._answer or _block_type(artifact) not in (None, "text"):
             return False
         text = text_of(artifact.parts).strip()
-        return bool(text) and self.answer.rstrip().endswith(text)
+        return bool(text) and self._tail(len(text)).endswith(text)
+
+    def _tail(self, length: int) -> str:
+        """Return at least so many characters of the answer's end, if it has them, white space after it aside."""
+        tail: deque[str] = deque()
+        left = length
+        for artifact_stream in reversed(self._answer.values()):
+            text = artifact_stream.text[-left - _BLANKS :]
+            if tail and text:
+                tail.extendleft(("\n", text.removesuffix("\n")))
+                left -= len(text)
+            elif text := text.rstrip():
+                tail.append(text)
+                left -= len(text)
+            if left <= 0:
+                break
+        return "".join(tail)
 
     def _artifact(self, artifact: Artifact, append: bool, out: list[Utterance]) -> None:
         if member(artifact.metadata, "shared", "stream", "role") == "user":
@@ -279,7 +301,8 @@ class Transcript:
         if request_id is not None and member(interrupt, "phase") == "resolved":
             self._requests.pop(request_id, None)
         elif request_id is not None:
-            self._requests.setdefault(request_id, interrupt)
+            if len(self._requests) < _MOST_REQUESTS and weight_of(interrupt) <= _LARGEST_REQUEST:
+                self._requests.setdefault(request_id, interrupt)
         elif self.asked is not None and not text.endswith(self.asked.text):
             self._requests.clear()  # the task waits for something else by now, and did not report that
         seen = (text, status.timestamp, status.message.message_id if status.message else None)

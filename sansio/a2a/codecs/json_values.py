@@ -58,3 +58,19 @@ def objects_at(value: Any, *names: str) -> list[JsonObject]:
 def texts_at(value: Any, *names: str) -> list[str]:
     """Return the texts of a list; other items are passed over."""
     return [item for item in list_at(value, *names) if isinstance(item, str)]
+
+
+def weight_of(value: Any) -> int:
+    """Return about how large a value is: its characters, names among them, and 16 for each value in it."""
+    size, left = 0, [value]
+    while left:
+        one = left.pop()
+        size += 16
+        if isinstance(one, str):
+            size += len(one)
+        elif isinstance(one, dict):
+            size += sum(map(len, one))
+            left += one.values()
+        elif isinstance(one, list):
+            left += one
+    return size

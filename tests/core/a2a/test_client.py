@@ -18,6 +18,7 @@ from sansio.a2a.bindings.sse import encode
 from sansio.a2a.cards.parse import BINDINGS, HTTP_JSON, JSONRPC, Interface
 from sansio.a2a.client.agent_errors import agent_error
 from sansio.a2a.client.calls import (
+    MOST_VALUES,
     HttpCall,
     StreamReader,
     operation_call,
@@ -311,6 +312,14 @@ def test_an_event_larger_than_the_limit_is_a_protocol_error() -> None:
 
     with pytest.raises(ProtocolError):
         list(reader.feed(b"data: " + b"x" * 200))
+
+
+@pytest.mark.parametrize("value", [b"{}", b"[[]]"])
+def test_an_answer_of_countless_values_is_refused_before_it_takes_their_memory(value: bytes) -> None:
+    body = b'{"jsonrpc":"2.0","id":"1","result":[%b]}' % b",".join([value] * MOST_VALUES)
+
+    with pytest.raises(InvalidAnswerError, match="more than"):
+        read_answer(INTERFACES[0], 200, body)
 
 
 _envelopes = st.dictionaries(

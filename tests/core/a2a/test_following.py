@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from attrs import define, evolve, field
@@ -457,3 +458,52 @@ def test_each_error_is_a_client_error() -> None:
     assert issubclass(BusyAgentError, UnavailableError)
     assert issubclass(BusyAgentError, AgentError)
     assert issubclass(InvalidAnswerError, ClientError)
+
+
+MANY = 20_000
+LARGE = "x" * (1024 * 1024)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        pytest.param(lambda number: chunk(DataPart(data={"a": [LARGE]})), id="data"),
+        pytest.param(lambda number: chunk(DataPart(data={LARGE: number})), id="names of data"),
+        pytest.param(lambda number: chunk(FilePart(url="http://h/", filename=LARGE)), id="names of files"),
+        pytest.param(lambda number: chunk("", artifact=f"{LARGE}{number}"), id="ids of artifacts"),
+        pytest.param(
+            lambda number: Message(
+                message_id="m", role=Role.AGENT, task_id="t", context_id="c", parts=(TextPart(text=LARGE),)
+            ),
+            id="messages",
+        ),
+    ],
+)
+def test_everything_that_is_kept_counts(item: Callable[[int], StreamItem]) -> None:
+    following = follower()
+    following.feed(status(WORKING))
+    for number in range(LARGEST_TASK // len(LARGE) - 1):
+        following.feed(item(number))
+    with pytest.raises(InvalidAnswerError, match="larger than"):
+        following.feed(item(-1))
+
+
+def test_a_text_that_is_replaced_again_and_again_counts_once() -> None:
+    following = follower()
+    for number in range(1, 200):
+        following.feed(chunk(LARGE + "y" * number, append=False))
+    following.feed(chunk("", append=False))
+    for _ in range(LARGEST_TASK // len(LARGE) - 2):
+        following.feed(chunk(LARGE))
+    with pytest.raises(InvalidAnswerError, match="larger than"):
+        following.feed(chunk(LARGE * 4))
+
+
+def test_many_artifacts_of_a_snapshot_take_no_longer_for_being_many() -> None:
+    following = follower()
+    for number in range(MANY):
+        following.feed(chunk(f"old {number}", artifact=f"old-{number}"))
+    snapshot = task(DONE, **{f"new-{number}": f"new {number}" for number in range(MANY)})
+    began = time.process_time()
+    assert len(following.feed(snapshot)) == MANY + 1
+    assert time.process_time() - began < 5.0

@@ -16,6 +16,7 @@ from sansio.a2a.codecs.json_values import (
     objects_at,
     text_at,
     texts_at,
+    weight_of,
 )
 from tests.strategies import json_values
 
@@ -54,3 +55,9 @@ def test_a_reader_never_raises(value: Any, names: list[str]) -> None:
     assert isinstance(object_at(value, *names), dict)
     assert all(isinstance(item, dict) for item in objects_at(value, *names))
     assert all(isinstance(item, str) for item in texts_at(value, *names))
+
+
+def test_weight_counts_characters_names_and_each_value() -> None:
+    assert weight_of("four") == 20
+    assert weight_of({"ab": ["c", None]}) == 4 * 16 + 3
+    assert weight_of([[]] * 1000) == 1001 * 16

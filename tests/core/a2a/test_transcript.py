@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -376,3 +377,47 @@ def test_something_is_asked_exactly_while_input_is_required(items: list[StreamIt
     for item in items:
         transcript.feed(item)
         assert (transcript.asked is not None) == (transcript.state is TaskState.INPUT_REQUIRED)
+
+
+def test_many_artifacts_of_a_snapshot_take_no_longer_for_being_many() -> None:
+    transcript = Transcript()
+    artifacts = [artifact(f"text {number}", id=str(number)) for number in range(20_000)]
+    began = time.process_time()
+    transcript.feed(task(TaskState.COMPLETED, *artifacts))
+    assert time.process_time() - began < 5.0
+    assert transcript.answer.endswith("text 19998\ntext 19999")
+
+
+def spoken(utterances: list[Utterance]) -> str:
+    return "".join(one.text for one in utterances if isinstance(one, AnswerText))
+
+
+@pytest.mark.parametrize("last", ["\n", " \n\n", ""])
+def test_an_artifact_under_another_id_is_old_where_the_answer_ends_with_it(last: str) -> None:
+    transcript = Transcript()
+    for number, text in enumerate(("first\n", "second", "\n", last)):
+        transcript.feed(chunk(text, id=str(number)))
+    assert spoken(transcript.feed(task(TaskState.WORKING, artifact("first\nsecond\n", id="other")))) == ""
+    assert spoken(transcript.feed(task(TaskState.WORKING, artifact("a first\nsecond", id="more")))) != ""
+
+
+def test_a_text_that_comes_again_piece_by_piece_is_not_compared_from_its_start() -> None:
+    transcript = Transcript()
+    transcript.feed(chunk("ab" * 4_000_000))
+    transcript.feed(chunk("", append=False))
+    began = time.process_time()
+    for _ in range(20_000):
+        assert transcript.feed(chunk("ab" * 100)) == []
+    assert time.process_time() - began < 5.0
+    assert transcript.feed(chunk("c")) != []
+
+
+def test_requests_that_are_kept_are_bounded() -> None:
+    transcript = Transcript()
+    large = "x" * (1024 * 1024)
+    transcript.feed(status(TaskState.INPUT_REQUIRED, "?", interrupt={"request_id": large[:9], "details": large}))
+    assert transcript.asked is not None
+    assert transcript.asked.request_id is None
+    for number in range(1000):
+        transcript.feed(status(TaskState.INPUT_REQUIRED, "?", interrupt={"request_id": str(number)}))
+    assert len(transcript._requests) == 64

@@ -340,10 +340,14 @@ async def quick_agents(backend: str) -> AsyncGenerator[tuple[str, str]]:
         yield one, other
 
 
-async def test_a_large_answer_is_parsed_beside_the_event_loop(scene: Scene) -> None:
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_large_answer_is_parsed_beside_the_event_loop(scene: Scene, streaming: bool) -> None:
     large = task(TaskState.COMPLETED, *["x" * 100] * 20_000)
     result = {"jsonrpc": "2.0", "id": "1", "result": {"task": CODECS["1.0"].render_task(large)}}
-    scene.replies(document(result), streaming=False)
+    if streaming:
+        scene.offers(large)
+    else:
+        scene.replies(document(result), streaming=False)
     gaps: list[float] = []
 
     async def tick() -> None:
@@ -355,7 +359,11 @@ async def test_a_large_answer_is_parsed_beside_the_event_loop(scene: Scene) -> N
 
     async with connect(scene.url) as agent, anyio.create_task_group() as group:
         group.start_soon(tick)
-        assert await agent.send("hi") == large
+        if streaming:
+            async with agent.stream("hi") as events:
+                assert [item async for item in events] == [large]
+        else:
+            assert await agent.send("hi") == large
         group.cancel_scope.cancel()
 
     assert len(gaps) > 20, "the loop went on"
