@@ -39,7 +39,9 @@ _AT_ONCE = SendConfiguration(blocking=False)
 
 @define(eq=False, kw_only=True)
 class Conversation:
-    """A conversation about one task. `left_waiting`: the note where it is left waiting; `{task}` is its id, quoted for a shell.
+    """A conversation about one task.
+
+    `left_waiting`: the note where it is left waiting; `{task}` is its id, quoted for a shell.
 
     It goes in rounds: a message and what follows it, until the task ends, or waits while there is no stream on which
     it could go on. On a stream that stays open, answers are sent beside it, and the round goes on.

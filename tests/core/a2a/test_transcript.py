@@ -420,4 +420,8 @@ def test_requests_that_are_kept_are_bounded() -> None:
     assert transcript.asked.request_id is None
     for number in range(1000):
         transcript.feed(status(TaskState.INPUT_REQUIRED, "?", interrupt={"request_id": str(number)}))
-    assert len(transcript._requests) == 64
+    for number in range(64):
+        assert transcript.asked.request_id == str(number)
+        resolved = {"request_id": str(number), "phase": "resolved"}
+        transcript.feed(status(TaskState.INPUT_REQUIRED, "?", interrupt=resolved))
+    assert transcript.asked.request_id is None, "no more than 64 were kept"
