@@ -16,7 +16,6 @@ from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.media_types import A2A_JSON, JSON
-from sansio.access import CredentialSet, Identity
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
@@ -118,14 +117,6 @@ def too_large(limit: int) -> ProtocolError:
         data={"type": "PAYLOAD_TOO_LARGE", "max_bytes": limit},
         metadata={"maxBytes": str(limit)},
     )
-
-
-def authenticate(credentials: CredentialSet, headers: dict[str, str]) -> Identity:
-    """Return the identity of the caller. Raises `ProtocolError` (UNAUTHENTICATED)."""
-    identity = credentials.authenticate(headers.get("authorization"))
-    if identity is None:
-        raise ProtocolError(ErrorKind.UNAUTHENTICATED)
-    return identity
 
 
 def answer_before_body(request: Request, origins: AllowedOrigins = NO_ORIGINS) -> Response | None:

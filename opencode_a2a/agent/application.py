@@ -32,6 +32,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.http.asgi import Application, Asgi, Surface
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
+from opencode_a2a.server.identity.authenticator import Authenticator
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
@@ -248,7 +249,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             switched_on=_switched_on(settings),
         )
         surface = Surface(
-            credentials=settings.credentials,
+            authenticator=Authenticator(settings.credentials, realm="opencode-a2a"),
             protocol=ServedProtocol(
                 versions=settings.supported_protocol_versions,
                 default_version=settings.protocol_version,
@@ -263,7 +264,6 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             stays_open_for=frozenset({MethodExtension.INTERACTIVE_INTERRUPT.label}),
             origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),
             prefix=urlsplit(settings.public_url).path.rstrip("/"),
-            realm="opencode-a2a",
         )
         try:
             cards = Cards(_deployment(settings), key, health)

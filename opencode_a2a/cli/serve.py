@@ -17,7 +17,7 @@ from opencode_a2a.client.known_peers import KnownPeers
 from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
-from opencode_a2a.server.signals import until_signalled
+from opencode_a2a.server.signals import Hangups, until_signalled
 from sansio.a2a.counted import counted
 
 OPTIONS = (
@@ -57,7 +57,9 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
     def say(text: str) -> None:
         print(f"opencode-a2a: {text}", file=sys.stderr, flush=True)
 
-    runtime.run(partial(serve, settings, runtime, stop=until_signalled, ready=ready, say=say))
+    hangups = Hangups()
+    stop = partial(until_signalled, hangups)
+    runtime.run(partial(serve, settings, runtime, stop=stop, ready=ready, say=say, hangups=hangups))
     return 0
 
 
@@ -78,8 +80,11 @@ async def serve(
     stop: Callable[[], Awaitable[None]],
     ready: Callable[[str], None],
     say: Callable[[str], None] = lambda text: None,
+    hangups: Hangups | None = None,
 ) -> None:
     """Serve until `stop` returns, then drain. `ready` gets the URL listened on, `say` what the drain waits for.
+
+    `hangups`: gets the functions that load files again.
 
     Raises `ListenError` where the address cannot be had, `StoreError` where the store cannot be opened.
     """

@@ -18,6 +18,7 @@ from opencode_a2a.server.http.asgi import Application, ExtensionMethods, Surface
 from opencode_a2a.server.http.card_documents import CardDocuments
 from opencode_a2a.server.http.card_signing import CardKey
 from opencode_a2a.server.http.dispatch import Dispatch
+from opencode_a2a.server.identity.authenticator import Authenticator
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
@@ -135,7 +136,7 @@ async def open_agent(
             limits=evolve(options.limits, look_every=options.stream_limits.look_every),
         )
         surface = Surface(
-            credentials=credentials,
+            authenticator=Authenticator(credentials),
             protocol=ServedProtocol(
                 versions=tuple(sorted(card.versions)),
                 default_version=options.default_version,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import anyio
@@ -19,7 +21,9 @@ from opencode_a2a.server.http.dispatch import Dispatch, Invocation
 from opencode_a2a.server.http.documents import Documents, Published, only
 from opencode_a2a.server.http.probes import Probes
 from opencode_a2a.server.http.request_log import log_request
+from opencode_a2a.server.http.revocable_stream import SLACK, RevocableStream
 from opencode_a2a.server.http.stream_frames import LONG, Frames, frames_of
+from opencode_a2a.server.identity.authenticator import Authenticator
 from sansio import http
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
 from sansio.a2a.cards.parse import CARD_PATHS
@@ -34,7 +38,7 @@ from sansio.a2a.server import (
     check_target,
     understand,
 )
-from sansio.access import CredentialSet, Identity
+from sansio.access import Authentication, Identity
 from sansio.guards.hosts import ServedHosts
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 from sansio.limits import StreamLimits
@@ -51,7 +55,6 @@ LINGER = 10.0
 """Seconds for which the rest of a request is awaited where the connection goes on."""
 
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
-_SLACK = 1.0  # seconds that a stream may last beyond its limit, to say that it has reached it
 _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 
 
@@ -61,10 +64,10 @@ class Surface:
 
     `body_limit` and `gzip_minimum`: bytes, 0 for none. `stays_open`: no stream ends where its task asks;
     `stays_open_for`: nor does one with one of these extensions.
-    `prefix`: the path of the public URL, without a slash at its end. `realm`: names what is protected.
+    `prefix`: the path of the public URL, without a slash at its end.
     """
 
-    credentials: CredentialSet
+    authenticator: Authenticator
     protocol: ServedProtocol
     body_limit: int
     gzip_minimum: int
@@ -72,7 +75,6 @@ class Surface:
     started: float
     origins: AllowedOrigins = NO_ORIGINS
     prefix: str = ""
-    realm: str = "a2a"
     hosts: ServedHosts = ServedHosts()
     stays_open: bool = False
     stays_open_for: frozenset[str] = frozenset()
@@ -87,11 +89,17 @@ class ExtensionMethods(Protocol):
 
 @frozen
 class Streaming:
-    """A response whose body comes as frames."""
+    """A response whose body comes as frames.
+
+    `access`: calls its argument where the caller may not read on, while the context lasts. `refused`: the last frame
+    then.
+    """
 
     headers: tuple[tuple[str, str], ...]
     frames: AsyncGenerator[Frames]
     closed: Callable[[], None]
+    access: Callable[[Callable[[], None]], AbstractContextManager[None]]
+    refused: bytes
 
 
 class Application:
@@ -111,9 +119,8 @@ class Application:
         self._dispatch = dispatch
         self._methods = methods
         self._health = health
-        self._documents = Documents(surface.credentials, surface.started)
-        self._probes = Probes(surface.credentials, unready)
-        self._challenge = surface.credentials.challenge(surface.realm)
+        self._documents = Documents(surface.authenticator, surface.started)
+        self._probes = Probes(surface.authenticator, unready)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -155,7 +162,8 @@ class Application:
             return
         except Exception as exc:
             error = _as_protocol_error(exc, request)
-            answer = refusal(error, self._surface.protocol.version_for_errors(request), self._challenge)
+            challenge = self._surface.authenticator.challenge(request)
+            answer = refusal(error, self._surface.protocol.version_for_errors(request), challenge)
         cors = cors_headers(request.headers, self._surface.origins)
         if cors:
             answer = evolve(answer, headers=(*answer.headers, *cors))
@@ -178,16 +186,16 @@ class Application:
         if answer is not None:
             return answer
         if request.path in http.PROBE_PATHS:
-            return self._probes.answer(request)
+            return await self._probes.answer(request)
         if request.path in CARD_PATHS:
             return self._documents.public(request, self.cards.public)
         if request.path == JWKS_PATH:
             return self._documents.public(request, self.cards.keys)
         if request.path == http.OPENAPI_PATH:
-            return self._documents.described(request, self.cards)
+            return await self._documents.described(request, self.cards)
         http.check_length(request.headers, surface.body_limit)
-        identity = http.authenticate(surface.credentials, request.headers)
-        request.outcome.principal = identity.principal
+        caller = await surface.authenticator.authenticate(request)
+        request.outcome.principal = caller.identity.principal
         if request.unread and request.method != "POST":  # it means nothing, but the next request comes behind it
             await _read_body(request, receive, surface.body_limit)
             request.body = b""
@@ -206,11 +214,12 @@ class Application:
             request.outcome.error = refused.error
             return refused.response
         try:
-            return await self._perform(call, request, identity)
+            return await self._perform(call, request, caller)
         except Exception as exc:
             return call.refuse(_as_protocol_error(exc, request))
 
-    async def _perform(self, call: Call, request: Request, identity: Identity) -> Response | Streaming:
+    async def _perform(self, call: Call, request: Request, caller: Authentication) -> Response | Streaming:
+        identity = caller.identity
         large = len(request.body) > _MUCH
         if large:
             await anyio.lowlevel.checkpoint()  # to decode it took a while, and to parse it will
@@ -229,7 +238,9 @@ class Application:
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
             frames = frames_of(stream, presentation, call, self._surface.limits)
-            return Streaming(call.stream_headers, frames, stream.close)
+            access = partial(self._surface.authenticator.stream, caller)
+            refused = call.failure_frame(ProtocolError(ErrorKind.UNAUTHENTICATED))
+            return Streaming(call.stream_headers, frames, stream.close, access, refused)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         return call.respond(await self._dispatch.unary(invocation))
@@ -323,23 +334,32 @@ async def _write_stream(
     """Write the frames; the client's leaving ends the reading, nothing else. HEAD gets the headers alone.
 
     Most streams end soon, so only one that has shown its first sign of life is watched for its client's leaving.
-    A client that does not read is cut off by the same limits of time as others.
+    A client that does not read is cut off by the same limits of time as others. One that may not read on any more
+    gets an error as the last frame.
     """
     headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
     frames = streaming.frames
-    patience = limits.duration + _SLACK if limits.duration else None
+    patience = limits.duration + SLACK if limits.duration else None
+    stream, plain_send = RevocableStream(), send
+    is_whole = False
     try:
-        with anyio.move_on_after(patience) as scope:
+        with streaming.access(stream.end), anyio.move_on_after(patience) as scope:
+            stream.within(scope)
+            send = stream.sending(send)
             if limits.idle:
-                send = _impatient(send, limits.idle + _SLACK, scope)
+                send = _impatient(send, limits.idle + SLACK, scope)
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             if method == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
-            elif not await _write_frames(frames, send, until_idle=True):
+                is_whole = True
+            elif not (is_whole := await _write_frames(frames, send, stream, until_idle=True)):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-                    await _write_frames(frames, send, until_idle=False)
+                    is_whole = await _write_frames(frames, send, stream, until_idle=False)
                     tasks.cancel_scope.cancel()
+        if stream.is_ended and not is_whole and not stream.was_cut:
+            with anyio.move_on_after(SLACK):
+                await plain_send({"type": "http.response.body", "body": streaming.refused, "more_body": False})
     finally:
         streaming.closed()
         await frames.aclose()
@@ -357,9 +377,13 @@ def _impatient(send: Send, seconds: float, stream: anyio.CancelScope) -> Send:
     return sending
 
 
-async def _write_frames(frames: AsyncGenerator[Frames], send: Send, *, until_idle: bool) -> bool:
-    """Write to the end of the body (True), or to the first sign that the stream is idle (False)."""
+async def _write_frames(
+    frames: AsyncGenerator[Frames], send: Send, stream: RevocableStream, *, until_idle: bool
+) -> bool:
+    """Write to the end of the body (True), or to where the stream is idle for the first time, or is ended (False)."""
     async for piece in frames:
+        if stream.is_ended:
+            return False
         await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
         if piece.last:
             return True

@@ -10,12 +10,12 @@ from typing import Protocol
 
 from attrs import evolve, frozen
 
-from sansio import http
+from opencode_a2a.server.identity.authenticator import Authenticator
 from sansio.a2a.bindings.http_messages import Request, Response
 from sansio.a2a.cards.agent_card import CardDocument, matches
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.media_types import JSON
-from sansio.access import CredentialSet, Identity
+from sansio.access import Identity
 
 
 class Published(Protocol):
@@ -40,7 +40,7 @@ class Published(Protocol):
 class Documents:
     """`since`: when what they say became true, in epoch seconds."""
 
-    credentials: CredentialSet
+    authenticator: Authenticator
     since: float
 
     def public(self, request: Request, document: CardDocument | None) -> Response:
@@ -53,7 +53,7 @@ class Documents:
             raise ProtocolError(ErrorKind.NOT_FOUND, "This agent signs nothing")
         return self._answer(request, document, "public, max-age=300")
 
-    def described(self, request: Request, cards: Published) -> Response:
+    async def described(self, request: Request, cards: Published) -> Response:
         """The description of the surface: complete for those who prove who they are, else in part.
 
         Raises `ProtocolError`: METHOD_NOT_ALLOWED, UNAUTHENTICATED for credentials that are wrong, NOT_FOUND where
@@ -61,8 +61,8 @@ class Documents:
         """
         only(request, "GET", "HEAD")
         document = cards.openapi
-        if "authorization" in request.headers:
-            http.authenticate(self.credentials, request.headers)
+        if self.authenticator.presents(request):
+            await self.authenticator.authenticate(request)
             document = cards.complete_openapi
         if document is None:
             raise ProtocolError(ErrorKind.NOT_FOUND, "This agent publishes no description of its HTTP surface")

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from attrs import evolve, frozen
 
 from opencode_a2a.server.http.documents import only
+from opencode_a2a.server.identity.authenticator import Authenticator
 from sansio import http
 from sansio.a2a.bindings.http_messages import Request, Response, json_response
-from sansio.access import CredentialSet
 
 OK, NOT_READY = "ok", "not ready"
 
@@ -22,10 +22,10 @@ OK, NOT_READY = "ok", "not ready"
 class Probes:
     """`unready`: returns the types of the reasons why the server can take no work now; none if it can."""
 
-    credentials: CredentialSet
+    authenticator: Authenticator
     unready: Callable[[], Sequence[str]]
 
-    def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """Answer `/livez` with 200, and `/readyz` with 200 or 503.
 
         `reasons` are there for callers with a credential. Raises `ProtocolError`: METHOD_NOT_ALLOWED, UNAUTHENTICATED
@@ -38,8 +38,9 @@ class Probes:
             reasons = self.unready()
             if reasons:
                 status, body = 503, {"status": NOT_READY}
-            if "authorization" in request.headers:
-                request.outcome.principal = http.authenticate(self.credentials, request.headers).principal
+            if self.authenticator.presents(request):
+                caller = await self.authenticator.authenticate(request)
+                request.outcome.principal = caller.identity.principal
                 body["reasons"] = list(reasons)
         answer = json_response(status, body)
         return evolve(answer, headers=(*answer.headers, ("cache-control", "no-store")))

@@ -1,0 +1,20 @@
+"""Who calls: credentials, and the identity that each proves.
+
+Pure: knows neither where the configuration comes from nor how a refusal is sent. What proves a caller is compared as
+digests only, and never shown.
+"""
+
+from __future__ import annotations
+
+from sansio.access.credential_list import CredentialsError, parse_credentials
+from sansio.access.credentials import Authentication, Credential, CredentialSet, Identity, Scheme
+
+__all__ = [
+    "Authentication",
+    "Credential",
+    "CredentialSet",
+    "CredentialsError",
+    "Identity",
+    "Scheme",
+    "parse_credentials",
+]
