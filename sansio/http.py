@@ -27,7 +27,7 @@ _FIXED_PATHS = {
     "/": "POST",
     **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *PROBE_PATHS, *CARD_PATHS), "GET"),
 }
-_LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match"})
+_LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match", "traceparent", "tracestate"})
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"origin"})
 BODY_SECONDS, BODY_RATE = 30.0, 4096
 """Time for a request body to arrive: so many seconds, and one more for each so many bytes that came."""

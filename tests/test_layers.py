@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio")
 
 CORE = frozenset({"sansio", "sansio.a2a", "sansio.opencode", "sansio.extensions", "sansio.transport", "sansio.mcp"})
-ROOMS = (".agent", ".server", ".tool", ".terminal", ".client", ".outbound", ".config", ".fake_opencode")
+ROOMS = (".agent", ".server", ".tool", ".terminal", ".client", ".outbound", ".config", ".fake_opencode", ".tracing")
 
 CALLING = ("opencode_a2a.client", "opencode_a2a.outbound")
-SHARED = frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config"})
+SHARED = frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config", "opencode_a2a.tracing"})
 
 # Layer -> the other layers it may import. A module belongs to the longest name here that it starts with, so
 # "sansio" stands for what lies directly in it. Runtimes are found by name: opencode_a2a's row lacks them.
@@ -34,15 +34,18 @@ LAYERS: dict[str, frozenset[str]] = {
     "opencode_a2a": frozenset({"opencode_a2a.cli"}),
     "opencode_a2a.cli": CORE | frozenset(f"opencode_a2a{room}" for room in ("", *ROOMS)),
     "opencode_a2a.agent": CORE
-    | frozenset({"opencode_a2a", "opencode_a2a.server", "opencode_a2a.tool", *CALLING, "opencode_a2a.config"}),
+    | frozenset({"opencode_a2a", "opencode_a2a.server", "opencode_a2a.tool", *CALLING, "opencode_a2a.config"})
+    | frozenset({"opencode_a2a.tracing"}),
     "opencode_a2a.server": frozenset(
         {"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a", "opencode_a2a.outbound", "opencode_a2a.config"}
+        | {"opencode_a2a.tracing"}
     ),
     "opencode_a2a.tool": SHARED | frozenset({"sansio.mcp", "opencode_a2a.server", *CALLING}),
     "opencode_a2a.terminal": SHARED | frozenset(CALLING),
     "opencode_a2a.client": SHARED | frozenset({"opencode_a2a.outbound"}),
     "opencode_a2a.outbound": SHARED,
     "opencode_a2a.config": frozenset({"sansio", "sansio.a2a", "opencode_a2a"}),
+    "opencode_a2a.tracing": frozenset({"sansio", "sansio.a2a", "opencode_a2a"}),
     "opencode_a2a.fake_opencode": frozenset({"sansio.a2a"}),
     "runtime_http": frozenset({"sansio.transport"}),
     "runtime_asyncio": frozenset({"sansio.transport", "runtime_http"}),

@@ -38,6 +38,7 @@ from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tool.called_agents import called_agents
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
 from sansio.a2a.tasks.shared_metadata import SHARED_BY
@@ -117,6 +118,7 @@ async def _model_tool(
     bus: EventBus,
     turns: TurnRunner,
     readiness: Readiness,
+    tracer: Tracer,
 ) -> ModelTool | None:
     """The tool by which the model calls other agents; None where it is turned off."""
     if not settings.tool_enabled:
@@ -130,11 +132,14 @@ async def _model_tool(
         bus=bus,
         turns=turns,
         note=partial(readiness.note, "tool"),
+        tracer=tracer,
     )
 
 
 @asynccontextmanager
-async def application(settings: Settings, *, wall: Callable[[], float] = time.time) -> AsyncGenerator[Running]:
+async def application(
+    settings: Settings, *, wall: Callable[[], float] = time.time, tracer: Tracer = NO_TRACER
+) -> AsyncGenerator[Running]:
     """The application, ready to be served. `wall`: epoch seconds. Raises `StoreError`, `SettingsError`."""
     password = settings.opencode_password
     key = await anyio.to_thread.run_sync(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
@@ -148,6 +153,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 password=password.reveal() if password is not None else None,
                 timeout=settings.opencode_timeout,
                 max_requests=settings.max_concurrent_requests,
+                tracer=tracer,
             )
         )
         tasks = await stack.enter_async_context(anyio.create_task_group())
@@ -164,7 +170,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             claims=settings.claims_allowed,
             wall=wall,
         )
-        publisher = TaskPublisher(store)
+        publisher = TaskPublisher(store, tracer)
         turns = TurnRunner(
             upstream=upstream,
             bus=bus,
@@ -212,8 +218,12 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
                 look_every=limits.look_every,
                 push_attempts=settings.push_max_attempts,
             ),
+            tracer=tracer,
+            agent_name=settings.title,
         )
-        tool = await _model_tool(stack, settings, upstream=upstream, bus=bus, turns=turns, readiness=readiness)
+        tool = await _model_tool(
+            stack, settings, upstream=upstream, bus=bus, turns=turns, readiness=readiness, tracer=tracer
+        )
         if tool is not None:
             turns.give_tools = tool.registration.ensure
         await tasks.start(bus.run)
@@ -264,6 +274,7 @@ async def application(settings: Settings, *, wall: Callable[[], float] = time.ti
             stays_open_for=frozenset({MethodExtension.INTERACTIVE_INTERRUPT.label}),
             origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),
             prefix=urlsplit(settings.public_url).path.rstrip("/"),
+            tracer=tracer,
         )
         try:
             cards = Cards(_deployment(settings), key, health)

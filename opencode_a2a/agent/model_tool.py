@@ -14,6 +14,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.tool.called_agents import CalledAgents
 from opencode_a2a.tool.mcp_endpoint import TOOL_PATH, ToolEndpoint
 from opencode_a2a.tool.peer_calls import PeerCalls
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.opencode.upstream.problems import Problem
 
 _LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -32,9 +33,10 @@ class ModelTool:
         bus: EventBus,
         turns: TurnRunner,
         note: Callable[[Problem | None], None],
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.agents: CalledAgents = agents
-        self.calls: PeerCalls = PeerCalls(agents, ToolOrigins(turns))
+        self.calls: PeerCalls = PeerCalls(agents, ToolOrigins(turns), tracer)
         self.endpoint: ToolEndpoint = ToolEndpoint(
             self.calls, version=settings.version, describe=agents.describe, anywhere=settings.tool_url is not None
         )

@@ -25,7 +25,8 @@ from opencode_a2a.outbound.outbound_errors import (
     EncodedAnswerError,
     TargetRefusedError,
 )
-from sansio.a2a.bindings import trace_context
+from opencode_a2a.tracing.spans import CURRENT
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.cards.parse import Origin
 from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.client.client_errors import (
@@ -157,6 +158,10 @@ class Web:
                 ) from None
         return self._senders[proxied]
 
+    def _trace(self) -> TraceContext:
+        """Return the span that a request belongs to: that of whoever calls, else one of the connection's trace."""
+        return CURRENT.get() or TraceContext(self._trace_id, secrets.token_hex(8))
+
     async def ask(self, call: HttpCall, silence: float | None = None) -> Answer:
         """Send a request; return the answer with its body unread.
 
@@ -168,9 +173,8 @@ class Web:
         headers[b"user-agent"] = _USER_AGENT
         # a compressed stream comes in lumps, and a compressed body can be larger than it looks
         headers[b"accept-encoding"] = b"identity"
-        headers[trace_context.HEADER.encode()] = trace_context.traceparent(
-            self._trace_id, secrets.token_hex(8)
-        ).encode()
+        for name, value in self._trace().headers:
+            headers[name.encode()] = value.encode()
         if self._authorization is not None and origin == self.home:
             headers[b"authorization"] = self._authorization
         send = await self._sender(proxied=not origin.is_loopback)

@@ -175,6 +175,8 @@ class FakeOpenCode:
             target=_target(scope),
             body=await _read(receive),
             directory=headers.get(b"x-opencode-directory", b"").decode() or None,
+            traceparent=headers.get(b"traceparent", b"").decode() or None,
+            tracestate=headers.get(b"tracestate", b"").decode() or None,
         )
         self.requests.append(request)
         if self._unanswered > 0:

@@ -28,12 +28,14 @@ _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 @frozen(kw_only=True)
 class Request:
-    """One request as it came in. `target` is the path with its query, `directory` the value of a header."""
+    """One request as it came in. `target` is the path with its query. Also the values of three headers."""
 
     method: str
     target: str
     body: bytes = field(repr=False)
     directory: str | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
 
     @property
     def path(self) -> str:

@@ -16,6 +16,7 @@ from attrs import define, field
 
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.running_task import RunningTask
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.model import JsonObject, Message, SendRequest, TaskState, TaskStatus
 from sansio.a2a.tasks.task_log import LogEvent, StatusChanged
 
@@ -27,13 +28,14 @@ class AgentRequest:
     """A message that starts a task, or resumes one.
 
     `options`: what the message asks for, as JSON that is kept with the task; `read` and `accept` may add to it.
-    `prepared`: what `accept` found out, for `run`. Neither is shown to a client.
+    `prepared`: what `accept` found out, for `run`. Neither is shown to a client. `trace`: the span that asks for it.
     """
 
     principal: str
     send: SendRequest
     options: JsonObject = field(factory=dict)
     prepared: Any = None
+    trace: TraceContext | None = None
 
     @property
     def message(self) -> Message:
@@ -56,8 +58,8 @@ class Agent(Protocol):
         """
 
 
-_OWN = ("form", "kept")
-"""Names among a task's stored options that are the server's: the codec of its message, and what its agent keeps."""
+_OWN = ("form", "kept", "trace")
+"""Names among a task's stored options that are the server's: its message's codec, what its agent keeps, its trace."""
 
 
 def stored_options(request: AgentRequest) -> JsonObject:
@@ -69,7 +71,11 @@ def stored_options(request: AgentRequest) -> JsonObject:
         options: JsonObject = orjson.loads(orjson.dumps(request.options))
     except (TypeError, RecursionError) as error:
         raise ValueError(f"request.options cannot be kept as JSON: {error}") from None
-    return options if request.send.codec_name is None else {**options, "form": request.send.codec_name}
+    if request.send.codec_name is not None:
+        options["form"] = request.send.codec_name
+    if request.trace is not None:
+        options["trace"] = dict(request.trace.headers)
+    return options
 
 
 def requested_options(task: ActiveTask) -> JsonObject:

@@ -26,6 +26,7 @@ from opencode_a2a.server.signals import until_signalled
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.jsonrpc import method_not_found
 from sansio.a2a.cards.agent_card import CardSpec
 from sansio.a2a.operations import Operation
@@ -49,7 +50,7 @@ class ServerOptions:
     """Bounds and places of a server, all with usable defaults.
 
     `store`: "memory", or a database's URL. `body_limit`, `gzip_minimum`: bytes. `push_timeout`: seconds for one
-    notification; `outbound`: where notifications may go.
+    notification; `outbound`: where notifications may go. `tracer`: records spans.
     """
 
     store: str = "memory"
@@ -60,6 +61,7 @@ class ServerOptions:
     stream_limits: StreamLimits = StreamLimits()
     outbound: OutboundPolicy = OutboundPolicy()
     push_timeout: float = 10.0
+    tracer: Tracer = NO_TRACER
 
 
 class AgentServer:
@@ -129,11 +131,13 @@ async def open_agent(
             agent,
             hooks,
             store=store,
-            publisher=TaskPublisher(store),
+            publisher=TaskPublisher(store, options.tracer),
             client=client,
             tasks=group,
             wall=wall,
             limits=evolve(options.limits, look_every=options.stream_limits.look_every),
+            tracer=options.tracer,
+            agent_name=card.name,
         )
         surface = Surface(
             authenticator=Authenticator(credentials),
@@ -147,6 +151,7 @@ async def open_agent(
             gzip_minimum=options.gzip_minimum,
             limits=options.stream_limits,
             started=wall(),
+            tracer=options.tracer,
         )
         await tasks.start()
         try:

@@ -24,6 +24,7 @@ from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
 from opencode_a2a.server.tasks.task_streams import TaskStreams
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.push_notifications import Schedule
@@ -46,7 +47,7 @@ class TaskLimits:
 class TaskServer:
     """The tasks of one agent. `wall`: epoch seconds. `client` sends push notifications.
 
-    `publisher`: shared with an agent that commits its tasks itself.
+    `publisher`: shared with an agent that commits its tasks itself. `agent_name`: as spans name it.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class TaskServer:
         tasks: TaskGroup,
         wall: Callable[[], float],
         limits: TaskLimits,
+        tracer: Tracer = NO_TRACER,
+        agent_name: str = "",
     ) -> None:
         self.store = store
         self._tasks = tasks
@@ -67,7 +70,15 @@ class TaskServer:
         self._registry = registry = TaskRegistry(store)
         self._streams = streams = TaskStreams(store, limits.streams)
         self._runner = runner = TaskRunner(
-            agent, hooks, store=store, registry=registry, publisher=publisher, tasks=tasks, wall=wall
+            agent,
+            hooks,
+            store=store,
+            registry=registry,
+            publisher=publisher,
+            tasks=tasks,
+            wall=wall,
+            tracer=tracer,
+            agent_name=agent_name,
         )
         self._notifier = notifier = Notifier(
             store=store,
@@ -78,6 +89,7 @@ class TaskServer:
             wall=wall,
             rng=random.SystemRandom(),
             schedule=Schedule(attempts=limits.push_attempts),
+            tracer=tracer,
         )
         self._messages = KnownMessages(store, registry, hooks)
         admission = Admission(

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import anyio
 
+from sansio.a2a.bindings.trace_context import TraceContext
+
 
 class CallOrigin(Protocol):
     """The turn that a call is from, or what is assumed where that is not known."""
@@ -15,6 +17,10 @@ class CallOrigin(Protocol):
     @property
     def hops(self) -> int:
         """The number of agents that the turn's request has come through."""
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The span of the turn; None where the turn is not known."""
 
     def attached(self, scope: anyio.CancelScope) -> AbstractContextManager[None]:
         """While it is entered, the end of the turn cancels the scope."""

@@ -10,10 +10,12 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
 
 import anyio
 
 from opencode_a2a.tool.call_origin import CallOrigin, CallOrigins
+from opencode_a2a.tracing.spans import NO_TRACER, Attributes, SpanKind, Tracer, working_for
 from sansio.a2a.client.client_errors import ClientError
 from sansio.a2a.model import Message, Role, StreamItem, Task, TextPart
 from sansio.a2a.tool.arguments import CallArguments, parse_arguments
@@ -29,6 +31,9 @@ LONGEST_CALL: Final = 3600.0
 MOST_CALLS: Final = 64
 """Calls that run at a time."""
 
+_NAME: Final = 255  # characters
+_OPERATION: Final = "execute_tool"
+_MODELS_NAME: Final = "a2a_call"  # of the tool, as the model has it
 _CANCELLING = 5.0  # seconds in which the agent has to take the cancelling of its task
 
 
@@ -56,7 +61,8 @@ class PeerRefusedError(Exception):
 class PeerCalls:
     """Makes calls on behalf of a model."""
 
-    def __init__(self, agents: PeerAgents, origins: CallOrigins) -> None:
+    def __init__(self, agents: PeerAgents, origins: CallOrigins, tracer: Tracer = NO_TRACER) -> None:
+        self._tracer = tracer
         self._agents = agents
         self._origins = origins
         self._running = 0
@@ -82,10 +88,26 @@ class PeerCalls:
             if origin.hops >= HOP_LIMIT:
                 return refused(ToolError(ToolErrorCode.a2a_too_many_hops, f"at most {HOP_LIMIT} are allowed"))
             with anyio.CancelScope() as scope, origin.attached(scope):
-                return await self._bounded(arguments, origin, note)
+                return await self._traced(arguments, origin, note)
             return refused(ToolError(ToolErrorCode.a2a_call_failed, "the turn has ended"))
         finally:
             self._running -= 1
+
+    async def _traced(
+        self, arguments: CallArguments, origin: CallOrigin, note: Callable[[str, CallOrigin], None]
+    ) -> CallOutcome:
+        """Make a call as part of its turn's trace, which the agent that is called continues."""
+        span = self._tracer.start(f"{_OPERATION} {_MODELS_NAME}", SpanKind.CLIENT, origin.trace)
+        if span.recording:
+            span.set({"gen_ai.operation.name": _OPERATION, "gen_ai.tool.name": _MODELS_NAME, **_target(arguments)})
+        error = "cancelled"
+        try:
+            with working_for(span.context):
+                outcome = await self._bounded(arguments, origin, note)
+            error = str(outcome.data.get("error_code", ""))
+            return outcome
+        finally:
+            span.end(error)
 
     async def _bounded(
         self, arguments: CallArguments, origin: CallOrigin, note: Callable[[str, CallOrigin], None]
@@ -131,6 +153,18 @@ class PeerCalls:
             finally:
                 if answer.unfinished and answer.task_id is not None:
                     await _cancel(agent, answer.task_id)
+
+
+def _target(arguments: CallArguments) -> Attributes:
+    """The agent that a call names, for its span: of a URL the host and the port."""
+    if arguments.url is None:
+        return {"a2a.peer.name": (arguments.peer or "")[:_NAME]}
+    try:
+        parts = urlsplit(arguments.url)
+        address, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return {}
+    return {"server.address": address[:_NAME], "server.port": port}
 
 
 async def _cancel(agent: CalledAgent, task_id: str) -> None:

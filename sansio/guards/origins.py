@@ -14,6 +14,7 @@ from attrs import frozen
 
 from sansio.a2a.bindings import extension_headers as negotiation
 from sansio.a2a.bindings import last_event_id as resume
+from sansio.a2a.bindings import trace_context
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.versions import HEADER as VERSION_HEADER
 
@@ -25,8 +26,15 @@ _PORTS = {"http": ":80", "https": ":443"}
 _OWN_SITES = ("same-origin", "none")
 """`Sec-Fetch-Site` of our own pages, and of what the user types. No page can set this header."""
 
-_REQUEST_HEADERS = ("accept", "authorization", "content-type", "last-event-id", VERSION_HEADER, *negotiation.HEADERS)
-_ANSWER_HEADERS = (VERSION_HEADER, *negotiation.HEADERS, resume.HEADER, "etag", "retry-after", "www-authenticate")
+_TRACE = (trace_context.HEADER, trace_context.STATE_HEADER)
+_REQUEST_HEADERS = (
+    *("accept", "authorization", "content-type", "last-event-id"),
+    *(VERSION_HEADER, *negotiation.HEADERS, *_TRACE),
+)
+_ANSWER_HEADERS = (
+    *(VERSION_HEADER, *negotiation.HEADERS, resume.HEADER),
+    *("etag", "retry-after", "www-authenticate", trace_context.HEADER),
+)
 _PREFLIGHT_SECONDS = 600
 
 

@@ -52,6 +52,7 @@ class Agents:
     """The scripted agent, and the origin of every call."""
 
     hops = 0
+    trace = None
 
     @asynccontextmanager
     async def borrow(self, arguments: CallArguments) -> AsyncIterator[Agents]:

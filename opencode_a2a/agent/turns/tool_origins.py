@@ -16,6 +16,7 @@ from attrs import frozen
 
 from opencode_a2a.agent.turns.running_turn import RunningTurn
 from opencode_a2a.agent.turns.turn_runner import TurnRunner
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.tool.hops import HOP_LIMIT
 from sansio.opencode.tool_servers import RunningCall
 
@@ -31,6 +32,11 @@ class TurnOrigin:
     hops: int
     run: RunningTurn | None = None
     call: RunningCall | None = None
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The span of the turn; None where the turn is not known."""
+        return None if self.run is None else self.run.active.trace
 
     @contextmanager
     def attached(self, scope: anyio.CancelScope) -> Iterator[None]:

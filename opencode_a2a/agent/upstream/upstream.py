@@ -19,6 +19,8 @@ import h11
 from anyio.abc import ByteStream, SocketAttribute
 from attrs import define, frozen
 
+from opencode_a2a.agent.upstream.call_span import call_span
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
 from sansio.a2a.media_types import JSON
 from sansio.chunked import ChunkedDecoder
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 Event: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
+Headers: TypeAlias = Sequence[tuple[str, str]]
 
 _IDLE_LIMIT = 64  # connections kept for reuse
 BODY_LIMIT = 64 * 1024 * 1024  # bytes of an answer that is read whole
@@ -130,7 +133,9 @@ class Upstream:
         password: str | None = None,
         timeout: float = 120.0,
         max_requests: int = 0,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
+        self._tracer = tracer
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("the OpenCode URL must be http://HOST[:PORT] or https://HOST[:PORT]")
@@ -180,13 +185,16 @@ class Upstream:
         started = anyio.current_time()
         self._running += not beside
         try:
-            for bound in bounds:
-                with anyio.move_on_after(bound) as head:
-                    return await self._attempt(call, head, started + self._timeout)
+            with call_span(self._tracer, call, self._host, self._port) as span:
+                for bound in bounds:
+                    with anyio.move_on_after(bound) as head:
+                        response = await self._attempt(call, span.headers, head, started + self._timeout)
+                        span.answered(response.status)
+                        return response
+                text = f"OpenCode did not answer within {sum(bounds):.3g} seconds"
+                raise UpstreamError(TaskFailure(text=text, type=TIMEOUT), sent=True)
         finally:
             self._running -= not beside
-        text = f"OpenCode did not answer within {sum(bounds):.3g} seconds"
-        raise UpstreamError(TaskFailure(text=text, type=TIMEOUT), sent=True)
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
@@ -203,28 +211,31 @@ class Upstream:
         bounds = call.timeout.attempts(self._timeout)
         return bounds if call.repeatable else bounds[:1]
 
-    async def _attempt(self, call: UpstreamCall, head: anyio.CancelScope, ends: float) -> UpstreamResponse:
+    async def _attempt(
+        self, call: UpstreamCall, trace: Headers, head: anyio.CancelScope, ends: float
+    ) -> UpstreamResponse:
         """Send a call once; twice where a kept-alive connection has been closed under our hands.
 
-        `head`: the scope that bounds the wait for the answer's head. The rest of the answer has until `ends`.
+        `trace`: the headers of the trace. `head`: the scope that bounds the wait for the answer's head. The rest of
+        the answer has until `ends`.
         """
         connection = await self._take()
         try:
-            return await self._exchange(connection, call, head, ends)
+            return await self._exchange(connection, call, trace, head, ends)
         except _StaleConnectionError as exc:
             if not call.repeatable or not connection.used:
                 raise self._unreachable(exc.__cause__, sent=True) from exc
         try:
-            return await self._exchange(await self._connect(), call, head, ends)
+            return await self._exchange(await self._connect(), call, trace, head, ends)
         except _StaleConnectionError as exc:
             raise self._unreachable(exc.__cause__, sent=True) from exc
 
     async def _exchange(
-        self, connection: _Connection, call: UpstreamCall, head: anyio.CancelScope, ends: float
+        self, connection: _Connection, call: UpstreamCall, trace: Headers, head: anyio.CancelScope, ends: float
     ) -> UpstreamResponse:
         keep = False
         try:
-            response = await self._open(connection, call)
+            response = await self._open(connection, call, trace)
             head.deadline = ends
             body = await self._body(connection)
             connection.protocol.start_next_cycle()
@@ -246,8 +257,8 @@ class Upstream:
             raise UpstreamError(failure_of_status(response.status_code, _detail(body)))
         return UpstreamResponse(response.status_code, body, response.headers)
 
-    async def _open(self, connection: _Connection, call: UpstreamCall) -> h11.Response:
-        headers = list(self._headers)
+    async def _open(self, connection: _Connection, call: UpstreamCall, trace: Headers = ()) -> h11.Response:
+        headers = [*self._headers, *trace]
         if call.body is not None:
             headers += [("content-type", JSON), ("content-length", str(len(call.body)))]
         request = h11.Request(method=call.method, target=self._prefix + call.target, headers=headers)

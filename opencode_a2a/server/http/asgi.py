@@ -21,9 +21,11 @@ from opencode_a2a.server.http.dispatch import Dispatch, Invocation
 from opencode_a2a.server.http.documents import Documents, Published, only
 from opencode_a2a.server.http.probes import Probes
 from opencode_a2a.server.http.request_log import log_request
+from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
 from opencode_a2a.server.http.revocable_stream import SLACK, RevocableStream
 from opencode_a2a.server.http.stream_frames import LONG, Frames, frames_of
 from opencode_a2a.server.identity.authenticator import Authenticator
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer, working_for
 from sansio import http
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
 from sansio.a2a.cards.parse import CARD_PATHS
@@ -78,6 +80,7 @@ class Surface:
     hosts: ServedHosts = ServedHosts()
     stays_open: bool = False
     stays_open_for: frozenset[str] = frozenset()
+    tracer: Tracer = NO_TRACER
 
 
 class ExtensionMethods(Protocol):
@@ -145,9 +148,12 @@ class Application:
         multiplexed = not scope["http_version"].startswith("1")
         request.unread = request.unread or multiplexed
         started = anyio.current_time()
+        span = begin_request_span(self._surface.tracer, request, scope)
         try:
-            await self._answered(request, scope, multiplexed, receive, send)
+            with working_for(span.context):
+                await self._answered(request, scope, multiplexed, receive, send)
         finally:
+            end_request_span(span, request)
             log_request(request, anyio.current_time() - started)
 
     async def _answered(
@@ -165,8 +171,7 @@ class Application:
             challenge = self._surface.authenticator.challenge(request)
             answer = refusal(error, self._surface.protocol.version_for_errors(request), challenge)
         cors = cors_headers(request.headers, self._surface.origins)
-        if cors:
-            answer = evolve(answer, headers=(*answer.headers, *cors))
+        answer = evolve(answer, headers=(*answer.headers, *cors, *trace_headers(request)))
         request.outcome.status = answer.status if isinstance(answer, Response) else 200
         if isinstance(answer, Response):
             coding = request.headers.get("accept-encoding")
@@ -233,7 +238,12 @@ class Application:
             return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *call.headers))
         stays_open = self._surface.stays_open or not self._surface.stays_open_for.isdisjoint(call.activated.names)
         invocation = Invocation(
-            call=call, identity=identity, stays_open=stays_open, large=large, outcome=request.outcome
+            call=call,
+            identity=identity,
+            stays_open=stays_open,
+            large=large,
+            outcome=request.outcome,
+            trace=request.trace,
         )
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)

@@ -17,6 +17,7 @@ from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from sansio.a2a.bindings.http_messages import Outcome
 from sansio.a2a.bindings.json_output import encoded_pieces
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import Call
@@ -30,7 +31,7 @@ class Invocation:
     """A call by a caller who is known.
 
     `stays_open`: a stream does not end where the task asks its user. `outcome`: is given the task's id. `large`: to
-    parse it takes milliseconds, and others have their turn after that.
+    parse it takes milliseconds, and others have their turn after that. `trace`: what a task of it belongs to.
     """
 
     call: Call
@@ -38,6 +39,7 @@ class Invocation:
     stays_open: bool = False
     large: bool = False
     outcome: Outcome = field(factory=Outcome)
+    trace: TraceContext | None = None
 
     async def read(self) -> Any:
         """Parse the params into the typed request of the operation. Raises `ProtocolError` by field."""
@@ -96,7 +98,12 @@ class Dispatch:
             message = await invocation.read()
             cursor = invocation.call.cursor(message.metadata)
             stream = await self._operations.stream(
-                principal, message, invocation.presentation(), cursor, stays_open=invocation.stays_open
+                principal,
+                message,
+                invocation.presentation(),
+                cursor,
+                stays_open=invocation.stays_open,
+                trace=invocation.trace,
             )
             invocation.outcome.task_id = stream.active.facts.task_id
             return stream, invocation.presentation_of_sender(stream.active)
@@ -115,7 +122,9 @@ class Dispatch:
         request = await invocation.read()
         if invocation.call.notification:
             request = evolve(request, configuration=evolve(request.configuration, blocking=False))
-        active = await self._operations.send(invocation.principal, request, invocation.presentation())
+        active = await self._operations.send(
+            invocation.principal, request, invocation.presentation(), trace=invocation.trace
+        )
         invocation.outcome.task_id = active.facts.task_id
         task = trim_history(active.task(), request.configuration.history_length)
         return invocation.presentation_of_sender(active).send_result(task)

@@ -14,6 +14,7 @@ from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
 from sansio.a2a.message_checks import check_id, check_message
@@ -50,14 +51,16 @@ class Admission:
         self._newest = 0  # when the newest task arrived
         self.draining = False
 
-    async def start(self, principal: str, send: SendRequest, presentation: Presentation) -> tuple[ActiveTask, bool]:
+    async def start(
+        self, principal: str, send: SendRequest, presentation: Presentation, trace: TraceContext | None = None
+    ) -> tuple[ActiveTask, bool]:
         """The task of a message, and whether it is new: it is not if the message came before, or is an answer.
 
         Raises `ProtocolError` for a message that cannot be run; there is no task then.
         """
         self._check_open()
         check_message(send.message)
-        request = AgentRequest(principal=principal, send=send)
+        request = AgentRequest(principal=principal, send=send, trace=trace)
         self._hooks.read(request)
         if send.message.task_id is not None:
             return await self._continued(request, send.message.task_id), False
@@ -178,12 +181,13 @@ class Admission:
         if waits is not None and await from_store(self._hooks.answer(waits, message)):
             return active
         if state is TaskState.AUTH_REQUIRED and active.at_rest and running is None:
-            return await self._again(active, message)
+            return await self._again(active, message, request.trace)
         raise _not_continued(active)
 
-    async def _again(self, active: ActiveTask, message: Message) -> ActiveTask:
+    async def _again(self, active: ActiveTask, message: Message, trace: TraceContext | None) -> ActiveTask:
         """Try once more what could not be done for want of credentials."""
         request = self._request_again(active, message)
+        request.trace = trace
         if not self._hooks.restore(request):
             await self._agent.accept(request)
         async with self._registry.resting(active.facts.task_id):
@@ -194,7 +198,7 @@ class Admission:
             if not (active.log.state is TaskState.AUTH_REQUIRED and active.at_rest):
                 raise _not_continued(active)
             self._check_open()
-            active.options.update(request.options)
+            active.options.update(stored_options(request))
             status = TaskStatus(state=TaskState.WORKING, timestamp=self._now())
             active.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
             self._runner.start(active, request)
@@ -210,7 +214,9 @@ class Admission:
         if first is None:
             raise LocalError("its message is gone")
         send = SendRequest(message=message or first)
-        return AgentRequest(principal=active.facts.principal, send=send, options=requested_options(active))
+        return AgentRequest(
+            principal=active.facts.principal, send=send, options=requested_options(active), trace=active.trace
+        )
 
     def _now(self) -> str:
         return timestamp(self._wall())

@@ -20,6 +20,7 @@ from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
 from opencode_a2a.server.tasks.task_streams import TaskStreams
 from sansio.a2a.bindings.page_tokens import page_of_configs, page_token, read_page_token
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid
 from sansio.a2a.message_checks import check_id
@@ -68,12 +69,19 @@ class Operations:
 
     # --- messages -----------------------------------------------------------------------------------------
 
-    async def send(self, principal: str, request: SendRequest, presentation: Presentation) -> ActiveTask:
+    async def send(
+        self,
+        principal: str,
+        request: SendRequest,
+        presentation: Presentation,
+        *,
+        trace: TraceContext | None = None,
+    ) -> ActiveTask:
         """Start a task; blocking, return once it has ended or waits for its client, else at once.
 
         A message that came before is not run again: its task is answered.
         """
-        active, _ = await self._admission.start(principal, request, presentation)
+        active, _ = await self._admission.start(principal, request, presentation, trace)
         if request.configuration.blocking:
             await from_store(active.settled())
         else:
@@ -88,6 +96,7 @@ class Operations:
         cursor: int | None = None,
         *,
         stays_open: bool = False,
+        trace: TraceContext | None = None,
     ) -> OpenStream:
         """Start a task and open its stream, which must be closed.
 
@@ -96,7 +105,7 @@ class Operations:
         """
         with ExitStack() as place:
             place.enter_context(self._streams.place())
-            active, new = await self._admission.start(principal, request, presentation)
+            active, new = await self._admission.start(principal, request, presentation, trace)
             last = active.log.last
             await self._durable(active)
             if cursor is not None and not new:

@@ -16,9 +16,12 @@ import anyio
 from anyio.abc import TaskGroup
 from attrs import define, evolve, field, frozen
 
+from opencode_a2a.server.push.delivery_span import delivery_span
 from opencode_a2a.server.push.outbound_client import CheckedClient, UndeliveredError
 from opencode_a2a.server.store import PushDropped, PushRow, Store, StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.tracing.exchange_span import ExchangeSpan
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import LocalError
@@ -93,7 +96,9 @@ class Notifier:
         rng: random.Random,
         schedule: Schedule = Schedule(),  # noqa: B008 - a frozen value
         pause: Callable[[float], Awaitable[None]] = anyio.sleep,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
+        self._tracer = tracer
         self._store = store
         self._tasks = tasks
         self._client = client
@@ -227,8 +232,7 @@ class Notifier:
         render = self._render(active, row.form)
         async with aclosing(_notifications(active, row.form, row.cursor)) as notifications:
             async for notification in notifications:
-                principal = active.facts.principal
-                verdict = await self._deliver(delivery, principal, notification, render(notification.item))
+                verdict = await self._deliver(delivery, active, notification, render(notification.item))
                 if verdict is Verdict.GONE:
                     return self._gone(delivery)
                 if verdict is Verdict.FAILED:
@@ -237,13 +241,17 @@ class Notifier:
         # one that only waits for credentials may be resumed
         return await self._moved(delivery, active.visible, finished=active.log.state.terminal)
 
-    async def _deliver(self, delivery: _Delivery, principal: str, notification: Notification, body: bytes) -> Verdict:
+    async def _deliver(
+        self, delivery: _Delivery, active: ActiveTask, notification: Notification, body: bytes
+    ) -> Verdict:
         """Send until it is delivered, or there is no point in it any more."""
         config, failures = delivery.config, 0
         headers = headers_of(config, delivery.row.form, notification.number)
         while True:
-            async with self._location(principal, origin_of(config.url)):
-                verdict, reason, asked = await self._attempt(config.url, headers, body)
+            async with self._location(active.facts.principal, origin_of(config.url)):
+                with delivery_span(self._tracer, active, config.url, failures) as attempt:
+                    sent = [*headers, *attempt.headers]
+                    verdict, reason, asked = await self._attempt(config.url, sent, body, attempt)
             if verdict is Verdict.DELIVERED:
                 self.counters = evolve(self.counters, deliveries=self.counters.deliveries + 1)
             if verdict is not Verdict.FAILED:
@@ -257,13 +265,15 @@ class Notifier:
             self.counters = evolve(self.counters, retries=self.counters.retries + 1)
 
     async def _attempt(
-        self, url: str, headers: list[tuple[str, str]], body: bytes
+        self, url: str, headers: list[tuple[str, str]], body: bytes, attempt: ExchangeSpan
     ) -> tuple[Verdict, str, float | None]:
         """The outcome, its reason, and for how many seconds the receiver wants no more."""
         try:
             answer = await self._client.post(url, headers, body)
         except UndeliveredError as error:
+            attempt.failed(type(error.__context__ or error).__name__)
             return Verdict.FAILED, str(error), None
+        attempt.answered(answer.status)
         asked = retry_after(answer.retry_after, self._wall())
         return verdict_of(answer.status), f"the answer was {answer.status}", asked
 

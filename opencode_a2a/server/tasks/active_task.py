@@ -15,7 +15,9 @@ from attrs import define, field, frozen
 
 from opencode_a2a.server.store import EventRow, StoreError, TaskRow
 from opencode_a2a.server.tasks.renderings import Renderings
+from opencode_a2a.tracing.spans import Span
 from opencode_a2a.wakeup import Wakeup
+from sansio.a2a.bindings.trace_context import TraceContext, trace_context_of
 from sansio.a2a.model import JsonObject, Task
 from sansio.a2a.tasks.task_log import Entry, LogEvent, StatusChanged, TaskLog
 from sansio.a2a.tasks.task_log_codec import encode_events, encode_task
@@ -67,6 +69,7 @@ class ActiveTask:
     saved: int = 0
     barrier: int = 0  # the newest event that must be durable before it may be seen
     showing: bool = False  # it is being made durable for its own sake
+    span: Span | None = None  # of the work on it, while there is any
     at_rest: bool = False  # nobody works on it: nothing more is published, unless a client asks
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
     in_store: bool = False  # the store has it, as it was at some time
@@ -301,6 +304,14 @@ class ActiveTask:
         """The name of the codec it was asked for in, if that was kept."""
         name = self.options.get("form")
         return name if isinstance(name, str) else None
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """The span that what is done for it belongs to: of the work on it, or of the request that started it."""
+        if self.span is not None:
+            return self.span.context
+        kept = self.options.get("trace")
+        return trace_context_of(kept) if isinstance(kept, dict) else None
 
     @property
     def text_only(self) -> bool:

@@ -10,6 +10,8 @@ import anyio
 
 from opencode_a2a.server.store import Store, StoreError, StoreUnavailableError, Write
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.task_span import commit_span
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.tasks.task_log import LogEvent
 
@@ -23,8 +25,9 @@ _AGAIN = Backoff((0.1, 0.5, 1.0, 2.0, 5.0))  # seconds before a task is offered 
 class TaskPublisher:
     """Publishes to one store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, tracer: Tracer = NO_TRACER) -> None:
         self._store = store
+        self._tracer = tracer
 
     async def publish(self, active: ActiveTask, events: Sequence[LogEvent]) -> None:
         """Publish events, and where a state changed commit before readers see it. Raises `StoreError`."""
@@ -56,7 +59,8 @@ class TaskPublisher:
                 raise active.trouble
             rows = active.rows()
             try:
-                await self._store.commit([*rows, *more])
+                with commit_span(self._tracer, active, len(rows) + len(more)):
+                    await self._store.commit([*rows, *more])
             except StoreError as exc:
                 active.not_stored(rows, exc)
                 raise

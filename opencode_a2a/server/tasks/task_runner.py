@@ -15,6 +15,8 @@ from opencode_a2a.server.tasks.active_task import SAVE_EVERY, ActiveTask
 from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
+from opencode_a2a.server.tasks.task_span import begin_task_span, end_task_span
+from opencode_a2a.tracing.spans import CURRENT, NO_TRACER, Tracer
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState, TaskStatus
 from sansio.a2a.tasks.task_log import StatusChanged
@@ -29,7 +31,7 @@ _ENDS = (TaskState.AUTH_REQUIRED,)
 
 
 class TaskRunner:
-    """Starts work in `tasks`. `wall`: epoch seconds."""
+    """Starts work in `tasks`. `wall`: epoch seconds. `agent_name`: as spans name it."""
 
     def __init__(
         self,
@@ -41,7 +43,11 @@ class TaskRunner:
         publisher: TaskPublisher,
         tasks: TaskGroup,
         wall: Callable[[], float],
+        tracer: Tracer = NO_TRACER,
+        agent_name: str = "",
     ) -> None:
+        self._tracer = tracer
+        self._agent_name = agent_name
         self._agent = agent
         self._hooks = hooks
         self._store = store
@@ -55,7 +61,7 @@ class TaskRunner:
 
         The agent is called before this returns, so agents see requests in the order of these calls.
         """
-        task = self._add(active)
+        task = self._add(active, request)
         try:
             work = self._agent.run(request, task)
         except Exception as exc:
@@ -67,7 +73,7 @@ class TaskRunner:
         self._store.put(active.recover())  # durable before anybody can see it, or its numbers might be used twice
         if active.log.state.terminal:
             return
-        task = self._add(active)
+        task = self._add(active, request)
         try:
             work = self._hooks.recover(request, task)
         except Exception:
@@ -77,7 +83,8 @@ class TaskRunner:
             work = self._fail(task, "The server was restarted before the task was complete")
         self._tasks.start_soon(self._supervise, task, work, False)
 
-    def _add(self, active: ActiveTask) -> RunningTask:
+    def _add(self, active: ActiveTask, request: AgentRequest) -> RunningTask:
+        active.span = begin_task_span(self._tracer, self._agent_name, active.facts, request.trace)
         task = RunningTask(active, self._now, self._publisher)
         self._registry.add(task)
         return task
@@ -162,6 +169,7 @@ class TaskRunner:
     async def _supervise(self, task: RunningTask, work: Work, commits_first: bool) -> None:
         """See work to its end."""
         active, started = task.active, self._wall()
+        CURRENT.set(active.trace)  # the task group has started this in the context of the request
         try:
             try:
                 if commits_first:
@@ -187,6 +195,7 @@ class TaskRunner:
             await self._give_up(task)
         finally:
             self._registry.remove(task)
+            end_task_span(active)
             if self._hooks.logs_end:
                 _log.info("task=%s %s %.0f ms", task.id, active.log.state.value, (self._wall() - started) * 1000)
 

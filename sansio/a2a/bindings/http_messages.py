@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 import orjson
 from attrs import Factory, define, field, frozen
 
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.codecs.fields import gathered
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid
 from sansio.a2a.media_types import JSON
@@ -20,6 +21,7 @@ class Outcome:
     """Facts about an answered request, for the log.
 
     `status` None: the client left before. `operation`: the name of the method or the operation.
+    `trace_id`: 32 hex digits.
     """
 
     status: int | None = None
@@ -27,13 +29,14 @@ class Outcome:
     operation: str | None = None
     task_id: str | None = None
     error: ProtocolError | None = None
+    trace_id: str | None = None
 
 
 @define
 class Request:
     """One HTTP request. Header names are lower-case; `path` is percent-decoded.
 
-    `unread`: a body was announced, and its end has not come.
+    `unread`: a body was announced, and its end has not come. `trace`: the span of its handling.
     """
 
     method: str
@@ -42,6 +45,7 @@ class Request:
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     outcome: Outcome = field(init=False, factory=Outcome)
+    trace: TraceContext | None = field(init=False, default=None, repr=False)
     unread: bool = field(init=False, default=Factory(lambda self: announces_body(self.headers), takes_self=True))
     _query: dict[str, str] | None = field(default=None, init=False, repr=False)
 

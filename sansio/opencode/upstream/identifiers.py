@@ -15,6 +15,8 @@ ID_LIMIT = 256
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 
+_ID_IN_PATH = re.compile(r"(?<=/)(session|message|permission|question|mcp|workspace)/(?!status$)[^/]+")
+
 SESSION = "ses"
 """Prefix of the id of a session."""
 
@@ -32,6 +34,11 @@ def segment(value: str) -> str:
     if not is_identifier(value):
         raise ProtocolError(ErrorKind.INVALID_PARAMS, "This cannot be an id of OpenCode's")
     return quote(value, safe="")
+
+
+def path_template(target: str) -> str:
+    """Return the path of a request's target with `{id}` for each id, so that alike requests have one name."""
+    return _ID_IN_PATH.sub(r"\1/{id}", target.partition("?")[0])
 
 
 def encoded_directory(path: str) -> str:

@@ -17,6 +17,7 @@ from opencode_a2a.tool import mcp_endpoint, peer_calls
 from opencode_a2a.tool.mcp_endpoint import TOOL_PATH, ToolEndpoint
 from opencode_a2a.tool.peer_calls import PeerCalls, PeerRefusedError
 from sansio.a2a.bindings.sse import SseDecoder
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.client.client_errors import AuthenticationError, ClientError, TimedOutError
 from sansio.a2a.model import (
     Artifact,
@@ -103,6 +104,7 @@ class Origin:
     """An origin, and the finder of it."""
 
     hops: int = 0
+    trace: TraceContext | None = None
     shown: list[str] = field(factory=list)
     scope: anyio.CancelScope | None = None
 

@@ -29,6 +29,20 @@ async def test_the_answer_of_the_agent_reaches_the_model(node: Start, wire: Wire
     assert answer.endswith(f"The agent's own words:\n{HELLO}")
 
 
+async def test_the_agent_continues_the_trace_of_the_turn(node: Start) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    async with node() as peer, node() as agent:
+        caller = agent.caller()
+        params = caller.params(f"PEER {peer.url} hi", {})
+        given = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01", "tracestate": "vendor=1"}
+        await agent.http.send(caller.request("send", params, **given))
+
+        [prompt] = [one for one in peer.fake_opencode.requests if one.path.endswith("/prompt_async")]
+
+    assert (prompt.traceparent or "")[3:35] == trace
+    assert prompt.tracestate == "vendor=1"
+
+
 async def test_reasoning_and_tools_of_the_agent_are_not_its_answer(node: Start) -> None:
     async with node() as peer, node() as agent:
         thought = await asked(agent, f"PEER {peer.url} THINK")

@@ -1,0 +1,66 @@
+"""The spans of the work on a task: an invocation of the agent, as OpenTelemetry's conventions for GenAI name it, and
+the commits that somebody waits for.
+
+A request may be answered long before its work ends. A restart of the server begins another span in the same trace.
+Chunks are stored by commits that many tasks share, and have no spans: their number grows with an answer's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
+from opencode_a2a.tracing.spans import Span, SpanKind, Tracer
+from sansio.a2a.bindings.trace_context import TraceContext
+from sansio.a2a.model import TaskState
+
+_OPERATION: Final = "invoke_agent"
+_NAME: Final = 80  # characters
+_CONTEXT: Final = 128  # characters; a client chooses it
+_FAILED: Final = frozenset({TaskState.FAILED, TaskState.REJECTED, TaskState.AUTH_REQUIRED})
+
+
+def begin_task_span(tracer: Tracer, agent: str, facts: Facts, parent: TraceContext | None) -> Span:
+    """Begin the span of the work on a task. `agent`: its name, empty for none; `parent`: the request's span."""
+    span = tracer.start(f"{_OPERATION} {agent[:_NAME]}".strip(), SpanKind.INTERNAL, parent)
+    if span.recording:
+        attributes: dict[str, str | int | float | bool] = {
+            "gen_ai.operation.name": _OPERATION,
+            "gen_ai.conversation.id": facts.context_id[:_CONTEXT],
+            "a2a.task.id": facts.task_id,
+        }
+        if agent:
+            attributes["gen_ai.agent.name"] = agent[:_NAME]
+        span.set(attributes)
+    return span
+
+
+def end_task_span(active: ActiveTask) -> None:
+    """End the span of the work on a task, whatever state that has left it in."""
+    span, state = active.span, active.log.state
+    if span is None:
+        return
+    span.set({"a2a.task.state": state.value})
+    span.end(state.value if state in _FAILED else "")
+
+
+@contextmanager
+def commit_span(tracer: Tracer, active: ActiveTask, rows: int) -> Iterator[None]:
+    """Record a commit of a task, with the time that it waits for others. `rows`: how many it has."""
+    parent = active.trace
+    if parent is None:
+        yield
+        return
+    span = tracer.start("store commit", SpanKind.INTERNAL, parent)
+    span.set({"a2a.task.id": active.facts.task_id, "a2a.store.rows": rows})
+    error = "cancelled"
+    try:
+        yield
+        error = ""
+    except Exception as exc:
+        error = type(exc).__name__
+        raise
+    finally:
+        span.end(error)
