@@ -34,9 +34,10 @@ class Served(asyncio.Protocol):
         self._gone = asyncio.Event()  # the client has ended its side, or the connection is lost
         self._lock = asyncio.Lock()
         self._lost = self._over = self._reading_paused = False
+        self._tls = server.tls_session()
         self._clock: Connection
         self._transport: asyncio.Transport
-        self._protocol: runtime_http.Protocol
+        self._protocol: runtime_http.Protocol | None = None  # none until the handshake of TLS is complete
 
     # --- called by the event loop -------------------------------------------------------------------------
 
@@ -46,7 +47,8 @@ class Served(asyncio.Protocol):
         clock = self._server.pool.admit(peer[0] if peer else "", self._transport.abort)
         if clock is None:
             self._over = True
-            self._transport.write(runtime_http.TOO_MANY)
+            if self._tls is None:  # a handshake for one who is not served is too much
+                self._transport.write(runtime_http.TOO_MANY)
             self._transport.close()
             return
         self._clock = clock
@@ -92,20 +94,59 @@ class Served(asyncio.Protocol):
         """Serve the connection. What a client sends can make this fail; the log gets the kinds of errors alone."""
         name = self._transport.get_extra_info("sockname")
         try:
+            if not await self._handshake():
+                return
             async with TaskGroup(self._loop) as tasks:
-                self._protocol = self._server.protocol(tasks, peer, name, self._send, self._clock)
+                protocol = self._server.protocol(tasks, peer, name, self._send, self._clock, self._tls)
+                self._protocol = protocol
+                await protocol.begin()
                 while not self._over:
                     data = await self._receive()
-                    await self._protocol.handle(RawData(data))
+                    await protocol.handle(RawData(data))
                     if not data:
                         break
-                await self._protocol.handle(Closed())
+                await protocol.handle(Closed())
         except* Exception as group:
             runtime_http.log_failure(group)
         finally:
             await self._close()
 
+    async def _handshake(self) -> bool:
+        """Complete the handshake of TLS, within the time of a head. Returns whether HTTP may begin."""
+        tls = self._tls
+        if tls is None:
+            return True
+        while not (done := tls.handshake()) and not tls.ended:
+            await self._send_pending(tls)
+            tls.feed(await self._received())
+        await self._send_pending(tls)
+        return done
+
     async def _receive(self) -> bytes:
+        """Take the bytes of HTTP that came; empty at their end, and once the connection is over."""
+        data = await self._received() if self._tls is None else await self._decrypted(self._tls)
+        if data:
+            self._clock.received(self._loop.time())
+        return data
+
+    async def _decrypted(self, tls: runtime_http.TlsSession) -> bytes:
+        while not (data := tls.decrypt()) and not tls.ended:
+            await self._send_pending(tls)
+            tls.feed(await self._received())
+        if tls.ended:
+            await self._send_pending(tls)
+            if not tls.broken:
+                self._end_of_input()
+        return data
+
+    async def _send_pending(self, tls: runtime_http.TlsSession) -> None:
+        """Send what TLS itself has to say. It waits for the client to read, so that nobody makes this grow."""
+        data = tls.pending()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+            await self._wait_writable()
+
+    async def _received(self) -> bytes:
         """Take the bytes that came; empty at their end, and once the connection is over."""
         while not self._buffer:
             if self._over or self._gone.is_set():
@@ -114,7 +155,6 @@ class Served(asyncio.Protocol):
             await self._readable.wait()
         data = bytes(self._buffer)
         self._buffer.clear()
-        self._clock.received(self._loop.time())
         if self._reading_paused:
             self._reading_paused = False
             self._transport.resume_reading()
@@ -134,18 +174,23 @@ class Served(asyncio.Protocol):
             self._readable.set()
 
     async def _write(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            await self._protocol.handle(Closed())
+        if self._transport.is_closing() or (self._tls is not None and self._tls.broken):
+            if self._protocol is not None:
+                await self._protocol.handle(Closed())
         elif len(data) <= runtime_http.PIECE and self._writable.is_set() and not self._lock.locked():
-            self._transport.write(data)  # nobody need wait
+            self._transport.write(self._encrypted(data))  # nobody need wait
             if not self._writable.is_set():
                 await self._wait_writable()
         else:
             async with self._lock:
                 for start in range(0, len(data), runtime_http.PIECE):
                     await self._wait_writable()
-                    self._transport.write(data[start : start + runtime_http.PIECE])
+                    self._transport.write(self._encrypted(data[start : start + runtime_http.PIECE]))
                 await self._wait_writable()
+
+    def _encrypted(self, data: bytes) -> bytes:
+        """Encrypt just before the bytes are written: records have an order."""
+        return data if self._tls is None else self._tls.encrypt(data)
 
     async def _wait_writable(self) -> None:
         """Wait until the client has read enough. Cancelled meanwhile, the connection is of no use any more."""
@@ -169,9 +214,12 @@ class Served(asyncio.Protocol):
         self._over = True
         try:
             if not self._lost:
+                if self._tls is not None and not transport.is_closing():
+                    self._tls.close()
+                    transport.write(self._tls.pending())
                 transport.set_write_buffer_limits(high=0)
                 await self._wait_writable()
-            if not self._gone.is_set() and self._protocol.unread:
+            if not self._gone.is_set() and (self._protocol is None or self._protocol.unread):
                 if self._reading_paused:
                     transport.resume_reading()
                 with suppress(OSError):  # the client may have reset the connection meanwhile

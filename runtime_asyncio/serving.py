@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from socket import socket
+from ssl import SSLContext
 
 from hypercorn.asyncio.lifespan import Lifespan
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -23,9 +24,10 @@ async def serve_application(
     ready: Callable[[list[str]], None],
     grace: float,
     limits: ConnectionLimits | None,
+    tls: Callable[[], SSLContext] | None,
 ) -> None:
     """Do what `runtime_asyncio.serve` promises."""
-    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits)
+    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits, tls=tls)
     sockets = server.listen()
     ready(runtime_http.addresses(sockets))
     lifespan = Lifespan(server.app, server.config, asyncio.get_running_loop(), server.state)

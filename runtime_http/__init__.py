@@ -8,8 +8,9 @@ from __future__ import annotations
 from runtime_http.pool import TOO_MANY
 from runtime_http.protocols import Protocol
 from runtime_http.server import Server, addresses, log_failure
+from runtime_http.tls import TlsSession
 
-__all__ = ["PIECE", "TOO_MANY", "Protocol", "Server", "addresses", "log_failure"]
+__all__ = ["PIECE", "TOO_MANY", "Protocol", "Server", "TlsSession", "addresses", "log_failure"]
 
 PIECE = 65536
 """Bytes that are read or written at once: as many must leave within the limit of a write."""

@@ -28,6 +28,7 @@ from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
 
+from runtime_http.tls import TlsSession
 from sansio.transport import heads
 from sansio.transport.chunks import ChunkBudget
 from sansio.transport.connections import Connection
@@ -44,7 +45,10 @@ _IGNORED = 65536  # bytes behind the last request of a connection that are read 
 
 
 class Protocol:
-    """The protocol of one connection: HTTP/1.1 until the client's first bytes are those of HTTP/2."""
+    """The protocol of one connection: HTTP/1.1 until the client's first bytes are those of HTTP/2.
+
+    `tls`: the connection's TLS, whose handshake is complete; None without.
+    """
 
     def __init__(
         self,
@@ -57,10 +61,18 @@ class Protocol:
         server: Address,
         send: Callable[[Event], Awaitable[None]],
         connection: Connection,
+        tls: TlsSession | None = None,
     ) -> None:
-        self._parts = (app, config, context, task_group, state, False, client, server, send)
+        self._parts = (app, config, context, task_group, state, tls is not None, client, server, send)
         self._connection = connection
+        self._chosen = None if tls is None else tls.protocol
         self._protocol: H11Protocol | H2Protocol = Http1(*self._parts, http2=connection.limits.http2)
+
+    async def begin(self) -> None:
+        """Speak HTTP/2 from the start where the handshake of TLS has chosen it."""
+        if self._chosen == "h2":
+            self._protocol = Http2(*self._parts, connection=self._connection)
+            await self._protocol.initiate()
 
     async def handle(self, event: Event) -> None:
         """Take bytes that came, or the end of the connection."""

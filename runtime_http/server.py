@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from ssl import SSLContext
 from typing import Any
 
 from hypercorn.config import Config
@@ -15,6 +16,7 @@ from hypercorn.utils import wrap_app
 
 from runtime_http.pool import Pool
 from runtime_http.protocols import Protocol
+from runtime_http.tls import TlsSession
 from sansio.transport.connections import Connection, ConnectionLimits
 
 _log = logging.getLogger(__name__)
@@ -24,17 +26,26 @@ class Server:
     """One application that is served: its configuration, its connections, and the protocol of each.
 
     `context`: the runtime's clock, sleep and events. `bind`: `host:port`. `grace`: seconds that running requests
-    have once the server stops. `limits`: bounds of connections; the defaults where None.
+    have once the server stops. `limits`: bounds of connections; the defaults where None. `tls`: returns the context
+    for the next handshake; None serves HTTP without TLS.
     """
 
     def __init__(
-        self, app: ASGIFramework, context: WorkerContext, *, bind: str, grace: float, limits: ConnectionLimits | None
+        self,
+        app: ASGIFramework,
+        context: WorkerContext,
+        *,
+        bind: str,
+        grace: float,
+        limits: ConnectionLimits | None,
+        tls: Callable[[], SSLContext] | None = None,
     ) -> None:
         self.config = _configuration(bind, grace)
         self.app = wrap_app(app, self.config.wsgi_max_body_size, "asgi")
         self.context = context
         self.state: dict[str, Any] = {}
         self.pool = Pool(limits or ConnectionLimits(), context.time)
+        self._tls = tls
 
     def listen(self) -> list[socket.socket]:
         """Open the sockets that connections come to. Raises `OSError` where the address cannot be had."""
@@ -50,11 +61,24 @@ class Server:
         server: tuple[Any, ...] | None,
         send: Callable[[Event], Awaitable[None]],
         connection: Connection,
+        tls: TlsSession | None = None,
     ) -> Protocol:
-        """Make the protocol of a connection. `client` and `server`: socket addresses, None where there is none."""
+        """Make the protocol of a connection, once the handshake of its `tls` is complete.
+
+        `client` and `server`: socket addresses, None where there is none.
+        """
         state = ConnectionState(self.state.copy())
         client, server = client and client[:2], server and server[:2]
-        return Protocol(self.app, self.config, self.context, tasks, state, client, server, send, connection)
+        return Protocol(self.app, self.config, self.context, tasks, state, client, server, send, connection, tls)
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Whether connections begin with a handshake of TLS."""
+        return self._tls is not None
+
+    def tls_session(self) -> TlsSession | None:
+        """Make the TLS of a new connection; None where HTTP is served without."""
+        return None if self._tls is None else TlsSession(self._tls())
 
     async def end_overdue(self) -> None:
         """End overdue connections, again and again."""

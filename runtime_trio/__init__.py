@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from hypercorn.typing import ASGIFramework
 
     from sansio.transport.connections import ConnectionLimits
@@ -31,13 +33,15 @@ async def serve(
     ready: Callable[[list[str]], None],
     grace: float,
     limits: ConnectionLimits | None = None,
+    tls: Callable[[], SSLContext] | None = None,
 ) -> None:
     """Serve `app` until `stop` returns, then let running requests end within `grace` seconds.
 
     `bind` is `host:port`. `ready` is called once, with the addresses that are listened on. `limits`: bounds
-    of connections; the defaults where None. Raises `OSError` where the address cannot be had.
+    of connections; the defaults where None. `tls`: returns the context for the next handshake; without TLS where
+    None. Raises `OSError` where the address cannot be had.
     """
     # what only runs, such as a client, need not wait for the import of a server
     from runtime_trio.serving import serve_application
 
-    await serve_application(app, bind, stop, ready, grace, limits)
+    await serve_application(app, bind, stop, ready, grace, limits, tls)

@@ -21,6 +21,9 @@ async def serve_one(server: runtime_http.Server, stream: trio.SocketStream) -> N
         stream.socket.close()
         return
     clock = server.pool.admit(peer[0], stream.socket.close)
+    if clock is None and server.speaks_tls:  # a handshake for one who is not served is too much
+        stream.socket.close()
+        return
     if clock is None:
         with trio.move_on_after(server.pool.limits.closing):
             with suppress(OSError):
@@ -48,34 +51,68 @@ class _Served:
         self._lock = trio.Lock()
         self._reading = trio.CancelScope()
         self._gone = False  # the client has ended its side, or the connection is lost
-        self._protocol: runtime_http.Protocol
+        self._tls = server.tls_session()
+        self._protocol: runtime_http.Protocol | None = None  # none until the handshake of TLS is complete
 
     async def run(self, peer: tuple[Any, ...], name: tuple[Any, ...]) -> None:
         """Serve the connection. What a client sends can make this fail; the log gets the kinds of errors alone."""
         try:
-            async with TaskGroup() as tasks:
-                self._protocol = self._server.protocol(tasks, peer, name, self._send, self._clock)
-                with self._reading:
-                    await self._read()
-                await self._protocol.handle(Closed())
+            if await self._handshake():
+                async with TaskGroup() as tasks:
+                    protocol = self._server.protocol(tasks, peer, name, self._send, self._clock, self._tls)
+                    self._protocol = protocol
+                    await protocol.begin()
+                    with self._reading:
+                        await self._read(protocol)
+                    await protocol.handle(Closed())
             await self._show_end()
         except* Exception as group:
             runtime_http.log_failure(group)
 
-    async def _read(self) -> None:
+    async def _handshake(self) -> bool:
+        """Complete the handshake of TLS, within the time of a head. Returns whether HTTP may begin."""
+        tls = self._tls
+        if tls is None:
+            return True
+        while not (done := tls.handshake()) and not tls.ended:
+            await self._send_pending(tls)
+            tls.feed(await self._received())
+        await self._send_pending(tls)
+        return done
+
+    async def _read(self, protocol: runtime_http.Protocol) -> None:
         while True:
-            try:
-                data = await self._socket.recv(runtime_http.PIECE)
-            except (OSError, trio.ClosedResourceError):
-                data = b""
+            data = await self._received() if self._tls is None else await self._decrypted(self._tls)
             if data:
                 self._clock.received(trio.current_time())
-            else:
-                self._gone = True
-                self._clock.ended(trio.current_time())
-            await self._protocol.handle(RawData(data))
+            await protocol.handle(RawData(data))
             if not data:
                 return
+
+    async def _received(self) -> bytes:
+        """Take the bytes that came; empty at their end."""
+        try:
+            data = await self._socket.recv(runtime_http.PIECE)
+        except (OSError, trio.ClosedResourceError):
+            data = b""
+        if not data:
+            self._end_of_input()
+        return data
+
+    async def _decrypted(self, tls: runtime_http.TlsSession) -> bytes:
+        """Take the bytes of HTTP that came; empty at their end."""
+        while not (data := tls.decrypt()) and not tls.ended:
+            await self._send_pending(tls)
+            tls.feed(await self._received())
+        if tls.ended:
+            await self._send_pending(tls)
+            if not tls.broken:
+                self._end_of_input()
+        return data
+
+    def _end_of_input(self) -> None:
+        self._gone = True
+        self._clock.ended(trio.current_time())
 
     async def _send(self, event: Event) -> None:
         """Do what the protocol asks for: write, note that requests run or do not, end the connection."""
@@ -90,27 +127,40 @@ class _Served:
             self._reading.cancel()
 
     async def _write(self, data: bytes) -> None:
-        lost = False
+        if not await self._written(data) and self._protocol is not None:
+            await self._protocol.handle(Closed())
+
+    async def _written(self, data: bytes) -> bool:
+        """Write bytes of HTTP; without any, what TLS itself has to say. Returns whether the client can have it."""
         async with self._lock:
             try:
-                for start in range(0, len(data), runtime_http.PIECE):
+                for start in range(0, len(data) or 1, runtime_http.PIECE):
                     self._clock.writing(0, trio.current_time())
                     piece = memoryview(data)[start : start + runtime_http.PIECE]
+                    if self._tls is not None:
+                        piece = memoryview(self._tls.encrypt(piece))
                     while piece:
                         piece = piece[await self._socket.send(piece) :]
             except (OSError, trio.ClosedResourceError):
-                lost = True
+                return False
             except BaseException:
                 self._socket.close()  # half a piece is of no use to the client
                 raise
             finally:
                 self._clock.written(0)
-        if lost:
-            await self._protocol.handle(Closed())
+        return self._tls is None or not self._tls.broken
+
+    async def _send_pending(self, tls: runtime_http.TlsSession) -> None:
+        """Send what TLS itself has to say. It waits for the client to read, so that nobody makes this grow."""
+        if tls.has_pending:
+            await self._written(b"")
 
     async def _show_end(self) -> None:
         """Let a client that is still sending see the end: a plain close would reset it, and it loses the answer."""
-        if self._gone or not self._protocol.unread:
+        if self._tls is not None:
+            self._tls.close()
+            await self._send_pending(self._tls)
+        if self._gone or (self._protocol is not None and not self._protocol.unread):
             return
         self._clock.closing(trio.current_time())
         with suppress(OSError, trio.ClosedResourceError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 from socket import socket
+from ssl import SSLContext
 
 import trio
 from hypercorn.trio.lifespan import Lifespan
@@ -23,9 +24,10 @@ async def serve_application(
     ready: Callable[[list[str]], None],
     grace: float,
     limits: ConnectionLimits | None,
+    tls: Callable[[], SSLContext] | None,
 ) -> None:
     """Do what `runtime_trio.serve` promises."""
-    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits)
+    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits, tls=tls)
     sockets = server.listen()
     ready(runtime_http.addresses(sockets))
     lifespan = Lifespan(server.app, server.config, server.state)

@@ -53,6 +53,7 @@ class ModelTool:
         """Take the address that is listened on, and let OpenCode have the tool."""
         own = settings.host.strip("[]")
         host = _LOOPBACKS.get(own, own)
-        base = settings.tool_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+        scheme = "https" if settings.uses_tls else "http"
+        base = settings.tool_url or f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
         parts = urlsplit(base)
         self.registration.listening(parts._replace(path=parts.path.rstrip("/") + TOOL_PATH).geturl())

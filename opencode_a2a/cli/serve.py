@@ -9,12 +9,14 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+import anyio.to_thread
 from attrs import evolve
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.client.known_peers import KnownPeers
 from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
+from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
 from opencode_a2a.server.signals import Hangups, until_signalled
@@ -86,8 +88,12 @@ async def serve(
 
     `hangups`: gets the functions that load files again.
 
-    Raises `ListenError` where the address cannot be had, `StoreError` where the store cannot be opened.
+    Raises `SettingsError` where the certificate cannot be used, `ListenError` where the address cannot be had,
+    `StoreError` where the store cannot be opened.
     """
+    certificate = await anyio.to_thread.run_sync(ServedCertificate.of, settings)
+    if certificate is not None and hangups is not None:
+        hangups.add(certificate.reload)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     grace = settings.shutdown_grace_seconds
     async with application(settings) as running:
@@ -95,7 +101,7 @@ async def serve(
 
         def listening(address: str) -> None:
             running.listening(evolve(settings, port=int(address.rpartition(":")[2])))
-            ready(f"http://{address}")
+            ready(f"{'http' if certificate is None else 'https'}://{address}")
 
         await serve_tasks(
             running.asgi,
@@ -107,6 +113,7 @@ async def serve(
             stopping=lambda: say(_farewell(len(running.tasks.active_tasks), running.tasks.open_streams, grace)),
             grace=grace,
             limits=connection_limits(settings),
+            tls=None if certificate is None else certificate.context,
         )
 
 

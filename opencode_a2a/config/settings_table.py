@@ -16,6 +16,7 @@ from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import Variable, row
+from opencode_a2a.config.settings_tls import TlsSettings
 from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet
 from sansio.guards.hosts import ServedHosts
@@ -37,7 +38,7 @@ _SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH = (
 
 
 @frozen(kw_only=True)
-class Settings(PeerSettings):
+class Settings(TlsSettings):
     """Everything that can be set, checked. The table of variables is this class: a row per attribute."""
 
     host: str = row(
@@ -104,7 +105,7 @@ class Settings(PeerSettings):
         "A2A_HTTP2",
         values.flag,
         False,
-        "whether clients may speak HTTP/2, without TLS and from the first byte on: true or false",
+        "whether clients may speak HTTP/2, by ALPN with TLS, or from the first byte on: true or false",
     )
     shutdown_grace_seconds: float = row(
         _SERVER,
@@ -447,7 +448,7 @@ class Settings(PeerSettings):
     @property
     def public_url(self) -> str:
         """The URL callers use, without a slash at its end."""
-        return self.public_url_override or values.url_of(self.host, self.port)
+        return self.public_url_override or values.url_of(self.host, self.port, tls=self.uses_tls)
 
     @property
     def store_url(self) -> str | None:
@@ -468,7 +469,9 @@ class Settings(PeerSettings):
 
 
 _attributes: Final[tuple[Any, ...]] = attrs.fields(Settings)
-_bases: Final = [{attribute.name for attribute in attrs.fields(base)} for base in (Declared, PeerSettings)]
+_bases: Final = [
+    {attribute.name for attribute in attrs.fields(base)} for base in (Declared, PeerSettings, TlsSettings)
+]
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
     attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)
     for attribute in sorted(_attributes, key=lambda attribute: sum(attribute.name in names for names in _bases))

@@ -97,14 +97,14 @@ def is_loopback(host: str) -> bool:
     return host.lower() == "localhost" if address is None else address.is_loopback
 
 
-def url_of(host: str, port: int) -> str:
+def url_of(host: str, port: int, *, tls: bool = False) -> str:
     """The URL of a server for callers on this machine: a wildcard address is reached on loopback."""
     address = _address(host)
     if address is not None and address.is_unspecified:
         host = "::1" if address.version == 6 else "127.0.0.1"
     if ":" in host:
         host = f"[{host.replace('%', '%25')}]"
-    return f"http://{host}:{port}"
+    return f"{'https' if tls else 'http'}://{host}:{port}"
 
 
 def url(text: str) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from opencode_a2a.distribution import RUNTIMES_GROUP
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     from sansio.transport.connections import ConnectionLimits
 
 T = TypeVar("T")
@@ -32,6 +34,7 @@ class Runtime(Protocol):
         ready: Callable[[list[str]], None],
         grace: float,
         limits: ConnectionLimits | None = None,
+        tls: Callable[[], SSLContext] | None = None,
     ) -> None: ...
 
 

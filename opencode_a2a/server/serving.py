@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
+from ssl import SSLContext
 from typing import Any
 
 from opencode_a2a.server.runtimes import Runtime
@@ -28,10 +29,12 @@ async def serve_tasks(
     stopping: Callable[[], None] = lambda: None,
     grace: float,
     limits: ConnectionLimits | None = None,
+    tls: Callable[[], SSLContext] | None = None,
 ) -> None:
     """Serve `asgi` on `bind` (`host:port`) until `stop` returns, then drain `tasks` within `grace` seconds.
 
-    `listening` is called with the address that is listened on, `stopping` as the drain begins. Raises `ListenError`.
+    `listening` is called with the address that is listened on, `stopping` as the drain begins. `tls`: returns the
+    context for the next handshake; without TLS where None. Raises `ListenError`.
     """
     bound = False
 
@@ -46,7 +49,7 @@ async def serve_tasks(
         listening(addresses[0])
 
     try:
-        await runtime.serve(asgi, bind, stop=stop_drained, ready=ready, grace=_CLOSING, limits=limits)
+        await runtime.serve(asgi, bind, stop=stop_drained, ready=ready, grace=_CLOSING, limits=limits, tls=tls)
     except OSError as exc:
         if bound:
             raise

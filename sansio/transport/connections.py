@@ -7,7 +7,8 @@ A connection is in one of these phases:
 
     HEAD ----> BUSY ----> IDLE ----> HEAD ...      any phase ----> CLOSING
 
-    HEAD     a request head is awaited or has begun            ends after `limits.head`
+    HEAD     a request head is awaited or has begun, and a     ends after `limits.head`
+             handshake of TLS before it
     BUSY     at least one request is being answered            no limit of its own: the application has its own
     IDLE     kept alive between two requests                   ends after `limits.idle`
     CLOSING  the last answer is written, the end is awaited    ends after `limits.closing`
@@ -32,8 +33,8 @@ class ConnectionLimits:
     `total`, `per_address`: numbers of connections, 0 for no limit. Connections from loopback count in the total
     alone: a reverse proxy on this machine brings everybody's requests from one address. Seconds: `head` to a complete
     request head, `idle` between two requests, `write` for 64 kB to leave, `gone` for the answer to a client that has
-    ended its side, `closing` for a client to see the end. `http2`: whether a client may use HTTP/2, without TLS and
-    from its first byte on.
+    ended its side, `closing` for a client to see the end. `http2`: whether a client may use HTTP/2, by ALPN with
+    TLS, or from its first byte on.
     """
 
     total: int = 0

@@ -410,20 +410,22 @@ async def served(
     grace: float = 0.2,
     bind: str = "127.0.0.1:0",
     limits: ConnectionLimits | None = None,
+    tls: Callable[[], ssl.SSLContext] | None = None,
 ) -> AsyncGenerator[str]:
     """Serves an ASGI application with the runtime's own `serve`; gives its base URL."""
     stop, ended = anyio.Event(), anyio.Event()
     addresses: list[str] = []
 
     async def run() -> None:
-        await RUNTIMES[backend].serve(app, bind, stop=stop.wait, ready=addresses.extend, grace=grace, limits=limits)
+        serve = RUNTIMES[backend].serve
+        await serve(app, bind, stop=stop.wait, ready=addresses.extend, grace=grace, limits=limits, tls=tls)
         ended.set()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)
         await until(lambda: addresses)
         try:
-            yield f"http://{addresses[0]}"
+            yield f"{'http' if tls is None else 'https'}://{addresses[0]}"
         finally:
             # waited for here, so that a test that fails does not cancel the server and fail in two ways
             stop.set()

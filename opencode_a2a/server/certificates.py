@@ -1,0 +1,149 @@
+"""The server's certificate: read from its files, judged at the start, and read again while connections are open.
+
+Knows no connection: it gives whoever serves one the context for the next handshake.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import anyio.to_thread
+from attrs import define, field, frozen
+
+from opencode_a2a.config.settings import Settings, SettingsError
+from opencode_a2a.config.settings_tls import CERT_FILE, KEY_FILE, KEY_PASSWORD_FILE
+
+_log = logging.getLogger(__name__)
+
+LARGEST_FILE: Final = 1_048_576
+"""Bytes. No chain of certificates is as large; a file that is must be another one, perhaps one that never ends."""
+
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secret and authenticated; those of 1.3 all are
+_MISMATCHES: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
+
+@frozen(kw_only=True)
+class CertificateFiles:
+    """Paths of PEM files: the certificate's chain, its key, and the password of the key where it has one."""
+
+    cert: str
+    key: str
+    password: str | None = None
+
+
+@define(eq=False)
+class ServedCertificate:
+    """The certificate in use. `http2`: whether handshakes may choose HTTP/2."""
+
+    _files: CertificateFiles
+    _http2: bool
+    _context: ssl.SSLContext = field(repr=False)
+
+    @classmethod
+    def of(cls, settings: Settings) -> ServedCertificate | None:
+        """Read the files that the settings name; None where they name none. Blocks. Raises `SettingsError`."""
+        if settings.tls_cert_file is None:
+            for name, path in (
+                (KEY_FILE, settings.tls_key_file),
+                (KEY_PASSWORD_FILE, settings.tls_key_password_file),
+            ):
+                if path is not None:
+                    raise SettingsError([f"{name}: is set, but {CERT_FILE} is not"])
+            return None
+        cert = settings.tls_cert_file
+        files = CertificateFiles(
+            cert=cert, key=settings.tls_key_file or cert, password=settings.tls_key_password_file
+        )
+        return cls(files, settings.http2, _loaded(files, settings.http2))
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context for the next handshake."""
+        return self._context
+
+    async def reload(self) -> None:
+        """Read the files again. Open connections go on. Files that cannot be used change nothing, with a warning."""
+        try:
+            self._context = await anyio.to_thread.run_sync(_loaded, self._files, self._http2)
+        except SettingsError as error:
+            _log.warning("the certificate is not replaced: %s", error)
+        else:
+            _log.info("the certificate was read again: new connections get that of %s", self._files.cert)
+
+
+def _loaded(files: CertificateFiles, http2: bool) -> ssl.SSLContext:
+    """Make the context of these files. Blocks. Raises `SettingsError` with one line that names the variable."""
+    _holding(CERT_FILE, files.cert, b"-----BEGIN CERTIFICATE-----", "certificate")
+    _holding(KEY_FILE, files.key, b"PRIVATE KEY-----", "private key")
+    if Path(files.key).stat().st_mode & stat.S_IROTH:
+        _log.warning("%s: the key can be read by other users: chmod 600 %s", KEY_FILE, files.key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+    try:
+        context.load_cert_chain(files.cert, files.key, _password(files))
+    except ssl.SSLError as error:
+        problem = _problem(error, files)
+    except OSError as error:
+        problem = f"{CERT_FILE}: {error.strerror or 'cannot be read'}"
+    else:
+        return context
+    raise SettingsError([problem])  # out here, so that no error travels along that holds more
+
+
+def _problem(error: ssl.SSLError, files: CertificateFiles) -> str:
+    """Say which file is wrong, by OpenSSL's reason."""
+    if error.reason in _MISMATCHES:
+        return f"{KEY_FILE}: the key in {files.key} is not that of the certificate in {files.cert}"
+    if error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"):
+        return f"{CERT_FILE}: the certificate in {files.cert} is too weak: {error.reason.lower().replace('_', ' ')}"
+    if _is_encrypted(files.key):
+        if files.password is None:
+            return f"{KEY_PASSWORD_FILE}: is not set, but the key in {files.key} is encrypted"
+        return f"{KEY_PASSWORD_FILE}: the password in {files.password} does not open the key in {files.key}"
+    return f"{CERT_FILE}, {KEY_FILE}: {files.cert} and {files.key} are not a PEM certificate and its key"
+
+
+def _is_encrypted(path: str) -> bool:
+    content = Path(path).read_bytes()
+    return b"ENCRYPTED" in content
+
+
+def _password(files: CertificateFiles) -> Callable[[], str]:
+    """Return the function that OpenSSL gets the password from; without one, it would ask at the terminal."""
+    if files.password is None:
+        return str
+    lines = _content(KEY_PASSWORD_FILE, files.password).splitlines()
+    try:
+        password = lines[0].decode() if lines else ""
+    except UnicodeDecodeError:
+        password = ""
+    if not password:
+        raise SettingsError([f"{KEY_PASSWORD_FILE}: {files.password} has no password in its first line"])
+    return lambda: password
+
+
+def _holding(variable: str, path: str, mark: bytes, what: str) -> None:
+    if mark not in _content(variable, path):
+        raise SettingsError([f"{variable}: {path} has no {what} in it, in PEM"])
+
+
+def _content(variable: str, path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError) as error:
+        # A path with NUL in it is a ValueError, and names no file either.
+        reason = (error.strerror if isinstance(error, OSError) else None) or "No such file or directory"
+        problem = f"{variable}: {path!r} cannot be read: {reason}"
+    else:
+        if len(content) <= LARGEST_FILE:
+            return content
+        problem = f"{variable}: {path} is too large"
+    raise SettingsError([problem])

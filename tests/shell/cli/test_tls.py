@@ -1,0 +1,231 @@
+"""The server with a certificate, in a process of its own: what it says and refuses, and SIGHUP under a stream."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.shell.cli.test_commands import BOTH, CREDENTIALS, DEADLINE, PROGRAM, Serving, Starter, environment
+from tests.shell.cli.test_signals import HEADERS, MESSAGE, opencode
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(context)
+    return context
+
+
+def issue(authority: trustme.CA, folder: Path) -> trustme.LeafCert:
+    """Write a certificate for this machine, and its key, as two files."""
+    made = authority.issue_cert("localhost", "127.0.0.1")
+    (folder / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in made.cert_chain_pems))
+    key = folder / "key.pem"
+    key.write_bytes(made.private_key_pem.bytes())
+    key.chmod(0o600)
+    return made
+
+
+@contextmanager
+def serving(runtime: str, folder: Path, **more: str) -> Iterator[Serving]:
+    variables = {
+        "A2A_STATIC_AUTH_CREDENTIALS": CREDENTIALS,
+        "A2A_TASK_STORE_BACKEND": "memory",
+        "A2A_SHUTDOWN_GRACE_SECONDS": "0",
+        "A2A_TLS_CERT_FILE": str(folder / "cert.pem"),
+        "A2A_TLS_KEY_FILE": str(folder / "key.pem"),
+        "A2A_TOOL_ENABLED": "false",
+        **more,
+    }
+    with opencode(runtime, folder) as url:
+        arguments = ("serve", "--runtime", runtime, "--port", "0", "--opencode", url, "--log-level", "INFO")
+        with Starter(folder)(*arguments, **variables) as server:
+            yield server
+
+
+def served_certificate(url: str, trusting: ssl.SSLContext) -> bytes:
+    """The certificate that a new connection gets, as DER."""
+    where = httpx.URL(url)
+    with (
+        socket.create_connection((where.host, where.port or 443), timeout=DEADLINE) as raw,
+        trusting.wrap_socket(raw, server_hostname=where.host) as tls,
+    ):
+        found = tls.getpeercert(binary_form=True)
+    assert found is not None
+    return found
+
+
+@BOTH
+def test_a_certificate_is_replaced_by_sighup_under_an_open_stream(
+    tmp_path: Path, runtime: str, authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    issue(authority, tmp_path)
+    with serving(runtime, tmp_path) as server:
+        url = server.find(r"listening on (https://\S+)")
+        with (
+            httpx.Client(base_url=url, headers=HEADERS, timeout=DEADLINE, verify=trusting) as http,
+            http.stream("POST", "/message:stream", json={"message": MESSAGE}) as response,
+        ):
+            lines = response.iter_lines()
+            assert any("TASK_STATE_WORKING" in line for line in lines)
+            first = served_certificate(url, trusting)
+            issue(authority, tmp_path)
+            assert served_certificate(url, trusting) == first
+            server.process.send_signal(signal.SIGHUP)
+            server.find(r"(INFO .*the certificate was read again)")
+            second = served_certificate(url, trusting)
+            assert second != first
+
+            (tmp_path / "cert.pem").write_text("nothing of use")
+            server.process.send_signal(signal.SIGHUP)
+            kept = server.find(r"(WARNING .*the certificate is not replaced: .*)")
+            assert "A2A_TLS_CERT_FILE" in kept
+            assert served_certificate(url, trusting) == second
+            assert any("artifactUpdate" in line for line in lines)
+            card = http.get("/.well-known/agent-card.json").json()
+            assert {one["url"].partition(":")[0] for one in card["supportedInterfaces"]} == {"https"}
+        assert server.stop(signal.SIGTERM) == 0
+        assert "Traceback" not in server.said
+
+
+def encrypted(folder: Path, made: trustme.LeafCert, password: str) -> None:
+    """Write the key anew, behind a password."""
+    key = serialization.load_pem_private_key(made.private_key_pem.bytes(), None)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password.encode()),
+    )
+    (folder / "key.pem").write_bytes(pem)
+
+
+def test_a_key_behind_a_password_is_opened_by_the_one_in_the_file(
+    tmp_path: Path, authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    encrypted(tmp_path, issue(authority, tmp_path), "correct-horse-5f0c9e")
+    (tmp_path / "password").write_text("correct-horse-5f0c9e\n")
+    with serving("asyncio", tmp_path, A2A_TLS_KEY_PASSWORD_FILE=str(tmp_path / "password")) as server:
+        url = server.find(r"listening on (https://\S+)")
+        assert served_certificate(url, trusting)
+        assert "correct-horse" not in server.said
+
+
+def test_a_key_that_others_can_read_is_warned_about(tmp_path: Path, authority: trustme.CA) -> None:
+    issue(authority, tmp_path)
+    (tmp_path / "key.pem").chmod(0o644)
+    with serving("asyncio", tmp_path) as server:
+        assert "WARNING" in server.find(r"(.*A2A_TLS_KEY_FILE: the key can be read by other users.*)")
+        server.find(r"listening on (https://\S+)")
+
+
+def _no_certificate(folder: Path, _: trustme.LeafCert) -> None:
+    (folder / "cert.pem").unlink()
+
+
+def _no_key(folder: Path, _: trustme.LeafCert) -> None:
+    (folder / "key.pem").unlink()
+
+
+def _files_swapped(folder: Path, _: trustme.LeafCert) -> None:
+    content = (folder / "cert.pem").read_bytes()
+    (folder / "cert.pem").write_bytes((folder / "key.pem").read_bytes())
+    (folder / "key.pem").write_bytes(content)
+
+
+def _key_of_another_kind(folder: Path, _: trustme.LeafCert) -> None:
+    other = rsa.generate_private_key(65537, 2048)
+    pem = other.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (folder / "key.pem").write_bytes(pem)
+
+
+def _another_key(folder: Path, _: trustme.LeafCert) -> None:
+    (folder / "key.pem").write_bytes(trustme.CA().private_key_pem.bytes())
+
+
+def _broken(folder: Path, _: trustme.LeafCert) -> None:
+    (folder / "cert.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+
+
+def _a_folder(folder: Path, _: trustme.LeafCert) -> None:
+    (folder / "cert.pem").unlink()
+    (folder / "cert.pem").mkdir()
+
+
+def _locked(folder: Path, made: trustme.LeafCert) -> None:
+    encrypted(folder, made, "correct-horse-5f0c9e")
+
+
+def _wrong_password(folder: Path, made: trustme.LeafCert) -> None:
+    _locked(folder, made)
+    (folder / "password").write_text("battery-staple-77a1d2\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (_no_certificate, r"A2A_TLS_CERT_FILE: '\S+cert.pem' cannot be read: No such file or directory"),
+        (_no_key, r"A2A_TLS_KEY_FILE: '\S+key.pem' cannot be read: No such file or directory"),
+        (_files_swapped, r"A2A_TLS_CERT_FILE: \S+cert.pem has no certificate in it, in PEM"),
+        (_key_of_another_kind, r"A2A_TLS_KEY_FILE: the key in \S+ is not that of the certificate in \S+"),
+        (_another_key, r"A2A_TLS_KEY_FILE: the key in \S+ is not that of the certificate in \S+"),
+        (_broken, r"A2A_TLS_CERT_FILE, A2A_TLS_KEY_FILE: \S+ and \S+ are not a PEM certificate and its key"),
+        (_a_folder, r"A2A_TLS_CERT_FILE: '\S+' cannot be read: Is a directory"),
+        (_locked, r"A2A_TLS_KEY_PASSWORD_FILE: is not set, but the key in \S+ is encrypted"),
+        (_wrong_password, r"A2A_TLS_KEY_PASSWORD_FILE: the password in \S+ does not open the key in \S+"),
+    ],
+    ids=lambda value: value.__name__.strip("_") if callable(value) else "",
+)
+def test_files_that_cannot_be_used_are_an_error_of_one_line(
+    tmp_path: Path, authority: trustme.CA, spoil: Callable[[Path, trustme.LeafCert], None], said: str
+) -> None:
+    spoil(tmp_path, issue(authority, tmp_path))
+    variables = {
+        "A2A_TLS_CERT_FILE": str(tmp_path / "cert.pem"),
+        "A2A_TLS_KEY_FILE": str(tmp_path / "key.pem"),
+        "A2A_TASK_STORE_BACKEND": "memory",
+    }
+    if (tmp_path / "password").exists():
+        variables["A2A_TLS_KEY_PASSWORD_FILE"] = str(tmp_path / "password")
+    assert_refused(tmp_path, said, **variables)
+
+
+def test_a_key_without_a_certificate_is_an_error(tmp_path: Path) -> None:
+    assert_refused(tmp_path, "A2A_TLS_KEY_FILE: is set, but A2A_TLS_CERT_FILE is not", A2A_TLS_KEY_FILE="key.pem")
+
+
+def assert_refused(folder: Path, said: str, **variables: str) -> None:
+    done = subprocess.run(
+        [*PROGRAM, "serve", "--port", "0"],
+        env=environment(A2A_STATIC_AUTH_CREDENTIALS=CREDENTIALS, **variables),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    [line] = [line for line in done.stderr.splitlines() if "WARNING" not in line]
+    assert done.returncode == 2
+    assert line.startswith("opencode-a2a: ")
+    assert re.fullmatch(said, line.removeprefix("opencode-a2a: "))
+    assert "5f0c9e" not in done.stderr
+    assert "77a1d2" not in done.stderr
