@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz import a2a, access, answers, mcp, methods, opencode, outbound, transport
+from fuzz import a2a, access, answers, guards, mcp, methods, opencode, outbound, transport
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -12,6 +12,7 @@ TARGETS: dict[str, Target] = {
         *opencode.TARGETS,
         *access.TARGETS,
         *answers.TARGETS,
+        *guards.TARGETS,
         *outbound.TARGETS,
         *mcp.TARGETS,
         *methods.TARGETS,

@@ -16,6 +16,7 @@ from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.media_types import A2A_JSON, JSON
+from sansio.guards import proxies
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
@@ -27,7 +28,9 @@ _FIXED_PATHS = {
     "/": "POST",
     **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *PROBE_PATHS, *CARD_PATHS), "GET"),
 }
-_LISTS = frozenset({*negotiation.HEADERS, "accept-encoding", "if-none-match", "traceparent", "tracestate"})
+_LISTS = frozenset(
+    {*negotiation.HEADERS, *proxies.LISTS, "accept-encoding", "if-none-match", "traceparent", "tracestate"}
+)
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"origin"})
 BODY_SECONDS, BODY_RATE = 30.0, 4096
 """Time for a request body to arrive: so many seconds, and one more for each so many bytes that came."""
@@ -127,7 +130,7 @@ def answer_before_body(request: Request, origins: AllowedOrigins = NO_ORIGINS) -
     origin. What everybody may read is not refused: without a header of ours no page gets to see it.
     """
     if request.path not in _PUBLIC_PATHS:
-        check_origin(request.headers, origins)
+        check_origin(request.headers, origins, request.source)
     if request.method == "CONNECT":
         raise ProtocolError(ErrorKind.METHOD_NOT_ALLOWED, "This server is no proxy")
     if request.method != "OPTIONS":

@@ -30,7 +30,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "sansio.extensions": frozenset({"sansio.a2a", "sansio.opencode"}),
     "sansio.transport": frozenset(),
     "sansio.mcp": frozenset(),
-    "sansio": frozenset({"sansio.a2a"}),
+    "sansio": frozenset({"sansio.a2a", "sansio.transport"}),
     "opencode_a2a": frozenset({"opencode_a2a.cli"}),
     "opencode_a2a.cli": CORE | frozenset(f"opencode_a2a{room}" for room in ("", *ROOMS)),
     "opencode_a2a.agent": CORE

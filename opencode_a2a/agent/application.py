@@ -270,6 +270,7 @@ async def application(
             limits=limits,
             started=wall(),
             hosts=settings.allowed_hosts,
+            proxies=settings.proxies,
             stays_open=settings.stream_stays_open_on_interrupt,
             stays_open_for=frozenset({MethodExtension.INTERACTIVE_INTERRUPT.label}),
             origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),

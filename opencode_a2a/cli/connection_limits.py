@@ -26,4 +26,9 @@ def connection_limits(settings: Settings, descriptors: int | None = None) -> Con
         _log.warning(
             "RLIMIT_NOFILE is %d: connections served at once: at most %d; raise it with `ulimit -n`", limit, total
         )
-    return ConnectionLimits(total=total, per_address=settings.max_connections_per_address, http2=settings.http2)
+    return ConnectionLimits(
+        total=total,
+        per_address=settings.max_connections_per_address,
+        http2=settings.http2,
+        uncounted=settings.trusted_proxies,
+    )

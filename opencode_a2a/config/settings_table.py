@@ -14,6 +14,7 @@ from attrs import frozen
 from opencode_a2a import __version__
 from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_declared import Declared
+from opencode_a2a.config.settings_guards import GuardSettings
 from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import Variable, row
 from opencode_a2a.config.settings_tls import TlsSettings
@@ -38,7 +39,7 @@ _SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH = (
 
 
 @frozen(kw_only=True)
-class Settings(TlsSettings):
+class Settings(GuardSettings):
     """Everything that can be set, checked. The table of variables is this class: a row per attribute."""
 
     host: str = row(
@@ -470,7 +471,8 @@ class Settings(TlsSettings):
 
 _attributes: Final[tuple[Any, ...]] = attrs.fields(Settings)
 _bases: Final = [
-    {attribute.name for attribute in attrs.fields(base)} for base in (Declared, PeerSettings, TlsSettings)
+    {attribute.name for attribute in attrs.fields(base)}
+    for base in (Declared, PeerSettings, TlsSettings, GuardSettings)
 ]
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
     attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)

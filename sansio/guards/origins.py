@@ -15,6 +15,7 @@ from attrs import frozen
 from sansio.a2a.bindings import extension_headers as negotiation
 from sansio.a2a.bindings import last_event_id as resume
 from sansio.a2a.bindings import trace_context
+from sansio.a2a.bindings.http_messages import NO_SOURCE, Source
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.versions import HEADER as VERSION_HEADER
 
@@ -78,10 +79,11 @@ def origin_of(url: str) -> str:
     return origin.removesuffix(_PORTS.get(parts.scheme.lower(), "\0"))
 
 
-def check_origin(headers: Mapping[str, str], allowed: AllowedOrigins) -> None:
+def check_origin(headers: Mapping[str, str], allowed: AllowedOrigins, source: Source = NO_SOURCE) -> None:
     """Refuse what a page of another origin asks for. Raises `ProtocolError` (FORBIDDEN).
 
-    Programs that are no browsers send neither header, and pass.
+    Programs that are no browsers send neither header, and pass. `source`: a trusted proxy may say which host and
+    scheme the page's browser asked for.
     """
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if site in _OWN_SITES or (origin is None and site is None):
@@ -89,16 +91,24 @@ def check_origin(headers: Mapping[str, str], allowed: AllowedOrigins) -> None:
     if origin is None:
         if ANY not in allowed.names:
             raise _forbidden(f"Requests of other sites' pages ({shortened(site or '')}) are refused")
-    elif not (allowed.has(origin) or (origin and origin == allowed.own) or _is_here(origin, headers.get("host", ""))):
+    elif not (
+        allowed.has(origin)
+        or (origin and origin == allowed.own)
+        or _is_here(origin, headers.get("host", ""), source.scheme)
+        or (source.host is not None and _is_here(origin, source.host, source.scheme))
+    ):
         raise _forbidden(f"Requests of pages of {shortened(origin)} are refused; A2A_ALLOWED_ORIGINS allows origins")
 
 
-def _is_here(origin: str, host: str) -> bool:
-    """Return whether an origin is the one a request was sent to. A proxy may have added TLS, so either scheme will
-    do.
+def _is_here(origin: str, host: str, scheme: str | None) -> bool:
+    """Return whether an origin is the one a request was sent to.
+
+    A proxy may have added TLS, so either scheme will do unless a trusted proxy says which one it was.
     """
-    scheme, _, authority = origin.partition("://")
-    return scheme in _PORTS and bool(host) and authority == host.lower().removesuffix(_PORTS[scheme])
+    own, _, authority = origin.partition("://")
+    if own not in _PORTS or (scheme is not None and own != scheme):
+        return False
+    return bool(host) and authority == host.lower().removesuffix(_PORTS[own])
 
 
 def _forbidden(message: str) -> ProtocolError:

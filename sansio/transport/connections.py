@@ -19,22 +19,23 @@ it waits for within `limits.gone` seconds.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from enum import Enum, auto
 
 from attrs import define, field, frozen
+
+from sansio.transport.addresses import NO_NETWORKS, Networks, group_of, parse_address
 
 
 @frozen(kw_only=True)
 class ConnectionLimits:
     """Bounds of one server's connections.
 
-    `total`, `per_address`: numbers of connections, 0 for no limit. Connections from loopback count in the total
-    alone: a reverse proxy on this machine brings everybody's requests from one address. Seconds: `head` to a complete
-    request head, `idle` between two requests, `write` for 64 kB to leave, `gone` for the answer to a client that has
-    ended its side, `closing` for a client to see the end. `http2`: whether a client may use HTTP/2, by ALPN with
-    TLS, or from its first byte on.
+    `total`, `per_address`: numbers of connections, 0 for no limit. Connections from loopback, and from `uncounted`,
+    count in the total alone: a reverse proxy brings everybody's requests from one address. Seconds: `head` to a
+    complete request head, `idle` between two requests, `write` for 64 kB to leave, `gone` for the answer to a client
+    that has ended its side, `closing` for a client to see the end. `http2`: whether a client may use HTTP/2, by ALPN
+    with TLS, or from its first byte on.
     """
 
     total: int = 0
@@ -45,6 +46,7 @@ class ConnectionLimits:
     gone: float = 10.0
     closing: float = 2.0
     http2: bool = False
+    uncounted: Networks = NO_NETWORKS
 
     @property
     def look_every(self) -> float:
@@ -143,7 +145,7 @@ class Connections:
         the one that has waited longest without a request: of this address where the limit of one address is
         reached, of all otherwise. Connections with a request are never ended for new ones.
         """
-        group = group_of(address)
+        group = self._group_of(address)
         evicted: Connection | None = None
         per_address, total = self.limits.per_address, self.limits.total
         if group is not None and per_address and self._groups.get(group, 0) >= per_address:
@@ -156,6 +158,10 @@ class Connections:
             return None, None
         self.remove(evicted)
         return self._add(group, now), evicted
+
+    def _group_of(self, address: str) -> str | None:
+        uncounted = self.limits.uncounted
+        return None if uncounted and uncounted.has(parse_address(address)) else group_of(address)
 
     def _add(self, group: str | None, now: float) -> Connection:
         deadline = now + self.limits.head
@@ -187,24 +193,6 @@ class Connections:
     def waiting(self) -> list[Connection]:
         """Return the connections without a request, longest waiting first."""
         return list(self._waiting)
-
-
-def group_of(address: str) -> str | None:
-    """Name the peers that an address is counted with; None for loopback, which is not counted.
-
-    IPv6: the network of 64 bits, since one machine has all of it. What is no address is a group of its own.
-    """
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            if parsed.is_loopback:
-                return None
-            return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
-        parsed = parsed.ipv4_mapped
-    return None if parsed.is_loopback else str(parsed)
 
 
 def affordable(descriptors: int, wanted: int) -> int:

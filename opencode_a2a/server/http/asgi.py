@@ -43,6 +43,7 @@ from sansio.a2a.server import (
 from sansio.access import Authentication, Identity
 from sansio.guards.hosts import ServedHosts
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, cors_headers
+from sansio.guards.proxies import NO_PROXIES, TrustedProxies
 from sansio.limits import StreamLimits
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -78,6 +79,7 @@ class Surface:
     origins: AllowedOrigins = NO_ORIGINS
     prefix: str = ""
     hosts: ServedHosts = ServedHosts()
+    proxies: TrustedProxies = NO_PROXIES
     stays_open: bool = False
     stays_open_for: frozenset[str] = frozenset()
     tracer: Tracer = NO_TRACER
@@ -136,11 +138,14 @@ class Application:
     # --- one request --------------------------------------------------------------------------------------
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = http.header_map(scope["headers"])
+        source = self._surface.proxies.source((scope.get("client") or ("",))[0], headers)
         request = Request(
             method=scope["method"],
-            path=http.without_prefix(scope["method"], scope["path"], self._surface.prefix),
+            path=http.without_prefix(scope["method"], scope["path"], self._surface.prefix or source.prefix),
             query_string=scope["query_string"],
-            headers=http.header_map(scope["headers"]),
+            headers=headers,
+            source=source,
         )
         # On a connection that goes on, a body need not be announced, and one that comes after the answer's end
         # would be taken for an error of the whole connection: so its end is waited for. On another, the server
@@ -163,6 +168,8 @@ class Application:
             http.check_repeated(scope["headers"])
             if request.path not in http.PROBE_PATHS:
                 self._surface.hosts.check(request.headers.get("host"))
+                if request.source.host is not None:
+                    self._surface.hosts.check(request.source.host)
             answer = await self._answer(request, receive)
         except _DisconnectedError:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import parse_qsl
 
 import orjson
@@ -32,11 +33,28 @@ class Outcome:
     trace_id: str | None = None
 
 
+@frozen(kw_only=True)
+class Source:
+    """The client of a request, and the URL that it asked for, as far as proxies in between are trusted to say.
+
+    `address`: an IP address, or any text where the connection has none. `scheme`: `http` or `https`. `host`: with a
+    port unless it is the scheme's. `prefix`: a path without a slash at its end. None and empty: no proxy says.
+    """
+
+    address: str = ""
+    scheme: str | None = None
+    host: str | None = None
+    prefix: str = ""
+
+
+NO_SOURCE: Final = Source()
+
+
 @define
 class Request:
     """One HTTP request. Header names are lower-case; `path` is percent-decoded.
 
-    `unread`: a body was announced, and its end has not come. `trace`: the span of its handling.
+    `source`: who asks. `unread`: a body was announced, and its end has not come. `trace`: the span of its handling.
     """
 
     method: str
@@ -44,6 +62,7 @@ class Request:
     query_string: bytes = field(repr=False)
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    source: Source = field(default=NO_SOURCE, repr=False)
     outcome: Outcome = field(init=False, factory=Outcome)
     trace: TraceContext | None = field(init=False, default=None, repr=False)
     unread: bool = field(init=False, default=Factory(lambda self: announces_body(self.headers), takes_self=True))

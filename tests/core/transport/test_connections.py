@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.transport.connections import Connection, ConnectionLimits, Connections, Phase, affordable, group_of
+from sansio.transport.addresses import Networks, group_of
+from sansio.transport.connections import Connection, ConnectionLimits, Connections, Phase, affordable
 
 LIMITS = ConnectionLimits(total=4, per_address=2, head=10, idle=75, write=60, gone=5, closing=2)
 OUTSIDE = "203.0.113.7"
@@ -153,6 +155,14 @@ def test_loopback_counts_in_the_total_alone() -> None:
 
     assert all(added is not None and evicted is None for added, evicted in opened)
     assert connections.admit("127.0.0.1", 1)[1] is opened[0][0]
+
+
+def test_connections_of_a_proxy_count_in_the_total_alone() -> None:
+    connections = Connections(evolve(LIMITS, uncounted=Networks.of(["10.1.0.0/16"])))
+    opened = [connections.admit("10.1.0.5", 0) for _ in range(4)]
+
+    assert all(added is not None and evicted is None for added, evicted in opened)
+    assert connections.admit("::ffff:10.1.0.6", 1)[1] is opened[0][0]
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,10 @@ from opencode_a2a.config.settings_names import widens
 from sansio.access import CredentialSet
 from sansio.guards.hosts import ServedHosts
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins
+from sansio.guards.proxies import ProxyHeaders
 from sansio.outbound import AllowedHosts
 from sansio.redact import Secret
+from sansio.transport.addresses import NO_NETWORKS
 
 CREDENTIALS = json.dumps([{"scheme": "bearer", "token": "tok-s3cret", "principal": "ci"}])
 
@@ -138,6 +140,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "client_card_keys_file": None,
         "tool_enabled": True,
         "tool_url": None,
+        "trusted_proxies": NO_NETWORKS,
+        "proxy_headers": ProxyHeaders.X_FORWARDED,
     }
 
 
@@ -292,6 +296,9 @@ def test_a_dotenv_file_that_is_no_text_is_told(tmp_path: Path) -> None:
         ("OPENCODE_MAX_CONCURRENT_STREAMS", "many"),
         ("A2A_ALLOWED_HOSTS", "http://a.example"),
         ("A2A_ALLOWED_HOSTS", "*"),
+        ("A2A_TRUSTED_PROXIES", "*"),
+        ("A2A_TRUSTED_PROXIES", "proxy.example"),
+        ("A2A_PROXY_HEADERS", "via"),
         ("A2A_CLIENT_BASIC_AUTH", "no login"),
         ("A2A_CLIENT_BASIC_AUTH", "YWRh"),
         ("A2A_CLIENT_TIMEOUT_SECONDS", "soon"),
