@@ -115,6 +115,9 @@ class ToolEndpoint:
             body = found
         request = HttpRequest(method=scope["method"], headers=headers, body=body)
         outcome = self._server.receive(request, secrets.token_urlsafe(24))
+        if isinstance(outcome, Exchange):
+            # before any wait: a call can be given up before it has begun, by the batch that it came in too
+            self._scopes |= {id(call): anyio.CancelScope() for call in outcome.calls}
         for call in outcome.stopped:
             running = self._scopes.get(id(call))
             if running is not None:
@@ -157,6 +160,7 @@ class ToolEndpoint:
         finally:
             for call in exchange.calls:
                 exchange.drop(call)
+                del self._scopes[id(call)]
         if gone:
             return
         if exchange.in_events:
@@ -171,15 +175,11 @@ class ToolEndpoint:
         news = _News()
         outcome: CallOutcome | None = None
         started = anyio.current_time()
-        with anyio.CancelScope() as scope:
-            self._scopes[id(call)] = scope
-            try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_report, exchange, call, news, write)
-                    outcome = await self._calls.call(call.arguments, news.note)
-                    tasks.cancel_scope.cancel()
-            finally:
-                del self._scopes[id(call)]
+        with self._scopes[id(call)]:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_report, exchange, call, news, write)
+                outcome = await self._calls.call(call.arguments, news.note)
+                tasks.cancel_scope.cancel()
         state = "cancelled" if outcome is None else outcome.data.get("error_code") or outcome.data.get("state")
         _log.info("a2a_call: %s after %.1f s", state, anyio.current_time() - started)
         if outcome is not None:

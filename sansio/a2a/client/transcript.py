@@ -336,8 +336,9 @@ class Transcript:
     def _emit(self, key: str, text: str, append: bool, out: list[Utterance]) -> None:
         artifact_stream = self._answer.setdefault(key, _ArtifactStream())
         new, contradicts = artifact_stream.append(text) if append else artifact_stream.replace(text)
-        if contradicts:
-            self._correct(key, new, out)
+        settled = artifact_stream.settle() if self.state is not None and self.state.terminal else None
+        if contradicts or settled is not None:
+            self._correct(key, new if settled is None else settled, out)
         elif new:
             if self._last_key not in (None, key) and not self._ends_line:
                 out.append(AnswerText("\n"))

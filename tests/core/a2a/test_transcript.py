@@ -412,6 +412,16 @@ def test_a_text_that_comes_again_piece_by_piece_is_not_compared_from_its_start()
     assert transcript.feed(chunk("c")) != []
 
 
+def test_a_text_that_is_shortened_after_the_end_is_corrected() -> None:
+    transcript = Transcript()
+    for item in (chunk("twice "), chunk("twice "), status(TaskState.COMPLETED)):
+        transcript.feed(item)
+    out = transcript.feed(chunk("twice ", append=False))
+    assert [one.kind for one in out if isinstance(one, Notice)] == [NoticeKind.CORRECTION]
+    assert spoken(out) == "\ntwice "
+    assert transcript.feed(chunk("twice ", append=False)) == []
+
+
 def test_requests_that_are_kept_are_bounded() -> None:
     def asked() -> str | None:
         assert transcript.asked is not None

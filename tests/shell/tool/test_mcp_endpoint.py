@@ -34,7 +34,7 @@ from sansio.a2a.model import (
 from sansio.a2a.tool.arguments import CallArguments
 from sansio.a2a.tool.hops import HOP_LIMIT
 from tests.shell.cases import each_value
-from tests.shell.harness import served, until
+from tests.shell.harness import DEADLINE, served, until
 
 BOTH = "application/json, text/event-stream"
 
@@ -152,8 +152,9 @@ class Server:
         body = message if number is None else message | {"id": number}
         return await self.http.post(TOOL_PATH, json=body, headers=self.headers())
 
-    async def open(self) -> None:
-        response = await self.post("initialize", 0, protocolVersion="2025-11-25")
+    async def open(self, version: str = "2025-11-25") -> None:
+        self.session = ""
+        response = await self.post("initialize", 0, protocolVersion=version)
         self.session = response.headers["mcp-session-id"]
 
     @asynccontextmanager
@@ -318,6 +319,21 @@ async def test_a_cancelled_call_cancels_the_agents_task_and_ends_its_answer(star
     assert cancelled.status_code == 202
     assert rest == []
     assert server.agents.cancelled == ["t"]
+
+
+async def test_a_call_is_cancelled_by_the_batch_that_it_came_in(start: Start) -> None:
+    params = {"name": "call", "arguments": {"url": "http://peer", "message": "hi"}}
+    batch = [
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params},
+        {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}},
+    ]
+    async with start(Agents(held=anyio.Event())) as server:
+        await server.open("2025-03-26")
+        with anyio.fail_after(DEADLINE):
+            answered = await server.http.post(TOOL_PATH, json=batch, headers=server.headers())
+
+    assert answered.text == ""
+    assert server.calls.running == 0
 
 
 async def test_a_client_that_leaves_cancels_its_calls(start: Start) -> None:
