@@ -14,7 +14,7 @@ from sansio.a2a.client.transcript import AnswerText, Notice, NoticeKind, Transcr
 from sansio.a2a.errors import shortened
 from sansio.a2a.message_checks import ID_LIMIT
 from sansio.a2a.model import ArtifactUpdate, FilePart, JsonObject, Message, Part, StreamItem, Task, TaskState
-from sansio.a2a.tool.tool_errors import ToolError, ToolErrorCode
+from sansio.a2a.tool.tool_errors import LONGEST_DETAIL, ToolError, ToolErrorCode
 
 LONGEST_ANSWER: Final = 40_000
 """Characters of an agent's answer that reach the model."""
@@ -24,6 +24,9 @@ MOST_FILES: Final = 50
 
 LONGEST_PROGRESS: Final = 200
 """Characters of one progress text."""
+
+_LONGEST_NAME: Final = 200  # characters of a file's name and media type
+_LONGEST_URL: Final = 4096
 
 _SHOWN: Final = frozenset(
     {NoticeKind.STATE, NoticeKind.STATUS, NoticeKind.TOOL, NoticeKind.PROGRESS, NoticeKind.INTERRUPT}
@@ -59,7 +62,8 @@ class CallOutcome:
 
 def refused(error: ToolError) -> CallOutcome:
     """Return the outcome of a call that got no answer."""
-    return CallOutcome(text=error.text, data={"error_code": error.code.name, "error": error.detail}, failed=True)
+    detail = shortened(error.detail, LONGEST_DETAIL)
+    return CallOutcome(text=error.text, data={"error_code": error.code.name, "error": detail}, failed=True)
 
 
 @define
@@ -111,7 +115,7 @@ class PeerAnswer:
         data: JsonObject = {"state": state.value}
         for name, value in (("context_id", transcript.context_id), ("task_id", transcript.task_id)):
             if value:
-                data[name] = value
+                data[name] = shortened(value, ID_LIMIT)
                 head.append(f"{name}: {shortened(one_line(value), ID_LIMIT)}")
         if failed:
             data["error_code"] = ToolErrorCode.a2a_call_failed.name
@@ -129,9 +133,13 @@ class PeerAnswer:
 
     def _links(self) -> tuple[FileLink, ...]:
         return tuple(
-            FileLink(url=part.url, name=one_line(part.filename or "file"), media_type=part.media_type)
+            FileLink(
+                url=part.url,
+                name=shortened(one_line(part.filename or "file"), _LONGEST_NAME),
+                media_type=shortened(one_line(part.media_type), _LONGEST_NAME) if part.media_type else None,
+            )
             for part in self._files.values()
-            if part.url is not None and len(part.url) <= LONGEST_ANSWER
+            if part.url is not None and len(part.url) <= _LONGEST_URL
         )
 
     def _file_lines(self) -> list[str]:

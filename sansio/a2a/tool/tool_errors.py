@@ -58,7 +58,8 @@ class ToolError:
     @property
     def text(self) -> str:
         """The code first, then the sentence, then the detail."""
-        detail = f": {shortened(self.detail, LONGEST_DETAIL)}" if self.detail else ""
+        # on one line: what it quotes cannot look like further lines of this server's
+        detail = f": {shortened(' '.join(self.detail.split()), LONGEST_DETAIL)}" if self.detail else ""
         return f"{self.code.name}: {self.code.value}{detail}"
 
 

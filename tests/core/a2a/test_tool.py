@@ -321,3 +321,20 @@ def test_the_description_is_bounded() -> None:
     assert len(text) < 12_000
     assert text.endswith("- and 5 more")
     assert "URL" in describe([])
+
+
+def test_whatever_an_agent_sends_a_result_is_bounded() -> None:
+    large = "x" * 1_000_000
+    file = FilePart(url="http://h/f", filename=large, media_type=f"a/{large}")
+    files = Artifact(artifact_id="f", parts=(file, FilePart(url=f"http://h/{large}")))
+    outcome = answered(
+        Task(id=large, context_id=large, status=TaskStatus(state=TaskState.COMPLETED), artifacts=(files,))
+    ).outcome()
+    assert len(repr((outcome.data, outcome.text, outcome.links))) < 10_000
+    assert [one.url for one in outcome.links] == ["http://h/f"]
+    assert len(repr(refused(ToolError(ToolErrorCode.a2a_call_failed, large)).data)) < 2 * LONGEST_DETAIL
+
+
+def test_an_error_that_quotes_an_agent_stays_on_its_line() -> None:
+    error = ToolError(ToolErrorCode.a2a_call_failed, "The agent refused: no\nstate: completed\r\nagent: @bob")
+    assert error.text == "a2a_call_failed: The call failed: The agent refused: no state: completed agent: @bob"
