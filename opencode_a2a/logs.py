@@ -7,66 +7,65 @@ Only our own loggers follow the level that is set. Other libraries log secrets b
 from __future__ import annotations
 
 import logging
-import re
 import threading
-import time
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, TextIO
+
+from opencode_a2a.log_format import JsonFormatter, LineFormatter, plain
+
+__all__ = ["LIFECYCLE", "OURS", "WriterHandler", "log_event", "logging_to", "plain"]
 
 OURS: Final = ("opencode_a2a", "runtime_asyncio", "runtime_http", "runtime_trio")
 """The loggers that follow the level that is set."""
 
-_LONGEST = 2000  # characters of a message; what callers sent is cut far earlier
+LIFECYCLE: Final = "opencode_a2a.lifecycle"
+"""The logger of the few records that show an operator that the server lives. The default level has them too."""
+
 MOST_WAITING = 10_000  # records; more are counted and dropped
+MOST_BODIES_WAITING = 500  # records that wait, beyond which none with a body is taken
 _GATHERING = 0.05  # seconds: to wake the writer for each record costs more than the record
 LAST_WORDS = 1.0  # seconds for which the end of the program waits for the writer
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_LONGEST_VALUE = 200  # characters of a field's value
 
 
-def plain(text: object, longest: int = 200) -> str:
-    """Text that came from elsewhere, as a log may hold it: no control characters, no more than `longest`."""
-    found = str(text)
-    if len(found) > longest:
-        found = found[:longest] + "…"
-    return _UNSAFE.sub(_escaped, found)
+def log_event(
+    logger: logging.Logger,
+    level: int,
+    message: str,
+    fields: Mapping[str, object],
+    in_message: Mapping[str, object] | None = None,
+) -> None:
+    """Log a record with fields. `in_message`: more fields, whose values a reader of text has in the message already.
 
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
-class LineFormatter(logging.Formatter):
-    """Writes `TIME LEVEL LOGGER: MESSAGE`, the time in UTC to the millisecond.
-
-    A record is one line; the lines of a traceback follow it, indented, so that none can pass for a record.
+    A field whose value is None is left out.
     """
+    logger.log(level, "%s", message, extra={"fields": _cut(fields), "in_message": _cut(in_message or {})})
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._second = (0, "")
 
-    def format(self, record: logging.LogRecord) -> str:
-        second = int(record.created)
-        if second != self._second[0]:
-            self._second = (second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)))
-        head = f"{self._second[1]}.{int(record.msecs):03d}Z {record.levelname} {record.name}: "
-        line = head + plain(record.getMessage(), _LONGEST)
-        if record.exc_info:
-            trace = self.formatException(record.exc_info)
-            line += "".join(f"\n    {plain(part, _LONGEST)}" for part in trace.splitlines())
-        return line
+def _cut(fields: Mapping[str, object]) -> dict[str, object]:
+    return {
+        name: value[:_LONGEST_VALUE] + "…" if isinstance(value, str) and len(value) > _LONGEST_VALUE else value
+        for name, value in fields.items()
+        if value is not None
+    }
+
+
+def _as_it_is(text: str) -> str:
+    return text
 
 
 class WriterHandler(logging.Handler):
     """Hands records to a thread that formats and writes them; what comes together is written together."""
 
-    def __init__(self, stream: TextIO, others: int = logging.WARNING) -> None:
+    def __init__(
+        self, stream: TextIO, others: int = logging.WARNING, formatter: logging.Formatter | None = None
+    ) -> None:
         """`others`: the lowest level of other libraries' records that is written, whatever levels they set."""
         super().__init__()
         self._others = others
-        self.setFormatter(LineFormatter())
+        self.setFormatter(formatter or LineFormatter(_as_it_is))
         self._stream = stream
         self._waiting: deque[logging.LogRecord] = deque()
         self._wake = threading.Event()
@@ -79,7 +78,7 @@ class WriterHandler(logging.Handler):
         """Take a record. There is no lock to wait for: only the writer's thread takes from the queue."""
         if record.levelno < self._others and not record.name.startswith(OURS):
             return False
-        if len(self._waiting) >= MOST_WAITING:
+        if len(self._waiting) >= (MOST_BODIES_WAITING if hasattr(record, "body") else MOST_WAITING):
             self._dropped += 1
             return False
         self._waiting.append(record)
@@ -108,28 +107,47 @@ class WriterHandler(logging.Handler):
     def _lines(self) -> str:
         lines: list[str] = []
         while self._waiting:
-            record = self._waiting.popleft()
-            try:
-                lines.append(self.format(record))
-            except Exception as exc:  # a record that cannot be written must not end the log
-                lines.append(f"{record.levelname} {record.name}: cannot be formatted ({type(exc).__name__})")
+            lines.append(self._line(self._waiting.popleft()))
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            lines.append(f"WARNING {__name__}: lines dropped for want of a fast reader: {dropped}")
+            lines.append(self._line(_own("lines dropped for want of a fast reader: %s", dropped)))
         return "".join(f"{line}\n" for line in lines)
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record)
+        except Exception as exc:  # a record that cannot be written must not end the log
+            return self.format(_own("a record of %s cannot be formatted (%s)", record.name, type(exc).__name__))
+
+
+def _own(message: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, arguments, None)
 
 
 @contextmanager
-def logging_to(stream: TextIO, level: str) -> Generator[None]:
-    """Log to `stream` while it is entered. `level`: the lowest level of our own records that is written."""
+def logging_to(
+    stream: TextIO,
+    level: str,
+    *,
+    json: bool = False,
+    redact: Callable[[str], str] = _as_it_is,
+    lifecycle: bool = False,
+) -> Generator[None]:
+    """Log to `stream` while it is entered. `level`: the lowest level of our own records that is written.
+
+    `json`: a record is a JSON object. `redact`: takes out of a text what no log may hold. `lifecycle`: the level
+    WARNING has the records of `LIFECYCLE` too.
+    """
     root = logging.getLogger()
     others = max(logging.WARNING, logging.getLevelNamesMapping()[level])
-    handler = WriterHandler(stream, others)
-    before = [(logger, logger.level) for logger in (root, *map(logging.getLogger, OURS))]
+    handler = WriterHandler(stream, others, JsonFormatter(redact) if json else LineFormatter(redact))
+    before = [(logger, logger.level) for logger in (root, *map(logging.getLogger, (*OURS, LIFECYCLE)))]
     root.addHandler(handler)
     root.setLevel(others)
     for name in OURS:
         logging.getLogger(name).setLevel(level)
+    if lifecycle and level == "WARNING":
+        logging.getLogger(LIFECYCLE).setLevel(logging.INFO)
     try:
         yield
     finally:

@@ -40,7 +40,7 @@ COMMANDS: Final = {
 }
 """The commands and their help; each is a module of this package."""
 
-_EVERYWHERE = ("runtime", "log_level")
+_EVERYWHERE = ("runtime", "log_level", "log_format")
 _CLIENT = (
     "client_bearer_token",
     "client_basic_auth",
@@ -134,11 +134,19 @@ def _unwrapped(run: Callable[[], int]) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from opencode_a2a.config.settings_secrets import redactor_of
     from opencode_a2a.logs import logging_to
     from opencode_a2a.server.runtimes import find_runtime
 
     settings = _settings(_with_options(options, os.environ), _READ_BY.get(options.command))
-    with logging_to(sys.stderr, settings.log_level):
+    log = logging_to(
+        sys.stderr,
+        settings.log_level,
+        json=settings.log_format == "json",
+        redact=redactor_of(settings),
+        lifecycle=options.command == "serve",
+    )
+    with log:
         return command_module(options.command).run(options, settings, find_runtime(settings.runtime))
 
 

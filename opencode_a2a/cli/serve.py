@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,11 +17,14 @@ from opencode_a2a.agent.application import application
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.client.known_peers import KnownPeers
 from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
+from opencode_a2a.logs import LIFECYCLE
 from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
 from opencode_a2a.server.signals import Hangups, until_signalled
 from sansio.a2a.counted import counted
+
+_log = logging.getLogger(LIFECYCLE)
 
 OPTIONS = (
     ("--runtime", "NAME", "A2A_RUNTIME", "the event loop: asyncio or trio (default: asyncio)"),
@@ -28,6 +32,7 @@ OPTIONS = (
     ("--port", "PORT", "A2A_PORT", "the port; 0 takes a free one (default: 8000)"),
     ("--opencode", "URL", "OPENCODE_BASE_URL", "where `opencode serve` is (default: http://127.0.0.1:4096)"),
     ("--log-level", "LEVEL", "A2A_LOG_LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (default: WARNING)"),
+    ("--log-format", "FORMAT", "A2A_LOG_FORMAT", "text, or json: one object a line (default: text)"),
 )
 """The options of the command, each with the variable that it goes before."""
 
@@ -51,18 +56,24 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
     if not settings.credentials:
         token = secrets.token_urlsafe(24)
         settings = with_generated_token(settings, token)
-        print(f"opencode-a2a: no credentials are set; for this run, the bearer token is {token}", file=sys.stderr)
+        _print(f"no credentials are set; for this run, the bearer token is {token}")
+
+    say = _log.info if settings.log_format == "json" else _print
 
     def ready(url: str) -> None:
-        print(f"opencode-a2a: listening on {url} ({settings.runtime})", file=sys.stderr, flush=True)
-
-    def say(text: str) -> None:
-        print(f"opencode-a2a: {text}", file=sys.stderr, flush=True)
+        say(f"listening on {url} ({settings.runtime})")
 
     hangups = Hangups()
     stop = partial(until_signalled, hangups)
     runtime.run(partial(serve, settings, runtime, stop=stop, ready=ready, say=say, hangups=hangups))
+    if settings.log_format == "json":
+        say("stopped")
     return 0
+
+
+def _print(text: str) -> None:
+    """Print a line for a person: it is there at once, and is no record of the log."""
+    print(f"opencode-a2a: {text}", file=sys.stderr, flush=True)
 
 
 def _calm_collector() -> None:

@@ -98,9 +98,6 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
         "OPENCODE_PROVIDER_ID",
         "OPENCODE_MODEL_ID",
     ),
-    *_no_effect(
-        "0.2.0, 0.7.1, 1.4.0", "messages are never logged", "A2A_LOG_PAYLOADS", "A2A_LOG_BODY_LIMIT", harmless=FALSE
-    ),
     *_no_effect("0.2.0", "streams are always on offer", "A2A_STREAMING", harmless=("true", "1")),
     *_no_effect(
         "0.2.0",
@@ -109,7 +106,6 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
         "A2A_SESSION_CACHE_MAXSIZE",
     ),
     *_no_effect("0.2.0", "there is no tracing", "A2A_OTEL_INSTRUMENTATION_ENABLED", harmless=FALSE),
-    *_no_effect("1.4.0", "there are no metrics; `/health` has counters", "A2A_METRICS_ENABLED", harmless=FALSE),
 )
 
 

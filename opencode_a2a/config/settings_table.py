@@ -17,6 +17,7 @@ from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_guards import GuardSettings
 from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import Variable, row
+from opencode_a2a.config.settings_telemetry import TelemetrySettings
 from opencode_a2a.config.settings_tls import TlsSettings
 from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet
@@ -472,7 +473,7 @@ class Settings(GuardSettings):
 _attributes: Final[tuple[Any, ...]] = attrs.fields(Settings)
 _bases: Final = [
     {attribute.name for attribute in attrs.fields(base)}
-    for base in (Declared, PeerSettings, TlsSettings, GuardSettings)
+    for base in (Declared, PeerSettings, TelemetrySettings, TlsSettings, GuardSettings)
 ]
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
     attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)

@@ -9,8 +9,8 @@ from typing import Final
 
 from attrs import frozen
 
-from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import row
+from opencode_a2a.config.settings_telemetry import TelemetrySettings
 
 CERT_FILE: Final = "A2A_TLS_CERT_FILE"
 KEY_FILE: Final = "A2A_TLS_KEY_FILE"
@@ -20,7 +20,7 @@ _TLS: Final = "TLS"
 
 
 @frozen(kw_only=True)
-class TlsSettings(PeerSettings):
+class TlsSettings(TelemetrySettings):
     """The rows of TLS."""
 
     tls_cert_file: str | None = row(

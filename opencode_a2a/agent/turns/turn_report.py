@@ -1,4 +1,4 @@
-"""One line in the log for each turn: its task, its session, how it ended, and how long it took.
+"""Two lines in the log for each turn, when it begins and ends: its task, its session, how it ended, how long it took.
 
 Holds no text of the turn, whether of a person, the model or the provider, but for an error text that no client
 may read: that is logged in full, without credentials, with the reference that the client has.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from opencode_a2a.logs import plain
+from opencode_a2a.logs import log_event, plain
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.model import Task, TaskState
 from sansio.opencode.upstream.faults import TaskFailure
@@ -22,6 +22,14 @@ _DETAIL_LIMIT = 4000  # characters of an error text
 _TROUBLED = frozenset({TaskState.FAILED, TaskState.AUTH_REQUIRED, TaskState.REJECTED})
 
 
+def log_turn_begun(active: ActiveTask, seconds: float) -> None:
+    """Log at INFO that OpenCode gets the prompt of a turn. `seconds`: for which it waited for its place."""
+    if _log.isEnabledFor(logging.INFO):
+        milliseconds = round(seconds * 1000)
+        message = f"begun after {milliseconds} ms"
+        log_event(_log, logging.INFO, message, _fields(active), {"turn": "begun", "waited_ms": milliseconds})
+
+
 def log_turn(active: ActiveTask, seconds: float, failure: TaskFailure | None = None) -> None:
     """Log the end of a turn: at WARNING where it failed or wants other credentials, else at INFO.
 
@@ -31,28 +39,34 @@ def log_turn(active: ActiveTask, seconds: float, failure: TaskFailure | None = N
     level = logging.WARNING if state in _TROUBLED else logging.INFO
     if not _log.isEnabledFor(level):
         return
-    why = _why(active.task()) if state in _TROUBLED else ""
-    _log.log(
+    milliseconds = round(seconds * 1000)
+    log_event(
+        _log,
         level,
-        "task=%s session=%s principal=%s %s %.0f ms%s",
-        active.facts.task_id,
-        plain(active.session_id or "none", 80),
-        plain(active.facts.principal, 80),
-        state.value,
-        seconds * 1000,
-        why,
+        f"{state.value} {milliseconds} ms",
+        {**_fields(active), **(_why(active.task()) if state in _TROUBLED else {})},
+        {"turn": "ended", "state": state.value, "duration_ms": milliseconds},
     )
     if failure is not None and failure.detail:
         text = plain(redact_text(failure.detail), _DETAIL_LIMIT)
         _log.log(level, "task=%s reference=%s %s", active.facts.task_id, failure.reference, text)
 
 
-def _why(task: Task) -> str:
+def _fields(active: ActiveTask) -> dict[str, object]:
+    facts = active.facts
+    return {
+        "task": facts.task_id,
+        "context": facts.context_id,
+        "session": active.session_id or "none",
+        "principal": facts.principal,
+        "trace": active.trace.trace_id if active.trace is not None else None,
+    }
+
+
+def _why(task: Task) -> dict[str, object]:
     """The type of the error and the upstream status, as the task's metadata says them."""
     opencode = (task.metadata or {}).get("opencode")
     error = opencode.get("error") if isinstance(opencode, Mapping) else None
     if not isinstance(error, Mapping):
-        return ""
-    found = f" error={plain(error.get('type'), 80)}"
-    status = error.get("upstream_status")
-    return found if status is None else f"{found} upstream_status={plain(status, 20)}"
+        return {}
+    return {"error": str(error.get("type")), "upstream_status": error.get("upstream_status")}

@@ -20,7 +20,7 @@ from attrs import evolve
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_reads import SessionReads
 from opencode_a2a.agent.turns.running_turn import Prompt, RunningTurn
-from opencode_a2a.agent.turns.turn_report import log_turn
+from opencode_a2a.agent.turns.turn_report import log_turn, log_turn_begun
 from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
@@ -234,6 +234,7 @@ class TurnRunner:
                             prepared = await self._in_queue(run, run.queue, locks)
                     # it may have been cancelled meanwhile, which OpenCode must hear if it has the prompt
                     if passed is not None or not active.log.state.terminal:
+                        log_turn_begun(active, self._wall() - started)
                         try:
                             await self._drive(run, prepared)
                         except _SessionGoneError:

@@ -15,6 +15,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.logs import LIFECYCLE
 from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.sse import SseDecoder, SseEvent
@@ -32,6 +33,7 @@ from sansio.opencode.upstream.faults import PAYLOAD, TIMEOUT, UNREACHABLE, TaskF
 from sansio.opencode.upstream.problems import Problem, bus_problem, not_opencode
 
 _log = logging.getLogger(__name__)
+_lifecycle = logging.getLogger(LIFECYCLE)
 
 BACKOFF = Backoff((0.05, 0.2, 0.5, 1.0, 2.0, 5.0))
 _BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
@@ -82,6 +84,7 @@ class EventBus:
         self.came = Wakeup()  # for those who wait for the next connection
         self._unreadable = False  # an event of this connection could not be read, and that is logged
         self._wanted = anyio.Event()  # somebody waits for the bus: no time to sit out a pause
+        self._news = True  # the next connection is worth a line in the log
         self.connected = False
         self.lost_at: float | None = None  # when the bus was lost, epoch seconds
         self.refused = False  # OpenCode is there, and does not let us in: to wait does not help
@@ -160,8 +163,10 @@ class EventBus:
                 # one that comes and goes is tried less and less often
                 failures = 0 if lasted else failures
                 _log.log(logging.WARNING if lasted else logging.INFO, "event bus lost: %s", self.trouble)
+                self._news = self._news or lasted
             else:
                 self._note(problem or bus_problem(failure, self._upstream.url))
+                self._news = True
             self.connected = False
             pause = BACKOFF.pause(failures)
             needed = bool(self._sinks or self._waiting)
@@ -215,6 +220,9 @@ class EventBus:
         self.disposals += 1
         self._unreadable = False
         self._note(None)
+        if self._news:
+            _lifecycle.info("OpenCode is connected at %s", self._upstream.url)
+            self._news = False
         self.came.wake()
         for sink in list(self._sinks.values()):
             sink.gap()

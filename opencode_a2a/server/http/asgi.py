@@ -207,7 +207,8 @@ class Application:
             return await self._documents.described(request, self.cards)
         http.check_length(request.headers, surface.body_limit)
         caller = await surface.authenticator.authenticate(request)
-        request.outcome.principal = caller.identity.principal
+        identity = caller.identity
+        request.outcome.principal, request.outcome.credential_id = identity.principal, identity.credential_id
         if request.unread and request.method != "POST":  # it means nothing, but the next request comes behind it
             await _read_body(request, receive, surface.body_limit)
             request.body = b""
@@ -255,9 +256,14 @@ class Application:
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
             frames = frames_of(stream, presentation, call, self._surface.limits)
+
+            def closed() -> None:
+                invocation.found(stream.active)  # whose session is chosen while it is read
+                stream.close()
+
             access = partial(self._surface.authenticator.stream, caller)
             refused = call.failure_frame(ProtocolError(ErrorKind.UNAUTHENTICATED))
-            return Streaming(call.stream_headers, frames, stream.close, access, refused)
+            return Streaming(call.stream_headers, frames, closed, access, refused)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         return call.respond(await self._dispatch.unary(invocation))

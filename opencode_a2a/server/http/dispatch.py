@@ -48,6 +48,12 @@ class Invocation:
             await anyio.lowlevel.checkpoint()
         return request
 
+    def found(self, active: ActiveTask) -> None:
+        """Note the task that the call is about."""
+        self.outcome.task_id = active.facts.task_id
+        self.outcome.context_id = active.facts.context_id
+        self.outcome.session_id = active.session_id
+
     @property
     def principal(self) -> str:
         """The caller."""
@@ -105,7 +111,7 @@ class Dispatch:
                 stays_open=invocation.stays_open,
                 trace=invocation.trace,
             )
-            invocation.outcome.task_id = stream.active.facts.task_id
+            invocation.found(stream.active)
             return stream, invocation.presentation_of_sender(stream.active)
         request = await invocation.read()
         invocation.outcome.task_id = request.id
@@ -114,6 +120,7 @@ class Dispatch:
         stream = await self._operations.subscribe(
             principal, request, cursor, replays=replays, stays_open=invocation.stays_open
         )
+        invocation.found(stream.active)
         return stream, invocation.presentation(stream.active)
 
     # --- one by one ---------------------------------------------------------------------------------------
@@ -125,7 +132,7 @@ class Dispatch:
         active = await self._operations.send(
             invocation.principal, request, invocation.presentation(), trace=invocation.trace
         )
-        invocation.outcome.task_id = active.facts.task_id
+        invocation.found(active)
         task = trim_history(active.task(), request.configuration.history_length)
         return invocation.presentation_of_sender(active).send_result(task)
 
@@ -133,6 +140,7 @@ class Dispatch:
         request = await invocation.read()
         invocation.outcome.task_id = request.id
         active = await self._operations.get_task(invocation.principal, request)
+        invocation.found(active)
         return invocation.presentation(active).task(trim_history(active.task(), request.history_length))
 
     async def _list_tasks(self, invocation: Invocation) -> list[bytes]:
@@ -145,6 +153,7 @@ class Dispatch:
         invocation.outcome.task_id = request.id
         again = invocation.call.dialect.cancels_canceled
         active = await self._operations.cancel(invocation.principal, request, again=again)
+        invocation.found(active)
         return invocation.presentation(active).task(active.task())
 
     async def _set_push_config(self, invocation: Invocation) -> JsonObject:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 
-from opencode_a2a.logs import plain
-from sansio.a2a.bindings.http_messages import Request
-from sansio.a2a.errors import ProtocolError
+from opencode_a2a.log_format import word
+from opencode_a2a.logs import log_event
+from sansio.a2a.bindings.http_messages import Outcome, Request
+from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.http import PROBE_PATHS
 
 _log = logging.getLogger(__name__)
@@ -23,22 +24,47 @@ def log_request(request: Request, seconds: float) -> None:
     if not _log.isEnabledFor(level):
         return
     outcome = request.outcome
-    words = [plain(request.method, _NAME), plain(request.path)]
+    words = [word(request.method, _NAME), word(request.path)]
     if outcome.operation is not None:
-        words.append(plain(outcome.operation, _NAME))
+        words.append(word(outcome.operation, _NAME))
     words.append("client-left" if outcome.status is None else str(outcome.status))
     words.append(f"{seconds * 1000:.1f} ms")
-    if outcome.principal is not None:
-        words.append(f"principal={plain(outcome.principal, _NAME)}")
-    if outcome.task_id is not None:
-        words.append(f"task={plain(outcome.task_id, _NAME)}")
-    if outcome.error is not None:
-        words.append(_refusal(outcome.error))
-    _log.log(level, "%s", " ".join(words))
+    log_event(
+        _log,
+        level,
+        " ".join(words),
+        {
+            "principal": outcome.principal,
+            "credential": outcome.credential_id,
+            "task": outcome.task_id,
+            "context": outcome.context_id,
+            "session": outcome.session_id,
+            "trace": outcome.trace_id,
+            **_refusal(outcome.error),
+        },
+        {
+            "method": request.method,
+            "path": request.path,
+            "operation": outcome.operation,
+            "status": outcome.status,
+            "duration_ms": round(seconds * 1000, 1),
+            "outcome": outcome_of(outcome),
+        },
+    )
 
 
-def _refusal(error: ProtocolError) -> str:
+def outcome_of(outcome: Outcome) -> str:
+    """Name what came of a request: `ok`, `refused`, `failed` for an error of ours, `client-left`."""
+    if outcome.status is None:
+        return "client-left"
+    if outcome.error is None:
+        return "ok"
+    return "failed" if outcome.error.kind is ErrorKind.INTERNAL_ERROR else "refused"
+
+
+def _refusal(error: ProtocolError | None) -> dict[str, str]:
     """Why a request was refused: the kind of error and the fields it is about, never their values."""
+    if error is None:
+        return {}
     fields = ",".join(violation.field for violation in error.violations[:4])
-    about = f" fields={plain(fields)}" if fields else ""
-    return f"refused={plain(error.reason)}{about}"
+    return {"refused": error.reason, "fields": fields} if fields else {"refused": error.reason}

@@ -22,13 +22,16 @@ class Outcome:
     """Facts about an answered request, for the log.
 
     `status` None: the client left before. `operation`: the name of the method or the operation.
-    `trace_id`: 32 hex digits.
+    `trace_id`: 32 hex digits. `session_id`: in the agent's own terms.
     """
 
     status: int | None = None
     principal: str | None = None
+    credential_id: str | None = None
     operation: str | None = None
     task_id: str | None = None
+    context_id: str | None = None
+    session_id: str | None = None
     error: ProtocolError | None = None
     trace_id: str | None = None
 

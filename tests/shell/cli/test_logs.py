@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import logging
 import re
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,8 +18,9 @@ from attrs import define, field
 
 from opencode_a2a.cli import call
 from opencode_a2a.config.settings import Settings
+from opencode_a2a.config.settings_secrets import redactor_of
 from opencode_a2a.fake_opencode import FakeOpenCode
-from opencode_a2a.logs import OURS, WriterHandler, logging_to, plain
+from opencode_a2a.logs import OURS, WriterHandler, log_event, logging_to, plain
 from sansio.redact import Secret
 from tests.shell.cases import every_codec, one_codec
 from tests.shell.harness import (
@@ -184,24 +187,26 @@ class Stuck(io.StringIO):
 
 @every_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
-async def test_info_has_one_line_for_a_request_and_one_for_its_turn(
+async def test_info_has_one_line_for_a_request_and_two_for_its_turn(
     serving: Serving, wire: Wire, operation: str
 ) -> None:
     with logged("INFO") as written:
         async with serving() as agent:
             caller = agent.caller(wire)
             task = await caller.send("hi") if operation == "send" else (await caller.stream("hi")).task
-            await until(lambda: len(written.requests()) + len(written.turns()) == 2)
+            await until(lambda: len(written.requests()) + len(written.turns()) == 3)
 
-    [request], [turn] = written.requests(), written.turns()
+    [request], [begun, turn] = written.requests(), written.turns()
     name = {"rpc": {"send": ("message/send", "SendMessage"), "stream": ("message/stream", "SendStreamingMessage")}}
     names = name["rpc"][operation] if wire.binding == "rpc" else (operation.upper(),) * 2
     assert request.startswith("POST /")
     assert f" {names[wire.version == '1.0']} 200 " in request
     assert re.search(r" \d+\.\d ms principal=alice ", request)
-    assert request.endswith(f"task={task.id}")
-    assert turn["level"] == "INFO"
-    assert re.fullmatch(rf"task={task.id} session=ses_\w+ principal=alice completed \d+ ms", turn["text"])
+    facts = rf"task={task.id} context={task.context_id} session=ses_\w+"
+    assert re.search(rf" ms principal=alice credential=a {facts} trace=[0-9a-f]{{32}}$", request)
+    assert begun["level"] == turn["level"] == "INFO"
+    assert re.fullmatch(rf"begun after \d+ ms {facts} principal=alice trace=[0-9a-f]{{32}}", begun["text"])
+    assert re.fullmatch(rf"completed \d+ ms {facts} principal=alice trace=[0-9a-f]{{32}}", turn["text"])
 
 
 async def test_a_level_above_info_has_no_line_for_what_goes_well(serving: Serving) -> None:
@@ -244,7 +249,7 @@ async def test_a_failed_turn_and_a_providers_401_are_warnings_with_the_reason(se
     assert (refused["level"], failed["level"]) == ("WARNING", "WARNING")
     assert "auth-required" in refused["text"]
     assert "error=UPSTREAM_UNAUTHORIZED upstream_status=401" in refused["text"]
-    assert " failed " in failed["text"]
+    assert failed["text"].startswith("failed ")
     assert "error=UPSTREAM_SERVER_ERROR upstream_status=500" in failed["text"]
     assert "told-by-opencode" not in written.text
 
@@ -345,3 +350,123 @@ async def test_a_failure_of_ours_is_an_error_with_a_traceback_and_no_prompt(
     assert "Traceback" in written.text
     assert "refused=INTERNAL_ERROR" in written.requests()[0]
     assert PROMPT not in written.text
+
+
+# --- JSON -------------------------------------------------------------------------------------------------
+
+
+@one_codec
+async def test_in_json_a_record_is_an_object_whose_fields_are_members(serving: Serving, wire: Wire) -> None:
+    stream = io.StringIO()
+    parent = f"00-{'a1' * 16}-{'b2' * 8}-01"
+    with logging_to(stream, "INFO", json=True):
+        async with serving() as agent:
+            caller = agent.caller(wire)
+            agent.http.headers["traceparent"] = parent
+            task = (await caller.stream("hi")).task
+            await caller.refused(
+                "get", id="no such%0Atask=forged" if wire.binding == "rest" else "no such\ntask=forged"
+            )
+            await until(lambda: stream.getvalue().count("\n") >= 5)
+
+    records = [json.loads(line) for line in stream.getvalue().splitlines()]
+    streamed, refused = (record for record in records if record["logger"].endswith("request_log"))
+    begun, ended = (record for record in records if record["logger"].endswith("turn_report"))
+    known = {"principal": "alice", "task": task.id, "context": task.context_id, "level": "INFO"}
+    more = {"credential": "a", "trace": "a1" * 16, "status": 200, "outcome": "ok", "method": "POST"}
+    assert {name: streamed[name] for name in known | more} == known | more
+    assert streamed["session"] == begun["session"] == ended["session"]
+    assert streamed["session"].startswith("ses_")
+    assert streamed["duration_ms"] > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", streamed["time"])
+    assert (refused["outcome"], refused["refused"]) == ("refused", "TASK_NOT_FOUND")
+    assert refused["task"] == "no such\ntask=forged"
+    assert {name: ended[name] for name in known} == known
+    assert (begun["turn"], ended["turn"], ended["state"]) == ("begun", "ended", "completed")
+
+
+@pytest.mark.parametrize("text", ["a\nb", '", "level": "ERROR', "\u2028", "\x00\x1b[31m", "\u202eback"])
+def test_in_json_nothing_makes_a_line_or_a_member(text: str) -> None:
+    stream = io.StringIO()
+    with logging_to(stream, "INFO", json=True):
+        log_event(logging.getLogger("opencode_a2a"), logging.INFO, text, {"field": text, "none": None})
+
+    [line] = stream.getvalue().splitlines()
+    record = json.loads(line)
+    assert line.isascii()
+    assert (record["message"], record["field"], record["level"], "none" in record) == (text, text, "INFO", False)
+
+
+def test_in_json_a_traceback_is_a_member() -> None:
+    stream = io.StringIO()
+    with logging_to(stream, "INFO", json=True):
+        try:
+            raise ValueError("bad")
+        except ValueError:
+            logging.getLogger("opencode_a2a").exception("it failed")
+
+    [line] = stream.getvalue().splitlines()
+    assert json.loads(line)["exception"].endswith("ValueError: bad")
+
+
+def test_a_field_cannot_pass_for_another_one() -> None:
+    with logged("INFO") as written:
+        log_event(
+            logging.getLogger("opencode_a2a"), logging.INFO, "said", {"task": "a principal=root", "session": ""}
+        )
+
+    assert written.lines()[0]["text"] == 'said task="a principal=root" session=""'
+
+
+# --- secrets and directories, whoever writes them ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_secrets_and_directories_of_the_settings_are_in_no_record(form: str) -> None:
+    settings = Settings(
+        credentials=CREDENTIALS,
+        opencode_password=Secret('pass"word-77'),
+        client_bearer_token=Secret("client-token-1"),
+        task_store_database_url="postgresql://me:db-pass%2F1@host/db",
+        workspace_root="/srv/projects/one",
+    )
+    secrets = (ALICE, BOB, CAROL[1], 'pass"word-77', "client-token-1", "db-pass%2F1", "db-pass/1")
+    stream = io.StringIO()
+    with logging_to(stream, "INFO", json=form == "json", redact=redactor_of(settings)):
+        logger = logging.getLogger("opencode_a2a")
+        for secret in secrets:
+            log_event(logger, logging.INFO, f"message {secret}", {"field": f"x {secret}"})
+            basic = base64.b64encode(f"carol:{secret}".encode()).decode()
+            logger.info("Authorization: Basic %s at http://me:%s@host in %s/x", basic, secret, Path.home())
+            try:
+                raise OSError(f"cannot read /srv/projects/one/{secret}")
+            except OSError:
+                logger.exception("it failed")
+
+    written = stream.getvalue()
+    for secret in secrets:
+        assert secret not in written
+        assert json.dumps(secret)[1:-1] not in written
+        assert base64.b64encode(f"carol:{secret}".encode()).decode() not in written
+    assert "/srv/projects" not in written
+    assert str(Path.home()) not in written
+    assert "~/x" in written
+    assert "<workspace>/***" in written
+
+
+# --- the life of the server -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("level", "count"), [("INFO", 1), ("WARNING", 1), ("ERROR", 0)])
+async def test_the_default_level_says_that_opencode_is_connected_and_nothing_of_requests(
+    serving: Serving, level: str, count: int
+) -> None:
+    stream = io.StringIO()
+    with logging_to(stream, level, lifecycle=True):
+        async with serving() as agent:
+            await agent.caller().send("hi")
+
+    lines = [line for line in stream.getvalue().splitlines() if "INFO opencode_a2a.lifecycle: OpenCode is" in line]
+    assert len(lines) == count
+    if level == "WARNING":
+        assert stream.getvalue().splitlines() == lines

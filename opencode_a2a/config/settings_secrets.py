@@ -1,0 +1,58 @@
+"""Secrets and places in the settings that no log may hold: the values of secrets, and the directories of this machine.
+
+Knows no variable by name: what is a secret says so by its type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from opencode_a2a.config.settings_table import Settings
+from sansio.access import Credential, CredentialSet
+from sansio.redact import Redactor, Secret
+
+
+def redactor_of(settings: Settings) -> Redactor:
+    """Make what takes the settings' secrets and the machine's directories out of a text."""
+    directories = {str(Path.home()): "~"}
+    if settings.workspace_root:
+        directories[settings.workspace_root] = "<workspace>"
+    return Redactor.of(secrets_of(settings), directories)
+
+
+def secrets_of(settings: Settings) -> Iterator[str]:
+    """The values of all secrets, as they are, and as a login presents them."""
+    for attribute in attrs.fields(Settings):
+        match getattr(settings, attribute.name):
+            case Secret() as secret:
+                yield secret.reveal()
+            case CredentialSet() as credentials:
+                for credential in credentials.credentials:
+                    yield from _of_credential(credential)
+            case str() as text if "@" in text and "//" in text:
+                yield from _of_url(text)
+    if settings.opencode_password is not None:
+        yield f"{settings.opencode_username}:{settings.opencode_password.reveal()}"
+
+
+def _of_credential(credential: Credential) -> Iterator[str]:
+    if credential.token is not None:
+        yield credential.token.reveal()
+    if credential.password is not None:
+        yield credential.password.reveal()
+        yield f"{credential.username}:{credential.password.reveal()}"
+
+
+def _of_url(url: str) -> Iterator[str]:
+    """The password in a URL, as it stands there and decoded."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return
+    if password:
+        yield password
+        yield unquote(password)
