@@ -20,15 +20,17 @@ from sansio.outbound import Target, parse_target
 LARGEST_FILE: Final = 1024 * 1024
 MOST_PEERS: Final = 256
 _MOST_PROBLEMS: Final = 16
-_MOST_TOOLS: Final = 16
 _LONGEST_DESCRIPTION: Final = 1000
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-_TOOL: Final = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _USUAL_PORTS: Final = {80, 443}
 _CLIMBS: Final = re.compile(r"/(\.|%2e){1,2}(?=/)", re.IGNORECASE)
 _MEMBERS: Final = ("url", "bearer_env", "basic_env", "description", "tools")
+
+
+TOOLS: Final = frozenset({"call"})
+"""The tools of a model by which an agent may be used."""
 
 
 class KnownPeersError(ValueError):
@@ -239,11 +241,9 @@ class _Reader:
     def _tools(self, name: str, value: Any) -> frozenset[str] | None:
         if value is None:
             return None
-        if isinstance(value, list) and len(value) <= _MOST_TOOLS:
-            tools = [tool for tool in value if isinstance(tool, str) and _TOOL.fullmatch(tool)]
-            if len(tools) == len(value):
-                return frozenset(tools)
-        self.problem(f"{name}.tools", f"must be a list of at most {_MOST_TOOLS} names of tools")
+        if isinstance(value, list) and all(isinstance(tool, str) and tool in TOOLS for tool in value):
+            return frozenset(value)
+        self.problem(f"{name}.tools", f"must be a list of tools; there are: {', '.join(sorted(TOOLS))}")
         return None
 
 

@@ -14,6 +14,7 @@ from opencode_a2a.server import find_runtime
 from sansio.a2a.client.client_errors import AuthenticationError, ClientError, UnavailableError
 from sansio.a2a.client.transcript import AnswerText, Transcript
 from sansio.a2a.model import TaskState, TaskStatus
+from sansio.opencode.extension_names import SHARED_URIS
 from sansio.redact import Secret
 
 
@@ -34,8 +35,9 @@ async def ask(agent: RemoteAgent, text: str, task_id: str | None = None, answeri
 async def main(options: argparse.Namespace) -> None:
     """Connect to the agent and ask it."""
     token = os.environ.get("A2A_TOKEN")
+    client = ClientOptions(bearer=Secret(token) if token else None, extensions=SHARED_URIS)
     try:
-        async with connect(options.url, ClientOptions(bearer=Secret(token) if token else None)) as agent:
+        async with connect(options.url, client) as agent:
             print(f"{agent.card.name}, {agent.interface}")
             await ask(agent, options.text)
     except AuthenticationError:

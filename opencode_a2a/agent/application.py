@@ -41,13 +41,12 @@ from opencode_a2a.tool.called_agents import called_agents
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
-from sansio.a2a.tasks.shared_metadata import SHARED_BY
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
 from sansio.guards.origins import origin_of
 from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
-from sansio.opencode.extension_names import EXTENSION_NAMES
+from sansio.opencode.extension_names import EXTENSION_NAMES, SHARED_URIS
 from sansio.opencode.upstream.requests import Location, PromptOptions
 from sansio.outbound import OutboundPolicy
 
@@ -123,8 +122,7 @@ async def _model_tool(
     """The tool by which the model calls other agents; None where it is turned off."""
     if not settings.tool_enabled:
         return None
-    shared = [uri for uri, name in EXTENSION_NAMES.items() if name in SHARED_BY]
-    agents = await stack.enter_async_context(called_agents(settings, extensions=shared))
+    agents = await stack.enter_async_context(called_agents(settings, extensions=SHARED_URIS))
     return ModelTool(
         settings,
         agents,

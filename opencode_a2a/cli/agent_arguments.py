@@ -8,9 +8,9 @@ from attrs import evolve
 
 from opencode_a2a.client.options import PATIENCE, ClientOptions
 from sansio.a2a.cards.parse import BINDINGS
-from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SHARED_BY
+from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT
 from sansio.a2a.versions import VERSIONS
-from sansio.opencode.extension_names import EXTENSION_NAMES, EXTENSION_URIS
+from sansio.opencode.extension_names import EXTENSION_URIS, SHARED_URIS
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def for_people(options: ClientOptions) -> ClientOptions:
     """Return the options with the extensions by which a stream tells blocks apart, and stays open for answers."""
     return evolve(
         options,
-        extensions=[uri for uri, name in EXTENSION_NAMES.items() if name in SHARED_BY],
+        extensions=SHARED_URIS,
         stay_open=list(EXTENSION_URIS[INTERACTIVE_INTERRUPT].values()),
     )
 

@@ -43,8 +43,8 @@ WORDS = {
     "COUNT": "",
     "ECHO": "...",
     "LONG": "200",
-    "PEER": "URL hi",
-    "PEERASK": "URL PERMISSION",
+    "PEER": "@NAME hi",
+    "PEERASK": "@NAME PERMISSION",
 }
 """The words of the fake OpenCode's scripts, each with an example of what may follow it."""
 
@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.description = (
         "Starts a scripted OpenCode and the server before it, both on loopback, sends one\n"
-        "message and shows the stream. --keep leaves them up and prints commands to try."
+        "message and shows the stream. --keep leaves them up and prints commands to try.\n"
+        "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_PEERS_FILE, A2A_CLIENT_ALLOWED_HOSTS and\n"
+        "A2A_CLIENT_ALLOW_PRIVATE_HOSTS; it makes its own token, and keeps its tasks in memory."
     )
     parser.add_argument(
         "--runtime", metavar="NAME", dest="A2A_RUNTIME", help="the event loop: asyncio or trio (default: asyncio)"
@@ -70,17 +72,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
-    """Run the demo on `runtime`; return the exit code. No setting but the runtime and the log's level counts."""
-    return runtime.run(partial(_demonstrate, options, runtime, sys.stdout))
+    """Run the demo on `runtime`; return the exit code. Of the settings, `main` reads those that count."""
+    return runtime.run(partial(_demonstrate, options, settings, runtime, sys.stdout))
 
 
-async def _demonstrate(options: argparse.Namespace, runtime: Runtime, out: TextIO) -> int:
+async def _demonstrate(options: argparse.Namespace, given: Settings, runtime: Runtime, out: TextIO) -> int:
     token = secrets.token_urlsafe(18)
     fake_opencode, server = _Address(), _Address()
     opencode = FakeOpenCode(pause=0.05)
     async with _running(partial(_serve_standin, runtime, opencode, fake_opencode)):
         settings = with_generated_token(
-            Settings(
+            evolve(
+                given,
                 port=options.demo_port,
                 opencode_url=await fake_opencode.url(),
                 task_store_backend="memory",
@@ -188,7 +191,8 @@ It stays up; Ctrl+C ends it. To try:
 The same message again is answered with the same task: change its messageId to run it anew.
 
 Words the fake OpenCode knows: {", ".join(f"{word} {more}".strip() for word, more in WORDS.items())}.
-PERMISSION and QUESTION wait for an answer: `call` asks for it.""",
+PERMISSION and QUESTION wait for an answer: `call` asks for it.
+PEER and PEERASK call another agent, one of A2A_PEERS_FILE.""",
         file=out,
         flush=True,
     )

@@ -58,13 +58,16 @@ _CLIENT = (
     "client_card_keys_file",
     "peers_file",
 )
+_MODEL_CALLS = ("peers_file", "client_allowed_hosts", "client_allow_private_hosts")
+"""The settings of the model's own calls that the demo reads too, for two demos that call each other."""
+
 _READ_BY = {
     "call": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "chat": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "card": (*_EVERYWHERE, *_CLIENT),
     "tasks": (*_EVERYWHERE, *_CLIENT),
     "completion": ("peers_file",),
-    "demo": _EVERYWHERE,
+    "demo": (*_EVERYWHERE, *_MODEL_CALLS),
 }
 """The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""
 

@@ -221,7 +221,7 @@ def _peer_answer(prompt: Prompt) -> Script:
         url = prompt.rest.partition(" ")[0]
         return (call_peer(f"{url} once", task_id=found[1]),)
 
-    return Script(((call_peer(prompt.rest),), answering, _say_last))
+    return Script(((call_peer(prompt.rest),), answering, lambda outputs: _say_last(outputs) if outputs[1:] else ()))
 
 
 SCRIPTS: Mapping[str, Callable[[Prompt], Script]] = {

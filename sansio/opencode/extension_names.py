@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from sansio.a2a.tasks.shared_metadata import (
     INTERACTIVE_INTERRUPT,
     SESSION_BINDING,
+    SHARED_BY,
     STREAM_HINTS,
     STREAM_RESUME,
 )
@@ -51,3 +52,6 @@ EXTENSION_URIS: Mapping[str, Mapping[str, str]] = {name: _uris(name, anchor) for
 
 EXTENSION_NAMES: Mapping[str, str] = {uri: name for name, uris in EXTENSION_URIS.items() for uri in uris.values()}
 """The name of the extension that a URI of either version stands for."""
+
+SHARED_URIS: tuple[str, ...] = tuple(uri for uri, name in EXTENSION_NAMES.items() if name in SHARED_BY)
+"""The URIs of the extensions by which a stream tells text, reasoning and tools apart, and what it asks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -48,6 +49,13 @@ async def test_the_program_says_what_is_wrong(serving: Serving, anyio_backend: s
         refused = await run(anyio_backend, agent.url, "hi", "another")
 
     assert (refused.returncode, refused.stderr) == (1, "It wants another token: set A2A_TOKEN\n")
+
+
+@pytest.mark.parametrize("document", sorted(path.name for path in DOCS.glob("*.md")))
+def test_what_the_examples_import_is_there(document: str) -> None:
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / document).read_text("utf-8"), re.DOTALL):
+        imports = [node for node in ast.parse(block).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        exec(compile(ast.Module(imports, []), document, "exec"), {})
 
 
 def section(title: str) -> str:
