@@ -1,4 +1,4 @@
-"""Secrets and places in the settings that no log may hold: the values of secrets, and the directories of this machine.
+"""Secrets and places in the settings that no log may hold: the values of secrets, and directories of this machine.
 
 Knows no variable by name: what is a secret says so by its type.
 """

@@ -54,4 +54,4 @@ EXTENSION_NAMES: Mapping[str, str] = {uri: name for name, uris in EXTENSION_URIS
 """The name of the extension that a URI of either version stands for."""
 
 SHARED_URIS: tuple[str, ...] = tuple(uri for uri, name in EXTENSION_NAMES.items() if name in SHARED_BY)
-"""The URIs of the extensions by which a stream tells text, reasoning and tools apart, and what it asks."""
+"""The URIs of the extensions by which a stream marks text, reasoning, tools and what is asked."""

@@ -54,7 +54,9 @@ async def test_the_program_says_what_is_wrong(serving: Serving, anyio_backend: s
 @pytest.mark.parametrize("document", sorted(path.name for path in DOCS.glob("*.md")))
 def test_what_the_examples_import_is_there(document: str) -> None:
     for block in re.findall(r"```python\n(.*?)```", (DOCS / document).read_text("utf-8"), re.DOTALL):
-        imports = [node for node in ast.parse(block).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        imports: list[ast.stmt] = [
+            node for node in ast.parse(block).body if isinstance(node, ast.Import | ast.ImportFrom)
+        ]
         exec(compile(ast.Module(imports, []), document, "exec"), {})
 
 
