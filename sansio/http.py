@@ -22,7 +22,8 @@ from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, check_origin, pref
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 LIVE_PATH, READY_PATH = "/livez", "/readyz"
 PROBE_PATHS = frozenset({LIVE_PATH, READY_PATH})
-_PUBLIC_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *PROBE_PATHS, *CARD_PATHS})
+DOCUMENT_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *CARD_PATHS})
+_PUBLIC_PATHS = DOCUMENT_PATHS | PROBE_PATHS
 # all others are operations
 _FIXED_PATHS = {
     "/": "POST",

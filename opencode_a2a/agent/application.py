@@ -269,6 +269,7 @@ async def application(
             started=wall(),
             hosts=settings.allowed_hosts,
             proxies=settings.proxies,
+            rates=settings.request_rates(),
             stays_open=settings.stream_stays_open_on_interrupt,
             stays_open_for=frozenset({MethodExtension.INTERACTIVE_INTERRUPT.label}),
             origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),

@@ -66,11 +66,6 @@ def _refused(releases: str, instead: str, *names: str, harmless: tuple[str, ...]
     ]
 
 
-_RATE_LIMIT: Final = "A2A_RATE_LIMIT_ENABLED"
-_NO_RATE_LIMIT: Final = (
-    "there is no rate limit here: put one into the proxy in front, and set `A2A_RATE_LIMIT_ENABLED=false`"
-)
-
 EARLIER: Final[tuple[EarlierVariable, ...]] = (
     _mapped(
         "A2A_BEARER_TOKEN",
@@ -82,8 +77,6 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
     _mapped("OPENCODE_DIRECTORY", "0.2.0", "OPENCODE_WORKSPACE_ROOT"),
     _mapped("OPENCODE_AUTH_USERNAME", "1.4.0", "OPENCODE_SERVER_USERNAME"),
     _mapped("OPENCODE_AUTH_PASSWORD", "1.4.0", "OPENCODE_SERVER_PASSWORD"),
-    *_refused("1.4.0", _NO_RATE_LIMIT, _RATE_LIMIT, harmless=FALSE),
-    *_refused("1.4.0", _NO_RATE_LIMIT, "A2A_RATE_LIMIT_WINDOW_SECONDS", "A2A_RATE_LIMIT_MAX_REQUESTS"),
     *_refused(
         "0.2.0",
         "there is no OAuth here: name who may call in `A2A_STATIC_AUTH_CREDENTIALS`, and unset this",
@@ -126,7 +119,6 @@ def translate(given: Mapping[str, str], settings: Collection[str]) -> Translated
     result = dict(given)
     warnings: list[str] = []
     problems: list[str] = []
-    unlimited = given.get(_RATE_LIMIT, "").strip().lower() in FALSE
     for row in EARLIER:
         if row.name in settings:
             continue
@@ -140,7 +132,7 @@ def translate(given: Mapping[str, str], settings: Collection[str]) -> Translated
             else:
                 result[row.target] = row.convert(text)
                 warnings.append(f"{row.name} is a setting of {row.releases}, and read as {row.target}: {instead}")
-        elif text.strip().lower() in row.harmless or (unlimited and row.name.startswith("A2A_RATE_LIMIT_")):
+        elif text.strip().lower() in row.harmless:
             continue
         elif row.fate is Fate.REFUSED:
             problems.append(f"{row.name}: is a setting of {row.releases} that is not offered; {instead}")

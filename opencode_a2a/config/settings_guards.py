@@ -1,4 +1,4 @@
-"""The settings of the guards of the server: proxies in front of it.
+"""The settings of the guards of the server: proxies in front of it, and rate limits.
 
 Knows no request.
 """
@@ -13,9 +13,11 @@ from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_rows import row
 from opencode_a2a.config.settings_tls import TlsSettings
 from sansio.guards.proxies import ProxyHeaders, TrustedProxies, parse_networks
+from sansio.guards.rate_limits import RequestRates
 from sansio.transport.addresses import NO_NETWORKS, Networks
 
 _PROXIES: Final = "Behind a reverse proxy"
+_RATES: Final = "Rate limits"
 
 
 def _networks(text: str) -> Networks:
@@ -50,6 +52,47 @@ class GuardSettings(TlsSettings):
         "or forwarded (`Forwarded`, RFC 7239)",
         default_text="x-forwarded",
     )
+
+    rate_limit_enabled: bool = row(
+        _RATES,
+        "A2A_RATE_LIMIT_ENABLED",
+        values.flag,
+        True,
+        "whether requests beyond the limits below are refused with 429 (docs/security.md): true or false",
+    )
+    rate_limit_max_requests: int = row(
+        _RATES,
+        "A2A_RATE_LIMIT_MAX_REQUESTS",
+        values.whole(1),
+        120,
+        "how many requests a credential may make in A2A_RATE_LIMIT_WINDOW_SECONDS: a whole number, at least 1",
+    )
+    rate_limit_public_max_requests: int = row(
+        _RATES,
+        "A2A_RATE_LIMIT_PUBLIC_MAX_REQUESTS",
+        values.whole(1),
+        120,
+        "how many requests for public documents, and how many with credentials that are wrong or missing, may come "
+        "from one address in that time (IPv6: from one network of 64 bits): a whole number, at least 1. Loopback "
+        "addresses have no limit",
+    )
+    rate_limit_window_seconds: float = row(
+        _RATES,
+        "A2A_RATE_LIMIT_WINDOW_SECONDS",
+        values.seconds(zero=False),
+        60.0,
+        "the time in which an empty quota refills, evenly: seconds, more than 0",
+    )
+
+    def request_rates(self) -> RequestRates | None:
+        """Make the rate limits, with full quotas; None where there are none."""
+        if not self.rate_limit_enabled:
+            return None
+        return RequestRates.of(
+            requests=self.rate_limit_max_requests,
+            public=self.rate_limit_public_max_requests,
+            window=self.rate_limit_window_seconds,
+        )
 
     @property
     def proxies(self) -> TrustedProxies:

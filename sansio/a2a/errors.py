@@ -209,6 +209,9 @@ class ErrorKind(Enum):
         message="The request body did not arrive in time",
         name="InvalidRequestError",
     )
+    RATE_LIMITED = ErrorRow(
+        code=-32603, http=429, grpc="RESOURCE_EXHAUSTED", message="Too many requests", name="InternalError"
+    )
     STORE_UNAVAILABLE = ErrorRow(
         code=-32603,
         http=503,

@@ -34,7 +34,7 @@ _REQUEST_HEADERS = (
 )
 _ANSWER_HEADERS = (
     *(VERSION_HEADER, *negotiation.HEADERS, resume.HEADER),
-    *("etag", "retry-after", "www-authenticate", trace_context.HEADER),
+    *("etag", "ratelimit", "ratelimit-policy", "retry-after", "www-authenticate", trace_context.HEADER),
 )
 _PREFLIGHT_SECONDS = 600
 

@@ -102,10 +102,10 @@ def python(module: str, *arguments: str) -> list[str]:
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without the settings of a server, so that runs compare."""
+    """This process's environment without the settings of a server, so that runs compare; no rate limit ends them."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("A2A_", "OPENCODE_"))}
     path = os.pathsep.join(filter(None, [str(ROOT), kept.get("PYTHONPATH")]))
-    return {**kept, "PYTHONPATH": path, **extra}
+    return {**kept, "PYTHONPATH": path, "A2A_RATE_LIMIT_ENABLED": "false", **extra}
 
 
 @attrs.frozen

@@ -128,6 +128,7 @@ async def world(plan: Plan, directory: Path) -> AsyncGenerator[World]:
                 [{"scheme": "bearer", "token": TOKEN, "principal": "somebody"}]
             ).decode(),
             "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
+            "A2A_RATE_LIMIT_ENABLED": "false",
             "OPENCODE_TIMEOUT": str(_TIMEOUT_OF_STALLS if STALLED in plan.kinds else _TIMEOUT),
             "A2A_LOG_LEVEL": "WARNING",
         }

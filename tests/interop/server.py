@@ -17,6 +17,7 @@ _MORE = {
     "PYTHONPATH": str(ROOT),
     # The receivers of push notifications in these tests listen on loopback.
     "A2A_PUSH_ALLOW_PRIVATE_HOSTS": "true",
+    "A2A_RATE_LIMIT_ENABLED": "false",
 }
 
 

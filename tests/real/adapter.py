@@ -37,6 +37,7 @@ def environment(folder: Path) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "A2A_STATIC_AUTH_CREDENTIALS": json.dumps(credentials),
         "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{folder / 'tasks.db'}",
+        "A2A_RATE_LIMIT_ENABLED": "false",
     }
 
 

@@ -47,6 +47,7 @@ CREDENTIALS = CredentialSet(
 )
 CLAIMS = {"allow_session_claims": True}
 """Three principals may not claim what nobody owns unless they are allowed to; most tests are about something else."""
+_MOST_TESTS = {**CLAIMS, "rate_limit_enabled": False}
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing here speaks TLS, and to load certificates takes long
 RUNTIMES: dict[str, Runtime] = {"asyncio": runtime_asyncio, "trio": runtime_trio}
 
@@ -457,7 +458,12 @@ async def agent_before(backend: str, fake_opencode: FakeOpenCode | None, **setti
     """Serves a stand-in and the agent before it."""
     app = fake_opencode or quick()
     async with served(backend, app) as opencode:
-        given: dict[str, Any] = {"opencode_url": opencode, "credentials": CREDENTIALS, **CLAIMS, **settings}
+        given: dict[str, Any] = {
+            "opencode_url": opencode,
+            "credentials": CREDENTIALS,
+            **_MOST_TESTS,
+            **settings,
+        }
         async with agent_at(backend, app, Settings(**given)) as agent:
             yield agent
 

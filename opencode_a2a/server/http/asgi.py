@@ -25,6 +25,7 @@ from opencode_a2a.server.http.request_span import begin_request_span, end_reques
 from opencode_a2a.server.http.revocable_stream import SLACK, RevocableStream
 from opencode_a2a.server.http.stream_frames import LONG, Frames, frames_of
 from opencode_a2a.server.identity.authenticator import Authenticator
+from opencode_a2a.server.identity.rate_guard import RateGuard
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer, working_for
 from sansio import http
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
@@ -44,6 +45,7 @@ from sansio.access import Authentication, Identity
 from sansio.guards.hosts import ServedHosts
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, cors_headers
 from sansio.guards.proxies import NO_PROXIES, TrustedProxies
+from sansio.guards.rate_limits import RequestRates
 from sansio.limits import StreamLimits
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -67,7 +69,7 @@ class Surface:
 
     `body_limit` and `gzip_minimum`: bytes, 0 for none. `stays_open`: no stream ends where its task asks;
     `stays_open_for`: nor does one with one of these extensions.
-    `prefix`: the path of the public URL, without a slash at its end.
+    `prefix`: the path of the public URL, without a slash at its end. `rates`: None for no rate limits.
     """
 
     authenticator: Authenticator
@@ -80,6 +82,7 @@ class Surface:
     prefix: str = ""
     hosts: ServedHosts = ServedHosts()
     proxies: TrustedProxies = NO_PROXIES
+    rates: RequestRates | None = None
     stays_open: bool = False
     stays_open_for: frozenset[str] = frozenset()
     tracer: Tracer = NO_TRACER
@@ -124,8 +127,9 @@ class Application:
         self._dispatch = dispatch
         self._methods = methods
         self._health = health
-        self._documents = Documents(surface.authenticator, surface.started)
-        self._probes = Probes(surface.authenticator, unready)
+        self._guard = RateGuard(surface.authenticator, surface.rates)
+        self._documents = Documents(self._guard, surface.started)
+        self._probes = Probes(self._guard, unready)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -178,7 +182,7 @@ class Application:
             challenge = self._surface.authenticator.challenge(request)
             answer = refusal(error, self._surface.protocol.version_for_errors(request), challenge)
         cors = cors_headers(request.headers, self._surface.origins)
-        answer = evolve(answer, headers=(*answer.headers, *cors, *trace_headers(request)))
+        answer = evolve(answer, headers=(*answer.headers, *cors, *request.rate_headers, *trace_headers(request)))
         request.outcome.status = answer.status if isinstance(answer, Response) else 200
         if isinstance(answer, Response):
             coding = request.headers.get("accept-encoding")
@@ -199,6 +203,8 @@ class Application:
             return answer
         if request.path in http.PROBE_PATHS:
             return await self._probes.answer(request)
+        if request.path in http.DOCUMENT_PATHS:
+            self._guard.read(request)
         if request.path in CARD_PATHS:
             return self._documents.public(request, self.cards.public)
         if request.path == JWKS_PATH:
@@ -206,7 +212,7 @@ class Application:
         if request.path == http.OPENAPI_PATH:
             return await self._documents.described(request, self.cards)
         http.check_length(request.headers, surface.body_limit)
-        caller = await surface.authenticator.authenticate(request)
+        caller = await self._guard.authenticate(request)
         identity = caller.identity
         request.outcome.principal, request.outcome.credential_id = identity.principal, identity.credential_id
         if request.unread and request.method != "POST":  # it means nothing, but the next request comes behind it

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from attrs import evolve, frozen
 
-from opencode_a2a.server.identity.authenticator import Authenticator
+from opencode_a2a.server.identity.rate_guard import RateGuard
 from sansio.a2a.bindings.http_messages import Request, Response
 from sansio.a2a.cards.agent_card import CardDocument, matches
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
@@ -40,7 +40,7 @@ class Published(Protocol):
 class Documents:
     """`since`: when what they say became true, in epoch seconds."""
 
-    authenticator: Authenticator
+    authenticator: RateGuard
     since: float
 
     def public(self, request: Request, document: CardDocument | None) -> Response:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from attrs import evolve, frozen
 
 from opencode_a2a.server.http.documents import only
-from opencode_a2a.server.identity.authenticator import Authenticator
+from opencode_a2a.server.identity.rate_guard import RateGuard
 from sansio import http
 from sansio.a2a.bindings.http_messages import Request, Response, json_response
 
@@ -22,7 +22,7 @@ OK, NOT_READY = "ok", "not ready"
 class Probes:
     """`unready`: returns the types of the reasons why the server can take no work now; none if it can."""
 
-    authenticator: Authenticator
+    authenticator: RateGuard
     unready: Callable[[], Sequence[str]]
 
     async def answer(self, request: Request) -> Response:

@@ -69,6 +69,11 @@ ERROR_CONDITIONS: Mapping[ErrorKind, ErrorCondition] = {
     ErrorKind.METHOD_NOT_ALLOWED: ErrorCondition("The path is known; the header `Allow` names its methods.", _HTTP),
     ErrorKind.PAYLOAD_TOO_LARGE: ErrorCondition("The body is larger than is accepted, or holds more JSON values."),
     ErrorKind.REQUEST_TIMEOUT: ErrorCondition("The body stalled, or came more slowly than 4 kB a second.", _HTTP),
+    ErrorKind.RATE_LIMITED: ErrorCondition(
+        "The credential, or the address of a caller without one, has made more requests than `A2A_RATE_LIMIT_…` "
+        "allows. The header `Retry-After` says for how many seconds to wait.",
+        _HTTP,
+    ),
     ErrorKind.STORE_UNAVAILABLE: ErrorCondition(
         "The task store cannot be read or written now: it is full, locked, or gone. The same request may succeed"
         " later. A message that is sent again with the same `messageId` runs once."

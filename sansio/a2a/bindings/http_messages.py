@@ -57,7 +57,8 @@ NO_SOURCE: Final = Source()
 class Request:
     """One HTTP request. Header names are lower-case; `path` is percent-decoded.
 
-    `source`: who asks. `unread`: a body was announced, and its end has not come. `trace`: the span of its handling.
+    `source`: who asks. `rate_headers`: header fields of the answer about a rate limit. `unread`: a body was
+    announced, and its end has not come. `trace`: the span of its handling.
     """
 
     method: str
@@ -66,6 +67,7 @@ class Request:
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     source: Source = field(default=NO_SOURCE, repr=False)
+    rate_headers: tuple[tuple[str, str], ...] = field(init=False, default=(), repr=False)
     outcome: Outcome = field(init=False, factory=Outcome)
     trace: TraceContext | None = field(init=False, default=None, repr=False)
     unread: bool = field(init=False, default=Factory(lambda self: announces_body(self.headers), takes_self=True))
@@ -136,6 +138,8 @@ def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response
         headers.append(("www-authenticate", challenge))
     if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
         headers.append(("allow", allowed_methods(error.metadata.get("allow", ""))))
+    if error.kind is ErrorKind.RATE_LIMITED:
+        headers.append(("retry-after", error.metadata.get("retryAfterSeconds", "1")))
     return json_response(status, body, *headers)
 
 

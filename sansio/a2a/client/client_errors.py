@@ -114,7 +114,7 @@ _REFUSALS: Final = (
     _Refusal(
         BusyAgentError,
         (408, 425, 429, 502, 503, 504),
-        (ErrorKind.OVERLOADED, ErrorKind.STORE_UNAVAILABLE, ErrorKind.REQUEST_TIMEOUT),
+        (ErrorKind.OVERLOADED, ErrorKind.RATE_LIMITED, ErrorKind.STORE_UNAVAILABLE, ErrorKind.REQUEST_TIMEOUT),
     ),
     _Refusal(
         UnsupportedError,

@@ -29,6 +29,7 @@ CLASSES = {
     ErrorKind.EXTENSION_SUPPORT_REQUIRED: UnsupportedError,
     ErrorKind.VERSION_NOT_SUPPORTED: UnsupportedError,
     ErrorKind.OVERLOADED: BusyAgentError,
+    ErrorKind.RATE_LIMITED: BusyAgentError,
     ErrorKind.STORE_UNAVAILABLE: BusyAgentError,
     ErrorKind.REQUEST_TIMEOUT: BusyAgentError,
 }

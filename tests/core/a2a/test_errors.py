@@ -46,6 +46,7 @@ GRPC_STATUSES = {
     "UNAVAILABLE",
     "DEADLINE_EXCEEDED",
     "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
 }
 
 kinds = pytest.mark.parametrize("kind", ErrorKind, ids=lambda kind: kind.name)

@@ -188,7 +188,7 @@ def test_the_demo_names_every_word_that_its_scripts_know() -> None:
 MISTAKES_OF_SERVERS = (
     {"A2A_OAUTH_TOKEN_URL": "https://a.example/token"},
     {"OPENCODE_MODEL_ID": "big"},
-    {"A2A_RATE_LIMIT_MAX_REQUESTS": "7"},
+    {"A2A_RATE_LIMIT_MAX_REQUESTS": "0"},
     {"A2A_PORT": "many"},
     {"A2A_STATIC_AUTH_CREDENTIALS": "[{}]"},
     {"A2A_PROTOCOL_VERSION": "0.3", "A2A_SUPPORTED_PROTOCOL_VERSIONS": "1.0"},

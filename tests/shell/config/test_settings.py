@@ -148,6 +148,10 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "tool_url": None,
         "trusted_proxies": NO_NETWORKS,
         "proxy_headers": ProxyHeaders.X_FORWARDED,
+        "rate_limit_enabled": True,
+        "rate_limit_max_requests": 120,
+        "rate_limit_public_max_requests": 120,
+        "rate_limit_window_seconds": 60.0,
     }
 
 

@@ -115,18 +115,11 @@ def test_a_value_that_asks_for_what_is_the_case_passes(row: EarlierVariable) -> 
     assert load_settings({row.name: row.harmless[0]}) == (Settings(), [])
 
 
-def test_a_rate_limit_that_is_switched_off_has_no_numbers() -> None:
-    environ = {"A2A_RATE_LIMIT_ENABLED": "false", "A2A_RATE_LIMIT_MAX_REQUESTS": "5"}
-
-    assert load_settings(environ) == (Settings(), [])
-    assert "A2A_RATE_LIMIT_MAX_REQUESTS" in problems(A2A_RATE_LIMIT_MAX_REQUESTS="5")
-
-
 def test_a_blank_one_is_unset() -> None:
     assert [name for name in ROWS if load_settings({name: "  "}) != (Settings(), [])] == []
 
 
 def test_all_that_stop_the_start_are_told_at_once() -> None:
-    said = problems(A2A_OAUTH_SCOPES="x", A2A_RATE_LIMIT_ENABLED="true")
+    said = problems(A2A_OAUTH_SCOPES="x", OPENCODE_MODEL_ID="y")
 
-    assert [line.partition(":")[0] for line in said.splitlines()] == ["A2A_RATE_LIMIT_ENABLED", "A2A_OAUTH_SCOPES"]
+    assert [line.partition(":")[0] for line in said.splitlines()] == ["A2A_OAUTH_SCOPES", "OPENCODE_MODEL_ID"]

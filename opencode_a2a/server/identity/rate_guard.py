@@ -1,0 +1,56 @@
+"""Applies the rate limits to requests: before, and after, their callers are authenticated.
+
+Knows the clock; `sansio.guards.rate_limits` decides.
+"""
+
+from __future__ import annotations
+
+import anyio
+from attrs import frozen
+
+from opencode_a2a.server.identity.authenticator import Authenticator
+from sansio.a2a.bindings.http_messages import Request
+from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.access import Authentication
+from sansio.guards.rate_limits import Quota, RequestRates
+from sansio.transport.addresses import group_of
+
+
+@frozen
+class RateGuard:
+    """Authentication of requests within rate limits. `rates`: None where there are none."""
+
+    authenticator: Authenticator
+    rates: RequestRates | None = None
+
+    def presents(self, request: Request) -> bool:
+        """Return whether a request brings a credential of any kind, valid or not."""
+        return self.authenticator.presents(request)
+
+    def read(self, request: Request) -> None:
+        """Count a request for what everybody may read. Raises `ProtocolError` (RATE_LIMITED)."""
+        if self.rates is not None:
+            _apply(self.rates.read(group_of(request.source.address), anyio.current_time()), request)
+
+    async def authenticate(self, request: Request) -> Authentication:
+        """Return who calls. Raises `ProtocolError`: UNAUTHENTICATED, RATE_LIMITED."""
+        rates = self.rates
+        if rates is None:
+            return await self.authenticator.authenticate(request)
+        group, authorization = group_of(request.source.address), request.headers.get("authorization")
+        _apply(rates.guess(group, authorization, anyio.current_time()), request)
+        try:
+            found = await self.authenticator.authenticate(request)
+        except ProtocolError as error:
+            if error.kind is ErrorKind.UNAUTHENTICATED:
+                _apply(rates.failed(group, anyio.current_time()), request)
+            raise
+        _apply(rates.proved(group, authorization, found.identity, anyio.current_time()), request)
+        return found
+
+
+def _apply(quota: Quota | None, request: Request) -> None:
+    """Show the quota in the answer. Raises `ProtocolError` (RATE_LIMITED) where it is used up."""
+    request.rate_headers = () if quota is None else quota.headers
+    if quota is not None:
+        quota.check()

@@ -1,0 +1,104 @@
+"""Requests beyond a limit are refused with 429, and every answer says what is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from sansio.guards.origins import AllowedOrigins
+from sansio.guards.proxies import parse_networks
+from tests.shell.harness import ALICE, BOB, Agent, Serving
+
+pytestmark = pytest.mark.anyio
+
+LIMITS: dict[str, Any] = {
+    "rate_limit_enabled": True,
+    "rate_limit_max_requests": 3,
+    "rate_limit_public_max_requests": 2,
+    "rate_limit_window_seconds": 600,
+    "trusted_proxies": parse_networks(["127.0.0.1"]),
+}
+CARD, HEALTH, OPENAPI = "/.well-known/agent-card.json", "/health", "/openapi.json"
+HERE, THERE = {"x-forwarded-for": "203.0.113.7"}, {"x-forwarded-for": "203.0.113.8"}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+async def statuses(agent: Agent, path: str, *headers: dict[str, str], times: int = 1) -> list[int]:
+    async with httpx.AsyncClient(base_url=agent.url) as http:
+        return [(await http.get(path, headers=given)).status_code for _ in range(times) for given in headers]
+
+
+async def test_a_credential_has_its_quota_from_wherever_it_calls(serving: Serving) -> None:
+    async with serving(**LIMITS) as agent:
+        answers = [
+            await agent.http.get(HEALTH, headers={"a2a-version": "1.0", **address})
+            for address in (HERE, THERE, HERE, THERE)
+        ]
+        others = await agent.bob.get(HEALTH)
+        options = await agent.http.options(HEALTH)
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers["ratelimit"].split(";")[1] for answer in answers] == ["r=2", "r=1", "r=0", "r=0"]
+    assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"credential";q=3;w=600'}
+    assert 190 < int(answers[-1].headers["retry-after"]) <= 200
+    assert answers[-1].json()["error"]["status"] == "RESOURCE_EXHAUSTED"
+    assert answers[-1].json()["error"]["details"][0]["reason"] == "RATE_LIMITED"
+    assert (others.status_code, options.status_code) == (200, 204)
+    assert "ratelimit" not in options.headers
+
+
+async def test_version_0_3_gets_the_same_in_its_own_shape(serving: Serving) -> None:
+    async with serving(**LIMITS) as agent:
+        for _ in range(4):
+            answer = await agent.http.get(HEALTH, headers={"a2a-version": "0.3"})
+
+    assert answer.status_code == 429
+    assert answer.json()["type"] == "RATE_LIMITED"
+    assert str(answer.json()["retry_after_seconds"]) == answer.headers["retry-after"]
+
+
+async def test_public_documents_have_a_quota_for_each_address(serving: Serving) -> None:
+    async with serving(**LIMITS) as agent:
+        assert await statuses(agent, CARD, HERE, times=3) == [200, 200, 429]
+        assert await statuses(agent, OPENAPI, HERE, THERE) == [429, 200]
+        assert await statuses(agent, CARD, {}, times=5) == [200] * 5  # loopback itself
+        assert await statuses(agent, "/livez", HERE, times=5) == [200] * 5
+        assert await statuses(agent, HEALTH, {**bearer(ALICE), **HERE}) == [200]
+
+
+async def test_a_forged_address_has_no_effect(serving: Serving) -> None:
+    async with serving(**LIMITS) as agent:
+        forged = [{"x-forwarded-for": f"198.51.100.{number}, 203.0.113.7"} for number in range(3)]
+        assert await statuses(agent, CARD, *forged) == [200, 200, 429]
+
+
+@pytest.mark.parametrize("path", [HEALTH, OPENAPI, "/readyz"])
+async def test_who_guesses_credentials_gets_no_answer_after_a_while(serving: Serving, path: str) -> None:
+    async with serving(**LIMITS) as agent:
+        assert await statuses(agent, HEALTH, {**bearer(ALICE), **HERE}) == [200]
+        guesses = [{**bearer(f"guess {number}"), **HERE} for number in range(2)]
+        assert await statuses(agent, path, *guesses) == [401, 401]
+        assert await statuses(agent, path, {**bearer(BOB), **HERE}) == [429]  # a guess as any other
+        assert await statuses(agent, HEALTH, {**bearer(ALICE), **HERE}) == [200]  # seen before
+        assert await statuses(agent, HEALTH, {**bearer(BOB), **THERE}) == [200]
+
+
+async def test_a_page_may_read_its_quota(serving: Serving) -> None:
+    origin = "https://page.example"
+    async with serving(**LIMITS, allowed_origins=AllowedOrigins(frozenset({origin}))) as agent:
+        answer = await agent.http.get(HEALTH, headers={"origin": origin})
+
+    assert "ratelimit" in answer.headers["access-control-expose-headers"].split(", ")
+
+
+async def test_without_limits_nothing_is_counted_or_said(serving: Serving) -> None:
+    async with serving(**{**LIMITS, "rate_limit_enabled": False}) as agent:
+        answers = [await agent.http.get(HEALTH, headers=HERE) for _ in range(5)]
+
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert not any("ratelimit" in answer.headers for answer in answers)
