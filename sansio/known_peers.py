@@ -143,6 +143,7 @@ class _Reader:
 
     file: str = ""
     peers: dict[str, KnownPeer] = field(factory=dict)
+    places: dict[tuple[str, str], KnownPeer] = field(factory=dict)
     problems: list[str] = field(factory=list)
 
     def problem(self, where: str, reason: str) -> None:
@@ -178,8 +179,13 @@ class _Reader:
             return
         before = len(self.problems)
         peer = self._peer(name, given)
-        if len(self.problems) == before:
-            self.peers[name] = peer
+        if len(self.problems) != before:
+            return
+        place = (peer.origin, peer.base_path)
+        twin = self.places.setdefault(place, peer)
+        if (twin.bearer_env, twin.basic_env) != (peer.bearer_env, peer.basic_env):
+            self.problem(f"{name}.url", f"is that of {twin.name} too, which has another credential")
+        self.peers[name] = peer
 
     def _object(self, name: str, value: Any) -> dict[str, Any] | None:
         if not isinstance(value, _Members):

@@ -191,6 +191,7 @@ class EventStream:
             else:
                 over = self._take(self._reader, piece)
             if not over:
+                self._following.looked(anyio.current_time())
                 return
         await self._drop()
         self._following.ended(anyio.current_time())

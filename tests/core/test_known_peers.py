@@ -116,6 +116,13 @@ def test_base_of_a_peer_is_where_its_card_is_looked_for(url: str, base: str) -> 
         ({"x": {"url": "https://x.example", "bearer_env": "A", "basic_env": "B"}}, "x.basic_env: must not be there"),
         ({"x": {"url": "https://x.example", "description": "a\x1b[2J"}}, "x.description: must be a line of at most"),
         ({"x": {"url": "https://x.example", "description": "a" * 1001}}, "x.description: must be a line of at most"),
+        (
+            {
+                "x": {"url": "https://x.example", "bearer_env": "A"},
+                "y": {"url": "https://x.example/", "bearer_env": "B"},
+            },
+            "y.url: is that of x too, which has another credential",
+        ),
         ({"x": {"url": "https://x.example", "tools": "call"}}, "x.tools: must be a list of tools; there are: call"),
         (
             {"x": {"url": "https://x.example", "tools": ["Call me"]}},

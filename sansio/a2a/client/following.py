@@ -261,6 +261,17 @@ class Following:
         self.status = item.status
         return [item]
 
+    def looked(self, now: float) -> None:
+        """Note that a piece of the stream was read, whatever it held. Raises `TimedOutError`.
+
+        Comments, and half an event, are signs of life of a connection, and no progress of a task.
+        """
+        if self._changed or self.rests:
+            self._tries, self._since = 0, now
+            self._changed = False
+        elif now - self._since > self.patience:
+            raise TimedOutError(f"The task has not changed for {self.patience:g} s")
+
     def _check(self, task_id: str, context_id: str) -> None:
         if self.task_id is not None and task_id and task_id != self.task_id:
             raise InvalidAnswerError("The agent's answer is about another task than the one that was asked for")

@@ -189,6 +189,30 @@ def test_patience_ends_where_nothing_comes() -> None:
         one.failed(LOST, 9.1)
 
 
+def test_signs_of_life_are_no_progress() -> None:
+    one = follower(patience=5.0)
+    one.feed(chunk("Hel"))
+    one.looked(4.0)
+    one.feed(chunk("lo"))
+    one.looked(8.0)
+    one.looked(13.0)  # a comment
+
+    with pytest.raises(TimedOutError, match="not changed for 5 s"):
+        one.looked(13.1)
+
+
+def test_a_task_that_waits_for_its_user_may_wait_longer() -> None:
+    one = follower(patience=5.0)
+    one.feed(status(ASKS))
+    one.looked(1.0)
+    one.looked(100.0)
+    one.answering = one.status
+
+    one.looked(104.0)
+    with pytest.raises(TimedOutError):
+        one.looked(106.0)
+
+
 def test_an_agent_that_repeats_itself_has_not_come_further() -> None:
     one = follower(patience=5.0)
     one.feed(chunk("Hel", append=False))
