@@ -21,13 +21,16 @@ from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, check_origin, pref
 
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
 LIVE_PATH, READY_PATH = "/livez", "/readyz"
+METRICS_PATH = "/metrics"
+METRICS_CAPABILITY = "metrics"
+"""The capability that a credential needs to read the metrics."""
 PROBE_PATHS = frozenset({LIVE_PATH, READY_PATH})
 DOCUMENT_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *CARD_PATHS})
 _PUBLIC_PATHS = DOCUMENT_PATHS | PROBE_PATHS
 # all others are operations
 _FIXED_PATHS = {
     "/": "POST",
-    **dict.fromkeys((HEALTH_PATH, OPENAPI_PATH, JWKS_PATH, *PROBE_PATHS, *CARD_PATHS), "GET"),
+    **dict.fromkeys((HEALTH_PATH, METRICS_PATH, OPENAPI_PATH, JWKS_PATH, *PROBE_PATHS, *CARD_PATHS), "GET"),
 }
 _LISTS = frozenset(
     {*negotiation.HEADERS, *proxies.LISTS, "accept-encoding", "if-none-match", "traceparent", "tracestate"}

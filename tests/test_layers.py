@@ -17,7 +17,18 @@ ROOT = Path(__file__).parent.parent
 SHIPPED = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio")
 
 CORE = frozenset({"sansio", "sansio.a2a", "sansio.opencode", "sansio.extensions", "sansio.transport", "sansio.mcp"})
-ROOMS = (".agent", ".server", ".tool", ".terminal", ".client", ".outbound", ".config", ".fake_opencode", ".tracing")
+ROOMS = (
+    ".agent",
+    ".server",
+    ".tool",
+    ".terminal",
+    ".client",
+    ".outbound",
+    ".config",
+    ".fake_opencode",
+    ".tracing",
+    ".metrics",
+)
 
 CALLING = ("opencode_a2a.client", "opencode_a2a.outbound")
 SHARED = frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config", "opencode_a2a.tracing"})
@@ -35,10 +46,10 @@ LAYERS: dict[str, frozenset[str]] = {
     "opencode_a2a.cli": CORE | frozenset(f"opencode_a2a{room}" for room in ("", *ROOMS)),
     "opencode_a2a.agent": CORE
     | frozenset({"opencode_a2a", "opencode_a2a.server", "opencode_a2a.tool", *CALLING, "opencode_a2a.config"})
-    | frozenset({"opencode_a2a.tracing"}),
+    | frozenset({"opencode_a2a.tracing", "opencode_a2a.metrics"}),
     "opencode_a2a.server": frozenset(
         {"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a", "opencode_a2a.outbound", "opencode_a2a.config"}
-        | {"opencode_a2a.tracing"}
+        | {"opencode_a2a.tracing", "opencode_a2a.metrics"}
     ),
     "opencode_a2a.tool": SHARED | frozenset({"sansio.mcp", "opencode_a2a.server", *CALLING}),
     "opencode_a2a.terminal": SHARED | frozenset(CALLING),
@@ -46,6 +57,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "opencode_a2a.outbound": SHARED,
     "opencode_a2a.config": frozenset({"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a"}),
     "opencode_a2a.tracing": frozenset({"sansio", "sansio.a2a", "opencode_a2a"}),
+    "opencode_a2a.metrics": frozenset({"sansio", "sansio.a2a"}),
     "opencode_a2a.fake_opencode": frozenset({"sansio.a2a"}),
     "runtime_http": frozenset({"sansio.transport"}),
     "runtime_asyncio": frozenset({"sansio.transport", "runtime_http"}),
@@ -56,6 +68,7 @@ LAYERS: dict[str, frozenset[str]] = {
 
 # Module -> the one layer that may import it.
 RESERVED = {
+    "prometheus_client": "opencode_a2a.metrics",
     "asyncio": "runtime_asyncio",
     "uvloop": "runtime_asyncio",
     "hypercorn.asyncio": "runtime_asyncio",

@@ -14,6 +14,7 @@ import attrs
 from attrs import frozen
 
 from opencode_a2a.agent.extension_methods import Methods
+from opencode_a2a.agent.metrics import open_metrics, watch_agent
 from opencode_a2a.agent.model_tool import ModelTool
 from opencode_a2a.agent.opencode_agent import OpenCodeAgent
 from opencode_a2a.agent.served_cards import Cards
@@ -29,6 +30,8 @@ from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.readiness import UPSTREAM, Readiness, UpstreamChecks
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
+from opencode_a2a.metrics.endpoint import MetricsEndpoint
+from opencode_a2a.metrics.loop_lag import watch_loop_lag
 from opencode_a2a.server.http.asgi import Application, Asgi, Surface
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
@@ -61,6 +64,7 @@ class Running:
     cards: Cards
     tasks: TaskServer
     tool: ModelTool | None = None
+    metrics: MetricsEndpoint | None = None
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it, and OpenCode reaches the tool there."""
@@ -141,9 +145,13 @@ async def application(
     """The application, ready to be served. `wall`: epoch seconds. Raises `StoreError`, `SettingsError`."""
     password = settings.opencode_password
     key = await anyio.to_thread.run_sync(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
+    metrics = open_metrics(settings)
+    meters = metrics.meters
     async with AsyncExitStack() as stack:
         names = Names.of(settings.credentials, settings.import_principals)
-        store = await stack.enter_async_context(open_store(settings.store_url, lambda: EarlierImport(names, wall())))
+        store = await stack.enter_async_context(
+            open_store(settings.store_url, lambda: EarlierImport(names, wall()), meters)
+        )
         upstream = await stack.enter_async_context(
             Upstream(
                 settings.opencode_url,
@@ -180,6 +188,7 @@ async def application(
             abort_timeout=settings.cancel_abort_timeout_seconds,
             patience=settings.opencode_timeout,
             wall=wall,
+            meters=meters,
         )
         policy = OutboundPolicy(allow_private=settings.push_allow_private_hosts, allowed=settings.push_allowed_hosts)
         client = await stack.enter_async_context(CheckedClient(policy, timeout=settings.push_timeout_seconds))
@@ -229,6 +238,10 @@ async def application(
         tasks.start_soon(turns.watch)
         tasks.start_soon(UpstreamChecks(upstream, bus, readiness, location, settings.agent).watch)
         tasks.start_soon(interrupts.watch)
+        if metrics.endpoint is not None:
+            served.watch(meters)
+            watch_agent(meters, bus, interrupts)
+            tasks.start_soon(watch_loop_lag, meters, settings.runtime)
         if tool is not None:
             tasks.start_soon(tool.registration.watch, location)
             tasks.start_soon(tool.agents.watch)
@@ -267,6 +280,8 @@ async def application(
             gzip_minimum=settings.http_gzip_minimum_size,
             limits=limits,
             started=wall(),
+            meters=meters,
+            metrics=metrics.endpoint,
             hosts=settings.allowed_hosts,
             proxies=settings.proxies,
             rates=settings.request_rates(),
@@ -280,7 +295,7 @@ async def application(
             cards = Cards(_deployment(settings), key, health)
             a2a = Application(surface, Dispatch(served.operations), methods, cards, health, unready)
             asgi = a2a if tool is None else tool.endpoint.before(a2a)
-            yield Running(asgi, a2a, bus, cards, served, tool)
+            yield Running(asgi, a2a, bus, cards, served, tool, metrics.endpoint)
         finally:
             if tool is not None:
                 await tool.registration.leave()

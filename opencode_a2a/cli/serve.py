@@ -7,22 +7,24 @@ import gc
 import logging
 import secrets
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio.to_thread
 from attrs import evolve
 
-from opencode_a2a.agent.application import application
+from opencode_a2a.agent.application import Running, application
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.client.known_peers import KnownPeers
 from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
 from opencode_a2a.logs import LIFECYCLE
 from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.runtimes import Runtime
-from opencode_a2a.server.serving import serve_tasks
+from opencode_a2a.server.serving import also_serving, serve_tasks
 from opencode_a2a.server.signals import Hangups, until_signalled
 from sansio.a2a.counted import counted
+from sansio.http import METRICS_PATH
 
 _log = logging.getLogger(LIFECYCLE)
 
@@ -107,7 +109,7 @@ async def serve(
         hangups.add(certificate.reload)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     grace = settings.shutdown_grace_seconds
-    async with application(settings) as running:
+    async with application(settings) as running, _metrics_port(settings, runtime, running, say):
         _calm_collector()
 
         def listening(address: str) -> None:
@@ -126,6 +128,22 @@ async def serve(
             limits=connection_limits(settings),
             tls=None if certificate is None else certificate.context,
         )
+
+
+@asynccontextmanager
+async def _metrics_port(
+    settings: Settings, runtime: Runtime, running: Running, say: Callable[[str], None]
+) -> AsyncGenerator[None]:
+    """Serve the metrics on their own port while entered, if there is one."""
+    if running.metrics is None or settings.metrics_port is None:
+        yield
+        return
+    host = f"[{settings.metrics_host}]" if ":" in settings.metrics_host else settings.metrics_host
+    bind = f"{host}:{settings.metrics_port}"
+    async with also_serving(
+        running.metrics, runtime, bind, lambda address: say(f"metrics on http://{address}{METRICS_PATH}")
+    ):
+        yield
 
 
 def _farewell(tasks: int, streams: int, grace: float) -> str:

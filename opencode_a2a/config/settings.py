@@ -135,9 +135,15 @@ def _problem(variable: Variable, text: str, cause: Exception) -> str:
 
 
 def _unused(texts: Mapping[str, str]) -> list[str]:
-    if "opencode_username" in texts and "opencode_password" not in texts:
-        return ["OPENCODE_SERVER_USERNAME has no effect without OPENCODE_SERVER_PASSWORD"]
-    return []
+    pairs = (
+        ("opencode_username", "opencode_password", "OPENCODE_SERVER_USERNAME", "OPENCODE_SERVER_PASSWORD"),
+        ("metrics_port", "metrics_enabled", "A2A_METRICS_PORT", "A2A_METRICS_ENABLED"),
+    )
+    return [
+        f"{name} has no effect without {other}"
+        for attribute, needed, name, other in pairs
+        if attribute in texts and needed not in texts
+    ]
 
 
 def check_exposure(settings: Settings) -> None:

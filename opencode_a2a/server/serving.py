@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any
+
+import anyio
+from anyio.abc import TaskStatus
 
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.task_server import TaskServer
@@ -54,6 +58,31 @@ async def serve_tasks(
         if bound:
             raise
         raise ListenError(_why_not_bound(bind, exc)) from exc
+
+
+@asynccontextmanager
+async def also_serving(
+    asgi: Any, runtime: Runtime, bind: str, listening: Callable[[str], None]
+) -> AsyncGenerator[None]:
+    """Serve another application on `bind` while entered. Raises `ListenError`, in a group."""
+    stop = anyio.Event()
+
+    async def run(*, task_status: TaskStatus[None]) -> None:
+        def ready(addresses: list[str]) -> None:
+            listening(addresses[0])
+            task_status.started()
+
+        try:
+            await runtime.serve(asgi, bind, stop=stop.wait, ready=ready, grace=1.0)
+        except OSError as exc:
+            raise ListenError(_why_not_bound(bind, exc)) from exc
+
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(run)
+        try:
+            yield
+        finally:
+            stop.set()
 
 
 def _why_not_bound(bind: str, error: OSError) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable
 
 import orjson
 from anyio.abc import TaskGroup
-from attrs import frozen
+from attrs import asdict, frozen
 
+from opencode_a2a.metrics.meters import Meters
 from opencode_a2a.server.agent import Agent, AgentHooks
 from opencode_a2a.server.memory_release import give_back_memory
 from opencode_a2a.server.operations.admission import Admission
@@ -28,6 +30,7 @@ from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.push_notifications import Schedule
+from sansio.metrics import ACTIVE_TASKS, PUSHES, PUSHES_PENDING, STORE_UP, STREAMS
 
 _log = logging.getLogger(__name__)
 
@@ -128,6 +131,14 @@ class TaskServer:
         """The types of the reasons why no task can be taken now: the store fails, or the server is being stopped."""
         found = {"STORE_UNAVAILABLE": self.store.trouble is not None, "DRAINING": self.maintenance.draining}
         return tuple(reason for reason, holds in found.items() if holds)
+
+    def watch(self, meters: Meters) -> None:
+        """Let the meters read what there is."""
+        meters.read(STREAMS, lambda: len(self._streams))
+        meters.read(ACTIVE_TASKS, lambda: Counter(task.active.log.state.value for task in self._registry))
+        meters.read(STORE_UP, lambda: float(self.store.trouble is None))
+        meters.read(PUSHES_PENDING, lambda: self._notifier.pending)
+        meters.read(PUSHES, lambda: asdict(self._notifier.counters))
 
     async def start(self) -> None:
         """Recover what an earlier process left, and begin what runs as long as the server. Raises `StoreError`."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import frozen
 
-from tools.docs import error_reference, method_reference, settings_reference, tool_error_reference
+from tools.docs import error_reference, method_reference, metrics_reference, settings_reference, tool_error_reference
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -43,6 +43,7 @@ class GeneratedPart:
 PARTS: Final = (
     GeneratedPart("settings", "configuration.md", settings_reference.settings_tables),
     GeneratedPart("earlier settings", "upgrade.md", settings_reference.earlier_settings_table),
+    GeneratedPart("metrics", "operations.md", metrics_reference.metrics_table),
     GeneratedPart("errors", "errors.md", error_reference.markdown),
     GeneratedPart("reference", "reference.md", method_reference.markdown),
     GeneratedPart("tool errors", "a2a-call.md", tool_error_reference.markdown),

@@ -95,6 +95,11 @@ class InterruptService:
             if found.asked.kind == kind and found.run.active.facts.principal == principal
         ]
 
+    def ages(self) -> list[float]:
+        """For how many seconds each request waits."""
+        now = self._wall()
+        return [max(0.0, now + self._patience - self._ends_at(found)) for found in self._waiting()]
+
     def waits(self, active: ActiveTask, session_id: str | None) -> bool:
         """Whether a task waits for an answer; in one session, if it is named."""
         run = self._turns.running.get(active.facts.task_id)

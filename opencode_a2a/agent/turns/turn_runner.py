@@ -20,10 +20,12 @@ from attrs import evolve
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_reads import SessionReads
 from opencode_a2a.agent.turns.running_turn import Prompt, RunningTurn
+from opencode_a2a.agent.turns.turn_metrics import count_turn, first_output
 from opencode_a2a.agent.turns.turn_report import log_turn, log_turn_begun
 from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import KeyedLock
@@ -33,6 +35,7 @@ from sansio.a2a.backoff import Backoff
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.tasks.task_log import LogEvent, MetadataChanged
 from sansio.a2a.timestamps import timestamp
+from sansio.metrics import ABORT_ERRORS, ABORTED, ABORTS
 from sansio.opencode.file_inputs import holds_media
 from sansio.opencode.interrupts.replies import abandoned
 from sansio.opencode.locations import location_as_text
@@ -87,7 +90,9 @@ class TurnRunner:
         abort_timeout: float,
         patience: float,
         wall: Callable[[], float],
+        meters: Meters = NO_METERS,
     ) -> None:
+        self._meters = meters
         self._upstream = upstream
         self._bus = bus
         self._reads = SessionReads(upstream, bus)
@@ -255,6 +260,7 @@ class TurnRunner:
             for scope in tuple(run.tool_scopes):
                 scope.cancel()
             log_turn(active, self._wall() - started, run.turn.failure)
+            count_turn(self._meters, run, self._wall() - started)
             del self.running[task_id]
 
     async def _in_queue(self, run: RunningTurn, queue: KeyedLock, locks: ExitStack) -> int:
@@ -328,7 +334,8 @@ class TurnRunner:
         """
         active, turn = run.active, run.turn
         active.note_progress(self._wall())
-        sink = run.sink = TurnSink(active, turn, self._now, partial(self._part_seen, run))
+        spoke = first_output(self._meters, active.facts.created_at / 1000, self._wall)
+        sink = run.sink = TurnSink(active, turn, self._now, partial(self._part_seen, run), spoke)
         if self._stopping:
             sink.end(_STOPPED)
         self._bus.attach(turn.session_id, sink)
@@ -452,10 +459,13 @@ class TurnRunner:
             stopped = False
             with anyio.move_on_after(self._abort_timeout):
                 try:
+                    self._meters.count(ABORTS)
                     await self._upstream.request(requests.abort(session_id, run.location))
+                    self._meters.count(ABORTED)
                     stopped = True
                     await sink.until_at_rest()
                 except UpstreamError as exc:
+                    self._meters.count(ABORT_ERRORS)
                     _log.warning("abort of %s: %s", session_id, exc)
                     stopped = 400 <= (exc.failure.status or 0) < 500
             if stopped or sink.at_rest:

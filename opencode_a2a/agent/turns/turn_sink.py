@@ -8,7 +8,7 @@ from attrs import define, field
 
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.wakeup import Wakeup
-from sansio.a2a.tasks.task_log import LogEvent
+from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import BusEvent, PartSeen, SessionStatus
 from sansio.opencode.upstream.faults import TaskFailure
@@ -22,6 +22,8 @@ class TurnSink:
     turn: Turn
     now: Callable[[], str]
     part_seen: Callable[[PartSeen], None]  # of the session, or of one below it
+    first_output: Callable[[], None] = lambda: None  # called once, where the turn has any
+    spoke: bool = False  # it had output
     stamp: str = ""  # the time of the batch being fed
     has_gap: bool = False
     verdict: TaskFailure | None = None  # the turn shall end with this, whatever OpenCode does
@@ -41,6 +43,9 @@ class TurnSink:
         events, self._events, self.stamp = self._events, [], ""
         if events:
             self.active.publish(events)
+            if not self.spoke and any(isinstance(event, ArtifactChunk) for event in events):
+                self.spoke = True
+                self.first_output()
         self.wake()
 
     @property

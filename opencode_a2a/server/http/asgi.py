@@ -17,6 +17,9 @@ import anyio.lowlevel
 from attrs import evolve, frozen
 
 from opencode_a2a.logs import plain
+from opencode_a2a.metrics.endpoint import MetricsEndpoint
+from opencode_a2a.metrics.meters import NO_METERS, Meters
+from opencode_a2a.metrics.request_metrics import count_request
 from opencode_a2a.server.http.dispatch import Dispatch, Invocation
 from opencode_a2a.server.http.documents import Documents, Published, only
 from opencode_a2a.server.http.probes import Probes
@@ -85,6 +88,8 @@ class Surface:
     rates: RequestRates | None = None
     stays_open: bool = False
     stays_open_for: frozenset[str] = frozenset()
+    meters: Meters = NO_METERS
+    metrics: MetricsEndpoint | None = None
     tracer: Tracer = NO_TRACER
 
 
@@ -163,6 +168,7 @@ class Application:
                 await self._answered(request, scope, multiplexed, receive, send)
         finally:
             end_request_span(span, request)
+            count_request(self._surface.meters, request.outcome)
             log_request(request, anyio.current_time() - started)
 
     async def _answered(
@@ -221,6 +227,9 @@ class Application:
         if request.path == http.HEALTH_PATH:
             only(request, "GET", "HEAD")
             return json_response(200, self._health())
+        if request.path == http.METRICS_PATH and surface.metrics is not None:
+            only(request, "GET", "HEAD")
+            return await surface.metrics.response(identity)
         if request.path == RPC_PATH:
             only(request, "POST")
         else:
@@ -232,6 +241,7 @@ class Application:
         except CallRefusedError as refused:
             request.outcome.error = refused.error
             return refused.response
+        request.outcome.label = call.operation.name.lower() if call.operation is not None else "extension"
         try:
             return await self._perform(call, request, caller)
         except Exception as exc:
@@ -261,7 +271,7 @@ class Application:
         )
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
-            frames = frames_of(stream, presentation, call, self._surface.limits)
+            frames = frames_of(stream, presentation, call, self._surface.limits, self._surface.meters)
 
             def closed() -> None:
                 invocation.found(stream.active)  # whose session is chosen while it is read

@@ -12,6 +12,8 @@ from contextlib import aclosing
 import anyio
 from attrs import frozen
 
+from opencode_a2a.metrics.event_lag import EventLag
+from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
@@ -45,7 +47,7 @@ class Frames:
 
 
 async def frames_of(
-    stream: OpenStream, presentation: Presentation, call: Call, limits: StreamLimits
+    stream: OpenStream, presentation: Presentation, call: Call, limits: StreamLimits, meters: Meters = NO_METERS
 ) -> AsyncGenerator[Frames]:
     """The task as it is, then everything after it; what is ready together is one piece of bytes.
 
@@ -53,9 +55,10 @@ async def frames_of(
     fails in between, the last frame is an error, without an id: the reader may resume later.
     """
     budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
+    lag = None if meters is NO_METERS else EventLag(meters)
     while True:
         try:
-            async with aclosing(_frames_to_end(stream, presentation, call, budget)) as frames:
+            async with aclosing(_frames_to_end(stream, presentation, call, budget, lag)) as frames:
                 async for piece in frames:
                     yield piece
             return
@@ -64,7 +67,7 @@ async def frames_of(
 
 
 async def _frames_to_end(
-    stream: OpenStream, presentation: Presentation, call: Call, budget: StreamBudget | None
+    stream: OpenStream, presentation: Presentation, call: Call, budget: StreamBudget | None, lag: EventLag | None
 ) -> AsyncGenerator[Frames]:
     """The frames of a stream. Raises `FarBehindError`."""
     active, cursor = stream.active, stream.cursor
@@ -133,6 +136,8 @@ async def _frames_to_end(
                     return
                 yield Frames(ready or sse.COMMENT, idle=not piece, last=last)
                 ready = b""
+            if entries and lag is not None:
+                lag.written(active.published_at)
             if pause is not None:
                 return
     if active.trouble is not None and active.visible < active.log.last:

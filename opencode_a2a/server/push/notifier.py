@@ -116,6 +116,11 @@ class Notifier:
         self._draining = False
         self.counters = Counters()
 
+    @property
+    def pending(self) -> int:
+        """The number of configurations whose task may have more to notify about."""
+        return len(self._deliveries)
+
     # --- configurations -----------------------------------------------------------------------------------
 
     async def check(self, config: PushConfig, path: FieldPath, form: str = "1.0") -> None:

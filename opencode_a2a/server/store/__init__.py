@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store.memory import MemoryStore
 from opencode_a2a.server.store.rows import (
     Binding,
@@ -70,7 +71,7 @@ __all__ = [
 ]
 
 
-def open_store(url: str | None, importer: Callable[[], Importer] | None = None) -> Store:
+def open_store(url: str | None, importer: Callable[[], Importer] | None = None, meters: Meters = NO_METERS) -> Store:
     """A store to enter with `async with`: None or "memory" forgets at the end, else a database's URL.
 
     `importer`: makes what imports the tables of earlier releases, once, as the store is entered.
@@ -81,4 +82,4 @@ def open_store(url: str | None, importer: Callable[[], Importer] | None = None) 
         return MemoryStore()
     from opencode_a2a.server.store.sql import SqlStore
 
-    return SqlStore(url, importer)
+    return SqlStore(url, importer, meters)

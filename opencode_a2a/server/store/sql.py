@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, exc
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from opencode_a2a.distribution import how_to_install
+from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store import reads
 from opencode_a2a.server.store.database.file_guard import FileGuard
 from opencode_a2a.server.store.database.migrate import ensure_schema
@@ -46,6 +47,7 @@ from opencode_a2a.server.store.rows import (
 from opencode_a2a.server.store.statements import WriteStatements
 from opencode_a2a.server.store.writer import GroupCommitWriter
 from sansio.a2a.counted import counted
+from sansio.metrics import STORE_BYTES, STORE_QUEUE
 
 Result = TypeVar("Result")
 
@@ -60,9 +62,10 @@ _POSTGRESQL_CONNECT: Final = {"connect_timeout": "10", "tcp_user_timeout": "3000
 class SqlStore:
     """A `Store` in a database; see there for what its calls promise."""
 
-    def __init__(self, url: str, importer: Callable[[], Importer] | None = None) -> None:
+    def __init__(self, url: str, importer: Callable[[], Importer] | None = None, meters: Meters = NO_METERS) -> None:
         """Reads the URL, without connecting; StoreUrlError. `importer`: imports the tables of earlier releases."""
         self._importer = importer
+        self._meters = meters
         self._database = parse_database_url(url)
         self._engine: Engine | None = None
         self._readers: Engine | None = None
@@ -84,7 +87,7 @@ class SqlStore:
     async def __aenter__(self) -> Self:
         if self._writer is not None:
             raise StoreError("the store is open already")
-        writer = GroupCommitWriter(self._transact)
+        writer = GroupCommitWriter(self._transact, self._meters)
         in_memory = self._database.is_sqlite and self._database.path is None
         # A database in memory is one connection, which the writer and the readers take turns to use.
         self._turn = Lock() if in_memory else nullcontext()
@@ -94,6 +97,8 @@ class SqlStore:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(writer.run, name="store writer")
+        self._meters.read(STORE_QUEUE, lambda: writer.queued)
+        self._meters.read(STORE_BYTES, self._size)
         return self
 
     async def __aexit__(
@@ -159,6 +164,17 @@ class SqlStore:
 
     async def owner_of(self, session_id: str) -> str | None:
         return await self._read(lambda connection: reads.owner_of(connection, session_id))
+
+    def _size(self) -> float | None:
+        """Bytes of the SQLite file and its log; None for another database, or where they cannot be seen."""
+        path = self._database.path
+        if path is None:
+            return None
+        sizes = [Path(f"{path}{ending}") for ending in ("", "-wal")]
+        try:
+            return sum(file.stat().st_size for file in sizes if file.exists())
+        except OSError:
+            return None
 
     def _opened(self) -> GroupCommitWriter:
         if self._writer is None:

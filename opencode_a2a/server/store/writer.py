@@ -23,6 +23,7 @@ import anyio.from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 from attrs import define, field
 
+from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store.rows import (
     Binding,
     EventsPruned,
@@ -34,6 +35,7 @@ from opencode_a2a.server.store.rows import (
     WritesRefusedError,
 )
 from sansio.a2a.counted import counted
+from sansio.metrics import COMMIT_SECONDS
 
 ATTEMPTS: Final = 10
 _CROWD: Final = 3  # writes that come together
@@ -95,8 +97,9 @@ def _waiting(queue: SimpleQueue[_Unit | None]) -> list[_Unit]:
 class GroupCommitWriter:
     """Queues writes on the event loop, and commits them in a thread of its own while `run` runs."""
 
-    def __init__(self, transact: Callable[[Sequence[Write]], None]) -> None:
+    def __init__(self, transact: Callable[[Sequence[Write]], None], meters: Meters = NO_METERS) -> None:
         self._transact = transact
+        self._meters = meters
         self._queued: SimpleQueue[_Unit | None] = SimpleQueue()  # None: no more will come
         self._unsettled = 0
         self._closing = False
@@ -112,6 +115,11 @@ class GroupCommitWriter:
     def busy(self) -> bool:
         """Whether some write given so far may not be durable yet."""
         return self._unsettled > 0
+
+    @property
+    def queued(self) -> int:
+        """The number of calls whose writes are not durable yet."""
+        return self._unsettled
 
     def put(self, writes: Sequence[Write]) -> None:
         self._queue(_Unit(tuple(writes), awaited=False))
@@ -231,7 +239,9 @@ class GroupCommitWriter:
         writes = [write for unit in units for write in unit.writes]
         try:
             if writes:
+                began = monotonic()
                 self._transact(writes)
+                self._meters.observe(COMMIT_SECONDS, monotonic() - began)
         except StoreUnavailableError as fault:
             for unit in units:
                 unit.fault = fault

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
+from time import monotonic
 
 import anyio
 import orjson
@@ -71,6 +72,7 @@ class ActiveTask:
     showing: bool = False  # it is being made durable for its own sake
     span: Span | None = None  # of the work on it, while there is any
     at_rest: bool = False  # nobody works on it: nothing more is published, unless a client asks
+    published_at: float = 0.0  # when the first of the newest events came, on the monotonic clock
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
     in_store: bool = False  # the store has it, as it was at some time
     trouble: StoreError | None = None  # why its events cannot be stored now
@@ -161,6 +163,8 @@ class ActiveTask:
 
         What needs no commit is seen by readers at once, unless something before it waits.
         """
+        if self.visible == self.log.last:
+            self.published_at = monotonic()
         for event in events:
             before = self.log.state
             entry = self.log.append(event)

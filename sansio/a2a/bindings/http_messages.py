@@ -22,6 +22,7 @@ class Outcome:
     """Facts about an answered request, for the log.
 
     `status` None: the client left before. `operation`: the name of the method or the operation.
+    `label`: the operation as one of few names, for metrics; empty where the request was not understood.
     `trace_id`: 32 hex digits. `session_id`: in the agent's own terms.
     """
 
@@ -29,6 +30,7 @@ class Outcome:
     principal: str | None = None
     credential_id: str | None = None
     operation: str | None = None
+    label: str = ""
     task_id: str | None = None
     context_id: str | None = None
     session_id: str | None = None

@@ -1,0 +1,1 @@
+"""Metrics: the calls that the server makes, which do nothing unless metrics are on, and their Prometheus form."""
