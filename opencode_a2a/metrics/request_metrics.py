@@ -22,5 +22,5 @@ def count_request(meters: Meters, outcome: Outcome) -> None:
     meters.count(REFUSED, error.reason)
     if label in _STREAMS and error.kind is ErrorKind.OVERLOADED:
         meters.count(STREAMS_REJECTED)
-    if error.reason.startswith("RATE_LIMIT"):
+    if error.kind is ErrorKind.RATE_LIMITED:
         meters.count(RATE_LIMITED)
