@@ -17,6 +17,7 @@ from attrs import evolve
 from opencode_a2a.agent.application import Running, application
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.client.known_peers import KnownPeers
+from opencode_a2a.config.risks import risks
 from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
 from opencode_a2a.logs import LIFECYCLE
 from opencode_a2a.server.certificates import ServedCertificate
@@ -61,6 +62,11 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
         _print(f"no credentials are set; for this run, the bearer token is {token}")
 
     say = _log.info if settings.log_format == "json" else _print
+    for risk in risks(settings):
+        if settings.log_format == "json":
+            _log.warning("%s", risk)
+        else:
+            _print(f"warning: {risk}")
 
     def ready(url: str) -> None:
         say(f"listening on {url} ({settings.runtime})")

@@ -245,6 +245,22 @@ def test_a_server_says_where_it_is_and_stops_when_told(start: Start, runtime: st
         assert (server.log.parent / "opencode-a2a.db").stat().st_mode & 0o777 == 0o600
 
 
+@BOTH
+def test_a_server_warns_of_risky_settings_and_is_silent_without(start: Start, runtime: str) -> None:
+    arguments = ("serve", "--runtime", runtime, "--port", "0", "--opencode", "http://127.0.0.1:9")
+    risky = {"A2A_ALLOWED_ORIGINS": "*", "A2A_TASK_STORE_BACKEND": "memory"}
+    with start(*arguments, **risky) as server:
+        assert server.url
+        printed = server.said
+    with start(*arguments, A2A_TASK_STORE_BACKEND="memory") as server:
+        assert server.url
+        plain = server.said
+
+    assert "opencode-a2a: warning: A2A_ALLOWED_ORIGINS: any page in a browser may call; list the origins" in printed
+    assert printed.count("warning:") == 1
+    assert "warning:" not in plain
+
+
 def test_a_server_with_credentials_makes_no_token(start: Start) -> None:
     variables = {"A2A_STATIC_AUTH_CREDENTIALS": CREDENTIALS, "A2A_PORT": "0"}
     with start(A2A_TASK_STORE_BACKEND="memory", **variables) as server:

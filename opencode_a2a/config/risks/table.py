@@ -1,0 +1,193 @@
+"""The table of risky settings: what is wrong with a value, and what to set instead.
+
+Knows no secret's value but by its length, and repeats none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.config.settings_values import is_loopback
+from sansio.a2a.counted import counted
+from sansio.access import Credential
+from sansio.guards.origins import ANY
+
+SHORTEST_SECRET: Final = 16
+"""Characters of a token or a password that take too long to guess, if they are random."""
+
+_WIDE: Final = {4: 8, 6: 16}
+"""Bits of a network, by IP version; one with fewer holds more than anybody's own proxies."""
+
+
+@frozen(kw_only=True)
+class Risk:
+    """One risky setting. As text: a line that names the variable, the problem and what to do."""
+
+    variable: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}: {self.problem}; {self.remedy}"
+
+
+@frozen(kw_only=True)
+class _Row:
+    """A row: `problem` returns it in words, or None. `exposed`: loopback alone does not have it."""
+
+    variable: str
+    problem: Callable[[Settings], str | None]
+    remedy: str
+    exposed: bool = True
+
+
+def risks(settings: Settings) -> list[Risk]:
+    """Return the risks of these settings, in the order of the table; none for a plain server on loopback."""
+    exposed = is_exposed(settings)
+    return [
+        Risk(variable=row.variable, problem=problem, remedy=row.remedy)
+        for row in _ROWS
+        if (exposed or not row.exposed) and (problem := row.problem(settings)) is not None
+    ]
+
+
+def is_exposed(settings: Settings) -> bool:
+    """Return whether other machines can reach the server: where it listens, or by its public URL."""
+    return not settings.is_local or not is_loopback(urlsplit(settings.public_url).hostname or "")
+
+
+def _where(condition: Callable[[Settings], bool], problem: str) -> Callable[[Settings], str | None]:
+    return lambda settings: problem if condition(settings) else None
+
+
+def _plain_http(settings: Settings) -> str | None:
+    if urlsplit(settings.public_url).scheme == "https":
+        return None
+    return "callers use http, so their credentials can be read on the way"
+
+
+def _has_proxy(settings: Settings) -> bool:
+    """Return whether the public URL shows that a proxy stands in front."""
+    adds_tls = settings.public_url.startswith("https:") and not settings.uses_tls
+    return settings.public_url_override is not None and (settings.is_local or adds_tls)
+
+
+def _wide_proxies(settings: Settings) -> str | None:
+    wide = [one for one in settings.trusted_proxies.networks if one.prefixlen < _WIDE[one.version]]
+    if not wide:
+        return None
+    return f"{wide[0]} is more than your proxies: whoever is in it can claim to be any client"
+
+
+def _short_secrets(settings: Settings) -> str | None:
+    short = [one for one in settings.credentials.credentials if one.enabled and _secret_length(one) < SHORTEST_SECRET]
+    if not short:
+        return None
+    number = counted(len(short), "credential")
+    return f"{number} with a token or password of fewer than {SHORTEST_SECRET} characters can be guessed"
+
+
+def _secret_length(credential: Credential) -> int:
+    secret = credential.token if credential.scheme == "bearer" else credential.password
+    return 0 if secret is None else len(secret.reveal())
+
+
+def _shell(settings: Settings) -> str | None:
+    allowed = [
+        one
+        for one in settings.credentials.credentials
+        if one.enabled and "session_shell" in one.identity.capabilities
+    ]
+    if not settings.enable_session_shell or not allowed:
+        return None
+    return f"{counted(len(allowed), 'credential')} can run any shell command where OpenCode runs"
+
+
+_ROWS: Final = (
+    _Row(
+        variable="A2A_PUBLIC_URL",
+        problem=_plain_http,
+        remedy="set A2A_TLS_CERT_FILE, or put a proxy that adds TLS in front and name its https URL here",
+    ),
+    _Row(
+        variable="A2A_STATIC_AUTH_CREDENTIALS",
+        problem=_short_secrets,
+        remedy="use long random ones, such as `openssl rand -base64 24` prints",
+    ),
+    _Row(
+        variable="A2A_ALLOWED_HOSTS",
+        problem=_where(
+            lambda settings: not settings.allowed_hosts.entries,
+            "any host name is answered, also one that somebody else points at this address",
+        ),
+        remedy="list the names under which callers reach the server",
+    ),
+    _Row(
+        variable="A2A_ALLOWED_ORIGINS",
+        problem=_where(lambda settings: ANY in settings.allowed_origins.names, "any page in a browser may call"),
+        remedy="list the origins of your own pages",
+        exposed=False,
+    ),
+    _Row(
+        variable="A2A_RATE_LIMIT_ENABLED",
+        problem=_where(
+            lambda settings: not settings.rate_limit_enabled,
+            "credentials can be guessed, and requests sent, without limit",
+        ),
+        remedy="set it to true, unless a proxy in front limits rates",
+    ),
+    _Row(
+        variable="A2A_TRUSTED_PROXIES",
+        problem=_where(
+            lambda settings: not settings.trusted_proxies and _has_proxy(settings),
+            "all callers seem to have the address of the proxy in front, and share its limits",
+        ),
+        remedy="name the proxy's address",
+    ),
+    _Row(
+        variable="A2A_TRUSTED_PROXIES",
+        problem=_wide_proxies,
+        remedy="name the addresses of your proxies alone",
+        exposed=False,
+    ),
+    _Row(
+        variable="A2A_MAX_REQUEST_BODY_BYTES",
+        problem=_where(
+            lambda settings: settings.max_request_body_bytes == 0, "one request can take all of the memory"
+        ),
+        remedy="set a number of bytes",
+    ),
+    _Row(
+        variable="A2A_MAX_CONNECTIONS_PER_ADDRESS",
+        problem=_where(
+            lambda settings: settings.max_connections_per_address == 0, "one address can take all connections"
+        ),
+        remedy="set a number",
+    ),
+    _Row(
+        variable="A2A_ENABLE_SESSION_SHELL",
+        problem=_shell,
+        remedy="turn it off, or take the capability session_shell from credentials that do not need it",
+    ),
+    _Row(
+        variable="A2A_CLIENT_ALLOW_PRIVATE_HOSTS",
+        problem=_where(
+            lambda settings: settings.client_allow_private_hosts and settings.tool_enabled,
+            "callers can make the model send requests to every address of your network",
+        ),
+        remedy="turn it off, and list the hosts that are meant in A2A_CLIENT_ALLOWED_HOSTS",
+    ),
+    _Row(
+        variable="A2A_PUSH_ALLOW_PRIVATE_HOSTS",
+        problem=_where(
+            lambda settings: settings.push_allow_private_hosts,
+            "callers can make the server send requests to every address of your network",
+        ),
+        remedy="turn it off, and list the receivers in A2A_PUSH_ALLOWED_HOSTS",
+    ),
+)
