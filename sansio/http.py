@@ -6,6 +6,7 @@ Pure decisions; the ASGI shell reads and writes the bytes.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from attrs import evolve
 
@@ -51,16 +52,17 @@ def header_map(headers: object) -> dict[str, str]:
     return found
 
 
-def check_repeated(headers: object) -> None:
+def check_repeated(headers: object, credentials: Collection[str] = ()) -> None:
     """Refuse a request with two values of a header that decides who asks, or what is asked.
 
-    `headers`: ASGI's pairs. A proxy may look at one of the two and this server at the other. Raises
-    `ProtocolError` (INVALID_REQUEST).
+    `headers`: ASGI's pairs. `credentials`: names of headers with credentials. A proxy may look at one of the two and
+    this server at the other. Raises `ProtocolError` (INVALID_REQUEST).
     """
     pairs = headers if isinstance(headers, list | tuple) else ()
+    once = _ONCE.union(name.lower().encode() for name in credentials)
     seen: set[bytes] = set()
     for name, _ in pairs:
-        if name in _ONCE:
+        if name in once:
             if name in seen:
                 raise ProtocolError(ErrorKind.INVALID_REQUEST, f"The header {name.decode()} comes twice")
             seen.add(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from urllib.parse import urlsplit
@@ -35,13 +35,15 @@ from opencode_a2a.metrics.loop_lag import watch_loop_lag
 from opencode_a2a.server.http.asgi import Application, Asgi, Surface
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
-from opencode_a2a.server.identity.authenticator import Authenticator
+from opencode_a2a.server.identity.opening import open_identities
 from opencode_a2a.server.push.outbound_client import CheckedClient
+from opencode_a2a.server.signals import Reload
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tool.called_agents import called_agents
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
+from sansio.a2a.cards.security import SecurityScheme, published
 from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
@@ -65,22 +67,23 @@ class Running:
     tasks: TaskServer
     tool: ModelTool | None = None
     metrics: MetricsEndpoint | None = None
+    reloads: tuple[Reload, ...] = ()
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it, and OpenCode reaches the tool there."""
-        self.a2a.cards = cards = self.cards.at(_deployment(settings))
+        self.a2a.cards = cards = self.cards.at(_deployment(settings, self.a2a.authenticator.schemes))
         cards.prepare()
         if self.tool is not None:
             self.tool.listening(settings)
 
 
-def _deployment(settings: Settings) -> Deployment:
+def _deployment(settings: Settings, schemes: Sequence[str]) -> Deployment:
     return Deployment(
         title=settings.title,
         description=settings.description,
         version=settings.version,
         url=settings.public_url,
-        schemes=settings.credentials.schemes,
+        schemes=_security(settings, schemes),
         versions=settings.supported_protocol_versions,
         default_version=settings.protocol_version,
         project=settings.project,
@@ -103,6 +106,17 @@ def _deployment(settings: Settings) -> Deployment:
             write_outside_workspace=settings.write_access_outside_workspace,
         ),
     )
+
+
+def _security(settings: Settings, schemes: Sequence[str]) -> Sequence[SecurityScheme]:
+    return published(schemes, api_key_header=settings.api_key_header)
+
+
+def _publish_schemes(settings: Settings, a2a: Application) -> None:
+    """Publish the schemes that are on now: a file of credentials can turn some on, and others off."""
+    if isinstance(a2a.cards, Cards):
+        a2a.cards = cards = a2a.cards.offering(_security(settings, a2a.authenticator.schemes))
+        cards.prepare()
 
 
 def _switched_on(settings: Settings) -> frozenset[Toggle]:
@@ -148,7 +162,9 @@ async def application(
     metrics = open_metrics(settings)
     meters = metrics.meters
     async with AsyncExitStack() as stack:
-        names = Names.of(settings.credentials, settings.import_principals)
+        identities = await open_identities(settings, realm="opencode-a2a", wall=wall)
+        authenticator = identities.authenticator
+        names = Names.of(identities.credentials, settings.import_principals)
         store = await stack.enter_async_context(
             open_store(settings.store_url, lambda: EarlierImport(names, wall()), meters)
         )
@@ -236,6 +252,7 @@ async def application(
         await tasks.start(bus.run)
         await served.start()
         tasks.start_soon(turns.watch)
+        tasks.start_soon(identities.run)
         tasks.start_soon(UpstreamChecks(upstream, bus, readiness, location, settings.agent).watch)
         tasks.start_soon(interrupts.watch)
         if metrics.endpoint is not None:
@@ -246,7 +263,10 @@ async def application(
             tasks.start_soon(tool.registration.watch, location)
             tasks.start_soon(tool.agents.watch)
 
-        profile = {**profile_of(_deployment(settings)), "protocol_version": settings.protocol_version}
+        profile = {
+            **profile_of(_deployment(settings, authenticator.schemes)),
+            "protocol_version": settings.protocol_version,
+        }
 
         def health() -> JsonObject:
             return {
@@ -270,7 +290,7 @@ async def application(
             switched_on=_switched_on(settings),
         )
         surface = Surface(
-            authenticator=Authenticator(settings.credentials, realm="opencode-a2a"),
+            authenticator=authenticator,
             protocol=ServedProtocol(
                 versions=settings.supported_protocol_versions,
                 default_version=settings.protocol_version,
@@ -292,10 +312,11 @@ async def application(
             tracer=tracer,
         )
         try:
-            cards = Cards(_deployment(settings), key, health)
+            cards = Cards(_deployment(settings, authenticator.schemes), key, health)
             a2a = Application(surface, Dispatch(served.operations), methods, cards, health, unready)
+            authenticator.changed = partial(_publish_schemes, settings, a2a)
             asgi = a2a if tool is None else tool.endpoint.before(a2a)
-            yield Running(asgi, a2a, bus, cards, served, tool, metrics.endpoint)
+            yield Running(asgi, a2a, bus, cards, served, tool, metrics.endpoint, identities.reloads)
         finally:
             if tool is not None:
                 await tool.registration.leave()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import orjson
+from attrs import evolve
 
 from opencode_a2a.server.http.card_signing import CardKey
 from sansio.a2a.cards.agent_card import CardDocument
 from sansio.a2a.cards.parse import CARD_PATHS
+from sansio.a2a.cards.security import SecurityScheme
 from sansio.a2a.model import JsonObject
 from sansio.access import Identity
 from sansio.extensions.published.deployment_cards import card_of, extended_card_of
@@ -48,6 +50,10 @@ class Cards:
     def at(self, deployment: Deployment) -> Cards:
         """The same for a deployment of which more is known, such as its address."""
         return Cards(deployment, self._key, self._health)
+
+    def offering(self, schemes: Sequence[SecurityScheme]) -> Cards:
+        """The same with other ways to authenticate."""
+        return self.at(evolve(self._deployment, schemes=schemes))
 
     def prepare(self) -> None:
         """Render what takes milliseconds, before there is anybody who would have to wait for it."""

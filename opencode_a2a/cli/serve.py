@@ -56,7 +56,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
     """Serve until a signal comes; return the exit code."""
     check_exposure(settings)
     KnownPeers.of(settings)  # whose file is to be mended now, and not when a model first calls one
-    if not settings.credentials:
+    if not (settings.credentials or settings.has_other_callers):
         token = secrets.token_urlsafe(24)
         settings = with_generated_token(settings, token)
         _print(f"no credentials are set; for this run, the bearer token is {token}")
@@ -117,6 +117,9 @@ async def serve(
     grace = settings.shutdown_grace_seconds
     async with application(settings) as running, _metrics_port(settings, runtime, running, say):
         _calm_collector()
+        if hangups is not None:
+            for reload in running.reloads:
+                hangups.add(reload)
 
         def listening(address: str) -> None:
             running.listening(evolve(settings, port=int(address.rpartition(":")[2])))

@@ -148,7 +148,7 @@ def _unused(texts: Mapping[str, str]) -> list[str]:
 
 def check_exposure(settings: Settings) -> None:
     """Refuses to serve the network without credentials. Raises `SettingsError`."""
-    if not settings.credentials and not settings.is_local:
+    if not (settings.credentials or settings.has_other_callers or settings.is_local):
         raise SettingsError(
             [
                 "A2A_STATIC_AUTH_CREDENTIALS: is not set, but A2A_HOST "

@@ -15,6 +15,7 @@ from opencode_a2a import __version__
 from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_guards import GuardSettings
+from opencode_a2a.config.settings_identity import IdentitySettings
 from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import Variable, row
 from opencode_a2a.config.settings_telemetry import TelemetrySettings
@@ -40,7 +41,7 @@ _SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH = (
 
 
 @frozen(kw_only=True)
-class Settings(GuardSettings):
+class Settings(IdentitySettings):
     """Everything that can be set, checked. The table of variables is this class: a row per attribute."""
 
     host: str = row(
@@ -190,7 +191,7 @@ class Settings(GuardSettings):
         "A2A_STATIC_AUTH_CREDENTIALS",
         values.credentials,
         CredentialSet(),
-        "who may call: a JSON list of bearer and basic credentials, at least one of them enabled",
+        "who may call: a JSON list of bearer, basic and API key credentials, at least one of them enabled",
         default_text="none: one token is made at start, on loopback only",
         secret=True,
     )
@@ -462,7 +463,7 @@ class Settings(GuardSettings):
         """Whether a session that nobody owns can be claimed."""
         if self.allow_session_claims is not None:
             return self.allow_session_claims
-        return len(self.credentials.principals) <= 1
+        return not self.has_other_callers and len(self.credentials.principals) <= 1
 
     @property
     def is_local(self) -> bool:
@@ -473,7 +474,7 @@ class Settings(GuardSettings):
 _attributes: Final[tuple[Any, ...]] = attrs.fields(Settings)
 _bases: Final = [
     {attribute.name for attribute in attrs.fields(base)}
-    for base in (Declared, PeerSettings, TelemetrySettings, TlsSettings, GuardSettings)
+    for base in (Declared, PeerSettings, TelemetrySettings, TlsSettings, GuardSettings, IdentitySettings)
 ]
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
     attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)

@@ -247,3 +247,21 @@ _CAPABILITIES: Mapping[Scheme, frozenset[str]] = {"basic": frozenset({"session_s
 def credentials(text: str) -> CredentialSet:
     """A JSON list of credentials. Raises `CredentialsError` with all that is wrong."""
     return parse_credentials(text, _CAPABILITIES)
+
+
+def credentials_of_file(text: str) -> CredentialSet:
+    """The same in a file, whose entries may all be disabled: it is how the last one is revoked."""
+    return parse_credentials(text, _CAPABILITIES, none_enabled=True)
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_TAKEN_HEADERS = frozenset(
+    {"authorization", "host", "content-type", "content-length", "transfer-encoding", "connection", "cookie", "origin"}
+)
+
+
+def header_name(text: str) -> str:
+    """The name of a request header that has no meaning yet. Raises `SettingRefusedError`."""
+    if not _HEADER_NAME.fullmatch(text) or text.lower() in _TAKEN_HEADERS:
+        raise SettingRefusedError
+    return text

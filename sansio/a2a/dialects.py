@@ -81,7 +81,7 @@ DIALECTS: Mapping[str, Dialect] = {
             }
         ),
         capability_members=frozenset(),
-        scheme_members=frozenset({"type", "scheme", "bearerFormat", "description"}),
+        scheme_members=frozenset({"type", "scheme", "bearerFormat", "description", "in", "name", "openIdConnectUrl"}),
         push_config_member="pushNotificationConfig",
         push_config_path=("pushNotificationConfig",),
         push_scheme_path=("schemes", 0),
@@ -102,7 +102,14 @@ DIALECTS: Mapping[str, Dialect] = {
         push_sends_task=False,
         card_members=frozenset({"supportedInterfaces", "securityRequirements"}),
         capability_members=frozenset({"extendedAgentCard"}),
-        scheme_members=frozenset({"httpAuthSecurityScheme"}),
+        scheme_members=frozenset(
+            {
+                "httpAuthSecurityScheme",
+                "apiKeySecurityScheme",
+                "openIdConnectSecurityScheme",
+                "mtlsSecurityScheme",
+            }
+        ),
         push_config_member="taskPushNotificationConfig",
         push_config_path=(),
         push_scheme_path=("scheme",),

@@ -6,8 +6,9 @@ digests only, and never shown.
 
 from __future__ import annotations
 
-from sansio.access.credential_list import CredentialsError, parse_credentials
+from sansio.access.credential_list import CredentialsError, joined, parse_credentials
 from sansio.access.credentials import Authentication, Credential, CredentialSet, Identity, Scheme
+from sansio.access.passwords import PasswordHash
 
 __all__ = [
     "Authentication",
@@ -15,6 +16,8 @@ __all__ = [
     "CredentialSet",
     "CredentialsError",
     "Identity",
+    "PasswordHash",
     "Scheme",
+    "joined",
     "parse_credentials",
 ]

@@ -5,23 +5,47 @@ Pure. Problems name the entry and its field, and never repeat a secret.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from sansio.access.credentials import NEEDS, Credential, CredentialSet, Scheme
+from attrs import frozen
+
+from sansio.access.credentials import Credential, CredentialSet, Scheme
+from sansio.access.passwords import PasswordHash
 
 NO_CAPABILITIES: Final[Mapping[Scheme, frozenset[str]]] = {}
 
-_REFUSES: Final[Mapping[Scheme, tuple[str, ...]]] = {
-    "bearer": ("username", "password"),
-    "basic": ("token", "principal"),
+
+@frozen(kw_only=True)
+class _Shape:
+    """The members of an entry of one scheme: texts that it needs, its secret, and a hash in the secret's place."""
+
+    needs: tuple[str, ...]
+    secret: str
+    hash: str
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All that only some schemes have."""
+        return (*self.needs, self.secret, self.hash)
+
+
+_SHAPES: Final[Mapping[Scheme, _Shape]] = {
+    "bearer": _Shape(needs=("principal",), secret="token", hash="token_sha256"),
+    "basic": _Shape(needs=("username",), secret="password", hash="password_scrypt"),
+    "api_key": _Shape(needs=("principal",), secret="key", hash="key_sha256"),
 }
 _SHOWN_TEXTS: Final = ("credential_id", "principal", "username")
-_HIDDEN_TEXTS: Final = ("token", "password")
-_PLAIN_NAME = re.compile(r"[A-Za-z_]{1,24}")
-_FIELDS: Final = ("scheme", *_SHOWN_TEXTS, *_HIDDEN_TEXTS, "capabilities", "enabled")
+_SECRETS: Final = tuple(shape.secret for shape in _SHAPES.values())
+_HASHES: Final = tuple(shape.hash for shape in _SHAPES.values())
+_TEXTS: Final = (*_SHOWN_TEXTS, *_SECRETS, *_HASHES)
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,23}")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+_NOTHING_HASHED: Final = hashlib.sha256(b"").hexdigest()
+_FIELDS: Final = ("scheme", *_TEXTS, "capabilities", "enabled")
 
 
 class CredentialsError(ValueError):
@@ -32,10 +56,12 @@ class CredentialsError(ValueError):
         super().__init__("; ".join(self.problems))
 
 
-def parse_credentials(text: str, capabilities: Mapping[Scheme, frozenset[str]] = NO_CAPABILITIES) -> CredentialSet:
+def parse_credentials(
+    text: str, capabilities: Mapping[Scheme, frozenset[str]] = NO_CAPABILITIES, *, none_enabled: bool = False
+) -> CredentialSet:
     """Read the JSON list of credentials; blank text or `[]` is the empty set.
 
-    `capabilities`: what an entry of a scheme may do when it names none.
+    `capabilities`: what an entry of a scheme may do when it names none. `none_enabled`: all of them may be disabled.
     Strings are trimmed, and blank ones count as absent. Raises `CredentialsError` with all that is wrong.
     """
     entries = _json_list(text)
@@ -51,7 +77,12 @@ def parse_credentials(text: str, capabilities: Mapping[Scheme, frozenset[str]] =
             credentials.append(_credential(entry, capabilities))
     if not problems:
         problems += _duplicates(credentials)
-    if not problems and credentials and not any(credential.enabled for credential in credentials):
+    if (
+        not problems
+        and not none_enabled
+        and credentials
+        and not any(credential.enabled for credential in credentials)
+    ):
         problems.append("enabled: at least one entry has to be enabled")
     if problems:
         raise CredentialsError(problems)
@@ -84,7 +115,7 @@ def _is_absent(value: object) -> bool:
 
 def _scheme(entry: Mapping[str, object]) -> Scheme | None:
     value = entry.get("scheme")
-    return next((scheme for scheme in NEEDS if scheme == value), None)
+    return next((scheme for scheme in _SHAPES if scheme == value), None)
 
 
 def _entry_problems(entry: Mapping[str, object]) -> list[tuple[str, str]]:
@@ -95,19 +126,32 @@ def _entry_problems(entry: Mapping[str, object]) -> list[tuple[str, str]]:
         for name in entry
         if name not in _FIELDS
     ]
-    for name in (*_SHOWN_TEXTS, *_HIDDEN_TEXTS):
+    for name in _TEXTS:
         problems += [(name, what) for what in _text_problems(name, entry.get(name))]
     scheme = _scheme(entry)
     if scheme is None:
-        problems.append(("scheme", 'takes "bearer" or "basic"'))
+        problems.append(("scheme", 'takes "bearer", "basic" or "api_key"'))
     else:
-        problems += [(n, f"is missing; {scheme} needs it") for n in NEEDS[scheme] if _is_absent(entry.get(n))]
-        problems += [(n, f"does not go with {scheme}") for n in _REFUSES[scheme] if not _is_absent(entry.get(n))]
+        problems += _shape_problems(scheme, {name for name in _TEXTS if not _is_absent(entry.get(name))})
     capabilities = entry.get("capabilities", [])
     if not (isinstance(capabilities, list) and all(isinstance(name, str) for name in capabilities)):
         problems.append(("capabilities", "takes a list of strings"))
     if not isinstance(entry.get("enabled", True), bool):
         problems.append(("enabled", "takes true or false"))
+    return problems
+
+
+def _shape_problems(scheme: Scheme, present: Collection[str]) -> list[tuple[str, str]]:
+    """Return what is missing in an entry of a scheme, and what does not belong there."""
+    shape = _SHAPES[scheme]
+    missing = [name for name in shape.needs if name not in present]
+    if shape.secret not in present and shape.hash not in present:
+        missing.append(shape.secret)
+    others = {name for other in _SHAPES.values() for name in other.members} - {*shape.members}
+    problems = [(name, f"is missing; {scheme} needs it") for name in missing]
+    problems += [(name, f"does not go with {scheme}") for name in _TEXTS if name in others and name in present]
+    if shape.secret in present and shape.hash in present:
+        problems.append((shape.hash, f"does not go with {shape.secret}: one of the two is enough"))
     return problems
 
 
@@ -123,32 +167,55 @@ def _text_problems(name: str, value: object) -> list[str]:
         return ["takes printable characters only"]
     if name == "username" and ":" in text:
         return ["cannot hold a colon, which ends it in the header"]
+    return _hash_problems(name, text) if name in _HASHES else []
+
+
+def _hash_problems(name: str, text: str) -> list[str]:
+    if name == _SHAPES["basic"].hash:
+        try:
+            PasswordHash.parse(text)
+        except ValueError as error:
+            return [str(error)]
+    elif not _SHA256.fullmatch(text) or text.lower() == _NOTHING_HASHED:
+        return ["takes the 64 hexadecimal digits of a SHA-256"]
     return []
 
 
 def _credential(entry: Mapping[str, object], defaults: Mapping[Scheme, frozenset[str]]) -> Credential:
     """Make the credential of a valid entry. `defaults`: capabilities by scheme, for an entry without any."""
-    scheme: Scheme = "bearer" if _scheme(entry) == "bearer" else "basic"
+    scheme = _scheme(entry) or "bearer"
     raw = entry.get("capabilities", [])
     names = [str(name).strip() for name in raw] if isinstance(raw, list) else []
     capabilities = frozenset(name for name in names if name) or defaults.get(scheme, frozenset())
     credential_id = _text(entry, "credential_id")
     enabled = entry.get("enabled", True) is True
-    if scheme == "bearer":
-        return Credential.bearer(
-            _text(entry, "token") or "",
-            principal=_text(entry, "principal") or "",
+    shape = _SHAPES[scheme]
+    secret, hashed = _text(entry, shape.secret), _text(entry, shape.hash) or ""
+    if scheme == "basic":
+        return Credential.basic(
+            _text(entry, "username") or "",
+            PasswordHash.parse(hashed) if secret is None else secret,
             credential_id=credential_id,
             capabilities=capabilities,
             enabled=enabled,
         )
-    return Credential.basic(
-        _text(entry, "username") or "",
-        _text(entry, "password") or "",
+    make = Credential.bearer if scheme == "bearer" else Credential.api_key
+    return make(
+        bytes.fromhex(hashed) if secret is None else secret,
+        principal=_text(entry, "principal") or "",
         credential_id=credential_id,
         capabilities=capabilities,
         enabled=enabled,
     )
+
+
+def joined(first: CredentialSet, second: CredentialSet) -> CredentialSet:
+    """Return the credentials of two lists. Raises `CredentialsError` where one is in both."""
+    problems = _duplicates((*first.credentials, *second.credentials))
+    if problems:
+        problems = [f"{problem} (counted over both lists)" for problem in problems]
+        raise CredentialsError(problems)
+    return CredentialSet((*first.credentials, *second.credentials))
 
 
 def _duplicates(credentials: Iterable[Credential]) -> list[str]:
@@ -166,6 +233,6 @@ def _duplicates(credentials: Iterable[Credential]) -> list[str]:
                 problems.append(f"entry {number}, credential_id: is that of entry {first} too")
         first = proofs.setdefault(credential.digest, number)
         if first != number:
-            secret = "token" if credential.scheme == "bearer" else "username and password"
+            secret = "username and password" if credential.scheme == "basic" else _SHAPES[credential.scheme].secret
             problems.append(f"entry {number}, {secret}: the same as in entry {first}")
     return problems

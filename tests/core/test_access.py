@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 
@@ -15,9 +16,12 @@ from sansio.access import (
     CredentialsError,
     CredentialSet,
     Identity,
+    PasswordHash,
     Scheme,
+    joined,
     parse_credentials,
 )
+from sansio.access.challenges import challenge as challenge_of
 from sansio.redact import Secret, redact_url
 
 TOKEN = "tok-4f9a1c"
@@ -25,6 +29,9 @@ PASSWORD = "pass-83be:d0"
 
 BEARER: dict[str, object] = {"scheme": "bearer", "token": TOKEN, "principal": "automation"}
 CAPABILITIES: dict[Scheme, frozenset[str]] = {"basic": frozenset({"session_shell", "workspace_mutation"})}
+HASHED: dict[str, object] = {"scheme": "bearer", "principal": "automation"}
+API_KEY: dict[str, object] = {"scheme": "api_key", "key": "key-771e", "principal": "automation"}
+SCRYPT = PasswordHash(salt=b"0123456789abcdef", digest=bytes(32)).text
 BASIC: dict[str, object] = {"scheme": "basic", "username": "ada", "password": PASSWORD}
 
 
@@ -135,6 +142,51 @@ def test_a_disabled_credential_proves_nobody() -> None:
     assert credentials.schemes == ("basic",)
 
 
+def test_a_hash_lets_in_what_it_is_the_hash_of_in_its_own_scheme_alone() -> None:
+    token = {**HASHED, "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest().upper()}
+    credentials = parsed(token, {**API_KEY, "principal": "robot"})
+
+    assert credentials.authenticate(f"Bearer {TOKEN}") is not None
+    assert credentials.authenticate(f"Bearer {token['token_sha256']}") is None
+    assert credentials.authenticate("Bearer key-771e") is None
+    assert credentials.prove_key(TOKEN) is None
+    assert credentials.prove_key("") is None
+    key = credentials.prove_key(" key-771e ")
+    assert key is not None
+    assert key.identity.principal == "robot"
+
+
+def test_a_hashed_password_is_found_by_its_login_and_no_plain_comparison() -> None:
+    hashed = PasswordHash.of(PASSWORD.encode(), b"0123456789abcdef")
+    credentials = parsed({"scheme": "basic", "username": "ada", "password_scrypt": hashed.text}, BEARER)
+
+    def proven(user: str, password: str) -> Identity | None:
+        login = credentials.login(basic_header(user, password))
+        proof = login.proof() if login is not None else None
+        found = credentials.named(proof) if proof is not None else None
+        return None if found is None else found.identity
+
+    assert PasswordHash.parse(hashed.text) == hashed
+    assert credentials.authenticate(basic_header("ada", PASSWORD)) is None
+    assert credentials.authenticate(basic_header("ada", hashed.text)) is None
+    assert credentials.login(f"Bearer {TOKEN}") is None
+    assert parsed(BASIC).login(basic_header("ada", PASSWORD)) is None
+    assert (proven("ada", PASSWORD), proven("ada", "x"), proven("eve", PASSWORD)) == (
+        Identity(principal="ada", credential_id=None, capabilities=frozenset(CAPABILITIES["basic"])),
+        None,
+        None,
+    )
+
+
+def test_two_lists_are_joined_unless_one_credential_is_in_both() -> None:
+    first, second = parsed(BEARER), parsed(BASIC, API_KEY)
+
+    assert joined(first, second).schemes == ("bearer", "basic", "api_key")
+    with pytest.raises(CredentialsError) as caught:
+        joined(first, parsed({**HASHED, "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}))
+    assert caught.value.problems == ("entry 2, token: the same as in entry 1 (counted over both lists)",)
+
+
 def test_a_user_may_have_two_passwords_while_they_are_changed() -> None:
     credentials = parsed({**BASIC, "credential_id": "old"}, {**BASIC, "password": "new", "credential_id": "new"})
 
@@ -154,7 +206,7 @@ def test_a_user_may_have_two_passwords_while_they_are_changed() -> None:
     ],
 )
 def test_the_challenge_offers_what_is_configured(entries: list[object], challenge: str) -> None:
-    assert parsed(*entries).challenge("opencode-a2a") == challenge
+    assert challenge_of(parsed(*entries).schemes, "opencode-a2a") == challenge
 
 
 @given(st.text() | st.builds("{} {}".format, st.sampled_from(["Bearer", "basic", "BASIC"]), st.text()))
@@ -224,9 +276,9 @@ def test_strings_are_trimmed_and_blank_ones_are_absent() -> None:
     ("entry", "problem"),
     [
         ("text", "entry 1: takes a JSON object"),
-        ({}, 'entry 1, scheme: takes "bearer" or "basic"'),
-        ({**BEARER, "scheme": "Bearer"}, 'entry 1, scheme: takes "bearer" or "basic"'),
-        ({**BEARER, "scheme": ["bearer"]}, 'entry 1, scheme: takes "bearer" or "basic"'),
+        ({}, 'entry 1, scheme: takes "bearer", "basic" or "api_key"'),
+        ({**BEARER, "scheme": "Bearer"}, 'entry 1, scheme: takes "bearer", "basic" or "api_key"'),
+        ({**BEARER, "scheme": ["bearer"]}, 'entry 1, scheme: takes "bearer", "basic" or "api_key"'),
         ({**BEARER, "token": None}, "entry 1, token: is missing; bearer needs it"),
         ({**BEARER, "token": 17}, "entry 1, token: takes a string"),
         ({**BEARER, "token": "a\ud800"}, "entry 1, token: holds half of a surrogate pair"),
@@ -237,6 +289,28 @@ def test_strings_are_trimmed_and_blank_ones_are_absent() -> None:
         ({**BASIC, "principal": "x"}, "entry 1, principal: does not go with basic"),
         ({**BASIC, "password": ""}, "entry 1, password: is missing; basic needs it"),
         ({**BASIC, "username": "a:b"}, "entry 1, username: cannot hold a colon, which ends it in the header"),
+        (
+            {**BEARER, "token_sha256": "0" * 64},
+            "entry 1, token_sha256: does not go with token: one of the two is enough",
+        ),
+        (
+            {**HASHED, "token_sha256": "0" * 63},
+            "entry 1, token_sha256: takes the 64 hexadecimal digits of a SHA-256",
+        ),
+        (
+            {**HASHED, "token_sha256": hashlib.sha256(b"").hexdigest()},
+            "entry 1, token_sha256: takes the 64 hexadecimal digits of a SHA-256",
+        ),
+        ({**API_KEY, "key": None}, "entry 1, key: is missing; api_key needs it"),
+        ({**API_KEY, "token": "x"}, "entry 1, token: does not go with api_key"),
+        (
+            {"scheme": "basic", "username": "ada", "password_scrypt": "$scrypt$"},
+            "entry 1, password_scrypt: takes $scrypt$ln=14,r=8,p=5$SALT$HASH",
+        ),
+        (
+            {"scheme": "basic", "username": "ada", "password_scrypt": SCRYPT.replace("ln=14", "ln=20")},
+            "entry 1, password_scrypt: takes no parameters of such a cost",
+        ),
         ({**BEARER, "capabilities": "all"}, "entry 1, capabilities: takes a list of strings"),
         ({**BEARER, "capabilities": [1]}, "entry 1, capabilities: takes a list of strings"),
         ({**BEARER, "enabled": "no"}, "entry 1, enabled: takes true or false"),

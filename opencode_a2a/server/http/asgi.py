@@ -128,6 +128,7 @@ class Application:
         unready: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self.cards = cards
+        self.authenticator = surface.authenticator
         self._surface = surface
         self._dispatch = dispatch
         self._methods = methods
@@ -175,7 +176,7 @@ class Application:
         self, request: Request, scope: Scope, multiplexed: bool, receive: Receive, send: Send
     ) -> None:
         try:
-            http.check_repeated(scope["headers"])
+            http.check_repeated(scope["headers"], self.authenticator.headers)
             if request.path not in http.PROBE_PATHS:
                 self._surface.hosts.check(request.headers.get("host"))
                 if request.source.host is not None:

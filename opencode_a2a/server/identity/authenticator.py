@@ -1,18 +1,37 @@
-"""Authenticates requests with a set of credentials that can be replaced while the server runs.
+"""Authenticates requests: by bearer tokens, logins and API keys, whichever a request presents.
 
-Knows no ASGI. Streams register here, so that one ends as soon as its caller's credential proves nothing any more.
+Knows no ASGI. The credentials can be replaced while the server runs. Streams register here, so that one ends as soon
+as its caller's credential proves nothing any more.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final, Protocol
 
+import anyio
 from attrs import field, frozen
 
+from opencode_a2a.server.identity.password_checks import PasswordChecks
 from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.access import Authentication, CredentialSet, Scheme
+from sansio.access import Authentication, CredentialSet
+from sansio.access.challenges import challenge
+from sansio.access.credentials import bearer_token, scheme_of
+
+API_KEY_HEADER: Final = "X-API-Key"
+
+EXPIRY_EVERY: Final = 1.0
+"""Seconds between two looks for streams whose token has expired."""
+
+
+class TokenIssuer(Protocol):
+    """Whoever else issues bearer tokens."""
+
+    async def authenticate(self, token: str) -> Authentication | None:
+        """Return who a token is of; `None`: it is none of this issuer's. Raises `ProtocolError` for a bad one."""
 
 
 @frozen(eq=False)
@@ -24,37 +43,85 @@ class _OpenStream:
 
 
 class Authenticator:
-    """The methods of authentication of a server. `realm`: names what is protected."""
+    """The methods of authentication of a server.
 
-    def __init__(self, credentials: CredentialSet, *, realm: str = "a2a") -> None:
+    `realm`: names what is protected. `api_key_header`: the header that API keys are read from. `wall`: epoch seconds.
+    """
+
+    def __init__(
+        self,
+        credentials: CredentialSet,
+        *,
+        realm: str = "a2a",
+        api_key_header: str = API_KEY_HEADER,
+        issuer: TokenIssuer | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.changed: Callable[[], None] = lambda: None
+        """Called where other schemes are on than before."""
+        self.api_key_header = api_key_header
         self._credentials = credentials
         self._realm = realm
+        self._issuer = issuer
+        self._wall = wall
+        self._passwords = PasswordChecks()
         self._streams: set[_OpenStream] = set()
 
     @property
-    def schemes(self) -> tuple[Scheme, ...]:
-        """The schemes that a request can authenticate with now."""
-        return self._credentials.schemes
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes that a request can authenticate with now: of `bearer`, `basic`, `api_key` and `oidc`."""
+        return (*self._credentials.schemes, *(("oidc",) if self._issuer is not None else ()))
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The headers that credentials are read from."""
+        keys = (self.api_key_header,) if "api_key" in self.schemes else ()
+        return ("Authorization", *keys)
 
     def presents(self, request: Request) -> bool:
         """Return whether a request brings a credential of any kind, valid or not."""
-        return "authorization" in request.headers
+        return any(name.lower() in request.headers for name in self.headers)
+
+    def presented(self, request: Request) -> str | None:
+        """Return the value of the header that decides who calls; `None` where nothing is presented."""
+        authorization = request.headers.get("authorization")
+        key = request.headers.get(self.api_key_header.lower(), "")
+        return key if key and not self._reads(authorization or "") else authorization
 
     async def authenticate(self, request: Request) -> Authentication:
-        """Return who calls. Raises `ProtocolError` (UNAUTHENTICATED)."""
-        found = self._credentials.prove(request.headers.get("authorization"))
+        """Return who calls. Raises `ProtocolError`: UNAUTHENTICATED, OVERLOADED, and what an issuer raises.
+
+        An `Authorization` header goes before an API key, unless its scheme is one that is not on: it may be meant for
+        a proxy.
+        """
+        authorization = request.headers.get("authorization", "")
+        key = request.headers.get(self.api_key_header.lower(), "")
+        if key and not self._reads(authorization):
+            found = self._credentials.prove_key(key)
+        else:
+            found = await self._by_authorization(authorization)
         if found is None:
             raise ProtocolError(ErrorKind.UNAUTHENTICATED)
         return found
 
     def challenge(self, request: Request) -> str:
         """Return the value of `WWW-Authenticate` for a request that was refused."""
-        return self._credentials.challenge(self._realm)
+        is_token = bearer_token(request.headers.get("authorization", "")) is not None
+        return challenge(self.schemes, self._realm, api_key_header=self.api_key_header, refused_token=is_token)
 
     def replace(self, credentials: CredentialSet) -> None:
         """Use other credentials from now on, and end the streams of callers whom they do not know."""
+        before = self.schemes
         self._credentials = credentials
-        self._end_where(lambda authentication: not self._is_valid(authentication))
+        self._end_streams()
+        if self.schemes != before:
+            self.changed()
+
+    async def watch(self) -> None:
+        """End streams as their tokens expire, for ever."""
+        while True:
+            await anyio.sleep(EXPIRY_EVERY)
+            self._end_streams()
 
     @contextmanager
     def stream(self, authentication: Authentication, end: Callable[[], None]) -> Iterator[None]:
@@ -68,9 +135,23 @@ class Authenticator:
         finally:
             self._streams.discard(opened)
 
-    def _is_valid(self, authentication: Authentication) -> bool:
-        return self._credentials.still_proves(authentication)
+    def _reads(self, authorization: str) -> bool:
+        scheme = scheme_of(authorization)
+        return scheme in self.schemes or (scheme == "bearer" and self._issuer is not None)
 
-    def _end_where(self, matches: Callable[[Authentication], bool]) -> None:
-        for opened in [stream for stream in self._streams if matches(stream.authentication)]:
+    async def _by_authorization(self, authorization: str) -> Authentication | None:
+        found = self._credentials.prove(authorization)
+        if found is None and self._issuer is not None and (token := bearer_token(authorization)) is not None:
+            found = await self._issuer.authenticate(token)
+        if found is None:
+            found = await self._passwords.prove(self._credentials, authorization)
+        return found
+
+    def _is_valid(self, authentication: Authentication) -> bool:
+        if authentication.expires is not None:
+            return self._wall() < authentication.expires
+        return self._credentials.named(authentication.proof) == authentication
+
+    def _end_streams(self) -> None:
+        for opened in [stream for stream in self._streams if not self._is_valid(stream.authentication)]:
             opened.end()

@@ -37,7 +37,7 @@ class RateGuard:
         rates = self.rates
         if rates is None:
             return await self.authenticator.authenticate(request)
-        group, authorization = group_of(request.source.address), request.headers.get("authorization")
+        group, authorization = group_of(request.source.address), self.authenticator.presented(request)
         _apply(rates.guess(group, authorization, anyio.current_time()), request)
         try:
             found = await self.authenticator.authenticate(request)

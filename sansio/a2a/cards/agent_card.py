@@ -12,6 +12,7 @@ from collections.abc import Collection, Sequence
 import orjson
 from attrs import frozen
 
+from sansio.a2a.cards.security import SecurityScheme, described
 from sansio.a2a.cards.signatures import JWKS_PATH, Signer, signatures
 from sansio.a2a.codecs.fields import compact
 from sansio.a2a.dialects import DIALECTS, Dialect
@@ -47,7 +48,7 @@ class Skill:
 
 @frozen(kw_only=True)
 class CardSpec:
-    """Description of a deployment. `schemes`: of `bearer` and `basic`, those it takes.
+    """Description of a deployment. `schemes`: those it takes; `bearer` and `basic` need no more than their name.
 
     `url`: where the agent is; the server fills in an empty one. `versions`: the protocol versions on offer.
     `shown_versions`: those whose members the card has; None: as `versions`.
@@ -58,7 +59,7 @@ class CardSpec:
     version: str
     url: str = ""
     versions: Sequence[str] = VERSIONS
-    schemes: Sequence[str]
+    schemes: Sequence[str | SecurityScheme]
     skills: Sequence[Skill]
     input_modes: Sequence[str]
     output_modes: Sequence[str]
@@ -70,25 +71,15 @@ class CardSpec:
     shown_versions: Sequence[str] | None = None
 
 
-SCHEMES: dict[str, tuple[str, JsonObject]] = {
-    "bearer": (
-        "bearerAuth",
-        {"scheme": "bearer", "bearerFormat": "opaque", "description": "A bearer token of the operator's"},
-    ),
-    "basic": ("basicAuth", {"scheme": "basic", "description": "A user name and password of the operator's"}),
-}
-"""The schemes there are: what each is called on the card, and what it is."""
-
-
-def _security(schemes: Sequence[str]) -> JsonObject:
+def _security(schemes: Sequence[str | SecurityScheme]) -> JsonObject:
     """Return the security members in both forms."""
     if not schemes:
         return {}
-    named = [SCHEMES[scheme] for scheme in schemes]
+    found = described(schemes)
     return {
-        "securitySchemes": {name: {"type": "http", **body, "httpAuthSecurityScheme": body} for name, body in named},
-        "security": [{name: []} for name, _ in named],
-        "securityRequirements": [{"schemes": {name: {"list": []}}} for name, _ in named],
+        "securitySchemes": {scheme.name: scheme.whole for scheme in found},
+        "security": [{scheme.name: []} for scheme in found],
+        "securityRequirements": [{"schemes": {scheme.name: {"list": []}}} for scheme in found],
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from attrs import frozen
 
-from sansio.a2a.cards.agent_card import SCHEMES
+from sansio.a2a.cards.security import described
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.codecs import v0_3, v0_3_protojson, v1_0
 from sansio.a2a.codecs.schemas import REFERENCES, components
@@ -43,7 +43,7 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
     versions = deployment.versions
     rows = [row for row in METHODS.values() if is_on(row, deployment.switched_on)] if complete else []
     methods = [*openapi_rpc.core_methods(versions), *openapi_rpc.extension_methods(rows, versions)]
-    schemes = dict(SCHEMES[scheme] for scheme in deployment.schemes)
+    schemes = {scheme.name: scheme.openapi for scheme in described(deployment.schemes)}
     codecs = [codec for version in versions for codec in _CODECS[version]]
     paths, responses = _with_shared_failures(
         {
@@ -65,7 +65,7 @@ def document(deployment: Deployment, served: Served, *, complete: bool) -> JsonO
         "paths": paths,
         "components": {
             "responses": responses,
-            "securitySchemes": {name: {"type": "http", **scheme} for name, scheme in schemes.items()},
+            "securitySchemes": schemes,
             "schemas": {
                 **dict(components(codecs)),
                 **{

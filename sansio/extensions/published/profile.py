@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from sansio.a2a.cards.security import SecurityScheme
 from sansio.a2a.model import JsonObject
 from sansio.a2a.versions import VERSIONS
 from sansio.extensions.methods.method_rows import Toggle
@@ -46,7 +47,7 @@ class Deployment:
     description: str
     version: str
     url: str
-    schemes: Sequence[str]
+    schemes: Sequence[str | SecurityScheme]
     versions: Sequence[str] = VERSIONS
     default_version: str = "0.3"
     project: str | None = None

@@ -1,0 +1,1 @@
+"""Tests of how callers prove who they are, over sockets."""
