@@ -142,6 +142,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "client_allowed_hosts": AllowedHosts(),
         "client_allow_private_hosts": False,
         "peers_file": None,
+        "credentials_file": None,
+        "api_key_header": "X-API-Key",
         "client_card_signatures": "ignore",
         "client_card_keys_file": None,
         "tool_enabled": True,
@@ -349,7 +351,7 @@ def test_all_wrong_variables_are_told_a_line_each() -> None:
         "A2A_PORT: 'x' is not accepted. It sets the port to listen on: a whole number from 0 to 65535; "
         "0 takes any free one",
         "A2A_STATIC_AUTH_CREDENTIALS: entry 1: takes a JSON object. It sets who may call: a JSON list of "
-        "bearer and basic credentials, at least one of them enabled",
+        "bearer, basic and API key credentials, at least one of them enabled",
         "OPENCODE_TIMEOUT: 'y' is not accepted. It sets how long OpenCode may take to answer a request: "
         "seconds, more than 0",
     ]
