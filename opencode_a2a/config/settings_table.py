@@ -13,9 +13,9 @@ from attrs import frozen
 
 from opencode_a2a import __version__
 from opencode_a2a.config import settings_values as values
+from opencode_a2a.config.groups.settings_identity import IdentitySettings
 from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_guards import GuardSettings
-from opencode_a2a.config.settings_identity import IdentitySettings
 from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import Variable, row
 from opencode_a2a.config.settings_telemetry import TelemetrySettings

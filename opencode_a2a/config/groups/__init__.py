@@ -1,0 +1,1 @@
+"""Groups of settings: a class of rows each, which `Settings` inherits."""
