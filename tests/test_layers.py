@@ -56,7 +56,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "opencode_a2a.client": SHARED | frozenset({"opencode_a2a.outbound"}),
     "opencode_a2a.outbound": SHARED,
     "opencode_a2a.config": frozenset({"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a"}),
-    "opencode_a2a.tracing": frozenset({"sansio", "sansio.a2a", "opencode_a2a"}),
+    "opencode_a2a.tracing": frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config"}),
     "opencode_a2a.metrics": frozenset({"sansio", "sansio.a2a"}),
     "opencode_a2a.fake_opencode": frozenset({"sansio.a2a"}),
     "runtime_http": frozenset({"sansio.transport"}),

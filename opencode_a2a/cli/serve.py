@@ -8,8 +8,9 @@ import logging
 import secrets
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
+from pathlib import Path
 
 import anyio.to_thread
 from attrs import evolve
@@ -18,12 +19,14 @@ from opencode_a2a.agent.application import Running, application
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.client.known_peers import KnownPeers
 from opencode_a2a.config.risks import risks
-from opencode_a2a.config.settings import Settings, check_exposure, help_text, with_generated_token
+from opencode_a2a.config.settings import Settings, check_exposure, help_text, read_dotenv, with_generated_token
 from opencode_a2a.logs import LIFECYCLE
 from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import also_serving, serve_tasks
 from opencode_a2a.server.signals import Hangups, until_signalled
+from opencode_a2a.tracing.opentelemetry_switch import tracing
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
 from sansio.http import METRICS_PATH
 
@@ -73,7 +76,8 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 
     hangups = Hangups()
     stop = partial(until_signalled, hangups)
-    runtime.run(partial(serve, settings, runtime, stop=stop, ready=ready, say=say, hangups=hangups))
+    tracer = tracing(settings.version, read_dotenv(Path(".env")), lambda text: say(f"warning: {text}"))
+    runtime.run(partial(serve, settings, runtime, stop=stop, ready=ready, say=say, hangups=hangups, tracer=tracer))
     if settings.log_format == "json":
         say("stopped")
     return 0
@@ -102,10 +106,11 @@ async def serve(
     ready: Callable[[str], None],
     say: Callable[[str], None] = lambda text: None,
     hangups: Hangups | None = None,
+    tracer: AbstractAsyncContextManager[Tracer] = nullcontext(NO_TRACER),  # noqa: B008 - it has no state
 ) -> None:
     """Serve until `stop` returns, then drain. `ready` gets the URL listened on, `say` what the drain waits for.
 
-    `hangups`: gets the functions that load files again.
+    `hangups`: gets the functions that load files again. `tracer`: gives what records spans.
 
     Raises `SettingsError` where the certificate cannot be used, `ListenError` where the address cannot be had,
     `StoreError` where the store cannot be opened.
@@ -115,7 +120,11 @@ async def serve(
         hangups.add(certificate.reload)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     grace = settings.shutdown_grace_seconds
-    async with application(settings) as running, _metrics_port(settings, runtime, running, say):
+    async with (
+        tracer as recording,
+        application(settings, tracer=recording) as running,
+        _metrics_port(settings, runtime, running, say),
+    ):
         _calm_collector()
         if hangups is not None:
             for reload in running.reloads:

@@ -98,7 +98,12 @@ EARLIER: Final[tuple[EarlierVariable, ...]] = (
         "A2A_SESSION_CACHE_TTL_SECONDS",
         "A2A_SESSION_CACHE_MAXSIZE",
     ),
-    *_no_effect("0.2.0", "there is no tracing", "A2A_OTEL_INSTRUMENTATION_ENABLED", harmless=FALSE),
+    *_no_effect(
+        "0.2.0",
+        "`OTEL_EXPORTER_OTLP_ENDPOINT` turns traces on, and `false` here keeps them off",
+        "A2A_OTEL_INSTRUMENTATION_ENABLED",
+        harmless=FALSE,
+    ),
 )
 
 

@@ -27,6 +27,7 @@ from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.server.runtimes import Runtime
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem, Task
@@ -443,11 +444,18 @@ def client(url: str, token: str | None = ALICE) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def agent_at(
-    backend: str, fake_opencode: FakeOpenCode, settings: Settings, bind: str = "127.0.0.1:0"
+    backend: str,
+    fake_opencode: FakeOpenCode,
+    settings: Settings,
+    bind: str = "127.0.0.1:0",
+    tracer: Tracer = NO_TRACER,
 ) -> AsyncGenerator[Agent]:
     """Serves the agent alone; `settings` say where OpenCode is."""
     limits = connection_limits(settings)
-    async with application(settings) as running, served(backend, running.asgi, limits=limits, bind=bind) as url:
+    async with (
+        application(settings, tracer=tracer) as running,
+        served(backend, running.asgi, limits=limits, bind=bind) as url,
+    ):
         opencode = client(settings.opencode_url, None)
         async with client(url) as http, client(url, BOB) as bob, opencode:
             yield Agent(url, fake_opencode, running, http, bob, opencode)

@@ -1,4 +1,5 @@
 """Two lines in the log for each turn, when it begins and ends: its task, its session, how it ended, how long it took.
+Attributes of its span.
 
 Holds no text of the turn, whether of a person, the model or the provider, but for an error text that no client
 may read: that is logged in full, without credentials, with the reference that the client has.
@@ -11,12 +12,15 @@ from collections.abc import Mapping
 
 from opencode_a2a.logs import log_event, plain
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from sansio.a2a.codecs.json_values import object_at
 from sansio.a2a.model import Task, TaskState
 from sansio.opencode.upstream.faults import TaskFailure
 from sansio.opencode.upstream.plain_reasons import redact_text
+from sansio.opencode.upstream.requests import Model
 
 _log = logging.getLogger(__name__)
 
+_ID = 128  # characters of an id or a name
 _DETAIL_LIMIT = 4000  # characters of an error text
 
 _TROUBLED = frozenset({TaskState.FAILED, TaskState.AUTH_REQUIRED, TaskState.REJECTED})
@@ -50,6 +54,24 @@ def log_turn(active: ActiveTask, seconds: float, failure: TaskFailure | None = N
     if failure is not None and failure.detail:
         text = plain(redact_text(failure.detail), _DETAIL_LIMIT)
         _log.log(level, "task=%s reference=%s %s", active.facts.task_id, failure.reference, text)
+
+
+def describe_turn(active: ActiveTask, model: Model | None) -> None:
+    """Add to the task's span what OpenCode makes known of the turn. `model`: the one that the message asks for."""
+    span = active.span
+    if span is None or not span.recording:
+        return
+    found: dict[str, str | int | float | bool] = {}
+    if active.session_id is not None:
+        found["opencode.session.id"] = active.session_id[:_ID]
+    if model is not None:
+        found["gen_ai.provider.name"] = model.provider_id[:_ID]
+        found["gen_ai.request.model"] = model.model_id[:_ID]
+    usage = object_at(active.task().metadata or {}, "shared", "usage")
+    for name in ("input_tokens", "output_tokens"):
+        if isinstance(count := usage.get(name), int):
+            found[f"gen_ai.usage.{name}"] = count
+    span.set(found)
 
 
 def _fields(active: ActiveTask) -> dict[str, object]:

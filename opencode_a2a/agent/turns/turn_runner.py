@@ -21,7 +21,7 @@ from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_reads import SessionReads
 from opencode_a2a.agent.turns.running_turn import Prompt, RunningTurn
 from opencode_a2a.agent.turns.turn_metrics import count_turn, first_output
-from opencode_a2a.agent.turns.turn_report import log_turn, log_turn_begun
+from opencode_a2a.agent.turns.turn_report import describe_turn, log_turn, log_turn_begun
 from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
@@ -261,6 +261,7 @@ class TurnRunner:
                 scope.cancel()
             log_turn(active, self._wall() - started, run.turn.failure)
             count_turn(self._meters, run, self._wall() - started)
+            describe_turn(active, run.prompt.model)
             del self.running[task_id]
 
     async def _in_queue(self, run: RunningTurn, queue: KeyedLock, locks: ExitStack) -> int:

@@ -9,16 +9,21 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from opencode_a2a.logs import plain
-from opencode_a2a.tracing.spans import Attributes, Span, SpanKind, Tracer
+from opencode_a2a.tracing.spans import NO_TRACER, Attributes, Span, SpanKind, Tracer
 from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.bindings.trace_context import HEADER, trace_context_of
+from sansio.a2a.errors import ErrorKind
+from sansio.http import HEALTH_PATH, PROBE_PATHS
 
+_UNRECORDED: Final = PROBE_PATHS | {HEALTH_PATH}  # an orchestrator asks for them many times a minute
 _PATH: Final = 256  # characters
 _NAME: Final = 80  # characters of a name or an id that a caller chose
 
 
 def begin_request_span(tracer: Tracer, request: Request, scope: Mapping[str, Any]) -> Span:
     """Begin the span of a request; note it in the request, and its trace in the outcome. `scope`: ASGI's."""
+    if request.path in _UNRECORDED:
+        tracer = NO_TRACER
     span = tracer.start(request.method, SpanKind.SERVER, trace_context_of(request.headers))
     request.trace = span.context
     request.outcome.trace_id = span.context.trace_id
@@ -32,17 +37,19 @@ def end_request_span(span: Span, request: Request) -> None:
     outcome = request.outcome
     error = ""
     if span.recording:
+        found: dict[str, str | int | float | bool] = {}
         if outcome.operation is not None:
-            span.set({"rpc.method": plain(outcome.operation, _NAME)})
+            found["a2a.operation"] = operation = plain(outcome.operation, _NAME)
+            if outcome.error is None or outcome.error.kind is not ErrorKind.METHOD_NOT_FOUND:
+                span.rename(f"{request.method} {operation}")  # names of spans are few: no text of the caller's
         if outcome.task_id is not None:
-            span.set({"a2a.task.id": plain(outcome.task_id, _NAME)})
+            found["a2a.task.id"] = plain(outcome.task_id, _NAME)
         if outcome.error is not None:
-            span.set({"a2a.error.reason": outcome.error.reason})
-        if outcome.status is None:
-            error = "client_left"
-        else:
-            span.set({"http.response.status_code": outcome.status})
-            error = str(outcome.status) if outcome.status >= 500 else ""
+            found["a2a.error.reason"] = outcome.error.reason
+        if outcome.status is not None:
+            found["http.response.status_code"] = outcome.status
+        span.set(found)
+        error = "client_left" if outcome.status is None else str(outcome.status) if outcome.status >= 500 else ""
     span.end(error)
 
 
