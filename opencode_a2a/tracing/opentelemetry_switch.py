@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
@@ -54,11 +55,7 @@ def tracing(
     except ImportError:
         warn(f"{' or '.join(ENDPOINTS)} asks for traces, which need an extra: {how_to_install('otel')}")
         return nullcontext(NO_TRACER)
-    try:
-        return _closing(module.OpenTelemetryTracer(version))
-    except Exception as exc:  # whose text may repeat a value, and the values hold credentials
-        warn(f"no traces are recorded: a variable {_PREFIX}… cannot be used ({type(exc).__name__})")
-        return nullcontext(NO_TRACER)
+    return _open(partial(module.OpenTelemetryTracer, version), warn)
 
 
 def _value(environ: Mapping[str, str], name: str) -> str:
@@ -66,7 +63,13 @@ def _value(environ: Mapping[str, str], name: str) -> str:
 
 
 @asynccontextmanager
-async def _closing(tracer: OpenTelemetryTracer) -> AsyncGenerator[Tracer]:
+async def _open(make: Callable[[], OpenTelemetryTracer], warn: Callable[[str], None]) -> AsyncGenerator[Tracer]:
+    try:
+        tracer = make()
+    except Exception as exc:  # whose text may repeat a value, and the values hold credentials
+        warn(f"no traces are recorded: a variable {_PREFIX}… cannot be used ({type(exc).__name__})")
+        yield NO_TRACER
+        return
     try:
         yield tracer
     finally:
