@@ -57,6 +57,7 @@ async def fetch_card(web: Web, url: str, kept: CardCache | None = None) -> Fetch
                 headers = {"accept": JSON, **(found.conditions if found is not None else {})}
                 answer = await web.ask(HttpCall(method="GET", url=address, headers=headers))
                 try:
+                    await answer.check_postponed()
                     body = await answer.read(LARGEST_CARD)
                 finally:
                     await answer.close()

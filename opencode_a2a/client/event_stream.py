@@ -166,6 +166,7 @@ class EventStream:
         try:
             if answer.status != 200 or answer.content_type != EVENT_STREAM:
                 with anyio.fail_after(agent.web.options.timeout):
+                    await answer.check_postponed()
                     body = await answer.read()
                 item = await parsed(partial(read_answer, agent.interface), (answer.status, body))
                 self._items += self._following.feed(item)

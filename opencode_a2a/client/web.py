@@ -6,6 +6,7 @@ Credentials go to the origin of the agent's URL and to no other; redirects are n
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -28,6 +29,7 @@ from opencode_a2a.outbound.outbound_errors import (
 from opencode_a2a.tracing.spans import CURRENT
 from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.cards.parse import Origin
+from sansio.a2a.client.agent_errors import postponed
 from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.client.client_errors import (
     ClientError,
@@ -37,6 +39,7 @@ from sansio.a2a.client.client_errors import (
     UnavailableError,
     UsageError,
 )
+from sansio.a2a.tasks.push_notifications import retry_after
 
 T = TypeVar("T")
 
@@ -50,6 +53,8 @@ LARGE_ANSWER: Final = 64 * 1024
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of an answer that is read whole."""
 
+_POSTPONED: Final = (429, 503)
+_LARGEST_REFUSAL: Final = 1024 * 1024  # bytes
 _CLOSING: Final = 1.0  # seconds for closing a connection in peace
 
 
@@ -69,6 +74,13 @@ class Answer:
         """The media type without parameters, in lower case."""
         text: str = self.headers.get("content-type", "")
         return text.partition(";")[0].strip().lower()
+
+    async def check_postponed(self) -> None:
+        """Raise the `AgentError` of an answer that says when to ask again (429 or 503 with `Retry-After`)."""
+        if self.status in _POSTPONED:
+            seconds = retry_after(self.headers.get("retry-after"), time.time())
+            if seconds is not None:
+                raise postponed(self.status, await self.read(_LARGEST_REFUSAL), seconds)
 
     async def piece(self) -> bytes | None:
         """Return the next piece of the body; None at its end. Raises `UnavailableError`, `InvalidAnswerError`."""
@@ -205,6 +217,7 @@ class Web:
         answer = await self.ask(call, silence)
         try:
             with anyio.fail_after(allowed):
+                await answer.check_postponed()
                 return answer.status, await answer.read(limit)
         except TimeoutError:
             raise self.late(call, allowed) from None

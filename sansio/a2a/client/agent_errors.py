@@ -5,6 +5,7 @@ JSON-RPC errors of both versions, AIP-193 bodies, flat 0.3 bodies, problem detai
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -30,6 +31,22 @@ def agent_error(status: int, body: bytes) -> AgentError:
         return fault_in(status, value)
     message = _one_line(text_at(value) or "")
     return refusal(message or _phrase(status), http_status=status, data=value)
+
+
+def postponed(status: int, body: bytes, seconds: float) -> AgentError:
+    """Return the error of an answer that says after how many seconds to ask again; its message says so, too."""
+    error = agent_error(status, body)
+    message = error.message
+    if "again in" not in message:  # ours says it itself
+        message = f"{message.rstrip('.')}; try again in {math.ceil(seconds)} s"
+    return refusal(
+        message,
+        code=error.code,
+        http_status=status,
+        reason=error.reason,
+        data=error.data,
+        retry_after=seconds,
+    )
 
 
 def fault_in(status: int, value: JsonObject) -> AgentError:

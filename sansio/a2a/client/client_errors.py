@@ -58,7 +58,7 @@ class AgentError(ClientError):
     """The agent answered with an error.
 
     `code` is JSON-RPC's; `http_status` that of the answer; `reason` a name for programs (`TASK_NOT_FOUND`); `data`
-    the error's other content, decoded.
+    the error's other content, decoded; `retry_after` the seconds after which the agent wants to be asked again.
     """
 
     def __init__(
@@ -69,12 +69,14 @@ class AgentError(ClientError):
         http_status: int | None = None,
         reason: str | None = None,
         data: Any = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.http_status = http_status
         self.reason = reason
         self.data = data
+        self.retry_after = retry_after
 
     def is_kind(self, kind: ErrorKind) -> bool:
         """Return whether the agent names this error of the protocol, by its reason or by the code of A2A."""
@@ -152,7 +154,8 @@ def refusal(
     http_status: int | None = None,
     reason: str | None = None,
     data: Any = None,
+    retry_after: float | None = None,
 ) -> AgentError:
     """Make the error of the class that its reason, its JSON-RPC code or its HTTP status stands for, in that order."""
     error = _REASONS.get(reason or "") or _CODES.get(code or 0) or _STATUSES.get(http_status or 0) or AgentError
-    return error(message, code=code, http_status=http_status, reason=reason, data=data)
+    return error(message, code=code, http_status=http_status, reason=reason, data=data, retry_after=retry_after)

@@ -51,6 +51,9 @@ from sansio.a2a.model import (
 RESUMING: Final = Backoff.growing(0.25, 5.0)
 """Pauses before a stream is resumed."""
 
+LONGEST_WAIT: Final = 60.0
+"""Seconds that the follower waits at most where the agent asks to be left alone."""
+
 LARGEST_TASK: Final = 64 * 1024 * 1024
 """Characters and bytes of the artifacts of one task."""
 
@@ -197,6 +200,7 @@ class Following:
     _unverified: bool = field(default=False, init=False)
     _refused: AgentError | None = field(default=None, init=False)
     _tries: int = field(default=0, init=False)
+    _postponed: float = field(default=0.0, init=False)  # seconds that the agent wants to be left alone
     _reads: int = field(default=0, init=False)
     _since: float = field(default=0.0, init=False)  # when something last came
     _changed: bool = field(default=False, init=False)
@@ -401,6 +405,8 @@ class Following:
         self._mode = _Mode.POLL
 
     def _break(self, error: UnavailableError, now: float) -> None:
+        wait = error.retry_after if isinstance(error, AgentError) else None
+        self._postponed = min(wait or 0.0, LONGEST_WAIT)
         if self._changed:
             self._tries, self._since = 0, now
             self._changed = False
@@ -421,14 +427,19 @@ class Following:
                 self._mode = _Mode.RESUME
                 pause = RESUMING.pause(self._tries)
                 self._tries += 1
-                return Subscribe(pause, self.last_event_id)
+                return Subscribe(self._not_before(pause), self.last_event_id)
             case _Mode.POLL:
                 assert self.pauses is not None  # else it would not be read
                 pause = self.pauses.pause(self._reads)
                 self._reads += 1
-                return Read(pause)
+                return Read(self._not_before(pause))
             case _Mode.LOOK | _Mode.VERIFY:
-                return Read(0.0)
+                return Read(self._not_before(0.0))
+
+    def _not_before(self, pause: float) -> float:
+        """Return the pause, or the longer one that the agent asked for last."""
+        postponed, self._postponed = self._postponed, 0.0
+        return max(pause, postponed)
 
     def subscribed(self) -> None:
         """Note that a stream has begun."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from sansio.a2a.client.agent_errors import agent_error
+from sansio.a2a.client.agent_errors import agent_error, postponed
 from sansio.a2a.client.client_errors import (
     AgentError,
     AuthenticationError,
@@ -76,3 +76,20 @@ def test_a_method_that_is_not_there_is_not_supported() -> None:
     error = agent_error(200, orjson.dumps({"error": {"code": -32601, "message": "Method not found"}}))
 
     assert type(error) is UnsupportedError
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"slow down", "slow down; try again in 8 s"),
+        (b'{"error": {"code": -32603, "message": "Busy."}}', "Busy; try again in 8 s"),
+        (b'{"message": "Too many requests; try again in 8 s", "type": "RATE_LIMITED"}', None),
+        (b"", "HTTP 429 Too Many Requests; try again in 8 s"),
+    ],
+)
+def test_an_agent_that_is_busy_says_when_to_ask_again(body: bytes, message: str | None) -> None:
+    error = postponed(429, body, 7.2)
+
+    assert type(error) is BusyAgentError
+    assert error.retry_after == 7.2
+    assert error.message == (message or "Too many requests; try again in 8 s")

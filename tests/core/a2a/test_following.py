@@ -20,7 +20,7 @@ from sansio.a2a.client.client_errors import (
     UnavailableError,
     UnsupportedError,
 )
-from sansio.a2a.client.following import LARGEST_TASK, Following, Read, Stop, Subscribe
+from sansio.a2a.client.following import LARGEST_TASK, LONGEST_WAIT, Following, Read, Stop, Subscribe
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -242,6 +242,20 @@ def test_a_stream_that_ends_in_order_before_the_task_does_is_followed_by_reads()
     assert one.next() == Read(2.0)
     one.read(task(DONE, a="Hi"), 3.0)
     assert one.next() == Stop()
+
+
+@pytest.mark.parametrize(("wait", "pause"), [(7.0, 7.0), (1e6, LONGEST_WAIT), (0.0, 0.25)])
+def test_an_agent_that_asks_to_be_left_alone_is(wait: float, pause: float) -> None:
+    one = broken()
+    one.failed(BusyAgentError("too many requests", http_status=429, retry_after=wait), 2.0)
+
+    action = one.next()
+    assert isinstance(action, Subscribe)
+    assert pause <= action.pause <= max(pause, 1.0)
+    one.failed(LOST, 3.0)
+    after = one.next()
+    assert isinstance(after, Subscribe)
+    assert after.pause <= 5.0
 
 
 # --- refusals ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from sansio.a2a.cards.parse import HTTP_JSON, JSONRPC
 from sansio.a2a.client.client_errors import (
     AgentError,
     AuthenticationError,
+    BusyAgentError,
     InvalidCardError,
     NoUsableInterfaceError,
     UnavailableError,
@@ -367,3 +368,35 @@ async def test_a_large_answer_is_parsed_beside_the_event_loop(scene: Scene, stre
         group.cancel_scope.cancel()
 
     assert len(gaps) > 20, "the loop went on"
+
+
+@every_codec
+async def test_a_rate_limit_is_a_busy_agent_that_says_when_to_ask_again(serving: Serving, wire: Wire) -> None:
+    async def stream(remote: RemoteAgent) -> None:
+        async with remote.stream("hi") as events:
+            async for _ in events:
+                pass
+
+    limits: dict[str, Any] = {"rate_limit_enabled": True, "rate_limit_max_requests": 2}
+    async with serving(**limits, rate_limit_window_seconds=600.0) as agent, connected(agent, wire) as remote:
+        task = await remote.send("hi")
+        assert isinstance(task, Task)
+        await remote.get_task(task.id)
+        with pytest.raises(BusyAgentError, match=r"Too many requests; try again in \d+ s") as unary:
+            await remote.get_task(task.id)
+        with pytest.raises(BusyAgentError) as streamed:
+            await stream(remote)
+
+    for caught in (unary, streamed):
+        assert caught.value.http_status == 429
+        assert caught.value.retry_after is not None
+        assert 200 < caught.value.retry_after <= 300
+
+
+async def test_the_card_of_a_busy_agent_says_when_to_ask_again(scene: Scene) -> None:
+    scene.agent.on(CARD_PATH, Reply(status=429, headers={"retry-after": "7"}, pieces=[b"slow down"]))
+
+    with anyio.fail_after(DEADLINE), pytest.raises(BusyAgentError, match="slow down; try again in 7 s") as caught:
+        await connect(scene.url).__aenter__()
+
+    assert caught.value.retry_after == 7
