@@ -1,0 +1,272 @@
+"""nginx and Caddy before a served agent, with the files of `deploy/proxies`, but for addresses and certificates."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+import subprocess
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import orjson
+import pytest
+import trustme
+from attrs import frozen
+
+from opencode_a2a.agent.application import application
+from opencode_a2a.config.settings import Settings, load_settings
+from sansio.guards.proxies import ProxyHeaders
+from tests.deploy.tools import DEPLOY, program
+from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, REST_10, Caller, free_port, quick, served, until
+
+pytestmark = pytest.mark.anyio
+
+NAME = "agents.example.org"
+PREFIX = "/opencode"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["nginx", "caddy"])
+def proxy(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@frozen
+class Proxy:
+    """A proxy that runs: `url` is where its clients reach the agent."""
+
+    origin: str
+    http: httpx.AsyncClient
+
+    @property
+    def url(self) -> str:
+        return self.origin + PREFIX
+
+
+def replaced(text: str, *changes: tuple[str, str]) -> str:
+    """The text with each of the changes, all of which have something to change."""
+    for pattern, by in changes:
+        text, count = re.subn(pattern, by, text, flags=re.MULTILINE)
+        assert count, pattern
+    return text
+
+
+def nginx(folder: Path, upstream: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command of nginx with our file in a configuration around it."""
+    text = replaced(
+        (DEPLOY / "proxies" / "nginx.conf").read_text(),
+        (r"server 127\.0\.0\.1:8000;", f"server {upstream};"),
+        (r"listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
+        (r"/etc/ssl/agents\.example\.org", str(folder)),
+    )
+    (folder / "opencode-a2a.conf").write_text(text)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"{user}\ndaemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr warn;\n"
+        f"events {{ worker_connections 256; }}\nhttp {{ access_log off;\n{temporary}\ninclude opencode-a2a.conf; }}\n"
+    )
+    command = [program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=30, check=False)
+    assert checked.returncode == 0, checked.stderr
+    assert "warn" not in checked.stderr
+    return command, {}
+
+
+def caddy(folder: Path, upstream: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command of Caddy with our file, a certificate of ours, and nothing else that it does by itself."""
+    text = replaced(
+        (DEPLOY / "proxies" / "Caddyfile").read_text(),
+        (r"127\.0\.0\.1:8000", upstream),
+        (r"^agents\.example\.org \{", f"https://{NAME}:{port} {{\n\ttls {folder}/fullchain.pem {folder}/key.pem"),
+    )
+    alone = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n\tdefault_bind 127.0.0.1\n}\n"
+    (folder / "Caddyfile").write_text(alone + text)
+    environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    return [program("caddy"), "run", "--config", str(folder / "Caddyfile")], environment
+
+
+@asynccontextmanager
+async def running(kind: str, folder: Path, upstream: str) -> AsyncGenerator[Proxy]:
+    """A proxy before the server at `upstream`."""
+    authority, port = trustme.CA(), free_port()
+    certificate = authority.issue_cert(NAME)
+    (folder / "fullchain.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+    (folder / "key.pem").write_bytes(certificate.private_key_pem.bytes())
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(trusting)
+    command, environment = {"nginx": nginx, "caddy": caddy}[kind](folder, upstream.removeprefix("http://"), port)
+
+    class ToLoopback(httpx.AsyncHTTPTransport):
+        """Connects to this machine, whatever the name in the URL is; the certificate is judged by that name."""
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            request.extensions["sni_hostname"] = request.url.host
+            request.url = request.url.copy_with(host="127.0.0.1")
+            return await super().handle_async_request(request)
+
+    transport = ToLoopback(verify=trusting)
+    origin = f"https://{NAME}:{port}"
+    with started(command, environment, folder / "proxy.log") as said:
+        async with httpx.AsyncClient(transport=transport, base_url=origin, timeout=DEADLINE) as http:
+            await _listening(port, said)
+            yield Proxy(origin, http)
+
+
+@contextmanager
+def started(command: list[str], environment: dict[str, str], log: Path) -> Iterator[Callable[[], str]]:
+    """Run a program. Gives a function that returns what it has said once it has ended, and nothing before."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=out, stderr=out)
+    try:
+        yield lambda: "" if process.poll() is None else log.read_text() or "it has ended"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+async def _listening(port: int, said: Callable[[], str]) -> None:
+    with anyio.fail_after(DEADLINE):
+        while True:
+            assert said() == ""
+            try:
+                async with await anyio.connect_tcp("127.0.0.1", port):
+                    return
+            except OSError:
+                await anyio.sleep(0.02)
+
+
+@asynccontextmanager
+async def agent_behind(backend: str, kind: str, folder: Path, **more: Any) -> AsyncGenerator[Proxy]:
+    """An agent with the settings that the proxy's file asks for, behind that proxy."""
+    asked = dict(re.findall(r"^#\s+(A2A_\w+)=(\S+)$", _file(kind).read_text(), re.MULTILINE))
+    settings, warnings = load_settings(asked)
+    assert warnings == []
+    async with served(backend, quick()) as opencode:
+        given = Settings(
+            public_url_override=settings.public_url_override,
+            trusted_proxies=settings.trusted_proxies,
+            credentials=CREDENTIALS,
+            opencode_url=opencode,
+            task_store_backend="memory",
+            tool_enabled=False,
+            **more,
+        )
+        async with (
+            application(given) as application_,
+            served(backend, application_.asgi) as url,
+            running(kind, folder, url) as proxy,
+        ):
+            proxy.http.headers["authorization"] = f"Bearer {ALICE}"
+            yield proxy
+
+
+def _file(kind: str) -> Path:
+    return DEPLOY / "proxies" / {"nginx": "nginx.conf", "caddy": "Caddyfile"}[kind]
+
+
+async def test_a_stream_arrives_while_its_task_goes_on(anyio_backend: str, proxy: str, tmp_path: Path) -> None:
+    async with agent_behind(anyio_backend, proxy, tmp_path) as before:
+        before.http.base_url = httpx.URL(before.url)
+        caller = Caller(before.http, REST_10)
+        async with caller.open("SLOW") as stream:
+            await stream.until(lambda: len(stream.chunks) >= 3)
+            assert not stream.ended
+            canceled = await caller.cancel(stream.task.id)
+            await stream.whole()
+
+    assert canceled.status.state.value == "canceled"
+    assert stream.state == "canceled"
+
+
+async def test_cards_name_the_url_with_the_prefix_and_lead_there(
+    anyio_backend: str, proxy: str, tmp_path: Path
+) -> None:
+    async with agent_behind(anyio_backend, proxy, tmp_path) as before:
+        cards = [await before.http.get(f"{path}/.well-known/agent-card.json") for path in (PREFIX, "")]
+        urls = {one["url"] for card in cards for one in card.json()["supportedInterfaces"]}
+        sent = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": _MESSAGE}}
+        answers = [
+            await before.http.post(path, json=sent, headers={"A2A-Version": "1.0"}) for path in (PREFIX, f"{PREFIX}/")
+        ]
+
+    assert {url.rstrip("/") for url in urls} == {f"https://{NAME}{PREFIX}"}
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert {answer.json()["result"]["task"]["status"]["state"] for answer in answers} == {"TASK_STATE_COMPLETED"}
+
+
+_MESSAGE = {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "ECHO hello"}]}
+
+
+async def test_the_servers_own_errors_pass_and_its_probes_do_not(
+    anyio_backend: str, proxy: str, tmp_path: Path
+) -> None:
+    async with agent_behind(anyio_backend, proxy, tmp_path) as before:
+        stranger = await before.http.post(f"{PREFIX}/message:send", json={}, headers={"authorization": "Bearer no"})
+        probes = [await before.http.get(f"{PREFIX}{path}") for path in ("/livez", "/readyz")]
+
+    assert stranger.status_code == 401
+    assert stranger.headers["www-authenticate"]
+    assert [probe.status_code for probe in probes] == [404, 404]
+
+
+async def test_nginx_lets_the_server_refuse_what_is_too_large(anyio_backend: str, tmp_path: Path) -> None:
+    headers = {"content-type": "application/json", "A2A-Version": "1.0"}
+    async with agent_behind(anyio_backend, "nginx", tmp_path) as before:
+        large = await before.http.post(f"{PREFIX}/message:send", content=b"x" * 1_500_000, headers=headers)
+
+    assert large.status_code == 413
+    assert "json" in large.headers["content-type"]
+
+
+async def test_what_a_client_claims_of_itself_does_not_reach_the_server(
+    anyio_backend: str, proxy: str, tmp_path: Path
+) -> None:
+    seen: list[tuple[str, dict[str, str]]] = []
+
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                await send({"type": f"{message['type']}.complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+        seen.append((scope["path"], headers))
+        body = orjson.dumps(len(seen))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+
+    claimed = {
+        "x-forwarded-for": "203.0.113.7",
+        "x-forwarded-proto": "ftp",
+        "x-forwarded-host": "evil.example",
+        "x-forwarded-port": "1",
+        "x-forwarded-prefix": "/evil",
+        "forwarded": "for=203.0.113.7",
+    }
+    async with served(anyio_backend, echo) as url, running(proxy, tmp_path, url) as before:
+        assert (await before.http.get(f"{PREFIX}/tasks", headers=claimed)).status_code == 200
+        await until(lambda: seen)
+
+    [(path, headers)] = seen
+    assert path == "/tasks"
+    assert headers["x-forwarded-for"] == "127.0.0.1"
+    assert headers["x-forwarded-proto"] == "https"
+    assert headers["x-forwarded-host"].partition(":")[0] == NAME
+    assert headers["host"].partition(":")[0] == NAME
+    assert "x-forwarded-prefix" not in headers
+    assert "forwarded" not in headers
+    assert "evil" not in str(headers)
+    assert "203.0.113.7" not in str(headers)
+    assert ProxyHeaders.X_FORWARDED.value == "x-forwarded"  # the headers that the server takes unless it is told
