@@ -39,7 +39,7 @@ from sansio.a2a.cards.parse import (
 )
 from sansio.a2a.client.client_errors import AgentError, ClientError, InvalidAnswerError, UsageError
 from sansio.a2a.client.transcript import Transcript
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import JsonObject, TaskState
 
 __all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
 
@@ -284,8 +284,10 @@ async def _connected(
     finally:
         if saving is not None and interruption.conversation is not None:
             transcript = interruption.conversation.transcript
-            for path in saving.write(transcript.answer, transcript.files):
-                printer.hint(f"written: {path}")
+            # what is there already is kept until there is an answer, be it an empty one
+            if transcript.answer or transcript.files or transcript.state is TaskState.COMPLETED:
+                for path in saving.write(transcript.answer, transcript.files):
+                    printer.hint(f"written: {path}")
 
 
 async def _converse(

@@ -74,6 +74,22 @@ _READ_BY = {
 
 def parser(*chosen: str) -> argparse.ArgumentParser:
     """Build the command line. Only the `chosen` commands have their options."""
+    return _parsers(*chosen)[0]
+
+
+def parse(given: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line. Options may stand anywhere behind the command: before, between and after its words."""
+    top, commands = _parsers(given[0])
+    command = commands.get(given[0])
+    if command is None:
+        return top.parse_args(given)
+    options = command.parse_intermixed_args(given[1:])
+    options.command = given[0]
+    return options
+
+
+def _parsers(*chosen: str) -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """Build the command line's parser, and those of its commands by name."""
     plain = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(
         prog="opencode-a2a",
@@ -82,12 +98,13 @@ def parser(*chosen: str) -> argparse.ArgumentParser:
         formatter_class=plain,
     )
     top.add_argument("--version", action="version", version=version_text())
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    added = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = {}
     for name, meaning in COMMANDS.items():
-        command = commands.add_parser(name, help=meaning, formatter_class=plain)
+        commands[name] = added.add_parser(name, help=meaning, formatter_class=plain)
         if name in chosen:
-            command_module(name).add_arguments(command)
-    return top
+            command_module(name).add_arguments(commands[name])
+    return top, commands
 
 
 def command_module(name: str) -> Command:
@@ -101,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
-    options = parser(given[0]).parse_args(given)
+    options = parse(given)
     return _reported(partial(_run, options))
 
 

@@ -98,7 +98,7 @@ class Printer:
             if isinstance(utterance, AnswerText):
                 self._end_err_line()
                 self._write_out(harmless(utterance.text) if self._on_terminal else utterance.text)
-            elif not self._quiet and (self._verbose or not utterance.detail):
+            elif self._wants(utterance) and (self._verbose or not utterance.detail):
                 self._notice(utterance)
         self._prompt_again()
 
@@ -185,6 +185,10 @@ class Printer:
             self._end_out_line()
         except BrokenPipeError:
             return  # the reader has left; `show` has raised where it mattered
+
+    def _wants(self, notice: Notice) -> bool:
+        """Whether a notice is shown: where it is quiet, what has failed and what is asked alone."""
+        return not self._quiet or notice.asks or notice.kind is NoticeKind.ERROR
 
     def _notice(self, notice: Notice) -> None:
         if notice.partial:

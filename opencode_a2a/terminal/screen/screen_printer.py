@@ -98,7 +98,7 @@ class ScreenPrinter(Printer):
             if isinstance(utterance, AnswerText):
                 self._last_text = self._clock()
                 self._answer(utterance.text)
-            elif not (will_ask and (utterance.asks or utterance.ends)) and not self._quiet:
+            elif not (will_ask and (utterance.asks or utterance.ends)) and self._wants(utterance):
                 self._see(utterance)
 
     def _answer(self, text: str) -> None:

@@ -170,11 +170,8 @@ class Transcript:
     @property
     def answer(self) -> str:
         """The answer as it stands; texts of several artifacts on lines of their own."""
-        return "\n".join(
-            artifact_stream.text.removesuffix("\n")
-            for artifact_stream in self._answer.values()
-            if artifact_stream.text
-        )
+        *others, last = [one.text for one in self._answer.values() if one.text] or [""]
+        return "".join(text if text.endswith("\n") else f"{text}\n" for text in others) + last
 
     @property
     def settled(self) -> bool:

@@ -21,7 +21,7 @@ from attrs import define, frozen
 import opencode_a2a
 from opencode_a2a import __version__
 from opencode_a2a.cli import demo
-from opencode_a2a.cli.main import main
+from opencode_a2a.cli.main import main, parse
 from opencode_a2a.fake_opencode import AFTER_TOOL
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from tests.paths import ROOT
@@ -360,3 +360,29 @@ def test_a_command_imports_no_more_than_it_needs(arguments: list[str], needed: s
     assert done.returncode == 0
     assert needed in done.stderr.split()
     assert absent.isdisjoint(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "chosen"),
+    [
+        ("call U --quiet x", {"url": "U", "text": "x", "quiet": True}),
+        ("call U --task I reject", {"url": "U", "task": "I", "text": "reject"}),
+        ("call --output z U - --json", {"url": "U", "text": "-", "output": "z", "json": True}),
+        ("call U -- --weird", {"url": "U", "text": "--weird"}),
+        ("tasks U --json get I", {"url": "U", "action": "get", "id": "I", "json": True}),
+        ("tasks U get --json I", {"url": "U", "action": "get", "id": "I", "json": True}),
+    ],
+)
+def test_options_stand_anywhere_among_the_words(line: str, chosen: dict[str, object]) -> None:
+    options = vars(parse(line.split()))
+
+    assert {name: options[name] for name in chosen} == chosen
+    assert options["command"] == line.split()[0]
+
+
+def test_a_wrong_option_is_answered_with_the_usage_of_its_command(run: Run) -> None:
+    done = run("call", "http://127.0.0.1:1", "--nonsense", "hi")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: opencode-a2a call ")
+    assert "unrecognized arguments: --nonsense" in done.stderr

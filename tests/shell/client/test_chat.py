@@ -24,6 +24,7 @@ from tests.shell.client.typed_screen import (
     ALT_ENTER,
     CTRL_C,
     CTRL_D,
+    CTRL_R,
     ENTER,
     PASTE,
     PASTED,
@@ -142,6 +143,19 @@ async def test_ctrl_c_where_a_task_asks_cancels_it(serving: Serving, anyio_backe
         await screen.until("[canceled]")
         await screen.until_prompt()
         await enters(screen, "COUNT", "You have said 2 things.")
+
+
+async def test_a_line_that_is_searched_for_can_be_sent(serving: Serving, anyio_backend: str, tmp_path: Path) -> None:
+    async with serving() as agent, chatting(agent.url, anyio_backend, tmp_path) as screen:
+        await enters(screen, "COUNT", "You have said 1 things.")
+        await enters(screen, "ECHO zz", "zz")
+        screen.types(CTRL_R)
+        screen.types("COU")
+        await screen.until("I-search backward")
+        screen.types(ENTER)  # accepts what was found
+        screen.types(ENTER)
+        await screen.until("You have said 3 things.")
+        await screen.until_prompt()
 
 
 async def test_a_question_that_is_left_gets_the_next_message(

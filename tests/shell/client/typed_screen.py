@@ -16,7 +16,7 @@ from attrs import define, field
 
 from tests.shell.harness import DEADLINE
 
-ENTER, CTRL_C, CTRL_D, ALT_ENTER, TAB, UP = "\r", "\x03", "\x04", "\x1b\r", "\t", "\x1b[A"
+ENTER, CTRL_C, CTRL_D, CTRL_R, ALT_ENTER, TAB, UP = "\r", "\x03", "\x04", "\x12", "\x1b\r", "\t", "\x1b[A"
 PASTE, PASTED = "\x1b[200~", "\x1b[201~"
 
 

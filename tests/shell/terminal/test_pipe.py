@@ -193,3 +193,19 @@ async def test_quiet_in_a_pipe_is_the_answer_alone(scene: Scene) -> None:
     code = await run_from_arguments(parsed(scene.url, "hi", "--quiet"), Settings(), out, err, Screen())
 
     assert (code, out.getvalue(), err.getvalue()) == (0, "Hello there\n", "")
+
+
+@each_value(
+    "state, shown",
+    [(TaskState.FAILED, "error: no such session\n"), (TaskState.INPUT_REQUIRED, "[waiting] no such session\n")],
+)
+async def test_quiet_shows_what_has_failed_and_what_is_asked(
+    scene: Scene, anyio_backend: str, state: TaskState, shown: str
+) -> None:
+    scene.offers(WORKING, status(state, "no such session"))
+    out, err = Screen(), Screen()
+
+    await run_from_arguments(parsed(scene.url, "hi", "--quiet"), Settings(), out, err, Screen())
+
+    assert out.getvalue() == ""
+    assert err.getvalue().startswith(shown)

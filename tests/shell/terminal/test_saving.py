@@ -127,3 +127,37 @@ async def test_an_answer_that_breaks_off_is_written_as_far_as_it_came(scene: Sce
     )
 
     assert (code, path.read_text()) == (4, "Half\n")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("end", ["", "\n", " \n\n", "\n\n\n"], ids=repr)
+async def test_the_end_of_an_answer_is_written_as_it_is(scene: Scene, tmp_path: Path, end: str) -> None:
+    scene.offers(WORKING, says(f"Hello{end}", append=False), COMPLETED)
+    path, out = tmp_path / "answer.txt", Screen()
+
+    await run_from_arguments(parsed(scene.url, "hi", "--output", str(path)), Settings(), out, Screen(), Screen())
+
+    assert path.read_text() == out.getvalue() == f"Hello{end or chr(10)}"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("state", [TaskState.FAILED, TaskState.INPUT_REQUIRED])
+async def test_a_file_is_kept_where_no_answer_came(scene: Scene, tmp_path: Path, state: TaskState) -> None:
+    scene.offers(WORKING, status(state))
+    path = tmp_path / "answer.txt"
+    path.write_text("mine")
+
+    await run_from_arguments(parsed(scene.url, "hi", "--output", str(path)), Settings(), Screen(), Screen(), Screen())
+
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.anyio
+async def test_an_empty_answer_is_an_answer(scene: Scene, tmp_path: Path) -> None:
+    scene.offers(WORKING, COMPLETED)
+    path = tmp_path / "answer.txt"
+    path.write_text("of the last call")
+
+    await run_from_arguments(parsed(scene.url, "hi", "--output", str(path)), Settings(), Screen(), Screen(), Screen())
+
+    assert path.read_text() == ""
