@@ -169,6 +169,10 @@ class Http1(H11Protocol):
             if self.connection.their_state is h11.IDLE:
                 if not self._skip_empty_lines():
                     return
+                status = heads.oversize(self.connection.trailing_data[0])
+                if status is not None:
+                    await self._refuse(status, "the head is too large")
+                    return
                 reason = heads.ambiguity(self.connection.trailing_data[0])
                 if reason is not None:
                     await self._refuse(400, reason)
@@ -330,6 +334,14 @@ class Http2(H2Protocol):
                 self.priority.remove_stream(stream_id)
 
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        fields = [(name, value) for name, value in request.headers if name != b":path"]
+        path = next((value for name, value in request.headers if name == b":path"), b"")
+        status = heads.oversize_fields(path, fields)
+        if status is not None:
+            _log.info("refused a request with %d: the head is too large", status)
+            head = [(b":status", str(status).encode()), (b"content-length", b"0")]
+            self.connection.send_headers(request.stream_id, head, end_stream=True)
+            return
         await super()._create_stream(request)
         self.stream_buffers[request.stream_id] = Buffer(self.context.event_class)  # the application has yet to run
 

@@ -18,6 +18,7 @@ from runtime_http.pool import Pool
 from runtime_http.protocols import Protocol
 from runtime_http.tls import TlsSession
 from sansio.transport.connections import Connection, ConnectionLimits
+from sansio.transport.heads import LONGEST_FIELDS, LONGEST_LINE
 
 _log = logging.getLogger(__name__)
 
@@ -124,5 +125,6 @@ def _configuration(bind: str, grace: float) -> Config:
     config.include_server_header = False
     config.graceful_timeout = grace
     config.max_app_queue_size = sys.maxsize  # `Http1` has a bound of its own, in bytes
+    config.h11_max_incomplete_size = LONGEST_LINE + LONGEST_FIELDS + 1024  # `Http1` refuses a larger head before
     config.keep_alive_max_requests = 1_000_000
     return config

@@ -1,4 +1,4 @@
-"""Request heads of HTTP/1.1: the ones that two servers might read in two ways, and the target of a request.
+"""Request heads of HTTP/1.1: the ones that two servers might read in two ways, their size, and their target.
 
 RFC 9112, sections 2.2, 5.2, 6.1 and 6.3: a proxy in front of this server may frame such a request differently, and
 what one of them takes for a body the other takes for a second request. They are refused before they are parsed.
@@ -7,6 +7,8 @@ what one of them takes for a body the other takes for a second request. They are
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Final
 
 _END = re.compile(rb"\r?\n\r?\n")  # as a lenient server finds it
 _FOLDED = re.compile(rb"\n[ \t]")
@@ -15,6 +17,36 @@ _BARE = re.compile(rb"(?<!\r)\n")
 _EMPTY_LINES = re.compile(rb"(\r\n){0,8}\r?\Z|(\r\n){0,8}")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _OLD = re.compile(rb"HTTP/1\.0[ \t]*\r?\n")
+
+
+LONGEST_LINE: Final = 8192
+"""Bytes of a request line, or of the target of a request over HTTP/2."""
+
+LONGEST_FIELDS: Final = 16384
+"""Bytes of all header fields of a request."""
+
+
+def oversize(data: bytes) -> int | None:
+    """Return the status that refuses the request head at the start of `data` for its size; None for another one.
+
+    414 for the request line (RFC 9110, section 15.5.15), 431 for the header fields (RFC 6585, section 5). A head
+    that is not complete is refused as soon as it is too large.
+    """
+    line = data.find(b"\n", 0, LONGEST_LINE + 2)
+    if line < 0:
+        return 414 if len(data) >= LONGEST_LINE + 2 else None
+    end = _END.search(data, max(0, line - 1), line + LONGEST_FIELDS + 5)
+    if end is None and len(data) > line + LONGEST_FIELDS + 4:
+        return 431
+    return None
+
+
+def oversize_fields(target: bytes, fields: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """Return what `oversize` does for a request whose head is parsed already."""
+    if len(target) > LONGEST_LINE:
+        return 414
+    size = sum(len(name) + len(value) + 4 for name, value in fields)
+    return 431 if size > LONGEST_FIELDS else None
 
 
 def ambiguity(data: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""Request heads that two servers might read in two ways."""
+"""Request heads that two servers might read in two ways, or that are too large."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.transport.heads import ambiguity, empty_lines, target
+from sansio.transport.heads import (
+    LONGEST_FIELDS,
+    LONGEST_LINE,
+    ambiguity,
+    empty_lines,
+    oversize,
+    oversize_fields,
+    target,
+)
 
 START = b"POST / HTTP/1.1\r\nHost: a\r\n"
 
@@ -98,3 +106,50 @@ def test_http_1_0_has_no_transfer_coding() -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_verdict(data: bytes) -> None:
     assert ambiguity(data) is None or isinstance(ambiguity(data), str)
+
+
+def head(line: int, fields: int) -> bytes:
+    """A head with a request line, and header fields, of so many bytes without their last line ends."""
+    start = b"GET / HTTP/1.1"
+    return b"GET /" + b"a" * (line - len(start)) + b" HTTP/1.1\r\n" + b"X: " + b"b" * (fields - 3) + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "status"),
+    [
+        (20, 10, None),
+        (LONGEST_LINE, LONGEST_FIELDS, None),
+        (LONGEST_LINE + 1, 10, 414),
+        (LONGEST_LINE + 1, LONGEST_FIELDS + 1, 414),
+        (20, LONGEST_FIELDS + 1, 431),
+        (20, LONGEST_FIELDS * 4, 431),
+    ],
+)
+def test_a_head_is_refused_for_its_size(line: int, fields: int, status: int | None) -> None:
+    whole = head(line, fields)
+
+    assert oversize(whole) == status
+    assert oversize(whole + b"y" * 100_000) == status
+
+
+@given(st.integers(14, LONGEST_LINE + 50), st.integers(3, LONGEST_FIELDS + 50), st.data())
+def test_a_head_that_comes_in_pieces_gets_the_same_status_once_enough_is_there(
+    line: int, fields: int, data: st.DataObject
+) -> None:
+    whole = head(line, fields)
+    cut = data.draw(st.integers(0, len(whole)))
+
+    assert oversize(whole[:cut]) in (None, oversize(whole))
+
+
+@pytest.mark.parametrize("piece", [b"a", b"GET / HTTP/1.1\r\nX: b"])
+def test_a_head_without_an_end_is_refused_at_last(piece: bytes) -> None:
+    assert oversize(piece + b"c" * (LONGEST_LINE + LONGEST_FIELDS)) in (414, 431)
+
+
+def test_a_head_that_is_parsed_already_has_the_same_bounds() -> None:
+    fields = [(b"x", b"b" * (LONGEST_FIELDS - 5))]
+
+    assert oversize_fields(b"/" * LONGEST_LINE, fields) is None
+    assert oversize_fields(b"/" * (LONGEST_LINE + 1), fields) == 414
+    assert oversize_fields(b"/", [*fields, (b"y", b"")]) == 431

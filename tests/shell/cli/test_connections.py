@@ -540,6 +540,53 @@ async def test_answers_that_wait_for_room_over_http2_end_with_their_connection(
     assert "a connection failed" not in caplog.text
 
 
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("path", "field", "status"), [(b"/" + b"a" * 9000, b"b", b"414"), (b"/", b"b" * 17_000, b"431")]
+)
+async def test_a_head_that_is_too_large_is_refused_and_its_connection_ends(
+    serving: Serving, path: bytes, field: bytes, status: bytes, whole: bool
+) -> None:
+    head = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nX: " + field
+    async with serving() as agent:
+        said = await said_at_once(agent.url, head + (b"\r\n\r\n" + CARD if whole else b""))
+
+    assert said.startswith(b"HTTP/1.1 " + status)
+    assert b"connection: close" in said.lower()
+    assert said.count(b"HTTP/1.1 ") == 1
+
+
+async def test_a_head_of_the_largest_size_is_answered(serving: Serving) -> None:
+    head = b"GET /health?" + b"a" * 8160 + b" HTTP/1.1\r\nHost: a\r\nX: " + b"b" * 16_200 + b"\r\n"
+    async with serving() as agent:
+        said = await said_at_once(agent.url, head + PROOF + b"Connection: close\r\n\r\n")
+
+    assert said.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(("path", "field", "status"), [("/" + "a" * 9000, "b", b"414"), ("/", "b" * 17_000, b"431")])
+async def test_a_head_that_is_too_large_over_http2_is_refused_and_others_are_answered(
+    anyio_backend: str, caplog: pytest.LogCaptureFixture, path: str, field: str, status: bytes
+) -> None:
+    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    client.initiate_connection()
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "a")]
+    client.send_headers(1, [*head, (":path", path), ("x", field)])
+    client.send_data(1, b"x" * 1000, end_stream=True)
+    client.send_headers(3, [*head, (":path", "/")], end_stream=True)
+    statuses: dict[int | None, bytes] = {}
+    async with served(anyio_backend, app, limits=ConnectionLimits(http2=True)) as url, connected(url) as raw:
+        await raw.send(client.data_to_send())
+        with anyio.fail_after(DEADLINE):
+            while len(statuses) < 2:
+                for event in client.receive_data(await raw.receive()):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        statuses[event.stream_id] = dict(event.headers)[b":status"]
+
+    assert statuses == {1: status, 3: b"200"}
+    assert "a connection failed" not in caplog.text
+
+
 async def until_ended(client: h2.connection.H2Connection, raw: SocketStream, number: int) -> None:
     """Read until a stream has its whole answer."""
     with anyio.fail_after(DEADLINE):
