@@ -35,10 +35,13 @@ COMMANDS: Final = {
     "chat": "talk with an A2A agent, in one conversation",
     "card": "show and check the card of an A2A agent",
     "tasks": "list the tasks of an A2A agent; get, cancel or watch one",
+    "doctor": "check settings, OpenCode, the store and the address, and say what mends them",
     "completion": "print a script by which bash, zsh or fish completes all this",
     "demo": "show it working, with neither OpenCode nor a key",
 }
-"""The commands and their help; each is a module of this package."""
+"""The commands and their help; each is a module of this package, or of its folder `operator`."""
+
+_OPERATOR = frozenset({"doctor"})
 
 _EVERYWHERE = ("runtime", "log_level", "log_format")
 _CLIENT = (
@@ -68,6 +71,7 @@ _READ_BY = {
     "tasks": (*_EVERYWHERE, *_CLIENT),
     "completion": ("peers_file",),
     "demo": (*_EVERYWHERE, *_MODEL_CALLS),
+    "doctor": _EVERYWHERE,  # it loads the others itself: what is wrong with them is among its findings
 }
 """The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""
 
@@ -109,7 +113,7 @@ def _parsers(*chosen: str) -> tuple[argparse.ArgumentParser, Mapping[str, argpar
 
 def command_module(name: str) -> Command:
     """Import the module of a command."""
-    module: Command = import_module(f"opencode_a2a.cli.{name}")
+    module: Command = import_module(f"opencode_a2a.cli.{'operator.' if name in _OPERATOR else ''}{name}")
     return module
 
 
@@ -119,10 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
     options = parse(given)
-    return _reported(partial(_run, options))
+    return _reported(partial(_run, options), options.command)
 
 
-def _reported(run: Callable[[], int]) -> int:
+def _reported(run: Callable[[], int], command: str) -> int:
     """Run; a failure that the user can mend is a line on standard error and an exit code."""
     from opencode_a2a.config.settings import SettingsError
     from opencode_a2a.server.runtimes import RuntimeUnknownError
@@ -134,6 +138,8 @@ def _reported(run: Callable[[], int]) -> int:
     except (SettingsError, RuntimeUnknownError, StoreError, UsageError) as exc:
         for line in str(exc).splitlines():
             print(f"opencode-a2a: {line}", file=sys.stderr)
+        if command == "serve":
+            print("opencode-a2a: `opencode-a2a doctor` checks the whole set-up", file=sys.stderr)
         return 2
     except OSError as exc:
         print(f"opencode-a2a: {exc.strerror or exc}", file=sys.stderr)
@@ -158,7 +164,9 @@ def _run(options: argparse.Namespace) -> int:
     from opencode_a2a.logs import logging_to
     from opencode_a2a.server.runtimes import find_runtime
 
-    settings = _settings(_with_options(options, os.environ), _READ_BY.get(options.command))
+    settings = _settings(
+        with_options(options, os.environ), _READ_BY.get(options.command), warns=options.command != "doctor"
+    )
     log = logging_to(
         sys.stderr,
         settings.log_level,
@@ -170,7 +178,7 @@ def _run(options: argparse.Namespace) -> int:
         return command_module(options.command).run(options, settings, find_runtime(settings.runtime))
 
 
-def _with_options(options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, str]:
+def with_options(options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment with the options given laid over it, so that both get the same checks.
 
     An option that goes before a variable has its name as destination.
@@ -179,10 +187,10 @@ def _with_options(options: argparse.Namespace, environ: Mapping[str, str]) -> di
     return {**environ, **chosen}
 
 
-def _settings(environ: Mapping[str, str], used: Collection[str] | None) -> Settings:
+def _settings(environ: Mapping[str, str], used: Collection[str] | None, *, warns: bool = True) -> Settings:
     from opencode_a2a.config.settings import load_settings
 
     settings, warnings = load_settings(environ, dotenv=Path(".env"), used=used)
-    for warning in warnings:
+    for warning in warnings if warns else ():
         print(f"opencode-a2a: warning: {warning}", file=sys.stderr)
     return settings

@@ -87,20 +87,24 @@ class UpstreamChecks:
         """Look each time that OpenCode comes, and again and again while something is missing, for ever."""
         while True:
             came = self._bus.came.next()
-            missing = await self._look() if self._bus.connected else False
+            missing = await self._noted() if self._bus.connected else False
             with anyio.move_on_after(RECHECK_SECONDS if missing else math.inf):
                 await came.wait()
 
-    async def _look(self) -> bool:
-        """Whether something is missing."""
-        found = {
+    async def _noted(self) -> bool:
+        """Look, and note what was found. Whether something is missing."""
+        found = await self.look()
+        for source, problem in found.items():
+            self._readiness.note(source, problem)
+        return any(found.values())
+
+    async def look(self) -> dict[str, Problem | None]:
+        """Look once; return the problem with the workspace, the model and the agent, None where there is none."""
+        return {
             "workspace": await self._workspace(),
             "model": await self._model(),
             "agent": await self._missing_agent(),
         }
-        for source, problem in found.items():
-            self._readiness.note(source, problem)
-        return any(found.values())
 
     async def _workspace(self) -> Problem | None:
         root = self._location.directory

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -22,7 +22,7 @@ from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.metrics.request_metrics import count_request
 from opencode_a2a.server.http.dispatch import Dispatch, Invocation
 from opencode_a2a.server.http.documents import Documents, Published, only
-from opencode_a2a.server.http.probes import Probes
+from opencode_a2a.server.http.probes import Probes, asks_for_stream, probe_stream
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
 from opencode_a2a.server.http.revocable_stream import SLACK, RevocableStream
@@ -38,6 +38,7 @@ from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import (
     RPC_PATH,
+    STREAM_HEADERS,
     Call,
     CallRefusedError,
     ServedProtocol,
@@ -209,6 +210,8 @@ class Application:
         if answer is not None:
             return answer
         if request.path in http.PROBE_PATHS:
+            if asks_for_stream(request):
+                return Streaming(STREAM_HEADERS, probe_stream(), _nothing, _everybody, b"")
             return await self._probes.answer(request)
         if request.path in http.DOCUMENT_PATHS:
             self._guard.read(request)
@@ -284,6 +287,15 @@ class Application:
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         return call.respond(await self._dispatch.unary(invocation))
+
+
+def _nothing() -> None:
+    """There is nothing to close behind a stream that is no task's."""
+
+
+def _everybody(_end: Callable[[], None]) -> AbstractContextManager[None]:
+    """Let everybody read on."""
+    return nullcontext()
 
 
 def _as_protocol_error(exc: Exception, request: Request) -> ProtocolError:

@@ -6,14 +6,19 @@ callers who prove who they are. Knows nothing of what makes an agent ready.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
+import anyio
 from attrs import evolve, frozen
 
 from opencode_a2a.server.http.documents import only
+from opencode_a2a.server.http.stream_frames import Frames
 from opencode_a2a.server.identity.rate_guard import RateGuard
 from sansio import http
+from sansio.a2a.bindings import sse
 from sansio.a2a.bindings.http_messages import Request, Response, json_response
+from sansio.a2a.media_types import EVENT_STREAM
+from sansio.doctor.server import PROBE_EVENTS, PROBE_PAUSE
 
 OK, NOT_READY = "ok", "not ready"
 
@@ -44,3 +49,20 @@ class Probes:
                 body["reasons"] = list(reasons)
         answer = json_response(status, body)
         return evolve(answer, headers=(*answer.headers, ("cache-control", "no-store")))
+
+
+def asks_for_stream(request: Request) -> bool:
+    """Whether a GET asks for a stream of `/livez`, by which a proxy that buffers streams is found."""
+    return (
+        request.method == "GET"
+        and request.path == http.LIVE_PATH
+        and EVENT_STREAM in request.headers.get("accept", "")
+    )
+
+
+async def probe_stream() -> AsyncGenerator[Frames]:
+    """Yield a few small events, with pauses: half a second, and nothing of the server is in them."""
+    for number in range(1, PROBE_EVENTS + 1):
+        yield Frames(sse.encode(b"{}", id=str(number)), last=number == PROBE_EVENTS)
+        if number < PROBE_EVENTS:
+            await anyio.sleep(PROBE_PAUSE)

@@ -14,11 +14,12 @@ from opencode_a2a.server.store.rows import StoreInUseError
 
 # Any number will do, as long as every process takes the same one, and migrations take another.
 _KEY: Final = 0x6F70656E63_A2B
-_HOLDER: Final = (
+HOLDER: Final = (
     "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1"
     " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     f" AND classid = {_KEY >> 32} AND objid = {_KEY & 0xFFFFFFFF}"
 )
+"""The query for the process of the session that has the lock."""
 
 
 def hold_postgresql(connection: Connection, patience: float = 0.0) -> None:
@@ -31,7 +32,7 @@ def hold_postgresql(connection: Connection, patience: float = 0.0) -> None:
         with connection.begin():
             if connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_KEY})").scalar_one():
                 return
-            holder = connection.exec_driver_sql(_HOLDER).scalars().first()
+            holder = connection.exec_driver_sql(HOLDER).scalars().first()
         if time.monotonic() >= deadline:
             raise StoreInUseError(
                 f"the database is in use by another opencode-a2a (PostgreSQL session {holder or 'unknown'});"
