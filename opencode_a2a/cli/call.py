@@ -20,7 +20,7 @@ from attrs import frozen
 
 from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, for_people
 from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape
-from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, reported
+from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
 from opencode_a2a.client.cards import check_url
 from opencode_a2a.client.connection import connect
 from opencode_a2a.client.options import CallTarget
@@ -120,19 +120,23 @@ async def run_from_arguments(
 
     `stdin` is what TEXT `-` and answers are read from; None: the process's own.
     """
-    target = CallTarget.of(
-        args.url,
-        settings,
-        version=args.version,
-        binding=args.binding and args.binding.upper(),
-        timeout=args.timeout,
-    )
-
     typed = stdin or sys.stdin
     look = Look.of(out, err, os.environ, args.color)
     printer = printer_for(out, err, look, quiet=args.quiet, verbose=args.verbose, as_json=args.json)
     terminal = Terminal.between(typed, err)
     interruption = Interruption(printer=printer, terminal=terminal)
+    try:
+        target = CallTarget.of(
+            args.url,
+            settings,
+            version=args.version,
+            binding=args.binding and args.binding.upper(),
+            timeout=args.timeout,
+        )
+    except UsageError as error:
+        printer.fault(str(error))
+        printer.outcome(_outcome(USAGE, interruption, printer))
+        return USAGE
 
     async def read_and_call() -> int:
         opening = await _opening(args, settings, typed)

@@ -398,7 +398,10 @@ class Chat:
         request = ListTasksRequest(context_id=self.state.context_id, page_size=_TASKS, history_length=0)
         page = await self.agent.list_tasks(request)
         rows = [f"{row}\n" for task in page.tasks[:_TASKS] for row in task_row(task)]
-        self.printer.print("".join(rows) or "no task\n")
+        if rows:
+            self.printer.print("".join(rows))
+        else:
+            self.printer.note("no task")
 
     async def _cancel_waiting(self, argument: str) -> None:
         if self.state.task_id is None:

@@ -123,7 +123,7 @@ async def _list(session: _Session) -> int:
         if not token or not tasks:
             break
     if total > shown:
-        session.printer.hint(f"{shown} of {total} tasks; --limit shows more")
+        session.printer.note(f"{shown} of {total} tasks; --limit shows more")
     return DONE
 
 

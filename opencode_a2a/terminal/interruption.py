@@ -18,6 +18,7 @@ from sansio.a2a.client.client_errors import ClientError
 
 MENU: Final = "Interrupted: [c]ancel the task, [d]etach from it, or go on (Enter)"
 MENU_PROMPT: Final = "c, d or Enter> "
+_CHOICES: Final = ("c", "d", "")
 _GRACE: Final = 3.0
 """Seconds in which the stream of a canceled task may end by itself."""
 
@@ -59,10 +60,12 @@ class Interruption:
         """Offer the choice, and act on it."""
         assert self.terminal is not None
         assert self.conversation is not None
-        with self.terminal.asking(), self.printer.aside(MENU, MENU_PROMPT):
-            line = await self.terminal.aside()
-            self.printer.asked()
-        chosen = "d" if line is None else line.strip().lower()[:1]
+        chosen = None
+        while chosen not in _CHOICES:  # who has typed something else is asked again
+            with self.terminal.asking(), self.printer.aside(MENU, MENU_PROMPT):
+                line = await self.terminal.aside()
+                self.printer.asked()
+            chosen = "d" if line is None else line.strip().lower()[:1]
         if chosen == "d":
             scope.cancel()
         elif chosen == "c":

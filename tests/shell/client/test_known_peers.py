@@ -244,3 +244,15 @@ def test_broken_file_keeps_the_server_from_starting(
     printed = capsys.readouterr().err
     assert f"opencode-a2a: A2A_PEERS_FILE: {path}: x: the member 'token' is not known" in printed
     assert "s3cret" not in printed
+
+
+async def test_a_name_that_cannot_be_called_has_an_outcome_too(tmp_path: Path, anyio_backend: str) -> None:
+    settings = Settings(peers_file=str(peers_file(tmp_path, PEERS)))
+    out, err = Screen(), Screen()
+
+    code = await run_from_arguments(parsed("@nobody", "hi", "--json"), settings, out, err)
+
+    outcome = json.loads(out.getvalue())["outcome"]
+    assert (code, outcome["code"]) == (2, 2)
+    assert outcome["error"].startswith("@nobody: is no known peer")
+    assert err.getvalue().startswith("opencode-a2a call: @nobody")
