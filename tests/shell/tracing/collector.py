@@ -111,8 +111,8 @@ def _value(value: object) -> Value:
 
 
 @contextmanager
-def collecting() -> Iterator[Collector]:
-    """A collector that listens on loopback."""
+def collecting(port: int = 0) -> Iterator[Collector]:
+    """A collector that listens on loopback. `port` 0: a free one."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -134,7 +134,7 @@ def collecting() -> Iterator[Collector]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
     collector.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
