@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -16,8 +17,11 @@ _LONGEST: Final = 64  # characters; an IPv6 address with a zone has fewer
 
 def parse_address(text: str) -> Address | None:
     """Return the address, IPv4 also where it is mapped into IPv6, and without a zone; None for what is no address."""
-    if len(text) > _LONGEST:
-        return None
+    return None if len(text) > _LONGEST else _parsed(text)
+
+
+@lru_cache(maxsize=4096)  # every request asks, mostly for the same; to parse one takes 5 µs
+def _parsed(text: str) -> Address | None:
     try:
         parsed = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:

@@ -85,27 +85,27 @@ def _wide_proxies(settings: Settings) -> str | None:
 
 
 def _short_secrets(settings: Settings) -> str | None:
-    short = [one for one in settings.credentials.credentials if one.enabled and _secret_length(one) < SHORTEST_SECRET]
+    short = [one for one in settings.credentials.credentials if one.enabled and _is_short(one)]
     if not short:
         return None
     number = counted(len(short), "credential")
-    return f"{number} with a token or password of fewer than {SHORTEST_SECRET} characters can be guessed"
+    return f"{number} with a token, key or password of fewer than {SHORTEST_SECRET} characters can be guessed"
 
 
-def _secret_length(credential: Credential) -> int:
-    secret = credential.token if credential.scheme == "bearer" else credential.password
-    return 0 if secret is None else len(secret.reveal())
+def _is_short(credential: Credential) -> bool:
+    """Return whether the secret is short. Of a hashed one, nobody knows."""
+    secret = credential.token or credential.password
+    return secret is not None and len(secret.reveal()) < SHORTEST_SECRET
 
 
 def _shell(settings: Settings) -> str | None:
-    allowed = [
-        one
-        for one in settings.credentials.credentials
-        if one.enabled and "session_shell" in one.identity.capabilities
-    ]
-    if not settings.enable_session_shell or not allowed:
+    if not settings.enable_session_shell:
         return None
-    return f"{counted(len(allowed), 'credential')} can run any shell command where OpenCode runs"
+    if settings.has_other_callers:  # whose capabilities are not in the settings
+        return "callers with the capability session_shell can run any shell command where OpenCode runs"
+    enabled = [one for one in settings.credentials.credentials if one.enabled]
+    allowed = [one for one in enabled if "session_shell" in one.capabilities]
+    return f"{counted(len(allowed), 'credential')} can run any shell command where OpenCode runs" if allowed else None
 
 
 _ROWS: Final = (

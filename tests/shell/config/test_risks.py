@@ -111,9 +111,24 @@ def test_every_row_is_tried_and_documented() -> None:
         ({"A2A_TLS_CERT_FILE": "cert.pem", "A2A_PUBLIC_URL": "", "A2A_TRUSTED_PROXIES": ""}, []),
         ({"A2A_CLIENT_ALLOW_PRIVATE_HOSTS": "true", "A2A_TOOL_ENABLED": "false"}, []),
         ({"A2A_ENABLE_SESSION_SHELL": "true"}, []),
+        (
+            {"A2A_ENABLE_SESSION_SHELL": "true", "A2A_STATIC_AUTH_CREDENTIALS_FILE": "callers.json"},
+            ["A2A_ENABLE_SESSION_SHELL"],
+        ),
+        (
+            {
+                "A2A_STATIC_AUTH_CREDENTIALS": credentials(
+                    {"scheme": "bearer", "token_sha256": "ab" * 32, "principal": "ci"}
+                )
+            },
+            [],
+        ),
         ({"A2A_TRUSTED_PROXIES": "10.0.0.0/8,fd00::/16"}, []),
     ],
-    ids=["proxy here", "none", "tls", "tls alone", "no tool", "no capability", "private networks"],
+    ids=[
+        *("proxy here", "none", "tls", "tls alone", "no tool", "no capability", "a file", "a hash"),
+        "private networks",
+    ],
 )
 def test_a_row_looks_at_what_matters(changed: dict[str, str], variables: list[str]) -> None:
     assert found(settings(**changed)) == variables
