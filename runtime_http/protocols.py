@@ -159,9 +159,11 @@ class Http1(H11Protocol):
 
     async def _handle_events(self) -> None:
         step = 0
+        begun = False  # the head of a request came last: its end may stand right behind it
         while not self._over and self.connection.their_state is not h11.MUST_CLOSE:
             step += 1
-            if step % _STEP == 0:
+            if step >= _STEP and not begun:  # an answer ahead of that end would end the connection
+                step = 0
                 if self._pieces and self.stream is not None:
                     await self._take(self.stream)
                 await self.context.sleep(0)
@@ -188,6 +190,7 @@ class Http1(H11Protocol):
                     await self._refuse(400, "too many small chunks")
             elif not await self._handle_event(event):
                 return
+            begun = isinstance(event, h11.Request)
 
     async def _handle_event(self, event: Any) -> bool:
         """Handle an event other than a piece of a body. Returns whether to go on with the bytes that came."""

@@ -692,3 +692,12 @@ async def app(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> 
         await anyio.sleep_forever()
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
     await send({"type": "http.response.body", "body": b"answer", "more_body": False})
+
+
+async def test_requests_that_were_sent_ahead_are_all_answered(anyio_backend: str) -> None:
+    count, found = 300, b""
+    async with served(anyio_backend, app) as url, connected(url) as raw:
+        await raw.send(CARD * count)
+        with anyio.fail_after(DEADLINE):
+            while found.count(b"HTTP/1.1 200") < count:
+                found += await raw.receive()
