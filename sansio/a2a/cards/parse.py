@@ -160,8 +160,6 @@ def read_card(body: bytes) -> PeerCard:
             interfaces[found] = None
         else:
             unusable[found] = None
-    if not interfaces and not unusable:
-        raise InvalidCardError("The agent card has neither supportedInterfaces nor url")
     capabilities = card.get("capabilities")
     return PeerCard(
         name=text_at(card, "name") or "",
@@ -239,8 +237,11 @@ def choose(
     """Choose the interface: of the newest version, and there the card's first.
 
     `version` insists on one. `bindings`: those that may be used; with `own_order` their order goes before the
-    card's. Raises `NoUsableInterfaceError`, which names what was wanted and what there is.
+    card's. Raises `NoUsableInterfaceError`, which names what was wanted and what there is, and `InvalidCardError` for
+    a card that names no interface.
     """
+    if not card.interfaces and not card.unusable:
+        raise InvalidCardError("The agent card has neither supportedInterfaces nor url")
     fitting = [
         interface
         for interface in card.interfaces

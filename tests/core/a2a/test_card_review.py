@@ -95,3 +95,11 @@ def test_any_document_is_reviewed_or_is_no_card(value: Any) -> None:
         review(orjson.dumps(value))
     except ProtocolError:
         pass
+
+
+def test_a_card_that_names_no_interface_is_reviewed_all_the_same() -> None:
+    reviewed = review(b'{"name": "x"}')
+
+    assert reviewed.card.interfaces == ()
+    for path in ("supportedInterfaces", "url", "description", "skills", "capabilities"):
+        assert any(problem.startswith(f"{path}:") for problem in reviewed.problems), path
