@@ -158,11 +158,13 @@ class RequestRates:
         )
 
     def guess(self, group: str | None, authorization: str | None, now: float) -> Quota | None:
-        """Return the quota under which a request may try to prove somebody; None where there is no limit."""
-        if group is None:
+        """Return the quota that refuses a request before it tries to prove somebody; None for one that may try."""
+        if group is None or group not in self.failures:
             return None
         quota = self.failures.look(group, now)
-        return None if not quota.allowed and authorization and _digest(authorization) in self._known else quota
+        if quota.allowed or (authorization and _digest(authorization) in self._known):
+            return None
+        return quota
 
     def failed(self, group: str | None, now: float) -> Quota | None:
         """Count a request that proved nobody."""

@@ -60,6 +60,11 @@ def group_of(address: str) -> str | None:
 
     IPv6: the network of 64 bits, since one machine has all of it. What is no address is a group of its own.
     """
+    return address if len(address) > _LONGEST else _group(address)
+
+
+@lru_cache(maxsize=4096)
+def _group(address: str) -> str | None:
     parsed = parse_address(address)
     if parsed is None:
         return address
