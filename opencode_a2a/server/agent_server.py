@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from ssl import SSLContext
 
 import anyio
 from attrs import evolve, frozen
@@ -82,21 +83,23 @@ class AgentServer:
         ready: Callable[[str], None] = lambda url: None,
         grace: float = 10.0,
         limits: ConnectionLimits | None = None,
+        tls: Callable[[], SSLContext] | None = None,
     ) -> None:
         """Serve on `bind` (`host:port`; port 0 takes a free one) until `stop` returns, then let tasks end.
 
         `stop` waits for SIGINT or SIGTERM where none is given. `ready` gets the URL. `grace`: seconds. A card whose
-        `url` is empty names the address that is listened on. Raises `ListenError`.
+        `url` is empty names the address that is listened on. `tls`: returns the context for the next handshake; HTTP
+        without TLS where None. Raises `ListenError`.
         """
 
         def listening(address: str) -> None:
-            url = f"http://{address}"
+            url = f"{'http' if tls is None else 'https'}://{address}"
             if not self._card.url:
                 self.asgi.cards = CardDocuments(evolve(self._card, url=url), self._key)
             ready(url)
 
         await serve_tasks(
-            self.asgi, self.tasks, runtime, bind, stop=stop, listening=listening, grace=grace, limits=limits
+            self.asgi, self.tasks, runtime, bind, stop=stop, listening=listening, grace=grace, limits=limits, tls=tls
         )
 
 

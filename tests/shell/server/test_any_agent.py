@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import anyio
 import httpx
 import pytest
+import trustme
 from attrs import define, field
 
 from opencode_a2a.server import (
@@ -310,8 +312,15 @@ async def test_the_card_says_what_the_server_does(anyio_backend: str) -> None:
     assert health.json() == {"status": "ok"}
 
 
-async def test_a_server_ends_once_it_is_told_to(anyio_backend: str) -> None:
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+async def test_a_server_ends_once_it_is_told_to(anyio_backend: str, secure: bool) -> None:
     stop = anyio.Event()
+    authority = trustme.CA()
+    served_with = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(served_with)
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(trusting)
+    tls = (lambda: served_with) if secure else None
     urls: list[str] = []
     async with (
         open_agent(Scripted(), card=CARD, credentials=CREDENTIALS) as server,
@@ -320,16 +329,17 @@ async def test_a_server_ends_once_it_is_told_to(anyio_backend: str) -> None:
 
         async def serve() -> None:
             runtime = find_runtime(anyio_backend)
-            await server.serve(runtime, "127.0.0.1:0", stop=stop.wait, ready=urls.append, grace=0.2)
+            await server.serve(runtime, "127.0.0.1:0", stop=stop.wait, ready=urls.append, grace=0.2, tls=tls)
 
         with anyio.fail_after(DEADLINE):
             tasks.start_soon(serve)
             await until(lambda: urls)
-            async with httpx.AsyncClient(base_url=urls[0], trust_env=False) as http:
+            async with httpx.AsyncClient(base_url=urls[0], trust_env=False, verify=trusting) as http:
                 card = (await http.get("/.well-known/agent-card.json")).json()
             stop.set()
 
     assert card["url"] == urls[0]
+    assert urls[0].startswith("https://" if secure else "http://")
 
 
 @define(eq=False)
