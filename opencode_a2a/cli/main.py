@@ -36,12 +36,13 @@ COMMANDS: Final = {
     "card": "show and check the card of an A2A agent",
     "tasks": "list the tasks of an A2A agent; get, cancel or watch one",
     "doctor": "check settings, OpenCode, the store and the address, and say what mends them",
+    "backup": "copy the database of tasks into a file, also while the server runs",
     "completion": "print a script by which bash, zsh or fish completes all this",
     "demo": "show it working, with neither OpenCode nor a key",
 }
 """The commands and their help; each is a module of this package, or of its folder `operator`."""
 
-_OPERATOR = frozenset({"doctor"})
+_OPERATOR = frozenset({"backup", "doctor"})
 
 _EVERYWHERE = ("runtime", "log_level", "log_format")
 _CLIENT = (
@@ -71,6 +72,7 @@ _READ_BY = {
     "tasks": (*_EVERYWHERE, *_CLIENT),
     "completion": ("peers_file",),
     "demo": (*_EVERYWHERE, *_MODEL_CALLS),
+    "backup": (*_EVERYWHERE, "task_store_backend", "task_store_database_url"),
     "doctor": _EVERYWHERE,  # it loads the others itself: what is wrong with them is among its findings
 }
 """The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""

@@ -10,6 +10,7 @@ It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a databas
         StoreUnavailableError       the database cannot be read or written now
           StoreGoneError            the database file was deleted or replaced
         StoreInUseError             another server uses the database
+        BackupExistsError           the file for a backup is there already
 """
 
 from __future__ import annotations

@@ -40,9 +40,13 @@ def inspect_store(url: str | None) -> StoreFacts:
     return _file(Path(os.path.realpath(database.path)), VERSIONS)
 
 
-def read_only_uri(path: Path) -> str:
-    """Return the URI by which SQLite opens a file for reading, and never makes it."""
-    return f"file:{quote(str(path))}?mode=ro"
+def read_only_uri(path: Path, *, unshared: bool = False) -> str:
+    """Return the URI by which SQLite opens a file for reading, and never makes it.
+
+    `unshared`: where no journal says that somebody has it open, nothing is made beside it either.
+    """
+    quiet = "&immutable=1" if unshared and not Path(f"{path}-wal").exists() else ""
+    return f"file:{quote(str(path))}?mode=ro{quiet}"
 
 
 def holder_of(path: Path) -> str:
@@ -89,7 +93,7 @@ def _file(path: Path, known: tuple[str, ...]) -> StoreFacts:
 
 
 def _version_of(path: Path) -> str | None:
-    with closing(sqlite3.connect(read_only_uri(path), uri=True, timeout=_SECONDS)) as connection:
+    with closing(sqlite3.connect(read_only_uri(path, unshared=True), uri=True, timeout=_SECONDS)) as connection:
         names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "opencode_a2a_schema" not in names:
             return None

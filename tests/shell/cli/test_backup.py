@@ -1,0 +1,106 @@
+"""`opencode-a2a backup`: a copy that is taken under load serves as a database; nothing is overwritten by mistake."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from opencode_a2a.cli.main import main
+from opencode_a2a.server.store import open_store
+from opencode_a2a.server.store.database.backup import BackupExistsError, back_up
+from sansio.a2a.model import TaskState
+from tests.shell.harness import agent_before
+from tests.shell.store_cases import event_row, task_row
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize("vacuum", [False, True])
+async def test_a_backup_under_load_is_whole_and_a_server_starts_on_it(
+    anyio_backend: str, tmp_path: Path, vacuum: bool
+) -> None:
+    source, target = tmp_path / "tasks.db", tmp_path / "backup.db"
+    known: list[str] = []
+    async with agent_before(anyio_backend, None, task_store_database_url=f"sqlite:///{source}") as agent:
+
+        async def send_on() -> None:
+            while True:
+                known.append((await agent.caller().send("hi")).id)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send_on)
+            await agent.until(lambda: len(known) >= 3)
+            before = list(known)
+            await anyio.to_thread.run_sync(lambda: back_up(source, target, vacuum=vacuum))
+            count = len(known)
+            await agent.until(lambda: len(known) > count)  # the server has gone on
+            tasks.cancel_scope.cancel()
+
+    assert target.stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(target)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    async with agent_before(anyio_backend, None, task_store_database_url=f"sqlite:///{target}") as agent:
+        for task_id in before:
+            assert (await agent.caller().get(task_id)).status.state is TaskState.COMPLETED
+
+
+async def test_what_is_committed_while_it_runs_is_there_as_one_moment_had_it(tmp_path: Path) -> None:
+    source, target = tmp_path / "tasks.db", tmp_path / "backup.db"
+    async with open_store(f"sqlite:///{source}") as store:
+        for number in range(200):
+            name = f"task-{number}"
+            await store.commit([task_row(name, finished=True, body=b"{}" * 500), event_row(1, task_id=name)])
+            if number == 100:
+                await anyio.to_thread.run_sync(back_up, source, target)
+
+    with closing(sqlite3.connect(target)) as database:
+        tasks, events = (
+            database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("opencode_a2a_task", "opencode_a2a_task_event")
+        )
+    assert tasks == events == 101
+
+
+async def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
+    source, target = tmp_path / "tasks.db", tmp_path / "backup.db"
+    async with open_store(f"sqlite:///{source}"):
+        pass
+    target.write_text("mine")
+
+    with pytest.raises(BackupExistsError):
+        back_up(source, target)
+    with pytest.raises(BackupExistsError):
+        back_up(source, source, overwrite=True)
+    assert target.read_text() == "mine"
+
+    assert back_up(source, target, overwrite=True) == target.stat().st_size
+    assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://me:secret-7f@db.example/tasks", "pg_dump"),
+        ("sqlite:///:memory:", "in memory"),
+        ("sqlite:///missing.db", "there is no database file"),
+    ],
+)
+def test_a_store_without_a_file_is_refused(
+    url: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("A2A_TASK_STORE_DATABASE_URL", url)
+
+    code = main(["backup", "copy.db"])
+
+    assert code == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert "secret-7f" not in error
+    assert not (tmp_path / "copy.db").exists()
