@@ -46,6 +46,7 @@ from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.cards.security import SecurityScheme, published
 from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
+from sansio.access.oidc import DISCOVERY_PATH
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
 from sansio.guards.origins import origin_of
@@ -109,7 +110,8 @@ def _deployment(settings: Settings, schemes: Sequence[str]) -> Deployment:
 
 
 def _security(settings: Settings, schemes: Sequence[str]) -> Sequence[SecurityScheme]:
-    return published(schemes, api_key_header=settings.api_key_header)
+    discovery = (settings.oidc_issuer or "").rstrip("/") + DISCOVERY_PATH
+    return published(schemes, api_key_header=settings.api_key_header, discovery_url=discovery)
 
 
 def _publish_schemes(settings: Settings, a2a: Application) -> None:
@@ -162,7 +164,7 @@ async def application(
     metrics = open_metrics(settings)
     meters = metrics.meters
     async with AsyncExitStack() as stack:
-        identities = await open_identities(settings, realm="opencode-a2a", wall=wall)
+        identities = await stack.enter_async_context(open_identities(settings, realm="opencode-a2a", wall=wall))
         authenticator = identities.authenticator
         names = Names.of(identities.credentials, settings.import_principals)
         store = await stack.enter_async_context(

@@ -219,6 +219,13 @@ class ErrorKind(Enum):
         message="The task store is not available now; try again",
         name="InternalError",
     )
+    AUTHENTICATION_UNAVAILABLE = ErrorRow(
+        code=-32603,
+        http=503,
+        grpc="UNAVAILABLE",
+        message="Tokens cannot be checked now; try again",
+        name="InternalError",
+    )
     OVERLOADED = ErrorRow(
         code=-32603, http=503, grpc="UNAVAILABLE", message="Too many requests at once", name="InternalError"
     )

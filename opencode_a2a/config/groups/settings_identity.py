@@ -5,13 +5,16 @@ Knows no request and no issuer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from attrs import frozen
 
 from opencode_a2a.config import settings_values as values
+from opencode_a2a.config.groups import identity_values
 from opencode_a2a.config.settings_guards import GuardSettings
 from opencode_a2a.config.settings_rows import row
+from sansio.access.oidc import ALGORITHMS, DEFAULT_ALGORITHMS
 
 _IDENTITY: Final = "How callers prove who they are"
 
@@ -36,7 +39,55 @@ class IdentitySettings(GuardSettings):
         "the header that API keys are read from: the name of a header",
     )
 
+    oidc_issuer: str | None = row(
+        _IDENTITY,
+        "A2A_OIDC_ISSUER",
+        identity_values.issuer,
+        None,
+        "the OpenID provider whose tokens count (docs/authentication.md): its URL as it writes it in them, https "
+        "unless it is on this machine; needs the extra oidc",
+        default_text="none: no tokens of a provider count",
+    )
+    oidc_audience: tuple[str, ...] = row(
+        _IDENTITY,
+        "A2A_OIDC_AUDIENCE",
+        values.words,
+        (),
+        "the audiences that its tokens may be for, one of which each has to name: a comma-separated list",
+        default_text="none; needed with an issuer",
+    )
+    oidc_principal_claim: str = row(
+        _IDENTITY,
+        "A2A_OIDC_PRINCIPAL_CLAIM",
+        str,
+        "sub",
+        "the claim that names the principal, which is then `oidc:` and its text: the name of a claim",
+    )
+    oidc_capabilities_claim: str | None = row(
+        _IDENTITY,
+        "A2A_OIDC_CAPABILITIES_CLAIM",
+        str,
+        None,
+        "the claim that lists capabilities: the name of a claim",
+        default_text="none: no claim grants any",
+    )
+    oidc_scope_capabilities: Mapping[str, frozenset[str]] = row(
+        _IDENTITY,
+        "A2A_OIDC_SCOPE_CAPABILITIES",
+        identity_values.scope_capabilities,
+        {},
+        'capabilities by scope: a JSON object of lists, such as {"a2a.shell": ["session_shell"]}',
+        default_text="none: no scope grants any",
+    )
+    oidc_algorithms: tuple[str, ...] = row(
+        _IDENTITY,
+        "A2A_OIDC_ALGORITHMS",
+        identity_values.algorithms,
+        DEFAULT_ALGORITHMS,
+        f"the algorithms that its tokens may be signed with: a comma-separated list of {', '.join(ALGORITHMS)}",
+    )
+
     @property
     def has_other_callers(self) -> bool:
         """Whether callers can come from elsewhere than the list of credentials in the environment."""
-        return self.credentials_file is not None
+        return self.credentials_file is not None or self.oidc_issuer is not None

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from attrs import frozen
 
+from opencode_a2a.config.groups.identity_values import CAPABILITIES
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.config.settings_values import credentials_of_file
+from opencode_a2a.distribution import how_to_install
 from opencode_a2a.server.identity.authenticator import Authenticator
 from opencode_a2a.server.identity.credentials_file import CredentialsFile
+from opencode_a2a.server.identity.issuer_client import IssuerClient
 from opencode_a2a.server.signals import Reload
 from sansio.access import CredentialsError, CredentialSet
+from sansio.access.oidc import OidcPolicy
 
-FILE = "A2A_STATIC_AUTH_CREDENTIALS_FILE"
+if TYPE_CHECKING:
+    from opencode_a2a.server.identity.token_issuer import OidcIssuer
+
+FILE, ISSUER = "A2A_STATIC_AUTH_CREDENTIALS_FILE", "A2A_OIDC_ISSUER"
+_LIBRARIES = ("joserfc", "cryptography")
 
 
 @frozen
@@ -24,6 +34,7 @@ class ServedIdentities:
     authenticator: Authenticator
     credentials: CredentialSet
     file: CredentialsFile | None = None
+    watch_keys: Callable[[], Coroutine[Any, Any, None]] | None = None
 
     @property
     def reloads(self) -> tuple[Reload, ...]:
@@ -36,10 +47,29 @@ class ServedIdentities:
             tasks.start_soon(self.authenticator.watch)
             if self.file is not None:
                 tasks.start_soon(self.file.watch)
+            if self.watch_keys is not None:
+                tasks.start_soon(self.watch_keys)
 
 
-async def open_identities(settings: Settings, *, realm: str, wall: Callable[[], float]) -> ServedIdentities:
-    """Open what the settings turn on. Raises `SettingsError` for a file that cannot be used."""
+@asynccontextmanager
+async def open_identities(
+    settings: Settings, *, realm: str, wall: Callable[[], float]
+) -> AsyncGenerator[ServedIdentities]:
+    """Open what the settings turn on. Raises `SettingsError` for a file that cannot be used, or a missing library."""
+    credentials, file = await _credentials(settings)
+    async with AsyncExitStack() as stack:
+        issuer = await _issuer(stack, settings, wall)
+        authenticator = Authenticator(
+            credentials, realm=realm, api_key_header=settings.api_key_header, issuer=issuer, wall=wall
+        )
+        if file is not None:
+            file.use = authenticator.replace
+        watch_keys = None if issuer is None else issuer.watch
+        yield ServedIdentities(authenticator, credentials, file, watch_keys)
+
+
+async def _credentials(settings: Settings) -> tuple[CredentialSet, CredentialsFile | None]:
+    """Return the credentials of the setting and of the file, and the file."""
     credentials, file = settings.credentials, None
     if settings.credentials_file is not None:
         file = CredentialsFile(settings.credentials_file, credentials_of_file, settings.credentials)
@@ -51,7 +81,37 @@ async def open_identities(settings: Settings, *, realm: str, wall: Callable[[], 
             problems = []
         if problems:
             raise SettingsError(problems)
-    authenticator = Authenticator(credentials, realm=realm, api_key_header=settings.api_key_header, wall=wall)
-    if file is not None:
-        file.use = authenticator.replace
-    return ServedIdentities(authenticator, credentials, file)
+    return credentials, file
+
+
+async def _issuer(stack: AsyncExitStack, settings: Settings, wall: Callable[[], float]) -> OidcIssuer | None:
+    """Open the issuer of tokens, with the libraries of the extra `oidc`; None where none is set."""
+    policy = oidc_policy(settings)
+    if policy is None:
+        return None
+    try:
+        from opencode_a2a.server.identity.token_issuer import OidcIssuer
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _LIBRARIES:
+            raise
+        raise SettingsError([f"{ISSUER}: tokens need {missing}: {how_to_install('oidc')}"]) from None
+    client = await stack.enter_async_context(IssuerClient(policy.issuer))
+    return OidcIssuer(policy, client, wall)
+
+
+def oidc_policy(settings: Settings) -> OidcPolicy | None:
+    """Return the rules for tokens; None without an issuer. Raises `SettingsError` where there is no audience."""
+    if settings.oidc_issuer is None:
+        return None
+    if not settings.oidc_audience:
+        raise SettingsError([f"A2A_OIDC_AUDIENCE: is not set, but {ISSUER} is: a token has to be for this server"])
+    return OidcPolicy(
+        issuer=settings.oidc_issuer,
+        audiences=frozenset(settings.oidc_audience),
+        principal_claim=settings.oidc_principal_claim,
+        capabilities_claim=settings.oidc_capabilities_claim,
+        scope_capabilities=settings.oidc_scope_capabilities,
+        algorithms=settings.oidc_algorithms,
+        capabilities=CAPABILITIES,
+    )

@@ -78,6 +78,11 @@ ERROR_CONDITIONS: Mapping[ErrorKind, ErrorCondition] = {
         "The task store cannot be read or written now: it is full, locked, or gone. The same request may succeed"
         " later. A message that is sent again with the same `messageId` runs once."
     ),
+    ErrorKind.AUTHENTICATION_UNAVAILABLE: ErrorCondition(
+        "The keys of the identity provider are not known now, so its tokens can be neither accepted nor refused. The "
+        "header `Retry-After` says when to try again.",
+        _HTTP,
+    ),
     ErrorKind.OVERLOADED: ErrorCondition(
         "The server has as much to do as it takes on, or is being stopped. Try again later."
     ),

@@ -140,7 +140,7 @@ def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response
         headers.append(("www-authenticate", challenge))
     if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
         headers.append(("allow", allowed_methods(error.metadata.get("allow", ""))))
-    if error.kind is ErrorKind.RATE_LIMITED:
+    if error.kind in (ErrorKind.RATE_LIMITED, ErrorKind.AUTHENTICATION_UNAVAILABLE):
         headers.append(("retry-after", error.metadata.get("retryAfterSeconds", "1")))
     return json_response(status, body, *headers)
 

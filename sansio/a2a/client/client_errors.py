@@ -116,7 +116,13 @@ _REFUSALS: Final = (
     _Refusal(
         BusyAgentError,
         (408, 425, 429, 502, 503, 504),
-        (ErrorKind.OVERLOADED, ErrorKind.RATE_LIMITED, ErrorKind.STORE_UNAVAILABLE, ErrorKind.REQUEST_TIMEOUT),
+        (
+            ErrorKind.OVERLOADED,
+            ErrorKind.RATE_LIMITED,
+            ErrorKind.STORE_UNAVAILABLE,
+            ErrorKind.AUTHENTICATION_UNAVAILABLE,
+            ErrorKind.REQUEST_TIMEOUT,
+        ),
     ),
     _Refusal(
         UnsupportedError,

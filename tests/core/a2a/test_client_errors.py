@@ -30,6 +30,7 @@ CLASSES = {
     ErrorKind.VERSION_NOT_SUPPORTED: UnsupportedError,
     ErrorKind.OVERLOADED: BusyAgentError,
     ErrorKind.RATE_LIMITED: BusyAgentError,
+    ErrorKind.AUTHENTICATION_UNAVAILABLE: BusyAgentError,
     ErrorKind.STORE_UNAVAILABLE: BusyAgentError,
     ErrorKind.REQUEST_TIMEOUT: BusyAgentError,
 }
