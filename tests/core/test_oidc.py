@@ -1,0 +1,116 @@
+"""Rules of tokens without a signature: any text is read or refused, and when keys are fetched."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio.access import key_schedule
+from sansio.access.key_schedule import KeySchedule
+from sansio.access.oidc import (
+    LARGEST_TOKEN,
+    LEEWAY,
+    MOST_KEYS,
+    OidcPolicy,
+    TokenRefusedError,
+    authentication_of,
+    is_protected,
+    read_discovery,
+    read_keys,
+    read_token,
+)
+
+POLICY = OidcPolicy(issuer="https://login.example", audiences=frozenset({"agent"}))
+CLAIMS = {"iss": "https://login.example", "aud": "agent", "sub": "gina", "exp": 1000}
+
+
+def token(**header: object) -> str:
+    text = json.dumps({"alg": "RS256", **header}).encode()
+    return f"{base64.urlsafe_b64encode(text).decode().rstrip('=')}.e30.AA"
+
+
+def test_a_token_is_read_up_to_a_size() -> None:
+    assert read_token(token(kid="k"), POLICY).kid == "k"
+    with pytest.raises(TokenRefusedError, match="longer than"):
+        read_token(token().ljust(LARGEST_TOKEN + 1, "A"), POLICY)
+
+
+@given(st.one_of(st.text(), st.text().map(lambda text: f"eyJ{text}.{text}.{text}")))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        read_token(text, POLICY)
+    except TokenRefusedError as refused:
+        assert len(text) < 8 or text not in str(refused)
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)))
+def test_any_claim_is_read_or_refused(value: object) -> None:
+    for name in (*CLAIMS, "nbf", "iat", "scope", "scp"):
+        payload = json.dumps({**CLAIMS, name: value}).encode()
+        try:
+            found = authentication_of(payload, "t", POLICY, 10.0)
+        except TokenRefusedError:
+            continue
+        assert found.identity.principal.startswith("oidc:")
+        assert found.expires is not None
+
+
+def test_a_token_is_good_up_to_the_leeway_after_its_end() -> None:
+    payload = json.dumps(CLAIMS).encode()
+
+    assert authentication_of(payload, "t", POLICY, 999.0 + LEEWAY).expires == 1000 + LEEWAY
+    with pytest.raises(TokenRefusedError, match="expired"):
+        authentication_of(payload, "t", POLICY, 1000 + LEEWAY)
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ([], "no JSON object"),
+        ({"issuer": "https://evil.example", "jwks_uri": "https://login.example/keys"}, "another issuer"),
+        ({"issuer": "https://login.example", "jwks_uri": "http://login.example/keys"}, "no https URL"),
+        ({"issuer": "https://login.example"}, "no https URL"),
+    ],
+)
+def test_a_discovery_document_is_of_the_issuer_and_names_protected_keys(document: object, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        read_discovery(json.dumps(document).encode(), POLICY)
+
+
+def test_of_a_key_set_only_public_members_of_asymmetric_keys_are_kept() -> None:
+    keys = [{"kty": "oct", "k": "c2VjcmV0"}, {"kty": "EC", "kid": "a", "d": "c2VjcmV0"}, 7]
+
+    assert read_keys(json.dumps({"keys": keys}).encode()) == ({"kty": "EC", "kid": "a"},)
+    with pytest.raises(ValueError, match="more than"):
+        read_keys(json.dumps({"keys": keys * MOST_KEYS}).encode())
+
+
+def test_plain_http_is_for_this_machine_alone() -> None:
+    urls = (
+        "https://a.example",
+        "http://127.0.0.1:8",
+        "http://[::1]",
+        "http://localhost",
+        "http://a.example",
+        "ftp://a",
+    )
+
+    assert [is_protected(url) for url in urls] == [True, True, True, True, False, False]
+
+
+def test_keys_are_fetched_by_age_for_unknown_ids_and_again_after_failures() -> None:
+    schedule = KeySchedule()
+    assert (schedule.has_keys(0.0), schedule.is_stale(0.0), schedule.may_look_for_key(0.0)) == (False, True, True)
+    schedule.attempted = 0.0
+    assert schedule.may_look_for_key(key_schedule.RETRY - 1) is False
+    assert schedule.may_look_for_key(key_schedule.RETRY) is True
+    schedule.fetched = schedule.attempted = 10.0
+    assert schedule.has_keys(11.0)
+    assert schedule.may_look_for_key(10.0 + key_schedule.PAUSE - 1) is False
+    assert schedule.may_look_for_key(10.0 + key_schedule.PAUSE) is True
+    assert schedule.is_stale(10.0 + key_schedule.FRESH) is True
+    assert schedule.has_keys(10.0 + key_schedule.USABLE) is False
