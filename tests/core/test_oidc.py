@@ -41,10 +41,12 @@ def test_a_token_is_read_up_to_a_size() -> None:
 
 @given(st.one_of(st.text(), st.text().map(lambda text: f"eyJ{text}.{text}.{text}")))
 def test_any_text_is_read_or_refused(text: str) -> None:
+    refusal = ""
     try:
-        read_token(text, POLICY)
+        assert read_token(text, POLICY).alg in POLICY.algorithms
     except TokenRefusedError as refused:
-        assert len(text) < 8 or text not in str(refused)
+        refusal = str(refused)
+    assert len(text) < 8 or text not in refusal
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)))
