@@ -15,6 +15,7 @@ recover tasks after a restart, keep options with a task. `ServerOptions` has the
 Its exceptions, beside those of `opencode_a2a.server.store`. Callers handle each by itself, so none needs a root:
 
     Exception
+      IssuerUnavailableError        a document of an identity provider could not be had
       RuntimeUnknownError           no runtime of that name is installed
       UndeliveredError              a receiver of push notifications did not answer
     LookupError
