@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from sansio.guards.hosts import ServedHosts
 from sansio.guards.origins import AllowedOrigins
 from sansio.guards.proxies import parse_networks
 from tests.shell.harness import ALICE, BOB, Agent, Serving
@@ -102,3 +103,27 @@ async def test_without_limits_nothing_is_counted_or_said(serving: Serving) -> No
 
     assert [answer.status_code for answer in answers] == [200] * 5
     assert not any("ratelimit" in answer.headers for answer in answers)
+
+
+async def test_the_guards_come_in_order(serving: Serving) -> None:
+    used_up = {"rate_limit_max_requests": 1, "rate_limit_public_max_requests": 1, "max_request_body_bytes": 100}
+    hosts = ServedHosts.of(["127.0.0.1"])
+    known = bearer(ALICE)
+    async with (
+        serving(**{**LIMITS, **used_up}, allowed_hosts=hosts) as agent,
+        httpx.AsyncClient(base_url=agent.url, headers=HERE) as http,
+    ):
+        for path, headers in ((HEALTH, {}), (CARD, {}), (HEALTH, known)):
+            await http.get(path, headers=headers)  # each quota is used up
+        answers = [
+            await http.get(CARD, headers={"host": "other.example"}),
+            await http.get(HEALTH, headers={"origin": "https://other.example"}),
+            await http.options(HEALTH),
+            await http.get(CARD),
+            await http.post("/", content=b"x" * 101),
+            await http.get(HEALTH),
+            await http.get(HEALTH, headers=known),
+            await http.post("/", content=b"no JSON", headers=known),
+        ]
+
+    assert [answer.status_code for answer in answers] == [400, 403, 204, 429, 413, 429, 429, 429]
