@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from opencode_a2a.tool.call_origin import CallOrigin, CallOrigins
-from opencode_a2a.tracing.spans import NO_TRACER, Attributes, SpanKind, Tracer, working_for
+from opencode_a2a.tracing.spans import NO_ATTRIBUTES, NO_TRACER, Attributes, SpanKind, Tracer, working_for
 from sansio.a2a.client.client_errors import ClientError
 from sansio.a2a.model import Message, Role, StreamItem, Task, TextPart
 from sansio.a2a.tool.arguments import CallArguments, parse_arguments
@@ -97,9 +97,14 @@ class PeerCalls:
         self, arguments: CallArguments, origin: CallOrigin, note: Callable[[str, CallOrigin], None]
     ) -> CallOutcome:
         """Make a call as part of its turn's trace, which the agent that is called continues."""
-        span = self._tracer.start(f"{_OPERATION} {_MODELS_NAME}", SpanKind.CLIENT, origin.trace)
-        if span.recording:
-            span.set({"gen_ai.operation.name": _OPERATION, "gen_ai.tool.name": _MODELS_NAME, **_target(arguments)})
+        attributes = NO_ATTRIBUTES
+        if self._tracer.records:
+            attributes = {
+                "gen_ai.operation.name": _OPERATION,
+                "gen_ai.tool.name": _MODELS_NAME,
+                **_target(arguments),
+            }
+        span = self._tracer.start(f"{_OPERATION} {_MODELS_NAME}", SpanKind.CLIENT, origin.trace, attributes)
         error = "cancelled"
         try:
             with working_for(span.context):

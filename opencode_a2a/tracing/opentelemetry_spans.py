@@ -89,6 +89,8 @@ class RecordedSpan:
 class OpenTelemetryTracer:
     """Records spans, and sends them. `version`: of the server. Raises errors of any type for bad variables."""
 
+    records = True
+
     def __init__(self, version: str) -> None:
         own = Resource({SERVICE_NAME: _SERVICE, SERVICE_VERSION: version})
         resource = own.merge(OTELResourceDetector().detect())  # what the variables say goes before it

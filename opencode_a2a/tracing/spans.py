@@ -50,7 +50,10 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """Makes spans."""
+    """Makes spans. `records`: whether attributes are of use. To give them to `start` costs less than to add them."""
+
+    @property
+    def records(self) -> bool: ...
 
     def start(
         self, name: str, kind: SpanKind, parent: TraceContext | None, attributes: Attributes = NO_ATTRIBUTES
@@ -81,6 +84,8 @@ class PassingTracer:
     A trace that begins here is marked as sampled, though the standard proposes the opposite: the log names the
     trace, and a server behind this one that records should not be kept from it.
     """
+
+    records = False
 
     def start(
         self, name: str, kind: SpanKind, parent: TraceContext | None, attributes: Attributes = NO_ATTRIBUTES

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from opencode_a2a.tracing.exchange_span import ExchangeSpan
-from opencode_a2a.tracing.spans import CURRENT, SpanKind, Tracer
+from opencode_a2a.tracing.spans import CURRENT, NO_ATTRIBUTES, SpanKind, Tracer
 from sansio.opencode.upstream.faults import TaskFailure
 from sansio.opencode.upstream.identifiers import path_template
 from sansio.opencode.upstream.requests import UpstreamCall
@@ -23,19 +23,17 @@ def call_span(tracer: Tracer, call: UpstreamCall, host: str, port: int) -> Itera
     if parent is None:
         yield ExchangeSpan()
         return
-    span = tracer.start(call.method, SpanKind.CLIENT, parent)
-    if span.recording:
+    name, attributes = call.method, NO_ATTRIBUTES
+    if tracer.records:
         template = path_template(call.target)
-        span.rename(f"{call.method} {template}")
-        span.set(
-            {
-                "http.request.method": call.method,
-                "url.template": template,
-                "server.address": host,
-                "server.port": port,
-            }
-        )
-    with ExchangeSpan(span) as exchange:
+        name = f"{call.method} {template}"
+        attributes = {
+            "http.request.method": call.method,
+            "url.template": template,
+            "server.address": host,
+            "server.port": port,
+        }
+    with ExchangeSpan(tracer.start(name, SpanKind.CLIENT, parent, attributes)) as exchange:
         try:
             yield exchange
         except Exception as exc:

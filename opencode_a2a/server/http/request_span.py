@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from opencode_a2a.logs import plain
-from opencode_a2a.tracing.spans import NO_TRACER, Attributes, Span, SpanKind, Tracer
+from opencode_a2a.tracing.spans import NO_ATTRIBUTES, NO_TRACER, Attributes, Span, SpanKind, Tracer
 from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.bindings.trace_context import HEADER, trace_context_of
 from sansio.a2a.errors import ErrorKind
 from sansio.http import HEALTH_PATH, PROBE_PATHS
 
 _UNRECORDED: Final = PROBE_PATHS | {HEALTH_PATH}  # an orchestrator asks for them many times a minute
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _PATH: Final = 256  # characters
 _NAME: Final = 80  # characters of a name or an id that a caller chose
 
@@ -24,11 +25,11 @@ def begin_request_span(tracer: Tracer, request: Request, scope: Mapping[str, Any
     """Begin the span of a request; note it in the request, and its trace in the outcome. `scope`: ASGI's."""
     if request.path in _UNRECORDED:
         tracer = NO_TRACER
-    span = tracer.start(request.method, SpanKind.SERVER, trace_context_of(request.headers))
+    attributes = _attributes(request, scope) if tracer.records else NO_ATTRIBUTES
+    name = request.method if request.method in _METHODS else "HTTP"
+    span = tracer.start(name, SpanKind.SERVER, trace_context_of(request.headers), attributes)
     request.trace = span.context
     request.outcome.trace_id = span.context.trace_id
-    if span.recording:
-        span.set(_attributes(request, scope))
     return span
 
 
@@ -66,7 +67,7 @@ def _attributes(request: Request, scope: Mapping[str, Any]) -> Attributes:
     if not port.isdigit():
         host, port = request.headers.get("host", ""), ""
     found: dict[str, str | int | float | bool] = {
-        "http.request.method": plain(request.method, _NAME),
+        "http.request.method": request.method if request.method in _METHODS else "_OTHER",
         "url.path": plain(request.path, _PATH),
         "url.scheme": scope.get("scheme", "http"),
         "network.protocol.version": scope.get("http_version", ""),

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
-from opencode_a2a.tracing.spans import Span, SpanKind, Tracer
+from opencode_a2a.tracing.spans import NO_ATTRIBUTES, Span, SpanKind, Tracer
 from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.model import TaskState
 
@@ -24,17 +24,15 @@ _FAILED: Final = frozenset({TaskState.FAILED, TaskState.REJECTED, TaskState.AUTH
 
 def begin_task_span(tracer: Tracer, agent: str, facts: Facts, parent: TraceContext | None) -> Span:
     """Begin the span of the work on a task. `agent`: its name, empty for none; `parent`: the request's span."""
-    span = tracer.start(f"{_OPERATION} {agent[:_NAME]}".strip(), SpanKind.INTERNAL, parent)
-    if span.recording:
-        attributes: dict[str, str | int | float | bool] = {
+    attributes = NO_ATTRIBUTES
+    if tracer.records:
+        attributes = {
             "gen_ai.operation.name": _OPERATION,
             "gen_ai.conversation.id": facts.context_id[:_CONTEXT],
             "a2a.task.id": facts.task_id,
+            **({"gen_ai.agent.name": agent[:_NAME]} if agent else {}),
         }
-        if agent:
-            attributes["gen_ai.agent.name"] = agent[:_NAME]
-        span.set(attributes)
-    return span
+    return tracer.start(f"{_OPERATION} {agent[:_NAME]}".strip(), SpanKind.INTERNAL, parent, attributes)
 
 
 def end_task_span(active: ActiveTask) -> None:
@@ -53,8 +51,7 @@ def commit_span(tracer: Tracer, active: ActiveTask, rows: int) -> Iterator[None]
     if parent is None:
         yield
         return
-    span = tracer.start("store commit", SpanKind.INTERNAL, parent)
-    span.set({"a2a.task.id": active.facts.task_id, "a2a.store.rows": rows})
+    span = tracer.start("store commit", SpanKind.INTERNAL, parent, {"a2a.store.rows": rows})
     error = "cancelled"
     try:
         yield
