@@ -15,7 +15,7 @@ SHELLS: Final = ("bash", "zsh", "fish")
 PEERS: Final = "peers"
 """Argument with which the scripts ask for the names of known peers."""
 
-_FILES: Final = frozenset({"--file", "--output"})
+_FILES: Final = frozenset({"--entry", "--file", "--output"})
 """Options that take a path on this machine."""
 
 EPILOG: Final = """\

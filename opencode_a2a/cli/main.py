@@ -37,12 +37,13 @@ COMMANDS: Final = {
     "tasks": "list the tasks of an A2A agent; get, cancel or watch one",
     "doctor": "check settings, OpenCode, the store and the address, and say what mends them",
     "backup": "copy the database of tasks into a file, also while the server runs",
+    "token": "make a token, a password or an API key, and the entry that stores its hash",
     "completion": "print a script by which bash, zsh or fish completes all this",
     "demo": "show it working, with neither OpenCode nor a key",
 }
 """The commands and their help; each is a module of this package, or of its folder `operator`."""
 
-_OPERATOR = frozenset({"backup", "doctor"})
+_OPERATOR = frozenset({"backup", "doctor", "token"})
 
 _EVERYWHERE = ("runtime", "log_level", "log_format")
 _CLIENT = (
@@ -70,6 +71,7 @@ _READ_BY = {
     "chat": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "card": (*_EVERYWHERE, *_CLIENT),
     "tasks": (*_EVERYWHERE, *_CLIENT),
+    "token": _EVERYWHERE,
     "completion": ("peers_file",),
     "demo": (*_EVERYWHERE, *_MODEL_CALLS),
     "backup": (*_EVERYWHERE, "task_store_backend", "task_store_database_url"),
