@@ -240,6 +240,8 @@ async def application(
             limits=TaskLimits(
                 streams=settings.max_concurrent_streams,
                 retention=settings.task_event_retention_seconds,
+                task_retention=settings.task_retention_seconds,
+                tasks_per_principal=settings.max_tasks_per_principal,
                 look_every=limits.look_every,
                 push_attempts=settings.push_max_attempts,
             ),

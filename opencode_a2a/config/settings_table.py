@@ -14,6 +14,7 @@ from attrs import frozen
 from opencode_a2a import __version__
 from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.groups.settings_identity import IdentitySettings
+from opencode_a2a.config.groups.settings_retention import RetentionSettings
 from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_guards import GuardSettings
 from opencode_a2a.config.settings_peers import PeerSettings
@@ -41,7 +42,7 @@ _SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH = (
 
 
 @frozen(kw_only=True)
-class Settings(IdentitySettings):
+class Settings(RetentionSettings):
     """Everything that can be set, checked. The table of variables is this class: a row per attribute."""
 
     host: str = row(
@@ -474,7 +475,15 @@ class Settings(IdentitySettings):
 _attributes: Final[tuple[Any, ...]] = attrs.fields(Settings)
 _bases: Final = [
     {attribute.name for attribute in attrs.fields(base)}
-    for base in (Declared, PeerSettings, TelemetrySettings, TlsSettings, GuardSettings, IdentitySettings)
+    for base in (
+        Declared,
+        PeerSettings,
+        TelemetrySettings,
+        TlsSettings,
+        GuardSettings,
+        IdentitySettings,
+        RetentionSettings,
+    )
 ]
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
     attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)

@@ -18,6 +18,7 @@ from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.operations.known_messages import KnownMessages
 from opencode_a2a.server.operations.maintenance import Maintenance
 from opencode_a2a.server.operations.task_operations import Operations
+from opencode_a2a.server.operations.task_quota import TaskQuota
 from opencode_a2a.server.push.notifier import Counters, Notifier, Render
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import Store
@@ -38,11 +39,14 @@ _log = logging.getLogger(__name__)
 @frozen(kw_only=True)
 class TaskLimits:
     """Bounds on tasks. `streams`: that are open at once, 0 for no limit. In seconds: `retention` of the events of a
-    task that has ended, `look_every` at streams with a time limit. `push_attempts`: for one notification.
+    task that has ended, `task_retention` of the task itself (0: for ever), `look_every` at streams with a time limit.
+    `push_attempts`: for one notification. `tasks_per_principal`: kept at once, 0 for no limit.
     """
 
     streams: int = 0
     retention: float = 3600.0
+    task_retention: float = 0.0
+    tasks_per_principal: int = 0
     look_every: float | None = None
     push_attempts: int = 5
 
@@ -96,7 +100,14 @@ class TaskServer:
         )
         self._messages = KnownMessages(store, registry, hooks)
         admission = Admission(
-            agent, hooks, registry=registry, runner=runner, messages=self._messages, notifier=notifier, wall=wall
+            agent,
+            hooks,
+            registry=registry,
+            runner=runner,
+            messages=self._messages,
+            notifier=notifier,
+            quota=TaskQuota(store, limits.tasks_per_principal),
+            wall=wall,
         )
         self.operations = Operations(
             store=store, registry=registry, runner=runner, admission=admission, streams=streams, notifier=notifier
@@ -109,6 +120,7 @@ class TaskServer:
             notifier=notifier,
             wall=wall,
             retention=limits.retention,
+            task_retention=limits.task_retention,
         )
 
     @property

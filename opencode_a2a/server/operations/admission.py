@@ -9,6 +9,7 @@ from attrs import evolve
 
 from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, requested_options, stored_options
 from opencode_a2a.server.operations.known_messages import KnownMessages
+from opencode_a2a.server.operations.task_quota import TaskQuota
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
@@ -39,6 +40,7 @@ class Admission:
         runner: TaskRunner,
         messages: KnownMessages,
         notifier: Notifier,
+        quota: TaskQuota,
         wall: Callable[[], float],
     ) -> None:
         self._agent = agent
@@ -47,6 +49,7 @@ class Admission:
         self._runner = runner
         self._messages = messages
         self._notifier = notifier
+        self._quota = quota
         self._wall = wall
         self._newest = 0  # when the newest task arrived
         self.draining = False
@@ -75,6 +78,7 @@ class Admission:
         async with self._messages.arrival(request) as known:
             if known is not None:
                 return known, False
+            await self._quota.make_room(principal)
             self._check_open()  # to accept it took a while
             active = self._begin(request)
         if push is not None:

@@ -9,7 +9,7 @@ import anyio
 
 from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.push.notifier import Notifier
-from opencode_a2a.server.store import EventsPruned, Store, StoreError
+from opencode_a2a.server.store import EventsPruned, Store, StoreError, TasksExpired
 from opencode_a2a.server.tasks.loading import loaded
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
@@ -26,6 +26,7 @@ class Maintenance:
     """Maintains the tasks of one store. `wall`: epoch seconds.
 
     `retention`: seconds for which the events of a task that has ended are kept, so that its streams can be resumed.
+    `task_retention`: seconds for which the task itself is kept then; 0: for ever.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Maintenance:
         notifier: Notifier,
         wall: Callable[[], float],
         retention: float,
+        task_retention: float = 0.0,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -46,6 +48,7 @@ class Maintenance:
         self._notifier = notifier
         self._wall = wall
         self._retention = retention
+        self._task_retention = task_retention
 
     @property
     def draining(self) -> bool:
@@ -71,9 +74,18 @@ class Maintenance:
             try:
                 while await self._store.prunable(before):
                     await self._store.commit([EventsPruned(before)])
+                await self._expire()
             except StoreError as error:
-                _log.warning("the events of ended tasks could not be removed, and will be later: %s", error)
+                _log.warning("what is kept no longer could not be removed, and will be later: %s", error)
             await anyio.sleep(_PRUNING)
+
+    async def _expire(self) -> None:
+        """Remove the tasks that ended long ago, some by each commit. Raises `StoreError`."""
+        if not self._task_retention:
+            return
+        before = int((self._wall() - self._task_retention) * 1000)
+        while await self._store.expired(before):
+            await self._store.commit([TasksExpired(before)])
 
     async def recover(self) -> int:
         """Carry on the tasks that an earlier process left unfinished; return how many there were.

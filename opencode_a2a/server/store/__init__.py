@@ -39,6 +39,8 @@ from opencode_a2a.server.store.rows import (
     TaskQuery,
     TaskRow,
     TaskRows,
+    TasksBeyond,
+    TasksExpired,
     Write,
     WritesRefusedError,
 )
@@ -66,6 +68,8 @@ __all__ = [
     "TaskQuery",
     "TaskRow",
     "TaskRows",
+    "TasksBeyond",
+    "TasksExpired",
     "Write",
     "WritesRefusedError",
     "open_store",

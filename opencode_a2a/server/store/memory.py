@@ -10,9 +10,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from opencode_a2a.server.store.rows import (
+    PRUNED_AT_ONCE,
     Binding,
     EventRow,
     EventsPruned,
@@ -24,8 +25,12 @@ from opencode_a2a.server.store.rows import (
     TaskQuery,
     TaskRow,
     TaskRows,
+    TasksBeyond,
+    TasksExpired,
     Write,
 )
+
+_Key = TypeVar("_Key")
 
 
 class _AtOnce:
@@ -76,6 +81,12 @@ class MemoryStore:
                     self._drop_push(write)
                 case EventsPruned():
                     self._prune(write.before)
+                case TasksExpired():
+                    self._forget(self._expired(write.before))
+                case TasksBeyond():
+                    owned = self._listed.get((write.principal, None), [])
+                    ended = (task_id for _, task_id in owned if self._removable(task_id))
+                    self._forget(list(islice(ended, min(max(0, len(owned) - write.kept), PRUNED_AT_ONCE))))
 
     def submit(self, writes: Sequence[Write]) -> Pending:
         self.put(writes)
@@ -130,6 +141,12 @@ class MemoryStore:
     async def prunable(self, before: int) -> bool:
         return any(self._tasks[task_id].updated_at < before for task_id in self._prunable)
 
+    async def expired(self, before: int) -> bool:
+        return bool(self._expired(before))
+
+    async def size(self) -> int | None:
+        return None
+
     async def session_of(self, principal: str, context_id: str) -> str | None:
         return self._sessions.get((principal, context_id))
 
@@ -178,8 +195,53 @@ class MemoryStore:
         for task_id in pruned:
             self._events.pop(task_id, None)
 
+    def _removable(self, task_id: str) -> bool:
+        pushes = self._pushes.get(task_id, {}).values()
+        return self._tasks[task_id].finished and all(push.finished for push in pushes)
+
+    def _expired(self, before: int) -> list[str]:
+        """The finished tasks that are no longer kept, `PRUNED_AT_ONCE` of them, the first to finish first."""
+        old = sorted((row.updated_at, row.task_id) for row in self._tasks.values() if row.updated_at < before)
+        ended = (task_id for _, task_id in old if self._removable(task_id))
+        return list(islice(ended, PRUNED_AT_ONCE))
+
+    def _forget(self, task_ids: Sequence[str]) -> None:
+        for task_id in task_ids:
+            row = self._tasks.pop(task_id)
+            self._prunable.discard(task_id)
+            self._events.pop(task_id, None)
+            self._pushes.pop(task_id, None)
+            for context_id in (None, row.context_id):
+                _take(self._listed, (row.principal, context_id), (row.updated_at, task_id))
+            created = (row.created_at, task_id)
+            _take(self._of_message, (row.principal, row.message_id), created)
+            started = (row.principal, row.context_id, row.message_id)
+            same = self._of_message.get((row.principal, row.message_id), ())
+            left = [entry for entry in same if self._tasks[entry[1]].context_id == row.context_id]
+            if left:
+                self._started[started] = left[-1]
+            else:
+                self._started.pop(started, None)
+            self._unbind(row.principal, row.context_id)
+
+    def _unbind(self, principal: str, context_id: str) -> None:
+        """Remove the binding of a context without tasks, whose session has an owner by its own row."""
+        if self._listed.get((principal, context_id)):
+            return
+        known = self._known.get(self._sessions.get((principal, context_id), ""))
+        if known is not None and known.claimed_until is None:
+            del self._sessions[principal, context_id]
+
     def _drop_push(self, dropped: PushDropped) -> None:
         rows = self._pushes.get(dropped.task_id, {})
         rows.pop(dropped.config_id, None)
         if not rows:
             self._pushes.pop(dropped.task_id, None)
+
+
+def _take(keys: dict[_Key, list[tuple[int, str]]], key: _Key, entry: tuple[int, str]) -> None:
+    """Take an entry out of a sorted list, and the list where it was the last."""
+    entries = keys[key]
+    del entries[bisect_left(entries, entry)]
+    if not entries:
+        del keys[key]

@@ -9,10 +9,23 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, and_, false, func, literal, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    exists,
+    false,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+)
 
 from opencode_a2a.server.store.rows import EventRow, PushRow, SessionRow, StoredTask, TaskQuery, TaskRow, TaskRows
-from opencode_a2a.server.store.schema import BINDING, EVENT, PRUNABLE, PUSH, SESSION, TASK
+from opencode_a2a.server.store.schema import BINDING, EVENT, METADATA, PRUNABLE, PUSH, SESSION, TASK
 
 
 def task(connection: Connection, task_id: str) -> StoredTask | None:
@@ -93,6 +106,52 @@ def prunable(connection: Connection, before: int, most: int) -> Sequence[str]:
     joined = PRUNABLE.join(TASK, PRUNABLE.c.task_id == TASK.c.task_id)
     oldest = select(PRUNABLE.c.task_id).select_from(joined).where(old).order_by(PRUNABLE.c.finished_at)
     return connection.execute(oldest.limit(most)).scalars().all()
+
+
+def expired(connection: Connection, before: int, most: int) -> Sequence[str]:
+    """Finished tasks that are no longer kept, those that finished first before the others."""
+    return _removable(connection, TASK.c.updated_at < before, most)
+
+
+def beyond(connection: Connection, principal: str, kept: int, most: int) -> Sequence[str]:
+    """Finished tasks of a principal, as many as there are tasks beyond those that are `kept`."""
+    owned = TASK.c.principal == principal
+    total = connection.execute(select(func.count()).select_from(TASK).where(owned)).scalar_one()
+    return _removable(connection, owned, min(total - kept, most)) if total > kept else ()
+
+
+def _removable(connection: Connection, wanted: ColumnElement[bool], most: int) -> Sequence[str]:
+    delivering = select(PUSH.c.task_id).where(PUSH.c.finished == false())
+    ended = (TASK.c.finished == true()) & wanted & TASK.c.task_id.not_in(delivering)
+    oldest = select(TASK.c.task_id).where(ended).order_by(TASK.c.updated_at, TASK.c.task_id)
+    return connection.execute(oldest.limit(most)).scalars().all()
+
+
+def left_bindings(connection: Connection, task_ids: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """Bindings of contexts that have none but these tasks, and whose sessions have an owner by their own row."""
+    other = TASK.alias()
+    remaining = exists().where(
+        other.c.principal == BINDING.c.principal,
+        other.c.context_id == BINDING.c.context_id,
+        other.c.task_id.not_in(task_ids),
+    )
+    pair = (BINDING.c.principal, BINDING.c.context_id)
+    mine = (TASK.c.principal == BINDING.c.principal) & (TASK.c.context_id == BINDING.c.context_id)
+    owned = (SESSION.c.session_id == BINDING.c.session_id) & SESSION.c.claimed_until.is_(None)
+    joined = BINDING.join(TASK, mine).join(SESSION, owned)
+    found = select(*pair).distinct().select_from(joined).where(TASK.c.task_id.in_(task_ids), ~remaining)
+    return [(principal, context_id) for principal, context_id in connection.execute(found)]
+
+
+def size(connection: Connection) -> int:
+    """The bytes of the database file, or of our tables with their indexes."""
+    if connection.dialect.name == "sqlite":
+        pages, page = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size")
+        )
+        return int(pages * page)
+    names = ", ".join(f"pg_total_relation_size('{name}')" for name in METADATA.tables)
+    return int(sum(connection.exec_driver_sql(f"SELECT {names}").one()))
 
 
 def session_of(connection: Connection, principal: str, context_id: str) -> str | None:

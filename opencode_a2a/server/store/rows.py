@@ -148,7 +148,34 @@ class EventsPruned:
     before: int
 
 
-Write: TypeAlias = TaskRow | EventRow | Binding | SessionRow | PushRow | PushDropped | EventsPruned
+@frozen
+class TasksExpired:
+    """Finished tasks whose status last changed before this time (epoch milliseconds) are no longer kept.
+
+    With a task go its event rows, its push configurations, and the binding of its context once no task of that is
+    left and the session's own row names the owner. A task with an unfinished push configuration stays. Sessions stay:
+    without its row, a session could be claimed by anybody. One write removes `PRUNED_AT_ONCE` tasks at most, those
+    that finished first.
+    """
+
+    before: int
+
+
+@frozen
+class TasksBeyond:
+    """The finished tasks of a principal are no longer kept as far as there are more than `kept` tasks in all.
+
+    As `TasksExpired` otherwise.
+    """
+
+    principal: str
+    kept: int
+
+
+Removal: TypeAlias = EventsPruned | TasksExpired | TasksBeyond
+"""A write that looks at what was given before it."""
+
+Write: TypeAlias = TaskRow | EventRow | Binding | SessionRow | PushRow | PushDropped | Removal
 
 
 @frozen(kw_only=True)
@@ -266,6 +293,12 @@ class Store(Protocol):
 
     async def prunable(self, before: int) -> bool:
         """Whether `EventsPruned(before)` has something to prune."""
+
+    async def expired(self, before: int) -> bool:
+        """Whether `TasksExpired(before)` has something to remove."""
+
+    async def size(self) -> int | None:
+        """The bytes that the store takes on its disk, free pages among them; None where it has none."""
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
         """The upstream session this principal's context is bound to."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData, Table, Text, false
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData, Table, Text, false, true
 
 VERSION_TABLE: Final = "opencode_a2a_schema"
 # Oldest first; the last is the one this code works with.
-VERSIONS: Final = ("0001", "0002", "0003", "0004")
+VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 
 METADATA: Final = MetaData()
 
@@ -49,6 +49,15 @@ Index(
     TASK.c.finished,
     sqlite_where=TASK.c.finished == false(),
     postgresql_where=TASK.c.finished == false(),
+)
+
+# Finished tasks, those that finished first before the others.
+Index(
+    "opencode_a2a_task_finished",
+    TASK.c.updated_at,
+    TASK.c.task_id,
+    sqlite_where=TASK.c.finished == true(),
+    postgresql_where=TASK.c.finished == true(),
 )
 
 EVENT: Final = Table(

@@ -156,6 +156,12 @@ class SqlStore:
     async def prunable(self, before: int) -> bool:
         return await self._read(lambda connection: bool(reads.prunable(connection, before, 1)))
 
+    async def expired(self, before: int) -> bool:
+        return await self._read(lambda connection: bool(reads.expired(connection, before, 1)))
+
+    async def size(self) -> int | None:
+        return await self._read(reads.size)
+
     async def session_of(self, principal: str, context_id: str) -> str | None:
         return await self._read(lambda connection: reads.session_of(connection, principal, context_id))
 

@@ -23,8 +23,11 @@ from opencode_a2a.server.store.rows import (
     EventsPruned,
     PushDropped,
     PushRow,
+    Removal,
     SessionRow,
     TaskRow,
+    TasksBeyond,
+    TasksExpired,
     Write,
 )
 from opencode_a2a.server.store.schema import BINDING, EVENT, PRUNABLE, PUSH, SESSION, TASK
@@ -90,15 +93,20 @@ class WriteStatements:
             attrgetter("task_id", "config_id"),
         )
         self._pruned = [_removal(table, mark) for table in (EVENT, PRUNABLE)]
+        self._removed = [_removal(table, mark) for table in (EVENT, PRUNABLE, PUSH, TASK)]
+        bound = f"(principal = {mark} AND context_id = {mark})"
+        self._unbound = ManyRows(
+            lambda size: f"DELETE FROM {BINDING.name} WHERE " + " OR ".join([bound] * size), lambda pair: pair
+        )
 
     def execute(self, connection: Connection, writes: Sequence[Write]) -> None:
         latest = _Latest()
         for write in writes:
-            if isinstance(write, EventsPruned):
-                # What was given before may be pruned, what comes after may not.
+            if isinstance(write, Removal):
+                # What was given before may be removed, what comes after may not.
                 self._write(connection, latest)
                 latest = _Latest()
-                self._prune(connection, write.before)
+                self._remove(connection, write)
             else:
                 latest.take(write)
         self._write(connection, latest)
@@ -114,10 +122,21 @@ class WriteStatements:
             self._pushes.execute(connection, [push for push in pushes if isinstance(push, PushRow)])
             self._dropped.execute(connection, [push for push in pushes if isinstance(push, PushDropped)])
 
-    def _prune(self, connection: Connection, before: int) -> None:
-        task_ids = reads.prunable(connection, before, PRUNED_AT_ONCE)
-        for statement in self._pruned:
-            statement.execute(connection, task_ids)
+    def _remove(self, connection: Connection, removal: Removal) -> None:
+        match removal:
+            case EventsPruned():
+                task_ids = reads.prunable(connection, removal.before, PRUNED_AT_ONCE)
+                for statement in self._pruned:
+                    statement.execute(connection, task_ids)
+                return
+            case TasksExpired():
+                task_ids = reads.expired(connection, removal.before, PRUNED_AT_ONCE)
+            case TasksBeyond():
+                task_ids = reads.beyond(connection, removal.principal, removal.kept, PRUNED_AT_ONCE)
+        if task_ids:
+            self._unbound.execute(connection, reads.left_bindings(connection, task_ids))
+            for statement in self._removed:
+                statement.execute(connection, task_ids)
 
 
 def _removal(table: Table, mark: str) -> ManyRows:

@@ -31,6 +31,8 @@ from opencode_a2a.server.store.rows import (
     SessionRow,
     StoreError,
     StoreUnavailableError,
+    TasksBeyond,
+    TasksExpired,
     Write,
     WritesRefusedError,
 )
@@ -72,8 +74,8 @@ def _key(write: Write) -> Hashable:
     match write:
         case Binding():
             return write.principal, write.context_id
-        case EventsPruned():
-            return EventsPruned
+        case EventsPruned() | TasksExpired() | TasksBeyond():
+            return type(write).__name__
         case SessionRow():
             return SessionRow, write.session_id
         case _:

@@ -143,6 +143,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "client_allow_private_hosts": False,
         "peers_file": None,
         "credentials_file": None,
+        "task_retention_seconds": 0.0,
+        "max_tasks_per_principal": 0,
         "api_key_header": "X-API-Key",
         "oidc_issuer": None,
         "oidc_audience": (),
