@@ -226,6 +226,22 @@ def test_probes_ports_and_names_of_the_manifests_agree() -> None:
     }
 
 
+def test_kubectl_reads_the_manifests_as_they_are_meant(tmp_path: Path) -> None:
+    names = [path.name for path in KUBERNETES]
+    for path in KUBERNETES:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "kustomization.yaml").write_text(json.dumps({"resources": names}))
+    done = subprocess.run(
+        [program("kubectl"), "kustomize", str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "read.yaml").write_text(done.stdout)
+    read = {(one["kind"], one["metadata"]["name"]): one for one in documents(tmp_path / "read.yaml")}
+    written = {(one["kind"], one["metadata"]["name"]): one for path in KUBERNETES for one in documents(path)}
+    assert read == written
+
+
 def _containers(deployment: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = deployment["spec"]["template"]["spec"]["containers"]
     return found
