@@ -38,7 +38,11 @@ class ModelTool:
         self.agents: CalledAgents = agents
         self.calls: PeerCalls = PeerCalls(agents, ToolOrigins(turns), tracer)
         self.endpoint: ToolEndpoint = ToolEndpoint(
-            self.calls, version=settings.version, describe=agents.describe, anywhere=settings.tool_url is not None
+            self.calls,
+            version=settings.version,
+            describe=agents.describe,
+            anywhere=settings.tool_url is not None,
+            proxies=settings.proxies,
         )
         self.registration: ToolRegistration = ToolRegistration(
             upstream,

@@ -25,6 +25,8 @@ from opencode_a2a.tool.call_origin import CallOrigin
 from opencode_a2a.tool.peer_calls import PeerCalls
 from sansio.a2a.tool.arguments import INPUT_SCHEMA
 from sansio.a2a.tool.outcome import CallOutcome
+from sansio.guards.proxies import NO_PROXIES, TrustedProxies
+from sansio.http import header_map
 from sansio.mcp.messages import ErrorCode, Fault
 from sansio.mcp.server import (
     BODY_LIMIT,
@@ -70,14 +72,23 @@ class _News:
 
 class ToolEndpoint:
     """The endpoint. `describe`: returns the tool's description as it is now. `anywhere`: callers need not be on this
-    machine.
+    machine. `proxies`: who calls by one of them is where that one says.
     """
 
-    def __init__(self, calls: PeerCalls, *, version: str, describe: Callable[[], str], anywhere: bool) -> None:
+    def __init__(
+        self,
+        calls: PeerCalls,
+        *,
+        version: str,
+        describe: Callable[[], str],
+        anywhere: bool,
+        proxies: TrustedProxies = NO_PROXIES,
+    ) -> None:
         self.secret: Secret = Secret(secrets.token_urlsafe(32))
         self._calls = calls
         self._describe = describe
         self._anywhere = anywhere
+        self._proxies = proxies
         self._server = McpServer(ServerInfo("opencode-a2a", version), self._tools)
         self._scopes: dict[int, anyio.CancelScope] = {}
 
@@ -103,7 +114,15 @@ class ToolEndpoint:
             return False
         if any(name.lower() == b"origin" for name, _ in scope["headers"]):
             return False
-        return self._anywhere or _is_near(scope.get("client"), scope.get("server"))
+        return self._anywhere or self._is_near(scope)
+
+    def _is_near(self, scope: Scope) -> bool:
+        """Whether a request comes from this machine, and not by a proxy on it for somebody else."""
+        client, server = scope.get("client"), scope.get("server")
+        if not client:
+            return False
+        source = self._proxies.source(str(client[0]), header_map(scope["headers"]))
+        return _is_near(client, server) and _is_near((source.address,), server)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -215,10 +234,8 @@ def _result(outcome: CallOutcome) -> ToolResult:
     return ToolResult(content=(Text(outcome.text), *links), structured=outcome.data, failed=outcome.failed)
 
 
-def _is_near(client: Sequence[Any] | None, server: Sequence[Any] | None) -> bool:
+def _is_near(client: Sequence[Any], server: Sequence[Any] | None) -> bool:
     """Whether a client is on this machine: it has a loopback address, or that at which it has reached the server."""
-    if not client:
-        return False
     try:
         address = ip_address(str(client[0]).partition("%")[0])
     except ValueError:

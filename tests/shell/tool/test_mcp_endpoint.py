@@ -33,6 +33,7 @@ from sansio.a2a.model import (
 )
 from sansio.a2a.tool.arguments import CallArguments
 from sansio.a2a.tool.hops import HOP_LIMIT
+from sansio.guards.proxies import TrustedProxies, parse_networks
 from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE, served, until
 
@@ -472,5 +473,31 @@ async def test_the_secret_is_taken_from_this_machine_alone(
         return {"type": "http.disconnect"}
 
     await endpoint.before(behind)({**scope, "client": client, "server": server}, receive, send)
+
+    assert statuses == ([405] if enters else [401])
+
+
+@each_value(
+    "forwarded, enters",
+    [([], True), ([b"203.0.113.7"], False), ([b"127.0.0.1, 203.0.113.7"], False), ([b"127.0.0.1"], True)],
+)
+async def test_who_calls_by_a_proxy_on_this_machine_is_where_that_one_says(
+    anyio_backend: str, forwarded: list[bytes], enters: bool
+) -> None:
+    proxies = TrustedProxies(parse_networks(["127.0.0.1"]))
+    calls = PeerCalls(Agents(), Origin())
+    endpoint = ToolEndpoint(calls, version="1", describe=lambda: "", anywhere=False, proxies=proxies)
+    headers = [(b"authorization", f"Bearer {endpoint.secret.reveal()}".encode())]
+    headers += [(b"x-forwarded-for", text) for text in forwarded]
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "GET", "path": TOOL_PATH, "headers": headers, "client": ("127.0.0.1", 5)}
+    await endpoint.before(behind)({**scope, "server": ("127.0.0.1", 80)}, receive, send)
 
     assert statuses == ([405] if enters else [401])
