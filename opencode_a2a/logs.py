@@ -36,8 +36,11 @@ def log_event(
     message: str,
     fields: Mapping[str, object],
     in_message: Mapping[str, object] | None = None,
+    *,
+    body: str | None = None,
 ) -> None:
     """Log a record with fields. `in_message`: more fields, whose values a reader of text has in the message already.
+    `body`: a longer text, at the end; the caller has cut it.
 
     A field whose value is None is left out.
     """
@@ -47,6 +50,8 @@ def log_event(
     record = logging.LogRecord(logger.name, level, "", 0, message, None, None)
     record.fields = _cut(fields)
     record.in_message = _cut(in_message or {})
+    if body is not None:
+        record.body = body
     logger.handle(record)
 
 

@@ -35,6 +35,7 @@ from opencode_a2a.metrics.loop_lag import watch_loop_lag
 from opencode_a2a.server.http.asgi import Application, Asgi, Surface
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
+from opencode_a2a.server.http.payload_log import PayloadLog
 from opencode_a2a.server.identity.opening import open_identities
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.signals import Reload
@@ -306,6 +307,7 @@ async def application(
             started=wall(),
             meters=meters,
             metrics=metrics.endpoint,
+            payloads=PayloadLog.of(settings.log_payloads, settings.log_body_limit),
             hosts=settings.allowed_hosts,
             proxies=settings.proxies,
             rates=settings.request_rates(),

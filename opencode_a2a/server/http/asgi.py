@@ -22,6 +22,7 @@ from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.metrics.request_metrics import count_request
 from opencode_a2a.server.http.dispatch import Dispatch, Invocation
 from opencode_a2a.server.http.documents import Documents, Published, only
+from opencode_a2a.server.http.payload_log import PayloadLog
 from opencode_a2a.server.http.probes import Probes, asks_for_stream, probe_stream
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
@@ -91,6 +92,7 @@ class Surface:
     stays_open_for: frozenset[str] = frozenset()
     meters: Meters = NO_METERS
     metrics: MetricsEndpoint | None = None
+    payloads: PayloadLog | None = None
     tracer: Tracer = NO_TRACER
 
 
@@ -192,6 +194,8 @@ class Application:
         cors = cors_headers(request.headers, self._surface.origins)
         answer = evolve(answer, headers=(*answer.headers, *cors, *request.rate_headers, *trace_headers(request)))
         request.outcome.status = answer.status if isinstance(answer, Response) else 200
+        if self._surface.payloads is not None:
+            self._surface.payloads.log(request, answer if isinstance(answer, Response) else None)
         if isinstance(answer, Response):
             coding = request.headers.get("accept-encoding")
             answer, in_gzip = http.negotiate_coding(answer, coding, self._surface.gzip_minimum)

@@ -21,7 +21,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.config.settings_secrets import redactor_of
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.logs import OURS, WriterHandler, log_event, logging_to, plain
-from sansio.redact import Secret
+from sansio.redact import Redactor, Secret
 from tests.shell.cases import every_codec, one_codec
 from tests.shell.harness import (
     ALICE,
@@ -470,3 +470,66 @@ async def test_the_default_level_says_that_opencode_is_connected_and_nothing_of_
     assert len(lines) == count
     if level == "WARNING":
         assert stream.getvalue().splitlines() == lines
+
+
+# --- bodies, for an operator who asks for them ------------------------------------------------------------
+
+
+def bodies(written: Written) -> list[str]:
+    return [line["text"] for line in written.lines("opencode_a2a.server.http.payload_log")]
+
+
+@every_codec
+async def test_bodies_are_logged_at_debug_alone_and_only_where_that_is_set(serving: Serving, wire: Wire) -> None:
+    found = {}
+    for level, on in (("DEBUG", True), ("INFO", True), ("DEBUG", False)):
+        with logged(level) as written:
+            async with serving(log_payloads=on) as agent:
+                await agent.caller(wire).send(f"ECHO {PROMPT}")
+                await agent.caller(wire).stream("hi")
+        found[level, on] = bodies(written)
+
+    assert found["INFO", True] == found["DEBUG", False] == []
+    request, answer, streamed = found["DEBUG", True]
+    assert request.startswith("request ")
+    assert answer.startswith("answer ")
+    assert streamed.startswith("request ")
+    assert PROMPT in request
+    assert PROMPT in answer
+    assert re.search(r" task=[0-9a-f-]{36} trace=[0-9a-f]{32} body=\{", answer)
+
+
+async def test_a_body_is_cut_and_its_secrets_are_hidden(serving: Serving) -> None:
+    notify = {
+        "url": "https://me:url-pass@push.example/hook?token=query-token",
+        "token": PUSH_TOKEN,
+        "authentication": {"scheme": "Bearer", "credentials": PUSH_PROOF},
+    }
+    stream = io.StringIO()
+    with logging_to(stream, "DEBUG", redact=Redactor.of([PROMPT])):
+        async with serving(log_payloads=True, log_body_limit=1000) as agent:
+            caller = agent.caller(RPC_10)
+            await caller.ask(
+                "send", caller.params(f"{PROMPT} hi", {"configuration": {"taskPushNotificationConfig": notify}})
+            )
+            await caller.send("x" * 5000)
+
+    written = Written(stream)
+    for secret in (PROMPT, PUSH_TOKEN, PUSH_PROOF, "url-pass", "query-token"):
+        assert secret not in written.text, secret
+    assert len(bodies(written)) == 4
+    assert all(len(body) < 1400 for body in bodies(written))
+    assert "x" * 500 in written.text
+    assert "x" * 1001 not in written.text
+
+
+async def test_bodies_of_sessions_and_of_what_is_not_understood_are_never_logged(serving: Serving) -> None:
+    calls = ({"method": "opencode.sessions.list", "params": {"word": PROMPT}}, {"method": PROMPT}, {"params": PROMPT})
+    with logged("DEBUG") as written:
+        async with serving(log_payloads=True) as agent:
+            for call in calls:
+                await agent.http.post("/", json={"jsonrpc": "2.0", "id": 1, **call}, headers={"A2A-Version": "1.0"})
+            await agent.http.post("/", content=b'{"' + PROMPT.encode(), headers={"Content-Type": "application/json"})
+
+    found = [body.split(" trace=")[0] for body in bodies(written)]
+    assert found == ["opencode.sessions.list is withheld", f"{PROMPT} is withheld"]
