@@ -11,6 +11,7 @@ import mimetypes
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,13 +39,20 @@ class Saving:
     def at(cls, given: str) -> Saving:
         """Read an option's value; a directory ends with a slash, or is there. Raises `UsageError`."""
         path = Path(given)
-        is_directory = given.endswith(("/", os.sep)) or path.is_dir()
         if not given or "\0" in given:
             raise UsageError("--output: must name a file or a directory")
-        if not is_directory and not path.absolute().parent.is_dir():
-            raise UsageError(f"--output: {path.parent} is no directory")
-        if is_directory and path.exists() and not path.is_dir():
-            raise UsageError(f"--output: {path} is no directory")
+        try:
+            is_directory = given.endswith(("/", os.sep)) or path.is_dir()
+            if is_directory and os.path.lexists(path) and not path.is_dir():
+                raise UsageError(f"--output: {path} is no directory")
+            # a link may lead nowhere, or in a circle: better known before the call than after it
+            target = Path(os.path.realpath(path))
+            if not is_directory and not target.parent.is_dir():
+                raise UsageError(f"--output: {target.parent} is no directory")
+            if not is_directory and target.is_symlink():
+                raise UsageError(f"--output: {path} is a link that leads in a circle")
+        except OSError as error:
+            raise UsageError(f"--output: {error.strerror}") from None
         return cls(path, is_directory)
 
     def write(self, answer: str, files: Sequence[FilePart]) -> list[Path]:
@@ -55,12 +63,14 @@ class Saving:
             _replace(self.path, content)
             return [self.path]
         self.path.mkdir(parents=True, exist_ok=True)
-        written = [_create(self.path, ANSWER_NAME, content)] if answer else []
+        given: Counter[str] = Counter()
+        written = [_create(self.path, ANSWER_NAME, content, given)] if answer else []
         for part in files:
             if part.raw is None:
                 continue  # a link is shown, and not followed
             with suppress(binascii.Error, ValueError):
-                written.append(_create(self.path, safe_name(part), base64.b64decode(part.raw, validate=True)))
+                octets = base64.b64decode(part.raw, validate=True)
+                written.append(_create(self.path, safe_name(part), octets, given))
         return written
 
 
@@ -78,9 +88,13 @@ def safe_name(part: FilePart) -> str:
     return name
 
 
-def _create(directory: Path, name: str, content: bytes) -> Path:
-    """Write a new file; another name is taken where there is something of that name, be it a link."""
-    for candidate in _names(name):
+def _create(directory: Path, name: str, content: bytes, given: Counter[str]) -> Path:
+    """Write a new file; another name is taken where there is something of that name, be it a link.
+
+    `given`: how many candidates of each name have been tried, so that a thousand files of one name stay cheap.
+    """
+    for candidate in _names(name, given[name]):
+        given[name] += 1
         path = directory / candidate
         try:
             with open(path, "xb") as file:
@@ -91,13 +105,12 @@ def _create(directory: Path, name: str, content: bytes) -> Path:
     raise FileExistsError(f"too many files are named like {name}")
 
 
-def _names(name: str) -> Iterator[str]:
+def _names(name: str, first: int) -> Iterator[str]:
     stem, dot, ending = name.rpartition(".")
     if not stem:
         stem, dot, ending = name, "", ""
-    yield name
-    for number in range(1, _MOST_NAMES):
-        yield f"{stem}-{number}{dot}{ending}"
+    for number in range(first, first + _MOST_NAMES):
+        yield f"{stem}-{number}{dot}{ending}" if number else name
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -105,8 +118,8 @@ def _replace(path: Path, content: bytes) -> None:
     if path.exists() and not path.is_file():
         path.write_bytes(content)
         return
-    target = path.resolve()
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:80]}.")
+    target = Path(os.path.realpath(path))
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".answer.")  # the name itself may be too long
     try:
         with open(descriptor, "wb") as file:
             file.write(content)

@@ -67,6 +67,28 @@ def test_nothing_that_is_there_is_overwritten(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_many_files_of_one_name_are_all_written(tmp_path: Path) -> None:
+    written = Saving.at(f"{tmp_path}/").write("", [file("same")] * 1100)
+
+    assert len(set(written)) == 1100
+
+
+def test_a_long_name_of_a_file_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("\N{GRINNING FACE}" * 63)
+
+    assert Saving.at(str(path)).write("hello", []) == [path]
+
+
+@pytest.mark.parametrize("name", ["circle", "circle/", "nowhere", "gone/", "x" * 300])
+def test_what_cannot_be_written_is_known_before_the_call(tmp_path: Path, name: str) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "nowhere").symlink_to("missing/file")
+    (tmp_path / "gone").symlink_to("missing")
+
+    with pytest.raises(UsageError, match="--output: "):
+        Saving.at(f"{tmp_path}/{name}")
+
+
 def test_links_and_what_is_no_base64_are_not_written(tmp_path: Path) -> None:
     parts = [FilePart(url="http://a/b.txt", filename="b.txt"), FilePart(raw="no base64!", filename="c.txt")]
 
