@@ -14,12 +14,13 @@ from opencode_a2a.config.risks import risks
 from opencode_a2a.config.settings import Settings, SettingsError, check_exposure, load_settings
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.outbound.peer_policy import peer_policy
+from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.http.card_signing import load_card_key
 from sansio.doctor.finding import Finding, fail, ok, skipped, warn
 from sansio.doctor.server import judge_settings
 from sansio.outbound import AllowedHosts, OutboundPolicy
 
-PEERS, KEY, EXTRAS, OUTBOUND = "known peers", "signing key", "extras", "outbound"
+PEERS, KEY, TLS, EXTRAS, OUTBOUND = "known peers", "signing key", "TLS", "extras", "outbound"
 _ROUNDS: Final = 3
 
 
@@ -61,8 +62,8 @@ def check_settings(loaded: LoadedSettings) -> list[Finding]:
 
 
 def check_files(settings: Settings) -> list[Finding]:
-    """Check the files of known peers and of the signing key, and the libraries that settings need. Blocks."""
-    return [*_peers(settings), _key(settings), *_extras(settings), *check_outbound(settings)]
+    """Check the files of known peers, of the signing key and of TLS, and the libraries that settings need. Blocks."""
+    return [*_peers(settings), _key(settings), _certificate(settings), *_extras(settings), *check_outbound(settings)]
 
 
 def _peers(settings: Settings) -> list[Finding]:
@@ -89,6 +90,16 @@ def _key(settings: Settings) -> Finding:
     if key is None:
         return skipped(KEY, "A2A_CARD_SIGNING_KEY_FILE is not set; cards are not signed")
     return ok(KEY, f"signs with {key.alg}")
+
+
+def _certificate(settings: Settings) -> Finding:
+    try:
+        certificate = ServedCertificate.of(settings)
+    except SettingsError as error:
+        return fail(TLS, str(error), "name a PEM certificate and its key (docs/configuration.md)")
+    if certificate is None:
+        return skipped(TLS, "A2A_TLS_CERT_FILE is not set; the server speaks http")
+    return ok(TLS, "the certificate and its key belong together")
 
 
 def _extras(settings: Settings) -> list[Finding]:

@@ -17,6 +17,9 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from opencode_a2a.cli.operator.local_checks import TLS, check_files
+from opencode_a2a.config.settings import Settings
+from sansio.doctor.finding import Finding, Outcome
 from tests.shell.cli.test_commands import BOTH, CREDENTIALS, DEADLINE, PROGRAM, Serving, Starter, environment
 from tests.shell.cli.test_signals import HEADERS, MESSAGE, opencode
 
@@ -230,3 +233,17 @@ def assert_refused(folder: Path, said: str, **variables: str) -> None:
     assert re.fullmatch(said, line.removeprefix("opencode-a2a: "))
     assert "5f0c9e" not in done.stderr
     assert "77a1d2" not in done.stderr
+
+
+def test_doctor_judges_the_certificate(tmp_path: Path, authority: trustme.CA) -> None:
+    issue(authority, tmp_path)
+    settings = Settings(tls_cert_file=str(tmp_path / "cert.pem"), tls_key_file=str(tmp_path / "key.pem"))
+
+    def found() -> Finding:
+        [one] = [finding for finding in check_files(settings) if finding.check == TLS]
+        return one
+
+    assert found().outcome is Outcome.OK
+    (tmp_path / "key.pem").unlink()
+    assert found().outcome is Outcome.FAIL
+    assert "A2A_TLS_KEY_FILE" in found().detail
