@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "card": "show and check the card of an A2A agent",
     "tasks": "list the tasks of an A2A agent; get, cancel or watch one",
     "doctor": "check settings, OpenCode, the store and the address, and say what mends them",
+    "migrate": "import the database of release 0.7.1 or 1.4.0 into the configured store",
     "backup": "copy the database of tasks into a file, also while the server runs",
     "token": "make a token, a password or an API key, and the entry that stores its hash",
     "completion": "print a script by which bash, zsh or fish completes all this",
@@ -43,9 +44,10 @@ COMMANDS: Final = {
 }
 """The commands and their help; each is a module of this package, or of its folder `operator`."""
 
-_OPERATOR = frozenset({"backup", "doctor", "token"})
+_OPERATOR = frozenset({"backup", "doctor", "migrate", "token"})
 
 _EVERYWHERE = ("runtime", "log_level", "log_format")
+_STORE = ("task_store_backend", "task_store_database_url")
 _CLIENT = (
     "client_bearer_token",
     "client_basic_auth",
@@ -74,7 +76,8 @@ _READ_BY = {
     "token": _EVERYWHERE,
     "completion": ("peers_file",),
     "demo": (*_EVERYWHERE, *_MODEL_CALLS),
-    "backup": (*_EVERYWHERE, "task_store_backend", "task_store_database_url"),
+    "backup": (*_EVERYWHERE, *_STORE),
+    "migrate": (*_EVERYWHERE, *_STORE, "credentials", "credentials_file", "import_principals"),
     "doctor": _EVERYWHERE,  # it loads the others itself: what is wrong with them is among its findings
 }
 """The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""

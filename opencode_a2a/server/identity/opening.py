@@ -56,7 +56,7 @@ async def open_identities(
     settings: Settings, *, realm: str, wall: Callable[[], float]
 ) -> AsyncGenerator[ServedIdentities]:
     """Open what the settings turn on. Raises `SettingsError` for a file that cannot be used, or a missing library."""
-    credentials, file = await _credentials(settings)
+    credentials, file = await load_credentials(settings)
     async with AsyncExitStack() as stack:
         issuer = await _issuer(stack, settings, wall)
         authenticator = Authenticator(
@@ -68,7 +68,7 @@ async def open_identities(
         yield ServedIdentities(authenticator, credentials, file, watch_keys)
 
 
-async def _credentials(settings: Settings) -> tuple[CredentialSet, CredentialsFile | None]:
+async def load_credentials(settings: Settings) -> tuple[CredentialSet, CredentialsFile | None]:
     """Return the credentials of the setting and of the file, and the file."""
     credentials, file = settings.credentials, None
     if settings.credentials_file is not None:

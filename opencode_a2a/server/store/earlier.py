@@ -98,16 +98,54 @@ def import_earlier(engine: Engine, importer: Importer, write: Callable[[Connecti
         recorded = connection.execute(select(IMPORT.c.content).where(IMPORT.c.source == _SOURCE)).scalar()
         if recorded == content:
             return
-        columns = {one["name"] for one in found.get_columns(_TASKS)} if _TASKS in readable else set()
-        write(connection, importer.state(_state(connection, readable, columns)))
-        if _TASKS in readable:
-            for tasks in _tasks(connection, [name for name in _TASK_OPTIONAL if name in columns]):
-                write(connection, [one for task in tasks for one in importer.task(task)])
+        _import(connection, connection, found, importer, write)
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         record = {"content": content, "imported_at": int(time.time() * 1000)}
         statement = dialect.insert(IMPORT).values(source=_SOURCE, **record)
         connection.execute(statement.on_conflict_do_update(index_elements=[IMPORT.c.source], set_=record))
     importer.done()
+
+
+def import_from(
+    source: Engine,
+    target: Engine,
+    importer: Importer,
+    write: Callable[[Connection, Sequence[Write]], None],
+    *,
+    dry_run: bool = False,
+) -> None:
+    """Import earlier tables from another database, in one transaction; what is here already is left as it is.
+
+    `dry_run`: nothing is written in the end. Raises as `import_earlier`, and SchemaError where there are no such
+    tables.
+    """
+    with source.connect() as reading, target.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as ours:
+        found = inspect(reading)
+        if not any(found.has_table(name) for name in _NEEDED):
+            raise SchemaError("there are no tables of an earlier opencode-a2a in that file")
+        _check(found)
+        with ours.begin() as transaction:
+            lock_schema(ours)
+            _import(reading, ours, found, importer, write)
+            if dry_run:
+                transaction.rollback()
+    if not dry_run:
+        importer.done()
+
+
+def _import(
+    reading: Connection,
+    ours: Connection,
+    found: Inspector,
+    importer: Importer,
+    write: Callable[[Connection, Sequence[Write]], None],
+) -> None:
+    readable = {name for name, needed in _READABLE.items() if _has(found, name, needed)}
+    columns = {one["name"] for one in found.get_columns(_TASKS)} if _TASKS in readable else set()
+    write(ours, importer.state(_state(reading, readable, columns, ours)))
+    if _TASKS in readable:
+        for tasks in _tasks(reading, [name for name in _TASK_OPTIONAL if name in columns], ours):
+            write(ours, [one for task in tasks for one in importer.task(task)])
 
 
 def _check(found: Inspector) -> None:
@@ -134,11 +172,11 @@ def _content(connection: Connection, readable: set[str]) -> str:
     return " ".join(f"{name}={connection.execute(count).scalar_one()}" for name, count in counted)
 
 
-def _state(connection: Connection, readable: set[str], task_columns: set[str]) -> EarlierState:
+def _state(connection: Connection, readable: set[str], task_columns: set[str], ours_in: Connection) -> EarlierState:
     owned = select(SESSION.c.session_id, SESSION.c.principal).where(SESSION.c.claimed_until.is_(None))
-    bound = connection.execute(select(BINDING.c.principal, BINDING.c.context_id, BINDING.c.session_id)).all()
+    bound = ours_in.execute(select(BINDING.c.principal, BINDING.c.context_id, BINDING.c.session_id)).all()
     ours = {session_id: principal for principal, _, session_id in sorted(map(tuple, bound), reverse=True)}
-    ours |= {str(session_id): str(principal) for session_id, principal in connection.execute(owned)}
+    ours |= {str(session_id): str(principal) for session_id, principal in ours_in.execute(owned)}
     task_owners: list[str] = []
     if "owner" in task_columns:
         found = _select(_TASKS, "owner").where(column("owner").is_not(None)).distinct()
@@ -166,7 +204,7 @@ def _state(connection: Connection, readable: set[str], task_columns: set[str]) -
     )
 
 
-def _tasks(connection: Connection, optional: Sequence[str]) -> Iterator[list[EarlierTask]]:
+def _tasks(connection: Connection, optional: Sequence[str], ours_in: Connection) -> Iterator[list[EarlierTask]]:
     """The earlier tasks that our tables do not have, some at once."""
     names = [*_READABLE[_TASKS], *optional]
     # JSON as text, whatever its type is in this database
@@ -179,7 +217,7 @@ def _tasks(connection: Connection, optional: Sequence[str]) -> Iterator[list[Ear
             return
         last = str(rows[-1]["id"])
         ids = [str(row["id"]) for row in rows]
-        known = set(connection.execute(select(TASK.c.task_id).where(TASK.c.task_id.in_(ids))).scalars())
+        known = set(ours_in.execute(select(TASK.c.task_id).where(TASK.c.task_id.in_(ids))).scalars())
         yield [_task(dict(row)) for row in rows if row["id"] not in known]
 
 

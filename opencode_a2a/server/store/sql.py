@@ -5,9 +5,11 @@ It must not know what bodies mean, and the event loop never waits here for a dis
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -18,17 +20,18 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 from sqlalchemy import Connection, Engine, create_engine, event, exc
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store import reads
 from opencode_a2a.server.store.database.file_guard import FileGuard
+from opencode_a2a.server.store.database.inspection import read_only_uri
 from opencode_a2a.server.store.database.migrate import ensure_schema
 from opencode_a2a.server.store.database.postgresql_lock import hold_postgresql
 from opencode_a2a.server.store.database.sqlite_file import prepare_file
 from opencode_a2a.server.store.database.urls import Database, parse_database_url
-from opencode_a2a.server.store.earlier import Importer, import_earlier
+from opencode_a2a.server.store.earlier import Importer, import_earlier, import_from
 from opencode_a2a.server.store.rows import (
     EventRow,
     Pending,
@@ -181,6 +184,29 @@ class SqlStore:
             return sum(file.stat().st_size for file in sizes if file.exists())
         except OSError:
             return None
+
+    async def import_from(self, source: Path, importer: Importer, *, dry_run: bool = False) -> None:
+        """Import the tables that an earlier release keeps in an SQLite file, which is only read. Raises `StoreError`.
+
+        Raises `SchemaError` where they are not understood. `dry_run`: nothing is written in the end.
+        """
+        self._opened()
+        await anyio.to_thread.run_sync(partial(self._import_blocking, source, importer, dry_run=dry_run))
+
+    def _import_blocking(self, source: Path, importer: Importer, *, dry_run: bool) -> None:
+        assert self._engine is not None
+
+        def connect() -> sqlite3.Connection:
+            return sqlite3.connect(read_only_uri(source, unshared=True), uri=True, timeout=_SQLITE_BUSY_SECONDS)
+
+        reading = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
+        try:
+            with self._turn:
+                import_from(reading, self._engine, importer, self._statements.execute, dry_run=dry_run)
+        except Exception as error:
+            raise self._fault(error, "import") from None
+        finally:
+            reading.dispose()
 
     def _opened(self) -> GroupCommitWriter:
         if self._writer is None:
