@@ -98,9 +98,9 @@ class TrustedProxies:
             if not self.networks.has(client):
                 break
         if hop is None:
-            return Source(address=str(reached))
+            return Source(address=str(reached), is_by_proxy=True)
         scheme, host, prefix = _scheme(hop.scheme), _host(hop.host), _prefix(hop.prefix)
-        return Source(address=str(reached), scheme=scheme, host=host, prefix=prefix)
+        return Source(address=str(reached), scheme=scheme, host=host, prefix=prefix, is_by_proxy=True)
 
 
 NO_PROXIES: Final = TrustedProxies()

@@ -39,6 +39,15 @@ class IdentitySettings(GuardSettings):
         "the header that API keys are read from: the name of a header",
     )
 
+    client_cert_header: str | None = row(
+        _IDENTITY,
+        "A2A_CLIENT_CERT_HEADER",
+        values.header_name,
+        None,
+        "the header by which a proxy of A2A_TRUSTED_PROXIES names the client's certificate, once it has verified it: "
+        "the name of a header",
+        default_text="none: no certificate counts",
+    )
     oidc_issuer: str | None = row(
         _IDENTITY,
         "A2A_OIDC_ISSUER",
@@ -90,4 +99,4 @@ class IdentitySettings(GuardSettings):
     @property
     def has_other_callers(self) -> bool:
         """Whether callers can come from elsewhere than the list of credentials in the environment."""
-        return self.credentials_file is not None or self.oidc_issuer is not None
+        return any((self.credentials_file, self.oidc_issuer, self.client_cert_header))

@@ -19,6 +19,7 @@ from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.access import Authentication, CredentialSet
 from sansio.access.challenges import challenge
+from sansio.access.client_certificates import authentication_of
 from sansio.access.credentials import bearer_token, scheme_of
 
 API_KEY_HEADER: Final = "X-API-Key"
@@ -45,7 +46,8 @@ class _OpenStream:
 class Authenticator:
     """The methods of authentication of a server.
 
-    `realm`: names what is protected. `api_key_header`: the header that API keys are read from. `wall`: epoch seconds.
+    `realm`: names what is protected. `api_key_header`: the header that API keys are read from. `certificate_header`:
+    the one by which a trusted proxy names the client's certificate; empty: none does. `wall`: epoch seconds.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class Authenticator:
         *,
         realm: str = "a2a",
         api_key_header: str = API_KEY_HEADER,
+        certificate_header: str = "",
         issuer: TokenIssuer | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self.changed: Callable[[], None] = lambda: None
         """Called where other schemes are on than before."""
         self.api_key_header = api_key_header
+        self._certificate_header = certificate_header
         self._credentials = credentials
         self._realm = realm
         self._issuer = issuer
@@ -69,35 +73,41 @@ class Authenticator:
 
     @property
     def schemes(self) -> tuple[str, ...]:
-        """The schemes that a request can authenticate with now: of `bearer`, `basic`, `api_key` and `oidc`."""
-        return (*self._credentials.schemes, *(("oidc",) if self._issuer is not None else ()))
+        """The schemes that a request can authenticate with now: of `bearer`, `basic`, `api_key`, `oidc`, `mtls`."""
+        others = {"oidc": self._issuer is not None, "mtls": bool(self._certificate_header)}
+        return (*self._credentials.schemes, *(scheme for scheme, is_on in others.items() if is_on))
 
     @property
     def headers(self) -> tuple[str, ...]:
         """The headers that credentials are read from."""
         keys = (self.api_key_header,) if "api_key" in self.schemes else ()
-        return ("Authorization", *keys)
+        return ("Authorization", *keys, *filter(None, (self._certificate_header,)))
 
     def presents(self, request: Request) -> bool:
         """Return whether a request brings a credential of any kind, valid or not."""
-        return any(name.lower() in request.headers for name in self.headers)
+        return bool(self.presented(request))
 
     def presented(self, request: Request) -> str | None:
         """Return the value of the header that decides who calls; `None` where nothing is presented."""
         authorization = request.headers.get("authorization")
         key = request.headers.get(self.api_key_header.lower(), "")
-        return key if key and not self._reads(authorization or "") else authorization
+        if self._reads(authorization or ""):
+            return authorization
+        return key or self._certificate(request) or authorization
 
     async def authenticate(self, request: Request) -> Authentication:
         """Return who calls. Raises `ProtocolError`: UNAUTHENTICATED, OVERLOADED, and what an issuer raises.
 
-        An `Authorization` header goes before an API key, unless its scheme is one that is not on: it may be meant for
-        a proxy.
+        An `Authorization` header goes before an API key, and that before a certificate. One whose scheme is not on
+        counts only where there is nothing else: it may be meant for a proxy.
         """
         authorization = request.headers.get("authorization", "")
         key = request.headers.get(self.api_key_header.lower(), "")
+        certificate = self._certificate(request)
         if key and not self._reads(authorization):
             found = self._credentials.prove_key(key)
+        elif certificate and not self._reads(authorization):
+            found = authentication_of(certificate)
         else:
             found = await self._by_authorization(authorization)
         if found is None:
@@ -134,6 +144,11 @@ class Authenticator:
             yield
         finally:
             self._streams.discard(opened)
+
+    def _certificate(self, request: Request) -> str:
+        """Return the name of the client's certificate; empty where no trusted proxy gives it."""
+        is_passed_on = self._certificate_header and request.source.is_by_proxy
+        return request.headers.get(self._certificate_header.lower(), "") if is_passed_on else ""
 
     def _reads(self, authorization: str) -> bool:
         scheme = scheme_of(authorization)

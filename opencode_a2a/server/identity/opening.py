@@ -23,7 +23,7 @@ from sansio.access.oidc import OidcPolicy
 if TYPE_CHECKING:
     from opencode_a2a.server.identity.token_issuer import OidcIssuer
 
-FILE, ISSUER = "A2A_STATIC_AUTH_CREDENTIALS_FILE", "A2A_OIDC_ISSUER"
+FILE, ISSUER, CERTIFICATE = "A2A_STATIC_AUTH_CREDENTIALS_FILE", "A2A_OIDC_ISSUER", "A2A_CLIENT_CERT_HEADER"
 _LIBRARIES = ("joserfc", "cryptography")
 
 
@@ -56,11 +56,18 @@ async def open_identities(
     settings: Settings, *, realm: str, wall: Callable[[], float]
 ) -> AsyncGenerator[ServedIdentities]:
     """Open what the settings turn on. Raises `SettingsError` for a file that cannot be used, or a missing library."""
+    if settings.client_cert_header is not None and not settings.trusted_proxies:
+        raise SettingsError([f"{CERTIFICATE}: is set, but no proxy of A2A_TRUSTED_PROXIES is there to name one"])
     credentials, file = await load_credentials(settings)
     async with AsyncExitStack() as stack:
         issuer = await _issuer(stack, settings, wall)
         authenticator = Authenticator(
-            credentials, realm=realm, api_key_header=settings.api_key_header, issuer=issuer, wall=wall
+            credentials,
+            realm=realm,
+            api_key_header=settings.api_key_header,
+            certificate_header=settings.client_cert_header or "",
+            issuer=issuer,
+            wall=wall,
         )
         if file is not None:
             file.use = authenticator.replace

@@ -44,12 +44,14 @@ class Source:
 
     `address`: an IP address, or any text where the connection has none. `scheme`: `http` or `https`. `host`: with a
     port unless it is the scheme's. `prefix`: a path without a slash at its end. None and empty: no proxy says.
+    `is_by_proxy`: a trusted proxy sent the request.
     """
 
     address: str = ""
     scheme: str | None = None
     host: str | None = None
     prefix: str = ""
+    is_by_proxy: bool = field(default=False, eq=False)
 
 
 NO_SOURCE: Final = Source()

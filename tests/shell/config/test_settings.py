@@ -146,6 +146,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "task_retention_seconds": 0.0,
         "max_tasks_per_principal": 0,
         "api_key_header": "X-API-Key",
+        "client_cert_header": None,
         "oidc_issuer": None,
         "oidc_audience": (),
         "oidc_principal_claim": "sub",
