@@ -103,7 +103,7 @@ def test_an_idle_server_has_nothing_to_wait_for(tmp_path: Path, runtime: str) ->
     [line] = [line for line in server.said.splitlines() if "GET /health" in line]
     assert re.fullmatch(
         r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO opencode_a2a.server.http.request_log: "
-        r"GET /health 200 \d+\.\d ms principal=me",
+        r"GET /health 200 \d+\.\d ms principal=me trace=[0-9a-f]{32}",
         line,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from opencode_a2a.config.settings import Settings, SettingsError
@@ -44,7 +46,11 @@ async def test_a_trusted_proxy_names_a_certificate(serving: Serving) -> None:
 
 
 async def test_from_any_other_peer_the_header_counts_for_nothing(serving: Serving) -> None:
-    settings = {"credentials": CredentialSet(), "client_cert_header": HEADER, "trusted_proxies": OTHER}
+    settings: dict[str, Any] = {
+        "credentials": CredentialSet(),
+        "client_cert_header": HEADER,
+        "trusted_proxies": OTHER,
+    }
     async with serving(**settings) as agent, client(agent.url, None) as http:
         answer = await http.get("/health", headers={HEADER: "CN=ada", "x-forwarded-for": "10.9.8.7"})
 
