@@ -61,11 +61,15 @@ class Interruption:
         assert self.terminal is not None
         assert self.conversation is not None
         chosen = None
-        while chosen not in _CHOICES:  # who has typed something else is asked again
-            with self.terminal.asking(), self.printer.aside(MENU, MENU_PROMPT):
-                line = await self.terminal.aside()
-                self.printer.asked()
-            chosen = "d" if line is None else line.strip().lower()[:1]
+        with self.terminal.asking():
+            while chosen not in _CHOICES:  # who has typed something else is asked again
+                with self.printer.aside(MENU, MENU_PROMPT):
+                    line = await self.terminal.aside()
+                    self.printer.asked()
+                    chosen = "d" if line is None else line.strip().lower()[:1]
+                    left_open = self.printer.left_open
+                    if chosen in ("c", "d"):
+                        self.printer.unask()  # nobody will answer what the task asks
         if chosen == "d":
             scope.cancel()
         elif chosen == "c":
@@ -73,6 +77,8 @@ class Interruption:
                 await self.conversation.cancel()
             except ClientError as error:
                 self.printer.note(f"the task was not canceled: {error}")
+                if left_open is not None:
+                    self.printer.ask(*left_open)
             else:
                 with anyio.move_on_after(_GRACE):
                     await self.over.wait()

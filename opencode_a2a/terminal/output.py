@@ -157,6 +157,11 @@ class Printer:
         else:
             self._end_prompt()
 
+    @property
+    def left_open(self) -> tuple[str, str] | None:
+        """What the task asks, with its prompt, while the command asks something of its own."""
+        return self._below
+
     @contextmanager
     def aside(self, question: str, prompt: str) -> Iterator[None]:
         """Prompt for an answer to a question of the command's own; what the task asks comes again after it."""

@@ -89,7 +89,7 @@ class Terminal:
 
     async def line(self) -> str | None:
         while True:
-            if self._aside is not None:
+            while self._aside is not None:  # another may follow at once
                 await self._aside.wait()
             with anyio.CancelScope() as self._waiting:
                 try:

@@ -181,6 +181,21 @@ async def test_ctrl_c_at_a_question_can_be_gone_on_from(serving: Serving, anyio_
     assert "^C\n? Interrupted: " in terminal.text
 
 
+async def test_a_question_of_a_task_that_is_canceled_is_not_asked_again(serving: Serving, anyio_backend: str) -> None:
+    async with serving() as agent, calling(agent, anyio_backend, "QUESTION") as terminal:
+        await terminal.until("answer>")
+        terminal.types("\x03")
+        await terminal.until(MENU)
+        terminal.types("x\n")
+        await terminal.until(lambda: terminal.text.count(MENU) == 2)
+        terminal.types("c\n")
+        code = await terminal.exit_code()
+
+    assert code == 5, terminal.text
+    assert terminal.text.count("answer>") <= 2  # once more at most, behind the key that is none
+    assert "answer>" not in terminal.text.rpartition(MENU)[2]
+
+
 async def test_what_comes_while_ctrl_c_asks_is_shown_afterwards(serving: Serving, anyio_backend: str) -> None:
     async with serving() as agent, calling(agent, anyio_backend, "QUESTION") as terminal:
         agent.fake_opencode.hold(Say, tokens=1)
