@@ -159,7 +159,7 @@ class Printer:
 
     @property
     def left_open(self) -> tuple[str, str] | None:
-        """What the task asks, with its prompt, while the command asks something of its own."""
+        """The question of the task and its prompt, while the command asks something of its own."""
         return self._below
 
     @contextmanager
