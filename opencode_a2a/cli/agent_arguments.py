@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from attrs import evolve
 
@@ -22,11 +23,10 @@ def add_url(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_agent_arguments(parser: argparse.ArgumentParser, *earlier_names: str) -> None:
-    """Add the choice of an interface. `earlier_names`: further names of the version's option."""
+def add_agent_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of an interface."""
     parser.add_argument(
         "--protocol-version",
-        *earlier_names,
         dest="version",
         choices=VERSIONS,
         help="the protocol version to use [default: the newest offered]",
@@ -46,6 +46,18 @@ def for_people(options: ClientOptions) -> ClientOptions:
         extensions=SHARED_URIS,
         stay_open=list(EXTENSION_URIS[INTERACTIVE_INTERRUPT].values()),
     )
+
+
+def calling_command(options: argparse.Namespace, *more: str) -> str:
+    """Return the `call` of the same agent, in the same way, quoted for a shell."""
+    chosen = {"--protocol-version": options.version, "--binding": options.binding}
+    ways = [part for name, value in chosen.items() if value is not None for part in (name, value)]
+    return shlex.join(["opencode-a2a", "call", options.url, *ways, *more])
+
+
+def answering_command(options: argparse.Namespace, task_id: str) -> str:
+    """Return the command that answers a task."""
+    return calling_command(options, "--task", task_id, "TEXT")
 
 
 def add_timeout(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, for_people
+from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, calling_command, for_people
 from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape
 from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
 from opencode_a2a.client.cards import check_url
@@ -40,6 +40,7 @@ from sansio.a2a.cards.parse import (
 from sansio.a2a.client.client_errors import AgentError, ClientError, InvalidAnswerError, UsageError
 from sansio.a2a.client.transcript import Transcript
 from sansio.a2a.model import JsonObject, TaskState
+from sansio.a2a.versions import VERSIONS
 
 __all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
 
@@ -79,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_url(parser)
     parser.add_argument("text", metavar="TEXT", nargs="?", help="the message; - reads it from standard input")
-    add_agent_arguments(parser, "--line")
+    add_agent_arguments(parser)
+    parser.add_argument("--line", dest="version", choices=VERSIONS, help=argparse.SUPPRESS)  # its earlier name
     parser.add_argument("--context", metavar="ID", help="the context (conversation) to go on with")
     parser.add_argument("--task", metavar="ID", help="the task that TEXT is for: one that waits for its user")
     parser.add_argument("--resume", metavar="ID", help="instead of TEXT: show this task, and follow it to its end")
@@ -188,9 +190,7 @@ def _code_of_interrupted(interruption: Interruption, args: argparse.Namespace) -
     if task is None:
         printer.fault("interrupted; the agent may still be working on the task")
     else:
-        chosen = {"--protocol-version": args.version, "--binding": args.binding}
-        options = [part for name, value in chosen.items() if value is not None for part in (name, value)]
-        command = shlex.join(["opencode-a2a", "call", args.url, *options, "--resume", task])
+        command = calling_command(args, "--resume", task)
         printer.fault(f"interrupted; the task goes on. To come back: {command}")
     return INTERRUPTED
 

@@ -345,6 +345,7 @@ class Chat:
         if task_id is None:
             self.printer.note("given up before the agent had named a task")
         else:
+            running.printer.unask()
             self.printer.note("canceling; Ctrl-C again leaves")
             try:
                 await running.cancel()
@@ -415,7 +416,8 @@ class Chat:
     # --- beginning and end --------------------------------------------------------------------------------
 
     def _greet(self) -> None:
-        self.printer.print("".join(f"{line.rstrip()}\n" for line in _greeting(review(self.agent.card_body))))
+        if not self.options.quiet:
+            self.printer.print("".join(f"{line.rstrip()}\n" for line in _greeting(review(self.agent.card_body))))
         origin = Origin.of(self.agent.interface.url)
         if origin != self.agent.web.home:
             self.printer.note(f"the agent card points to {origin}")

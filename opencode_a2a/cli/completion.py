@@ -30,6 +30,9 @@ and in fish: opencode-a2a completion fish | source
 `opencode-a2a completion peers` prints the names of known peers; the scripts ask for them.
 """
 
+RUNTIMES: Final = ("asyncio", "trio")
+"""The event loops that are offered; a further one may be installed."""
+
 _AGENT: Final = {
     "bash": "_opencode_a2a_peers",
     "zsh": "_opencode_a2a_peers",
@@ -80,7 +83,9 @@ complete -o bashdefault -F _opencode_a2a opencode-a2a
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     command.epilog = EPILOG
-    command.add_argument("shell", choices=(*SHELLS, PEERS), help="the shell that is to complete")
+    command.add_argument(
+        "shell", choices=(*SHELLS, PEERS), help="the shell that is to complete, or peers to list the known ones"
+    )
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
@@ -107,6 +112,8 @@ def script(shell: str) -> str:
             action.complete = shtab.FILE  # type: ignore[attr-defined] # shtab looks for this attribute
         if action.dest == "url":
             action.complete = _AGENT  # type: ignore[attr-defined]
+        if action.dest == "A2A_RUNTIME":
+            action.choices = RUNTIMES
         if action.help:
             action.help = _inert(action.help)
     text: str = shtab.complete(whole, shell=shell, preamble=_PREAMBLES[shell])

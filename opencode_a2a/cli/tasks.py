@@ -12,7 +12,7 @@ from typing import Final, TextIO
 import anyio
 from attrs import frozen
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url, for_people
+from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url, answering_command, for_people
 from opencode_a2a.cli.outcome import DONE, FAILED, OF_STATE, reported
 from opencode_a2a.client.cards import check_url
 from opencode_a2a.client.connection import connect
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = EPILOG
     add_url(parser)
-    parser.add_argument("action", nargs="?", choices=[*ACTIONS], default="list", help="[default: list]")
+    parser.add_argument("action", nargs="?", choices=[*ACTIONS], default="list", help="what to do [default: list]")
     parser.add_argument("id", metavar="ID", nargs="?", help="the task, for all actions but list")
     parser.add_argument("--context", metavar="ID", help="list the tasks of this context alone")
     parser.add_argument(
@@ -143,6 +143,9 @@ async def _watch(session: _Session) -> int:
     conversation = Conversation(agent=session.agent, printer=session.printer, answers=Answers())
     await conversation.watch(session.options.id)
     state = conversation.transcript.state
+    if state is not None and state.interrupted:
+        chosen = session.options
+        session.printer.note(f"the task waits for an answer: {answering_command(chosen, chosen.id)}")
     return DONE if state is None else OF_STATE.get(state, DONE)
 
 

@@ -242,13 +242,15 @@ class Conversation:
                 if self._over:
                     return
         except ClientError:
-            self._note_task()
+            if self.transcript.state is not None:  # of a task that was never seen, the refusal says enough
+                self._note_task()
             raise
         finally:
             self._waits = events.status
 
     def _note_break(self, error: ClientError) -> None:
-        self.printer.detail(f"{error}; resuming the stream")
+        refused = isinstance(error, AgentError)  # then the task is read instead, as the agent says
+        self.printer.detail(str(error) if refused else f"{error}; resuming the stream")
 
     @property
     def _over(self) -> bool:

@@ -28,6 +28,7 @@ PREFIXES: Final = {
     NoticeKind.TOOL: "[tool] {}",
     NoticeKind.PROGRESS: "[progress] {}",
     NoticeKind.INTERRUPT: "[waiting] {}",
+    NoticeKind.ANSWERED: "[answered] {}",
     NoticeKind.FILE: "[file] {}",
     NoticeKind.CORRECTION: "[corrected] {}",
     NoticeKind.ERROR: "error: {}",

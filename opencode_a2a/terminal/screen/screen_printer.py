@@ -41,6 +41,7 @@ _STYLES: Final = {
     NoticeKind.ERROR: "31",
     NoticeKind.CORRECTION: "33",
     NoticeKind.INTERRUPT: "33",
+    NoticeKind.ANSWERED: _DIM,
     NoticeKind.PROGRESS: _DIM,
     NoticeKind.STATUS: _DIM,
     NoticeKind.STATE: _DIM,

@@ -52,6 +52,7 @@ class NoticeKind(Enum):
     TOOL = "tool"
     PROGRESS = "progress"
     INTERRUPT = "interrupt"
+    ANSWERED = "answered"
     FILE = "file"
     CORRECTION = "correction"
     ERROR = "error"
@@ -393,7 +394,7 @@ class Transcript:
         if member(interrupt, "phase") == "resolved":
             asked, answer = _filled(interrupt, "type"), _filled(interrupt, "resolution")
             text = f"{asked or 'request'} {answer or 'answered'}"
-            out.append(Notice(kind=NoticeKind.INTERRUPT, text=text))
+            out.append(Notice(kind=NoticeKind.ANSWERED, text=text))
             self._last_status = ""
         return False
 

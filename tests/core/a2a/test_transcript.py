@@ -239,7 +239,7 @@ def test_a_task_that_waits_says_what_for_and_ends_the_wait_for_it() -> None:
 def test_an_answered_request_is_told() -> None:
     resolved = {"type": "permission", "phase": "resolved", "resolution": "replied"}
 
-    assert ("interrupt", "permission replied") in notices(WORKING, status(TaskState.WORKING, interrupt=resolved))
+    assert ("answered", "permission replied") in notices(WORKING, status(TaskState.WORKING, interrupt=resolved))
 
 
 @pytest.mark.parametrize("state", [TaskState.FAILED, TaskState.REJECTED, TaskState.CANCELED])

@@ -162,3 +162,11 @@ def test_the_command_prints_the_script(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as caught:
         main(["completion", "csh"])
     assert caught.value.code == 2
+
+
+def test_values_and_actions_are_described_as_what_they_are() -> None:
+    serve = script("bash")
+    fish = script("fish")
+
+    assert "asyncio" in serve
+    assert "-d '[default: list]'" not in fish

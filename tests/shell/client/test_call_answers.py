@@ -277,7 +277,7 @@ async def test_what_somebody_else_answers_is_asked_no_longer(serving: Serving, p
         await agent.until(lambda: seen)
 
         assert seen[0].code == 0
-        assert "[waiting] permission replied\n" in person.seen
+        assert "[answered] permission replied\n" in person.seen
         assert told(agent) == [{"reply": "always"}]
 
 

@@ -131,6 +131,24 @@ async def test_a_task_that_waits_for_its_user_ends_the_watch(serving: Serving) -
         shown = await tasks(agent, "get", task.id)
 
     assert (seen.code, shown.code) == (3, 3)
+    assert f" --task {task.id} TEXT]" in seen.err
+
+
+async def test_a_watch_of_an_ended_task_resumes_no_stream(serving: Serving) -> None:
+    async with serving() as agent:
+        task = await agent.caller(RPC_10).send("TOOL")
+        seen = await tasks(agent, "watch", task.id, "--verbose", "--protocol-version", "1.0")
+
+    assert seen.code == 0
+    assert "resuming the stream" not in seen.err
+
+
+async def test_of_a_task_that_is_unknown_nothing_is_said_but_the_refusal(serving: Serving) -> None:
+    async with serving() as agent:
+        seen = await tasks(agent, "watch", "nonsense")
+
+    assert seen.code == 4
+    assert "the task is nonsense" not in seen.err
 
 
 async def test_what_makes_no_sense_is_refused(serving: Serving) -> None:
