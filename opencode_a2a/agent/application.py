@@ -313,7 +313,9 @@ async def application(
             rates=settings.request_rates(),
             stays_open=settings.stream_stays_open_on_interrupt,
             stays_open_for=frozenset({MethodExtension.INTERACTIVE_INTERRUPT.label}),
-            origins=attrs.evolve(settings.allowed_origins, own=origin_of(settings.public_url)),
+            origins=attrs.evolve(
+                settings.allowed_origins, own=origin_of(settings.public_url), key_header=settings.api_key_header
+            ),
             prefix=urlsplit(settings.public_url).path.rstrip("/"),
             tracer=tracer,
         )

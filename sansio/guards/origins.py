@@ -41,10 +41,14 @@ _PREFLIGHT_SECONDS = 600
 
 @frozen
 class AllowedOrigins:
-    """The origins whose pages may call. `names`: as browsers write them. `own`: of our public URL."""
+    """The origins whose pages may call. `names`: as browsers write them. `own`: of our public URL.
+
+    `key_header`: the header with which a page may prove who calls, beside `Authorization`; empty: none.
+    """
 
     names: frozenset[str] = frozenset()
     own: str = ""
+    key_header: str = ""
 
     def has(self, origin: str) -> bool:
         """Return whether pages of this origin may call: it is listed, or everybody is."""
@@ -138,7 +142,7 @@ def preflight(headers: Mapping[str, str], allowed: AllowedOrigins, methods: str)
     private = headers.get("access-control-request-private-network") == "true"
     return (
         ("access-control-allow-methods", methods),
-        ("access-control-allow-headers", ", ".join(_REQUEST_HEADERS)),
+        ("access-control-allow-headers", ", ".join(filter(None, (*_REQUEST_HEADERS, allowed.key_header.lower())))),
         ("access-control-max-age", str(_PREFLIGHT_SECONDS)),
         *((("access-control-allow-private-network", "true"),) if private else ()),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from sansio import http
 from sansio.a2a.bindings.http_messages import Request
@@ -150,6 +151,15 @@ def test_a_browser_that_asks_before_it_sends_is_answered() -> None:
     assert dict(preflight(private, LISTED, "GET"))["access-control-allow-private-network"] == "true"
     assert preflight({"origin": PAGE}, LISTED, "GET") == ()
     assert preflight({**asks, "origin": OTHER}, LISTED, "GET") == ()
+
+
+def test_a_page_may_send_its_api_key_in_the_header_for_it() -> None:
+    asks = {"origin": PAGE, "access-control-request-method": "POST"}
+
+    allowed = dict(preflight(asks, evolve(LISTED, key_header="X-My-Key"), "POST"))["access-control-allow-headers"]
+
+    assert allowed.split(", ")[-1] == "x-my-key"
+    assert not dict(preflight(asks, LISTED, "POST"))["access-control-allow-headers"].endswith(", ")
 
 
 def test_guards_come_before_everything_but_what_everybody_may_read() -> None:
