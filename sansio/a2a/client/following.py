@@ -204,6 +204,7 @@ class Following:
     _reads: int = field(default=0, init=False)
     _since: float = field(default=0.0, init=False)  # when something last came
     _changed: bool = field(default=False, init=False)
+    _lost: UnavailableError | None = field(default=None, init=False)  # what broke a stream since then
 
     def begin(self, now: float, *, streaming: bool = True) -> None:
         """Note that the message is sent `now`. `streaming` False: no stream will come."""
@@ -271,10 +272,10 @@ class Following:
         Comments, and half an event, are signs of life of a connection, and no progress of a task.
         """
         if self._changed or self.rests:
-            self._tries, self._since = 0, now
+            self._tries, self._since, self._lost = 0, now, None
             self._changed = False
         elif now - self._since > self.patience:
-            raise TimedOutError(f"The task has not changed for {self.patience:g} s")
+            raise self._lost or TimedOutError(f"The task has not changed for {self.patience:g} s")
 
     def _check(self, task_id: str, context_id: str) -> None:
         if self.task_id is not None and task_id and task_id != self.task_id:
@@ -412,6 +413,7 @@ class Following:
             self._changed = False
         if self.task_id is None or not self._taken or now - self._since > self.patience:
             raise error
+        self._lost = error
         if self._mode is _Mode.VERIFY:
             self._mode = _Mode.DONE
         elif self._mode is not _Mode.POLL:

@@ -110,7 +110,11 @@ def starting(anyio_backend: str, tmp_path: Path) -> Callable[..., AbstractAsyncC
 
     def start(fake_opencode: FakeOpenCode, url: str) -> AbstractAsyncContextManager[Agent]:
         store: dict[str, Any] = {"task_store_database_url": f"sqlite:///{tmp_path / 'tasks.db'}"}
-        return agent_at(anyio_backend, fake_opencode, Settings(opencode_url=url, credentials=CREDENTIALS, **store))
+        return agent_at(
+            anyio_backend,
+            fake_opencode,
+            Settings(rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, **store),
+        )
 
     return start
 

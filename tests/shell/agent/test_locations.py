@@ -370,7 +370,13 @@ def starting(anyio_backend: str, tmp_path: Path, root: Path) -> Starting:
         return agent_at(
             anyio_backend,
             fake_opencode,
-            Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **given),
+            Settings(
+                rate_limit_enabled=False,
+                opencode_url=url,
+                credentials=CREDENTIALS,
+                task_store_database_url=store,
+                **given,
+            ),
         )
 
     return start

@@ -132,7 +132,9 @@ async def test_a_turn_that_is_recovered_continues_its_trace(anyio_backend: str, 
     fake_opencode = quick()
     async with served(anyio_backend, fake_opencode) as url:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
-        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store)
+        settings = Settings(
+            rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store
+        )
         fake_opencode.hold(Say, tokens=1)
         async with agent_at(anyio_backend, fake_opencode, settings) as agent:
             caller = agent.caller(RPC_10)

@@ -214,7 +214,7 @@ async def test_it_is_imported_once_and_again_after_a_rollback(
 
 
 async def refused_to_start(url: str, **more: Any) -> str:
-    settings = Settings(task_store_database_url=url, **{"credentials": CREDENTIALS, **more})
+    settings = Settings(rate_limit_enabled=False, task_store_database_url=url, **{"credentials": CREDENTIALS, **more})
     with pytest.raises(SchemaError) as caught:
         async with application(settings):
             pass

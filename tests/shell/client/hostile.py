@@ -276,8 +276,8 @@ CASES: Final = (
     _on("an answer, a byte at a time", _BROKEN, send(_JSON_HEAD, slowly(b" " * 500))),
     _on("an answer nested 100,000 deep", _INVALID, send(_JSON_HEAD, _nested(100_000)), text="not JSON"),
     _on("an event without an end", _INVALID, send(EVENTS, endless(b"data: x")), text="bytes", megabytes=128.0),
-    _on("endless small events", Outcome.ENDLESS, send(EVENTS, endless(WORKING)), seconds=1.0),
-    _on("endless comments", Outcome.ENDLESS, send(EVENTS, endless(b":\n")), seconds=1.0),
+    _on("endless small events", _BROKEN, send(EVENTS, endless(WORKING)), text="has not changed"),
+    _on("endless comments", _BROKEN, send(EVENTS, endless(b":\n")), text="has not changed"),
     _on("an event that is not JSON", _INVALID, stream(WORKING, b"data: {oops\n\n"), text="not JSON"),
     _on("an event that is not UTF-8", _INVALID, stream(WORKING, b'data: {"a":"\xff\xfe"}\n\n'), text="not JSON"),
     _on(

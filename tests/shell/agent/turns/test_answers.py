@@ -312,7 +312,13 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
 
     def start(fake_opencode: FakeOpenCode, url: str, **settings: Any) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
-        given = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **settings)
+        given = Settings(
+            rate_limit_enabled=False,
+            opencode_url=url,
+            credentials=CREDENTIALS,
+            task_store_database_url=store,
+            **settings,
+        )
         return agent_at(anyio_backend, fake_opencode, given)
 
     return start

@@ -62,7 +62,9 @@ async def _into_nothing(_message: MutableMapping[str, Any]) -> None:
 async def test_a_prompt_whose_answer_a_gateway_lost_is_followed_to_its_end(anyio_backend: str) -> None:
     gateway = Losing(quick())
     async with served(anyio_backend, gateway) as url:
-        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory")
+        settings = Settings(
+            rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory"
+        )
         async with agent_at(anyio_backend, gateway.fake_opencode, settings) as agent:
             task = await agent.caller().send("STEPS")
             prompts = agent.asked("POST", "/prompt_async")
@@ -75,7 +77,9 @@ async def test_a_prompt_whose_answer_a_gateway_lost_is_followed_to_its_end(anyio
 async def test_a_prompt_that_a_gateway_kept_fails_with_its_status(anyio_backend: str) -> None:
     gateway = Losing(quick(), passes=False)
     async with served(anyio_backend, gateway) as url:
-        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory")
+        settings = Settings(
+            rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory"
+        )
         async with agent_at(anyio_backend, gateway.fake_opencode, settings) as agent:
             refused = await agent.caller().send("hi", contextId="one")
             gateway.losing = False

@@ -37,7 +37,9 @@ PATIENCE = 2.0  # seconds: all that is to work in such a test has to be quicker,
 def away(port: int, **more: Any) -> Settings:
     """Settings for an OpenCode on a port where none may be."""
     url = f"http://127.0.0.1:{port}"
-    return Settings(opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory", **more)
+    return Settings(
+        rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory", **more
+    )
 
 
 async def test_an_opencode_that_is_not_there_fails_the_task_until_it_is(anyio_backend: str) -> None:

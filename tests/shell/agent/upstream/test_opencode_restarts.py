@@ -18,7 +18,12 @@ pytestmark = pytest.mark.anyio
 
 def before(port: int) -> Settings:
     """Settings as they are by default, with all their patience, for an OpenCode on a port."""
-    return Settings(opencode_url=f"http://127.0.0.1:{port}", credentials=CREDENTIALS, task_store_backend="memory")
+    return Settings(
+        rate_limit_enabled=False,
+        opencode_url=f"http://127.0.0.1:{port}",
+        credentials=CREDENTIALS,
+        task_store_backend="memory",
+    )
 
 
 @define(eq=False)

@@ -49,7 +49,9 @@ async def reported(agent: Agent, *types: str) -> dict[str, Any]:
 
 def before(port: int, **more: Any) -> Settings:
     url = f"http://127.0.0.1:{port}"
-    return Settings(opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory", **more)
+    return Settings(
+        rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory", **more
+    )
 
 
 async def test_an_opencode_that_is_not_there_is_said_once_and_its_coming_too(anyio_backend: str) -> None:

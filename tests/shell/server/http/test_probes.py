@@ -63,7 +63,12 @@ async def becomes(agent: Agent, *reasons: str) -> None:
 
 async def test_a_server_is_ready_while_opencode_is_there(anyio_backend: str) -> None:
     port, fake_opencode = free_port(), quick()
-    settings = Settings(opencode_url=f"http://127.0.0.1:{port}", credentials=CREDENTIALS, task_store_backend="memory")
+    settings = Settings(
+        rate_limit_enabled=False,
+        opencode_url=f"http://127.0.0.1:{port}",
+        credentials=CREDENTIALS,
+        task_store_backend="memory",
+    )
     async with agent_at(anyio_backend, fake_opencode, settings) as agent:
         await becomes(agent, "UPSTREAM_UNREACHABLE")
         async with served(anyio_backend, fake_opencode, bind=f"127.0.0.1:{port}"):

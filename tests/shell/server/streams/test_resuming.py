@@ -63,7 +63,9 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
 
     def start(fake_opencode: FakeOpenCode, url: str, **more: Any) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
-        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **more)
+        settings = Settings(
+            rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store, **more
+        )
         return agent_at(anyio_backend, fake_opencode, settings)
 
     return start

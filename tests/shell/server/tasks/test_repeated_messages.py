@@ -45,7 +45,9 @@ def starting(anyio_backend: str, tmp_path: Path) -> Starting:
 
     def start(fake_opencode: FakeOpenCode, url: str) -> AbstractAsyncContextManager[Agent]:
         store = f"sqlite:///{tmp_path / 'tasks.db'}"
-        settings = Settings(opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store)
+        settings = Settings(
+            rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, task_store_database_url=store
+        )
         return agent_at(anyio_backend, fake_opencode, settings)
 
     return start
