@@ -40,6 +40,7 @@ from sansio.a2a.client.client_errors import (
     UsageError,
 )
 from sansio.a2a.tasks.push_notifications import retry_after
+from sansio.redact import HIDDEN, redact_url
 
 T = TypeVar("T")
 
@@ -61,7 +62,9 @@ _CLOSING: Final = 1.0  # seconds for closing a connection in peace
 class Answer:
     """An answer whose head has come. Use `pieces` or `read`, and `close` it."""
 
-    def __init__(self, response: httpx.Response, origin: Origin, silence: float) -> None:
+    def __init__(self, response: httpx.Response, origin: Origin, silence: float, presented: bytes = b"") -> None:
+        """`presented`: the credential that the request carried; no error may repeat it."""
+        self._presented = presented
         self.status = response.status_code
         self.headers = response.headers
         self._response = response
@@ -101,7 +104,14 @@ class Answer:
             body += piece
             if len(body) > limit:
                 raise InvalidAnswerError(f"The agent's answer is larger than {limit} bytes")
-        return bytes(body)
+        return self._without_credential(bytes(body))
+
+    def _without_credential(self, body: bytes) -> bytes:
+        """Return the body; an error that repeats the request does not show its credential to whoever reads it."""
+        if not self._presented or self._presented not in body:
+            return body
+        is_error = self.status >= HTTPStatus.BAD_REQUEST or b'"error"' in body
+        return body.replace(self._presented, HIDDEN.encode()) if is_error else body
 
     async def close(self) -> None:
         """Give the connection back where the body has ended, or close it.
@@ -187,8 +197,10 @@ class Web:
         headers[b"accept-encoding"] = b"identity"
         for name, value in self._trace().headers:
             headers[name.encode()] = value.encode()
+        presented = b""
         if self._authorization is not None and origin == self.home:
             headers[b"authorization"] = self._authorization
+            presented = self._authorization.partition(b" ")[2]
         send = await self._sender(proxied=not origin.is_loopback)
         allowed = self.options.timeout if silence is None else silence
         limits = {**dict.fromkeys(("connect", "write", "pool"), self.options.timeout), "read": allowed}
@@ -202,9 +214,9 @@ class Web:
             raise failure(error, origin, allowed) from None
         except TimeoutError:
             raise self.late(call, allowed) from None
-        answer = Answer(response, origin, allowed)
+        answer = Answer(response, origin, allowed, presented)
         if HTTPStatus.MULTIPLE_CHOICES <= answer.status < HTTPStatus.BAD_REQUEST and answer.status != 304:
-            location = answer.headers.get("location", "another address")
+            location = redact_url(answer.headers.get("location", "another address"))
             await answer.close()
             raise InvalidAnswerError(f"{origin} redirects to {location}, which is not followed; give that URL")
         return answer

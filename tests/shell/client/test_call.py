@@ -353,6 +353,30 @@ async def test_redirects_are_told_and_not_followed(scene: Scene, anyio_backend: 
     assert other.requests == []
 
 
+@each_value("path", [CARD_PATH, "/rpc"])
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_an_error_that_repeats_the_request_shows_no_credential(
+    scene: Scene, anyio_backend: str, path: str, status: int
+) -> None:
+    echo = {"jsonrpc": "2.0", "id": "1", "error": {"code": -32603, "message": f"got Authorization: Bearer {TOKEN}"}}
+    scene.offers(*HELLO)
+    scene.agent.on(path, document(echo, status))
+
+    seen = await scene.call(bearer=TOKEN)
+
+    assert seen.code == 4
+    assert TOKEN not in seen.err
+
+
+async def test_a_redirect_is_told_without_the_secrets_in_its_url(scene: Scene) -> None:
+    scene.offers(*HELLO)
+    scene.agent.on("/rpc", Reply(status=302, headers={"location": "https://a:b@h.example/x?token=hush"}))
+
+    seen = await scene.call()
+
+    assert "redirects to https://a:***@h.example/x?token=***" in seen.err
+
+
 # ------------------------------------------------------------------------------------------- command line
 
 
