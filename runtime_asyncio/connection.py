@@ -114,13 +114,7 @@ class Served(asyncio.Protocol):
     async def _handshake(self) -> bool:
         """Complete the handshake of TLS, within the time of a head. Returns whether HTTP may begin."""
         tls = self._tls
-        if tls is None:
-            return True
-        while not (done := tls.handshake()) and not tls.ended:
-            await self._send_pending(tls)
-            tls.feed(await self._received())
-        await self._send_pending(tls)
-        return done
+        return tls is None or await runtime_http.shake_hands(tls, self._received, self._send_pending)
 
     async def _receive(self) -> bytes:
         """Take the bytes of HTTP that came; empty at their end, and once the connection is over."""
@@ -130,14 +124,7 @@ class Served(asyncio.Protocol):
         return data
 
     async def _decrypted(self, tls: runtime_http.TlsSession) -> bytes:
-        while not (data := tls.decrypt()) and not tls.ended:
-            await self._send_pending(tls)
-            tls.feed(await self._received())
-        if tls.ended:
-            await self._send_pending(tls)
-            if not tls.broken:
-                self._end_of_input()
-        return data
+        return await runtime_http.read_decrypted(tls, self._received, self._send_pending, self._end_of_input)
 
     async def _send_pending(self, tls: runtime_http.TlsSession) -> None:
         """Send what TLS itself has to say. It waits for the client to read, so that nobody makes this grow."""

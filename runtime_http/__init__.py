@@ -9,8 +9,19 @@ from runtime_http.pool import TOO_MANY
 from runtime_http.protocols import Protocol
 from runtime_http.server import Server, addresses, log_failure
 from runtime_http.tls import TlsSession
+from runtime_http.tls_reading import read_decrypted, shake_hands
 
-__all__ = ["PIECE", "TOO_MANY", "Protocol", "Server", "TlsSession", "addresses", "log_failure"]
+__all__ = [
+    "PIECE",
+    "TOO_MANY",
+    "Protocol",
+    "Server",
+    "TlsSession",
+    "addresses",
+    "log_failure",
+    "read_decrypted",
+    "shake_hands",
+]
 
 PIECE = 65536
 """Bytes that are read or written at once: as many must leave within the limit of a write."""

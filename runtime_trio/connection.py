@@ -72,13 +72,7 @@ class _Served:
     async def _handshake(self) -> bool:
         """Complete the handshake of TLS, within the time of a head. Returns whether HTTP may begin."""
         tls = self._tls
-        if tls is None:
-            return True
-        while not (done := tls.handshake()) and not tls.ended:
-            await self._send_pending(tls)
-            tls.feed(await self._received())
-        await self._send_pending(tls)
-        return done
+        return tls is None or await runtime_http.shake_hands(tls, self._received, self._send_pending)
 
     async def _read(self, protocol: runtime_http.Protocol) -> None:
         while True:
@@ -101,14 +95,7 @@ class _Served:
 
     async def _decrypted(self, tls: runtime_http.TlsSession) -> bytes:
         """Take the bytes of HTTP that came; empty at their end."""
-        while not (data := tls.decrypt()) and not tls.ended:
-            await self._send_pending(tls)
-            tls.feed(await self._received())
-        if tls.ended:
-            await self._send_pending(tls)
-            if not tls.broken:
-                self._end_of_input()
-        return data
+        return await runtime_http.read_decrypted(tls, self._received, self._send_pending, self._end_of_input)
 
     def _end_of_input(self) -> None:
         self._gone = True
