@@ -110,6 +110,16 @@ def without_prefix(method: str, path: str, prefix: str) -> str:
     return path if _is_plain(method, path) else path.removeprefix(prefix) or "/"
 
 
+def route_template(method: str, path: str) -> str | None:
+    """Return the template of a request's path, as telemetry names it; None for a path that is not known.
+
+    There are as many as the tables have: no id and no tenant is in one.
+    """
+    if path in _FIXED_PATHS:
+        return path
+    return rest.template_of("GET" if method == "HEAD" else method, path)
+
+
 def _is_plain(method: str, path: str) -> bool:
     """Return whether a path is known, and names no tenant."""
     try:

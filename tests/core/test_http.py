@@ -10,7 +10,7 @@ from sansio.a2a.bindings.http_messages import Request, Response, json_response, 
 from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import Operation
-from sansio.http import accepts_gzip, answer_before_body, negotiate_coding
+from sansio.http import accepts_gzip, answer_before_body, negotiate_coding, route_template
 
 BODY = b"[" + b"0," * 500 + b"0]"
 TAG = ("etag", '"5f"')
@@ -191,3 +191,43 @@ def test_a_method_that_is_not_allowed_is_told_which_are(listed: str, header: str
 
 def test_json_is_compressible() -> None:
     assert negotiate_coding(json_response(200, ["x" * 100]), "gzip", 50)[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "template"),
+    [
+        ("POST", "/", "/"),
+        ("GET", "/health", "/health"),
+        ("GET", CARD_PATHS[0], CARD_PATHS[0]),
+        ("POST", "/message:send", "/message:send"),
+        ("POST", "/v1/message:stream", "/v1/message:stream"),
+        ("GET", "/tasks/t-1", "/tasks/{id}"),
+        ("HEAD", "/tasks/t-1", "/tasks/{id}"),
+        ("DELETE", "/tasks/t-1", "/tasks/{id}"),
+        ("GET", "/tasks/t-1:subscribe", "/tasks/{id}:subscribe"),
+        ("GET", "/acme/tasks", "/{tenant}/tasks"),
+        ("GET", "/tasks/tasks", "/tasks/{id}"),
+        (
+            "DELETE",
+            "/tasks/t-1/pushNotificationConfigs/c-1",
+            "/tasks/{id}/pushNotificationConfigs/{config_id}",
+        ),
+        ("GET", "/agent/authenticatedExtendedCard", "/agent/authenticatedExtendedCard"),
+        ("GET", "/tasks/t-1:explode", None),
+        ("GET", "/a/b/c/d/e", None),
+        ("GET", "*", None),
+    ],
+)
+def test_the_template_of_a_path_is_that_of_the_table_of_routes(method: str, path: str, template: str | None) -> None:
+    assert route_template(method, path) == template
+
+
+WORDS = {word for operation in Operation for route in operation.row.routes for word in route.path.split("/")}
+SEGMENTS = st.sampled_from([*WORDS, "v1", "t-1:cancel", "tasks", "message:send"]) | st.text(max_size=10)
+
+
+@given(st.sampled_from(["GET", "POST", "PUT", "BREW"]), st.lists(SEGMENTS, max_size=5))
+def test_a_template_has_no_word_of_the_callers(method: str, segments: list[str]) -> None:
+    found = route_template(method, "/" + "/".join(segments))
+
+    assert set((found or "").split("/")) <= {"", "v1", "{tenant}", *WORDS}

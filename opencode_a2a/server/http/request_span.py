@@ -1,6 +1,8 @@
 """The span of a request: begun from its trace headers, ended with its answer.
 
-The attributes are those of OpenTelemetry's semantic conventions for HTTP servers. The query is not among them.
+The name and the attributes are those of OpenTelemetry's semantic conventions for HTTP servers: the method and the
+template of the path. A request by JSON-RPC, which all have one path, is named by its own method instead. The query is
+not among the attributes.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from typing import Any, Final
 
 from opencode_a2a.logs import plain
 from opencode_a2a.tracing.spans import NO_ATTRIBUTES, NO_TRACER, Attributes, Span, SpanKind, Tracer
-from sansio.a2a.bindings.http_messages import Request
+from sansio.a2a.bindings.http_messages import Outcome, Request
 from sansio.a2a.bindings.trace_context import HEADER, trace_context_of
 from sansio.a2a.errors import ErrorKind
-from sansio.http import HEALTH_PATH, PROBE_PATHS
+from sansio.a2a.server import RPC_PATH
+from sansio.http import HEALTH_PATH, PROBE_PATHS, route_template
 
 _UNRECORDED: Final = PROBE_PATHS | {HEALTH_PATH}  # an orchestrator asks for them many times a minute
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
@@ -25,8 +28,11 @@ def begin_request_span(tracer: Tracer, request: Request, scope: Mapping[str, Any
     """Begin the span of a request; note it in the request, and its trace in the outcome. `scope`: ASGI's."""
     if request.path in _UNRECORDED:
         tracer = NO_TRACER
-    attributes = _attributes(request, scope) if tracer.records else NO_ATTRIBUTES
-    name = request.method if request.method in _METHODS else "HTTP"
+    name, attributes = "", NO_ATTRIBUTES
+    if tracer.records:
+        route = route_template(request.method, request.path)
+        name = span_name(request.method, route)
+        attributes = server_attributes(request.method, request.path, route, request.headers, scope)
     span = tracer.start(name, SpanKind.SERVER, trace_context_of(request.headers), attributes)
     request.trace = span.context
     request.outcome.trace_id = span.context.trace_id
@@ -41,8 +47,8 @@ def end_request_span(span: Span, request: Request) -> None:
         found: dict[str, str | int | float | bool] = {}
         if outcome.operation is not None:
             found["a2a.operation"] = operation = plain(outcome.operation, _NAME)
-            if outcome.error is None or outcome.error.kind is not ErrorKind.METHOD_NOT_FOUND:
-                span.rename(f"{request.method} {operation}")  # names of spans are few: no text of the caller's
+            if request.path == RPC_PATH and _is_known(outcome):
+                span.rename(f"{request.method} {operation}")
         if outcome.task_id is not None:
             found["a2a.task.id"] = plain(outcome.task_id, _NAME)
         if outcome.error is not None:
@@ -54,6 +60,11 @@ def end_request_span(span: Span, request: Request) -> None:
     span.end(error)
 
 
+def _is_known(outcome: Outcome) -> bool:
+    """Whether the method of a JSON-RPC request is one of ours. Names of spans are few: no text of the caller's."""
+    return bool(outcome.label) and (outcome.error is None or outcome.error.kind is not ErrorKind.METHOD_NOT_FOUND)
+
+
 def trace_headers(request: Request) -> tuple[tuple[str, str], ...]:
     """Return the headers by which an answer names its trace, and the span to look for.
 
@@ -62,16 +73,27 @@ def trace_headers(request: Request) -> tuple[tuple[str, str], ...]:
     return () if request.trace is None else ((HEADER, request.trace.traceparent),)
 
 
-def _attributes(request: Request, scope: Mapping[str, Any]) -> Attributes:
-    host, _, port = request.headers.get("host", "").rpartition(":")
-    if not port.isdigit():
-        host, port = request.headers.get("host", ""), ""
+def span_name(method: str, route: str | None) -> str:
+    """Return the name of a request's span: the method and the template of its path, as far as they are known."""
+    known = method if method in _METHODS else "HTTP"
+    return known if route is None else f"{known} {route}"
+
+
+def server_attributes(
+    method: str, path: str, route: str | None, headers: Mapping[str, str], scope: Mapping[str, Any]
+) -> Attributes:
+    """Return the attributes that a request has before it is answered. `headers`: by lower-case names."""
+    host, _, port = headers.get("host", "").rpartition(":")
+    if not (port.isascii() and port.isdigit()):
+        host, port = headers.get("host", ""), ""
     found: dict[str, str | int | float | bool] = {
-        "http.request.method": request.method if request.method in _METHODS else "_OTHER",
-        "url.path": plain(request.path, _PATH),
+        "http.request.method": method if method in _METHODS else "_OTHER",
+        "url.path": plain(path, _PATH),
         "url.scheme": scope.get("scheme", "http"),
         "network.protocol.version": scope.get("http_version", ""),
     }
+    if route is not None:
+        found["http.route"] = route
     if host:
         found["server.address"] = plain(host, _NAME)
     if port:

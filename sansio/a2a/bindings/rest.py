@@ -41,6 +41,11 @@ class _Template:
     tenants: bool
     operation: Operation
 
+    @property
+    def path(self) -> str:
+        """The path with its variables in braces."""
+        return "/" + "/".join(self.segments)
+
 
 def _templates() -> list[_Template]:
     """Yield every path. Those that begin with a tenant come last: a tenant's name must not hide a path."""
@@ -114,6 +119,18 @@ def route(method: str, path: str) -> Route:
             metadata={"allow": allow},
         )
     raise ProtocolError(ErrorKind.NOT_FOUND, "No such path")
+
+
+def template_of(method: str, path: str) -> str | None:
+    """Return the path template of a request, such as `/tasks/{id}:cancel`; None for a path that is not known.
+
+    The method only chooses between templates that the path fits: what it may not be asked with has its template, too.
+    """
+    segments = path.strip("/").split("/")
+    fitting = [template for template in _TEMPLATES if _match(template, segments) is not None]
+    own = (template for template in fitting if template.method == method)
+    found = next(own, fitting[0] if fitting else None)
+    return None if found is None else found.path
 
 
 def hint_of(path: str) -> str:

@@ -24,6 +24,12 @@ def only(spans: list[Received]) -> Received:
     return span
 
 
+def servers(collector: Collector) -> list[Received]:
+    """The spans of requests to the agent's main endpoints, oldest first."""
+    found = [span for span in collector.spans if span.kind == "SERVER"]
+    return sorted(found, key=lambda span: span.started)
+
+
 @one_codec
 async def test_the_spans_of_one_turn(traced: Traced, collector: Collector, wire: Wire) -> None:
     async with traced() as agent:
@@ -42,6 +48,8 @@ async def test_the_spans_of_one_turn(traced: Traced, collector: Collector, wire:
     commits = collector.named("store commit")
 
     assert named == f"00-{TRACE}-{server.span_id}-01"
+    assert server.name == {"rpc": "POST SendStreamingMessage", "rest": f"POST {request.url.path}"}[wire.binding]
+    assert server.attributes["http.route"] == request.url.path
     assert server.parent_id == SPAN
     assert server.attributes["http.request.method"] == "POST"
     assert server.attributes["url.path"] == request.url.path
@@ -111,10 +119,48 @@ async def test_a_refusal_has_a_span_and_a_probe_none(traced: Traced, collector: 
     assert [f"00-{TRACE}-{span.span_id}-01" for span in spans] == [
         answer.headers["traceparent"] for answer in (refused, unknown)
     ]
-    assert [span.name for span in spans] == ["POST", "POST"]
+    assert [span.name for span in spans] == ["POST /message:send", "POST /"]
     assert spans[1].attributes["a2a.error.reason"] == "METHOD_NOT_FOUND"
     assert not any(span.failed for span in spans)
     assert not collector.named("GET /health") + collector.named("GET /livez")
+
+
+async def test_spans_of_requests_are_named_by_routes_and_never_by_what_callers_write(
+    traced: Traced, collector: Collector
+) -> None:
+    async with traced() as agent:
+        task = await agent.caller().send("hi")
+        before = len(collector.spans)
+        for method, path in (
+            ("GET", f"/tasks/{task.id}"),
+            ("HEAD", f"/v1/tasks/{task.id}"),
+            ("POST", f"/tenant/tasks/{task.id}:cancel"),
+            ("PUT", "/tasks/none"),
+            ("GET", "/.well-known/agent-card.json"),
+            ("GET", "/made/up/path"),
+            ("BREW", "/tasks"),
+        ):
+            await agent.http.request(method, path, json={} if method == "POST" else None)
+        rpc = {"jsonrpc": "2.0", "id": 1, "method": "Made/Up"}
+        await agent.http.post("/", json=rpc, headers={"a2a-version": "9.9"})
+        await agent.http.post("/", json=rpc)
+        await agent.http.get("/tasks", headers=[(b"host", b"example.test:\xb2")])
+        await came(collector, lambda: len(servers(collector)) >= 11)
+
+    assert len(collector.spans) > before
+    assert [span.name for span in servers(collector)[1:]] == [
+        "GET /tasks/{id}",
+        "HEAD /v1/tasks/{id}",
+        "POST /{tenant}/tasks/{id}:cancel",
+        "PUT /tasks/{id}",
+        "GET /.well-known/agent-card.json",
+        "GET",
+        "HTTP /tasks",
+        "POST /",
+        "POST /",
+        "GET /tasks",
+    ]
+    assert "http.route" not in servers(collector)[6].attributes
 
 
 async def test_an_attempt_to_push_has_a_span_and_its_receiver_the_trace(traced: Traced, collector: Collector) -> None:
