@@ -43,6 +43,7 @@ class ModelTool:
             describe=agents.describe,
             anywhere=settings.tool_url is not None,
             proxies=settings.proxies,
+            tracer=tracer,
         )
         self.registration: ToolRegistration = ToolRegistration(
             upstream,

@@ -22,7 +22,9 @@ from attrs import define, field
 
 from opencode_a2a.server.http.asgi import Asgi, Receive, Scope, Send
 from opencode_a2a.tool.call_origin import CallOrigin
+from opencode_a2a.tool.endpoint_span import EndpointSpan
 from opencode_a2a.tool.peer_calls import PeerCalls
+from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.tool.arguments import INPUT_SCHEMA
 from sansio.a2a.tool.outcome import CallOutcome
 from sansio.guards.proxies import NO_PROXIES, TrustedProxies
@@ -72,7 +74,7 @@ class _News:
 
 class ToolEndpoint:
     """The endpoint. `describe`: returns the tool's description as it is now. `anywhere`: callers need not be on this
-    machine. `proxies`: who calls by one of them is where that one says.
+    machine. `proxies`: who calls by one of them is where that one says. `tracer`: records the requests.
     """
 
     def __init__(
@@ -83,12 +85,14 @@ class ToolEndpoint:
         describe: Callable[[], str],
         anywhere: bool,
         proxies: TrustedProxies = NO_PROXIES,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.secret: Secret = Secret(secrets.token_urlsafe(32))
         self._calls = calls
         self._describe = describe
         self._anywhere = anywhere
         self._proxies = proxies
+        self._tracer = tracer
         self._server = McpServer(ServerInfo("opencode-a2a", version), self._tools)
         self._scopes: dict[int, anyio.CancelScope] = {}
 
@@ -126,6 +130,12 @@ class ToolEndpoint:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        with EndpointSpan(self._tracer, scope, headers, TOOL_PATH) as span:
+            await self._answer(scope, headers, receive, span.sending(send), span)
+
+    async def _answer(
+        self, scope: Scope, headers: dict[str, str], receive: Receive, send: Send, span: EndpointSpan
+    ) -> None:
         body = b""
         if scope["method"] == "POST":
             found = await _body(receive)
@@ -146,9 +156,9 @@ class ToolEndpoint:
             await _start(send, outcome.status, (*outcome.headers, *length))
             await send({"type": "http.response.body", "body": outcome.body, "more_body": False})
         else:
-            await self._carry_out(outcome, receive, send)
+            await self._carry_out(outcome, receive, send, span)
 
-    async def _carry_out(self, exchange: Exchange, receive: Receive, send: Send) -> None:
+    async def _carry_out(self, exchange: Exchange, receive: Receive, send: Send, span: EndpointSpan) -> None:
         """Make the calls of a request, and write its answer; the client's leaving cancels them."""
         writing = anyio.Lock()
 
@@ -174,7 +184,7 @@ class ToolEndpoint:
                 outer.start_soon(watch, outer.cancel_scope)
                 async with anyio.create_task_group() as tasks:
                     for call in exchange.calls:
-                        tasks.start_soon(self._one, exchange, call, write)
+                        tasks.start_soon(self._one, exchange, call, write, span)
                 outer.cancel_scope.cancel()
         finally:
             for call in exchange.calls:
@@ -189,7 +199,9 @@ class ToolEndpoint:
             await _start(send, 200, (*exchange.headers, ("content-length", str(len(body)))))
             await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    async def _one(self, exchange: Exchange, call: ToolCall, write: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _one(
+        self, exchange: Exchange, call: ToolCall, write: Callable[[bytes], Awaitable[None]], span: EndpointSpan
+    ) -> None:
         """Make one call, and report its progress meanwhile."""
         news = _News()
         outcome: CallOutcome | None = None
@@ -197,7 +209,7 @@ class ToolEndpoint:
         with self._scopes[id(call)]:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_report, exchange, call, news, write)
-                outcome = await self._calls.call(call.arguments, news.note)
+                outcome = await self._calls.call(call.arguments, news.note, span.within)
                 tasks.cancel_scope.cancel()
         state = "cancelled" if outcome is None else outcome.data.get("error_code") or outcome.data.get("state")
         _log.info("a2a_call: %s after %.1f s", state, anyio.current_time() - started)

@@ -16,6 +16,7 @@ import anyio
 
 from opencode_a2a.tool.call_origin import CallOrigin, CallOrigins
 from opencode_a2a.tracing.spans import NO_ATTRIBUTES, NO_TRACER, Attributes, SpanKind, Tracer, working_for
+from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.client.client_errors import ClientError
 from sansio.a2a.model import Message, Role, StreamItem, Task, TextPart
 from sansio.a2a.tool.arguments import CallArguments, parse_arguments
@@ -72,10 +73,16 @@ class PeerCalls:
         """The number of calls that run now."""
         return self._running
 
-    async def call(self, given: Mapping[str, Any], note: Callable[[str, CallOrigin], None]) -> CallOutcome:
+    async def call(
+        self,
+        given: Mapping[str, Any],
+        note: Callable[[str, CallOrigin], None],
+        within: Callable[[TraceContext | None], TraceContext],
+    ) -> CallOutcome:
         """Make a call; return its outcome, whatever happens to the agent. `note` gets each line of progress.
 
-        To cancel it cancels the agent's task.
+        `within`: from the span of the call's turn, None for none, to the parent of the call's. To cancel the call
+        cancels the agent's task.
         """
         arguments = parse_arguments(dict(given))
         if isinstance(arguments, ToolError):
@@ -85,16 +92,21 @@ class PeerCalls:
         self._running += 1
         try:
             origin = await self._origins.find(given)
+            parent = within(origin.trace)
             if origin.hops >= HOP_LIMIT:
                 return refused(ToolError(ToolErrorCode.a2a_too_many_hops, f"at most {HOP_LIMIT} are allowed"))
             with anyio.CancelScope() as scope, origin.attached(scope):
-                return await self._traced(arguments, origin, note)
+                return await self._traced(arguments, origin, note, parent)
             return refused(ToolError(ToolErrorCode.a2a_call_failed, "the turn has ended"))
         finally:
             self._running -= 1
 
     async def _traced(
-        self, arguments: CallArguments, origin: CallOrigin, note: Callable[[str, CallOrigin], None]
+        self,
+        arguments: CallArguments,
+        origin: CallOrigin,
+        note: Callable[[str, CallOrigin], None],
+        parent: TraceContext,
     ) -> CallOutcome:
         """Make a call as part of its turn's trace, which the agent that is called continues."""
         attributes = NO_ATTRIBUTES
@@ -104,7 +116,7 @@ class PeerCalls:
                 "gen_ai.tool.name": _MODELS_NAME,
                 **_target(arguments),
             }
-        span = self._tracer.start(f"{_OPERATION} {_MODELS_NAME}", SpanKind.CLIENT, origin.trace, attributes)
+        span = self._tracer.start(f"{_OPERATION} {_MODELS_NAME}", SpanKind.CLIENT, parent, attributes)
         error = "cancelled"
         try:
             with working_for(span.context):

@@ -101,11 +101,17 @@ class OpenTelemetryTracer:
         _EXPORTERS_LOG.addFilter(self._seldom)
 
     def start(
-        self, name: str, kind: SpanKind, parent: TraceContext | None, attributes: Attributes = NO_ATTRIBUTES
+        self,
+        name: str,
+        kind: SpanKind,
+        parent: TraceContext | None,
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        begun: int | None = None,
     ) -> Span:
         """Begin a span; without a parent, a trace. The sampler decides on it by its parent."""
         context = _NO_PARENT if parent is None else _context_of(parent, remote=kind is SpanKind.SERVER)
-        return RecordedSpan(self._tracer.start_span(name, context, _KINDS[kind], attributes))
+        return RecordedSpan(self._tracer.start_span(name, context, _KINDS[kind], attributes, start_time=begun))
 
     async def close(self) -> None:
         """Send what is left, in `CLOSING_SECONDS` at most. A collector that hangs does not hold the program up."""

@@ -56,9 +56,15 @@ class Tracer(Protocol):
     def records(self) -> bool: ...
 
     def start(
-        self, name: str, kind: SpanKind, parent: TraceContext | None, attributes: Attributes = NO_ATTRIBUTES
+        self,
+        name: str,
+        kind: SpanKind,
+        parent: TraceContext | None,
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        begun: int | None = None,
     ) -> Span:
-        """Begin a span; without a parent, a trace."""
+        """Begin a span; without a parent, a trace. `begun`: when, in epoch nanoseconds; None: now."""
 
 
 @frozen
@@ -88,7 +94,13 @@ class PassingTracer:
     records = False
 
     def start(
-        self, name: str, kind: SpanKind, parent: TraceContext | None, attributes: Attributes = NO_ATTRIBUTES
+        self,
+        name: str,
+        kind: SpanKind,
+        parent: TraceContext | None,
+        attributes: Attributes = NO_ATTRIBUTES,
+        *,
+        begun: int | None = None,
     ) -> Span:
         """Return a span that is not recorded."""
         if parent is None:

@@ -31,7 +31,7 @@ def test_a_killed_servers_turn_goes_on_in_its_trace(tmp_path: Path, runtime: str
         with start(*arguments, **variables) as server:
             answer = asked(server)
             collector.wait(lambda: collector.named("POST /session/{id}/prompt_async"))
-            collector.wait(lambda: collector.named("POST SEND"))
+            collector.wait(lambda: collector.named("POST /message:send"))
             server.process.kill()
             server.process.wait(DEADLINE)
         assert not collector.named("invoke_agent")
@@ -40,7 +40,7 @@ def test_a_killed_servers_turn_goes_on_in_its_trace(tmp_path: Path, runtime: str
         with start(*arguments, **variables):
             collector.wait(lambda: collector.named("invoke_agent"))
 
-    [request] = collector.named("POST SEND")
+    [request] = collector.named("POST /message:send")
     [turn] = collector.named("invoke_agent")
     assert answer.headers["traceparent"] == f"00-{TRACE}-{request.span_id}-01"
     assert (turn.trace_id, turn.parent_id) == (TRACE, request.span_id)

@@ -6,6 +6,10 @@ import anyio
 import pytest
 
 from opencode_a2a.fake_opencode import Say
+from opencode_a2a.tool.endpoint_span import EndpointSpan
+from opencode_a2a.tracing.opentelemetry_switch import tracing
+from opencode_a2a.tracing.spans import NO_TRACER
+from sansio.a2a.bindings.trace_context import TraceContext
 from tests.shell.cases import one_codec
 from tests.shell.harness import DEADLINE, RPC_10, Wire, client, quick, served
 from tests.shell.push_receiver import OK, answer, receiving
@@ -191,12 +195,58 @@ async def test_a_call_of_another_agent_joins_both_in_one_trace(traced: Traced, c
     assert not call.failed, call
     first, second = collector.named("invoke_agent")
     requests = [span for span in collector.spans if span.kind == "SERVER" and span.parent_id == call.span_id]
-    assert call.parent_id == first.span_id
+    request = only([span for span in collector.named("POST /internal/mcp") if span.trace_id == TRACE])
+    assert (request.kind, request.parent_id) == ("SERVER", first.span_id)
+    assert request.attributes["http.route"] == "/internal/mcp"
+    assert request.attributes["http.response.status_code"] == 200
+    assert request.started < call.started
+    assert request.seconds >= call.seconds
+    assert call.parent_id == request.span_id
     assert call.attributes["gen_ai.operation.name"] == "execute_tool"
     assert call.attributes["gen_ai.tool.name"] == "a2a_call"
     assert call.attributes["server.port"] == int(peer.url.rpartition(":")[2])
     assert second.parent_id in {span.span_id for span in requests}
     assert second.trace_id == TRACE
+
+
+async def test_a_request_to_the_tools_endpoint_without_a_call_has_a_span_in_its_callers_trace(
+    traced: Traced, collector: Collector
+) -> None:
+    async with traced() as agent:
+        assert agent.running.tool is not None
+        secret = agent.running.tool.endpoint.secret.reveal()
+        headers = {"authorization": f"Bearer {secret}", "accept": "application/json, text/event-stream", **HEADERS}
+        await agent.http.get("/internal/mcp", headers=headers)
+        await agent.http.get("/internal/mcp", headers=HEADERS)  # whoever lacks the secret finds nothing there
+        await came(collector, lambda: [span for span in servers(collector) if span.parent_id == SPAN][1:])
+
+    known, unknown = (span for span in servers(collector) if span.parent_id == SPAN)
+    assert (known.name, known.attributes["http.response.status_code"]) == ("GET /internal/mcp", 405)
+    assert unknown.name == "GET"
+    assert "secret" not in repr(known.attributes)
+
+
+def test_a_request_with_calls_of_two_turns_belongs_to_the_first() -> None:
+    first, second = TraceContext("a" * 32, "1" * 16), TraceContext("b" * 32, "2" * 16)
+    scope = {"method": "POST", "scheme": "http", "http_version": "1.1"}
+    with EndpointSpan(NO_TRACER, scope, {}, "/internal/mcp") as span:
+        own = span.within(first)
+
+        assert (own.trace_id, own.span_id == first.span_id) == (first.trace_id, False)
+        assert span.within(None) == own
+        assert span.within(second) == second
+
+
+async def test_a_client_that_passes_the_turns_trace_on_is_the_parent_itself(collector: Collector) -> None:
+    turn = TraceContext(TRACE, "1" * 16)
+    scope = {"method": "POST", "scheme": "http", "http_version": "1.1"}
+    async with tracing("1", {}, pytest.fail) as tracer:
+        for headers in (HEADERS, {"traceparent": f"00-{'c' * 32}-{SPAN}-01"}):
+            with EndpointSpan(tracer, scope, headers, "/internal/mcp") as span:
+                span.within(turn)
+
+    assert [(one.trace_id, one.parent_id) for one in servers(collector)] == [(TRACE, SPAN), (TRACE, turn.span_id)]
+    assert [one.attributes.get("error.type") for one in servers(collector)] == ["client_left"] * 2
 
 
 async def test_a_recovered_turn_has_another_span_in_its_trace(
