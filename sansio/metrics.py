@@ -70,11 +70,9 @@ INTERRUPTS: Final = _gauge("a2a_interrupts_pending", "Permissions and questions 
 OLDEST_INTERRUPT: Final = _gauge(
     "a2a_interrupt_oldest_seconds", "For how long the oldest of them has waited; 0 without one"
 )
-INTERRUPTS_ASKED: Final = _counter(
-    "interrupt_requests_total", "Permissions and questions that OpenCode asked, counted as their turn ends"
-)
+INTERRUPTS_ASKED: Final = _counter("interrupt_requests_total", "Permissions and questions that OpenCode asked")
 INTERRUPTS_RESOLVED: Final = _counter(
-    "interrupt_resolved_total", "Permissions and questions that were answered, counted as their turn ends"
+    "interrupt_resolved_total", "Of these, those that were answered before their turn ended"
 )
 ABORTS: Final = _counter("a2a_cancel_abort_attempt_total", "Requests to OpenCode to stop a turn")
 ABORTED: Final = _counter("a2a_cancel_abort_success_total", "Of these, those that OpenCode took")

@@ -10,7 +10,14 @@ from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.metrics.endpoint import MetricsEndpoint
 from opencode_a2a.metrics.meters import NO_METERS, Meters
-from sansio.metrics import INTERRUPTS, OLDEST_INTERRUPT, RECONNECTS, UPSTREAM_UP
+from sansio.metrics import (
+    INTERRUPTS,
+    INTERRUPTS_ASKED,
+    INTERRUPTS_RESOLVED,
+    OLDEST_INTERRUPT,
+    RECONNECTS,
+    UPSTREAM_UP,
+)
 
 
 @frozen
@@ -40,3 +47,5 @@ def watch_agent(meters: Meters, bus: EventBus, interrupts: InterruptService) -> 
     meters.read(RECONNECTS, lambda: max(0, bus.reconnects - 1))
     meters.read(INTERRUPTS, lambda: len(interrupts.ages()))
     meters.read(OLDEST_INTERRUPT, lambda: max(interrupts.ages(), default=0.0))
+    meters.read(INTERRUPTS_ASKED, lambda: interrupts.totals().asked)
+    meters.read(INTERRUPTS_RESOLVED, lambda: interrupts.totals().answered)

@@ -14,6 +14,7 @@ import anyio
 from attrs import frozen
 
 from opencode_a2a.agent.turns.running_turn import RunningTurn
+from opencode_a2a.agent.turns.turn_metrics import InterruptTotals
 from opencode_a2a.agent.turns.turn_runner import TurnRunner
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import StoreError
@@ -99,6 +100,10 @@ class InterruptService:
         """For how many seconds each request waits."""
         now = self._wall()
         return [max(0.0, now + self._patience - self._ends_at(found)) for found in self._waiting()]
+
+    def totals(self) -> InterruptTotals:
+        """How many requests were asked, and how many answered, since the server began."""
+        return self._turns.ended_interrupts.with_running(run.turn for run in self._turns.running.values())
 
     def waits(self, active: ActiveTask, session_id: str | None) -> bool:
         """Whether a task waits for an answer; in one session, if it is named."""

@@ -20,7 +20,7 @@ from attrs import evolve
 from opencode_a2a.agent.sessions.session_choice import Sessions
 from opencode_a2a.agent.sessions.session_reads import SessionReads
 from opencode_a2a.agent.turns.running_turn import Prompt, RunningTurn
-from opencode_a2a.agent.turns.turn_metrics import count_turn, first_output
+from opencode_a2a.agent.turns.turn_metrics import InterruptTotals, count_turn, first_output
 from opencode_a2a.agent.turns.turn_report import describe_turn, log_turn, log_turn_begun
 from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.agent.upstream.event_bus import EventBus
@@ -110,6 +110,7 @@ class TurnRunner:
         self._queues: dict[object, deque[anyio.Event]] = {}
         self._stopping = False
         self.running: dict[str, RunningTurn] = {}
+        self.ended_interrupts: InterruptTotals = InterruptTotals()
 
     def run(self, active: ActiveTask, prompt: Prompt) -> Coroutine[Any, Any, None]:
         """Return the work of a task's turn. Its end is in the task, never an exception but `StoreError`.
@@ -262,6 +263,7 @@ class TurnRunner:
             log_turn(active, self._wall() - started, run.turn.failure)
             count_turn(self._meters, run, self._wall() - started)
             describe_turn(active, run.prompt.model)
+            self.ended_interrupts.add(run.turn)
             del self.running[task_id]
 
     async def _in_queue(self, run: RunningTurn, queue: KeyedLock, locks: ExitStack) -> int:
@@ -317,6 +319,7 @@ class TurnRunner:
         where = await self._publisher.patiently(active, lambda: self._sessions.rows(run, session_id))
         prompt_id = self._prompt_id()
         active.bind(session_id, prompt_id)
+        self.ended_interrupts.add(run.turn)
         turn = run.turn = self._turn(active, session_id, prompt_id)
         if active.visible and (task := active.task()).artifacts:
             turn.add_to(recovered_output(task, active.log.events, session_id))

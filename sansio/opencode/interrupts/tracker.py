@@ -19,11 +19,16 @@ from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 
 @define(eq=False)
 class InterruptTracker:
-    """`pending`: the requests that wait, by id, oldest first; `asked_at`: since when, as RFC 3339."""
+    """`pending`: the requests that wait, by id, oldest first; `asked_at`: since when, as RFC 3339.
+
+    `asked_count`, `ended_count`: the numbers of those that this run of the server has seen asked, and has seen end.
+    """
 
     _event_metadata: EventMetadata
     pending: dict[str, InterruptAsked] = field(factory=dict)
     asked_at: dict[str, str] = field(factory=dict)
+    asked_count: int = 0
+    ended_count: int = 0
     _resolved: set[str] = field(factory=set)
     _answers: dict[str, tuple[str, Message | None]] = field(factory=dict)
 
@@ -50,6 +55,7 @@ class InterruptTracker:
         """Record a new request; nothing follows from one that is known."""
         if asked.request_id in self.pending or asked.request_id in self._resolved:
             return []
+        self.asked_count += 1
         self.pending[asked.request_id] = asked
         self.asked_at[asked.request_id] = now
         interrupt: JsonObject = {
@@ -66,6 +72,7 @@ class InterruptTracker:
         self._resolved.add(ended.request_id)
         if self.pending.pop(ended.request_id, None) is None:
             return []
+        self.ended_count += 1
         understood, message = self._answers.pop(ended.request_id, (None, None))
         interrupt: JsonObject = {
             "request_id": ended.request_id,

@@ -54,6 +54,7 @@ class AnyAsking(RuleBasedStateMachine):
         self.waiting: list[str] = []  # as a reader of the events has it
         self.told: list[tuple[str, str]] = []
         self.noted: dict[str, str] = {}
+        self.before: tuple[int, int] = (0, 0)  # as counted by earlier runs of the server
         self.take(self.turn.begin(NOW))
 
     def take(self, out: list[LogEvent]) -> None:
@@ -152,6 +153,7 @@ class AnyAsking(RuleBasedStateMachine):
     @rule()
     def crash(self) -> None:
         """Another run of the server goes on from what was told; what is on the bus meanwhile is lost."""
+        self.before = self.counted()
         self.turn = new_turn()
         self.turn.recover(recovered_output(task_of(self.out), self.out, ROOT))
         self.bus.clear()
@@ -162,6 +164,10 @@ class AnyAsking(RuleBasedStateMachine):
         self.begin_to_read()
         self.have_read()
 
+    def counted(self) -> tuple[int, int]:
+        tracker = self.turn.interrupt_tracker
+        return self.before[0] + tracker.asked_count, self.before[1] + tracker.ended_count
+
     # --- what holds ---------------------------------------------------------------------------------------
 
     @invariant()
@@ -169,6 +175,11 @@ class AnyAsking(RuleBasedStateMachine):
         newest = next(event for event in reversed(self.out) if isinstance(event, StatusChanged))
         assert newest.status.state is (TaskState.INPUT_REQUIRED if self.waiting else TaskState.WORKING)
         assert [*self.turn.interrupt_tracker.pending] == self.waiting
+
+    @invariant()
+    def each_request_is_counted_once_by_all_runs_together(self) -> None:
+        phases = [phase for _, phase in self.told]
+        assert self.counted() == (phases.count("asked"), phases.count("resolved"))
 
     @invariant()
     def once_all_was_heard_or_read_exactly_what_is_open_waits(self) -> None:

@@ -126,6 +126,47 @@ async def test_what_is_under_way_is_read_when_somebody_asks(serving: Serving) ->
     assert asking["a2a_tasks_active", ("input-required",)] == 1
 
 
+async def test_a_permission_is_counted_as_it_is_asked_and_as_it_is_answered(serving: Serving) -> None:
+    async with serving(**ON) as agent:
+        caller = agent.caller(REST_10)
+        agent.fake_opencode.hold(Say, tokens=1)
+        task = await caller.send("PERMISSION", configuration=REST_10.at_once())
+        await caller.until_waiting(task.id)
+        asked = await scraped(agent)
+        await caller.send("once", taskId=task.id, contextId=task.context_id, configuration=REST_10.at_once())
+        with anyio.fail_after(DEADLINE):
+            await agent.fake_opencode.held()
+        answered = await scraped(agent)
+        agent.fake_opencode.release()
+        await caller.finished(task.id)
+        ended = await scraped(agent)
+
+    assert counts_of_interrupts(asked) == (1, 1, 0)
+    assert counts_of_interrupts(answered) == (0, 1, 1)
+    assert answered["a2a_tasks_active", ("working",)] == 1
+    assert counts_of_interrupts(ended) == (0, 1, 1)
+
+
+async def test_what_still_waits_as_its_turn_ends_was_not_answered(serving: Serving) -> None:
+    async with serving(**ON) as agent:
+        caller = agent.caller(REST_10)
+        for _ in range(2):
+            task = await caller.send("PERMISSION", configuration=REST_10.at_once())
+            await caller.until_waiting(task.id)
+            await caller.ask("cancel", {"id": task.id})
+            await until(lambda: not agent.running.tasks.active_tasks)
+        found = await scraped(agent)
+
+    assert counts_of_interrupts(found) == (0, 2, 0)
+
+
+def counts_of_interrupts(found: dict[tuple[str, tuple[str, ...]], float]) -> tuple[float, float, float]:
+    """The numbers of those that wait, that were asked, and that were answered."""
+    names = ("a2a_interrupts_pending", "interrupt_requests_total", "interrupt_resolved_total")
+    pending, asked, answered = (found[name, ()] for name in names)
+    return pending, asked, answered
+
+
 async def test_commits_are_measured_in_a_database(serving_on_disk: Serving) -> None:
     async with serving_on_disk(**ON) as agent:
         await agent.caller().send("hi")
