@@ -81,7 +81,13 @@ UPSTREAM_UP: Final = _gauge("a2a_upstream_connected", "1 while the event stream 
 RECONNECTS: Final = _counter("opencode_stream_retries_total", "Connections of the event stream after the first")
 STORE_UP: Final = _gauge("a2a_store_writable", "1 while commits succeed, else 0")
 STORE_QUEUE: Final = _gauge("a2a_store_queue_length", "Calls whose writes wait for their commit")
-STORE_BYTES: Final = _gauge("a2a_store_size_bytes", "Size of the SQLite file and its log; absent for other stores")
+STORE_BYTES: Final = _gauge(
+    "a2a_store_size_bytes",
+    "Size of the SQLite file and its journal, or of our tables in PostgreSQL with their indexes; read every 30 s",
+)
+STORE_TASKS: Final = _gauge(
+    "a2a_store_tasks", "Tasks that the store keeps; counted every 30 s, or more seldom where that takes long"
+)
 COMMIT_SECONDS: Final = _seconds("a2a_store_commit_seconds", "Duration of a commit, which holds many writes", _SHORT)
 PUSHES_PENDING: Final = _gauge("a2a_push_pending", "Push configurations whose task may have more to notify about")
 PUSHES: Final = _counter(
@@ -95,7 +101,7 @@ METERS: Final = (
     *(REQUESTS, REFUSED, RATE_LIMITED, STREAM_REQUESTS, STREAMS_REJECTED, STREAMS, EVENT_LAG),
     *(ACTIVE_TASKS, TURNS, FAILURES, TURN_SECONDS, FIRST_OUTPUT),
     *(INTERRUPTS, OLDEST_INTERRUPT, INTERRUPTS_ASKED, INTERRUPTS_RESOLVED, ABORTS, ABORTED, ABORT_ERRORS),
-    *(UPSTREAM_UP, RECONNECTS, STORE_UP, STORE_QUEUE, STORE_BYTES, COMMIT_SECONDS),
+    *(UPSTREAM_UP, RECONNECTS, STORE_UP, STORE_QUEUE, STORE_BYTES, STORE_TASKS, COMMIT_SECONDS),
     *(PUSHES_PENDING, PUSHES, LOOP_LAG),
 )
 """All rows, in the order of the document."""

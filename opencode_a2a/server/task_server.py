@@ -22,6 +22,7 @@ from opencode_a2a.server.operations.task_quota import TaskQuota
 from opencode_a2a.server.push.notifier import Counters, Notifier, Render
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import Store
+from opencode_a2a.server.store.size_watch import watch_size
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
@@ -145,7 +146,8 @@ class TaskServer:
         return tuple(reason for reason, holds in found.items() if holds)
 
     def watch(self, meters: Meters) -> None:
-        """Let the meters read what there is."""
+        """Let the meters read what there is, and measure the store as long as the server runs."""
+        self._tasks.start_soon(watch_size, self.store, meters)
         meters.read(STREAMS, lambda: len(self._streams))
         meters.read(ACTIVE_TASKS, lambda: Counter(task.active.log.state.value for task in self._registry))
         meters.read(STORE_UP, lambda: float(self.store.trouble is None))

@@ -102,7 +102,7 @@ class InterruptService:
         return [max(0.0, now + self._patience - self._ends_at(found)) for found in self._waiting()]
 
     def totals(self) -> InterruptTotals:
-        """How many requests were asked, and how many answered, since the server began."""
+        """Return the numbers of requests that were asked, and answered, since the server began."""
         return self._turns.ended_interrupts.with_running(run.turn for run in self._turns.running.values())
 
     def waits(self, active: ActiveTask, session_id: str | None) -> bool:

@@ -147,6 +147,9 @@ class MemoryStore:
     async def size(self) -> int | None:
         return None
 
+    async def count(self) -> int:
+        return len(self._tasks)
+
     async def session_of(self, principal: str, context_id: str) -> str | None:
         return self._sessions.get((principal, context_id))
 

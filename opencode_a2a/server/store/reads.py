@@ -154,6 +154,11 @@ def size(connection: Connection) -> int:
     return int(sum(connection.exec_driver_sql(f"SELECT {names}").one()))
 
 
+def count(connection: Connection) -> int:
+    """The number of tasks."""
+    return connection.execute(select(func.count()).select_from(TASK)).scalar_one()
+
+
 def session_of(connection: Connection, principal: str, context_id: str) -> str | None:
     bound = (BINDING.c.principal == principal) & (BINDING.c.context_id == context_id)
     return connection.execute(select(BINDING.c.session_id).where(bound)).scalars().first()

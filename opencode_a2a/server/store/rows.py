@@ -298,7 +298,10 @@ class Store(Protocol):
         """Whether `TasksExpired(before)` has something to remove."""
 
     async def size(self) -> int | None:
-        """The bytes that the store takes on its disk, free pages among them; None where it has none."""
+        """The bytes that the store takes on its disk, with free pages and the journal; None where it has none."""
+
+    async def count(self) -> int:
+        """The number of tasks. A database counts them one by one."""
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
         """The upstream session this principal's context is bound to."""

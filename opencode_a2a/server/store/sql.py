@@ -50,7 +50,7 @@ from opencode_a2a.server.store.rows import (
 from opencode_a2a.server.store.statements import WriteStatements
 from opencode_a2a.server.store.writer import GroupCommitWriter
 from sansio.a2a.counted import counted
-from sansio.metrics import STORE_BYTES, STORE_QUEUE
+from sansio.metrics import STORE_QUEUE
 
 Result = TypeVar("Result")
 
@@ -101,7 +101,6 @@ class SqlStore:
         await self._tasks.__aenter__()
         self._tasks.start_soon(writer.run, name="store writer")
         self._meters.read(STORE_QUEUE, lambda: writer.queued)
-        self._meters.read(STORE_BYTES, self._size)
         return self
 
     async def __aexit__(
@@ -163,7 +162,10 @@ class SqlStore:
         return await self._read(lambda connection: bool(reads.expired(connection, before, 1)))
 
     async def size(self) -> int | None:
-        return await self._read(reads.size)
+        return await self._read(lambda connection: reads.size(connection) + self._journal_size())
+
+    async def count(self) -> int:
+        return await self._read(reads.count)
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
         return await self._read(lambda connection: reads.session_of(connection, principal, context_id))
@@ -174,16 +176,14 @@ class SqlStore:
     async def owner_of(self, session_id: str) -> str | None:
         return await self._read(lambda connection: reads.owner_of(connection, session_id))
 
-    def _size(self) -> float | None:
-        """Bytes of the SQLite file and its log; None for another database, or where they cannot be seen."""
-        path = self._database.path
-        if path is None:
-            return None
-        sizes = [Path(f"{path}{ending}") for ending in ("", "-wal")]
+    def _journal_size(self) -> int:
+        """The bytes of the journal next to an SQLite file; 0 for another database, or where it cannot be seen."""
+        if self._database.path is None:
+            return 0
         try:
-            return sum(file.stat().st_size for file in sizes if file.exists())
+            return Path(f"{self._database.path}-wal").stat().st_size
         except OSError:
-            return None
+            return 0
 
     async def import_from(self, source: Path, importer: Importer, *, dry_run: bool = False) -> None:
         """Import the tables that an earlier release keeps in an SQLite file, which is only read. Raises `StoreError`.

@@ -174,6 +174,7 @@ async def test_commits_are_measured_in_a_database(serving_on_disk: Serving) -> N
 
     assert found["a2a_store_commit_seconds_count", ()] >= 2
     assert found["a2a_store_size_bytes", ()] > 0
+    assert ("a2a_store_tasks", ()) in found
     assert found["a2a_store_queue_length", ()] >= 0
 
 
