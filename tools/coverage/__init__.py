@@ -1,0 +1,1 @@
+"""Checks how much of the code the tests reach. Not shipped."""
