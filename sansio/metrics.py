@@ -22,17 +22,22 @@ class Kind(Enum):
 
 @frozen(kw_only=True)
 class Meter:
-    """A row: `buckets` are the upper bounds of a histogram."""
+    """A row: `buckets` are the upper bounds of a histogram.
+
+    `known`: values of the one label that are there from the start, with 0. A rule that looks for an increase does not
+    see the first event of a series that begins with it.
+    """
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    known: tuple[str, ...] = ()
 
 
-def _counter(name: str, help_text: str, *labels: str) -> Meter:
-    return Meter(name=name, kind=Kind.COUNTER, help=help_text, labels=labels)
+def _counter(name: str, help_text: str, *labels: str, known: tuple[str, ...] = ()) -> Meter:
+    return Meter(name=name, kind=Kind.COUNTER, help=help_text, labels=labels, known=known)
 
 
 def _gauge(name: str, help_text: str, *labels: str) -> Meter:
@@ -49,7 +54,12 @@ _LONG: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 9
 REQUESTS: Final = _counter(
     "a2a_http_requests_total", "Requests that were answered, or whose client left", "operation", "status"
 )
-REFUSED: Final = _counter("a2a_requests_refused_total", "Requests that were refused, by the type of error", "reason")
+REFUSED: Final = _counter(
+    "a2a_requests_refused_total",
+    "Requests that were refused, by the type of error",
+    "reason",
+    known=("INTERNAL_ERROR", "UNAUTHENTICATED"),
+)
 RATE_LIMITED: Final = _counter("a2a_rate_limit_rejected_total", "Requests refused for coming too often")
 STREAM_REQUESTS: Final = _counter("a2a_stream_requests_total", "Requests for a stream")
 STREAMS_REJECTED: Final = _counter(
@@ -60,7 +70,12 @@ EVENT_LAG: Final = _seconds(
     "a2a_event_lag_seconds", "From the arrival of OpenCode's events to their being written to a reader", _SHORT
 )
 ACTIVE_TASKS: Final = _gauge("a2a_tasks_active", "Tasks at work, by their state", "state")
-TURNS: Final = _counter("a2a_turns_total", "Turns that have ended, by the state of their task", "state")
+TURNS: Final = _counter(
+    "a2a_turns_total",
+    "Turns that have ended, by the state of their task",
+    "state",
+    known=("completed", "failed", "canceled", "auth-required"),
+)
 FAILURES: Final = _counter("a2a_turn_failures_total", "Turns that failed, by the type of error", "error")
 TURN_SECONDS: Final = _seconds("a2a_turn_duration_seconds", "From a message to the end of its turn", _LONG)
 FIRST_OUTPUT: Final = _seconds(

@@ -37,6 +37,8 @@ class PrometheusMeters:
                 self._kept[meter.name] = Histogram(
                     meter.name, meter.help, meter.labels, registry=None, buckets=meter.buckets
                 )
+            for value in meter.known:
+                self.count(meter, value, by=0)
         self._registry.register(_Collected(self._collect))
         ProcessCollector(registry=self._registry)
 
@@ -77,7 +79,7 @@ class PrometheusMeters:
         read = {meter.name for meter, _ in self._readings}
         for name, kept in self._kept.items():
             if name not in read:
-                yield from kept.collect()
+                yield from map(_without_times, kept.collect())
         for meter, reading in self._readings:
             if reading is not None:
                 yield _family(meter, reading)
@@ -92,6 +94,12 @@ class _Collected(Collector):
     def collect(self) -> Iterator[Metric]:
         """Collect."""
         return self._collect()
+
+
+def _without_times(family: Metric) -> Metric:
+    """Leave out when each series began: the text format has no such thing, and the library makes a gauge of it."""
+    family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+    return family
 
 
 def _family(meter: Meter, reading: float | Mapping[str, float]) -> Metric:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -36,6 +37,7 @@ from tests.shell.harness import (
     served,
     until,
 )
+from tests.tools.test_dashboards import rules
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +107,22 @@ async def test_every_row_of_the_table_is_there_and_counts_what_happened(serving:
     assert found["a2a_stream_active", ()] == 0
     assert found["a2a_interrupts_pending", ()] == 0
     assert ("process_cpu_seconds_total", ()) in found
+
+
+async def test_what_a_rule_looks_for_is_there_before_its_first_event(serving: Serving) -> None:
+    async with serving(**ON) as agent:
+        found = await scraped(agent)
+    counters = {meter.name for meter in METERS if meter.kind is Kind.COUNTER}
+    selected = {
+        (name, tuple(re.findall(r'"([^"]*)"', matchers)))
+        for rule in rules()
+        for name, matchers in re.findall(r"(\w+)\{([^}]*)\}", rule["expr"])
+        if name in counters
+    }
+
+    assert len(selected) > 4
+    assert {found.get(series) for series in selected} == {0}
+    assert not [name for name, _ in found if name.endswith("_created")]
 
 
 async def test_what_is_under_way_is_read_when_somebody_asks(serving: Serving) -> None:
@@ -248,14 +266,15 @@ async def test_the_text_has_the_rows_of_the_table_with_their_kinds() -> None:
 
 
 async def test_label_values_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prometheus, "MOST_LABELS", 3)
+    monkeypatch.setattr(prometheus, "MOST_LABELS", len(REFUSED.known) + 3)
     meters = PrometheusMeters()
     for number in range(10):
         meters.count(REFUSED, f"reason-{number}")
     found = samples((await meters.text()).decode())
 
     counted = {labels: value for (name, labels), value in found.items() if name == "a2a_requests_refused_total"}
-    assert counted == {("reason-0",): 1, ("reason-1",): 1, ("reason-2",): 1, ("other",): 7}
+    known = {(reason,): 0 for reason in REFUSED.known}
+    assert counted == {("reason-0",): 1, ("reason-1",): 1, ("reason-2",): 1, ("other",): 7} | known
 
 
 def test_the_server_needs_no_prometheus() -> None:
