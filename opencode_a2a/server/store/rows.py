@@ -48,7 +48,9 @@ class TaskRow:
 
     Times are epoch milliseconds; `updated_at` is when its status last changed. `session_id` (upstream) and
     `prompt_id` (our message there) are None until known. `message_id`: the client's message that started it.
-    `last_seq` is the number of the last event the snapshot contains; it never goes back.
+    `last_seq` is the number of the last event the snapshot contains; it never goes back. `replica_id`: the server
+    that works on it, of those that share the store; None where nobody does, or the store is not shared. Writers leave
+    it None: the store fills it.
     """
 
     task_id: str
@@ -64,6 +66,7 @@ class TaskRow:
     last_seq: int
     snapshot: bytes = field(repr=False)
     options: bytes = field(repr=False)
+    replica_id: str | None = None
 
     def continuing(self, first: Self) -> Self:
         """This row with what identifies the task as `first`, an earlier row of it, has it."""

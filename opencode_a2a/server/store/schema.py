@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData
 
 VERSION_TABLE: Final = "opencode_a2a_schema"
 # Oldest first; the last is the one this code works with.
-VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005")
+VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 
 METADATA: Final = MetaData()
 
@@ -35,6 +35,7 @@ TASK: Final = Table(
     Column("last_seq", BigInteger, nullable=False),
     Column("snapshot", LargeBinary, nullable=False),
     Column("options", LargeBinary, nullable=False),
+    Column("replica_id", Text),
 )
 # Pages of tasks, and their totals: with the state, so that looking for one reads no other tasks.
 _PAGED: Final = (TASK.c.updated_at, TASK.c.task_id, TASK.c.state)
@@ -122,4 +123,14 @@ IMPORT: Final = Table(
     Column("source", Text, primary_key=True),
     Column("content", Text, nullable=False),
     Column("imported_at", BigInteger, nullable=False),
+)
+
+# The servers that share a database. Times are epoch milliseconds by the clock of the database.
+REPLICA: Final = Table(
+    "opencode_a2a_replica",
+    METADATA,
+    Column("replica_id", Text, primary_key=True),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("name", Text, nullable=False),
 )

@@ -18,18 +18,25 @@ from opencode_a2a.server.store.schema import VERSION_TABLE, VERSIONS
 # Any number will do, as long as every process takes the same one.
 _POSTGRESQL_LOCK: Final = 0x6F70656E63_A2A
 
+LOCK_SECONDS: float = 5.0
+
 # alembic keeps the migration that runs in module-level state.
 _ALEMBIC: Final = threading.Lock()
 
 
 def ensure_schema(engine: Engine) -> None:
-    """Migrates if need be, in one transaction; SchemaError if the database is ahead of this version."""
+    """Migrates if need be, in one transaction; SchemaError if the database is ahead of this version.
+
+    Migrations only add, so a server of an earlier version can go on working on the database meanwhile and after. It
+    cannot be started there again.
+    """
     with engine.connect() as connection:
         if _version(connection) == VERSIONS[-1]:
             return
     with engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection, connection.begin():
         lock_schema(connection)
         if _version(connection) != VERSIONS[-1]:
+            _bound_waiting(connection)
             _upgrade(connection)
 
 
@@ -40,6 +47,12 @@ def lock_schema(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")
+
+
+def _bound_waiting(connection: Connection) -> None:
+    """Give up where a table stays locked, by a backup for example: whoever uses it meanwhile waits behind this."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}")
 
 
 def _version(connection: Connection) -> str | None:

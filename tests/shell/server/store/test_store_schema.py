@@ -21,6 +21,7 @@ from opencode_a2a.server.store import (
     TaskRow,
     open_store,
 )
+from opencode_a2a.server.store.database import migrate
 from opencode_a2a.server.store.schema import METADATA, VERSION_TABLE, VERSIONS
 from tests.shell.store_cases import any_durable_url as any_durable_url
 from tests.shell.store_cases import (
@@ -208,3 +209,73 @@ async def test_a_failed_upgrade_leaves_the_database_as_it_was(tmp_path: Path) ->
     assert sqlite_rows(path, f"SELECT * FROM {VERSION_TABLE}") == [("0001",)]
     columns = sqlite_rows(path, "SELECT name FROM pragma_table_info('opencode_a2a_task')")
     assert ("message_id",) not in columns
+
+
+def add_old_task(connection: Connection, number: int) -> None:
+    """Write a task as a server of the fifth schema does."""
+    columns = (*OLD_TASK, "message_id")
+    values = {**OLD_RUNNING, "task_id": f"old {number}", "message_id": ""}
+    names = ", ".join(columns)
+    replaced = "state = excluded.state"
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    connection.exec_driver_sql(
+        f"INSERT INTO opencode_a2a_task ({names}) VALUES ({', '.join([mark] * len(columns))})"
+        f" ON CONFLICT (task_id) DO UPDATE SET {replaced}",
+        tuple(values[name] for name in columns),
+    )
+
+
+async def test_a_server_of_the_schema_before_goes_on_working_while_its_database_is_upgraded(durable_url: str) -> None:
+    engine = engine_of(durable_url)
+    with engine.begin() as connection:
+        migrate_to(connection, "0005")
+    written = 0
+    upgraded = anyio.Event()
+
+    def write_some() -> None:
+        nonlocal written
+        for _ in range(5):
+            with engine.begin() as connection:
+                written += 1
+                add_old_task(connection, written)
+
+    async def write_until_upgraded() -> None:
+        while not upgraded.is_set():
+            await anyio.to_thread.run_sync(write_some)
+        await anyio.to_thread.run_sync(write_some)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(write_until_upgraded)
+            await open_and_close(durable_url)
+            upgraded.set()
+        async with open_store(durable_url) as store:
+            found = await store.unfinished()
+    engine.dispose()
+
+    assert len(found) == written >= 5
+    assert {stored.row.replica_id for stored in found} == {None}
+
+
+async def test_an_upgrade_does_not_wait_for_ever_for_somebody_who_reads(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.2)
+    engine = engine_of(postgresql)
+    with engine.begin() as connection:
+        migrate_to(connection, "0005")
+    with engine.begin() as reading, anyio.fail_after(30):
+        reading.exec_driver_sql("SELECT count(*) FROM opencode_a2a_task")
+        with pytest.raises(StoreUnavailableError, match="lock timeout"):
+            await open_and_close(postgresql)
+    version = version_in(engine)
+    await open_and_close(postgresql)
+    versions = [version, version_in(engine)]
+    engine.dispose()
+
+    assert versions == ["0005", VERSIONS[-1]]
+
+
+def version_in(engine: Engine) -> str:
+    with engine.connect() as connection:
+        return str(connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one())
