@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Self, TypeVar
@@ -107,6 +107,16 @@ class MemoryStore:
     async def events(self, task_id: str) -> tuple[EventRow, ...]:
         events = self._events.get(task_id, {})
         return tuple(events[first] for first in sorted(events))
+
+    async def later_events(self, after: Mapping[str, int]) -> Sequence[EventRow]:
+        return [
+            row for task_id, number in after.items() for row in await self.events(task_id) if row.last_seq > number
+        ]
+
+    async def ends(self, task_ids: Collection[str]) -> Mapping[str, int]:
+        rows = {task_id: self._tasks.get(task_id) for task_id in task_ids}
+        gone = {task_id: 0 for task_id, row in rows.items() if row is None}
+        return gone | {task_id: row.last_seq for task_id, row in rows.items() if row is not None and row.finished}
 
     async def tasks(self, query: TaskQuery) -> TaskRows:
         keys = self._listed.get((query.principal, query.context_id), [])

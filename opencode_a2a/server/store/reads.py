@@ -7,7 +7,8 @@ order it otherwise.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    or_,
     select,
     true,
     tuple_,
@@ -26,6 +28,8 @@ from sqlalchemy import (
 
 from opencode_a2a.server.store.rows import EventRow, PushRow, SessionRow, StoredTask, TaskQuery, TaskRow, TaskRows
 from opencode_a2a.server.store.schema import BINDING, EVENT, METADATA, PRUNABLE, PUSH, SESSION, TASK
+
+_TASKS_AT_ONCE: Final = 100  # whose events one statement reads: SQLite takes no expression deeper than a thousand
 
 
 def task(connection: Connection, task_id: str) -> StoredTask | None:
@@ -74,6 +78,33 @@ def events(connection: Connection, task_id: str, after: int | None = None) -> tu
         wanted &= EVENT.c.last_seq > after
     found = connection.execute(select(EVENT).where(wanted).order_by(EVENT.c.first_seq)).mappings()
     return tuple(EventRow(**row) for row in found)
+
+
+def later_events(connection: Connection, after: Mapping[str, int]) -> Sequence[EventRow]:
+    """The event rows that reach beyond a number, which is given for each task."""
+    found: list[EventRow] = []
+    task_ids = sorted(after)
+    for start in range(0, len(task_ids), _TASKS_AT_ONCE):
+        some = task_ids[start : start + _TASKS_AT_ONCE]
+        wanted = or_(*((EVENT.c.task_id == task_id) & (EVENT.c.last_seq > after[task_id]) for task_id in some))
+        rows = connection.execute(select(EVENT).where(wanted).order_by(EVENT.c.task_id, EVENT.c.first_seq))
+        found += (EventRow(**row) for row in rows.mappings())
+    return found
+
+
+def ends(connection: Connection, task_ids: Collection[str]) -> dict[str, int]:
+    """The last event that the row of each task contains, for those that have finished or are there no more (0)."""
+    found = dict.fromkeys(task_ids, 0)
+    wanted = sorted(found)
+    columns = (TASK.c.task_id, TASK.c.last_seq, TASK.c.finished)
+    for start in range(0, len(wanted), _TASKS_AT_ONCE):
+        some = TASK.c.task_id.in_(wanted[start : start + _TASKS_AT_ONCE])
+        for task_id, last_seq, finished in connection.execute(select(*columns).where(some)):
+            if finished:
+                found[task_id] = last_seq
+            else:
+                del found[task_id]
+    return found
 
 
 def tasks(connection: Connection, query: TaskQuery) -> TaskRows:

@@ -5,7 +5,7 @@ Bodies are opaque JSON bytes: nothing here may know A2A or OpenCode, or how and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeAlias
 
@@ -272,6 +272,12 @@ class Store(Protocol):
 
     async def events(self, task_id: str) -> tuple[EventRow, ...]:
         """All event rows of the task that are kept, in order, whether or not its snapshot contains them."""
+
+    async def later_events(self, after: Mapping[str, int]) -> Sequence[EventRow]:
+        """The event rows of tasks that reach beyond a number, which is given for each task; in order for each."""
+
+    async def ends(self, task_ids: Collection[str]) -> Mapping[str, int]:
+        """Those of the tasks that have finished, each with the number of its last event; 0 where it is gone."""
 
     async def tasks(self, query: TaskQuery) -> TaskRows:
         """A page of tasks."""

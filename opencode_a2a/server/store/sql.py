@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -136,6 +136,12 @@ class SqlStore:
 
     async def events(self, task_id: str) -> tuple[EventRow, ...]:
         return await self._read(lambda connection: reads.events(connection, task_id))
+
+    async def later_events(self, after: Mapping[str, int]) -> Sequence[EventRow]:
+        return await self._read(lambda connection: reads.later_events(connection, after))
+
+    async def ends(self, task_ids: Collection[str]) -> Mapping[str, int]:
+        return await self._read(lambda connection: reads.ends(connection, task_ids))
 
     async def tasks(self, query: TaskQuery) -> TaskRows:
         return await self._read(lambda connection: reads.tasks(connection, query))

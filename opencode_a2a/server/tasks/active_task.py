@@ -175,6 +175,15 @@ class ActiveTask:
         self.reveal(self.log.last)
         return False
 
+    def take_in(self, row: EventRow, events: Sequence[LogEvent]) -> None:
+        """Add the events of a row that another replica has stored: they keep their numbers, and are seen at once."""
+        for number, event in enumerate(events, row.first_seq):
+            self.log.receive(number, event)
+        if self.log.last > self.saved:
+            self._keep_run(max(row.first_seq, self.saved + 1), self.log.last, len(row.body))
+            self.saved = self.log.last
+            self.reveal(self.saved)
+
     def reveal(self, number: int) -> None:
         """Let readers see the events up to `number`."""
         if number <= self.visible:
@@ -206,10 +215,13 @@ class ActiveTask:
             body=encode_events([entry.event for entry in entries]),
         )
         self.saved = row.last_seq
-        self._runs.append((row.first_seq, row.last_seq, len(row.body)))
-        self._kept += len(row.body)
+        self._keep_run(row.first_seq, row.last_seq, len(row.body))
         self._forget()
         return row
+
+    def _keep_run(self, first: int, last: int, size: int) -> None:
+        self._runs.append((first, last, size))
+        self._kept += size
 
     def _forget(self) -> None:
         """Let go of the oldest events that were stored and seen, where the window is more than full.

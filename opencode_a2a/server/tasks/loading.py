@@ -28,7 +28,7 @@ async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> 
     runs: list[tuple[int, list[LogEvent]]] = []
     size = 0
     for run in stored.events if kept is None else kept:
-        runs.append((run.first_seq, await _events(run.body)))
+        runs.append((run.first_seq, await events_of(run.body)))
         size += len(run.body)
         if size > _MUCH:
             size = 0
@@ -48,7 +48,8 @@ async def _task(snapshot: bytes) -> Task:
     return read_task(value)
 
 
-async def _events(body: bytes) -> list[LogEvent]:
+async def events_of(body: bytes) -> list[LogEvent]:
+    """Decode the events of a row, a large one in steps. Raises `LocalError` for what cannot be read."""
     if len(body) <= _MUCH:
         return decode_events(body)
     try:

@@ -347,6 +347,10 @@ class TaskLog:
         """Add an event; returns its entry, or None where the rules drop it."""
         return self._add(self.last + 1, event)
 
+    def receive(self, number: int, event: LogEvent) -> Entry | None:
+        """Add an event that has its number from the log it was appended to; None where it is here already."""
+        return self._add(number, event) if number > self.last else None
+
     def _add(self, number: int, event: LogEvent) -> Entry | None:
         if not self._folding.add(event):
             return None

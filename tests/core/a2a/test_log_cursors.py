@@ -285,3 +285,23 @@ class Crashes(RuleBasedStateMachine):
 
 TestCrashes = Crashes.TestCase
 TestCrashes.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+
+
+@given(events=st.lists(running_events, max_size=20), recovers=st.booleans(), data=st.data())
+def test_a_copy_that_receives_what_was_stored_is_the_same_log(
+    events: list[LogEvent], recovers: bool, data: DataObject
+) -> None:
+    """However the events come, and some of them again: the copy has each once, under its number."""
+    log = log_of(events)
+    if recovers:
+        log.recover()
+        log.append(StatusChanged(status=TaskStatus(state=TaskState.FAILED)))
+    entries = numbered(log)
+    known = data.draw(st.integers(0, len(entries)))
+    copy = TaskLog("t", "c")
+    for number, event in [*entries[:known], *entries]:
+        copy.receive(number, event)
+
+    assert numbered(copy) == entries
+    assert copy.task() == log.task()
+    assert copy.last == log.last
