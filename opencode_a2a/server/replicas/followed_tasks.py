@@ -1,8 +1,8 @@
 """The tasks that other replicas work on and somebody reads here: their logs grow as the owners store events.
 
-A followed task is an active task like any other to its readers. However many they are, the store is read once for
-all of them, when it has been told of a change; the poll is for notifications that were lost. A task that nobody reads
-costs nothing: the readers hold it, and with the last of them it goes.
+A followed task is an active task like any other to its readers. However many they are, one read of the store after a
+change serves all of them; the poll is for notifications that were lost. A task that nobody reads costs nothing: the
+readers hold it, and with the last of them it goes.
 """
 
 from __future__ import annotations

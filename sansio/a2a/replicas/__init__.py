@@ -1,0 +1,1 @@
+"""Requests between servers of one agent that share a database."""

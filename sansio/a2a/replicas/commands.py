@@ -1,0 +1,240 @@
+"""Commands to the server that works on a task, and its answers, as JSON.
+
+A caller is known and a request is parsed where it came in; the owner of the task does it as if it had come there.
+Every command may be done twice with the effect of once: the database may give it to a second owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, TypeVar
+
+import orjson
+from attrs import asdict, frozen
+
+from sansio.a2a.bindings.trace_context import TraceContext, trace_context_of
+from sansio.a2a.codecs import v1_0
+from sansio.a2a.codecs.fields import Fields, read_document
+from sansio.a2a.errors import ErrorKind, ErrorRow, LocalError, ProtocolError, Violation
+from sansio.a2a.model import JsonObject, Message, PushConfig, Role, SendRequest
+
+T = TypeVar("T")
+
+
+@frozen(kw_only=True)
+class Send:
+    """A message for a task, or for the one in its context that waits for an answer. `view`: a presentation's key."""
+
+    principal: str
+    send: SendRequest
+    view: str
+    trace: TraceContext | None = None
+
+
+@frozen(kw_only=True)
+class Cancel:
+    """End a task. `again`: one that is cancelled already stays so."""
+
+    principal: str
+    task_id: str
+    again: bool
+
+
+@frozen(kw_only=True)
+class Invoke:
+    """An extension method, by a caller with these capabilities, on a version of the protocol."""
+
+    principal: str
+    credential_id: str | None
+    capabilities: frozenset[str]
+    name: str
+    params: Any
+    version: str
+
+
+@frozen(kw_only=True)
+class Notify:
+    """Notify about a task from event `cursor` on."""
+
+    principal: str
+    task_id: str
+    config: PushConfig
+    view: str
+    cursor: int
+
+
+@frozen(kw_only=True)
+class NotifyNoMore:
+    """A push configuration of a task is dropped."""
+
+    principal: str
+    task_id: str
+    config_id: str
+
+
+Command: TypeAlias = Send | Cancel | Invoke | Notify | NotifyNoMore
+
+
+def encode_command(command: Command) -> bytes:
+    """Render a command as JSON."""
+    match command:
+        case Send():
+            body: JsonObject = {
+                "message": v1_0.render_message(command.send.message),
+                "metadata": command.send.metadata,
+                "codec": command.send.codec_name,
+                "view": command.view,
+                "trace": None if command.trace is None else dict(command.trace.headers),
+            }
+        case Cancel():
+            body = {"task": command.task_id, "again": command.again}
+        case Invoke():
+            body = {
+                "credential": command.credential_id,
+                "capabilities": sorted(command.capabilities),
+                "name": command.name,
+                "params": command.params,
+                "version": command.version,
+            }
+        case Notify():
+            config = v1_0.render_push_config(command.config)
+            body = {"task": command.task_id, "config": config, "view": command.view, "cursor": command.cursor}
+        case NotifyNoMore():
+            body = {"task": command.task_id, "id": command.config_id}
+    return orjson.dumps({"kind": type(command).__name__, "principal": command.principal, **body})
+
+
+def decode_command(data: bytes) -> Command:
+    """Read a command. Raises `LocalError` for anything else."""
+    return _decoded(data, lambda body: _READERS[body["kind"]](body["principal"], body))
+
+
+def _send(principal: str, body: JsonObject) -> Send:
+    trace = body["trace"]
+    request = SendRequest(
+        message=read_document({"message": body["message"]}, _message),
+        metadata=body["metadata"],
+        codec_name=body["codec"],
+    )
+    view: str = body["view"]
+    return Send(
+        principal=principal, send=request, view=view, trace=None if trace is None else trace_context_of(trace)
+    )
+
+
+def _message(fields: Fields) -> Message:
+    empty = Message(message_id="", role=Role.USER, parts=())
+    return fields.child("message", v1_0.read_message, required=True) or empty
+
+
+def _cancel(principal: str, body: JsonObject) -> Cancel:
+    return Cancel(principal=principal, task_id=body["task"], again=body["again"])
+
+
+def _invoke(principal: str, body: JsonObject) -> Invoke:
+    return Invoke(
+        principal=principal,
+        credential_id=body["credential"],
+        capabilities=frozenset(body["capabilities"]),
+        name=body["name"],
+        params=body["params"],
+        version=body["version"],
+    )
+
+
+def _notify(principal: str, body: JsonObject) -> Notify:
+    config = v1_0.parse_push_config_result(body["config"])
+    return Notify(principal=principal, task_id=body["task"], config=config, view=body["view"], cursor=body["cursor"])
+
+
+def _notify_no_more(principal: str, body: JsonObject) -> NotifyNoMore:
+    return NotifyNoMore(principal=principal, task_id=body["task"], config_id=body["id"])
+
+
+_READERS: Final[Mapping[str, Callable[[str, JsonObject], Command]]] = {
+    "Send": _send,
+    "Cancel": _cancel,
+    "Invoke": _invoke,
+    "Notify": _notify,
+    "NotifyNoMore": _notify_no_more,
+}
+
+
+# --- what comes of it -----------------------------------------------------------------------------------------
+
+
+class RelayedError(ProtocolError):
+    """An error of the server that was asked, with the names and numbers that it has there."""
+
+    def __init__(self, kind: ErrorKind, row: ErrorRow, reason: str, domain: str, **given: Any) -> None:
+        super().__init__(kind, **given)
+        self._row, self._reason, self._domain = row, reason, domain
+
+    @property
+    def row(self) -> ErrorRow:
+        """The numbers and names of the error."""
+        return self._row
+
+    @property
+    def reason(self) -> str:
+        """The name of the error in version 1.0's `ErrorInfo`."""
+        return self._reason
+
+    @property
+    def domain(self) -> str:
+        """The domain that defines `reason`."""
+        return self._domain
+
+
+def encode_result(result: object) -> bytes:
+    """Render what a command gave, which is JSON."""
+    return orjson.dumps({"result": result})
+
+
+def encode_error(error: ProtocolError) -> bytes:
+    """Render what a command was refused with."""
+    row = error.row
+    return orjson.dumps(
+        {
+            "error": {
+                "kind": error.kind.name,
+                "row": {name: getattr(row, name) for name in _ROW},
+                "reason": error.reason,
+                "domain": error.domain,
+                "message": error.message,
+                "violations": [asdict(violation) for violation in error.violations],
+                "data": error.data,
+                "data_v1": error.data_v1,
+                "metadata": error.metadata,
+            }
+        }
+    )
+
+
+_ROW: Final = ("code", "http", "grpc", "message", "name", "http_0_3")
+
+
+def decode_answer(data: bytes) -> Any:
+    """Return the result of a command. Raises `ProtocolError` as it was refused, `LocalError` for anything else."""
+    answer = _decoded(data, _answer)
+    if isinstance(answer, RelayedError):
+        raise answer
+    return answer
+
+
+def _answer(body: JsonObject) -> Any:
+    if "result" in body:
+        return body["result"]
+    error = dict(body["error"])
+    violations = [Violation(tuple(one["path"]), one["type"], one["message"]) for one in error.pop("violations")]
+    kind, row = ErrorKind[error.pop("kind")], ErrorRow(**error.pop("row"))
+    return RelayedError(kind, row, error.pop("reason"), error.pop("domain"), violations=violations, **error)
+
+
+def _decoded(data: bytes, read: Callable[[JsonObject], T]) -> T:
+    try:
+        return read(orjson.loads(data))
+    except ProtocolError as error:
+        raise LocalError(f"a command of another server cannot be read: {error.message}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LocalError(f"a command of another server cannot be read: {type(error).__name__}") from None
