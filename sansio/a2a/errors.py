@@ -7,6 +7,7 @@ All exceptions of `sansio.a2a` have one root. After h11, either the other side b
         LocalError                  a bug on this side
         ProtocolError               the other side cannot have what it asked for, or sent what is not valid
           RpcRequestError           a JSON-RPC envelope is not valid; it keeps the request's id (`bindings.jsonrpc`)
+          RelayedError              another server of the same agent refused it (`replicas.commands`)
         ClientError                 another agent could not be called (`client.client_errors`)
           UsageError                the caller's arguments or settings cannot be used; also a `ValueError`
             RefusedTargetError      the policy does not allow its address
