@@ -344,6 +344,20 @@ def details(error: ProtocolError) -> list[JsonObject]:
     return found
 
 
+_NAMED_BY_STATUS = frozenset(
+    {
+        ErrorKind.UNAUTHENTICATED,
+        ErrorKind.FORBIDDEN,
+        ErrorKind.REQUEST_TIMEOUT,
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.STORE_UNAVAILABLE,
+        ErrorKind.AUTHENTICATION_UNAVAILABLE,
+        ErrorKind.OVERLOADED,
+    }
+)
+"""Errors that differ on version 0.3 by the HTTP status alone. JSON-RPC and the frame of a stream come with 200."""
+
+
 def jsonrpc_error(error: ProtocolError, version: str) -> JsonObject:
     """Return the `error` member of a JSON-RPC response on `version` (`"0.3"` or `"1.0"`)."""
     body: JsonObject = {"code": error.row.code, "message": error.message}
@@ -355,6 +369,8 @@ def jsonrpc_error(error: ProtocolError, version: str) -> JsonObject:
     elif error.violations:
         body["message"] = error.row.message
         body["data"] = [{"type": v.type, "loc": ["params", *v.path], "msg": v.message} for v in error.violations]
+    elif error.kind in _NAMED_BY_STATUS:
+        body["data"] = {"type": error.reason}
     return body
 
 
@@ -383,3 +399,11 @@ def http_error(error: ProtocolError, version: str) -> tuple[int, JsonObject]:
     elif isinstance(error.data, dict):
         body.update(error.data)
     return status, body
+
+
+def frame_error(error: ProtocolError, version: str) -> JsonObject:
+    """Return the body of an HTTP+JSON error as a frame of a stream, which has no status of its own."""
+    _, body = http_error(error, version)
+    if not DIALECTS[version].has_error_details and error.data is None and error.kind in _NAMED_BY_STATUS:
+        return body | {"type": error.reason}
+    return body

@@ -20,7 +20,7 @@ from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated, negotiate
 from sansio.a2a.bindings.http_messages import Request, Response, refusal
 from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec, rest_codec_of, rest_codec_of_task
 from sansio.a2a.dialects import DIALECTS, Dialect
-from sansio.a2a.errors import A2AError, ErrorKind, ProtocolError, http_error
+from sansio.a2a.errors import A2AError, ErrorKind, ProtocolError, frame_error
 from sansio.a2a.media_types import EVENT_STREAM, JSON
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation, operation_of
@@ -205,7 +205,7 @@ class Call:
         if self.is_rpc:
             body = jsonrpc.render_error(self.request_id, error, self.version)
         else:
-            body = orjson.dumps(http_error(error, self.version)[1])
+            body = orjson.dumps(frame_error(error, self.version))
         return b"data: %b\n\n" % sse.json_data(body)
 
 

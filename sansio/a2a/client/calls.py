@@ -349,13 +349,18 @@ def _payload(interface: Interface, status: int, value: Any) -> Any:
         return value
     if not isinstance(value, dict):
         raise InvalidAnswerError("The agent's answer is not a JSON object")
-    if value.get("error") is not None:
+    if value.get("error") is not None or (interface.binding != JSONRPC and _is_flat_error(value)):
         raise fault_in(status, value)
     if interface.binding != JSONRPC:
         return value
     if "result" not in value:
         raise InvalidAnswerError("The agent's answer has neither a result nor an error")
     return value["result"]
+
+
+def _is_flat_error(value: JsonObject) -> bool:
+    """Whether a body of HTTP+JSON is an error of version 0.3. In a stream, no HTTP status says so."""
+    return isinstance(value.get("code"), int) and isinstance(value.get("message"), str)
 
 
 def _item(interface: Interface, value: Any) -> StreamItem:

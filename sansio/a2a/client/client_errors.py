@@ -145,10 +145,12 @@ _KINDS: Final = {kind: next((row.error for row in _REFUSALS if kind in row.kinds
 _OWN: Final = [kind for kind in ErrorKind if kind.row.specific]
 """The errors whose codes and names are theirs alone."""
 
-_REASONS: Final = {kind.name: error for kind, error in _KINDS.items()} | {
-    kind.row.name: _KINDS[kind] for kind in _OWN
-}
-"""The reasons of version 1.0, and what clients of version 0.3 call an error."""
+_REASONS: Final = (
+    {kind.name: error for kind, error in _KINDS.items()}
+    | {kind.row.name: _KINDS[kind] for kind in _OWN}
+    | {"UPSTREAM_BACKPRESSURE": BusyAgentError}
+)
+"""The reasons of version 1.0, what clients of version 0.3 call an error, and its word for a limit that is reached."""
 
 _CODES: Final = {kind.row.code: _KINDS[kind] for kind in (*_OWN, ErrorKind.METHOD_NOT_FOUND)}
 

@@ -29,7 +29,13 @@ from sansio.a2a.client.calls import (
     send_call,
     to_json,
 )
-from sansio.a2a.client.client_errors import AgentError, InvalidAnswerError
+from sansio.a2a.client.client_errors import (
+    AgentError,
+    AuthenticationError,
+    BusyAgentError,
+    InvalidAnswerError,
+    PermissionDeniedError,
+)
 from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec
 from sansio.a2a.errors import ErrorKind, ProtocolError, http_error, invalid, jsonrpc_error
 from sansio.a2a.model import (
@@ -423,6 +429,52 @@ def test_refusals_of_every_shape_are_understood(status: int, body: object, messa
     error = agent_error(status, orjson.dumps(body))
 
     assert (error.message, error.reason, error.http_status) == (message, reason, status)
+
+
+_BUSY = (
+    ErrorKind.OVERLOADED,
+    ErrorKind.RATE_LIMITED,
+    ErrorKind.STORE_UNAVAILABLE,
+    ErrorKind.AUTHENTICATION_UNAVAILABLE,
+    ErrorKind.REQUEST_TIMEOUT,
+)
+REFUSALS = [
+    (ErrorKind.UNAUTHENTICATED, AuthenticationError),
+    (ErrorKind.FORBIDDEN, PermissionDeniedError),
+    *((kind, BusyAgentError) for kind in _BUSY),
+]
+
+
+@pytest.mark.parametrize(("kind", "error"), REFUSALS, ids=[kind.name for kind, _ in REFUSALS])
+@pytest.mark.parametrize("interface", INTERFACES, ids=NAMES)
+def test_an_error_in_a_stream_is_known_without_an_http_status(
+    interface: Interface, kind: ErrorKind, error: type[AgentError]
+) -> None:
+    call = operation_call(interface, Operation.SUBSCRIBE, TaskIdRequest(id="t-1"), request_id="r")
+    frame = understood(call, interface).failure_frame(ProtocolError(kind))
+
+    with pytest.raises(error) as raised:
+        list(StreamReader(interface).feed(frame))
+    assert raised.value.reason == kind.name
+
+
+@pytest.mark.parametrize(("kind", "error"), REFUSALS, ids=[kind.name for kind, _ in REFUSALS])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_error_of_json_rpc_is_known_without_an_http_status(
+    version: str, kind: ErrorKind, error: type[AgentError]
+) -> None:
+    interface = Interface(binding=JSONRPC, version=version, url=URL)
+
+    with pytest.raises(error):
+        read_answer(interface, 200, render_error("r", ProtocolError(kind), version))
+
+
+def test_an_agent_with_too_much_to_do_is_asked_again_later() -> None:
+    error = ProtocolError(ErrorKind.OVERLOADED, data={"type": "UPSTREAM_BACKPRESSURE", "limit": 4})
+    interface = Interface(binding=JSONRPC, version="0.3", url=URL)
+
+    with pytest.raises(BusyAgentError):
+        read_answer(interface, 200, render_error("r", error, "0.3"))
 
 
 @pytest.mark.parametrize(
