@@ -6,31 +6,30 @@ It must not know what bodies mean, and the event loop never waits here for a dis
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote, quote_plus
+from typing import Final, Self, TypeVar
 
 import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
-from sqlalchemy import Connection, Engine, create_engine, event, exc
-from sqlalchemy.pool import NullPool, QueuePool, StaticPool
+from sqlalchemy import Connection, Engine, create_engine, exc
+from sqlalchemy.pool import NullPool
 
-from opencode_a2a.distribution import how_to_install
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store import reads
+from opencode_a2a.server.store.database.engine import SQLITE_BUSY_SECONDS, enter_wal_mode, make_engine
+from opencode_a2a.server.store.database.faults import store_fault
 from opencode_a2a.server.store.database.file_guard import FileGuard
 from opencode_a2a.server.store.database.inspection import read_only_uri
 from opencode_a2a.server.store.database.migrate import ensure_schema
 from opencode_a2a.server.store.database.postgresql_lock import hold_postgresql
 from opencode_a2a.server.store.database.sqlite_file import prepare_file
-from opencode_a2a.server.store.database.urls import Database, parse_database_url
+from opencode_a2a.server.store.database.urls import parse_database_url
 from opencode_a2a.server.store.earlier import Importer, import_earlier, import_from
 from opencode_a2a.server.store.rows import (
     EventRow,
@@ -45,7 +44,6 @@ from opencode_a2a.server.store.rows import (
     TaskRow,
     TaskRows,
     Write,
-    WritesRefusedError,
 )
 from opencode_a2a.server.store.statements import WriteStatements
 from opencode_a2a.server.store.writer import GroupCommitWriter
@@ -57,9 +55,6 @@ Result = TypeVar("Result")
 _READERS: Final = 4
 OPEN_SECONDS: Final = 15.0
 _LOCK_SECONDS: Final = 2.0  # a session of our own that was given up ends about at once
-_SQLITE_BUSY_SECONDS: Final = 5.0
-# A host that has gone silent must become an error, not a thread that waits for ever.
-_POSTGRESQL_CONNECT: Final = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
 
 
 class SqlStore:
@@ -203,7 +198,7 @@ class SqlStore:
         assert self._engine is not None
 
         def connect() -> sqlite3.Connection:
-            return sqlite3.connect(read_only_uri(source, unshared=True), uri=True, timeout=_SQLITE_BUSY_SECONDS)
+            return sqlite3.connect(read_only_uri(source, unshared=True), uri=True, timeout=SQLITE_BUSY_SECONDS)
 
         reading = create_engine("sqlite://", creator=connect, poolclass=NullPool, hide_parameters=True)
         try:
@@ -278,12 +273,12 @@ class SqlStore:
             if self._guard is not None:
                 self._guard.hold()
                 self._guard.remember()
-            self._engine = _engine(self._database)
+            self._engine = make_engine(self._database, connections=_READERS + 1)
             # One snapshot for all statements of a read; SQLite's transactions have that anyway.
             level = {} if self._database.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             self._readers = self._engine.execution_options(**level)
             if self._database.path is not None:
-                _enter_wal_mode(self._engine)
+                enter_wal_mode(self._engine, OPEN_SECONDS)
             if not self._database.is_sqlite:
                 self._connection = self._engine.connect()
                 hold_postgresql(self._connection, patience=OPEN_SECONDS / 3)
@@ -303,78 +298,4 @@ class SqlStore:
             self._guard.release()
 
     def _fault(self, error: Exception, doing: str) -> StoreError:
-        """The reason of a database error in one line, without statements, parameters or the password."""
-        if isinstance(error, StoreError):
-            return error
-        cause = (error.orig if isinstance(error, exc.DBAPIError) else None) or error
-        line = next(iter(str(cause).splitlines()), "")
-        password = self._database.url.password
-        if password:
-            for form in {str(password), quote(str(password)), quote_plus(str(password))}:
-                line = line.replace(form, "***")
-        text = f"the database could not {doing}: {line} ({type(cause).__name__})"
-        return StoreUnavailableError(text) if _may_pass(error) or doing != "commit" else WritesRefusedError(text)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the same may succeed later: the fault is the database's, not that of what it was given."""
-    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, exc.OperationalError | exc.InternalError | exc.TimeoutError | OSError)
-
-
-def _engine(database: Database) -> Engine:
-    if not database.is_sqlite:
-        given = database.url.query
-        options = {name: value for name, value in _POSTGRESQL_CONNECT.items() if name not in given}
-        try:
-            return create_engine(
-                database.url,
-                connect_args=options,
-                hide_parameters=True,
-                pool_pre_ping=True,
-                pool_size=_READERS + 1,
-                max_overflow=0,
-            )
-        except ImportError:
-            raise StoreError(f"PostgreSQL needs psycopg: {how_to_install('postgresql')}") from None
-    if database.path is None:
-        pool: dict[str, Any] = {"poolclass": StaticPool}
-    else:
-        pool = {"poolclass": QueuePool, "pool_size": _READERS + 1, "max_overflow": 0}
-    url = database.url
-    if database.path is not None:
-        url = url.set(database=str(Path(database.path).absolute()))
-    timeout = {} if "timeout" in url.query else {"timeout": _SQLITE_BUSY_SECONDS}
-    engine = create_engine(url, connect_args={"check_same_thread": False, **timeout}, hide_parameters=True, **pool)
-    event.listen(engine, "connect", _prepare_sqlite_connection)
-    event.listen(engine, "begin", _begin_sqlite_transaction)
-    return engine
-
-
-def _prepare_sqlite_connection(connection: Any, _record: object) -> None:
-    # The driver begins no transactions of its own: they would leave reads and schema changes outside.
-    connection.isolation_level = None
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("PRAGMA foreign_keys = OFF")
-
-
-def _begin_sqlite_transaction(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
-
-
-def _enter_wal_mode(engine: Engine) -> None:
-    """Retried, because two processes that change the mode at once do not wait for each other."""
-    deadline = time.monotonic() + OPEN_SECONDS
-    raw = engine.raw_connection()
-    try:
-        while True:
-            try:
-                raw.cursor().execute("PRAGMA journal_mode = WAL")
-                return
-            except Exception as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
-    finally:
-        raw.close()
+        return store_fault(error, doing, self._database)

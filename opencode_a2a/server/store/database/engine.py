@@ -1,0 +1,87 @@
+"""Makes the pool of connections to a database, and prepares each of them. Knows nothing of tables."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from opencode_a2a.distribution import how_to_install
+from opencode_a2a.server.store.database.urls import Database
+from opencode_a2a.server.store.rows import StoreError
+
+SQLITE_BUSY_SECONDS: Final = 5.0
+# A host that has gone silent must become an error, not a thread that waits for ever.
+_POSTGRESQL_CONNECT: Final = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
+
+
+def make_engine(database: Database, *, connections: int) -> Engine:
+    """Return an engine with so many connections at most. Nothing is connected yet.
+
+    A database in memory has one connection. Raises `StoreError` where the driver is not installed.
+    """
+    return _sqlite(database, connections) if database.is_sqlite else _postgresql(database, connections)
+
+
+def _postgresql(database: Database, connections: int) -> Engine:
+    given = database.url.query
+    options = {name: value for name, value in _POSTGRESQL_CONNECT.items() if name not in given}
+    try:
+        return create_engine(
+            database.url,
+            connect_args=options,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            pool_size=connections,
+            max_overflow=0,
+        )
+    except ImportError:
+        raise StoreError(f"PostgreSQL needs psycopg: {how_to_install('postgresql')}") from None
+
+
+def _sqlite(database: Database, connections: int) -> Engine:
+    url = database.url
+    if database.path is None:
+        pool: dict[str, Any] = {"poolclass": StaticPool}
+    else:
+        pool = {"poolclass": QueuePool, "pool_size": connections, "max_overflow": 0}
+        url = url.set(database=str(Path(database.path).absolute()))
+    timeout = {} if "timeout" in url.query else {"timeout": SQLITE_BUSY_SECONDS}
+    engine = create_engine(url, connect_args={"check_same_thread": False, **timeout}, hide_parameters=True, **pool)
+    event.listen(engine, "connect", _prepare_sqlite_connection)
+    event.listen(engine, "begin", _begin_sqlite_transaction)
+    return engine
+
+
+def _prepare_sqlite_connection(connection: Any, _record: object) -> None:
+    # The driver begins no transactions of its own: they would leave reads and schema changes outside.
+    connection.isolation_level = None
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = OFF")
+
+
+def _begin_sqlite_transaction(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+def enter_wal_mode(engine: Engine, patience: float) -> None:
+    """Let an SQLite file have a write-ahead log. Blocks for `patience` seconds at most.
+
+    Retried, because two processes that change the mode at once do not wait for each other.
+    """
+    deadline = time.monotonic() + patience
+    raw = engine.raw_connection()
+    try:
+        while True:
+            try:
+                raw.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+            except Exception as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+    finally:
+        raw.close()

@@ -1,0 +1,31 @@
+"""Translates errors of a database's driver into those of the store, without statements, content or the password."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, quote_plus
+
+from sqlalchemy import exc
+
+from opencode_a2a.server.store.database.urls import Database
+from opencode_a2a.server.store.rows import StoreError, StoreUnavailableError, WritesRefusedError
+
+
+def store_fault(error: Exception, doing: str, database: Database) -> StoreError:
+    """Return the reason of an error in one line. `doing`: a verb; only a "commit" can be refused for its rows."""
+    if isinstance(error, StoreError):
+        return error
+    cause = (error.orig if isinstance(error, exc.DBAPIError) else None) or error
+    line = next(iter(str(cause).splitlines()), "")
+    password = database.url.password
+    if password:
+        for form in {str(password), quote(str(password)), quote_plus(str(password))}:
+            line = line.replace(form, "***")
+    text = f"the database could not {doing}: {line} ({type(cause).__name__})"
+    return StoreUnavailableError(text) if _may_pass(error) or doing != "commit" else WritesRefusedError(text)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same may succeed later: the fault is the database's, not that of what it was given."""
+    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, exc.OperationalError | exc.InternalError | exc.TimeoutError | OSError)
