@@ -20,16 +20,15 @@ from typing import TYPE_CHECKING
 
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store.memory import MemoryStore
+from opencode_a2a.server.store.protocol import Pending, Store
 from opencode_a2a.server.store.rows import (
     Binding,
     EventRow,
     EventsPruned,
-    Pending,
     PushDropped,
     PushRow,
     SchemaError,
     SessionRow,
-    Store,
     StoredTask,
     StoreError,
     StoreGoneError,

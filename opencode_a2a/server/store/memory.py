@@ -12,12 +12,12 @@ from itertools import islice
 from types import TracebackType
 from typing import Self, TypeVar
 
+from opencode_a2a.server.store.protocol import Pending
 from opencode_a2a.server.store.rows import (
     PRUNED_AT_ONCE,
     Binding,
     EventRow,
     EventsPruned,
-    Pending,
     PushDropped,
     PushRow,
     SessionRow,

@@ -1,13 +1,11 @@
-"""The store of tasks: its rows, its protocol, its errors.
+"""The store of tasks: its rows and its errors.
 
 Bodies are opaque JSON bytes: nothing here may know A2A or OpenCode, or how and where rows are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from types import TracebackType
-from typing import Final, Protocol, Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from attrs import evolve, field, frozen
 
@@ -210,113 +208,3 @@ class StoredTask:
 
     row: TaskRow
     events: tuple[EventRow, ...]
-
-
-class Pending(Protocol):
-    """Writes on their way into the store."""
-
-    async def durable(self) -> None:
-        """Wait until they are durable. StoreError: they are not known to be, and will not be tried again."""
-
-
-class Store(Protocol):
-    """Durable tasks. Open it with `async with`; every other call belongs inside.
-
-    A `TaskRow` is inserted or replaces the row of its `task_id`, an `EventRow` that of its (`task_id`,
-    `first_seq`), a `Binding` that of its (`principal`, `context_id`), a `SessionRow` that of its `session_id`, a
-    `PushRow` that of its (`task_id`, `config_id`). Writes take effect in the order given. Event rows stay until they
-    are pruned. What identifies a task (`context_id`, `principal`, `message_id`, `created_at`) is taken from its first
-    row.
-    """
-
-    @property
-    def outlives(self) -> bool:
-        """Whether what is in it is there again when it is opened by another process."""
-
-    @property
-    def trouble(self) -> str | None:
-        """Why the last commit failed; None while commits succeed."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Commits what is queued, then closes; StoreError if some of it could not be committed."""
-
-    def put(self, writes: Sequence[Write]) -> None:
-        """Queues writes for the next commit and returns at once.
-
-        What an unavailable database could not commit is tried again a bounded number of times; what is given
-        up after that, or refused, is logged as an error.
-        """
-
-    def submit(self, writes: Sequence[Write]) -> Pending:
-        """Queues writes; whoever queues them can do other things before waiting for them."""
-
-    async def commit(self, writes: Sequence[Write] = ()) -> None:
-        """Queues writes and waits until they and all queued before are durable.
-
-        StoreError: they are not known to be durable, and will not be tried again. A caller that is cancelled
-        while waiting leaves its writes queued.
-        """
-
-    async def task(self, task_id: str) -> StoredTask | None:
-        """The task, as of all writes given before this call.
-
-        Reads wait until those are durable; StoreError if they cannot become so, or the database cannot be read.
-        """
-
-    async def unfinished(self) -> list[StoredTask]:
-        """Every unfinished task, oldest first."""
-
-    async def events(self, task_id: str) -> tuple[EventRow, ...]:
-        """All event rows of the task that are kept, in order, whether or not its snapshot contains them."""
-
-    async def later_events(self, after: Mapping[str, int]) -> Sequence[EventRow]:
-        """The event rows of tasks that reach beyond a number, which is given for each task; in order for each."""
-
-    async def ends(self, task_ids: Collection[str]) -> Mapping[str, int]:
-        """Those of the tasks that have finished, each with the number of its last event; 0 where it is gone."""
-
-    async def tasks(self, query: TaskQuery) -> TaskRows:
-        """A page of tasks."""
-
-    async def started_by(self, principal: str, context_id: str, message_id: str) -> StoredTask | None:
-        """The newest task that this message of the principal's started in the context."""
-
-    async def tasks_of_message(self, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
-        """The newest tasks that messages of this id started, in whatever context, newest first."""
-
-    async def message_ids(self, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
-        """The next pairs of a principal and a message id that started a task, each once, in an order of the store's.
-
-        `after`: the last pair that was read before.
-        """
-
-    async def push_configs(self, task_id: str) -> tuple[PushRow, ...]:
-        """The task's push configurations, oldest first (then by `config_id`)."""
-
-    async def unfinished_pushes(self) -> tuple[PushRow, ...]:
-        """Every push configuration that may have something to deliver, oldest first."""
-
-    async def prunable(self, before: int) -> bool:
-        """Whether `EventsPruned(before)` has something to prune."""
-
-    async def expired(self, before: int) -> bool:
-        """Whether `TasksExpired(before)` has something to remove."""
-
-    async def size(self) -> int | None:
-        """The bytes that the store takes on its disk, with free pages and the journal; None where it has none."""
-
-    async def count(self) -> int:
-        """The number of tasks. A database counts them one by one."""
-
-    async def session_of(self, principal: str, context_id: str) -> str | None:
-        """The upstream session this principal's context is bound to."""
-
-    async def session(self, session_id: str) -> SessionRow | None:
-        """The row of this upstream session; None where there is none."""
-
-    async def owner_of(self, session_id: str) -> str | None:
-        """The owner of this upstream session: by its own row, unless it is only claimed, else by a binding."""

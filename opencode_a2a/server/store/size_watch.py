@@ -8,7 +8,8 @@ from typing import Final
 import anyio
 
 from opencode_a2a.metrics.meters import Meters
-from opencode_a2a.server.store.rows import Store, StoreError
+from opencode_a2a.server.store.protocol import Store
+from opencode_a2a.server.store.rows import StoreError
 from sansio.metrics import STORE_BYTES, STORE_TASKS
 
 _log = logging.getLogger(__name__)

@@ -31,9 +31,9 @@ from opencode_a2a.server.store.database.postgresql_lock import hold_postgresql
 from opencode_a2a.server.store.database.sqlite_file import prepare_file
 from opencode_a2a.server.store.database.urls import parse_database_url
 from opencode_a2a.server.store.earlier import Importer, import_earlier, import_from
+from opencode_a2a.server.store.protocol import Pending
 from opencode_a2a.server.store.rows import (
     EventRow,
-    Pending,
     PushRow,
     SessionRow,
     StoredTask,

@@ -24,10 +24,10 @@ from anyio.lowlevel import EventLoopToken, current_token
 from attrs import define, field
 
 from opencode_a2a.metrics.meters import NO_METERS, Meters
+from opencode_a2a.server.store.protocol import Pending
 from opencode_a2a.server.store.rows import (
     Binding,
     EventsPruned,
-    Pending,
     SessionRow,
     StoreError,
     StoreUnavailableError,
