@@ -1,1 +1,1 @@
-"""Requests between servers of one agent that share a database."""
+"""Servers of one agent that share a database: their leases, their notifications, and requests between them."""
