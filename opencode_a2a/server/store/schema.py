@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData, Table, Text, false, true
+from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, LargeBinary, MetaData, Table, Text, false, true
 
 VERSION_TABLE: Final = "opencode_a2a_schema"
 # Oldest first; the last is the one this code works with.
@@ -134,3 +134,29 @@ REPLICA: Final = Table(
     Column("began_at", BigInteger, nullable=False),
     Column("name", Text, nullable=False),
 )
+
+# The places of those who wait for the same thing, in order. `holder`: a task's id, or another name of who waits.
+TICKET: Final = Table(
+    "opencode_a2a_ticket",
+    METADATA,
+    Column("key", Text, primary_key=True),
+    Column("holder", Text, primary_key=True),
+    Column("position", BigInteger, Identity(), nullable=False),
+    Column("replica_id", Text, nullable=False),
+)
+Index("opencode_a2a_ticket_position", TICKET.c.key, TICKET.c.position)
+Index("opencode_a2a_ticket_holder", TICKET.c.holder)
+
+# `replica_id`: the server that is asked. `answer`: NULL until there is one; whoever asked removes the row.
+COMMAND: Final = Table(
+    "opencode_a2a_command",
+    METADATA,
+    Column("command_id", Text, primary_key=True),
+    Column("number", BigInteger, Identity(), nullable=False),
+    Column("replica_id", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("answer", LargeBinary),
+)
+Index("opencode_a2a_command_replica", COMMAND.c.replica_id, COMMAND.c.number)
+Index("opencode_a2a_command_asked_by", COMMAND.c.asked_by)

@@ -1,0 +1,1 @@
+"""The SQL by which servers share a PostgreSQL database."""
