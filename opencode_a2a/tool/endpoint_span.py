@@ -70,7 +70,7 @@ class EndpointSpan:
         given = trace_context_of(self._headers)
         parent = given if turn is None or (given is not None and given.trace_id == turn.trace_id) else turn
         method, attributes = self._scope["method"], NO_ATTRIBUTES
-        if self._tracer.records:
+        if self._tracer.records(parent):
             attributes = server_attributes(method, self._route, self._route, self._headers, self._scope)
         return self._tracer.start(
             span_name(method, self._route), SpanKind.SERVER, parent, attributes, begun=self._begun

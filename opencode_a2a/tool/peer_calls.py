@@ -110,7 +110,7 @@ class PeerCalls:
     ) -> CallOutcome:
         """Make a call as part of its turn's trace, which the agent that is called continues."""
         attributes = NO_ATTRIBUTES
-        if self._tracer.records:
+        if self._tracer.records(parent):
             attributes = {
                 "gen_ai.operation.name": _OPERATION,
                 "gen_ai.tool.name": _MODELS_NAME,

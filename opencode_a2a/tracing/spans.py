@@ -50,10 +50,10 @@ class Span(Protocol):
 
 
 class Tracer(Protocol):
-    """Makes spans. `records`: whether attributes are of use. To give them to `start` costs less than to add them."""
+    """Makes spans."""
 
-    @property
-    def records(self) -> bool: ...
+    def records(self, parent: TraceContext | None) -> bool:
+        """Whether attributes may be of use for a span with this parent. Whoever makes them asks first."""
 
     def start(
         self,
@@ -91,7 +91,9 @@ class PassingTracer:
     trace, and a server behind this one that records should not be kept from it.
     """
 
-    records = False
+    def records(self, parent: TraceContext | None) -> bool:
+        """Never record."""
+        return False
 
     def start(
         self,

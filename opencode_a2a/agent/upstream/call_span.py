@@ -24,7 +24,7 @@ def call_span(tracer: Tracer, call: UpstreamCall, host: str, port: int) -> Itera
         yield ExchangeSpan()
         return
     name, attributes = call.method, NO_ATTRIBUTES
-    if tracer.records:
+    if tracer.records(parent):
         template = path_template(call.target)
         name = f"{call.method} {template}"
         attributes = {

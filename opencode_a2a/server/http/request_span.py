@@ -28,12 +28,13 @@ def begin_request_span(tracer: Tracer, request: Request, scope: Mapping[str, Any
     """Begin the span of a request; note it in the request, and its trace in the outcome. `scope`: ASGI's."""
     if request.path in _UNRECORDED:
         tracer = NO_TRACER
+    parent = trace_context_of(request.headers)
     name, attributes = "", NO_ATTRIBUTES
-    if tracer.records:
+    if tracer.records(parent):
         route = route_template(request.method, request.path)
         name = span_name(request.method, route)
         attributes = server_attributes(request.method, request.path, route, request.headers, scope)
-    span = tracer.start(name, SpanKind.SERVER, trace_context_of(request.headers), attributes)
+    span = tracer.start(name, SpanKind.SERVER, parent, attributes)
     request.trace = span.context
     request.outcome.trace_id = span.context.trace_id
     return span

@@ -15,7 +15,7 @@ from opencode_a2a.tracing.spans import NO_ATTRIBUTES, SpanKind, Tracer
 def delivery_span(tracer: Tracer, active: ActiveTask, url: str, failures: int) -> ExchangeSpan:
     """Begin the span of an attempt that follows so many failures. Without a trace of the task's, a new one begins."""
     attributes = NO_ATTRIBUTES
-    if tracer.records:
+    if tracer.records(active.trace):
         parts = urlsplit(url)
         attributes = {
             "http.request.method": "POST",

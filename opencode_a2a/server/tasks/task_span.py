@@ -25,7 +25,7 @@ _FAILED: Final = frozenset({TaskState.FAILED, TaskState.REJECTED, TaskState.AUTH
 def begin_task_span(tracer: Tracer, agent: str, facts: Facts, parent: TraceContext | None) -> Span:
     """Begin the span of the work on a task. `agent`: its name, empty for none; `parent`: the request's span."""
     attributes = NO_ATTRIBUTES
-    if tracer.records:
+    if tracer.records(parent):
         attributes = {
             "gen_ai.operation.name": _OPERATION,
             "gen_ai.conversation.id": facts.context_id[:_CONTEXT],

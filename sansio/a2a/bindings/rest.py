@@ -127,10 +127,13 @@ def template_of(method: str, path: str) -> str | None:
     The method only chooses between templates that the path fits: what it may not be asked with has its template, too.
     """
     segments = path.strip("/").split("/")
-    fitting = [template for template in _TEMPLATES if _match(template, segments) is not None]
-    own = (template for template in fitting if template.method == method)
-    found = next(own, fitting[0] if fitting else None)
-    return None if found is None else found.path
+    other: str | None = None
+    for template in _TEMPLATES:
+        if (other is None or template.method == method) and _match(template, segments) is not None:
+            if template.method == method:
+                return template.path
+            other = template.path
+    return other
 
 
 def hint_of(path: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 
 DEADLINE = 15.0
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 Value = str | int | float | bool
 
 
@@ -35,12 +37,17 @@ class Received:
 
 @define(eq=False)
 class Collector:
-    """The spans that came, and the headers of the requests."""
+    """The spans that came, and the headers of the requests. `answers`: the statuses of the next ones.
+
+    `location`: where an answer points to. `requests`: how many there were, with those that were refused.
+    """
 
     port: int = 0
     spans: list[Received] = field(factory=list)
     headers: list[dict[str, str]] = field(factory=list)
-    status: int = 200
+    answers: list[int] = field(factory=list)
+    location: str = ""
+    requests: int = 0
     delay: float = 0.0
     _changed: Condition = field(factory=Condition)
 
@@ -121,13 +128,17 @@ def collecting(port: int = 0) -> Iterator[Collector]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             time.sleep(collector.delay)
+            collector.requests += 1
+            status = collector.answers.pop(0) if collector.answers else 200
             if self.path != "/v1/traces":
                 self.send_response(404)
             else:
-                self.send_response(collector.status)
-                unpacked = gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body
-                if collector.status == 200:
-                    collector.take(unpacked, {name.lower(): value for name, value in self.headers.items()})
+                self.send_response(status)
+                unpack = _UNPACK.get(self.headers.get("content-encoding", ""), bytes)
+                if status == 200:
+                    collector.take(unpack(body), {name.lower(): value for name, value in self.headers.items()})
+                elif collector.location:
+                    self.send_header("location", collector.location)
             self.send_header("content-length", "0")
             self.end_headers()
 
