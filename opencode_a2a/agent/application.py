@@ -41,6 +41,7 @@ from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.signals import Reload
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
+from opencode_a2a.server.tasks.keyed_lock import LocalLocks
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tool.called_agents import called_agents
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
@@ -186,10 +187,12 @@ async def application(
         bus = EventBus(upstream, clock=wall, note=partial(readiness.note, UPSTREAM))
         location = Location(directory=settings.workspace_root)
         locations = Locations(upstream, location, override=settings.allow_directory_override)
+        locks = LocalLocks()
         sessions = Sessions(
             store,
             upstream,
             locations,
+            locks=locks,
             creations=Creations(lambda: int(wall() * 1000) + bus.clock_ahead_ms),
             claim_ttl=settings.pending_session_claim_ttl_seconds,
             claims=settings.claims_allowed,
@@ -201,6 +204,7 @@ async def application(
             bus=bus,
             publisher=publisher,
             sessions=sessions,
+            locks=locks,
             options=PromptOptions(agent=settings.agent, system=settings.system, variant=settings.variant),
             location=location,
             silence=settings.opencode_stream_timeout,
@@ -246,6 +250,7 @@ async def application(
                 look_every=limits.look_every,
                 push_attempts=settings.push_max_attempts,
             ),
+            locks=locks,
             tracer=tracer,
             agent_name=settings.title,
         )

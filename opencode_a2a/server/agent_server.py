@@ -26,6 +26,7 @@ from opencode_a2a.server.serving import serve_tasks
 from opencode_a2a.server.signals import until_signalled
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
+from opencode_a2a.server.tasks.keyed_lock import LocalLocks
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.jsonrpc import method_not_found
@@ -139,6 +140,7 @@ async def open_agent(
             tasks=group,
             wall=wall,
             limits=evolve(options.limits, look_every=options.stream_limits.look_every),
+            locks=LocalLocks(),
             tracer=options.tracer,
             agent_name=card.name,
         )

@@ -24,6 +24,7 @@ from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.store.size_watch import watch_size
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
@@ -55,7 +56,7 @@ class TaskLimits:
 class TaskServer:
     """The tasks of one agent. `wall`: epoch seconds. `client` sends push notifications.
 
-    `publisher`: shared with an agent that commits its tasks itself. `agent_name`: as spans name it.
+    `publisher`, `locks`: shared with an agent that commits or queues its tasks itself. `agent_name`: in spans.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class TaskServer:
         tasks: TaskGroup,
         wall: Callable[[], float],
         limits: TaskLimits,
+        locks: Locks,
         tracer: Tracer = NO_TRACER,
         agent_name: str = "",
     ) -> None:
         self.store = store
         self._tasks = tasks
         self._limits = limits
-        self._registry = registry = TaskRegistry(store)
+        self._registry = registry = TaskRegistry(store, locks)
         self._streams = streams = TaskStreams(store, limits.streams)
         self._runner = runner = TaskRunner(
             agent,
@@ -99,7 +101,7 @@ class TaskServer:
             schedule=Schedule(attempts=limits.push_attempts),
             tracer=tracer,
         )
-        self._messages = KnownMessages(store, registry, hooks)
+        self._messages = KnownMessages(store, registry, hooks, locks)
         admission = Admission(
             agent,
             hooks,

@@ -7,7 +7,6 @@ does not know yet belongs to the principal whose mark it has, and one that is be
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -20,7 +19,7 @@ from opencode_a2a.agent.turns.running_turn import RunningTurn
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.store import Binding, SessionRow, Store, Write
 from opencode_a2a.server.tasks.active_task import Facts
-from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from opencode_a2a.server.tasks.keyed_lock import Locks
 from sansio.a2a.codecs.json_values import object_at
 from sansio.a2a.errors import invalid
 from sansio.a2a.model import JsonObject
@@ -54,6 +53,7 @@ class Sessions:
         upstream: Upstream,
         locations: Locations,
         *,
+        locks: Locks,
         creations: Creations,
         claim_ttl: float,
         claims: bool,
@@ -66,7 +66,7 @@ class Sessions:
         self.creations = creations
         self._claim_ttl = claim_ttl
         self._wall = wall
-        self._claiming: dict[object, deque[anyio.Event]] = {}
+        self._locks = locks
 
     # --- before there is a task ---------------------------------------------------------------------------
 
@@ -75,7 +75,7 @@ class Sessions:
 
         Raises `ProtocolError` where it is another's, or nobody's and claims are switched off; `StoreError`.
         """
-        async with KeyedLock(self._claiming, session_id):
+        async with self._locks.of(("claim", session_id)):
             if not await self.may_use(principal, session_id):
                 raise invalid(SESSION_PATH, _NOT_USABLE)
             if await self._store.owner_of(session_id) is None:

@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.server.tasks.active_task import ActiveTask
-from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from opencode_a2a.server.tasks.keyed_lock import Lock
 from sansio.a2a.model import JsonObject
 from sansio.opencode.tool_servers import RunningCalls
 from sansio.opencode.turns.turn import Turn
@@ -45,7 +45,7 @@ class RunningTurn:
     location: Location
     waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
     sink: TurnSink | None = None
-    queue: KeyedLock | None = None
+    queue: Lock | None = None
     tool_calls: RunningCalls = field(factory=RunningCalls)
     claimed_calls: set[str] = field(factory=set)
     tool_scopes: set[anyio.CancelScope] = field(factory=set)

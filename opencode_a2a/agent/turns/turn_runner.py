@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -28,7 +27,7 @@ from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
-from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from opencode_a2a.server.tasks.keyed_lock import Key, Lock, Locks
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.backoff import Backoff
@@ -62,6 +61,14 @@ _REMOVED = TaskFailure(text="The directory of the session was removed", type="UP
 _STOPPED = TaskFailure(text="The server was stopped before the answer was complete", type=STOPPED)
 
 
+def _of_context(active: ActiveTask) -> Key:
+    return "context", active.facts.principal, active.facts.context_id
+
+
+def _of_session(session_id: str) -> Key:
+    return "session", session_id
+
+
 async def _no_tools(location: requests.Location) -> None:
     """Give a directory no tools."""
 
@@ -84,6 +91,7 @@ class TurnRunner:
         bus: EventBus,
         publisher: TaskPublisher,
         sessions: Sessions,
+        locks: Locks,
         options: PromptOptions,
         location: requests.Location,
         silence: float | None,
@@ -107,7 +115,7 @@ class TurnRunner:
         self.give_tools: Callable[[requests.Location], Awaitable[None]] = _no_tools
         self.tool_call_began: Wakeup = Wakeup()
         self._counter = 0
-        self._queues: dict[object, deque[anyio.Event]] = {}
+        self._locks = locks
         self._stopping = False
         self.running: dict[str, RunningTurn] = {}
         self.ended_interrupts: InterruptTotals = InterruptTotals()
@@ -118,8 +126,8 @@ class TurnRunner:
         Its place in the queue is taken before this returns: turns run in the order of these calls.
         """
         run = self._add(active, prompt, self._turn(active))
-        facts = active.facts
-        run.queue = KeyedLock(self._queues, prompt.session_id or (facts.principal, facts.context_id))
+        named = prompt.session_id
+        run.queue = self._locks.of(_of_context(active) if named is None else _of_session(named), active.facts.task_id)
         run.queue.take_place()
         return self._run(run)
 
@@ -128,16 +136,16 @@ class TurnRunner:
 
         One whose prompt may be with OpenCode has its place in the queue before this returns; any other starts again.
         """
-        facts, session_id, prompt_id = active.facts, active.session_id, active.prompt_id
+        session_id, prompt_id = active.session_id, active.prompt_id
         if session_id is None or prompt_id is None:
             return self.run(active, prompt)
         turn = self._turn(active, session_id, prompt_id)
         turn.recover(recovered_output(active.task(), active.log.events, session_id))
         run = self._add(active, prompt, turn)
         locks = ExitStack()
-        for key in ((facts.principal, facts.context_id), session_id):
-            if key not in self._queues:
-                lock = KeyedLock(self._queues, key)
+        for key in (_of_context(active), _of_session(session_id)):
+            if not self._locks.is_taken(key):
+                lock = self._locks.of(key, active.facts.task_id)
                 lock.take_place()
                 locks.callback(lock.leave)
         return self._run(run, locks)
@@ -266,7 +274,7 @@ class TurnRunner:
             self.ended_interrupts.add(run.turn)
             del self.running[task_id]
 
-    async def _in_queue(self, run: RunningTurn, queue: KeyedLock, locks: ExitStack) -> int:
+    async def _in_queue(self, run: RunningTurn, queue: Lock, locks: ExitStack) -> int:
         """Choose the session and wait for the turns before ours, first in its context, then in the session.
 
         Returns the number of the last event that is durable once the prompt may go out.
@@ -277,7 +285,7 @@ class TurnRunner:
         with ExitStack() as creating:
             if session_id is None:
                 session_id = await self._publisher.patiently(active, lambda: self._sessions.of_context(run, creating))
-                await self._enter(active, KeyedLock(self._queues, session_id), locks)
+                await self._enter(active, self._locks.of(_of_session(session_id), active.facts.task_id), locks)
             else:
                 requested = session_id
                 await self._publisher.patiently(active, lambda: self._sessions.requested(run, requested))
@@ -290,7 +298,8 @@ class TurnRunner:
         run.prompt = evolve(run.prompt, fresh=True)
         with ExitStack() as creating:
             session_id = await self._sessions.of_context(run, creating)
-            await self._enter(run.active, KeyedLock(self._queues, session_id), locks)
+            lock = self._locks.of(_of_session(session_id), run.active.facts.task_id)
+            await self._enter(run.active, lock, locks)
             return await self._prepare(run, session_id)
 
     async def _give_time(self) -> None:
@@ -304,11 +313,10 @@ class TurnRunner:
             text = f"OpenCode's event stream is not available: {self._bus.trouble}"
             raise UpstreamError(TaskFailure(text=text, type=UNREACHABLE))
 
-    async def _enter(self, active: ActiveTask, queue: KeyedLock, locks: ExitStack) -> None:
+    async def _enter(self, active: ActiveTask, queue: Lock, locks: ExitStack) -> None:
         locks.callback(queue.leave)
-        if not queue.take_place():
-            await self._publisher.settle(active)  # it may wait long: let it be seen
-        await queue.wait()
+        queue.take_place()
+        await queue.wait(lambda: self._publisher.settle(active))  # it may wait long: let it be seen
 
     async def _prepare(self, run: RunningTurn, session_id: str) -> int:
         """Make durable, in one commit, what must be known if the server is killed: the task, its session, its prompt.

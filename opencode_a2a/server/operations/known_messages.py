@@ -7,7 +7,6 @@ content, whatever context it got. Knows nothing of how a task begins.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -19,7 +18,7 @@ from opencode_a2a.server.agent import AgentHooks, AgentRequest
 from opencode_a2a.server.store import Store, StoredTask, StoreError
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
-from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from sansio.a2a.errors import LocalError
 from sansio.a2a.model import Message
@@ -38,12 +37,12 @@ _AGAIN = 15.0  # seconds before the store is asked again for what it could not r
 class KnownMessages:
     """The messages that have a task, of every principal. A filter in memory saves the look into the store."""
 
-    def __init__(self, store: Store, registry: TaskRegistry, hooks: AgentHooks) -> None:
+    def __init__(self, store: Store, registry: TaskRegistry, hooks: AgentHooks, locks: Locks) -> None:
         self._store = store
         self._registry = registry
         self._hooks = hooks
         self._filter = MessageFilter()
-        self._arriving: dict[object, deque[anyio.Event]] = {}
+        self._locks = locks
         self._answers: dict[_MessageKey, str] = {}  # to which task a message was the answer that named none
         self._started: WeakValueDictionary[_MessageKey, ActiveTask] = WeakValueDictionary()
 
@@ -71,8 +70,7 @@ class KnownMessages:
         Raises `ProtocolError` if the store fails.
         """
         principal, message = request.principal, request.message
-        key = (principal, message.context_id, message.message_id)
-        async with KeyedLock(self._arriving, key):
+        async with self._locks.of(("message", principal, message.context_id, message.message_id)):
             if message.context_id is None:
                 yield await self._with_content(request)
             else:

@@ -8,8 +8,7 @@ readers hold it, and with the last of them it goes.
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -17,7 +16,7 @@ import anyio
 
 from opencode_a2a.server.store import EventRow, Store, StoredTask, StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
-from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from opencode_a2a.server.tasks.keyed_lock import LocalLocks
 from opencode_a2a.server.tasks.loading import events_of, loaded
 from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.errors import LocalError
@@ -35,7 +34,7 @@ class FollowedTasks:
         self._store = store
         self._poll = poll
         self._tasks: WeakValueDictionary[str, ActiveTask] = WeakValueDictionary()
-        self._following: dict[object, deque[anyio.Event]] = {}
+        self._following = LocalLocks()
         self._noted: set[str] = set()  # tasks with something new
         self._changed = Wakeup()
         self._failing = False
@@ -58,7 +57,7 @@ class FollowedTasks:
         Readers share it. `kept`: all its event rows. Raises `LocalError` for what cannot be read, `StoreError`.
         """
         task_id = stored.row.task_id
-        async with KeyedLock(self._following, task_id):
+        async with self._following.of((task_id,)):
             active = self._tasks.get(task_id)
             if active is not None:
                 return active
@@ -124,7 +123,15 @@ class FollowedTasks:
     async def _end_unreachable(self, tasks: Sequence[ActiveTask]) -> None:
         """End the streams of tasks whose last events are kept no longer: a client reads the task instead."""
         ends = await self._store.ends([active.facts.task_id for active in tasks])
-        for active in tasks:
-            end = ends.get(active.facts.task_id)
-            if end is not None and (end == 0 or end > active.log.last):
+        behind = [active for active in tasks if _is_behind(active, ends)]
+        if behind:
+            await self._catch_up(behind)  # they may have ended since their events were read
+        for active in behind:
+            if _is_behind(active, ends):
                 active.rest()
+
+
+def _is_behind(active: ActiveTask, ends: Mapping[str, int]) -> bool:
+    """Whether a task that has ended, or is gone, has more events than this."""
+    end = ends.get(active.facts.task_id)
+    return end is not None and (end == 0 or end > active.log.last)

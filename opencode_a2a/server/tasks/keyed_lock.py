@@ -6,14 +6,65 @@ A place is taken without waiting, so that who comes first does not depend on who
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Protocol, Self, TypeAlias
 
 import anyio
 
+Key: TypeAlias = tuple[str | None, ...]
+"""The names of something that one may have at a time; the first says of what kind it is."""
+
+
+class Lock(Protocol):
+    """The lock of one key: inside is one, the others wait in order."""
+
+    def take_place(self) -> bool:
+        """Take the next place, unless it is taken already; False if somebody is known to be before it."""
+
+    async def wait(self, long: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Return once it is this one's turn. Whoever is cancelled meanwhile has to leave.
+
+        `long`: awaited once, where it is not this one's turn yet. Raises `StoreError` where the database that
+        servers share cannot be asked.
+        """
+
+    def leave(self) -> None:
+        """Give up the place, inside or queued; to leave twice is to leave once."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_exc: object) -> None: ...
+
+
+class Locks(Protocol):
+    """The locks of one server, or of several that share a database."""
+
+    def of(self, key: Key, holder: str = "") -> Lock:
+        """A lock, without a place yet. `holder`: the task that will have it, where it is to survive this process."""
+
+    def is_taken(self, key: Key) -> bool:
+        """Whether somebody in this process has a place."""
+
+
+class LocalLocks:
+    """The locks of one process."""
+
+    def __init__(self) -> None:
+        self._queues: dict[Key, deque[anyio.Event]] = {}
+
+    def of(self, key: Key, holder: str = "") -> KeyedLock:
+        """A lock, without a place yet."""
+        return KeyedLock(self._queues, key)
+
+    def is_taken(self, key: Key) -> bool:
+        """Whether somebody has a place."""
+        return key in self._queues
+
 
 class KeyedLock:
-    """First come, first served for one key: inside is one, the others wait in order."""
+    """First come, first served for one key in this process."""
 
-    def __init__(self, queues: dict[object, deque[anyio.Event]], key: object) -> None:
+    def __init__(self, queues: dict[Key, deque[anyio.Event]], key: Key) -> None:
         self._queues = queues
         self._key = key
         self._placed = False
@@ -32,18 +83,25 @@ class KeyedLock:
         queue.append(self._mine)
         return False
 
-    async def wait(self) -> None:
-        """Return once it is this one's turn. Whoever is cancelled meanwhile has to leave."""
-        if self._mine is not None:
-            await self._mine.wait()
+    async def wait(self, long: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Return once it is this one's turn. Whoever is cancelled meanwhile has to leave.
 
-    async def __aenter__(self) -> None:
+        `long`: awaited once, where it is not this one's turn yet.
+        """
+        if self._mine is None:
+            return
+        if long is not None and not self._mine.is_set():
+            await long()
+        await self._mine.wait()
+
+    async def __aenter__(self) -> Self:
         self.take_place()
         try:
             await self.wait()
         except BaseException:
             self.leave()
             raise
+        return self
 
     async def __aexit__(self, *_exc: object) -> None:
         self.leave()

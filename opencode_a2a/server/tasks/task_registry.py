@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-
-import anyio
 
 from opencode_a2a.server.store import EventRow, Store, StoredTask
 from opencode_a2a.server.tasks.active_task import ActiveTask
-from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from opencode_a2a.server.tasks.keyed_lock import Lock, Locks
 from opencode_a2a.server.tasks.loading import loaded
 from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.wakeup import Wakeup
@@ -18,11 +15,11 @@ from opencode_a2a.wakeup import Wakeup
 class TaskRegistry:
     """The tasks at work in this process by id, over a store that has all tasks."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, locks: Locks) -> None:
         self._store = store
+        self._locks = locks
         self._running: dict[str, RunningTask] = {}
         self._ended = Wakeup()
-        self._resting: dict[object, deque[anyio.Event]] = {}
 
     def __iter__(self) -> Iterator[RunningTask]:
         """The tasks at work, in the order in which they began; they may end meanwhile."""
@@ -40,12 +37,12 @@ class TaskRegistry:
         task.active.begin_work()
         self._running[task.id] = task
 
-    def resting(self, task_id: str) -> KeyedLock:
+    def resting(self, task_id: str) -> Lock:
         """The right to change a task at which nobody works; whoever has it has to `find` the task again.
 
         Each reader of a stored task has a copy of its own: two that change their copies would undo each other.
         """
-        return KeyedLock(self._resting, task_id)
+        return self._locks.of(("task", task_id))
 
     def remove(self, task: RunningTask) -> None:
         """Leave out a task whose work has ended: from now on, the store has it."""

@@ -19,6 +19,7 @@ from opencode_a2a.agent.turns.running_turn import Prompt, RunningTurn
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.server.store import Store, open_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
+from opencode_a2a.server.tasks.keyed_lock import LocalLocks
 from sansio.a2a.errors import ProtocolError
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.requests import DEFAULT_LOCATION, Location
@@ -83,7 +84,14 @@ class World:
         self.store = store
         creations = Creations(lambda: int(model.now * 1000))
         self.sessions = Sessions(
-            store, upstream, locations, creations=creations, claim_ttl=TTL, claims=True, wall=lambda: model.now
+            store,
+            upstream,
+            locations,
+            locks=LocalLocks(),
+            creations=creations,
+            claim_ttl=TTL,
+            claims=True,
+            wall=lambda: model.now,
         )
 
     async def claims(self, principal: str, session_id: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
@@ -130,6 +130,23 @@ async def test_a_notification_that_was_lost_is_made_up_for(url: str) -> None:
         active = await follow(owner, followed)
         await owner.publish(status(TaskState.COMPLETED))
 
+        with anyio.fail_after(5):
+            task = await active.settled()
+
+        assert task.status.state is TaskState.COMPLETED
+
+
+async def test_a_task_that_ends_between_two_looks_is_seen_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened("memory", poll=0.02) as (owner, followed):
+        active = await follow(owner, followed)
+        ends = owner.store.ends
+
+        async def ending(task_ids: list[str]) -> Mapping[str, int]:
+            if not owner.active.log.state.terminal:
+                await owner.publish(status(TaskState.COMPLETED))
+            return await ends(task_ids)
+
+        monkeypatch.setattr(owner.store, "ends", ending)
         with anyio.fail_after(5):
             task = await active.settled()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode, Say
-from opencode_a2a.server.tasks.keyed_lock import KeyedLock
+from opencode_a2a.server.tasks.keyed_lock import LocalLocks
 from tests.shell.harness import CREDENTIALS, RPC_10, Agent, agent_at, quick, served, until
 
 pytestmark = pytest.mark.anyio
@@ -81,8 +80,8 @@ async def test_messages_run_in_the_order_in_which_their_senders_were_told_of_the
 
 
 async def test_who_takes_a_place_first_is_first_whoever_enters_first() -> None:
-    queues: dict[object, deque[anyio.Event]] = {}
-    locations = [KeyedLock(queues, "key") for _ in range(20)]
+    locks = LocalLocks()
+    locations = [locks.of(("key",)) for _ in range(20)]
     entered: list[int] = []
     assert [location.take_place() for location in locations] == [True, *[False] * 19]
 
@@ -97,4 +96,4 @@ async def test_who_takes_a_place_first_is_first_whoever_enters_first() -> None:
             tasks.start_soon(enter, number)
 
     assert entered == [one for one in range(20) if one != 5]
-    assert queues == {}
+    assert not locks.is_taken(("key",))
