@@ -140,7 +140,7 @@ class TurnRunner:
         if session_id is None or prompt_id is None:
             return self.run(active, prompt)
         turn = self._turn(active, session_id, prompt_id)
-        turn.recover(recovered_output(active.task(), active.log.events, session_id))
+        turn.recover(recovered_output(active.task(), active.log.events, session_id, last=active.log.last))
         run = self._add(active, prompt, turn)
         locks = ExitStack()
         for key in (_of_context(active), _of_session(session_id)):
@@ -330,7 +330,7 @@ class TurnRunner:
         self.ended_interrupts.add(run.turn)
         turn = run.turn = self._turn(active, session_id, prompt_id)
         if active.visible and (task := active.task()).artifacts:
-            turn.add_to(recovered_output(task, active.log.events, session_id))
+            turn.add_to(recovered_output(task, active.log.events, session_id, last=active.log.last))
         bound = MetadataChanged({"shared": {"session": {"id": session_id}}})
         active.publish([bound, *turn.begin(self._now())])
         last = active.log.last

@@ -130,12 +130,12 @@ class ActiveTask:
         """Note where the agent works on it, in the agent's own terms: both are stored with the task."""
         self.session_id, self.prompt_id = session_id, prompt_id
 
-    def recover(self) -> list[TaskRow | EventRow]:
+    def recover(self, now: float = 0.0) -> list[TaskRow | EventRow]:
         """Carry on a task that an earlier process left; return the rows to store before anybody sees it.
 
-        Numbers of events that may have been seen but were not stored stay unused.
+        Numbers of events that may have been seen but were not stored stay unused. `now`: epoch seconds.
         """
-        self.log.recover()
+        self.log.recover(int(now * 1000))
         self.reveal(self.log.last)
         return self.rows()
 

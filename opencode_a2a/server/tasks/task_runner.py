@@ -70,7 +70,8 @@ class TaskRunner:
 
     async def recover(self, active: ActiveTask, request: AgentRequest) -> None:
         """Carry on a task that an earlier process left unfinished."""
-        self._store.put(active.recover())  # durable before anybody can see it, or its numbers might be used twice
+        # durable before anybody can see it, or its numbers might be used twice
+        self._store.put(active.recover(self._wall()))
         if active.log.state.terminal:
             return
         task = self._add(active, request)

@@ -253,6 +253,8 @@ _number = attrgetter("number")
 _REPLAYED_AT_ONCE = 256  # events
 SKIPPED = 1 << 20
 """More events than could have been seen between two times at which a log is kept."""
+_NUMBERS_A_MS = 1 << 8
+"""More events than a task has in a millisecond. Numbers of a time stay below 2^53 until the year 3000."""
 
 
 class TaskLog:
@@ -319,9 +321,13 @@ class TaskLog:
                 yield
         return log
 
-    def recover(self) -> None:
-        """Go on after a crash: numbers of events that may have been seen but were not kept stay unused."""
-        self._add(self.last + SKIPPED, Snapshot(self.task()))
+    def recover(self, at: int = 0) -> None:
+        """Go on after a crash: numbers of events that may have been seen but were not kept stay unused.
+
+        `at`: epoch milliseconds. Numbers grow with the time, since a backup may have taken the log's place: after it,
+        other events were seen, and recovered, that this log does not know.
+        """
+        self._add(max(self.last + SKIPPED, at * _NUMBERS_A_MS), Snapshot(self.task()))
 
     @property
     def events(self) -> Iterator[LogEvent]:

@@ -61,8 +61,8 @@ class _Seen:
             )
 
 
-def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str) -> RecoveredOutput:
-    """Recover the output from the task, and from those of its events that were stored."""
+def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str, *, last: int = 0) -> RecoveredOutput:
+    """Recover the output from the task, and from those of its events that were stored. `last`: the newest of them."""
     seen = _Seen()
     for event in events:
         if isinstance(event, StatusChanged):
@@ -86,7 +86,9 @@ def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str) ->
         files=frozenset(files),
         progress=frozenset(seen.progress),
         pending=seen.pending,
-        sequence=max(seen.sequence) + SKIPPED,
+        sequence=max(
+            max(seen.sequence) + SKIPPED, last
+        ),  # `last` grows with the time, for what a backup does not have
         status=task.status,
     )
 

@@ -195,6 +195,21 @@ def test_after_a_crash_no_event_gets_a_number_that_may_have_been_seen() -> None:
             log.at(lost)
 
 
+def test_a_log_that_a_backup_has_put_back_gives_no_number_twice() -> None:
+    """The log that goes on from the backup and the one that was recovered before have nothing in common."""
+    minute, burst = 60_000, 10_000
+    upgraded, restored = log_of([chunk("one"), more, more]), log_of([chunk("one")])
+    upgraded.recover(1_800_000_000_000)
+    restored.recover(1_800_000_000_000 + minute)
+    for _ in range(burst):
+        upgraded.append(more)
+    restored.append(more)
+
+    assert upgraded.last < restored.since(1)[0].number < 2**53
+    upgraded.recover(0)  # a clock that was put back
+    assert upgraded.last > burst + SKIPPED
+
+
 def test_readers_see_nothing_of_a_log_being_taken_up() -> None:
     log = log_of([chunk("one")])
     task = log.task()

@@ -324,6 +324,7 @@ def test_numbers_in_the_metadata_are_not_given_twice() -> None:
     log = said(part("prt_1", "one"))
     turn = gone_on_with(log)
     seen = recovered_output(log.task(), (), SESSION).sequence
+    assert recovered_output(log.task(), (), SESSION, last=10 * seen).sequence == 10 * seen
 
     say(log, turn.reconcile([record(part("prt_1", "one"), part("prt_2", "two"))], BUSY, NOW))
 

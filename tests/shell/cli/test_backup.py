@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import AbstractAsyncContextManager, closing
 from pathlib import Path
 
 import anyio
@@ -12,10 +12,12 @@ import anyio.to_thread
 import pytest
 
 from opencode_a2a.cli.main import main
+from opencode_a2a.config.settings import Settings
+from opencode_a2a.fake_opencode import Say
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.store.database.backup import BackupExistsError, back_up
 from sansio.a2a.model import TaskState
-from tests.shell.harness import agent_before
+from tests.shell.harness import CREDENTIALS, RPC_10, Agent, agent_at, agent_before, quick, served, until
 from tests.shell.store_cases import event_row, task_row
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +50,47 @@ async def test_a_backup_under_load_is_whole_and_a_server_starts_on_it(
     async with agent_before(anyio_backend, None, task_store_database_url=f"sqlite:///{target}") as agent:
         for task_id in before:
             assert (await agent.caller().get(task_id)).status.state is TaskState.COMPLETED
+
+
+async def test_after_a_rollback_no_id_of_an_event_stands_for_another(anyio_backend: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "tasks.db", tmp_path / "backup.db"
+    fake_opencode = quick()
+
+    async with served(anyio_backend, fake_opencode) as opencode:
+
+        def agent(path: Path) -> AbstractAsyncContextManager[Agent]:
+            url = f"sqlite:///{path}"
+            settings = Settings(opencode_url=opencode, credentials=CREDENTIALS, task_store_database_url=url)
+            return agent_at(anyio_backend, fake_opencode, settings)
+
+        fake_opencode.hold(Say, tokens=5)
+        async with agent(source) as first:
+            task_id = (await first.caller().send("LONG 40", configuration=RPC_10.at_once())).id
+            await until(lambda: "w4" in newest(source)[1])
+            before, _ = newest(source)
+            await anyio.to_thread.run_sync(back_up, source, target)
+        async with agent(source) as upgraded, upgraded.caller().subscribed(task_id, before) as stream:
+            fake_opencode.release()
+            await stream.whole()
+            seen = [event.number for event in stream.events[1:]]
+        async with agent(target) as restored:
+            await restored.caller().finished(task_id)
+            again = await restored.caller().subscribe(task_id, before)
+            resumed = [await restored.caller().subscribe(task_id, number) for number in seen]
+
+    assert set(seen).isdisjoint(event.number for event in again.events)
+    for stream in resumed:  # what the client has of events that this database never had is replaced
+        assert [chunk.append for chunk in stream.chunks] == [False]
+        assert (stream.text, stream.state) == ("".join(f"w{number} " for number in range(40)), "completed")
+
+
+def newest(path: Path) -> tuple[int, str]:
+    """The number of the newest event in a database, and the row that holds it."""
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute(
+            "SELECT last_seq, body FROM opencode_a2a_task_event ORDER BY last_seq DESC"
+        ).fetchone()
+    return (0, "") if found is None else (found[0], str(found[1]))
 
 
 async def test_what_is_committed_while_it_runs_is_there_as_one_moment_had_it(tmp_path: Path) -> None:
