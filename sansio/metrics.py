@@ -106,7 +106,9 @@ STORE_TASKS: Final = _gauge(
 COMMIT_SECONDS: Final = _seconds("a2a_store_commit_seconds", "Duration of a commit, which holds many writes", _SHORT)
 PUSHES_PENDING: Final = _gauge("a2a_push_pending", "Push configurations whose task may have more to notify about")
 PUSHES: Final = _counter(
-    "a2a_push_notifications_total", "Push notifications: delivered, retried, or given_up for good", "outcome"
+    "a2a_push_notifications_total",
+    "Push notifications that were delivered or retried; given_up counts configurations",
+    "outcome",
 )
 LOOP_LAG: Final = _seconds(
     "a2a_loop_lag_seconds", "Delay with which the event loop wakes a task that slept for 0.25 s", _SHORT, "runtime"

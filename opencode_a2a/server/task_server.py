@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import orjson
 from anyio.abc import TaskGroup
-from attrs import asdict, frozen
+from attrs import frozen
 
 from opencode_a2a.metrics.meters import Meters
 from opencode_a2a.server.agent import Agent, AgentHooks
@@ -154,7 +154,11 @@ class TaskServer:
         meters.read(ACTIVE_TASKS, lambda: Counter(task.active.log.state.value for task in self._registry))
         meters.read(STORE_UP, lambda: float(self.store.trouble is None))
         meters.read(PUSHES_PENDING, lambda: self._notifier.pending)
-        meters.read(PUSHES, lambda: asdict(self._notifier.counters))
+        meters.read(PUSHES, self._pushes)
+
+    def _pushes(self) -> dict[str, float]:
+        counters = self._notifier.counters
+        return {"delivered": counters.deliveries, "retried": counters.retries, "given_up": counters.given_up}
 
     async def start(self) -> None:
         """Recover what an earlier process left, and begin what runs as long as the server. Raises `StoreError`."""

@@ -37,6 +37,7 @@ from tests.shell.harness import (
     served,
     until,
 )
+from tests.shell.push_receiver import OK, answer, receiving
 from tests.tools.test_dashboards import rules
 
 pytestmark = pytest.mark.anyio
@@ -183,6 +184,19 @@ def counts_of_interrupts(found: dict[tuple[str, tuple[str, ...]], float]) -> tup
     names = ("a2a_interrupts_pending", "interrupt_requests_total", "interrupt_resolved_total")
     pending, asked, answered = (found[name, ()] for name in names)
     return pending, asked, answered
+
+
+async def test_deliveries_are_counted_by_their_outcome(serving: Serving) -> None:
+    async with receiving() as receiver, serving(push_allow_private_hosts=True, **ON) as agent:
+        url = receiver.plan("/push", answer(503, "retry-after: 0"), OK)
+        await agent.caller().send("hi", configuration={"taskPushNotificationConfig": {"url": url}})
+        await receiver.until(lambda: len(receiver.received) >= 4)
+        found = await scraped(agent)
+
+    counted = {labels[0]: value for (name, labels), value in found.items() if name == "a2a_push_notifications_total"}
+    assert set(counted) == {"delivered", "retried", "given_up"}
+    assert counted["delivered"] >= 2
+    assert (counted["retried"], counted["given_up"]) == (1, 0)
 
 
 async def test_commits_are_measured_in_a_database(serving_on_disk: Serving) -> None:
