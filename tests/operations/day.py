@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import shutil
-from collections.abc import AsyncGenerator
+import socket
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -26,7 +28,7 @@ from tests.operations.deployment import Deployment
 from tests.operations.load import WORD, Key, Load, Target, paced
 from tests.operations.records import End, Record, Row
 from tests.shell.folding import text_of
-from tests.shell.harness import DEADLINE, free_port, served
+from tests.shell.harness import DEADLINE, served
 
 _HOST: Final = "127.0.0.1"
 _LOOK_EVERY: Final = 0.02
@@ -228,12 +230,25 @@ class Day:
         return f"{outcomes.count('fail')} failed, {outcomes.count('warning')} warnings, {outcomes.count('ok')} ok"
 
 
+def _free_ports() -> Iterator[int]:
+    """Ports that nobody listens on, apart from those of other tests: the server's is free while it restarts."""
+    candidates = list(range(32_000, 32_768))
+    random.shuffle(candidates)
+    for port in candidates:
+        try:
+            socket.create_server((_HOST, port)).close()
+        except OSError:
+            continue
+        yield port
+
+
 @asynccontextmanager
 async def day(plan: Plan, folder: Path) -> AsyncGenerator[Day]:
     """A day that can begin, in an empty folder. Where nginx is installed, it stands before the server."""
     opencode = FakeOpenCode(pause=plan.pause, directory=str(folder), scripts={WORD: paced})
     verify = certified(folder, _HOST)
-    port, proxied = free_port(), found_program("nginx") is not None
+    ports = _free_ports()
+    port, proxied = next(ports), found_program("nginx") is not None
     url = f"http://{_HOST}:{port}"
     async with AsyncExitStack() as running:
         settings = {
@@ -246,7 +261,7 @@ async def day(plan: Plan, folder: Path) -> AsyncGenerator[Day]:
             "SSL_CERT_FILE": f"{folder}/authority.pem",
         }
         if proxied:
-            front = free_port()
+            front = next(ports)
             await running.enter_async_context(listening("nginx", folder, url, front))
             settings["A2A_PUBLIC_URL"] = f"https://{_HOST}:{front}{PREFIX}"
             settings["A2A_TRUSTED_PROXIES"] = _HOST
