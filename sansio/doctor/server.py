@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from sansio.doctor.finding import Finding, Outcome, fail, ok, skipped, warn
+from sansio.doctor.finding import Finding, Outcome, fail, of_problem, ok, skipped, warn
 
 SETTINGS, PORT, CLOCK, CARD, STREAMS = "settings", "port", "clock", "public URL", "streams"
 MOST_SKEW: Final = 5.0
@@ -20,14 +20,13 @@ PROBE_PAUSE: Final = 0.15
 def judge_settings(problems: Sequence[str], warnings: Sequence[str], risks: Sequence[str] = ()) -> Iterator[Finding]:
     """Yield a row for each problem and each warning of settings; each begins with the name of its variable."""
     for problem in problems:
-        name, colon, text = problem.partition(": ")
+        name, colon, _ = problem.partition(": ")
         remedy = f"set {name} to what it takes, or unset it" if colon else "see docs/configuration.md"
-        yield fail(SETTINGS, f"{problem if not colon else f'{name}: {text}'}", remedy)
+        yield fail(SETTINGS, problem, remedy)
     for warning in warnings:
         yield warn(SETTINGS, warning, f"see {warning.partition(' ')[0].rstrip(':,')} in docs/configuration.md")
     for risk in risks:
-        detail, _, remedy = risk.rpartition("; ")
-        yield Finding(SETTINGS, Outcome.WARN, detail or remedy, remedy if detail else None)
+        yield of_problem(SETTINGS, risk, outcome=Outcome.WARN)
     if not (problems or warnings or risks):
         yield ok(SETTINGS, "all settings are valid")
 

@@ -1,0 +1,222 @@
+"""The check-up's judgements: from the facts about a deployment to the rows and the exit code."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio.doctor.finding import Finding, Outcome, exit_code, fail, of_problem, ok, skipped, warn, worst
+from sansio.doctor.server import (
+    MOST_SKEW,
+    PROBE_EVENTS,
+    PROBE_PAUSE,
+    CardFacts,
+    PortFacts,
+    judge_card,
+    judge_clock,
+    judge_port,
+    judge_settings,
+    judge_stream,
+)
+from sansio.doctor.store import LITTLE, SCHEMA, SPACE, STORE, TOO_LITTLE, StoreFacts, judge_store, megabytes
+
+OK, SKIPPED, WARN, FAIL = Outcome.OK, Outcome.SKIPPED, Outcome.WARN, Outcome.FAIL
+HOME = "https://agent.example"
+
+
+def store_rows(**facts: object) -> dict[str, Finding]:
+    """Judge a SQLite store that is in order but for `facts`; the rows by their checks."""
+    in_order = {"where": "tasks.db", "known": ("0001", "0002"), "version": "0002", "free": LITTLE}
+    rows = list(judge_store(StoreFacts(**(in_order | facts))))  # type: ignore[arg-type]
+    assert len({row.check for row in rows}) == len(rows)
+    return {row.check: row for row in rows}
+
+
+def test_a_row_is_json_with_its_outcome_in_a_word() -> None:
+    assert warn("clock", "late", "NTP").json == {
+        "check": "clock",
+        "outcome": "warn",
+        "detail": "late",
+        "remedy": "NTP",
+    }
+    assert ok("clock", "right").json["remedy"] is None
+
+
+def test_the_remedy_of_a_problem_stands_behind_its_last_semicolon() -> None:
+    assert of_problem("tls", "no key; a; set A2A_KEY") == fail("tls", "no key; a", "set A2A_KEY")
+    assert of_problem("tls", "no key", outcome=WARN) == Finding("tls", WARN, "no key", None)
+
+
+@given(st.lists(st.sampled_from(Outcome)))
+def test_only_what_fails_makes_the_exit_code_one(outcomes: list[Outcome]) -> None:
+    rows = [Finding("check", outcome, "") for outcome in outcomes]
+
+    assert exit_code(rows) == int(FAIL in outcomes)
+    assert worst(rows) in (outcomes or [OK])
+
+
+def test_settings_are_valid_where_nothing_is_said_of_them() -> None:
+    assert [row.outcome for row in judge_settings((), ())] == [OK]
+
+
+def test_a_problem_of_a_setting_fails_and_names_its_variable() -> None:
+    named, unnamed = judge_settings(["A2A_PORT: must be a number"], []), judge_settings(["no such file"], [])
+
+    assert list(named) == [
+        fail("settings", "A2A_PORT: must be a number", "set A2A_PORT to what it takes, or unset it")
+    ]
+    assert list(unnamed) == [fail("settings", "no such file", "see docs/configuration.md")]
+
+
+def test_a_warning_leads_to_its_variable_in_the_documents() -> None:
+    (row,) = judge_settings([], ["A2A_TOKEN: is short"])
+
+    assert row == warn("settings", "A2A_TOKEN: is short", "see A2A_TOKEN in docs/configuration.md")
+
+
+def test_a_risk_is_a_warning_with_the_remedy_that_it_names() -> None:
+    assert list(judge_settings([], [], ["anybody may call; set A2A_TOKEN", "anybody may call"])) == [
+        warn("settings", "anybody may call", "set A2A_TOKEN"),
+        Finding("settings", WARN, "anybody may call"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome", "words"),
+    [
+        ({}, OK, "is free"),
+        ({"taken": True, "ours": True}, OK, "this deployment's own server"),
+        ({"taken": True}, FAIL, "another program"),
+        ({"error": "no such address"}, FAIL, "no such address"),
+    ],
+    ids=["free", "ours", "taken", "error"],
+)
+def test_a_port_must_be_free_or_taken_by_this_deployment(
+    facts: dict[str, object], outcome: Outcome, words: str
+) -> None:
+    row = judge_port(PortFacts(address="10.0.0.1:8000", **facts))  # type: ignore[arg-type]
+
+    assert row.outcome is outcome
+    assert row.detail.startswith("10.0.0.1:8000")
+    assert words in row.detail
+    assert (row.remedy is None) is (outcome is OK)
+
+
+def test_a_clock_says_which_of_the_two_is_behind() -> None:
+    assert judge_clock(None).outcome is SKIPPED
+    assert judge_clock(61.2).detail == "this machine is 61 s behind the one where OpenCode runs"
+    assert judge_clock(-61.2).detail == "this machine is 61 s ahead of the one where OpenCode runs"
+
+
+@given(st.floats(allow_nan=False))
+def test_clocks_may_differ_by_a_few_seconds_either_way(ahead: float) -> None:
+    assert judge_clock(ahead).outcome is (WARN if abs(ahead) > MOST_SKEW else OK)
+
+
+def test_no_card_is_a_fault_only_while_the_server_runs() -> None:
+    down = judge_card(CardFacts(url=HOME, error="refused"))
+    behind_a_proxy = judge_card(CardFacts(url=HOME, error="answers 502", running=True))
+
+    assert down == skipped("public URL", f"no server answers at {HOME}; run this again while it runs")
+    assert behind_a_proxy.outcome is FAIL
+    assert "answers 502" in behind_a_proxy.detail
+    assert "A2A_PUBLIC_URL" in str(behind_a_proxy.remedy)
+
+
+def test_a_card_names_the_url_that_it_is_served_at() -> None:
+    assert judge_card(CardFacts(url=HOME, interfaces=(HOME, f"{HOME}/"))).outcome is OK
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "names"),
+    [
+        ((), "no URL"),
+        ((HOME, "http://a"), "http://a"),
+        (("http://a", "http://b", "http://c", "http://d"), "http://a, http://b, http://c"),
+    ],
+    ids=["none", "one of two", "the first three"],
+)
+def test_a_card_that_sends_callers_elsewhere_fails(interfaces: tuple[str, ...], names: str) -> None:
+    row = judge_card(CardFacts(url=HOME, interfaces=interfaces))
+
+    assert row == fail(
+        "public URL",
+        f"the card at {HOME} sends callers to {names}",
+        f"start the server there with A2A_PUBLIC_URL={HOME}",
+    )
+
+
+def test_a_stream_is_judged_by_when_its_events_came() -> None:
+    as_sent = [PROBE_PAUSE * number for number in range(PROBE_EVENTS)]
+
+    assert judge_stream(None, "no server") == skipped("streams", "no server")
+    assert judge_stream(as_sent).outcome is OK
+    assert judge_stream([9.0] * PROBE_EVENTS).outcome is FAIL
+    assert judge_stream(as_sent[:2]).detail == f"2 of {PROBE_EVENTS} events of a stream came"
+    assert judge_stream([]).outcome is WARN
+
+
+def test_a_store_in_memory_is_one_warning() -> None:
+    rows = store_rows(memory=True)
+
+    assert list(rows) == [STORE]
+    assert rows[STORE].outcome is WARN
+
+
+def test_a_store_in_order_has_its_size_and_who_holds_it() -> None:
+    rows = store_rows(size=2_500_000, holder="17")
+
+    assert {row.outcome for row in rows.values()} == {OK}
+    assert "2.5 MB; in use by a server that runs (process 17)" in rows[STORE].detail
+    assert rows[SCHEMA].detail == "version 0002, the current one"
+
+
+def test_a_store_that_is_not_there_yet_is_made_by_the_first_start() -> None:
+    rows = store_rows(exists=False, version=None)
+
+    assert rows[STORE].outcome is OK
+    assert "the server makes it" in rows[STORE].detail
+    assert rows[SCHEMA].outcome is SKIPPED
+
+
+def test_nothing_is_said_of_the_tables_of_a_store_that_cannot_be_opened() -> None:
+    rows = store_rows(error="unable to open database file")
+
+    assert list(rows) == [STORE, SPACE]
+    assert rows[STORE].outcome is FAIL
+
+
+def test_a_store_that_cannot_be_written_says_why() -> None:
+    row = store_rows(read_only="attempt to write a readonly database")[STORE]
+
+    assert row.outcome is FAIL
+    assert row.detail == "tasks.db cannot be written: attempt to write a readonly database"
+
+
+def test_an_earlier_schema_asks_for_a_backup_and_a_later_one_for_another_program() -> None:
+    earlier, later = store_rows(version="0001")[SCHEMA], store_rows(version="0003")[SCHEMA]
+
+    assert earlier.outcome is WARN
+    assert "brings it to 0002" in earlier.detail
+    assert earlier.remedy == "opencode-a2a backup FILE, before that start"
+    assert later.outcome is FAIL
+    assert "newer than this program knows (0002)" in later.detail
+
+
+@pytest.mark.parametrize(
+    ("free", "outcome"),
+    [(None, SKIPPED), (TOO_LITTLE - 1, FAIL), (TOO_LITTLE, WARN), (LITTLE - 1, WARN), (LITTLE, OK)],
+    ids=["unknown", "none", "little", "almost enough", "enough"],
+)
+def test_there_is_room_for_the_store(free: int | None, outcome: Outcome) -> None:
+    assert store_rows(free=free)[SPACE].outcome is outcome
+
+
+def test_a_size_is_in_the_unit_that_suits_it() -> None:
+    assert [megabytes(size) for size in (0, 1_500_000, 999_000_000, 1_500_000_000)] == [
+        "0.0 MB",
+        "1.5 MB",
+        "999.0 MB",
+        "1.5 GB",
+    ]
