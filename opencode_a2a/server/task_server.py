@@ -109,11 +109,17 @@ class TaskServer:
             runner=runner,
             messages=self._messages,
             notifier=notifier,
-            quota=TaskQuota(store, limits.tasks_per_principal),
+            quota=TaskQuota(store, registry, locks, limits.tasks_per_principal),
             wall=wall,
         )
         self.operations = Operations(
-            store=store, registry=registry, runner=runner, admission=admission, streams=streams, notifier=notifier
+            store=store,
+            registry=registry,
+            runner=runner,
+            admission=admission,
+            streams=streams,
+            notifier=notifier,
+            locks=locks,
         )
         self.maintenance = Maintenance(
             store=store,

@@ -19,7 +19,7 @@ from collections.abc import Hashable
 from itertools import islice
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.access import Identity
@@ -51,7 +51,8 @@ class Quota:
     """The quota of a key after a request.
 
     `allowed`: whether the request may be answered. `remaining`: further requests that may come at once. `wait`:
-    seconds until the next one may come; `full_in`: seconds until the quota is full again.
+    seconds until the next one may come; `full_in`: seconds until the quota is full again. `is_shared`: the quota is
+    that of the keys for which the table has no room.
     """
 
     policy: RatePolicy
@@ -59,6 +60,7 @@ class Quota:
     remaining: int
     wait: float
     full_in: float
+    is_shared: bool = False
 
     @property
     def headers(self) -> Headers:
@@ -106,12 +108,23 @@ class RateLimiter:
         """Count a request of the key, unless it is refused. `now`: seconds of a clock that never goes back."""
         if key not in self._full_at and not self._has_room(now):
             quota, self._shared_full_at = self._decide(self._shared_full_at, now)
-            return quota
+            return evolve(quota, is_shared=True)
         quota, full_at = self._decide(self._full_at.get(key, -math.inf), now)
         if quota.allowed:
             self._full_at[key] = full_at
             self._full_at.move_to_end(key)
         return quota
+
+    def give_back(self, key: Hashable, taken: Quota, now: float) -> None:
+        """Count a request no more: the quota of the key is as if it had not been `taken`."""
+        if not taken.allowed:
+            return
+        if taken.is_shared:
+            self._shared_full_at -= self.policy.each
+        elif key in self._full_at:  # one that is not was full again, and is forgotten
+            self._full_at[key] -= self.policy.each
+            if self._full_at[key] <= now:
+                del self._full_at[key]
 
     def _has_room(self, now: float) -> bool:
         """Forget some keys whose quota is full. Returns whether there is room for one more."""
@@ -134,6 +147,17 @@ class RateLimiter:
         return Quota(policy=policy, allowed=True, remaining=remaining, wait=next_wait, full_in=taken - now), taken
 
 
+@frozen
+class Guess:
+    """A request that tries to prove somebody. `group`: whom it is counted with; None: nobody.
+
+    `quota`: that for failures, of which the request has taken its part already; None: it took none.
+    """
+
+    group: str | None
+    quota: Quota | None = None
+
+
 @define
 class RequestRates:
     """The rate limits of a server: of each credential, and of each group of addresses without one.
@@ -141,6 +165,9 @@ class RequestRates:
     `public`: requests for what everybody may read. `failures`: requests that prove nobody. Groups are those of
     `group_of`; None is not limited. An address without quota for failures gets no further guess. Behind one address
     may be many callers, so an `Authorization` header that proved somebody before is no guess, and passes.
+
+    A guess counts as a failure from its beginning, since to check it may take long: so no number of guesses that
+    are checked at once exceeds the quota. One that proves somebody is given back.
     """
 
     credentials: RateLimiter
@@ -157,26 +184,36 @@ class RequestRates:
             RateLimiter(RatePolicy(name="failures", requests=public, window=window)),
         )
 
-    def guess(self, group: str | None, authorization: str | None, now: float) -> Quota | None:
-        """Return the quota that refuses a request before it tries to prove somebody; None for one that may try."""
-        if group is None or group not in self.failures:
-            return None
-        quota = self.failures.look(group, now)
-        if quota.allowed or (authorization and _digest(authorization) in self._known):
-            return None
-        return quota
+    def guess(self, group: str | None, authorization: str | None, now: float) -> Guess:
+        """Count a request before it tries to prove somebody; `failed`, `proved` or `forget` has to follow.
 
-    def failed(self, group: str | None, now: float) -> Quota | None:
-        """Count a request that proved nobody."""
-        return None if group is None else self.failures.take(group, now)
+        A guess whose quota does not allow it may not try.
+        """
+        if group is None or (authorization and _digest(authorization) in self._known):
+            return Guess(group)
+        quota = self.failures.take(group, now)
+        # who shares a quota has not failed themselves: others' failures keep nobody from proving who they are
+        return Guess(group) if quota.is_shared and not quota.allowed else Guess(group, quota)
+
+    def failed(self, guess: Guess, now: float) -> Quota | None:
+        """Return the quota of a guess that proved nobody; None where it has no limit."""
+        if guess.quota is None and guess.group is not None:
+            return self.failures.take(guess.group, now)
+        return guess.quota
+
+    def forget(self, guess: Guess, now: float) -> None:
+        """Give back what a guess took which proved nothing either way."""
+        if guess.quota is not None:
+            self.failures.give_back(guess.group, guess.quota, now)
 
     def read(self, group: str | None, now: float) -> Quota | None:
         """Count a request for what everybody may read."""
         return None if group is None else self.public.take(group, now)
 
-    def proved(self, group: str | None, authorization: str | None, identity: Identity, now: float) -> Quota:
+    def proved(self, guess: Guess, authorization: str | None, identity: Identity, now: float) -> Quota:
         """Count a request that proved somebody."""
-        if group is not None and authorization:
+        self.forget(guess, now)
+        if guess.group is not None and authorization:
             digest = _digest(authorization)
             self._known[digest] = None
             self._known.move_to_end(digest)

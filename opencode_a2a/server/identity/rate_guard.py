@@ -37,15 +37,19 @@ class RateGuard:
         rates = self.rates
         if rates is None:
             return await self.authenticator.authenticate(request)
-        group, authorization = group_of(request.source.address), self.authenticator.presented(request)
-        _apply(rates.guess(group, authorization, anyio.current_time()), request)
+        authorization = self.authenticator.presented(request)
+        guess = rates.guess(group_of(request.source.address), authorization, anyio.current_time())
+        if guess.quota is not None and not guess.quota.allowed:
+            _apply(guess.quota, request)
         try:
             found = await self.authenticator.authenticate(request)
-        except ProtocolError as error:
-            if error.kind is ErrorKind.UNAUTHENTICATED:
-                _apply(rates.failed(group, anyio.current_time()), request)
+        except BaseException as error:
+            if isinstance(error, ProtocolError) and error.kind is ErrorKind.UNAUTHENTICATED:
+                _apply(rates.failed(guess, anyio.current_time()), request)
+            else:
+                rates.forget(guess, anyio.current_time())
             raise
-        _apply(rates.proved(group, authorization, found.identity, anyio.current_time()), request)
+        _apply(rates.proved(guess, authorization, found.identity, anyio.current_time()), request)
         return found
 
 

@@ -78,9 +78,9 @@ class Admission:
         async with self._messages.arrival(request) as known:
             if known is not None:
                 return known, False
-            await self._quota.make_room(principal)
-            self._check_open()  # to accept it took a while
-            active = self._begin(request)
+            async with self._quota.place(principal):
+                self._check_open()  # to accept it took a while
+                active = self._begin(request)
         if push is not None:
             self.notify(active, push, presentation, 0)
         return active, True

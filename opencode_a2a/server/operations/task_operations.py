@@ -15,6 +15,7 @@ from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.store import Store, StoredTask, TaskQuery
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
@@ -59,6 +60,7 @@ class Operations:
         admission: Admission,
         streams: TaskStreams,
         notifier: Notifier,
+        locks: Locks,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -66,6 +68,7 @@ class Operations:
         self._admission = admission
         self._streams = streams
         self._notifier = notifier
+        self._locks = locks
 
     # --- messages -----------------------------------------------------------------------------------------
 
@@ -221,11 +224,12 @@ class Operations:
         path = DIALECTS[presentation.version].push_config_path
         check_id(config.id, (*path, "id"))
         await self._notifier.check(config, path, presentation.key)
-        known = {one.id for one in await from_store(self._notifier.configs(active.facts.task_id))}
-        if len(known) >= _MOST_CONFIGS and config.id not in known:
-            raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")
-        made = self._admission.notify(active, config, presentation, active.log.last)
-        await from_store(self._store.commit())
+        async with self._locks.of(("pushes", active.facts.task_id)):  # until the store counts this one, too
+            known = {one.id for one in await from_store(self._notifier.configs(active.facts.task_id))}
+            if len(known) >= _MOST_CONFIGS and config.id not in known:
+                raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")
+            made = self._admission.notify(active, config, presentation, active.log.last)
+            await from_store(self._store.commit())
         return made
 
     async def get_push_config(self, principal: str, asked: PushConfigId) -> PushConfig:

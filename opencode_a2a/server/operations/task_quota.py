@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 from opencode_a2a.server.store import Store, TaskQuery, TasksBeyond
 from opencode_a2a.server.store.store_errors import from_store
+from opencode_a2a.server.tasks.keyed_lock import Locks
+from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
 
 class TaskQuota:
-    """Makes room for tasks. `most`: tasks of one principal; 0: no bound."""
+    """Makes room for tasks. `most`: tasks of one principal; 0: no bound.
 
-    def __init__(self, store: Store, most: int) -> None:
+    Messages of one principal take their places one after the other. A task that began, and that the store does not
+    count yet, counts here.
+    """
+
+    def __init__(self, store: Store, registry: TaskRegistry, locks: Locks, most: int) -> None:
         self._store = store
+        self._registry = registry
+        self._locks = locks
         self._most = most
 
-    async def make_room(self, principal: str) -> None:
-        """Remove the tasks that ended first, as far as a new one needs their place.
+    @asynccontextmanager
+    async def place(self, principal: str) -> AsyncGenerator[None]:
+        """Hold the place of a new task, which has to begin while this is entered.
 
-        Where there are very many too many, each call removes some. Raises `ProtocolError` (RATE_LIMITED) where none
-        of the tasks has ended, and what the store raises.
+        Removes the tasks that ended first, as far as a new one needs their place. Where there are very many too many,
+        each call removes some. Raises `ProtocolError` (RATE_LIMITED) where none of the tasks has ended, and what the
+        store raises.
         """
         if not self._most:
+            yield
             return
+        async with self._locks.of(("quota", principal)):
+            await self._make_room(principal)
+            yield
+
+    async def _make_room(self, principal: str) -> None:
+        begun = [task.active for task in self._registry if task.principal == principal and not task.active.in_store]
+        if await self._count(principal) + len(begun) < self._most:
+            return
+        for active in begun:
+            if not active.lost:
+                await from_store(active.changed(0))  # from then on, the store counts it
         before = await self._count(principal)
         if before < self._most:
             return

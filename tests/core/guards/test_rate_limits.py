@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sansio.a2a.bindings.http_messages import refusal
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.access import Identity
-from sansio.guards.rate_limits import Quota, RateLimiter, RatePolicy, RequestRates
+from sansio.guards.rate_limits import Guess, Quota, RateLimiter, RatePolicy, RequestRates
 
 POLICY = RatePolicy(name="credential", requests=4, window=60)
 ADA = Identity(principal="ada", credential_id="a", capabilities=frozenset())
@@ -22,6 +22,11 @@ def limiter(most_keys: int = 100) -> RateLimiter:
 
 def rates() -> RequestRates:
     return RequestRates.of(requests=4, public=2, window=60)
+
+
+def fail(limits: RequestRates, group: str | None = GROUP, now: float = 0) -> Quota | None:
+    """Make a guess that is wrong."""
+    return limits.failed(limits.guess(group, "Bearer wrong", now), now)
 
 
 def test_a_quota_may_be_used_at_once_and_refills_evenly() -> None:
@@ -152,47 +157,92 @@ def test_each_credential_has_a_quota_wherever_it_comes_from() -> None:
     limits = rates()
     other = Identity(principal="ada", credential_id="b", capabilities=frozenset())
     for number in range(4):
-        assert limits.proved(f"203.0.113.{number}", TOKEN, ADA, 0).allowed
+        assert limits.proved(Guess(f"203.0.113.{number}"), TOKEN, ADA, 0).allowed
 
-    assert not limits.proved(None, TOKEN, ADA, 0).allowed
-    assert limits.proved(GROUP, TOKEN, other, 0).allowed
+    assert not limits.proved(Guess(None), TOKEN, ADA, 0).allowed
+    assert limits.proved(Guess(GROUP), TOKEN, other, 0).allowed
 
 
 def test_public_documents_and_failures_have_quotas_of_their_own() -> None:
     limits = rates()
     for _ in range(3):
-        read, failed = limits.read(GROUP, 0), limits.failed(GROUP, 0)
+        read, failed = limits.read(GROUP, 0), fail(limits)
 
     assert [quota.allowed for quota in (read, failed) if quota] == [False, False]
     assert allowed(limits.read("203.0.113.8", 0))
-    assert limits.proved(GROUP, TOKEN, ADA, 0).allowed
+    assert limits.proved(Guess(GROUP), TOKEN, ADA, 0).allowed
 
 
 def test_an_address_that_failed_too_often_gets_no_guess_but_its_known_callers_pass() -> None:
     limits = rates()
-    limits.proved(GROUP, TOKEN, ADA, 0)
+    limits.proved(Guess(GROUP), TOKEN, ADA, 0)
     for _ in range(2):
-        assert allowed(limits.guess(GROUP, "Bearer guess", 0))
-        limits.failed(GROUP, 0)
+        assert allowed(fail(limits))
 
-    assert not allowed(limits.guess(GROUP, "Bearer other", 0))
-    assert not allowed(limits.guess(GROUP, None, 0))
-    assert allowed(limits.guess(GROUP, TOKEN, 0))
-    assert allowed(limits.guess("203.0.113.8", "Bearer other", 0))
-    assert allowed(limits.guess(GROUP, "Bearer other", 30))
+    assert not allowed(limits.guess(GROUP, "Bearer other", 0).quota)
+    assert not allowed(limits.guess(GROUP, None, 0).quota)
+    assert allowed(limits.guess(GROUP, TOKEN, 0).quota)
+    assert allowed(limits.guess("203.0.113.8", "Bearer other", 0).quota)
+    assert allowed(limits.guess(GROUP, "Bearer other", 30).quota)
+
+
+def test_guesses_that_are_checked_at_once_do_not_exceed_the_quota_of_failures() -> None:
+    limits = rates()
+    guesses = [limits.guess(GROUP, f"Bearer guess-{number}", 0) for number in range(50)]
+
+    assert [allowed(guess.quota) for guess in guesses] == [True] * 2 + [False] * 48
+
+
+def test_a_guess_that_proves_somebody_or_nothing_is_given_back() -> None:
+    limits = rates()
+    for number in range(5):
+        assert limits.proved(limits.guess(GROUP, f"Bearer {number}", number), None, ADA, 20 * number).allowed
+        limits.forget(limits.guess(GROUP, "Bearer unknown", number), number)
+
+    assert GROUP not in limits.failures
+    assert [allowed(fail(limits, now=90)) for _ in range(3)] == [True, True, False]
+
+
+def test_who_has_no_quota_of_their_own_may_still_prove_who_they_are() -> None:
+    limits = rates()
+    limits.failures.most_keys = 0
+    for number in range(3):
+        fail(limits, f"203.0.113.{number}")
+    guess = limits.guess(GROUP, "Bearer right", 0)
+
+    assert allowed(guess.quota)
+    assert limits.proved(guess, "Bearer right", ADA, 0).allowed
+    assert not allowed(limits.failed(limits.guess(GROUP, "Bearer wrong", 0), 0))
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from(["wrong", "right", "unknown"])), max_size=60))
+def test_guesses_that_are_given_back_change_nothing_for_those_that_fail(steps: list[tuple[int, str]]) -> None:
+    mixed, plain = rates(), rates()
+    now = 0
+    for gap, outcome in steps:
+        now += gap
+        guess = mixed.guess(GROUP, "Bearer guess", now)
+        if not allowed(guess.quota):
+            assert not allowed(plain.guess(GROUP, "Bearer guess", now).quota)
+        elif outcome == "wrong":
+            assert mixed.failed(guess, now) == fail(plain, now=now)
+        elif outcome == "right":
+            mixed.proved(guess, None, ADA, now)
+        else:
+            mixed.forget(guess, now)
 
 
 def test_loopback_has_no_limit_of_addresses() -> None:
     limits = rates()
 
     assert [limits.read(None, 0) for _ in range(5)] == [None] * 5
-    assert [limits.failed(None, 0) for _ in range(5)] == [None] * 5
-    assert limits.guess(None, "Bearer guess", 0) is None
+    assert [fail(limits, None) for _ in range(5)] == [None] * 5
+    assert limits.guess(None, "Bearer guess", 0) == Guess(None)
 
 
 def test_no_authorization_shows() -> None:
     limits = rates()
-    limits.proved(GROUP, TOKEN, ADA, 0)
+    limits.proved(Guess(GROUP), TOKEN, ADA, 0)
 
     assert TOKEN not in repr(limits)
 
