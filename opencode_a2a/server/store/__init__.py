@@ -7,6 +7,8 @@ It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a databas
         StoreUrlError               no store can be opened from the URL; also a `ValueError`
         SchemaError                 the database has a schema that this version cannot work with
         WritesRefusedError          the database takes no such rows, now or later
+          TaskTakenError            another server works on the task by now
+        FencedError                 another server has taken over the tasks of this one
         StoreUnavailableError       the database cannot be read or written now
           StoreGoneError            the database file was deleted or replaced
         StoreInUseError             another server uses the database
@@ -20,13 +22,15 @@ from typing import TYPE_CHECKING
 
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store.memory import MemoryStore
-from opencode_a2a.server.store.protocol import Pending, Store
+from opencode_a2a.server.store.protocol import Ownership, Pending, Store
 from opencode_a2a.server.store.rows import (
     Binding,
     EventRow,
     EventsPruned,
+    FencedError,
     PushDropped,
     PushRow,
+    Replica,
     SchemaError,
     SessionRow,
     StoredTask,
@@ -40,9 +44,11 @@ from opencode_a2a.server.store.rows import (
     TaskRows,
     TasksBeyond,
     TasksExpired,
+    TaskTakenError,
     Write,
     WritesRefusedError,
 )
+from opencode_a2a.server.store.shared.options import DEFAULT_OPTIONS, SharedOptions
 
 if TYPE_CHECKING:
     from opencode_a2a.server.store.earlier import Importer
@@ -51,12 +57,16 @@ __all__ = [
     "Binding",
     "EventRow",
     "EventsPruned",
+    "FencedError",
     "MemoryStore",
+    "Ownership",
     "Pending",
     "PushDropped",
     "PushRow",
+    "Replica",
     "SchemaError",
     "SessionRow",
+    "SharedOptions",
     "Store",
     "StoreError",
     "StoreGoneError",
@@ -67,6 +77,7 @@ __all__ = [
     "TaskQuery",
     "TaskRow",
     "TaskRows",
+    "TaskTakenError",
     "TasksBeyond",
     "TasksExpired",
     "Write",
@@ -75,15 +86,27 @@ __all__ = [
 ]
 
 
-def open_store(url: str | None, importer: Callable[[], Importer] | None = None, meters: Meters = NO_METERS) -> Store:
+def open_store(
+    url: str | None,
+    importer: Callable[[], Importer] | None = None,
+    meters: Meters = NO_METERS,
+    *,
+    shared: bool = False,
+    options: SharedOptions = DEFAULT_OPTIONS,
+) -> Store:
     """A store to enter with `async with`: None or "memory" forgets at the end, else a database's URL.
 
-    `importer`: makes what imports the tables of earlier releases, once, as the store is entered.
+    `importer`: makes what imports the tables of earlier releases, once, as the store is entered. `shared`: other
+    servers may have the database open, too, which has to be PostgreSQL; without it, this one has it alone.
+    `options`: of a shared store.
 
-    StoreUrlError if the URL is of no supported form. Connecting, and its errors, come with entering.
+    StoreUrlError if the URL is of no supported form, or a store of that kind cannot be shared. Connecting, and its
+    errors, come with entering.
     """
     if url is None or url == "memory":
+        if shared:
+            raise StoreUrlError("a store in memory cannot be shared by several servers; name a PostgreSQL database")
         return MemoryStore()
     from opencode_a2a.server.store.sql import SqlStore
 
-    return SqlStore(url, importer, meters)
+    return SqlStore(url, importer, meters, options if shared else None)

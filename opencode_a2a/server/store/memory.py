@@ -12,7 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Self, TypeVar
 
-from opencode_a2a.server.store.protocol import Pending
+from opencode_a2a.server.store.protocol import Ownership, Pending
 from opencode_a2a.server.store.rows import (
     PRUNED_AT_ONCE,
     Binding,
@@ -29,6 +29,7 @@ from opencode_a2a.server.store.rows import (
     TasksExpired,
     Write,
 )
+from opencode_a2a.server.store.shared.sole_owner import SoleOwner
 
 _Key = TypeVar("_Key")
 
@@ -55,6 +56,7 @@ class MemoryStore:
         self._sessions: dict[tuple[str, str], str] = {}
         self._known: dict[str, SessionRow] = {}
         self._pushes: dict[str, dict[str, PushRow]] = {}
+        self.ownership: Ownership = SoleOwner(self)
 
     async def __aenter__(self) -> Self:
         return self

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from opencode_a2a.server.store.rows import (
     EventRow,
     PushRow,
+    Replica,
     SessionRow,
     StoredTask,
     TaskQuery,
@@ -16,6 +17,7 @@ from opencode_a2a.server.store.rows import (
     TaskRows,
     Write,
 )
+from sansio.a2a.replicas.changes import Changes
 
 
 class Pending(Protocol):
@@ -23,6 +25,59 @@ class Pending(Protocol):
 
     async def durable(self) -> None:
         """Wait until they are durable. StoreError: they are not known to be, and will not be tried again."""
+
+
+class Ownership(Protocol):
+    """Which tasks this server works on, of those in a store that several may share.
+
+    Where the store is not shared, this server owns them all.
+    """
+
+    @property
+    def replica_id(self) -> str | None:
+        """This server, as the others know it; None where the store is not shared. `rejoin` changes it."""
+
+    async def adopt(self, limit: int) -> list[StoredTask]:
+        """Take over unfinished tasks that nobody works on, `limit` at most, those that were created first.
+
+        Tasks in a state of `RESTING` are left. Of servers that adopt at once, each gets others. Where the store is
+        not shared, each unfinished task is returned once: so the first call belongs before the first new task.
+        Raises `StoreError`, and `FencedError`.
+        """
+
+    async def claim(self, task_id: str) -> bool:
+        """Take over one unfinished task that nobody works on. Raises `StoreError`, and `FencedError`.
+
+        True if it is this server's now, or was before. False if another server has it, or it has ended.
+        """
+
+    async def owner(self, task_id: str) -> str | None:
+        """The server that works on a task; None where nobody does, or the store is not shared. Raises `StoreError`.
+
+        A server whose lease is over works on its tasks until another takes over.
+        """
+
+    async def replicas(self) -> Sequence[Replica]:
+        """The servers that share the store, the oldest first; none where it is not shared. Raises `StoreError`."""
+
+    async def fenced(self) -> None:
+        """Return once another server has taken over this one's tasks; at once, if that was before.
+
+        From then on every write fails with `FencedError`, however late, until `rejoin`.
+        """
+
+    async def rejoin(self) -> None:
+        """Join again, with another id and without tasks. What was queued before still fails. Raises `StoreError`.
+
+        Nothing happens where this server was not taken over.
+        """
+
+    def changes(self) -> AsyncIterator[Changes]:
+        """The changes that other servers commit, without end and in their order, for one reader.
+
+        All that was not read yet is one item. After each connection to the database, the first among them, everything
+        may have changed. Where the store is not shared, no item comes.
+        """
 
 
 class Store(Protocol):
@@ -42,6 +97,10 @@ class Store(Protocol):
     @property
     def trouble(self) -> str | None:
         """Why the last commit failed; None while commits succeed."""
+
+    @property
+    def ownership(self) -> Ownership:
+        """Which tasks this server works on."""
 
     async def __aenter__(self) -> Self: ...
 

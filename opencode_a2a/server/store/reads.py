@@ -60,10 +60,18 @@ def message_ids(connection: Connection, after: tuple[str, str] | None, limit: in
 
 def unfinished(connection: Connection) -> list[StoredTask]:
     # `==` rather than IS: the partial index is used for the expression it was made with.
-    running = TASK.c.finished == false()
-    rows = [TaskRow(**found) for found in connection.execute(select(TASK).where(running)).mappings()]
+    return _all_stored(connection, TASK.c.finished == false())
+
+
+def stored_tasks(connection: Connection, task_ids: Sequence[str]) -> list[StoredTask]:
+    """The tasks with these ids that are there, oldest first."""
+    return _all_stored(connection, TASK.c.task_id.in_(task_ids))
+
+
+def _all_stored(connection: Connection, wanted: ColumnElement[bool]) -> list[StoredTask]:
+    rows = [TaskRow(**found) for found in connection.execute(select(TASK).where(wanted)).mappings()]
     later = (EVENT.c.task_id == TASK.c.task_id) & (EVENT.c.last_seq > TASK.c.last_seq)
-    joined = select(EVENT).join(TASK, later).where(running).order_by(EVENT.c.first_seq)
+    joined = select(EVENT).join(TASK, later).where(wanted).order_by(EVENT.c.first_seq)
     events: defaultdict[str, list[EventRow]] = defaultdict(list)
     for found in connection.execute(joined).mappings():
         events[found["task_id"]].append(EventRow(**found))

@@ -11,6 +11,9 @@ from attrs import evolve, field, frozen
 
 PRUNED_AT_ONCE: Final = 256
 
+RESTING: Final = frozenset({"auth-required"})
+"""The states of unfinished tasks that nobody works on until somebody asks."""
+
 
 class StoreError(Exception):
     """The store could not do what it was asked; the text holds neither passwords nor stored content."""
@@ -40,6 +43,14 @@ class StoreInUseError(StoreError):
     """Another server uses the database; the text names its process."""
 
 
+class FencedError(StoreError):
+    """Another server has taken over the tasks of this one, whose lease was over. Nothing was written."""
+
+
+class TaskTakenError(WritesRefusedError):
+    """Another server works on the task by now. Nothing of it was written."""
+
+
 @frozen(kw_only=True)
 class TaskRow:
     """One task: its latest durable snapshot, and what is needed to find and resume it.
@@ -65,6 +76,11 @@ class TaskRow:
     snapshot: bytes = field(repr=False)
     options: bytes = field(repr=False)
     replica_id: str | None = None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a server works on it."""
+        return not self.finished and self.state not in RESTING
 
     def continuing(self, first: Self) -> Self:
         """This row with what identifies the task as `first`, an earlier row of it, has it."""
@@ -200,6 +216,20 @@ class TaskRows:
 
     rows: tuple[TaskRow, ...]
     total: int
+
+
+@frozen(kw_only=True)
+class Replica:
+    """A server of those that share a store.
+
+    `began_at`: when it joined, in epoch milliseconds by the clock of the database. `remaining`: the seconds for which
+    its lease lasts; negative where it is over, and nobody has taken over yet. `name`: for people.
+    """
+
+    replica_id: str
+    name: str
+    began_at: int
+    remaining: float
 
 
 @frozen

@@ -22,18 +22,24 @@ from sqlalchemy.pool import NullPool
 
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store import reads
-from opencode_a2a.server.store.database.engine import SQLITE_BUSY_SECONDS, enter_wal_mode, make_engine
-from opencode_a2a.server.store.database.faults import store_fault
+from opencode_a2a.server.store.database.engine import (
+    SILENCE_SECONDS,
+    SQLITE_BUSY_SECONDS,
+    enter_wal_mode,
+    make_engine,
+)
+from opencode_a2a.server.store.database.faults import is_conflict, store_fault
 from opencode_a2a.server.store.database.file_guard import FileGuard
 from opencode_a2a.server.store.database.inspection import read_only_uri
 from opencode_a2a.server.store.database.migrate import ensure_schema
-from opencode_a2a.server.store.database.postgresql_lock import hold_postgresql
+from opencode_a2a.server.store.database.postgresql_lock import exclude_replicas, hold_postgresql
 from opencode_a2a.server.store.database.sqlite_file import prepare_file
 from opencode_a2a.server.store.database.urls import parse_database_url
 from opencode_a2a.server.store.earlier import Importer, import_earlier, import_from
-from opencode_a2a.server.store.protocol import Pending
+from opencode_a2a.server.store.protocol import Ownership, Pending
 from opencode_a2a.server.store.rows import (
     EventRow,
+    FencedError,
     PushRow,
     SessionRow,
     StoredTask,
@@ -43,8 +49,12 @@ from opencode_a2a.server.store.rows import (
     TaskQuery,
     TaskRow,
     TaskRows,
+    TaskTakenError,
     Write,
 )
+from opencode_a2a.server.store.shared.options import SharedOptions
+from opencode_a2a.server.store.shared.shared_owner import SharedOwner, listening_database
+from opencode_a2a.server.store.shared.sole_owner import SoleOwner
 from opencode_a2a.server.store.statements import WriteStatements
 from opencode_a2a.server.store.writer import GroupCommitWriter
 from sansio.a2a.counted import counted
@@ -55,16 +65,30 @@ Result = TypeVar("Result")
 _READERS: Final = 4
 OPEN_SECONDS: Final = 15.0
 _LOCK_SECONDS: Final = 2.0  # a session of our own that was given up ends about at once
+_CONFLICTS: Final = 3  # a commit that another server's got in the way of is tried again so often
 
 
 class SqlStore:
     """A `Store` in a database; see there for what its calls promise."""
 
-    def __init__(self, url: str, importer: Callable[[], Importer] | None = None, meters: Meters = NO_METERS) -> None:
-        """Reads the URL, without connecting; StoreUrlError. `importer`: imports the tables of earlier releases."""
+    def __init__(
+        self,
+        url: str,
+        importer: Callable[[], Importer] | None = None,
+        meters: Meters = NO_METERS,
+        shared: SharedOptions | None = None,
+    ) -> None:
+        """Reads the URL, without connecting; StoreUrlError. `importer`: imports the tables of earlier releases.
+
+        `shared`: other servers may have the database open, too; None: this one has it for itself.
+        """
         self._importer = importer
         self._meters = meters
         self._database = parse_database_url(url)
+        self._shared_options = shared
+        self._listening = None if shared is None else listening_database(self._database, shared)
+        self._shared: SharedOwner | None = None
+        self._sole = SoleOwner(self)
         self._engine: Engine | None = None
         self._readers: Engine | None = None
         self._connection: Connection | None = None
@@ -82,10 +106,20 @@ class SqlStore:
     def trouble(self) -> str | None:
         return self._opened().trouble
 
+    @property
+    def ownership(self) -> Ownership:
+        self._opened()
+        return self._sole if self._shared is None else self._shared
+
     async def __aenter__(self) -> Self:
         if self._writer is not None:
             raise StoreError("the store is open already")
-        writer = GroupCommitWriter(self._transact, self._meters)
+        if self._shared_options is not None and self._listening is not None:
+            self._shared = SharedOwner(self._database, self._listening, self._shared_options, self._in_thread)
+        shared = self._shared
+        writer = GroupCommitWriter(
+            self._transact, self._meters, lambda: None if shared is None else shared.replica_id
+        )
         in_memory = self._database.is_sqlite and self._database.path is None
         # A database in memory is one connection, which the writer and the readers take turns to use.
         self._turn = Lock() if in_memory else nullcontext()
@@ -95,6 +129,9 @@ class SqlStore:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(writer.run, name="store writer")
+        if shared is not None:
+            shared.begin()
+            self._tasks.start_soon(shared.run, name="store lease")
         self._meters.read(STORE_QUEUE, lambda: writer.queued)
         return self
 
@@ -106,6 +143,8 @@ class SqlStore:
         writer.close()
         with anyio.CancelScope(shield=True):
             await writer.closed.wait()
+            if self._shared is not None:
+                self._shared.end()
             await anyio.to_thread.run_sync(self._close)
         self._writer = self._tasks = None
         # Told of no error: the caller's own must come out as it is, not in a group.
@@ -216,10 +255,13 @@ class SqlStore:
 
     async def _read(self, read: Callable[[Connection], Result]) -> Result:
         """Reads in one transaction of a pooled connection, once everything given before is durable."""
+        return await self._in_thread(lambda: self._read_blocking(read))
+
+    async def _in_thread(self, blocking: Callable[[], Result]) -> Result:
         writer = self._opened()
         if writer.busy:
             await writer.commit(())
-        return await anyio.to_thread.run_sync(self._read_blocking, read, limiter=self._read_limiter)
+        return await anyio.to_thread.run_sync(blocking, limiter=self._read_limiter)
 
     def _read_blocking(self, read: Callable[[Connection], Result]) -> Result:
         assert self._readers is not None
@@ -230,25 +272,39 @@ class SqlStore:
         except Exception as error:
             raise self._fault(error, "read") from None
 
-    def _transact(self, writes: Sequence[Write]) -> None:
+    def _transact(self, writes: Sequence[Write], owner: str | None) -> None:
         """In the writer's thread: all or nothing, on a connection that is kept until something fails."""
-        try:
-            self._check_file()
-            if self._connection is None:
-                assert self._engine is not None
-                self._connection = self._engine.connect()
-                self._hold_again(self._connection)
-            with self._turn, self._connection.begin():
-                self._statements.execute(self._connection, writes)
-        except Exception as error:
-            self._drop_connection()
-            raise self._fault(error, "commit") from None
+        attempts = 1
+        while True:
+            try:
+                self._transact_once(writes, owner)
+                return
+            except (FencedError, TaskTakenError):
+                raise  # the connection is as good as before
+            except Exception as error:
+                if is_conflict(error) and attempts < _CONFLICTS:
+                    attempts += 1
+                    continue
+                self._drop_connection()
+                raise self._fault(error, "commit") from None
+
+    def _transact_once(self, writes: Sequence[Write], owner: str | None) -> None:
+        self._check_file()
+        if self._connection is None:
+            assert self._engine is not None
+            self._connection = self._engine.connect()
+            self._hold_again(self._connection)
+        with self._turn, self._connection.begin():
+            if self._shared is not None and owner is not None:
+                self._shared.fence(self._connection, owner, writes)
+            self._statements.execute(self._connection, writes, owner)
 
     def _hold_again(self, connection: Connection) -> None:
         """After a lost connection: while somebody else has the database, it cannot be written."""
         try:
-            if not self._database.is_sqlite:
+            if not self._database.is_sqlite and self._shared is None:
                 hold_postgresql(connection, patience=_LOCK_SECONDS)
+                exclude_replicas(connection)
         except StoreInUseError as exc:
             raise StoreUnavailableError(str(exc)) from None
 
@@ -273,27 +329,41 @@ class SqlStore:
             if self._guard is not None:
                 self._guard.hold()
                 self._guard.remember()
-            self._engine = make_engine(self._database, connections=_READERS + 1)
+            self._engine = self._make_engine()
             # One snapshot for all statements of a read; SQLite's transactions have that anyway.
             level = {} if self._database.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             self._readers = self._engine.execution_options(**level)
             if self._database.path is not None:
                 enter_wal_mode(self._engine, OPEN_SECONDS)
-            if not self._database.is_sqlite:
+            if not self._database.is_sqlite and self._shared is None:
                 self._connection = self._engine.connect()
                 hold_postgresql(self._connection, patience=OPEN_SECONDS / 3)
             ensure_schema(self._engine)
+            if self._connection is not None:
+                exclude_replicas(self._connection, patience=OPEN_SECONDS / 3)
+            if self._shared is not None:
+                self._shared.join(self._engine, patience=OPEN_SECONDS / 3)
             if self._importer is not None:
                 import_earlier(self._engine, self._importer(), self._statements.execute)
         except Exception as error:
             self._close()
             raise self._fault(error, "open") from None
 
+    def _make_engine(self) -> Engine:
+        options = self._shared_options
+        if options is None:
+            return make_engine(self._database, connections=_READERS + 1)
+        # One more for renewals. A connection that leads nowhere is given up while there is time for another.
+        silence = min(options.lease / 2, SILENCE_SECONDS)
+        return make_engine(self._database, connections=_READERS + 2, silence=silence)
+
     def _close(self) -> None:
+        if self._shared is not None:
+            self._shared.leave()
         self._drop_connection()
         if self._engine is not None:
             self._engine.dispose()
-        self._engine = self._readers = None
+        self._engine = self._readers = self._shared = None
         if self._guard is not None:
             self._guard.release()
 

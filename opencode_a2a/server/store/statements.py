@@ -12,7 +12,7 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 from sqlalchemy import Connection, Table
 
 from opencode_a2a.server.store import reads
@@ -28,6 +28,7 @@ from opencode_a2a.server.store.rows import (
     TaskRow,
     TasksBeyond,
     TasksExpired,
+    TaskTakenError,
     Write,
 )
 from opencode_a2a.server.store.schema import BINDING, EVENT, PRUNABLE, PUSH, SESSION, TASK
@@ -44,11 +45,14 @@ class ManyRows:
         self._sql = cache(sql)
         self._values = values
 
-    def execute(self, connection: Connection, rows: Sequence[object]) -> None:
+    def execute(self, connection: Connection, rows: Sequence[object], *more: object) -> int:
+        """Return how many rows were written. `more`: the parameters behind those of the rows."""
+        written = 0
         for start in range(0, len(rows), _MOST_ROWS):
             part = rows[start : start + _MOST_ROWS]
-            parameters = tuple(chain.from_iterable(map(self._values, part)))
-            connection.exec_driver_sql(self._sql(len(part)), parameters)
+            parameters = (*chain.from_iterable(map(self._values, part)), *more)
+            written += connection.exec_driver_sql(self._sql(len(part)), parameters).rowcount
+        return written
 
 
 @frozen
@@ -81,6 +85,9 @@ class WriteStatements:
 
     def __init__(self, mark: str) -> None:
         self._tasks = _upsert(TASK, mark, kept=_IDENTIFYING)
+        # Not of a task that another server has claimed since.
+        mine = f"{TASK.name}.replica_id IS NULL OR {TASK.name}.replica_id = {mark}"
+        self._own_tasks = _upsert(TASK, mark, kept=_IDENTIFYING, where=mine)
         # Of finished tasks, whose status changes no more.
         self._prunable = _upsert(PRUNABLE, mark, sources={"finished_at": "updated_at"})
         self._events = _upsert(EVENT, mark)
@@ -99,28 +106,41 @@ class WriteStatements:
             lambda size: f"DELETE FROM {BINDING.name} WHERE " + " OR ".join([bound] * size), lambda pair: pair
         )
 
-    def execute(self, connection: Connection, writes: Sequence[Write]) -> None:
+    def execute(self, connection: Connection, writes: Sequence[Write], owner: str | None = None) -> None:
+        """Write everything. `owner`: the server that writes, where the store is shared: tasks at work become its own.
+
+        Raises `TaskTakenError` where another server works on one of the tasks: then the transaction must be undone.
+        """
         latest = _Latest()
         for write in writes:
             if isinstance(write, Removal):
                 # What was given before may be removed, what comes after may not.
-                self._write(connection, latest)
+                self._write(connection, latest, owner)
                 latest = _Latest()
                 self._remove(connection, write)
             else:
                 latest.take(write)
-        self._write(connection, latest)
+        self._write(connection, latest, owner)
 
-    def _write(self, connection: Connection, latest: _Latest) -> None:
-        self._tasks.execute(connection, list(latest.tasks.values()))
+    def _write(self, connection: Connection, latest: _Latest, owner: str | None) -> None:
+        if owner is None:
+            self._tasks.execute(connection, list(latest.tasks.values()))
+        else:
+            self._write_own(connection, list(latest.tasks.values()), owner)
         self._prunable.execute(connection, [row for row in latest.tasks.values() if row.finished])
         self._events.execute(connection, list(latest.events.values()))
-        self._bindings.execute(connection, list(latest.bindings.values()))
-        self._sessions.execute(connection, list(latest.sessions.values()))
+        # In the same order everywhere: two servers that write the same rows must not wait for each other.
+        self._bindings.execute(connection, [latest.bindings[key] for key in sorted(latest.bindings)])
+        self._sessions.execute(connection, [latest.sessions[key] for key in sorted(latest.sessions)])
         if latest.pushes:
             pushes = latest.pushes.values()
             self._pushes.execute(connection, [push for push in pushes if isinstance(push, PushRow)])
             self._dropped.execute(connection, [push for push in pushes if isinstance(push, PushDropped)])
+
+    def _write_own(self, connection: Connection, rows: Sequence[TaskRow], owner: str) -> None:
+        owned = [evolve(row, replica_id=owner if row.at_work else None) for row in rows]
+        if self._own_tasks.execute(connection, owned, owner) < len(owned):
+            raise TaskTakenError("another server works on the task by now")
 
     def _remove(self, connection: Connection, removal: Removal) -> None:
         match removal:
@@ -146,14 +166,21 @@ def _removal(table: Table, mark: str) -> ManyRows:
 
 
 def _upsert(
-    table: Table, mark: str, kept: frozenset[str] = frozenset(), sources: Mapping[str, str] | None = None
+    table: Table,
+    mark: str,
+    kept: frozenset[str] = frozenset(),
+    sources: Mapping[str, str] | None = None,
+    where: str = "",
 ) -> ManyRows:
-    """Inserts, or replaces all but the columns `kept`. `sources`: attributes that are not called as their columns."""
+    """Inserts, or replaces all but the columns `kept`. `sources`: attributes that are not called as their columns.
+
+    `where`: a row for which it is not true is left as it is.
+    """
     names = [column.name for column in table.columns]
     keys = [column.name for column in table.primary_key.columns]
     row = "(" + ", ".join([mark] * len(names)) + ")"
     replaced = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys and name not in kept)
     head = f"INSERT INTO {table.name} ({', '.join(names)}) VALUES "
-    tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {replaced}"
+    tail = f" ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {replaced}{where and f' WHERE {where}'}"
     attributes = [(sources or {}).get(name, name) for name in names]
     return ManyRows(lambda size: head + ", ".join([row] * size) + tail, attrgetter(*attributes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from opencode_a2a.server.store import StoreError, StoreUnavailableError
+from opencode_a2a.server.store import FencedError, StoreError, StoreUnavailableError
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
 T = TypeVar("T")
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 def store_failure(error: StoreError) -> ProtocolError:
     """The error that a caller sees: whether to try again, and nothing of the database."""
-    if not isinstance(error, StoreUnavailableError):
+    if not isinstance(error, StoreUnavailableError | FencedError):
         return ProtocolError(ErrorKind.INTERNAL_ERROR, "The task store cannot be used")
     data = {"type": "STORE_UNAVAILABLE", "retryable": True}
     return ProtocolError(ErrorKind.STORE_UNAVAILABLE, data=data, metadata={"retryable": "true"})

@@ -1,8 +1,8 @@
 """Group commit: one thread that commits whatever has gathered while the commit before it ran.
 
-It knows nothing of SQL: `transact` blocks until it has made writes durable together. It raises WritesRefusedError
-or StoreUnavailableError. A `put` is tried `ATTEMPTS` times, and at close for five seconds. What a caller waits for is
-tried once: the caller decides.
+It knows nothing of SQL: `transact` blocks until it has made writes durable together, for the server that was their
+`owner` as they were queued. It raises WritesRefusedError, StoreUnavailableError or FencedError. A `put` is tried
+`ATTEMPTS` times, and at close for five seconds. What a caller waits for is tried once: the caller decides.
 
 The thread takes writes from a queue and wakes their callers by itself. A worker thread of anyio's for each commit
 costs some six turns of the event loop, which is most of what a caller waits for on a fast disk.
@@ -13,6 +13,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Hashable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from threading import Thread
 from time import monotonic, sleep
@@ -28,6 +30,7 @@ from opencode_a2a.server.store.protocol import Pending
 from opencode_a2a.server.store.rows import (
     Binding,
     EventsPruned,
+    FencedError,
     SessionRow,
     StoreError,
     StoreUnavailableError,
@@ -55,6 +58,7 @@ class _Unit:
 
     writes: tuple[Write, ...]
     awaited: bool
+    owner: str | None
     attempts: int = 0
     fault: StoreError | None = None
     settled: anyio.Event = field(factory=anyio.Event)
@@ -99,8 +103,14 @@ def _waiting(queue: SimpleQueue[_Unit | None]) -> list[_Unit]:
 class GroupCommitWriter:
     """Queues writes on the event loop, and commits them in a thread of its own while `run` runs."""
 
-    def __init__(self, transact: Callable[[Sequence[Write]], None], meters: Meters = NO_METERS) -> None:
+    def __init__(
+        self,
+        transact: Callable[[Sequence[Write], str | None], None],
+        meters: Meters = NO_METERS,
+        owner: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self._transact = transact
+        self._owner = owner
         self._meters = meters
         self._queued: SimpleQueue[_Unit | None] = SimpleQueue()  # None: no more will come
         self._unsettled = 0
@@ -124,10 +134,10 @@ class GroupCommitWriter:
         return self._unsettled
 
     def put(self, writes: Sequence[Write]) -> None:
-        self._queue(_Unit(tuple(writes), awaited=False))
+        self._queue(_Unit(tuple(writes), awaited=False, owner=self._owner()))
 
     def submit(self, writes: Sequence[Write]) -> Pending:
-        unit = _Unit(tuple(writes), awaited=True)
+        unit = _Unit(tuple(writes), awaited=True, owner=self._owner())
         self._queue(unit)
         return unit
 
@@ -237,14 +247,18 @@ class GroupCommitWriter:
         return False
 
     def _settle(self, units: Sequence[_Unit]) -> None:
+        for owner, owned in groupby(units, attrgetter("owner")):
+            self._settle_together(list(owned), owner)
+
+    def _settle_together(self, units: Sequence[_Unit], owner: str | None) -> None:
         """Commit all units at once, or one by one if the database refuses some row."""
         writes = [write for unit in units for write in unit.writes]
         try:
             if writes:
                 began = monotonic()
-                self._transact(writes)
+                self._transact(writes, owner)
                 self._meters.observe(COMMIT_SECONDS, monotonic() - began)
-        except StoreUnavailableError as fault:
+        except (StoreUnavailableError, FencedError) as fault:
             for unit in units:
                 unit.fault = fault
         except WritesRefusedError:
@@ -261,11 +275,11 @@ class GroupCommitWriter:
             keys = unit.keys()
             try:
                 if keys:
-                    self._transact(unit.writes)
+                    self._transact(unit.writes, unit.owner)
             except WritesRefusedError as fault:
                 unit.fault = fault
                 refused.update(dict.fromkeys(keys, fault))
-            except StoreUnavailableError as fault:
+            except (StoreUnavailableError, FencedError) as fault:
                 for remaining in units[position:]:
                     remaining.fault = fault
                 return

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.pool import NullPool, QueuePool, StaticPool
 
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.server.store.database.urls import Database
@@ -15,28 +16,38 @@ from opencode_a2a.server.store.rows import StoreError
 
 SQLITE_BUSY_SECONDS: Final = 5.0
 # A host that has gone silent must become an error, not a thread that waits for ever.
-_POSTGRESQL_CONNECT: Final = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "30"}
+_POSTGRESQL_CONNECT: Final = {"keepalives_idle": "30"}
+CONNECTING_SECONDS: Final = 10.0
+SILENCE_SECONDS: Final = 30.0
 
 
-def make_engine(database: Database, *, connections: int) -> Engine:
-    """Return an engine with so many connections at most. Nothing is connected yet.
+def make_engine(database: Database, *, connections: int = 0, silence: float = SILENCE_SECONDS) -> Engine:
+    """Return an engine with so many connections at most; 0: they are not pooled. Nothing is connected yet.
 
-    A database in memory has one connection. Raises `StoreError` where the driver is not installed.
+    `silence`: seconds after which a host that acknowledges nothing is given up. A database in memory has one
+    connection. Raises `StoreError` where the driver is not installed.
     """
-    return _sqlite(database, connections) if database.is_sqlite else _postgresql(database, connections)
+    return _sqlite(database, connections) if database.is_sqlite else _postgresql(database, connections, silence)
 
 
-def _postgresql(database: Database, connections: int) -> Engine:
+def _postgresql(database: Database, connections: int, silence: float) -> Engine:
+    bounds = {
+        "connect_timeout": str(math.ceil(min(CONNECTING_SECONDS, silence))),
+        "tcp_user_timeout": str(int(silence * 1000)),
+    }
     given = database.url.query
-    options = {name: value for name, value in _POSTGRESQL_CONNECT.items() if name not in given}
+    options = {name: value for name, value in (_POSTGRESQL_CONNECT | bounds).items() if name not in given}
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if connections:
+        pool = {"pool_size": connections, "max_overflow": 0, "pool_pre_ping": True}
     try:
         return create_engine(
+            # Statements that wait for a row see it as it is then, whatever the database's default is.
             database.url,
+            isolation_level="READ COMMITTED",
             connect_args=options,
             hide_parameters=True,
-            pool_pre_ping=True,
-            pool_size=connections,
-            max_overflow=0,
+            **pool,
         )
     except ImportError:
         raise StoreError(f"PostgreSQL needs psycopg: {how_to_install('postgresql')}") from None

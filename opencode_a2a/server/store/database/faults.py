@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import quote, quote_plus
 
 from sqlalchemy import exc
 
 from opencode_a2a.server.store.database.urls import Database
 from opencode_a2a.server.store.rows import StoreError, StoreUnavailableError, WritesRefusedError
+
+_CONFLICTS: Final = ("40001", "40P01")  # SQLSTATE: a serialization failure, a deadlock
 
 
 def store_fault(error: Exception, doing: str, database: Database) -> StoreError:
@@ -22,6 +25,11 @@ def store_fault(error: Exception, doing: str, database: Database) -> StoreError:
             line = line.replace(form, "***")
     text = f"the database could not {doing}: {line} ({type(cause).__name__})"
     return StoreUnavailableError(text) if _may_pass(error) or doing != "commit" else WritesRefusedError(text)
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether a transaction was undone because of another at the same time: it succeeds if it is tried again."""
+    return isinstance(error, exc.DBAPIError) and getattr(error.orig, "sqlstate", None) in _CONFLICTS
 
 
 def _may_pass(error: Exception) -> bool:

@@ -1,1 +1,1 @@
-"""The SQL by which servers share a PostgreSQL database."""
+"""One store for several servers: who works on which task, and how each learns what the others change."""

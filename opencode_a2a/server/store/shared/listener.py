@@ -1,0 +1,125 @@
+"""Listens to what the other servers on a PostgreSQL database notify of, in a thread with a connection of its own.
+
+A connection that was lost is made again after growing pauses. What was notified meanwhile is lost, so everything
+counts as changed then. Notifications come in the order of their commits. Those of this server's own are left out in
+the thread: they are the most, and each would wake the event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+from collections.abc import Callable
+from contextlib import closing, suppress
+from threading import Event, Thread
+from typing import Any, Final
+
+import anyio.from_thread
+from anyio.lowlevel import EventLoopToken
+
+from opencode_a2a.server.store.database.engine import make_engine
+from opencode_a2a.server.store.database.faults import store_fault
+from opencode_a2a.server.store.database.urls import Database
+from opencode_a2a.server.store.shared.replica_statements import CHANNEL
+from sansio.a2a.backoff import Backoff
+from sansio.a2a.replicas.changes import EVERYTHING, NO_CHANGES, Changes, parse_changes
+
+_log = logging.getLogger(__name__)
+
+_PAUSES: Final = Backoff.growing(0.05, 5.0)
+_SILENCE: Final = 10.0  # seconds after which the database is asked whether it is there
+_ENDING: Final = 15.0  # seconds that the thread has for its end: it may be about to connect
+# Of the database's end: whoever does not read what is sent to him is cut off, before the queue of all notifications
+# fills up with what he has not got.
+_UNREAD_MS: Final = 60_000
+
+
+class Listener:
+    """Posts changes of other servers to the event loop. `is_own`: whether this server is a sender, of any thread."""
+
+    def __init__(self, database: Database, is_own: Callable[[str], bool], post: Callable[[Changes], None]) -> None:
+        self._database = database
+        self._is_own = is_own
+        self._post = post
+        self._ending = Event()
+        self._failures = 0
+        self._thread: Thread | None = None
+
+    def start(self, token: EventLoopToken) -> None:
+        """Begin to listen. `token`: of the event loop, on which `post` is called."""
+        self._wake, self._woken = socket.socketpair()
+        self._thread = Thread(target=self._run, args=(token,), name="store listener", daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """End the thread and its connection. Blocks; never on the event loop, which the thread may be waiting for."""
+        self._ending.set()
+        if self._thread is not None:
+            with suppress(OSError):
+                self._wake.send(b"\0")
+            self._thread.join(_ENDING)
+
+    # --- in the thread ------------------------------------------------------------------------------------
+
+    def _run(self, token: EventLoopToken) -> None:
+        engine = make_engine(self._database)
+        with closing(self._wake), closing(self._woken), suppress(anyio.RunFinishedError):
+            while not self._ending.is_set():
+                try:
+                    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                        self._listen(connection.connection.driver_connection, token)
+                except anyio.RunFinishedError:
+                    raise
+                except Exception as error:
+                    self._failed(error)
+                    self._pause()
+
+    def _failed(self, error: Exception) -> None:
+        if not self._failures:
+            reason = store_fault(error, "notify", self._database)
+            _log.warning("no notifications of other servers until the connection is there again: %s", reason)
+        self._failures += 1
+
+    def _pause(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            selector.select(_PAUSES.pause(self._failures - 1))
+
+    def _listen(self, raw: Any, token: EventLoopToken) -> None:
+        """Receive until the end, or until the connection breaks. `raw`: a connection of psycopg's."""
+        received: list[str] = []
+        # While a statement is executed, the driver itself takes what comes.
+        raw.add_notify_handler(lambda notification: received.append(notification.payload))
+        raw.execute(f"SET tcp_user_timeout = {_UNREAD_MS}")
+        raw.execute(f"LISTEN {CHANNEL}")
+        if self._failures:
+            _log.warning("notifications of other servers arrive again")
+        self._failures = 0
+        self._deliver(EVERYTHING, token)
+        with selectors.DefaultSelector() as selector:
+            selector.register(raw.pgconn.socket, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._ending.is_set():
+                self._deliver(self._changes(received), token)
+                if selector.select(_SILENCE):
+                    raw.pgconn.consume_input()
+                    while (notification := raw.pgconn.notifies()) is not None:
+                        received.append(notification.extra.decode("utf-8", "replace"))
+                else:
+                    raw.execute("SELECT 1")
+
+    def _changes(self, received: list[str]) -> Changes:
+        """Take what was received, as one."""
+        changes = NO_CHANGES
+        for text in received:
+            sender, one = parse_changes(text)
+            if not self._is_own(sender):
+                changes = changes.then(one)
+        received.clear()
+        return changes
+
+    def _deliver(self, changes: Changes, token: EventLoopToken) -> None:
+        """Post changes, and wait until that is done: a busy event loop gets more of them at once."""
+        if changes:
+            anyio.from_thread.run_sync(self._post, changes, token=token)
