@@ -144,7 +144,7 @@ class SqlStore:
         with anyio.CancelScope(shield=True):
             await writer.closed.wait()
             if self._shared is not None:
-                self._shared.end()
+                await self._shared.end()
             await anyio.to_thread.run_sync(self._close)
         self._writer = self._tasks = None
         # Told of no error: the caller's own must come out as it is, not in a group.

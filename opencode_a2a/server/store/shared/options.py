@@ -1,4 +1,4 @@
-"""How a server shares a store. Imports no database."""
+"""The options of a server that shares a store. Imports no database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs.validators import ge
 
 @frozen(kw_only=True)
 class SharedOptions:
-    """How a server shares a store.
+    """The options of a server that shares a store.
 
     `lease`: seconds after which others take over a server that does not renew it. `name`: for people, such as the
     host's. `listen_url`: the database's URL for the connection that listens, where the other leads past a pool that

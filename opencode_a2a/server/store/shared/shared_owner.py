@@ -82,7 +82,8 @@ class SharedOwner:
         self._limiter = anyio.CapacityLimiter(1)  # renewals wait for no other thread
         self._taking = anyio.Lock()
         self._joining = anyio.Lock()
-        self._scope = anyio.CancelScope()
+        self._scope = anyio.CancelScope(shield=True)
+        self._ended = anyio.Event()
         self._engine: Engine | None = None
         self._token: EventLoopToken | None = None
         self._unsure: set[str] = set()  # tasks that may have been taken: the answer to the commit was lost
@@ -109,17 +110,24 @@ class SharedOwner:
         self._listener.start(self._token)
 
     async def run(self) -> None:
-        """Renew the lease, and look for servers whose lease is over, until `end`."""
-        with self._scope:
-            while True:
-                await anyio.sleep(self._lease.pause(monotonic()))
-                while self._lost.is_set():
-                    await self._rejoined.wait()
-                await self._renew()
+        """Renew the lease, and look for servers whose lease is over, until `end`.
 
-    def end(self) -> None:
-        """Let `run` return, on the event loop."""
+        Cancelling does not stop it: the writer may have something to commit yet.
+        """
+        try:
+            with self._scope:
+                while True:
+                    await anyio.sleep(self._lease.pause(monotonic()))
+                    while self._lost.is_set():
+                        await self._rejoined.wait()
+                    await self._renew()
+        finally:
+            self._ended.set()
+
+    async def end(self) -> None:
+        """Let `run` return, and wait for it: a renewal may be under way."""
         self._scope.cancel()
+        await self._ended.wait()
 
     def leave(self) -> None:
         """Stop listening, and leave the tasks to the others at once. Blocks.
