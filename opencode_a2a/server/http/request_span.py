@@ -16,9 +16,9 @@ from sansio.a2a.bindings.http_messages import Outcome, Request
 from sansio.a2a.bindings.trace_context import HEADER, trace_context_of
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.server import RPC_PATH
-from sansio.http import HEALTH_PATH, PROBE_PATHS, route_template
+from sansio.http import HEALTH_PATH, METRICS_PATH, PROBE_PATHS, route_template
 
-_UNRECORDED: Final = PROBE_PATHS | {HEALTH_PATH}  # an orchestrator asks for them many times a minute
+_UNRECORDED: Final = PROBE_PATHS | {HEALTH_PATH, METRICS_PATH}  # programs ask for them many times a minute
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _PATH: Final = 256  # characters
 _NAME: Final = 80  # characters of a name or an id that a caller chose
