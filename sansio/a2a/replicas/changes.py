@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -45,12 +45,15 @@ class Changes:
         return bool(self.task_ids) or self.everything or self.orphans
 
     def then(self, later: Changes) -> Changes:
-        """Return these changes and later ones as one. No more than `MOST_TASKS` are named."""
-        everything = self.everything or later.everything
-        task_ids = () if everything else tuple(dict.fromkeys(self.task_ids + later.task_ids))
-        if len(task_ids) > MOST_TASKS:
-            everything, task_ids = True, ()
-        return Changes(task_ids, everything, self.orphans or later.orphans)
+        """Return these changes and later ones as one."""
+        return merged((self, later))
+
+
+def merged(several: Sequence[Changes]) -> Changes:
+    """Return changes, the first before the others, as one. No more than `MOST_TASKS` are named."""
+    task_ids = dict.fromkeys(task_id for one in several for task_id in one.task_ids)
+    everything = len(task_ids) > MOST_TASKS or any(one.everything for one in several)
+    return Changes(() if everything else tuple(task_ids), everything, any(one.orphans for one in several))
 
 
 NO_CHANGES: Final = Changes()

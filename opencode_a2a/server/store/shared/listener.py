@@ -1,8 +1,7 @@
 """Listens to what the other servers on a PostgreSQL database notify of, in a thread with a connection of its own.
 
 A connection that was lost is made again after growing pauses. What was notified meanwhile is lost, so everything
-counts as changed then. Notifications come in the order of their commits. Those of this server's own are left out in
-the thread: they are the most, and each would wake the event loop.
+counts as changed then. Notifications come in the order of their commits.
 """
 
 from __future__ import annotations
@@ -10,20 +9,17 @@ from __future__ import annotations
 import logging
 import selectors
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from threading import Event, Thread
 from typing import Any, Final
 
-import anyio.from_thread
-from anyio.lowlevel import EventLoopToken
+import anyio
 
 from opencode_a2a.server.store.database.engine import make_engine
 from opencode_a2a.server.store.database.faults import store_fault
 from opencode_a2a.server.store.database.urls import Database
-from opencode_a2a.server.store.shared.replica_statements import CHANNEL
 from sansio.a2a.backoff import Backoff
-from sansio.a2a.replicas.changes import EVERYTHING, NO_CHANGES, Changes, parse_changes
 
 _log = logging.getLogger(__name__)
 
@@ -36,20 +32,26 @@ _UNREAD_MS: Final = 60_000
 
 
 class Listener:
-    """Posts changes of other servers to the event loop. `is_own`: whether this server is a sender, of any thread."""
+    """Receives from some channels. `receive` is called in the thread, and nothing more is received until it returns.
 
-    def __init__(self, database: Database, is_own: Callable[[str], bool], post: Callable[[Changes], None]) -> None:
+    It gets pairs of a channel and a text; None after each connection: anything may have been notified before. Raises
+    `anyio.RunFinishedError` where the event loop has ended, and so the thread has to.
+    """
+
+    def __init__(
+        self, database: Database, channels: Sequence[str], receive: Callable[[Sequence[tuple[str, str]] | None], None]
+    ) -> None:
         self._database = database
-        self._is_own = is_own
-        self._post = post
+        self._channels = channels
+        self._receive = receive
         self._ending = Event()
         self._failures = 0
         self._thread: Thread | None = None
 
-    def start(self, token: EventLoopToken) -> None:
-        """Begin to listen. `token`: of the event loop, on which `post` is called."""
+    def start(self) -> None:
+        """Begin to listen."""
         self._wake, self._woken = socket.socketpair()
-        self._thread = Thread(target=self._run, args=(token,), name="store listener", daemon=True)
+        self._thread = Thread(target=self._run, name="store listener", daemon=True)
         self._thread.start()
 
     def end(self) -> None:
@@ -62,13 +64,13 @@ class Listener:
 
     # --- in the thread ------------------------------------------------------------------------------------
 
-    def _run(self, token: EventLoopToken) -> None:
+    def _run(self) -> None:
         engine = make_engine(self._database)
         with closing(self._wake), closing(self._woken), suppress(anyio.RunFinishedError):
             while not self._ending.is_set():
                 try:
                     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                        self._listen(connection.connection.driver_connection, token)
+                        self._listen(connection.connection.driver_connection)
                 except anyio.RunFinishedError:
                     raise
                 except Exception as error:
@@ -86,40 +88,28 @@ class Listener:
             selector.register(self._woken, selectors.EVENT_READ)
             selector.select(_PAUSES.pause(self._failures - 1))
 
-    def _listen(self, raw: Any, token: EventLoopToken) -> None:
+    def _listen(self, raw: Any) -> None:
         """Receive until the end, or until the connection breaks. `raw`: a connection of psycopg's."""
-        received: list[str] = []
+        received: list[tuple[str, str]] = []
         # While a statement is executed, the driver itself takes what comes.
-        raw.add_notify_handler(lambda notification: received.append(notification.payload))
+        raw.add_notify_handler(lambda one: received.append((one.channel, one.payload)))
         raw.execute(f"SET tcp_user_timeout = {_UNREAD_MS}")
-        raw.execute(f"LISTEN {CHANNEL}")
+        for channel in self._channels:
+            raw.execute(f"LISTEN {channel}")
         if self._failures:
             _log.warning("notifications of other servers arrive again")
         self._failures = 0
-        self._deliver(EVERYTHING, token)
+        self._receive(None)
         with selectors.DefaultSelector() as selector:
             selector.register(raw.pgconn.socket, selectors.EVENT_READ)
             selector.register(self._woken, selectors.EVENT_READ)
             while not self._ending.is_set():
-                self._deliver(self._changes(received), token)
+                if received:
+                    self._receive(received)
+                    received.clear()
                 if selector.select(_SILENCE):
                     raw.pgconn.consume_input()
-                    while (notification := raw.pgconn.notifies()) is not None:
-                        received.append(notification.extra.decode("utf-8", "replace"))
+                    while (one := raw.pgconn.notifies()) is not None:
+                        received.append((one.relname.decode(), one.extra.decode("utf-8", "replace")))
                 else:
                     raw.execute("SELECT 1")
-
-    def _changes(self, received: list[str]) -> Changes:
-        """Take what was received, as one."""
-        changes = NO_CHANGES
-        for text in received:
-            sender, one = parse_changes(text)
-            if not self._is_own(sender):
-                changes = changes.then(one)
-        received.clear()
-        return changes
-
-    def _deliver(self, changes: Changes, token: EventLoopToken) -> None:
-        """Post changes, and wait until that is done: a busy event loop gets more of them at once."""
-        if changes:
-            anyio.from_thread.run_sync(self._post, changes, token=token)

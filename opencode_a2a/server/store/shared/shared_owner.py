@@ -39,12 +39,13 @@ from opencode_a2a.server.store.rows import (
     TaskRow,
     Write,
 )
-from opencode_a2a.server.store.shared import replica_statements, task_statements
+from opencode_a2a.server.store.shared import commands, replica_statements, task_statements, tickets
 from opencode_a2a.server.store.shared.change_feed import ChangeFeed
 from opencode_a2a.server.store.shared.listener import Listener
 from opencode_a2a.server.store.shared.options import SharedOptions
+from opencode_a2a.server.store.shared.replica_statements import CHANNEL
 from opencode_a2a.wakeup import Wakeup
-from sansio.a2a.replicas.changes import ORPHANS, Changes
+from sansio.a2a.replicas.changes import EVERYTHING, ORPHANS, Changes, merged, parse_changes
 from sansio.a2a.replicas.lease import Lease
 
 _log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class SharedOwner:
         self._rejoined = Wakeup()
         self._lost = anyio.Event()
         self._feed = ChangeFeed()
-        self._listener = Listener(listening, lambda sender: sender == self.replica_id, self._feed.post)
+        self._subscribers: dict[str, Callable[[Sequence[str] | None], None]] = {}
+        self._listener = Listener(listening, (CHANNEL, commands.CHANNEL, tickets.CHANNEL), self._receive)
         self.replica_id = secrets.token_hex(8)
 
     # --- what the store calls -----------------------------------------------------------------------------
@@ -107,7 +109,7 @@ class SharedOwner:
     def begin(self) -> None:
         """Begin to listen, on the event loop that `run` runs on."""
         self._token = current_token()
-        self._listener.start(self._token)
+        self._listener.start()
 
     async def run(self) -> None:
         """Renew the lease, and look for servers whose lease is over, until `end`.
@@ -156,13 +158,13 @@ class SharedOwner:
 
     async def adopt(self, limit: int) -> list[StoredTask]:
         async with self._taking:
-            adopted = await self._take(partial(self._adopt, limit))
+            adopted = await self.transact(partial(self._adopt, limit))
             self._unsure.clear()
             return adopted
 
     async def claim(self, task_id: str) -> bool:
         async with self._taking:
-            claimed = await self._take(partial(self._claim, task_id))
+            claimed = await self.transact(partial(self._claim, task_id))
             self._unsure.discard(task_id)
             return claimed
 
@@ -189,6 +191,33 @@ class SharedOwner:
 
     def changes(self) -> AsyncIterator[Changes]:
         return self._feed
+
+    # --- for what else the servers share ------------------------------------------------------------------
+
+    async def transact(self, work: Callable[[Connection, str], Result]) -> Result:
+        """Run SQL in a transaction of its own, which begins with the fence: with the id of this server.
+
+        It blocks in a thread, after all that was given to the store before is durable. Raises `StoreError`, and
+        `FencedError`.
+        """
+        replica_id = self.replica_id
+
+        def fenced(connection: Connection) -> Result:
+            replica_statements.fence(connection, replica_id, self._lease_ms)
+            return work(connection, replica_id)
+
+        try:
+            return await self._in_thread(lambda: self._transact(fenced, "be written"))
+        except FencedError:
+            self._lose(replica_id)
+            raise
+
+    def subscribe(self, channel: str, notified: Callable[[Sequence[str] | None], None]) -> None:
+        """Call a function on the event loop with the texts that a channel notifies of, in order.
+
+        None: the connection is new, and anything may have been notified before. This server's own are among them.
+        """
+        self._subscribers[channel] = notified
 
     # --- the lease ----------------------------------------------------------------------------------------
 
@@ -268,16 +297,28 @@ class SharedOwner:
         self._unsure.add(task_id)
         return task_statements.claim(connection, replica_id, task_id)
 
-    async def _take(self, take: Callable[[Connection, str], Result]) -> Result:
-        """Take tasks in a transaction that cannot be late."""
-        replica_id = self.replica_id
+    def _receive(self, received: Sequence[tuple[str, str]] | None) -> None:
+        """In the listener's thread: hand on what was notified, as one, and wait until it is.
 
-        def fenced(connection: Connection) -> Result:
-            replica_statements.fence(connection, replica_id, self._lease_ms)
-            return take(connection, replica_id)
+        What this server changed is left out: that is the most, and each time it would wake the event loop.
+        """
+        assert self._token is not None
+        if received is None:
+            anyio.from_thread.run_sync(self._connected, token=self._token)
+            return
+        parsed = [parse_changes(text) for channel, text in received if channel == CHANNEL]
+        changes = merged([one for sender, one in parsed if sender != self.replica_id])
+        others = [one for one in received if one[0] in self._subscribers]
+        if changes or others:
+            anyio.from_thread.run_sync(self._notify, changes, others, token=self._token)
 
-        try:
-            return await self._in_thread(lambda: self._transact(fenced, "be written"))
-        except FencedError:
-            self._lose(replica_id)
-            raise
+    def _connected(self) -> None:
+        self._feed.post(EVERYTHING)
+        for notified in self._subscribers.values():
+            notified(None)
+
+    def _notify(self, changes: Changes, others: Sequence[tuple[str, str]]) -> None:
+        self._feed.post(changes)
+        for channel, notified in self._subscribers.items():
+            if texts := [text for name, text in others if name == channel]:
+                notified(texts)

@@ -13,6 +13,7 @@ from sansio.a2a.replicas.changes import (
     ORPHANS,
     Changes,
     changes_text,
+    merged,
     parse_changes,
 )
 
@@ -64,15 +65,16 @@ def test_a_word_of_a_later_version_may_be_about_any_task() -> None:
 
 @given(st.lists(changes, max_size=6))
 def test_many_changes_are_one_and_name_each_task_once_in_order(several: list[Changes]) -> None:
-    merged = NO_CHANGES
+    one_by_one = NO_CHANGES
     for one in several:
-        merged = merged.then(one)
+        one_by_one = one_by_one.then(one)
     named = tuple(dict.fromkeys(task_id for one in several for task_id in one.task_ids))
 
-    assert merged.everything == any(one.everything for one in several)
-    assert merged.orphans == any(one.orphans for one in several)
-    assert merged.task_ids == (() if merged.everything else named)
-    assert bool(merged) == any(several)
+    assert one_by_one == merged(several)
+    assert one_by_one.everything == any(one.everything for one in several)
+    assert one_by_one.orphans == any(one.orphans for one in several)
+    assert one_by_one.task_ids == (() if one_by_one.everything else named)
+    assert bool(one_by_one) == any(several)
 
 
 def test_changes_that_nobody_reads_stay_bounded() -> None:
