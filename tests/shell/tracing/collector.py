@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -43,6 +44,7 @@ class Collector:
     """
 
     port: int = 0
+    scheme: str = "http"
     spans: list[Received] = field(factory=list)
     headers: list[dict[str, str]] = field(factory=list)
     answers: list[int] = field(factory=list)
@@ -53,7 +55,7 @@ class Collector:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def take(self, body: bytes, headers: dict[str, str]) -> None:
         request = ExportTraceServiceRequest.FromString(body)
@@ -118,9 +120,9 @@ def _value(value: object) -> Value:
 
 
 @contextmanager
-def collecting(port: int = 0) -> Iterator[Collector]:
+def collecting(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
     """A collector that listens on loopback. `port` 0: a free one."""
-    collector = Collector()
+    collector = Collector(scheme="http" if tls is None else "https")
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -147,6 +149,8 @@ def collecting(port: int = 0) -> Iterator[Collector]:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     collector.port = server.server_address[1]
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Event
 
 import pytest
+import trustme
 
 from opencode_a2a.tracing.opentelemetry_switch import tracing
 from opencode_a2a.tracing.otlp_sender import OtlpSender
@@ -95,6 +98,28 @@ def test_a_redirect_is_not_followed(collector: Collector, caplog: pytest.LogCapt
         assert other.requests == 0
     assert "the answer is 307" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_both_ends_prove_who_they_are_with_certificates_of_the_variables(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    authority = trustme.CA()
+    own, tls = authority.issue_cert("opencode-a2a"), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.configure_trust(tls)
+    tls.verify_mode = ssl.CERT_REQUIRED
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    own.private_key_and_cert_chain_pem.write_to_path(tmp_path / "own.pem")
+    with collecting(tls=tls) as collector:
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_EXPORTER_OTLP_TIMEOUT": "0.5"}
+        OtlpSender(environ, "test/1").send(BODY)
+        assert "SSLCertVerificationError" in caplog.text
+        environ |= {"OTEL_EXPORTER_OTLP_CERTIFICATE": str(tmp_path / "authority.pem")}
+        environ |= {"OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE": str(tmp_path / "own.pem")}
+        environ |= {"OTEL_EXPORTER_OTLP_TIMEOUT": "10"}
+        OtlpSender(environ, "test/1").send(BODY)
+
+        assert [span.name for span in collector.spans] == ["one"]
 
 
 def test_retries_end_with_the_time_limit_and_with_the_program(caplog: pytest.LogCaptureFixture) -> None:
