@@ -333,4 +333,5 @@ async def application(
         finally:
             if tool is not None:
                 await tool.registration.leave()
+            served.leave()
             tasks.cancel_scope.cancel()

@@ -173,6 +173,7 @@ async def open_agent(
         except Exception as exc:  # kept out of the task group, which would wrap it in a group
             failure = exc
         finally:
+            tasks.leave()
             group.cancel_scope.cancel()
     if failure is not None:
         raise failure

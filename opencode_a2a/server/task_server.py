@@ -182,6 +182,10 @@ class TaskServer:
         """Admit nothing new, let tasks end within `grace` seconds, then end or leave the others."""
         await self.maintenance.drain(grace)
 
+    def leave(self) -> None:
+        """Leave the tasks that are at work for the next process, with all that was seen of them. Nobody reads now."""
+        self._runner.leave()
+
 
 def _notification(active: ActiveTask, key: str) -> Render:
     presentation = Presentation.of_key(key)

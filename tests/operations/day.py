@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import secrets
 import shutil
 import socket
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -25,10 +27,10 @@ from sansio.redact import Secret
 from tests.deploy.proxies import PREFIX, certified, listening
 from tests.deploy.tools import found_program
 from tests.operations.deployment import Deployment
-from tests.operations.load import WORD, Key, Load, Target, paced
+from tests.operations.load import BOUND, WORD, Key, Load, Target, paced
 from tests.operations.records import End, Record, Row
 from tests.shell.folding import text_of
-from tests.shell.harness import DEADLINE, served
+from tests.shell.harness import served
 
 _HOST: Final = "127.0.0.1"
 _LOOK_EVERY: Final = 0.02
@@ -158,7 +160,7 @@ class Day:
         deployment.settings["A2A_TASK_RETENTION_SECONDS"] = f"{self.plan.retention:g}"
         stopped = await deployment.stop()
         ready = await deployment.start()
-        with anyio.fail_after(DEADLINE):
+        with anyio.fail_after(BOUND):
             while [record for record in old if await self._text(record) is not None]:  # noqa: ASYNC110 - it is polled
                 await anyio.sleep(_LOOK_EVERY)
         if not old:
@@ -197,7 +199,7 @@ class Day:
         async with httpx.AsyncClient(
             base_url=self.deployment.url, headers=headers, verify=self.load.target.verify
         ) as http:
-            with anyio.fail_after(DEADLINE):
+            with anyio.fail_after(BOUND):
                 while (await http.get("/health")).status_code != 200:  # noqa: ASYNC110 - it is polled
                     await anyio.sleep(_LOOK_EVERY)
 
@@ -270,7 +272,9 @@ async def day(plan: Plan, folder: Path) -> AsyncGenerator[Day]:
         keys: list[Key] = []
         entries: dict[str, JsonObject] = {}
         for principal in ("team", "others", "leaver"):
-            token, entries[principal] = await deployment.new_token(principal, principal)
+            token = secrets.token_urlsafe()
+            digest = sha256(token.encode()).hexdigest()
+            entries[principal] = {"scheme": "bearer", "token_sha256": digest, "principal": principal}
             keys.append(Key(principal, token))
         deployment.write_credentials([*entries.values()])
         target = Target(url=settings.get("A2A_PUBLIC_URL", url), verify=verify, opencode=opencode, tokens=plan.tokens)

@@ -213,12 +213,17 @@ class Client:
         record.end = End.LOST if record.reason else End.WHOLE
 
     async def _look_again(self, record: Record) -> Task | None:
-        """Read the task, and its events from the first one on; None where the server is not there just now."""
+        """Read the task, and its events from the first one on; None where the server is not there or not that far.
+
+        A task that ended after a backup is at work again once that is restored, until OpenCode's session was read.
+        """
         repeated: list[Connection] = []
         token = self.key.token
         try:
             async with self._agent(token, repeated) as agent:
                 task = await agent.get_task(record.task_id)
+                if record.restored and not task.status.state.terminal:
+                    return None
                 if not record.restored:
                     first = record.connections[0].ids[0]
                     async with agent.subscribe(record.task_id, last_event_id=str(first)) as events:

@@ -123,6 +123,16 @@ class TaskRunner:
         with anyio.move_on_after(_ENDING_WAIT):
             await self._registry.empty()
 
+    def leave(self) -> None:
+        """Hand the store what agents have published since the drain: streams that were closing have sent it.
+
+        Call it once nobody reads any more.
+        """
+        if self._store.outlives:
+            for task in self._registry:
+                if task.active.in_store and (row := task.active.unsaved()):
+                    self._store.put([row])
+
     def _stopped(self, task: RunningTask, hook: Callable[[RunningTask], None]) -> None:
         """Stop the work on a task, even if its agent fails to."""
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
 
 import anyio
 import pytest
@@ -12,6 +14,7 @@ from attrs import define, field
 from opencode_a2a.cli.serve import serve
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
+from opencode_a2a.server.tasks import task_runner
 from tests.shell.cases import one_codec
 from tests.shell.harness import (
     CREDENTIALS,
@@ -20,6 +23,7 @@ from tests.shell.harness import (
     RUNTIMES,
     Caller,
     Wire,
+    agent_before,
     client,
     quick,
     served,
@@ -147,6 +151,27 @@ async def test_those_who_wait_in_line_are_told_too(anyio_backend: str) -> None:
         await found.gone()
 
     assert [first.state, second.state] == ["failed", "failed"]
+
+
+async def test_what_streams_still_send_after_the_drain_is_stored(
+    anyio_backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_runner, "SAVE_EVERY", 60.0)
+    fake_opencode, database = quick(), tmp_path / "tasks.db"
+    async with agent_before(anyio_backend, fake_opencode, task_store_database_url=f"sqlite:///{database}") as agent:
+        fake_opencode.hold(Say, tokens=5)
+        task_id = (await agent.caller().send("LONG 40", configuration=RPC_10.at_once())).id
+        await fake_opencode.held()
+        await agent.running.tasks.drain(0)
+        fake_opencode.release()
+        fake_opencode.hold(Say, tokens=15)
+        active = agent.running.tasks.active_tasks[task_id]
+        await until(lambda: "w14 " in str(active.task().artifacts))
+        seen = active.visible
+
+    with closing(sqlite3.connect(database)) as connection:
+        found = connection.execute("SELECT max(last_seq) FROM opencode_a2a_task_event").fetchone()
+    assert found == (seen,)
 
 
 async def test_an_idle_server_stops_at_once(anyio_backend: str) -> None:
