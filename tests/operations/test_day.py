@@ -18,7 +18,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 async def test_no_stream_is_lost_whatever_the_operator_does(anyio_backend: str, tmp_path: Path) -> None:
-    plan = Plan(runtime=anyio_backend, streams=8, leaving=2, tokens=40, pause=0.05, grace=0.3, retention=4.0)
+    plan = Plan(runtime=anyio_backend, streams=8, leaving=2, tokens=30, pause=0.05, grace=0.3, retention=4.0)
     async with day(plan, tmp_path) as found:
         await found.run()
 
