@@ -95,9 +95,11 @@ write_new() {
         cat >/dev/null
         return
     fi
-    (umask 077 && cat >"$3")
-    [ -n "$destdir" ] || chown "$1" "$3"
-    chmod "$2" "$3"
+    # whole, or not at all: what is there is kept by the next run
+    (umask 077 && cat >"$3.new")
+    [ -n "$destdir" ] || chown "$1" "$3.new"
+    chmod "$2" "$3.new"
+    mv "$3.new" "$3"
 }
 
 folder() { # owner, mode, path
@@ -117,8 +119,14 @@ need_root() {
 }
 
 need_port() { # option, value
-    case $2 in '' | *[!0-9]*) fail "$1 is a number" ;; esac
+    case $2 in '' | *[!0-9]* | 0*) fail "$1 is a number without leading zeros" ;; esac
+    [ ${#2} -le 5 ] || fail "$1 is from 1 to 65535"
     if [ "$2" -lt 1 ] || [ "$2" -gt 65535 ]; then fail "$1 is from 1 to 65535"; fi
+}
+
+# A value goes into a line of a file that systemd reads: it ends with the line, and has neither quotes nor escapes.
+need_value() { # option, value
+    case $2 in *[!!-~]* | *[\\\"\']*) fail "$1 takes plain characters without spaces, quotes and backslashes" ;; esac
 }
 
 need_name() {
@@ -127,6 +135,12 @@ need_name() {
         [!a-z]* | *[!a-z0-9-]*) fail 'NAME has lower-case letters, digits and hyphens, and begins with a letter' ;;
     esac
     [ ${#subject} -le 16 ] || fail 'NAME has at most 16 characters'
+}
+
+# A version begins with a digit, so that it is none of the other names in the folder, such as `current` or `..`.
+is_version() {
+    case $1 in [0-9]*) ;; *) return 1 ;; esac
+    case $1 in *[!0-9A-Za-z.+]*) return 1 ;; esac
 }
 
 pairs() {
@@ -150,7 +164,7 @@ install_version() {
     case $file in opencode_a2a-*-py3-none-any.whl) ;; *) fail "$file is not a wheel of opencode-a2a" ;; esac
     version=${file#opencode_a2a-}
     version=${version%-py3-none-any.whl}
-    case $version in '' | *[!0-9A-Za-z.+]*) fail "$file has no plain version in its name" ;; esac
+    is_version "$version" || fail "$file has no plain version in its name"
     if [ "$yes" = yes ]; then
         "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$python is not Python 3.11 or later; name another with --python"
     fi
@@ -183,10 +197,15 @@ point_to() {
     run mv -T "$opt/current.new" "$opt/current"
 }
 
+password_in() {
+    [ ! -f "$1" ] || sed -n 's/^OPENCODE_SERVER_PASSWORD=//p' "$1" | tail -n 1
+}
+
 add_pair() {
     need_name
     need_port --port "$port"
     need_port --opencode-port "$opencode_port"
+    need_value --public-url "$public_url"
     [ "$port" != "$opencode_port" ] || fail 'the two ports are the same'
     for name in $(pairs); do
         [ "$name" != "$subject" ] || continue
@@ -204,8 +223,11 @@ add_pair() {
     folder "root:a2a-$subject" 750 "$etc/$subject"
     folder root:root 711 "$workspaces"
     folder "opencode-$subject:opencode-$subject" 700 "$workspaces/$subject"
-    password=$(random)
     token=$(random)
+    # Both sides have one password, also where an earlier run of this was cut off between them.
+    password=$(password_in "$etc/$subject/opencode.env")
+    [ -n "$password" ] || password=$(password_in "$etc/$subject/secrets.env")
+    [ -n "$password" ] || password=$(random)
     # systemd reads the first two as root; a server reads its credentials itself, and again at a reload
     write_new root:root 600 "$etc/$subject/opencode.env" <<FILE
 LISTEN_PORT=$opencode_port
@@ -232,9 +254,18 @@ FILE
     echo "  systemctl enable --now opencode@$subject opencode-a2a@$subject"
 }
 
+# The folders that a pair has left behind.
+kept_of() {
+    for folder in "$state/$1" "$opencode_state/$1" "$workspaces/$1"; do
+        [ ! -d "$folder" ] || echo "$folder"
+    done
+}
+
 remove_pair() {
     need_name
-    [ -d "$etc/$subject" ] || fail "there is no pair $subject"
+    if [ ! -d "$etc/$subject" ] && { [ "$purge" = no ] || [ -z "$(kept_of "$subject")" ]; }; then
+        fail "there is no pair $subject"
+    fi
     echo "pair $subject:"
     system systemctl disable --now "opencode-a2a@$subject.service" "opencode@$subject.service"
     run rm -rf "${etc:?}/$subject"
@@ -257,7 +288,7 @@ case $command in
     switch)
         need_root
         [ -n "$subject" ] || fail 'switch needs a VERSION'
-        case $subject in *[!0-9A-Za-z.+]*) fail "$subject is not a version" ;; esac
+        is_version "$subject" || fail "$subject is not a version"
         if [ ! -x "$opt/$subject/bin/opencode-a2a" ] || [ -e "$opt/$subject.partial" ]; then
             fail "$subject is not installed below $opt"
         fi

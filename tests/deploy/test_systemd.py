@@ -223,6 +223,14 @@ def test_a_pair_that_is_there_keeps_its_files_and_goes_when_told(root: Path) -> 
         (("install", "--wheel", "/nowhere/opencode_a2a-1-py3-none-any.whl"), "is not there"),
         (("install", "--wheel="), "unknown option"),
         (("switch", "../.."), "is not a version"),
+        (("switch", "current"), "is not a version"),
+        (("switch", ".."), "is not a version"),
+        (("add", "demo", "--port", "08000"), "--port is a number without leading zeros"),
+        (("add", "demo", "--port", "9" * 30), "from 1 to 65535"),
+        (("add", "demo", "--public-url", "https://x\nA2A_HOST=0.0.0.0"), "--public-url takes plain characters"),
+        (("add", "demo", "--public-url", "https://x y"), "--public-url takes plain characters"),
+        (("add", "demo", "--public-url", 'https://x"'), "--public-url takes plain characters"),
+        (("add", "demo", "--public-url", "https://x\\"), "--public-url takes plain characters"),
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, tuple) else "",
 )
@@ -232,6 +240,41 @@ def test_what_cannot_be_is_refused_in_a_line(root: Path, arguments: tuple[str, .
     assert done.returncode == 2
     assert said in done.stderr
     assert list((root / "machine").iterdir()) == []
+
+
+@pytest.mark.parametrize("version", ["..", "current", "", ".1", "+1"])
+def test_a_wheel_whose_version_is_another_name_is_refused(root: Path, version: str) -> None:
+    wheel = root / f"opencode_a2a-{version}-py3-none-any.whl"
+    wheel.touch()
+    done = install("install", "--wheel", str(wheel), root=root)
+
+    assert done.returncode == 2
+    assert "has no plain version in its name" in done.stderr
+    assert list((root / "machine").iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", ["opencode.env", "secrets.env"])
+def test_a_pair_whose_making_was_cut_off_gets_one_password_for_both_sides(root: Path, lost: str) -> None:
+    folder = root / "machine/etc/opencode-a2a/demo"
+    assert install("add", "demo", root=root).returncode == 0
+    before = read_dotenv(folder / "secrets.env")["OPENCODE_SERVER_PASSWORD"]
+    (folder / lost).unlink()
+    assert install("add", "demo", root=root).returncode == 0
+
+    passwords = {read_dotenv(folder / name)["OPENCODE_SERVER_PASSWORD"] for name in ("secrets.env", "opencode.env")}
+    assert passwords == {before}
+
+
+def test_what_a_removed_pair_has_left_can_be_deleted_later(root: Path) -> None:
+    workspace = root / "machine/srv/opencode/demo"
+    assert install("add", "demo", root=root).returncode == 0
+    assert install("remove", "demo", root=root).returncode == 0
+    assert workspace.is_dir()
+    assert install("remove", "demo", "--purge", root=root).returncode == 0
+    assert not workspace.exists()
+    again = install("remove", "demo", "--purge", root=root)
+
+    assert (again.returncode, "there is no pair demo" in again.stderr) == (2, True)
 
 
 def test_a_port_of_another_pair_is_refused(root: Path) -> None:

@@ -11,6 +11,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.store.database.backup import back_up
 from opencode_a2a.server.store.database.urls import parse_database_url
+from opencode_a2a.terminal.output import harmless
 from sansio.doctor.store import megabytes
 
 EPILOG: Final = """\
@@ -50,5 +51,5 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
         print("opencode-a2a backup: the database is in memory, which has no file", file=sys.stderr)
         return 2
     size = back_up(Path(database.path), Path(options.file), overwrite=options.force, vacuum=options.vacuum)
-    print(f"{options.file}: {megabytes(size)}")
+    print(f"{harmless(options.file)}: {megabytes(size)}")
     return 0

@@ -127,6 +127,44 @@ async def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("ending", "through"),
+    [
+        *((ending, way) for ending in ("", "-wal", "-shm", ".lock") for way in ("its name", "its folder", "a link")),
+        ("-journal", "its name"),  # SQLite has no such file now, but it could come
+    ],
+)
+async def test_no_file_of_the_database_itself_is_overwritten(tmp_path: Path, ending: str, through: str) -> None:
+    """A server that runs would go on writing into a file that has no name any more."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    source = folder / "tasks.db"
+    target = folder / f"tasks.db{ending}"
+    (tmp_path / "link").symlink_to(folder)
+    async with open_store(f"sqlite:///{source}") as store:
+        await store.commit([task_row("task-1")])
+        if through == "its folder":
+            target = tmp_path / "link" / target.name
+        elif through == "a link":
+            target = tmp_path / "other.db"
+            target.symlink_to(folder / f"tasks.db{ending}")
+        before = sorted((path.name, path.stat().st_ino) for path in folder.iterdir())
+        with pytest.raises(BackupExistsError, match="belongs to the database itself"):
+            back_up(source, target, overwrite=True)
+        assert sorted((path.name, path.stat().st_ino) for path in folder.iterdir()) == before
+        await store.commit([task_row("task-2")])
+    async with open_store(f"sqlite:///{source}") as store:
+        assert len(await store.unfinished()) == 2
+
+
+async def test_the_database_of_a_server_that_runs_is_not_overwritten(tmp_path: Path) -> None:
+    source, running = tmp_path / "tasks.db", tmp_path / "running.db"
+    async with open_store(f"sqlite:///{source}"), open_store(f"sqlite:///{running}"):
+        with pytest.raises(BackupExistsError, match=f"a server that runs, process {os.getpid()}"):
+            back_up(source, running, overwrite=True)
+    assert back_up(source, running, overwrite=True) > 0
+
+
+@pytest.mark.parametrize(
     ("url", "says"),
     [
         ("postgresql://me:secret-7f@db.example/tasks", "pg_dump"),

@@ -9,10 +9,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from opencode_a2a.server.store.database.inspection import read_only_uri
+from opencode_a2a.server.store.database.inspection import holder_of, read_only_uri
 from opencode_a2a.server.store.rows import StoreError, StoreUnavailableError
 
 _SECONDS: Final = 10.0
+_ENDINGS: Final = ("", "-wal", "-shm", "-journal", ".lock")
+"""Endings of the files of a database, of which SQLite makes three and the server the last."""
 
 
 class BackupExistsError(StoreError):
@@ -27,8 +29,7 @@ def back_up(source: Path, target: Path, *, overwrite: bool = False, vacuum: bool
     """
     if not source.is_file():
         raise StoreUnavailableError(f"there is no database file {source}")
-    if target.exists() and (not overwrite or not target.is_file() or target.samefile(source)):
-        raise BackupExistsError(f"{target} is there already; --force overwrites a backup")
+    _check_target(source, target, overwrite=overwrite)
     part = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
@@ -47,6 +48,21 @@ def back_up(source: Path, target: Path, *, overwrite: bool = False, vacuum: bool
         for end in ("", "-journal", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 Path(f"{part}{end}").unlink()
+
+
+def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Refuse a file that is there and is no backup, or belongs to a database. Raises `BackupExistsError`."""
+    real = Path(os.path.realpath(source))
+    place = Path(os.path.realpath(target.parent)) / target.name
+    own = [Path(f"{real}{ending}") for ending in _ENDINGS]
+    if place in own or any(target.exists() and one.exists() and target.samefile(one) for one in own):
+        raise BackupExistsError(f"{target} belongs to the database itself; give the backup another name")
+    if not target.exists():
+        return
+    if not overwrite or not target.is_file():
+        raise BackupExistsError(f"{target} is there already; --force overwrites a backup")
+    if holder := holder_of(Path(os.path.realpath(target))):
+        raise BackupExistsError(f"{target} is the database of a server that runs, process {holder}")
 
 
 def _copy(source: Path, part: Path, *, vacuum: bool) -> None:
