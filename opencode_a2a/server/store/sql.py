@@ -28,7 +28,7 @@ from opencode_a2a.server.store.database.engine import (
     enter_wal_mode,
     make_engine,
 )
-from opencode_a2a.server.store.database.faults import is_conflict, store_fault
+from opencode_a2a.server.store.database.faults import is_conflict, is_disconnect, store_fault
 from opencode_a2a.server.store.database.file_guard import FileGuard
 from opencode_a2a.server.store.database.inspection import read_only_uri
 from opencode_a2a.server.store.database.migrate import ensure_schema
@@ -65,7 +65,7 @@ Result = TypeVar("Result")
 _READERS: Final = 4
 OPEN_SECONDS: Final = 15.0
 _LOCK_SECONDS: Final = 2.0  # a session of our own that was given up ends about at once
-_CONFLICTS: Final = 3  # a commit that another server's got in the way of is tried again so often
+_ATTEMPTS: Final = 3  # at a commit that another server's got in the way of, or that found its connection broken
 
 
 class SqlStore:
@@ -92,6 +92,7 @@ class SqlStore:
         self._engine: Engine | None = None
         self._readers: Engine | None = None
         self._connection: Connection | None = None
+        self._sent = False  # some of the batch may be in the database
         self._writer: GroupCommitWriter | None = None
         self._tasks: TaskGroup | None = None
         self._turn: AbstractContextManager[object] = nullcontext()
@@ -282,13 +283,16 @@ class SqlStore:
             except (FencedError, TaskTakenError):
                 raise  # the connection is as good as before
             except Exception as error:
-                if is_conflict(error) and attempts < _CONFLICTS:
-                    attempts += 1
-                    continue
-                self._drop_connection()
-                raise self._fault(error, "commit") from None
+                again = is_conflict(error) or (is_disconnect(error) and not self._sent)
+                if not is_conflict(error):
+                    self._drop_connection()
+                if not again or attempts == _ATTEMPTS:
+                    self._drop_connection()
+                    raise self._fault(error, "commit") from None
+                attempts += 1
 
     def _transact_once(self, writes: Sequence[Write], owner: str | None) -> None:
+        self._sent = self._shared is None
         self._check_file()
         if self._connection is None:
             assert self._engine is not None
@@ -297,6 +301,7 @@ class SqlStore:
         with self._turn, self._connection.begin():
             if self._shared is not None and owner is not None:
                 self._shared.fence(self._connection, owner, writes)
+            self._sent = True
             self._statements.execute(self._connection, writes, owner)
 
     def _hold_again(self, connection: Connection) -> None:

@@ -32,8 +32,12 @@ def is_conflict(error: Exception) -> bool:
     return isinstance(error, exc.DBAPIError) and getattr(error.orig, "sqlstate", None) in _CONFLICTS
 
 
+def is_disconnect(error: Exception) -> bool:
+    """Whether the connection was found broken."""
+    return isinstance(error, exc.DBAPIError) and error.connection_invalidated
+
+
 def _may_pass(error: Exception) -> bool:
     """Whether the same may succeed later: the fault is the database's, not that of what it was given."""
-    if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
-        return True
-    return isinstance(error, exc.OperationalError | exc.InternalError | exc.TimeoutError | OSError)
+    passing = exc.OperationalError | exc.InternalError | exc.TimeoutError | OSError
+    return is_disconnect(error) or isinstance(error, passing)
