@@ -153,13 +153,7 @@ def answer_before_body(request: Request, origins: AllowedOrigins = NO_ORIGINS) -
         return None
     if request.path == "*":
         return Response(204, b"", (("allow", allowed_methods("GET, POST")),))
-    try:
-        allowed = _FIXED_PATHS.get(request.path) or rest.route("OPTIONS", request.path).operation.row.http_method
-    except ProtocolError as exc:
-        if exc.kind is not ErrorKind.METHOD_NOT_ALLOWED:
-            raise
-        allowed = exc.metadata["allow"]
-    methods = allowed_methods(allowed)
+    methods = allowed_methods(_FIXED_PATHS.get(request.path) or rest.methods_of(request.path))
     return Response(204, b"", (("allow", methods), *preflight(request.headers, origins, methods)))
 
 

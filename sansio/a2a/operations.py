@@ -52,11 +52,6 @@ class OperationRow:
         """The parameters' names of the ids in the path, by version."""
         return {"0.3": self.ids_0_3, "1.0": self.ids_1_0}
 
-    @property
-    def http_method(self) -> str:
-        """The method of the first route."""
-        return self.routes[0].method
-
     def route(self, version: str) -> HttpRoute:
         """Return the route that our own client takes: the first that this version alone has, or the first of all."""
         own = (route for route in self.routes if route.versions == (version,))

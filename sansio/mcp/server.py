@@ -59,11 +59,10 @@ EVENTS: Final = "text/event-stream"
 
 @frozen
 class ServerInfo:
-    """The name and version that a client is shown, and advice for its model."""
+    """The name and version that a client is shown."""
 
     name: str
     version: str
-    instructions: str = ""
 
 
 @frozen(kw_only=True)
@@ -209,8 +208,6 @@ class McpServer:
             "capabilities": {"tools": {}},
             "serverInfo": {"name": self._info.name, "version": self._info.version},
         }
-        if self._info.instructions:
-            result["instructions"] = self._info.instructions
         headers = (("content-type", JSON), (SESSION_HEADER, session_id))
         return HttpAnswer(status=200, body=render_result(request.id, result), headers=headers, stopped=stopped)
 

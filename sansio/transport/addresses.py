@@ -44,9 +44,6 @@ class Networks:
     def __bool__(self) -> bool:
         return bool(self.networks)
 
-    def __str__(self) -> str:
-        return ",".join(map(str, self.networks))
-
     def has(self, address: Address | None) -> bool:
         """Return whether the address is in one of them."""
         return address is not None and any(address in network for network in self.networks)

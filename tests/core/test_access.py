@@ -156,6 +156,25 @@ def test_a_hash_lets_in_what_it_is_the_hash_of_in_its_own_scheme_alone() -> None
     assert key.identity.principal == "robot"
 
 
+def test_a_hash_has_the_length_of_its_function() -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        Credential.bearer(b"too short", principal="ada")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("$scrypt$ln=14,r=8,p=5$c2FsdHNhbHRzYWx0", "takes"),
+        (SCRYPT.replace("ln=14", "ln=21"), "of such a cost"),
+        (f"$scrypt$ln=14,r=8,p=5${'A' * 13}${'A' * 43}", "without padding"),
+    ],
+    ids=["no hash", "cost", "cut off"],
+)
+def test_a_text_that_is_no_hash_of_a_password_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        PasswordHash.parse(text)
+
+
 def test_a_hashed_password_is_found_by_its_login_and_no_plain_comparison() -> None:
     hashed = PasswordHash.of(PASSWORD.encode(), b"0123456789abcdef")
     credentials = parsed({"scheme": "basic", "username": "ada", "password_scrypt": hashed.text}, BEARER)
@@ -429,6 +448,7 @@ def test_a_secret_shows_itself_only_when_asked() -> None:
     secret = Secret(TOKEN)
 
     assert f"{secret} {secret!r} {secret:>5} {[secret]}" == "*** ***   *** [***]"
+    assert str(secret) == "***"
     assert secret.reveal() == TOKEN
     assert secret == Secret(TOKEN)
     assert secret != Secret("other")

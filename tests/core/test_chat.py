@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sansio.a2a.model import TaskState
 from sansio.chat import (
     COMMANDS,
+    KEYS,
     LINE_LIMIT,
     ChatState,
     Interruption,
@@ -95,3 +96,10 @@ def test_ctrl_c_drops_a_line_and_leaves_from_an_empty_one_only_if_it_comes_again
     effects = [interruptions.while_typing(text) for text in ("abc", "", "abc", "", "")]
 
     assert [effect.name for effect in effects] == ["DROP", "EXPLAIN", "DROP", "EXPLAIN", "LEAVE"]
+
+
+def test_the_help_has_a_line_for_each_command_and_key() -> None:
+    lines = list(help_lines())
+
+    assert len(lines) == len(COMMANDS) + len(KEYS)
+    assert all(any(key in line and about in line for line in lines) for key, about in KEYS)

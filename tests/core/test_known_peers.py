@@ -108,6 +108,10 @@ def test_base_of_a_peer_is_where_its_card_is_looked_for(url: str, base: str) -> 
         ({"x": "ftp://x.example"}, "x.url: must be an http or https URL"),
         ({"x": "https://a:s3cret@x.example"}, "x.url: must not carry a login"),
         ({"x": "https://x.example/#s3cret"}, "x.url: must not have a fragment"),
+        (
+            {"x": "https://x.example/?s3cret"},
+            "x.url: must not hold a query (?…) unless it is the URL of a card (….json)",
+        ),
         ({"x": "https://127.1/s3cret"}, "x.url: its host must be a plain name or address"),
         ({"x": 1}, "x: must be a URL, or an object with the member url"),
         ({"x": {"url": "https://x.example", "bearer": "s3cret"}}, "x: the member 'bearer' is not known"),

@@ -16,12 +16,14 @@ from sansio.access.oidc import (
     LEEWAY,
     MOST_KEYS,
     OidcPolicy,
+    TokenHeader,
     TokenRefusedError,
     authentication_of,
     is_protected,
     read_discovery,
     read_keys,
     read_token,
+    suitable_keys,
 )
 
 POLICY = OidcPolicy(issuer="https://login.example", audiences=frozenset({"agent"}))
@@ -116,3 +118,44 @@ def test_keys_are_fetched_by_age_for_unknown_ids_and_again_after_failures() -> N
     assert schedule.may_look_for_key(10.0 + key_schedule.PAUSE) is True
     assert schedule.is_stale(10.0 + key_schedule.FRESH) is True
     assert schedule.has_keys(10.0 + key_schedule.USABLE) is False
+
+
+def jwt(header: bytes) -> str:
+    return f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.e30.AA"
+
+
+@pytest.mark.parametrize("text", [jwt(b"{"), jwt(b"[]"), "A.e30.AA", "eyJ\u00fc.e30.AA"], ids=range(4))
+def test_what_has_no_object_as_its_header_is_no_jwt(text: str) -> None:
+    with pytest.raises(TokenRefusedError, match="is no JWT"):
+        read_token(text, POLICY)
+
+
+def test_a_key_is_named_by_a_text() -> None:
+    with pytest.raises(TokenRefusedError, match="by something else than a text"):
+        read_token(token(kid=7), POLICY)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"null", b"\xff"])
+def test_claims_are_an_object(payload: bytes) -> None:
+    with pytest.raises(TokenRefusedError, match="is no JWT"):
+        authentication_of(payload, "t", POLICY, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("member", "fits"),
+    [
+        ({}, True),
+        ({"use": "sig", "alg": "RS256", "key_ops": ["verify"]}, True),
+        ({"use": "enc"}, False),
+        ({"alg": "PS256"}, False),
+        ({"key_ops": ["sign", "encrypt"]}, False),
+        ({"kty": "EC", "crv": "P-256"}, False),
+        ({"kid": "other"}, False),
+    ],
+    ids=["bare", "of this use", "other use", "other algorithm", "other operations", "other kind", "other id"],
+)
+def test_a_key_suits_the_tokens_of_its_id_kind_and_use(member: dict[str, object], fits: bool) -> None:
+    key = {"kty": "RSA", "kid": "k", **member}
+
+    assert suitable_keys([key], TokenHeader("RS256", "k")) == ([key] if fits else [])
+    assert suitable_keys([key], TokenHeader("RS256", None)) == ([key] if fits or member == {"kid": "other"} else [])

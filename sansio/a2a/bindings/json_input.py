@@ -45,7 +45,7 @@ def values_in(body: bytes, enough: int) -> int:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
     quotes = body.count(b'"')
     if quotes > 4 * enough:  # a string is a value or the name of one
-        return quotes // 4
+        return -(-quotes // 4)
     return _separators(b"".join(body.split(b'"')[::2]) if quotes else body, enough)
 
 

@@ -66,7 +66,7 @@ def _pieces(value: Any, size: int) -> Iterator[bytes]:
 
 
 def _runs(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Yield the items in runs that are small together, or are one item."""
+    """Yield the items, of which there is one at least, in runs that are small together, or are one item."""
     start, weight = 0, 0
     for index, item in enumerate(items):
         more = _weight(item, size)
@@ -74,8 +74,7 @@ def _runs(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
             yield items[start:index]
             start, weight = index, 0
         weight += more
-    if start < len(items):
-        yield items[start:]
+    yield items[start:]
 
 
 def _heavier(value: Any, size: int) -> bool:

@@ -103,22 +103,23 @@ def route(method: str, path: str) -> Route:
     Raises `ProtocolError`: NOT_FOUND, or METHOD_NOT_ALLOWED with the `allow` list in its metadata.
     """
     segments = path.strip("/").split("/")
-    allowed: set[str] = set()
     for template in _TEMPLATES:
-        variables = _match(template, segments)
-        if variables is None:
-            continue
-        if template.method == method:
+        if template.method == method and (variables := _match(template, segments)) is not None:
             return Route(operation=template.operation, hint=template.hint, **variables)
-        allowed.add(template.method)
-    if allowed:
-        allow = ", ".join(sorted(allowed))
-        raise ProtocolError(
-            ErrorKind.METHOD_NOT_ALLOWED,
-            f"Method {shortened(method)} is not allowed here",
-            metadata={"allow": allow},
-        )
-    raise ProtocolError(ErrorKind.NOT_FOUND, "No such path")
+    raise ProtocolError(
+        ErrorKind.METHOD_NOT_ALLOWED,
+        f"Method {shortened(method)} is not allowed here",
+        metadata={"allow": methods_of(path)},
+    )
+
+
+def methods_of(path: str) -> str:
+    """Return the methods of a path's routes, as the header `Allow` has them. Raises `ProtocolError` (NOT_FOUND)."""
+    segments = path.strip("/").split("/")
+    methods = {template.method for template in _TEMPLATES if _match(template, segments) is not None}
+    if not methods:
+        raise ProtocolError(ErrorKind.NOT_FOUND, "No such path")
+    return ", ".join(sorted(methods))
 
 
 def template_of(method: str, path: str) -> str | None:

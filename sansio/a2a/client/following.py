@@ -414,9 +414,7 @@ class Following:
         if self.task_id is None or not self._taken or now - self._since > self.patience:
             raise error
         self._lost = error
-        if self._mode is _Mode.VERIFY:
-            self._mode = _Mode.DONE
-        elif self._mode is not _Mode.POLL:
+        if self._mode is not _Mode.POLL:
             self._mode = _Mode.RESUME
             self._unverified = True
 
@@ -430,13 +428,13 @@ class Following:
                 pause = RESUMING.pause(self._tries)
                 self._tries += 1
                 return Subscribe(self._not_before(pause), self.last_event_id)
-            case _Mode.POLL:
+            case _Mode.LOOK | _Mode.VERIFY:
+                return Read(self._not_before(0.0))
+            case _:
                 assert self.pauses is not None  # else it would not be read
                 pause = self.pauses.pause(self._reads)
                 self._reads += 1
                 return Read(self._not_before(pause))
-            case _Mode.LOOK | _Mode.VERIFY:
-                return Read(self._not_before(0.0))
 
     def _not_before(self, pause: float) -> float:
         """Return the pause, or the longer one that the agent asked for last."""

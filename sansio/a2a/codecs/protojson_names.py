@@ -7,7 +7,7 @@ https://protobuf.dev/programming-guides/json/.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import orjson
@@ -78,7 +78,8 @@ def repeated_member(text: bytes, value: object) -> Path | None:
         return None
     if len(text) > _SEARCHED or nested_deeper(value):
         return ()
-    return _found(json.loads(text, object_pairs_hook=_Members, parse_int=_ignored, parse_float=_ignored))
+    document = json.loads(text, object_pairs_hook=_Members, parse_int=_ignored, parse_float=_ignored)
+    return next(_repeated(document), ())
 
 
 class _Members(list[tuple[str, Any]]):
@@ -89,16 +90,15 @@ def _ignored(text: str) -> None:
     """A number, which no path depends on; the text may be longer than `int` takes."""
 
 
-def _found(document: Any) -> Path:
-    """The path of the first member with a name that its object has already."""
+def _repeated(document: Any) -> Iterator[Path]:
+    """Yield the paths of members with a name that their object has already, the outer ones first."""
     waiting: list[tuple[Path, Any]] = [((), document)]
     for path, outer in waiting:
         seen: set[str | int] = set()
         pairs = outer if isinstance(outer, _Members) else enumerate(outer)
         for name, inner in pairs:
             if name in seen:
-                return (*path, name)
+                yield (*path, name)
             seen.add(name)
             if isinstance(inner, list):
                 waiting.append(((*path, name), inner))
-    return ()

@@ -129,12 +129,6 @@ class Tag:
 
     value: str
 
-    def take(self, fields: Fields, name: str, required: bool) -> None:
-        return None
-
-    def writer(self, required: bool) -> None:
-        return None
-
     def schema(self, refer: Refer) -> JsonObject:
         return {"type": "string", "const": self.value}
 
@@ -145,9 +139,6 @@ class Made:
 
     write: Write
     published: JsonObject
-
-    def take(self, fields: Fields, name: str, required: bool) -> None:
-        return None
 
     def writer(self, required: bool) -> Write:
         return self.write
@@ -196,7 +187,7 @@ class Member:
     """
 
     name: str
-    kind: Kind
+    kind: Kind | Tag | Made
     attribute: str = ""
     required: bool = field(default=False, kw_only=True)
     default: Any = field(default=None, kw_only=True)
@@ -206,12 +197,21 @@ class Member:
     hidden: bool = field(default=False, kw_only=True)
 
     @property
-    def reads(self) -> bool:
-        """Return whether it is read."""
-        return bool(self.attribute) or isinstance(self.kind, Nested)
+    def reader(self) -> Kind | None:
+        """Kind that reads it; None where it is not read."""
+        if isinstance(self.kind, Tag | Made) or not (self.attribute or isinstance(self.kind, Nested)):
+            return None
+        return self.kind
+
+    @property
+    def written(self) -> Kind | Made | None:
+        """Kind that writes it, out of its attribute or of the whole value; None where it is not written."""
+        if self.hidden or isinstance(self.kind, Tag):
+            return None
+        return self.kind if self.attribute or isinstance(self.kind, Nested | Made) else None
 
 
-def required(name: str, kind: Kind, attribute: str = "", **more: Any) -> Member:
+def required(name: str, kind: Kind | Tag | Made, attribute: str = "", **more: Any) -> Member:
     """Make a member that must be there."""
     return Member(name, kind, attribute, required=True, **more)
 
@@ -234,10 +234,11 @@ def _compiled(members: Sequence[Member], of: type | None) -> Callable[[Any], Jso
     tags = {one.name: one.kind.value for one in members if isinstance(one.kind, Tag)}
     lines, names = ["def write(value):", f"    body = {tags!r}"], dict[str, Any]()
     for index, one in enumerate(members):
-        if not (one.attribute or isinstance(one.kind, Nested | Made)) or one.of not in (None, of) or one.hidden:
+        kind = one.written
+        if kind is None or one.of not in (None, of):
             continue
         source = f"value.{one.attribute}" if one.attribute else "value"
-        writer = names[f"write_{index}"] = one.kind.writer(one.required)
+        writer = names[f"write_{index}"] = kind.writer(one.required)
         always = one.null and writer is None
         lines.append(f"    member = {source}")
         if writer is not None:
@@ -249,10 +250,10 @@ def _compiled(members: Sequence[Member], of: type | None) -> Callable[[Any], Jso
     return made
 
 
-def _reading(one: Member) -> _Reading:
+def _reading(one: Member, kind: Kind) -> _Reading:
     strict = one.required and one.default is None
     may_lack = not strict and one.default is None and not one.names
-    return one.name, may_lack, (one.names, one.kind.take, strict, one.attribute, one.default)
+    return one.name, may_lack, (one.names, kind.take, strict, one.attribute, one.default)
 
 
 @frozen(kw_only=True, eq=False)
@@ -278,11 +279,8 @@ class Object(Generic[T]):
 
     def _in_order(self) -> list[_Reading]:
         rank = {attribute: index for index, attribute in enumerate(self.first)}
-        members = sorted(
-            (member for member in self.members if member.reads),
-            key=lambda member: rank.get(member.attribute, len(rank)),
-        )
-        return [_reading(one) for one in members]
+        members = sorted(self.members, key=lambda member: rank.get(member.attribute, len(rank)))
+        return [_reading(one, kind) for one in members if (kind := one.reader) is not None]
 
     def _by_class(self) -> dict[type, Callable[[Any], JsonObject]]:
         return {one.of: _compiled(self.members, one.of) for one in self.members if one.of is not None}

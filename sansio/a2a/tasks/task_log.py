@@ -187,7 +187,7 @@ class Folding:
                 self._history.append(event.message)
             case MetadataChanged():
                 self.metadata = merge(self.metadata, event.metadata)
-            case Snapshot():
+            case _:
                 self._start(event.task)
         return True
 

@@ -37,7 +37,7 @@ def _encode(event: LogEvent) -> JsonObject:
             return {"message": v1_0.render_message(event.message)}
         case MetadataChanged():
             return {"merge": event.metadata}
-        case Snapshot():
+        case _:
             return {"task": v1_0.render_task(event.task)}
 
 

@@ -7,7 +7,7 @@ silence. Knows no method; raises one `ProtocolError` (INVALID_PARAMS) that names
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from attrs import field, frozen
 
@@ -15,7 +15,7 @@ from sansio.a2a.codecs.fields import DEEPEST, nested_deeper
 from sansio.a2a.errors import ErrorKind, ProtocolError, Violation
 from sansio.a2a.model import JsonObject
 from sansio.a2a.refusals import Refusals
-from sansio.extensions.methods.shapes import INVALID, Path, Shape, first_few, missing, wrong
+from sansio.extensions.methods.shapes import INVALID, Path, Shape, first_few, missing, require, wrong
 
 _METADATA = "metadata"
 
@@ -141,7 +141,7 @@ def _value(parameter: Parameter, given: JsonObject) -> Any:
     read = [(path, parameter.shape.read(raw, path)) for path, raw in _found(parameter, given)]
     if not read:
         if parameter.required:
-            raise _lacking(parameter, given)
+            _refuse_lacking(parameter, given)
         return parameter.default
     if any(value != read[0][1] for _, value in read):
         named = [Violation(path, INVALID, "").field for path, _ in read]
@@ -162,17 +162,9 @@ def _found(parameter: Parameter, given: JsonObject) -> Iterator[tuple[Path, Any]
             yield path, value
 
 
-def _lacking(parameter: Parameter, given: JsonObject) -> ProtocolError:
-    """Make the error for the outermost missing part of a nested parameter. A field of an object that is there is
-    wrong.
-    """
+def _refuse_lacking(parameter: Parameter, given: JsonObject) -> NoReturn:
+    """Refuse the outermost missing part of a nested parameter. A field of an object that is there is wrong."""
     path = parameter.path
-    if len(path) == 1:
-        return missing(path)
-    if given.get(path[0]) is None:
-        return missing(path[:1])
-    try:
-        parameter.shape.read(None, path)
-    except ProtocolError as error:
-        return error
-    return missing(path)
+    if len(path) == 1 or given.get(path[0]) is None:
+        raise missing(path[:1])
+    require(parameter.shape, path)

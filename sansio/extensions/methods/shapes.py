@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, NoReturn, Protocol, TypeAlias, TypeVar
 
 from attrs import field, frozen
 
@@ -57,10 +57,9 @@ class Shape(Protocol):
 
 @frozen(kw_only=True)
 class Text:
-    """A string, without the white space around it. `empty`: it may be blank; `begins`: how it must begin."""
+    """A string, without the white space around it. `empty`: it may be blank."""
 
     empty: bool = False
-    begins: str = ""
     longest: int = 65536
     verbatim: bool = False
 
@@ -69,8 +68,6 @@ class Text:
         if not isinstance(value, str) or not (self.empty or value.strip()):
             raise wrong(path, f"must be a {kind}")
         text = value if self.verbatim else value.strip()
-        if not text.startswith(self.begins):
-            raise wrong(path, f"must be a string starting with {self.begins!r}")
         if len(text) > self.longest or "\0" in text:
             raise wrong(path, f"must be at most {self.longest} characters, none of them NUL", max=self.longest)
         return text
@@ -79,19 +76,19 @@ class Text:
         schema: JsonObject = {"type": "string", "maxLength": self.longest}
         if not self.empty:
             schema["minLength"] = 1
-        if self.begins:
-            schema["pattern"] = f"^{self.begins}"
         return schema
 
 
 @frozen
 class Identifier:
-    """An id of OpenCode's: what can stand in a path as it is, and is no step up in it."""
+    """An id of OpenCode's: what can stand in a path as it is, and is no step up in it. `begins`: its beginning."""
 
     begins: str = ""
 
     def read(self, value: Any, path: Path) -> str:
-        text = Text(begins=self.begins, longest=ID_LIMIT).read(value, path)
+        text = Text(longest=ID_LIMIT).read(value, path)
+        if not text.startswith(self.begins):
+            raise wrong(path, f"must be a string starting with {self.begins!r}")
         if not is_identifier(text):
             raise wrong(path, "must be letters, digits and any of _ . : - only, and begin with one of the former")
         return text
@@ -260,7 +257,7 @@ class Record:
         return schema
 
 
-def require(shape: Shape, path: Path) -> None:
+def require(shape: Shape, path: Path) -> NoReturn:
     """Refuse a field that is missing: in the shape's words, which say what it takes, if it has any."""
     shape.read(None, path)
     raise wrong(path, "is required")

@@ -183,10 +183,7 @@ def _method_retention(of: ServedVersion) -> JsonObject:
         name: {"surface": "core", "availability": "always", "retention": "required"}
         for name in methods_of(of.version)
     }
-    for row in METHODS.values():
-        if of.version in row.versions:
-            kept[row.name] = _retention(row, of)
-    return kept
+    return kept | {row.name: _retention(row, of) for row in METHODS.values() if of.version in row.versions}
 
 
 def _retention(row: MethodRow, of: ServedVersion) -> JsonObject:

@@ -7,7 +7,7 @@ Pure. Whether the request still waits, and whether this caller may answer it, is
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -163,20 +163,17 @@ def _from_data(asked: InterruptAsked, data: Any, path: tuple[str | int, ...], lo
         return _below(path, lambda: permission_reply(asked, reply, message, location))
     if data.get("reject") is True:
         return question_reject(asked, location)
-    return _below(path, lambda: question_reply(asked, texts_of(data.get("answers"), ("answers",)), location))
+    answers = texts_of(data.get("answers"), (*path, "answers"))
+    return _below(path, lambda: question_reply(asked, answers, location))
 
 
-def _below(path: tuple[str | int, ...], answer: Any) -> Answer:
-    """Return the answer; its violations are named from the message's root."""
+def _below(path: tuple[str | int, ...], answer: Callable[[], Answer]) -> Answer:
+    """Return the answer; the field that is wrong with it is named from the message's root."""
     try:
-        found: Answer = answer()
-    except ProtocolError as exc:
-        refusals = Refusals()
-        for violation in exc.violations:
-            refusals.add(invalid((*path, *violation.path), violation.message))
-        refusals.done()
-        raise
-    return found
+        return answer()
+    except ProtocolError as error:
+        [violation] = error.violations
+        raise invalid((*path, *violation.path), violation.message) from None
 
 
 def texts_of(value: Any, path: tuple[str | int, ...]) -> list[list[str]]:

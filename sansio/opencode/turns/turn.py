@@ -496,8 +496,7 @@ class Turn:
             if artifact_stream.begun
         ]
         kept = self._event_metadata.kept(self._usage(), extra)
-        if kept:
-            out.append(MetadataChanged(kept))
+        out.append(MetadataChanged(kept))
         message = self._event_metadata.message(f"{self.task_id}:status", text) if text else None
         self._status = TaskStatus(state=state, message=message, timestamp=now)
         out.append(StatusChanged(status=self._status, metadata=self._event_metadata.end(kept, self._last_message())))

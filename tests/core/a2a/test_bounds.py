@@ -198,6 +198,8 @@ TOO_MANY = (
     b"[" + b"{}," * MOST_VALUES + b"{}]",
     b"[" + b'"",' * MOST_VALUES + b'""]',
     b'[{"' + b'a":{"' * MOST_VALUES,
+    b"[" + b'"",' * 2 * MOST_VALUES + b'""]',
+    b"[" + b'"",' * 5 * MOST_VALUES + b'""]',
     b"[" * (MOST_VALUES + 10) * 3,
     b'{"method":"' + b"m" * MOST_VALUES + b'","params":[' + b"0," * MOST_VALUES + b"0]}",
 )
@@ -225,6 +227,13 @@ def test_no_value_goes_uncounted(value: Any) -> None:
         return 1 + sum(map(count, inner))
 
     assert values_in(orjson.dumps(value), MOST_VALUES) >= count(value)
+
+
+def test_empty_containers_count_once_each_and_the_texts_behind_them_too() -> None:
+    value: list[Any] = [[]] * 15_000 + ["x" * 100_000]
+
+    assert decoded(orjson.dumps(value)) == value
+    assert refused(lambda: decoded(orjson.dumps(value + [[]] * 6_000))) is not None
 
 
 def test_a_query_has_a_bounded_number_of_parameters() -> None:

@@ -129,6 +129,15 @@ def test_the_caller_may_insist_on_a_line_and_a_binding(interface: Interface) -> 
     assert choose(found, version=interface.version, bindings=(interface.binding,)) == interface
 
 
+def test_the_callers_own_order_of_bindings_may_go_before_the_cards() -> None:
+    entries = supported(("JSONRPC", "1.0"), (HTTP_JSON, "1.0"), (HTTP_JSON, "0.3"))
+    found = read_card(card(supportedInterfaces=entries))
+    bindings = (HTTP_JSON, "JSONRPC")
+
+    assert choose(found, bindings=bindings) == interface_of("JSONRPC", "1.0")
+    assert choose(found, bindings=bindings, own_order=True) == interface_of(HTTP_JSON, "1.0")
+
+
 @pytest.mark.parametrize(
     ("entries", "wanted", "message"),
     [

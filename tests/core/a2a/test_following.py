@@ -111,6 +111,7 @@ def test_a_message_without_a_task_is_the_whole_answer() -> None:
 
     assert one.feed(message) == [message]
     assert one.over
+    assert one.rests
     one.ended(1.0)
     assert one.next() == Stop()
 

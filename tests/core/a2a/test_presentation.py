@@ -11,6 +11,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.bindings.json_output import SLICE
 from sansio.a2a.codecs import v0_3, v1_0
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs.registry import Codec
@@ -32,7 +33,7 @@ from sansio.a2a.tasks.presentation import Presentation, as_text
 from sansio.a2a.tasks.shared_metadata import SHARED_BY, STREAM_RESUME
 from sansio.opencode.extension_names import EXTENSION_NAMES
 from tests import strategies
-from tests.steps import taken
+from tests.steps import counted, taken
 
 CODECS: tuple[Codec, ...] = (v0_3, v0_3_gateway, v1_0)
 codecs = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.NAME)
@@ -252,6 +253,15 @@ def test_a_notification_is_a_task_of_version_0_3s_schema_whichever_binding_asked
     assert (told["kind"], told["status"]["state"]) == ("task", "completed")
 
 
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.NAME)
+def test_a_message_is_a_result_and_an_item_without_a_task(codec: Codec) -> None:
+    answer = Message(message_id="m", role=Role.AGENT, parts=(TextPart(text="hi"),), metadata={"mine": 1})
+    one = presentation(codec)
+
+    assert one.send_result(answer) == codec.render_send_result(answer)
+    assert one.item(answer, 7) == codec.render_item(answer)
+
+
 # --- pages ------------------------------------------------------------------------------------------------
 
 
@@ -269,3 +279,15 @@ def test_a_page_shows_artifacts_where_they_are_wanted(
         for task in expected:
             task.pop("artifacts", None)
     assert body["tasks"] == expected
+
+
+def test_a_large_page_lets_others_have_their_turn_between_its_tasks() -> None:
+    artifact = Artifact(artifact_id="a", parts=(TextPart(text="x" * (SLICE // 2)),))
+    page = TaskPage(tasks=(evolve(TASK, artifacts=(artifact,)),) * 7, next_page_token="", page_size=7, total=7)
+    one = presentation(v1_0)
+
+    pieces, steps = counted(one.page(page, artifacts=True))
+
+    assert steps == 1 + 7 // 2
+    assert orjson.loads(b"".join(pieces))["tasks"] == [one.task(task) for task in page.tasks]
+    assert counted(one.page(page, artifacts=False))[1] == 1

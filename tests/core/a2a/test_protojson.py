@@ -26,6 +26,7 @@ from sansio.a2a.codecs.registry import rest_codec
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject, ListTasksRequest, Role, TaskState
 from sansio.a2a.operations import Operation
+from sansio.a2a.timestamps import epoch_ms
 from tests import schemas, strategies
 
 Path = tuple[str | int, ...]
@@ -581,3 +582,15 @@ def test_a_body_that_names_a_member_twice_is_refused() -> None:
 def test_every_operation_reads_its_parameters_from_these_parsers() -> None:
     assert len(REQUESTS_1_0) + 2 == len(Operation)  # the two sends share one, and the card takes none
     assert TaskState.UNKNOWN is STATE_NUMBERS[0]
+
+
+def test_a_text_that_could_not_be_written_again_is_left_to_its_reader() -> None:
+    text = b'{"a": ' + b"[" * 300 + b"]" * 300 + b"}"
+
+    assert repeated_member(text, orjson.loads(text)) is None
+
+
+def test_milliseconds_are_of_a_time_with_its_zone() -> None:
+    assert epoch_ms("1970-01-01T00:00:01.5005Z") == 1500
+    with pytest.raises(ValueError, match="time zone"):
+        epoch_ms("1970-01-01T00:00:01")

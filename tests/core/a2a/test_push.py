@@ -150,6 +150,13 @@ def test_task_taken_up_unchanged_after_a_crash_is_not_told_again_and_its_end_is(
         assert notification.number == log.last
 
 
+def test_nothing_follows_the_end_of_a_task() -> None:
+    ended = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.COMPLETED))
+    log = log_of([status(TaskState.WORKING)])
+
+    assert [Announcer(ended, form).take(entry) for form in CODECS for entry in log.since(0)] == [None] * 3
+
+
 @pytest.mark.parametrize("form", CODECS)
 def test_snapshot_with_news_is_told_as_the_task(form: str) -> None:
     task = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.COMPLETED))

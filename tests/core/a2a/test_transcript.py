@@ -178,7 +178,36 @@ def test_data_is_told_as_json_and_a_file_by_its_name() -> None:
     assert ("file", "plan.pdf application/pdf http://f/1") in notices(*items)
 
 
+def test_data_that_cannot_be_written_is_named_in_its_place() -> None:
+    deep: Any = []
+    for _ in range(300):
+        deep = [deep]
+
+    assert printed(chunk("See:\n", DataPart(data=deep))) == "See:\n(data that is nested too deeply)\n"
+
+
+def test_a_revision_behind_a_whole_line_needs_no_line_of_its_own() -> None:
+    assert printed(chunk("One\n", append=False), chunk("Two", append=False)) == "One\nTwo"
+    assert printed(chunk("One", append=False), chunk("Two", append=False)) == "One\nTwo"
+
+
 # -------------------------------------------------------------------------------------- beside the answer
+
+
+def test_a_tool_call_says_when_it_has_ended_and_words_beside_its_data_are_no_answer() -> None:
+    call = {"call_id": "1", "tool": "bash"}
+    statuses = ("pending", "running", "completed", "error")
+
+    said = watch(*(chunk("words", DataPart(data={**call, "status": one}), block="tool_call") for one in statuses))[1]
+
+    assert all(isinstance(one, Notice) and one.kind is NoticeKind.TOOL for one in said)
+    tools = [one.tool for one in said if isinstance(one, Notice) and one.tool is not None]
+    assert [(tool.status, tool.ended) for tool in tools] == [
+        ("pending", False),
+        ("running", False),
+        ("completed", True),
+        ("error", True),
+    ]
 
 
 def test_reasoning_and_tool_calls_are_no_answer_even_in_one_artifact() -> None:

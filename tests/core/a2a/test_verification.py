@@ -18,6 +18,7 @@ from opencode_a2a.server.http.card_signing import CardKey
 from sansio.a2a.cards.agent_card import CardDocument
 from sansio.a2a.cards.signatures import cleaned, view_1_0
 from sansio.a2a.cards.verification import (
+    LARGEST_KEY_SET,
     MOST_SIGNATURES,
     KeySet,
     SignatureCheck,
@@ -139,6 +140,85 @@ def test_bounds_are_kept() -> None:
     assert outcome({**card, "signatures": [{**one, "signature": "A" * 5000}]}).verdict is Verdict.MALFORMED
     with pytest.raises(ValueError, match="keys"):
         KeySet.of(json.dumps({"keys": [{}] * 100}).encode())
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"protected": "e30="}, "protected: must be a JSON object in base64url"),
+        ({"protected": "A"}, "protected: must be a JSON object in base64url"),
+        ({"protected": b64(b"{")}, "protected: must be a JSON object in base64url"),
+        ({"protected": b64(b"[]")}, "protected: must be a JSON object in base64url"),
+        ({"protected": b64(b'{"alg":7,"kid":"k"}')}, "alg: must be the name of an algorithm"),
+        ({"protected": b64(b'{"alg":"A\\n","kid":"k"}')}, "alg: must be the name of an algorithm"),
+        ({"signature": "AA=="}, "signature: must be base64url without padding"),
+        ({"signature": "A"}, "signature: must be base64url without padding"),
+    ],
+    ids=[
+        "padded",
+        "cut off",
+        "no JSON",
+        "no object",
+        "no name",
+        "no printable name",
+        "padded value",
+        "cut off value",
+    ],
+)
+def test_a_signature_of_another_form_is_named_with_its_member(change: dict[str, str], fault: str) -> None:
+    card = {"name": "n"}
+    found = SignedCard.of({**card, "signatures": [signed(canonical(card)), {**signed(canonical(card)), **change}]})
+
+    assert found.faults == (f"signatures.1: {fault}",)
+    assert [one.kid for one in found.signatures] == ["k"]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b" " * (LARGEST_KEY_SET + 1), "larger than"),
+        (b"{", "is not JSON"),
+        (b"[]", "a list `keys`"),
+        (b'{"keys":{}}', "a list `keys`"),
+    ],
+    ids=["large", "no JSON", "no object", "no list"],
+)
+def test_what_is_no_key_set_is_refused_with_the_reason(body: bytes, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        KeySet.of(body)
+
+
+def test_of_a_key_set_what_can_be_no_key_is_left_out() -> None:
+    key = {"kty": "EC", "kid": "k"}
+    others = [7, {**key, "key_ops": "verify"}, {**key, "x": 5}, {**key, "x": "A" * 2000}, {**key, "x": "A="}]
+
+    assert KeySet.of(json.dumps({"keys": [key, *others]}).encode()).keys == (key,)
+
+
+def test_no_key_is_for_an_algorithm_that_is_not_checked() -> None:
+    keys = KeySet.of(json.dumps(KEY.jwks()).encode())
+    (known,) = SignedCard.of({"signatures": [signed(b"")]}).signatures
+    (unknown,) = SignedCard.of({"signatures": [signed(b"", alg="ES512")]}).signatures
+
+    assert len(keys.find(known)) == 1
+    assert keys.find(unknown) == ()
+
+
+def test_a_signature_of_another_size_than_its_algorithm_has_fits_nothing() -> None:
+    card: dict[str, Any] = {"name": "n"}
+    short = {**signed(canonical(card)), "signature": b64(b"s" * 63)}
+
+    assert outcome({**card, "signatures": [short]}).verdict is Verdict.WRONG
+
+
+def test_a_number_without_a_canonical_form_is_never_covered() -> None:
+    card = {"name": "n", "version": "1", "url": 10**400}  # version 1.0 has no such member
+    kept = canonical(view_1_0(card))
+
+    found = outcome({**card, "signatures": [signed(kept)]})
+
+    assert (found.verdict, found.whole) == (Verdict.VALID, False)
+    assert found.covered == {"name": "n", "version": "1"}
 
 
 def test_a_key_set_counts_only_at_the_origin_of_the_card() -> None:

@@ -168,3 +168,10 @@ def test_null_is_data() -> None:
 
     assert v1_0.render_part(part) == {"data": None}
     assert v0_3.render_part(part) == {"kind": "data", "data": {"value": None}}
+
+
+def test_an_object_that_is_null_is_as_good_as_none() -> None:
+    branch: Object[JsonObject] = Object(name="Branch", model=dict, members=(Member("leaf", LEAF, "leaf"),))
+
+    assert read_document({"leaf": None}, branch.read) == {}
+    assert read_document({"leaf": {"name": "a"}}, branch.read) == {"leaf": Leaf(name="a")}

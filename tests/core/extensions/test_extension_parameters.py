@@ -5,15 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import jsonschema
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.codecs.fields import DEEPEST, MOST_ITEMS
 from sansio.a2a.errors import ErrorKind, ProtocolError, jsonrpc_error
 from sansio.extensions.methods.method_rows import MethodRow
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments, Parameter, read
-from sansio.extensions.methods.shapes import Flag, Number, Text
+from sansio.extensions.methods.shapes import (
+    AnyJson,
+    Choice,
+    Flag,
+    Identifier,
+    Many,
+    MapOf,
+    Number,
+    Record,
+    Shape,
+    Text,
+)
 from sansio.extensions.methods.types import params_schema
 from tests.strategies import json_values
 
@@ -212,3 +225,83 @@ def test_a_row_is_all_there_is_to_a_parameter() -> None:
 
     assert read(rows, {"a": " x ", "d": 3, "e": "True"}).values == {"a": "x", "b.c": 3, "e": True}
     assert read(rows, {"a": "x"}).values == {"a": "x", "b.c": 2}
+
+
+# --- shapes -----------------------------------------------------------------------------------------------
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+ANY = AnyJson()
+SEVERAL = Record(required={"any": ANY, "kind": Choice(("new", "old"))}, optional={"count": Number(least=0, most=9)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "field", "requirement"),
+    [
+        (Choice(("new", "old")), "used", "x", "must be one of new, old"),
+        (ANY, nested(65), "x", "must not be nested more than 64 levels deep"),
+        (Many(ANY), [1] * (MOST_ITEMS + 1), "x", f"must hold at most {MOST_ITEMS}"),
+        (MapOf(Flag()), [], "x", "must be an object"),
+        (
+            MapOf(Flag()),
+            {str(n): True for n in range(MOST_ITEMS + 1)},
+            "x",
+            f"must hold at most {MOST_ITEMS} members",
+        ),
+        (MapOf(Flag()), {"a": 1}, "x.a", "must be a boolean"),
+        (SEVERAL, {"kind": "new"}, "x.any", "is required"),
+        (SEVERAL, {"any": 1}, "x.kind", "must be a string"),
+        (Identifier("ses"), "msg_1", "x", "must be a string starting with 'ses'"),
+        (Identifier("ses"), "ses/1", "x", "must be letters, digits"),
+        (Number(least=0, most=9), 1.5, "x", "must be an integer"),
+    ],
+)
+def test_what_a_shape_does_not_take_is_refused_in_its_words(
+    shape: Shape, value: object, field: str, requirement: str
+) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        shape.read(value, ("x",))
+
+    (violation,) = caught.value.violations
+    assert violation.field == field
+    assert violation.message.startswith(requirement)
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "taken"),
+    [
+        (Choice(("new", "old")), " NEW ", "new"),
+        (Choice(("new", "old"), late=True), "used", "used"),
+        (ANY, nested(64), nested(64)),
+        (MapOf(Flag()), {"a": "true", "b": False}, {"a": True, "b": False}),
+        (SEVERAL, {"any": [], "kind": "old", "count": 5.0}, {"any": [], "kind": "old", "count": 5}),
+        (Identifier("ses"), " ses_1 ", "ses_1"),
+    ],
+)
+def test_what_a_shape_takes_is_as_it_is_used(shape: Shape, value: object, taken: object) -> None:
+    assert shape.read(value, ("x",)) == taken
+
+
+def test_parameters_are_nested_up_to_a_depth() -> None:
+    error = refusal("sessions.list", {"metadata": nested(DEEPEST + 1)})
+
+    assert error.message == f"params must not be nested more than {DEEPEST} levels deep"
+
+
+def test_a_parent_that_is_null_is_not_there() -> None:
+    assert arguments("sessions.list", {"query": None})["limit"] == 20
+
+
+def test_a_required_part_of_a_parameter_is_missed_by_its_name_or_its_parents() -> None:
+    inner = Parameter(name="request.extra", shape=ANY, about="x", required=True)
+
+    for params, missed in (("{}", "request"), ('{"request":{}}', "request.extra")):
+        with pytest.raises(ProtocolError) as caught:
+            read((inner,), orjson.loads(params))
+        assert [one.field for one in caught.value.violations] == [missed]

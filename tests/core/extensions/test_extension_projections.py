@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.codecs.fields import DEEPEST
 from sansio.a2a.model import DataPart, FilePart, Role, TaskState, TextPart
 from sansio.extensions.methods.method_rows import Reply
 from sansio.extensions.methods.method_table import METHODS
@@ -17,6 +18,7 @@ from sansio.extensions.methods.rendering import for_version
 from sansio.large_json import decoded, encoded
 from sansio.opencode.projections.provider_catalogue import models_of, providers_of, shrunk
 from sansio.opencode.projections.session_projections import (
+    as_it_is,
     diffs_of,
     message_of,
     shell_message_of,
@@ -237,6 +239,27 @@ def test_what_is_no_catalogue_is_refused(wrong: object) -> None:
         providers_of(wrong)
 
 
+def test_a_provider_of_another_form_is_left_for_the_catalogue_to_refuse() -> None:
+    for malformed in (5, {}, {"id": "a", "models": []}, {"id": "", "models": {}}, {"id": 7, "models": {}}):
+        assert shrunk(malformed) is malformed
+
+
+def test_a_message_without_an_id_is_refused() -> None:
+    for none in (None, "", 7):
+        with pytest.raises(ValueError, match="has no id"):
+            message_of("ses_1", {"info": {"id": none, "role": "user"}, "parts": []})
+
+
+def test_what_is_passed_on_is_nested_up_to_a_depth() -> None:
+    deep: Any = []
+    for _ in range(DEEPEST):
+        deep = [deep]
+
+    assert as_it_is(deep[0]) == deep[0]
+    with pytest.raises(ValueError, match="nested too deep"):
+        as_it_is(deep)
+
+
 # --- large answers ----------------------------------------------------------------------------------------
 
 
@@ -265,6 +288,10 @@ def test_a_text_decoded_in_slices_gives_the_same_value(value: object, size: int,
         b'[{"a":1}}',
         b'{{}:{"a":1}}',
         b'["a',
+        b'[{"a":1}, ]',
+        b'[{"a":[1]},{"b":[2]},]',
+        b'[{"a":[1]} 5,{"b":[2]}]',
+        b'[{"a":[1]}{"b":[2]}]',
     ],
 )
 def test_what_is_no_json_is_refused_in_slices_too(body: bytes) -> None:

@@ -107,6 +107,12 @@ def test_the_elements_of_forwarded(text: str, expected: Source) -> None:
     assert forwarded(text) == expected
 
 
+def test_where_every_hop_is_trusted_the_leftmost_is_the_client() -> None:
+    found = forwarded(f"for={PROXY};host=inner.example, for={SECOND};proto=https")
+
+    assert found == Source(address=PROXY, host="inner.example", is_by_proxy=True)
+
+
 def test_the_headers_of_the_other_family_are_ignored() -> None:
     headers = {"x-forwarded-for": CLIENT, "forwarded": f"for={FORGED};host=evil.example"}
 

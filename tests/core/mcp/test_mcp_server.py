@@ -306,3 +306,22 @@ def test_the_session_that_was_used_longest_ago_gives_way() -> None:
 def test_arguments_are_not_shown() -> None:
     assert "hunter2" not in repr(ToolCall(id=1, name="call", arguments={"message": "hunter2"}))
     assert "hunter2" not in repr(HttpRequest(method="POST", headers={}, body=b"hunter2"))
+
+
+def test_a_client_that_takes_anything_gets_json() -> None:
+    for accept in ("*/*", "text/html, */*;q=0.1"):
+        mcp = server()
+        opened(mcp)
+        asked = post(call(1), "s", accept=accept)
+        found = mcp.receive(asked, "unused")
+        assert isinstance(found, Exchange)
+        assert not found.in_events
+
+
+def test_a_server_shows_how_busy_it_is() -> None:
+    mcp = server()
+    opened(mcp)
+    opened(mcp, "other")
+    exchange(mcp, call(1))
+
+    assert repr(mcp) == "<McpServer sessions=2 running=1>"

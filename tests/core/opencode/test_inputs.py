@@ -253,3 +253,21 @@ def test_a_catalogue_that_is_none_says_nothing(junk: object) -> None:
 )
 def test_the_model_of_new_sessions_is_in_the_configuration(config: object, model: tuple[str, str] | None) -> None:
     assert model_of_config(config) == model
+
+
+def test_a_file_that_no_model_takes_stays_as_opencode_has_it() -> None:
+    binary = {"type": "file", "mime": "text/plain", "url": "data:text/plain;base64,AAEC", "id": "prt_1"}
+    markdown = {**binary, "mime": "text/markdown", "url": "data:text/markdown,hi"}
+
+    assert settled_file(binary) == binary
+    assert settled_file(markdown)["mime"] == "text/plain"
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "FILE:///etc/passwd", "/etc/passwd", "ftp://host/a.txt"])
+def test_opencode_reads_no_file_for_a_client(url: str) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        prompt_parts([TextPart(text="read this"), FilePart(url=url, media_type="text/plain")])
+
+    (violation,) = caught.value.violations
+    assert violation.field == "message.parts[1]"
+    assert violation.message.startswith("a file's URL must begin with one of ")

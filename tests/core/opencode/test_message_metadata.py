@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import Message, Role, SendRequest, TextPart
 from sansio.opencode.message_metadata import message_metadata, split_model
 from sansio.opencode.send_options import send_options_of
@@ -29,6 +30,18 @@ def test_what_a_client_chooses_is_what_the_server_reads(
     assert (read.session_id, read.directory) == (session, directory)
     assert read.model == (None if provider is None else Model(provider_id=provider, model_id="/".join(name)))
     assert (metadata is None) is (session is provider is directory is None)
+
+
+@pytest.mark.parametrize("name", ["session", "model"])
+def test_what_extensions_share_of_a_message_is_an_object(name: str) -> None:
+    message = Message(message_id="m", role=Role.USER, parts=(TextPart(text="hi"),), metadata={"shared": {name: "x"}})
+
+    with pytest.raises(ProtocolError) as caught:
+        send_options_of(SendRequest(message=message), ())
+
+    assert [(one.field, one.message) for one in caught.value.violations] == [
+        (f"metadata.shared.{name}", "must be an object")
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "model", "/model", "provider/", " a/b", "a/b\n", "a/\x1b"])

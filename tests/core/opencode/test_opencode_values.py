@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -29,7 +30,9 @@ from sansio.opencode.upstream.events import (
     SessionStatus,
     UpstreamFault,
     decode,
+    decode_asked,
     decode_messages,
+    decode_sessions,
     event_id,
 )
 from sansio.opencode.upstream.faults import TaskFailure, failure_of, failure_of_status, type_of_status
@@ -595,3 +598,15 @@ def test_data_becomes_text_that_says_what_it_is(part: DataPart, text: str) -> No
         {"type": "text", "text": "a"},
         {"type": "text", "text": text},
     ]
+
+
+@pytest.mark.parametrize("body", [b"{}", b"null", b"7"])
+def test_lists_that_are_none_are_refused(body: bytes) -> None:
+    for read, name in (
+        (decode_sessions, "sessions"),
+        (partial(decode_asked, "permission"), "pending permissions"),
+        (partial(decode_asked, "question"), "pending questions"),
+    ):
+        with pytest.raises(ProtocolError) as caught:
+            read(body)
+        assert f"{name} must be a list" in str(caught.value)

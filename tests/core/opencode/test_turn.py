@@ -517,6 +517,28 @@ def test_nothing_is_read_into_a_turn_that_has_ended() -> None:
     assert turn.reconcile([record(DONE, whole("prt_1", "late"))], IDLE, NOW, last_try=True) == []
 
 
+def test_a_tool_reports_its_progress_until_the_turn_has_ended() -> None:
+    turn = new_turn()
+    turn.begin(NOW)
+
+    (said,) = turn.tool_progress("call", "c", "half done", ANSWER)
+    turn.cancel(NOW)
+
+    assert isinstance(said, StatusChanged)
+    assert shared_of([said], "progress")[0]["tool"] == "call"
+    assert turn.tool_progress("call", "c", "done", ANSWER) == []
+
+
+def test_an_answer_that_nobody_told_of_is_found_by_a_read_and_only_once() -> None:
+    turn = new_turn()
+    fed(turn, asked("per_1"), asked("per_2"), answered("per_2"))
+
+    out = turn.reconcile([], BUSY, NOW, waited_for=frozenset({"per_1", "per_2"}))
+
+    assert [entry["phase"] for entry in shared_of(out, "interrupt")] == ["resolved"]
+    assert not turn.interrupt_tracker.pending
+
+
 def test_message_that_becomes_ours_late_can_end_the_turn() -> None:
     error = UpstreamFault(name="APIError", message="no", status=500)
 
