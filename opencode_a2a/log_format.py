@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from opencode_a2a.redaction import redacted
+
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _LONGEST = 2000  # characters of a message; what callers sent is cut far earlier
 _LONGEST_BODY = 32_768  # characters of a logged body, where each byte may become two
@@ -44,12 +46,19 @@ def word(text: object, longest: int = 200) -> str:
 
 
 class _Formatter(logging.Formatter):
-    """Keeps the time of the second that is being written. `redact` is given every text that a record has."""
+    """Keeps the time of the second that is being written. `redact` is given every text that a record has.
+
+    What this process got to know is hidden in any case.
+    """
 
     def __init__(self, redact: Callable[[str], str]) -> None:
         super().__init__()
         self._redact = redact
         self._second = (0, "")
+
+    def redact(self, text: str) -> str:
+        """Return a text without what no log may hold."""
+        return redacted(self._redact(text))
 
     def time_of(self, record: logging.LogRecord) -> str:
         """Write the time in UTC, to the millisecond."""
@@ -68,12 +77,12 @@ class LineFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = getattr(record, "fields", {})
         said = " ".join([record.getMessage(), *(f"{name}={word(value)}" for name, value in fields.items())])
-        line = f"{self.time_of(record)} {record.levelname} {record.name}: {plain(self._redact(said), _LONGEST)}"
+        line = f"{self.time_of(record)} {record.levelname} {record.name}: {plain(self.redact(said), _LONGEST)}"
         body = getattr(record, "body", None)
         if body is not None:
-            line += f" body={plain(self._redact(body), _LONGEST_BODY)}"
+            line += f" body={plain(self.redact(body), _LONGEST_BODY)}"
         if record.exc_info:
-            trace = self._redact(self.formatException(record.exc_info))
+            trace = self.redact(self.formatException(record.exc_info))
             line += "".join(f"\n    {plain(part, _LONGEST)}" for part in trace.splitlines())
         return line
 
@@ -88,10 +97,8 @@ class JsonFormatter(_Formatter):
         fields = {**getattr(record, "in_message", {}), **getattr(record, "fields", {})}
         texts = [value for value in fields.values() if isinstance(value, str)]
         between = "\0".join(texts)
-        if self._redact(between) != between:  # one look at all of them, since most hold nothing
-            fields = {
-                name: self._redact(value) if isinstance(value, str) else value for name, value in fields.items()
-            }
+        if self.redact(between) != between:  # one look at all of them, since most hold nothing
+            fields = {name: self.redact(value) if isinstance(value, str) else value for name, value in fields.items()}
         made: dict[str, object] = {
             "time": self.time_of(record),
             "level": record.levelname,
@@ -107,5 +114,5 @@ class JsonFormatter(_Formatter):
         return _encode(made)
 
     def _text(self, text: str, longest: int) -> str:
-        found = self._redact(text)
+        found = self.redact(text)
         return found if len(found) <= longest else found[:longest] + "…"

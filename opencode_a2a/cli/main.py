@@ -169,16 +169,17 @@ def _unwrapped(run: Callable[[], int]) -> int:
 def _run(options: argparse.Namespace) -> int:
     from opencode_a2a.config.settings_secrets import redactor_of
     from opencode_a2a.logs import logging_to
+    from opencode_a2a.redaction import redacted
     from opencode_a2a.server.runtimes import find_runtime
 
     settings = _settings(
         with_options(options, os.environ), _READ_BY.get(options.command), warns=options.command != "doctor"
     )
+    redacted.know("settings", redactor_of(settings))
     log = logging_to(
         sys.stderr,
         settings.log_level,
         json=settings.log_format == "json",
-        redact=redactor_of(settings),
         lifecycle=options.command == "serve",
     )
     with log:

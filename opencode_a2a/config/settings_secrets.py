@@ -21,7 +21,18 @@ def redactor_of(settings: Settings) -> Redactor:
     directories = {str(Path.home()): "~"}
     if settings.workspace_root:
         directories[settings.workspace_root] = "<workspace>"
-    return Redactor.of(secrets_of(settings), directories)
+    return Redactor.of(secrets_of(settings), directories, digests_of(settings.credentials))
+
+
+def redactor_of_credentials(credentials: CredentialSet) -> Redactor:
+    """Make what takes the secrets of credentials out of a text, also of those that are known by a hash."""
+    secrets = [secret for credential in credentials.credentials for secret in _of_credential(credential)]
+    return Redactor.of(secrets, digests=digests_of(credentials))
+
+
+def digests_of(credentials: CredentialSet) -> frozenset[bytes]:
+    """The hashes that stand in the place of tokens and keys."""
+    return frozenset(one.token_sha256 for one in credentials.credentials if one.token_sha256 is not None)
 
 
 def secrets_of(settings: Settings) -> Iterator[str]:

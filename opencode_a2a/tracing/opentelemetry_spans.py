@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, set_span_in_context
 from opentelemetry.trace import SpanKind as SdkKind
 
+from opencode_a2a.redaction import redacted
 from opencode_a2a.tracing.otlp_sender import OtlpSender
 from opencode_a2a.tracing.span_queue import QueueLimits, SpanQueue
 from opencode_a2a.tracing.spans import NO_ATTRIBUTES, NO_TRACER, Attributes, Span, SpanKind, UnrecordedSpan
@@ -151,7 +152,20 @@ class OpenTelemetryTracer:
         return TraceContext(f"{trace_id:032x}", span_id, sampled, state), {**attributes, **(found.attributes or {})}
 
     def _send(self, spans: Sequence[EndedSpan]) -> None:
+        for span in spans:
+            if isinstance(span, RecordedSpan):
+                span.name = redacted(span.name)
+                _hide_secrets(span.attributes)
         self._sender.send(self._encoder.encode(spans))
+
+
+def _hide_secrets(attributes: dict[str, str | int | float | bool]) -> None:
+    """Take out of attributes what no log may hold. One look at all of them, since most hold nothing."""
+    between = "\0".join(value for value in attributes.values() if isinstance(value, str))
+    if redacted(between) != between:
+        for name, value in attributes.items():
+            if isinstance(value, str):
+                attributes[name] = redacted(value)
 
 
 def _plain(value: object) -> Value | Sequence[Value]:

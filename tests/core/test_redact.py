@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 
 import pytest
@@ -24,6 +25,12 @@ NOTHING = Redactor.of(())
         ("GET /hook?access_token=abc&x=1", "GET /hook?access_token=***&x=1"),
         ('{"token": "a\\"b", "text": "t"}', '{"token": "***", "text": "t"}'),
         ('{"credentials":"cut off', '{"credentials":"***'),
+        ("/tasks/eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln x", "/tasks/*** x"),
+        ("eyJhbGciOiJFUzI1NiJ9.eyJzdWIi…", "***…"),
+        ("xeyJhbGciOi…", "x***…"),
+        ("x-api-key: abcdef0, 'X-API-Key': 'abcdef0'", "x-api-key: ***, 'X-API-Key': '***'"),
+        ("/x?api-key=abc&y=1", "/x?api-key=***&y=1"),
+        ("/x?auth=Basic%20Y2Fyb2w6bm9wZQ%3D%3D", "/x?auth=Basic%20***%3D%3D"),
         ("a bearer credential is wanted", "a bearer credential is wanted"),
         ("Basic authentication of bearers", "Basic authentication of bearers"),
         ("http://host:8000/a@b", "http://host:8000/a@b"),
@@ -40,6 +47,28 @@ def test_known_secrets_are_hidden_in_any_encoding_that_a_log_could_see() -> None
     basic = base64.b64encode(f"user:{secret}".encode()).decode()
 
     assert redact(f"<{secret}> <{escaped}> <{basic}>") == f"<{HIDDEN}> <{HIDDEN}> <{HIDDEN}>"
+
+
+def test_known_secrets_are_hidden_as_urls_reprs_and_bytes_of_headers_hold_them() -> None:
+    secret = "pa ss'\"/é"
+    redact = Redactor.of([secret])
+    forms = ("pa%20ss%27%22%2F%C3%A9", "pa+ss%27%22%2F%C3%A9", repr(secret)[1:-1], secret.encode().decode("latin-1"))
+
+    assert [redact(f"<{form}>") for form in forms] == [f"<{HIDDEN}>"] * len(forms)
+
+
+def test_the_beginning_of_a_secret_that_was_cut_is_hidden() -> None:
+    redact = Redactor.of(["secret-word-1", "sec-2"])
+
+    assert redact("a=xsecret-wo… b=sec… c=sec-… d") == f"a=x{HIDDEN}… b=sec… c={HIDDEN}… d"
+
+
+def test_a_token_that_is_known_by_its_hash_is_hidden_where_it_is_a_word() -> None:
+    token, other = "tok_5fa01c-77be20dd", "aGVsbG8gd29ybGQ/+w=="
+    redact = Redactor.of((), digests=[hashlib.sha256(text.encode()).digest() for text in (token, other)])
+
+    assert redact(f'/x?t={token}&u=1 "{other}" {token}s') == f'/x?t={HIDDEN}&u=1 "{HIDDEN}" {token}s'
+    assert token not in repr(redact)
 
 
 def test_directories_are_replaced_the_longest_first_and_as_whole_names() -> None:

@@ -11,8 +11,10 @@ from attrs import frozen
 
 from opencode_a2a.config.groups.identity_values import CAPABILITIES
 from opencode_a2a.config.settings import Settings, SettingsError
+from opencode_a2a.config.settings_secrets import redactor_of_credentials
 from opencode_a2a.config.settings_values import credentials_of_file
 from opencode_a2a.distribution import how_to_install
+from opencode_a2a.redaction import redacted
 from opencode_a2a.server.identity.authenticator import Authenticator
 from opencode_a2a.server.identity.credentials_file import CredentialsFile
 from opencode_a2a.server.identity.issuer_client import IssuerClient
@@ -79,7 +81,9 @@ async def load_credentials(settings: Settings) -> tuple[CredentialSet, Credentia
     """Return the credentials of the setting and of the file, and the file."""
     credentials, file = settings.credentials, None
     if settings.credentials_file is not None:
-        file = CredentialsFile(settings.credentials_file, credentials_of_file, settings.credentials)
+        file = CredentialsFile(
+            settings.credentials_file, _hiding_parser(settings.credentials_file), settings.credentials
+        )
         try:
             credentials = await file.load()
         except CredentialsError as error:
@@ -89,6 +93,17 @@ async def load_credentials(settings: Settings) -> tuple[CredentialSet, Credentia
         if problems:
             raise SettingsError(problems)
     return credentials, file
+
+
+def _hiding_parser(path: str) -> Callable[[str], CredentialSet]:
+    """Return the parser of the file at `path`, which has the secrets that it reads hidden from then on."""
+
+    def parse(text: str) -> CredentialSet:
+        credentials = credentials_of_file(text)
+        redacted.know(path, redactor_of_credentials(credentials))
+        return credentials
+
+    return parse
 
 
 async def _issuer(stack: AsyncExitStack, settings: Settings, wall: Callable[[], float]) -> OidcIssuer | None:
