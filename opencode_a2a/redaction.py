@@ -6,9 +6,11 @@ They are the process's, as its loggers are. Knows neither what is written nor wh
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
-from sansio.redact import Redactor
+Redactor: TypeAlias = Callable[[str], str]
+"""Returns a text without the secrets that it knows. Never raises."""
 
 _MOST_SOURCES: Final = 64  # more than any process has; the oldest goes
 _GENERATIONS: Final = 2  # what was replaced may still be on its way into a log, or be presented

@@ -45,7 +45,7 @@ class IdentitySettings(GuardSettings):
         values.header_name,
         None,
         "the header by which a proxy of A2A_TRUSTED_PROXIES names the client's certificate, once it has verified it: "
-        "the name of a header",
+        "the name of a header; X-Forwarded-Client-Cert is read in Envoy's form",
         default_text="none: no certificate counts",
     )
     oidc_issuer: str | None = row(

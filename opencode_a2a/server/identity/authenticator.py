@@ -107,7 +107,7 @@ class Authenticator:
         if key and not self._reads(authorization):
             found = self._credentials.prove_key(key)
         elif certificate and not self._reads(authorization):
-            found = authentication_of(certificate)
+            found = authentication_of(self._certificate_header, certificate)
         else:
             found = await self._by_authorization(authorization)
         if found is None:

@@ -45,6 +45,27 @@ async def test_a_trusted_proxy_names_a_certificate(serving: Serving) -> None:
     assert "mtlsSecurityScheme" in card["securitySchemes"]["mutualTls"]
 
 
+async def test_envoys_header_is_read_from_a_trusted_proxy_alone(serving: Serving) -> None:
+    name = "X-Forwarded-Client-Cert"
+    good = 'By=spiffe://a/edge;Subject="CN=eve,O=x",By=spiffe://a/p;Subject="CN=ada";URI=spiffe://a/ada'
+    settings: dict[str, Any] = {"client_cert_header": name, "credentials": CredentialSet()}
+    async with (
+        serving(**settings, trusted_proxies=LOOPBACK) as agent,
+        client(agent.url, None) as http,
+        serving(**settings, trusted_proxies=OTHER) as other,
+        client(other.url, None) as from_elsewhere,
+    ):
+        answers = [
+            (await http.get("/health", headers={name: text})).status_code
+            for text in (good, good + ",", 'Subject="CN=eve', "By=spiffe://a/p", "")
+        ]
+        twice = (await http.get("/health", headers=[(name, good), (name, good)])).status_code
+        refused = (await from_elsewhere.get("/health", headers={name: good})).status_code
+
+    assert answers == [200, 401, 401, 401, 401]
+    assert (twice, refused) == (400, 401)
+
+
 async def test_from_any_other_peer_the_header_counts_for_nothing(serving: Serving) -> None:
     settings: dict[str, Any] = {
         "credentials": CredentialSet(),

@@ -16,6 +16,7 @@ from urllib.parse import quote
 import anyio
 import pytest
 
+from opencode_a2a.agent.extension_methods import Methods
 from opencode_a2a.logs import logging_to
 from opencode_a2a.server.identity import credentials_file
 from sansio.a2a.bindings.http_messages import Request
@@ -66,11 +67,9 @@ def is_known(secret: str) -> bool:
     return not (secret.startswith("hashed-") or secret in (login("ivy", HASHED_PASSWORD + end) for end in ENDS))
 
 
-class Mistakes:
-    """An agent's methods that fail with what the caller sent in the error, as a library might."""
-
-    async def run(self, name: str, params: object, identity: object, version: str) -> bytes:
-        raise RuntimeError(f"cannot do {name} with {params!r} and {json.dumps(params)}")
+async def fail(_methods: Methods, name: str, params: object, identity: object, version: str) -> bytes:
+    """Fail with what the caller sent in the error, as a library might."""
+    raise RuntimeError(f"cannot do {name} with {params!r} and {json.dumps(params)}")
 
 
 async def make_mistakes(agent: Agent, secret: str) -> None:
@@ -107,6 +106,7 @@ async def test_no_way_out_shows_a_secret_after_the_credentials_were_loaded_again
     form: str,
 ) -> None:
     monkeypatch.setattr(credentials_file, "LOOK_EVERY", 60.0)
+    monkeypatch.setattr(Methods, "run", fail)
     file, stream = tmp_path / "credentials.json", io.StringIO()
     file.write_text(json.dumps(entries("-old")))
     file.chmod(0o600)
@@ -122,7 +122,6 @@ async def test_no_way_out_shows_a_secret_after_the_credentials_were_loaded_again
         }
         with log:
             async with traced(**settings) as agent:
-                monkeypatch.setattr(agent.running.a2a, "_methods", Mistakes())
                 file.write_text(json.dumps(entries("-new")))
                 for reload in agent.running.reloads:
                     await reload()
