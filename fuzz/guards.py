@@ -7,7 +7,7 @@ import ipaddress
 from hypothesis import strategies as st
 
 from fuzz.target import Target, require
-from sansio.guards.proxies import ProxyHeaders, TrustedProxies, parse_networks
+from sansio.guards.proxies import ProxyHeaders, TrustedProxies, parse_networks, rate_group
 
 _PROXY, _CLIENT = "10.1.0.5", "203.0.113.7"
 _NETWORKS = parse_networks(["10.1.0.0/16"])
@@ -18,7 +18,7 @@ _FAMILIES = {
 
 
 def check_proxies(data: bytes) -> None:
-    """Any headers give an address, and what a client sent changes nothing of what its proxy adds to the right."""
+    """Any headers give an address that is counted; what a client sent changes nothing of what its proxy adds."""
     text = data.decode("latin-1")
     for family, (name, added) in _FAMILIES.items():
         proxies = TrustedProxies(_NETWORKS, family)
@@ -28,6 +28,7 @@ def check_proxies(data: bytes) -> None:
         require(source.scheme in (None, "http", "https"), "no scheme")
         require(source.prefix == "" or source.prefix[0] == "/" != source.prefix[-1], "no plain prefix")
         require(".." not in source.prefix.split("/"), "a prefix that leads upwards")
+        require(rate_group(source) is not None, "a client that is not counted")
         behind = proxies.source(_PROXY, {name: f"{text}, {added}"})
         require(behind.address == _CLIENT, "a client chose its address")
 

@@ -27,7 +27,7 @@ from opencode_a2a.tool.peer_calls import PeerCalls
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.tool.arguments import INPUT_SCHEMA
 from sansio.a2a.tool.outcome import CallOutcome
-from sansio.guards.proxies import NO_PROXIES, TrustedProxies
+from sansio.guards.proxies import NO_PROXIES, TrustedProxies, is_passed_on
 from sansio.http import header_map
 from sansio.mcp.messages import ErrorCode, Fault
 from sansio.mcp.server import (
@@ -125,7 +125,10 @@ class ToolEndpoint:
         client, server = scope.get("client"), scope.get("server")
         if not client:
             return False
-        source = self._proxies.source(str(client[0]), header_map(scope["headers"]))
+        headers = header_map(scope["headers"])
+        source = self._proxies.source(str(client[0]), headers)
+        if is_passed_on(headers) and (source.is_unnamed or not source.is_by_proxy):
+            return False  # by a proxy, for somebody whom it does not name or may not name
         return _is_near(client, server) and _is_near((source.address,), server)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:

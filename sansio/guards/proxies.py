@@ -11,20 +11,20 @@ that is not trusted is the client. One family counts, as configured: most proxie
 on as their client sent them.
 
 Headers of a peer that is not trusted count for nothing. Nothing is refused: at a malformed value the reading stops,
-and the client is the last address that was read. Pure.
+and the client has no name: the address is the last one that was read, a proxy's. Pure.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sansio.a2a.bindings.http_messages import Source
-from sansio.transport.addresses import NO_NETWORKS, Address, Networks, parse_address
+from sansio.transport.addresses import NO_NETWORKS, Address, Networks, group_of, parse_address
 
 LISTS: Final = (
     "forwarded",
@@ -35,6 +35,9 @@ LISTS: Final = (
     "x-forwarded-proto",
 )
 """Headers of proxies; a repeated one continues the list of the one before."""
+
+UNNAMED: Final = "clients without an address"
+"""Group of those who call by a trusted proxy that does not say from where, or says that it is this machine."""
 
 _MOST_HOPS: Final = 32
 _LONGEST_NODE: Final = 64
@@ -90,6 +93,7 @@ class TrustedProxies:
         """Go from hop to hop while those who wrote them are trusted. `hops`: the last one first."""
         reached: Address = peer
         hop: _Hop | None = None
+        client: Address | None = None
         for hop in hops:
             client = _node(hop.node)
             if client is None:
@@ -97,13 +101,28 @@ class TrustedProxies:
             reached = client
             if not self.networks.has(client):
                 break
+        source = Source(address=str(reached), is_by_proxy=True, is_unnamed=client is None)
         if hop is None:
-            return Source(address=str(reached), is_by_proxy=True)
-        scheme, host, prefix = _scheme(hop.scheme), _host(hop.host), _prefix(hop.prefix)
-        return Source(address=str(reached), scheme=scheme, host=host, prefix=prefix, is_by_proxy=True)
+            return source
+        return evolve(source, scheme=_scheme(hop.scheme), host=_host(hop.host), prefix=_prefix(hop.prefix))
 
 
 NO_PROXIES: Final = TrustedProxies()
+
+
+def rate_group(source: Source) -> str | None:
+    """Name the group of callers whose requests are counted together; None: they are not counted.
+
+    Loopback itself is not counted. But who calls by a trusted proxy always is: nothing that a proxy fails to say, and
+    nothing that a client has it say, gives a caller the rights of this machine.
+    """
+    group = None if source.is_unnamed else group_of(source.address)
+    return UNNAMED if group is None and source.is_by_proxy else group
+
+
+def is_passed_on(headers: Container[str]) -> bool:
+    """Return whether a proxy, trusted or not, left its headers in a request. `headers`: lower-case names."""
+    return any(name in headers for name in LISTS)
 
 
 def parse_networks(entries: Iterable[str]) -> Networks:

@@ -163,7 +163,7 @@ class RequestRates:
     """The rate limits of a server: of each credential, and of each group of addresses without one.
 
     `public`: requests for what everybody may read. `failures`: requests that prove nobody. Groups are those of
-    `group_of`; None is not limited. An address without quota for failures gets no further guess. Behind one address
+    `rate_group`; None is not limited. An address without quota for failures gets no further guess. Behind one address
     may be many callers, so an `Authorization` header that proved somebody before is no guess, and passes.
 
     A guess counts as a failure from its beginning, since to check it may take long: so no number of guesses that

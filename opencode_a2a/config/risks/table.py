@@ -77,6 +77,16 @@ def _has_proxy(settings: Settings) -> bool:
     return settings.public_url_override is not None and (settings.is_local or adds_tls)
 
 
+def _unknown_proxy(settings: Settings) -> str | None:
+    if settings.trusted_proxies or not _has_proxy(settings):
+        return None
+    if settings.is_local:
+        return "all callers of the proxy in front seem to be on this machine, so no limit keeps them from guessing"
+    return (
+        "all callers seem to have the address of the proxy in front: they share its limits, or on loopback have none"
+    )
+
+
 def _wide_proxies(settings: Settings) -> str | None:
     wide = [one for one in settings.trusted_proxies.networks if one.prefixlen < _WIDE[one.version]]
     if not wide:
@@ -143,10 +153,7 @@ _ROWS: Final = (
     ),
     _Row(
         variable="A2A_TRUSTED_PROXIES",
-        problem=_where(
-            lambda settings: not settings.trusted_proxies and _has_proxy(settings),
-            "all callers seem to have the address of the proxy in front, and share its limits",
-        ),
+        problem=_unknown_proxy,
         remedy="name the proxy's address",
     ),
     _Row(

@@ -12,8 +12,8 @@ from opencode_a2a.server.identity.authenticator import Authenticator
 from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.access import Authentication
+from sansio.guards.proxies import rate_group
 from sansio.guards.rate_limits import Quota, RequestRates
-from sansio.transport.addresses import group_of
 
 
 @frozen
@@ -30,7 +30,7 @@ class RateGuard:
     def read(self, request: Request) -> None:
         """Count a request for what everybody may read. Raises `ProtocolError` (RATE_LIMITED)."""
         if self.rates is not None:
-            _apply(self.rates.read(group_of(request.source.address), anyio.current_time()), request)
+            _apply(self.rates.read(rate_group(request.source), anyio.current_time()), request)
 
     async def authenticate(self, request: Request) -> Authentication:
         """Return who calls. Raises `ProtocolError`: UNAUTHENTICATED, RATE_LIMITED."""
@@ -38,7 +38,7 @@ class RateGuard:
         if rates is None:
             return await self.authenticator.authenticate(request)
         authorization = self.authenticator.presented(request)
-        guess = rates.guess(group_of(request.source.address), authorization, anyio.current_time())
+        guess = rates.guess(rate_group(request.source), authorization, anyio.current_time())
         if guess.quota is not None and not guess.quota.allowed:
             _apply(guess.quota, request)
         try:

@@ -44,7 +44,8 @@ class Source:
 
     `address`: an IP address, or any text where the connection has none. `scheme`: `http` or `https`. `host`: with a
     port unless it is the scheme's. `prefix`: a path without a slash at its end. None and empty: no proxy says.
-    `is_by_proxy`: a trusted proxy sent the request.
+    `is_by_proxy`: a trusted proxy sent the request. `is_unnamed`: it did not say for whom, or not so that it can be
+    read, and `address` is that of the last proxy.
     """
 
     address: str = ""
@@ -52,6 +53,7 @@ class Source:
     host: str | None = None
     prefix: str = ""
     is_by_proxy: bool = field(default=False, eq=False)
+    is_unnamed: bool = field(default=False, eq=False)
 
 
 NO_SOURCE: Final = Source()

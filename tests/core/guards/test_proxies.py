@@ -9,11 +9,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings.http_messages import Source
-from sansio.guards.proxies import NO_PROXIES, ProxyHeaders, TrustedProxies, parse_networks
+from sansio.guards.proxies import (
+    NO_PROXIES,
+    UNNAMED,
+    ProxyHeaders,
+    TrustedProxies,
+    is_passed_on,
+    parse_networks,
+    rate_group,
+)
 
 PROXY, SECOND, CLIENT, FORGED = "10.1.0.5", "10.1.0.6", "203.0.113.7", "198.51.100.9"
 X_FORWARDED = TrustedProxies(parse_networks(["10.1.0.0/16", "::1"]))
 FORWARDED = TrustedProxies(X_FORWARDED.networks, ProxyHeaders.FORWARDED)
+LOCAL = parse_networks(["127.0.0.1", "::1", SECOND])
+LOOPBACKS = ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"]
+HIDDEN = [
+    *("", "unknown", "_hidden", "16909060", "1.2.3.04", "999.1.1.1", "1.2.3.4.5", "localhost", "127.1", "0x7f.1"),
+    *(f"{CLIENT}, unknown", f"{CLIENT},", f"{CLIENT}, unknown, {SECOND}", "[::1", "fe80::1%lo"),
+]
 
 
 def address(text: str, peer: str = PROXY) -> str:
@@ -23,6 +37,11 @@ def address(text: str, peer: str = PROXY) -> str:
 
 def forwarded(text: str) -> Source:
     return FORWARDED.source(PROXY, {"forwarded": text})
+
+
+def element(node: str) -> str:
+    """The elements of `Forwarded` for the nodes of a list."""
+    return ", ".join(f'for="{one if one.count(":") < 2 else f"[{one}]"}"' for one in node.split(", "))
 
 
 def asked(**headers: str) -> Source:
@@ -161,6 +180,51 @@ def test_a_prefix_that_is_no_plain_path_is_ignored(prefix: str) -> None:
     assert asked(prefix=prefix).prefix == ""
 
 
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", "::ffff:127.0.0.1", SECOND])
+@pytest.mark.parametrize("text", [*HIDDEN, *LOOPBACKS], ids=str)
+def test_who_a_trusted_proxy_does_not_name_is_counted_with_all_such_clients(text: str, peer: str) -> None:
+    for proxies, headers in (
+        (TrustedProxies(LOCAL), {"x-forwarded-for": text}),
+        (TrustedProxies(LOCAL, ProxyHeaders.FORWARDED), {"forwarded": element(text)}),
+    ):
+        assert rate_group(proxies.source(peer, headers)) == UNNAMED
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "::1", SECOND])
+@pytest.mark.parametrize("family", ProxyHeaders, ids=lambda family: family.value)
+def test_a_trusted_proxy_without_headers_names_nobody(peer: str, family: ProxyHeaders) -> None:
+    source = TrustedProxies(LOCAL, family).source(peer, {"x-forwarded-proto": "https"})
+
+    assert source.is_unnamed
+    assert rate_group(source) == UNNAMED
+
+
+@pytest.mark.parametrize("peer", LOOPBACKS)
+@pytest.mark.parametrize("proxies", [NO_PROXIES, TrustedProxies(parse_networks([SECOND]))], ids=["none", "another"])
+def test_loopback_itself_is_not_counted_where_no_proxy_of_it_is_trusted(proxies: TrustedProxies, peer: str) -> None:
+    assert rate_group(proxies.source(peer, {"x-forwarded-for": CLIENT})) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        (CLIENT, CLIENT),
+        (f"unknown, {CLIENT}", CLIENT),
+        (f"127.0.0.1, {CLIENT}, 127.0.0.1", CLIENT),
+        ("2001:db8::7", "2001:db8::/64"),
+        (SECOND, SECOND),
+    ],
+)
+def test_who_a_trusted_proxy_names_is_counted_by_that_address(text: str, group: str) -> None:
+    assert rate_group(TrustedProxies(LOCAL).source("127.0.0.1", {"x-forwarded-for": text})) == group
+
+
+def test_any_header_of_a_proxy_shows_one() -> None:
+    assert is_passed_on({"forwarded": ""})
+    assert is_passed_on({"host": "a", "x-forwarded-prefix": "/"})
+    assert not is_passed_on({"host": "a", "x-forwarded": "1"})
+
+
 @pytest.mark.parametrize("entries", [["*"], ["proxy.example"], ["10.0.0.0/33"], ["10.0.0.1", "x"]])
 def test_what_is_no_network_is_no_proxy(entries: list[str]) -> None:
     with pytest.raises(ValueError, match=r"takes addresses and networks"):
@@ -184,6 +248,15 @@ def test_nothing_that_a_client_sends_changes_its_address(made_up: str, client: s
     assert address(", ".join([made_up, client, *trusted])) == shown
     elements = [made_up, *(f'for="{one if "." in one else f"[{one}]"}"' for one in (client, *trusted))]
     assert forwarded(", ".join(elements)).address == shown
+
+
+@given(text=anything, peer=st.sampled_from(["127.0.0.1", "::1", SECOND]), family=st.sampled_from(ProxyHeaders))
+def test_no_headers_keep_who_calls_by_a_trusted_proxy_from_being_counted(
+    text: str, peer: str, family: ProxyHeaders
+) -> None:
+    headers = {"x-forwarded-for": text, "forwarded": text}
+
+    assert rate_group(TrustedProxies(LOCAL, family).source(peer, headers)) is not None
 
 
 @given(text=anything, other=anything)

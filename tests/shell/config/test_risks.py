@@ -134,6 +134,15 @@ def test_a_row_looks_at_what_matters(changed: dict[str, str], variables: list[st
     assert found(settings(**changed)) == variables
 
 
+@pytest.mark.parametrize(
+    ("host", "problem"), [("127.0.0.1", "no limit keeps them from guessing"), ("0.0.0.0", "on loopback have none")]
+)
+def test_a_proxy_that_is_not_named_is_described_as_the_limits_see_it(host: str, problem: str) -> None:
+    (risk,) = risks(settings(A2A_HOST=host, A2A_TRUSTED_PROXIES=""))
+
+    assert problem in risk.problem
+
+
 @pytest.mark.parametrize("risky", ["A2A_ALLOWED_ORIGINS=*", "A2A_TRUSTED_PROXIES=0.0.0.0/0"])
 def test_what_lets_pages_or_clients_lie_is_a_risk_on_loopback_too(risky: str) -> None:
     name, _, text = risky.partition("=")

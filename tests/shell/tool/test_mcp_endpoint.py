@@ -478,17 +478,29 @@ async def test_the_secret_is_taken_from_this_machine_alone(
 
 
 @each_value(
-    "forwarded, enters",
-    [([], True), ([b"203.0.113.7"], False), ([b"127.0.0.1, 203.0.113.7"], False), ([b"127.0.0.1"], True)],
+    "trusted, name, forwarded, enters",
+    [
+        ("127.0.0.1", b"x-forwarded-for", [], True),
+        ("127.0.0.1", b"x-forwarded-for", [b"203.0.113.7"], False),
+        ("127.0.0.1", b"x-forwarded-for", [b"127.0.0.1, 203.0.113.7"], False),
+        ("127.0.0.1", b"x-forwarded-for", [b"127.0.0.1"], True),
+        ("127.0.0.1", b"x-forwarded-for", [b"unknown"], False),
+        ("127.0.0.1", b"X-Forwarded-For", [b"203.0.113.7, 1.2.3.04"], False),
+        ("127.0.0.1", b"x-forwarded-proto", [b"https"], False),
+        ("127.0.0.1", b"forwarded", [b"for=127.0.0.1"], False),  # of the family that does not count
+        ("10.1.0.5", b"x-forwarded-for", [], True),
+        ("10.1.0.5", b"x-forwarded-for", [b"127.0.0.1"], False),
+        ("10.1.0.5", b"Forwarded", [b"for=203.0.113.7"], False),
+    ],
 )
 async def test_who_calls_by_a_proxy_on_this_machine_is_where_that_one_says(
-    anyio_backend: str, forwarded: list[bytes], enters: bool
+    anyio_backend: str, trusted: str, name: bytes, forwarded: list[bytes], enters: bool
 ) -> None:
-    proxies = TrustedProxies(parse_networks(["127.0.0.1"]))
+    proxies = TrustedProxies(parse_networks([trusted]))
     calls = PeerCalls(Agents(), Origin())
     endpoint = ToolEndpoint(calls, version="1", describe=lambda: "", anywhere=False, proxies=proxies)
     headers = [(b"authorization", f"Bearer {endpoint.secret.reveal()}".encode())]
-    headers += [(b"x-forwarded-for", text) for text in forwarded]
+    headers += [(name, text) for text in forwarded]
     statuses: list[int] = []
 
     async def send(message: Any) -> None:

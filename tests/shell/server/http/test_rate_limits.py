@@ -67,9 +67,26 @@ async def test_public_documents_have_a_quota_for_each_address(serving: Serving) 
     async with serving(**LIMITS) as agent:
         assert await statuses(agent, CARD, HERE, times=3) == [200, 200, 429]
         assert await statuses(agent, OPENAPI, HERE, THERE) == [429, 200]
-        assert await statuses(agent, CARD, {}, times=5) == [200] * 5  # loopback itself
         assert await statuses(agent, "/livez", HERE, times=5) == [200] * 5
         assert await statuses(agent, HEALTH, {**bearer(ALICE), **HERE}) == [200]
+
+
+UNREADABLE = ["unknown", "_hidden", "127.0.0.1", "::1", "16909060", "1.2.3.04", "203.0.113.7, unknown"]
+
+
+async def test_clients_that_their_proxy_does_not_name_share_a_quota(serving: Serving) -> None:
+    async with serving(**LIMITS) as agent:
+        unnamed = [{}, *({"x-forwarded-for": text} for text in UNREADABLE)]
+        assert await statuses(agent, CARD, *unnamed) == [200, 200, *[429] * (len(unnamed) - 2)]
+        guesses = [{**bearer(f"guess {number}"), **headers} for number, headers in enumerate(unnamed)]
+        assert await statuses(agent, HEALTH, *guesses) == [401, 401, *[429] * (len(guesses) - 2)]
+        assert await statuses(agent, CARD, HERE) == [200]
+        assert await statuses(agent, HEALTH, {**bearer(ALICE), **HERE}, bearer(ALICE)) == [200, 200]
+
+
+async def test_loopback_is_not_counted_where_it_is_no_trusted_proxy(serving: Serving) -> None:
+    async with serving(**{**LIMITS, "trusted_proxies": parse_networks(["10.1.0.0/16"])}) as agent:
+        assert await statuses(agent, CARD, {}, HERE, times=3) == [200] * 6
 
 
 async def test_a_forged_address_has_no_effect(serving: Serving) -> None:
