@@ -15,6 +15,7 @@ from threading import Event, Thread
 from typing import Any, Final
 
 import anyio
+from sqlalchemy import Engine
 
 from opencode_a2a.server.store.database.engine import make_engine
 from opencode_a2a.server.store.database.faults import store_fault
@@ -69,13 +70,21 @@ class Listener:
         with closing(self._wake), closing(self._woken), suppress(anyio.RunFinishedError):
             while not self._ending.is_set():
                 try:
-                    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                        self._listen(connection.connection.driver_connection)
+                    self._connect(engine)
                 except anyio.RunFinishedError:
                     raise
                 except Exception as error:
                     self._failed(error)
                     self._pause()
+
+    def _connect(self, engine: Engine) -> None:
+        """Receive over one connection, until the end or until it breaks."""
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            try:
+                self._listen(connection.connection.driver_connection)
+            except BaseException:
+                connection.invalidate()  # the pool would log that it cannot be rolled back
+                raise
 
     def _failed(self, error: Exception) -> None:
         if not self._failures:

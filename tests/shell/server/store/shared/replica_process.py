@@ -92,6 +92,11 @@ class ReplicaProcess:
         await self.send(*words)
         return await self.answer()
 
+    async def close(self, patience: float) -> None:
+        """Let the process end, and wait for that."""
+        with anyio.fail_after(patience):
+            await self._process.aclose()
+
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
