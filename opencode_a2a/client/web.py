@@ -114,20 +114,24 @@ class Answer:
         return body.replace(self._presented, HIDDEN.encode()) if is_error else body
 
     async def close(self) -> None:
-        """Give the connection back where the body has ended, or close it.
-
-        An iterator of httpx that is left early is not closed with those inside it; cancelling its next read is what
-        ends them all.
-        """
+        """Give the connection back where the body has ended, or close it."""
         with anyio.move_on_after(_CLOSING, shield=True):
             if self._pieces is not None and not self._response.is_closed:
-                with anyio.CancelScope() as scope:
-                    scope.cancel()
-                    with suppress(httpx.HTTPError):
-                        # what has come already is given out without a wait, so that cancelling cannot end it
-                        while await anext(self._pieces, None) is not None:
-                            pass
+                await end_early(self._pieces)
             await self._response.aclose()
+
+
+async def end_early(pieces: AsyncIterator[bytes]) -> None:
+    """End an iterator of httpx over a body that is not wanted any more.
+
+    One that is left early is not closed with those inside it; cancelling its next read is what ends them all.
+    """
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        with suppress(httpx.HTTPError):
+            # what has come already is given out without a wait, so that cancelling cannot end it
+            while await anext(pieces, None) is not None:
+                pass
 
 
 class Web:

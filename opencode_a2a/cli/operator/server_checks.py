@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
@@ -12,6 +14,7 @@ import httpx
 import orjson
 from attrs import evolve, frozen
 
+from opencode_a2a.client.web import end_early
 from opencode_a2a.config.settings import Settings
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.cards.parse import CARD_PATHS
@@ -23,6 +26,7 @@ from sansio.http import LIVE_PATH
 
 _SECONDS: Final = 4.0
 _LARGEST: Final = 1024 * 1024
+_MOST_EVENTS: Final = 16 * PROBE_EVENTS  # of a stream that has nothing to do with the probe
 _STREAM_TYPE: Final = "text/event-stream"
 _PLAIN: Final = {"accept-encoding": "identity"}
 
@@ -63,25 +67,55 @@ async def _lives(client: httpx.AsyncClient, settings: Settings, local: str) -> b
     if not settings.port:
         return False
     try:
-        answer = await client.get(f"{local}{LIVE_PATH}")
-        return bool(answer.json() == {"status": "ok"})
-    except (httpx.HTTPError, ValueError):
+        _, body = await _answer(client, f"{local}{LIVE_PATH}")
+        return bool(orjson.loads(body) == {"status": "ok"})
+    except (httpx.HTTPError, TimeoutError, _TooLargeError, orjson.JSONDecodeError):
         return False
+
+
+class _TooLargeError(Exception):
+    """An answer has more bytes than are read of any."""
+
+
+async def _answer(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:
+    """GET a URL; return the status, and the body of a 200. Time and bytes are bounded, whatever answers there.
+
+    Raises `httpx.HTTPError`, `TimeoutError`, `_TooLargeError`.
+    """
+    with anyio.fail_after(_SECONDS):
+        async with client.stream("GET", url, headers=_PLAIN) as answer:
+            if answer.status_code != 200:
+                return answer.status_code, b""
+            body = bytearray()
+            async with _pieces(answer) as pieces:
+                async for piece in pieces:
+                    body += piece
+                    if len(body) > _LARGEST:
+                        raise _TooLargeError
+            return answer.status_code, bytes(body)
+
+
+@asynccontextmanager
+async def _pieces(answer: httpx.Response) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """The body as it comes, which may be left early."""
+    pieces = answer.aiter_raw()
+    try:
+        yield pieces
+    finally:
+        with anyio.CancelScope(shield=True):
+            await end_early(pieces)
 
 
 async def _card(client: httpx.AsyncClient, url: str) -> _Card:
     try:
-        async with client.stream("GET", f"{url}{CARD_PATHS[0]}", headers=_PLAIN) as answer:
-            if answer.status_code != 200:
-                return _Card(f"it answers with status {answer.status_code}")
-            body = b""
-            async for chunk in answer.aiter_raw():
-                body += chunk
-                if len(body) > _LARGEST:
-                    return _Card("its answer is too large for a card")
+        status, body = await _answer(client, f"{url}{CARD_PATHS[0]}")
+        if status != 200:
+            return _Card(f"it answers with status {status}")
         card = orjson.loads(body)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, TimeoutError) as error:
         return _Card(f"it cannot be reached ({type(error).__name__})")
+    except _TooLargeError:
+        return _Card("its answer is too large for a card")
     except orjson.JSONDecodeError:
         return _Card("its answer is no card")
     interfaces = {text_at(card, "url")} | {text_at(one, "url") for one in objects_at(card, "supportedInterfaces")}
@@ -120,9 +154,11 @@ async def _streams(client: httpx.AsyncClient, url: str) -> Finding:
             ) as answer:
                 if not answer.headers.get("content-type", "").startswith(_STREAM_TYPE):
                     return judge_stream(None, f"{url}{LIVE_PATH} leads to no server that can probe streams")
-                async for chunk in answer.aiter_bytes():
-                    if len(times) < PROBE_EVENTS:
-                        times += [anyio.current_time()] * len(decoder.feed(chunk))
+                async with _pieces(answer) as pieces:
+                    async for piece in pieces:
+                        times += [anyio.current_time()] * len(decoder.feed(piece))
+                        if len(times) > _MOST_EVENTS:
+                            return judge_stream(None, f"{url}{LIVE_PATH} sends more than a probe of streams")
     except (httpx.HTTPError, ProtocolError, TimeoutError) as error:
         return judge_stream(None, f"the probe of streams broke ({type(error).__name__})")
     return judge_stream(times)
