@@ -34,6 +34,9 @@ _UNFINISHED: Final = (
     "The server was upgraded while this task was unfinished, so its end is not known here. "
     "Send the message again in the same context to go on"
 )
+_WAITED: Final = (
+    ". It was waiting for the answer to the {}: answer it in OpenCode first, or the session stays busy with it"
+)
 
 
 class ImportRefusedError(SchemaError):
@@ -75,12 +78,14 @@ class EarlierImport:
     _owners: dict[str, str] = field(init=False, factory=dict)
     _contexts: dict[str, set[str]] = field(init=False, factory=lambda: defaultdict(set))
     _waiting: dict[str, str] = field(init=False, factory=dict)
+    _only: str | None = field(init=False, default=None)
 
     # --- who owns what ------------------------------------------------------------------------------------
 
     def state(self, found: EarlierState) -> Sequence[Write]:
         """Rows for owners, bindings and claims. Raises `ImportRefusedError`."""
         self._check_names(found)
+        self._only = self._only_principal(found)
         self._owners = {session_id: self._name(identity) for session_id, identity in found.owners}
         holders: defaultdict[str, set[str]] = defaultdict(set)
         for identity, context_id, session_id in found.bindings:
@@ -107,10 +112,13 @@ class EarlierImport:
             raise ImportRefusedError("\n".join([*problems[:_MOST_NAMED], *more]))
         return [*self._owned(found), *self._bound(found), *self._claimed(found)]
 
+    def _only_principal(self, found: EarlierState) -> str | None:
+        """The one principal of the earlier tables and of the credentials; None where there are more."""
+        names = {self._name(identity) for identity in _identities(found)} | self._names.principals
+        return names.pop() if len(names) == 1 else None
+
     def _check_names(self, found: EarlierState) -> None:
-        identities = {identity for _, identity in found.owners} | {identity for identity, _, _ in found.bindings}
-        identities |= {identity for _, identity, _ in found.claims} | set(found.task_owners)
-        unknown = sorted(name for name in identities if self._names.principal(name) is None)
+        unknown = sorted(name for name in _identities(found) if self._names.principal(name) is None)
         if unknown:
             example = orjson.dumps({unknown[0]: "principal"}).decode()
             raise ImportRefusedError(
@@ -191,13 +199,16 @@ class EarlierImport:
         ]
 
     def _owner(self, found: EarlierTask, session_id: str | None) -> str | None:
-        """By the task's own row; before 1.x by its session and its context, which must not disagree."""
+        """By the task's own row; before 1.x by its session and its context, which must not disagree.
+
+        One that ended before it had a session is the only principal's, where there is no other.
+        """
         if found.owner is not None:
             return self._name(found.owner)
         names = set(self._contexts.get(found.context_id, ()))
         if session_id in self._owners:
             names.add(self._owners[session_id])
-        return names.pop() if len(names) == 1 else None
+        return names.pop() if len(names) == 1 else self._only if not names else None
 
     def _ended(self, task: Task) -> Task:
         """An unfinished task, as failed: which prompt it was is not on record, and none may run twice."""
@@ -205,7 +216,7 @@ class EarlierImport:
         text = _UNFINISHED
         if waiting is not None:
             self.counts["interrupts, noted in their tasks"] += 1
-            text += f". It was waiting for the answer to the {waiting}: answer it in OpenCode"
+            text += _WAITED.format(waiting)
         notice = Message(
             message_id=f"{task.id}:imported",
             role=Role.AGENT,
@@ -231,6 +242,11 @@ def _read(found: EarlierTask) -> Task | None:
         return codec.parse_task({"kind": "task", **document})
     except ProtocolError:
         return None
+
+
+def _identities(found: EarlierState) -> set[str]:
+    identities = {identity for _, identity in found.owners} | {identity for identity, _, _ in found.bindings}
+    return identities | {identity for _, identity, _ in found.claims} | set(found.task_owners)
 
 
 def _session_of(task: Task) -> str | None:

@@ -7,6 +7,7 @@ does not know yet belongs to the principal whose mark it has, and one that is be
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -30,6 +31,8 @@ from sansio.opencode.session_marks import mark_in, mark_of, marked_for
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.faults import BAD_REQUEST, PAYLOAD, TaskFailure
 from sansio.opencode.upstream.requests import Location
+
+_log = logging.getLogger(__name__)
 
 _NOT_YOURS = TaskFailure(text="The session is not one that this caller can use", type="SESSION_FORBIDDEN")
 _MOVED = TaskFailure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
@@ -279,7 +282,16 @@ class Sessions:
             found = await self._session(row.session_id, self._locations.default)
         except UpstreamError:
             return self._locations.default
-        location = await self._locations.of_session(found.get("directory")) or self._locations.default
+        directory = found.get("directory")
+        location = await self._locations.of_session(directory)
+        if location is None:
+            _log.warning(
+                "session %s of an earlier release works in %r, which is outside of OPENCODE_WORKSPACE_ROOT: its next "
+                "turn runs in OpenCode's own directory. Set that variable to where the earlier release was started",
+                row.session_id,
+                directory,
+            )
+            location = self._locations.default
         if row.claimed_until is None:
             self._store.put([self.owned(row.principal, row.session_id, location)])
         return location

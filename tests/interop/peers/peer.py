@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -114,28 +114,41 @@ def earlier_release(version: str, *arguments: str) -> Callable[[Path], AbstractC
 
     @contextmanager
     def start(folder: Path) -> Iterator[str]:
-        python = python_of(f"opencode-a2a-{version}", PINS)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        url = f"http://127.0.0.1:{port}"
         fake_opencode = ["tests.interop.fake_opencode_server", "asyncio"]
-        with listening(fake_opencode, folder, environment(folder) | {"PYTHONPATH": str(ROOT)}) as opencode:
-            more = {
-                "OPENCODE_BASE_URL": opencode,
-                "A2A_PORT": str(port),
-                "A2A_PUBLIC_URL": url,
-                "A2A_TASK_STORE_BACKEND": "memory",
-                "A2A_RATE_LIMIT_ENABLED": "false",
-            }
-            command = [str(python), "-m", "opencode_a2a.cli", *arguments]
-            process = Process.start(command, cwd=folder, env=environment(folder) | more)
-            try:
-                answers(f"{url}/.well-known/agent-card.json", process)
-                yield url
-            finally:
-                process.stop()
+        more = {"A2A_TASK_STORE_BACKEND": "memory"}
+        with (
+            listening(fake_opencode, folder, environment(folder) | {"PYTHONPATH": str(ROOT)}) as opencode,
+            running_earlier(version, arguments, folder, opencode, more) as (url, _),
+        ):
+            yield url
 
     return start
+
+
+@contextmanager
+def running_earlier(
+    version: str, arguments: Sequence[str], folder: Path, opencode: str, more: Mapping[str, str]
+) -> Iterator[tuple[str, Process]]:
+    """Start an earlier release before an OpenCode: its URL and its process. `more`: environment."""
+    python = python_of(f"opencode-a2a-{version}", PINS)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    given = {
+        "OPENCODE_BASE_URL": opencode,
+        "A2A_PORT": str(port),
+        "A2A_PUBLIC_URL": url,
+        "A2A_RATE_LIMIT_ENABLED": "false",
+        **more,
+    }
+    command = [str(python), "-m", "opencode_a2a.cli", *arguments]
+    process = Process.start(command, cwd=folder, env=environment(folder) | given)
+    try:
+        answers(f"{url}/.well-known/agent-card.json", process)
+        yield url, process
+    finally:
+        if process.popen.returncode is None:
+            process.stop()
 
 
 def answers(url: str, process: Process) -> None:
