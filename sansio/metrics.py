@@ -113,12 +113,16 @@ PUSHES: Final = _counter(
 LOOP_LAG: Final = _seconds(
     "a2a_loop_lag_seconds", "Delay with which the event loop wakes a task that slept for 0.25 s", _SHORT, "runtime"
 )
+CERTIFICATE_ENDS: Final = _gauge(
+    "a2a_tls_certificate_expiry_timestamp_seconds",
+    "When the served certificate expires, in Unix time; absent where the server speaks no TLS itself",
+)
 
 METERS: Final = (
     *(REQUESTS, REFUSED, RATE_LIMITED, STREAM_REQUESTS, STREAMS_REJECTED, STREAMS, EVENT_LAG),
     *(ACTIVE_TASKS, TURNS, FAILURES, TURN_SECONDS, FIRST_OUTPUT),
     *(INTERRUPTS, OLDEST_INTERRUPT, INTERRUPTS_ASKED, INTERRUPTS_RESOLVED, ABORTS, ABORTED, ABORT_ERRORS),
     *(UPSTREAM_UP, RECONNECTS, STORE_UP, STORE_QUEUE, STORE_BYTES, STORE_TASKS, COMMIT_SECONDS),
-    *(PUSHES_PENDING, PUSHES, LOOP_LAG),
+    *(PUSHES_PENDING, PUSHES, LOOP_LAG, CERTIFICATE_ENDS),
 )
 """All rows, in the order of the document."""

@@ -32,6 +32,7 @@ from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.metrics.endpoint import MetricsEndpoint
 from opencode_a2a.metrics.loop_lag import watch_loop_lag
+from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.http.asgi import Application, Asgi, Surface
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
@@ -71,6 +72,7 @@ class Running:
     tool: ModelTool | None = None
     metrics: MetricsEndpoint | None = None
     reloads: tuple[Reload, ...] = ()
+    meters: Meters = NO_METERS
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it, and OpenCode reaches the tool there."""
@@ -329,7 +331,7 @@ async def application(
             a2a = Application(surface, Dispatch(served.operations), methods, cards, health, unready)
             authenticator.changed = partial(_publish_schemes, settings, a2a)
             asgi = a2a if tool is None else tool.endpoint.before(a2a)
-            yield Running(asgi, a2a, bus, cards, served, tool, metrics.endpoint, identities.reloads)
+            yield Running(asgi, a2a, bus, cards, served, tool, metrics.endpoint, identities.reloads, meters)
         finally:
             if tool is not None:
                 await tool.registration.leave()

@@ -7,6 +7,7 @@ import gc
 import logging
 import secrets
 import sys
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
@@ -29,6 +30,7 @@ from opencode_a2a.tracing.opentelemetry_switch import tracing
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
 from sansio.http import METRICS_PATH
+from sansio.metrics import CERTIFICATE_ENDS
 
 _log = logging.getLogger(LIFECYCLE)
 
@@ -126,6 +128,9 @@ async def serve(
         _metrics_port(settings, runtime, running, say),
     ):
         _calm_collector()
+        if certificate is not None:
+            certificate.warn_of_end(time.time())
+            running.meters.read(CERTIFICATE_ENDS, certificate.ends)
         if hangups is not None:
             for reload in running.reloads:
                 hangups.add(reload)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import ssl
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ from attrs import define, field, frozen
 
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.config.settings_tls import CERT_FILE, KEY_FILE, KEY_PASSWORD_FILE
+from sansio.certificate import Certificate, CertificateError, read_certificate
+from sansio.doctor.certificate import day
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +41,12 @@ class CertificateFiles:
 
 @define(eq=False)
 class ServedCertificate:
-    """The certificate in use. `http2`: whether handshakes may choose HTTP/2."""
+    """The certificate in use, and its `claims`. `http2`: whether handshakes may choose HTTP/2."""
 
     _files: CertificateFiles
     _http2: bool
     _context: ssl.SSLContext = field(repr=False)
+    claims: Certificate | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> ServedCertificate | None:
@@ -59,23 +63,34 @@ class ServedCertificate:
         files = CertificateFiles(
             cert=cert, key=settings.tls_key_file or cert, password=settings.tls_key_password_file
         )
-        return cls(files, settings.http2, _loaded(files, settings.http2))
+        return cls(files, settings.http2, *_loaded(files, settings.http2))
 
     def context(self) -> ssl.SSLContext:
         """Return the context for the next handshake."""
         return self._context
 
+    def ends(self) -> float | None:
+        """Return when the certificate expires, in epoch seconds; None where it cannot be read."""
+        return None if self.claims is None else self.claims.ends
+
     async def reload(self) -> None:
         """Read the files again. Open connections go on. Files that cannot be used change nothing, with a warning."""
         try:
-            self._context = await anyio.to_thread.run_sync(_loaded, self._files, self._http2)
+            self._context, self.claims = await anyio.to_thread.run_sync(_loaded, self._files, self._http2)
         except SettingsError as error:
             _log.warning("the certificate is not replaced: %s", error)
         else:
             _log.info("the certificate was read again: new connections get that of %s", self._files.cert)
+            self.warn_of_end(time.time())
+
+    def warn_of_end(self, now: float) -> None:
+        """Log that the certificate ends soon, or has ended. `now`: epoch seconds."""
+        if self.claims is not None and self.claims.ends_soon(now):
+            when = "expired on" if self.claims.ends <= now else "expires on"
+            _log.warning("%s: the certificate %s %s: replace it", CERT_FILE, when, day(self.claims.ends))
 
 
-def _loaded(files: CertificateFiles, http2: bool) -> ssl.SSLContext:
+def _loaded(files: CertificateFiles, http2: bool) -> tuple[ssl.SSLContext, Certificate | None]:
     """Make the context of these files. Blocks. Raises `SettingsError` with one line that names the variable."""
     _holding(CERT_FILE, files.cert, b"-----BEGIN CERTIFICATE-----", "certificate")
     _holding(KEY_FILE, files.key, b"PRIVATE KEY-----", "private key")
@@ -93,8 +108,16 @@ def _loaded(files: CertificateFiles, http2: bool) -> ssl.SSLContext:
     except OSError as error:
         problem = f"{CERT_FILE}: {error.strerror or 'cannot be read'}"
     else:
-        return context
+        return context, _claims(files)
     raise SettingsError([problem])  # out here, so that no error travels along that holds more
+
+
+def _claims(files: CertificateFiles) -> Certificate | None:
+    """Read what the certificate says of itself; None where only OpenSSL can read it."""
+    try:
+        return read_certificate(_content(CERT_FILE, files.cert))
+    except CertificateError:
+        return None
 
 
 def _problem(error: ssl.SSLError, files: CertificateFiles) -> str:

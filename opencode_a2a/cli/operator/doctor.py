@@ -15,6 +15,7 @@ import anyio.to_thread
 import orjson
 
 from opencode_a2a.cli.main import with_options
+from opencode_a2a.cli.operator.identity_checks import check_credentials, check_issuer
 from opencode_a2a.cli.operator.local_checks import LoadedSettings, check_files, check_settings, load_what_can_be
 from opencode_a2a.cli.operator.server_checks import check_server
 from opencode_a2a.cli.operator.upstream_checks import check_upstream
@@ -67,7 +68,9 @@ async def examine(loaded: LoadedSettings) -> list[Finding]:
         "OpenCode": partial(check_upstream, settings),
         "store": partial(_in_thread, partial(_store, settings)),
         "server": partial(check_server, settings),
-        "files": partial(_in_thread, partial(check_files, settings)),
+        "files": partial(_in_thread, partial(check_files, settings, loaded.environ)),
+        "credentials": partial(_in_thread, partial(check_credentials, settings)),
+        "issuer": partial(check_issuer, settings),
     }
     found: dict[str, Sequence[Finding]] = {}
 

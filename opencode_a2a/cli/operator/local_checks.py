@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from opencode_a2a.client.known_peers import KnownPeers, PeerCredentialError
 from opencode_a2a.config.risks import risks
-from opencode_a2a.config.settings import Settings, SettingsError, check_exposure, load_settings
+from opencode_a2a.config.settings import Settings, SettingsError, check_exposure, load_settings, read_dotenv
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.outbound.peer_policy import peer_policy
 from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.http.card_signing import load_card_key
+from opencode_a2a.tracing.opentelemetry_switch import ENDPOINTS, asks_for_traces
+from sansio.doctor.certificate import TLS, CertificateFacts, judge_certificate
 from sansio.doctor.finding import Finding, fail, ok, skipped, warn
 from sansio.doctor.server import judge_settings
 from sansio.outbound import AllowedHosts, OutboundPolicy
 
-PEERS, KEY, TLS, EXTRAS, OUTBOUND = "known peers", "signing key", "TLS", "extras", "outbound"
+PEERS, KEY, EXTRAS, OUTBOUND = "known peers", "signing key", "extras", "outbound"
 _ROUNDS: Final = 3
+_TRACING: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
 @frozen
@@ -31,6 +36,7 @@ class LoadedSettings:
     settings: Settings
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
+    environ: Mapping[str, str] = {}
 
 
 def load_what_can_be(environ: Mapping[str, str], dotenv: Path | None) -> LoadedSettings:
@@ -52,7 +58,7 @@ def load_what_can_be(environ: Mapping[str, str], dotenv: Path | None) -> LoadedS
             given = {name: text for name, text in given.items() if name.upper() not in wrong}
             given |= dict.fromkeys(wrong, "")
         else:
-            return LoadedSettings(settings, tuple(problems), tuple(warnings))
+            return LoadedSettings(settings, tuple(problems), tuple(warnings), {**read_dotenv(dotenv), **environ})
     return LoadedSettings(Settings(), tuple(problems), ())
 
 
@@ -61,9 +67,18 @@ def check_settings(loaded: LoadedSettings) -> list[Finding]:
     return list(judge_settings(loaded.problems, loaded.warnings, [str(risk) for risk in risks(loaded.settings)]))
 
 
-def check_files(settings: Settings) -> list[Finding]:
-    """Check the files of known peers, of the signing key and of TLS, and the libraries that settings need. Blocks."""
-    return [*_peers(settings), _key(settings), _certificate(settings), *_extras(settings), *check_outbound(settings)]
+def check_files(settings: Settings, environ: Mapping[str, str] | None = None) -> list[Finding]:
+    """Check the files of known peers, of the signing key and of TLS, and the libraries that settings need. Blocks.
+
+    `environ`: variables of other libraries, which are no settings.
+    """
+    return [
+        *_peers(settings),
+        _key(settings),
+        _certificate(settings),
+        *_extras(settings, environ or {}),
+        *check_outbound(settings),
+    ]
 
 
 def _peers(settings: Settings) -> list[Finding]:
@@ -99,24 +114,41 @@ def _certificate(settings: Settings) -> Finding:
         return fail(TLS, str(error), "name a PEM certificate and its key (docs/configuration.md)")
     if certificate is None:
         return skipped(TLS, "A2A_TLS_CERT_FILE is not set; the server speaks http")
-    return ok(TLS, "the certificate and its key belong together")
+    if certificate.claims is None:
+        return ok(TLS, "the certificate and its key belong together")
+    host = urlsplit(settings.public_url).hostname or ""
+    facts = CertificateFacts(certificate=certificate.claims, host=host, has_proxy=bool(settings.trusted_proxies))
+    return judge_certificate(facts, time.time())
 
 
-def _extras(settings: Settings) -> list[Finding]:
+def _installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ModuleNotFoundError:  # of a package that it is in
+        return False
+
+
+def _extras(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     """Check the libraries that not everybody needs, for what is switched on."""
-    needed = {
+    needed: dict[str, tuple[str, ...]] = {
         "postgresql": ("psycopg",) if (settings.store_url or "").startswith("postgres") else (),
         "signing": ("cryptography", "rfc8785") if settings.card_signing_key_file is not None else (),
         "metrics": ("prometheus_client",) if settings.metrics_enabled else (),
+        "oidc": ("joserfc", "cryptography") if settings.oidc_issuer is not None else (),
     }
     missing = {
-        extra: [library for library in libraries if find_spec(library) is None] for extra, libraries in needed.items()
+        extra: [library for library in libraries if not _installed(library)] for extra, libraries in needed.items()
     }
     findings = [
         fail(EXTRAS, f"{', '.join(libraries)} is not installed, and settings need it", how_to_install(extra))
         for extra, libraries in missing.items()
         if libraries
     ]
+    if asks_for_traces(environ):
+        needed["otel"] = _TRACING
+        if lacking := [library for library in _TRACING if not _installed(library)]:
+            detail = f"{', '.join(lacking)} is not installed: {ENDPOINTS[1]} asks for traces, and none are recorded"
+            findings.append(warn(EXTRAS, detail, how_to_install("otel")))
     used = ", ".join(extra for extra, libraries in needed.items() if libraries) or "none"
     return findings or [ok(EXTRAS, f"all that settings need are installed ({used})")]
 

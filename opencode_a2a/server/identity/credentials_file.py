@@ -54,14 +54,14 @@ class CredentialsFile:
 
     async def load(self) -> CredentialSet:
         """Read the file for the first time. Raises `CredentialsError`."""
-        loaded = await anyio.to_thread.run_sync(self._read)
+        loaded = await anyio.to_thread.run_sync(self.read)
         self._take(loaded)
         return loaded.credentials
 
     async def reload(self) -> None:
         """Read the file again, and use what is in it. One that cannot be used is logged."""
         try:
-            loaded = await anyio.to_thread.run_sync(self._read)
+            loaded = await anyio.to_thread.run_sync(self.read)
         except CredentialsError as error:
             _log.warning("the credentials stay as they were, because of %s: %s", plain(self._path), error)
             return
@@ -91,7 +91,8 @@ class CredentialsFile:
         except OSError:
             return None
 
-    def _read(self) -> LoadedFile:
+    def read(self) -> LoadedFile:
+        """Read the file, and take nothing from it. Blocks. Raises `CredentialsError`."""
         try:
             # opened so that a pipe in its place does not wait for somebody who writes
             with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:

@@ -7,8 +7,10 @@ import signal
 import socket
 import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -17,8 +19,9 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from opencode_a2a.cli.operator.local_checks import TLS, check_files
+from opencode_a2a.cli.operator.local_checks import check_files
 from opencode_a2a.config.settings import Settings
+from sansio.doctor.certificate import TLS
 from sansio.doctor.finding import Finding, Outcome
 from tests.shell.cli.test_commands import BOTH, CREDENTIALS, DEADLINE, PROGRAM, Serving, Starter, environment
 from tests.shell.cli.test_signals import HEADERS, MESSAGE, opencode
@@ -106,6 +109,44 @@ def test_a_certificate_is_replaced_by_sighup_under_an_open_stream(
             assert {one["url"].partition(":")[0] for one in card["supportedInterfaces"]} == {"https"}
         assert server.stop(signal.SIGTERM) == 0
         assert "Traceback" not in server.said
+
+
+def expiring(authority: trustme.CA, folder: Path, days: float) -> None:
+    """Write a certificate that ends in so many days, and its key."""
+    end = datetime.now(UTC) + timedelta(days=days)
+    made = authority.issue_cert("127.0.0.1", not_before=end - timedelta(days=90), not_after=end)
+    (folder / "cert.pem").write_bytes(made.cert_chain_pems[0].bytes())
+    (folder / "key.pem").write_bytes(made.private_key_pem.bytes())
+    (folder / "key.pem").chmod(0o600)
+
+
+@BOTH
+def test_a_certificate_that_ends_soon_is_warned_of_at_the_start_and_when_it_is_read_again(
+    tmp_path: Path, runtime: str, authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    expiring(authority, tmp_path, 13.5)
+    with serving(runtime, tmp_path, A2A_METRICS_ENABLED="true", A2A_METRICS_PORT="0") as server:
+        server.find(r"listening on (https://\S+)")
+        metrics = server.find(r"metrics on (http://\S+)")
+        assert server.find(r"(WARNING .*A2A_TLS_CERT_FILE: the certificate expires on .*: replace it)")
+        assert abs(ends_in(metrics) - 13.5 * 86_400) < DEADLINE
+
+        expiring(authority, tmp_path, 40)
+        server.process.send_signal(signal.SIGHUP)
+        server.find(r"(INFO .*the certificate was read again)")
+        assert abs(ends_in(metrics) - 40 * 86_400) < DEADLINE
+        assert server.said.count("replace it") == 1
+
+        expiring(authority, tmp_path, -1)
+        server.process.send_signal(signal.SIGHUP)
+        assert server.find(r"(WARNING .*A2A_TLS_CERT_FILE: the certificate expired on .*: replace it)")
+
+
+def ends_in(metrics: str) -> float:
+    """Seconds until the end that the metric names."""
+    text = httpx.get(metrics, timeout=DEADLINE, trust_env=False).text
+    [value] = re.findall(r"(?m)^a2a_tls_certificate_expiry_timestamp_seconds (\S+)$", text)
+    return float(value) - time.time()
 
 
 def encrypted(folder: Path, made: trustme.LeafCert, password: str) -> None:
