@@ -155,6 +155,20 @@ async def test_tasks_are_their_owners(anyio_backend: str, earlier: Earlier, star
                 assert "error" in (await caller.ask("get", {"id": f"task-of-{other}"})).json()
 
 
+async def test_a_task_without_a_session_is_the_only_principals(durable_url: str, starting: Starting) -> None:
+    earlier = Earlier(durable_url, "0.7.1")
+    earlier.create()
+    earlier.owner("ses_hers", "alice")
+    earlier.task("refused-at-once", "context-of-nobody", "alice", None, "failed")
+    alone = CredentialSet(tuple(one for one in CREDENTIALS.credentials if one.principal == "alice"))
+    fake_opencode = quick()
+
+    async with starting(fake_opencode, "http://127.0.0.1:9", credentials=alone) as agent:
+        task = await agent.caller().get("refused-at-once")
+
+    assert task.status.state is TaskState.FAILED
+
+
 async def test_an_unfinished_task_ends_with_a_reason_and_its_prompt_is_not_sent_again(
     anyio_backend: str, earlier: Earlier, starting: Starting
 ) -> None:
