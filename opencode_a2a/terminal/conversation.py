@@ -79,7 +79,14 @@ class Conversation:
     async def cancel(self) -> None:
         """Cancel the task, and show what it is then. Raises `ClientError`."""
         assert self.transcript.task_id is not None  # who cancels has seen a task
-        self._show(await self.agent.cancel_task(self.transcript.task_id))
+        try:
+            task = await self.agent.cancel_task(self.transcript.task_id)
+        except ClientError:
+            state = self.transcript.state
+            if state is not None and state.terminal:
+                return  # the stream has shown the end before the answer came, and the call has closed the connections
+            raise
+        self._show(task)
 
     async def watch(self, task_id: str) -> None:
         """Show a task from now to its end, or until it waits for its user. Raises `ClientError`."""

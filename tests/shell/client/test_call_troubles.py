@@ -9,12 +9,18 @@ import anyio
 import pytest
 
 from opencode_a2a.cli.call import CallTarget, call, run_from_arguments
+from opencode_a2a.client.connection import connect
 from opencode_a2a.config.settings import Settings
+from opencode_a2a.terminal.conversation import Conversation
+from opencode_a2a.terminal.output import Printer
+from opencode_a2a.terminal.prompts import Answers
+from sansio.a2a.client.client_errors import AgentError
 from sansio.a2a.codecs.registry import CODECS
-from sansio.a2a.model import TaskState
-from tests.shell.calling import HELLO, WORKING, Scene, Screen, Seen, parsed, says, status, task
+from sansio.a2a.model import Message, Role, StreamItem, TaskState, TextPart
+from tests.shell.calling import DEADLINE, HELLO, WORKING, Scene, Screen, Seen, parsed, says, status, task
 from tests.shell.cases import each_value
-from tests.shell.scripted_agent import CARD_PATH, CutError, Reply, card, document, payload, stream
+from tests.shell.harness import until
+from tests.shell.scripted_agent import CARD_PATH, JSON, CutError, Reply, card, document, payload, stream
 
 pytestmark = pytest.mark.anyio
 
@@ -170,3 +176,45 @@ async def test_standard_input_that_is_no_text_is_told(scene: Scene) -> None:
 
     assert code == 2
     assert "standard input is not text" in err.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------ canceling
+
+
+async def conversation_that_cancels(scene: Scene, answer: Reply, end: StreamItem | None) -> str:
+    """What is printed where a task is canceled while its stream is open, which ends with `end` or not at all."""
+    goes_on, err = anyio.Event(), Screen()
+    ending = () if end is None else (goes_on, end)
+    scene.replies(stream(WORKING, *(ending or (anyio.Event(),))), answer)
+    message = Message(message_id="m", role=Role.USER, parts=(TextPart(text="hi"),))
+    with anyio.fail_after(DEADLINE):
+        async with (
+            anyio.create_task_group() as cancels,
+            connect(scene.url) as agent,
+            anyio.create_task_group() as group,
+        ):
+            conversation = Conversation(agent=agent, printer=Printer(io.StringIO(), err), answers=Answers())
+            group.start_soon(conversation.hold, message)
+            await err.until("[working]")
+            cancels.start_soon(conversation.cancel)
+            await until(lambda: len(scene.agent.asked("/rpc")) == 2)
+            goes_on.set()
+    return err.getvalue()
+
+
+async def test_a_task_that_is_seen_canceled_before_the_answer_is_canceled(scene: Scene) -> None:
+    never = anyio.Event()
+
+    printed = await conversation_that_cancels(scene, Reply(headers=JSON, pieces=[never]), status(TaskState.CANCELED))
+    never.set()
+
+    assert printed == "[working]\n[canceled]\n"
+
+
+async def test_a_cancel_that_is_refused_while_the_task_goes_on_is_an_error(scene: Scene) -> None:
+    refused = {"jsonrpc": "2.0", "id": "1", "error": {"code": -32002, "message": "Task cannot be canceled"}}
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await conversation_that_cancels(scene, document(refused), None)
+
+    assert caught.group_contains(AgentError)
