@@ -28,7 +28,7 @@ Headers = tuple[tuple[str, str], ...]
 
 MOST_KEYS: Final = 20_000
 _LOOKED_AT: Final = 8  # keys that a new one looks at for room
-_MOST_KNOWN: Final = 4096  # authorizations
+MOST_KNOWN: Final = 4096  # authorizations
 _SLACK: Final = 1e-6  # of the time for one request: for sums of floats
 
 
@@ -217,7 +217,7 @@ class RequestRates:
             digest = _digest(authorization)
             self._known[digest] = None
             self._known.move_to_end(digest)
-            if len(self._known) > _MOST_KNOWN:
+            if len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
         return self.credentials.take((identity.principal, identity.credential_id), now)
 

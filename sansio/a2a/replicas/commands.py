@@ -99,7 +99,7 @@ def encode_command(command: Command) -> bytes:
         case Notify():
             config = v1_0.render_push_config(command.config)
             body = {"task": command.task_id, "config": config, "view": command.view, "cursor": command.cursor}
-        case NotifyNoMore():
+        case _:
             body = {"task": command.task_id, "id": command.config_id}
     return orjson.dumps({"kind": type(command).__name__, "principal": command.principal, **body})
 

@@ -590,6 +590,10 @@ def test_a_text_that_could_not_be_written_again_is_left_to_its_reader() -> None:
     assert repeated_member(text, orjson.loads(text)) is None
 
 
+def test_colons_that_no_member_explains_are_refused() -> None:
+    assert repeated_member(b'{"a": 1}', {}) == ()
+
+
 def test_milliseconds_are_of_a_time_with_its_zone() -> None:
     assert epoch_ms("1970-01-01T00:00:01.5005Z") == 1500
     with pytest.raises(ValueError, match="time zone"):

@@ -171,7 +171,8 @@ def test_null_is_data() -> None:
 
 
 def test_an_object_that_is_null_is_as_good_as_none() -> None:
-    branch: Object[JsonObject] = Object(name="Branch", model=dict, members=(Member("leaf", LEAF, "leaf"),))
+    members = (Member("leaf", LEAF, "leaf"), Member("leaves", Many(LEAF), "leaves"))
+    branch: Object[JsonObject] = Object(name="Branch", model=dict, members=members)
 
-    assert read_document({"leaf": None}, branch.read) == {}
+    assert read_document({"leaf": None, "leaves": None}, branch.read) == {"leaves": ()}
     assert read_document({"leaf": {"name": "a"}}, branch.read) == {"leaf": Leaf(name="a")}

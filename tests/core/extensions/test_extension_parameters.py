@@ -282,6 +282,7 @@ def test_what_a_shape_does_not_take_is_refused_in_its_words(
         (MapOf(Flag()), {"a": "true", "b": False}, {"a": True, "b": False}),
         (SEVERAL, {"any": [], "kind": "old", "count": 5.0}, {"any": [], "kind": "old", "count": 5}),
         (Identifier("ses"), " ses_1 ", "ses_1"),
+        (Number(least=0, most=9), " 7 ", 7),
     ],
 )
 def test_what_a_shape_takes_is_as_it_is_used(shape: Shape, value: object, taken: object) -> None:

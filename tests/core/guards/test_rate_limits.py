@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sansio.a2a.bindings.http_messages import refusal
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.access import Identity
-from sansio.guards.rate_limits import Guess, Quota, RateLimiter, RatePolicy, RequestRates
+from sansio.guards.rate_limits import MOST_KNOWN, Guess, Quota, RateLimiter, RatePolicy, RequestRates
 
 POLICY = RatePolicy(name="credential", requests=4, window=60)
 ADA = Identity(principal="ada", credential_id="a", capabilities=frozenset())
@@ -100,6 +100,29 @@ def test_where_there_is_no_room_new_keys_share_one_quota() -> None:
     assert not limits.take("a", 0).allowed
 
 
+def test_what_a_shared_quota_gave_is_given_back_to_all_who_share_it() -> None:
+    limits = limiter(most_keys=1)
+    limits.take("a", 0)
+    taken = [limits.take(f"new {number}", 0) for number in range(5)]
+
+    for number, quota in enumerate(taken):  # of which the last was refused, and took nothing
+        limits.give_back(f"new {number}", quota, 0)
+
+    assert [quota.is_shared for quota in taken] == [True] * 5
+    assert [limits.take(f"newer {number}", 0).allowed for number in range(5)] == [True] * 4 + [False]
+
+
+def test_what_is_given_back_after_its_quota_was_full_again_changes_nothing() -> None:
+    limits = limiter(most_keys=1)
+    taken = limits.take("a", 0)
+    limits.take("b", 61)
+
+    limits.give_back("a", taken, 61)
+
+    assert "a" not in limits
+    assert limits.look("b", 61).remaining == 2
+
+
 def test_the_key_that_took_last_is_the_last_to_be_forgotten() -> None:
     limits = limiter(most_keys=10)
     for key in range(10):
@@ -184,6 +207,18 @@ def test_an_address_that_failed_too_often_gets_no_guess_but_its_known_callers_pa
     assert allowed(limits.guess(GROUP, TOKEN, 0).quota)
     assert allowed(limits.guess("203.0.113.8", "Bearer other", 0).quota)
     assert allowed(limits.guess(GROUP, "Bearer other", 30).quota)
+
+
+def test_of_the_callers_that_are_known_the_latest_are_remembered() -> None:
+    limits = rates()
+    for number in range(MOST_KNOWN + 1):
+        limits.proved(Guess(GROUP), f"Bearer {number}", ADA, number)
+    for _ in range(2):
+        fail(limits)
+
+    known = [allowed(limits.guess(GROUP, f"Bearer {number}", 0).quota) for number in (0, 1, MOST_KNOWN)]
+
+    assert known == [False, True, True]
 
 
 def test_guesses_that_are_checked_at_once_do_not_exceed_the_quota_of_failures() -> None:
