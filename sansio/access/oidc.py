@@ -55,6 +55,7 @@ _CURVES: Final = {
     "Ed25519": ("Ed25519",),
     "EdDSA": ("Ed25519",),
 }
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _LONGEST_PRINCIPAL: Final = 255
 _MOST_NAMES: Final = 200
 _PUBLIC_MEMBERS: Final = ("kty", "kid", "use", "alg", "key_ops", "n", "e", "crv", "x", "y")
@@ -143,9 +144,13 @@ def read_discovery(body: bytes, policy: OidcPolicy) -> str:
 
 
 def is_protected(url: str) -> bool:
-    """Return whether a URL is https, or http to this machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost"))
+    """Return whether a URL is https, or http to this machine. One that cannot be read, or names no host, is not."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK))
 
 
 def read_keys(body: bytes) -> tuple[Mapping[str, Any], ...]:

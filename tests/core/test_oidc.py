@@ -6,6 +6,7 @@ import base64
 import json
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,9 +102,51 @@ def test_plain_http_is_for_this_machine_alone() -> None:
         "http://localhost",
         "http://a.example",
         "ftp://a",
+        "https:",
+        "https://[::1",
+        "",
     )
 
-    assert [is_protected(url) for url in urls] == [True, True, True, True, False, False]
+    assert [is_protected(url) for url in urls] == [True, True, True, True, False, False, False, False, False]
+
+
+@pytest.mark.parametrize("header", [{"alg": "none"}, {"alg": "HS256"}, {"alg": ["RS256"]}, {"alg": None}])
+def test_only_allowed_asymmetric_algorithms_are_accepted(header: dict[str, object]) -> None:
+    for algorithms in (POLICY.algorithms, ("none", "HS256")):  # also where a policy names others
+        with pytest.raises(TokenRefusedError, match="algorithm"):
+            read_token(token(**header), evolve(POLICY, algorithms=algorithms))
+
+
+@pytest.mark.parametrize("typ", ["at+jwt", "AT+JWT", "application/at+jwt", "JWT", "jwt"])
+def test_types_of_access_tokens_are_accepted(typ: str) -> None:
+    assert read_token(token(typ=typ), POLICY).alg == "RS256"
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ({"typ": "id+jwt"}, "another type"),
+        ({"typ": 7}, "another type"),
+        ({"crit": []}, "critical"),
+        ({"crit": ["b64"], "b64": False}, "critical"),
+        ({"kid": ["k"]}, "names its key"),
+    ],
+)
+def test_other_headers_are_refused(header: dict[str, object], problem: str) -> None:
+    with pytest.raises(TokenRefusedError, match=problem):
+        read_token(token(**header), POLICY)
+
+
+@pytest.mark.parametrize("name", ["nbf", "iat"])
+def test_times_to_come_are_refused_beyond_what_two_clocks_may_differ_by(name: str) -> None:
+    def found(at: float) -> object:
+        return authentication_of(json.dumps({**CLAIMS, name: at}).encode(), "t", POLICY, 100.0)
+
+    assert found(100 + LEEWAY)
+    with pytest.raises(TokenRefusedError, match="not valid yet"):
+        found(101 + LEEWAY)
+    with pytest.raises(TokenRefusedError, match=name):
+        authentication_of(json.dumps({**CLAIMS, name: "soon"}).encode(), "t", POLICY, 100.0)
 
 
 def test_keys_are_fetched_by_age_for_unknown_ids_and_again_after_failures() -> None:

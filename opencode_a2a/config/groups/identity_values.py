@@ -16,8 +16,10 @@ CAPABILITIES: Final = frozenset({"session_shell", "workspace_mutation"})
 
 def issuer(text: str) -> str:
     """An https URL without query and fragment; http to this machine."""
+    if not is_protected(text):
+        raise SettingRefusedError
     parts = urlsplit(text)
-    if not is_protected(text) or not parts.hostname or parts.query or parts.fragment or "@" in parts.netloc:
+    if parts.query or parts.fragment or "@" in parts.netloc:
         raise SettingRefusedError
     return text
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
 import orjson
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
@@ -22,7 +23,10 @@ EDWARDS: OKPKey = OKPKey.generate_key("Ed25519", parameters={"kid": "ed-1"})
 
 
 class Provider:
-    """`keys`: the key set; `body`: sent in its place. `asked`: paths, in order. `is_down`: answers 503."""
+    """`keys`: the key set; `body`: sent in its place. `asked`: paths, in order. `is_down`: answers 503.
+
+    `redirect`: where it sends whoever asks. `delay`: seconds before each answer.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -30,6 +34,8 @@ class Provider:
         self.body: bytes | None = None
         self.asked: list[str] = []
         self.is_down = False
+        self.redirect = ""
+        self.delay = 0.0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -42,8 +48,11 @@ class Provider:
             body = orjson.dumps({"issuer": self.url, "jwks_uri": f"{self.url}/keys"})
         else:
             body = orjson.dumps({"keys": self.keys}) if self.body is None else self.body
-        status = 503 if self.is_down else 200
+        await anyio.sleep(self.delay)
+        status = 302 if self.redirect else 503 if self.is_down else 200
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if self.redirect:
+            headers.append((b"location", self.redirect.encode()))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 

@@ -178,6 +178,69 @@ async def test_known_keys_go_on_while_the_provider_is_away_and_not_for_ever(
     assert away.json()["error"]["details"][0]["reason"] == "AUTHENTICATION_UNAVAILABLE"
 
 
+async def test_a_flood_of_unknown_keys_fetches_the_keys_once(
+    serving: Serving, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with accepting(serving, anyio_backend) as (agent, issuer):
+        schedule_pause = key_schedule.PAUSE
+        monkeypatch.setattr(key_schedule, "PAUSE", 0.0)
+        issuer.delay = 0.3
+        statuses: list[int] = []
+
+        async def one(number: int) -> None:
+            statuses.append(await status(agent, issuer.token(OTHER, header={"kid": f"unknown-{number}"})))
+
+        with anyio.fail_after(DEADLINE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(one, 0)
+                await until(lambda: len(issuer.asked) > 2)
+                monkeypatch.setattr(key_schedule, "PAUSE", schedule_pause)
+                for number in range(1, 50):
+                    tasks.start_soon(one, number)
+                assert await status(agent, issuer.token()) == 200  # known keys wait for nothing
+
+    assert statuses == [401] * 50
+    assert issuer.key_fetches == 2
+
+
+async def test_a_provider_that_is_away_at_the_start_is_asked_again(
+    serving: Serving, anyio_backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with provider(anyio_backend) as issuer:
+        issuer.is_down = True
+        async with serving(**issuer.settings) as agent:
+            await until(lambda: issuer.asked)
+            answers = [await status(agent, issuer.token()) for _ in range(5)]
+            fetches = len(issuer.asked)
+            issuer.is_down = False
+            monkeypatch.setattr(key_schedule, "RETRY", 0.0)
+            again = await status(agent, issuer.token())
+
+    assert answers == [503] * 5
+    assert fetches == 1
+    assert again == 200
+
+
+async def test_a_redirect_of_the_provider_is_not_followed(serving: Serving, anyio_backend: str) -> None:
+    async with provider(anyio_backend) as issuer, provider(anyio_backend) as other:
+        issuer.redirect = f"{other.url}/keys"
+        async with serving(**issuer.settings) as agent:
+            await until(lambda: issuer.asked)
+            answer = await status(agent, issuer.token())
+
+    assert answer == 503
+    assert other.asked == []
+
+
+async def test_a_huge_token_is_refused_without_a_look_at_the_keys(serving: Serving, anyio_backend: str) -> None:
+    async with accepting(serving, anyio_backend) as (agent, issuer):
+        head, body, signature = issuer.token(OTHER).split(".")
+        answer = await asked(agent, f"{head}.{body}.{signature}{'A' * (oidc.LARGEST_TOKEN + 1)}")
+
+    assert answer.status_code == 431  # as any head of that size
+    assert issuer.key_fetches == 1
+
+
 @pytest.mark.parametrize(
     "body",
     [
