@@ -37,7 +37,7 @@ from opencode_a2a.server.http.asgi import Application, Asgi, Surface
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
 from opencode_a2a.server.http.payload_log import PayloadLog
-from opencode_a2a.server.identity.opening import open_identities
+from opencode_a2a.server.identity.opening import identity_options, open_identities
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.signals import Reload
 from opencode_a2a.server.store import open_store
@@ -168,7 +168,9 @@ async def application(
     metrics = open_metrics(settings)
     meters = metrics.meters
     async with AsyncExitStack() as stack:
-        identities = await stack.enter_async_context(open_identities(settings, realm="opencode-a2a", wall=wall))
+        identities = await stack.enter_async_context(
+            open_identities(settings.credentials, identity_options(settings), realm="opencode-a2a", wall=wall)
+        )
         authenticator = identities.authenticator
         names = Names.of(identities.credentials, settings.import_principals)
         store = await stack.enter_async_context(

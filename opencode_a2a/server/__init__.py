@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, Work
     from opencode_a2a.server.agent_server import AgentServer, ServerOptions, open_agent
+    from opencode_a2a.server.identity.opening import IdentityOptions
     from opencode_a2a.server.runtimes import Runtime, find_runtime
     from opencode_a2a.server.tasks.running_task import RunningTask
 
@@ -42,6 +43,7 @@ __all__ = [
     "AgentHooks",
     "AgentRequest",
     "AgentServer",
+    "IdentityOptions",
     "RunningTask",
     "Runtime",
     "ServerOptions",
@@ -53,6 +55,7 @@ __all__ = [
 _MODULES = {
     "agent": ("Agent", "AgentHooks", "AgentRequest", "Work"),
     "agent_server": ("AgentServer", "ServerOptions", "open_agent"),
+    "identity.opening": ("IdentityOptions",),
     "runtimes": ("Runtime", "find_runtime"),
     "tasks.running_task": ("RunningTask",),
 }

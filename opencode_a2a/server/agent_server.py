@@ -7,8 +7,9 @@ async with open_agent(MyAgent(), card=card, credentials=credentials) as server:
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from ssl import SSLContext
 
 import anyio
@@ -20,10 +21,11 @@ from opencode_a2a.server.http.card_documents import CardDocuments
 from opencode_a2a.server.http.card_signing import CardKey
 from opencode_a2a.server.http.dispatch import Dispatch
 from opencode_a2a.server.identity.authenticator import Authenticator
+from opencode_a2a.server.identity.opening import IdentityOptions, open_identities
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
-from opencode_a2a.server.signals import until_signalled
+from opencode_a2a.server.signals import Hangups, Reload, until_signalled
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
 from opencode_a2a.server.tasks.keyed_lock import LocalLocks
@@ -31,9 +33,11 @@ from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.jsonrpc import method_not_found
 from sansio.a2a.cards.agent_card import CardSpec
+from sansio.a2a.cards.security import SecurityScheme, published
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import ServedProtocol
 from sansio.access import CredentialSet, Identity
+from sansio.guards.proxies import NO_PROXIES, TrustedProxies
 from sansio.limits import StreamLimits
 from sansio.outbound import OutboundPolicy
 from sansio.transport.connections import ConnectionLimits
@@ -52,7 +56,8 @@ class ServerOptions:
     """Bounds and places of a server, all with usable defaults.
 
     `store`: "memory", or a database's URL. `body_limit`, `gzip_minimum`: bytes. `push_timeout`: seconds for one
-    notification; `outbound`: where notifications may go. `tracer`: records spans.
+    notification; `outbound`: where notifications may go. `tracer`: records spans. `identity`: methods of
+    authentication beside the credentials; None: none. `proxies`: those whose headers count.
     """
 
     store: str = "memory"
@@ -64,23 +69,42 @@ class ServerOptions:
     outbound: OutboundPolicy = OutboundPolicy()
     push_timeout: float = 10.0
     tracer: Tracer = NO_TRACER
+    identity: IdentityOptions | None = None
+    proxies: TrustedProxies = NO_PROXIES
+
+    def __attrs_post_init__(self) -> None:
+        if self.identity is not None and self.identity.certificate_header and not self.proxies.networks:
+            raise ValueError("a header of certificates needs proxies that are trusted")
 
 
 class AgentServer:
-    """An agent's ASGI application `asgi`, and its tasks."""
+    """An agent's ASGI application `asgi`, and its tasks. `reloads`: read the file of credentials again, if any."""
 
-    def __init__(self, asgi: Application, tasks: TaskServer, card: CardSpec, key: CardKey | None) -> None:
+    def __init__(
+        self,
+        asgi: Application,
+        tasks: TaskServer,
+        card: CardSpec,
+        key: CardKey | None,
+        reloads: Sequence[Reload] = (),
+    ) -> None:
         self.asgi = asgi
         self.tasks = tasks
+        self.reloads = reloads
         self._card = card
         self._key = key
+
+    def publish(self, schemes: Sequence[str | SecurityScheme], url: str = "") -> None:
+        """Show other security schemes in the card from now on, and `url` where it has none."""
+        self._card = evolve(self._card, schemes=schemes, url=self._card.url or url)
+        self.asgi.cards = CardDocuments(self._card, self._key)
 
     async def serve(
         self,
         runtime: Runtime,
         bind: str,
         *,
-        stop: Callable[[], Awaitable[None]] = until_signalled,
+        stop: Callable[[], Awaitable[None]] | None = None,
         ready: Callable[[str], None] = lambda url: None,
         grace: float = 10.0,
         limits: ConnectionLimits | None = None,
@@ -88,17 +112,21 @@ class AgentServer:
     ) -> None:
         """Serve on `bind` (`host:port`; port 0 takes a free one) until `stop` returns, then let tasks end.
 
-        `stop` waits for SIGINT or SIGTERM where none is given. `ready` gets the URL. `grace`: seconds. A card whose
-        `url` is empty names the address that is listened on. `tls`: returns the context for the next handshake; HTTP
-        without TLS where None. Raises `ListenError`.
+        `stop` waits for SIGINT or SIGTERM where none is given, and SIGHUP calls `reloads` then. `ready` gets the URL.
+        `grace`: seconds. A card whose `url` is empty names the address that is listened on. `tls`: returns the
+        context for the next handshake; HTTP without TLS where None. Raises `ListenError`.
         """
 
         def listening(address: str) -> None:
             url = f"{'http' if tls is None else 'https'}://{address}"
-            if not self._card.url:
-                self.asgi.cards = CardDocuments(evolve(self._card, url=url), self._key)
+            self.publish(self._card.schemes, url)
             ready(url)
 
+        if stop is None:
+            hangups = Hangups()
+            for reload in self.reloads:
+                hangups.add(reload)
+            stop = partial(until_signalled, hangups)
         await serve_tasks(
             self.asgi, self.tasks, runtime, bind, stop=stop, listening=listening, grace=grace, limits=limits, tls=tls
         )
@@ -117,10 +145,12 @@ async def open_agent(
     options: ServerOptions | None = None,
     wall: Callable[[], float] = time.time,
 ) -> AsyncGenerator[AgentServer]:
-    """Open an agent's server. Raises `StoreError` where the store cannot be opened.
+    """Open an agent's server. Raises `StoreError` where the store cannot be opened, and `SettingsError` for what
+    `open_identities` cannot use.
 
     What the card says of streaming, push notifications and an extended card is what this server does. `hooks`: what
-    the agent may do beyond `Agent`; where the agent is an `AgentHooks` itself, they are its own.
+    the agent may do beyond `Agent`; where the agent is an `AgentHooks` itself, they are its own. With
+    `options.identity`, so is what it says of security.
     """
     options = ServerOptions() if options is None else options
     if hooks is None:
@@ -128,6 +158,10 @@ async def open_agent(
     card = evolve(card, streaming=True, push_notifications=True, extended_card=False)
     failure: Exception | None = None
     async with AsyncExitStack() as stack:
+        identities = await stack.enter_async_context(
+            open_identities(credentials, options.identity or IdentityOptions(), realm="a2a", wall=wall)
+        )
+        authenticator = identities.authenticator
         store = await stack.enter_async_context(open_store(options.store))
         client = await stack.enter_async_context(CheckedClient(options.outbound, timeout=options.push_timeout))
         group = await stack.enter_async_context(anyio.create_task_group())
@@ -145,7 +179,8 @@ async def open_agent(
             agent_name=card.name,
         )
         surface = Surface(
-            authenticator=Authenticator(credentials),
+            authenticator=authenticator,
+            proxies=options.proxies,
             protocol=ServedProtocol(
                 versions=tuple(sorted(card.versions)),
                 default_version=options.default_version,
@@ -159,6 +194,7 @@ async def open_agent(
             tracer=options.tracer,
         )
         await tasks.start()
+        group.start_soon(identities.run)
         try:
             documents = CardDocuments(card, key)
             asgi = Application(
@@ -169,7 +205,11 @@ async def open_agent(
                 health,
                 lambda: tasks.unready,
             )
-            yield AgentServer(asgi, tasks, card, key)
+            server = AgentServer(asgi, tasks, card, key, identities.reloads)
+            if options.identity is not None:
+                authenticator.changed = partial(_publish_schemes, server, authenticator, options.identity)
+                authenticator.changed()
+            yield server
         except Exception as exc:  # kept out of the task group, which would wrap it in a group
             failure = exc
         finally:
@@ -177,3 +217,11 @@ async def open_agent(
             group.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+def _publish_schemes(server: AgentServer, authenticator: Authenticator, options: IdentityOptions) -> None:
+    """Show the schemes in the card that a request can authenticate with now."""
+    discovery_url = "" if options.oidc is None else options.oidc.discovery_url
+    server.publish(
+        published(authenticator.schemes, api_key_header=options.api_key_header, discovery_url=discovery_url)
+    )

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 
 
 async def _import(settings: Settings, url: str, source: Path, *, dry_run: bool) -> Counter[str]:
-    credentials, _ = await load_credentials(settings)
+    credentials, _ = await load_credentials(settings.credentials, settings.credentials_file)
     importing = EarlierImport(Names.of(credentials, settings.import_principals), time.time())
     async with SqlStore(url) as store:
         with anyio.CancelScope(shield=True):

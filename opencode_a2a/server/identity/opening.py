@@ -1,4 +1,7 @@
-"""Opens the methods of authentication that the settings turn on, and keeps what they use up to date."""
+"""Opens the methods of authentication that are turned on, and keeps what they use up to date.
+
+The one place for both: the command `serve`, by its settings, and `open_agent`, by its options.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from opencode_a2a.config.settings_secrets import redactor_of_credentials
 from opencode_a2a.config.settings_values import credentials_of_file
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.redaction import redacted
-from opencode_a2a.server.identity.authenticator import Authenticator
+from opencode_a2a.server.identity.authenticator import API_KEY_HEADER, Authenticator
 from opencode_a2a.server.identity.credentials_file import CredentialsFile
 from opencode_a2a.server.identity.issuer_client import IssuerClient
 from opencode_a2a.server.signals import Reload
@@ -53,21 +56,46 @@ class ServedIdentities:
                 tasks.start_soon(self.watch_keys)
 
 
-@asynccontextmanager
-async def open_identities(
-    settings: Settings, *, realm: str, wall: Callable[[], float]
-) -> AsyncGenerator[ServedIdentities]:
-    """Open what the settings turn on. Raises `SettingsError` for a file that cannot be used, or a missing library."""
+@frozen(kw_only=True)
+class IdentityOptions:
+    """The methods of authentication beside a list of credentials; none of them is on by default.
+
+    `credentials_file`: the path of a JSON file with more credentials, read again when it changes. `api_key_header`:
+    where API keys are read from. `certificate_header`: the header by which a trusted proxy names the client's
+    certificate. `oidc`: the rules for tokens of an OpenID provider; they need the extra `oidc`.
+    """
+
+    credentials_file: str | None = None
+    api_key_header: str = API_KEY_HEADER
+    certificate_header: str = ""
+    oidc: OidcPolicy | None = None
+
+
+def identity_options(settings: Settings) -> IdentityOptions:
+    """Return what the settings turn on. Raises `SettingsError` for settings that do not go together."""
     if settings.client_cert_header is not None and not settings.trusted_proxies:
         raise SettingsError([f"{CERTIFICATE}: is set, but no proxy of A2A_TRUSTED_PROXIES is there to name one"])
-    credentials, file = await load_credentials(settings)
+    return IdentityOptions(
+        credentials_file=settings.credentials_file,
+        api_key_header=settings.api_key_header,
+        certificate_header=settings.client_cert_header or "",
+        oidc=oidc_policy(settings),
+    )
+
+
+@asynccontextmanager
+async def open_identities(
+    credentials: CredentialSet, options: IdentityOptions, *, realm: str, wall: Callable[[], float]
+) -> AsyncGenerator[ServedIdentities]:
+    """Open what the options turn on. Raises `SettingsError` for a file that cannot be used, or a missing library."""
+    credentials, file = await load_credentials(credentials, options.credentials_file)
     async with AsyncExitStack() as stack:
-        issuer = await _issuer(stack, settings, wall)
+        issuer = await _issuer(stack, options.oidc, wall)
         authenticator = Authenticator(
             credentials,
             realm=realm,
-            api_key_header=settings.api_key_header,
-            certificate_header=settings.client_cert_header or "",
+            api_key_header=options.api_key_header,
+            certificate_header=options.certificate_header,
             issuer=issuer,
             wall=wall,
         )
@@ -77,22 +105,18 @@ async def open_identities(
         yield ServedIdentities(authenticator, credentials, file, watch_keys)
 
 
-async def load_credentials(settings: Settings) -> tuple[CredentialSet, CredentialsFile | None]:
-    """Return the credentials of the setting and of the file, and the file."""
-    credentials, file = settings.credentials, None
-    if settings.credentials_file is not None:
-        file = CredentialsFile(
-            settings.credentials_file, _hiding_parser(settings.credentials_file), settings.credentials
-        )
-        try:
-            credentials = await file.load()
-        except CredentialsError as error:
-            problems = [f"{FILE}: {settings.credentials_file}: {problem}" for problem in error.problems]
-        else:
-            problems = []
-        if problems:
-            raise SettingsError(problems)
-    return credentials, file
+async def load_credentials(
+    credentials: CredentialSet, path: str | None
+) -> tuple[CredentialSet, CredentialsFile | None]:
+    """Return the credentials with those of the file at `path`, and the file. Raises `SettingsError`."""
+    if path is None:
+        return credentials, None
+    file = CredentialsFile(path, _hiding_parser(path), credentials)
+    try:
+        return await file.load(), file
+    except CredentialsError as error:
+        problems = [f"{FILE}: {path}: {problem}" for problem in error.problems]
+    raise SettingsError(problems)  # out here, so that no error that holds the content travels along
 
 
 def _hiding_parser(path: str) -> Callable[[str], CredentialSet]:
@@ -106,9 +130,8 @@ def _hiding_parser(path: str) -> Callable[[str], CredentialSet]:
     return parse
 
 
-async def _issuer(stack: AsyncExitStack, settings: Settings, wall: Callable[[], float]) -> OidcIssuer | None:
+async def _issuer(stack: AsyncExitStack, policy: OidcPolicy | None, wall: Callable[[], float]) -> OidcIssuer | None:
     """Open the issuer of tokens, with the libraries of the extra `oidc`; None where none is set."""
-    policy = oidc_policy(settings)
     if policy is None:
         return None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from opencode_a2a.server import (
     AgentHooks,
     AgentRequest,
     AgentServer,
+    IdentityOptions,
     RunningTask,
     ServerOptions,
     find_runtime,
@@ -27,8 +29,11 @@ from opencode_a2a.server.agent import Work
 from sansio.a2a.cards.agent_card import CardSpec, Skill
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import Artifact, DataPart, FilePart, Message, TaskState, TextPart
+from sansio.access.oidc import OidcPolicy
+from sansio.guards.proxies import TrustedProxies, parse_networks
 from tests.shell.cases import every_codec
-from tests.shell.harness import CREDENTIALS, DEADLINE, REST_03, RPC_10, Caller, Wire, client, served, until
+from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, REST_03, RPC_10, Caller, Wire, client, served, until
+from tests.shell.server.identity.openid_provider import AUDIENCE, provider
 
 pytestmark = [
     pytest.mark.anyio,
@@ -456,3 +461,52 @@ async def test_a_final_state_of_the_agents_own_closes_what_grows(anyio_backend: 
     assert [chunk.last_chunk for chunk in stream.chunks] == [False, True]
     assert stream.text == "whole"
     assert stream.state == "completed"
+
+
+# --- who calls --------------------------------------------------------------------------------------------
+
+
+async def test_an_agent_has_every_method_of_authentication_that_the_command_has(
+    anyio_backend: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "credentials.json"
+    file.write_text(json.dumps([{"scheme": "bearer", "token": "from-file-1", "principal": "dora"}]))
+    file.chmod(0o600)
+    async with provider(anyio_backend) as issuer:
+        identity = IdentityOptions(
+            credentials_file=str(file),
+            certificate_header="X-Forwarded-Client-Cert",
+            oidc=OidcPolicy(issuer=issuer.url, audiences=frozenset({AUDIENCE})),
+        )
+        options = ServerOptions(identity=identity, proxies=TrustedProxies(parse_networks(["127.0.0.1"])))
+        async with (
+            open_agent(Scripted(), card=CARD, credentials=CREDENTIALS, options=options) as server,
+            served(anyio_backend, server.asgi) as url,
+            client(url, None) as http,
+        ):
+            await until(lambda: issuer.key_fetches)
+
+            async def status(name: str, value: str) -> int:
+                return (await http.get("/health", headers={name: value})).status_code
+
+            before = [
+                await status("authorization", f"Bearer {ALICE}"),
+                await status("authorization", "Bearer from-file-1"),
+                await status("authorization", f"Bearer {issuer.token()}"),
+                await status("x-forwarded-client-cert", "URI=spiffe://a/ada"),
+                await status("x-api-key", "key-of-file-2"),
+            ]
+            file.write_text(json.dumps([{"scheme": "api_key", "key": "key-of-file-2", "principal": "erik"}]))
+            for reload in server.reloads:
+                await reload()
+            after = [await status("authorization", "Bearer from-file-1"), await status("x-api-key", "key-of-file-2")]
+            card = (await http.get("/.well-known/agent-card.json")).json()
+
+    assert before == [200, 200, 200, 200, 401]
+    assert after == [401, 200]
+    assert {"bearerAuth", "basicAuth", "apiKeyAuth", "openIdConnect", "mutualTls"} == set(card["securitySchemes"])
+
+
+def test_a_header_of_certificates_needs_a_proxy() -> None:
+    with pytest.raises(ValueError, match="proxies"):
+        ServerOptions(identity=IdentityOptions(certificate_header="X-Client-Cert-Subject"))

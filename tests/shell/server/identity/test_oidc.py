@@ -19,7 +19,7 @@ from joserfc.jwk import OctKey
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.fake_opencode import Say
 from opencode_a2a.server.identity import authenticator
-from opencode_a2a.server.identity.opening import open_identities
+from opencode_a2a.server.identity.opening import identity_options
 from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.access import CredentialSet, key_schedule, oidc
@@ -299,9 +299,8 @@ async def test_a_stream_ends_when_its_token_expires(
     assert b"Unauthorized" in events[-1].data
 
 
-async def test_an_issuer_without_an_audience_stops_the_start() -> None:
+def test_an_issuer_without_an_audience_stops_the_start() -> None:
     settings = Settings(oidc_issuer="https://login.example")
 
     with pytest.raises(SettingsError, match="A2A_OIDC_AUDIENCE"):
-        async with open_identities(settings, realm="a2a", wall=time.time):
-            pass
+        identity_options(settings)
