@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import promql_parser
 import pytest
 import yaml
 
@@ -65,6 +66,18 @@ def expressions() -> Iterator[tuple[str, str]]:
             yield panel["title"], target["expr"]
     for rule in rules():
         yield rule["alert"], rule["expr"]
+
+
+@pytest.mark.parametrize(("title", "expression"), [*expressions()])
+def test_an_expression_can_be_read(title: str, expression: str) -> None:
+    plain = expression.replace("$__rate_interval", "1m").replace("$__range", "1h")
+
+    assert promql_parser.parse(plain) is not None, title
+
+
+def test_what_is_no_expression_cannot_be_read() -> None:
+    with pytest.raises(ValueError, match="invalid"):
+        promql_parser.parse("sum(rate(a2a_requests_total[1m])) by")
 
 
 @pytest.mark.parametrize(("title", "expression"), [*expressions()])

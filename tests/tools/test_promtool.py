@@ -26,6 +26,7 @@ HEALTHY = {
     'a2a_turns_total{state="failed"}': "0x45",
     'a2a_turns_total{state="auth-required"}': "0x45",
     "a2a_interrupt_oldest_seconds": "0x45",
+    "a2a_tls_certificate_expiry_timestamp_seconds": "7776000x45",
     'a2a_push_notifications_total{outcome="given_up"}': "0x45",
     'a2a_requests_refused_total{reason="INTERNAL_ERROR"}': "0x45",
     'a2a_requests_refused_total{reason="UNAUTHENTICATED"}': "0+1x45",
@@ -55,6 +56,7 @@ TROUBLE = {
     "OpenCodeA2ALoopBlocked": late("a2a_loop_lag_seconds", "0.25"),
     "OpenCodeA2APushGivenUp": {'a2a_push_notifications_total{outcome="given_up"}': "0x40 1x5"},
     "OpenCodeA2ARequestsFail": {'a2a_requests_refused_total{reason="INTERNAL_ERROR"}': "0x30 1+1x15"},
+    "OpenCodeA2ACertificateEnds": {"a2a_tls_certificate_expiry_timestamp_seconds": "1000000x45"},
     "OpenCodeA2AGuessing": {'a2a_requests_refused_total{reason="UNAUTHENTICATED"}': "0+120x45"},
 }
 """How the series of each rule go where it has to fire."""
