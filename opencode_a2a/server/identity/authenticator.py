@@ -89,11 +89,7 @@ class Authenticator:
 
     def presented(self, request: Request) -> str | None:
         """Return the value of the header that decides who calls; `None` where nothing is presented."""
-        authorization = request.headers.get("authorization")
-        key = request.headers.get(self.api_key_header.lower(), "")
-        if self._reads(authorization or ""):
-            return authorization
-        return key or self._certificate(request) or authorization
+        return self._decisive(request)[1] or None
 
     async def authenticate(self, request: Request) -> Authentication:
         """Return who calls. Raises `ProtocolError`: UNAUTHENTICATED, OVERLOADED, and what an issuer raises.
@@ -101,15 +97,13 @@ class Authenticator:
         An `Authorization` header goes before an API key, and that before a certificate. One whose scheme is not on
         counts only where there is nothing else: it may be meant for a proxy.
         """
-        authorization = request.headers.get("authorization", "")
-        key = request.headers.get(self.api_key_header.lower(), "")
-        certificate = self._certificate(request)
-        if key and not self._reads(authorization):
-            found = self._credentials.prove_key(key)
-        elif certificate and not self._reads(authorization):
-            found = authentication_of(self._certificate_header, certificate)
+        scheme, value = self._decisive(request)
+        if scheme == "api_key":
+            found = self._credentials.prove_key(value)
+        elif scheme == "mtls":
+            found = authentication_of(self._certificate_header, value)
         else:
-            found = await self._by_authorization(authorization)
+            found = await self._by_authorization(value)
         if found is None:
             raise ProtocolError(ErrorKind.UNAUTHENTICATED)
         return found
@@ -144,6 +138,16 @@ class Authenticator:
             yield
         finally:
             self._streams.discard(opened)
+
+    def _decisive(self, request: Request) -> tuple[str, str]:
+        """Return the value of the header that decides who calls, with its scheme; empty for `Authorization`."""
+        authorization = request.headers.get("authorization", "")
+        if not self._reads(authorization):
+            if key := request.headers.get(self.api_key_header.lower(), ""):
+                return "api_key", key
+            if certificate := self._certificate(request):
+                return "mtls", certificate
+        return "", authorization
 
     def _certificate(self, request: Request) -> str:
         """Return the name of the client's certificate; empty where no trusted proxy gives it."""

@@ -238,6 +238,20 @@ def test_a_guess_that_proves_somebody_or_nothing_is_given_back() -> None:
     assert [allowed(fail(limits, now=90)) for _ in range(3)] == [True, True, False]
 
 
+def test_what_was_refused_or_is_full_again_gives_nothing_back() -> None:
+    limits = limiter(most_keys=1)
+    first = limits.take("a", 0)
+    taken = [limits.take("a", 0) for _ in range(4)]
+    limits.give_back("a", taken[-1], 0)
+
+    assert not taken[-1].allowed
+    assert not limits.take("a", 0).allowed
+    assert limits.take("b", 90).allowed  # which takes the place of the other
+    limits.give_back("a", first, 90)
+    assert "a" not in limits
+    assert limits.look("b", 90).remaining == 2
+
+
 def test_who_has_no_quota_of_their_own_may_still_prove_who_they_are() -> None:
     limits = rates()
     limits.failures.most_keys = 0
