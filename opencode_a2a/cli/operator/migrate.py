@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, TextIO
@@ -83,5 +82,7 @@ def _target(settings: Settings, source: Path, *, dry_run: bool) -> str:
 
 
 def _print_counts(counts: Counter[str], out: TextIO, *, dry_run: bool) -> None:
-    lines: Sequence[str] = [f"  {count:>7}  {what}" for what, count in counts.items()] or ["  nothing new"]
+    lines: list[str] = [f"  {count:>7}  {what}" for what, count in counts.items()]
+    if all(what.endswith(", left out") for what in counts):
+        lines.insert(0, "  nothing new")
     print("would be imported:" if dry_run else "imported:", *lines, sep="\n", file=out)
