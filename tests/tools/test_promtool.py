@@ -35,7 +35,6 @@ HEALTHY = {
         for name in ("a2a_store_commit_seconds", "a2a_event_lag_seconds", "a2a_loop_lag_seconds")
         for bound, count in (("0.01", 50), ("0.25", 100), ("0.5", 100), ("1.0", 100), ("2.5", 100), ("+Inf", 100))
     },
-    "a2a_tls_certificate_expiry_timestamp_seconds": "7000000x45",
 }
 """Three quarters of an hour of a server that is well, a value a minute."""
 
@@ -59,9 +58,6 @@ TROUBLE = {
     "OpenCodeA2ARequestsFail": {'a2a_requests_refused_total{reason="INTERNAL_ERROR"}': "0x30 1+1x15"},
     "OpenCodeA2ACertificateEnds": {"a2a_tls_certificate_expiry_timestamp_seconds": "1000000x45"},
     "OpenCodeA2AGuessing": {'a2a_requests_refused_total{reason="UNAUTHENTICATED"}': "0+120x45"},
-    "OpenCodeA2ACertificateEnds": {
-        "a2a_tls_certificate_expiry_timestamp_seconds": "1000000x45"
-    },  # its clock begins at 0
 }
 """How the series of each rule go where it has to fire."""
 

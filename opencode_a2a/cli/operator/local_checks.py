@@ -26,7 +26,7 @@ from sansio.outbound import AllowedHosts, OutboundPolicy
 
 PEERS, KEY, EXTRAS, OUTBOUND = "known peers", "signing key", "extras", "outbound"
 _ROUNDS: Final = 3
-_TRACING: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+_TRACING: Final = ("opentelemetry.sdk",)
 
 
 @frozen
