@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz import a2a, access, answers, guards, mcp, methods, opencode, outbound, transport
+from fuzz import a2a, access, answers, guards, mcp, methods, opencode, outbound, replicas, transport
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
@@ -14,6 +14,7 @@ TARGETS: dict[str, Target] = {
         *answers.TARGETS,
         *guards.TARGETS,
         *outbound.TARGETS,
+        *replicas.TARGETS,
         *mcp.TARGETS,
         *methods.TARGETS,
         *transport.TARGETS,

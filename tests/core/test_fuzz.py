@@ -36,7 +36,7 @@ def test_there_is_a_target_for_every_parser_and_state_machine() -> None:
         *("chunked", "gateway", "wishes", "answers", "outbound", "known_peers"),
         *("methods", "projections", "large_json"),
         *("heads", "frames", "mcp", "following", "proxies", "hosts", "origins", "rates"),
-        *("tokens", "keys", "xfcc"),
+        *("tokens", "keys", "xfcc", "changes"),
     }
 
 
