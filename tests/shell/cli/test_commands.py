@@ -181,6 +181,19 @@ def test_the_demo_shows_an_answer_and_ends_well(run: Run, runtime: str) -> None:
     assert "-m opencode_a2a demo --keep" in done.stdout
 
 
+@BOTH
+def test_the_demo_can_be_run_from_python(
+    runtime: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/bin/opencode-a2a"])
+
+    assert main(["demo", "--runtime", runtime]) == 0
+
+    shown = capsys.readouterr().out
+    assert AFTER_TOOL in shown
+    assert "/opt/bin/opencode-a2a demo --keep" in shown
+
+
 def test_the_demo_names_every_word_that_its_scripts_know() -> None:
     assert demo.WORDS.keys() == SCRIPTS.keys()
 

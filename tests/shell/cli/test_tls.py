@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from opencode_a2a.cli.operator.local_checks import check_files
-from opencode_a2a.config.settings import Settings
+from opencode_a2a.config.settings import Settings, SettingsError
+from opencode_a2a.server.certificates import LARGEST_FILE, ServedCertificate
 from sansio.doctor.certificate import TLS
 from sansio.doctor.finding import Finding, Outcome
 from tests.shell.cli.test_commands import BOTH, CREDENTIALS, DEADLINE, PROGRAM, Serving, Starter, environment
@@ -242,18 +243,80 @@ def test_files_that_cannot_be_used_are_an_error_of_one_line(
     tmp_path: Path, authority: trustme.CA, spoil: Callable[[Path, trustme.LeafCert], None], said: str
 ) -> None:
     spoil(tmp_path, issue(authority, tmp_path))
-    variables = {
-        "A2A_TLS_CERT_FILE": str(tmp_path / "cert.pem"),
-        "A2A_TLS_KEY_FILE": str(tmp_path / "key.pem"),
-        "A2A_TASK_STORE_BACKEND": "memory",
-    }
-    if (tmp_path / "password").exists():
-        variables["A2A_TLS_KEY_PASSWORD_FILE"] = str(tmp_path / "password")
-    assert_refused(tmp_path, said, **variables)
+
+    with pytest.raises(SettingsError) as caught:
+        ServedCertificate.of(settings_of(tmp_path))
+
+    [problem] = caught.value.problems
+    assert re.fullmatch(said, problem)
+    assert caught.value.__context__ is None  # nothing travels along that could hold more
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\n", b"x" * (LARGEST_FILE + 1)], ids=range(4))
+async def test_files_that_cannot_be_used_replace_no_certificate(
+    tmp_path: Path, authority: trustme.CA, content: bytes, anyio_backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    encrypted(tmp_path, issue(authority, tmp_path), "correct-horse-5f0c9e")
+    (tmp_path / "password").write_text("correct-horse-5f0c9e\n")
+    served = ServedCertificate.of(settings_of(tmp_path))
+    assert served is not None
+    first = served.context()
+
+    (tmp_path / "password").write_bytes(content)
+    await served.reload()
+    kept = served.context()
+    (tmp_path / "password").write_text("correct-horse-5f0c9e\n")
+    await served.reload()
+
+    assert kept is first
+    assert served.context() is not first
+    assert "the certificate is not replaced: A2A_TLS_KEY_PASSWORD_FILE: " in caplog.text
+    assert "5f0c9e" not in caplog.text
+
+
+def test_a_certificate_says_when_it_ends(
+    tmp_path: Path, authority: trustme.CA, caplog: pytest.LogCaptureFixture
+) -> None:
+    expiring(authority, tmp_path, 10)
+    served = ServedCertificate.of(settings_of(tmp_path))
+    assert served is not None
+    ends = served.ends()
+    assert ends is not None
+    for now in (ends - 60 * 86_400, ends - 86_400, ends + 1):
+        served.warn_of_end(now)
+
+    assert [("expires on" in line, "expired on" in line) for line in caplog.messages] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def settings_of(folder: Path) -> Settings:
+    password = folder / "password"
+    return Settings(
+        tls_cert_file=str(folder / "cert.pem"),
+        tls_key_file=str(folder / "key.pem"),
+        tls_key_password_file=str(password) if password.exists() else None,
+    )
 
 
 def test_a_key_without_a_certificate_is_an_error(tmp_path: Path) -> None:
-    assert_refused(tmp_path, "A2A_TLS_KEY_FILE: is set, but A2A_TLS_CERT_FILE is not", A2A_TLS_KEY_FILE="key.pem")
+    said = "A2A_TLS_KEY_FILE: is set, but A2A_TLS_CERT_FILE is not"
+
+    assert_refused(tmp_path, said, A2A_TLS_KEY_FILE="key.pem")
+    with pytest.raises(SettingsError, match=said):
+        ServedCertificate.of(Settings(tls_key_file="key.pem"))
+    assert ServedCertificate.of(Settings()) is None
+
+
+def test_the_command_shows_what_is_wrong_and_no_password(tmp_path: Path, authority: trustme.CA) -> None:
+    _wrong_password(tmp_path, issue(authority, tmp_path))
+    names = {"CERT_FILE": "cert.pem", "KEY_FILE": "key.pem", "KEY_PASSWORD_FILE": "password"}
+    variables = {f"A2A_TLS_{name}": str(tmp_path / file) for name, file in names.items()}
+
+    said = r"A2A_TLS_KEY_PASSWORD_FILE: the password in \S+ does not open the key in \S+"
+    assert_refused(tmp_path, said, A2A_TASK_STORE_BACKEND="memory", **variables)
 
 
 def assert_refused(folder: Path, said: str, **variables: str) -> None:
