@@ -15,7 +15,7 @@ usage: $program COMMAND [options] [--yes]
     add NAME [options]       make a pair: users, folders, secrets. It is not started
         --port N             the server's port (default: 8000)
         --opencode-port N    OpenCode's port on loopback (default: 4096)
-        --public-url URL     the URL that callers use (default: made from host and port)
+        --public-url URL     the URL that callers use, by a proxy on this machine (default: made from host and port)
     remove NAME [--purge]    stop a pair and forget it; with --purge, delete its state, its workspace and its users
     uninstall                stop all pairs, and remove the program and the units; pairs keep their state
 
@@ -243,6 +243,7 @@ FILE
 A2A_HOST=127.0.0.1
 A2A_PORT=$port
 ${public_url:+A2A_PUBLIC_URL=$public_url
+A2A_TRUSTED_PROXIES=127.0.0.1
 }A2A_STATIC_AUTH_CREDENTIALS_FILE=/etc/opencode-a2a/$subject/credentials.json
 A2A_TASK_STORE_DATABASE_URL=sqlite:////var/lib/opencode-a2a/$subject/opencode-a2a.db
 OPENCODE_BASE_URL=http://127.0.0.1:$opencode_port

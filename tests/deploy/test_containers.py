@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from opencode_a2a.config.risks import risks
 from opencode_a2a.config.settings import load_settings
 from sansio.http import LIVE_PATH, READY_PATH
 from tests.deploy.tools import DEPLOY, FILES, SETTINGS, documents, names_in, program, values_of
@@ -154,6 +155,10 @@ def test_compose_keeps_opencode_private_and_both_without_privileges() -> None:
     assert settings.opencode_url == "http://opencode:4096"
     assert "4096" in opencode["command"]
     assert settings.tool_url == "http://opencode-a2a:8000"
+    [outward] = compose["networks"]["outward"]["ipam"]["config"]
+    assert str(settings.trusted_proxies.networks[0]) == f"{outward['gateway']}/32"
+    assert outward["subnet"] == "172.30.82.0/24"
+    assert "A2A_TRUSTED_PROXIES" not in {risk.variable for risk in risks(settings)}
     assert int(server["stop_grace_period"].rstrip("s")) > settings.shutdown_grace_seconds + 5
     assert _is_below(settings.task_store_database_url, server["volumes"][0].partition(":")[2])
 
@@ -210,6 +215,7 @@ def test_probes_ports_and_names_of_the_manifests_agree() -> None:
     assert service["spec"]["ports"][0]["targetPort"] == port["name"]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert service["spec"]["selector"] == labels == deployment["spec"]["selector"]["matchLabels"]
+    assert ["address for examples" in risk.problem for risk in risks(settings)] == [True]  # until it is edited
     assert settings.opencode_url == "http://127.0.0.1:4096"
     assert _container(deployment, "opencode")["args"][1:] == ["--hostname", "127.0.0.1", "--port", "4096"]
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > (

@@ -79,7 +79,12 @@ async def test_cards_name_the_url_with_the_prefix_and_lead_there(
     anyio_backend: str, proxy: str, tmp_path: Path
 ) -> None:
     async with agent_behind(anyio_backend, proxy, tmp_path) as before:
-        cards = [await before.http.get(f"{path}/.well-known/agent-card.json") for path in (PREFIX, "")]
+        cards = [
+            await before.http.get(f"{path}/.well-known/{name}")
+            for path in (PREFIX, "")
+            for name in ("agent-card.json", "agent.json")
+        ]
+        others = [await before.http.get(path) for path in ("/", "/.well-known/agent", "/.well-known/agent.json/more")]
         urls = {one["url"] for card in cards for one in card.json()["supportedInterfaces"]}
         sent = {"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": _MESSAGE}}
         answers = [
@@ -87,6 +92,9 @@ async def test_cards_name_the_url_with_the_prefix_and_lead_there(
         ]
 
     assert {url.rstrip("/") for url in urls} == {f"https://{NAME}{PREFIX}"}
+    assert [card.status_code for card in cards] == [200] * 4
+    assert all(card.json() == cards[0].json() for card in cards)
+    assert [b"supportedInterfaces" in one.content for one in others] == [False] * 3
     assert [answer.status_code for answer in answers] == [200, 200]
     assert {answer.json()["result"]["task"]["status"]["state"] for answer in answers} == {"TASK_STATE_COMPLETED"}
 

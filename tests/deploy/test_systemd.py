@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from opencode_a2a.config.risks import risks
 from opencode_a2a.config.settings import load_settings, read_dotenv
 from tests.deploy.tools import DEPLOY, program
 
@@ -187,6 +188,17 @@ def test_a_pair_has_secrets_of_its_own_that_nobody_else_reads(root: Path) -> Non
         assert folder.stat().st_mode & 0o777 == 0o750
     one, two = (read_dotenv(etc / name / "secrets.env") for name in ("one", "two"))
     assert one != two
+
+
+def test_a_pair_with_a_public_url_trusts_the_proxy_on_its_machine(root: Path) -> None:
+    folder = root / "machine" / "etc" / "opencode-a2a" / "demo"
+    done = install("add", "demo", "--public-url", "https://agents.example.org/opencode", root=root)
+    assert (done.returncode, done.stderr) == (0, "")
+
+    settings, warnings = load_settings(read_dotenv(folder / "server.env"))
+    assert warnings == []
+    assert settings.public_url == "https://agents.example.org/opencode"
+    assert [risk.variable for risk in risks(settings)] == ["A2A_ALLOWED_HOSTS"]
 
 
 def test_a_pair_that_is_there_keeps_its_files_and_goes_when_told(root: Path) -> None:

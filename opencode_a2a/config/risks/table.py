@@ -6,6 +6,7 @@ Knows no secret's value but by its length, and repeats none.
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,10 @@ SHORTEST_SECRET: Final = 16
 
 _WIDE: Final = {4: 8, 6: 16}
 """Bits of a network, by IP version; one with fewer holds more than anybody's own proxies."""
+
+
+_EXAMPLES: Final = tuple(map(ip_network, ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")))
+"""Networks for documentation (RFC 5737, RFC 3849): what the manifest for Kubernetes has until it is edited."""
 
 
 @frozen(kw_only=True)
@@ -71,20 +76,30 @@ def _plain_http(settings: Settings) -> str | None:
     return "callers use http, so their credentials can be read on the way"
 
 
-def _has_proxy(settings: Settings) -> bool:
-    """Return whether the public URL shows that a proxy stands in front."""
-    adds_tls = settings.public_url.startswith("https:") and not settings.uses_tls
-    return settings.public_url_override is not None and (settings.is_local or adds_tls)
-
-
 def _unknown_proxy(settings: Settings) -> str | None:
-    if settings.trusted_proxies or not _has_proxy(settings):
+    if settings.trusted_proxies:
         return None
     if settings.is_local:
         return "all callers of the proxy in front seem to be on this machine, so no limit keeps them from guessing"
-    return (
-        "all callers seem to have the address of the proxy in front: they share its limits, or on loopback have none"
-    )
+    if settings.uses_tls:
+        return None
+    if settings.public_url.startswith("https:"):
+        return (
+            "all callers seem to have the address of the proxy in front: they share its limits, or on loopback have "
+            "none"
+        )
+    return "behind a proxy or a container's bridge, all callers have its address and share its limits"
+
+
+def _example_proxies(settings: Settings) -> str | None:
+    examples = [
+        one
+        for one in settings.trusted_proxies.networks
+        if any(one[0] in example and one[-1] in example for example in _EXAMPLES)
+    ]
+    if not examples:
+        return None
+    return f"{examples[0]} is an address for examples and no proxy's, so the proxy in front is not named"
 
 
 def _wide_proxies(settings: Settings) -> str | None:
@@ -155,6 +170,12 @@ _ROWS: Final = (
         variable="A2A_TRUSTED_PROXIES",
         problem=_unknown_proxy,
         remedy="name the proxy's address",
+    ),
+    _Row(
+        variable="A2A_TRUSTED_PROXIES",
+        problem=_example_proxies,
+        remedy="name the addresses of your proxies",
+        exposed=False,
     ),
     _Row(
         variable="A2A_TRUSTED_PROXIES",

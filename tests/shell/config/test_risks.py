@@ -54,6 +54,8 @@ RISKY = [
     ("A2A_TRUSTED_PROXIES", {"A2A_TRUSTED_PROXIES": ""}),
     ("A2A_TRUSTED_PROXIES", {"A2A_TRUSTED_PROXIES": "0.0.0.0/0"}),
     ("A2A_TRUSTED_PROXIES", {"A2A_TRUSTED_PROXIES": "10.1.0.5,::/0"}),
+    ("A2A_TRUSTED_PROXIES", {"A2A_TRUSTED_PROXIES": "192.0.2.10"}),
+    ("A2A_TRUSTED_PROXIES", {"A2A_TRUSTED_PROXIES": "10.1.0.5,2001:db8:1::/48"}),
     ("A2A_MAX_REQUEST_BODY_BYTES", {"A2A_MAX_REQUEST_BODY_BYTES": "0"}),
     ("A2A_MAX_CONNECTIONS_PER_ADDRESS", {"A2A_MAX_CONNECTIONS_PER_ADDRESS": "0"}),
     (
@@ -124,10 +126,12 @@ def test_every_row_is_tried_and_documented() -> None:
             [],
         ),
         ({"A2A_TRUSTED_PROXIES": "10.0.0.0/8,fd00::/16"}, []),
+        ({"A2A_PUBLIC_URL": "", "A2A_TRUSTED_PROXIES": ""}, ["A2A_PUBLIC_URL", "A2A_TRUSTED_PROXIES"]),
+        ({"A2A_PUBLIC_URL": "http://box:81", "A2A_TRUSTED_PROXIES": ""}, ["A2A_PUBLIC_URL", "A2A_TRUSTED_PROXIES"]),
     ],
     ids=[
         *("proxy here", "none", "tls", "tls alone", "no tool", "no capability", "a file", "a hash"),
-        "private networks",
+        *("private networks", "plain", "plain with a name"),
     ],
 )
 def test_a_row_looks_at_what_matters(changed: dict[str, str], variables: list[str]) -> None:
@@ -135,10 +139,16 @@ def test_a_row_looks_at_what_matters(changed: dict[str, str], variables: list[st
 
 
 @pytest.mark.parametrize(
-    ("host", "problem"), [("127.0.0.1", "no limit keeps them from guessing"), ("0.0.0.0", "on loopback have none")]
+    ("changed", "problem"),
+    [
+        ({"A2A_HOST": "127.0.0.1"}, "no limit keeps them from guessing"),
+        ({"A2A_HOST": "0.0.0.0"}, "on loopback have none"),
+        ({"A2A_HOST": "0.0.0.0", "A2A_PUBLIC_URL": "http://box:81"}, "behind a proxy or a container's bridge"),
+    ],
+    ids=["loopback", "https", "http"],
 )
-def test_a_proxy_that_is_not_named_is_described_as_the_limits_see_it(host: str, problem: str) -> None:
-    (risk,) = risks(settings(A2A_HOST=host, A2A_TRUSTED_PROXIES=""))
+def test_a_proxy_that_is_not_named_is_described_as_the_limits_see_it(changed: dict[str, str], problem: str) -> None:
+    *_, risk = risks(settings(**changed, A2A_TRUSTED_PROXIES=""))
 
     assert problem in risk.problem
 
