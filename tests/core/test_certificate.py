@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +19,8 @@ from sansio.doctor.finding import Outcome
 
 DAY = 86_400
 CA = trustme.CA()
+NOW = datetime.now(UTC)
+LEAF = CA.issue_cert("a.example", not_before=NOW, not_after=NOW + timedelta(days=9)).cert_chain_pems[0].bytes()
 PEM = CA.issue_cert("Agent.example", "*.wild.example", "127.0.0.1", "::1").cert_chain_pems[0].bytes()
 
 
@@ -40,6 +44,37 @@ def test_both_forms_of_times_are_read(year: int) -> None:
 
 def test_a_certificate_without_names_has_none() -> None:
     assert read_certificate(CA.cert_pem.bytes()).names == ()
+
+
+def test_names_of_other_kinds_are_left_out() -> None:
+    leaf = CA.issue_cert("ada@mail.example", "a.example").cert_chain_pems[0].bytes()
+
+    assert read_certificate(leaf).names == ("a.example",)
+
+
+def test_an_address_is_under_no_wildcard() -> None:
+    certificate = Certificate(begins=0, ends=1, names=("*.0.0.1", "*.a.example"))
+
+    assert not certificate.is_for("127.0.0.1")
+    assert certificate.is_for("127.a.example")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b"\x17\x0d", b"\x16\x0d"),  # the beginning is no time, but a text
+        (b"\x30\x82", b"\x30\x84"),  # the whole is longer than what is there
+        (b"\x30\x82", b"\x30\x80"),  # of no length, as DER never is
+    ],
+    ids=["no time", "too long", "no length"],
+)
+def test_an_element_of_another_form_is_refused(before: bytes, after: bytes) -> None:
+    der = x509.load_pem_x509_certificate(LEAF).public_bytes(Encoding.DER)
+    assert before in der
+    changed = base64.encodebytes(der.replace(before, after, 1))
+
+    with pytest.raises(CertificateError, match="cannot be read"):
+        read_certificate(b"-----BEGIN CERTIFICATE-----\n" + changed + b"-----END CERTIFICATE-----\n")
 
 
 @given(st.integers(0, len(PEM) - 1), st.binary(max_size=40))

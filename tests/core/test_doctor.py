@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.doctor.finding import Finding, Outcome, exit_code, fail, of_problem, ok, skipped, warn, worst
+from sansio.doctor.identity import CredentialsFacts, IssuerFacts, judge_credentials, judge_issuer
 from sansio.doctor.server import (
     MOST_SKEW,
     PROBE_EVENTS,
@@ -220,3 +223,45 @@ def test_a_size_is_in_the_unit_that_suits_it() -> None:
         "999.0 MB",
         "1.5 GB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcomes", "words"),
+    [
+        ({"path": None}, [SKIPPED], "A2A_STATIC_AUTH_CREDENTIALS_FILE is not set"),
+        ({"problems": ["entry 1: x", "entry 2: y"]}, [FAIL, FAIL], "callers.json: entry 1: x"),
+        ({"enabled": 2}, [OK], "can be used; enabled with those beside it: 2"),
+        ({"enabled": 2, "open_to_others": True}, [WARN, OK], "can be read by others than its owner"),
+        ({"others": True}, [OK], "callers come by other ways"),
+        ({}, [FAIL], "nobody can call"),
+    ],
+    ids=["none", "problems", "enabled", "open to others", "other ways", "nobody"],
+)
+def test_a_file_of_credentials_lets_somebody_call(facts: dict[str, Any], outcomes: list[Outcome], words: str) -> None:
+    rows = list(judge_credentials(CredentialsFacts(**({"path": "callers.json"} | facts))))
+
+    assert [row.outcome for row in rows] == outcomes
+    assert words in rows[0].detail
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcomes", "words"),
+    [
+        ({"issuer": None}, [SKIPPED], "A2A_OIDC_ISSUER is not set"),
+        ({"unreachable": "refused"}, [FAIL], f"{HOME}: refused"),
+        ({"discovery": "is of another issuer"}, [FAIL], f"{HOME}: is of another issuer"),
+        ({"key_set": "has no list of keys"}, [FAIL], f"{HOME}: has no list of keys"),
+        ({"keys": 3}, [FAIL], "none of its 3 keys is for an algorithm that is allowed"),
+        ({"keys": 3, "usable": 2}, [OK], "answers, with 2 keys that can be used"),
+        ({"keys": 3, "usable": 2, "has_audience": False}, [FAIL], "A2A_OIDC_AUDIENCE is not set"),
+        ({"unreachable": "refused", "has_audience": False}, [FAIL, FAIL], "A2A_OIDC_AUDIENCE is not set"),
+    ],
+    ids=["none", "unreachable", "discovery", "key set", "no key", "usable", "no audience", "neither"],
+)
+def test_an_issuer_has_keys_for_tokens_that_are_for_this_server(
+    facts: dict[str, Any], outcomes: list[Outcome], words: str
+) -> None:
+    rows = list(judge_issuer(IssuerFacts(**({"issuer": HOME} | facts))))
+
+    assert [row.outcome for row in rows] == outcomes
+    assert words in rows[0].detail
