@@ -95,6 +95,7 @@ class ToolEndpoint:
         self._tracer = tracer
         self._server = McpServer(ServerInfo("opencode-a2a", version), self._tools)
         self._scopes: dict[int, anyio.CancelScope] = {}
+        self._has_warned = False
 
     def before(self, application: Asgi) -> Asgi:
         """Return the application with the endpoint before it."""
@@ -118,7 +119,12 @@ class ToolEndpoint:
             return False
         if any(name.lower() == b"origin" for name, _ in scope["headers"]):
             return False
-        return self._anywhere or self._is_near(scope)
+        if self._anywhere or self._is_near(scope):
+            return True
+        if not self._has_warned:  # it meets what every other path answers, which does not show the reason
+            self._has_warned = True
+            _log.warning("OpenCode calls the tool from elsewhere, or by a proxy, and is refused: set A2A_TOOL_URL")
+        return False
 
     def _is_near(self, scope: Scope) -> bool:
         """Whether a request comes from this machine, and not by a proxy on it for somebody else."""

@@ -458,7 +458,12 @@ async def test_a_stream_of_pushes_is_not_offered(start: Start) -> None:
     ],
 )
 async def test_the_secret_is_taken_from_this_machine_alone(
-    anyio_backend: str, client: object, server: object, anywhere: bool, enters: bool
+    anyio_backend: str,
+    client: object,
+    server: object,
+    anywhere: bool,
+    enters: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     agents, origin = Agents(), Origin()
     endpoint = ToolEndpoint(PeerCalls(agents, origin), version="1", describe=lambda: "", anywhere=anywhere)
@@ -472,9 +477,12 @@ async def test_the_secret_is_taken_from_this_machine_alone(
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
-    await endpoint.before(behind)({**scope, "client": client, "server": server}, receive, send)
+    for _ in range(2):
+        await endpoint.before(behind)({**scope, "client": client, "server": server}, receive, send)
 
-    assert statuses == ([405] if enters else [401])
+    assert statuses == ([405] if enters else [401]) * 2
+    warned = [] if enters else ["A2A_TOOL_URL"]  # once, however often it is refused
+    assert [record.getMessage().split()[-1] for record in caplog.records] == warned
 
 
 @each_value(
