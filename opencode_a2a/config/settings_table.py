@@ -211,8 +211,8 @@ class Settings(RetentionSettings):
         values.served_hosts,
         ServedHosts(),
         "the hosts that a request may name in its `Host` header: a list, comma-separated or in JSON, of names and "
-        "addresses, each alone or with a port; `*.` with the end of names. Probes, and OpenCode's calls of the model's "
-        "tool, may name any",
+        "addresses, each alone or with a port; `*.` with the end of names. Probes, and OpenCode's calls of the "
+        "model's tool, may name any",
         default_text="every host",
     )
     opencode_url: str = row(

@@ -1,4 +1,4 @@
-"""OpenCode reaches the tool by the tool's own URL, whatever hosts are served; nobody reaches it without its secret."""
+"""OpenCode reaches the tool by its URL, whatever hosts are served; nobody reaches it without its secret."""
 
 from __future__ import annotations
 
