@@ -9,7 +9,6 @@ from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 import attrs
 from attrs import frozen
 
@@ -30,6 +29,7 @@ from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.readiness import UPSTREAM, Readiness, UpstreamChecks
 from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
+from opencode_a2a.loose_thread import LooseThread
 from opencode_a2a.metrics.endpoint import MetricsEndpoint
 from opencode_a2a.metrics.loop_lag import watch_loop_lag
 from opencode_a2a.metrics.meters import NO_METERS, Meters
@@ -164,7 +164,8 @@ async def application(
 ) -> AsyncGenerator[Running]:
     """The application, ready to be served. `wall`: epoch seconds. Raises `StoreError`, `SettingsError`."""
     password = settings.opencode_password
-    key = await anyio.to_thread.run_sync(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
+    key_of = partial(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
+    key = await LooseThread("card key").run(key_of)
     metrics = open_metrics(settings)
     meters = metrics.meters
     async with AsyncExitStack() as stack:

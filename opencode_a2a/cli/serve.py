@@ -13,7 +13,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from functools import partial
 from pathlib import Path
 
-import anyio.to_thread
 from attrs import evolve
 
 from opencode_a2a.agent.application import Running, application
@@ -117,7 +116,7 @@ async def serve(
     Raises `SettingsError` where the certificate cannot be used, `ListenError` where the address cannot be had,
     `StoreError` where the store cannot be opened.
     """
-    certificate = await anyio.to_thread.run_sync(ServedCertificate.of, settings)
+    certificate = await ServedCertificate.open(settings)
     if certificate is not None and hangups is not None:
         hangups.add(certificate.reload)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host

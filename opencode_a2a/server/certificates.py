@@ -6,18 +6,20 @@ Knows no connection: it gives whoever serves one the context for the next handsh
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import stat
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Final
 
-import anyio.to_thread
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.config.settings_tls import CERT_FILE, KEY_FILE, KEY_PASSWORD_FILE
+from opencode_a2a.loose_thread import BlockedError, LooseThread
+from opencode_a2a.regular_files import read_regular
 from sansio.certificate import Certificate, CertificateError, read_certificate
 from sansio.doctor.certificate import day
 
@@ -25,6 +27,9 @@ _log = logging.getLogger(__name__)
 
 LARGEST_FILE: Final = 1_048_576
 """Bytes. No chain of certificates is as large; a file that is must be another one, perhaps one that never ends."""
+
+LONGEST_PASSWORD: Final = 1024
+"""Bytes of a key's password that OpenSSL takes."""
 
 _CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secret and authenticated; those of 1.3 all are
 _MISMATCHES: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
@@ -47,6 +52,12 @@ class ServedCertificate:
     _http2: bool
     _context: ssl.SSLContext = field(repr=False)
     claims: Certificate | None = None
+    _thread: LooseThread = field(default=Factory(partial(LooseThread, "certificate")), repr=False)
+
+    @classmethod
+    async def open(cls, settings: Settings) -> ServedCertificate | None:
+        """Do the same as `of`. The wait for the files can be cancelled. Raises `SettingsError`."""
+        return await LooseThread("certificate").run(partial(cls.of, settings))
 
     @classmethod
     def of(cls, settings: Settings) -> ServedCertificate | None:
@@ -76,8 +87,8 @@ class ServedCertificate:
     async def reload(self) -> None:
         """Read the files again. Open connections go on. Files that cannot be used change nothing, with a warning."""
         try:
-            self._context, self.claims = await anyio.to_thread.run_sync(_loaded, self._files, self._http2)
-        except SettingsError as error:
+            self._context, self.claims = await self._thread.run(partial(_loaded, self._files, self._http2))
+        except (SettingsError, BlockedError) as error:
             _log.warning("the certificate is not replaced: %s", error)
         else:
             _log.info("the certificate was read again: new connections get that of %s", self._files.cert)
@@ -93,20 +104,23 @@ class ServedCertificate:
 def _loaded(files: CertificateFiles, http2: bool) -> tuple[ssl.SSLContext, Certificate | None]:
     """Make the context of these files. Blocks. Raises `SettingsError` with one line that names the variable."""
     _holding(CERT_FILE, files.cert, b"-----BEGIN CERTIFICATE-----", "certificate")
-    _holding(KEY_FILE, files.key, b"PRIVATE KEY-----", "private key")
-    if Path(files.key).stat().st_mode & stat.S_IROTH:
+    key = _holding(KEY_FILE, files.key, b"PRIVATE KEY-----", "private key")
+    if key.st_mode & stat.S_IROTH:
         _log.warning("%s: the key can be read by other users: chmod 600 %s", KEY_FILE, files.key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+    password = _password(files)
     try:
-        context.load_cert_chain(files.cert, files.key, _password(files))
+        context.load_cert_chain(files.cert, files.key, password)
     except ssl.SSLError as error:
         problem = _problem(error, files)
     except OSError as error:
         problem = f"{CERT_FILE}: {error.strerror or 'cannot be read'}"
+    except ValueError:  # what OpenSSL's callers refuse before they ask it
+        problem = f"{CERT_FILE}, {KEY_FILE}: {files.cert} and {files.key} cannot be used"
     else:
         return context, _claims(files)
     raise SettingsError([problem])  # out here, so that no error travels along that holds more
@@ -115,7 +129,7 @@ def _loaded(files: CertificateFiles, http2: bool) -> tuple[ssl.SSLContext, Certi
 def _claims(files: CertificateFiles) -> Certificate | None:
     """Read what the certificate says of itself; None where only OpenSSL can read it."""
     try:
-        return read_certificate(_content(CERT_FILE, files.cert))
+        return read_certificate(_content(CERT_FILE, files.cert)[0])
     except CertificateError:
         return None
 
@@ -134,17 +148,20 @@ def _problem(error: ssl.SSLError, files: CertificateFiles) -> str:
 
 
 def _is_encrypted(path: str) -> bool:
-    content = Path(path).read_bytes()
-    return b"ENCRYPTED" in content
+    return b"ENCRYPTED" in _content(KEY_FILE, path)[0]
 
 
 def _password(files: CertificateFiles) -> Callable[[], str]:
     """Return the function that OpenSSL gets the password from; without one, it would ask at the terminal."""
     if files.password is None:
         return str
-    lines = _content(KEY_PASSWORD_FILE, files.password).splitlines()
+    first = (_content(KEY_PASSWORD_FILE, files.password)[0].splitlines() or [b""])[0]
+    if len(first) > LONGEST_PASSWORD:
+        raise SettingsError(
+            [f"{KEY_PASSWORD_FILE}: the password in {files.password} is longer than {LONGEST_PASSWORD} bytes"]
+        )
     try:
-        password = lines[0].decode() if lines else ""
+        password = first.decode()
     except UnicodeDecodeError:
         password = ""
     if not password:
@@ -152,21 +169,20 @@ def _password(files: CertificateFiles) -> Callable[[], str]:
     return lambda: password
 
 
-def _holding(variable: str, path: str, mark: bytes, what: str) -> None:
-    if mark not in _content(variable, path):
+def _holding(variable: str, path: str, mark: bytes, what: str) -> os.stat_result:
+    content, status = _content(variable, path)
+    if mark not in content:
         raise SettingsError([f"{variable}: {path} has no {what} in it, in PEM"])
+    return status
 
 
-def _content(variable: str, path: str) -> bytes:
+def _content(variable: str, path: str) -> tuple[bytes, os.stat_result]:
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        # A path with NUL in it is a ValueError, and names no file either.
-        reason = (error.strerror if isinstance(error, OSError) else None) or "No such file or directory"
-        problem = f"{variable}: {path!r} cannot be read: {reason}"
+        content, status = read_regular(path, LARGEST_FILE + 1)
+    except OSError as error:
+        problem = f"{variable}: {path!r} cannot be read: {error.strerror}"
     else:
         if len(content) <= LARGEST_FILE:
-            return content
+            return content, status
         problem = f"{variable}: {path} is too large"
     raise SettingsError([problem])

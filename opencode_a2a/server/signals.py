@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import FrameType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +35,11 @@ class Hangups:
         self._reloads: list[Reload] = []
 
     def add(self, reload: Reload) -> None:
-        """Call `reload` at each SIGHUP from now on. What it raises is logged, and stops nothing."""
+        """Call `reload` at each SIGHUP from now on. What it raises is logged, and stops nothing.
+
+        The signal that stops the server cancels it, and the drain begins when it has returned. So what may block
+        belongs in a `LooseThread`.
+        """
         self._reloads.append(reload)
 
     async def run(self) -> None:
@@ -41,8 +48,10 @@ class Hangups:
             _log.warning("SIGHUP is ignored: settings are read at the start; to stop the server, send SIGTERM")
         for reload in self._reloads:
             try:
-                with anyio.fail_after(RELOAD_SECONDS):
+                with anyio.move_on_after(RELOAD_SECONDS) as scope:
                     await reload()
+                if scope.cancelled_caught:
+                    _log.error("a file could not be read again within %g s; what was loaded stays", RELOAD_SECONDS)
             except Exception:
                 _log.exception("a reload failed; what was loaded before stays in use")
 
@@ -51,31 +60,56 @@ async def until_signalled(hangups: Hangups | None = None) -> None:
     """Return at the first SIGINT or SIGTERM. From then on, the next one ends the process at once.
 
     SIGHUP, which a terminal sends as it closes, too, runs `hangups`; without any function it is ignored with a line
-    in the log. Where the process was started to ignore it, as by `nohup`, it stays so.
+    in the log. Signals that come while they run make them run once more. Where the process was started to ignore
+    it, as by `nohup`, it stays so.
     """
     hangups = Hangups() if hangups is None else hangups
     is_watched = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     watched = (*STOPPING, signal.SIGHUP) if is_watched else STOPPING
-    with anyio.open_signal_receiver(*watched) as signals:
+    ask, asked = anyio.create_memory_object_stream[None](1)
+    with anyio.open_signal_receiver(*watched) as signals, ask, asked:
+        for number in STOPPING:
+            _count(number)
         async with anyio.create_task_group() as reloading:
-            running = anyio.Lock()
+            reloading.start_soon(_reload_when, asked, hangups)
             async for number in signals:
                 if number != signal.SIGHUP:
-                    reloading.cancel_scope.cancel()
                     break
-                reloading.start_soon(_one_by_one, running, hangups)
+                with suppress(anyio.WouldBlock):
+                    ask.send_nowait(None)
+            reloading.cancel_scope.cancel()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _end_at_the_next()
+
+
+async def _reload_when(asked: MemoryObjectReceiveStream[None], hangups: Hangups) -> None:
+    async for _ in asked:
+        await hangups.run()
+
+
+def _count(number: int) -> None:
+    """Have the next signal after this one end the process, also where the event loop never gets to the first."""
+    receive: Any = signal.getsignal(number)
+
+    def first(number: int, frame: FrameType | None) -> None:
+        _end_at_the_next()
+        receive(number, frame)
+
+    signal.signal(number, first)
+
+
+def _end_at_the_next() -> None:
     for number in STOPPING:
         signal.signal(number, _end_at_once)
 
 
-async def _one_by_one(running: anyio.Lock, hangups: Hangups) -> None:
-    async with running:
-        await hangups.run()
-
-
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
     """End the process without another step: what waits here may be what hangs. The store survives that as a crash."""
-    # not by print: it may be what was interrupted
-    os.write(sys.stderr.fileno(), f"opencode-a2a: ended at once by {signal.Signals(number).name}\n".encode())
+    with suppress(Exception):  # standard error may be closed
+        # not by print: it may be what was interrupted; nor where nobody reads a pipe that is full
+        descriptor = sys.stderr.fileno()
+        is_ready = select.poll()
+        is_ready.register(descriptor, select.POLLOUT)
+        if is_ready.poll(0):
+            os.write(descriptor, f"opencode-a2a: ended at once by {signal.Signals(number).name}\n".encode())
     os._exit(128 + number)

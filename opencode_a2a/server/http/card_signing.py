@@ -6,13 +6,13 @@ Knows no cryptography: that is for `card_keys`, which needs the extra `signing` 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from attrs import field, frozen
 
 from opencode_a2a.config.settings import SettingsError
 from opencode_a2a.distribution import how_to_install
+from opencode_a2a.regular_files import read_regular
 from sansio.a2a.model import JsonObject
 
 KEY_FILE: Final = "A2A_CARD_SIGNING_KEY_FILE"
@@ -56,7 +56,7 @@ def load_card_key(path: str | None, key_id: str | None = None) -> CardKey | None
         return None
     if key_id is not None and not key_id.isprintable():
         raise SettingsError([f"{KEY_ID}: takes printable text"])
-    pem = _content(Path(path))
+    pem = _content(path)
     try:
         from opencode_a2a.server.http.card_keys import KeyRefusedError, canonical, private_key
     except ModuleNotFoundError as error:
@@ -76,13 +76,11 @@ def load_card_key(path: str | None, key_id: str | None = None) -> CardKey | None
     raise _refused(problem)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        # A path with NUL in it is a ValueError, and names no file either.
-        reason = (error.strerror if isinstance(error, OSError) else None) or "there is no such file"
+        content, _ = read_regular(path, LARGEST_FILE + 1)
+    except OSError as error:
+        reason = error.strerror or "it cannot be read"
     else:
         if len(content) <= LARGEST_FILE:
             return content

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 import anyio
-import anyio.to_thread
 from attrs import frozen
 
 from opencode_a2a.logs import plain
+from opencode_a2a.loose_thread import BlockedError, LooseThread
+from opencode_a2a.regular_files import read_regular
 from sansio.access import CredentialsError, CredentialSet, joined
 
 _log = logging.getLogger(__name__)
@@ -51,18 +52,24 @@ class CredentialsFile:
         self._parse = parse
         self._beside = beside
         self._stamp: Stamp | None = None
+        self._thread = LooseThread("credentials")
+        self._reading = anyio.Lock()
 
     async def load(self) -> CredentialSet:
         """Read the file for the first time. Raises `CredentialsError`."""
-        loaded = await anyio.to_thread.run_sync(self.read)
+        loaded = await self._thread.run(self.read)
         self._take(loaded)
         return loaded.credentials
 
     async def reload(self) -> None:
         """Read the file again, and use what is in it. One that cannot be used is logged."""
+        async with self._reading:
+            await self._reload()
+
+    async def _reload(self) -> None:
         try:
-            loaded = await anyio.to_thread.run_sync(self.read)
-        except CredentialsError as error:
+            loaded = await self._thread.run(self.read)
+        except (CredentialsError, BlockedError) as error:
             _log.warning("the credentials stay as they were, because of %s: %s", plain(self._path), error)
             return
         self._take(loaded)
@@ -74,32 +81,28 @@ class CredentialsFile:
         """Load the file again whenever it has changed, for ever."""
         while True:
             await anyio.sleep(LOOK_EVERY)
-            stamp = await anyio.to_thread.run_sync(self._look)
-            if stamp is not None and stamp != self._stamp:
-                self._stamp = stamp  # one that cannot be used is complained of once
-                await self.reload()
+            async with self._reading:
+                stamp = await self._looked()
+                if stamp is not None and stamp != self._stamp:
+                    self._stamp = stamp  # one that cannot be used is complained of once
+                    await self._reload()
 
     def _take(self, loaded: LoadedFile) -> None:
         self._stamp = loaded.stamp
         if loaded.open_to_others:
             _log.warning("%s can be read by others than its owner: chmod 600 keeps it private", plain(self._path))
 
-    def _look(self) -> Stamp | None:
+    async def _looked(self) -> Stamp | None:
         """Return the stamp of the file, or None where it cannot be had: it may be about to be replaced."""
         try:
-            return _stamp(os.stat(self._path))
-        except OSError:
+            return _stamp(await self._thread.run(partial(os.stat, self._path)))
+        except (OSError, BlockedError):
             return None
 
     def read(self) -> LoadedFile:
         """Read the file, and take nothing from it. Blocks. Raises `CredentialsError`."""
         try:
-            # opened so that a pipe in its place does not wait for somebody who writes
-            with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode):
-                    raise CredentialsError(["it is no regular file"])
-                content = file.read(LARGEST + 1)
+            content, status = read_regular(self._path, LARGEST + 1)
         except OSError as error:
             raise CredentialsError([f"it cannot be read: {error.strerror}"]) from None
         if len(content) > LARGEST:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -91,6 +92,107 @@ def test_a_hangup_is_ignored_with_a_line_and_the_stream_goes_on(tmp_path: Path, 
         server.find(r"(stopping)")
         server.process.send_signal(signal.SIGHUP)
         assert server.process.wait(DEADLINE) == 0
+
+
+@contextmanager
+def signalled(runtime: str, case: str, folder: Path) -> Iterator[Serving]:
+    """The program that waits for signals, once it does."""
+    log = folder / "signalled.log"
+    command = [sys.executable, "-m", "tests.shell.cli.signalled", runtime, case]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, env=environment(), stdout=out, stderr=out)
+    try:
+        program = Serving(process, log)
+        program.find(r"(ready)")
+        yield program
+    finally:
+        process.kill()
+        process.wait(DEADLINE)
+
+
+@BOTH
+@pytest.mark.parametrize("case", ["thread", "slow"])
+def test_the_first_signal_begins_the_drain_whatever_a_reload_waits_for(
+    tmp_path: Path, runtime: str, case: str
+) -> None:
+    with signalled(runtime, case, tmp_path) as program:
+        program.process.send_signal(signal.SIGHUP)
+        program.find(r"(reload 1)")
+        started = time.monotonic()
+        assert program.stop(signal.SIGTERM) == 0
+
+    assert time.monotonic() - started < 5
+    assert program.said.endswith("draining\ndrained\n")
+    assert "Traceback" not in program.said
+
+
+@BOTH
+@pytest.mark.parametrize("case", ["loop", "drain"])
+def test_the_second_signal_ends_the_process_whatever_holds_its_loop(tmp_path: Path, runtime: str, case: str) -> None:
+    with signalled(runtime, case, tmp_path) as program:
+        program.process.send_signal(signal.SIGHUP)
+        program.find(r"(reload 1)")
+        program.process.send_signal(signal.SIGTERM)
+        if case == "drain":
+            program.find(r"(draining)")
+        else:
+            time.sleep(0.2)  # the process takes the first signal, and shows nothing of it
+        started = time.monotonic()
+        assert program.stop(signal.SIGINT) == 128 + signal.SIGINT
+
+    assert time.monotonic() - started < 5
+    assert "ended at once by SIGINT" in program.said
+
+
+@BOTH
+def test_hangups_that_come_while_files_are_read_make_them_read_once_more(tmp_path: Path, runtime: str) -> None:
+    with signalled(runtime, "while", tmp_path) as program:
+        program.process.send_signal(signal.SIGHUP)
+        program.find(r"(reload 1)")
+        for _ in range(5):
+            program.process.send_signal(signal.SIGHUP)
+            time.sleep(0.01)
+        program.find(r"(reload 2)")
+        time.sleep(0.5)  # a third would come after 0.3 s
+        assert program.stop(signal.SIGTERM) == 0
+
+    assert "reload 3" not in program.said
+
+
+@BOTH
+def test_a_reload_that_takes_too_long_is_given_up_with_a_line(tmp_path: Path, runtime: str) -> None:
+    with signalled(runtime, "slow", tmp_path) as program:
+        program.process.send_signal(signal.SIGHUP)
+        program.find(r"(could not be read again within 0.2 s)")
+        program.process.send_signal(signal.SIGHUP)
+        program.find(r"(reload 2)")
+        assert program.stop(signal.SIGTERM) == 0
+
+    assert "Traceback" not in program.said
+
+
+@BOTH
+def test_a_second_signal_ends_the_process_where_nobody_reads_what_it_prints(runtime: str) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"." * 4096)
+    os.set_blocking(writer, True)
+    command = [sys.executable, "-m", "tests.shell.cli.signalled", runtime, "drain"]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=writer)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == b"draining\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(DEADLINE) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.communicate(timeout=DEADLINE)
+        os.close(reader)
+        os.close(writer)
 
 
 @BOTH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -224,6 +225,62 @@ def _wrong_password(folder: Path, made: trustme.LeafCert) -> None:
     (folder / "password").write_text("battery-staple-77a1d2\n")
 
 
+def _pipe_for_a_certificate(folder: Path, _: trustme.LeafCert) -> None:
+    _pipe(folder / "cert.pem")
+
+
+def _pipe_for_a_key(folder: Path, _: trustme.LeafCert) -> None:
+    _pipe(folder / "key.pem")
+
+
+def _pipe_for_a_password(folder: Path, made: trustme.LeafCert) -> None:
+    _locked(folder, made)
+    _pipe(folder / "password")
+
+
+def _pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def _long_password(folder: Path, made: trustme.LeafCert) -> None:
+    _locked(folder, made)
+    (folder / "password").write_text("77a1d2" * 500)
+
+
+def _long_password_in_utf_8(folder: Path, made: trustme.LeafCert) -> None:
+    _locked(folder, made)
+    (folder / "password").write_text("é" * 513, encoding="utf-8")
+
+
+@BOTH
+def test_files_that_become_unusable_neither_replace_the_certificate_nor_keep_the_server_from_its_end(
+    tmp_path: Path, runtime: str, authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    made = issue(authority, tmp_path)
+    _locked(tmp_path, made)
+    password = tmp_path / "password"
+    password.write_text("correct-horse-5f0c9e")
+    with serving(runtime, tmp_path, A2A_TLS_KEY_PASSWORD_FILE=str(password)) as server:
+        url = server.find(r"listening on (https://\S+)")
+        first = served_certificate(url, trusting)
+        for spoil, said in (
+            (_long_password, "A2A_TLS_KEY_PASSWORD_FILE: the password in .* is longer than 1024 bytes"),
+            (_pipe_for_a_password, "A2A_TLS_KEY_PASSWORD_FILE: '.*' cannot be read: Not a regular file"),
+            (_pipe_for_a_key, "A2A_TLS_KEY_FILE: '.*' cannot be read: Not a regular file"),
+            (_pipe_for_a_certificate, "A2A_TLS_CERT_FILE: '.*' cannot be read: Not a regular file"),
+        ):
+            spoil(tmp_path, made)
+            server.process.send_signal(signal.SIGHUP)
+            server.find(f"(WARNING .*the certificate is not replaced: {said})")
+        assert served_certificate(url, trusting) == first
+        server.process.send_signal(signal.SIGHUP)
+        assert server.stop(signal.SIGTERM) == 0
+
+    assert "Traceback" not in server.said
+    assert "77a1d2" not in server.said
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -236,6 +293,11 @@ def _wrong_password(folder: Path, made: trustme.LeafCert) -> None:
         (_a_folder, r"A2A_TLS_CERT_FILE: '\S+' cannot be read: Is a directory"),
         (_locked, r"A2A_TLS_KEY_PASSWORD_FILE: is not set, but the key in \S+ is encrypted"),
         (_wrong_password, r"A2A_TLS_KEY_PASSWORD_FILE: the password in \S+ does not open the key in \S+"),
+        (_pipe_for_a_certificate, r"A2A_TLS_CERT_FILE: '\S+cert.pem' cannot be read: Not a regular file"),
+        (_pipe_for_a_key, r"A2A_TLS_KEY_FILE: '\S+key.pem' cannot be read: Not a regular file"),
+        (_pipe_for_a_password, r"A2A_TLS_KEY_PASSWORD_FILE: '\S+' cannot be read: Not a regular file"),
+        (_long_password, r"A2A_TLS_KEY_PASSWORD_FILE: the password in \S+ is longer than 1024 bytes"),
+        (_long_password_in_utf_8, r"A2A_TLS_KEY_PASSWORD_FILE: the password in \S+ is longer than 1024 bytes"),
     ],
     ids=lambda value: value.__name__.strip("_") if callable(value) else "",
 )
@@ -351,3 +413,29 @@ def test_doctor_judges_the_certificate(tmp_path: Path, authority: trustme.CA) ->
     (tmp_path / "key.pem").unlink()
     assert found().outcome is Outcome.FAIL
     assert "A2A_TLS_KEY_FILE" in found().detail
+
+
+def test_doctor_names_a_password_that_is_too_long(tmp_path: Path, authority: trustme.CA) -> None:
+    _long_password(tmp_path, issue(authority, tmp_path))
+    settings = Settings(
+        tls_cert_file=str(tmp_path / "cert.pem"),
+        tls_key_file=str(tmp_path / "key.pem"),
+        tls_key_password_file=str(tmp_path / "password"),
+    )
+
+    [found] = [finding for finding in check_files(settings) if finding.check == TLS]
+    assert found.outcome is Outcome.FAIL
+    assert "A2A_TLS_KEY_PASSWORD_FILE" in found.detail
+
+
+def test_the_longest_password_opens_a_key(tmp_path: Path, authority: trustme.CA, trusting: ssl.SSLContext) -> None:
+    password = "a" * 1023  # OpenSSL keeps one byte of 1024 where it reads one
+    encrypted(tmp_path, issue(authority, tmp_path), password)
+    (tmp_path / "password").write_text(password)
+    settings = Settings(
+        tls_cert_file=str(tmp_path / "cert.pem"),
+        tls_key_file=str(tmp_path / "key.pem"),
+        tls_key_password_file=str(tmp_path / "password"),
+    )
+
+    assert ServedCertificate.of(settings) is not None

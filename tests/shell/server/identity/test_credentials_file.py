@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import Say
 from opencode_a2a.server.identity import credentials_file, password_checks
+from opencode_a2a.server.identity.credentials_file import CredentialsFile
 from opencode_a2a.server.identity.password_checks import PasswordChecks
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.access import Credential, CredentialSet, PasswordHash
@@ -139,6 +141,47 @@ async def test_changes_count_at_once_and_a_file_that_cannot_be_used_changes_noth
     assert "apiKeyAuth" in card["securitySchemes"]
     assert TOKEN not in caplog.text
     assert ALICE not in caplog.text
+
+
+async def test_a_pipe_in_the_place_of_the_file_changes_nothing_and_keeps_nobody_waiting(
+    serving: Serving, store: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with anyio.fail_after(DEADLINE):
+        async with serving(credentials_file=store(BEARER)) as agent:
+            pipe = f"{store(BEARER)}.pipe"
+            os.mkfifo(pipe)
+            os.replace(pipe, store(BEARER))
+            await until(lambda: "it cannot be read: Not a regular file" in caplog.text)
+            assert await status(agent.http, authorization=f"Bearer {TOKEN}") == 200
+            store({**BEARER, "enabled": False})
+            await until_status(agent.http, 401, authorization=f"Bearer {TOKEN}")
+
+
+async def test_a_read_that_hangs_keeps_the_server_from_nothing(anyio_backend: str, store: Callable[..., str]) -> None:
+    path = store(BEARER)
+    pipe = f"{path}.pipe"
+    os.mkfifo(pipe)
+    hung = threading.Event()
+
+    def parse(text: str) -> CredentialSet:
+        if "hangs" in text:
+            hung.set()
+            os.close(os.open(pipe, os.O_RDONLY))  # until somebody writes
+        return CredentialSet()
+
+    file = CredentialsFile(path, parse, CredentialSet())
+    with anyio.fail_after(DEADLINE):
+        await file.load()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(file.watch)
+            store(text="hangs")
+            await until(hung.is_set)
+            with anyio.move_on_after(0.1) as reloading:
+                await file.reload()
+            tasks.cancel_scope.cancel()
+        assert reloading.cancelled_caught
+        await file.reload()  # says that an earlier read hangs
+        os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
 
 
 async def test_a_file_that_others_can_read_is_warned_of(
