@@ -50,9 +50,13 @@ def lock_schema(connection: Connection) -> None:
 
 
 def _bound_waiting(connection: Connection) -> None:
-    """Give up where a table stays locked, by a backup for example: whoever uses it meanwhile waits behind this."""
+    """Give up where a table stays locked, by a backup for example: whoever uses it meanwhile waits behind this.
+
+    A process that stops meanwhile is cut off after a minute: it keeps all the others from the tables.
+    """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}")
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 60000")
 
 
 def _version(connection: Connection) -> str | None:

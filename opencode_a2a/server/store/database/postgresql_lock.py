@@ -62,6 +62,8 @@ def join_postgresql(engine: Engine, join: Callable[[Connection], None], patience
     deadline = time.monotonic() + patience
     while True:
         with engine.connect() as connection, connection.begin():
+            # A process that stops now is cut off: nobody could have the database for itself.
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 10000")
             if connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock_shared({_KEY})").scalar_one():
                 join(connection)
                 return

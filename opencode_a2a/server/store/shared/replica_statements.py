@@ -2,6 +2,9 @@
 
 All times are by the clock of the database. A transaction of a server's begins with `fence`, which locks the server's
 row so weakly that renewals of its lease pass, and so strongly that nobody removes it before the transaction ends.
+
+Each of the others is one statement, which needs no transaction around it: a process that stops cannot stop between
+its statements, and keep the rows locked that the others look at.
 """
 
 from __future__ import annotations
@@ -22,12 +25,13 @@ _JOIN: Final = (
     f"INSERT INTO {REPLICA.name} (replica_id, expires_at, began_at, name) VALUES (%s, {_NOW} + %s, {_NOW}, %s)"
 )
 _RENEW: Final = f"UPDATE {REPLICA.name} SET expires_at = {_NOW} + %s WHERE replica_id = %s"
-_LEAVE: Final = f"DELETE FROM {REPLICA.name} WHERE replica_id = %s"
+_NOTIFYING: Final = "SELECT replica_id, pg_notify('" + CHANNEL + "', %s) FROM gone"
+_LEAVE: Final = f"WITH gone AS (DELETE FROM {REPLICA.name} WHERE replica_id = %s RETURNING replica_id) {_NOTIFYING}"
 # A server whose lease is over and that is in a transaction works yet: the next look finds it, or its transaction is
 # cut off as idle. So nobody waits here, and two servers that look at once do not either.
 _TAKE_OVER: Final = (
-    f"DELETE FROM {REPLICA.name} WHERE replica_id IN (SELECT replica_id FROM {REPLICA.name}"
-    f" WHERE expires_at < {_NOW} AND replica_id <> %s FOR UPDATE SKIP LOCKED) RETURNING replica_id"
+    f"WITH gone AS (DELETE FROM {REPLICA.name} WHERE replica_id IN (SELECT replica_id FROM {REPLICA.name}"
+    f" WHERE expires_at < {_NOW} AND replica_id <> %s FOR UPDATE SKIP LOCKED) RETURNING replica_id) {_NOTIFYING}"
 )
 _TIMEOUT: Final = "set_config('idle_in_transaction_session_timeout', %s, true)"
 _LOCKED: Final = f"FROM {REPLICA.name} WHERE replica_id = %s FOR KEY SHARE"
@@ -51,16 +55,13 @@ def renew(connection: Connection, replica_id: str, lease_ms: int) -> bool:
 
 def leave(connection: Connection, replica_id: str) -> None:
     """Remove a server that leaves, and notify the others: its tasks are nobody's."""
-    if connection.exec_driver_sql(_LEAVE, (replica_id,)).rowcount:
-        notify(connection, replica_id, ORPHANS)
+    connection.exec_driver_sql(_LEAVE, (replica_id, changes_text(replica_id, ORPHANS)))
 
 
 def take_over(connection: Connection, replica_id: str) -> Sequence[str]:
     """Remove the other servers whose leases are over, and notify of it; return their ids. Waits for nobody."""
-    taken = connection.exec_driver_sql(_TAKE_OVER, (replica_id,)).scalars().all()
-    if taken:
-        notify(connection, replica_id, ORPHANS)
-    return taken
+    parameters = (replica_id, changes_text(replica_id, ORPHANS))
+    return connection.exec_driver_sql(_TAKE_OVER, parameters).scalars().all()
 
 
 def fence(connection: Connection, replica_id: str, lease_ms: int, changes: Changes | None = None) -> None:

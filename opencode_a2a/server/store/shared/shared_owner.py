@@ -138,8 +138,8 @@ class SharedOwner:
         """
         self._listener.end()
         if self._engine is not None:
-            with suppress(Exception), self._engine.connect() as connection, connection.begin():
-                replica_statements.leave(connection, self.replica_id)
+            with suppress(StoreError):
+                self._execute(lambda connection: replica_statements.leave(connection, self.replica_id), "be written")
 
     def fence(self, connection: Connection, replica_id: str, writes: Sequence[Write]) -> None:
         """Begin a transaction of the writer's, in its thread. `replica_id`: of this server when these were queued.
@@ -170,11 +170,11 @@ class SharedOwner:
 
     async def owner(self, task_id: str) -> str | None:
         return await self._in_thread(
-            lambda: self._transact(lambda connection: task_statements.owner(connection, task_id), "read")
+            lambda: self._execute(lambda connection: task_statements.owner(connection, task_id), "be read")
         )
 
     async def replicas(self) -> Sequence[Replica]:
-        return await self._in_thread(lambda: self._transact(replica_statements.living, "read"))
+        return await self._in_thread(lambda: self._execute(replica_statements.living, "be read"))
 
     async def fenced(self) -> None:
         await self._lost.wait()
@@ -207,7 +207,7 @@ class SharedOwner:
             return work(connection, replica_id)
 
         try:
-            return await self._in_thread(lambda: self._transact(fenced, "be written"))
+            return await self._in_thread(lambda: self._transact(fenced))
         except FencedError:
             self._lose(replica_id)
             raise
@@ -252,14 +252,23 @@ class SharedOwner:
 
     # --- in threads ---------------------------------------------------------------------------------------
 
-    def _transact(self, work: Callable[[Connection], Result], doing: str) -> Result:
+    def _execute(self, statement: Callable[[Connection], Result], doing: str) -> Result:
+        """One statement without a transaction around it. Raises `StoreError`."""
+        assert self._engine is not None
+        try:
+            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                return statement(connection)
+        except Exception as error:
+            raise store_fault(error, doing, self._database) from None
+
+    def _transact(self, work: Callable[[Connection], Result]) -> Result:
         """In one transaction. Raises `StoreError`."""
         assert self._engine is not None
         try:
             with self._engine.connect() as connection, connection.begin():
                 return work(connection)
         except Exception as error:
-            raise store_fault(error, doing, self._database) from None
+            raise store_fault(error, "be written", self._database) from None
 
     def _join(self, replica_id: str, patience: float) -> None:
         assert self._engine is not None
@@ -276,14 +285,14 @@ class SharedOwner:
             raise store_fault(error, "be joined", self._database) from None
 
     def _renew_blocking(self, replica_id: str) -> bool:
-        return self._transact(lambda one: replica_statements.renew(one, replica_id, self._lease_ms), "be written")
+        return self._execute(lambda one: replica_statements.renew(one, replica_id, self._lease_ms), "be written")
 
     def _take_over(self, replica_id: str) -> None:
-        for taken in self._transact(lambda one: replica_statements.take_over(one, replica_id), "be written"):
+        for taken in self._execute(lambda one: replica_statements.take_over(one, replica_id), "be written"):
             _log.warning("the lease of replica %s was over: its tasks are taken over", taken)
 
     def _orphaned(self) -> bool:
-        return self._transact(task_statements.orphaned, "be read")
+        return self._execute(task_statements.orphaned, "be read")
 
     def _adopt(self, limit: int, connection: Connection, replica_id: str) -> list[StoredTask]:
         if self._unsure:

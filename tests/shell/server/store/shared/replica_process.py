@@ -26,6 +26,11 @@ def say(**values: Any) -> None:
     print(orjson.dumps(values).decode(), flush=True)
 
 
+def stop_here() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(0.1)  # another thread may get the signal, a moment later
+
+
 def stop_in_next_transaction() -> None:
     """The writer stops this process once all is written, and nothing is committed."""
 
@@ -35,9 +40,22 @@ def stop_in_next_transaction() -> None:
         nonlocal stopped
         if threading.current_thread().name == "store writer" and not stopped:
             stopped = True
-            os.kill(os.getpid(), signal.SIGSTOP)
+            stop_here()
 
     event.listen(Engine, "commit", stop)
+
+
+def stop_after_next(start: str) -> None:
+    """The process stops once a statement that begins so has been executed, and before anything follows it."""
+    stopped = False
+
+    def stop(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        nonlocal stopped
+        if statement.startswith(start) and not stopped:
+            stopped = True
+            stop_here()
+
+    event.listen(Engine, "after_cursor_execute", stop)
 
 
 async def obey(store: Store, words: list[str]) -> Any:
@@ -47,6 +65,8 @@ async def obey(store: Store, words: list[str]) -> Any:
         case ["commit and stop", task_id, number]:
             stop_in_next_transaction()
             await store.commit([task_row(task_id, last_seq=int(number)), event_row(int(number), task_id=task_id)])
+        case ["stop after", start]:
+            stop_after_next(start)
         case ["adopt"]:
             return ids(await store.ownership.adopt(100))
         case ["hang", seconds]:

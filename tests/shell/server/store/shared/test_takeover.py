@@ -104,6 +104,20 @@ async def test_an_owner_that_stops_within_a_transaction_is_cut_off(postgresql: s
         assert owners(postgresql) == {"task-1": survivor.ownership.replica_id}
 
 
+@pytest.mark.parametrize("statement", ["UPDATE opencode_a2a_replica SET", "SELECT EXISTS", "SELECT task.task_id"])
+async def test_wherever_an_owner_stops_it_is_taken_over(postgresql: str, anyio_backend: str, statement: str) -> None:
+    async with shared(postgresql) as survivor, replica(postgresql, backend=anyio_backend) as owner:
+        await owner.ask("commit", "task-1", 1)
+        await anyio.sleep(LEASE)
+        began = anyio.current_time()
+        await owner.ask("stop after", statement)
+        await owner.send("adopt")
+        found = await adopted(survivor)
+
+        assert found == ["task-1"]
+        assert anyio.current_time() - began < LEASE + 3  # some of it until it stopped
+
+
 async def test_an_event_loop_that_hangs_loses_its_tasks(postgresql: str, anyio_backend: str) -> None:
     async with shared(postgresql) as survivor, replica(postgresql, backend=anyio_backend) as owner:
         await owner.ask("commit", "task-1", 1)
