@@ -23,6 +23,9 @@ Scheme = Literal["bearer", "basic", "api_key"]
 
 SCHEMES: Final[tuple[Scheme, ...]] = ("bearer", "basic", "api_key")
 
+SHORTEST_SECRET: Final = 16
+"""Characters of a token or a password that take too long to guess, if they are random."""
+
 
 @frozen(kw_only=True)
 class Identity:
@@ -141,6 +144,13 @@ class Credential:
         user = f"{self.username}:" if self.scheme == "basic" else ""
         return _digest(self.scheme, _sha256(_encoded(user + (secret.reveal() if secret else ""))))
 
+    @property
+    def is_guessable(self) -> bool:
+        """Whether it may be guessed: a password, or a short token. What a hash is of counts as long."""
+        if self.scheme == "basic":
+            return True
+        return self.token is not None and len(self.token.reveal()) < SHORTEST_SECRET
+
     def __attrs_post_init__(self) -> None:
         secret = self.password if self.scheme == "basic" else self.token
         hashed = self.password_hash if self.scheme == "basic" else self.token_sha256
@@ -209,6 +219,15 @@ class CredentialSet:
         ),
     )
 
+    _guessable: frozenset[bytes] = field(
+        init=False,
+        repr=False,
+        eq=False,
+        default=Factory(
+            lambda self: frozenset(c.digest for c in self.credentials if c.is_guessable), takes_self=True
+        ),
+    )
+
     def __bool__(self) -> bool:
         return bool(self.credentials)
 
@@ -248,6 +267,10 @@ class CredentialSet:
     def named(self, proof: bytes) -> Authentication | None:
         """Return what the enabled credential of this digest proves, or `None`."""
         return self._found((proof,))
+
+    def is_guessable(self, authentication: Authentication) -> bool:
+        """Return whether what was proved by a credential of this set may have been guessed."""
+        return authentication.proof in self._guessable
 
     def _found(self, presented: Iterable[bytes]) -> Authentication | None:
         """Compare with every credential, found or not: the time shows neither which one matched nor how nearly."""

@@ -164,7 +164,8 @@ class RequestRates:
 
     `public`: requests for what everybody may read. `failures`: requests that prove nobody. Groups are those of
     `rate_group`; None is not limited. An address without quota for failures gets no further guess. Behind one address
-    may be many callers, so an `Authorization` header that proved somebody before is no guess, and passes.
+    may be many callers, so an `Authorization` header that proved somebody before is no guess, and passes. So does
+    what cannot have been guessed. `signatures`: of tokens that are checked all the same.
 
     A guess counts as a failure from its beginning, since to check it may take long: so no number of guesses that
     are checked at once exceeds the quota. One that proves somebody is given back.
@@ -173,6 +174,7 @@ class RequestRates:
     credentials: RateLimiter
     public: RateLimiter
     failures: RateLimiter
+    signatures: RateLimiter
     _known: OrderedDict[bytes, None] = field(factory=OrderedDict, repr=False)  # digests, the latest last
 
     @classmethod
@@ -182,6 +184,7 @@ class RequestRates:
             RateLimiter(RatePolicy(name="credential", requests=requests, window=window)),
             RateLimiter(RatePolicy(name="public", requests=public, window=window)),
             RateLimiter(RatePolicy(name="failures", requests=public, window=window)),
+            RateLimiter(RatePolicy(name="signatures", requests=public, window=window)),
         )
 
     def guess(self, group: str | None, authorization: str | None, now: float) -> Guess:
@@ -194,6 +197,17 @@ class RequestRates:
         quota = self.failures.take(group, now)
         # who shares a quota has not failed themselves: others' failures keep nobody from proving who they are
         return Guess(group) if quota.is_shared and not quota.allowed else Guess(group, quota)
+
+    def signed(self, guess: Guess, now: float) -> Guess:
+        """Return the guess that a signed token makes in the place of one that is not allowed.
+
+        Nobody guesses a signature, but to check it takes time: so each group has a second quota for those.
+        """
+        return Guess(guess.group) if self.signatures.take(guess.group, now).allowed else guess
+
+    def passed(self, identity: Identity, now: float) -> Quota:
+        """Count a request that proved somebody by what cannot have been guessed."""
+        return self.credentials.take((identity.principal, identity.credential_id), now)
 
     def failed(self, guess: Guess, now: float) -> Quota | None:
         """Return the quota of a guess that proved nobody; None where it has no limit."""
@@ -219,7 +233,7 @@ class RequestRates:
             self._known.move_to_end(digest)
             if len(self._known) > MOST_KNOWN:
                 self._known.popitem(last=False)
-        return self.credentials.take((identity.principal, identity.credential_id), now)
+        return self.passed(identity, now)
 
 
 def _digest(authorization: str) -> bytes:

@@ -156,6 +156,26 @@ def test_a_hash_lets_in_what_it_is_the_hash_of_in_its_own_scheme_alone() -> None
     assert key.identity.principal == "robot"
 
 
+@pytest.mark.parametrize(
+    ("credential", "guessable"),
+    [
+        (Credential.bearer("t" * 16, principal="ada"), False),
+        (Credential.bearer("t" * 15, principal="ada"), True),
+        (Credential.api_key("t" * 16, principal="ada"), False),
+        (Credential.api_key("t" * 15, principal="ada"), True),
+        (Credential.bearer(hashlib.sha256(b"t" * 16).digest(), principal="ada"), False),
+        (Credential.basic("ada", "t" * 40), True),
+    ],
+    ids=["token", "short token", "key", "short key", "hash", "password"],
+)
+def test_short_secrets_and_passwords_may_be_guessed(credential: Credential, guessable: bool) -> None:
+    credentials = CredentialSet((credential,))
+    found = credentials.named(credential.digest)
+
+    assert found is not None
+    assert credentials.is_guessable(found) is guessable
+
+
 def test_a_hash_has_the_length_of_its_function() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         Credential.bearer(b"too short", principal="ada")

@@ -16,10 +16,8 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.config.settings_values import is_loopback
 from sansio.a2a.counted import counted
 from sansio.access import Credential
+from sansio.access.credentials import SHORTEST_SECRET
 from sansio.guards.origins import ANY
-
-SHORTEST_SECRET: Final = 16
-"""Characters of a token or a password that take too long to guess, if they are random."""
 
 _WIDE: Final = {4: 8, 6: 16}
 """Bits of a network, by IP version; one with fewer holds more than anybody's own proxies."""

@@ -31,6 +31,9 @@ EXPIRY_EVERY: Final = 1.0
 class TokenIssuer(Protocol):
     """Whoever else issues bearer tokens."""
 
+    def may_have_issued(self, token: str) -> bool:
+        """Return whether a token has the form of this issuer's. Its signature is not checked."""
+
     async def authenticate(self, token: str) -> Authentication | None:
         """Return who a token is of; `None`: it is none of this issuer's. Raises `ProtocolError` for a bad one."""
 
@@ -98,15 +101,26 @@ class Authenticator:
         counts only where there is nothing else: it may be meant for a proxy.
         """
         scheme, value = self._decisive(request)
-        if scheme == "api_key":
-            found = self._credentials.prove_key(value)
-        elif scheme == "mtls":
-            found = authentication_of(self._certificate_header, value)
-        else:
-            found = await self._by_authorization(value)
+        found = self._at_once(scheme, value)
+        if found is None and not scheme:
+            found = await self._slowly(value)
         if found is None:
             raise ProtocolError(ErrorKind.UNAUTHENTICATED)
         return found
+
+    def recognise(self, request: Request) -> Authentication | None:
+        """Return who calls where that takes some hashes alone, by a secret that nobody guesses; `None` otherwise.
+
+        So are long tokens and keys known, and certificates that a trusted proxy names.
+        """
+        found = self._at_once(*self._decisive(request))
+        return None if found is None or self._credentials.is_guessable(found) else found
+
+    def presents_signature(self, request: Request) -> bool:
+        """Return whether a request is to be known by a token that has a signature."""
+        scheme, value = self._decisive(request)
+        token = None if scheme else bearer_token(value)
+        return token is not None and self._issuer is not None and self._issuer.may_have_issued(token)
 
     def challenge(self, request: Request) -> str:
         """Return the value of `WWW-Authenticate` for a request that was refused."""
@@ -158,9 +172,16 @@ class Authenticator:
         scheme = scheme_of(authorization)
         return scheme in self.schemes or (scheme == "bearer" and self._issuer is not None)
 
-    async def _by_authorization(self, authorization: str) -> Authentication | None:
-        found = self._credentials.prove(authorization)
-        if found is None and self._issuer is not None and (token := bearer_token(authorization)) is not None:
+    def _at_once(self, scheme: str, value: str) -> Authentication | None:
+        """Return what digests of secrets prove, or the word of a proxy."""
+        if scheme == "mtls":
+            return authentication_of(self._certificate_header, value)
+        return self._credentials.prove_key(value) if scheme else self._credentials.prove(value)
+
+    async def _slowly(self, authorization: str) -> Authentication | None:
+        """Return what a signature or a hashed password proves."""
+        found = None
+        if self._issuer is not None and (token := bearer_token(authorization)) is not None:
             found = await self._issuer.authenticate(token)
         if found is None:
             found = await self._passwords.prove(self._credentials, authorization)

@@ -40,7 +40,14 @@ class RateGuard:
         authorization = self.authenticator.presented(request)
         guess = rates.guess(rate_group(request.source), authorization, anyio.current_time())
         if guess.quota is not None and not guess.quota.allowed:
-            _apply(guess.quota, request)
+            if (known := self.authenticator.recognise(request)) is not None:
+                _apply(rates.passed(known.identity, anyio.current_time()), request)
+                return known
+            if not self.authenticator.presents_signature(request):
+                _apply(guess.quota, request)
+            guess = rates.signed(guess, anyio.current_time())
+            if guess.quota is not None:
+                _apply(guess.quota, request)
         try:
             found = await self.authenticator.authenticate(request)
         except BaseException as error:

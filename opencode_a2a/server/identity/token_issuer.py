@@ -56,6 +56,10 @@ class OidcIssuer:
         self._schedule = KeySchedule()
         self._fetching = anyio.Lock()
 
+    def may_have_issued(self, token: str) -> bool:
+        """Return whether a token is a JWT; its signature is not checked."""
+        return is_jwt(token)
+
     async def authenticate(self, token: str) -> Authentication | None:
         """Return who a token is of; `None`: it is no JWT.
 

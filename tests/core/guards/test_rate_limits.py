@@ -281,6 +281,27 @@ def test_guesses_that_are_given_back_change_nothing_for_those_that_fail(steps: l
             mixed.forget(guess, now)
 
 
+def test_signed_tokens_have_a_second_quota_which_takes_nothing_of_the_first() -> None:
+    limits = rates()
+    for _ in range(2):
+        fail(limits)
+    refused = limits.guess(GROUP, "Bearer signed", 0)
+    signed = [limits.signed(refused, 0) for _ in range(3)]
+
+    assert [allowed(guess.quota) for guess in signed] == [True, True, False]
+    assert limits.proved(signed[0], "Bearer signed", ADA, 0).allowed
+    assert allowed(limits.guess(GROUP, "Bearer signed", 0).quota)  # known from now on
+    assert not allowed(limits.failed(signed[1], 0))
+    assert not allowed(limits.guess(GROUP, "Bearer wrong", 0).quota)
+
+
+def test_who_cannot_have_guessed_has_the_quota_of_the_credential() -> None:
+    limits = rates()
+
+    assert [limits.passed(ADA, 0).allowed for _ in range(5)] == [True] * 4 + [False]
+    assert not limits.proved(Guess(GROUP), TOKEN, ADA, 0).allowed
+
+
 def test_loopback_has_no_limit_of_addresses() -> None:
     limits = rates()
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 import httpx
 import pytest
 
+from sansio.access import Credential, CredentialSet
 from sansio.guards.hosts import ServedHosts
 from sansio.guards.origins import AllowedOrigins
 from sansio.guards.proxies import parse_networks
-from tests.shell.harness import ALICE, BOB, Agent, Serving
+from tests.shell.harness import ALICE, BOB, Agent, Serving, until
+from tests.shell.server.identity.openid_provider import OTHER, provider
 
 pytestmark = pytest.mark.anyio
 
@@ -104,6 +108,51 @@ async def test_who_guesses_credentials_gets_no_answer_after_a_while(serving: Ser
         assert await statuses(agent, path, {**bearer(BOB), **HERE}) == [429]  # a guess as any other
         assert await statuses(agent, HEALTH, {**bearer(ALICE), **HERE}) == [200]  # seen before
         assert await statuses(agent, HEALTH, {**bearer(BOB), **THERE}) == [200]
+
+
+TOKEN, KEY, HASHED = "token-of-ada-5f0c9e1d", "key-of-ada-77a1d2c3b4", "hashed-of-ada-90be13f2"
+LONG = CredentialSet(
+    (
+        Credential.bearer(TOKEN, principal="ada", credential_id="token"),
+        Credential.api_key(KEY, principal="ada", credential_id="key"),
+        Credential.bearer(hashlib.sha256(HASHED.encode()).digest(), principal="ada", credential_id="hash"),
+        Credential.bearer("short", principal="ada", credential_id="short"),
+        Credential.basic("ada", "a password that is long"),
+    )
+)
+BASIC = {"authorization": "Basic " + base64.b64encode(b"ada:a password that is long").decode()}
+
+
+async def test_what_nobody_guesses_passes_though_others_at_its_address_guessed(serving: Serving) -> None:
+    wrong = [{**bearer(f"guess-{number}-of-more-than-16"), **HERE} for number in range(3)]
+    good = [{**given, **HERE} for given in (bearer(TOKEN), {"x-api-key": KEY}, bearer(HASHED))]
+    async with serving(**LIMITS, credentials=LONG) as agent:
+        assert await statuses(agent, HEALTH, *wrong) == [401, 401, 429]
+        assert await statuses(agent, HEALTH, *good) == [200] * 3  # none was seen before
+        assert await statuses(agent, HEALTH, *good, times=3) == [200] * 6 + [429] * 3  # their own quotas hold
+        assert await statuses(agent, HEALTH, {**bearer("short"), **HERE}, {**BASIC, **HERE}) == [429, 429]
+        assert await statuses(agent, HEALTH, *wrong) == [429] * 3
+        assert await statuses(agent, HEALTH, {**bearer("short"), **THERE}, {**BASIC, **THERE}) == [200, 200]
+
+
+async def test_a_certificate_that_the_proxy_names_passes(serving: Serving) -> None:
+    async with serving(**LIMITS, client_cert_header="X-Client-Cert-Subject") as agent:
+        assert await statuses(agent, HEALTH, {**bearer("wrong"), **HERE}, times=3) == [401, 401, 429]
+        assert await statuses(agent, HEALTH, {"x-client-cert-subject": "CN=ada", **HERE}) == [200]
+        assert await statuses(agent, HEALTH, {"x-client-cert-subject": "a" * 256, **HERE}) == [429]
+
+
+async def test_signed_tokens_are_still_checked_but_not_without_end(serving: Serving, anyio_backend: str) -> None:
+    async with provider(anyio_backend) as issuer, serving(**{**LIMITS, **issuer.settings}) as agent:
+        await until(lambda: issuer.key_fetches)
+        assert await statuses(agent, HEALTH, {**bearer("wrong"), **HERE}, times=3) == [401, 401, 429]
+        good, forged = issuer.token(), issuer.token(OTHER)
+        assert await statuses(agent, HEALTH, {**bearer(good), **HERE}) == [200]
+        assert await statuses(agent, HEALTH, {**bearer(forged), **HERE}, times=3) == [429] * 3  # one check is left
+        late = issuer.token(sub="late")
+        assert await statuses(agent, HEALTH, {**bearer(late), **HERE}) == [429]
+        assert await statuses(agent, HEALTH, {**bearer(good), **HERE}) == [200]  # known
+        assert await statuses(agent, HEALTH, {**bearer(late), **THERE}) == [200]
 
 
 async def test_a_page_may_read_its_quota(serving: Serving) -> None:
