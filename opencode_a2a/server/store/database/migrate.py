@@ -19,6 +19,7 @@ from opencode_a2a.server.store.schema import VERSION_TABLE, VERSIONS
 _POSTGRESQL_LOCK: Final = 0x6F70656E63_A2A
 
 LOCK_SECONDS: float = 5.0
+_STOPPED_MS: Final = 60_000  # between two statements: the rows of an import are made there, some hundred at once
 
 # alembic keeps the migration that runs in module-level state.
 _ALEMBIC: Final = threading.Lock()
@@ -43,20 +44,17 @@ def ensure_schema(engine: Engine) -> None:
 def lock_schema(connection: Connection) -> None:
     """Keep every other process from migrating or importing, to the end of the transaction.
 
-    SQLite needs no more than the transaction, begun as IMMEDIATE.
+    SQLite needs no more than the transaction, begun as IMMEDIATE. PostgreSQL cuts off a process that stops meanwhile.
     """
     if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_STOPPED_MS}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")
 
 
 def _bound_waiting(connection: Connection) -> None:
-    """Give up where a table stays locked, by a backup for example: whoever uses it meanwhile waits behind this.
-
-    A process that stops meanwhile is cut off after a minute: it keeps all the others from the tables.
-    """
+    """Give up where a table stays locked, by a backup for example: whoever uses it meanwhile waits behind this."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}")
-        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 60000")
 
 
 def _version(connection: Connection) -> str | None:
