@@ -28,3 +28,12 @@ def read_regular(path: str, most: int) -> tuple[bytes, os.stat_result]:
             return file.read(most), status
     finally:
         os.close(descriptor)
+
+
+def is_open_to_others(status: os.stat_result) -> bool:
+    """Return whether somebody can read or write a secret file who need not.
+
+    Its group may where another user owns the file: that is how root, or Kubernetes, gives a file to a server.
+    """
+    shared = 0o077 if status.st_uid == os.geteuid() else 0o007
+    return bool(status.st_mode & shared)

@@ -21,8 +21,9 @@ from opencode_a2a.config.settings_names import unknown
 from opencode_a2a.config.settings_rows import Variable
 from opencode_a2a.config.settings_table import VARIABLES, Settings
 from opencode_a2a.config.settings_values import SettingRefusedError
+from opencode_a2a.regular_files import is_open_to_others, read_regular
 from sansio.access import Credential, CredentialsError, CredentialSet
-from sansio.redact import redact_url
+from sansio.redact import Secret, redact_url
 
 __all__ = [
     "VARIABLES",
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 GENERATED_PRINCIPAL: Final = "local"
+PASSWORD_FILE: Final = "OPENCODE_SERVER_PASSWORD_FILE"
+LARGEST_PASSWORD_FILE: Final = 65_536
+"""Bytes. A file that is larger holds something else."""
 
 
 class SettingsError(ValueError):
@@ -72,7 +76,8 @@ def load_settings(
                 f"A2A_SUPPORTED_PROTOCOL_VERSIONS ({offered})"
             ]
         )
-    return settings, [*translated.warnings, *_unused(texts), *unknown(given, names)]
+    settings, about_file = _with_password_of_file(settings)
+    return settings, [*translated.warnings, *about_file, *_unused(texts), *unknown(given, names)]
 
 
 def _folded(environ: Mapping[str, str]) -> dict[str, str]:
@@ -134,15 +139,42 @@ def _problem(variable: Variable, text: str, cause: Exception) -> str:
     return f"{variable.name}: {reason}. It sets {variable.takes}"
 
 
+def _with_password_of_file(settings: Settings) -> tuple[Settings, list[str]]:
+    """The settings with the password out of its file, if there is one, and warnings. Raises `SettingsError`."""
+    path = settings.opencode_password_file
+    if path is None:
+        return settings, []
+    if settings.opencode_password is not None:
+        raise SettingsError([f"{PASSWORD_FILE}: is set, and so is OPENCODE_SERVER_PASSWORD; unset one of them"])
+    try:
+        content, status = read_regular(path, LARGEST_PASSWORD_FILE + 1)
+    except OSError as error:
+        raise SettingsError([f"{PASSWORD_FILE}: {path!r} cannot be read: {error.strerror}"]) from None
+    password = _first_line(content) if len(content) <= LARGEST_PASSWORD_FILE else None
+    if not password:
+        raise SettingsError([f"{PASSWORD_FILE}: {path!r} has no password in its first line"])
+    warning = f"{PASSWORD_FILE}: {path} can be read by others than its owner: chmod 600 keeps it private"
+    return attrs.evolve(settings, opencode_password=Secret(password)), [warning] if is_open_to_others(status) else []
+
+
+def _first_line(content: bytes) -> str | None:
+    """The first line without its end, white space and all; None where it is no UTF-8."""
+    try:
+        return content.split(b"\n", 1)[0].removesuffix(b"\r").decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def _unused(texts: Mapping[str, str]) -> list[str]:
-    pairs = (
-        ("opencode_username", "opencode_password", "OPENCODE_SERVER_USERNAME", "OPENCODE_SERVER_PASSWORD"),
-        ("metrics_port", "metrics_enabled", "A2A_METRICS_PORT", "A2A_METRICS_ENABLED"),
+    password = ("opencode_password", "opencode_password_file")
+    rows = (
+        ("opencode_username", password, "OPENCODE_SERVER_USERNAME", "OPENCODE_SERVER_PASSWORD"),
+        ("metrics_port", ("metrics_enabled",), "A2A_METRICS_PORT", "A2A_METRICS_ENABLED"),
     )
     return [
         f"{name} has no effect without {other}"
-        for attribute, needed, name, other in pairs
-        if attribute in texts and needed not in texts
+        for attribute, needed, name, other in rows
+        if attribute in texts and texts.keys().isdisjoint(needed)
     ]
 
 

@@ -239,6 +239,14 @@ class Settings(RetentionSettings):
         secret=True,
         verbatim=True,
     )
+    opencode_password_file: str | None = row(
+        _OPENCODE,
+        "OPENCODE_SERVER_PASSWORD_FILE",
+        str,
+        None,
+        "a file whose first line is that password, instead of OPENCODE_SERVER_PASSWORD: a path",
+        default_text="none",
+    )
     workspace_root: str | None = row(
         _OPENCODE,
         "OPENCODE_WORKSPACE_ROOT",

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from opencode_a2a.config.risks import risks
-from opencode_a2a.config.settings import load_settings
+from opencode_a2a.config.settings import PASSWORD_FILE, load_settings
 from sansio.http import LIVE_PATH, READY_PATH
 from tests.deploy.tools import DEPLOY, FILES, SETTINGS, documents, names_in, program, values_of
 from tests.paths import ROOT
@@ -150,6 +150,9 @@ def test_compose_keeps_opencode_private_and_both_without_privileges() -> None:
             compose["volumes"]
         )
     assert server["read_only"] is True
+    # `docker compose exec` has the environment of the service, and nothing that a wrapper adds to it
+    assert "entrypoint" not in server
+    assert server["environment"][PASSWORD_FILE] == "/run/secrets/opencode_password"
     settings = _loaded(server["environment"])
     assert settings.port == 8000
     assert settings.opencode_url == "http://opencode:4096"
@@ -221,10 +224,18 @@ def test_probes_ports_and_names_of_the_manifests_agree() -> None:
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > (
         settings.shutdown_grace_seconds + 5
     )
-    keys = {entry["valueFrom"]["secretKeyRef"]["key"] for entry in server["env"]} | {"credentials.json"}
-    assert keys == set(found["Secret"]["stringData"])
+    [mounted] = [one["secret"] for one in deployment["spec"]["template"]["spec"]["volumes"] if "secret" in one]
+    assert mounted["secretName"] == found["Secret"]["metadata"]["name"]
+    assert {item["key"] for item in mounted["items"]} == set(found["Secret"]["stringData"])
+    environ = found["ConfigMap"]["data"]
+    files = {f"/etc/opencode-a2a/{item['path']}" for item in mounted["items"]}
+    assert {environ[PASSWORD_FILE], environ["A2A_STATIC_AUTH_CREDENTIALS_FILE"]} == files
+    [other] = _container(deployment, "opencode")["env"]
+    assert other["name"] == "OPENCODE_SERVER_PASSWORD"
+    assert other["valueFrom"]["secretKeyRef"]["key"] in {item["key"] for item in mounted["items"]}
     _loaded({"A2A_STATIC_AUTH_CREDENTIALS": found["Secret"]["stringData"]["credentials.json"]})
     mounts = {mount["name"]: mount["mountPath"] for mount in server["volumeMounts"]}
+    assert mounts["secrets"] == "/etc/opencode-a2a"
     assert _is_below(settings.task_store_database_url, mounts["state"])
     claims = {volume["persistentVolumeClaim"]["claimName"] for volume in _volumes(deployment)}
     assert claims == {
@@ -265,7 +276,8 @@ def _volumes(deployment: dict[str, Any]) -> list[dict[str, Any]]:
 def _loaded(environ: dict[str, str]) -> Any:
     """The settings of an environment, whose values are all accepted."""
     assert all(isinstance(value, str) for value in environ.values())
-    settings, warnings = load_settings(environ)
+    here = {name: text for name, text in environ.items() if name != PASSWORD_FILE}  # a path in the container
+    settings, warnings = load_settings(here)
     assert warnings == []
     return settings
 

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from opencode_a2a.logs import plain
 from opencode_a2a.loose_thread import BlockedError, LooseThread
-from opencode_a2a.regular_files import read_regular
+from opencode_a2a.regular_files import is_open_to_others, read_regular
 from sansio.access import CredentialsError, CredentialSet, joined
 
 _log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class CredentialsFile:
         if not text.strip():  # also what somebody who writes it in place has begun
             raise CredentialsError(["it is empty; [] stands for no credentials"])
         credentials = joined(self._beside, self._parse(text))
-        return LoadedFile(credentials, _stamp(status), bool(status.st_mode & 0o077))
+        return LoadedFile(credentials, _stamp(status), is_open_to_others(status))
 
 
 def _stamp(status: os.stat_result) -> Stamp:

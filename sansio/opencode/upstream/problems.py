@@ -44,8 +44,8 @@ def bus_problem(failure: TaskFailure, url: str) -> Problem:
     if status in (401, 403):
         return Problem(
             ProblemType.UPSTREAM_UNAUTHORIZED,
-            f"{url} answered with status {status}; set OPENCODE_SERVER_PASSWORD (and OPENCODE_SERVER_USERNAME) "
-            "to what `opencode serve` was started with",
+            f"{url} answered with status {status}; set OPENCODE_SERVER_PASSWORD or its _FILE "
+            "(and OPENCODE_SERVER_USERNAME) to what `opencode serve` was started with",
         )
     if status is not None and (status >= 500 or status == 429):
         return Problem(

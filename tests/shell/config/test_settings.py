@@ -86,6 +86,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "opencode_url": "http://127.0.0.1:4096",
         "opencode_username": "opencode",
         "opencode_password": None,
+        "opencode_password_file": None,
         "workspace_root": None,
         "allow_directory_override": True,
         "enable_session_shell": False,
