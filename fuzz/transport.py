@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fuzz.target import Target, require
 from sansio.transport.frames import PREFACE, FrameBudget
-from sansio.transport.heads import ambiguity
+from sansio.transport.heads import HeadScan, ambiguity
 
 _FRAMING = (b"content-length", b"transfer-encoding")
 _LINES = (
@@ -25,8 +25,13 @@ _LINES = (
 
 
 def check_heads(data: bytes) -> None:
-    """A head that passes and that h11 accepts has one framing at most, on one line, of a version that has it."""
+    """A head that passes and that h11 accepts has one framing at most, on one line, of a version that has it; and
+    whether it passes depends on no piece that it comes in.
+    """
     head = data.replace(b"\r\n\r\n", b"\r\n").replace(b"\n\n", b"\n") + b"\r\n\r\n"
+    scan = HeadScan()
+    found = [scan.look(head[:at]) for at in range(1, len(head) + 1)]
+    require(any(found) is (HeadScan().look(head) is not None), "a head in pieces is judged otherwise")
     if ambiguity(head) is not None:
         return
     connection = h11.Connection(h11.SERVER)

@@ -103,6 +103,9 @@ class Http1(H11Protocol):
         self._refused = False
         self._ignored = 0  # bytes behind the last request
         self._pieces: list[bytes] = []  # of a body, not yet given to the application
+        self._head = heads.HeadScan()
+        self._at_chunk = False  # the head of a chunk comes next
+        self._in_trailers = False
         self._chunks = ChunkBudget()
         self._ahead = 0  # bytes of the body that the application has not read
         self._room = self.context.event_class()
@@ -171,14 +174,12 @@ class Http1(H11Protocol):
             if self.connection.their_state is h11.IDLE:
                 if not self._skip_empty_lines():
                     return
-                status = heads.oversize(self.connection.trailing_data[0])
-                if status is not None:
-                    await self._refuse(status, "the head is too large")
-                    return
-                reason = heads.ambiguity(self.connection.trailing_data[0])
-                if reason is not None:
-                    await self._refuse(400, reason)
-                    return
+                refusal = self._head.look(self.connection.trailing_data[0])
+            else:
+                refusal = self._look_at_trailers()
+            if refusal is not None:
+                await self._refuse(refusal.status, refusal.reason)
+                return
             try:
                 event = self.connection.next_event()
             except h11.RemoteProtocolError as error:
@@ -186,6 +187,7 @@ class Http1(H11Protocol):
                 return
             if isinstance(event, h11.Data):
                 self._pieces.append(bytes(event.data))
+                self._at_chunk = event.chunk_end
                 if not self._chunks.take(len(event.data), begins=event.chunk_start):
                     await self._refuse(400, "too many small chunks")
             elif not await self._handle_event(event):
@@ -213,6 +215,17 @@ class Http1(H11Protocol):
             return False
         return True
 
+    def _look_at_trailers(self) -> heads.Refusal | None:
+        """Judge the trailer section of a chunked body, before h11 parses it together with the last chunk."""
+        if self.connection.their_state is not h11.SEND_BODY or not (self._at_chunk or self._in_trailers):
+            return None
+        data = self.connection.trailing_data[0]
+        begins = 0 if self._in_trailers else heads.last_chunk(data)
+        if begins is None:
+            return None
+        self._at_chunk, self._in_trailers = False, True
+        return heads.refused_trailers(data[begins:])
+
     def _skip_empty_lines(self) -> bool:
         """Drop empty lines ahead of a request line. Returns False where the rest of one is awaited.
 
@@ -234,11 +247,12 @@ class Http1(H11Protocol):
     async def _refuse(self, status: int, reason: str) -> None:
         """Answer in the application's place, unless it has begun to answer, and end the connection."""
         _log.info("refused a request with %d: %s", status, reason)
-        self._over = True
-        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            await self._send_error_response(status)
-        self._refused = True
+        self._over = self._refused = True  # before anything is sent: the application may be about to answer
         self._pieces.clear()
+        if self.connection.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            fields = [(b"content-length", b"0"), (b"connection", b"close"), *self.config.response_headers("h11")]
+            await super()._send_h11_event(h11.Response(status_code=status, headers=fields))
+            await super()._send_h11_event(h11.EndOfMessage())
         await self.send(Closed())
 
     async def _send_h11_event(self, event: Any) -> None:
@@ -248,6 +262,9 @@ class Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         self._ahead = 0
+        self._head = heads.HeadScan()
+        self._at_chunk = any(name == b"transfer-encoding" for name, _ in request.headers)
+        self._in_trailers = False
         self._chunks = ChunkBudget()
         path, authority = heads.target(request.target)
         headers = list(request.headers)
@@ -301,6 +318,7 @@ class Http2(H2Protocol):
         super().__init__(*parts)
         self.config = copy(self.config)
         self.config.max_app_queue_size = 64  # frames; the window of a stream bounds no bytes that were acknowledged
+        self.connection.decoder.max_header_list_size = heads.LARGEST_LIST  # before the client acknowledges it, too
         connection.multiplexed = True
         self._clock = connection
         self._budget = FrameBudget(self.context.time())
@@ -339,10 +357,10 @@ class Http2(H2Protocol):
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         fields = [(name, value) for name, value in request.headers if name != b":path"]
         path = next((value for name, value in request.headers if name == b":path"), b"")
-        status = heads.oversize_fields(path, fields)
-        if status is not None:
-            _log.info("refused a request with %d: the head is too large", status)
-            head = [(b":status", str(status).encode()), (b"content-length", b"0")]
+        refusal = heads.refused_fields(path, fields)
+        if refusal is not None:
+            _log.info("refused a request with %d: %s", refusal.status, refusal.reason)
+            head = [(b":status", str(refusal.status).encode()), (b"content-length", b"0")]
             self.connection.send_headers(request.stream_id, head, end_stream=True)
             return
         await super()._create_stream(request)

@@ -18,7 +18,7 @@ from runtime_http.pool import Pool
 from runtime_http.protocols import Protocol
 from runtime_http.tls import TlsSession
 from sansio.transport.connections import Connection, ConnectionLimits
-from sansio.transport.heads import LONGEST_FIELDS, LONGEST_LINE
+from sansio.transport.heads import LARGEST_LIST, LONGEST_FIELDS, LONGEST_LINE
 
 _log = logging.getLogger(__name__)
 
@@ -126,5 +126,6 @@ def _configuration(bind: str, grace: float) -> Config:
     config.graceful_timeout = grace
     config.max_app_queue_size = sys.maxsize  # `Http1` has a bound of its own, in bytes
     config.h11_max_incomplete_size = LONGEST_LINE + LONGEST_FIELDS + 1024  # `Http1` refuses a larger head before
+    config.h2_max_header_list_size = LARGEST_LIST
     config.keep_alive_max_requests = 1_000_000
     return config

@@ -9,10 +9,14 @@ from hypothesis import strategies as st
 from sansio.transport.heads import (
     LONGEST_FIELDS,
     LONGEST_LINE,
+    MOST_FIELDS,
+    HeadScan,
+    Refusal,
     ambiguity,
     empty_lines,
-    oversize,
-    oversize_fields,
+    last_chunk,
+    refused_fields,
+    refused_trailers,
     target,
 )
 
@@ -128,8 +132,8 @@ def head(line: int, fields: int) -> bytes:
 def test_a_head_is_refused_for_its_size(line: int, fields: int, status: int | None) -> None:
     whole = head(line, fields)
 
-    assert oversize(whole) == status
-    assert oversize(whole + b"y" * 100_000) == status
+    assert judged(whole) == status
+    assert judged(whole + b"y" * 100_000) == status
 
 
 @given(st.integers(14, LONGEST_LINE + 50), st.integers(3, LONGEST_FIELDS + 50), st.data())
@@ -139,17 +143,97 @@ def test_a_head_that_comes_in_pieces_gets_the_same_status_once_enough_is_there(
     whole = head(line, fields)
     cut = data.draw(st.integers(0, len(whole)))
 
-    assert oversize(whole[:cut]) in (None, oversize(whole))
+    assert judged(whole[:cut]) in (None, judged(whole))
 
 
 @pytest.mark.parametrize("piece", [b"a", b"GET / HTTP/1.1\r\nX: b"])
 def test_a_head_without_an_end_is_refused_at_last(piece: bytes) -> None:
-    assert oversize(piece + b"c" * (LONGEST_LINE + LONGEST_FIELDS)) in (414, 431)
+    assert judged(piece + b"c" * (LONGEST_LINE + LONGEST_FIELDS)) in (414, 431)
+
+
+@pytest.mark.parametrize(("count", "status"), [(MOST_FIELDS, None), (MOST_FIELDS + 1, 431), (4000, 431)])
+@pytest.mark.parametrize("behind", [b"", b"a:\r\n" * 500], ids=["alone", "more behind"])
+def test_a_head_is_refused_for_the_number_of_its_fields(count: int, status: int | None, behind: bytes) -> None:
+    whole = b"GET / HTTP/1.1\r\n" + b"a:\r\n" * count
+
+    assert judged(whole + b"\r\n" + behind) == status
+    assert judged(whole) == status  # before its end has come
+    assert judged_in_pieces(whole + b"\r\n", 1) == status
+
+
+lines = st.lists(
+    st.sampled_from([b"a: b\r\n", b"\r\n", b"\n", b" c\r\n", b"a: b\n", b"Content-Length: 1\r\n", b"\r", b"GET"])
+    | st.just(b"x: y\r\n" * MOST_FIELDS),
+    max_size=8,
+)
+
+
+@given(lines, st.lists(st.integers(1, 40), min_size=1, max_size=5))
+def test_a_head_is_judged_alike_however_it_is_cut(parts: list[bytes], sizes: list[int]) -> None:
+    data = b"GET / HTTP/1.1\r\n" + b"".join(parts)
+
+    assert judged_in_pieces(data, *sizes) == judged(data)
+
+
+def judged_in_pieces(data: bytes, *sizes: int) -> int | None:
+    """The status for a head that comes in pieces of these sizes, in turn."""
+    scan = HeadScan()
+    at = 0
+    while at < len(data):
+        at = min(len(data), at + sizes[at % len(sizes)])
+        refusal = scan.look(data[:at])
+        if refusal is not None:
+            return refusal.status
+        if b"\n\r\n" in data[:at]:
+            return None  # a good head is complete
+    return None
+
+
+def test_a_line_without_cr_is_refused_before_the_head_is_complete() -> None:
+    scan = HeadScan()
+
+    assert scan.look(b"GET / HTTP/1.1\r") is None
+    assert scan.look(b"GET / HTTP/1.1\r\nX: a") is None
+    assert scan.look(b"GET / HTTP/1.1\r\nX: a\n") == Refusal(400, "a line ends without CR")
 
 
 def test_a_head_that_is_parsed_already_has_the_same_bounds() -> None:
     fields = [(b"x", b"b" * (LONGEST_FIELDS - 5))]
 
-    assert oversize_fields(b"/" * LONGEST_LINE, fields) is None
-    assert oversize_fields(b"/" * (LONGEST_LINE + 1), fields) == 414
-    assert oversize_fields(b"/", [*fields, (b"y", b"")]) == 431
+    assert refused_fields(b"/" * LONGEST_LINE, fields) is None
+    assert status_of(refused_fields(b"/" * (LONGEST_LINE + 1), fields)) == 414
+    assert status_of(refused_fields(b"/", [*fields, (b"y", b"")])) == 431
+    assert refused_fields(b"/", [(b"y", b"")] * MOST_FIELDS) is None
+    assert status_of(refused_fields(b"/", [(b"y", b"")] * (MOST_FIELDS + 1))) == 431
+
+
+@pytest.mark.parametrize(
+    ("data", "begins"),
+    [
+        (b"0\r\n\r\n", 3),
+        (b"\r\n0\r\na: b\r\n\r\n", 5),
+        (b"\n000;name=value\r\n", 17),
+        (b"0 \r\n", 4),
+        (b"0", None),
+        (b"\r\n0\r", None),
+        (b"0a\r\n0123456789\r\n0\r\n", None),
+        (b"10\r\n", None),
+        (b"", None),
+    ],
+)
+def test_the_last_chunk_is_found_where_it_comes_next(data: bytes, begins: int | None) -> None:
+    assert last_chunk(data) == begins
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n", b"\n", b"\r\nGET / HTTP/1.1\r\n" + b"a:\r\n" * 500])
+@pytest.mark.parametrize(("count", "status"), [(0, None), (MOST_FIELDS, None), (MOST_FIELDS + 1, 431), (4000, 431)])
+def test_trailers_have_the_bound_of_header_fields(count: int, status: int | None, end: bytes) -> None:
+    assert status_of(refused_trailers(b"a:\r\n" * count + end)) == status
+
+
+def judged(data: bytes) -> int | None:
+    return status_of(HeadScan().look(data))
+
+
+def status_of(refusal: Refusal | None) -> int | None:
+    return None if refusal is None else refusal.status

@@ -556,6 +556,73 @@ async def test_a_head_that_is_too_large_is_refused_and_its_connection_ends(
     assert said.count(b"HTTP/1.1 ") == 1
 
 
+FIELDS = b"a:\r\n" * 4000
+UPLOAD = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_of_many_fields",
+    [
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + FIELDS + b"\r\n" + CARD,
+        b"GET / HTTP/1.1\r\nHost: a\r\n" + FIELDS,
+        b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n" + FIELDS + b"\r\n",
+        UPLOAD + b"0\r\n" + FIELDS + b"\r\n",
+        UPLOAD + b"0\r\n" + FIELDS,
+        UPLOAD + b"5;a=b\r\n01234\r\n000\r\n" + FIELDS + b"\r\n" + CARD,
+    ],
+    ids=["whole", "no end", "empty lines", "trailers", "trailers without end", "trailers behind a chunk"],
+)
+async def test_a_request_with_too_many_fields_is_refused_and_its_connection_ends(
+    anyio_backend: str, request_of_many_fields: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(anyio_backend, app_that_reads) as url:
+        said = await said_at_once(url, request_of_many_fields)
+
+    assert said.startswith(b"HTTP/1.1 431")
+    assert b"connection: close" in said.lower()
+    assert said.count(b"HTTP/1.1 ") == 1
+    assert "a connection failed" not in caplog.text
+
+
+async def test_what_comes_in_single_bytes_is_judged_the_same(
+    anyio_backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = b"a:\r\n" * 127
+    good = b"\r\nPOST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n" + fields[4:] + b"\r\n"
+    good += b"5\r\n0\r\n\r\n\r\n0\r\n" + fields + b"\r\n"
+    async with served(anyio_backend, app_that_reads) as url, connected(url) as raw:
+        raw.extra(anyio.abc.SocketAttribute.raw_socket).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(2):
+            for byte in good:
+                await raw.send(bytes([byte]))
+            assert await answered(raw) == b"0\r\n\r\n"
+        await raw.send(good + good[:-2])
+        assert await answered(raw) == b"0\r\n\r\n"
+        for byte in b"a:\r\n" * 2:
+            await raw.send(bytes([byte]))
+        assert (await rest(raw)).startswith(b"HTTP/1.1 431")
+
+    assert "a connection failed" not in caplog.text
+
+
+async def app_that_reads(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    """Answers with the body, once it is whole."""
+    if scope["type"] == "lifespan":
+        await app(scope, receive, send)
+        return
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        body += message["body"]
+        if not message.get("more_body"):
+            break
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 async def test_a_head_of_the_largest_size_is_answered(serving: Serving) -> None:
     head = b"GET /health?" + b"a" * 8160 + b" HTTP/1.1\r\nHost: a\r\nX: " + b"b" * 16_200 + b"\r\n"
     async with serving() as agent:
@@ -584,6 +651,44 @@ async def test_a_head_that_is_too_large_over_http2_is_refused_and_others_are_ans
                         statuses[event.stream_id] = dict(event.headers)[b":status"]
 
     assert statuses == {1: status, 3: b"200"}
+    assert "a connection failed" not in caplog.text
+
+
+@pytest.mark.parametrize(("count", "status"), [(100, b"200"), (129, b"431"), (500, b"431")])
+async def test_a_head_of_too_many_fields_over_http2_is_refused(
+    anyio_backend: str, count: int, status: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    client.initiate_connection()
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
+    client.send_headers(1, [*head, *[("x", "y")] * count], end_stream=True)
+    found = b""
+    async with served(anyio_backend, app, limits=ConnectionLimits(http2=True)) as url, connected(url) as raw:
+        await raw.send(client.data_to_send())
+        with anyio.fail_after(DEADLINE):
+            while not found:
+                for event in client.receive_data(await raw.receive()):
+                    if isinstance(event, h2.events.ResponseReceived):
+                        found = dict(event.headers)[b":status"]
+
+    assert found == status
+    assert "a connection failed" not in caplog.text
+
+
+async def test_a_header_list_over_http2_that_is_far_too_large_ends_the_connection_undecoded(
+    anyio_backend: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
+    client.initiate_connection()
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
+    client.send_headers(1, [*head, *[("x", "y")] * 1500], end_stream=True)
+    async with served(anyio_backend, app, limits=ConnectionLimits(http2=True)) as url, connected(url) as raw:
+        await raw.send(client.data_to_send())
+        received = await rest(raw)
+
+    events = client.receive_data(received)
+    [ended] = [event for event in events if isinstance(event, h2.events.ConnectionTerminated)]
+    assert ended.error_code is h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
     assert "a connection failed" not in caplog.text
 
 
