@@ -39,10 +39,10 @@ from opencode_a2a.server.http.dispatch import Dispatch
 from opencode_a2a.server.http.payload_log import PayloadLog
 from opencode_a2a.server.identity.opening import identity_options, open_identities
 from opencode_a2a.server.push.outbound_client import CheckedClient
+from opencode_a2a.server.replicas.opening import locks_of
 from opencode_a2a.server.signals import Reload
 from opencode_a2a.server.store import open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
-from opencode_a2a.server.tasks.keyed_lock import LocalLocks
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tool.called_agents import called_agents
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
@@ -192,7 +192,7 @@ async def application(
         bus = EventBus(upstream, clock=wall, note=partial(readiness.note, UPSTREAM))
         location = Location(directory=settings.workspace_root)
         locations = Locations(upstream, location, override=settings.allow_directory_override)
-        locks = LocalLocks()
+        locks = locks_of(store)
         sessions = Sessions(
             store,
             upstream,

@@ -23,12 +23,12 @@ from opencode_a2a.server.http.dispatch import Dispatch
 from opencode_a2a.server.identity.authenticator import Authenticator
 from opencode_a2a.server.identity.opening import IdentityOptions, open_identities
 from opencode_a2a.server.push.outbound_client import CheckedClient
+from opencode_a2a.server.replicas.opening import locks_of
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
 from opencode_a2a.server.signals import Hangups, Reload, until_signalled
-from opencode_a2a.server.store import open_store
+from opencode_a2a.server.store import SharedOptions, Store, open_store
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
-from opencode_a2a.server.tasks.keyed_lock import LocalLocks
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.jsonrpc import method_not_found
@@ -55,12 +55,14 @@ class NoMethods:
 class ServerOptions:
     """Bounds and places of a server, all with usable defaults.
 
-    `store`: "memory", or a database's URL. `body_limit`, `gzip_minimum`: bytes. `push_timeout`: seconds for one
-    notification; `outbound`: where notifications may go. `tracer`: records spans. `identity`: methods of
-    authentication beside the credentials; None: none. `proxies`: those whose headers count.
+    `store`: "memory", or a database's URL; `shared`: other servers may have it open, too; None: this one alone.
+    `body_limit`, `gzip_minimum`: bytes. `push_timeout`: seconds for one notification; `outbound`: where notifications
+    may go. `tracer`: records spans. `identity`: methods of authentication beside the credentials; None: none.
+    `proxies`: those whose headers count.
     """
 
     store: str = "memory"
+    shared: SharedOptions | None = None
     body_limit: int = 16 * 1024 * 1024
     gzip_minimum: int = 1400
     default_version: str = "0.3"
@@ -162,7 +164,7 @@ async def open_agent(
             open_identities(credentials, options.identity or IdentityOptions(), realm="a2a", wall=wall)
         )
         authenticator = identities.authenticator
-        store = await stack.enter_async_context(open_store(options.store))
+        store = await stack.enter_async_context(_store_of(options))
         client = await stack.enter_async_context(CheckedClient(options.outbound, timeout=options.push_timeout))
         group = await stack.enter_async_context(anyio.create_task_group())
         tasks = TaskServer(
@@ -174,7 +176,7 @@ async def open_agent(
             tasks=group,
             wall=wall,
             limits=evolve(options.limits, look_every=options.stream_limits.look_every),
-            locks=LocalLocks(),
+            locks=locks_of(store),
             tracer=options.tracer,
             agent_name=card.name,
         )
@@ -225,3 +227,9 @@ def _publish_schemes(server: AgentServer, authenticator: Authenticator, options:
     server.publish(
         published(authenticator.schemes, api_key_header=options.api_key_header, discovery_url=discovery_url)
     )
+
+
+def _store_of(options: ServerOptions) -> Store:
+    if options.shared is None:
+        return open_store(options.store)
+    return open_store(options.store, shared=True, options=options.shared)

@@ -21,6 +21,8 @@ from opencode_a2a.server.operations.task_operations import Operations
 from opencode_a2a.server.operations.task_quota import TaskQuota
 from opencode_a2a.server.push.notifier import Counters, Notifier, Render
 from opencode_a2a.server.push.outbound_client import CheckedClient
+from opencode_a2a.server.replicas.adoption import Adoption, fenced_again
+from opencode_a2a.server.replicas.followed_tasks import FollowedTasks
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.store.size_watch import watch_size
 from opencode_a2a.server.tasks.active_task import ActiveTask
@@ -77,7 +79,9 @@ class TaskServer:
         self.store = store
         self._tasks = tasks
         self._limits = limits
-        self._registry = registry = TaskRegistry(store, locks)
+        self._locks = locks
+        self._followed = followed = FollowedTasks(store)
+        self._registry = registry = TaskRegistry(store, locks, followed)
         self._streams = streams = TaskStreams(store, limits.streams)
         self._runner = runner = TaskRunner(
             agent,
@@ -121,9 +125,11 @@ class TaskServer:
             notifier=notifier,
             locks=locks,
         )
+        self._adoption = Adoption(store, followed, admission.recover)
         self.maintenance = Maintenance(
             store=store,
             registry=registry,
+            followed=followed,
             runner=runner,
             admission=admission,
             notifier=notifier,
@@ -168,13 +174,18 @@ class TaskServer:
 
     async def start(self) -> None:
         """Recover what an earlier process left, and begin what runs as long as the server. Raises `StoreError`."""
-        left = await self.maintenance.recover()
+        self._tasks.start_soon(self._locks.run)
+        left = await self._adoption.begin()
         if left:
             _log.warning("resuming %s that an earlier run left unfinished", counted(left, "task"))
         await self._notifier.recover()
+        self._tasks.start_soon(self._adoption.run)
+        self._tasks.start_soon(self._followed.run)
+        self._tasks.start_soon(fenced_again, self.store.ownership, self._runner)
         self._tasks.start_soon(self._runner.watch)
         self._tasks.start_soon(self.maintenance.keep_alive, self._limits.look_every)
-        self._tasks.start_soon(self._messages.load)
+        if self.store.ownership.replica_id is None:  # what other servers get is in no filter
+            self._tasks.start_soon(self._messages.load)
         self._tasks.start_soon(self.maintenance.prune)
         self._tasks.start_soon(give_back_memory, lambda: bool(self._registry or self._streams))
 

@@ -9,12 +9,10 @@ import anyio
 
 from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.push.notifier import Notifier
+from opencode_a2a.server.replicas.followed_tasks import FollowedTasks
 from opencode_a2a.server.store import EventsPruned, Store, StoreError, TasksExpired
-from opencode_a2a.server.tasks.loading import loaded
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
-from sansio.a2a.errors import LocalError, ProtocolError
-from sansio.a2a.model import TaskState
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +32,7 @@ class Maintenance:
         *,
         store: Store,
         registry: TaskRegistry,
+        followed: FollowedTasks,
         runner: TaskRunner,
         admission: Admission,
         notifier: Notifier,
@@ -43,6 +42,7 @@ class Maintenance:
     ) -> None:
         self._store = store
         self._registry = registry
+        self._followed = followed
         self._runner = runner
         self._admission = admission
         self._notifier = notifier
@@ -60,8 +60,8 @@ class Maintenance:
         pause = _KEEP_ALIVE if look_every is None else min(_KEEP_ALIVE, look_every)
         while True:
             await anyio.sleep(pause)
-            for task in self._registry:
-                task.active.poke()
+            for active in (*(task.active for task in self._registry), *self._followed):
+                active.poke()
 
     async def prune(self) -> None:
         """Remove the events of tasks that ended long ago, for ever: each time until none is left.
@@ -87,27 +87,6 @@ class Maintenance:
         while await self._store.expired(before):
             await self._store.commit([TasksExpired(before)])
 
-    async def recover(self) -> int:
-        """Carry on the tasks that an earlier process left unfinished; return how many there were.
-
-        Raises `StoreError`. A task that cannot be read is logged, and left as it is.
-        """
-        waiting = TaskState.AUTH_REQUIRED.value  # for somebody who mends the credentials, and asks again
-        unfinished = [stored for stored in await self._store.unfinished() if stored.row.state != waiting]
-        unfinished.sort(key=lambda stored: stored.row.prompt_id is None)  # those an agent may be working on first
-        for stored in unfinished:
-            try:
-                active = await loaded(stored, await self._store.events(stored.row.task_id))
-                await self._admission.recover(active)
-            except (LocalError, ProtocolError) as exc:
-                _log.error("task %s cannot be read and is left as it is: %s", stored.row.task_id, exc)
-            except StoreError:
-                raise
-            except Exception:  # the server starts all the same, with the other tasks
-                _log.exception("task %s cannot be recovered and is left as it is", stored.row.task_id)
-        await self._store.commit()
-        return len(unfinished)
-
     async def drain(self, grace: float) -> None:
         """Admit nothing new, let tasks end within `grace` seconds, then end or leave the others.
 
@@ -116,4 +95,5 @@ class Maintenance:
         self._admission.draining = True
         ends = anyio.current_time() + grace
         await self._runner.drain(grace)
+        self._followed.leave()
         await self._notifier.drain(max(0.0, ends - anyio.current_time()))

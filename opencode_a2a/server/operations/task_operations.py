@@ -168,6 +168,8 @@ class Operations:
         active = await self._admission.find(principal, request.id)
         if active.log.state is TaskState.CANCELED and not again:
             raise _not_cancelable(active)
+        if self._registry.is_elsewhere(active):
+            raise ProtocolError(ErrorKind.OVERLOADED, "Another server works on the task, which cannot be reached now")
         if active.at_rest and not active.log.state.terminal:
             active = await self._cancel_resting(principal, request)
         else:

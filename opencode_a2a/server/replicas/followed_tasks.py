@@ -48,8 +48,9 @@ class FollowedTasks:
         return len(self._tasks)
 
     def get(self, task_id: str) -> ActiveTask | None:
-        """A followed task; None where nobody reads it."""
-        return self._tasks.get(task_id)
+        """A followed task; None where nobody reads it, or it cannot be followed any more."""
+        active = self._tasks.get(task_id)
+        return None if active is None or active.at_rest else active
 
     async def follow(self, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask:
         """The task of a row that another replica works on, from now on with whatever that one stores.
@@ -58,7 +59,7 @@ class FollowedTasks:
         """
         task_id = stored.row.task_id
         async with self._following.of((task_id,)):
-            active = self._tasks.get(task_id)
+            active = self.get(task_id)
             if active is not None:
                 return active
             active = await loaded(stored, kept)
@@ -68,6 +69,23 @@ class FollowedTasks:
                 active.begin_work()
             self._tasks[task_id] = active
             await self._catch_up([active])  # what was stored after it was read may have been notified before this
+            return active
+
+    async def hand_over(self, stored: StoredTask) -> ActiveTask | None:
+        """The followed task of a row that this server works on from now on, with all that is stored of it.
+
+        Its readers stay with it. None where nobody reads it. Raises `StoreError`.
+        """
+        task_id = stored.row.task_id
+        async with self._following.of((task_id,)):
+            active = self.get(task_id)
+            if active is None:
+                return None
+            await self._catch_up([active])
+            del self._tasks[task_id]
+            if active.at_rest:
+                return None
+            active.refresh(stored.row)
             return active
 
     def note(self, task_ids: Collection[str] | None) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, TypeVar
 
@@ -34,17 +34,20 @@ POLL_SECONDS: Final = 2.0
 _AGAIN: Final = 0.5  # seconds before what could not be given back is tried again
 
 _Ticket: TypeAlias = tuple[str, str]  # key, holder
+_Taken: TypeAlias = tuple[str, str, str]  # key, holder, the server that took it
 
 
 class SharedDatabase(Protocol):
     """A database that servers share, as one of them has it."""
 
-    @property
-    def replica_id(self) -> str:
-        """The name of this server in the database."""
+    replica_id: str
+    """This server, as the others know it."""
 
-    async def transact(self, work: Callable[[Connection], T]) -> T:
-        """Do work in a transaction, in a thread. Raises `StoreError`."""
+    async def transact(self, work: Callable[[Connection, str], T]) -> T:
+        """Do work in a transaction, in a thread, with the id of this server. Raises `StoreError`."""
+
+    def subscribe(self, channel: str, notified: Callable[[Sequence[str] | None], None]) -> None:
+        """Call a function on the event loop with what a channel notifies of; None: anything may have been."""
 
 
 class SharedLocks:
@@ -56,8 +59,8 @@ class SharedLocks:
         self.order = LocalLocks()  # in which tickets are taken
         self._placed: Counter[Key] = Counter()
         self._waiting: dict[_Ticket, anyio.Event] = {}
-        self._left: set[_Ticket] = set()  # to be given back
-        self._leaving: frozenset[_Ticket] = frozenset()  # being given back
+        self._left: set[_Taken] = set()  # to be given back
+        self._leaving: frozenset[_Taken] = frozenset()  # being given back
         self._noted: set[str] = set()
         self._changed = Wakeup()
         self._gave_back = Wakeup()
@@ -81,6 +84,7 @@ class SharedLocks:
 
     async def run(self) -> None:
         """Give tickets back, and wake those whose turn it is, for ever."""
+        self._database.subscribe(tickets.CHANNEL, self.note)
         while True:
             changed = self._changed.next()
             if not (self._left or self._noted):
@@ -103,14 +107,13 @@ class SharedLocks:
             else:
                 self._failing = False
 
-    async def _exchange(self, left: frozenset[_Ticket], noted: set[str]) -> None:
+    async def _exchange(self, left: frozenset[_Taken], noted: set[str]) -> None:
         """Give back tickets, and see whose turn it is. Raises `StoreError`."""
-        keys = noted | {key for key, _ in left}.intersection(key for key, _ in self._waiting)
+        keys = noted | {key for key, *_ in left}.intersection(key for key, _ in self._waiting)
         if not (left or keys):
             return
-        replica_id = self._database.replica_id
 
-        def work(connection: Connection) -> frozenset[_Ticket]:
+        def work(connection: Connection, replica_id: str) -> frozenset[_Ticket]:
             tickets.give_back(connection, left)
             return tickets.first_tickets(connection, keys, replica_id) if keys else frozenset()
 
@@ -131,15 +134,19 @@ class SharedLocks:
         self._placed[key] += 1
         return self._placed[key] == 1
 
-    async def take(self, ticket: _Ticket) -> bool:
+    @property
+    def replica_id(self) -> str:
+        """This server, as the others know it."""
+        return self._database.replica_id
+
+    async def take(self, taken: _Taken) -> bool:
         """Take a ticket; True where it is its turn. Raises `StoreError`."""
-        while ticket in self._leaving:
+        while taken in self._leaving:
             await self._gave_back.wait()
-        self._left.discard(ticket)
-        key, holder = ticket
-        replica_id = self._database.replica_id
+        self._left.discard(taken)
+        key, holder, _ = taken
         return await self._database.transact(
-            lambda connection: tickets.take_ticket(connection, key, holder, replica_id)
+            lambda connection, replica_id: tickets.take_ticket(connection, key, holder, replica_id)
         )
 
     def expect(self, ticket: _Ticket) -> anyio.Event:
@@ -148,13 +155,13 @@ class SharedLocks:
         self._changed.wake()  # from now on there is something to poll for
         return event
 
-    def leave(self, key: Key, ticket: _Ticket) -> None:
+    def leave(self, key: Key, taken: _Taken) -> None:
         """Give up a place and its ticket, if there is one."""
         self._placed[key] -= 1
         if not self._placed[key]:
             del self._placed[key]
-        self._waiting.pop(ticket, None)
-        self._left.add(ticket)
+        self._waiting.pop(taken[:2], None)
+        self._left.add(taken)
         self._changed.wake()
 
 
@@ -165,6 +172,7 @@ class SharedLock:
         self._locks = locks
         self._key = key
         self._ticket = (_name_of(key), holder)
+        self._replica_id = ""
         self._order = locks.order.of(key)
         self._placed = False
 
@@ -172,6 +180,7 @@ class SharedLock:
         """Take the next place in this process, unless it is taken already; False if somebody is before it here."""
         if not self._placed:
             self._placed = True
+            self._replica_id = self._locks.replica_id
             self._order.take_place()
             return self._locks.place(self._key)
         return True
@@ -184,7 +193,7 @@ class SharedLock:
         await self._order.wait()
         turn = self._locks.expect(self._ticket)
         try:
-            first = await self._locks.take(self._ticket)
+            first = await self._locks.take((*self._ticket, self._replica_id))
         finally:
             self._order.leave()
         if first:
@@ -201,7 +210,7 @@ class SharedLock:
         if self._placed:
             self._placed = False
             self._order.leave()
-            self._locks.leave(self._key, self._ticket)
+            self._locks.leave(self._key, (*self._ticket, self._replica_id))
 
     async def __aenter__(self) -> Self:
         self.take_place()

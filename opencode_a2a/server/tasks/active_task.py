@@ -111,6 +111,10 @@ class ActiveTask:
             at_rest=True,
         )
 
+    def refresh(self, row: TaskRow) -> None:
+        """Take what is kept with the task from its row, after another server has worked on it."""
+        self.session_id, self.prompt_id, self.options = row.session_id, row.prompt_id, orjson.loads(row.options)
+
     # --- work ---------------------------------------------------------------------------------------------
 
     def begin_work(self) -> None:

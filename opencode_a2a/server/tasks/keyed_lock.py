@@ -45,6 +45,9 @@ class Locks(Protocol):
     def is_taken(self, key: Key) -> bool:
         """Whether somebody in this process has a place."""
 
+    async def run(self) -> None:
+        """Do what the locks need as long as the server runs."""
+
 
 class LocalLocks:
     """The locks of one process."""
@@ -59,6 +62,9 @@ class LocalLocks:
     def is_taken(self, key: Key) -> bool:
         """Whether somebody has a place."""
         return key in self._queues
+
+    async def run(self) -> None:
+        """Return: the locks of one process need nothing."""
 
 
 class KeyedLock:

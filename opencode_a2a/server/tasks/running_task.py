@@ -38,6 +38,7 @@ class RunningTask:
     now: Callable[[], str]
     _publisher: TaskPublisher
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    abandoned: bool = False  # another server works on it
     _open: dict[str, str] = field(factory=dict)  # the artifacts that grow, by their names
     _answer: Message | None = None
     _asking: anyio.Lock = field(factory=anyio.Lock)

@@ -1,8 +1,9 @@
-"""Answers where a task is: at work in this process, or stored. Nobody else keeps a map of tasks."""
+"""Answers where a task is: at work here, at work in another server, or stored. Nobody else keeps a map of tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from opencode_a2a.server.store import EventRow, Store, StoredTask
 from opencode_a2a.server.tasks.active_task import ActiveTask
@@ -12,11 +13,20 @@ from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.wakeup import Wakeup
 
 
-class TaskRegistry:
-    """The tasks at work in this process by id, over a store that has all tasks."""
+class Followed(Protocol):
+    """The tasks of other servers that somebody reads here."""
 
-    def __init__(self, store: Store, locks: Locks) -> None:
+    def get(self, task_id: str) -> ActiveTask | None: ...
+
+    async def follow(self, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask: ...
+
+
+class TaskRegistry:
+    """The tasks at work in this process by id, over a store that has all tasks. `followed`: of other servers."""
+
+    def __init__(self, store: Store, locks: Locks, followed: Followed) -> None:
         self._store = store
+        self._followed = followed
         self._locks = locks
         self._running: dict[str, RunningTask] = {}
         self._ended = Wakeup()
@@ -55,11 +65,20 @@ class TaskRegistry:
         while self._running:
             await self._ended.wait()
 
+    def known(self, task_id: str) -> ActiveTask | None:
+        """A task that is at work here, or followed."""
+        running = self._running.get(task_id)
+        return self._followed.get(task_id) if running is None else running.active
+
+    def is_elsewhere(self, active: ActiveTask) -> bool:
+        """Whether another server works on a task."""
+        return not active.at_rest and not active.log.state.terminal and active.facts.task_id not in self._running
+
     async def find(self, task_id: str, *, kept: bool = False) -> ActiveTask | None:
         """A task, at work or stored; a stored one with its past only where that is `kept`. Raises `StoreError`."""
-        running = self._running.get(task_id)
-        if running is not None:
-            return running.active
+        active = self.known(task_id)
+        if active is not None:
+            return active
         stored = await self._store.task(task_id)
         if stored is None:
             return None
@@ -73,6 +92,9 @@ class TaskRegistry:
         running = self._running.get(stored.row.task_id)
         if running is not None:
             return running.active
+        owner = stored.row.replica_id
+        if owner is not None and owner != self._store.ownership.replica_id and stored.row.at_work:
+            return await self._followed.follow(stored, kept)
         active = await loaded(stored, kept)
         running = self._running.get(stored.row.task_id)
         return active if running is None else running.active

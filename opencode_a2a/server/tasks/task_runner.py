@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, Work
-from opencode_a2a.server.store import EventRow, Store, StoreError, StoreUnavailableError
+from opencode_a2a.server.store import EventRow, FencedError, Store, StoreError, StoreUnavailableError
 from opencode_a2a.server.tasks.active_task import SAVE_EVERY, ActiveTask
 from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
@@ -133,6 +133,17 @@ class TaskRunner:
                 if task.active.in_store and (row := task.active.unsaved()):
                     self._store.put([row])
 
+    def abandon(self) -> None:
+        """Stop all work at once, without a word to whoever it works with: another server goes on with the tasks.
+
+        Their streams end, and can be resumed.
+        """
+        for task in self._registry:
+            task.abandoned = True
+            task.active.in_trouble(FencedError("another server works on the task now"))
+            task.active.rest()
+            task.scope.cancel()
+
     def _stopped(self, task: RunningTask, hook: Callable[[RunningTask], None]) -> None:
         """Stop the work on a task, even if its agent fails to."""
         try:
@@ -189,7 +200,7 @@ class TaskRunner:
                     await work
                     if not (active.log.state.terminal or active.log.state in _ENDS):
                         await task.publish(task.ending(TaskState.COMPLETED))
-                if active.barrier > active.visible:  # ended while it was cancelled
+                if active.barrier > active.visible and not task.abandoned:  # ended while it was cancelled
                     await self._publisher.settle(active)
             except ProtocolError as exc:
                 await self._fail(task, exc.message)

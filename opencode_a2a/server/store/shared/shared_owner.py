@@ -288,8 +288,12 @@ class SharedOwner:
         return self._execute(lambda one: replica_statements.renew(one, replica_id, self._lease_ms), "be written")
 
     def _take_over(self, replica_id: str) -> None:
-        for taken in self._execute(lambda one: replica_statements.take_over(one, replica_id), "be written"):
+        gone = self._execute(lambda one: replica_statements.take_over(one, replica_id), "be written")
+        for taken in gone:
             _log.warning("the lease of replica %s was over: its tasks are taken over", taken)
+        if gone:
+            self._execute(tickets.sweep_tickets, "be written")
+            self._execute(commands.sweep_commands, "be written")
 
     def _orphaned(self) -> bool:
         return self._execute(task_statements.orphaned, "be read")
@@ -298,6 +302,7 @@ class SharedOwner:
         if self._unsure:
             task_statements.release(connection, replica_id, sorted(self._unsure))
         adopted = task_statements.adopt(connection, replica_id, limit)
+        tickets.adopt_tickets(connection, adopted, replica_id)
         self._unsure.update(adopted)
         # In the transaction: a task that was adopted and cannot be read would have an owner and no work.
         return reads.stored_tasks(connection, adopted) if adopted else []

@@ -38,7 +38,8 @@ _FIRST_OF: Final = text(
     f" AND NOT EXISTS ({_BEFORE.format(key='mine.key', position='mine.position')})"
 )
 _GIVE_BACK: Final = text(
-    "WITH gone AS (DELETE FROM opencode_a2a_ticket WHERE key = :key AND holder = :holder RETURNING key)"
+    "WITH gone AS (DELETE FROM opencode_a2a_ticket"
+    " WHERE key = :key AND holder = :holder AND replica_id = :replica_id RETURNING key)"
     f" SELECT pg_notify('{CHANNEL}', key) FROM gone"
 )
 _ADOPT: Final = text("UPDATE opencode_a2a_ticket SET replica_id = :replica_id WHERE holder = ANY(:holders)")
@@ -63,10 +64,13 @@ def first_tickets(connection: Connection, keys: Collection[str], replica_id: str
     return frozenset((key, holder) for key, holder in found)
 
 
-def give_back(connection: Connection, tickets: Collection[tuple[str, str]]) -> None:
-    """Give back tickets, each a key and its holder; whoever waits for a key is notified once this is committed."""
-    for key, holder in tickets:
-        connection.execute(_GIVE_BACK, {"key": key, "holder": holder})
+def give_back(connection: Connection, tickets: Collection[tuple[str, str, str]]) -> None:
+    """Give back tickets, each a key, its holder and the server that took it for them.
+
+    Whoever waits for a key is notified once this is committed. A ticket that another server has adopted stays.
+    """
+    for key, holder, replica_id in tickets:
+        connection.execute(_GIVE_BACK, {"key": key, "holder": holder, "replica_id": replica_id})
 
 
 def adopt_tickets(connection: Connection, holders: Collection[str], replica_id: str) -> None:

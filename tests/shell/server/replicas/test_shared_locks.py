@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from opencode_a2a.server.replicas.shared_locks import SharedLock, SharedLocks
 from opencode_a2a.server.store import StoreUnavailableError
 from opencode_a2a.server.store.schema import TICKET
+from opencode_a2a.server.store.shared.tickets import adopt_tickets
 from tests.shell.server.store.shared.tables import die, engine_of_postgresql, join, transaction, work_on
 from tests.shell.store_cases import postgresql_url
 
@@ -36,16 +37,19 @@ class Database:
         self.failing = 0
         self.transactions = 0
 
-    async def transact(self, work: Callable[[Connection], T]) -> T:
+    def subscribe(self, channel: str, notified: Callable[[Sequence[str] | None], None]) -> None:
+        """Nothing is notified: the poll finds it."""
+
+    async def transact(self, work: Callable[[Connection, str], T]) -> T:
         self.transactions += 1
         if self.failing:
             self.failing -= 1
             raise StoreUnavailableError("the database is away")
         return await anyio.to_thread.run_sync(self._transact, work)
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
+    def _transact(self, work: Callable[[Connection, str], T]) -> T:
         with transaction(self.engine) as connection:
-            return work(connection)
+            return work(connection, self.replica_id)
 
 
 @asynccontextmanager
@@ -177,6 +181,8 @@ async def test_the_place_of_an_adopted_task_is_kept_and_given_back_by_its_new_se
         await one.of(KEY, "task-1").__aenter__()
         die(engine, "a")
         work_on(engine, "task-1", "b")
+        with transaction(engine) as connection:
+            adopt_tickets(connection, ["task-1"], "b")
         adopted = other.of(KEY, "task-1")
         assert adopted.take_place()  # and no wait: the turn is running already
         waiting = other.of(KEY)

@@ -29,9 +29,9 @@ def take(engine: Engine, key: str, holder: str, replica_id: str = "a") -> bool:
         return take_ticket(connection, key, holder, replica_id)
 
 
-def leave(engine: Engine, key: str, holder: str) -> None:
+def leave(engine: Engine, key: str, holder: str, replica_id: str = "a") -> None:
     with transaction(engine) as connection:
-        give_back(connection, [(key, holder)])
+        give_back(connection, [(key, holder, replica_id)])
 
 
 def first(engine: Engine, replica_id: str, *keys: str) -> set[tuple[str, str]]:
@@ -50,7 +50,7 @@ def test_the_first_holder_is_in_and_the_next_follows(engine: Engine) -> None:
     leave(engine, "session", "one")
     assert first(engine, "b", "session") == {("session", "two")}
     assert first(engine, "a", "session") == set()
-    leave(engine, "session", "two")
+    leave(engine, "session", "two", "b")
     assert first(engine, "a", "session") == {("session", "three")}
 
 
@@ -90,7 +90,9 @@ def test_a_dead_server_holds_up_nobody_but_for_the_task_that_it_works_on(engine:
         adopt_tickets(connection, ["unfinished"], "b")
     assert first(engine, "b", "1") == {("1", "unfinished")}
     assert take(engine, "1", "unfinished", "b")
-    leave(engine, "1", "unfinished")
+    leave(engine, "1", "unfinished", "a")  # which has not noticed yet that it was taken over
+    assert first(engine, "b", "1") == {("1", "unfinished")}
+    leave(engine, "1", "unfinished", "b")
     assert first(engine, "b", "1") == {("1", "next")}
 
 
@@ -144,7 +146,7 @@ def test_at_most_one_is_in_however_many_come_at_once(engine: Engine, seed: int) 
                 most[key] = max(most[key], inside[key])
             with lock:
                 inside[key] -= 1
-            leave(engine, key, holder)
+            leave(engine, key, holder, replica_id)
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(work, range(12)))
