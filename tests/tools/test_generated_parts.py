@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from tests.paths import DOCS, ROOT
+from tools.docs.extras_reference import FOR_DEVELOPERS, PYPROJECT, USES
 from tools.docs.generated_parts import PARTS, GeneratedPart, update_documents
 
 EACH_PART = pytest.mark.parametrize("part", PARTS, ids=lambda part: part.name)
@@ -29,19 +31,29 @@ def test_a_document_without_markers_is_refused(part: GeneratedPart) -> None:
 
 
 def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:
-    for part in PARTS:
-        (tmp_path / part.document).write_text(f"before\n{part.start}\nold\n{part.end}\nafter\n", "utf-8")
+    parts_of = {part.document: [one for one in PARTS if one.document == part.document] for part in PARTS}
+    for document, parts in parts_of.items():
+        text = "".join(f"before\n{part.start}\nold\n{part.end}\nafter\n" for part in parts)
+        (tmp_path / document).write_text(text, "utf-8")
 
     update_documents(tmp_path)
 
-    for part in PARTS:
-        expected = f"before\n{part.start}\n\n{part.render()}\n\n{part.end}\nafter\n"
-        assert (tmp_path / part.document).read_text("utf-8") == expected
+    for document, parts in parts_of.items():
+        rendered = [f"before\n{part.start}\n\n{part.render()}\n\n{part.end}\nafter\n" for part in parts]
+        assert (tmp_path / document).read_text("utf-8") == "".join(rendered)
+
+
+def test_every_extra_but_those_of_developers_has_its_use_in_words() -> None:
+    extras = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]["optional-dependencies"]
+
+    assert set(USES) | FOR_DEVELOPERS == set(extras)
+    assert set(USES) & FOR_DEVELOPERS == set()
 
 
 def test_the_command_updates_the_checkout_it_belongs_to(tmp_path: Path) -> None:
     for folder in ("docs", "tools", "sansio", "opencode_a2a"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PYPROJECT, tmp_path)
     document = tmp_path / "docs" / "configuration.md"
     fresh = document.read_text("utf-8")
     document.write_text(fresh.replace("127.0.0.1 |", "elsewhere |"), "utf-8")

@@ -8,7 +8,14 @@ from typing import Final
 
 from attrs import frozen
 
-from tools.docs import error_reference, method_reference, metrics_reference, settings_reference, tool_error_reference
+from tools.docs import (
+    error_reference,
+    extras_reference,
+    method_reference,
+    metrics_reference,
+    settings_reference,
+    tool_error_reference,
+)
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 
@@ -42,6 +49,7 @@ class GeneratedPart:
 
 PARTS: Final = (
     GeneratedPart("settings", "configuration.md", settings_reference.settings_tables),
+    GeneratedPart("extras", "configuration.md", extras_reference.extras_table),
     GeneratedPart("earlier settings", "upgrade.md", settings_reference.earlier_settings_table),
     GeneratedPart("metrics", "operations.md", metrics_reference.metrics_table),
     GeneratedPart("errors", "errors.md", error_reference.markdown),
