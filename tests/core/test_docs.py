@@ -82,13 +82,24 @@ def test_the_commands_of_the_readme_set_up_what_the_checks_set_up() -> None:
     checks = (ROOT / ".ci" / "run").read_text("utf-8")
     steps = ["--require-hashes -r requirements.lock", "--no-deps --no-build-isolation -e ."]
 
-    demo, tests = re.findall(r"^    (python3 -m venv .*)$", readme, re.MULTILINE)
+    demo, tests = re.findall(r"^    (python3 -m venv .* requirements\.lock .*)$", readme, re.MULTILINE)
 
     assert [step in command for command in (demo, tests, checks) for step in steps] == [True] * 6
     assert "--quiet" not in demo + tests + checks  # half a minute without a word looks like a program that hangs
     assert demo.endswith("opencode-a2a demo")
     assert tests.endswith("python -m pytest -n auto")
     assert "-m pytest -n auto" in checks
+
+
+def test_an_operator_is_told_the_same_commands_everywhere() -> None:
+    readme, guide = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/deployment.md"))
+    wheel, install = re.findall(r"^    (python3 -m venv .* deploy/requirements.*)$", readme, re.MULTILINE)
+
+    assert re.findall(r"^    (python3 -m venv .*)$", guide, re.MULTILINE) == [wheel, install]
+    assert "--require-hashes -r deploy/requirements-build.txt" in wheel
+    assert wheel.endswith("pip wheel --no-deps --no-build-isolation --wheel-dir dist .")
+    assert "--require-hashes -r deploy/requirements.txt" in install
+    assert install.endswith(f"--no-index dist/opencode_a2a-{__version__}-py3-none-any.whl")
 
 
 # With a version, it is the other product that is meant.
