@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import h11
+import hpack
 from hypothesis import strategies as st
 
 from fuzz.target import Target, require
 from sansio.transport.frames import PREFACE, FrameBudget
+from sansio.transport.header_blocks import MOST_ENTRIES, is_costly
 from sansio.transport.heads import HeadScan, ambiguity
 
 _FRAMING = (b"content-length", b"transfer-encoding")
@@ -48,6 +52,14 @@ def check_heads(data: bytes) -> None:
     require(not any(line[:1] in (b" ", b"\t") for line in head.split(b"\n")), "a folded line")
 
 
+def check_header_blocks(data: bytes) -> None:
+    """A header block that is not costly, and that decodes, has no more fields than are counted."""
+    if is_costly(data * 20):
+        return
+    with suppress(hpack.HPACKError):
+        require(len(list(hpack.Decoder().decode(data * 20, raw=True))) <= MOST_ENTRIES, "fields were not counted")
+
+
 def check_frames(data: bytes) -> None:
     """A budget counts alike however its bytes are cut, and never gives more than it has."""
     whole, cut = FrameBudget(0.0), FrameBudget(0.0)
@@ -67,6 +79,12 @@ TARGETS = (
             b"GET / HTTP/1.0\r\nTransfer-Encoding: chunked",
         ),
         strategy=_heads | st.binary(max_size=200),
+    ),
+    Target(
+        name="header_blocks",
+        check=check_header_blocks,
+        documents=(b"\x82\x86\x84\x41\x01a", b"\x20\x3f\xe1\x1f\x00\x01a\x7f\x02" + b"b" * 129, b"\x7f\x01\x01a"),
+        strategy=st.binary(max_size=200),
     ),
     Target(
         name="frames",

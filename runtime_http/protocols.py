@@ -9,7 +9,7 @@ frames are counted; a connection that is over stops processing what was sent ahe
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from copy import copy
 from typing import Any
@@ -18,6 +18,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h11
+import hpack
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Body, EndBody, Request
@@ -29,7 +30,7 @@ from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
 
 from runtime_http.tls import TlsSession
-from sansio.transport import heads
+from sansio.transport import header_blocks, heads
 from sansio.transport.chunks import ChunkBudget
 from sansio.transport.connections import Connection
 from sansio.transport.frames import FrameBudget
@@ -318,7 +319,7 @@ class Http2(H2Protocol):
         super().__init__(*parts)
         self.config = copy(self.config)
         self.config.max_app_queue_size = 64  # frames; the window of a stream bounds no bytes that were acknowledged
-        self.connection.decoder.max_header_list_size = heads.LARGEST_LIST  # before the client acknowledges it, too
+        self.connection.decoder = _Decoder(heads.LARGEST_LIST)  # before the client acknowledges it, too
         connection.multiplexed = True
         self._clock = connection
         self._budget = FrameBudget(self.context.time())
@@ -389,6 +390,15 @@ class Http2(H2Protocol):
                 await super().stream_send(piece)
         finally:
             self._clock.written(number)
+
+
+class _Decoder(hpack.Decoder):
+    """Decodes header blocks, unless that is a lot of work. Then h2 ends the connection."""
+
+    def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
+        if header_blocks.is_costly(data):
+            raise hpack.OversizedHeaderListError("too many fields")
+        return super().decode(data, raw)
 
 
 class Buffer(StreamBuffer):

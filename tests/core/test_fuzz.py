@@ -35,7 +35,7 @@ def test_there_is_a_target_for_every_parser_and_state_machine() -> None:
         *("events", "messages", "blocks", "turn", "access", "certificate"),
         *("chunked", "gateway", "wishes", "answers", "outbound", "known_peers"),
         *("methods", "projections", "large_json"),
-        *("heads", "frames", "mcp", "following", "proxies", "hosts", "origins", "rates"),
+        *("heads", "header_blocks", "frames", "mcp", "following", "proxies", "hosts", "origins", "rates"),
         *("tokens", "keys", "xfcc", "changes"),
     }
 

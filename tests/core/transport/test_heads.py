@@ -169,10 +169,11 @@ lines = st.lists(
 
 
 @given(lines, st.lists(st.integers(1, 40), min_size=1, max_size=5))
-def test_a_head_is_judged_alike_however_it_is_cut(parts: list[bytes], sizes: list[int]) -> None:
+def test_a_head_is_refused_or_not_however_it_is_cut(parts: list[bytes], sizes: list[int]) -> None:
     data = b"GET / HTTP/1.1\r\n" + b"".join(parts)
 
-    assert judged_in_pieces(data, *sizes) == judged(data)
+    # of two faults, the one that comes first may be found before the other has come
+    assert (judged_in_pieces(data, *sizes) is None) is (judged(data) is None)
 
 
 def judged_in_pieces(data: bytes, *sizes: int) -> int | None:

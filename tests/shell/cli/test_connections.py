@@ -654,7 +654,12 @@ async def test_a_head_that_is_too_large_over_http2_is_refused_and_others_are_ans
     assert "a connection failed" not in caplog.text
 
 
-@pytest.mark.parametrize(("count", "status"), [(100, b"200"), (129, b"431"), (500, b"431")])
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """A frame of HTTP/2."""
+    return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+@pytest.mark.parametrize(("count", "status"), [(100, b"200"), (129, b"431"), (250, b"431")])
 async def test_a_head_of_too_many_fields_over_http2_is_refused(
     anyio_backend: str, count: int, status: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -675,15 +680,26 @@ async def test_a_head_of_too_many_fields_over_http2_is_refused(
     assert "a connection failed" not in caplog.text
 
 
-async def test_a_header_list_over_http2_that_is_far_too_large_ends_the_connection_undecoded(
-    anyio_backend: str, caplog: pytest.LogCaptureFixture
+SIZES = b"\x20" * 16_000  # changes of the size of the decoder's table
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        frame(1, 5, 1, b"\x82\x86\x84\x41\x01a" + b"\x90" * 300),
+        frame(1, 5, 1, SIZES),
+        frame(1, 1, 1, SIZES) + frame(9, 0, 1, SIZES) * 20 + frame(9, 4, 1, SIZES),
+        frame(1, 1, 1, b"\x00\x01a\x7f\x81\xf3\x01" + SIZES) + frame(9, 4, 1, SIZES),
+    ],
+    ids=["fields", "sizes", "continued", "one field"],
+)
+async def test_a_header_block_that_is_costly_to_decode_ends_its_connection(
+    anyio_backend: str, caplog: pytest.LogCaptureFixture, frames: bytes
 ) -> None:
     client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding=None))
     client.initiate_connection()
-    head = [(":method", "POST"), (":scheme", "http"), (":authority", "a"), (":path", "/")]
-    client.send_headers(1, [*head, *[("x", "y")] * 1500], end_stream=True)
     async with served(anyio_backend, app, limits=ConnectionLimits(http2=True)) as url, connected(url) as raw:
-        await raw.send(client.data_to_send())
+        await raw.send(client.data_to_send() + frames)
         received = await rest(raw)
 
     events = client.receive_data(received)
