@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
+from pathlib import Path
+
+import pytest
 
 from tests.structure import TABLE, folder_of, version_comparisons
 from tests.test_layers import MODULES, Module
 
 MOST_MODULES = 12
+ROOT = Path(__file__).parents[1]
 
 
 def test_a_version_is_compared_where_one_is_chosen_and_nowhere_else() -> None:
@@ -24,3 +29,12 @@ def test_a_folder_holds_a_dozen_modules_at_most() -> None:
     folders = Counter(folder_of(module) for module in MODULES.values() if not module.is_package)
 
     assert {folder: count for folder, count in folders.items() if count > MOST_MODULES} == {}
+
+
+def test_nothing_that_is_to_be_ignored_is_tracked() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    tracked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
+
+    assert tracked == []
