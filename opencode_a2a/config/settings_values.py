@@ -16,6 +16,7 @@ from importlib import metadata
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from opencode_a2a.config.groups.capabilities import OF_LOGINS
 from opencode_a2a.distribution import RUNTIMES_GROUP
 from sansio.a2a.cards.parse import BINDINGS
 from sansio.a2a.versions import VERSIONS
@@ -240,8 +241,7 @@ def names(text: str) -> Mapping[str, str]:
     return {name: value.strip() for name, value in found.items()}
 
 
-_CAPABILITIES: Mapping[Scheme, frozenset[str]] = {"basic": frozenset({"session_shell", "workspace_mutation"})}
-"""Deployments rely on it: a basic login is a person's, and may do more than a bearer token, which is a program's."""
+_CAPABILITIES: Mapping[Scheme, frozenset[str]] = {"basic": OF_LOGINS}
 
 
 def credentials(text: str) -> CredentialSet:

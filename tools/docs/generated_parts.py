@@ -50,6 +50,7 @@ class GeneratedPart:
 PARTS: Final = (
     GeneratedPart("settings", "configuration.md", settings_reference.settings_tables),
     GeneratedPart("extras", "configuration.md", extras_reference.extras_table),
+    GeneratedPart("capabilities", "configuration.md", settings_reference.capabilities_table),
     GeneratedPart("earlier settings", "upgrade.md", settings_reference.earlier_settings_table),
     GeneratedPart("metrics", "operations.md", metrics_reference.metrics_table),
     GeneratedPart("errors", "errors.md", error_reference.markdown),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from opencode_a2a.config.groups.capabilities import TABLE
 from opencode_a2a.config.settings_earlier import EARLIER
 from opencode_a2a.config.settings_table import VARIABLES
 
@@ -16,6 +17,18 @@ def settings_tables() -> str:
         lines += [f"| `{v.name}` | {v.takes} | {v.default} |" for v in variables]
         lines.append("")
     return "\n".join(lines).rstrip()
+
+
+def capabilities_table() -> str:
+    """Render every capability that a credential can have."""
+    lines = [
+        "| capability | its callers may | if this is on | a login has it by default |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| `{row.name}` | {row.allows} | `{row.setting}` | {'yes' if row.of_logins else 'no'} |" for row in TABLE
+    ]
+    return "\n".join(lines)
 
 
 def earlier_settings_table() -> str:

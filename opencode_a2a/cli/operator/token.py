@@ -14,6 +14,7 @@ import secrets
 import sys
 from typing import Final
 
+from opencode_a2a.config.groups.capabilities import CAPABILITIES
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from sansio.a2a.client.client_errors import UsageError
@@ -46,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="something more that it allows: session_shell or workspace_mutation; may be repeated",
+        choices=sorted(CAPABILITIES),
+        help=f"something more that it allows: {', '.join(sorted(CAPABILITIES))}; may be repeated",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--basic", metavar="USER", help="make a password for this user name instead of a bearer token")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
 from urllib.parse import urlsplit
 
+from opencode_a2a.config.groups.capabilities import CAPABILITIES
 from opencode_a2a.config.settings_values import SettingRefusedError
 from sansio.access.oidc import ALGORITHMS, is_protected
-
-CAPABILITIES: Final = frozenset({"session_shell", "workspace_mutation"})
-"""The capabilities there are."""
 
 
 def issuer(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from attrs import frozen
 
-from opencode_a2a.config.groups.identity_values import CAPABILITIES
+from opencode_a2a.config.groups.capabilities import CAPABILITIES
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.config.settings_secrets import redactor_of_credentials
 from opencode_a2a.config.settings_values import credentials_of_file

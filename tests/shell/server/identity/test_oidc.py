@@ -16,7 +16,10 @@ import orjson
 import pytest
 from joserfc.jwk import OctKey
 
+from opencode_a2a.config.groups.capabilities import CAPABILITIES
+from opencode_a2a.config.groups.identity_values import scope_capabilities
 from opencode_a2a.config.settings import Settings, SettingsError
+from opencode_a2a.config.settings_values import SettingRefusedError
 from opencode_a2a.fake_opencode import Say
 from opencode_a2a.server.identity import authenticator
 from opencode_a2a.server.identity.opening import identity_options
@@ -144,6 +147,32 @@ async def test_claims_name_the_principal_and_grant_capabilities(serving: Serving
     assert shell == ("oidc:a@b.example", frozenset({"session_shell", "workspace_mutation"}))
     assert unverified == 401
     assert mine.json()["tasks"] == []
+
+
+@pytest.mark.parametrize("way", ["scope", "claim"])
+async def test_a_token_may_read_the_metrics_where_it_is_granted(
+    serving: Serving, anyio_backend: str, way: str
+) -> None:
+    given: dict[str, Any] = {
+        "scope": {"oidc_scope_capabilities": scope_capabilities('{"a2a.metrics": ["metrics"]}')},
+        "claim": {"oidc_capabilities_claim": "roles"},
+    }
+    claims: dict[str, dict[str, Any]] = {"scope": {"scope": "a2a.metrics"}, "claim": {"roles": ["metrics"]}}
+    async with accepting(serving, anyio_backend, metrics_enabled=True, **given[way]) as (agent, issuer):
+        granted = await asked(agent, issuer.token(**claims[way]), "/metrics")
+        other = await status(agent, issuer.token()), (await asked(agent, issuer.token(), "/metrics")).status_code
+
+    assert (granted.status_code, other) == (200, (200, 403))
+    assert b"a2a_http_requests_total" in granted.content
+
+
+def test_every_capability_can_be_granted_by_a_scope() -> None:
+    everything = json.dumps({"all": sorted(CAPABILITIES)})
+
+    assert scope_capabilities(everything) == {"all": CAPABILITIES}
+    assert {"metrics", "session_shell", "workspace_mutation"} == CAPABILITIES
+    with pytest.raises(SettingRefusedError, match="metrics, session_shell, workspace_mutation"):
+        scope_capabilities('{"all": ["other"]}')
 
 
 async def test_keys_that_were_exchanged_are_fetched_once_in_a_while(
