@@ -6,8 +6,6 @@ from typing import Final
 
 from attrs import frozen
 
-from sansio.extensions.methods.catalogue_methods import WORKSPACE_MUTATION
-from sansio.extensions.methods.session_methods import SESSION_SHELL
 from sansio.http import METRICS_CAPABILITY
 
 
@@ -26,13 +24,13 @@ class Capability:
 
 TABLE: Final = (
     Capability(
-        name=SESSION_SHELL,
+        name="session_shell",
         allows="run shell commands, by the method `opencode.sessions.shell`",
         setting="A2A_ENABLE_SESSION_SHELL",
         of_logins=True,
     ),
     Capability(
-        name=WORKSPACE_MUTATION,
+        name="workspace_mutation",
         allows="make, reset and remove workspaces and worktrees",
         setting="A2A_ENABLE_WORKSPACE_MUTATIONS",
         of_logins=True,

@@ -27,6 +27,9 @@ from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.access import CredentialSet, key_schedule, oidc
 from sansio.access.oidc import LARGEST_KEY_SET
+from sansio.extensions.methods.catalogue_methods import WORKSPACE_MUTATION
+from sansio.extensions.methods.session_methods import SESSION_SHELL
+from sansio.http import METRICS_CAPABILITY
 from tests.shell.harness import ALICE, DEADLINE, Agent, Serving, until
 from tests.shell.server.identity.openid_provider import AUDIENCE, EC, EDWARDS, OTHER, RSA, Provider, provider
 
@@ -170,7 +173,7 @@ def test_every_capability_can_be_granted_by_a_scope() -> None:
     everything = json.dumps({"all": sorted(CAPABILITIES)})
 
     assert scope_capabilities(everything) == {"all": CAPABILITIES}
-    assert {"metrics", "session_shell", "workspace_mutation"} == CAPABILITIES
+    assert {METRICS_CAPABILITY, SESSION_SHELL, WORKSPACE_MUTATION} == CAPABILITIES
     with pytest.raises(SettingRefusedError, match="metrics, session_shell, workspace_mutation"):
         scope_capabilities('{"all": ["other"]}')
 
