@@ -25,6 +25,7 @@ from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import also_serving, serve_tasks
 from opencode_a2a.server.signals import Hangups, until_signalled
+from opencode_a2a.server.task_server import TaskServer
 from opencode_a2a.tracing.opentelemetry_switch import tracing
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
@@ -145,7 +146,7 @@ async def serve(
             f"{host}:{settings.port}",
             stop=stop,
             listening=listening,
-            stopping=lambda: say(_farewell(len(running.tasks.active_tasks), running.tasks.open_streams, grace)),
+            stopping=lambda: say(_farewell(running.tasks, grace)),
             grace=grace,
             limits=connection_limits(settings),
             tls=None if certificate is None else certificate.context,
@@ -168,11 +169,18 @@ async def _metrics_port(
         yield
 
 
-def _farewell(tasks: int, streams: int, grace: float) -> str:
-    """The line about the tasks and streams that a stopping server waits for."""
-    if not (tasks or streams):
-        return "stopping"
+def _farewell(served: TaskServer, grace: float) -> str:
+    """The line about the tasks and streams that a stopping server waits for, and those that it leaves."""
+    tasks, streams = served.awaited_tasks, served.open_streams
+    if left := len(served.active_tasks) - tasks:
+        wait = "waits for its user and goes" if left == 1 else "wait for their users and go"
+        also = f"; {counted(left, 'task')} {wait} on at the next start"
+    else:
+        also = ""
+    if not tasks:
+        return f"stopping{also}"
     waited_for = " and ".join(
         counted(number, name) for number, name in ((tasks, "task"), (streams, "stream")) if number
     )
-    return f"stopping: waiting up to {grace:g} s for {waited_for}; SIGINT (Ctrl+C) or SIGTERM again ends it at once"
+    again = "SIGINT (Ctrl+C) or SIGTERM again ends it at once"
+    return f"stopping: waiting up to {grace:g} s for {waited_for}{also}; {again}"

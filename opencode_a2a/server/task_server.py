@@ -144,6 +144,11 @@ class TaskServer:
         return {task.id: task.active for task in self._registry}
 
     @property
+    def awaited_tasks(self) -> int:
+        """The number of tasks that a drain lets end, without those that wait for their user and can be left."""
+        return len(self._runner.awaited)
+
+    @property
     def open_streams(self) -> int:
         """The number of open streams."""
         return len(self._streams)

@@ -379,6 +379,16 @@ class ActiveTask:
             await self._changed.wait()
         return self.visible
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for its client, and readers see that."""
+        return self.log.state.interrupted and self.visible == self.log.last
+
+    async def paused(self) -> None:
+        """Return once it waits for its client, or nobody works on it."""
+        while not (self.at_rest or self.waits):
+            await self._changed.wait()
+
     async def settled(self) -> Task:
         """The task once it has ended, waits for its client, or is left to the next run of the server.
 

@@ -108,10 +108,14 @@ class TaskRunner:
     async def drain(self, grace: float) -> None:
         """Let work end within `grace` seconds.
 
-        Where the store outlives the server, the rest is left for its next run; else it is ended as failed.
+        Where the store outlives the server, the rest is left for its next run; else it is ended as failed. No task is
+        awaited that can be left while it waits for its user: no answer is taken any more.
         """
         with anyio.move_on_after(grace):
-            await self._registry.empty()
+            if not self._store.outlives:
+                await self._registry.empty()
+            while busy := self.awaited:
+                await busy[0].active.paused()
         if self._store.outlives:
             for task in self._registry:
                 if row := task.active.unsaved():
@@ -122,6 +126,11 @@ class TaskRunner:
             self._stopped(task, self._hooks.stop)
         with anyio.move_on_after(_ENDING_WAIT):
             await self._registry.empty()
+
+    @property
+    def awaited(self) -> list[RunningTask]:
+        """The tasks that a drain lets end, oldest first."""
+        return [task for task in self._registry if not (self._store.outlives and task.active.waits)]
 
     def leave(self) -> None:
         """Hand the store what agents have published since the drain: streams that were closing have sent it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from pathlib import Path
 
 import anyio
@@ -14,7 +14,9 @@ from attrs import define, field
 from opencode_a2a.cli.serve import serve
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
+from opencode_a2a.fake_opencode.scripts import CallTool
 from opencode_a2a.server.tasks import task_runner
+from sansio.a2a.model import TaskState
 from tests.shell.cases import one_codec
 from tests.shell.harness import (
     CREDENTIALS,
@@ -39,6 +41,7 @@ class Server:
 
     fake_opencode: FakeOpenCode
     urls: list[str] = field(factory=list)
+    told: list[str] = field(factory=list)
     stop: anyio.Event = field(factory=anyio.Event)
     ended: anyio.Event = field(factory=anyio.Event)
 
@@ -48,19 +51,25 @@ class Server:
 
 
 @asynccontextmanager
-async def server(backend: str, grace: float) -> AsyncGenerator[Server]:
+async def server(
+    backend: str, grace: float, *, opencode: str | None = None, database: str | None = None
+) -> AsyncGenerator[Server]:
+    """A server of its own. `opencode`: None for one of its own, too; `database`: None for a store that is lost."""
     found = Server(quick())
-    async with served(backend, found.fake_opencode) as opencode, anyio.create_task_group() as tasks:
+    serving = served(backend, found.fake_opencode) if opencode is None else nullcontext(opencode)
+    async with serving as opencode, anyio.create_task_group() as tasks:
         settings = Settings(
             port=0,
             opencode_url=opencode,
             credentials=CREDENTIALS,
-            task_store_backend="memory",
+            task_store_backend="memory" if database is None else "database",
+            task_store_database_url=database or "sqlite:///unused.db",
             shutdown_grace_seconds=grace,
         )
 
         async def run() -> None:
-            await serve(settings, RUNTIMES[backend], stop=found.stop.wait, ready=found.urls.append)
+            stop = found.stop.wait
+            await serve(settings, RUNTIMES[backend], stop=stop, ready=found.urls.append, say=found.told.append)
             found.ended.set()
 
         tasks.start_soon(run)
@@ -182,3 +191,77 @@ async def test_an_idle_server_stops_at_once(anyio_backend: str) -> None:
         await found.gone()
 
         assert anyio.current_time() - started < DEADLINE / 2
+
+
+@one_codec
+async def test_a_task_that_waits_for_its_user_is_not_waited_for(
+    anyio_backend: str, wire: Wire, tmp_path: Path
+) -> None:
+    database = f"sqlite:///{tmp_path / 'tasks.db'}"
+    async with served(anyio_backend, quick()) as opencode:
+        await waiting_and_resumed(anyio_backend, wire, opencode, database)
+
+
+async def waiting_and_resumed(backend: str, wire: Wire, opencode: str, database: str) -> None:
+    async with (
+        server(backend, grace=60, opencode=opencode, database=database) as found,
+        client(found.urls[0]) as http,
+    ):
+        caller = Caller(http, wire)
+        task = await caller.send("PERMISSION")
+        async with caller.subscribed(task.id) as stream:
+            await stream.until(lambda: stream.events)
+            found.stop.set()
+            await found.gone()  # long before the grace is over
+            await stream.whole()
+
+    assert found.told == ["stopping; 1 task waits for its user and goes on at the next start"]
+    assert task.status.state is stream.task.status.state is TaskState.INPUT_REQUIRED
+    async with (
+        server(backend, grace=0, opencode=opencode, database=database) as found,
+        client(found.urls[0]) as http,
+    ):
+        caller = Caller(http, wire)
+        async with caller.subscribed(task.id, after=stream.events[-1].number) as resumed:
+            await resumed.until(lambda: resumed.events)
+            answered = await caller.send("once", taskId=task.id)
+            await resumed.whole()
+
+    assert (answered.status.state, resumed.state) == (TaskState.COMPLETED, "completed")
+
+
+async def test_others_are_waited_for_until_they_end_or_ask_too(anyio_backend: str, tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'tasks.db'}"
+    async with server(anyio_backend, grace=60, database=database) as found, client(found.urls[0]) as http:
+        caller = Caller(http, RPC_10)
+        await caller.send("PERMISSION")
+        found.fake_opencode.hold(CallTool)
+        works = await caller.send("TOOL", configuration=RPC_10.at_once())
+        asks = await caller.send("PERMISSION", configuration=RPC_10.at_once())
+        await found.fake_opencode.held(2)
+        found.stop.set()
+        await until_refused(caller)
+        assert not found.ended.is_set()
+        found.fake_opencode.release()
+        await found.gone()
+
+    with closing(sqlite3.connect(tmp_path / "tasks.db")) as connection:
+        states = dict(connection.execute("SELECT task_id, state FROM opencode_a2a_task").fetchall())
+    assert (states[works.id], states[asks.id]) == ("completed", "input-required")
+    assert found.told[0].startswith(
+        "stopping: waiting up to 60 s for 2 tasks; 1 task waits for its user and goes on at the next start; SIGINT"
+    )
+
+
+async def test_what_is_lost_with_the_server_has_the_whole_grace(anyio_backend: str) -> None:
+    async with server(anyio_backend, grace=0.3) as found, client(found.urls[0]) as http:
+        caller = Caller(http, RPC_10)
+        task = await caller.send("PERMISSION")
+        async with caller.subscribed(task.id) as stream:
+            await stream.until(lambda: stream.events)
+            found.stop.set()
+            await stream.whole()
+        await found.gone()
+
+    assert stream.state == "failed"
+    assert found.told[0].startswith("stopping: waiting up to 0.3 s for 1 task and 1 stream; SIGINT")
