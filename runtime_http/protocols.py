@@ -107,6 +107,8 @@ class Http1(H11Protocol):
         self._head = heads.HeadScan()
         self._at_chunk = False  # the head of a chunk comes next
         self._in_trailers = False
+        self._may_end = False  # a last chunk may be among the bytes that came
+        self._line_ended = False  # by the last byte that came
         self._chunks = ChunkBudget()
         self._ahead = 0  # bytes of the body that the application has not read
         self._room = self.context.event_class()
@@ -121,6 +123,10 @@ class Http1(H11Protocol):
         if isinstance(event, RawData) and self.connection.their_state is h11.MUST_CLOSE:
             await self._ignore(event.data)
             return
+        if isinstance(event, RawData):
+            found = b"\n0" in event.data or (self._line_ended and event.data.startswith(b"0"))
+            self._may_end = found or (self._may_end and self._at_chunk)
+            self._line_ended = event.data.endswith(b"\n")
         await super().handle(event)
         if isinstance(event, Closed):
             self._over = True
@@ -218,7 +224,8 @@ class Http1(H11Protocol):
 
     def _look_at_trailers(self) -> heads.Refusal | None:
         """Judge the trailer section of a chunked body, before h11 parses it together with the last chunk."""
-        if self.connection.their_state is not h11.SEND_BODY or not (self._at_chunk or self._in_trailers):
+        may_end = self._at_chunk and self._may_end  # to look at each chunk costs as much as h11 takes for one
+        if self.connection.their_state is not h11.SEND_BODY or not (may_end or self._in_trailers):
             return None
         data = self.connection.trailing_data[0]
         begins = 0 if self._in_trailers else heads.last_chunk(data)
