@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from sansio.doctor.finding import Finding, Outcome, fail, of_problem, ok, skipped, warn
+from sansio.guards.hosts import ServedHosts
 
 SETTINGS, PORT, CLOCK, CARD, STREAMS = "settings", "port", "clock", "public URL", "streams"
 MOST_SKEW: Final = 5.0
@@ -73,18 +75,35 @@ def judge_clock(ahead: float | None) -> Finding:
 class CardFacts:
     """Observations at the public URL. `url`: it, without a slash at its end; `error`: why there is no card.
 
-    `interfaces`: the URLs in the card. `running`: a server of this deployment is known to run.
+    `interfaces`: the URLs in the card. `running`: a server of this deployment is known to run. `refused`: what
+    answers there takes the request for a bad one, as a server does that is asked for another host.
     """
 
     url: str
     error: str | None = None
     interfaces: Sequence[str] = ()
     running: bool = False
+    refused: bool = False
+
+
+def judge_hosts(url: str, hosts: ServedHosts) -> Iterator[Finding]:
+    """Yield a row where requests to the public URL are refused, since the server does not answer for its host."""
+    parts = urlsplit(url)
+    if not (hosts.serves(parts.netloc) or hosts.serves(parts.hostname)):
+        detail = f"A2A_ALLOWED_HOSTS does not have {parts.hostname}, the host of the public URL {url}"
+        yield fail(CARD, detail, f"add {parts.hostname} to A2A_ALLOWED_HOSTS, or set A2A_PUBLIC_URL")
 
 
 def judge_card(facts: CardFacts) -> Finding:
     """Make the row of the card under the public URL."""
     if facts.error is not None:
+        if facts.refused:
+            host = urlsplit(facts.url).hostname
+            return fail(
+                CARD,
+                f"{facts.url} does not lead to the card: {facts.error}",
+                f"add {host} to the server's A2A_ALLOWED_HOSTS, and let the proxy pass Host on",
+            )
         if not facts.running:
             return skipped(CARD, f"no server answers at {facts.url}; run this again while it runs")
         return fail(

@@ -18,11 +18,13 @@ from sansio.doctor.server import (
     PortFacts,
     judge_card,
     judge_clock,
+    judge_hosts,
     judge_port,
     judge_settings,
     judge_stream,
 )
 from sansio.doctor.store import LITTLE, SCHEMA, SPACE, STORE, TOO_LITTLE, StoreFacts, judge_store, megabytes
+from sansio.guards.hosts import ServedHosts
 
 OK, SKIPPED, WARN, FAIL = Outcome.OK, Outcome.SKIPPED, Outcome.WARN, Outcome.FAIL
 HOME = "https://agent.example"
@@ -125,6 +127,32 @@ def test_no_card_is_a_fault_only_while_the_server_runs() -> None:
     assert behind_a_proxy.outcome is FAIL
     assert "answers 502" in behind_a_proxy.detail
     assert "A2A_PUBLIC_URL" in str(behind_a_proxy.remedy)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "is_fault"),
+    [
+        ([], False),
+        (["agent.example"], False),
+        (["*.example"], False),
+        (["agent.example:8443"], False),
+        (["127.0.0.1", "other.example"], True),
+        (["agent.example:81"], True),
+    ],
+    ids=["any", "itself", "its domain", "with its port", "others", "another port"],
+)
+def test_the_servers_own_host_has_to_be_among_those_it_serves(hosts: list[str], is_fault: bool) -> None:
+    found = [*judge_hosts("https://agent.example:8443/a", ServedHosts.of(hosts))]
+
+    assert [(row.check, row.outcome) for row in found] == [("public URL", FAIL)] * is_fault
+    assert all("A2A_ALLOWED_HOSTS" in str(row.remedy) for row in found)
+
+
+def test_a_server_that_refuses_the_host_needs_it_in_its_list() -> None:
+    row = judge_card(CardFacts(url="https://agent.example/a", error="it answers with status 400", refused=True))
+
+    assert row.outcome is FAIL
+    assert "add agent.example to the server's A2A_ALLOWED_HOSTS" in str(row.remedy)
 
 
 def test_a_card_names_the_url_that_it_is_served_at() -> None:

@@ -13,7 +13,9 @@ import orjson
 import pytest
 
 from opencode_a2a.agent.application import application
+from opencode_a2a.cli.operator.server_checks import check_streams
 from opencode_a2a.config.settings import Settings, load_settings
+from sansio.doctor.finding import ok
 from sansio.guards.proxies import ProxyHeaders
 from tests.deploy.proxies import NAME, PREFIX, Proxy, running
 from tests.deploy.tools import DEPLOY
@@ -102,7 +104,7 @@ async def test_cards_name_the_url_with_the_prefix_and_lead_there(
 _MESSAGE = {"messageId": "m-1", "role": "ROLE_USER", "parts": [{"text": "ECHO hello"}]}
 
 
-async def test_the_servers_own_errors_pass_and_its_probes_do_not(
+async def test_the_servers_own_errors_pass_and_whether_it_is_ready_does_not(
     anyio_backend: str, proxy: str, tmp_path: Path
 ) -> None:
     async with agent_behind(anyio_backend, proxy, tmp_path) as before:
@@ -111,7 +113,16 @@ async def test_the_servers_own_errors_pass_and_its_probes_do_not(
 
     assert stranger.status_code == 401
     assert stranger.headers["www-authenticate"]
-    assert [probe.status_code for probe in probes] == [404, 404]
+    assert [probe.status_code for probe in probes] == [200, 404]
+    assert probes[0].json() == {"status": "ok"}
+
+
+async def test_doctor_sees_that_streams_come_through(anyio_backend: str, proxy: str, tmp_path: Path) -> None:
+    async with agent_behind(anyio_backend, proxy, tmp_path) as before:
+        del before.http.headers["authorization"]
+        found = await check_streams(before.http, before.url)
+
+    assert found == ok("streams", "events come through as they are sent")
 
 
 async def test_nginx_lets_the_server_refuse_what_is_too_large(anyio_backend: str, tmp_path: Path) -> None:

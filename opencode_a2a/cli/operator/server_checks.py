@@ -21,7 +21,7 @@ from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.codecs.json_values import objects_at, text_at
 from sansio.a2a.errors import ProtocolError
 from sansio.doctor.finding import Finding
-from sansio.doctor.server import PROBE_EVENTS, CardFacts, PortFacts, judge_card, judge_port, judge_stream
+from sansio.doctor.server import PROBE_EVENTS, CardFacts, PortFacts, judge_card, judge_hosts, judge_port, judge_stream
 from sansio.http import LIVE_PATH
 
 _SECONDS: Final = 4.0
@@ -33,10 +33,11 @@ _PLAIN: Final = {"accept-encoding": "identity"}
 
 @frozen
 class _Card:
-    """Result of a GET of a card: the URLs of its interfaces, or an error."""
+    """Result of a GET of a card: the URLs of its interfaces, or an error. `is_refused`: it was a 400."""
 
     error: str | None
     interfaces: tuple[str, ...] = ()
+    is_refused: bool = False
 
 
 async def check_server(settings: Settings) -> list[Finding]:
@@ -50,12 +51,15 @@ async def check_server(settings: Settings) -> list[Finding]:
     async with httpx.AsyncClient(timeout=_SECONDS) as client:
         there = here if public == local else await _card(client, public)
         port = await anyio.to_thread.run_sync(_port, settings, ours)
-        facts = CardFacts(url=public, error=there.error, interfaces=there.interfaces, running=ours)
+        facts = CardFacts(
+            url=public, error=there.error, interfaces=there.interfaces, running=ours, refused=there.is_refused
+        )
         if there.error is None:
-            streams = await _streams(client, public)
+            streams = await check_streams(client, public)
         else:
             streams = judge_stream(None, "no server answers at the public URL")
-    return [judge_port(port), judge_card(facts), streams]
+    hosts = [*judge_hosts(public, settings.allowed_hosts)]
+    return [judge_port(port), *(hosts or [judge_card(facts)]), streams]
 
 
 def _names(card: _Card, *urls: str) -> bool:
@@ -110,7 +114,7 @@ async def _card(client: httpx.AsyncClient, url: str) -> _Card:
     try:
         status, body = await _answer(client, f"{url}{CARD_PATHS[0]}")
         if status != 200:
-            return _Card(f"it answers with status {status}")
+            return _Card(f"it answers with status {status}", is_refused=status == 400)
         card = orjson.loads(body)
     except (httpx.HTTPError, TimeoutError) as error:
         return _Card(f"it cannot be reached ({type(error).__name__})")
@@ -143,7 +147,7 @@ def _port(settings: Settings, ours: bool) -> PortFacts:
     return PortFacts(address=address)
 
 
-async def _streams(client: httpx.AsyncClient, url: str) -> Finding:
+async def check_streams(client: httpx.AsyncClient, url: str) -> Finding:
     """Time the events of the server's probe of streams, which costs half a second and runs nothing."""
     times: list[float] = []
     decoder = SseDecoder(4096)
@@ -152,6 +156,8 @@ async def _streams(client: httpx.AsyncClient, url: str) -> Finding:
             async with client.stream(
                 "GET", f"{url}{LIVE_PATH}", headers={**_PLAIN, "accept": _STREAM_TYPE}
             ) as answer:
+                if answer.status_code == 404:
+                    return judge_stream(None, f"{url}{LIVE_PATH} is not there: let the proxy in front pass it on")
                 if not answer.headers.get("content-type", "").startswith(_STREAM_TYPE):
                     return judge_stream(None, f"{url}{LIVE_PATH} leads to no server that can probe streams")
                 async with _pieces(answer) as pieces:

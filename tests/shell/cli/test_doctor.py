@@ -24,6 +24,7 @@ from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.server.store import open_store
 from sansio.doctor.finding import Finding, Outcome, exit_code
+from sansio.guards.hosts import ServedHosts
 from sansio.redact import Secret
 from tests.shell.harness import CREDENTIALS, RUNTIMES, free_port, quick, served, until
 from tests.shell.raw_server import SILENCE, answering
@@ -50,6 +51,21 @@ def failures(findings: list[Finding]) -> dict[str, str]:
 def row(findings: list[Finding], check: str) -> Finding:
     [found] = [one for one in findings if one.check == check]
     return found
+
+
+async def test_a_public_url_whose_host_is_not_served_is_found_offline_and_while_the_server_runs(
+    anyio_backend: str, tmp_path: Path
+) -> None:
+    async with served(anyio_backend, quick()) as opencode:
+        settings = settings_of(tmp_path, opencode, allowed_hosts=ServedHosts.of(["agent.example"]))
+        offline = await findings_of(settings)
+        async with running(anyio_backend, settings):
+            beside = evolve(settings, allowed_hosts=ServedHosts())  # as in another environment than the server's
+            refused = await findings_of(beside)
+
+    assert "A2A_ALLOWED_HOSTS does not have 127.0.0.1" in failures(offline)["public URL"]
+    assert "-> add 127.0.0.1 to the server's A2A_ALLOWED_HOSTS" in failures(refused)["public URL"]
+    assert "status 400" in failures(refused)["public URL"]
 
 
 async def test_a_set_up_that_is_right_fails_nothing(anyio_backend: str, tmp_path: Path) -> None:
