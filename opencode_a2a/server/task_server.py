@@ -23,8 +23,10 @@ from opencode_a2a.server.push.notifier import Counters, Notifier, Render
 from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.replicas.adoption import Adoption, fenced_again
 from opencode_a2a.server.replicas.followed_tasks import FollowedTasks
+from opencode_a2a.server.replicas.opening import others_of
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.store.size_watch import watch_size
+from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
@@ -33,6 +35,9 @@ from opencode_a2a.server.tasks.task_runner import TaskRunner
 from opencode_a2a.server.tasks.task_streams import TaskStreams
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
+from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import TaskIdRequest
+from sansio.a2a.replicas.commands import Cancel, Command, Send
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.push_notifications import Schedule
 from sansio.metrics import ACTIVE_TASKS, PUSHES, PUSHES_PENDING, STORE_UP, STREAMS
@@ -105,6 +110,7 @@ class TaskServer:
             schedule=Schedule(attempts=limits.push_attempts),
             tracer=tracer,
         )
+        self._others = others = others_of(store, self._execute, tasks)
         self._messages = KnownMessages(store, registry, hooks, locks)
         admission = Admission(
             agent,
@@ -114,8 +120,10 @@ class TaskServer:
             messages=self._messages,
             notifier=notifier,
             quota=TaskQuota(store, registry, locks, limits.tasks_per_principal),
+            others=others,
             wall=wall,
         )
+        self._admission = admission
         self.operations = Operations(
             store=store,
             registry=registry,
@@ -124,6 +132,7 @@ class TaskServer:
             streams=streams,
             notifier=notifier,
             locks=locks,
+            others=others,
         )
         self._adoption = Adoption(store, followed, admission.recover)
         self.maintenance = Maintenance(
@@ -186,6 +195,7 @@ class TaskServer:
         await self._notifier.recover()
         self._tasks.start_soon(self._adoption.run)
         self._tasks.start_soon(self._followed.run)
+        self._tasks.start_soon(self._others.run)
         self._tasks.start_soon(fenced_again, self.store.ownership, self._runner)
         self._tasks.start_soon(self._runner.watch)
         self._tasks.start_soon(self.maintenance.keep_alive, self._limits.look_every)
@@ -193,6 +203,19 @@ class TaskServer:
             self._tasks.start_soon(self._messages.load)
         self._tasks.start_soon(self.maintenance.prune)
         self._tasks.start_soon(give_back_memory, lambda: bool(self._registry or self._streams))
+
+    async def _execute(self, command: Command) -> object:
+        """Do what another server asks about a task of this one. Raises `ProtocolError`."""
+        match command:
+            case Cancel():
+                asked = TaskIdRequest(id=command.task_id)
+                active = await self.operations.cancel(command.principal, asked, again=command.again)
+            case Send():
+                view = Presentation.of_key(command.view)
+                active, _ = await self._admission.start(command.principal, command.send, view, command.trace)
+            case _:
+                raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION)
+        return {"task": active.facts.task_id, "last": await from_store(active.shown())}
 
     async def drain(self, grace: float) -> None:
         """Admit nothing new, let tasks end within `grace` seconds, then end or leave the others."""

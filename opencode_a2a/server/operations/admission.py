@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 
+import anyio
 from attrs import evolve
 
 from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, requested_options, stored_options
 from opencode_a2a.server.operations.known_messages import KnownMessages
 from opencode_a2a.server.operations.task_quota import TaskQuota
 from opencode_a2a.server.push.notifier import Notifier
+from opencode_a2a.server.replicas.others import Others, OwnedHereError
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
@@ -19,12 +21,14 @@ from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, invalid
 from sansio.a2a.message_checks import check_id, check_message
-from sansio.a2a.model import Message, PushConfig, SendRequest, TaskState, TaskStatus
+from sansio.a2a.model import JsonObject, Message, PushConfig, SendRequest, TaskState, TaskStatus
+from sansio.a2a.replicas.commands import Send
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.repeated_messages import first_message
 from sansio.a2a.tasks.task_log import MessageAdded, StatusChanged
 from sansio.a2a.timestamps import timestamp
 
+_CATCHING_UP = 5.0  # seconds for what another server has done to be seen here
 _MOST_NAMED = 10  # tasks that an error names
 
 
@@ -41,6 +45,7 @@ class Admission:
         messages: KnownMessages,
         notifier: Notifier,
         quota: TaskQuota,
+        others: Others,
         wall: Callable[[], float],
     ) -> None:
         self._agent = agent
@@ -50,6 +55,7 @@ class Admission:
         self._messages = messages
         self._notifier = notifier
         self._quota = quota
+        self._others = others
         self._wall = wall
         self._newest = 0  # when the newest task arrived
         self.draining = False
@@ -66,8 +72,8 @@ class Admission:
         request = AgentRequest(principal=principal, send=send, trace=trace)
         self._hooks.read(request)
         if send.message.task_id is not None:
-            return await self._continued(request, send.message.task_id), False
-        if (answered := await self._answered(request)) is not None:
+            return await self._continued(request, send.message.task_id, presentation), False
+        if (answered := await self._answered(request, presentation)) is not None:
             return answered, False
         await self._agent.accept(request)
         push = send.configuration.push
@@ -117,13 +123,13 @@ class Admission:
 
     # --- inside -------------------------------------------------------------------------------------------
 
-    async def _answered(self, request: AgentRequest) -> ActiveTask | None:
+    async def _answered(self, request: AgentRequest, presentation: Presentation) -> ActiveTask | None:
         """The task that a message without a task answers: the one in its context that waits for its user.
 
         None where no task waits. Raises `ProtocolError` where several wait.
         """
         if not self._waiting(request):
-            return None
+            return await self._answered_elsewhere(request, presentation)
         async with self._messages.arrival(request) as known:
             waiting = self._waiting(request)
             if known is not None or not waiting:
@@ -134,10 +140,37 @@ class Admission:
                 raise invalid(("message", "taskId"), reason)
             asking = waiting[0]
             try:
-                return await self._continued(request, asking.facts.task_id)
+                return await self._continued(request, asking.facts.task_id, presentation)
             finally:
                 if _has(asking, request.message):  # which may not be durable yet
                     self._messages.answered(request.principal, request.message, asking.facts.task_id)
+
+    async def _answered_elsewhere(self, request: AgentRequest, presentation: Presentation) -> ActiveTask | None:
+        """The task in another server that a message answers, or starts there; None where none waits elsewhere."""
+        context_id = request.message.context_id
+        if context_id is None:
+            return None
+        waiting = await from_store(self._registry.waiting_elsewhere(request.principal, context_id))
+        return await self._relayed(request, waiting[0], presentation) if waiting else None
+
+    async def _relayed(self, request: AgentRequest, task_id: str, presentation: Presentation) -> ActiveTask | None:
+        """The task of a message that was given to the server which works on a task; None: that is this one now."""
+        command = Send(principal=request.principal, send=request.send, view=presentation.key, trace=request.trace)
+        try:
+            answer = await from_store(self._others.ask_owner(task_id, command))
+        except OwnedHereError:
+            return None
+        return await self.seen(request.principal, answer)
+
+    async def seen(self, principal: str, answer: JsonObject) -> ActiveTask:
+        """The task that another server has worked on, once what came of it is seen here.
+
+        `answer`: its id, and the number of the event that it is to be seen up to.
+        """
+        active = await self.find(principal, answer["task"])
+        with anyio.move_on_after(_CATCHING_UP):
+            await from_store(active.changed(answer["last"] - 1))
+        return active
 
     def _waiting(self, request: AgentRequest) -> list[ActiveTask]:
         """The caller's tasks in the message's context that wait for their user, oldest first."""
@@ -171,7 +204,7 @@ class Admission:
         self._runner.start(active, request)
         return active
 
-    async def _continued(self, request: AgentRequest, task_id: str) -> ActiveTask:
+    async def _continued(self, request: AgentRequest, task_id: str, presentation: Presentation) -> ActiveTask:
         """The task that a message continues. Raises `ProtocolError`, which says why it cannot."""
         message = request.message
         active = await self.find(request.principal, task_id)
@@ -179,6 +212,11 @@ class Admission:
             raise invalid(("message", "contextId"), "is not the context of message.taskId")
         if _has(active, message):
             return active
+        if self._registry.is_elsewhere(active):
+            relayed = await self._relayed(request, task_id, presentation)
+            if relayed is not None:
+                return relayed
+            active = await self.find(request.principal, task_id)
         message = evolve(message, task_id=task_id, context_id=active.facts.context_id)
         state, running = active.log.state, self._registry.running(task_id)
         waits = running if state is TaskState.INPUT_REQUIRED else None

@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from opencode_a2a.server.agent import AgentHooks, AgentRequest
-from opencode_a2a.server.store import Store, StoredTask, StoreError
+from opencode_a2a.server.store import Store, StoredTask, StoreError, TaskQuery
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
@@ -30,6 +30,7 @@ _MessageKey: TypeAlias = tuple[str, str | None, str]  # principal, context, mess
 
 _ANSWERS_LIMIT = 4096  # answers without a task that are known when they are sent again
 _SAME_ID_LIMIT = 16  # stored tasks of one message id that are compared, the newest
+_LATEST = 4  # tasks of a context whose messages are compared, the latest
 _PAGE = 256  # message ids that are read from the store at once: so many hold the loop for less than a millisecond
 _AGAIN = 15.0  # seconds before the store is asked again for what it could not read
 
@@ -99,7 +100,20 @@ class KnownMessages:
         if not self._filter.may_hold(principal, message_id):
             return None
         stored = await from_store(self._store.started_by(principal, context_id, message_id))
-        return None if stored is None else await self._registry.of_stored(stored)
+        if stored is not None:
+            return await self._registry.of_stored(stored)
+        if self._store.ownership.replica_id is None:
+            return None
+        return await self._answered_elsewhere(principal, context_id, message_id)
+
+    async def _answered_elsewhere(self, principal: str, context_id: str, message_id: str) -> ActiveTask | None:
+        """The task of a context that has a message as its answer, which any of the servers may have taken."""
+        query = TaskQuery(principal=principal, context_id=context_id, limit=_LATEST)
+        for row in (await from_store(self._store.tasks(query))).rows:
+            active = await self._registry.of_stored(StoredTask(row, ()))
+            if any(message.message_id == message_id for message in active.task().history):
+                return active
+        return None
 
     async def _with_content(self, request: AgentRequest) -> ActiveTask | None:
         """The newest task of a message without a context, which says the same and runs in the same way.

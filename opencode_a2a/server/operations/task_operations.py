@@ -12,6 +12,7 @@ from attrs import evolve
 
 from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.push.notifier import Notifier
+from opencode_a2a.server.replicas.others import Others, OwnedHereError
 from opencode_a2a.server.store import Store, StoredTask, TaskQuery
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
@@ -38,6 +39,7 @@ from sansio.a2a.model import (
     TaskPage,
     TaskState,
 )
+from sansio.a2a.replicas.commands import Cancel
 from sansio.a2a.tasks.presentation import Presentation, as_text
 from sansio.a2a.tasks.task_log import trim_history
 
@@ -60,6 +62,7 @@ class Operations:
         admission: Admission,
         streams: TaskStreams,
         notifier: Notifier,
+        others: Others,
         locks: Locks,
     ) -> None:
         self._store = store
@@ -68,6 +71,7 @@ class Operations:
         self._admission = admission
         self._streams = streams
         self._notifier = notifier
+        self._others = others
         self._locks = locks
 
     # --- messages -----------------------------------------------------------------------------------------
@@ -169,7 +173,12 @@ class Operations:
         if active.log.state is TaskState.CANCELED and not again:
             raise _not_cancelable(active)
         if self._registry.is_elsewhere(active):
-            raise ProtocolError(ErrorKind.OVERLOADED, "Another server works on the task, which cannot be reached now")
+            command = Cancel(principal=principal, task_id=request.id, again=again)
+            try:
+                answer = await from_store(self._others.ask_owner(request.id, command))
+                return await self._admission.seen(principal, answer)
+            except OwnedHereError:
+                active = await self._admission.find(principal, request.id)
         if active.at_rest and not active.log.state.terminal:
             active = await self._cancel_resting(principal, request)
         else:

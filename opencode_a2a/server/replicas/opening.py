@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
+from anyio.abc import TaskGroup
+
+from opencode_a2a.server.replicas.others import NoOthers, Others
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.tasks.keyed_lock import LocalLocks, Locks
+from sansio.a2a.replicas.commands import Command
 
 
 def locks_of(store: Store) -> Locks:
@@ -16,3 +22,14 @@ def locks_of(store: Store) -> Locks:
 
     assert isinstance(store.ownership, SharedOwner)  # who else has other servers
     return SharedLocks(store.ownership)
+
+
+def others_of(store: Store, execute: Callable[[Command], Awaitable[object]], tasks: TaskGroup) -> Others:
+    """The other servers of a shared store. `execute`: does a command of theirs in this one."""
+    if store.ownership.replica_id is None:
+        return NoOthers()
+    from opencode_a2a.server.replicas.relay import Relay
+    from opencode_a2a.server.store.shared.shared_owner import SharedOwner
+
+    assert isinstance(store.ownership, SharedOwner)
+    return Relay(store.ownership, store, execute, tasks)

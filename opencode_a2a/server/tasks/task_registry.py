@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
-from opencode_a2a.server.store import EventRow, Store, StoredTask
+from opencode_a2a.server.store import EventRow, Store, StoredTask, TaskQuery
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Lock, Locks
 from opencode_a2a.server.tasks.loading import loaded
 from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.wakeup import Wakeup
+from sansio.a2a.model import TaskState
+
+_MOST_WAITING: Final = 10  # tasks of a context that are looked at
 
 
 class Followed(Protocol):
@@ -73,6 +76,17 @@ class TaskRegistry:
     def is_elsewhere(self, active: ActiveTask) -> bool:
         """Whether another server works on a task."""
         return not active.at_rest and not active.log.state.terminal and active.facts.task_id not in self._running
+
+    async def waiting_elsewhere(self, principal: str, context_id: str) -> list[str]:
+        """The tasks of a context that wait for their user in other servers. Raises `StoreError`."""
+        here = self._store.ownership.replica_id
+        if here is None:
+            return []
+        state = TaskState.INPUT_REQUIRED.value
+        found = await self._store.tasks(
+            TaskQuery(principal=principal, limit=_MOST_WAITING, context_id=context_id, state=state)
+        )
+        return [row.task_id for row in found.rows if row.replica_id not in (None, here)]
 
     async def find(self, task_id: str, *, kept: bool = False) -> ActiveTask | None:
         """A task, at work or stored; a stored one with its past only where that is `kept`. Raises `StoreError`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import anyio
 import pytest
@@ -21,7 +22,7 @@ from sansio.a2a.model import TaskState, TextPart
 from tests.shell.cases import every_codec
 from tests.shell.folding import artifacts_of
 from tests.shell.harness import CREDENTIALS, DEADLINE, RPC_10, Caller, Stream, Wire, client, served, until
-from tests.shell.server.test_any_agent import CARD
+from tests.shell.server.test_any_agent import CARD, text_of
 from tests.shell.store_cases import postgresql_url
 
 __all__ = ["postgresql_url"]
@@ -67,6 +68,9 @@ class Counting(AgentHooks):
 
     async def run(self, request: AgentRequest, task: RunningTask) -> None:
         self.model.runs[task.id] += 1
+        if text_of(request.message) == "ASK":
+            task.text(f"You said {text_of(await task.ask('Which one?'))}")
+            return
         await self._count(task, 1)
 
     def recover(self, request: AgentRequest, task: RunningTask) -> Work:
@@ -259,13 +263,70 @@ async def test_one_message_at_two_servers_at_once_is_one_task(anyio_backend: str
     assert len(model.runs) == 5
 
 
-async def test_a_task_of_another_server_is_not_canceled_here(anyio_backend: str, postgresql: str) -> None:
-    """Only its owner may add to its events."""
+async def test_a_task_is_canceled_through_any_server(anyio_backend: str, postgresql: str) -> None:
+    async with several(anyio_backend, postgresql) as (model, (one, other)):
+        async with one.caller.open("count") as stream:
+            model.allow(1)
+            await stream.until(lambda: stream.text == "1 ")
+            canceled = await other.caller.cancel(stream.task.id)
+            await stream.whole()
+        again = await other.caller.cancel(stream.task.id)
+
+    assert again == canceled
+    assert canceled.status.state is TaskState.CANCELED
+    assert stream.state == "canceled"
+    assert model.stopped == 1
+
+
+@pytest.mark.parametrize("names", ["the task", "its context"])
+async def test_a_question_is_answered_through_any_server_once(
+    anyio_backend: str, postgresql: str, names: str
+) -> None:
+    async with several(anyio_backend, postgresql, 3) as (_, (one, other, third)):
+        task = await one.caller.send("ASK", contextId="c")
+        assert task.status.state is TaskState.INPUT_REQUIRED
+        named = {"taskId": task.id} if names == "the task" else {"contextId": "c"}
+        async with third.caller.subscribed(task.id) as stream:
+            done = await other.caller.send("the blue one", messageId="answer", **named)
+            await stream.whole()
+        again = await third.caller.send("the blue one", messageId="answer", **named)
+
+    assert done.id == again.id == task.id
+    assert done.status.state is TaskState.COMPLETED
+    assert [one.text for one in artifacts_of(done)] == ["You said the blue one"]
+    assert whole_text(stream) == "You said the blue one"
+
+
+async def test_what_the_owner_refuses_is_refused_everywhere_in_the_same_words(
+    anyio_backend: str, postgresql: str
+) -> None:
     async with several(anyio_backend, postgresql) as (_, (one, other)):
         task = await one.caller.send("count", configuration=RPC_10.at_once())
-        error = await other.caller.refused("cancel", None, id=task.id)
-        canceled = await one.caller.cancel(task.id)
-        seen = await other.caller.finished(task.id)
+        here, there = [await server.caller.refused("send", "more", taskId=task.id) for server in (one, other)]
 
-    assert "Another server works on the task" in error["message"]
-    assert canceled.status.state is seen.status.state is TaskState.CANCELED
+    assert "is being worked on" in here["message"]
+    assert here == there
+
+
+async def test_a_command_for_a_server_that_dies_reaches_the_next_owner(anyio_backend: str, postgresql: str) -> None:
+    async with several(anyio_backend, postgresql) as (_, (one, other)):
+        task = await one.caller.send("count", configuration=RPC_10.at_once())
+        found: list[TaskState] = []
+
+        async def cancel() -> None:
+            found.append((await other.caller.cancel(task.id)).status.state)
+
+        one.server.tasks.operations.cancel = hangs  # type: ignore[method-assign]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel)
+            await anyio.sleep(0.3)
+            await one.server.tasks.drain(0.1)
+            await one.close()
+
+    assert found == [TaskState.CANCELED]
+
+
+async def hangs(*_given: object, **_more: object) -> NoReturn:
+    """Take a command, and never answer it."""
+    await anyio.sleep_forever()
+    raise AssertionError
