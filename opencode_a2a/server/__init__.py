@@ -16,6 +16,7 @@ Its exceptions, beside those of `opencode_a2a.server.store`. Callers handle each
 
     Exception
       IssuerUnavailableError        a document of an identity provider could not be had
+      OwnedHereError                no other server works on a task, which was asked for it
       RuntimeUnknownError           no runtime of that name is installed
       UndeliveredError              a receiver of push notifications did not answer
     LookupError
