@@ -12,14 +12,14 @@ import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, Protocol, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, TypeVar
 
 import anyio
 import orjson
 
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.shared import tickets
-from opencode_a2a.server.tasks.keyed_lock import Key, LocalLocks
+from opencode_a2a.server.tasks.keyed_lock import Key, LocalLocks, Lock
 from opencode_a2a.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class SharedLocks:
         self._changed.wake()
 
 
-class SharedLock:
+class SharedLock(Lock):
     """The lock of one key for one holder."""
 
     def __init__(self, locks: SharedLocks, key: Key, holder: str) -> None:
@@ -211,18 +211,6 @@ class SharedLock:
             self._placed = False
             self._order.leave()
             self._locks.leave(self._key, (*self._ticket, self._replica_id))
-
-    async def __aenter__(self) -> Self:
-        self.take_place()
-        try:
-            await self.wait()
-        except BaseException:
-            self.leave()
-            raise
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self.leave()
 
 
 def _name_of(key: Key) -> str:

@@ -31,9 +31,17 @@ class Lock(Protocol):
     def leave(self) -> None:
         """Give up the place, inside or queued; to leave twice is to leave once."""
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        self.take_place()
+        try:
+            await self.wait()
+        except BaseException:
+            self.leave()
+            raise
+        return self
 
-    async def __aexit__(self, *_exc: object) -> None: ...
+    async def __aexit__(self, *_exc: object) -> None:
+        self.leave()
 
 
 class Locks(Protocol):
@@ -67,7 +75,7 @@ class LocalLocks:
         """Return: the locks of one process need nothing."""
 
 
-class KeyedLock:
+class KeyedLock(Lock):
     """First come, first served for one key in this process."""
 
     def __init__(self, queues: dict[Key, deque[anyio.Event]], key: Key) -> None:
@@ -99,18 +107,6 @@ class KeyedLock:
         if long is not None and not self._mine.is_set():
             await long()
         await self._mine.wait()
-
-    async def __aenter__(self) -> Self:
-        self.take_place()
-        try:
-            await self.wait()
-        except BaseException:
-            self.leave()
-            raise
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self.leave()
 
     def leave(self) -> None:
         """Give up the place, inside or queued; to leave twice is to leave once."""
