@@ -59,6 +59,9 @@ sends them: pick by number, by the beginning of a choice, or answer in words. Wh
 chosen beforehand with --on-permission. End of input, or nobody to ask, leaves the task waiting; --task answers it
 later, and tries a task again that has waited for credentials.
 
+Certificates of authorities that this machine does not know, such as your own, are trusted where SSL_CERT_FILE names
+a file that holds them (PEM).
+
 Ctrl-C offers to cancel the task, or to leave it running; a second one leaves it running. --resume comes back to it.
 
 exit codes:

@@ -95,7 +95,7 @@ async def _demonstrate(options: argparse.Namespace, given: Settings, runtime: Ru
             url = await server.url()
             code = await _show(url, evolve(settings, client_bearer_token=Secret(token)), out)
             if options.keep and code == 0:
-                _print_commands(url, token, out)
+                _print_commands(url, token, await fake_opencode.url(), out)
                 await until_signalled()
             elif code == 0:
                 print(f"For more, also to be asked for a permission: {_program()} demo --keep", file=out, flush=True)
@@ -168,7 +168,7 @@ def _program() -> str:
     return shlex.quote(str(started))
 
 
-def _print_commands(url: str, token: str, out: TextIO) -> None:
+def _print_commands(url: str, token: str, fake_opencode: str, out: TextIO) -> None:
     request = (
         '{"jsonrpc":"2.0","id":1,"method":"SendStreamingMessage","params":{"message":'
         '{"messageId":"m1","role":"ROLE_USER","parts":[{"text":"THINK about it"}]}}}'
@@ -192,7 +192,11 @@ The same message again is answered with the same task: change its messageId to r
 
 Words the fake OpenCode knows: {", ".join(f"{word} {more}".strip() for word, more in WORDS.items())}.
 PERMISSION and QUESTION wait for an answer: `call` asks for it.
-PEER and PEERASK call another agent, one of A2A_PEERS_FILE.""",
+PEER and PEERASK call another agent, one of A2A_PEERS_FILE.
+
+The scripted OpenCode is at {fake_opencode}. To try settings of your own before it, in another terminal:
+
+  OPENCODE_BASE_URL={fake_opencode} A2A_TASK_STORE_BACKEND=memory {_program()} serve --port 8001""",
         file=out,
         flush=True,
     )

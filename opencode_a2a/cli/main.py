@@ -6,6 +6,7 @@ A command's module is imported once the command is chosen: `--version` and `call
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -130,11 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
     options = parse(given)
-    return _reported(partial(_run, options), options.command)
+    return _reported(partial(_run, options), options)
 
 
-def _reported(run: Callable[[], int], command: str) -> int:
-    """Run; a failure that the user can mend is a line on standard error and an exit code."""
+def _reported(run: Callable[[], int], options: argparse.Namespace) -> int:
+    """Run; a failure that the user can mend is a line on standard error, or a record of the log, and an exit code."""
     from opencode_a2a.config.settings import SettingsError
     from opencode_a2a.server.runtimes import RuntimeUnknownError
     from opencode_a2a.server.store.rows import StoreError
@@ -143,16 +144,30 @@ def _reported(run: Callable[[], int], command: str) -> int:
     try:
         return _unwrapped(run)
     except (SettingsError, RuntimeUnknownError, StoreError, UsageError) as exc:
-        for line in str(exc).splitlines():
-            print(f"opencode-a2a: {line}", file=sys.stderr)
-        if command == "serve":
-            print("opencode-a2a: `opencode-a2a doctor` checks the whole set-up", file=sys.stderr)
+        lines = str(exc).splitlines()
+        if options.command == "serve":
+            lines.append("`opencode-a2a doctor` checks the whole set-up")
+        _report(lines, options)
         return 2
     except OSError as exc:
-        print(f"opencode-a2a: {exc.strerror or exc}", file=sys.stderr)
+        _report([exc.strerror or str(exc)], options)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _report(lines: Sequence[str], options: argparse.Namespace) -> None:
+    """Write why a command failed: as lines for a person, or as one record where the log of `serve` is to be JSON."""
+    from opencode_a2a.config.settings import read_dotenv
+    from opencode_a2a.logs import LIFECYCLE, logging_to
+
+    environ = {**read_dotenv(Path(".env")), **with_options(options, os.environ)}
+    if options.command == "serve" and environ.get("A2A_LOG_FORMAT", "").strip() == "json":
+        with logging_to(sys.stderr, "ERROR", json=True, lifecycle=True):
+            logging.getLogger(LIFECYCLE).error("%s", "; ".join(lines))
+    else:
+        for line in lines:
+            print(f"opencode-a2a: {line}", file=sys.stderr)
 
 
 def _unwrapped(run: Callable[[], int]) -> int:
@@ -168,21 +183,25 @@ def _unwrapped(run: Callable[[], int]) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from opencode_a2a.config.settings_secrets import redactor_of
-    from opencode_a2a.logs import logging_to
+    from opencode_a2a.logs import LIFECYCLE, logging_to
     from opencode_a2a.redaction import redacted
     from opencode_a2a.server.runtimes import find_runtime
 
-    settings = _settings(
-        with_options(options, os.environ), _READ_BY.get(options.command), warns=options.command != "doctor"
-    )
+    settings, warnings = _settings(with_options(options, os.environ), _READ_BY.get(options.command))
+    in_json = options.command == "serve" and settings.log_format == "json"
     redacted.know("settings", redactor_of(settings))
     log = logging_to(
         sys.stderr,
         settings.log_level,
-        json=settings.log_format == "json",
+        json=in_json,
         lifecycle=options.command == "serve",
     )
     with log:
+        for warning in warnings if options.command != "doctor" else ():
+            if in_json:
+                logging.getLogger(LIFECYCLE).warning("%s", warning)
+            else:
+                print(f"opencode-a2a: warning: {warning}", file=sys.stderr)
         return command_module(options.command).run(options, settings, find_runtime(settings.runtime))
 
 
@@ -195,10 +214,8 @@ def with_options(options: argparse.Namespace, environ: Mapping[str, str]) -> dic
     return {**environ, **chosen}
 
 
-def _settings(environ: Mapping[str, str], used: Collection[str] | None, *, warns: bool = True) -> Settings:
+def _settings(environ: Mapping[str, str], used: Collection[str] | None) -> tuple[Settings, Sequence[str]]:
+    """Return the settings, and what is odd about them."""
     from opencode_a2a.config.settings import load_settings
 
-    settings, warnings = load_settings(environ, dotenv=Path(".env"), used=used)
-    for warning in warnings if warns else ():
-        print(f"opencode-a2a: warning: {warning}", file=sys.stderr)
-    return settings
+    return load_settings(environ, dotenv=Path(".env"), used=used)

@@ -5,6 +5,7 @@ Credentials go to the origin of the agent's URL and to no other; redirects are n
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,6 +58,13 @@ ANSWER_LIMIT: Final = 64 * 1024 * 1024
 _POSTPONED: Final = (429, 503)
 _LARGEST_REFUSAL: Final = 1024 * 1024  # bytes
 _CLOSING: Final = 1.0  # seconds for closing a connection in peace
+
+_UNKNOWN: Final = re.compile(r"self[- ]signed certificate|unable to get (local )?issuer certificate")
+"""OpenSSL's words for a certificate whose authority is not trusted; one that has expired is another case."""
+
+_DEEPEST: Final = 8  # errors behind one another that are looked at for words
+
+_TRUST: Final = ". To trust a certificate of your own, name it, or its authority's, in SSL_CERT_FILE (PEM)"
 
 
 class Answer:
@@ -268,7 +276,8 @@ def failure(error: Exception, origin: Origin, timeout: float) -> ClientError:
         case httpx.ConnectTimeout():
             return TimedOutError(f"Cannot connect to {origin} within {timeout:g} s")
         case httpx.ConnectError():
-            return UnavailableError(f"Cannot connect to {origin}: {error}")
+            text = _reason(error)
+            return UnavailableError(f"Cannot connect to {origin}: {text}{_TRUST if _UNKNOWN.search(text) else ''}")
         case httpx.TimeoutException():
             return TimedOutError(f"{origin} was silent for {timeout:g} s")
         case httpx.ProxyError():
@@ -277,3 +286,13 @@ def failure(error: Exception, origin: Origin, timeout: float) -> ClientError:
             return UnavailableError(f"{origin} broke the connection off")
         case _:
             return UnavailableError(f"Cannot talk to {origin}: {type(error).__name__}")
+
+
+def _reason(error: BaseException) -> str:
+    """Return the words of an error, or of the nearest one behind it that has any: on trio, a handshake's has none."""
+    behind: BaseException | None = error
+    for _ in range(_DEEPEST):
+        if behind is None or str(behind):
+            break
+        behind = behind.__cause__ or behind.__context__
+    return type(error).__name__ if behind is None else str(behind) or type(error).__name__

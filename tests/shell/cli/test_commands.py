@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
@@ -159,6 +160,54 @@ def test_what_cannot_be_is_said_in_a_line_without_a_traceback(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "variables", "code", "said"),
+    [
+        (("serve", "--log-format", "json", "--port", "70000"), {}, 2, "A2A_PORT"),
+        ((), {"A2A_LOG_FORMAT": "json", "A2A_STATIC_AUTH_CREDENTIALS": "[{}, {}]"}, 2, "A2A_STATIC_AUTH_CREDENTIALS"),
+        (
+            ("--port", "0"),
+            {"A2A_LOG_FORMAT": "json", "A2A_TASK_STORE_DATABASE_URL": "sqlite:////dev/null/t"},
+            2,
+            "data",
+        ),
+        (("--port", "TAKEN"), {"A2A_LOG_FORMAT": "json", "A2A_TASK_STORE_BACKEND": "memory"}, 1, "in use"),
+    ],
+    ids=["port", "credentials", "store", "taken"],
+)
+def test_why_serve_failed_is_one_record_where_the_log_is_json(
+    run: Run, arguments: tuple[str, ...], variables: dict[str, str], code: int, said: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        variables = {"A2A_STATIC_AUTH_CREDENTIALS": CREDENTIALS, **variables}
+        done = run(*(port if word == "TAKEN" else word for word in arguments), **variables)
+
+    records = [json.loads(line) for line in done.stderr.splitlines()]
+    [failed] = [record for record in records if record["level"] == "ERROR"]
+    assert done.returncode == code
+    assert failed["logger"] == "opencode_a2a.lifecycle"
+    assert said in failed["message"]
+
+
+def test_a_file_of_settings_says_in_which_form_serve_fails(run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("A2A_LOG_FORMAT=json\nA2A_PORT=many\nA2A_HOTS=x\n")
+    done = run("serve")
+
+    assert json.loads(done.stderr)["level"] == "ERROR"
+    assert "A2A_PORT" in json.loads(done.stderr)["message"]
+
+
+@pytest.mark.parametrize("command", ["doctor", "migrate"])
+def test_other_commands_log_text_whatever_the_form_of_the_servers_log(run: Run, tmp_path: Path, command: str) -> None:
+    more = ("--from", str(tmp_path / "none.db")) if command == "migrate" else ()
+    variables = {"A2A_LOG_FORMAT": "json", "A2A_LOG_LEVEL": "INFO", "OPENCODE_BASE_URL": "http://127.0.0.1:9"}
+    done = run(command, *more, **variables)
+
+    assert done.returncode != 0
+    assert not [line for line in done.stderr.splitlines() if line.startswith("{")]
+
+
 @BOTH
 def test_a_port_that_is_taken_is_told(run: Run, runtime: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -304,6 +353,11 @@ def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: s
             assert waiting.returncode == 3, waiting.stderr
 
         called = run("call", url, "ECHO from the outside", A2A_CLIENT_BEARER_TOKEN=token)
+        opencode = server.find(r"OPENCODE_BASE_URL=(http://127\.0\.0\.1:\d+) A2A_TASK_STORE_BACKEND=memory .* serve")
+        with start("serve", "--port", "0", OPENCODE_BASE_URL=opencode, A2A_TASK_STORE_BACKEND="memory") as own:
+            at, key = own.find(r"listening on (\S+)"), own.find(r"the bearer token is (\S+)")
+            mine = run("call", at, "ECHO by a server of one's own", A2A_CLIENT_BEARER_TOKEN=key)
+            assert (mine.returncode, mine.stdout) == (0, "by a server of one's own\n"), mine.stderr
 
         assert (called.returncode, called.stdout) == (0, "from the outside\n"), called.stderr
         started = time.monotonic()

@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from opencode_a2a.cli.operator.local_checks import check_files
+from opencode_a2a.client.web import failure
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.server.certificates import LARGEST_FILE, ServedCertificate
+from sansio.a2a.cards.parse import Origin
 from sansio.doctor.certificate import TLS
 from sansio.doctor.finding import Finding, Outcome
 from tests.shell.cli.test_commands import BOTH, CREDENTIALS, DEADLINE, PROGRAM, Serving, Starter, environment
@@ -399,6 +401,50 @@ def assert_refused(folder: Path, said: str, **variables: str) -> None:
     assert re.fullmatch(said, line.removeprefix("opencode-a2a: "))
     assert "5f0c9e" not in done.stderr
     assert "77a1d2" not in done.stderr
+
+
+@BOTH
+def test_a_caller_is_told_how_to_trust_a_certificate_of_ones_own(
+    tmp_path: Path, runtime: str, authority: trustme.CA
+) -> None:
+    issue(authority, tmp_path)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    with serving(runtime, tmp_path) as server:
+        url = server.find(r"listening on (https://\S+)")
+
+        def call(**variables: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [*PROGRAM, "call", url, "hi"],
+                env=environment(
+                    A2A_RUNTIME=runtime, A2A_CLIENT_BEARER_TOKEN=HEADERS["authorization"].split()[1], **variables
+                ),
+                cwd=tmp_path,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+
+        strange, trusted = call(), call(SSL_CERT_FILE=str(tmp_path / "authority.pem"))
+
+    assert (strange.returncode, trusted.returncode) == (4, 0), strange.stderr + trusted.stderr
+    assert "SSL_CERT_FILE" in strange.stderr
+    assert strange.stderr.count("\n") == 1
+
+
+def test_only_an_authority_that_is_not_trusted_is_a_matter_of_trust() -> None:
+    origin = Origin.of("https://agent.example")
+    texts = {
+        "self-signed certificate in certificate chain": True,
+        "unable to get local issuer certificate": True,
+        "certificate has expired": False,
+        "Hostname mismatch, certificate is not valid for 'agent.example'": False,
+    }
+    errors = {text: httpx.ConnectError(f"[SSL: CERTIFICATE_VERIFY_FAILED] {text}") for text in texts}
+    hinted = {text: "SSL_CERT_FILE" in str(failure(error, origin, 1)) for text, error in errors.items()}
+
+    assert hinted == texts
 
 
 def test_doctor_judges_the_certificate(tmp_path: Path, authority: trustme.CA) -> None:
