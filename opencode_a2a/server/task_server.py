@@ -35,7 +35,6 @@ from opencode_a2a.server.tasks.task_runner import TaskRunner
 from opencode_a2a.server.tasks.task_streams import TaskStreams
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
-from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import TaskIdRequest
 from sansio.a2a.replicas.commands import Cancel, Command, Send
 from sansio.a2a.tasks.presentation import Presentation
@@ -213,8 +212,6 @@ class TaskServer:
             case Send():
                 view = Presentation.of_key(command.view)
                 active, _ = await self._admission.start(command.principal, command.send, view, command.trace)
-            case _:
-                raise ProtocolError(ErrorKind.UNSUPPORTED_OPERATION)
         return {"task": active.facts.task_id, "last": await from_store(active.shown())}
 
     async def drain(self, grace: float) -> None:

@@ -86,10 +86,10 @@ class Relay:
         with anyio.move_on_after(self._patience):
             while True:
                 stored = await self._store.task(task_id)
-                owner = None if stored is None or not stored.row.at_work else stored.row.replica_id
-                if stored is None or not stored.row.at_work or owner == self._database.replica_id:
+                row = None if stored is None else stored.row
+                if row is None or not row.at_work or row.replica_id == self._database.replica_id:
                     raise OwnedHereError
-                if owner is not None and (answer := await self._ask(owner, body)) is not None:
+                if row.replica_id is not None and (answer := await self._ask(row.replica_id, body)) is not None:
                     return decode_answer(answer)
                 await anyio.sleep(_AGAIN)  # somebody is about to take it over
         reason = "The server that works on the task does not answer now; try again later"

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
 
 import orjson
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from sansio.a2a.bindings.trace_context import TraceContext, trace_context_of
 from sansio.a2a.codecs import v1_0
-from sansio.a2a.codecs.fields import Fields, read_document
 from sansio.a2a.errors import ErrorKind, ErrorRow, LocalError, ProtocolError, Violation
-from sansio.a2a.model import JsonObject, Message, PushConfig, Role, SendRequest
+from sansio.a2a.model import JsonObject, SendRequest
 
 T = TypeVar("T")
 
@@ -40,39 +39,7 @@ class Cancel:
     again: bool
 
 
-@frozen(kw_only=True)
-class Invoke:
-    """An extension method, by a caller with these capabilities, on a version of the protocol."""
-
-    principal: str
-    credential_id: str | None
-    capabilities: frozenset[str]
-    name: str
-    params: Any
-    version: str
-
-
-@frozen(kw_only=True)
-class Notify:
-    """Notify about a task from event `cursor` on."""
-
-    principal: str
-    task_id: str
-    config: PushConfig
-    view: str
-    cursor: int
-
-
-@frozen(kw_only=True)
-class NotifyNoMore:
-    """A push configuration of a task is dropped."""
-
-    principal: str
-    task_id: str
-    config_id: str
-
-
-Command: TypeAlias = Send | Cancel | Invoke | Notify | NotifyNoMore
+Command: TypeAlias = Send | Cancel
 
 
 def encode_command(command: Command) -> bytes:
@@ -80,27 +47,13 @@ def encode_command(command: Command) -> bytes:
     match command:
         case Send():
             body: JsonObject = {
-                "message": v1_0.render_message(command.send.message),
-                "metadata": command.send.metadata,
+                "send": v1_0.render_send(command.send),
                 "codec": command.send.codec_name,
                 "view": command.view,
                 "trace": None if command.trace is None else dict(command.trace.headers),
             }
-        case Cancel():
-            body = {"task": command.task_id, "again": command.again}
-        case Invoke():
-            body = {
-                "credential": command.credential_id,
-                "capabilities": sorted(command.capabilities),
-                "name": command.name,
-                "params": command.params,
-                "version": command.version,
-            }
-        case Notify():
-            config = v1_0.render_push_config(command.config)
-            body = {"task": command.task_id, "config": config, "view": command.view, "cursor": command.cursor}
         case _:
-            body = {"task": command.task_id, "id": command.config_id}
+            body = {"task": command.task_id, "again": command.again}
     return orjson.dumps({"kind": type(command).__name__, "principal": command.principal, **body})
 
 
@@ -111,52 +64,21 @@ def decode_command(data: bytes) -> Command:
 
 def _send(principal: str, body: JsonObject) -> Send:
     trace = body["trace"]
-    request = SendRequest(
-        message=read_document({"message": body["message"]}, _message),
-        metadata=body["metadata"],
-        codec_name=body["codec"],
-    )
-    view: str = body["view"]
     return Send(
-        principal=principal, send=request, view=view, trace=None if trace is None else trace_context_of(trace)
+        principal=principal,
+        send=evolve(v1_0.parse_send(body["send"]), codec_name=body["codec"]),
+        view=body["view"],
+        trace=None if trace is None else trace_context_of(trace),
     )
-
-
-def _message(fields: Fields) -> Message:
-    empty = Message(message_id="", role=Role.USER, parts=())
-    return fields.child("message", v1_0.read_message, required=True) or empty
 
 
 def _cancel(principal: str, body: JsonObject) -> Cancel:
     return Cancel(principal=principal, task_id=body["task"], again=body["again"])
 
 
-def _invoke(principal: str, body: JsonObject) -> Invoke:
-    return Invoke(
-        principal=principal,
-        credential_id=body["credential"],
-        capabilities=frozenset(body["capabilities"]),
-        name=body["name"],
-        params=body["params"],
-        version=body["version"],
-    )
-
-
-def _notify(principal: str, body: JsonObject) -> Notify:
-    config = v1_0.parse_push_config_result(body["config"])
-    return Notify(principal=principal, task_id=body["task"], config=config, view=body["view"], cursor=body["cursor"])
-
-
-def _notify_no_more(principal: str, body: JsonObject) -> NotifyNoMore:
-    return NotifyNoMore(principal=principal, task_id=body["task"], config_id=body["id"])
-
-
 _READERS: Final[Mapping[str, Callable[[str, JsonObject], Command]]] = {
     "Send": _send,
     "Cancel": _cancel,
-    "Invoke": _invoke,
-    "Notify": _notify,
-    "NotifyNoMore": _notify_no_more,
 }
 
 

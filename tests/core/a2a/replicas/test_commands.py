@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, invalid, jsonrpc_error
-from sansio.a2a.model import SendRequest
 from sansio.a2a.replicas.commands import (
     Cancel,
     Command,
-    Invoke,
-    Notify,
-    NotifyNoMore,
     Send,
     decode_answer,
     decode_command,
@@ -23,30 +20,15 @@ from sansio.a2a.replicas.commands import (
     encode_result,
 )
 from sansio.extensions.methods.method_errors import ExtensionErrorKind, interrupt_error
-from tests.strategies import json_objects, messages, names, optional_names, push_configs
+from tests.strategies import json_objects, names, optional_names, send_requests
 
 traces = st.builds(
     TraceContext, st.just("0af7651916cd43dd8448eb211c80319c"), st.just("b7ad6b7169203331"), st.booleans()
 )
-requests = st.builds(
-    SendRequest, message=messages("1.0"), metadata=st.none() | json_objects, codec_name=optional_names
-)
+requests = st.builds(evolve, send_requests("1.0"), codec_name=optional_names)
 commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Send, principal=names, send=requests, view=names, trace=st.none() | traces),
     st.builds(Cancel, principal=names, task_id=names, again=st.booleans()),
-    st.builds(
-        Invoke,
-        principal=names,
-        credential_id=optional_names,
-        capabilities=st.frozensets(names),
-        name=names,
-        params=json_objects | st.none(),
-        version=st.sampled_from(["0.3", "1.0"]),
-    ),
-    st.builds(
-        Notify, principal=names, task_id=names, config=push_configs("1.0"), view=names, cursor=st.integers(0, 1 << 40)
-    ),
-    st.builds(NotifyNoMore, principal=names, task_id=names, config_id=names),
 )
 errors: st.SearchStrategy[ProtocolError] = st.one_of(
     st.builds(
@@ -93,8 +75,7 @@ def test_an_error_is_rendered_as_where_it_arose(error: ProtocolError) -> None:
         b'{"kind": "Send"}',
         b'{"kind": "Stop", "principal": "ada"}',
         b'{"kind": "Cancel", "principal": "ada"}',
-        b'{"kind": "Send", "principal": "ada", "message": 1, "metadata": null, "codec": null, "view": "", '
-        b'"trace": null}',
+        b'{"kind": "Send", "principal": "ada", "send": {"message": 1}, "codec": null, "view": "", "trace": null}',
     ],
 )
 def test_anything_else_is_no_command(data: bytes) -> None:
