@@ -142,7 +142,7 @@ class Admission:
             try:
                 return await self._continued(request, asking.facts.task_id, presentation)
             finally:
-                if _has(asking, request.message):  # which may not be durable yet
+                if asking.has_message(request.message.message_id):  # which may not be durable yet
                     self._messages.answered(request.principal, request.message, asking.facts.task_id)
 
     async def _answered_elsewhere(self, request: AgentRequest, presentation: Presentation) -> ActiveTask | None:
@@ -210,7 +210,7 @@ class Admission:
         active = await self.find(request.principal, task_id)
         if message.context_id not in (None, active.facts.context_id):
             raise invalid(("message", "contextId"), "is not the context of message.taskId")
-        if _has(active, message):
+        if active.has_message(message.message_id):
             return active
         if self._registry.is_elsewhere(active):
             relayed = await self._relayed(request, task_id, presentation)
@@ -235,7 +235,7 @@ class Admission:
         async with self._registry.resting(active.facts.task_id):
             # another message, or its cancellation, may have come first
             active = await self.find(active.facts.principal, active.facts.task_id)
-            if _has(active, message):
+            if active.has_message(message.message_id):
                 return active
             if not (active.log.state is TaskState.AUTH_REQUIRED and active.at_rest):
                 raise _not_continued(active)
@@ -267,13 +267,6 @@ class Admission:
         """When a task arrives, in epoch milliseconds: no two at once, so that their order is known from it."""
         self._newest = max(self._newest + 1, int(self._wall() * 1000))
         return self._newest
-
-
-def _has(active: ActiveTask, message: Message) -> bool:
-    """Whether a task has a message already."""
-    if message.message_id == active.facts.message_id:
-        return True
-    return any(known.message_id == message.message_id for known in active.task().history)
 
 
 def _not_continued(active: ActiveTask) -> ProtocolError:

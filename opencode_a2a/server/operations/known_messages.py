@@ -111,7 +111,7 @@ class KnownMessages:
         query = TaskQuery(principal=principal, context_id=context_id, limit=_LATEST)
         for row in (await from_store(self._store.tasks(query))).rows:
             active = await self._registry.of_stored(StoredTask(row, ()))
-            if any(message.message_id == message_id for message in active.task().history):
+            if active.has_message(message_id):
                 return active
         return None
 

@@ -319,6 +319,12 @@ class ActiveTask:
         """The task as readers may see it."""
         return self.log.task() if self.visible == self.log.last else self.log.at(self.visible)
 
+    def has_message(self, message_id: str) -> bool:
+        """Whether it has a message of the client's already: the first, or one that followed."""
+        if message_id == self.facts.message_id:
+            return True
+        return any(known.message_id == message_id for known in self.log.task().history)
+
     @property
     def codec_name(self) -> str | None:
         """The name of the codec it was asked for in, if that was kept."""
