@@ -260,7 +260,8 @@ async def test_a_port_of_its_own_wants_no_credential_and_has_nothing_else(anyio_
     assert (other.status_code, posted.status_code) == (404, 405)
 
 
-async def test_the_text_has_the_rows_of_the_table_with_their_kinds() -> None:
+def every_meter_used() -> PrometheusMeters:
+    """Meters with a value in each row of the table."""
     meters = PrometheusMeters()
     for meter in METERS:
         labels = ["x"] * len(meter.labels)
@@ -270,6 +271,11 @@ async def test_the_text_has_the_rows_of_the_table_with_their_kinds() -> None:
             meters.observe(meter, 0.2, *labels)
         else:
             meters.read(meter, partial(dict, {"x": 1.0}) if labels else lambda: 1.0)
+    return meters
+
+
+async def test_the_text_has_the_rows_of_the_table_with_their_kinds() -> None:
+    meters = every_meter_used()
     families = {one.name: one for one in text_string_to_metric_families((await meters.text()).decode())}
 
     for meter in METERS:
