@@ -21,6 +21,7 @@ from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, 
 from sansio.a2a.tasks.task_log import TaskLog, fold
 from sansio.a2a.tasks.task_log_codec import decode_events, encode_events
 from sansio.a2a.versions import VERSIONS, negotiate
+from sansio.a2a.websocket.session import Begun, Left, Refused, Session, SessionLimits
 from tests import strategies
 
 
@@ -222,7 +223,54 @@ _envelopes = st.fixed_dictionaries(
 )
 _logs = st.lists(strategies.log_events(), max_size=8).map(encode_events)
 
+
+def check_websocket(data: bytes) -> None:
+    """Each message of a connection begins a request, leaves one that runs, is refused with an error that can be sent,
+    or has no effect; and no id runs twice.
+    """
+    session = Session(SessionLimits(requests=4), 0.0)
+    running: dict[object, Begun] = {}
+    for number, line in enumerate(data.split(b"\n")):
+        match session.receive(line):
+            case Begun() as begun:
+                request = begun.message.request
+                require(request.notification or request.id not in running, "an id runs twice")
+                running[begun if request.notification else request.id] = begun
+            case Left(begun):
+                require(running.get(begun.message.request.id) is begun, "a stream is left that does not run")
+            case Refused(error):
+                answer = orjson.loads(render_error(error.request_id, error, "1.0"))
+                require(error.request_id not in running, f"{answer} looks like the answer of a request that runs")
+                _check_rendered(error)
+        if running and number % 3 == 2:
+            session.ended(running.pop(next(iter(running))), float(number))
+        require(len(session) == len(running) <= 4, "a request is not counted")
+
+
+_websocket_ids = st.one_of(st.integers(0, 3), st.sampled_from(["a", "b", 1.0, None, True]))
+_websocket_messages = st.fixed_dictionaries(
+    {"jsonrpc": st.just("2.0")},
+    optional={
+        "id": _websocket_ids,
+        "method": st.sampled_from(["GetTask", "SendStreamingMessage"]),
+        "cancelStream": st.sampled_from([True, False, 1]),
+        "serviceParams": st.dictionaries(
+            st.sampled_from(["a2a-version", "A2A-Version", "x"]), strategies.json_values
+        ),
+    },
+)
+
 TARGETS = (
+    Target(
+        name="websocket",
+        check=check_websocket,
+        documents=(
+            b'{"jsonrpc":"2.0","id":1,"method":"SendStreamingMessage","params":{},"serviceParams":{"a2a-version":"1.0"}}'
+            b'\n{"jsonrpc":"2.0","id":1,"cancelStream":true}\n{"jsonrpc":"2.0","method":"GetTask"}',
+            *samples.ENVELOPES,
+        ),
+        strategy=st.lists(_websocket_messages, max_size=12).map(lambda found: b"\n".join(map(orjson.dumps, found))),
+    ),
     Target(
         name="jsonrpc",
         check=check_jsonrpc,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 
 import orjson
@@ -11,21 +12,27 @@ from hypothesis import strategies as st
 from fuzz import samples
 from fuzz.target import Target, require
 from sansio.a2a.backoff import Backoff
+from sansio.a2a.bindings import grpc
 from sansio.a2a.bindings.sse import encode
-from sansio.a2a.cards.parse import JSONRPC, Interface
+from sansio.a2a.cards.parse import JSONRPC, WEBSOCKET, Interface
 from sansio.a2a.client.calls import StreamReader, read_answer
 from sansio.a2a.client.client_errors import (
     AgentError,
     BusyAgentError,
     ClientError,
+    InvalidAnswerError,
     UnavailableError,
     UnsupportedError,
 )
 from sansio.a2a.client.following import Following, Stop
+from sansio.a2a.client.grpc_answers import status_in
 from sansio.a2a.codecs import v0_3_protojson as v0_3_gateway
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.model import JsonObject, Task
+from sansio.a2a.model import JsonObject, StreamItem, Task
+from sansio.a2a.protobuf.conversion import message_of
+from sansio.a2a.protobuf.messages import message
+from sansio.a2a.websocket.exchanges import Exchanges, parse_server_message
 from sansio.chunked import ChunkedDecoder
 from sansio.opencode.deployment import OUTPUT_MODES
 from sansio.opencode.send_options import send_options_of
@@ -35,6 +42,14 @@ _INTERFACES = tuple(
     Interface(binding=binding, version=version, url="http://127.0.0.1/")
     for binding in (JSONRPC, "HTTP+JSON")
     for version in ("0.3", "1.0")
+)
+
+
+_WEBSOCKET_INTERFACES = tuple(
+    Interface(binding=WEBSOCKET, version=version, url="http://127.0.0.1/") for version in ("0.3", "1.0")
+)
+_GRPC_INTERFACES = tuple(
+    Interface(binding="GRPC", version=version, url="http://127.0.0.1") for version in ("0.3", "1.0")
 )
 
 
@@ -107,6 +122,68 @@ def check_answers(data: bytes) -> None:
             require(bool(str(error)), "an error without a word")
 
 
+def check_grpc_answers(data: bytes) -> None:
+    """Whatever comes over gRPC, in any chunking, it is the same items, an error of the agent's, or no answer."""
+    found = [_items(interface, data, size) for interface in _GRPC_INTERFACES for size in (1 << 20, 1, 3)]
+    for whole, *others in (found[:3], found[3:]):
+        require(all(one == whole for one in others), "in pieces it is another stream")
+    for interface in _GRPC_INTERFACES:
+        try:
+            read_answer(interface, 200, data)
+        except (AgentError, ProtocolError) as error:
+            require(bool(str(error)), "an error without a word")
+    for trailers in ([(b"grpc-status", data)], [(b"grpc-status", b"5"), (b"grpc-message", data)]):
+        _check_status(trailers)
+    _check_status([(b"grpc-status", b"5"), (b"grpc-status-details-bin", base64.b64encode(data))])
+    _check_status([(b"grpc-status", b"5"), (b"grpc-status-details-bin", data)])
+
+
+def check_websocket_answers(data: bytes) -> None:
+    """Whatever a server sends over WebSocket, a message is refused, or for its own exchange alone."""
+    running = Exchanges(0.0, 30.0, 400)
+    begun = [running.begin(name, streaming=name != "1") for name in ("1", "2", "3")]
+    bodies = data.split(b"\n")
+    most = 400 + max(map(len, bodies))
+    for body in bodies:
+        over = [exchange for exchange in begun if exchange.over]
+        try:
+            message = parse_server_message(body)
+        except InvalidAnswerError as error:
+            require(bool(str(error)), "an error without a word")
+            continue
+        found = running.receive(message)
+        require(not any(exchange in over for exchange in found), "something comes behind an end")
+        require(message.id is None or all(one.id == message.id for one in found), "it reaches another exchange")
+        require(all(one.size < most for one in begun), "more waits than may")
+        for interface in _WEBSOCKET_INTERFACES:
+            try:
+                list(StreamReader(interface).feed(body))
+            except (AgentError, ProtocolError) as error:
+                require(bool(str(error)), "an error without a word")
+    running.fail(UnavailableError("lost"))
+    require(all(exchange.over for exchange in begun), "it outlives its connection")
+
+
+def _items(interface: Interface, data: bytes, size: int) -> tuple[list[StreamItem], str]:
+    reader = StreamReader(interface, limit=4096)
+    items: list[StreamItem] = []
+    try:
+        for at in range(0, len(data), size):
+            items.extend(reader.feed(data[at : at + size]))
+    except (AgentError, ProtocolError) as error:
+        return items, type(error).__name__
+    return items, reader.last_id
+
+
+def _check_status(trailers: list[tuple[bytes, bytes]]) -> None:
+    try:
+        status = status_in(trailers)
+    except ProtocolError as error:
+        require(bool(str(error)), "an error without a word")
+        return
+    require(status is None or bool(str(status.error())), "an error without a word")
+
+
 def check_following(data: bytes) -> None:
     """Whatever comes of a task, in any order, the follower goes on or raises a `ClientError`, and stops for good."""
     following = Following(patience=5.0, pauses=Backoff((1.0, 2.0)) if len(data) % 3 else None)
@@ -149,11 +226,23 @@ _WISHES = tuple(
     )
 )
 _RESULTS = tuple(orjson.dumps(v1_0.render_item(item)) for item in samples.ITEMS)
+_GRPC_ANSWERS = tuple(
+    grpc.framed(message_of(message("lf.a2a.v1.StreamResponse"), v1_0.render_item(item)).SerializeToString())
+    for item in samples.ITEMS
+)
 _ANSWERS = (
     *_RESULTS,
     *(b'{"jsonrpc":"2.0","id":"1","result":' + result + b"}" for result in _RESULTS),
     *(encode(result) for result in _RESULTS),
     b'{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"no"}}',
+)
+_MESSAGES = (
+    b"\n".join(
+        b'{"jsonrpc":"2.0","id":"%d","result":%b,"eventId":"4"}' % (index % 4, result)
+        for index, result in enumerate(_RESULTS)
+    ),
+    b'{"jsonrpc":"2.0","id":"2","error":{"code":1}}\n{"jsonrpc":"2.0","id":"3","streamEnd":true,"reason":"r"}',
+    b'{"jsonrpc":"2.0","id":null,"error":{"code":-32700},"serviceParams":{"a2a-version":"1.0"}}',
 )
 _json = strategies.json_values.map(orjson.dumps)
 
@@ -181,6 +270,13 @@ TARGETS = (
         check=check_following,
         documents=(b"\x00\x20\x80\x60\x01\xa0\xc0", b"\x05\xa1\x60\x06\x80\xc1"),
         strategy=st.binary(max_size=40),
+    ),
+    Target(name="grpc_answers", check=check_grpc_answers, documents=_GRPC_ANSWERS, strategy=st.binary(max_size=60)),
+    Target(
+        name="websocket_answers",
+        check=check_websocket_answers,
+        documents=_MESSAGES,
+        strategy=st.lists(st.sampled_from(_MESSAGES) | st.binary(max_size=20)).map(b"\n".join),
     ),
     Target(name="answers", check=check_answers, documents=_ANSWERS, strategy=_json | st.binary(max_size=30)),
 )

@@ -139,7 +139,7 @@ _TOP = {
     "message": "m",
     "answers": [["a"], []],
     "query": {"limit": 5, "before": "c", "roots": True, "start": 1, "search": "s", "directory": "/workspace/a"},
-    "metadata": {"opencode": {"directory": "/workspace", "workspace": {"id": "wrk_1"}}},
+    "metadata": {"opencode": {"directory": "/workspace", "instance": "main", "workspace": {"id": "wrk_1"}}},
     "request": _REQUEST,
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from fuzz import a2a, access, answers, guards, mcp, methods, opencode, outbound, replicas, transport
+from fuzz import a2a, access, answers, grpc, guards, mcp, methods, opencode, outbound, replicas, transport
 from fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         *a2a.TARGETS,
+        *grpc.TARGETS,
         *opencode.TARGETS,
         *access.TARGETS,
         *answers.TARGETS,

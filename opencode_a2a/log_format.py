@@ -9,7 +9,8 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from opencode_a2a.redaction import redacted
@@ -19,6 +20,7 @@ _LONGEST = 2000  # characters of a message; what callers sent is cut far earlier
 _LONGEST_BODY = 32_768  # characters of a logged body, where each byte may become two
 _LONGEST_TRACE = 32_000  # characters of a traceback in JSON
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+NO_FIELDS: Final[Mapping[str, object]] = MappingProxyType({})
 _SIMPLE: Final = re.compile(r"[A-Za-z0-9_.:/-]+")
 _WORD: Final = re.compile(r"[^\s\"=]+")
 
@@ -48,11 +50,12 @@ def word(text: object, longest: int = 200) -> str:
 class _Formatter(logging.Formatter):
     """Keeps the time of the second that is being written. `redact` is given every text that a record has.
 
-    What this process got to know is hidden in any case.
+    What this process got to know is hidden in any case. `always`: fields that every record has.
     """
 
-    def __init__(self, redact: Callable[[str], str]) -> None:
+    def __init__(self, redact: Callable[[str], str], always: Mapping[str, object] = NO_FIELDS) -> None:
         super().__init__()
+        self._always = always
         self._redact = redact
         self._second = (0, "")
 
@@ -75,7 +78,7 @@ class LineFormatter(_Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        fields: dict[str, object] = getattr(record, "fields", {})
+        fields: dict[str, object] = {**getattr(record, "fields", {}), **self._always}
         said = " ".join([record.getMessage(), *(f"{name}={word(value)}" for name, value in fields.items())])
         line = f"{self.time_of(record)} {record.levelname} {record.name}: {plain(self.redact(said), _LONGEST)}"
         body = getattr(record, "body", None)
@@ -94,7 +97,7 @@ class JsonFormatter(_Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = {**getattr(record, "in_message", {}), **getattr(record, "fields", {})}
+        fields = {**getattr(record, "in_message", {}), **getattr(record, "fields", {}), **self._always}
         texts = [value for value in fields.values() if isinstance(value, str)]
         between = "\0".join(texts)
         if self.redact(between) != between:  # one look at all of them, since most hold nothing

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, TextIO
 
-from opencode_a2a.log_format import JsonFormatter, LineFormatter, plain
+from opencode_a2a.log_format import NO_FIELDS, JsonFormatter, LineFormatter, plain
 
 __all__ = ["LIFECYCLE", "OURS", "WriterHandler", "log_event", "logging_to", "plain"]
 
@@ -143,15 +143,20 @@ def logging_to(
     json: bool = False,
     redact: Callable[[str], str] = _as_it_is,
     lifecycle: bool = False,
+    fields: Mapping[str, object] = NO_FIELDS,
+    forks: bool = False,
 ) -> Generator[None]:
     """Log to `stream` while it is entered. `level`: the lowest level of our own records that is written.
 
     `json`: a record is a JSON object. `redact`: takes out of a text what no log may hold. `lifecycle`: the level
-    WARNING has the records of `LIFECYCLE` too.
+    WARNING has the records of `LIFECYCLE` too. `fields`: those of every record. `forks`: no thread is started, since
+    the process forks others.
     """
     root = logging.getLogger()
     others = max(logging.WARNING, logging.getLevelNamesMapping()[level])
-    handler = WriterHandler(stream, others, JsonFormatter(redact) if json else LineFormatter(redact))
+    formatter = JsonFormatter(redact, fields) if json else LineFormatter(redact, fields)
+    handler: logging.Handler = logging.StreamHandler(stream) if forks else WriterHandler(stream, others)
+    handler.setFormatter(formatter)
     before = [(logger, logger.level) for logger in (root, *map(logging.getLogger, (*OURS, LIFECYCLE)))]
     root.addHandler(handler)
     root.setLevel(others)

@@ -15,6 +15,7 @@ import runtime_http
 from runtime_asyncio.connection import Served
 from runtime_http.pool import Pool
 from sansio.transport.connections import ConnectionLimits
+from sansio.transport.sharing import AcceptShare
 
 
 async def serve_application(
@@ -25,9 +26,12 @@ async def serve_application(
     grace: float,
     limits: ConnectionLimits | None,
     tls: Callable[[], SSLContext] | None,
+    share: AcceptShare | None = None,
 ) -> None:
     """Do what `runtime_asyncio.serve` promises."""
-    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits, tls=tls)
+    server = runtime_http.Server(
+        app, WorkerContext(None), bind=bind, grace=grace, limits=limits, tls=tls, share=share
+    )
     sockets = server.listen()
     ready(runtime_http.addresses(sockets))
     lifespan = Lifespan(server.app, server.config, asyncio.get_running_loop(), server.state)
@@ -47,14 +51,22 @@ async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Call
     """Take connections until `stop` returns; those that are open then have the configured time to end."""
     loop = asyncio.get_running_loop()
     tasks: set[asyncio.Task[None]] = set()  # one per open connection
+
+    def served() -> Served:
+        return Served(server, tasks, loop)
+
+    shared = server.shared(sockets)
     listening = [
-        await loop.create_server(lambda: Served(server, tasks, loop), sock=sock, backlog=server.config.backlog)
-        for sock in sockets
+        await loop.create_server(served, sock=sock, backlog=server.config.backlog)
+        for sock in (sockets if not shared else ())
     ]
+    taking = [loop.create_task(_take_turns(one, served, loop)) for one in shared]
     looking = loop.create_task(server.end_overdue())
     try:
         await stop()
     finally:
+        server.accept_no_more()
+        await _end_taking(taking, shared)
         for one in listening:
             one.close()
         await server.stop()
@@ -62,6 +74,39 @@ async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Call
             await _end(tasks, server.pool, server.config.graceful_timeout)
         finally:
             looking.cancel()
+
+
+async def _take_turns(
+    listener: runtime_http.SharedListener, served: Callable[[], Served], loop: asyncio.AbstractEventLoop
+) -> None:
+    """Take connections that other processes may take, too. The loop's own way takes all that wait at one go."""
+    while True:
+        await _readable(listener.socket, loop)
+        if pause := listener.pause():
+            await asyncio.sleep(pause)
+        if (connection := listener.take()) is not None:
+            try:
+                await loop.connect_accepted_socket(served, connection)
+            except OSError:  # its client has left
+                connection.close()
+
+
+async def _readable(sock: socket, loop: asyncio.AbstractEventLoop) -> None:
+    """Wait until there is a connection to take."""
+    came = asyncio.Event()
+    loop.add_reader(sock, came.set)
+    try:
+        await came.wait()
+    finally:
+        loop.remove_reader(sock)
+
+
+async def _end_taking(taking: list[asyncio.Task[None]], shared: list[runtime_http.SharedListener]) -> None:
+    for task in taking:
+        task.cancel()
+    await asyncio.gather(*taking, return_exceptions=True)
+    for one in shared:
+        one.socket.close()
 
 
 async def _end(tasks: set[asyncio.Task[None]], pool: Pool, grace: float) -> None:

@@ -5,6 +5,7 @@ Knows no event loop: a runtime brings connections, tasks and time. Knows nothing
 
 from __future__ import annotations
 
+from runtime_http.accepting import SharedListener
 from runtime_http.pool import TOO_MANY
 from runtime_http.protocols import Protocol
 from runtime_http.server import Server, addresses, log_failure
@@ -16,6 +17,7 @@ __all__ = [
     "TOO_MANY",
     "Protocol",
     "Server",
+    "SharedListener",
     "TlsSession",
     "addresses",
     "log_failure",

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from sansio.transport.connections import Connection, ConnectionLimits, Connections
+from sansio.transport.sharing import AcceptShare
 
 _log = logging.getLogger(__name__)
 _SAY_AGAIN = 60.0  # seconds between two log lines of the same kind
@@ -15,11 +16,14 @@ TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: c
 
 
 class Pool:
-    """The connections of one server. `clock`: the event loop's time, in seconds."""
+    """The connections of one server. `clock`: the event loop's time, in seconds. `share`: gets their number."""
 
-    def __init__(self, limits: ConnectionLimits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, limits: ConnectionLimits, clock: Callable[[], float], share: AcceptShare | None = None
+    ) -> None:
         self.limits = limits
         self.clock = clock
+        self._share = share
         self._connections = Connections(limits)
         self._aborts: dict[Connection, Callable[[], None]] = {}
         self._said = float("-inf")
@@ -35,12 +39,14 @@ class Pool:
             _log.warning("too many connections (open: %d): %s", len(self._connections.open), what)
         if added is not None:
             self._aborts[added] = abort
+        self._count()
         return added
 
     def remove(self, connection: Connection) -> None:
         """The connection is closed."""
         self._connections.remove(connection)
         self._aborts.pop(connection, None)
+        self._count()
 
     def end_overdue(self) -> None:
         """Abort the connections whose time is over."""
@@ -62,3 +68,7 @@ class Pool:
         self.remove(connection)
         if abort is not None:
             abort()
+
+    def _count(self) -> None:
+        if self._share is not None:
+            self._share.note(len(self._connections.open))

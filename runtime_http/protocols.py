@@ -1,45 +1,38 @@
-"""HTTP/1.1 and HTTP/2 as Hypercorn has them, but stricter, and with an end to everything.
+"""HTTP/1.1 as Hypercorn has it, but stricter, and with an end to everything; HTTP/2 where a connection begins so.
 
 Differs from Hypercorn in this: ambiguous heads are refused; a flood of small pieces neither holds the loop nor is
 served; what follows a connection's last request is ignored; `100 Continue` is sent when the application begins to
-read the body; nobody is switched to WebSocket or `h2c`; HTTP/2 is served only where it is on, and its control
-frames are counted; a connection that is over stops processing what was sent ahead.
+read the body; nobody is switched to `h2c`, and to WebSocket only where the application has it, over HTTP/1.1; HTTP/2
+is served only where it is on; a connection that is over stops processing what was sent ahead.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
-from copy import copy
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-import h2.errors
-import h2.events
-import h2.exceptions
 import h11
-import hpack
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, Request
+from hypercorn.protocol.events import Body, Data, EndBody, Request, Response
 from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
 
+from runtime_http import websocket
+from runtime_http.http2 import Http2
 from runtime_http.tls import TlsSession
-from sansio.transport import header_blocks, heads
+from sansio.transport import heads
 from sansio.transport.chunks import ChunkBudget
 from sansio.transport.connections import Connection
-from sansio.transport.frames import FrameBudget
 
 _log = logging.getLogger(__name__)
 
 Address = tuple[str, int] | None
 _VERSIONS = (b"1.0", b"1.1")
-_STREAM_PIECE = 65536  # bytes of one HTTP/2 stream that have the time of a write
 _READ_AHEAD = 262_144  # bytes of a body that wait for the application
 _STEP = 128  # events that are handled before other connections get their turn, some two milliseconds
 _IGNORED = 65536  # bytes behind the last request of a connection that are read and thrown away
@@ -67,7 +60,7 @@ class Protocol:
         self._parts = (app, config, context, task_group, state, tls is not None, client, server, send)
         self._connection = connection
         self._chosen = None if tls is None else tls.protocol
-        self._protocol: H11Protocol | H2Protocol = Http1(*self._parts, http2=connection.limits.http2)
+        self._protocol: H11Protocol | Http2 = Http1(*self._parts, connection=connection)
 
     async def begin(self) -> None:
         """Speak HTTP/2 from the start where the handshake of TLS has chosen it."""
@@ -91,13 +84,15 @@ class Protocol:
 
 
 class Http1(H11Protocol):
-    """HTTP/1.1. `http2`: whether the preface of HTTP/2 is accepted."""
+    """HTTP/1.1, until a request switches it to WebSocket."""
 
     connection: h11.Connection
 
-    def __init__(self, *parts: Any, http2: bool) -> None:
+    def __init__(self, *parts: Any, connection: Connection) -> None:
         super().__init__(*parts)
-        self._http2 = http2
+        self._clock = connection
+        self._http2 = connection.limits.http2
+        self._is_switched = False
         self._application = self.app
         self.app = self._run
         self._over = False
@@ -120,6 +115,10 @@ class Http1(H11Protocol):
         return not read or bool(self._ignored) or bool(self.connection.trailing_data[0])
 
     async def handle(self, event: Event) -> None:
+        if isinstance(event, RawData) and self._is_switched:
+            if self.stream is not None:
+                await self.stream.handle(Data(stream_id=STREAM_ID, data=event.data))
+            return
         if isinstance(event, RawData) and self.connection.their_state is h11.MUST_CLOSE:
             await self._ignore(event.data)
             return
@@ -216,6 +215,9 @@ class Http1(H11Protocol):
         elif event is h11.PAUSED:
             await self.can_read.clear()
             await self.can_read.wait()
+            if self._is_switched:
+                await self.handle(RawData(self.connection.trailing_data[0]))
+                return False
         elif isinstance(event, h11.EndOfMessage) and self.stream is not None:
             await self.stream.handle(EndBody(stream_id=STREAM_ID))
         else:
@@ -278,17 +280,15 @@ class Http1(H11Protocol):
         headers = list(request.headers)
         if authority is not None:
             headers = [(b"host", authority), *(header for header in headers if header[0] != b"host")]
-        stream = HTTPStream(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
+        parts = (self.config, self.context, self.task_group, self.ssl, self.client, self.server, self.stream_send)
+        stream: HTTPStream | WSStream
+        if websocket.is_wanted(request, path, self._clock.limits.websockets):
+            if (refusal := websocket.refusal(request)) is not None:
+                await self._refuse_handshake(refusal)
+                return
+            stream = websocket.WebSocketStream(self._application, *parts, STREAM_ID, connection=self._clock)
+        else:
+            stream = HTTPStream(self.app, *parts, STREAM_ID)
         self.stream = stream
         await stream.handle(
             Request(
@@ -301,6 +301,22 @@ class Http1(H11Protocol):
             )
         )
         self.keep_alive_requests += 1
+
+    async def _refuse_handshake(self, fields: list[tuple[bytes, bytes]]) -> None:
+        """Refuse a handshake that no version of WebSocket has, and end the connection. `fields`: why."""
+        status = 426 if fields else 400
+        self._over = self._refused = True
+        ends = b"close, upgrade" if fields else b"close"
+        fields = [(b"content-length", b"0"), (b"connection", ends), *fields, *self.config.response_headers("h11")]
+        await super()._send_h11_event(h11.Response(status_code=status, headers=fields))
+        await super()._send_h11_event(h11.EndOfMessage())
+        await self.send(Closed())
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        await super().stream_send(event)
+        if isinstance(event, Response) and event.status_code == 101:
+            self._is_switched = True
+            await self.can_read.set()
 
     async def _close_stream(self) -> None:
         await super()._close_stream()
@@ -317,117 +333,3 @@ class Http1(H11Protocol):
             self._over = True
             await self.can_read.set()
             await self.send(Closed())
-
-
-class Http2(H2Protocol):
-    """HTTP/2 whose client spends its control frames on requests."""
-
-    def __init__(self, *parts: Any, connection: Connection) -> None:
-        super().__init__(*parts)
-        self.config = copy(self.config)
-        self.config.max_app_queue_size = 64  # frames; the window of a stream bounds no bytes that were acknowledged
-        self.connection.decoder = _Decoder(heads.LARGEST_LIST)  # before the client acknowledges it, too
-        connection.multiplexed = True
-        self._clock = connection
-        self._budget = FrameBudget(self.context.time())
-
-    async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData) and not self._budget.take(event.data, self.context.time()):
-            await self._calm()
-            return
-        await super().handle(event)
-        if isinstance(event, Closed):
-            for buffer in list(self.stream_buffers.values()):  # or who waits for room in one waits for ever
-                await buffer.close()
-        elif self.idle:
-            await self.send(Updated(idle=True))
-
-    async def _handle_events(self, events: list[h2.events.Event]) -> None:
-        """Handle what the client sent. A body that goes on after its answer is thrown away.
-
-        Hypercorn fails on one, and the connection with all its requests ends.
-        """
-        for event in events:
-            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
-                with suppress(h2.exceptions.ProtocolError):
-                    self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                await self._flush()
-            else:
-                await super()._handle_events([event])
-
-    async def _send_data(self, stream_id: int) -> None:
-        try:
-            await super()._send_data(stream_id)
-        except KeyError:  # Hypercorn looks for the buffer of a stream that ended meanwhile, and its buffer with it
-            with suppress(KeyError):
-                self.priority.remove_stream(stream_id)
-
-    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
-        fields = [(name, value) for name, value in request.headers if name != b":path"]
-        path = next((value for name, value in request.headers if name == b":path"), b"")
-        refusal = heads.refused_fields(path, fields)
-        if refusal is not None:
-            _log.info("refused a request with %d: %s", refusal.status, refusal.reason)
-            head = [(b":status", str(refusal.status).encode()), (b"content-length", b"0")]
-            self.connection.send_headers(request.stream_id, head, end_stream=True)
-            return
-        await super()._create_stream(request)
-        self.stream_buffers[request.stream_id] = Buffer(self.context.event_class)  # the application has yet to run
-
-    async def _calm(self) -> None:
-        """End the connection: the client makes work and asks for nothing."""
-        try:
-            self.connection.close_connection(error_code=h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
-        except h2.exceptions.ProtocolError:
-            pass
-        else:
-            await self._flush()
-        await self.send(Closed())
-
-    async def stream_send(self, event: StreamEvent) -> None:
-        """Send a piece of an answer; the client has the time of a write to make room for it."""
-        if not isinstance(event, Body | EndBody):
-            await super().stream_send(event)
-            return
-        number = event.stream_id
-        self._budget.sent()
-        try:
-            for piece in _pieces(event):
-                self._clock.writing(number, self.context.time())
-                await super().stream_send(piece)
-        finally:
-            self._clock.written(number)
-
-
-class _Decoder(hpack.Decoder):
-    """Decodes header blocks, unless that is a lot of work. Then h2 ends the connection."""
-
-    def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
-        if header_blocks.is_costly(data):
-            raise hpack.OversizedHeaderListError("too many fields")
-        return super().decode(data, raw)
-
-
-class Buffer(StreamBuffer):
-    """The bytes of an answer that wait for its client to make room.
-
-    Hypercorn's own takes more whenever a little has left, or nothing: it grows as long as the client does not read.
-    """
-
-    async def pop(self, max_length: int) -> bytes:
-        """Take at most so many bytes off the front."""
-        data = bytes(self.buffer[:max_length])
-        del self.buffer[:max_length]
-        if len(self.buffer) < BUFFER_LOW_WATER:
-            await self._paused.set()
-        if not self.buffer:
-            await self._is_empty.set()
-        return data
-
-
-def _pieces(event: Body | EndBody) -> list[Body | EndBody]:
-    if isinstance(event, EndBody) or len(event.data) <= _STREAM_PIECE:
-        return [event]
-    data = event.data
-    starts = range(0, len(data), _STREAM_PIECE)
-    return [Body(stream_id=event.stream_id, data=data[start : start + _STREAM_PIECE]) for start in starts]

@@ -14,11 +14,14 @@ from hypercorn.events import Event
 from hypercorn.typing import ASGIFramework, ConnectionState, TaskGroup, WorkerContext
 from hypercorn.utils import wrap_app
 
+from runtime_http.accepting import SharedListener
 from runtime_http.pool import Pool
 from runtime_http.protocols import Protocol
 from runtime_http.tls import TlsSession
+from sansio.transport.addresses import host_and_port
 from sansio.transport.connections import Connection, ConnectionLimits
 from sansio.transport.heads import LARGEST_LIST, LONGEST_FIELDS, LONGEST_LINE
+from sansio.transport.sharing import AcceptShare
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +31,8 @@ class Server:
 
     `context`: the runtime's clock, sleep and events. `bind`: `host:port`. `grace`: seconds that running requests
     have once the server stops. `limits`: bounds of connections; the defaults where None. `tls`: returns the context
-    for the next handshake; None serves HTTP without TLS.
+    for the next handshake; None serves HTTP without TLS. `share`: that of this process, where others accept from the
+    same socket; `bind` is then `fd://N`.
     """
 
     def __init__(
@@ -40,12 +44,14 @@ class Server:
         grace: float,
         limits: ConnectionLimits | None,
         tls: Callable[[], SSLContext] | None = None,
+        share: AcceptShare | None = None,
     ) -> None:
         self.config = _configuration(bind, grace)
         self.app = wrap_app(app, self.config.wsgi_max_body_size, "asgi")
         self.context = context
         self.state: dict[str, Any] = {}
-        self.pool = Pool(limits or ConnectionLimits(), context.time)
+        self.pool = Pool(limits or ConnectionLimits(), context.time, share)
+        self._share = share
         self._tls = tls
 
     def listen(self) -> list[socket.socket]:
@@ -54,6 +60,18 @@ class Server:
         for sock in sockets:
             sock.listen(self.config.backlog)
         return sockets
+
+    def shared(self, sockets: list[socket.socket]) -> list[SharedListener]:
+        """Begin to accept from sockets that other processes accept from, too; none where there are no others."""
+        if self._share is None:
+            return []
+        self._share.join()
+        return [SharedListener(sock, self._share) for sock in sockets]
+
+    def accept_no_more(self) -> None:
+        """Leave what comes from now on to the other processes that accept from the same socket."""
+        if self._share is not None:
+            self._share.leave()
 
     def protocol(
         self,
@@ -100,12 +118,7 @@ def log_failure(group: BaseExceptionGroup[BaseException]) -> None:
 
 def addresses(sockets: list[socket.socket]) -> list[str]:
     """Write the sockets' addresses as `host:port`."""
-    return [_address(sock.getsockname()) for sock in sockets]
-
-
-def _address(name: tuple[Any, ...]) -> str:
-    host, port = name[0], name[1]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return [host_and_port(*sock.getsockname()[:2]) for sock in sockets]
 
 
 def _kinds(group: BaseExceptionGroup[BaseException]) -> list[str]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
 
     from sansio.transport.connections import ConnectionLimits
+    from sansio.transport.sharing import AcceptShare
 
 T = TypeVar("T")
 
@@ -34,14 +35,16 @@ async def serve(
     grace: float,
     limits: ConnectionLimits | None = None,
     tls: Callable[[], SSLContext] | None = None,
+    share: AcceptShare | None = None,
 ) -> None:
     """Serve `app` until `stop` returns, then let running requests end within `grace` seconds.
 
-    `bind` is `host:port`. `ready` is called once, with the addresses that are listened on. `limits`: bounds
-    of connections; the defaults where None. `tls`: returns the context for the next handshake; without TLS where
-    None. Raises `OSError` where the address cannot be had.
+    `bind` is `host:port`, or `fd://N` for a socket that is bound already. `ready` is called once, with the addresses
+    that are listened on. `limits`: bounds of connections; the defaults where None. `tls`: returns the context for the
+    next handshake; without TLS where None. `share`: that of this process where others accept from the same socket.
+    Raises `OSError` where the address cannot be had.
     """
     # what only runs, such as a client, need not wait for the import of a server
     from runtime_trio.serving import serve_application
 
-    await serve_application(app, bind, stop, ready, grace, limits, tls)
+    await serve_application(app, bind, stop, ready, grace, limits, tls, share)

@@ -15,6 +15,7 @@ from hypercorn.typing import ASGIFramework
 import runtime_http
 from runtime_trio.connection import serve_one
 from sansio.transport.connections import ConnectionLimits
+from sansio.transport.sharing import AcceptShare
 
 
 async def serve_application(
@@ -25,9 +26,12 @@ async def serve_application(
     grace: float,
     limits: ConnectionLimits | None,
     tls: Callable[[], SSLContext] | None,
+    share: AcceptShare | None = None,
 ) -> None:
     """Do what `runtime_trio.serve` promises."""
-    server = runtime_http.Server(app, WorkerContext(None), bind=bind, grace=grace, limits=limits, tls=tls)
+    server = runtime_http.Server(
+        app, WorkerContext(None), bind=bind, grace=grace, limits=limits, tls=tls, share=share
+    )
     sockets = server.listen()
     ready(runtime_http.addresses(sockets))
     lifespan = Lifespan(server.app, server.config, server.state)
@@ -42,18 +46,39 @@ async def serve_application(
 async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Callable[[], Awaitable[None]]) -> None:
     """Take connections until `stop` returns; those that are open then have the configured time to end."""
     handler = partial(serve_one, server)
-    listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
+    shared = server.shared(sockets)
     async with trio.open_nursery() as looking:
         looking.start_soon(server.end_overdue)
         async with trio.open_nursery() as connections:
             try:
                 async with trio.open_nursery() as accepting:
-                    accepting.start_soon(
-                        partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
-                    )
+                    for one in shared:
+                        accepting.start_soon(_take_turns, one, handler, connections)
+                    if not shared:
+                        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
+                        accepting.start_soon(
+                            partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
+                        )
                     await stop()
                     accepting.cancel_scope.cancel()
             finally:
+                server.accept_no_more()
+                for one in shared:
+                    one.socket.close()
                 await server.stop()
                 connections.cancel_scope.deadline = trio.current_time() + server.config.graceful_timeout
         looking.cancel_scope.cancel()
+
+
+async def _take_turns(
+    listener: runtime_http.SharedListener,
+    handler: Callable[[trio.SocketStream], Awaitable[None]],
+    connections: trio.Nursery,
+) -> None:
+    """Take connections that other processes may take, too."""
+    while True:
+        await trio.lowlevel.wait_readable(listener.socket)
+        if pause := listener.pause():
+            await trio.sleep(pause)
+        if (connection := listener.take()) is not None:
+            connections.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))

@@ -6,17 +6,19 @@ Pure decisions; the ASGI shell reads and writes the bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from attrs import evolve
 
 from sansio.a2a.bindings import extension_headers as negotiation
-from sansio.a2a.bindings import rest
+from sansio.a2a.bindings import grpc, rest
 from sansio.a2a.bindings.http_messages import Request, Response, allowed_methods, announces_body
 from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.media_types import A2A_JSON, JSON
+from sansio.a2a.operations import GRPC_PATHS
+from sansio.a2a.websocket import messages as websocket
 from sansio.guards import proxies
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
@@ -26,6 +28,8 @@ METRICS_PATH = "/metrics"
 METRICS_CAPABILITY = "metrics"
 """The capability that a credential needs to read the metrics."""
 PROBE_PATHS = frozenset({LIVE_PATH, READY_PATH})
+GRPC_SERVICE_PATHS = frozenset({grpc.HEALTH_PATH, *grpc.REFLECTION_PATHS})
+"""The paths of the services of gRPC that everybody may use."""
 DOCUMENT_PATHS = frozenset({OPENAPI_PATH, JWKS_PATH, *CARD_PATHS})
 _PUBLIC_PATHS = DOCUMENT_PATHS | PROBE_PATHS
 # all others are operations
@@ -33,9 +37,15 @@ _FIXED_PATHS = {
     "/": "POST",
     **dict.fromkeys((HEALTH_PATH, METRICS_PATH, OPENAPI_PATH, JWKS_PATH, *PROBE_PATHS, *CARD_PATHS), "GET"),
 }
+WEBSOCKET_PATHS = {websocket.PATH: "GET", websocket.TICKET_PATH: "POST"}
+"""The paths of the WebSocket binding, where it is served."""
 _LISTS = frozenset(
-    {*negotiation.HEADERS, *proxies.LISTS, "accept-encoding", "if-none-match", "traceparent", "tracestate"}
+    {
+        *(*negotiation.HEADERS, *proxies.LISTS, "accept-encoding", "if-none-match", "sec-websocket-protocol"),
+        *("traceparent", "tracestate"),
+    }
 )
+_NO_PATHS: Mapping[str, str] = {}
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"origin"})
 BODY_SECONDS, BODY_RATE = 30.0, 4096
 """Time for a request body to arrive: so many seconds, and one more for each so many bytes that came."""
@@ -115,7 +125,7 @@ def route_template(method: str, path: str) -> str | None:
 
     There are as many as the tables have: no id and no tenant is in one.
     """
-    if path in _FIXED_PATHS:
+    if path in _FIXED_PATHS or path in GRPC_PATHS or path in GRPC_SERVICE_PATHS or path in WEBSOCKET_PATHS:
         return path
     return rest.template_of("GET" if method == "HEAD" else method, path)
 
@@ -138,8 +148,12 @@ def too_large(limit: int) -> ProtocolError:
     )
 
 
-def answer_before_body(request: Request, origins: AllowedOrigins = NO_ORIGINS) -> Response | None:
+def answer_before_body(
+    request: Request, origins: AllowedOrigins = NO_ORIGINS, more: Mapping[str, str] = _NO_PATHS
+) -> Response | None:
     """Return the answer that depends on method and path alone and needs no credentials; `None` for other requests.
+
+    `more`: methods of paths that not every server has.
 
     OPTIONS lists what a path allows (RFC 9110, section 9.3.7). Raises `ProtocolError`: NOT_FOUND for OPTIONS of a
     path that is not there, METHOD_NOT_ALLOWED for CONNECT, whose target is no path, FORBIDDEN for a page of another
@@ -153,7 +167,9 @@ def answer_before_body(request: Request, origins: AllowedOrigins = NO_ORIGINS) -
         return None
     if request.path == "*":
         return Response(204, b"", (("allow", allowed_methods("GET, POST")),))
-    methods = allowed_methods(_FIXED_PATHS.get(request.path) or rest.methods_of(request.path))
+    methods = allowed_methods(
+        _FIXED_PATHS.get(request.path) or more.get(request.path) or rest.methods_of(request.path)
+    )
     return Response(204, b"", (("allow", methods), *preflight(request.headers, origins, methods)))
 
 

@@ -92,16 +92,65 @@ INTERRUPTS_RESOLVED: Final = _counter(
 ABORTS: Final = _counter("a2a_cancel_abort_attempt_total", "Requests to OpenCode to stop a turn")
 ABORTED: Final = _counter("a2a_cancel_abort_success_total", "Of these, those that OpenCode took")
 ABORT_ERRORS: Final = _counter("a2a_cancel_abort_error_total", "Of these, those that OpenCode answered with an error")
-UPSTREAM_UP: Final = _gauge("a2a_upstream_connected", "1 while the event stream of OpenCode is connected, else 0")
+UPSTREAM_UP: Final = _gauge(
+    "a2a_upstream_connected", "1 while the event stream of OpenCode, or of each of several, is connected, else 0"
+)
+INSTANCE_UP: Final = _gauge(
+    "a2a_upstream_instance_connected",
+    "The same for each OpenCode, by its name; absent where the only one has none",
+    "opencode",
+)
+INSTANCE_TURNS: Final = _gauge(
+    "a2a_upstream_instance_turns", "Turns at work in each OpenCode, by its name; absent as above", "opencode"
+)
 RECONNECTS: Final = _counter("opencode_stream_retries_total", "Connections of the event stream after the first")
-STORE_UP: Final = _gauge("a2a_store_writable", "1 while commits succeed, else 0")
+STORE_UP: Final = _gauge(
+    "a2a_store_writable", "1 while commits succeed, and renewals of the lease where there is one, else 0"
+)
 STORE_QUEUE: Final = _gauge("a2a_store_queue_length", "Calls whose writes wait for their commit")
+STORE_UNSTORED: Final = _gauge("a2a_store_unstored_bytes", "Bytes of tasks that wait in memory for their commit")
 STORE_BYTES: Final = _gauge(
     "a2a_store_size_bytes",
     "Size of the SQLite file and its journal, or of our tables in PostgreSQL with their indexes; read every 30 s",
 )
 STORE_TASKS: Final = _gauge(
     "a2a_store_tasks", "Tasks that the store keeps; counted every 30 s, or more seldom where that takes long"
+)
+REPLICAS: Final = _gauge(
+    "a2a_replicas_alive",
+    "Servers that share the database and have a lease, as this one's last renewal found them; absent without a lease",
+)
+LEASE_HELD: Final = _gauge(
+    "a2a_replica_lease_held", "1 while this server has its lease, else 0: others take over its tasks, or have"
+)
+LEASE_AGE: Final = _gauge("a2a_replica_lease_age_seconds", "Time since the lease was renewed, or the server joined")
+RENEWALS_FAILED: Final = _counter(
+    "a2a_replica_lease_renewals_failed_total", "Renewals of the lease that the database did not confirm"
+)
+LEASES_LOST: Final = _counter(
+    "a2a_replica_lease_lost_total", "Times that this server found that another one had taken over its tasks"
+)
+TAKEOVERS: Final = _counter(
+    "a2a_replica_takeovers_total", "Other servers that this one removed, since their leases were over"
+)
+TASKS_ADOPTED: Final = _counter(
+    "a2a_replica_tasks_adopted_total",
+    "Tasks that this server took over: of one that has gone or has stopped, or of an earlier run",
+)
+TASKS_LOST: Final = _counter(
+    "a2a_replica_tasks_lost_total", "Tasks at work here that this server lost with its lease"
+)
+TASKS_FOLLOWED: Final = _gauge("a2a_replica_tasks_followed", "Tasks of other servers that are read here")
+COMMANDS_SENT: Final = _counter(
+    "a2a_replica_commands_sent_total",
+    "Commands to other servers: answered, refused, unanswered in time, gone (with the server that was asked), or"
+    " withdrawn (nobody waits: another one answered, the client left, or the database failed)",
+    "outcome",
+)
+COMMANDS_RECEIVED: Final = _counter(
+    "a2a_replica_commands_received_total",
+    "Commands of other servers: answered, refused, failed (the log has why), or unanswered (the database failed)",
+    "outcome",
 )
 COMMIT_SECONDS: Final = _seconds("a2a_store_commit_seconds", "Duration of a commit, which holds many writes", _SHORT)
 PUSHES_PENDING: Final = _gauge("a2a_push_pending", "Push configurations whose task may have more to notify about")
@@ -122,7 +171,20 @@ METERS: Final = (
     *(REQUESTS, REFUSED, RATE_LIMITED, STREAM_REQUESTS, STREAMS_REJECTED, STREAMS, EVENT_LAG),
     *(ACTIVE_TASKS, TURNS, FAILURES, TURN_SECONDS, FIRST_OUTPUT),
     *(INTERRUPTS, OLDEST_INTERRUPT, INTERRUPTS_ASKED, INTERRUPTS_RESOLVED, ABORTS, ABORTED, ABORT_ERRORS),
-    *(UPSTREAM_UP, RECONNECTS, STORE_UP, STORE_QUEUE, STORE_BYTES, STORE_TASKS, COMMIT_SECONDS),
+    *(
+        UPSTREAM_UP,
+        INSTANCE_UP,
+        INSTANCE_TURNS,
+        RECONNECTS,
+        STORE_UP,
+        STORE_QUEUE,
+        STORE_UNSTORED,
+        STORE_BYTES,
+        STORE_TASKS,
+        COMMIT_SECONDS,
+    ),
+    *(REPLICAS, LEASE_HELD, LEASE_AGE, RENEWALS_FAILED, LEASES_LOST, TAKEOVERS),
+    *(TASKS_ADOPTED, TASKS_LOST, TASKS_FOLLOWED, COMMANDS_SENT, COMMANDS_RECEIVED),
     *(PUSHES_PENDING, PUSHES, LOOP_LAG, CERTIFICATE_ENDS),
 )
 """All rows, in the order of the document."""

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 from attrs import field, frozen
 
 from sansio.a2a.errors import ProtocolError, invalid
+from sansio.transport.addresses import bracketed, host_and_port
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -194,7 +195,7 @@ class Target:
     @property
     def authority(self) -> str:
         """The host, with the port if it is not the usual one: the value of a `Host` header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = bracketed(self.host)
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
     @property
@@ -204,8 +205,7 @@ class Target:
 
     def at(self, address: Address) -> str:
         """Return the URL with the host's address in the place of its name."""
-        host = f"[{address}]" if address.version == 6 else str(address)
-        return f"{self.scheme}://{host}:{self.port}{self.path}"
+        return f"{self.scheme}://{host_and_port(str(address), self.port)}{self.path}"
 
 
 def parse_target(url: str, path: FieldPath) -> Target:
@@ -289,6 +289,11 @@ PEER_RULES: Final = Rules(
 
 A name opens no address that is not public: whoever runs the name's zone would choose the address.
 """
+
+CALLER_RULES: Final = Rules(
+    by_flag=frozenset(Reach), by_name=frozenset(), plain_http=True, listed_only=False, brings_credentials=True
+)
+"""Calls of agents that a person names, who may reach them anyway."""
 
 
 @frozen(kw_only=True)

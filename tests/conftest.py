@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile(
     "ci",
-    max_examples=100,
+    max_examples=40,  # the same in each run: what others find is the fuzzer's, which draws anew
     deadline=None,
     derandomize=True,
     print_blob=True,
@@ -51,3 +51,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of `tests/shell`, which have to be known before it is collected."""
+    parser.addoption(
+        "--replicas",
+        choices=("sample", "whole"),
+        help="run the shell's tests on three servers of one database: a case of each, or all cases",
+    )

@@ -54,7 +54,7 @@ LAYERS: dict[str, frozenset[str]] = {
     "opencode_a2a.tool": SHARED | frozenset({"sansio.mcp", "opencode_a2a.server", *CALLING}),
     "opencode_a2a.terminal": SHARED | frozenset(CALLING),
     "opencode_a2a.client": SHARED | frozenset({"opencode_a2a.outbound"}),
-    "opencode_a2a.outbound": SHARED,
+    "opencode_a2a.outbound": SHARED | {"sansio.transport"},
     "opencode_a2a.config": frozenset({"sansio", "sansio.a2a", "sansio.transport", "opencode_a2a"}),
     "opencode_a2a.tracing": frozenset({"sansio", "sansio.a2a", "opencode_a2a", "opencode_a2a.config"}),
     "opencode_a2a.metrics": frozenset({"sansio", "sansio.a2a"}),
@@ -76,7 +76,7 @@ RESERVED = {
     "hypercorn.trio": "runtime_trio",
 }
 
-CORE_LIBRARIES = frozenset({"attr", "attrs", "cattrs", "orjson"})
+CORE_LIBRARIES = frozenset({"attr", "attrs", "cattrs", "orjson", "google"})
 IMPURE_MODULES = frozenset(
     {
         "anyio",

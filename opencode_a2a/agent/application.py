@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,35 +14,31 @@ import attrs
 from attrs import frozen
 
 from opencode_a2a.agent.extension_methods import Methods
+from opencode_a2a.agent.instance_opening import Surroundings, open_instance
+from opencode_a2a.agent.instances import Instances
 from opencode_a2a.agent.metrics import open_metrics, watch_agent
 from opencode_a2a.agent.model_tool import ModelTool
 from opencode_a2a.agent.opencode_agent import OpenCodeAgent
 from opencode_a2a.agent.served_cards import Cards
-from opencode_a2a.agent.sessions.location_check import Locations
-from opencode_a2a.agent.sessions.session_access import SessionAccess
-from opencode_a2a.agent.sessions.session_choice import Sessions
-from opencode_a2a.agent.sessions.session_creation import Creations
-from opencode_a2a.agent.turns.interrupt_service import InterruptService
-from opencode_a2a.agent.turns.model_inputs import ModelInputs
-from opencode_a2a.agent.turns.turn_runner import TurnRunner
+from opencode_a2a.agent.turns.shared_interrupts import SharedInterrupts
 from opencode_a2a.agent.upgrade import EarlierImport, Names
 from opencode_a2a.agent.upstream.event_bus import EventBus
-from opencode_a2a.agent.upstream.readiness import UPSTREAM, Readiness, UpstreamChecks
-from opencode_a2a.agent.upstream.upstream import Upstream
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.loose_thread import LooseThread
 from opencode_a2a.metrics.endpoint import MetricsEndpoint
 from opencode_a2a.metrics.loop_lag import watch_loop_lag
 from opencode_a2a.metrics.meters import NO_METERS, Meters
-from opencode_a2a.server.http.asgi import Application, Asgi, Surface
+from opencode_a2a.server.http.asgi import Application, Asgi
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
 from opencode_a2a.server.http.payload_log import PayloadLog
 from opencode_a2a.server.identity.opening import identity_options, open_identities
 from opencode_a2a.server.push.outbound_client import CheckedClient
-from opencode_a2a.server.replicas.opening import locks_of
+from opencode_a2a.server.replicas.opening import locks_of, tickets_of
+from opencode_a2a.server.replicas.others import Others
 from opencode_a2a.server.signals import Reload
-from opencode_a2a.server.store import open_store
+from opencode_a2a.server.store import SharedOptions, Store, open_store
+from opencode_a2a.server.surface import Surface
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tool.called_agents import called_agents
@@ -56,8 +53,8 @@ from sansio.guards.origins import origin_of
 from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
 from sansio.opencode.extension_names import EXTENSION_NAMES, SHARED_URIS
-from sansio.opencode.upstream.requests import Location, PromptOptions
 from sansio.outbound import OutboundPolicy
+from sansio.redact import Secret
 
 
 @frozen
@@ -66,13 +63,18 @@ class Running:
 
     asgi: Asgi
     a2a: Application
-    bus: EventBus
+    instances: Instances
     cards: Cards
     tasks: TaskServer
     tool: ModelTool | None = None
     metrics: MetricsEndpoint | None = None
     reloads: tuple[Reload, ...] = ()
     meters: Meters = NO_METERS
+
+    @property
+    def bus(self) -> EventBus:
+        """The event bus of the default instance."""
+        return self.instances.first.bus
 
     def listening(self, settings: Settings) -> None:
         """The address is known now: the cards name it, and OpenCode reaches the tool there."""
@@ -90,6 +92,7 @@ def _deployment(settings: Settings, schemes: Sequence[str]) -> Deployment:
         url=settings.public_url,
         schemes=_security(settings, schemes),
         versions=settings.supported_protocol_versions,
+        bindings=settings.bindings,
         default_version=settings.protocol_version,
         project=settings.project,
         documentation_url=settings.documentation_url or settings.public_url.rstrip("/") + OPENAPI_PATH,
@@ -133,15 +136,25 @@ def _switched_on(settings: Settings) -> frozenset[Toggle]:
     return frozenset(toggle for toggle, on in switches.items() if on)
 
 
+def _store_of(settings: Settings, importer: Callable[[], EarlierImport], meters: Meters) -> Store:
+    """The store of tasks, which other servers may have open, too, where it is PostgreSQL. Raises `StoreUrlError`."""
+    options = SharedOptions(
+        lease=settings.replica_lease_seconds,
+        name=settings.replica_name or socket.gethostname(),
+        listen_url=settings.listen_database_url,
+        affinities=frozenset({"", *(one.name for one in settings.instances)}),
+    )
+    return open_store(settings.store_url, importer, meters, shared=settings.shares_store, options=options)
+
+
 async def _model_tool(
     stack: AsyncExitStack,
     settings: Settings,
     *,
-    upstream: Upstream,
-    bus: EventBus,
-    turns: TurnRunner,
-    readiness: Readiness,
+    instances: Instances,
     tracer: Tracer,
+    secret: Secret | None,
+    others: Others | None,
 ) -> ModelTool | None:
     """The tool by which the model calls other agents; None where it is turned off."""
     if not settings.tool_enabled:
@@ -150,20 +163,27 @@ async def _model_tool(
     return ModelTool(
         settings,
         agents,
-        upstream=upstream,
-        bus=bus,
-        turns=turns,
-        note=partial(readiness.note, "tool"),
+        instances,
         tracer=tracer,
+        secret=secret,
+        others=others,
     )
 
 
 @asynccontextmanager
 async def application(
-    settings: Settings, *, wall: Callable[[], float] = time.time, tracer: Tracer = NO_TRACER
+    settings: Settings,
+    *,
+    wall: Callable[[], float] = time.time,
+    tracer: Tracer = NO_TRACER,
+    tool_secret: Secret | None = None,
+    others_serve: Callable[[], bool] = lambda: False,
 ) -> AsyncGenerator[Running]:
-    """The application, ready to be served. `wall`: epoch seconds. Raises `StoreError`, `SettingsError`."""
-    password = settings.opencode_password
+    """The application, ready to be served. `wall`: epoch seconds. Raises `StoreError`, `SettingsError`.
+
+    `tool_secret`: of the endpoint of the model's tool, where several processes have the same; None makes one.
+    `others_serve`: whether others of them serve that endpoint, so that the tool stays when this one ends.
+    """
     key_of = partial(load_card_key, settings.card_signing_key_file, settings.card_signing_key_id)
     key = await LooseThread("card key").run(key_of)
     metrics = open_metrics(settings)
@@ -174,66 +194,17 @@ async def application(
         )
         authenticator = identities.authenticator
         names = Names.of(identities.credentials, settings.import_principals)
-        store = await stack.enter_async_context(
-            open_store(settings.store_url, lambda: EarlierImport(names, wall()), meters)
-        )
-        upstream = await stack.enter_async_context(
-            Upstream(
-                settings.opencode_url,
-                username=settings.opencode_username,
-                password=password.reveal() if password is not None else None,
-                timeout=settings.opencode_timeout,
-                max_requests=settings.max_concurrent_requests,
-                tracer=tracer,
-            )
-        )
+        store = await stack.enter_async_context(_store_of(settings, lambda: EarlierImport(names, wall()), meters))
         tasks = await stack.enter_async_context(anyio.create_task_group())
-        readiness = Readiness()
-        bus = EventBus(upstream, clock=wall, note=partial(readiness.note, UPSTREAM))
-        location = Location(directory=settings.workspace_root)
-        locations = Locations(upstream, location, override=settings.allow_directory_override)
         locks = locks_of(store)
-        sessions = Sessions(
-            store,
-            upstream,
-            locations,
-            locks=locks,
-            creations=Creations(lambda: int(wall() * 1000) + bus.clock_ahead_ms),
-            claim_ttl=settings.pending_session_claim_ttl_seconds,
-            claims=settings.claims_allowed,
-            wall=wall,
-        )
         publisher = TaskPublisher(store, tracer)
-        turns = TurnRunner(
-            upstream=upstream,
-            bus=bus,
-            publisher=publisher,
-            sessions=sessions,
-            locks=locks,
-            options=PromptOptions(agent=settings.agent, system=settings.system, variant=settings.variant),
-            location=location,
-            silence=settings.opencode_stream_timeout,
-            abort_timeout=settings.cancel_abort_timeout_seconds,
-            patience=settings.opencode_timeout,
-            wall=wall,
-            meters=meters,
+        shared = Surroundings(store=store, locks=locks, publisher=publisher, meters=meters, tracer=tracer, wall=wall)
+        instances = Instances(
+            [await open_instance(stack, settings, settings.completed(one), shared) for one in settings.instances]
         )
         policy = OutboundPolicy(allow_private=settings.push_allow_private_hosts, allowed=settings.push_allowed_hosts)
         client = await stack.enter_async_context(CheckedClient(policy, timeout=settings.push_timeout_seconds))
-        interrupts = InterruptService(
-            turns,
-            upstream,
-            patience=settings.interrupt_request_ttl_seconds,
-            memory=settings.interrupt_request_tombstone_ttl_seconds,
-            wall=wall,
-        )
-        agent = OpenCodeAgent(
-            turns=turns,
-            interrupts=interrupts,
-            sessions=sessions,
-            locations=locations,
-            inputs=ModelInputs(upstream, own_agent=settings.agent is not None, wall=wall),
-        )
+        agent = OpenCodeAgent(instances, store)
         limits = StreamLimits(
             bytes=settings.stream_max_bytes,
             duration=settings.stream_max_duration_seconds,
@@ -259,23 +230,24 @@ async def application(
             tracer=tracer,
             agent_name=settings.title,
         )
-        tool = await _model_tool(
-            stack, settings, upstream=upstream, bus=bus, turns=turns, readiness=readiness, tracer=tracer
+        others = None if store.ownership.replica_id is None else served.others
+        tool = agent.tool = await _model_tool(
+            stack, settings, instances=instances, tracer=tracer, secret=tool_secret, others=others
         )
-        if tool is not None:
-            turns.give_tools = tool.registration.ensure
-        await tasks.start(bus.run)
+        for instance in instances:
+            await tasks.start(instance.bus.run)
         await served.start()
-        tasks.start_soon(turns.watch)
         tasks.start_soon(identities.run)
-        tasks.start_soon(UpstreamChecks(upstream, bus, readiness, location, settings.agent).watch)
-        tasks.start_soon(interrupts.watch)
+        for instance in instances:
+            tasks.start_soon(instance.turns.watch)
+            tasks.start_soon(instance.checks.watch)
+            tasks.start_soon(instance.interrupts.watch)
         if metrics.endpoint is not None:
             served.watch(meters)
-            watch_agent(meters, bus, interrupts)
+            watch_agent(meters, instances)
             tasks.start_soon(watch_loop_lag, meters, settings.runtime)
         if tool is not None:
-            tasks.start_soon(tool.registration.watch, location)
+            tasks.start_soon(tool.watch)
             tasks.start_soon(tool.agents.watch)
 
         profile = {
@@ -285,23 +257,21 @@ async def application(
 
         def health() -> JsonObject:
             return {
-                **readiness.report(store_works=store.trouble is None),
+                **instances.health(store_works=store.trouble is None),
                 "service": "opencode-a2a",
                 "version": settings.version,
                 "profile": profile,
-                "upstream": {"event_stream": "connected" if bus.connected else "disconnected"},
                 "push_notifications": attrs.asdict(served.push_counters),
                 "store": "ok" if store.trouble is None else "unavailable",
             }
 
         def unready() -> list[str]:
-            return [*readiness.unready(connected=bus.connected), *served.unready]
+            return [*instances.unready(), *served.unready]
 
         methods = Methods(
-            upstream=upstream,
-            owners=SessionAccess(sessions, store, upstream, locations),
-            locations=locations,
-            interrupts=interrupts,
+            instances=instances,
+            choice=agent.choice,
+            interrupts=SharedInterrupts(served.others),
             switched_on=_switched_on(settings),
         )
         surface = Surface(
@@ -310,13 +280,14 @@ async def application(
                 versions=settings.supported_protocol_versions,
                 default_version=settings.protocol_version,
                 extensions=EXTENSION_NAMES,
+                bindings=frozenset(settings.bindings),
             ),
             body_limit=settings.max_request_body_bytes,
             gzip_minimum=settings.http_gzip_minimum_size,
             limits=limits,
             started=wall(),
             meters=meters,
-            metrics=metrics.endpoint,
+            metrics=metrics.endpoint if settings.workers == 1 else None,  # else it were any worker's
             payloads=PayloadLog.of(settings.log_payloads, settings.log_body_limit),
             hosts=settings.allowed_hosts,
             proxies=settings.proxies,
@@ -328,15 +299,18 @@ async def application(
             ),
             prefix=urlsplit(settings.public_url).path.rstrip("/"),
             tracer=tracer,
+            tickets=tickets_of(store),
+            websockets_per_principal=settings.max_websockets_per_principal,
         )
         try:
             cards = Cards(_deployment(settings, authenticator.schemes), key, health)
             a2a = Application(surface, Dispatch(served.operations), methods, cards, health, unready)
             authenticator.changed = partial(_publish_schemes, settings, a2a)
+            served.draining, served.drained = a2a.drain, a2a.stop
             asgi = a2a if tool is None else tool.endpoint.before(a2a)
-            yield Running(asgi, a2a, bus, cards, served, tool, metrics.endpoint, identities.reloads, meters)
+            yield Running(asgi, a2a, instances, cards, served, tool, metrics.endpoint, identities.reloads, meters)
         finally:
-            if tool is not None:
-                await tool.registration.leave()
+            if tool is not None and not others_serve():
+                await tool.leave()
             served.leave()
             tasks.cancel_scope.cancel()

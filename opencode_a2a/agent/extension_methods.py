@@ -7,26 +7,32 @@ What is decided is decided in `sansio.extensions`; knows neither HTTP nor JSON-R
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
+import anyio
 from attrs import frozen
 
-from opencode_a2a.agent.sessions.session_access import SessionAccess
-from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.agent.instance_choice import InstanceChoice
+from opencode_a2a.agent.instances import Instance, Instances
+from opencode_a2a.agent.sessions.session_access import sessions_by_id
+from opencode_a2a.agent.upstream.upstream import UpstreamError
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
+from sansio.a2a.codecs.json_values import list_at
 from sansio.a2a.errors import ProtocolError
-from sansio.a2a.model import JsonObject, Task
+from sansio.a2a.model import JsonObject
 from sansio.access import Identity
 from sansio.extensions.methods.method_errors import forbidden, payload_error, upstream_error
 from sansio.extensions.methods.method_rows import MethodRow, Ownership, Reply, Scope, Toggle
 from sansio.extensions.methods.method_table import row_of
 from sansio.extensions.methods.parameters import Arguments, read
 from sansio.extensions.methods.rendering import for_version
-from sansio.extensions.methods.routing import DIRECTORY, METADATA_DIRECTORY, WORKSPACE
+from sansio.extensions.methods.routing import DIRECTORY, INSTANCE, METADATA_DIRECTORY, WORKSPACE
 from sansio.extensions.methods.shapes import INVALID, wrong
 from sansio.large_json import decoded, encoded
+from sansio.opencode.projections.instance_lists import id_of, last_used, merged, of_instance
 from sansio.opencode.upstream.requests import Location, UpstreamCall
 
 _CURSOR = b"x-next-cursor"
@@ -42,24 +48,14 @@ class Interrupts(Protocol):
 
     async def reject_question(self, principal: str, request_id: str) -> None: ...
 
-    def pending(self, principal: str, kind: str) -> list[JsonObject]: ...
-
-
-class LocationRequests(Protocol):
-    """Finds the location that a method asks for. Raises `ProtocolError` naming a field of the metadata."""
-
-    @property
-    def default(self) -> Location: ...
-
-    async def requested(self, directory: str | None, workspace: str | None) -> Location | None: ...
-
-    async def verify(self, location: Location) -> None: ...
+    async def pending(self, principal: str, kind: str) -> list[JsonObject]: ...
 
 
 @frozen(kw_only=True)
 class _MethodCall:
-    """One request: the row, who asks, with which arguments, and where."""
+    """One request: the row, who asks, with which arguments, which instance, and where in it."""
 
+    instance: Instance
     row: MethodRow
     principal: str
     given: Arguments
@@ -72,15 +68,13 @@ class Methods:
     def __init__(
         self,
         *,
-        upstream: Upstream,
-        owners: SessionAccess,
-        locations: LocationRequests,
+        instances: Instances,
+        choice: InstanceChoice,
         interrupts: Interrupts,
         switched_on: Collection[Toggle] = (),
     ) -> None:
-        self._upstream = upstream
-        self._owners = owners
-        self._locations = locations
+        self._instances = instances
+        self._choice = choice
         self._interrupts = interrupts
         self.switched_on = frozenset(switched_on)
         self._local: Mapping[str, Callable[[str, Arguments], Awaitable[JsonObject]]] = {
@@ -108,11 +102,11 @@ class Methods:
 
     # --- where --------------------------------------------------------------------------------------------
 
-    async def _requested(self, given: Arguments) -> Location | None:
+    async def _requested(self, instance: Instance, given: Arguments) -> Location | None:
         directory, workspace = given.get(DIRECTORY), given.get(WORKSPACE)
         field = METADATA_DIRECTORY if directory is None else DIRECTORY
         try:
-            return await self._locations.requested(directory or given.get(METADATA_DIRECTORY), workspace)
+            return await instance.locations.requested(directory or given.get(METADATA_DIRECTORY), workspace)
         except ProtocolError as error:
             raise _about_field(error, field) from None
 
@@ -122,15 +116,18 @@ class Methods:
         """Ask OpenCode, for a caller who may."""
         session_id = given.get("session_id")
         try:
-            requested = await self._requested(given)
+            if row.ownership is Ownership.LISTS and given.get(INSTANCE) is None and len(self._instances) > 1:
+                return await self._of_all(row, principal, given)
+            instance = await self._choice.of_method(session_id=session_id, asked=given.get(INSTANCE))
+            requested = await self._requested(instance, given)
+            call = partial(_MethodCall, row=row, principal=principal, given=given, instance=instance)
             if session_id is None:
-                location = requested or self._locations.default
-                return await self._asked(_MethodCall(row=row, principal=principal, given=given, location=location))
-            held = await self._owners.look(principal, session_id, requested)
-            asked = _MethodCall(row=row, principal=principal, given=given, location=held.location)
+                return await self._asked(call(location=requested or instance.locations.default))
+            held = await instance.access.look(principal, session_id, requested)
+            asked = call(location=held.location)
             if row.ownership is Ownership.READS:
                 return await self._asked(asked)
-            async with self._owners.claimed(held):
+            async with instance.access.claimed(held):
                 return await self._asked(asked)
         except UpstreamError as exc:
             raise upstream_error(exc.failure, row.name, session_id) from exc
@@ -138,15 +135,15 @@ class Methods:
             raise payload_error(f"OpenCode's answer: {exc}", row.name, session_id) from exc
 
     async def _asked(self, asked: _MethodCall) -> JsonObject:
-        await self._locations.verify(asked.location)
         if asked.row.ownership is Ownership.LISTS:
-            return await self._listed(asked)
+            return (await self._listed(asked))[0]
+        await asked.instance.locations.verify(asked.location)
         made = asked.row.result.made
         if made is None:
             return (await self._result(asked, asked.given))[0]
-        with self._owners.creating():
+        with asked.instance.access.creating():
             result, _ = await self._result(asked, asked.given)
-            await self._owners.give(asked.principal, made(result), asked.location)
+            await asked.instance.access.give(asked.principal, made(result), asked.location)
         return result
 
     async def _result(self, asked: _MethodCall, given: Arguments) -> tuple[JsonObject, Reply]:
@@ -154,17 +151,51 @@ class Methods:
         assert row.call is not None  # what is not adapter-local asks OpenCode
         assert row.project is not None
         if row.before is not None and row.before.needed(given):
-            given = row.before.absorb(given, await self._reply(row.before.call(given, asked.location), row))
-        reply = await self._reply(row.call(given, asked.location), row)
+            given = row.before.absorb(given, await self._reply(asked, row.before.call(given, asked.location)))
+        reply = await self._reply(asked, row.call(given, asked.location))
         return row.project(reply, given), reply
 
-    async def _reply(self, call: UpstreamCall, row: MethodRow) -> Reply:
-        response = await self._upstream.request(call)
-        value = await in_turns(decoded(response.body, row.shrink)) if response.body else None
+    async def _reply(self, asked: _MethodCall, call: UpstreamCall) -> Reply:
+        response = await asked.instance.upstream.request(call)
+        value = await in_turns(decoded(response.body, asked.row.shrink)) if response.body else None
         return Reply(value, response.header(_CURSOR))
 
-    async def _listed(self, asked: _MethodCall) -> JsonObject:
-        """Leave out what belongs to other callers; if that leaves too few, look at more."""
+    async def _of_all(self, row: MethodRow, principal: str, given: Arguments) -> JsonObject:
+        """Merge the lists of all instances that are connected. One that fails, while another answers, is left out.
+
+        Each is asked for as many as are wanted of all, so the first of them are the first of all. A session that two
+        instances list, because they share their storage, is listed once.
+        """
+        lists: dict[str, list[Any]] = {}
+        times: dict[str, int] = {}
+        problems: list[Exception] = []
+
+        async def ask(instance: Instance) -> None:
+            try:
+                requested = await self._requested(instance, given)
+                location = requested or instance.locations.default
+                call = _MethodCall(row=row, principal=principal, given=given, instance=instance, location=location)
+                result, used = await self._listed(call)
+                lists[instance.name] = result["items"]
+                times.update(used)
+            except (UpstreamError, ProtocolError, ValueError) as error:
+                problems.append(error)
+
+        connected = [instance for instance in self._instances if instance.bus.connected]
+        async with anyio.create_task_group() as tasks:
+            for instance in connected or list(self._instances):
+                tasks.start_soon(ask, instance)
+        if not lists:
+            raise problems[0]
+        in_order = [lists[instance.name] for instance in self._instances if instance.name in lists]
+        return {"items": merged(in_order, times)[: given.get("limit")]}
+
+    async def _listed(self, asked: _MethodCall) -> tuple[JsonObject, dict[str, int]]:
+        """Leave out what belongs to other callers; if that leaves too few, look at more.
+
+        Returns the list, and when its sessions were last used, as far as OpenCode has that.
+        """
+        await asked.instance.locations.verify(asked.location)
         limit = asked.given.get("limit")
         result, reply = await self._result(asked, asked.given)
         items = await self._visible(asked, result["items"], reply.value)
@@ -172,11 +203,14 @@ class Methods:
             wider = Arguments({**asked.given.values, "limit": limit * _WIDER})
             result, reply = await self._result(asked, wider)
             items = await self._visible(asked, result["items"], reply.value)
-        return {**result, "items": items[:limit]}
+        items = items[:limit]
+        if self._instances.are_named:
+            items = [of_instance(item, asked.instance.name) for item in items]
+        return {**result, "items": items}, last_used(sessions_by_id(list_at(reply.value)))
 
     async def _visible(self, asked: _MethodCall, items: list[Any], answer: Any) -> list[Any]:
-        ids = [item.id if isinstance(item, Task) else item["session_id"] for item in items]
-        seen = await self._owners.visible(asked.principal, ids, answer, asked.location)
+        ids = [id_of(item) for item in items]
+        seen = await asked.instance.access.visible(asked.principal, ids, answer, asked.location)
         return [item for session_id, item in zip(ids, items, strict=True) if session_id in seen]
 
     # --- the adapter --------------------------------------------------------------------------------------
@@ -188,7 +222,7 @@ class Methods:
             raise _with_data(error, given.get("request_id")) from None
 
     async def _pending(self, principal: str, kind: str) -> JsonObject:
-        return {"items": self._interrupts.pending(principal, kind)}
+        return {"items": await self._interrupts.pending(principal, kind)}
 
     async def _reply_permission(self, principal: str, given: Arguments) -> JsonObject:
         request_id = given["request_id"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from opencode_a2a.agent.turns.interrupt_service import InterruptService
-from opencode_a2a.agent.upstream.event_bus import EventBus
+from opencode_a2a.agent.instances import Instances
+from opencode_a2a.agent.turns.instance_interrupts import InstanceInterrupts
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.distribution import how_to_install
 from opencode_a2a.metrics.endpoint import MetricsEndpoint
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from sansio.metrics import (
+    INSTANCE_TURNS,
+    INSTANCE_UP,
     INTERRUPTS,
     INTERRUPTS_ASKED,
     INTERRUPTS_RESOLVED,
@@ -41,11 +43,15 @@ def open_metrics(settings: Settings) -> Metrics:
     return Metrics(meters, MetricsEndpoint(meters.text, CONTENT_TYPE))
 
 
-def watch_agent(meters: Meters, bus: EventBus, interrupts: InterruptService) -> None:
+def watch_agent(meters: Meters, instances: Instances) -> None:
     """Let the meters read what there is of OpenCode and of pending interrupts."""
-    meters.read(UPSTREAM_UP, lambda: float(bus.connected))
-    meters.read(RECONNECTS, lambda: max(0, bus.reconnects - 1))
+    interrupts = InstanceInterrupts([instance.interrupts for instance in instances])
+    meters.read(UPSTREAM_UP, lambda: float(all(one.bus.connected for one in instances)))
+    meters.read(RECONNECTS, lambda: sum(max(0, one.bus.reconnects - 1) for one in instances))
+    if instances.are_named:
+        meters.read(INSTANCE_UP, lambda: {one.name: float(one.bus.connected) for one in instances})
+        meters.read(INSTANCE_TURNS, lambda: {one.name: len(one.turns.running) for one in instances})
     meters.read(INTERRUPTS, lambda: len(interrupts.ages()))
     meters.read(OLDEST_INTERRUPT, lambda: max(interrupts.ages(), default=0.0))
-    meters.read(INTERRUPTS_ASKED, lambda: interrupts.totals().asked)
-    meters.read(INTERRUPTS_RESOLVED, lambda: interrupts.totals().answered)
+    meters.read(INTERRUPTS_ASKED, lambda: sum(total.asked for total in interrupts.totals()))
+    meters.read(INTERRUPTS_RESOLVED, lambda: sum(total.answered for total in interrupts.totals()))

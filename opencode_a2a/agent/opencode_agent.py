@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from opencode_a2a.agent.sessions.location_check import Locations
-from opencode_a2a.agent.sessions.session_choice import Sessions
-from opencode_a2a.agent.turns.interrupt_service import InterruptService
-from opencode_a2a.agent.turns.model_inputs import ModelInputs
+from opencode_a2a.agent.instance_choice import InstanceChoice
+from opencode_a2a.agent.instances import Instance, Instances
+from opencode_a2a.agent.model_tool import ModelTool
+from opencode_a2a.agent.turns.instance_interrupts import InstanceInterrupts
 from opencode_a2a.agent.turns.running_turn import Prompt
-from opencode_a2a.agent.turns.turn_runner import TurnRunner
-from opencode_a2a.server.agent import AgentHooks, AgentRequest, Work
+from opencode_a2a.agent.turns.shared_interrupts import InterruptCommands
+from opencode_a2a.agent.turns.tool_origins import COMMAND
+from opencode_a2a.server.agent import AgentHooks, AgentRequest, NotHereError, Work
+from opencode_a2a.server.store import Store
 from opencode_a2a.server.store.store_errors import from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.running_task import RunningTask
@@ -30,20 +33,11 @@ class OpenCodeAgent(AgentHooks):
     commits_first = False  # a task is committed with its session and its prompt's id, in one commit
     logs_end = False  # the turn's line in the log names the session
 
-    def __init__(
-        self,
-        *,
-        turns: TurnRunner,
-        interrupts: InterruptService,
-        sessions: Sessions,
-        locations: Locations,
-        inputs: ModelInputs,
-    ) -> None:
-        self._turns = turns
-        self._interrupts = interrupts
-        self._sessions = sessions
-        self._locations = locations
-        self._inputs = inputs
+    def __init__(self, instances: Instances, store: Store) -> None:
+        self.choice: InstanceChoice = InstanceChoice(instances, store)
+        interrupts = InstanceInterrupts([instance.interrupts for instance in instances])
+        self._commands = InterruptCommands(interrupts)
+        self.tool: ModelTool | None = None  # by which the model calls other agents
 
     # --- a message ----------------------------------------------------------------------------------------
 
@@ -59,9 +53,20 @@ class OpenCodeAgent(AgentHooks):
         """Check where the message runs, claim the session it names, and write the prompt. Raises `ProtocolError`."""
         options: SendOptions = request.prepared
         message = request.message
-        location = await self._locations.requested(options.directory, options.workspace)
+        chosen = self.choice.of_message(
+            request.principal,
+            message.context_id,
+            session_id=options.session_id,
+            asked=options.instance,
+            directory=options.directory if options.workspace is None else None,
+        )
+        instance = await chosen
+        request.affinity = instance.affinity
+        location = await instance.locations.requested(options.directory, options.workspace)
         new = message.context_id is None and options.session_id is None
-        takes = await self._inputs.takes(message.parts, options.model, location or self._locations.default, new=new)
+        takes = await instance.inputs.takes(
+            message.parts, options.model, location or instance.locations.default, new=new
+        )
         request.prepared = Prompt(
             parts=prompt_parts(message.parts, takes),
             model=options.model,
@@ -71,12 +76,12 @@ class OpenCodeAgent(AgentHooks):
         )
         if location is not None:
             request.options["place"] = location_as_text(location)
-            checked = self._sessions.check_location(
+            checked = instance.sessions.check_location(
                 request.principal, message.context_id, options.session_id, location
             )
             await from_store(checked)
         if options.session_id is not None:
-            await from_store(self._sessions.claim(request.principal, options.session_id, location))
+            await from_store(instance.sessions.claim(request.principal, options.session_id, location))
 
     def is_repeat(self, task: ActiveTask, request: AgentRequest) -> bool:
         """Whether a message is for the same session, location and model as a task's."""
@@ -86,7 +91,7 @@ class OpenCodeAgent(AgentHooks):
 
     def run(self, request: AgentRequest, task: RunningTask) -> Work:
         """Run a turn."""
-        return self._turns.run(task.active, request.prepared)
+        return self._of(task.active).turns.run(task.active, request.prepared)
 
     def restore(self, request: AgentRequest) -> bool:
         """Write the prompt of a message again. Raises `ProtocolError`."""
@@ -101,30 +106,64 @@ class OpenCodeAgent(AgentHooks):
 
     def recover(self, request: AgentRequest, task: RunningTask) -> Work:
         """Carry on a turn that OpenCode may be working on."""
-        return self._turns.recover(task.active, request.prepared)
+        try:
+            turns = self._of(task.active).turns
+        except NotHereError as error:
+            return _failing(error)
+        return turns.recover(task.active, request.prepared)
+
+    def check_reached(self, task: ActiveTask) -> None:
+        """Refuse a turn of an OpenCode that this server does not work with. Raises `NotHereError`."""
+        self._of(task)
+
+    async def command(self, principal: str, name: str, arguments: JsonObject) -> Any:
+        """Reply to a permission or a question of this server's turns, or list them. Raises `ProtocolError`."""
+        if name == COMMAND:
+            return None if self.tool is None else await self.tool.origins.hops_here(arguments)
+        return await self._commands.run(principal, name, arguments)
+
+    def note_gone(self) -> None:
+        """See again that OpenCode has the tool: another server may have taken it along."""
+        for registration in [] if self.tool is None else self.tool.registrations:
+            registration.recheck()
 
     def canceled(self, task: ActiveTask, now: str) -> Sequence[LogEvent]:
         """The events that end a turn as canceled."""
-        return self._turns.canceled(task, now)
+        return self.choice.or_default(task.facts.affinity).turns.canceled(task, now)
 
     def interrupt(self, task: RunningTask) -> None:
         """Stop a turn that is canceled."""
-        self._turns.interrupt(task.id)
+        self._of(task.active).turns.interrupt(task.id)
+
+    def fail(self, task: RunningTask, text: str) -> None:
+        """End a turn as failed, at once, and stop it."""
+        self._of(task.active).turns.fail(task.active, text)
 
     def stop(self, task: RunningTask) -> None:
         """End a turn as failed."""
-        self._turns.stop(task.id)
+        self._of(task.active).turns.stop(task.id)
 
     # --- answers ------------------------------------------------------------------------------------------
 
     def takes(self, task: ActiveTask, request: AgentRequest) -> bool:
         """Whether a task waits for an answer, in the session that the message names, if it names one."""
         options: SendOptions = request.prepared
-        return self._interrupts.waits(task, options.session_id)
+        return self._of(task).interrupts.waits(task, options.session_id)
 
     async def answer(self, task: RunningTask, message: Message) -> bool:
         """Take a message as the answer to a permission or a question. Raises `ProtocolError`."""
-        return await self._interrupts.by_message(task.active, message)
+        return await self._of(task.active).interrupts.by_message(task.active, message)
+
+    # --- inside -------------------------------------------------------------------------------------------
+
+    def _of(self, task: ActiveTask) -> Instance:
+        """The instance that a task runs in. Raises `NotHereError`."""
+        return self.choice.of_task(task.facts.affinity)
+
+
+async def _failing(error: NotHereError) -> None:
+    """The work on a turn whose OpenCode is not configured any more."""
+    raise error
 
 
 def _kept_location(options: JsonObject) -> Location | None:

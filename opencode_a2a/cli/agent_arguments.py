@@ -8,7 +8,7 @@ import shlex
 from attrs import evolve
 
 from opencode_a2a.client.options import PATIENCE, ClientOptions
-from sansio.a2a.cards.parse import BINDINGS
+from sansio.a2a.cards.parse import BINDINGS, Interface
 from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT
 from sansio.a2a.versions import VERSIONS
 from sansio.opencode.extension_names import EXTENSION_URIS, SHARED_URIS
@@ -29,14 +29,20 @@ def add_agent_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol-version",
         dest="version",
         choices=VERSIONS,
-        help="the protocol version to use [default: the newest offered]",
+        help="the protocol version to use [default: A2A_CLIENT_PROTOCOL_VERSION, else the newest offered]",
     )
     parser.add_argument(
         "--binding",
         type=str.lower,
         choices=[binding.lower() for binding in BINDINGS],
-        help="the binding to use [default: as the card prefers]",
+        help="the binding to use [default: the first of A2A_CLIENT_SUPPORTED_TRANSPORTS that the card has; without "
+        "that, as the card prefers, and websocket and then grpc where it has no other]",
     )
+
+
+def interface_text(interface: Interface) -> str:
+    """Return the words for the interface that a call uses."""
+    return f"{interface} at {interface.address}"
 
 
 def for_people(options: ClientOptions) -> ClientOptions:

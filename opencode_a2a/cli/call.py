@@ -18,7 +18,14 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, calling_command, for_people
+from opencode_a2a.cli.agent_arguments import (
+    add_agent_arguments,
+    add_timeout,
+    add_url,
+    calling_command,
+    for_people,
+    interface_text,
+)
 from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape
 from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
 from opencode_a2a.client.cards import check_url
@@ -207,6 +214,7 @@ def _outcome(code: int, interruption: Interruption, printer: Printer) -> JsonObj
         "taskId": transcript.task_id,
         "contextId": transcript.context_id,
         "protocolVersion": None if interruption.conversation is None else printer.version,
+        "binding": None if interruption.conversation is None else interruption.conversation.agent.interface.binding,
         "error": printer.failure,
     }
 
@@ -307,6 +315,7 @@ async def _converse(
     stream: bool,
 ) -> int:
     printer.version = agent.interface.version
+    printer.detail(interface_text(agent.interface))
     origin = Origin.of(agent.interface.url)
     if origin != agent.web.home:
         printer.note(f"the agent card points to {origin}")

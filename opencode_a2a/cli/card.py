@@ -56,7 +56,7 @@ async def show_card(target: CallTarget, out: TextIO, err: TextIO, *, as_json: bo
         async with AsyncExitStack() as closing:
             web = Web(target.options, Origin.of(target.url), closing)
             fetched = await fetch_card(web, target.url)
-            reviewed = review(fetched.body)
+            reviewed = review(fetched.body, fetched.url)
             signature, refusal = await _signature(web, fetched)
         if as_json:
             pretty = orjson.dumps(orjson.loads(fetched.body), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
@@ -104,7 +104,7 @@ def _facts(reviewed: CardReview, url: str, signature: str) -> Iterator[tuple[str
         "extended card": reviewed.extended_card,
     }
     yield "card", [url]
-    yield "interfaces", [f"{one!s:<15} {on_one_line(one.url)}" for one in card.interfaces]
+    yield "interfaces", [f"{one!s:<15} {on_one_line(one.address)}" for one in card.interfaces]
     yield "capabilities", [", ".join(name for name, has in capabilities.items() if has) or "none"]
     schemes = [on_one_line(f"{name} ({kind})") for name, kind in reviewed.schemes]
     yield "security", schemes or ["none: everybody may call"]

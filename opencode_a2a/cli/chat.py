@@ -20,7 +20,7 @@ from typing import Final, TextIO
 import anyio
 from attrs import define, evolve, field
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, for_people
+from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, for_people, interface_text
 from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape, with_file
 from opencode_a2a.cli.outcome import BROKEN, DONE, INTERRUPTED, OF_STATE, failure_text, reported
 from opencode_a2a.cli.tasks import task_row
@@ -113,6 +113,7 @@ async def run_from_arguments(
         shape = await message_shape(options, settings, "")
         async with connect(target.url, for_people(target.options)) as agent:
             printer.version = agent.interface.version
+            printer.detail(interface_text(agent.interface))
             shape.extensions(agent.card.extensions)  # what the agent does not offer is refused now
             chat = Chat(
                 options=options,

@@ -6,6 +6,8 @@ import logging
 import resource
 
 from opencode_a2a.config.settings import Settings
+from sansio.a2a.cards.parse import WEBSOCKET
+from sansio.a2a.websocket.messages import PATH as WEBSOCKET_PATH
 from sansio.transport.connections import ConnectionLimits, affordable
 
 _FEW = 256  # connections; fewer are worth a warning
@@ -29,6 +31,8 @@ def connection_limits(settings: Settings, descriptors: int | None = None) -> Con
     return ConnectionLimits(
         total=total,
         per_address=settings.max_connections_per_address,
-        http2=settings.http2,
+        http2=settings.speaks_http2,
+        websockets=WEBSOCKET_PATH if WEBSOCKET in settings.bindings else "",
+        largest_message=settings.max_request_body_bytes,
         uncounted=settings.trusted_proxies,
     )

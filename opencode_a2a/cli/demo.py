@@ -6,7 +6,7 @@ import argparse
 import secrets
 import shlex
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,11 @@ from attrs import evolve
 
 from opencode_a2a.cli import call
 from opencode_a2a.cli.serve import serve
-from opencode_a2a.config.settings import Settings, with_generated_token
+from opencode_a2a.config.settings import Settings, check_bindings, with_generated_token
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.signals import until_signalled
-from sansio.a2a.cards.parse import CARD_PATHS
+from sansio.a2a.cards.parse import CARD_PATHS, GRPC, JSONRPC, WEBSOCKET
 from sansio.redact import Secret
 
 TEXT = "TOOL please, and then tell me what you saw."
@@ -54,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Starts a scripted OpenCode and the server before it, both on loopback, sends one\n"
         "message and shows the stream. --keep leaves them up and prints commands to try.\n"
-        "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_PEERS_FILE, A2A_CLIENT_ALLOWED_HOSTS and\n"
-        "A2A_CLIENT_ALLOW_PRIVATE_HOSTS; it makes its own token, and keeps its tasks in memory."
+        "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_BINDINGS, A2A_PEERS_FILE,\n"
+        "A2A_CLIENT_ALLOWED_HOSTS and A2A_CLIENT_ALLOW_PRIVATE_HOSTS; it makes its own token, and keeps its tasks\n"
+        "in memory."
     )
     parser.add_argument(
         "--runtime", metavar="NAME", dest="A2A_RUNTIME", help="the event loop: asyncio or trio (default: asyncio)"
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     """Run the demo on `runtime`; return the exit code. Of the settings, `main` reads those that count."""
+    check_bindings(settings)
     return runtime.run(partial(_demonstrate, options, settings, runtime, sys.stdout))
 
 
@@ -95,7 +97,7 @@ async def _demonstrate(options: argparse.Namespace, given: Settings, runtime: Ru
             url = await server.url()
             code = await _show(url, evolve(settings, client_bearer_token=Secret(token)), out)
             if options.keep and code == 0:
-                _print_commands(url, token, await fake_opencode.url(), out)
+                _print_commands(url, token, await fake_opencode.url(), settings.bindings, out)
                 await until_signalled()
             elif code == 0:
                 print(f"For more, also to be asked for a permission: {_program()} demo --keep", file=out, flush=True)
@@ -168,27 +170,29 @@ def _program() -> str:
     return shlex.quote(str(started))
 
 
-def _print_commands(url: str, token: str, fake_opencode: str, out: TextIO) -> None:
+def _print_commands(url: str, token: str, fake_opencode: str, bindings: Sequence[str], out: TextIO) -> None:
     request = (
         '{"jsonrpc":"2.0","id":1,"method":"SendStreamingMessage","params":{"message":'
         '{"messageId":"m1","role":"ROLE_USER","parts":[{"text":"THINK about it"}]}}}'
     )
+    calling = f"  A2A_CLIENT_BEARER_TOKEN={token} {_program()} call"
+    commands = [
+        *(f'{calling} {url} "{word} please"' for word in ("STEPS", "PERMISSION", "QUESTION")),
+        *(f'{calling} --binding {one.lower()} {url} "STEPS please"' for one in bindings if one in (GRPC, WEBSOCKET)),
+        f"  curl -s {url}{CARD_PATHS[0]}",
+    ]
+    if JSONRPC in bindings:
+        commands.append(
+            f"  curl -sN {url}/ -H 'Authorization: Bearer {token}' -H 'A2A-Version: 1.0' \\\n"
+            f"    -H 'Content-Type: application/json' -d '{request}'\n\n"
+            "The same message again is answered with the same task: change its messageId to run it anew."
+        )
+    shown = "\n\n".join(commands)
     print(
         f"""
 It stays up; Ctrl+C ends it. To try:
 
-  A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "STEPS please"
-
-  A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "PERMISSION please"
-
-  A2A_CLIENT_BEARER_TOKEN={token} {_program()} call {url} "QUESTION please"
-
-  curl -s {url}{CARD_PATHS[0]}
-
-  curl -sN {url}/ -H 'Authorization: Bearer {token}' -H 'A2A-Version: 1.0' \\
-    -H 'Content-Type: application/json' -d '{request}'
-
-The same message again is answered with the same task: change its messageId to run it anew.
+{shown}
 
 Words the fake OpenCode knows: {", ".join(f"{word} {more}".strip() for word, more in WORDS.items())}.
 PERMISSION and QUESTION wait for an answer: `call` asks for it.

@@ -76,9 +76,9 @@ _READ_BY = {
     "tasks": (*_EVERYWHERE, *_CLIENT),
     "token": _EVERYWHERE,
     "completion": ("peers_file",),
-    "demo": (*_EVERYWHERE, *_MODEL_CALLS),
+    "demo": (*_EVERYWHERE, *_MODEL_CALLS, "bindings"),
     "backup": (*_EVERYWHERE, *_STORE),
-    "migrate": (*_EVERYWHERE, *_STORE, "credentials", "credentials_file", "import_principals"),
+    "migrate": (*_EVERYWHERE, *_STORE, "listen_database_url", "credentials", "credentials_file", "import_principals"),
     "doctor": _EVERYWHERE,  # it loads the others itself: what is wrong with them is among its findings
 }
 """The settings that a command reads; all of them where it has no row. No other one keeps it from its work."""
@@ -126,15 +126,24 @@ def command_module(name: str) -> Command:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The program; returns its exit code."""
+    """Run the command line of these arguments, by default the process's; return its exit code."""
+    return run(parsed(arguments))
+
+
+def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a whole command line, where `serve` may be left out. Imports the module of its command."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
-    options = parse(given)
-    return _reported(partial(_run, options), options)
+    return parse(given)
 
 
-def _reported(run: Callable[[], int], options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace) -> int:
+    """Run the command that was parsed; return its exit code."""
+    return reported(partial(_run, options), options)
+
+
+def reported(run: Callable[[], int], options: argparse.Namespace) -> int:
     """Run; a failure that the user can mend is a line on standard error, or a record of the log, and an exit code."""
     from opencode_a2a.config.settings import SettingsError
     from opencode_a2a.server.runtimes import RuntimeUnknownError
@@ -195,6 +204,7 @@ def _run(options: argparse.Namespace) -> int:
         settings.log_level,
         json=in_json,
         lifecycle=options.command == "serve",
+        forks=options.command == "serve" and settings.workers > 1,
     )
     with log:
         for warning in warnings if options.command != "doctor" else ():

@@ -46,6 +46,12 @@ def add_message_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--directory", metavar="PATH", type=_value, help="the directory, on the agent's side, to work in"
     )
+    parser.add_argument(
+        "--instance",
+        metavar="NAME",
+        type=_value,
+        help="which of the agent's several OpenCodes a new context works in",
+    )
 
 
 def _value(text: str) -> str:
@@ -64,12 +70,13 @@ def _model(text: str) -> str:
 
 @frozen(kw_only=True)
 class MessageShape:
-    """The files of a message, and its choices of session, model (PROVIDER/MODEL) and directory."""
+    """The files of a message, and its choices of session, model (PROVIDER/MODEL), directory and instance."""
 
     files: tuple[FilePart, ...] = ()
     session: str | None = None
     model: str | None = None
     directory: str | None = None
+    instance: str | None = None
 
     def extensions(self, offered: Sequence[str]) -> tuple[str, ...]:
         """Return the URIs, of those that an agent offers, of the extensions by which it understands the choices.
@@ -96,7 +103,9 @@ class MessageShape:
             parts=(TextPart(text=text), *self.files),
             context_id=context_id,
             task_id=task_id,
-            metadata=message_metadata(session=self.session, model=self.model, directory=self.directory),
+            metadata=message_metadata(
+                session=self.session, model=self.model, directory=self.directory, instance=self.instance
+            ),
             extensions=self.extensions(offered),
         )
 
@@ -106,7 +115,9 @@ async def message_shape(options: argparse.Namespace, settings: Settings, text: s
 
     Raises `UsageError` naming the option.
     """
-    shape = MessageShape(session=options.session, model=options.model, directory=options.directory)
+    shape = MessageShape(
+        session=options.session, model=options.model, directory=options.directory, instance=options.instance
+    )
     for source in options.file:
         shape = await with_file(shape, source, settings, text)
     return shape

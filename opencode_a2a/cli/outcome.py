@@ -8,7 +8,7 @@ from typing import Final
 
 from opencode_a2a.client.options import CallTarget
 from opencode_a2a.terminal.output import Printer
-from sansio.a2a.client.client_errors import AgentError, ClientError, UsageError
+from sansio.a2a.client.client_errors import AgentError, ClientError, UnsupportedByBindingError, UsageError
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState
 
@@ -33,6 +33,8 @@ OF_STATE: Final = {
 
 def failure_text(error: Exception, target: CallTarget) -> str:
     """Return the words for an error of usage, of the network or of the agent."""
+    if isinstance(error, UnsupportedByBindingError):
+        return f"{error}. Choose another binding or version with --binding or --protocol-version"
     return _refusal_text(error, target) if isinstance(error, AgentError) else str(error)
 
 

@@ -17,9 +17,19 @@ from attrs import evolve
 
 from opencode_a2a.agent.application import Running, application
 from opencode_a2a.cli.connection_limits import connection_limits
+from opencode_a2a.cli.supervision.sockets import Sockets
 from opencode_a2a.client.known_peers import KnownPeers
 from opencode_a2a.config.risks import risks
-from opencode_a2a.config.settings import Settings, check_exposure, help_text, read_dotenv, with_generated_token
+from opencode_a2a.config.settings import (
+    METRICS_ADDRESS,
+    Settings,
+    check_bindings,
+    check_exposure,
+    check_workers,
+    help_text,
+    read_dotenv,
+    with_generated_token,
+)
 from opencode_a2a.logs import LIFECYCLE
 from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.runtimes import Runtime
@@ -31,6 +41,8 @@ from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
 from sansio.http import METRICS_PATH
 from sansio.metrics import CERTIFICATE_ENDS
+from sansio.redact import Secret
+from sansio.transport.addresses import host_and_port
 
 _log = logging.getLogger(LIFECYCLE)
 
@@ -38,6 +50,7 @@ OPTIONS = (
     ("--runtime", "NAME", "A2A_RUNTIME", "the event loop: asyncio or trio (default: asyncio)"),
     ("--host", "ADDRESS", "A2A_HOST", "where to listen (default: 127.0.0.1)"),
     ("--port", "PORT", "A2A_PORT", "the port; 0 takes a free one (default: 8000)"),
+    ("--workers", "N", "A2A_WORKERS", "the processes that serve; several need PostgreSQL (default: 1)"),
     ("--opencode", "URL", "OPENCODE_BASE_URL", "where `opencode serve` is (default: http://127.0.0.1:4096)"),
     ("--log-level", "LEVEL", "A2A_LOG_LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (default: WARNING)"),
     ("--log-format", "FORMAT", "A2A_LOG_FORMAT", "text, or json: one object a line (default: text)"),
@@ -60,6 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     """Serve until a signal comes; return the exit code."""
     check_exposure(settings)
+    check_bindings(settings)
+    check_workers(settings)
     KnownPeers.of(settings)  # whose file is to be mended now, and not when a model first calls one
     if not (settings.credentials or settings.has_other_callers):
         token = secrets.token_urlsafe(24)
@@ -73,6 +88,20 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
         else:
             _print(f"warning: {risk}")
 
+    if settings.workers > 1:
+        from opencode_a2a.cli.supervision.workers import serve_in_workers
+
+        code = serve_in_workers(options, settings, runtime, serve=serve, say=say)
+    else:
+        code = _serve_alone(settings, runtime, say)
+    if settings.log_format == "json":
+        say("stopped")
+    return code
+
+
+def _serve_alone(settings: Settings, runtime: Runtime, say: Callable[[str], None]) -> int:
+    """Serve in this process."""
+
     def ready(url: str) -> None:
         say(f"listening on {url} ({settings.runtime})")
 
@@ -80,8 +109,6 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
     stop = partial(until_signalled, hangups)
     tracer = tracing(settings.version, read_dotenv(Path(".env")), lambda text: say(f"warning: {text}"))
     runtime.run(partial(serve, settings, runtime, stop=stop, ready=ready, say=say, hangups=hangups, tracer=tracer))
-    if settings.log_format == "json":
-        say("stopped")
     return 0
 
 
@@ -109,10 +136,14 @@ async def serve(
     say: Callable[[str], None] = lambda text: None,
     hangups: Hangups | None = None,
     tracer: AbstractAsyncContextManager[Tracer] = nullcontext(NO_TRACER),  # noqa: B008 - it has no state
+    sockets: Sockets | None = None,
+    tool_secret: Secret | None = None,
 ) -> None:
     """Serve until `stop` returns, then drain. `ready` gets the URL listened on, `say` what the drain waits for.
 
-    `hangups`: gets the functions that load files again. `tracer`: gives what records spans.
+    `hangups`: gets the functions that load files again. `tracer`: gives what records spans. `sockets`: those of the
+    parent, in a worker; None binds what the settings name. `tool_secret`: of the endpoint of the model's tool, where
+    several processes have the same.
 
     Raises `SettingsError` where the certificate cannot be used, `ListenError` where the address cannot be had,
     `StoreError` where the store cannot be opened.
@@ -120,12 +151,16 @@ async def serve(
     certificate = await ServedCertificate.open(settings)
     if certificate is not None and hangups is not None:
         hangups.add(certificate.reload)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     grace = settings.shutdown_grace_seconds
     async with (
         tracer as recording,
-        application(settings, tracer=recording) as running,
-        _metrics_port(settings, runtime, running, say),
+        application(
+            settings,
+            tracer=recording,
+            tool_secret=tool_secret,
+            others_serve=lambda: sockets is not None and sockets.share.others_accept,
+        ) as running,
+        _metrics_port(settings, runtime, running, say, None if sockets is None else sockets.metrics),
     ):
         _calm_collector()
         if certificate is not None:
@@ -143,28 +178,32 @@ async def serve(
             running.asgi,
             running.tasks,
             runtime,
-            f"{host}:{settings.port}",
+            host_and_port(settings.host, settings.port) if sockets is None else sockets.served,
             stop=stop,
             listening=listening,
             stopping=lambda: say(_farewell(running.tasks, grace)),
             grace=grace,
             limits=connection_limits(settings),
             tls=None if certificate is None else certificate.context,
+            share=None if sockets is None else sockets.share,
         )
 
 
 @asynccontextmanager
 async def _metrics_port(
-    settings: Settings, runtime: Runtime, running: Running, say: Callable[[str], None]
+    settings: Settings, runtime: Runtime, running: Running, say: Callable[[str], None], bound: str | None
 ) -> AsyncGenerator[None]:
-    """Serve the metrics on their own port while entered, if there is one."""
+    """Serve the metrics on their own port while entered, if there is one. `bound`: a socket, where there is one."""
     if running.metrics is None or settings.metrics_port is None:
         yield
         return
-    host = f"[{settings.metrics_host}]" if ":" in settings.metrics_host else settings.metrics_host
-    bind = f"{host}:{settings.metrics_port}"
+    bind = host_and_port(settings.metrics_host, settings.metrics_port) if bound is None else bound
     async with also_serving(
-        running.metrics, runtime, bind, lambda address: say(f"metrics on http://{address}{METRICS_PATH}")
+        running.metrics,
+        runtime,
+        bind,
+        lambda address: say(f"metrics on http://{address}{METRICS_PATH}"),
+        METRICS_ADDRESS,
     ):
         yield
 

@@ -8,7 +8,8 @@ import anyio
 from attrs import evolve, frozen
 
 from opencode_a2a.client.web import Web
-from sansio.a2a.cards.parse import Interface, Origin, PeerCard, at_origin, card_urls, choose
+from opencode_a2a.distribution import how_to_install, is_installed
+from sansio.a2a.cards.parse import GRPC, Interface, Origin, PeerCard, at_origin, card_urls, choose
 from sansio.a2a.client.agent_errors import agent_error
 from sansio.a2a.client.calls import HttpCall
 from sansio.a2a.client.card_cache import CardCache
@@ -82,10 +83,13 @@ async def fetch_card(web: Web, url: str, kept: CardCache | None = None) -> Fetch
 def usable_interface(web: Web, card: PeerCard) -> Interface:
     """Choose the interface to use.
 
-    Raises `NoUsableInterfaceError`, and `UsageError` where the credentials would go to another host.
+    Raises `NoUsableInterfaceError`, and `UsageError` where the credentials would go to another host, or a library is
+    missing.
     """
     options = web.options
     interface = choose(card, version=options.version, bindings=options.bindings, own_order=options.own_order)
+    if interface.binding == GRPC and not is_installed("google.protobuf"):
+        raise UsageError(f"The agent is called over gRPC, which needs the package protobuf: {how_to_install('grpc')}")
     origin = Origin.of(interface.url)
     if origin.is_other_name_of(web.home):
         # one host under two names: the one that the user typed is known to be reached

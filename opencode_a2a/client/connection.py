@@ -17,8 +17,9 @@ from opencode_a2a.client.cards import check_url, fetch_card, usable_interface
 from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.client.remote_agent import RemoteAgent
 from opencode_a2a.client.web import Web
-from sansio.a2a.cards.parse import Origin, read_card
+from sansio.a2a.cards.parse import GRPC, Origin, read_card
 from sansio.a2a.client.card_cache import CardCache
+from sansio.a2a.tasks.shared_metadata import RESUME_URI
 
 
 @asynccontextmanager
@@ -49,16 +50,18 @@ async def _connected(
     check_url(url)
     web = Web(options, Origin.of(url), closing, transport)
     fetched = await fetch_card(web, url, cards)
-    read_card(fetched.body)
+    read_card(fetched.body)  # what is none is not checked
     body = await checked_card(web, fetched.body, fetched.url, cards)
-    card = read_card(body)
+    card = read_card(body, fetched.url)
+    interface = usable_interface(web, card)
+    wanted = {*options.extensions, *((RESUME_URI,) if interface.binding == GRPC else ())}
     return RemoteAgent(
         url=url,
         card=card,
         card_body=body,
-        interface=usable_interface(web, card),
+        interface=interface,
         web=web,
-        extensions=tuple(uri for uri in card.extensions if uri in options.extensions),
+        extensions=tuple(uri for uri in card.extensions if uri in wanted),
     )
 
 

@@ -14,13 +14,13 @@ import anyio
 import anyio.to_thread
 from attrs import define, field
 
-from opencode_a2a.client.web import LARGE_ANSWER, Answer, Web, parsed
+from opencode_a2a.client.answer import Answer
+from opencode_a2a.client.web import LARGE_ANSWER, Web, parsed
 from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.cards.parse import Interface
 from sansio.a2a.client.calls import HttpCall, StreamReader, read_answer
 from sansio.a2a.client.client_errors import ClientError
 from sansio.a2a.client.following import Action, Following, Read, Stop, Subscribe
-from sansio.a2a.media_types import EVENT_STREAM
 from sansio.a2a.model import StreamItem, Task, TaskStatus
 
 
@@ -164,7 +164,7 @@ class EventStream:
         answer: Answer | None = await agent.web.ask(call)
         assert answer is not None
         try:
-            if answer.status != 200 or answer.content_type != EVENT_STREAM:
+            if not answer.streams:
                 with anyio.fail_after(agent.web.options.timeout):
                     await answer.check_postponed()
                     body = await answer.read()
@@ -172,6 +172,7 @@ class EventStream:
                 self._items += self._following.feed(item)
                 self._following.ended(anyio.current_time(), whole=True)
                 return
+            await answer.begin()
             activated = answer.headers.get(EXTENSION_HEADERS[agent.interface.version], "").split(",")
             stays_open = any(uri.strip() in agent.web.options.stay_open for uri in activated)
             self._reader = StreamReader(agent.interface, stays_open=stays_open)
@@ -194,6 +195,8 @@ class EventStream:
             if not over:
                 self._following.looked(anyio.current_time())
                 return
+        else:
+            answer.check_end()
         await self._drop()
         self._following.ended(anyio.current_time())
 

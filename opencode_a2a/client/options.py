@@ -12,7 +12,6 @@ from attrs import evolve, field, frozen
 from opencode_a2a.client.known_peers import MARK, KnownPeers
 from opencode_a2a.config.settings import Settings, SettingsError
 from sansio.a2a.backoff import Backoff
-from sansio.a2a.cards.parse import BINDINGS
 from sansio.a2a.cards.verification import LARGEST_KEY_SET, KeySet, SignatureCheck
 from sansio.redact import Secret
 
@@ -29,8 +28,9 @@ _KEYS_FILE: Final = "A2A_CLIENT_CARD_KEYS_FILE"
 class ClientOptions:
     """Options of calling agents.
 
-    `version`: the protocol version to insist on. `bindings`: those that may be used; with `own_order`, their order
-    goes before the card's. `bearer` goes before `basic`, which is `user:password`; both go to the origin of the
+    `version`: the protocol version to insist on. `bindings`: those that may be used, the preferred one first; None:
+    all, as the card prefers, with WebSocket and gRPC last. `own_order`: False puts the card's order before that of
+    `bindings`. `bearer` goes before `basic`, which is `user:password`; both go to the origin of the
     agent's URL alone. `extensions`: the URIs of those to activate where the card offers them. `stay_open`: the URIs
     of those by which an agent's streams stay open where a task waits. `trace_id`: 32 hex digits of the trace that
     all requests belong to; by default each connection begins one.
@@ -43,8 +43,8 @@ class ClientOptions:
     """
 
     version: str | None = None
-    bindings: Sequence[str] = BINDINGS
-    own_order: bool = False
+    bindings: Sequence[str] | None = None
+    own_order: bool | None = None
     bearer: Secret | None = field(default=None, repr=False)
     basic: Secret | None = field(default=None, repr=False)
     timeout: float = 30.0

@@ -164,7 +164,8 @@ class RemoteAgent:
             )
         request = SendRequest(message=message, configuration=sending.configuration, metadata=sending.metadata)
         operation = Operation.STREAM if streaming else Operation.SEND
-        return self._call(operation, request, extensions=sending.extensions)
+        timeout = self.options.patience if sending.configuration.blocking else self.options.timeout
+        return self._call(operation, request, extensions=sending.extensions, timeout=timeout)
 
     # --- tasks --------------------------------------------------------------------------------------------
 
@@ -228,7 +229,7 @@ class RemoteAgent:
     # --- requests -----------------------------------------------------------------------------------------
 
     async def _ask(self, operation: Operation, request: Request = None) -> tuple[int, bytes]:
-        return await self.web.read(self._call(operation, request))
+        return await self.web.read(self._call(operation, request, timeout=self.options.timeout))
 
     def _call(
         self,
@@ -237,6 +238,7 @@ class RemoteAgent:
         *,
         last_event_id: str = "",
         extensions: Sequence[str] = (),
+        timeout: float | None = None,
     ) -> HttpCall:
         return calls.operation_call(
             self.interface,
@@ -245,4 +247,5 @@ class RemoteAgent:
             request_id=str(uuid.uuid4()),
             extensions=tuple(dict.fromkeys((*self.extensions, *extensions))),
             last_event_id=last_event_id,
+            timeout=timeout,
         )

@@ -5,6 +5,7 @@ Knows no runtime, no socket and no store.
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import groupby
@@ -16,12 +17,16 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn, override
 from dotenv import dotenv_values
 
+from opencode_a2a.config.groups.opencode_instances import instances_of_file, is_file, listed_instances
+from opencode_a2a.config.groups.password_file import password_of_file
 from opencode_a2a.config.settings_earlier import translate
 from opencode_a2a.config.settings_names import unknown
 from opencode_a2a.config.settings_rows import Variable
 from opencode_a2a.config.settings_table import VARIABLES, Settings
 from opencode_a2a.config.settings_values import SettingRefusedError
-from opencode_a2a.regular_files import is_open_to_others, read_regular
+from opencode_a2a.distribution import how_to_install, is_installed
+from opencode_a2a.regular_files import is_open_to_others
+from sansio.a2a.cards.parse import GRPC
 from sansio.access import Credential, CredentialsError, CredentialSet
 from sansio.redact import Secret, redact_url
 
@@ -30,7 +35,9 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Variable",
+    "check_bindings",
     "check_exposure",
+    "check_workers",
     "help_text",
     "load_settings",
     "read_dotenv",
@@ -39,8 +46,8 @@ __all__ = [
 
 GENERATED_PRINCIPAL: Final = "local"
 PASSWORD_FILE: Final = "OPENCODE_SERVER_PASSWORD_FILE"
-LARGEST_PASSWORD_FILE: Final = 65_536
-"""Bytes. A file that is larger holds something else."""
+METRICS_ADDRESS: Final = "A2A_METRICS_HOST and A2A_METRICS_PORT"
+_LAST_PORT: Final = 65_535
 
 
 class SettingsError(ValueError):
@@ -77,7 +84,8 @@ def load_settings(
             ]
         )
     settings, about_file = _with_password_of_file(settings)
-    return settings, [*translated.warnings, *about_file, *_unused(texts), *unknown(given, names)]
+    settings = _with_instances(settings, read_dotenv(dotenv) | dict(environ))
+    return settings, [*translated.warnings, *about_file, *_unused(texts, settings), *unknown(given, names)]
 
 
 def _folded(environ: Mapping[str, str]) -> dict[str, str]:
@@ -110,7 +118,7 @@ def _hook(parse: Callable[[str], object]) -> Callable[[Any, Any], object]:
 
 _overrides: Final[dict[str, Any]] = {
     variable.attribute: override(struct_hook=_hook(variable.parse)) for variable in VARIABLES
-}
+} | {"opencode_instances": override(omit=True)}
 _structure = make_dict_structure_fn(Settings, cattrs.Converter(), **_overrides)
 
 
@@ -147,35 +155,42 @@ def _with_password_of_file(settings: Settings) -> tuple[Settings, list[str]]:
     if settings.opencode_password is not None:
         raise SettingsError([f"{PASSWORD_FILE}: is set, and so is OPENCODE_SERVER_PASSWORD; unset one of them"])
     try:
-        content, status = read_regular(path, LARGEST_PASSWORD_FILE + 1)
-    except OSError as error:
-        raise SettingsError([f"{PASSWORD_FILE}: {path!r} cannot be read: {error.strerror}"]) from None
-    password = _first_line(content) if len(content) <= LARGEST_PASSWORD_FILE else None
-    if not password:
-        raise SettingsError([f"{PASSWORD_FILE}: {path!r} has no password in its first line"])
+        password, status = password_of_file(path)
+    except SettingRefusedError as error:
+        raise SettingsError([f"{PASSWORD_FILE}: {error}"]) from None
     warning = f"{PASSWORD_FILE}: {path} can be read by others than its owner: chmod 600 keeps it private"
     return attrs.evolve(settings, opencode_password=Secret(password)), [warning] if is_open_to_others(status) else []
 
 
-def _first_line(content: bytes) -> str | None:
-    """The first line without its end, white space and all; None where it is no UTF-8."""
+def _with_instances(settings: Settings, environ: Mapping[str, str]) -> Settings:
+    """The settings with the OpenCodes that are listed, or stand in a file. Raises `SettingsError`."""
+    text = settings.opencode_url
     try:
-        return content.split(b"\n", 1)[0].removesuffix(b"\r").decode()
-    except UnicodeDecodeError:
-        return None
+        found = instances_of_file(text, environ) if is_file(text) else listed_instances(text)
+    except SettingRefusedError as error:
+        problem = f"OPENCODE_BASE_URL: {error}"
+    else:
+        named = any(one.named for one in found)
+        return attrs.evolve(settings, opencode_url=found[0].url, opencode_instances=found if named else ())
+    raise SettingsError([problem])
 
 
-def _unused(texts: Mapping[str, str]) -> list[str]:
+def _unused(texts: Mapping[str, str], settings: Settings) -> list[str]:
     password = ("opencode_password", "opencode_password_file")
     rows = (
         ("opencode_username", password, "OPENCODE_SERVER_USERNAME", "OPENCODE_SERVER_PASSWORD"),
         ("metrics_port", ("metrics_enabled",), "A2A_METRICS_PORT", "A2A_METRICS_ENABLED"),
     )
-    return [
+    warnings = [
         f"{name} has no effect without {other}"
         for attribute, needed, name, other in rows
         if attribute in texts and texts.keys().isdisjoint(needed)
     ]
+    if settings.listen_database_url is not None and not settings.shares_store:
+        warnings.append(
+            "A2A_LISTEN_DATABASE_URL has no effect: A2A_TASK_STORE_DATABASE_URL names no PostgreSQL database"
+        )
+    return warnings
 
 
 def check_exposure(settings: Settings) -> None:
@@ -188,6 +203,39 @@ def check_exposure(settings: Settings) -> None:
                 "Set credentials, or listen on 127.0.0.1"
             ]
         )
+
+
+def check_bindings(settings: Settings) -> None:
+    """Refuse a binding whose library is not installed. Raises `SettingsError`."""
+    if GRPC in settings.bindings and not is_installed("google.protobuf"):
+        raise SettingsError([f"A2A_BINDINGS: GRPC needs the package protobuf: {how_to_install('grpc')}"])
+
+
+def check_workers(settings: Settings) -> None:
+    """Refuse several workers where they cannot share what they have to. Raises `SettingsError`."""
+    if settings.workers == 1:
+        return
+    problems = []
+    if not settings.shares_store:
+        kept = "memory" if settings.store_url is None else "what A2A_TASK_STORE_DATABASE_URL names"
+        if (settings.store_url or "").startswith("sqlite"):
+            kept = "a SQLite file"
+        problems.append(
+            f"A2A_WORKERS: {settings.workers} processes cannot share tasks in {kept}: name a PostgreSQL database "
+            "(A2A_TASK_STORE_DATABASE_URL=postgresql://…), or set A2A_WORKERS to 1"
+        )
+    if not hasattr(os, "fork"):
+        problems.append("A2A_WORKERS: this platform cannot fork processes: set it to 1")
+    first = settings.metrics_port
+    if settings.metrics_enabled and first is None:
+        problems.append(
+            "A2A_METRICS_PORT: is not set, but each worker has metrics of its own, on a port of its own: "
+            f"set the first of {settings.workers} ports"
+        )
+    elif settings.metrics_enabled and first is not None and first + settings.workers - 1 > _LAST_PORT:
+        problems.append(f"A2A_METRICS_PORT: {settings.workers} ports do not fit above {first}")
+    if problems:
+        raise SettingsError(problems)
 
 
 def with_generated_token(settings: Settings, token: str) -> Settings:

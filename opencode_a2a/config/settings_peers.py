@@ -12,7 +12,6 @@ from attrs import frozen
 from opencode_a2a.config import settings_values as values
 from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_rows import row
-from sansio.a2a.cards.parse import BINDINGS
 from sansio.outbound import AllowedHosts, parse_allowed_hosts
 from sansio.redact import Secret
 
@@ -62,19 +61,22 @@ class PeerSettings(Declared):
         "the protocol version to use, such as 1.0",
         default_text="the newest that both have",
     )
-    client_supported_transports: tuple[str, ...] = row(
+    client_supported_transports: tuple[str, ...] | None = row(
         _CLIENT,
         "A2A_CLIENT_SUPPORTED_TRANSPORTS",
         values.bindings,
-        BINDINGS,
-        "the bindings that may be used: a comma-separated list of JSONRPC and HTTP+JSON, the preferred one first",
+        None,
+        "the bindings that may be used, the preferred one first: a comma-separated list of JSONRPC, HTTP+JSON, "
+        "WEBSOCKET and GRPC, which needs the extra grpc",
+        default_text="all, as the card prefers; WEBSOCKET and then GRPC where it has no other",
     )
-    client_use_client_preference: bool = row(
+    client_use_client_preference: bool | None = row(
         _CLIENT,
         "A2A_CLIENT_USE_CLIENT_PREFERENCE",
         values.flag,
-        False,
+        None,
         "whether the order of A2A_CLIENT_SUPPORTED_TRANSPORTS goes before the order of the card: true or false",
+        default_text="true where A2A_CLIENT_SUPPORTED_TRANSPORTS is set",
     )
     client_polling_fallback_enabled: bool = row(
         _CLIENT,

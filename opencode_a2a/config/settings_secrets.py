@@ -21,6 +21,7 @@ def redactor_of(settings: Settings) -> Redactor:
     directories = {str(Path.home()): "~"}
     if settings.workspace_root:
         directories[settings.workspace_root] = "<workspace>"
+    directories |= {one.workspace_root: "<workspace>" for one in settings.opencode_instances if one.workspace_root}
     return Redactor.of(secrets_of(settings), directories, digests_of(settings.credentials))
 
 
@@ -46,6 +47,10 @@ def secrets_of(settings: Settings) -> Iterator[str]:
                     yield from _of_credential(credential)
             case str() as text if "@" in text and "//" in text:
                 yield from _of_url(text)
+    for instance in settings.opencode_instances:
+        if instance.password is not None:
+            yield instance.password.reveal()
+            yield f"{instance.username or settings.opencode_username}:{instance.password.reveal()}"
     if settings.opencode_password is not None:
         yield f"{settings.opencode_username}:{settings.opencode_password.reveal()}"
 

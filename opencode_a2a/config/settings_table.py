@@ -13,7 +13,9 @@ from attrs import frozen
 
 from opencode_a2a import __version__
 from opencode_a2a.config import settings_values as values
+from opencode_a2a.config.groups.opencode_instances import OpenCodeInstance, default_name, setting_of_instances
 from opencode_a2a.config.groups.settings_identity import IdentitySettings
+from opencode_a2a.config.groups.settings_replicas import ReplicaSettings
 from opencode_a2a.config.groups.settings_retention import RetentionSettings
 from opencode_a2a.config.settings_declared import Declared
 from opencode_a2a.config.settings_guards import GuardSettings
@@ -21,6 +23,7 @@ from opencode_a2a.config.settings_peers import PeerSettings
 from opencode_a2a.config.settings_rows import Variable, row
 from opencode_a2a.config.settings_telemetry import TelemetrySettings
 from opencode_a2a.config.settings_tls import TlsSettings
+from sansio.a2a.cards.parse import GRPC, HTTP_JSON, JSONRPC
 from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet
 from sansio.guards.hosts import ServedHosts
@@ -42,7 +45,7 @@ _SERVER, _CARD, _ACCESS, _OPENCODE, _TASKS, _PUSH = (
 
 
 @frozen(kw_only=True)
-class Settings(RetentionSettings):
+class Settings(ReplicaSettings):
     """Everything that can be set, checked. The table of variables is this class: a row per attribute."""
 
     host: str = row(
@@ -110,6 +113,21 @@ class Settings(RetentionSettings):
         values.flag,
         False,
         "whether clients may speak HTTP/2, by ALPN with TLS, or from the first byte on: true or false",
+    )
+    bindings: tuple[str, ...] = row(
+        _SERVER,
+        "A2A_BINDINGS",
+        values.served_bindings,
+        (HTTP_JSON, JSONRPC),
+        "the bindings on offer, the preferred one first: a comma-separated list of HTTP+JSON, JSONRPC, GRPC and "
+        "WEBSOCKET; GRPC turns HTTP/2 on, and needs the extra grpc",
+    )
+    max_websockets_per_principal: int = row(
+        _SERVER,
+        "A2A_MAX_WEBSOCKETS_PER_PRINCIPAL",
+        values.whole(0),
+        64,
+        "how many WebSocket connections a principal may have at once: a whole number; 0 sets no limit",
     )
     shutdown_grace_seconds: float = row(
         _SERVER,
@@ -218,10 +236,13 @@ class Settings(RetentionSettings):
     opencode_url: str = row(
         _OPENCODE,
         "OPENCODE_BASE_URL",
-        values.opencode_url,
+        setting_of_instances,
         "http://127.0.0.1:4096",
-        "where OpenCode is served: an http or https URL, with a path prefix at most and no login in it",
+        "where OpenCode is served: an http or https URL, with a path prefix at most and no login in it. For several, "
+        "such URLs with commas between them, each with or without `NAME=` before it, or the path of a .toml file "
+        "(docs/several-opencodes.md)",
     )
+    opencode_instances: tuple[OpenCodeInstance, ...] = ()
     opencode_username: str = row(
         _OPENCODE,
         "OPENCODE_SERVER_USERNAME",
@@ -371,7 +392,7 @@ class Settings(RetentionSettings):
         "A2A_TASK_STORE_DATABASE_URL",
         values.database_url,
         "sqlite+aiosqlite:///./opencode-a2a.db",
-        "the database of tasks: a database URL such as sqlite:///./tasks.db",
+        "the database of tasks: a database URL such as sqlite:///./tasks.db or postgresql://user@host/name",
         secret=True,
     )
     import_principals: Mapping[str, str] = row(
@@ -464,9 +485,34 @@ class Settings(RetentionSettings):
         return self.public_url_override or values.url_of(self.host, self.port, tls=self.uses_tls)
 
     @property
+    def speaks_http2(self) -> bool:
+        """Whether clients may speak HTTP/2, which gRPC is made of."""
+        return self.http2 or GRPC in self.bindings
+
+    @property
+    def instances(self) -> tuple[OpenCodeInstance, ...]:
+        """The OpenCodes to work with, one at least. The first is the default."""
+        only = OpenCodeInstance(name=default_name(self.opencode_url), url=self.opencode_url, named=False)
+        return self.opencode_instances or (only,)
+
+    def completed(self, instance: OpenCodeInstance) -> OpenCodeInstance:
+        """The instance with what it leaves open as the settings of all have it."""
+        return attrs.evolve(
+            instance,
+            username=instance.username or self.opencode_username,
+            password=instance.password or self.opencode_password,
+            workspace_root=instance.workspace_root or self.workspace_root,
+        )
+
+    @property
     def store_url(self) -> str | None:
         """The database's URL, or None where tasks live in memory."""
         return None if self.task_store_backend == "memory" else self.task_store_database_url
+
+    @property
+    def shares_store(self) -> bool:
+        """Whether other servers may have the database of tasks open, too: PostgreSQL."""
+        return (self.store_url or "").startswith("postgres")
 
     @property
     def claims_allowed(self) -> bool:
@@ -492,9 +538,11 @@ _bases: Final = [
         GuardSettings,
         IdentitySettings,
         RetentionSettings,
+        ReplicaSettings,
     )
 ]
 VARIABLES: Final[tuple[Variable, ...]] = tuple(
     attrs.evolve(attribute.metadata[Variable], attribute=attribute.name)
     for attribute in sorted(_attributes, key=lambda attribute: sum(attribute.name in names for names in _bases))
+    if Variable in attribute.metadata
 )

@@ -11,14 +11,14 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from opencode_a2a.config.groups.capabilities import OF_LOGINS
 from opencode_a2a.distribution import RUNTIMES_GROUP
-from sansio.a2a.cards.parse import BINDINGS
+from sansio.a2a.cards.parse import BINDINGS, SERVED
 from sansio.a2a.versions import VERSIONS
 from sansio.access import CredentialSet, Scheme, parse_credentials
 from sansio.guards.hosts import ServedHosts
@@ -68,10 +68,10 @@ def whole(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def seconds(*, zero: bool) -> Callable[[str], float]:
+def seconds(*, zero: bool, least: float = 0.0, most: float = math.inf) -> Callable[[str], float]:
     def parse(text: str) -> float:
         value = float(text)
-        if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        if not math.isfinite(value) or not least <= value <= most or (value == 0 and not zero):
             raise SettingRefusedError
         return value
 
@@ -181,15 +181,24 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in items if item.strip())
 
 
-_BINDING_SPELLINGS: Mapping[str, str] = {re.sub(r"[^a-z]", "", name.lower()): name for name in BINDINGS}
+_BINDING_SPELLINGS: Mapping[str, str] = {re.sub(r"[^a-z]", "", name.lower()): name for name in SERVED}
 """The bindings by their letters: earlier releases took `json-rpc`, `http_json` and the like."""
 
 
 def bindings(text: str) -> tuple[str, ...]:
-    """A comma-separated or JSON list of bindings, each once."""
+    """A comma-separated or JSON list of bindings that our client speaks, each once."""
+    return _bindings(text, BINDINGS)
+
+
+def served_bindings(text: str) -> tuple[str, ...]:
+    """A comma-separated or JSON list of bindings that our server speaks, each once."""
+    return _bindings(text, SERVED)
+
+
+def _bindings(text: str, known: Sequence[str]) -> tuple[str, ...]:
     found = [_BINDING_SPELLINGS.get(re.sub(r"[^a-z]", "", word.lower())) for word in words(text)]
-    if not found or None in found:
-        raise SettingRefusedError(f"takes {' and '.join(BINDINGS)}")
+    if not found or not set(found) <= set(known):
+        raise SettingRefusedError(f"takes {', '.join(known[:-1])} and {known[-1]}")
     return tuple(dict.fromkeys(name for name in found if name is not None))
 
 

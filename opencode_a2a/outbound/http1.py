@@ -5,16 +5,17 @@ Knows no policy and no limit of time. Failures are those of httpx; their texts h
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterable
-from select import poll
 from typing import Final, TypeAlias
 
 import anyio
 import h11
 import httpx
-from anyio.abc import ByteStream, SocketAttribute
+from anyio.abc import ByteStream
 from attrs import define
+
+from opencode_a2a.outbound.exchange import BROKEN, AnswerHead, Key, Switched, is_readable, sent_headers
+from sansio.outbound import Target
 
 Event: TypeAlias = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
@@ -24,32 +25,37 @@ _HEAD_BYTES: Final = 64 * 1024
 _INFORMATIONAL: Final = 8
 """Answers such as 103 that may come before the one that counts."""
 
-_BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, ssl.SSLError)
-_READABLE: Final = 1  # POLLIN
+_SWITCHING: Final = 101
 
 
 @define(eq=False)
 class Http1Connection:
     """A connection for one request after another. `key` says for which, `idle_until` how long it may be kept."""
 
-    key: tuple[str, bool]
+    key: Key
     _stream: ByteStream
     _protocol: h11.Connection
     idle_until: float = 0.0
 
     @classmethod
-    def over(cls, stream: ByteStream, key: tuple[str, bool]) -> Http1Connection:
+    def over(cls, stream: ByteStream, key: Key) -> Http1Connection:
         """Return a connection over a stream that is open."""
         return cls(key, stream, h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_BYTES))
 
-    async def send(self, request: h11.Request, body: AsyncIterable[bytes], seconds: float) -> None:
+    async def send(self, request: httpx.Request, target: Target, seconds: float) -> None:
         """Send a request; each 64 KiB may take some seconds.
 
         Raises `httpx.WriteTimeout`. Failing otherwise is left to `head`: the other side may have answered early.
         """
-        parts = aiter(body)
+        assert isinstance(request.stream, AsyncIterable)
+        parts = aiter(request.stream)
         try:
-            data = bytearray(self._protocol.send(request) or b"")
+            head = h11.Request(
+                method=request.method,
+                target=target.path,
+                headers=[(b"Host", target.authority.encode()), *sent_headers(request)],
+            )
+            data = bytearray(self._protocol.send(head) or b"")
             async for part in parts:
                 data += self._protocol.send(h11.Data(data=part)) or b""
                 if len(data) >= _WRITE_SIZE:
@@ -57,7 +63,7 @@ class Http1Connection:
                     data = bytearray()
             data += self._protocol.send(h11.EndOfMessage()) or b""
             await self._write(data, seconds)
-        except _BROKEN:
+        except BROKEN:
             return
         except h11.LocalProtocolError:
             raise httpx.LocalProtocolError("the request cannot be written as HTTP/1.1") from None
@@ -73,12 +79,19 @@ class Http1Connection:
         except TimeoutError:
             raise httpx.WriteTimeout("the request was not taken in time") from None
 
-    async def head(self) -> h11.Response:
-        """Return the head of the answer. Raises `httpx.RemoteProtocolError`, `httpx.ReadError`."""
+    async def head(self) -> AnswerHead:
+        """Return the head of the answer. Raises `httpx.RemoteProtocolError`, `httpx.ReadError`.
+
+        That of a 101, which is one to a request with `Upgrade` alone, has the extension `switched`.
+        """
         for _ in range(_INFORMATIONAL):
             event = await self._next()
+            if isinstance(event, h11.InformationalResponse) and event.status_code == _SWITCHING:
+                ahead, _ = self._protocol.trailing_data
+                return AnswerHead(_SWITCHING, list(event.headers), {"switched": Switched(self._stream, ahead)})
             if isinstance(event, h11.Response):
-                return event
+                extensions = {"http_version": b"HTTP/1.1", "reason_phrase": bytes(event.reason)}
+                return AnswerHead(event.status_code, list(event.headers), extensions)
         raise httpx.RemoteProtocolError("the answer does not begin")
 
     async def part(self) -> bytes | None:
@@ -105,7 +118,7 @@ class Http1Connection:
                 self._protocol.receive_data(data)
         except h11.RemoteProtocolError:
             raise httpx.RemoteProtocolError("the answer breaks off, or is not HTTP/1.1") from None
-        except _BROKEN:
+        except BROKEN:
             raise httpx.ReadError("the connection broke") from None
         return event
 
@@ -119,14 +132,9 @@ class Http1Connection:
         protocol.start_next_cycle()
         return True
 
-    def is_dead(self) -> bool:
+    async def is_dead(self) -> bool:
         """Return whether there is something to read where nothing was asked: the end of the stream, as a rule."""
-        poller = poll()
-        try:
-            poller.register(self._stream.extra(SocketAttribute.raw_socket).fileno(), _READABLE)
-        except (AttributeError, ValueError):
-            return True  # closed by the other end already: there is no socket any more, or none with a number
-        return bool(poller.poll(0))
+        return is_readable(self._stream)
 
     async def aclose(self) -> None:
         """Close it at once."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from opencode_a2a.config.settings import Settings
-from sansio.outbound import PEER_RULES, OutboundPolicy
+from sansio.outbound import CALLER_RULES, PEER_RULES, OutboundPolicy
+
+CALLER_POLICY: Final = OutboundPolicy(rules=CALLER_RULES, allow_private=True)
+"""The policy for agents whose URL a person gives, with the credentials for it."""
 
 
 def peer_policy(settings: Settings) -> OutboundPolicy:

@@ -13,13 +13,14 @@ from typing import Final, Self
 
 import anyio
 import anyio.to_thread
-import h11
 import httpx
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 from attrs import frozen
 
+from opencode_a2a.outbound.exchange import AnswerHead, Connection, Key
 from opencode_a2a.outbound.http1 import Http1Connection
+from opencode_a2a.outbound.http2 import ALPN, Http2Connection, speaks_http2
 from opencode_a2a.outbound.outbound_errors import (
     AnswerTooLargeError,
     CertificatesError,
@@ -33,8 +34,6 @@ from sansio.outbound import Address, FieldPath, OutboundPolicy, Target
 
 _ADDRESSES_TRIED: Final = 3
 _CREDENTIALS: Final = frozenset({b"authorization"})
-_NOT_SENT: Final = frozenset({b"host", b"accept-encoding", b"cookie", b"proxy-authorization"})
-"""Headers that the transport sets itself, and those by which a client of httpx would bring in a login or a past."""
 
 
 @frozen(kw_only=True)
@@ -94,6 +93,10 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     A request that carries `Authorization` is refused where the policy gives the target no credentials. The silence
     limit of an event stream is httpx's read timeout. Answers come uncompressed, and without `Set-Cookie`.
 
+    HTTP/1.1 is spoken unless the request has the extension `http2`; with `stream`, its body may last. The response's
+    extension `trailers` is a list, which is whole at the end of the body. A connection that was switched to another
+    protocol is the extension `switched` of its 101, and closed with that.
+
     Connections are kept by origin, so no name is reached over another one's connection; requests with credentials
     have connections of their own. A new one is resolved and checked again. `path`: the field that a refusal names.
     """
@@ -111,10 +114,10 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         self._resolve = resolve
         self._path = path
         self._places = anyio.Semaphore(limits.connections)
-        self._active: set[Http1Connection] = set()
-        self._idle: list[Http1Connection] = []  # the one that has waited longest comes first
+        self._active: set[Connection] = set()
+        self._idle: list[Connection] = []  # the one that has waited longest comes first
         self._loading = anyio.Lock()
-        self._trusted: ssl.SSLContext | None = None
+        self._trusted: dict[bool, ssl.SSLContext] = {}
         self._closed = False
 
     @property
@@ -172,11 +175,10 @@ class CheckedTransport(httpx.AsyncBaseTransport):
     async def _exchange(
         self, request: httpx.Request, target: Target, times: _Times, *, credentials: bool
     ) -> httpx.Response:
-        message = _message(request, target)
-        connection = await self._connection(target, times, credentials=credentials)
+        key = Key(target.origin, credentials, http2=bool(request.extensions.get("http2")))
+        connection = await self._connection(target, times, key)
         try:
-            assert isinstance(request.stream, httpx.AsyncByteStream)
-            await connection.send(message, request.stream, times.write)
+            await connection.send(request, target, times.write)
             with anyio.fail_after(times.read):
                 head = await connection.head()
         except BaseException as error:
@@ -185,46 +187,46 @@ class CheckedTransport(httpx.AsyncBaseTransport):
                 raise httpx.ReadTimeout("the answer did not begin in time") from None
             raise
         return httpx.Response(
-            head.status_code,
+            head.status,
             headers=[(name, value) for name, value in head.headers if name != b"set-cookie"],
             stream=self._body(connection, request, head, times),
-            extensions={"http_version": b"HTTP/1.1", "reason_phrase": bytes(head.reason)},
+            extensions=head.extensions,
         )
 
-    def _body(self, connection: Http1Connection, request: httpx.Request, head: h11.Response, times: _Times) -> _Body:
-        limits, headers = self._limits, httpx.Headers(list(head.headers))
+    def _body(self, connection: Connection, request: httpx.Request, head: AnswerHead, times: _Times) -> _Body:
+        limits, headers = self._limits, httpx.Headers(head.headers)
         accepts = EVENT_STREAM in request.headers.get("accept", "")
         streams = accepts and headers.get("content-type", "").partition(";")[0].strip().lower() == EVENT_STREAM
+        streams = streams or (connection.key.http2 and bool(request.extensions.get("stream")))
         ends = float("inf") if streams else anyio.current_time() + limits.answer_seconds
         return _Body(self, connection, headers, _BodyLimits(limits.answer_bytes, times.read, ends))
 
     # --- connections --------------------------------------------------------------------------------------
 
-    async def _connection(self, target: Target, times: _Times, *, credentials: bool) -> Http1Connection:
+    async def _connection(self, target: Target, times: _Times, key: Key) -> Connection:
         """Return a kept connection to the origin, or a new one. The caller has a place."""
-        key = (target.origin, credentials)
-        connection = await self._kept(key)
-        if connection is not None:
-            return connection
+        kept = await self._kept(key)
+        if kept is not None:
+            return kept
         try:
             with anyio.fail_after(times.connect):
-                addresses = await self._addresses(target, self._path, times.connect, credentials=credentials)
-                stream = await self._connected(target, addresses[:_ADDRESSES_TRIED], times.connect)
+                addresses = await self._addresses(target, self._path, times.connect, credentials=key.credentials)
+                stream = await self._connected(target, addresses[:_ADDRESSES_TRIED], times.connect, key.http2)
         except ProtocolError as refusal:
             raise TargetRefusedError(refusal) from None
         except TimeoutError:
             raise httpx.ConnectTimeout(_NO_CONNECTION) from None
-        connection = Http1Connection.over(stream, key)
+        connection: Connection = (Http2Connection if key.http2 else Http1Connection).over(stream, key)
         self._active.add(connection)
         return connection
 
-    async def _kept(self, key: tuple[str, bool]) -> Http1Connection | None:
+    async def _kept(self, key: Key) -> Connection | None:
         """Return a connection that is kept for the key, and make room for another one where there is none."""
         now = anyio.current_time()
         found = None
         for connection in reversed(self._idle[:]):
             wanted = found is None and connection.key == key
-            if connection.idle_until <= now or (wanted and connection.is_dead()):
+            if connection.idle_until <= now or (wanted and await connection.is_dead()):
                 await self._close_idle(connection)
             elif wanted and connection in self._idle:
                 self._idle.remove(connection)
@@ -234,7 +236,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
             await self._close_idle(self._idle[0])
         return found
 
-    async def _close_idle(self, connection: Http1Connection) -> None:
+    async def _close_idle(self, connection: Connection) -> None:
         if connection in self._idle:
             self._idle.remove(connection)
             with anyio.CancelScope(shield=True):
@@ -257,34 +259,41 @@ class CheckedTransport(httpx.AsyncBaseTransport):
                 return []
         return []
 
-    async def _connected(self, target: Target, addresses: Sequence[Address], seconds: float) -> ByteStream:
+    async def _connected(
+        self, target: Target, addresses: Sequence[Address], seconds: float, http2: bool
+    ) -> ByteStream:
         """Connect to the first address that takes it. Each has an equal part of the time."""
         failure: httpx.TransportError = httpx.ConnectTimeout(_NO_CONNECTION)
-        trusted = await self._certificates() if target.scheme == "https" else None
+        trusted = await self._certificates(http2) if target.scheme == "https" else None
         for address in addresses:
             try:
                 with anyio.fail_after(seconds / len(addresses)):
-                    return await _stream_to(target, address, trusted)
+                    stream = await _stream_to(target, address, trusted)
+                    if http2 and trusted is not None and not speaks_http2(stream):
+                        await anyio.aclose_forcefully(stream)
+                        raise httpx.ConnectError("the server does not offer HTTP/2")
+                    return stream
             except TimeoutError:
                 failure = httpx.ConnectTimeout(_NO_CONNECTION)
             except (OSError, anyio.BrokenResourceError, anyio.EndOfStream) as error:
                 failure = httpx.ConnectError(_reason(error))
         raise failure
 
-    async def _certificates(self) -> ssl.SSLContext:
+    async def _certificates(self, http2: bool) -> ssl.SSLContext:
         """The trusted certificates. Loading them takes a while, so it waits for the first https URL."""
         async with self._loading:
-            if self._trusted is None:
+            if http2 not in self._trusted:
                 try:
-                    self._trusted = await anyio.to_thread.run_sync(httpx.create_ssl_context)
+                    trusted = await anyio.to_thread.run_sync(httpx.create_ssl_context)
                 except OSError:
                     raise CertificatesError(
                         "the trusted certificates cannot be loaded (SSL_CERT_FILE, SSL_CERT_DIR)"
                     ) from None
-                self._trusted.set_alpn_protocols(["http/1.1"])
-            return self._trusted
+                trusted.set_alpn_protocols([ALPN if http2 else "http/1.1"])
+                self._trusted[http2] = trusted
+            return self._trusted[http2]
 
-    async def release(self, connection: Http1Connection, *, whole: bool) -> None:
+    async def release(self, connection: Connection, *, whole: bool) -> None:
         """Take a connection back after its answer. `whole`: all of it has been read."""
         seconds = self._limits.idle_seconds
         if whole and seconds > 0 and not self._closed and connection.is_reusable():
@@ -295,7 +304,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
             await self._drop(connection)
         self._places.release()
 
-    async def _drop(self, connection: Http1Connection) -> None:
+    async def _drop(self, connection: Connection) -> None:
         self._active.discard(connection)
         with anyio.CancelScope(shield=True):
             await connection.aclose()
@@ -317,7 +326,7 @@ class _Body(httpx.AsyncByteStream):
     """The body of an answer, as it comes. Its connection is given back once it is closed."""
 
     def __init__(
-        self, transport: CheckedTransport, connection: Http1Connection, headers: httpx.Headers, limits: _BodyLimits
+        self, transport: CheckedTransport, connection: Connection, headers: httpx.Headers, limits: _BodyLimits
     ) -> None:
         self._transport = transport
         self._connection = connection
@@ -364,16 +373,6 @@ def _check_head(headers: httpx.Headers, limit: int) -> None:
 
 def _too_large(limit: int) -> AnswerTooLargeError:
     return AnswerTooLargeError(f"the answer is larger than {limit} bytes")
-
-
-def _message(request: httpx.Request, target: Target) -> h11.Request:
-    """The head of a request, in the name of the host that the policy has judged."""
-    headers = [(b"Host", target.authority.encode()), (b"Accept-Encoding", b"identity")]
-    headers += [(name, value) for name, value in request.headers.raw if name.lower() not in _NOT_SENT]
-    try:
-        return h11.Request(method=request.method, target=target.path, headers=headers)
-    except h11.LocalProtocolError:
-        raise httpx.LocalProtocolError("the request cannot be written as HTTP/1.1") from None
 
 
 async def _stream_to(target: Target, address: Address, trusted: ssl.SSLContext | None) -> ByteStream:

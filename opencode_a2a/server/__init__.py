@@ -14,6 +14,8 @@ recover tasks after a restart, keep options with a task. `ServerOptions` has the
 
 Its exceptions, beside those of `opencode_a2a.server.store`. Callers handle each by itself, so none needs a root:
 
+    ProtocolError
+      NotHereError                  a place of the agent's is not reached by this server
     Exception
       IssuerUnavailableError        a document of an identity provider could not be had
       OwnedHereError                no other server works on a task, which was asked for it

@@ -17,6 +17,7 @@ from attrs import define, field
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.running_task import RunningTask
 from sansio.a2a.bindings.trace_context import TraceContext
+from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject, Message, SendRequest, TaskState, TaskStatus
 from sansio.a2a.tasks.task_log import LogEvent, StatusChanged
 
@@ -29,6 +30,7 @@ class AgentRequest:
 
     `options`: what the message asks for, as JSON that is kept with the task; `read` and `accept` may add to it.
     `prepared`: what `accept` found out, for `run`. Neither is shown to a client. `trace`: the span that asks for it.
+    `affinity`: the place that the task can be worked on in, of several that the agent has: `accept` may choose one.
     """
 
     principal: str
@@ -36,11 +38,19 @@ class AgentRequest:
     options: JsonObject = field(factory=dict)
     prepared: Any = None
     trace: TraceContext | None = None
+    affinity: str = ""
 
     @property
     def message(self) -> Message:
         """The message itself."""
         return self.send.message
+
+
+class NotHereError(ProtocolError):
+    """A message or task belongs to a place of the agent's that this server does not reach. Another server may."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(ErrorKind.OVERLOADED, reason)
 
 
 class Agent(Protocol):
@@ -110,6 +120,9 @@ class AgentHooks:
         """
         return None
 
+    def check_reached(self, task: ActiveTask) -> None:
+        """Refuse to try a task again that this server cannot work on. Raises `NotHereError`."""
+
     def is_repeat(self, task: ActiveTask, request: AgentRequest) -> bool:
         """Whether a message with the id and the parts of a task's first message asks for the same as that did."""
         return requested_options(task) == request.options
@@ -125,12 +138,27 @@ class AgentHooks:
         """
         return await task.take(message)
 
+    async def command(self, principal: str, name: str, arguments: JsonObject) -> Any:
+        """Do a command of the agent's own in this server, which any of the servers may have been asked for.
+
+        Returns JSON; None where it is about nothing that this server works on. Raises `ProtocolError`, `StoreError`.
+        """
+        return None
+
+    def note_gone(self) -> None:
+        """Note that another server, of those that share the store, may have gone."""
+
     def canceled(self, task: ActiveTask, now: str) -> Sequence[LogEvent]:
         """The events that end a task as canceled; none where it has ended. `now`: RFC 3339."""
         return [StatusChanged(status=TaskStatus(state=TaskState.CANCELED, timestamp=now))]
 
     def interrupt(self, task: RunningTask) -> None:
         """Stop the work on a task that is canceled already."""
+        task.scope.cancel()
+
+    def fail(self, task: RunningTask, text: str) -> None:
+        """End a task as failed, at once: nothing of it is published after this. `text`: why."""
+        task.active.publish(task.ending(TaskState.FAILED, text))
         task.scope.cancel()
 
     def stop(self, task: RunningTask) -> None:

@@ -16,26 +16,29 @@ import anyio
 from attrs import evolve, frozen
 
 from opencode_a2a.server.agent import Agent, AgentHooks
-from opencode_a2a.server.http.asgi import Application, ExtensionMethods, Surface
+from opencode_a2a.server.http.asgi import Application, ExtensionMethods
 from opencode_a2a.server.http.card_documents import CardDocuments
 from opencode_a2a.server.http.card_signing import CardKey
 from opencode_a2a.server.http.dispatch import Dispatch
 from opencode_a2a.server.identity.authenticator import Authenticator
 from opencode_a2a.server.identity.opening import IdentityOptions, open_identities
 from opencode_a2a.server.push.outbound_client import CheckedClient
-from opencode_a2a.server.replicas.opening import locks_of
+from opencode_a2a.server.replicas.opening import locks_of, tickets_of
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import serve_tasks
 from opencode_a2a.server.signals import Hangups, Reload, until_signalled
 from opencode_a2a.server.store import SharedOptions, Store, open_store
+from opencode_a2a.server.surface import Surface
 from opencode_a2a.server.task_server import TaskLimits, TaskServer
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.jsonrpc import method_not_found
 from sansio.a2a.cards.agent_card import CardSpec
+from sansio.a2a.cards.parse import GRPC, WEBSOCKET
 from sansio.a2a.cards.security import SecurityScheme, published
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import ServedProtocol
+from sansio.a2a.websocket.messages import PATH
 from sansio.access import CredentialSet, Identity
 from sansio.guards.proxies import NO_PROXIES, TrustedProxies
 from sansio.limits import StreamLimits
@@ -80,7 +83,10 @@ class ServerOptions:
 
 
 class AgentServer:
-    """An agent's ASGI application `asgi`, and its tasks. `reloads`: read the file of credentials again, if any."""
+    """An agent's ASGI application `asgi`, and its tasks. `reloads`: read the file of credentials again, if any.
+
+    `body_limit`: bytes of a message over WebSocket, 0 for no limit.
+    """
 
     def __init__(
         self,
@@ -89,12 +95,14 @@ class AgentServer:
         card: CardSpec,
         key: CardKey | None,
         reloads: Sequence[Reload] = (),
+        body_limit: int = 0,
     ) -> None:
         self.asgi = asgi
         self.tasks = tasks
         self.reloads = reloads
         self._card = card
         self._key = key
+        self._body_limit = body_limit
 
     def publish(self, schemes: Sequence[str | SecurityScheme], url: str = "") -> None:
         """Show other security schemes in the card from now on, and `url` where it has none."""
@@ -124,6 +132,10 @@ class AgentServer:
             self.publish(self._card.schemes, url)
             ready(url)
 
+        if GRPC in self._card.bindings:
+            limits = evolve(limits or ConnectionLimits(), http2=True)
+        if WEBSOCKET in self._card.bindings:
+            limits = evolve(limits or ConnectionLimits(), websockets=PATH, largest_message=self._body_limit)
         if stop is None:
             hangups = Hangups()
             for reload in self.reloads:
@@ -188,12 +200,14 @@ async def open_agent(
                 default_version=options.default_version,
                 extensions={extension.uri: extension.uri for extension in card.extensions},
                 withheld=frozenset({Operation.EXTENDED_CARD}),
+                bindings=frozenset(card.bindings),
             ),
             body_limit=options.body_limit,
             gzip_minimum=options.gzip_minimum,
             limits=options.stream_limits,
             started=wall(),
             tracer=options.tracer,
+            tickets=tickets_of(store),
         )
         await tasks.start()
         group.start_soon(identities.run)
@@ -207,7 +221,8 @@ async def open_agent(
                 health,
                 lambda: tasks.unready,
             )
-            server = AgentServer(asgi, tasks, card, key, identities.reloads)
+            tasks.draining, tasks.drained = asgi.drain, asgi.stop
+            server = AgentServer(asgi, tasks, card, key, identities.reloads, options.body_limit)
             if options.identity is not None:
                 authenticator.changed = partial(_publish_schemes, server, authenticator, options.identity)
                 authenticator.changed()

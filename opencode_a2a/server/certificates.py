@@ -74,7 +74,7 @@ class ServedCertificate:
         files = CertificateFiles(
             cert=cert, key=settings.tls_key_file or cert, password=settings.tls_key_password_file
         )
-        return cls(files, settings.http2, *_loaded(files, settings.http2))
+        return cls(files, settings.speaks_http2, *_loaded(files, settings.speaks_http2))
 
     def context(self) -> ssl.SSLContext:
         """Return the context for the next handshake."""

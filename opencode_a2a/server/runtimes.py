@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from sansio.transport.connections import ConnectionLimits
+    from sansio.transport.sharing import AcceptShare
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Runtime(Protocol):
         grace: float,
         limits: ConnectionLimits | None = None,
         tls: Callable[[], SSLContext] | None = None,
+        share: AcceptShare | None = None,
     ) -> None: ...
 
 

@@ -10,7 +10,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 from typing import Any, TypeAlias
@@ -56,8 +56,14 @@ class Hangups:
                 _log.exception("a reload failed; what was loaded before stays in use")
 
 
-async def until_signalled(hangups: Hangups | None = None) -> None:
-    """Return at the first SIGINT or SIGTERM. From then on, the next one ends the process at once.
+async def until_signalled(
+    hangups: Hangups | None = None,
+    *,
+    stopping: Sequence[signal.Signals] = STOPPING,
+    ends_at_the_second: bool = True,
+) -> None:
+    """Return at the first of the signals `stopping`. From then on, the next one ends the process at once; unless
+    `ends_at_the_second` is false, and the caller sees to it.
 
     SIGHUP, which a terminal sends as it closes, too, runs `hangups`; without any function it is ignored with a line
     in the log. Signals that come while they run make them run once more. Where the process was started to ignore
@@ -65,10 +71,10 @@ async def until_signalled(hangups: Hangups | None = None) -> None:
     """
     hangups = Hangups() if hangups is None else hangups
     is_watched = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    watched = (*STOPPING, signal.SIGHUP) if is_watched else STOPPING
+    watched = (*stopping, signal.SIGHUP) if is_watched else stopping
     ask, asked = anyio.create_memory_object_stream[None](1)
     with anyio.open_signal_receiver(*watched) as signals, ask, asked:
-        for number in STOPPING:
+        for number in stopping if ends_at_the_second else ():
             _count(number)
         async with anyio.create_task_group() as reloading:
             reloading.start_soon(_reload_when, asked, hangups)
@@ -79,7 +85,8 @@ async def until_signalled(hangups: Hangups | None = None) -> None:
                     ask.send_nowait(None)
             reloading.cancel_scope.cancel()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    _end_at_the_next()
+    if ends_at_the_second:
+        _end_at_the_next()
 
 
 async def _reload_when(asked: MemoryObjectReceiveStream[None], hangups: Hangups) -> None:

@@ -24,6 +24,7 @@ from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.replicas.adoption import Adoption, fenced_again
 from opencode_a2a.server.replicas.followed_tasks import FollowedTasks
 from opencode_a2a.server.replicas.opening import others_of
+from opencode_a2a.server.replicas.replica_metrics import Sharing, watch_sharing
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.store.size_watch import watch_size
 from opencode_a2a.server.store.store_errors import from_store
@@ -35,8 +36,8 @@ from opencode_a2a.server.tasks.task_runner import TaskRunner
 from opencode_a2a.server.tasks.task_streams import TaskStreams
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
-from sansio.a2a.model import TaskIdRequest
-from sansio.a2a.replicas.commands import Cancel, Command, Send
+from sansio.a2a.model import PushConfigId, TaskIdRequest
+from sansio.a2a.replicas.commands import AgentCommand, Cancel, Command, DropPush, Send, SetPush
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.push_notifications import Schedule
 from sansio.metrics import ACTIVE_TASKS, PUSHES, PUSHES_PENDING, STORE_UP, STREAMS
@@ -80,6 +81,10 @@ class TaskServer:
         tracer: Tracer = NO_TRACER,
         agent_name: str = "",
     ) -> None:
+        self.draining: Callable[[], None] = _nothing
+        """Called as a drain begins."""
+        self.drained: Callable[[], None] = _nothing
+        """Called as a drain ends."""
         self.store = store
         self._tasks = tasks
         self._limits = limits
@@ -93,6 +98,7 @@ class TaskServer:
             store=store,
             registry=registry,
             publisher=publisher,
+            locks=locks,
             tasks=tasks,
             wall=wall,
             tracer=tracer,
@@ -102,14 +108,15 @@ class TaskServer:
             store=store,
             tasks=tasks,
             client=client,
-            find=lambda task_id: registry.find(task_id, kept=True),
+            find=lambda task_id: registry.find(task_id, kept=True, doubtful=True),
             render=_notification,
             wall=wall,
             rng=random.SystemRandom(),
             schedule=Schedule(attempts=limits.push_attempts),
             tracer=tracer,
         )
-        self._others = others = others_of(store, self._execute, tasks)
+        self._hooks = hooks
+        self.others = others = others_of(store, self._execute, tasks)
         self._messages = KnownMessages(store, registry, hooks, locks)
         admission = Admission(
             agent,
@@ -118,7 +125,7 @@ class TaskServer:
             runner=runner,
             messages=self._messages,
             notifier=notifier,
-            quota=TaskQuota(store, registry, locks, limits.tasks_per_principal),
+            quota=TaskQuota(store, registry, locks, limits.tasks_per_principal, publisher.settle),
             others=others,
             wall=wall,
         )
@@ -133,7 +140,7 @@ class TaskServer:
             locks=locks,
             others=others,
         )
-        self._adoption = Adoption(store, followed, admission.recover)
+        self._adoption = Adoption(store, followed, locks, admission.recover, notifier.recover, self._note_gone)
         self.maintenance = Maintenance(
             store=store,
             registry=registry,
@@ -167,9 +174,18 @@ class TaskServer:
         return self._notifier.counters
 
     @property
+    def pending_pushes(self) -> int:
+        """The number of push configurations whose notifications this server delivers."""
+        return self._notifier.pending
+
+    @property
     def unready(self) -> tuple[str, ...]:
         """The types of the reasons why no task can be taken now: the store fails, or the server is being stopped."""
-        found = {"STORE_UNAVAILABLE": self.store.trouble is not None, "DRAINING": self.maintenance.draining}
+        found = {
+            "STORE_UNAVAILABLE": self.store.trouble is not None,
+            "LEASE_LOST": self.store.ownership.lost,
+            "DRAINING": self.maintenance.draining,
+        }
         return tuple(reason for reason, holds in found.items() if holds)
 
     def watch(self, meters: Meters) -> None:
@@ -178,8 +194,16 @@ class TaskServer:
         meters.read(STREAMS, lambda: len(self._streams))
         meters.read(ACTIVE_TASKS, lambda: Counter(task.active.log.state.value for task in self._registry))
         meters.read(STORE_UP, lambda: float(self.store.trouble is None))
-        meters.read(PUSHES_PENDING, lambda: self._notifier.pending)
+        meters.read(PUSHES_PENDING, lambda: self.pending_pushes)
         meters.read(PUSHES, self._pushes)
+        sharing = Sharing(
+            ownership=self.store.ownership,
+            followed=self._followed,
+            adoption=self._adoption,
+            runner=self._runner,
+            others=self.others,
+        )
+        watch_sharing(meters, sharing)
 
     def _pushes(self) -> dict[str, float]:
         counters = self._notifier.counters
@@ -191,11 +215,10 @@ class TaskServer:
         left = await self._adoption.begin()
         if left:
             _log.warning("resuming %s that an earlier run left unfinished", counted(left, "task"))
-        await self._notifier.recover()
         self._tasks.start_soon(self._adoption.run)
         self._tasks.start_soon(self._followed.run)
-        self._tasks.start_soon(self._others.run)
-        self._tasks.start_soon(fenced_again, self.store.ownership, self._runner)
+        self._tasks.start_soon(self.others.run)
+        self._tasks.start_soon(fenced_again, self.store.ownership, self._runner, self._notifier)
         self._tasks.start_soon(self._runner.watch)
         self._tasks.start_soon(self.maintenance.keep_alive, self._limits.look_every)
         if self.store.ownership.replica_id is None:  # what other servers get is in no filter
@@ -203,9 +226,26 @@ class TaskServer:
         self._tasks.start_soon(self.maintenance.prune)
         self._tasks.start_soon(give_back_memory, lambda: bool(self._registry or self._streams))
 
+    def _note_gone(self) -> None:
+        """Note that another server may have gone."""
+        self.others.note_gone()
+        self._hooks.note_gone()
+
     async def _execute(self, command: Command) -> object:
         """Do what another server asks about a task of this one. Raises `ProtocolError`."""
+        await self._followed.settled()
         match command:
+            case SetPush():
+                view = Presentation.of_key(command.view)
+                await self.operations.set_push_config(command.principal, command.config, view)
+                return {}
+            case DropPush():
+                asked_push = PushConfigId(task_id=command.task_id, id=command.config_id)
+                await self.operations.delete_push_config(command.principal, asked_push)
+                return {}
+            case AgentCommand():
+                found = self._hooks.command(command.principal, command.name, command.arguments)
+                return await from_store(found)
             case Cancel():
                 asked = TaskIdRequest(id=command.task_id)
                 active = await self.operations.cancel(command.principal, asked, again=command.again)
@@ -216,11 +256,17 @@ class TaskServer:
 
     async def drain(self, grace: float) -> None:
         """Admit nothing new, let tasks end within `grace` seconds, then end or leave the others."""
+        self.draining()
         await self.maintenance.drain(grace)
+        self.drained()
 
     def leave(self) -> None:
         """Leave the tasks that are at work for the next process, with all that was seen of them. Nobody reads now."""
         self._runner.leave()
+
+
+def _nothing() -> None:
+    """Nobody is to know of a drain."""
 
 
 def _notification(active: ActiveTask, key: str) -> Render:

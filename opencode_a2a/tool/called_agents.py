@@ -100,6 +100,9 @@ class CalledAgents:
                         missed.remove(peer.name)
             except ClientError as exc:
                 _log.info("the card of @%s cannot be read: %s", peer.name, type(exc).__name__)
+            except Exception as exc:
+                # whatever one agent's card leads to, the server and the other agents' cards go on
+                _log.error("the card of @%s cannot be read: %s", peer.name, type(exc).__name__, exc_info=exc)
 
 
 def _not_for_models(peer: KnownPeer) -> PeerRefusedError:

@@ -75,6 +75,7 @@ class _News:
 class ToolEndpoint:
     """The endpoint. `describe`: returns the tool's description as it is now. `anywhere`: callers need not be on this
     machine. `proxies`: who calls by one of them is where that one says. `tracer`: records the requests.
+    `secret`: what requests bear; None makes one.
     """
 
     def __init__(
@@ -86,8 +87,9 @@ class ToolEndpoint:
         anywhere: bool,
         proxies: TrustedProxies = NO_PROXIES,
         tracer: Tracer = NO_TRACER,
+        secret: Secret | None = None,
     ) -> None:
-        self.secret: Secret = Secret(secrets.token_urlsafe(32))
+        self.secret: Secret = Secret(secrets.token_urlsafe(32)) if secret is None else secret
         self._calls = calls
         self._describe = describe
         self._anywhere = anywhere

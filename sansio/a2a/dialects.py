@@ -18,8 +18,10 @@ class Dialect:
 
     `media_type`: of answers over HTTP+JSON, and of push notifications.
     `path_prefix`: of its HTTP+JSON paths, with a slash at the start.
+    `grpc_service`: the full name of its service over gRPC.
     `has_tenants`: a path may begin with a tenant, and parameters may name one.
     `has_error_details`: an error is a status with a list of typed details (AIP-193); else it is a flat object.
+    `names_errors`: the message of an error over gRPC begins with the error's name, by which its clients know it.
     `errors_in_streams`: a refused stream over JSON-RPC is a stream with the error in it.
     `marks_final`: a status update has a flag for the end of the stream.
     `shows_all_metadata`: clients get the shared metadata of every extension, and need not activate one.
@@ -37,8 +39,10 @@ class Dialect:
     version: str
     media_type: str
     path_prefix: str
+    grpc_service: str
     has_tenants: bool
     has_error_details: bool
+    names_errors: bool
     errors_in_streams: bool
     marks_final: bool
     shows_all_metadata: bool
@@ -60,8 +64,10 @@ DIALECTS: Mapping[str, Dialect] = {
         version="0.3",
         media_type=JSON,
         path_prefix="/v1",
+        grpc_service="a2a.v1.A2AService",
         has_tenants=False,
         has_error_details=False,
+        names_errors=True,
         errors_in_streams=True,
         marks_final=True,
         shows_all_metadata=True,
@@ -90,8 +96,10 @@ DIALECTS: Mapping[str, Dialect] = {
         version="1.0",
         media_type=A2A_JSON,
         path_prefix="",
+        grpc_service="lf.a2a.v1.A2AService",
         has_tenants=True,
         has_error_details=True,
+        names_errors=False,
         errors_in_streams=False,
         marks_final=False,
         shows_all_metadata=False,

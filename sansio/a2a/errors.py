@@ -20,6 +20,7 @@ All exceptions of `sansio.a2a` have one root. After h11, either the other side b
             AuthenticationError     it wants credentials, or others
             PermissionDeniedError   it refuses the caller
             UnsupportedError        it does not have the operation, version, content type or extension
+              UnsupportedByBindingError  the binding has no such operation, and nothing was sent
             BusyAgentError          it cannot answer now; also an `UnavailableError`
         CallRefusedError            a request cannot be understood; it holds the finished response (`server`)
 
@@ -199,6 +200,13 @@ class ErrorKind(Enum):
     NOT_FOUND = ErrorRow(code=-32601, http=404, grpc="NOT_FOUND", message="Not found", name="MethodNotFoundError")
     METHOD_NOT_ALLOWED = ErrorRow(
         code=-32601, http=405, grpc="UNIMPLEMENTED", message="Method not allowed", name="MethodNotFoundError"
+    )
+    UPGRADE_REQUIRED = ErrorRow(
+        code=-32600,
+        http=426,
+        grpc="FAILED_PRECONDITION",
+        message="Connections of WebSocket are opened here: ask for one with the header 'Upgrade: websocket'",
+        name="InvalidRequestError",
     )
     PAYLOAD_TOO_LARGE = ErrorRow(
         code=-32600, http=413, grpc="OUT_OF_RANGE", message="Request body too large", name="InvalidRequestError"

@@ -268,6 +268,14 @@ class CredentialSet:
         """Return what the enabled credential of this digest proves, or `None`."""
         return self._found((proof,))
 
+    def tagged(self, key: bytes, tag: bytes) -> Authentication | None:
+        """Return what the enabled credential proves whose digest has this HMAC-SHA256 under `key`, or `None`."""
+        found: Authentication | None = None
+        for expected, identity in self._expected:
+            if hmac.compare_digest(hmac.digest(key, expected, "sha256"), tag):
+                found = Authentication(identity=identity, proof=expected)
+        return found
+
     def is_guessable(self, authentication: Authentication) -> bool:
         """Return whether what was proved by a credential of this set may have been guessed."""
         return authentication.proof in self._guessable

@@ -14,6 +14,7 @@ from sansio.a2a.media_types import JSON, PLAIN_TEXT
 from sansio.a2a.model import JsonObject
 from sansio.a2a.tasks.shared_metadata import HINTED_MEMBERS, SESSION_BINDING, STREAM_HINTS, STREAM_RESUME
 from sansio.opencode.extension_names import EXTENSION_URIS, MODEL_SELECTION
+from sansio.opencode.instances import INSTANCE
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
 
 INPUT_MODES = (
@@ -48,8 +49,8 @@ class ExtensionPair:
         return EXTENSION_URIS[self.name]
 
 
-PRIVATE_METADATA = (".".join(DIRECTORY[1:]), ".".join(WORKSPACE[1:]))
-"""Metadata that only OpenCode understands: the location for a request."""
+PRIVATE_METADATA = (".".join(DIRECTORY[1:]), ".".join(WORKSPACE[1:]), ".".join(INSTANCE[1:]))
+"""Metadata that only OpenCode understands: the location for a request, and the instance."""
 
 _BINDING_PARAMS: JsonObject = {
     "metadata_field": "metadata.shared.session.id",

@@ -1,4 +1,4 @@
-"""Metadata by which a message chooses its session, model and directory: for clients of a server of OpenCode.
+"""Metadata by which a message chooses its session, model, directory and OpenCode: for clients of a server of these.
 
 `send_options` reads on the server what this writes.
 """
@@ -16,12 +16,17 @@ CHOICES: Final[Mapping[str, str]] = {
     "session": SESSION_BINDING,
     "model": MODEL_SELECTION,
     "directory": SESSION_BINDING,
+    "instance": SESSION_BINDING,
 }
 """Choices of a message by name, each with the extension that an agent must have for it."""
 
 
 def message_metadata(
-    *, session: str | None = None, model: str | None = None, directory: str | None = None
+    *,
+    session: str | None = None,
+    model: str | None = None,
+    directory: str | None = None,
+    instance: str | None = None,
 ) -> JsonObject | None:
     """Make the metadata of a message. `model` is PROVIDER/MODEL. `None`: the message chooses nothing.
 
@@ -33,9 +38,11 @@ def message_metadata(
     if model is not None:
         provider_id, model_id = split_model(model)
         shared["model"] = {"providerID": provider_id, "modelID": model_id}
+    own = {"directory": directory, "instance": instance}
+    chosen = {name: value for name, value in own.items() if value is not None}
     metadata: JsonObject = {"shared": shared} if shared else {}
-    if directory is not None:
-        metadata["opencode"] = {"directory": directory}
+    if chosen:
+        metadata["opencode"] = chosen
     return metadata or None
 
 

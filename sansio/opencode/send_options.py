@@ -14,6 +14,7 @@ from sansio.a2a.media_types import JSON, PLAIN_TEXT
 from sansio.a2a.message_checks import ID_LIMIT, check_id
 from sansio.a2a.model import JsonObject, SendRequest
 from sansio.a2a.refusals import Refusals
+from sansio.opencode.instances import INSTANCE, LONGEST_NAME
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
 from sansio.opencode.projections.session_projections import CONTEXT_PREFIX
 from sansio.opencode.upstream.identifiers import SESSION, is_identifier
@@ -42,6 +43,7 @@ class SendOptions:
     text_only: bool = False
     directory: str | None = None
     workspace: str | None = None
+    instance: str | None = None
 
     def kept(self) -> JsonObject:
         """Serialise the options that are stored with the task."""
@@ -50,6 +52,8 @@ class SendOptions:
             kept["session"] = self.session_id
         if self.model is not None:
             kept["model"] = [self.model.provider_id, self.model.model_id]
+        if self.instance is not None:
+            kept["instance"] = self.instance
         return kept
 
     @classmethod
@@ -60,17 +64,18 @@ class SendOptions:
             session_id=kept.get("session"),
             model=Model(provider_id=model[0], model_id=model[1]) if model else None,
             text_only=kept.get("modes") == "text",
+            instance=kept.get("instance"),
         )
 
 
 def same_target(kept: JsonObject, session_id: str | None, other: JsonObject) -> bool:
-    """Return whether two messages are for the same session, location and model, by their stored options.
+    """Return whether two messages are for the same session, location, model and instance, by their stored options.
 
     `session_id`: the session that the task of the first one runs in. Of imported tasks, nothing else is known.
     """
     wanted = other.get("session")
     same_session = wanted == kept.get("session") or (wanted is not None and wanted == session_id)
-    return same_session and all(kept.get(name) == other.get(name) for name in ("place", "model"))
+    return same_session and all(kept.get(name) == other.get(name) for name in ("place", "model", "instance"))
 
 
 def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> SendOptions:
@@ -83,6 +88,7 @@ def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> Sen
         text_only=text_only,
         directory=refusals.attempt(_directory, request),
         workspace=refusals.attempt(_workspace, request),
+        instance=refusals.attempt(_instance, request),
     )
     refusals.done()
     return options
@@ -157,6 +163,10 @@ def _directory(request: SendRequest) -> str | None:
 def _workspace(request: SendRequest) -> str | None:
     found = _location(request, "workspace", "id", WORKSPACE, ID_LIMIT, "a string")
     return None if found is None else _identifier(found, "", WORKSPACE)
+
+
+def _instance(request: SendRequest) -> str | None:
+    return _location(request, "instance", "value", INSTANCE, LONGEST_NAME, "a name")
 
 
 def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:

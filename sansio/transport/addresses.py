@@ -1,4 +1,4 @@
-"""IP addresses of peers: their networks, and the peers that are counted together. Pure."""
+"""Addresses of peers: their networks, the peers that are counted together, and how URLs write them. Pure."""
 
 from __future__ import annotations
 
@@ -70,3 +70,13 @@ def _group(address: str) -> str | None:
     if isinstance(parsed, ipaddress.IPv6Address):
         return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))
     return str(parsed)
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands in a URL: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def host_and_port(host: str, port: int) -> str:
+    """Write an address as `host:port`."""
+    return f"{bracketed(host)}:{port}"

@@ -13,8 +13,8 @@ A connection is in one of these phases:
     IDLE     kept alive between two requests                   ends after `limits.idle`
     CLOSING  the last answer is written, the end is awaited    ends after `limits.closing`
 
-Apart from the phase, a write has `limits.write` seconds, and a client that has ended its side gets the answer
-it waits for within `limits.gone` seconds.
+Apart from the phase, a write has `limits.write` seconds, a client that has ended its side gets the answer it waits
+for within `limits.gone` seconds, and one that is sent a ping has `limits.pong` seconds to send anything.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class ConnectionLimits:
     `total`, `per_address`: numbers of connections, 0 for no limit. Connections from loopback, and from `uncounted`,
     count in the total alone: a reverse proxy brings everybody's requests from one address. Seconds: `head` to a
     complete request head, `idle` between two requests, `write` for 64 kB to leave, `gone` for the answer to a client
-    that has ended its side, `closing` for a client to see the end. `http2`: whether a client may use HTTP/2, by ALPN
-    with TLS, or from its first byte on.
+    that has ended its side, `closing` for a client to see the end, `pong` to answer a ping. `http2`: whether a client
+    may use HTTP/2, by ALPN with TLS, or from its first byte on. `websockets`: a request for WebSocket is served where
+    its path ends so; empty: none is. `largest_message`: bytes, 0 for no limit.
     """
 
     total: int = 0
@@ -45,7 +46,10 @@ class ConnectionLimits:
     write: float = 60.0
     gone: float = 10.0
     closing: float = 2.0
+    pong: float = 20.0
     http2: bool = False
+    websockets: str = ""
+    largest_message: int = 1_048_576
     uncounted: Networks = NO_NETWORKS
 
     @property
@@ -79,6 +83,7 @@ class Connection:
     _waiting: dict[Connection, None] = field(repr=False)
     _writes: dict[int, float] = field(factory=dict, repr=False)
     _gone: float = math.inf
+    _silent: float = math.inf
 
     @property
     def waits(self) -> bool:
@@ -93,6 +98,7 @@ class Connection:
 
     def received(self, now: float) -> None:
         """Record that bytes came. Between two requests they begin the next head."""
+        self._silent = math.inf
         if self.phase is Phase.IDLE and not self.multiplexed:
             self._enter(Phase.HEAD, now + self.limits.head)
 
@@ -105,6 +111,10 @@ class Connection:
         """Record that the last request is answered. No effect unless one was being answered."""
         if self.phase is Phase.BUSY:
             self._enter(Phase.IDLE, now + self.limits.idle)
+
+    def pinged(self, now: float) -> None:
+        """Record that the client was sent a ping, which it has to answer."""
+        self._silent = min(self._silent, now + self.limits.pong)
 
     def ended(self, now: float) -> None:
         """Record that the client ended its side. What it still waits for may follow."""
@@ -124,7 +134,7 @@ class Connection:
 
     def overdue(self, now: float) -> bool:
         """Return whether the connection has to end now."""
-        if now >= self.deadline or now >= self._gone:
+        if now >= self.deadline or now >= self._gone or now >= self._silent:
             return True
         return bool(self._writes) and now >= min(self._writes.values())
 

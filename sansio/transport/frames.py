@@ -13,7 +13,10 @@ from attrs import define
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM = 0x0, 0x1, 0x3
 _END_STREAM = 0x1
+LARGEST_FRAME: Final = 16_384
+"""Bytes of a frame's payload, as HTTP/2 has it where the settings say nothing (RFC 9113, section 6.5.2)."""
 _HEAD = 9  # bytes of a frame header
+_RESET = 2
 _SMALL = 64  # bytes; a DATA frame with fewer costs more to parse than it carries
 
 
@@ -22,8 +25,8 @@ class FrameBudget:
     """Budget of a client's control frames: full at first, refilled by time and by answers.
 
     SETTINGS, PING, PRIORITY, WINDOW_UPDATE, CONTINUATION, unknown frames and DATA of few bytes cost 1, RST_STREAM 2;
-    HEADERS, larger DATA and the last DATA of a request cost nothing. Each piece of an answer that is sent pays for
-    `per_piece`, since a client acknowledges it.
+    HEADERS, larger DATA and the last DATA of a request cost nothing. A fault that makes the server reset a stream
+    costs 2. Each piece of an answer that is sent pays for `per_piece`, since a client acknowledges it.
     """
 
     now: float
@@ -38,8 +41,16 @@ class FrameBudget:
         """Record that a piece of an answer is sent."""
         self._left = min(self.most, self._left + self.per_piece)
 
+    def provoked(self) -> bool:
+        """Count a stream that the server had to reset; False once the client has spent more than it may."""
+        self._left -= _RESET
+        return self._left >= 0
+
     def take(self, data: bytes, now: float) -> bool:
-        """Count the frames that begin in `data`; False once the client has spent more than it may."""
+        """Count the frames that begin in `data`; False once the client has spent more than it may.
+
+        So it is at the head of a frame that is too large: the parser would wait for all of it, up to 16 MiB.
+        """
         self._left = min(self.most, self._left + (now - self.now) * self.per_second)
         self.now = now
         if self._partial:
@@ -48,7 +59,7 @@ class FrameBudget:
         while at + _HEAD <= size:
             length = int.from_bytes(data[at : at + 3], "big")
             self._left -= _cost(data[at + 3], data[at + 4], length)
-            if self._left < 0:
+            if self._left < 0 or length > LARGEST_FRAME:
                 return False
             at += _HEAD + length
         if at < size:
@@ -61,4 +72,4 @@ class FrameBudget:
 def _cost(kind: int, flags: int, length: int) -> int:
     if kind == _HEADERS or (kind == _DATA and (length >= _SMALL or flags & _END_STREAM)):
         return 0
-    return 2 if kind == _RST_STREAM else 1
+    return _RESET if kind == _RST_STREAM else 1

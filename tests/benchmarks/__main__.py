@@ -98,6 +98,7 @@ class Run:
             "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
             "OPENCODE_MAX_CONCURRENT_REQUESTS": "0",
             "OPENCODE_MAX_CONCURRENT_STREAMS": "0",
+            "A2A_BINDINGS": "HTTP+JSON,JSONRPC,GRPC,WEBSOCKET",
             **dict(self._options.setting),
         }
         return processes.Server(command, processes.clean_environment(settings), directory=directory)
@@ -106,6 +107,8 @@ class Run:
         for wire in _wires(versions, bindings, self._options.modes):
             if target.server == report.BARE and wire.binding != "jsonrpc":
                 continue
+            if wire.binding == "grpc" and wire.version != "1.0":
+                continue  # the load generator has no other
             for count in clients:
                 row = report.Row(
                     server=target.server,
@@ -220,7 +223,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--servers", type=_list_of(SERVERS), default=list(SERVERS), help="bare,opencode-a2a")
     add("--modes", type=_list_of(MODES), default=list(MODES), help="send,stream")
     add("--versions", type=_list_of(VERSIONS), default=["1.0"], help="0.3,1.0 (1.0)")
-    add("--bindings", type=_list_of(BINDINGS), default=["jsonrpc"], help="jsonrpc,rest (jsonrpc)")
+    add("--bindings", type=_list_of(BINDINGS), default=["jsonrpc"], help="jsonrpc,rest,grpc,websocket (jsonrpc)")
     add("--clients", type=_counts, help="at once (1,8,16,32,128)")
     add("--seconds", type=float, help="of load per row (5)")
     add("--requests", type=int, help="per row, instead of --seconds")

@@ -14,14 +14,14 @@ import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
 
 from tests.benchmarks import processes, turns
-from tests.benchmarks.wire import BINDINGS, MESSAGE_ID, MODES, VERSIONS, Wire
+from tests.benchmarks.wire import BINDINGS, MESSAGE_ID, MODES, VERSIONS, Binding, Wire
 
 TOKEN_VARIABLE = "A2A_BENCHMARK_TOKEN"
 
@@ -39,6 +39,8 @@ class Plan:
     host: str
     port: int
     wire: Wire
+    opening: bytes
+    header_blocks: tuple[bytes, bytes]
     request: bytes
     expected: str
     clients: int
@@ -145,22 +147,18 @@ class Phase:
 
 
 class Client(asyncio.Protocol):
-    """One client: sends a request, reads its answer to the end, checks it, sends the next."""
+    """One client: sends a request, reads its answer to the end, checks it, sends the next.
+
+    A subclass speaks a protocol: it sends a request, and gives the answer's end or the failure.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._phase: Phase | None = None
         self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
         self._started = 0.0
         self._busy = False
         self._connecting: asyncio.Task[None] | None = None
-        self._body_at = -1
-        self._status = 0
-        self._length: int | None = None
-        self._chunked = False
-        self._keep = True
-        self._searched = 0
         self._first_artifact: float | None = None
 
     def join(self, phase: Phase) -> None:
@@ -175,35 +173,50 @@ class Client(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """Gives up on an answer that has taken longer than the plan allows."""
         if self._busy and now - self._started > self._plan.timeout:
-            self._fail("timed out")
+            self.fail("timed out")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self.opened()
 
     def connection_lost(self, exc: Exception | None) -> None:
         lost_mine = self._transport is not None
         self._transport = None
         if self._busy and lost_mine:
-            self._closed()
+            self.closed()
 
     def data_received(self, data: bytes) -> None:
-        if not self._busy:
-            return
-        self._buffer += data
-        if self._body_at < 0 and not self._read_head():
-            return
-        if self._first_artifact is None and self._plan.wire.mode == "stream":
-            if any(self._buffer.find(mark, self._searched) >= 0 for mark in _ARTIFACT_MARKS):
-                self._first_artifact = time.perf_counter()
-            self._searched = max(0, len(self._buffer) - _LONGEST_MARK)
-        if self._complete():
-            self._finish()
+        self.take(data)
 
-    def _clear(self) -> None:
-        self._buffer.clear()
-        self._body_at = -1
-        self._first_artifact = None
+    def opened(self) -> None:
+        """Send what a new connection begins with."""
+        self.write(self._plan.opening)
+
+    def clear(self) -> None:
+        """Forget the last answer."""
+        raise NotImplementedError
+
+    def ask(self, request: bytes) -> None:
+        """Send a request."""
+        raise NotImplementedError
+
+    def take(self, data: bytes) -> None:
+        """Take bytes that came."""
+        raise NotImplementedError
+
+    def closed(self) -> None:
+        """Take the end of the connection while an answer is awaited."""
+        self.fail("connection closed before the answer's end")
+
+    def write(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
+
+    def artifact_seen(self) -> None:
+        """Note when the first artifact came."""
+        if self._first_artifact is None:
+            self._first_artifact = time.perf_counter()
 
     def _next(self) -> None:
         assert self._phase is not None
@@ -211,18 +224,18 @@ class Client(asyncio.Protocol):
             phase, self._phase = self._phase, None
             phase.leave()
             return
-        self._clear()
+        self.clear()
+        self._first_artifact = None
         self._busy = True
         self._started = time.perf_counter()
         if self._transport is None or self._transport.is_closing():
             self._connecting = asyncio.get_running_loop().create_task(self._connect())
         else:
-            self._write()
+            self._ask()
 
-    def _write(self) -> None:
-        assert self._transport is not None
+    def _ask(self) -> None:
         identifier = secrets.token_hex(len(MESSAGE_ID) // 2).encode()
-        self._transport.write(self._plan.request.replace(MESSAGE_ID, identifier))
+        self.ask(self._plan.request.replace(MESSAGE_ID, identifier))
 
     async def _connect(self) -> None:
         assert self._phase is not None
@@ -231,10 +244,94 @@ class Client(asyncio.Protocol):
             await asyncio.get_running_loop().create_connection(lambda: self, self._plan.host, self._plan.port)
         except OSError as error:
             await asyncio.sleep(_RECONNECT_PAUSE)
-            self._fail(f"no connection: {type(error).__name__}")
+            self.fail(f"no connection: {type(error).__name__}")
         else:
             if self._busy:
-                self._write()
+                self._ask()
+
+    def finish(self, body: bytes, failure: str | None = None, *, keep: bool = True) -> None:
+        """Count an answer whose end has come. `failure`: why it is none. `keep`: whether the connection goes on."""
+        now = time.perf_counter()
+        self._busy = False
+        if not keep:
+            self.drop()
+        if failure is not None:
+            self._count_failure(failure)
+        else:
+            self._judge(body, now)
+        self._next()
+
+    def _judge(self, body: bytes, now: float) -> None:
+        assert self._phase is not None
+        tally = self._phase.tally
+        verdict = self._plan.wire.check(body, self._plan.expected)
+        if verdict.failure:
+            self._count_failure(verdict.failure)
+            return
+        tally.last = now
+        tally.latencies.append(now - self._started)
+        tally.events += verdict.events
+        if self._first_artifact is not None:
+            tally.first_artifacts.append(self._first_artifact - self._started)
+
+    def fail(self, reason: str) -> None:
+        """Count an answer that does not come, and leave its connection."""
+        self._busy = False
+        self.drop()
+        self._count_failure(reason)
+        self._next()
+
+    def _count_failure(self, reason: str) -> None:
+        assert self._phase is not None
+        self._phase.tally.failures[reason] += 1
+
+    def drop(self) -> None:
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+
+
+class Http1Client(Client):
+    """A client of JSON-RPC or HTTP+JSON over HTTP/1.1."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self._buffer = bytearray()
+        self.clear()
+
+    def clear(self) -> None:
+        self._buffer.clear()
+        self._body_at = -1
+        self._status = 0
+        self._length: int | None = None
+        self._chunked = False
+        self._keep = True
+        self._searched = 0
+
+    def opened(self) -> None:
+        """Say nothing: a connection begins with its first request."""
+
+    def ask(self, request: bytes) -> None:
+        self.write(request)
+
+    def take(self, data: bytes) -> None:
+        if not self._busy:
+            return
+        self._buffer += data
+        if self._body_at < 0 and not self._read_head():
+            return
+        if self._first_artifact is None and self._plan.wire.mode == "stream":
+            if any(self._buffer.find(mark, self._searched) >= 0 for mark in _ARTIFACT_MARKS):
+                self.artifact_seen()
+            self._searched = max(0, len(self._buffer) - _LONGEST_MARK)
+        if self._complete():
+            self._end()
+
+    def closed(self) -> None:
+        if self._body_at >= 0 and self._length is None and not self._chunked:
+            self._end()
+        else:
+            super().closed()
 
     def _read_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")
@@ -257,51 +354,12 @@ class Client(asyncio.Protocol):
             return self._buffer.endswith(_LAST_CHUNK) and len(self._buffer) >= self._body_at + 5
         return self._length is not None and len(self._buffer) >= self._body_at + self._length
 
-    def _closed(self) -> None:
-        if self._body_at >= 0 and self._length is None and not self._chunked:
-            self._finish()
-        else:
-            self._fail("connection closed before the answer's end")
-
-    def _finish(self) -> None:
-        now = time.perf_counter()
-        self._busy = False
-        if not self._keep:
-            self._drop()
+    def _end(self) -> None:
         body = bytes(self._buffer[self._body_at :])
         if self._status != 200:
-            self._count_failure(f"HTTP {self._status}")
+            self.finish(b"", f"HTTP {self._status}", keep=self._keep)
         else:
-            self._judge(dechunked(body) if self._chunked else body, now)
-        self._next()
-
-    def _judge(self, body: bytes, now: float) -> None:
-        assert self._phase is not None
-        tally = self._phase.tally
-        verdict = self._plan.wire.check(body, self._plan.expected)
-        if verdict.failure:
-            self._count_failure(verdict.failure)
-            return
-        tally.last = now
-        tally.latencies.append(now - self._started)
-        tally.events += verdict.events
-        if self._first_artifact is not None:
-            tally.first_artifacts.append(self._first_artifact - self._started)
-
-    def _fail(self, reason: str) -> None:
-        self._busy = False
-        self._drop()
-        self._count_failure(reason)
-        self._next()
-
-    def _count_failure(self, reason: str) -> None:
-        assert self._phase is not None
-        self._phase.tally.failures[reason] += 1
-
-    def _drop(self) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.abort()
+            self.finish(dechunked(body) if self._chunked else body, keep=self._keep)
 
 
 def dechunked(body: bytes) -> bytes:
@@ -319,7 +377,8 @@ def dechunked(body: bytes) -> bytes:
 
 async def run(plan: Plan) -> Result:
     """One request per client to warm up, not measured; then the measured phase."""
-    clients = [Client(plan) for _ in range(plan.clients)]
+    kind = _client_kind(plan.wire.binding)
+    clients = [kind(plan) for _ in range(plan.clients)]
     sweeper = asyncio.get_running_loop().create_task(_sweep(clients))
     await _phase(clients, _count(max(plan.clients, 16)))
     meter = Meter.start(plan)
@@ -335,7 +394,15 @@ async def run(plan: Plan) -> Result:
     return result
 
 
-async def _phase(clients: list[Client], more: Callable[[], bool]) -> Tally:
+def _client_kind(binding: Binding) -> Callable[[Plan], Client]:
+    if binding in ("jsonrpc", "rest"):
+        return Http1Client
+    from tests.benchmarks import multiplexed  # it is built on this module
+
+    return multiplexed.KINDS[binding]
+
+
+async def _phase(clients: Sequence[Client], more: Callable[[], bool]) -> Tally:
     phase = Phase(more, len(clients))
     for client in clients:
         client.join(phase)
@@ -343,7 +410,7 @@ async def _phase(clients: list[Client], more: Callable[[], bool]) -> Tally:
     return phase.tally
 
 
-async def _sweep(clients: list[Client]) -> None:
+async def _sweep(clients: Sequence[Client]) -> None:
     while True:
         await asyncio.sleep(_SWEEP_SECONDS)
         now = time.perf_counter()
@@ -394,6 +461,8 @@ def _plan(options: argparse.Namespace) -> Plan:
         host=host,
         port=port,
         wire=wire,
+        opening=wire.opening(host=f"{host}:{port}", path=url.path, token=token),
+        header_blocks=wire.header_blocks(host=f"{host}:{port}", token=token),
         request=wire.request(host=f"{host}:{port}", path=url.path, token=token, text="How fast are you?"),
         expected=turns.answer_text(options.tokens),
         clients=options.clients,

@@ -1,6 +1,7 @@
-"""The client's half of both versions and bindings: requests as bytes, and whether an answer is complete.
+"""The client's half of both versions and of every binding: requests as bytes, and whether an answer is complete.
 
-Written against the specification alone: it imports nothing of the server, so it measures any A2A server.
+Written against the specification alone: of the server it imports nothing but gRPC's messages, which are made from
+the specification, so it measures any A2A server. Over gRPC and WebSocket a client has one request at a time, too.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 import attrs
+import hpack
 import orjson
 
 Version = Literal["0.3", "1.0"]
-Binding = Literal["jsonrpc", "rest"]
+Binding = Literal["jsonrpc", "rest", "grpc", "websocket"]
 Mode = Literal["send", "stream"]
 VERSIONS: tuple[Version, ...] = get_args(Version)
 BINDINGS: tuple[Binding, ...] = get_args(Binding)
@@ -28,6 +30,9 @@ _METHODS: dict[tuple[Version, Mode], str] = {
     ("1.0", "send"): "SendMessage",
     ("1.0", "stream"): "SendStreamingMessage",
 }
+_RPC = "/lf.a2a.v1.A2AService/"
+_WEBSOCKET = "/websocket"
+_LONGEST_WINDOW = 2**31 - 1  # of HTTP/2: the client never holds a server up
 _PREFIX: dict[Version, str] = {"0.3": "/v1", "1.0": ""}
 _COMPLETED = frozenset({"completed", "TASK_STATE_COMPLETED"})
 _FIELDS_0_3 = {"task": "task", "message": "message", "status-update": "status", "artifact-update": "artifact"}
@@ -42,9 +47,33 @@ class Wire:
     binding: Binding
     mode: Mode
 
+    def opening(self, *, host: str, path: str, token: str | None) -> bytes:
+        """Return what a client sends first on a new connection; nothing over plain HTTP/1.1."""
+        if self.binding == "grpc":
+            settings = (4).to_bytes(2, "big") + _LONGEST_WINDOW.to_bytes(4, "big")
+            window = (_LONGEST_WINDOW - 65535).to_bytes(4, "big")
+            return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + http2_frame(4, 0, 0, settings) + http2_frame(8, 0, 0, window)
+        if self.binding == "websocket":
+            head = [f"GET {path.rstrip('/')}{_WEBSOCKET} HTTP/1.1", f"host: {host}", "upgrade: websocket"]
+            head += [
+                "connection: upgrade",
+                "sec-websocket-version: 13",
+                "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+            ]
+            head += ["sec-websocket-protocol: a2a.v1", f"a2a-version: {self.version}"]
+            return _http1(head, token)
+        return b""
+
     def request(self, *, host: str, path: str, token: str | None, text: str) -> bytes:
-        """A whole HTTP request on a kept-alive connection, with MESSAGE_ID where the message's id goes."""
+        """Return a whole request on a kept-alive connection, with MESSAGE_ID where the message's id goes.
+
+        Over gRPC, that is its one message; over WebSocket a frame, whose mask changes nothing.
+        """
+        if self.binding == "grpc":
+            return self._grpc_message(text)
         body = json.dumps(self._body(text), separators=(",", ":")).encode()
+        if self.binding == "websocket":
+            return websocket_frame(body)
         rest = f"{path.rstrip('/')}{_PREFIX[self.version]}/message:{self.mode}"
         accept = "text/event-stream" if self.mode == "stream" else "application/json"
         head = [
@@ -55,16 +84,24 @@ class Wire:
             f"content-length: {len(body)}",
             f"a2a-version: {self.version}",
         ]
+        return _http1(head, token) + body
+
+    def header_blocks(self, *, host: str, token: str | None) -> tuple[bytes, bytes]:
+        """Return the header block of a connection's first call over gRPC, and that of every later one."""
+        method = _METHODS[self.version, self.mode]
+        fields = [(":method", "POST"), (":scheme", "http"), (":path", _RPC + method), (":authority", host)]
+        fields += [("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "benchmark")]
         if token:
-            head.append(f"authorization: Bearer {token}")
-        return "\r\n".join([*head, "", ""]).encode() + body
+            fields.append(("authorization", f"Bearer {token}"))
+        encoder = hpack.Encoder()
+        return encoder.encode(fields), encoder.encode(fields)
 
     def check(self, body: bytes, expected: str) -> Verdict:
         """Whether the answer's task is completed and one of its artifacts says exactly `expected`."""
         answer = Answer()
         try:
-            for value in _frames(body) if self.mode == "stream" else iter((body,)):
-                failure = answer.take(self._unwrap(orjson.loads(value)), self.version)
+            for value in self._values(body):
+                failure = answer.take(value, self.version)
                 if failure:
                     return Verdict(events=answer.events, failure=failure)
         except AnsweredError as error:
@@ -72,6 +109,27 @@ class Wire:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             return Verdict(events=answer.events, failure=f"not an A2A answer: {type(error).__name__}")
         return Verdict(events=answer.events, failure=answer.verdict(expected))
+
+    def _values(self, body: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the task, the message or the event in each part of an answer."""
+        if self.binding == "grpc":
+            yield from map(_json_of, _grpc_messages(body))
+            return
+        if self.binding == "websocket":
+            parts: Iterator[bytes] = iter(body.splitlines())
+        else:
+            parts = _frames(body) if self.mode == "stream" else iter((body,))
+        for part in parts:
+            value = orjson.loads(part)
+            if "streamEnd" not in value:
+                yield self._unwrap(value)
+
+    def _grpc_message(self, text: str) -> bytes:
+        from sansio.a2a.protobuf.messages import message  # the other bindings are measured without it
+
+        said = {"message_id": MESSAGE_ID.decode(), "role": "ROLE_USER", "parts": [{"text": text}]}
+        made: bytes = message("lf.a2a.v1.SendMessageRequest")(message=said).SerializeToString()
+        return len(made).to_bytes(5, "big") + made
 
     def _body(self, text: str) -> dict[str, Any]:
         identifier = MESSAGE_ID.decode()
@@ -154,6 +212,56 @@ class Answer:
         identifier = artifact["artifactId"]
         said = self.artifacts.get(identifier, "") if update.get("append") else ""
         self.artifacts[identifier] = said + _text(artifact)
+
+
+def http2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Return a frame of HTTP/2 (RFC 9113, section 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def websocket_frame(text: bytes) -> bytes:
+    """Return a client's text message (RFC 6455, section 5.2), with a mask that changes nothing."""
+    length = len(text)
+    size = bytes((0x80 | length,)) if length < 126 else b"\xfe" + length.to_bytes(2, "big")
+    return b"\x81" + size + bytes(4) + text
+
+
+def _http1(head: list[str], token: str | None) -> bytes:
+    proof = [f"authorization: Bearer {token}"] if token else []
+    return "\r\n".join([*head, *proof, "", ""]).encode()
+
+
+def _grpc_messages(body: bytes) -> Iterator[bytes]:
+    """Yield the messages of gRPC that follow each other."""
+    at = 0
+    while at < len(body):
+        end = at + 5 + int.from_bytes(body[at + 1 : at + 5], "big")
+        yield body[at + 5 : end]
+        at = end
+
+
+def _json_of(data: bytes) -> dict[str, Any]:
+    """Return what a `StreamResponse` says, as version 1.0 has it in JSON; a `SendMessageResponse` has its fields."""
+    from sansio.a2a.protobuf.messages import message
+
+    found = message("lf.a2a.v1.StreamResponse").FromString(data)
+    if found.HasField("artifact_update"):
+        update = found.artifact_update
+        return {"artifactUpdate": {"append": update.append, "artifact": _artifact_of(update.artifact)}}
+    if found.HasField("status_update"):
+        return {"statusUpdate": {"status": _status_of(found.status_update.status)}}
+    if found.HasField("task"):
+        artifacts = [_artifact_of(one) for one in found.task.artifacts]
+        return {"task": {"status": _status_of(found.task.status), "artifacts": artifacts}}
+    return {}
+
+
+def _artifact_of(artifact: Any) -> dict[str, Any]:
+    return {"artifactId": artifact.artifact_id, "parts": [{"text": part.text} for part in artifact.parts]}
+
+
+def _status_of(status: Any) -> dict[str, Any]:
+    return {"state": type(status).DESCRIPTOR.fields_by_name["state"].enum_type.values_by_number[status.state].name}
 
 
 def _text(artifact: dict[str, Any]) -> str:

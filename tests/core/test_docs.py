@@ -16,7 +16,7 @@ from opencode_a2a import __version__
 from tests.paths import ROOT
 
 GUIDE = ROOT / "docs" / "core.md"
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 SHIPPED = ("sansio", "opencode_a2a", "runtime_http", "runtime_asyncio", "runtime_trio")
 MAY_IMPORT = {"sansio", "attrs", "orjson"}
 

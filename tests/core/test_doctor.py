@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sansio.doctor.finding import Finding, Outcome, exit_code, fail, of_problem, ok, skipped, warn, worst
 from sansio.doctor.identity import CredentialsFacts, IssuerFacts, judge_credentials, judge_issuer
+from sansio.doctor.listening import PAST_POOL, ListeningFacts, ListeningFault, listening_fault
 from sansio.doctor.server import (
     MOST_SKEW,
     PROBE_EVENTS,
@@ -28,6 +29,7 @@ from sansio.guards.hosts import ServedHosts
 
 OK, SKIPPED, WARN, FAIL = Outcome.OK, Outcome.SKIPPED, Outcome.WARN, Outcome.FAIL
 HOME = "https://agent.example"
+POOLED, ELSEWHERE, UNREACHABLE, SILENT = ListeningFault
 
 
 def store_rows(**facts: object) -> dict[str, Finding]:
@@ -196,7 +198,7 @@ def test_a_store_in_memory_is_one_warning() -> None:
 
 
 def test_a_store_in_order_has_its_size_and_who_holds_it() -> None:
-    rows = store_rows(size=2_500_000, holder="17")
+    rows = store_rows(size=2_500_000, holder="process 17")
 
     assert {row.outcome for row in rows.values()} == {OK}
     assert "2.5 MB; in use by a server that runs (process 17)" in rows[STORE].detail
@@ -293,3 +295,67 @@ def test_an_issuer_has_keys_for_tokens_that_are_for_this_server(
 
     assert [row.outcome for row in rows] == outcomes
     assert words in rows[0].detail
+
+
+def test_the_servers_that_share_a_store_are_shown_with_their_leases() -> None:
+    well = store_rows(replicas=[("box-1", 8.2), ("box-2", -3.0)])
+    ill = store_rows(replicas=[("box-1", -8.2)])
+    none = store_rows(replicas=[])
+
+    assert well["store servers"].outcome is Outcome.OK
+    assert (
+        "box-1 (lease: 8 s left), box-2 (its lease ended 3 s ago: another takes it over)"
+        in well["store servers"].detail
+    )
+    assert ill["store servers"].outcome is Outcome.WARN
+    assert none["store servers"].outcome is Outcome.OK
+    assert "none has the store open" in none["store servers"].detail
+    assert "store servers" not in store_rows()
+
+
+@pytest.mark.parametrize(
+    ("facts", "fault", "words", "remedy"),
+    [
+        ({"arrived": True}, None, "arrived by the URL of the store", None),
+        ({"arrived": True, "has_url": True}, None, "arrived by A2A_LISTEN_DATABASE_URL", None),
+        ({"arrived": True, "is_direct": False}, None, "arrived", None),
+        (
+            {"refuses_options": True, "error": "no"},
+            POOLED,
+            "A2A_TASK_STORE_DATABASE_URL leads to a pool",
+            "leads past",
+        ),
+        ({"moves": True, "is_direct": False, "has_url": True}, POOLED, "itself leads to a pool", "own address, past"),
+        ({"is_direct": False}, POOLED, "leads to a pool", "leads past"),
+        ({"error": "refused", "has_url": True}, UNREACHABLE, "refused", "A2A_LISTEN_DATABASE_URL to a URL that can"),
+        ({"error": "refused"}, UNREACHABLE, "refused", "look at the database"),
+        (
+            {"elsewhere": True, "has_url": True},
+            ELSEWHERE,
+            "A2A_LISTEN_DATABASE_URL leads to another",
+            "same database",
+        ),
+        ({"seconds": 3.0}, SILENT, "within 3 s", "load"),
+    ],
+)
+def test_the_connection_that_listens_gets_what_the_stores_connections_send(
+    facts: dict[str, Any], fault: ListeningFault | None, words: str, remedy: str | None
+) -> None:
+    observed = ListeningFacts(**({"has_url": False} | facts))
+    row = store_rows(listening=observed)["store notifications"]
+
+    assert listening_fault(observed) is fault
+    assert row.outcome is (Outcome.OK if fault is None else Outcome.FAIL)
+    assert words in row.detail
+    assert remedy is None if row.remedy is None else str(remedy) in row.remedy
+
+
+def test_faults_that_no_other_moment_mends_keep_a_server_from_starting() -> None:
+    assert {fault for fault in ListeningFault if fault.is_certain} == {POOLED, ELSEWHERE}
+
+
+def test_a_pool_that_refuses_the_stores_connection_is_mended_by_the_url_to_listen() -> None:
+    row = store_rows(error="unsupported startup parameter", refuses_options=True)["store"]
+
+    assert row.outcome is Outcome.FAIL
+    assert row.remedy == PAST_POOL

@@ -31,12 +31,12 @@ def target(*documents: bytes, strategy: st.SearchStrategy[bytes] | None = None) 
 
 def test_there_is_a_target_for_every_parser_and_state_machine() -> None:
     assert set(TARGETS) == {
-        *("jsonrpc", "rest", "versions", "sse", "v0_3", "v1_0", "log", "journal"),
+        *("jsonrpc", "rest", "versions", "sse", "v0_3", "v1_0", "log", "journal", "websocket"),
         *("events", "messages", "blocks", "turn", "access", "certificate"),
         *("chunked", "gateway", "wishes", "answers", "outbound", "known_peers"),
         *("methods", "projections", "large_json"),
         *("heads", "header_blocks", "frames", "mcp", "following", "proxies", "hosts", "origins", "rates"),
-        *("tokens", "keys", "xfcc", "changes"),
+        *("tokens", "keys", "xfcc", "changes", "grpc", "grpc_messages", "grpc_answers", "websocket_answers"),
     }
 
 

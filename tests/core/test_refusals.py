@@ -147,7 +147,7 @@ def test_all_that_is_wrong_inside_a_parameter_is_named() -> None:
 def test_all_wrong_options_of_a_message_are_named() -> None:
     metadata = {
         "shared": {"session": {"id": "../x"}, "model": {"providerID": 5, "modelID": ""}},
-        "opencode": {"directory": "", "workspace": {"id": 5}},
+        "opencode": {"directory": "", "workspace": {"id": 5}, "instance": "x" * 65},
     }
 
     assert fields(lambda: send_options_of(SendRequest(message=MESSAGE, metadata=metadata), ())) == [
@@ -156,6 +156,7 @@ def test_all_wrong_options_of_a_message_are_named() -> None:
         "metadata.shared.model.modelID",
         "metadata.opencode.directory",
         "metadata.opencode.workspace.id",
+        "metadata.opencode.instance",
     ]
 
 

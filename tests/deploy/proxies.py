@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import ssl
 import subprocess
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 
 import anyio
 import httpx
@@ -50,6 +52,41 @@ def nginx(folder: Path, upstream: str, port: int) -> tuple[list[str], dict[str, 
         (r"listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;"),
         (r"/etc/ssl/agents\.example\.org", str(folder)),
     )
+    return nginx_command(folder, text), {}
+
+
+@contextmanager
+def before_several(folder: Path, servers: Sequence[str], port: int) -> Iterator[None]:
+    """nginx on loopback before several servers, with our file for that: each request goes to the next of them."""
+    text = (DEPLOY / "docker" / "nginx.replicas.conf").read_text()
+    places = "\n".join(f"server {server.removeprefix('http://')};" for server in servers)
+    text = replaced(
+        text,
+        (
+            r"^    server opencode-a2a-1:8000.*\n    server opencode-a2a-2:8000.*\n    server opencode-a2a-3:8000.*$",
+            places,
+        ),
+        (r"listen 8080;", f"listen 127.0.0.1:{port};"),
+    )
+    with started(nginx_command(folder, text), {}, folder / "proxy.log") as said:
+        deadline = monotonic() + DEADLINE
+        while not _connects(port):
+            assert said() == ""
+            assert monotonic() < deadline
+            sleep(0.02)
+        yield
+
+
+def _connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def nginx_command(folder: Path, text: str) -> list[str]:
+    """The command of nginx with a file of ours in a configuration around it, which nginx finds without fault."""
     (folder / "opencode-a2a.conf").write_text(text)
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
@@ -62,7 +99,7 @@ def nginx(folder: Path, upstream: str, port: int) -> tuple[list[str], dict[str, 
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=30, check=False)
     assert checked.returncode == 0, checked.stderr
     assert "warn" not in checked.stderr
-    return command, {}
+    return command
 
 
 def caddy(folder: Path, upstream: str, port: int) -> tuple[list[str], dict[str, str]]:

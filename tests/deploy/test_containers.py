@@ -166,6 +166,27 @@ def test_compose_keeps_opencode_private_and_both_without_privileges() -> None:
     assert _is_below(settings.task_store_database_url, server["volumes"][0].partition(":")[2])
 
 
+def test_three_servers_share_a_database_behind_a_proxy_that_they_trust() -> None:
+    [compose] = documents(DOCKER / "compose.replicas.yaml")
+    [alone] = documents(COMPOSE)
+    services = compose["services"]
+    servers = [service for name, service in services.items() if name.startswith("opencode-a2a")]
+    settings = _loaded(servers[0]["environment"])
+    proxy = (DOCKER / "nginx.replicas.conf").read_text()
+
+    assert len(servers) == 3
+    assert servers[0] == servers[1] == servers[2]
+    assert services["opencode"] == alone["services"]["opencode"]
+    assert settings.shares_store
+    assert [name for name, service in services.items() if "ports" in service] == ["nginx"]
+    assert all(set(service.get("secrets", ())) <= set(compose["secrets"]) for service in services.values())
+    assert {name for name in services if f"server {name}:{settings.port} " in proxy} == {
+        name for name in services if name.startswith("opencode-a2a")
+    }
+    address = services["nginx"]["networks"]["outward"]["ipv4_address"]
+    assert str(settings.trusted_proxies.networks[0]) == f"{address}/32"
+
+
 def test_no_secret_is_an_argument_or_a_plain_value() -> None:
     [compose] = documents(COMPOSE)
     for service in compose["services"].values():

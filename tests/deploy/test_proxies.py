@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import orjson
 import pytest
 
 from opencode_a2a.agent.application import application
+from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.cli.operator.server_checks import check_streams
 from opencode_a2a.config.settings import Settings, load_settings
 from sansio.doctor.finding import ok
@@ -20,6 +22,7 @@ from sansio.guards.proxies import ProxyHeaders
 from tests.deploy.proxies import NAME, PREFIX, Proxy, running
 from tests.deploy.tools import DEPLOY
 from tests.shell.harness import ALICE, CREDENTIALS, REST_10, Caller, quick, served, until
+from tests.shell.server.websocket.client import connection
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +55,7 @@ async def agent_behind(backend: str, kind: str, folder: Path, **more: Any) -> As
         )
         async with (
             application(given) as application_,
-            served(backend, application_.asgi) as url,
+            served(backend, application_.asgi, limits=connection_limits(given)) as url,
             running(kind, folder, url) as proxy,
         ):
             proxy.http.headers["authorization"] = f"Bearer {ALICE}"
@@ -123,6 +126,19 @@ async def test_doctor_sees_that_streams_come_through(anyio_backend: str, proxy: 
         found = await check_streams(before.http, before.url)
 
     assert found == ok("streams", "events come through as they are sent")
+
+
+async def test_nginx_passes_websocket_on(anyio_backend: str, tmp_path: Path) -> None:
+    bindings = ("JSONRPC", "WEBSOCKET")
+    async with agent_behind(anyio_backend, "nginx", tmp_path, bindings=bindings) as before:
+        trusting = ssl.create_default_context(cafile=tmp_path / "authority.pem")
+        where: dict[str, Any] = {"path": f"{PREFIX}/websocket", "host": NAME}
+        async with connection(before.url, tls=trusting, **where) as client:
+            assert client.status == 101
+            assert "result" in await client.ask("ListTasks", {})
+        async with connection(before.url, tls=trusting, token="no", **where) as client:
+            assert client.status == 401
+            assert "www-authenticate" in client.head
 
 
 async def test_nginx_lets_the_server_refuse_what_is_too_large(anyio_backend: str, tmp_path: Path) -> None:

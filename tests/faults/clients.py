@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import httpx
@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.codecs.registry import CODECS
+from sansio.a2a.errors import ErrorKind
 from sansio.a2a.model import (
     Artifact,
     ArtifactUpdate,
@@ -28,11 +29,18 @@ from sansio.a2a.model import (
     TaskState,
     TextPart,
 )
-from tests.faults.world import World
 from tests.shell.harness import SHARED
 
 _PAUSE = 0.05
 _SILENCE = 8.0  # seconds without a byte of a stream, after which a client connects again
+
+_TEMPORARY = (
+    ErrorKind.STORE_UNAVAILABLE.row.message,
+    ErrorKind.OVERLOADED.row.message,
+    "try again later",
+    "being stopped",
+)
+"""What an error says that only holds for now."""
 
 _METHODS = {
     "0.3": {"send": "message/send", "stream": "message/stream", "get": "tasks/get", "subscribe": "tasks/resubscribe"},
@@ -101,11 +109,23 @@ def _contents(parts: Iterable[Part]) -> list[Any]:
     ]
 
 
+class Agents(Protocol):
+    """Where a client finds the agent: one server, or any of several."""
+
+    @property
+    def url(self) -> str:
+        """Where to go with the next request."""
+
+    @property
+    def ready(self) -> anyio.Event:
+        """Set while the agent can be called."""
+
+
 @define(eq=False, kw_only=True)
 class Client:
     """One message of a client's, with all that became of it."""
 
-    world: World
+    world: Agents
     http: httpx.AsyncClient
     rng: random.Random
     script: Script
@@ -123,6 +143,7 @@ class Client:
     retries: int = 0  # of the message itself, while nobody had told of its task
     answers: int = 0
     refusals: list[str] = field(factory=list)
+    disorder: list[str] = field(factory=list)  # numbers of events that did not rise, or left one out
     doing: str = ""
 
     async def run(self) -> None:
@@ -187,7 +208,7 @@ class Client:
         else:
             method, params = "subscribe", {"id": self.task_id}
         headers = {} if self.cursor is None or self.task_id is None else {"last-event-id": str(self.cursor)}
-        count = 0
+        count, first = 0, None
         decoder = SseDecoder()
         request = self._request(_METHODS[self.version][method], params, headers)
         try:
@@ -196,7 +217,7 @@ class Client:
             raise NotNowError from exc
         try:
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                raise RefusedError(str(orjson.loads(await response.aread()).get("error")))
+                raise _refused(orjson.loads(await response.aread()).get("error"))
             body = response.aiter_raw()
             while True:
                 with anyio.move_on_after(_SILENCE) as silence:
@@ -209,12 +230,14 @@ class Client:
                 for event in decoder.feed(data):
                     envelope = orjson.loads(event.data)
                     if "error" in envelope:
-                        raise RefusedError(str(envelope["error"]))
+                        raise _refused(envelope["error"])
                     item = self._form.parse_item(envelope["result"])
                     self._know(item)
                     self.said.add(item, snapshots=True)
                     self.heard.add(item, snapshots=False)
-                    self.cursor = int(event.id)
+                    number = int(event.id)
+                    first = number if first is None else first
+                    self._count(number, item, begins=number == first)
                     count += 1
                     if self.last is not None and self.last.status.state is TaskState.INPUT_REQUIRED:
                         await self._answer(self.last)
@@ -224,6 +247,17 @@ class Client:
             raise NotNowError from exc
         finally:
             await response.aclose()
+
+    def _count(self, number: int, item: StreamItem, begins: bool) -> None:
+        """Take the number of an event.
+
+        Numbers rise. What a stream begins with may be several items with one number; a snapshot may have a smaller
+        one than what was seen, where that was not stored yet.
+        """
+        before = self.cursor if self.cursor is not None else -1
+        if number <= before and not (begins and (number == before or isinstance(item, Task))):
+            self.disorder.append(f"event {number} after event {before}")
+        self.cursor = number
 
     def _know(self, item: StreamItem) -> None:
         if isinstance(item, Task):
@@ -271,7 +305,7 @@ class Client:
         except (httpx.HTTPError, orjson.JSONDecodeError, TimeoutError) as exc:
             raise NotNowError from exc
         if "error" in answer:
-            raise RefusedError(str(answer["error"]))
+            raise _refused(answer["error"])
         return answer["result"]
 
     def _request(self, method: str, params: dict[str, Any], headers: dict[str, str]) -> httpx.Request:
@@ -302,6 +336,12 @@ class Client:
         with anyio.move_on_after(5):
             await self.world.ready.wait()
         await anyio.sleep(_PAUSE)
+
+
+def _refused(error: Any) -> Exception:
+    """The exception for an error: some say themselves that the request may be sent again."""
+    text = str(error)
+    return NotNowError() if any(reason in text for reason in _TEMPORARY) else RefusedError(text)
 
 
 def _ended(task: Task) -> bool:

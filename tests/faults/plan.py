@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 from attrs import define, field, frozen
 
@@ -38,6 +39,15 @@ HARMLESS = frozenset({SLOW, BUS_CUT, BUS_STALLED, BUS_SLOW, BUS_REFUSED, KILL_AG
 """Faults that lose nothing of what OpenCode was asked: among these alone every turn must end as OpenCode ended it."""
 
 _CALL_CHANCE = 0.2
+
+
+def kinds_of(seed: int, kinds: Sequence[str], rng: random.Random) -> tuple[str, ...]:
+    """Draw up to three kinds for a seed: with one more seed than there are kinds, each is the first once, or none."""
+    first = (*kinds, None)[seed % (len(kinds) + 1)]
+    chosen = {first} if first is not None else set()
+    while chosen and len(chosen) < 3 and rng.random() < 0.45:
+        chosen.add(rng.choice(kinds))
+    return tuple(kind for kind in kinds if kind in chosen)
 
 
 @frozen(kw_only=True)
@@ -73,11 +83,7 @@ class Plan:
     def of(cls, seed: int) -> Plan:
         """The plan of a seed. Every sixteen seeds in a row have each kind once as the first, and one run in peace."""
         rng = random.Random(seed)
-        first = (*KINDS, None)[seed % (len(KINDS) + 1)]
-        chosen = {first} if first is not None else set()
-        while chosen and len(chosen) < 3 and rng.random() < 0.45:
-            chosen.add(rng.choice(KINDS))
-        kinds = tuple(kind for kind in KINDS if kind in chosen)
+        kinds = kinds_of(seed, KINDS, rng)
         kills = [
             Kill(kind=kind, after=rng.uniform(0.05, 1.6), away=rng.uniform(0.0, 0.6))
             for kind in KILLS
@@ -86,6 +92,21 @@ class Plan:
         ]
         kills.sort(key=lambda kill: kill.after)
         return cls(kinds, tuple(kills), rng.choice(("asyncio", "trio")), random.Random(rng.random()))
+
+    @property
+    def loses_nothing(self) -> bool:
+        """Whether every turn must end as OpenCode ended it."""
+        return set(self.kinds) <= HARMLESS
+
+    @property
+    def loses_answers(self) -> bool:
+        """Whether OpenCode itself may forget what it has begun to say."""
+        return KILL_OPENCODE in self.kinds
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a message may run once more: the agent was killed before it had stored or sent what came of it."""
+        return KILL_AGENT in self.struck
 
     def on_call(self) -> str | None:
         """What the next plain request meets."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import cast
+from typing import Self, cast
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
@@ -20,7 +21,7 @@ from tests.faults import plan as faults
 from tests.faults.plan import Plan, StreamFault
 
 _HEAD_END = b"\r\n\r\n"
-_BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
+BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 _RESET = struct.pack("ii", 1, 0)
 _BIND_TRIES = 200
 _SLOW_SECONDS = 0.5
@@ -58,21 +59,17 @@ class _End:
 
 
 @define(eq=False)
-class Proxy:
-    """Passes on what comes to `port` to `target` (a port on loopback), with the plan's faults."""
+class Forwarder(ABC):
+    """Takes what comes to `port` and is for `target`, both ports on loopback. It can be ended, and begin again."""
 
-    plan: Plan
     target: int
     port: int = 0
     _tasks: TaskGroup | None = None
     _life: anyio.CancelScope = field(factory=anyio.CancelScope)
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator[Proxy]:
+    async def running(self) -> AsyncGenerator[Self]:
+        """Listen until the context is left."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             await tasks.start(self._serve)
@@ -87,18 +84,33 @@ class Proxy:
         self._life.cancel()
 
     async def revive(self) -> None:
-        """Listen again, on the same port."""
-        assert self._tasks is not None
-        await self._tasks.start(self._serve)
+        """Listen again, on the same port; not once the context is left."""
+        if self._tasks is not None:
+            await self._tasks.start(self._serve)
 
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         self._life = anyio.CancelScope()
-        listener = await _listen(self.port)
+        listener = await listen(self.port)
         self.port = listener.extra(SocketAttribute.local_port)
         async with listener:
             with self._life:
                 task_status.started()
                 await listener.serve(self._connection)
+
+    @abstractmethod
+    async def _connection(self, stream: SocketStream) -> None:
+        """Carry one connection, to its end."""
+
+
+@define(eq=False)
+class Proxy(Forwarder):
+    """Passes on what comes, with the plan's faults."""
+
+    plan: Plan = field(kw_only=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     async def _connection(self, stream: SocketStream) -> None:
         agent = _End(stream)
@@ -107,10 +119,10 @@ class Proxy:
                 opencode = _End(upstream)
                 while True:
                     await self._exchange(agent, opencode)
-        except* (_CutError, *_BROKEN):
+        except* (_CutError, *BROKEN):
             pass
         finally:
-            _reset(stream)
+            reset(stream)
             await anyio.aclose_forcefully(stream)
 
     async def _exchange(self, agent: _End, opencode: _End) -> None:
@@ -214,7 +226,7 @@ async def _cut_when_gone(end: _End, scope: anyio.CancelScope) -> None:
     try:
         while True:
             end.ahead += await end.stream.receive()
-    except _BROKEN:
+    except BROKEN:
         scope.cancel()
 
 
@@ -232,13 +244,13 @@ def _refusal(status: int) -> bytes:
     return b"HTTP/1.1 %d Failed\r\ncontent-length: %d\r\n\r\n%b" % (status, len(body), body)
 
 
-def _reset(stream: SocketStream) -> None:
+def reset(stream: SocketStream) -> None:
     """Let the other side see a connection that broke, not one that was ended."""
     with suppress(OSError):
         stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
-async def _listen(port: int) -> anyio.abc.SocketListener:
+async def listen(port: int) -> anyio.abc.SocketListener:
     """Listen on a port, which may be somebody's for a moment."""
     for _ in range(_BIND_TRIES):
         try:

@@ -10,18 +10,18 @@ import ssl
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import httpx
 from attrs import field, frozen
 
 from sansio.a2a.model import TaskState
-from tests.faults.clients import Client, RefusedError, Script, artifacts, joined
-from tests.faults.plan import HARMLESS, KILL_AGENT, KILL_OPENCODE, Plan
+from tests.faults.clients import Agents, Client, RefusedError, Script, artifacts, joined
+from tests.faults.plan import Plan
 from tests.faults.world import TOKEN, World, world
 
 BOUND = 45.0
@@ -52,6 +52,42 @@ class Outcome:
     wrong: tuple[str, ...]
     seconds: float
     log: str = field(repr=False, default="")
+
+
+class Losses(Protocol):
+    """The faults of a run, as far as they excuse anything."""
+
+    @property
+    def loses_nothing(self) -> bool:
+        """Whether every turn must end as OpenCode ended it."""
+
+    @property
+    def loses_answers(self) -> bool:
+        """Whether OpenCode itself may forget what it has begun to say."""
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether a message may run once more whose task no client has received."""
+
+
+class Faults(Losses, Protocol):
+    """The faults of a run: of which kinds, and how often each came to be."""
+
+    kinds: tuple[str, ...]
+    runtime: str
+    struck: Counter[str]
+
+
+class Judged(Protocol):
+    """The processes of a run, as far as they are compared."""
+
+    @property
+    def plan(self) -> Losses:
+        """The faults of the run."""
+
+    @property
+    def opencode_url(self) -> str:
+        """Where OpenCode is now, past the proxy."""
 
 
 @frozen
@@ -86,14 +122,21 @@ async def run(seed: int, *, small: bool = False) -> Outcome:
             httpx.AsyncClient(headers=headers, timeout=30, limits=limits, verify=_NO_TLS) as http,
             world(plan, Path(directory)) as found,
         ):
-            clients = _clients(random.Random(seed + 1), found, http, 4 if small else 8)
-            wrong = await _work(found, clients)
-            wrong += [line for client in clients for line in _told(client)]
-            unheard, compared = await _compare(found, clients, http)
+            clients = make_clients(random.Random(seed + 1), found, http, 4 if small else 8)
+            wrong = await work(found, clients)
+            wrong += [line for client in clients for line in judge_stream(client)]
+            unheard, compared = await compare(found, clients, http)
             wrong += compared
         log = found.agent.said()
     if "Traceback" in log:
         wrong.append("the agent has logged an error of its own")
+    return outcome_of(seed, plan, clients, begun, unheard, wrong, log)
+
+
+def outcome_of(
+    seed: int, plan: Faults, clients: Sequence[Client], begun: float, unheard: int, wrong: Sequence[str], log: str
+) -> Outcome:
+    """What a run came to that `begun`, by the monotonic clock."""
     ended = [client.last for client in clients if client.last is not None]
     return Outcome(
         seed=seed,
@@ -101,7 +144,7 @@ async def run(seed: int, *, small: bool = False) -> Outcome:
         kinds=plan.kinds,
         struck=plan.struck,
         states=Counter(task.status.state.value for task in ended),
-        reasons=Counter(_reason(client) for client in clients if _state(client) is TaskState.FAILED),
+        reasons=Counter(reason_of(client) for client in clients if state_of(client) is TaskState.FAILED),
         streams_cut=sum(client.cuts for client in clients),
         unheard=unheard,
         wrong=tuple(wrong),
@@ -110,14 +153,27 @@ async def run(seed: int, *, small: bool = False) -> Outcome:
     )
 
 
-async def runs(seeds: Iterable[int], *, jobs: int, small: bool = False) -> list[Outcome]:
-    """The runs of these seeds, `jobs` at a time, in order."""
+async def runs(
+    seeds: Iterable[int],
+    *,
+    jobs: int,
+    small: bool = False,
+    ended: Callable[[Outcome], None] = lambda _: None,
+    run_one: Callable[[int], Awaitable[Outcome]] | None = None,
+) -> list[Outcome]:
+    """The runs of these seeds, `jobs` at a time, in order. `ended`: called with each outcome as it comes.
+
+    `run_one`: does the run of a seed; by default, `run`.
+    """
     limiter = anyio.CapacityLimiter(jobs)
     outcomes: list[Outcome] = []
+    do = partial(run, small=small) if run_one is None else run_one
 
     async def one(seed: int) -> None:
         async with limiter:
-            outcomes.append(await run(seed, small=small))
+            outcome = await do(seed)
+        outcomes.append(outcome)
+        ended(outcome)
 
     async with anyio.create_task_group() as tasks:
         for seed in seeds:
@@ -128,7 +184,7 @@ async def runs(seeds: Iterable[int], *, jobs: int, small: bool = False) -> list[
 # --- the work -------------------------------------------------------------------------------------------------
 
 
-def _clients(rng: random.Random, found: World, http: httpx.AsyncClient, count: int) -> list[Client]:
+def make_clients(rng: random.Random, found: Agents, http: httpx.AsyncClient, count: int) -> list[Client]:
     """Clients in a few contexts, so that some of their turns must wait for each other.
 
     A turn that asks has a context of its own: there, another message would be its answer.
@@ -158,7 +214,19 @@ def _clients(rng: random.Random, found: World, http: httpx.AsyncClient, count: i
     return clients
 
 
-async def _work(found: World, clients: Sequence[Client]) -> list[str]:
+async def work(found: World, clients: Sequence[Client]) -> list[str]:
+    """Let everybody work to the end while the plan's faults strike; says who has not come to one in time."""
+
+    async def strike() -> None:
+        async with anyio.create_task_group() as trouble:
+            trouble.start_soon(found.apply, found.plan.kills)
+            trouble.start_soon(anyio.sleep, _HEALED_AFTER)
+        found.plan.heal()
+
+    return await work_during(strike, clients)
+
+
+async def work_during(strike: Callable[[], Awaitable[None]], clients: Sequence[Client]) -> list[str]:
     """Let everybody work to the end; says who has not come to one in time."""
     wrong: list[str] = []
     rng = random.Random(len(clients))
@@ -177,22 +245,19 @@ async def _work(found: World, clients: Sequence[Client]) -> list[str]:
     async with anyio.create_task_group() as tasks:
         for client in clients:
             tasks.start_soon(one, client, rng.uniform(0, 1.2))
-        async with anyio.create_task_group() as trouble:
-            trouble.start_soon(found.apply, found.plan.kills)
-            trouble.start_soon(anyio.sleep, _HEALED_AFTER)
-        found.plan.heal()
+        await strike()
     return wrong
 
 
 # --- what must hold ----------------------------------------------------------------------------------------------
 
 
-def _told(client: Client) -> list[str]:
+def judge_stream(client: Client) -> list[str]:
     """What is wrong with what a client was told: its stream must add up to the task."""
     if client.last is None or not client.streams:
         return []
     have = artifacts(client.last.artifacts)
-    wrong = []
+    wrong = [f"{client.script.text}: {line}" for line in client.disorder]
     for way, said in (("with", client.said), ("without", client.heard)):
         heard = {name: content for name, content in said.artifacts.items() if content}
         if heard != {name: content for name, content in have.items() if content}:
@@ -200,7 +265,7 @@ def _told(client: Client) -> list[str]:
     return wrong
 
 
-async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncClient) -> tuple[int, list[str]]:
+async def compare(found: Judged, clients: Sequence[Client], http: httpx.AsyncClient) -> tuple[int, list[str]]:
     """How many messages were run unheard, and what is wrong between the tasks and OpenCode's own record."""
     read = partial(_read, found.opencode_url, http)
     sessions = await read("/session?limit=1000")
@@ -219,11 +284,11 @@ async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncCli
         if client.last is not None and _settled(client):
             session_id = (client.last.metadata or {}).get("shared", {}).get("session", {}).get("id")
             known = records[client.script.text]
-            if client.retries and KILL_AGENT in found.plan.struck:
+            if client.retries and found.plan.may_repeat:
                 known = [record for record in known if record.session_id == session_id] or known[-1:]
                 unheard += len(records[client.script.text]) - len(known)
                 troubled |= {record.session_id for record in records[client.script.text] if record not in known}
-            if _state(client) in (TaskState.FAILED, TaskState.CANCELED):
+            if state_of(client) in (TaskState.FAILED, TaskState.CANCELED):
                 troubled.add(session_id)
             wrong += [f"{client.script.text}: {line}" for line in _judge(client, known, found)]
     above = {one["id"]: one.get("parentID") for one in sessions}
@@ -234,7 +299,7 @@ async def _compare(found: World, clients: Sequence[Client], http: httpx.AsyncCli
     return unheard, wrong
 
 
-def _judge(client: Client, records: Sequence[Record], found: World) -> list[str]:
+def _judge(client: Client, records: Sequence[Record], found: Judged) -> list[str]:
     assert client.last is not None
     state = client.last.status.state
     if len(records) > 1 or any(record.parts != 1 for record in records):
@@ -242,8 +307,8 @@ def _judge(client: Client, records: Sequence[Record], found: World) -> list[str]
     wrong = []
     expected = TaskState.AUTH_REQUIRED if client.script.text.startswith("FAIL401") else TaskState.COMPLETED
     allowed = {expected, TaskState.CANCELED} if client.cancels else {expected}
-    if set(found.plan.kinds) <= HARMLESS and state not in allowed:
-        wrong.append(f"ended {state.value} though nothing was lost: {_reason(client)}")
+    if found.plan.loses_nothing and state not in allowed:
+        wrong.append(f"ended {state.value} though nothing was lost: {reason_of(client)}")
     if state is TaskState.COMPLETED and not records:
         return [*wrong, "completed, and OpenCode never had it"]
     if not records:
@@ -257,7 +322,7 @@ def _judge(client: Client, records: Sequence[Record], found: World) -> list[str]
     if state is TaskState.COMPLETED and have != want:
         wrong.append(f"OpenCode has {want}, the task {have}")
     texts = ["".join(map(str, known.get(f"{client.last.id}:text", []))) for known in (have, want)]
-    if not texts[1].startswith(texts[0]) and KILL_OPENCODE not in found.plan.kinds:
+    if not texts[1].startswith(texts[0]) and not found.plan.loses_answers:
         wrong.append(f"{state.value}, and says what OpenCode did not: {texts}")
     return wrong
 
@@ -266,16 +331,16 @@ async def _read(url: str, http: httpx.AsyncClient, path: str) -> Any:
     return (await http.get(url + path)).json()
 
 
-def _state(client: Client) -> TaskState | None:
+def state_of(client: Client) -> TaskState | None:
     return client.last.status.state if client.last is not None else None
 
 
 def _settled(client: Client) -> bool:
-    state = _state(client)
+    state = state_of(client)
     return state is not None and (state.terminal or state is TaskState.AUTH_REQUIRED)
 
 
-def _reason(client: Client) -> str:
+def reason_of(client: Client) -> str:
     message = client.last.status.message if client.last is not None else None
     said = "".join(getattr(part, "text", "") for part in message.parts) if message is not None else "no reason"
     return said.partition(" (")[0].partition(" at 127")[0][:80]

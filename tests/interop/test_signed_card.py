@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from opencode_a2a.server.http.card_signing import load_card_key
 from tests.interop.agent import WAYS, Agent, Way, has
 from tests.interop.driver import ClientError, Driver
+from tests.interop.server import EVERY_BINDING
 from tests.real.adapter import Adapter, running_adapter
 
 pytestmark = [pytest.mark.interop, pytest.mark.operation("verify")]
@@ -44,6 +45,7 @@ def signing_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     more = {
         "A2A_CARD_SIGNING_KEY_FILE": str(key_file(folder, NEW_KEY[kind]())),
         "A2A_TITLE": TITLE,
+        "A2A_BINDINGS": EVERY_BINDING,
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     with running_adapter(runtime, folder, "http://127.0.0.1:9", more) as adapter:

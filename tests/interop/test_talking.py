@@ -10,7 +10,7 @@ from tests.interop.driver import ClientError
 
 pytestmark = pytest.mark.interop
 
-BINDING_NAMES = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
+BINDING_NAMES = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON", "grpc": "GRPC"}
 
 
 @pytest.mark.operation("card")
@@ -18,7 +18,10 @@ def test_the_card_tells_a_client_where_and_how_to_call(agent: Agent) -> None:
     card = agent.card()
 
     version = "" if agent.way.client.endswith("0.3") else f" {agent.way.version}"
-    assert f"{BINDING_NAMES[agent.way.binding]} {agent.server.url}{version}" in card["interfaces"]
+    address = agent.server.url
+    if agent.way.binding == "grpc":
+        address = address.removeprefix("http://")
+    assert f"{BINDING_NAMES[agent.way.binding]} {address}{version}" in card["interfaces"]
     assert card["streaming"] is True
     assert card["security"] == ["bearerAuth"]
     assert card["schemes"] == {"bearerAuth": "bearer"}
@@ -95,7 +98,9 @@ def test_a_task_can_be_read_without_its_history(agent: Agent) -> None:
 
     task = agent.get(answered["task"], history_length=0)
 
-    assert task == answered | {"history": []}
+    # Over gRPC no number at all and 0 are the same on version 0.3.
+    left_out = (agent.way.version, agent.way.binding) != ("0.3", "grpc")
+    assert task == (answered | {"history": []} if left_out else answered)
     assert HELLO in texts_of(task).values()
 
 

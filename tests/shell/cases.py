@@ -7,13 +7,24 @@ socket and the service: codecs, bindings, dispatch. What lies behind it does not
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pytest
 
 from sansio.a2a.versions import VERSIONS
-from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, WIRES, Wire
+from tests.shell.harness import (
+    ALL_WIRES,
+    GRPC_10,
+    JSON_WIRES,
+    REST_03,
+    REST_10,
+    RPC_03,
+    RPC_10,
+    WEBSOCKET_10,
+    WIRES,
+    Wire,
+)
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 
@@ -56,18 +67,40 @@ def one_version(test: _Test) -> _Test:
     return decorated
 
 
+def every_json_codec(test: _Test) -> _Test:
+    """Run what no message of Protocol Buffers can say, or no answer of gRPC has, on the other five."""
+    return _on_one_runtime(test, JSON_WIRES)
+
+
+def every_http_codec(test: _Test) -> _Test:
+    """Run what a call has that is one HTTP request, on the five whose calls are: all but that over WebSocket."""
+    return _on_one_runtime(test, (*WIRES, GRPC_10))
+
+
+def every_http_json_codec(test: _Test) -> _Test:
+    """Run the same on the four that are neither over WebSocket nor over gRPC."""
+    return _on_one_runtime(test, WIRES)
+
+
 def every_codec(test: _Test) -> _Test:
-    """Run what a codec, its version or its binding could get wrong on all four, each on one runtime.
+    """Run what a codec, its version or its binding could get wrong on all six, each on one runtime.
 
     Each version and each binding is seen on both runtimes; the test's name chooses which.
     """
+    return _on_one_runtime(test, ALL_WIRES)
+
+
+def _on_one_runtime(test: _Test, wires: Sequence[Wire]) -> _Test:
     swapped = _number(test, 2)
-    runtimes = {wire: "trio" if (wire in (RPC_03, REST_10)) == swapped else "asyncio" for wire in WIRES}
-    return _run_on(test, [(runtimes[wire], wire) for wire in WIRES])
+    runtimes = {wire: "trio" if (wire in (RPC_03, REST_10)) == swapped else "asyncio" for wire in wires}
+    return _run_on(test, [(runtimes[wire], wire) for wire in wires])
 
 
-full_product = pytest.mark.parametrize("wire", WIRES, ids=str)
-"""The full product, for codecs, bindings and dispatch."""
+full_product = pytest.mark.parametrize("wire", [wire for wire in ALL_WIRES if wire != WEBSOCKET_10], ids=str)
+"""The full product, for codecs, bindings and dispatch. Of WebSocket, which costs a handshake each, it lacks rows."""
+
+json_product = pytest.mark.parametrize("wire", WIRES, ids=str)
+"""The same without gRPC, for what its messages cannot say, or its answers do not have."""
 
 
 def each_value(

@@ -14,8 +14,11 @@ import pytest
 from opencode_a2a.agent.turns import turn_runner
 from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.backoff import Backoff
-from tests.shell.harness import Agent, Serving, agent_before
+from sansio.a2a.cards.parse import SERVED
+from tests.shell import harness, on_three_servers
+from tests.shell.harness import GRPC_10, WEBSOCKET_10, Agent, Serving, agent_before
 from tests.shell.postgresql_server import running_postgresql
+from tests.shell.round_robin import Replicas
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -47,21 +50,53 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def serving(anyio_backend: str) -> Serving:
+def bindings(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings by which a server has the binding of the test's wire; most are on anyway."""
+    callspec = getattr(request.node, "callspec", None)
+    asked = callspec is not None and callspec.params.get("wire") in (GRPC_10, WEBSOCKET_10)
+    return {"bindings": SERVED} if asked else {}
+
+
+@pytest.fixture
+def serving(anyio_backend: str, bindings: dict[str, Any]) -> Serving:
     """Starts a stand-in and the agent before it, which keeps its tasks in memory."""
 
     def start(fake_opencode: FakeOpenCode | None = None, **settings: Any) -> AbstractAsyncContextManager[Agent]:
-        return agent_before(anyio_backend, fake_opencode, task_store_backend="memory", **settings)
+        return agent_before(anyio_backend, fake_opencode, task_store_backend="memory", **bindings | settings)
 
     return start
 
 
 @pytest.fixture
-def serving_on_disk(anyio_backend: str, tmp_path: Path) -> Serving:
+def serving_on_disk(anyio_backend: str, bindings: dict[str, Any], tmp_path: Path) -> Serving:
     """The same, with its tasks in an SQLite file; started twice in a test, it is the same file."""
 
     def start(fake_opencode: FakeOpenCode | None = None, **settings: Any) -> AbstractAsyncContextManager[Agent]:
         url = f"sqlite:///{tmp_path / 'tasks.db'}"
-        return agent_before(anyio_backend, fake_opencode, task_store_database_url=url, **settings)
+        return agent_before(anyio_backend, fake_opencode, task_store_database_url=url, **bindings | settings)
 
     return start
+
+
+@pytest.fixture(autouse=True)
+def in_place_of_one(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the test open three servers on one database where it opens one, if it is to run on these."""
+    if getattr(request, "param", "one server") == "three servers" or request.config.getoption("--replicas"):
+        replicas = Replicas(request.getfixturevalue("postgresql_server"))
+        replicas.empty()
+        monkeypatch.setattr(harness, "in_place_of_one", replicas)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run some tests on one server and on three; with `--replicas`, all run on three."""
+    if not metafunc.config.getoption("--replicas") and on_three_servers.is_chosen(metafunc.definition.nodeid):
+        servers = ("one server", "three servers")
+        metafunc.parametrize("in_place_of_one", servers, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests that can run on three servers, where that is asked for."""
+    if config.getoption("--replicas"):
+        kept = on_three_servers.runnable(items, whole=config.getoption("--replicas") == "whole")
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept

@@ -26,6 +26,7 @@ from opencode_a2a.agent.application import Running, application
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
+from opencode_a2a.server.http.asgi import Asgi
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.sse import SseDecoder
@@ -36,6 +37,11 @@ from sansio.extensions.methods.method_rows import MethodExtension
 from sansio.transport.connections import ConnectionLimits
 from tests import schemas
 from tests.shell.folding import folded
+from tests.shell.grpc_wire import PREFIX as GRPC_PREFIX
+from tests.shell.grpc_wire import GrpcTransport
+from tests.shell.round_robin import Replicas
+from tests.shell.websocket_wire import PATH as WEBSOCKET_PATH
+from tests.shell.websocket_wire import WebSocketTransport
 
 DEADLINE = 10.0
 ALICE, BOB, CAROL = "alice-5f0c9e", "bob-77a1d2", ("carol", "carol-90be13")
@@ -55,13 +61,17 @@ RUNTIMES: dict[str, Runtime] = {"asyncio": runtime_asyncio, "trio": runtime_trio
 
 @frozen
 class Wire:
-    """A protocol version on a binding: how requests are put and answers read."""
+    """A protocol version on a binding: how requests are put and answers read.
+
+    `binding`: `rpc` for JSON-RPC, over HTTP or `over_websocket`; `rest` for HTTP+JSON; `grpc`.
+    """
 
     version: str
     binding: str
+    over_websocket: bool = False
 
     def __str__(self) -> str:
-        return f"{self.version}-{self.binding}"
+        return f"{self.version}-{'websocket' if self.over_websocket else self.binding}"
 
     def message(self, text: str | None, **more: object) -> dict[str, Any]:
         old = self.version == "0.3"
@@ -79,6 +89,11 @@ class Wire:
 RPC_03, RPC_10 = Wire("0.3", "rpc"), Wire("1.0", "rpc")
 REST_03, REST_10 = Wire("0.3", "rest"), Wire("1.0", "rest")
 WIRES = (RPC_03, RPC_10, REST_03, REST_10)
+GRPC_10 = Wire("1.0", "grpc")
+WEBSOCKET_10 = Wire("1.0", "rpc", over_websocket=True)
+JSON_WIRES = (*WIRES, WEBSOCKET_10)
+ALL_WIRES = (*JSON_WIRES, GRPC_10)
+"""Those on offer unless others are chosen, and those that a server is started with for a test of them."""
 
 _CONFIGS = "/tasks/{task}/pushNotificationConfigs"
 _OPERATIONS: dict[str, tuple[str, str, str, str]] = {
@@ -109,6 +124,10 @@ _OPERATIONS: dict[str, tuple[str, str, str, str]] = {
         _CONFIGS + "/{config}",
     ),
 }
+_GRPC_NAMES = {"get": "get_task", "list": "list_tasks"} | {
+    f"push-{name}": f"{name}_push_config{'s' if name == 'list' else ''}" for name in ("set", "get", "list", "delete")
+}
+"""The names of operations in the core, where a test has another."""
 _PUSH_IDS = {"0.3": ("id", "pushNotificationConfigId"), "1.0": ("taskId", "id")}
 SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extension:stream-hints:v1"
 """The extensions that give version 1.0 the shared metadata, which version 0.3 has unasked."""
@@ -227,7 +246,12 @@ class Caller:
             headers["A2A-Extensions" if version == "1.0" else "X-A2A-Extensions"] = ", ".join(extensions)
         if self.wire.binding == "rpc":
             body = {"jsonrpc": "2.0", "id": 7, "method": old if version == "0.3" else new, "params": params}
-            return self.http.build_request("POST", "/", json=body, headers=headers)
+            path = WEBSOCKET_PATH if self.wire.over_websocket else "/"
+            return self.http.build_request("POST", path, json=body, headers=headers)
+        if self.wire.binding == "grpc":
+            return self.http.build_request(
+                "POST", GRPC_PREFIX + _GRPC_NAMES.get(operation, operation), json=params, headers=headers
+            )
         rest = dict(params)
         task_name, config_name = _PUSH_IDS[version] if operation.startswith("push") else ("id", "")
         if operation == "push-set":
@@ -255,7 +279,7 @@ class Caller:
     def _result(self, response: httpx.Response) -> Any:
         assert response.status_code == 200, response.text
         body = response.json()
-        if self.wire.binding == "rest":
+        if self.wire.binding != "rpc":
             return body
         assert body["id"] == 7
         assert "error" not in body, body
@@ -439,7 +463,19 @@ def client(url: str, token: str | None = ALICE) -> httpx.AsyncClient:
     """An HTTP client that presents a bearer token."""
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE, limits=limits, verify=_NO_TLS)
+    http = httpx.AsyncHTTPTransport(limits=limits, verify=_NO_TLS)
+    transport = WebSocketTransport(GrpcTransport(http))
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE, transport=transport)
+
+
+in_place_of_one: Replicas | None = None
+"""The servers that a test opens where it asks for one, if it is to run on several."""
+
+
+@asynccontextmanager
+async def _alone(settings: Settings, tracer: Tracer) -> AsyncGenerator[tuple[Running, Asgi]]:
+    async with application(settings, tracer=tracer) as running:
+        yield running, running.asgi
 
 
 @asynccontextmanager
@@ -452,9 +488,10 @@ async def agent_at(
 ) -> AsyncGenerator[Agent]:
     """Serves the agent alone; `settings` say where OpenCode is."""
     limits = connection_limits(settings)
+    opening = _alone(settings, tracer) if in_place_of_one is None else in_place_of_one.opened(settings, tracer)
     async with (
-        application(settings, tracer=tracer) as running,
-        served(backend, running.asgi, limits=limits, bind=bind) as url,
+        opening as (running, app),
+        served(backend, app, limits=limits, bind=bind) as url,
     ):
         opencode = client(settings.opencode_url, None)
         async with client(url) as http, client(url, BOB) as bob, opencode:

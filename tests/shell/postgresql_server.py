@@ -11,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from attrs import define
 
 from tests.shell.harness import free_port
 
@@ -28,9 +30,68 @@ class ServerFailedError(Exception):
     """The server did not start; the text is the end of its log."""
 
 
+@define(eq=False)
+class PostgresqlServer:
+    """A server with its files, which can be stopped and started again on the same port."""
+
+    installed: Path
+    folder: Path
+    account: Mapping[str, Any]
+    port: int
+    options: Sequence[str] = _OPTIONS
+    _process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://tests@127.0.0.1:{self.port}/postgres"
+
+    def start(self) -> None:
+        """Start it. On Linux it ends with the thread that does so: that has to be one that lasts."""
+        data, log = self.folder / "data", self.folder / "log"
+        options = [word for option in ("listen_addresses=127.0.0.1", *self.options) for word in ("-c", option)]
+        command = [str(self.installed / "bin" / "postgres"), "-D", str(data), "-p", str(self.port), *options]
+        (data / "postmaster.pid").unlink(missing_ok=True)  # of a server that has crashed, which says that it is ready
+        with log.open("ab") as output:
+            ending = _ending_with_parent()
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, stdout=output, stderr=output, preexec_fn=ending, **self.account
+            )
+
+    def wait_until_ready(self) -> None:
+        """Return once its own file says that it is ready. Raises `ServerFailedError`."""
+        assert self._process is not None
+        _wait_until_ready(self._process, self.folder / "data" / "postmaster.pid", self.folder / "log")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it. SIGINT is a fast shutdown: it does not wait for clients; SIGQUIT is as good as a crash."""
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(_STOPPING)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
 @contextmanager
-def running_postgresql(package: Path) -> Iterator[str]:
+def running_postgresql(package: Path, *more: str) -> Iterator[str]:
     """Run the server whose binaries are in the folder of a `package`; gives the URL of an empty database.
+
+    `more`: settings of the server, each `name=value`.
+    """
+    with postgresql_server(package, (*_OPTIONS, *more)) as server:
+        yield server.url
+
+
+@contextmanager
+def postgresql_server(
+    package: Path, options: Sequence[str] = _OPTIONS, port: int | None = None
+) -> Iterator[PostgresqlServer]:
+    """Run the server whose binaries are in the folder of a `package`, with an empty database.
+
+    `port`: None for one of this test process.
 
     PostgreSQL refuses to run as root. Then a copy of it runs as `nobody`, who may not be able to read the original.
     """
@@ -55,7 +116,13 @@ def running_postgresql(package: Path) -> Iterator[str]:
         command = [str(installed / "bin" / "initdb"), "-D", str(data), *made]
         ended = {"preexec_fn": _ending_with_parent()} | account
         subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=_STARTING, **ended)
-        yield from _served(installed, folder, data, account)
+        server = PostgresqlServer(installed, folder, account, port or free_port(), options)
+        try:
+            server.start()
+            server.wait_until_ready()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -72,26 +139,6 @@ def _ending_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return ask
-
-
-def _served(installed: Path, folder: Path, data: Path, account: dict[str, Any]) -> Iterator[str]:
-    port = free_port()
-    log = folder / "log"
-    options = [word for option in ("listen_addresses=127.0.0.1", *_OPTIONS) for word in ("-c", option)]
-    command = [str(installed / "bin" / "postgres"), "-D", str(data), "-p", str(port), *options]
-    with log.open("wb") as output:
-        ending = _ending_with_parent()
-        server = subprocess.Popen(command, cwd=folder, stdout=output, stderr=output, preexec_fn=ending, **account)
-    try:
-        _wait_until_ready(server, data / "postmaster.pid", log)
-        yield f"postgresql://tests@127.0.0.1:{port}/postgres"
-    finally:
-        server.send_signal(signal.SIGINT)  # a fast shutdown: it does not wait for clients
-        try:
-            server.wait(_STOPPING)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
 
 
 def _wait_until_ready(server: subprocess.Popen[bytes], status: Path, log: Path) -> None:

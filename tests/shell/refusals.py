@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from tests.shell.harness import REST_10, Wire
+from tests.shell.harness import GRPC_10, REST_10, Wire
 
 
 @frozen(kw_only=True)
@@ -27,11 +27,11 @@ def refusal(wire: Wire, error: dict[str, Any]) -> Refusal:
         steps = [[str(step) for step in one["loc"]] for one in found or ()]
         fields = [".".join(one[1:] if wire.binding == "rpc" else one) for one in steps]
         return Refusal(code=error["code"], http=error.get("http"), name=error.get("type"), fields=tuple(fields))
-    details = error["details" if wire.binding == "rest" else "data"]
+    details = error["data" if wire.binding == "rpc" else "details"]
     reasons = [one["reason"] for one in details if "reason" in one]
     violations = [one["field"] for each in details for one in each.get("fieldViolations", ())]
     return Refusal(
-        code=None if wire == REST_10 else error["code"],
+        code=None if wire in (REST_10, GRPC_10) else error["code"],
         http=error.get("http"),
         name=reasons[0] if reasons else None,
         fields=tuple(field.replace("[", ".").replace("]", "") for field in violations),
@@ -41,9 +41,9 @@ def refusal(wire: Wire, error: dict[str, Any]) -> Refusal:
 def expected(wire: Wire, *, code: int, http: tuple[int, int], names: tuple[str, str]) -> Refusal:
     """A refusal as it should look on this wire; `http` and `names`: first of version 0.3, then of version 1.0."""
     old = wire.version == "0.3"
-    over_http = wire.binding == "rest"
+    over_http = wire.binding != "rpc"
     return Refusal(
-        code=None if wire == REST_10 else code,
+        code=None if wire in (REST_10, GRPC_10) else code,
         http=http[0 if old else 1] if over_http else None,
         name=(names[0] if over_http else None) if old else names[1],
     )
@@ -61,7 +61,7 @@ def unsupported(wire: Wire) -> Refusal:
 
 def wrong(wire: Wire, *fields: str) -> Refusal:
     """These fields are wrong."""
-    code = None if wire == REST_10 else -32602
+    code = None if wire in (REST_10, GRPC_10) else -32602
     if wire.binding == "rpc":
         return Refusal(code=code, name="INVALID_PARAMS" if wire.version == "1.0" else None, fields=fields)
     return Refusal(code=code, http=400, name="INVALID_PARAMS", fields=fields)

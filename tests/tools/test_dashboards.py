@@ -21,7 +21,7 @@ LABELS = {
     f"{meter.name}{ending}": {*meter.labels, *(["le"] if ending == "_bucket" else [])}
     for meter in METERS
     for ending in (("_bucket", "_sum", "_count") if meter.kind is Kind.HISTOGRAM else ("",))
-} | {name: set() for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds")}
+} | {name: set() for name in ("process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "up")}
 """Every sample's name, and the labels that it has of its own."""
 
 SCRAPED = {"instance", "job"}
@@ -30,6 +30,7 @@ WORDS = {"by", "without", "and", "or", "unless", "on", "ignoring", "bool", "offs
 NOT_SHOWN = {
     *("a2a_cancel_abort_attempt_total", "a2a_cancel_abort_success_total", "a2a_cancel_abort_error_total"),
     "a2a_stream_requests_total",
+    *("a2a_upstream_instance_connected", "a2a_upstream_instance_turns"),  # of several OpenCodes only
     "a2a_tls_certificate_expiry_timestamp_seconds",  # a rule warns of it
 }
 """Metrics for a closer look, which the dashboard leaves out."""

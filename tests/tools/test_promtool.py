@@ -17,9 +17,11 @@ TARGET = 'instance="localhost:9000",job="opencode-a2a"'
 """The labels that Prometheus adds."""
 
 HEALTHY = {
+    "up": "1x45",
     "a2a_upstream_connected": "1x45",
     "opencode_stream_retries_total": "0x45",
     "a2a_store_writable": "1x45",
+    "a2a_store_unstored_bytes": "200000x45",
     'a2a_turns_total{state="completed"}': "0+6x45",
     'a2a_turns_total{state="failed"}': "0x45",
     'a2a_turns_total{state="auth-required"}': "0x45",
@@ -28,6 +30,12 @@ HEALTHY = {
     'a2a_push_notifications_total{outcome="given_up"}': "0x45",
     'a2a_requests_refused_total{reason="INTERNAL_ERROR"}': "0x45",
     'a2a_requests_refused_total{reason="UNAUTHENTICATED"}': "0+1x45",
+    "a2a_replicas_alive": "1x45",
+    "a2a_replica_lease_held": "1x45",
+    "a2a_replica_lease_renewals_failed_total": "0x45",
+    "a2a_replica_lease_lost_total": "0x45",
+    "a2a_replica_takeovers_total": "0x45",
+    'a2a_replica_commands_sent_total{outcome="unanswered"}': "0x45",
     **{
         f'{name}_bucket{{le="{bound}"}}': f"0+{count}x45"
         for name in ("a2a_store_commit_seconds", "a2a_event_lag_seconds", "a2a_loop_lag_seconds")
@@ -46,6 +54,7 @@ TROUBLE = {
     "OpenCodeA2AUpstreamDown": {"a2a_upstream_connected": "1x40 0x5"},
     "OpenCodeA2AUpstreamFlapping": {"opencode_stream_retries_total": "0+1x45"},
     "OpenCodeA2AStoreNotWritable": {"a2a_store_writable": "1x42 0x3"},
+    "OpenCodeA2AWritesWait": {"a2a_store_unstored_bytes": "0x40 5000000+5000000x4"},
     "OpenCodeA2ACommitsSlow": late("a2a_store_commit_seconds", "0.25", "0.5"),
     "OpenCodeA2ATurnsFail": {'a2a_turns_total{state="failed"}': "0+2x45"},
     "OpenCodeA2ALoginWanted": {'a2a_turns_total{state="auth-required"}': "0x40 1x5"},
@@ -56,6 +65,12 @@ TROUBLE = {
     "OpenCodeA2ARequestsFail": {'a2a_requests_refused_total{reason="INTERNAL_ERROR"}': "0x30 1+1x15"},
     "OpenCodeA2ACertificateEnds": {"a2a_tls_certificate_expiry_timestamp_seconds": "1000000x45"},
     "OpenCodeA2AGuessing": {'a2a_requests_refused_total{reason="UNAUTHENTICATED"}': "0+120x45"},
+    "OpenCodeA2AServerMissing": {'up{instance="localhost:9001",job="opencode-a2a"}': "0x45"},
+    "OpenCodeA2ANoLease": {"a2a_replica_lease_held": "1x42 0x3"},
+    "OpenCodeA2ALeaseLost": {"a2a_replica_lease_lost_total": "0x40 1x5"},
+    "OpenCodeA2ARenewalsFail": {"a2a_replica_lease_renewals_failed_total": "0x30 1+1x15"},
+    "OpenCodeA2ATakeovers": {"a2a_replica_takeovers_total": "0x20 1x7 2x7 3x7 4x4"},
+    "OpenCodeA2ACommandsUnanswered": {'a2a_replica_commands_sent_total{outcome="unanswered"}': "0x40 1x5"},
 }
 """How the series of each rule go where it has to fire."""
 
@@ -69,15 +84,16 @@ def promtool(*arguments: str, given: bytes = b"") -> str:
     return said
 
 
+def of_target(name: str) -> str:
+    """A series as Prometheus has it, unless it is another target's."""
+    if "instance=" in name:
+        return name
+    return f"{name[:-1]},{TARGET}}}" if name.endswith("}") else f"{name}{{{TARGET}}}"
+
+
 def story(series: dict[str, str], firing: str | None) -> dict[str, Any]:
     """A test of the rules: the series, and the alert that fires at their end."""
-    given = [
-        {
-            "series": f"{name[:-1]},{TARGET}}}" if name.endswith("}") else f"{name}{{{TARGET}}}",
-            "values": values,
-        }
-        for name, values in series.items()
-    ]
+    given = [{"series": of_target(name), "values": values} for name, values in series.items()]
     expected = [] if firing is None else [{"labels": f'{{alertname="{firing}"}}', "value": 1}]
     look = {
         "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',

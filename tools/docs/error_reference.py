@@ -63,14 +63,14 @@ def markdown() -> str:
 
 
 def _overview(example: Example) -> Iterator[str]:
-    yield "| error | JSON-RPC `code` | HTTP, 0.3 | HTTP, 1.0 | `status`, 1.0 | `type`, 0.3 |"
+    yield "| error | JSON-RPC `code` | HTTP, 0.3 | HTTP, 1.0 | `status`, 1.0; gRPC | `type`, 0.3 |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for kind in ErrorKind:
         row = kind.row
         link = f"[`{kind.name}`](#{kind.name.lower()})"
         code = str(row.code) if BINDINGS[0] in ERROR_CONDITIONS[kind].bindings else ""
         if BINDINGS[1] not in ERROR_CONDITIONS[kind].bindings:
-            yield f"| {link} | {code} | | | | |"
+            yield f"| {link} | {code} | | | `{row.grpc}` | |"
             continue
         _, flat = http_error(example(kind, "0.3"), "0.3")
         named = f"`{flat['type']}`" if "type" in flat else ""

@@ -15,6 +15,7 @@ USES: Final = {
     "postgresql": "tasks in PostgreSQL: `A2A_TASK_STORE_DATABASE_URL=postgresql://…`",
     "signing": "[signed cards](signed-cards.md): `A2A_CARD_SIGNING_KEY_FILE`, and checks of other agents' signatures",
     "oidc": "[tokens of an OpenID provider](authentication.md#tokens-of-an-openid-provider): `A2A_OIDC_ISSUER`",
+    "grpc": "the binding gRPC: `A2A_BINDINGS`",
     "metrics": "[metrics](operations.md#metrics) for Prometheus: `A2A_METRICS_ENABLED`",
     "otel": "[traces](operations.md#traces): `OTEL_EXPORTER_OTLP_ENDPOINT`",
 }

@@ -73,6 +73,11 @@ class Locations:
             # OpenCode cannot be asked now: the turn asks again before its prompt goes out
         return granted
 
+    async def is_served(self, directory: str) -> bool:
+        """Whether a requested directory is in the workspace, and there. Raises `ProtocolError`."""
+        looked = await self._look(directory)
+        return is_inside(looked.root, looked.path) and looked.exists
+
     async def verify(self, location: Location) -> None:
         """Check that OpenCode works in the directory of a place, and not in what it may take its name for.
 

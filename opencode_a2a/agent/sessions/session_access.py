@@ -16,7 +16,7 @@ from attrs import frozen
 from opencode_a2a.agent.sessions.location_check import Locations
 from opencode_a2a.agent.sessions.session_choice import HIGHEST, Sessions
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
-from opencode_a2a.server.store import Binding, SessionRow, Store
+from opencode_a2a.server.store import Binding, Store
 from sansio.a2a.codecs.json_values import list_at, text_at
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
@@ -85,8 +85,7 @@ class SessionAccess:
         try:
             yield
         except BaseException:
-            row = SessionRow(session_id=held.session_id, principal=held.principal, claimed_until=0)
-            self._store.put([row])
+            self._store.put([self._sessions.claim_until(0, held.principal, held.session_id)])
             raise
         await self.give(held.principal, held.session_id, held.location)
 
@@ -97,7 +96,9 @@ class SessionAccess:
     async def give(self, principal: str, session_id: str, location: Location) -> None:
         """The session is the caller's from now on."""
         row = self._sessions.owned(principal, session_id, location)
-        await self._store.commit([row, Binding(principal, context_of(session_id), session_id)])
+        await self._store.commit(
+            [row, Binding(principal, context_of(session_id), session_id, self._sessions.affinity)]
+        )
 
     async def visible(self, principal: str, session_ids: Iterable[str], answer: Any, location: Location) -> set[str]:
         """Keep the sessions that the caller may use. `answer`: the sessions themselves, where they are known."""

@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 _NOT_YOURS = TaskFailure(text="The session is not one that this caller can use", type="SESSION_FORBIDDEN")
 _MOVED = TaskFailure(text="The conversation works elsewhere: choose a place in a new context", type=BAD_REQUEST)
+_BOUND_ELSEWHERE = TaskFailure(text="The conversation has begun in another OpenCode: send it again", type=BAD_REQUEST)
 _ELSEWHERE = TaskFailure(text="The session is outside the workspace of this deployment", type="SESSION_FORBIDDEN")
 _NOT_USABLE = "is not a session that this caller can use"
 _ASKING = 5.0  # seconds that OpenCode has to tell of a session before it is claimed
@@ -48,6 +49,7 @@ class Sessions:
     """`claim_ttl`: seconds for which a session nobody owns is kept for the caller who named it first.
 
     `claims`: whether a session that nobody owns can be claimed at all. `creations`: those that are being made.
+    `affinity`: what the rows of sessions have that are in this OpenCode; empty where there is no other.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class Sessions:
         claim_ttl: float,
         claims: bool,
         wall: Callable[[], float],
+        affinity: str = "",
     ) -> None:
         self.claims = claims
+        self.affinity = affinity
         self._store = store
         self._upstream = upstream
         self._locations = locations
@@ -87,9 +91,11 @@ class Sessions:
                 elif not await self._may_claim(principal, session_id, location or self._locations.default):
                     raise invalid(SESSION_PATH, _NOT_USABLE)
                 until = int((self._wall() + self._claim_ttl) * 1000)
-                await self._store.commit(
-                    [SessionRow(session_id=session_id, principal=principal, claimed_until=until)]
-                )
+                await self._store.commit([self.claim_until(until, principal, session_id)])
+
+    def claim_until(self, until: int, principal: str, session_id: str) -> SessionRow:
+        """A claim on a session, good until an epoch in milliseconds."""
+        return SessionRow(session_id=session_id, principal=principal, claimed_until=until, affinity=self.affinity)
 
     async def check_location(
         self, principal: str, context_id: str | None, named: str | None, location: Location
@@ -124,6 +130,8 @@ class Sessions:
             return False
         claim = await self._store.session(session_id)
         claimed = claim is not None and claim.claimed_until is not None and claim.claimed_until > self._wall() * 1000
+        if claim is not None and claim.claimed_until is None:  # it was bound since its owner was asked for
+            return await self._store.owner_of(session_id) in (None, principal)
         return not claimed or (claim is not None and claim.principal == principal)
 
     # --- for a turn ---------------------------------------------------------------------------------------
@@ -137,6 +145,7 @@ class Sessions:
         if not run.prompt.fresh:
             known = await self._store.session_of(facts.principal, facts.context_id)
             if known is not None:
+                await self._check_affinity(known)
                 run.location = await self.location_of(known)
                 if run.prompt.location not in (None, run.location):
                     raise UpstreamError(_MOVED)
@@ -178,12 +187,13 @@ class Sessions:
     async def rows(self, run: RunningTurn, session_id: str) -> list[Write]:
         """The rows that bind the session to its context and owner. Raises `StoreError`."""
         facts: Facts = run.active.facts
-        rows: list[Write] = [Binding(facts.principal, facts.context_id, session_id)]
+        rows: list[Write] = [Binding(facts.principal, facts.context_id, session_id, self.affinity)]
         if run.prompt.session_id is not None:
             left = await self._store.session_of(facts.principal, facts.context_id)
             if left not in (None, session_id) and await self._store.session(left) is None:
                 # it was the caller's by the binding that is replaced now, and stays so
-                rows.append(SessionRow(session_id=left, principal=facts.principal))
+                affinity = await self._store.affinity_of_session(left) or ""
+                rows.append(SessionRow(session_id=left, principal=facts.principal, affinity=affinity))
         if run.prompt.session_id is not None or run.location != self._locations.default:
             rows.append(self.owned(facts.principal, session_id, run.location))
         return rows
@@ -191,7 +201,7 @@ class Sessions:
     def owned(self, principal: str, session_id: str, location: Location) -> SessionRow:
         """That a session is the caller's, and where it is."""
         where = "" if location == self._locations.default else location_as_text(location)
-        return SessionRow(session_id=session_id, principal=principal, place=where)
+        return SessionRow(session_id=session_id, principal=principal, place=where, affinity=self.affinity)
 
     async def is_gone(self, location: Location) -> bool:
         """Whether the directory of a place was removed."""
@@ -202,6 +212,11 @@ class Sessions:
         await self._locations.verify(location)
 
     # --- inside -------------------------------------------------------------------------------------------
+
+    async def _check_affinity(self, session_id: str) -> None:
+        """Refuse a session of another OpenCode: two servers gave a context its first message at the same moment."""
+        if self.affinity and await self._store.affinity_of_session(session_id) not in (None, "", self.affinity):
+            raise UpstreamError(_BOUND_ELSEWHERE)
 
     async def _session(self, session_id: str, location: Location) -> JsonObject:
         """Read a session from OpenCode, which answers with something else for an id that is no session's."""

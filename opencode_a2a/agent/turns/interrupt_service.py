@@ -81,9 +81,10 @@ class InterruptService:
         await self._answer(found, question_reject(found.asked, found.run.location))
 
     def pending(self, principal: str, kind: str) -> list[JsonObject]:
-        """The caller's requests that wait for an answer, oldest task first."""
+        """The caller's requests that wait for an answer, oldest task first, each with its task's time of arrival."""
         return [
             {
+                "created_at": found.run.active.facts.created_at,
                 "request_id": found.asked.request_id,
                 "session_id": found.asked.session_id,
                 "interrupt_type": kind,
@@ -96,6 +97,15 @@ class InterruptService:
             if found.asked.kind == kind and found.run.active.facts.principal == principal
         ]
 
+    def knows(self, principal: str, request_id: str) -> bool:
+        """Whether a request of the caller's waits for an answer here, or was given up a while ago."""
+        if self._given_up.get(request_id, ("", 0.0))[0] == principal:
+            return True
+        return any(
+            found.asked.request_id == request_id and found.run.active.facts.principal == principal
+            for found in self._waiting()
+        )
+
     def ages(self) -> list[float]:
         """For how many seconds each request waits."""
         now = self._wall()
@@ -106,9 +116,14 @@ class InterruptService:
         return self._turns.ended_interrupts.with_running(run.turn for run in self._turns.running.values())
 
     def waits(self, active: ActiveTask, session_id: str | None) -> bool:
-        """Whether a task waits for an answer; in one session, if it is named."""
+        """Whether a task waits for an answer; in one session, if it is named.
+
+        Of a task of another server, its state says that it waits.
+        """
         run = self._turns.running.get(active.facts.task_id)
-        if run is None or session_id not in (None, run.turn.session_id):
+        if run is None:
+            return session_id in (None, active.session_id)
+        if session_id not in (None, run.turn.session_id):
             return False
         return bool(run.turn.interrupt_tracker.pending)
 

@@ -35,8 +35,8 @@ class RunningTurn:
 
     `place` is where the session is; `tool_calls` are those of the tool by which the model calls other agents,
     `claimed_calls` the parts of those whose call has arrived, `tool_scopes` end with the turn. `waiting` is the
-    scope of what comes before the prompt; `queue` holds the task's place among those of its context, or of the
-    session that its message names.
+    scope of what comes before the prompt, `publishing` of what waits for the store after it. `queue` holds the task's
+    place among those of its context, or of the session that its message names.
     """
 
     active: ActiveTask
@@ -44,8 +44,15 @@ class RunningTurn:
     turn: Turn
     location: Location
     waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
+    publishing: anyio.CancelScope = field(factory=anyio.CancelScope)
     sink: TurnSink | None = None
     queue: Lock | None = None
     tool_calls: RunningCalls = field(factory=RunningCalls)
     claimed_calls: set[str] = field(factory=set)
     tool_scopes: set[anyio.CancelScope] = field(factory=set)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this server has ended the turn, so that OpenCode has to stop."""
+        verdict = self.sink.verdict if self.sink is not None else None
+        return self.turn.cancelled or (verdict is not None and self.turn.failure is verdict)

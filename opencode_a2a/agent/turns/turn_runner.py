@@ -134,7 +134,8 @@ class TurnRunner:
     def recover(self, active: ActiveTask, prompt: Prompt) -> Coroutine[Any, Any, None]:
         """Return the work that carries on a task which an earlier process left unfinished.
 
-        One whose prompt may be with OpenCode has its place in the queue before this returns; any other starts again.
+        One whose prompt may be with OpenCode keeps its places in the queues, or takes others before this returns; any
+        other starts again.
         """
         session_id, prompt_id = active.session_id, active.prompt_id
         if session_id is None or prompt_id is None:
@@ -142,13 +143,9 @@ class TurnRunner:
         turn = self._turn(active, session_id, prompt_id)
         turn.recover(recovered_output(active.task(), active.log.events, session_id, last=active.log.last))
         run = self._add(active, prompt, turn)
-        locks = ExitStack()
-        for key in (_of_context(active), _of_session(session_id)):
-            if not self._locks.is_taken(key):
-                lock = self._locks.of(key, active.facts.task_id)
-                lock.take_place()
-                locks.callback(lock.leave)
-        return self._run(run, locks)
+        keys = (_of_context(active), _of_session(session_id))
+        kept = [self._locks.kept(key, active.facts.task_id) for key in keys]
+        return self._run(run, [lock for lock in kept if lock is not None])
 
     def _turn(self, active: ActiveTask, session_id: str = "", prompt_id: str = "") -> Turn:
         facts = active.facts
@@ -172,7 +169,20 @@ class TurnRunner:
         if run is not None and run.sink is None:
             run.waiting.cancel()
         elif run is not None and run.sink is not None:
+            run.publishing.cancel()  # OpenCode is stopped though the store is away
             run.sink.wake()
+
+    def fail(self, active: ActiveTask, text: str) -> None:
+        """End the turn of a task as failed, and stop it in OpenCode, too."""
+        task_id = active.facts.task_id
+        run = self.running.get(task_id)
+        if run is None:
+            return
+        failure = TaskFailure(text=text, type=STOPPED)
+        active.publish(run.turn.fail(failure, self._now()))
+        if run.sink is not None:
+            run.sink.end(failure)
+        self.interrupt(task_id)
 
     def stop(self, task_id: str) -> None:
         """End a turn as failed, because the server is being stopped."""
@@ -233,21 +243,25 @@ class TurnRunner:
 
     # --- one turn -----------------------------------------------------------------------------------------
 
-    async def _run(self, run: RunningTurn, passed: ExitStack | None = None) -> None:
-        """Run a turn to its end. `passed`: the locks that a recovered turn holds."""
+    async def _run(self, run: RunningTurn, kept: Sequence[Lock] | None = None) -> None:
+        """Run a turn to its end. `kept`: the locks that a recovered turn has its places in."""
         active = run.active
         task_id = active.facts.task_id
         started = self._wall()
         try:
             try:
-                with passed or ExitStack() as locks:
+                with ExitStack() as locks:
                     prepared = None
-                    if run.queue is not None:
-                        locks.callback(run.queue.leave)
-                        with run.waiting:
+                    for lock in (run.queue,) if kept is None else kept:
+                        if lock is not None:
+                            locks.callback(lock.leave)
+                    with run.waiting:
+                        if run.queue is not None:
                             prepared = await self._in_queue(run, run.queue, locks)
+                        for lock in kept or ():
+                            await self._enter(active, lock, locks)
                     # it may have been cancelled meanwhile, which OpenCode must hear if it has the prompt
-                    if passed is not None or not active.log.state.terminal:
+                    if kept is not None or not active.log.state.terminal:
                         log_turn_begun(active, self._wall() - started)
                         try:
                             await self._drive(run, prepared)
@@ -272,7 +286,8 @@ class TurnRunner:
             count_turn(self._meters, run, self._wall() - started)
             describe_turn(active, run.prompt.model)
             self.ended_interrupts.add(run.turn)
-            del self.running[task_id]
+            if self.running.get(task_id) is run:  # else the task was lost, and taken over again
+                del self.running[task_id]
 
     async def _in_queue(self, run: RunningTurn, queue: Lock, locks: ExitStack) -> int:
         """Choose the session and wait for the turns before ours, first in its context, then in the session.
@@ -316,7 +331,8 @@ class TurnRunner:
     async def _enter(self, active: ActiveTask, queue: Lock, locks: ExitStack) -> None:
         locks.callback(queue.leave)
         queue.take_place()
-        await queue.wait(lambda: self._publisher.settle(active))  # it may wait long: let it be seen
+        # it may wait long: let it be seen
+        await self._publisher.patiently(active, lambda: queue.wait(lambda: self._publisher.settle(active)))
 
     async def _prepare(self, run: RunningTurn, session_id: str) -> int:
         """Make durable, in one commit, what must be known if the server is killed: the task, its session, its prompt.
@@ -364,7 +380,7 @@ class TurnRunner:
                 await self._find_again(run, sink)
             await self._follow(run, sink)
         finally:
-            self._bus.detach(turn.session_id)
+            self._bus.detach(turn.session_id, sink)
 
     async def _send(self, run: RunningTurn, sink: TurnSink) -> None:
         turn, prompt = run.turn, run.prompt
@@ -372,6 +388,7 @@ class TurnRunner:
         await self.give_tools(run.location)
         options = evolve(self._options, model=prompt.model) if prompt.model else self._options
         call = requests.prompt(turn.session_id, turn.prompt_id, prompt.parts, options, run.location)
+        await self._publisher.sure()  # OpenCode appends a prompt that comes twice
         try:
             await self._upstream.request(call)
         except UpstreamError as exc:
@@ -402,10 +419,11 @@ class TurnRunner:
         looks = 0
         while True:
             await sink.until_urgent()
-            if active.barrier > active.visible:
-                await self._publish(active, ())
+            if active.barrier > active.visible and not run.stopped:  # the task's end waits for the store afterwards
+                with anyio.CancelScope() as run.publishing:
+                    await self._publish(active, ())
             if turn.ended:
-                if turn.cancelled:
+                if run.stopped:
                     await self._abort(run, sink)
                 elif turn.refused and holds_media(run.prompt.parts):
                     await self._take_back(run)
@@ -452,7 +470,8 @@ class TurnRunner:
             since=since,
             last_try=last_try,
         )
-        await self._publish(run.active, events)
+        with anyio.CancelScope() as run.publishing:
+            await self._publish(run.active, events)
         return looks + 1
 
     async def _publish(self, active: ActiveTask, events: Sequence[LogEvent]) -> None:

@@ -101,9 +101,10 @@ class EventBus:
         """Route the events of a session to `sink`, from now on."""
         self._sinks[session_id] = sink
 
-    def detach(self, session_id: str) -> None:
-        """No more events of this session."""
-        self._sinks.pop(session_id, None)
+    def detach(self, session_id: str, sink: Sink) -> None:
+        """Send `sink` no more events of this session. Another sink that was attached since stays."""
+        if self._sinks.get(session_id) is sink:
+            del self._sinks[session_id]
 
     async def wait_connected(self, timeout: float) -> bool:
         """Whether the bus is connected, now or within `timeout` seconds."""

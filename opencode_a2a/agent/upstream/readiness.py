@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import anyio
@@ -63,12 +64,18 @@ class Readiness:
         problem = self._problems.get(UPSTREAM)
         return [problem.type.name if problem is not None else EVENT_STREAM_LOST]
 
-    def report(self, *, store_works: bool = True) -> JsonObject:
-        """The members of a health check: `status`, and the `reasons` for one that is not ok."""
-        reasons = [{"type": one.type.name, "message": one.type.value} for one in self._problems.values()]
-        if not store_works:
-            reasons.append({"type": "STORE_UNAVAILABLE", "message": "the task store cannot be written"})
-        return {"status": "degraded" if reasons else "ok", "reasons": reasons}
+    def reasons(self, name: str = "") -> list[JsonObject]:
+        """The problems as they stand in a health check. `name`: of the instance, empty for one without."""
+        named = {"instance": name} if name else {}
+        return [{"type": one.type.name, "message": one.type.value, **named} for one in self._problems.values()]
+
+
+def merged_reports(instances: Iterable[tuple[str, Readiness]], *, store_works: bool) -> JsonObject:
+    """The members of a health check: `status`, and the `reasons` for one that is not ok. `instances`: with names."""
+    reasons = [reason for name, readiness in instances for reason in readiness.reasons(name)]
+    if not store_works:
+        reasons.append({"type": "STORE_UNAVAILABLE", "message": "the task store cannot be written"})
+    return {"status": "degraded" if reasons else "ok", "reasons": reasons}
 
 
 class UpstreamChecks:

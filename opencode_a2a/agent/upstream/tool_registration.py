@@ -19,9 +19,11 @@ import orjson
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.server.steps import in_turns
+from opencode_a2a.server.tasks.keyed_lock import LocalLocks
 from sansio.large_json import decoded
 from sansio.opencode import tool_servers
 from sansio.opencode.upstream import requests
+from sansio.opencode.upstream.faults import TIMEOUT
 from sansio.opencode.upstream.problems import Problem, tool_name_problem, tool_problem
 from sansio.opencode.upstream.requests import Location, UpstreamCall
 from sansio.redact import Secret
@@ -31,9 +33,14 @@ _log = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0
 """Seconds between two tries to give the tool where it could not be given."""
 
-_PATIENCE: Final = 8.0  # seconds for which a turn waits for its directory to have the tool
+SILENCE_SECONDS = 5.0
+"""Seconds until it is tried again where OpenCode left the try unanswered: it may have just started."""
+
+PATIENCE = 20.0
+"""Seconds for which a turn waits for its directory to have the tool: OpenCode may have to set that directory up."""
+
 _LOOK_EVERY: Final = 1.0  # seconds between two looks at whether the tool has to be given again
-_LEAVING: Final = 2.0  # seconds for taking the tool back at the end
+_LEAVING: Final = 5.0  # seconds for taking the tool back at the end
 _MOST: Final = 256  # directories that are remembered
 
 
@@ -64,7 +71,7 @@ class ToolRegistration:
         self._is_busy = is_busy
         self._given: dict[Location, str] = {}  # with the tool's description at the time
         self._failed: dict[Location, tuple[float, Problem]] = {}  # with the time of the next try
-        self._lock = anyio.Lock()
+        self._giving = LocalLocks()  # one for each directory: none waits for another's
         self._listening = anyio.Event()
         self.url: str = ""
 
@@ -73,31 +80,37 @@ class ToolRegistration:
         self.url = url
         self._listening.set()
 
+    def recheck(self) -> None:
+        """Look before the next turn of each directory whether it has the tool yet."""
+        self._checked.clear()
+
     async def ensure(self, location: Location) -> None:
         """Give the tool to a directory unless it has it."""
         if not self.url or self._checked.get(location) == self._bus.disposals:
             return
         if location in self._failed and self._failed[location][0] > anyio.current_time():
             return
-        async with self._lock:
+        async with self._giving.of(("tool", location.directory, location.workspace)):
             count = self._bus.disposals
             if self._checked.get(location) == count:
                 return
             problem: Problem | None
+            pause = RETRY_SECONDS
             try:
-                with self._upstream.within(_PATIENCE):
+                with self._upstream.within(PATIENCE):
                     problem = await self._give(location)
             except UpstreamError as exc:
                 problem = tool_problem(exc.failure.text, self.url)
-            self._keep(location, count, problem)
+                pause = SILENCE_SECONDS if exc.failure.type == TIMEOUT else RETRY_SECONDS
+            self._keep(location, count, problem, pause)
 
-    def _keep(self, location: Location, count: int, problem: Problem | None) -> None:
+    def _keep(self, location: Location, count: int, problem: Problem | None, pause: float) -> None:
         self._checked.pop(location, None)
         self._failed.pop(location, None)
         if problem is None:
             self._checked[location] = count
         else:
-            self._failed[location] = (anyio.current_time() + RETRY_SECONDS, problem)
+            self._failed[location] = (anyio.current_time() + pause, problem)
         while len(self._checked) > _MOST:
             forgotten, _ = self._checked.popitem(last=False)
             self._given.pop(forgotten, None)

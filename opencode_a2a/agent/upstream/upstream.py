@@ -33,6 +33,7 @@ from sansio.opencode.upstream.faults import (
     failure_of_status,
 )
 from sansio.opencode.upstream.requests import TimeoutClass, UpstreamCall
+from sansio.transport.addresses import host_and_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -160,8 +161,7 @@ class Upstream:
     @property
     def url(self) -> str:
         """Where OpenCode is, without the login."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'https' if self._tls else 'http'}://{host}:{self._port}{self._prefix}"
+        return f"{'https' if self._tls else 'http'}://{host_and_port(self._host, self._port)}{self._prefix}"
 
     async def __aenter__(self) -> Upstream:
         return self

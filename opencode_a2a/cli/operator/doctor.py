@@ -18,12 +18,13 @@ from opencode_a2a.cli.main import with_options
 from opencode_a2a.cli.operator.identity_checks import check_credentials, check_issuer
 from opencode_a2a.cli.operator.local_checks import LoadedSettings, check_files, check_settings, load_what_can_be
 from opencode_a2a.cli.operator.server_checks import check_server
-from opencode_a2a.cli.operator.upstream_checks import check_upstream
+from opencode_a2a.cli.operator.upstream_checks import check_upstreams
 from opencode_a2a.cli.serve import OPTIONS
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.distribution import version_text
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.store.database.inspection import inspect_store
+from opencode_a2a.server.store.shared.options import SharedOptions
 from opencode_a2a.terminal.output import harmless_json, on_one_line
 from sansio.doctor.finding import Finding, Outcome, exit_code, fail, worst
 from sansio.doctor.store import judge_store
@@ -65,7 +66,7 @@ async def examine(loaded: LoadedSettings) -> list[Finding]:
     """Make all checks at once, and return their findings in one order. Takes little more than `SECONDS`."""
     settings = loaded.settings
     groups: dict[str, Callable[[], Awaitable[Sequence[Finding]]]] = {
-        "OpenCode": partial(check_upstream, settings),
+        "OpenCode": partial(check_upstreams, settings),
         "store": partial(_in_thread, partial(_store, settings)),
         "server": partial(check_server, settings),
         "files": partial(_in_thread, partial(check_files, settings, loaded.environ)),
@@ -89,7 +90,8 @@ async def examine(loaded: LoadedSettings) -> list[Finding]:
 
 
 def _store(settings: Settings) -> list[Finding]:
-    return list(judge_store(inspect_store(settings.store_url)))
+    shared = SharedOptions(listen_url=settings.listen_database_url) if settings.shares_store else None
+    return list(judge_store(inspect_store(settings.store_url, shared)))
 
 
 async def _in_thread(check: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:

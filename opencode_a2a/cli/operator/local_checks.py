@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,8 +12,16 @@ from attrs import frozen
 
 from opencode_a2a.client.known_peers import KnownPeers, PeerCredentialError
 from opencode_a2a.config.risks import risks
-from opencode_a2a.config.settings import Settings, SettingsError, check_exposure, load_settings, read_dotenv
-from opencode_a2a.distribution import how_to_install
+from opencode_a2a.config.settings import (
+    Settings,
+    SettingsError,
+    check_bindings,
+    check_exposure,
+    check_workers,
+    load_settings,
+    read_dotenv,
+)
+from opencode_a2a.distribution import how_to_install, is_installed
 from opencode_a2a.outbound.peer_policy import peer_policy
 from opencode_a2a.server.certificates import ServedCertificate
 from opencode_a2a.server.http.card_signing import load_card_key
@@ -47,6 +54,8 @@ def load_what_can_be(environ: Mapping[str, str], dotenv: Path | None) -> LoadedS
         try:
             settings, warnings = load_settings(given, dotenv=dotenv)
             check_exposure(settings)
+            check_bindings(settings)
+            check_workers(settings)
         except SettingsError as error:
             problems += error.problems
             wrong = {problem.partition(":")[0] for problem in error.problems}
@@ -121,23 +130,16 @@ def _certificate(settings: Settings) -> Finding:
     return judge_certificate(facts, time.time())
 
 
-def _installed(library: str) -> bool:
-    try:
-        return find_spec(library) is not None
-    except ModuleNotFoundError:  # of a package that it is in
-        return False
-
-
 def _extras(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     """Check the libraries that not everybody needs, for what is switched on."""
     needed: dict[str, tuple[str, ...]] = {
-        "postgresql": ("psycopg",) if (settings.store_url or "").startswith("postgres") else (),
+        "postgresql": ("psycopg",) if settings.shares_store else (),
         "signing": ("cryptography", "rfc8785") if settings.card_signing_key_file is not None else (),
         "metrics": ("prometheus_client",) if settings.metrics_enabled else (),
         "oidc": ("joserfc", "cryptography") if settings.oidc_issuer is not None else (),
     }
     missing = {
-        extra: [library for library in libraries if not _installed(library)] for extra, libraries in needed.items()
+        extra: [library for library in libraries if not is_installed(library)] for extra, libraries in needed.items()
     }
     findings = [
         fail(EXTRAS, f"{', '.join(libraries)} is not installed, and settings need it", how_to_install(extra))
@@ -146,7 +148,7 @@ def _extras(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     ]
     if asks_for_traces(environ):
         needed["otel"] = _TRACING
-        if lacking := [library for library in _TRACING if not _installed(library)]:
+        if lacking := [library for library in _TRACING if not is_installed(library)]:
             detail = f"{', '.join(lacking)} is not installed: {ENDPOINTS[1]} asks for traces, and none are recorded"
             findings.append(warn(EXTRAS, detail, how_to_install("otel")))
     used = ", ".join(extra for extra, libraries in needed.items() if libraries) or "none"

@@ -62,6 +62,8 @@ async def _import(settings: Settings, url: str, source: Path, *, dry_run: bool) 
 def _target(settings: Settings, source: Path, *, dry_run: bool) -> str:
     """Return the URL to import into; for a dry run where no store is yet, that of an empty one in memory."""
     url = settings.store_url
+    if settings.shares_store and settings.listen_database_url is not None:
+        url = settings.listen_database_url  # a pool may not keep the session that has the database alone
     if url is None:
         raise StoreUrlError("A2A_TASK_STORE_BACKEND is memory: what is imported would be gone at once")
     if not source.is_file():

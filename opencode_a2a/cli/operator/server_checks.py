@@ -14,7 +14,7 @@ import httpx
 import orjson
 from attrs import evolve, frozen
 
-from opencode_a2a.client.web import end_early
+from opencode_a2a.client.answer import end_early
 from opencode_a2a.config.settings import Settings
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.cards.parse import CARD_PATHS
@@ -23,6 +23,7 @@ from sansio.a2a.errors import ProtocolError
 from sansio.doctor.finding import Finding
 from sansio.doctor.server import PROBE_EVENTS, CardFacts, PortFacts, judge_card, judge_hosts, judge_port, judge_stream
 from sansio.http import LIVE_PATH
+from sansio.transport.addresses import host_and_port
 
 _SECONDS: Final = 4.0
 _LARGEST: Final = 1024 * 1024
@@ -130,7 +131,7 @@ async def _card(client: httpx.AsyncClient, url: str) -> _Card:
 def _port(settings: Settings, ours: bool) -> PortFacts:
     """Try to listen, for a moment. Blocks."""
     host, port = settings.host, settings.port
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = host_and_port(host, port)
     if ours:
         return PortFacts(address=address, ours=True)
     try:

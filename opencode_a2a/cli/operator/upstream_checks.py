@@ -8,11 +8,12 @@ from typing import Final
 
 import anyio
 import orjson
-from attrs import define, field
+from attrs import define, evolve, field
 
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.readiness import Readiness, UpstreamChecks
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.config.groups.opencode_instances import OpenCodeInstance
 from opencode_a2a.config.settings import Settings
 from sansio.a2a.codecs.json_values import text_at
 from sansio.doctor.finding import Finding, of_problem, ok, skipped, warn
@@ -45,13 +46,29 @@ class _BusNote:
             self.made.set()
 
 
-async def check_upstream(settings: Settings) -> list[Finding]:
-    """Check OpenCode, its version, its clock, and the workspace, model and agent there."""
-    password = settings.opencode_password
+async def check_upstreams(settings: Settings) -> list[Finding]:
+    """Check each OpenCode, all at once. Where they have names, so have the findings."""
+    found: dict[str, list[Finding]] = {}
+
+    async def look(instance: OpenCodeInstance) -> None:
+        found[instance.name] = await check_upstream(settings, settings.completed(instance))
+
+    async with anyio.create_task_group() as tasks:
+        for instance in settings.instances:
+            tasks.start_soon(look, instance)
+    return [
+        evolve(finding, check=f"{instance.name}: {finding.check}") if instance.named else finding
+        for instance in settings.instances
+        for finding in found[instance.name]
+    ]
+
+
+async def check_upstream(settings: Settings, instance: OpenCodeInstance) -> list[Finding]:
+    """Check one OpenCode, its version, its clock, and the workspace, model and agent there."""
     client = Upstream(
-        settings.opencode_url,
-        username=settings.opencode_username,
-        password=password.reveal() if password is not None else None,
+        instance.url,
+        username=instance.username,
+        password=instance.password.reveal() if instance.password is not None else None,
         timeout=min(settings.opencode_timeout, 8.0),
     )
     note = _BusNote()
@@ -62,7 +79,7 @@ async def check_upstream(settings: Settings) -> list[Finding]:
         if note.problem is not None:
             findings = _unreachable(note.problem)
         else:
-            location = Location(directory=settings.workspace_root)
+            location = Location(directory=instance.workspace_root)
             checks = UpstreamChecks(upstream, bus, Readiness(), location, settings.agent)
             findings = [ok(UPSTREAM, f"{upstream.url} answers, and takes our login"), await _version(upstream)]
             findings += [_of_look(source, problem) for source, problem in (await checks.look()).items()]

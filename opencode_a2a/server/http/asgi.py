@@ -6,6 +6,7 @@ No framework. `sansio.a2a.server` decides what a request means, and how an answe
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,43 +15,42 @@ from typing import Any, Protocol, TypeAlias
 
 import anyio
 import anyio.lowlevel
-from attrs import evolve, frozen
+from attrs import evolve
 
 from opencode_a2a.logs import plain
-from opencode_a2a.metrics.endpoint import MetricsEndpoint
-from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.metrics.request_metrics import count_request
+from opencode_a2a.server.grpc.trailers import with_trailers
 from opencode_a2a.server.http.dispatch import Dispatch, Invocation
 from opencode_a2a.server.http.documents import Documents, Published, only
-from opencode_a2a.server.http.payload_log import PayloadLog
 from opencode_a2a.server.http.probes import Probes, asks_for_stream, probe_stream
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
 from opencode_a2a.server.http.revocable_stream import SLACK, RevocableStream
-from opencode_a2a.server.http.stream_frames import LONG, Frames, frames_of
-from opencode_a2a.server.identity.authenticator import Authenticator
+from opencode_a2a.server.http.stream_frames import LONG, Frames, Streaming, frames_of
 from opencode_a2a.server.identity.rate_guard import RateGuard
-from opencode_a2a.tracing.spans import NO_TRACER, Tracer, working_for
+from opencode_a2a.server.surface import Surface
+from opencode_a2a.server.websocket.handshake import WebSockets
+from opencode_a2a.tracing.spans import working_for
 from sansio import http
-from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
+from sansio.a2a.bindings import grpc
+from sansio.a2a.bindings.http_messages import Request, Response, json_response
 from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.operations import Operation
+from sansio.a2a.operations import GRPC_PATHS, Operation
 from sansio.a2a.server import (
-    RPC_PATH,
-    STREAM_HEADERS,
     Call,
     CallRefusedError,
-    ServedProtocol,
+    brings_json,
     check_target,
+    is_grpc,
+    refuse,
     understand,
 )
+from sansio.a2a.serving.sse_call import STREAM_HEADERS
+from sansio.a2a.websocket import messages as websocket
 from sansio.access import Authentication, Identity
-from sansio.guards.hosts import ServedHosts
-from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, cors_headers
-from sansio.guards.proxies import NO_PROXIES, TrustedProxies
-from sansio.guards.rate_limits import RequestRates
+from sansio.guards.origins import cors_headers
 from sansio.limits import StreamLimits
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -65,35 +65,8 @@ LINGER = 10.0
 """Seconds for which the rest of a request is awaited where the connection goes on."""
 
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
+_OF_CONNECTION = ("connection", "upgrade")  # headers that HTTP/2 does not have
 _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
-
-
-@frozen(kw_only=True)
-class Surface:
-    """The deployment, as the HTTP surface needs to know it.
-
-    `body_limit` and `gzip_minimum`: bytes, 0 for none. `stays_open`: no stream ends where its task asks;
-    `stays_open_for`: nor does one with one of these extensions.
-    `prefix`: the path of the public URL, without a slash at its end. `rates`: None for no rate limits.
-    """
-
-    authenticator: Authenticator
-    protocol: ServedProtocol
-    body_limit: int
-    gzip_minimum: int
-    limits: StreamLimits
-    started: float
-    origins: AllowedOrigins = NO_ORIGINS
-    prefix: str = ""
-    hosts: ServedHosts = ServedHosts()
-    proxies: TrustedProxies = NO_PROXIES
-    rates: RequestRates | None = None
-    stays_open: bool = False
-    stays_open_for: frozenset[str] = frozenset()
-    meters: Meters = NO_METERS
-    metrics: MetricsEndpoint | None = None
-    payloads: PayloadLog | None = None
-    tracer: Tracer = NO_TRACER
 
 
 class ExtensionMethods(Protocol):
@@ -101,21 +74,6 @@ class ExtensionMethods(Protocol):
 
     async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
         """Return the result as JSON. Raises `ProtocolError`, also for a name that there is not."""
-
-
-@frozen
-class Streaming:
-    """A response whose body comes as frames.
-
-    `access`: calls its argument where the caller may not read on, while the context lasts. `refused`: the last frame
-    then.
-    """
-
-    headers: tuple[tuple[str, str], ...]
-    frames: AsyncGenerator[Frames]
-    closed: Callable[[], None]
-    access: Callable[[Callable[[], None]], AbstractContextManager[None]]
-    refused: bytes
 
 
 class Application:
@@ -138,7 +96,17 @@ class Application:
         self._health = health
         self._guard = RateGuard(surface.authenticator, surface.rates)
         self._documents = Documents(self._guard, surface.started)
+        self._unready = unready
         self._probes = Probes(self._guard, unready)
+        self.websockets = WebSockets(surface, self._guard, perform=self._perform, as_error=_as_protocol_error)
+
+    def drain(self) -> None:
+        """Begin no request on WebSocket connections any more, and end each with its last answer."""
+        self.websockets.drain()
+
+    def stop(self) -> None:
+        """End all WebSocket connections."""
+        self.websockets.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -146,7 +114,7 @@ class Application:
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1000})
+            await self.websockets.serve(scope, receive, send)
 
     # --- one request --------------------------------------------------------------------------------------
 
@@ -159,6 +127,7 @@ class Application:
             query_string=scope["query_string"],
             headers=headers,
             source=source,
+            takes_trailers="http.response.trailers" in (scope.get("extensions") or {}),
         )
         # On a connection that goes on, a body need not be announced, and one that comes after the answer's end
         # would be taken for an error of the whole connection: so its end is waited for. On another, the server
@@ -180,7 +149,7 @@ class Application:
     ) -> None:
         try:
             http.check_repeated(scope["headers"], self.authenticator.headers)
-            if request.path not in http.PROBE_PATHS:
+            if request.path not in http.PROBE_PATHS and request.path not in grpc.HEALTH_PATHS:
                 self._surface.hosts.check(request.headers.get("host"))
                 if request.source.host is not None:
                     self._surface.hosts.check(request.source.host)
@@ -190,7 +159,9 @@ class Application:
         except Exception as exc:
             error = _as_protocol_error(exc, request)
             challenge = self._surface.authenticator.challenge(request)
-            answer = refusal(error, self._surface.protocol.version_for_errors(request), challenge)
+            answer = refuse(error, request, self._surface.protocol, challenge)
+        if multiplexed and isinstance(answer, Response) and answer.status == 426:
+            answer = evolve(answer, headers=tuple(pair for pair in answer.headers if pair[0] not in _OF_CONNECTION))
         cors = cors_headers(request.headers, self._surface.origins)
         answer = evolve(answer, headers=(*answer.headers, *cors, *request.rate_headers, *trace_headers(request)))
         request.outcome.status = answer.status if isinstance(answer, Response) else 200
@@ -210,15 +181,22 @@ class Application:
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
-        answer = http.answer_before_body(request, surface.origins)
+        more = http.WEBSOCKET_PATHS if surface.protocol.serves_websocket else {}
+        answer = http.answer_before_body(request, surface.origins, more)
         if answer is not None:
             return answer
+        if request.path in more and request.path == websocket.PATH:
+            raise ProtocolError(ErrorKind.UPGRADE_REQUIRED)
         if request.path in http.PROBE_PATHS:
             if asks_for_stream(request):
                 return Streaming(STREAM_HEADERS, probe_stream(), _nothing, _everybody, b"")
             return await self._probes.answer(request)
         if request.path in http.DOCUMENT_PATHS:
             self._guard.read(request)
+        if request.path in http.GRPC_SERVICE_PATHS and is_grpc(request, surface.protocol):
+            return await self._serve_beside(request, receive)
+        if request.path not in GRPC_PATHS and is_grpc(request, surface.protocol):
+            self._refuse_unknown(request)
         if request.path in CARD_PATHS:
             return self._documents.public(request, self.cards.public)
         if request.path == JWKS_PATH:
@@ -238,12 +216,11 @@ class Application:
         if request.path == http.METRICS_PATH and surface.metrics is not None:
             only(request, "GET", "HEAD")
             return await surface.metrics.response(identity)
-        if request.path == RPC_PATH:
-            only(request, "POST")
-        else:
-            check_target(request, surface.protocol)
+        if surface.protocol.serves_websocket and request.path == websocket.TICKET_PATH:
+            return await self.websockets.ticket(request, caller)
+        check_target(request, surface.protocol)
         if request.method == "POST":
-            await _read_body(request, receive, surface.body_limit)
+            await _read_body(request, receive, surface.body_limit, json=brings_json(request, surface.protocol))
         try:
             call = understand(request, surface.protocol)
         except CallRefusedError as refused:
@@ -255,6 +232,29 @@ class Application:
         except Exception as exc:
             return call.refuse(_as_protocol_error(exc, request))
 
+    async def _serve_beside(self, request: Request, receive: Receive) -> Response | Streaming:
+        """Answer for a service of gRPC that is not the protocol's."""
+        # these need the extra `grpc`
+        from opencode_a2a.server.grpc.services import REFLECTION_SECONDS, GrpcServices
+        from sansio.a2a.serving.grpc_call import ending
+
+        beside = GrpcServices(self._surface.protocol.versions, self._unready)
+        if request.path == grpc.HEALTH_PATH:
+            return await beside.check(receive)
+        self._guard.read(request)
+        frames = beside.reflect(request.path, receive)
+        return Streaming(grpc.HEADERS, frames, _nothing, _everybody, b"", REFLECTION_SECONDS + SLACK, ending)
+
+    def _refuse_unknown(self, request: Request) -> None:
+        """Refuse a method of gRPC that is not the protocol's, before anybody proves who they are.
+
+        A client's library asks for some by itself, as for `Health/Watch`, without a credential. It goes on where the
+        status is UNIMPLEMENTED, and nowhere else.
+        """
+        if request.path not in grpc.HEALTH_PATHS:
+            self._guard.read(request)
+        check_target(request, self._surface.protocol)
+
     async def _perform(self, call: Call, request: Request, caller: Authentication) -> Response | Streaming:
         identity = caller.identity
         large = len(request.body) > _MUCH
@@ -264,7 +264,7 @@ class Application:
             return call.respond([await self._methods.run(call.method, call.params, identity, call.version)])
         if call.operation is Operation.EXTENDED_CARD:
             card = self.cards.extended(identity, call.version)
-            if call.is_rpc:
+            if not call.is_document:
                 return call.respond([card.body])
             answer = self._documents.private(request, card)
             return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *call.headers))
@@ -287,10 +287,12 @@ class Application:
 
             access = partial(self._surface.authenticator.stream, caller)
             refused = call.failure_frame(ProtocolError(ErrorKind.UNAUTHENTICATED))
-            return Streaming(call.stream_headers, frames, closed, access, refused)
+            return Streaming(call.stream_headers, frames, closed, access, refused, call.timeout, call.trailers)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
-        return call.respond(await self._dispatch.unary(invocation))
+        with anyio.move_on_after(call.timeout):
+            return call.respond(await self._dispatch.unary(invocation))
+        raise _too_late()
 
 
 def _nothing() -> None:
@@ -311,12 +313,17 @@ def _as_protocol_error(exc: Exception, request: Request) -> ProtocolError:
     return error
 
 
+def _too_late() -> ProtocolError:
+    return ProtocolError(ErrorKind.REQUEST_TIMEOUT, "The time that the client has for the call is over")
+
+
 class _DisconnectedError(Exception):
     """The client left before its request was whole."""
 
 
-async def _read_body(request: Request, receive: Receive, limit: int) -> None:
-    http.check_media_type(request)
+async def _read_body(request: Request, receive: Receive, limit: int, *, json: bool = True) -> None:
+    if json:
+        http.check_media_type(request)
     chunks: list[bytes] = []
     size = 0
     with anyio.move_on_after(http.BODY_SECONDS) as patience:
@@ -335,7 +342,8 @@ async def _read_body(request: Request, receive: Receive, limit: int) -> None:
     if patience.cancelled_caught:
         raise ProtocolError(ErrorKind.REQUEST_TIMEOUT)
     request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-    http.check_media_type(request)  # over HTTP/2 a body need not be announced
+    if json:
+        http.check_media_type(request)  # over HTTP/2 a body need not be announced
 
 
 async def _in_gzip(response: Response) -> Response:
@@ -365,7 +373,9 @@ async def _write(response: Response, method: str, send: Send, unread: Receive | 
     bodiless = response.status in (204, 304)
     pairs = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
     headers = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
-    if not bodiless:
+    if response.trailers is not None:
+        send = with_trailers(send, partial(tuple, response.trailers))
+    elif not bodiless:
         headers.append((b"content-length", str(response.length).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     body = b""
@@ -391,15 +401,19 @@ async def _write_stream(
 
     Most streams end soon, so only one that has shown its first sign of life is watched for its client's leaving.
     A client that does not read is cut off by the same limits of time as others. One that may not read on any more
-    gets an error as the last frame.
+    gets an error as the last frame, and so does one whose own time is over.
     """
     headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
     frames = streaming.frames
-    patience = limits.duration + SLACK if limits.duration else None
+    patience = limits.duration + SLACK if limits.duration else math.inf
+    ends = anyio.current_time() + min(patience, math.inf if streaming.timeout is None else streaming.timeout)
+    failures: list[ProtocolError] = []  # the last one counts
+    if streaming.trailers(None) is not None:
+        send = with_trailers(send, lambda: streaming.trailers(failures[-1] if failures else None) or ())
     stream, plain_send = RevocableStream(), send
     is_whole = False
     try:
-        with streaming.access(stream.end), anyio.move_on_after(patience) as scope:
+        with streaming.access(stream.end), anyio.CancelScope(deadline=ends) as scope:
             stream.within(scope)
             send = stream.sending(send)
             if limits.idle:
@@ -408,14 +422,16 @@ async def _write_stream(
             if method == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 is_whole = True
-            elif not (is_whole := await _write_frames(frames, send, stream, until_idle=True)):
+            elif not (is_whole := await _write_frames(frames, send, stream, until_idle=True, failures=failures)):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-                    is_whole = await _write_frames(frames, send, stream, until_idle=False)
+                    is_whole = await _write_frames(frames, send, stream, until_idle=False, failures=failures)
                     tasks.cancel_scope.cancel()
-        if stream.is_ended and not is_whole and not stream.was_cut:
+        if not is_whole and not stream.was_cut and (stream.is_ended or streaming.timeout is not None):
+            failures.append(ProtocolError(ErrorKind.UNAUTHENTICATED) if stream.is_ended else _too_late())
+            refused = streaming.refused if stream.is_ended else b""
             with anyio.move_on_after(SLACK):
-                await plain_send({"type": "http.response.body", "body": streaming.refused, "more_body": False})
+                await plain_send({"type": "http.response.body", "body": refused, "more_body": False})
     finally:
         streaming.closed()
         await frames.aclose()
@@ -434,12 +450,22 @@ def _impatient(send: Send, seconds: float, stream: anyio.CancelScope) -> Send:
 
 
 async def _write_frames(
-    frames: AsyncGenerator[Frames], send: Send, stream: RevocableStream, *, until_idle: bool
+    frames: AsyncGenerator[Frames],
+    send: Send,
+    stream: RevocableStream,
+    *,
+    until_idle: bool,
+    failures: list[ProtocolError],
 ) -> bool:
-    """Write to the end of the body (True), or to where the stream is idle for the first time, or is ended (False)."""
+    """Write to the end of the body (True), or to where the stream is idle for the first time, or is ended (False).
+
+    `failures`: gets that of the last frame, which comes before the end of the body.
+    """
     async for piece in frames:
         if stream.is_ended:
             return False
+        if piece.failure is not None:
+            failures.append(piece.failure)
         await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
         if piece.last:
             return True

@@ -6,6 +6,7 @@ understood, which may be one of them. A stream's answer is left out: its events 
 
 from __future__ import annotations
 
+import base64
 import logging
 from typing import Final
 
@@ -13,6 +14,7 @@ from attrs import frozen
 
 from opencode_a2a.log_format import word
 from opencode_a2a.logs import log_event
+from sansio.a2a.bindings.grpc import is_grpc
 from sansio.a2a.bindings.http_messages import Request, Response
 from sansio.a2a.errors import ErrorKind
 
@@ -50,7 +52,8 @@ class PayloadLog:
             self._body(request, "answer", self._beginning(answer), answer.length)
 
     def _body(self, request: Request, kind: str, body: bytes, length: int) -> None:
-        text = body.decode("utf-8", "replace") + ("…" if length > len(body) else "")
+        text = base64.b64encode(body).decode() if is_grpc(request.headers) else body.decode("utf-8", "replace")
+        text += "…" if length > len(body) else ""
         message = f"{kind} {word(request.outcome.operation or '', 80)} {length} bytes"
         log_event(_log, logging.DEBUG, message, self._fields(request), {"payload": kind, "bytes": length}, body=text)
 

@@ -9,6 +9,7 @@ import logging
 
 from opencode_a2a.log_format import word
 from opencode_a2a.logs import log_event
+from sansio.a2a.bindings import grpc
 from sansio.a2a.bindings.http_messages import Outcome, Request
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.http import PROBE_PATHS
@@ -20,7 +21,7 @@ _NAME = 80  # characters of a name or an id that a caller chose
 
 def log_request(request: Request, seconds: float) -> None:
     """Log a request at INFO, once it is answered; a probe's at DEBUG, of which there are many a minute."""
-    level = logging.DEBUG if request.path in PROBE_PATHS else logging.INFO
+    level = logging.DEBUG if request.path in PROBE_PATHS or request.path in grpc.HEALTH_PATHS else logging.INFO
     if not _log.isEnabledFor(level):
         return
     outcome = request.outcome

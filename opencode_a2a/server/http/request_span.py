@@ -12,13 +12,16 @@ from typing import Any, Final
 
 from opencode_a2a.logs import plain
 from opencode_a2a.tracing.spans import NO_ATTRIBUTES, NO_TRACER, Attributes, Span, SpanKind, Tracer
+from sansio.a2a.bindings import grpc
 from sansio.a2a.bindings.http_messages import Outcome, Request
 from sansio.a2a.bindings.trace_context import HEADER, trace_context_of
 from sansio.a2a.errors import ErrorKind
-from sansio.a2a.server import RPC_PATH
+from sansio.a2a.serving.rpc_call import PATH as RPC_PATH
 from sansio.http import HEALTH_PATH, METRICS_PATH, PROBE_PATHS, route_template
 
-_UNRECORDED: Final = PROBE_PATHS | {HEALTH_PATH, METRICS_PATH}  # programs ask for them many times a minute
+_UNRECORDED: Final = PROBE_PATHS | grpc.HEALTH_PATHS | {HEALTH_PATH, METRICS_PATH}
+"""The paths that programs ask for many times a minute."""
+
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _PATH: Final = 256  # characters
 _NAME: Final = 80  # characters of a name or an id that a caller chose

@@ -6,8 +6,8 @@ Knows no ASGI and no connection.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing
 
 import anyio
 from attrs import frozen
@@ -20,8 +20,8 @@ from opencode_a2a.server.store.store_errors import store_failure
 from opencode_a2a.server.tasks.active_task import FarBehindError
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from opencode_a2a.server.tasks.renderings import Renderings
-from sansio.a2a.bindings import sse
 from sansio.a2a.bindings.json_output import encoded_pieces
+from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.server import Call
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.task_log import Entry
@@ -34,16 +34,44 @@ PATIENCE = 300.0
 """Seconds for which a subscription waits with a task for its user's answer."""
 
 _PIECE = 64  # events written at once
-_STILL_WAITING = b": the stream ends here, as the task still waits for its user; subscribe again to wait on\n"
+_STILL_WAITING = "the stream ends here, as the task still waits for its user; subscribe again to wait on"
 
 
 @frozen
 class Frames:
-    """A piece of a stream. `idle`: it only shows that the stream lives; `last`: nothing follows."""
+    """A piece of a stream. `idle`: it only shows that the stream lives; `last`: nothing follows.
+
+    `failure`: why the stream ends before its task does, which is in `data` where the binding has it in the body.
+    `reason`: why it does where nothing is wrong, in words; `failure` is for the trailers alone then.
+    """
 
     data: bytes
     idle: bool = False
     last: bool = False
+    failure: ProtocolError | None = None
+    reason: str | None = None
+
+
+def _no_trailers(_failure: ProtocolError | None) -> None:
+    """Most bindings have none."""
+
+
+@frozen
+class Streaming:
+    """A response whose body comes as frames.
+
+    `access`: calls its argument where the caller may not read on, while the context lasts. `refused`: the last frame
+    then. `timeout`: seconds for which the client waits. `trailers`: returns what follows the body, which ends with a
+    failure or not; None where the binding has no trailers.
+    """
+
+    headers: tuple[tuple[str, str], ...]
+    frames: AsyncGenerator[Frames]
+    closed: Callable[[], None]
+    access: Callable[[Callable[[], None]], AbstractContextManager[None]]
+    refused: bytes
+    timeout: float | None = None
+    trailers: Callable[[ProtocolError | None], tuple[tuple[str, str], ...] | None] = _no_trailers
 
 
 async def frames_of(
@@ -78,18 +106,19 @@ async def _frames_to_end(
         pieces = await in_turns(encoded_pieces(presentation.item(item, number)))
         if budget is not None:
             budget.take(sum(map(len, pieces)), anyio.current_time())
-        ready += b"id: %d\ndata: %b" % (number, call.frame_prefix)
-        for part in pieces[:-1]:
-            yield Frames(ready + sse.json_data(part))
+        *most, end = call.frame_in_pieces(number, pieces)
+        for part in most:
+            yield Frames(ready + part)
             ready = b""
-        ready += b"%b%b\n\n" % (sse.json_data(pieces[-1]), call.frame_suffix)
+        ready += end
+        del pieces, end  # what orjson gives takes 4 kB, and the stream may last for hours
     past = Renderings()  # of its own: what is not in memory is not kept for other readers either
     for run in _pieces(stream.past) if stream.past else ():
         seen = [entry for entry in run if entry.item is not None]
         frames = [call.frame(entry.number, past.json(entry, presentation, ends=False)) for entry in seen]
         data, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
         if limit is not None:
-            yield Frames(ready + data + _beyond(limit), last=True)
+            yield _early_end(ready + data, call, limit)
             return
         yield Frames(ready + data)
         ready = b""
@@ -97,24 +126,27 @@ async def _frames_to_end(
         try:
             await active.changed(cursor - 1)
         except StoreError as exc:
-            ready = call.failure_frame(store_failure(exc))
+            failure = store_failure(exc)
+            yield Frames(call.failure_frame(failure), last=True, failure=failure)
+            return
         yield Frames(ready, last=True)
         return
     if active.visible == cursor or len(ready) > LONG or not active.log.reaches(cursor):
-        yield Frames(ready, last=active.visible == cursor and active.over)
+        yield Frames(ready, last=active.visible == cursor and active.over_for_readers)
         ready = b""
     patience = anyio.current_time() + PATIENCE if stream.waits else math.inf
     async with aclosing(active.read(cursor)) as batches:
         async for batch in batches:
             if not batch and active.trouble is not None:
                 break
-            over = active.over  # as of this batch; a slow reader takes its time over the pieces
+            # As of this batch: a slow reader takes its time over the pieces.
+            over = active.over_for_readers
             pause = stream.pause_in(batch)
             entries = batch if pause is None else batch[: pause + 1]
             if entries:
                 patience = math.inf
             elif anyio.current_time() > patience:
-                yield Frames(ready + _STILL_WAITING, last=True)
+                yield Frames(ready + call.comment(_STILL_WAITING), last=True, reason=_STILL_WAITING)
                 return
             for piece in _pieces(entries):
                 ends = over or pause is not None
@@ -131,17 +163,21 @@ async def _frames_to_end(
                     data, limit = _within(budget, rendered)
                     ready += data
                 if limit is not None:
-                    # the reader may go on from the last id it has; the task does anyway
-                    yield Frames(ready + _beyond(limit), last=True)
+                    yield _early_end(ready, call, limit)
                     return
-                yield Frames(ready or sse.COMMENT, idle=not piece, last=last)
+                yield Frames(ready or call.keep_alive, idle=not piece, last=last)
                 ready = b""
             if entries and lag is not None:
                 lag.written(active.published_at)
             if pause is not None:
                 return
     if active.trouble is not None and active.visible < active.log.last:
-        yield Frames(ready + call.failure_frame(store_failure(active.trouble)), last=True)
+        failure = store_failure(active.trouble)
+        yield Frames(ready + call.failure_frame(failure), last=True, failure=failure)
+    elif active.broken_off is not None:
+        yield _early_end(ready, call, f"{active.broken_off}; go on after the last event id")
+    elif ready:  # nothing followed the first items, whose end could not be seen yet as the stream began
+        yield Frames(ready, last=True)
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
@@ -153,8 +189,11 @@ def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         yield entries[start : start + _PIECE]
 
 
-def _beyond(limit: str) -> bytes:
-    return b": the stream ends here, as %b\n" % limit.encode()
+def _early_end(ready: bytes, call: Call, why: str) -> Frames:
+    """End a stream before its task: the reader may go on from the last id it has; the task does anyway."""
+    reason = f"the stream ends here, as {why}"
+    failure = ProtocolError(ErrorKind.OVERLOADED, reason)  # over gRPC, an end without one looks like the task's
+    return Frames(ready + call.comment(reason), last=True, failure=failure, reason=reason)
 
 
 def _within(budget: StreamBudget, frames: Iterable[bytes]) -> tuple[bytes, str | None]:

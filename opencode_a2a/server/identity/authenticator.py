@@ -21,6 +21,7 @@ from sansio.access import Authentication, CredentialSet
 from sansio.access.challenges import challenge
 from sansio.access.client_certificates import authentication_of
 from sansio.access.credentials import bearer_token, scheme_of
+from sansio.access.tickets import SealedTicket, unseal
 
 API_KEY_HEADER: Final = "X-API-Key"
 
@@ -115,6 +116,10 @@ class Authenticator:
         """
         found = self._at_once(*self._decisive(request))
         return None if found is None or self._credentials.is_guessable(found) else found
+
+    def unseal(self, secret: str, ticket: SealedTicket) -> Authentication | None:
+        """Return whom a ticket stands for; `None` where the credential that it was got with proves nothing now."""
+        return unseal(secret, ticket, self._credentials, self._wall())
 
     def presents_signature(self, request: Request) -> bool:
         """Return whether a request is to be known by a token that has a signature."""

@@ -32,6 +32,11 @@ class RateGuard:
         if self.rates is not None:
             _apply(self.rates.read(rate_group(request.source), anyio.current_time()), request)
 
+    def admit(self, known: Authentication, request: Request) -> None:
+        """Count a request on a connection whose caller is known. Raises `ProtocolError` (RATE_LIMITED)."""
+        if self.rates is not None:
+            _apply(self.rates.passed(known.identity, anyio.current_time()), request)
+
     async def authenticate(self, request: Request) -> Authentication:
         """Return who calls. Raises `ProtocolError`: UNAUTHENTICATED, RATE_LIMITED."""
         rates = self.rates

@@ -123,5 +123,9 @@ class OidcIssuer:
             except (IssuerUnavailableError, ValueError) as error:
                 _log.warning("the keys of the issuer %s were not fetched: %s", self._policy.issuer, error)
                 return
+            except Exception as error:
+                # whatever its answer leads to: the server goes on, and the old keys stay
+                _log.error("the keys of the issuer %s were not fetched", self._policy.issuer, exc_info=error)
+                return
             self._schedule.fetched = now
             _log.info("%d keys of the issuer %s are known", len(self._keys), self._policy.issuer)

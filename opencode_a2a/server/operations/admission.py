@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 from attrs import evolve
 
-from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, requested_options, stored_options
+from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, NotHereError, requested_options, stored_options
 from opencode_a2a.server.operations.known_messages import KnownMessages
 from opencode_a2a.server.operations.task_quota import TaskQuota
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.replicas.others import Others, OwnedHereError
-from opencode_a2a.server.store.store_errors import from_store
+from opencode_a2a.server.store.store_errors import from_store, holding
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
@@ -62,8 +62,10 @@ class Admission:
 
     async def start(
         self, principal: str, send: SendRequest, presentation: Presentation, trace: TraceContext | None = None
-    ) -> tuple[ActiveTask, bool]:
-        """The task of a message, and whether it is new: it is not if the message came before, or is an answer.
+    ) -> tuple[ActiveTask, int | None]:
+        """The task of a message, and the number of the last event that it began with.
+
+        None where it is not new: the message came before, or is an answer.
 
         Raises `ProtocolError` for a message that cannot be run; there is no task then.
         """
@@ -72,10 +74,15 @@ class Admission:
         request = AgentRequest(principal=principal, send=send, trace=trace)
         self._hooks.read(request)
         if send.message.task_id is not None:
-            return await self._continued(request, send.message.task_id, presentation), False
+            return await self._continued(request, send.message.task_id, presentation), None
         if (answered := await self._answered(request, presentation)) is not None:
-            return answered, False
-        await self._agent.accept(request)
+            return answered, None
+        try:
+            await self._agent.accept(request)
+        except NotHereError:
+            if (relayed := await self._begun_elsewhere(request, presentation)) is None:
+                raise
+            return relayed, None
         push = send.configuration.push
         if push is not None:
             name = DIALECTS[presentation.version].push_config_member
@@ -83,22 +90,24 @@ class Admission:
             await self._notifier.check(push, ("configuration", name), presentation.key)
         async with self._messages.arrival(request) as known:
             if known is not None:
-                return known, False
+                return known, None
             async with self._quota.place(principal):
                 self._check_open()  # to accept it took a while
                 active = self._begin(request)
+                begun = active.log.last
+            await self._messages.findable(active)
         if push is not None:
             self.notify(active, push, presentation, 0)
-        return active, True
+        return active, begun
 
-    async def find(self, principal: str, task_id: str, *, kept: bool = False) -> ActiveTask:
-        """A task of the caller's; one that has ended with its past only where it is `kept` for that.
+    async def find(self, principal: str, task_id: str, *, kept: bool = False, doubtful: bool = False) -> ActiveTask:
+        """A task of the caller's, as the registry finds it.
 
         Raises `ProtocolError` (TASK_NOT_FOUND): what is another's does not exist.
         """
         if "\0" in task_id:  # which no id holds, and not every database can look for
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND)
-        active = await from_store(self._registry.find(task_id, kept=kept))
+        active = await from_store(self._registry.find(task_id, kept=kept, doubtful=doubtful))
         if active is None or active.facts.principal != principal:
             raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "Task not found", metadata={"taskId": task_id[:128]})
         return active
@@ -129,15 +138,20 @@ class Admission:
         None where no task waits. Raises `ProtocolError` where several wait.
         """
         if not self._waiting(request):
-            return await self._answered_elsewhere(request, presentation)
+            elsewhere = await self._waiting_elsewhere(request)
+            if len(elsewhere) > 1:
+                raise _ambiguous(elsewhere)
+            return await self._relayed(request, elsewhere[0], presentation) if elsewhere else None
         async with self._messages.arrival(request) as known:
             waiting = self._waiting(request)
             if known is not None or not waiting:
                 return known
-            if len(waiting) > 1:
-                ids = ", ".join(active.facts.task_id for active in waiting[:_MOST_NAMED])
-                reason = f"is required: {len(waiting)} tasks of this context wait for an answer ({ids})"
-                raise invalid(("message", "taskId"), reason)
+            elsewhere = await self._waiting_elsewhere(request)
+            waiting = self._waiting(request)
+            if not waiting:
+                return None
+            if len(waiting) + len(elsewhere) > 1:
+                raise _ambiguous([*(active.facts.task_id for active in waiting), *elsewhere])
             asking = waiting[0]
             try:
                 return await self._continued(request, asking.facts.task_id, presentation)
@@ -145,13 +159,24 @@ class Admission:
                 if asking.has_message(request.message.message_id):  # which may not be durable yet
                     self._messages.answered(request.principal, request.message, asking.facts.task_id)
 
-    async def _answered_elsewhere(self, request: AgentRequest, presentation: Presentation) -> ActiveTask | None:
-        """The task in another server that a message answers, or starts there; None where none waits elsewhere."""
+    async def _waiting_elsewhere(self, request: AgentRequest) -> list[str]:
+        """The caller's tasks in the message's context that wait for their user in other servers."""
+        context_id = request.message.context_id
+        if context_id is None:
+            return []
+        found = await from_store(self._registry.waiting_elsewhere(request.principal, context_id))
+        waiting = [await from_store(self._registry.find(task_id)) for task_id in found]
+        return [
+            active.facts.task_id for active in waiting if active is not None and self._hooks.takes(active, request)
+        ]
+
+    async def _begun_elsewhere(self, request: AgentRequest, presentation: Presentation) -> ActiveTask | None:
+        """The task that a message starts in a server which works in its context; None where none does."""
         context_id = request.message.context_id
         if context_id is None:
             return None
-        waiting = await from_store(self._registry.waiting_elsewhere(request.principal, context_id))
-        return await self._relayed(request, waiting[0], presentation) if waiting else None
+        working = await from_store(self._registry.working_elsewhere(request.principal, context_id))
+        return None if working is None else await self._relayed(request, working, presentation)
 
     async def _relayed(self, request: AgentRequest, task_id: str, presentation: Presentation) -> ActiveTask | None:
         """The task of a message that was given to the server which works on a task; None: that is this one now."""
@@ -195,6 +220,7 @@ class Admission:
             principal=request.principal,
             message_id=message.message_id,
             created_at=self._arrived(),
+            affinity=request.affinity,
         )
         active = ActiveTask.new(facts, stored_options(request))
         self._messages.began(active)
@@ -228,11 +254,12 @@ class Admission:
 
     async def _again(self, active: ActiveTask, message: Message, trace: TraceContext | None) -> ActiveTask:
         """Try once more what could not be done for want of credentials."""
+        self._hooks.check_reached(active)
         request = self._request_again(active, message)
         request.trace = trace
         if not self._hooks.restore(request):
             await self._agent.accept(request)
-        async with self._registry.resting(active.facts.task_id):
+        async with holding(self._registry.resting(active.facts.task_id)):
             # another message, or its cancellation, may have come first
             active = await self.find(active.facts.principal, active.facts.task_id)
             if active.has_message(message.message_id):
@@ -242,8 +269,10 @@ class Admission:
             self._check_open()
             active.options.update(stored_options(request))
             status = TaskStatus(state=TaskState.WORKING, timestamp=self._now())
+            last = active.visible
             active.publish([MessageAdded(message), StatusChanged(status=status)])  # nobody is to see it wait any more
             self._runner.start(active, request)
+            await self._messages.findable(active, last)
         await from_store(self._notifier.go_on(active))
         return active
 
@@ -257,7 +286,11 @@ class Admission:
             raise LocalError("its message is gone")
         send = SendRequest(message=message or first)
         return AgentRequest(
-            principal=active.facts.principal, send=send, options=requested_options(active), trace=active.trace
+            principal=active.facts.principal,
+            send=send,
+            options=requested_options(active),
+            trace=active.trace,
+            affinity=active.facts.affinity,
         )
 
     def _now(self) -> str:
@@ -267,6 +300,12 @@ class Admission:
         """When a task arrives, in epoch milliseconds: no two at once, so that their order is known from it."""
         self._newest = max(self._newest + 1, int(self._wall() * 1000))
         return self._newest
+
+
+def _ambiguous(task_ids: Sequence[str]) -> ProtocolError:
+    named = ", ".join(task_ids[:_MOST_NAMED])
+    reason = f"is required: {len(task_ids)} tasks of this context wait for an answer ({named})"
+    return invalid(("message", "taskId"), reason)
 
 
 def _not_continued(active: ActiveTask) -> ProtocolError:

@@ -16,7 +16,7 @@ import anyio
 
 from opencode_a2a.server.agent import AgentHooks, AgentRequest
 from opencode_a2a.server.store import Store, StoredTask, StoreError, TaskQuery
-from opencode_a2a.server.store.store_errors import from_store
+from opencode_a2a.server.store.store_errors import from_store, holding
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
@@ -71,7 +71,7 @@ class KnownMessages:
         Raises `ProtocolError` if the store fails.
         """
         principal, message = request.principal, request.message
-        async with self._locks.of(("message", principal, message.context_id, message.message_id)):
+        async with holding(self._locks.of(("message", principal, message.context_id, message.message_id))):
             if message.context_id is None:
                 yield await self._with_content(request)
             else:
@@ -83,6 +83,14 @@ class KnownMessages:
         self._started[facts.principal, facts.context_id, facts.message_id] = active
         self._filter.add(facts.principal, facts.message_id)
 
+    async def findable(self, active: ActiveTask, last: int = 0) -> None:
+        """Return once every server finds what follows event `last`: where others get messages, it has to be stored.
+
+        Raises `ProtocolError` if the store fails.
+        """
+        if self._store.ownership.replica_id is not None:
+            await from_store(active.changed(last))
+
     def answered(self, principal: str, message: Message, task_id: str) -> None:
         """Know a message that was an answer, and named nothing but its context."""
         if len(self._answers) >= _ANSWERS_LIMIT:
@@ -93,6 +101,8 @@ class KnownMessages:
         """The task of a message in the context that it names, whatever it says."""
         key = (principal, context_id, message_id)
         known = self._started.get(key)
+        if known is not None and not (known.ended or known.lost):  # it may have ended elsewhere
+            known = await from_store(self._registry.find(known.facts.task_id))
         if (known is None or known.lost) and key in self._answers:
             known = await from_store(self._registry.find(self._answers[key]))
         if known is not None and not known.lost:
@@ -101,7 +111,7 @@ class KnownMessages:
             return None
         stored = await from_store(self._store.started_by(principal, context_id, message_id))
         if stored is not None:
-            return await self._registry.of_stored(stored)
+            return await from_store(self._registry.of_stored(stored))
         if self._store.ownership.replica_id is None:
             return None
         return await self._answered_elsewhere(principal, context_id, message_id)
@@ -110,7 +120,7 @@ class KnownMessages:
         """The task of a context that has a message as its answer, which any of the servers may have taken."""
         query = TaskQuery(principal=principal, context_id=context_id, limit=_LATEST)
         for row in (await from_store(self._store.tasks(query))).rows:
-            active = await self._registry.of_stored(StoredTask(row, ()))
+            active = await from_store(self._registry.of_stored(StoredTask(row, ())))
             if active.has_message(message_id):
                 return active
         return None
@@ -132,11 +142,11 @@ class KnownMessages:
         ]
         for active in reversed(running):
             if self._is_repeat(active, request):
-                return active
+                return await from_store(self._registry.find(active.facts.task_id))
         found = self._store.tasks_of_message(principal, message.message_id, _SAME_ID_LIMIT)
         for row in await from_store(found):
             try:
-                active = await self._registry.of_stored(StoredTask(row, ()))
+                active = await from_store(self._registry.of_stored(StoredTask(row, ())))
             except LocalError as exc:
                 _log.error("task %s cannot be read, nor compared: %s", row.task_id, exc)
                 continue

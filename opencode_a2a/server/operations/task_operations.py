@@ -5,6 +5,7 @@ Knows no codec and no transport. Raises `ProtocolError` for what cannot be done.
 
 from __future__ import annotations
 
+import uuid
 from contextlib import ExitStack
 
 import anyio.lowlevel
@@ -14,7 +15,7 @@ from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.replicas.others import Others, OwnedHereError
 from opencode_a2a.server.store import Store, StoredTask, TaskQuery
-from opencode_a2a.server.store.store_errors import from_store
+from opencode_a2a.server.store.store_errors import from_store, holding
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.open_stream import OpenStream
@@ -39,11 +40,12 @@ from sansio.a2a.model import (
     TaskPage,
     TaskState,
 )
-from sansio.a2a.replicas.commands import Cancel
+from sansio.a2a.replicas.commands import Cancel, DropPush, SetPush
 from sansio.a2a.tasks.presentation import Presentation, as_text
 from sansio.a2a.tasks.task_log import trim_history
 
 _AT_ONCE = 128 * 1024  # bytes of stored tasks that are decoded without others having their turn
+_BEHIND = 2.0  # seconds that a server may be behind the one that works on a task
 _MOST_CONFIGS = 32  # push configurations of one task
 
 
@@ -112,20 +114,31 @@ class Operations:
         """
         with ExitStack() as place:
             place.enter_context(self._streams.place())
-            active, new = await self._admission.start(principal, request, presentation, trace)
-            last = active.log.last
+            active, begun = await self._admission.start(principal, request, presentation, trace)
+            last = active.log.last if begun is None else begun
             await self._durable(active)
-            if cursor is not None and not new:
+            if cursor is not None and begun is None:
                 found = await self._admission.find(principal, active.facts.task_id, kept=True)
-                stream = await self._streams.resumed(found, cursor, stays_open=stays_open)
+                stream = await self._resumed(found, cursor, stays_open)
                 return evolve(stream, close=place.pop_all().close)
-            if (
-                request.message.task_id is not None
-            ):  # an answer's stream begins where it was taken: no event is left out
+            if request.message.task_id is not None:
+                # an answer's stream begins where it was taken: no event is left out
                 last = active.log.answered_at(request.message.message_id) or last
-            task = trim_history(active.log.at(last), request.configuration.history_length)
+            wanted = request.configuration.history_length
+            if not active.log.reaches(last):  # a message as large as this leaves the memory once it is stored
+                stream = await self._streams.resumed(active, last, stays_open=stays_open)
+                first = tuple(trim_history(one, wanted) if isinstance(one, Task) else one for one in stream.first)
+                return evolve(stream, first=first, close=place.pop_all().close)
+            task = trim_history(active.log.at(last), wanted)
             whole = active.log.waits_at(last) and not stays_open
             return OpenStream((task,), active, last, last, stays_open, whole, close=place.pop_all().close)
+
+    async def _resumed(self, active: ActiveTask, cursor: int, stays_open: bool) -> OpenStream:
+        """The stream after event `cursor`, which another server may have sent before it has stored it."""
+        if active.visible < cursor and self._registry.is_elsewhere(active):
+            with anyio.move_on_after(_BEHIND):
+                await from_store(active.changed(cursor - 1))
+        return await self._streams.resumed(active, cursor, stays_open=stays_open)
 
     # --- tasks --------------------------------------------------------------------------------------------
 
@@ -153,7 +166,7 @@ class Operations:
         tasks: list[Task] = []
         decoded = 0
         for row in rows:
-            active = await self._registry.of_stored(StoredTask(row, ()))
+            active = await from_store(self._registry.of_stored(StoredTask(row, ())))
             task = active.seen()
             tasks.append(trim_history(as_text(task) if active.text_only else task, request.history_length))
             decoded += len(row.snapshot)
@@ -169,7 +182,7 @@ class Operations:
 
     async def cancel(self, principal: str, request: TaskIdRequest, *, again: bool) -> ActiveTask:
         """End a task, at once: its agent is stopped meanwhile. `again`: one that is cancelled already stays so."""
-        active = await self._admission.find(principal, request.id)
+        active = await self._admission.find(principal, request.id, doubtful=True)  # its agent stops in any case
         if active.log.state is TaskState.CANCELED and not again:
             raise _not_cancelable(active)
         if self._registry.is_elsewhere(active):
@@ -190,7 +203,7 @@ class Operations:
 
     async def _cancel_resting(self, principal: str, request: TaskIdRequest) -> ActiveTask:
         """End a task at which nobody worked, unless a message comes first; then its work is ended."""
-        async with self._registry.resting(request.id):
+        async with holding(self._registry.resting(request.id)):
             active = await self._admission.find(principal, request.id)
             rested = active.at_rest and not active.log.state.terminal
             await from_store(self._runner.cancel(active))
@@ -216,7 +229,7 @@ class Operations:
             place.enter_context(self._streams.place())
             active = await self._admission.find(principal, request.id, kept=cursor is not None)
             if cursor is not None:
-                stream = await self._streams.resumed(active, cursor, stays_open=stays_open)
+                stream = await self._resumed(active, cursor, stays_open)
                 return evolve(stream, close=place.pop_all().close)
             if active.log.state.terminal and not replays:
                 raise ProtocolError(
@@ -235,13 +248,41 @@ class Operations:
         path = DIALECTS[presentation.version].push_config_path
         check_id(config.id, (*path, "id"))
         await self._notifier.check(config, path, presentation.key)
-        async with self._locks.of(("pushes", active.facts.task_id)):  # until the store counts this one, too
-            known = {one.id for one in await from_store(self._notifier.configs(active.facts.task_id))}
-            if len(known) >= _MOST_CONFIGS and config.id not in known:
+        config = evolve(config, task_id=active.facts.task_id, id=config.id or str(uuid.uuid4()))
+        command = SetPush(principal=principal, config=config, view=presentation.key)
+        made = None
+        while made is None:
+            if await self._done_elsewhere(command, active.facts.task_id, config.id or ""):
+                return config
+            made = await self._set_here(principal, config, presentation)
+        return made
+
+    async def _set_here(self, principal: str, config: PushConfig, presentation: Presentation) -> PushConfig | None:
+        """Notify about a task from this server; None where another one delivers by now."""
+        task_id, config_id = config.task_id or "", config.id or ""
+        active = await self._admission.find(principal, task_id)
+        async with holding(self._locks.of(("pushes", task_id))):  # until the store counts this one, too
+            known = {one.id for one in await from_store(self._notifier.configs(task_id))}
+            if len(known) >= _MOST_CONFIGS and config_id not in known:
                 raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")
+            if config_id in known and not await self._delivers(task_id, config_id):
+                return None
             made = self._admission.notify(active, config, presentation, active.log.last)
             await from_store(self._store.commit())
         return made
+
+    async def _delivers(self, task_id: str, config_id: str) -> bool:
+        """Whether no other server delivers a push configuration; nobody else does from then on."""
+        ownership = self._store.ownership
+        return await from_store(ownership.claim_push(task_id, config_id)) in (None, ownership.replica_id)
+
+    async def _done_elsewhere(self, command: SetPush | DropPush, task_id: str, config_id: str) -> bool:
+        """Whether the server that delivers a push configuration has done a command; False: that is this one."""
+        try:
+            await from_store(self._others.ask_notifier(task_id, config_id, command))
+        except OwnedHereError:
+            return False
+        return True
 
     async def get_push_config(self, principal: str, asked: PushConfigId) -> PushConfig:
         """One configuration of a task; the oldest where none is named."""
@@ -257,7 +298,12 @@ class Operations:
     async def delete_push_config(self, principal: str, asked: PushConfigId) -> None:
         """Notify no more. To delete what is gone is no error, as the specification has it."""
         await self._admission.find(principal, asked.task_id)
-        await from_store(self._notifier.drop(asked.task_id, asked.id or ""))
+        task_id, config_id = asked.task_id, asked.id or ""
+        command = DropPush(principal=principal, task_id=task_id, config_id=config_id)
+        while not await self._done_elsewhere(command, task_id, config_id):
+            if await self._delivers(task_id, config_id):
+                await from_store(self._notifier.drop(task_id, config_id))
+                return
 
     async def _push_configs(self, principal: str, task_id: str) -> tuple[PushConfig, ...]:
         await self._admission.find(principal, task_id)

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from opencode_a2a.server.store import Store, TaskQuery, TasksBeyond
-from opencode_a2a.server.store.store_errors import from_store
+from opencode_a2a.server.store.store_errors import from_store, holding
+from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
 
 class TaskQuota:
-    """Makes room for tasks. `most`: tasks of one principal; 0: no bound.
+    """Makes room for tasks. `most`: tasks of one principal; 0: no bound. `settle`: makes a new task durable.
 
-    Messages of one principal take their places one after the other. A task that began, and that the store does not
-    count yet, counts here.
+    Messages of one principal take their places one after the other, in all servers that share the store. A task that
+    began, and that the store does not count yet, counts here. Other servers do not see it, so one that shares its
+    store keeps the place until the task is in it.
     """
 
-    def __init__(self, store: Store, registry: TaskRegistry, locks: Locks, most: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: TaskRegistry,
+        locks: Locks,
+        most: int,
+        settle: Callable[[ActiveTask], Awaitable[object]],
+    ) -> None:
         self._store = store
         self._registry = registry
         self._locks = locks
         self._most = most
+        self._settle = settle
 
     @asynccontextmanager
     async def place(self, principal: str) -> AsyncGenerator[None]:
@@ -36,12 +46,19 @@ class TaskQuota:
         if not self._most:
             yield
             return
-        async with self._locks.of(("quota", principal)):
+        async with holding(self._locks.of(("quota", principal))):
             await self._make_room(principal)
             yield
+            if self._store.ownership.replica_id is not None:
+                for active in self._begun(principal):
+                    await from_store(self._settle(active))
+
+    def _begun(self, principal: str) -> list[ActiveTask]:
+        """The tasks of a principal that began, and that the store does not have yet."""
+        return [task.active for task in self._registry if task.principal == principal and not task.active.in_store]
 
     async def _make_room(self, principal: str) -> None:
-        begun = [task.active for task in self._registry if task.principal == principal and not task.active.in_store]
+        begun = self._begun(principal)
         if await self._count(principal) + len(begun) < self._most:
             return
         for active in begun:

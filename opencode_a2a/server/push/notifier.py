@@ -18,7 +18,7 @@ from attrs import define, evolve, field, frozen
 
 from opencode_a2a.server.push.delivery_span import delivery_span
 from opencode_a2a.server.push.outbound_client import CheckedClient, UndeliveredError
-from opencode_a2a.server.store import PushDropped, PushRow, Store, StoreError
+from opencode_a2a.server.store import FencedError, PushDropped, PushRow, Store, StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.tracing.exchange_span import ExchangeSpan
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
@@ -49,6 +49,8 @@ OF_PRINCIPAL: Final = 16
 """Of one principal's tasks: their receivers may hang, and the others' notifications must not wait for that."""
 OF_RECEIVER: Final = 8
 """Of one principal's tasks to one receiver (scheme, host and port)."""
+
+_AT_ONCE: Final = 64  # configurations that a server takes over before others may take some
 
 Render: TypeAlias = Callable[[StreamItem], bytes]
 
@@ -171,19 +173,28 @@ class Notifier:
     # --- life ---------------------------------------------------------------------------------------------
 
     async def recover(self) -> None:
-        """Go on with what an earlier run of the server has not delivered. Raises `StoreError`."""
-        for row in await self._store.unfinished_pushes():
-            config = _config_of(row)
-            if config is None:
-                self._store.put([evolve(row, finished=True)])
-            elif (row.task_id, row.config_id) not in self._deliveries:
-                self._start(_Delivery(row, config))
+        """Go on with what an earlier run of the server, or another server, has not delivered. Raises `StoreError`."""
+        left = True
+        while left and not self._draining:
+            rows = await self._store.ownership.adopt_pushes(_AT_ONCE)
+            for row in rows:
+                config = _config_of(row)
+                if config is None:
+                    self._store.put([evolve(row, finished=True)])
+                elif (row.task_id, row.config_id) not in self._deliveries:
+                    self._start(_Delivery(row, config))
+            left = bool(rows)
+
+    def abandon(self) -> None:
+        """Deliver nothing more of what there is: another server does."""
+        for key in list(self._deliveries):
+            self._stop(key)
 
     async def go_on(self, active: ActiveTask) -> None:
         """Follow a task again that was at rest, and is not any more. Raises `StoreError`."""
-        for row in await self._store.push_configs(active.facts.task_id):
+        for row in await self._store.ownership.claim_pushes(active.facts.task_id):
             config = _config_of(row)
-            if config is not None and not (row.finished or self._draining):
+            if config is not None and not self._draining:
                 self._stop((row.task_id, row.config_id))
                 self._start(_Delivery(row, config, active))
 
@@ -244,7 +255,8 @@ class Notifier:
                     return await self._moved(delivery, delivery.row.cursor, finished=True)
                 await self._moved(delivery, notification.number)
         # one that only waits for credentials may be resumed
-        return await self._moved(delivery, active.visible, finished=active.log.state.terminal)
+        ended = active.log.state.terminal
+        return await self._moved(delivery, active.visible, finished=ended, rests=not ended)
 
     async def _deliver(
         self, delivery: _Delivery, active: ActiveTask, notification: Notification, body: bytes
@@ -322,13 +334,15 @@ class Notifier:
         """Whether it has not been dropped or replaced, though its delivery may not have noticed yet."""
         return self._deliveries.get(delivery.key) is delivery
 
-    async def _moved(self, delivery: _Delivery, cursor: int, *, finished: bool = False) -> None:
+    async def _moved(self, delivery: _Delivery, cursor: int, *, finished: bool = False, rests: bool = False) -> None:
         """Remember how far it is before anything else is sent: a crash repeats one notification, not two."""
         if not self._is_current(delivery):
             return
-        delivery.row = evolve(delivery.row, cursor=cursor, finished=finished)
+        delivery.row = evolve(delivery.row, cursor=cursor, finished=finished, rests=rests)
         try:
             await self._store.commit([delivery.row])
+        except FencedError:
+            delivery.scope.cancel()  # another server delivers by now
         except StoreError:
             if self._is_current(delivery):
                 self._store.put([delivery.row])  # which the store tries again, while the receiver need not wait

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from anyio.abc import TaskGroup
 
+from opencode_a2a.server.identity.connection_tickets import ConnectionTickets, LocalTickets
 from opencode_a2a.server.replicas.others import NoOthers, Others
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.tasks.keyed_lock import LocalLocks, Locks
@@ -27,9 +28,20 @@ def locks_of(store: Store) -> Locks:
 def others_of(store: Store, execute: Callable[[Command], Awaitable[object]], tasks: TaskGroup) -> Others:
     """The other servers of a shared store. `execute`: does a command of theirs in this one."""
     if store.ownership.replica_id is None:
-        return NoOthers()
+        return NoOthers(execute)
     from opencode_a2a.server.replicas.relay import Relay
     from opencode_a2a.server.store.shared.shared_owner import SharedOwner
 
     assert isinstance(store.ownership, SharedOwner)
     return Relay(store.ownership, store, execute, tasks)
+
+
+def tickets_of(store: Store) -> ConnectionTickets:
+    """The tickets by which pages open connections: good in all servers that share the store."""
+    if store.ownership.replica_id is None:
+        return LocalTickets()
+    from opencode_a2a.server.replicas.shared_tickets import SharedTickets
+    from opencode_a2a.server.store.shared.shared_owner import SharedOwner
+
+    assert isinstance(store.ownership, SharedOwner)
+    return SharedTickets(store.ownership)

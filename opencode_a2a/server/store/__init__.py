@@ -7,7 +7,7 @@ It knows nothing of A2A or OpenCode. SQLAlchemy is imported only where a databas
         StoreUrlError               no store can be opened from the URL; also a `ValueError`
         SchemaError                 the database has a schema that this version cannot work with
         WritesRefusedError          the database takes no such rows, now or later
-          TaskTakenError            another server works on the task by now
+          TaskTakenError            another server works on the task by now, or has ended it
         FencedError                 another server has taken over the tasks of this one
         StoreUnavailableError       the database cannot be read or written now
           StoreGoneError            the database file was deleted or replaced
@@ -28,6 +28,7 @@ from opencode_a2a.server.store.rows import (
     EventRow,
     EventsPruned,
     FencedError,
+    LeaseStatus,
     PushDropped,
     PushRow,
     Replica,
@@ -58,6 +59,7 @@ __all__ = [
     "EventRow",
     "EventsPruned",
     "FencedError",
+    "LeaseStatus",
     "MemoryStore",
     "Ownership",
     "Pending",

@@ -28,6 +28,7 @@ from opencode_a2a.server.store.rows import (
     TasksBeyond,
     TasksExpired,
     Write,
+    first_bytes,
 )
 from opencode_a2a.server.store.shared.sole_owner import SoleOwner
 
@@ -53,7 +54,7 @@ class MemoryStore:
         self._of_message: defaultdict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
         self._prunable: set[str] = set()
         self._events: dict[str, dict[int, EventRow]] = {}
-        self._sessions: dict[tuple[str, str], str] = {}
+        self._sessions: dict[tuple[str, str], Binding] = {}
         self._known: dict[str, SessionRow] = {}
         self._pushes: dict[str, dict[str, PushRow]] = {}
         self.ownership: Ownership = SoleOwner(self)
@@ -74,7 +75,7 @@ class MemoryStore:
                 case EventRow():
                     self._events.setdefault(write.task_id, {})[write.first_seq] = write
                 case Binding():
-                    self._sessions[write.principal, write.context_id] = write.session_id
+                    self._sessions[write.principal, write.context_id] = write
                 case SessionRow():
                     self._known[write.session_id] = write
                 case PushRow():
@@ -90,11 +91,18 @@ class MemoryStore:
                     ended = (task_id for _, task_id in owned if self._removable(task_id))
                     self._forget(list(islice(ended, min(max(0, len(owned) - write.kept), PRUNED_AT_ONCE))))
 
-    def submit(self, writes: Sequence[Write]) -> Pending:
+    @property
+    def held(self) -> int:
+        return 0
+
+    def held_by(self, task_id: str) -> int:
+        return 0
+
+    def submit(self, writes: Sequence[Write], *, keep_events: bool = False) -> Pending:
         self.put(writes)
         return _AtOnce()
 
-    async def commit(self, writes: Sequence[Write] = ()) -> None:
+    async def commit(self, writes: Sequence[Write] = (), *, keep_events: bool = False) -> None:
         self.put(writes)
 
     async def task(self, task_id: str) -> StoredTask | None:
@@ -110,10 +118,11 @@ class MemoryStore:
         events = self._events.get(task_id, {})
         return tuple(events[first] for first in sorted(events))
 
-    async def later_events(self, after: Mapping[str, int]) -> Sequence[EventRow]:
-        return [
+    async def later_events(self, after: Mapping[str, int], most: int) -> Sequence[EventRow]:
+        later = [
             row for task_id, number in after.items() for row in await self.events(task_id) if row.last_seq > number
         ]
+        return first_bytes(later, most)
 
     async def ends(self, task_ids: Collection[str]) -> Mapping[str, int]:
         rows = {task_id: self._tasks.get(task_id) for task_id in task_ids}
@@ -163,16 +172,31 @@ class MemoryStore:
         return len(self._tasks)
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
-        return self._sessions.get((principal, context_id))
+        bound = self._sessions.get((principal, context_id))
+        return None if bound is None else bound.session_id
 
     async def session(self, session_id: str) -> SessionRow | None:
         return self._known.get(session_id)
+
+    async def affinity_of_context(self, principal: str, context_id: str) -> str | None:
+        bound = self._sessions.get((principal, context_id))
+        if bound is not None:
+            return bound.affinity
+        keys = self._listed.get((principal, context_id))
+        return self._tasks[keys[-1][1]].affinity if keys else None
+
+    async def affinity_of_session(self, session_id: str) -> str | None:
+        known = self._known.get(session_id)
+        if known is not None:
+            return known.affinity
+        found = (bound.affinity for bound in self._sessions.values() if bound.session_id == session_id)
+        return min(found, default=None)
 
     async def owner_of(self, session_id: str) -> str | None:
         known = self._known.get(session_id)
         if known is not None and known.claimed_until is None:
             return known.principal
-        owners = (principal for (principal, _), bound in self._sessions.items() if bound == session_id)
+        owners = (bound.principal for bound in self._sessions.values() if bound.session_id == session_id)
         return min(owners, default=None)
 
     def _stored(self, row: TaskRow) -> StoredTask:
@@ -243,7 +267,8 @@ class MemoryStore:
         """Remove the binding of a context without tasks, whose session has an owner by its own row."""
         if self._listed.get((principal, context_id)):
             return
-        known = self._known.get(self._sessions.get((principal, context_id), ""))
+        bound = self._sessions.get((principal, context_id))
+        known = None if bound is None else self._known.get(bound.session_id)
         if known is not None and known.claimed_until is None:
             del self._sessions[principal, context_id]
 

@@ -8,6 +8,7 @@ from typing import Protocol, Self
 
 from opencode_a2a.server.store.rows import (
     EventRow,
+    LeaseStatus,
     PushRow,
     Replica,
     SessionRow,
@@ -40,15 +41,30 @@ class Ownership(Protocol):
     async def adopt(self, limit: int) -> list[StoredTask]:
         """Take over unfinished tasks that nobody works on, `limit` at most, those that were created first.
 
-        Tasks in a state of `RESTING` are left. Of servers that adopt at once, each gets others. Where the store is
+        Tasks in a state of `RESTING` are left, and those of an affinity that this server does not serve. Of servers
+        that adopt at once, each gets others. Where the store is
         not shared, each unfinished task is returned once: so the first call belongs before the first new task.
         Raises `StoreError`, and `FencedError`.
         """
 
-    async def claim(self, task_id: str) -> bool:
-        """Take over one unfinished task that nobody works on. Raises `StoreError`, and `FencedError`.
+    async def adopt_pushes(self, limit: int) -> list[PushRow]:
+        """Take over unfinished push configurations that nobody delivers, `limit` at most, oldest first.
 
-        True if it is this server's now, or was before. False if another server has it, or it has ended.
+        Those of a task that another server works on, or that rests and has nothing new, are left. Of servers that
+        adopt at once, each gets others. Some that this server has may be returned again. Raises `StoreError`, and
+        `FencedError`.
+        """
+
+    async def claim_pushes(self, task_id: str) -> list[PushRow]:
+        """Take over the unfinished push configurations of a task, but for those that another server delivers.
+
+        Raises `StoreError`, and `FencedError`.
+        """
+
+    async def claim_push(self, task_id: str, config_id: str) -> str | None:
+        """Take over one push configuration unless another server delivers it; return the server that has it now.
+
+        None where there is no such configuration, or the store is not shared. Raises `StoreError`, `FencedError`.
         """
 
     async def owner(self, task_id: str) -> str | None:
@@ -59,6 +75,28 @@ class Ownership(Protocol):
 
     async def replicas(self) -> Sequence[Replica]:
         """The servers that share the store, the oldest first; none where it is not shared. Raises `StoreError`."""
+
+    async def sure(self, *, patient: bool = True) -> None:
+        """Return once no other server can have taken over this one: before what cannot be undone, nor done twice.
+
+        Before what is shown of the tasks, too: they may have ended elsewhere. It waits only where the lease may
+        be over, as after a process was stopped. Raises `FencedError`; `StoreUnavailableError` where it is not
+        `patient`, and the lease cannot be renewed now.
+        """
+
+    @property
+    def lost(self) -> bool:
+        """Whether another server has taken over this one's tasks, and this one has not joined again."""
+
+    @property
+    def lease(self) -> LeaseStatus | None:
+        """The lease of this server now; None where the store is not shared."""
+
+    def doubt(self, task_id: str) -> None:
+        """Note that nobody works here on a new task, which the store may have all the same: its answer was lost.
+
+        It is left to whoever adopts it, as what a server left.
+        """
 
     async def fenced(self) -> None:
         """Return once another server has taken over this one's tasks; at once, if that was before.
@@ -86,8 +124,8 @@ class Store(Protocol):
     A `TaskRow` is inserted or replaces the row of its `task_id`, an `EventRow` that of its (`task_id`,
     `first_seq`), a `Binding` that of its (`principal`, `context_id`), a `SessionRow` that of its `session_id`, a
     `PushRow` that of its (`task_id`, `config_id`). Writes take effect in the order given. Event rows stay until they
-    are pruned. What identifies a task (`context_id`, `principal`, `message_id`, `created_at`) is taken from its first
-    row.
+    are pruned. What identifies a task (`context_id`, `principal`, `message_id`, `created_at`, `affinity`) is
+    taken from its first row.
     """
 
     @property
@@ -96,7 +134,17 @@ class Store(Protocol):
 
     @property
     def trouble(self) -> str | None:
-        """Why the last commit failed; None while commits succeed."""
+        """Why the last commit failed, or the last renewal of the lease; None while they succeed."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of events, and of all that was put, which are not durable yet, roughly.
+
+        Whoever queues has to bound them.
+        """
+
+    def held_by(self, task_id: str) -> int:
+        """Bytes of a task's events that were queued and are not durable yet, roughly."""
 
     @property
     def ownership(self) -> Ownership:
@@ -112,18 +160,19 @@ class Store(Protocol):
     def put(self, writes: Sequence[Write]) -> None:
         """Queues writes for the next commit and returns at once.
 
-        What an unavailable database could not commit is tried again a bounded number of times; what is given
-        up after that, or refused, is logged as an error.
+        What an unavailable database could not commit is tried again until it is back. What it refuses is logged as
+        an error.
         """
 
-    def submit(self, writes: Sequence[Write]) -> Pending:
-        """Queues writes; whoever queues them can do other things before waiting for them."""
+    def submit(self, writes: Sequence[Write], *, keep_events: bool = False) -> Pending:
+        """Queues writes; whoever queues them can do other things before waiting for them. See `commit`."""
 
-    async def commit(self, writes: Sequence[Write] = ()) -> None:
+    async def commit(self, writes: Sequence[Write] = (), *, keep_events: bool = False) -> None:
         """Queues writes and waits until they and all queued before are durable.
 
-        StoreError: they are not known to be durable, and will not be tried again. A caller that is cancelled
-        while waiting leaves its writes queued.
+        StoreError: they are not known to be durable, and will not be tried again. `keep_events`: where the database
+        is unavailable, the event rows among them are tried again all the same, before any that are queued later. A
+        caller that is cancelled while waiting leaves its writes queued.
         """
 
     async def task(self, task_id: str) -> StoredTask | None:
@@ -138,8 +187,11 @@ class Store(Protocol):
     async def events(self, task_id: str) -> tuple[EventRow, ...]:
         """All event rows of the task that are kept, in order, whether or not its snapshot contains them."""
 
-    async def later_events(self, after: Mapping[str, int]) -> Sequence[EventRow]:
-        """The event rows of tasks that reach beyond a number, which is given for each task; in order for each."""
+    async def later_events(self, after: Mapping[str, int], most: int) -> Sequence[EventRow]:
+        """The event rows of tasks that reach beyond a number, which is given for each task; in order for each.
+
+        They end with the one that brings their bodies to `most` bytes: there may be more.
+        """
 
     async def ends(self, task_ids: Collection[str]) -> Mapping[str, int]:
         """Those of the tasks that have finished, each with the number of its last event; 0 where it is gone."""
@@ -182,6 +234,12 @@ class Store(Protocol):
 
     async def session(self, session_id: str) -> SessionRow | None:
         """The row of this upstream session; None where there is none."""
+
+    async def affinity_of_context(self, principal: str, context_id: str) -> str | None:
+        """The affinity of this principal's context: of its binding, else of its newest task; None where it is new."""
+
+    async def affinity_of_session(self, session_id: str) -> str | None:
+        """The affinity of this upstream session: of its own row, else of a binding; None where there is neither."""
 
     async def owner_of(self, session_id: str) -> str | None:
         """The owner of this upstream session: by its own row, unless it is only claimed, else by a binding."""

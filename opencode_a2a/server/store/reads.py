@@ -7,7 +7,7 @@ order it otherwise.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from sqlalchemy import (
@@ -26,14 +26,63 @@ from sqlalchemy import (
     tuple_,
 )
 
-from opencode_a2a.server.store.rows import EventRow, PushRow, SessionRow, StoredTask, TaskQuery, TaskRow, TaskRows
+from opencode_a2a.server.store.database import driver_cursor
+from opencode_a2a.server.store.rows import (
+    EventRow,
+    PushRow,
+    SessionRow,
+    StoredTask,
+    TaskQuery,
+    TaskRow,
+    TaskRows,
+    first_bytes,
+)
 from opencode_a2a.server.store.schema import BINDING, EVENT, METADATA, PRUNABLE, PUSH, SESSION, TASK
+
+MESSAGES_AT_ONCE: Final = 100
+"""Messages whose tasks are read together, at most."""
 
 _TASKS_AT_ONCE: Final = 100  # whose events one statement reads: SQLite takes no expression deeper than a thousand
 
+_TASK_COLUMNS: Final = [column.name for column in TASK.columns]
+_NEWEST: Final = "task.created_at DESC, task.task_id DESC"
+_OF_MESSAGES: Final = (
+    f"SELECT asked.number, {', '.join(f'task.{name}' for name in _TASK_COLUMNS)}"
+    " FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS asked (principal, message_id, number)"
+    f" CROSS JOIN LATERAL (SELECT * FROM {TASK.name} AS task WHERE task.principal = asked.principal"
+    f" AND task.message_id = asked.message_id ORDER BY {_NEWEST} LIMIT %s) AS task"
+    f" ORDER BY asked.number, {_NEWEST}"
+)
+
+_TASK: Final = (
+    f"SELECT {', '.join(_TASK_COLUMNS)}, NULL::bigint AS first_seq, NULL::bigint AS last_of_run, NULL::bytea AS body"
+    f" FROM {TASK.name} WHERE task_id = %s UNION ALL SELECT {'NULL, ' * len(_TASK_COLUMNS)}"
+    f"event.first_seq, event.last_seq, event.body FROM {TASK.name} AS task JOIN {EVENT.name} AS event"
+    " ON event.task_id = task.task_id AND event.last_seq > task.last_seq WHERE task.task_id = %s"
+    " ORDER BY first_seq NULLS FIRST"
+)
+_SIZE: Final = "octet_length(event.body)"
+_LATER_EVENTS: Final = (
+    "SELECT task_id, first_seq, last_seq, body"
+    " FROM (SELECT event.task_id, event.first_seq, event.last_seq, event.body,"
+    f" sum({_SIZE}) OVER (ORDER BY event.task_id, event.first_seq) - {_SIZE} AS before"
+    f" FROM unnest(%s::text[], %s::bigint[]) AS asked (task_id, number) JOIN {EVENT.name} AS event"
+    " ON event.task_id = asked.task_id AND event.last_seq > asked.number) AS later"
+    " WHERE before < %s ORDER BY task_id, first_seq"
+)
+
 
 def task(connection: Connection, task_id: str) -> StoredTask | None:
-    return _stored(connection, select(TASK).where(TASK.c.task_id == task_id))
+    """The task with this id; on PostgreSQL in one statement, which needs no transaction."""
+    if connection.dialect.name == "sqlite":
+        return _stored(connection, select(TASK).where(TASK.c.task_id == task_id))
+    rows = list(driver_cursor.execute(connection, _TASK, (task_id, task_id)))
+    if not rows:
+        return None
+    row = TaskRow(**dict(zip(_TASK_COLUMNS, rows[0], strict=False)))
+    return StoredTask(
+        row, tuple(EventRow(task_id=task_id, first_seq=run[-3], last_seq=run[-2], body=run[-1]) for run in rows[1:])
+    )
 
 
 def started_by(connection: Connection, principal: str, context_id: str, message_id: str) -> StoredTask | None:
@@ -48,6 +97,19 @@ def tasks_of_message(connection: Connection, principal: str, message_id: str, li
     newest = (TASK.c.created_at.desc(), TASK.c.task_id.desc())
     found = connection.execute(select(TASK).where(started).order_by(*newest).limit(limit)).mappings()
     return tuple(TaskRow(**row) for row in found)
+
+
+def tasks_of_messages(connection: Connection, asked: Sequence[tuple[str, str, int]]) -> list[tuple[TaskRow, ...]]:
+    """The same for several at once: each a principal, a message id and a limit; on PostgreSQL in one statement."""
+    if connection.dialect.name == "sqlite":
+        return [tasks_of_message(connection, *one) for one in asked]
+    principals, message_ids, limits = map(list, zip(*asked, strict=True))
+    rows = driver_cursor.execute(connection, _OF_MESSAGES, (principals, message_ids, max(limits)))
+    found: list[list[TaskRow]] = [[] for _ in asked]
+    for number, *values in rows:
+        if len(found[number - 1]) < limits[number - 1]:
+            found[number - 1].append(TaskRow(**dict(zip(_TASK_COLUMNS, values, strict=True))))
+    return [tuple(rows) for rows in found]
 
 
 def message_ids(connection: Connection, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
@@ -88,16 +150,22 @@ def events(connection: Connection, task_id: str, after: int | None = None) -> tu
     return tuple(EventRow(**row) for row in found)
 
 
-def later_events(connection: Connection, after: Mapping[str, int]) -> Sequence[EventRow]:
-    """The event rows that reach beyond a number, which is given for each task."""
-    found: list[EventRow] = []
+def later_events(connection: Connection, after: Mapping[str, int], most: int) -> Sequence[EventRow]:
+    """The event rows that reach beyond a number, which is given for each task, until they have `most` bytes."""
     task_ids = sorted(after)
+    if connection.dialect.name == "postgresql":
+        numbers = [after[task_id] for task_id in task_ids]
+        rows = driver_cursor.execute(connection, _LATER_EVENTS, (task_ids, numbers, most))
+        return [EventRow(task_id=one, first_seq=first, last_seq=last, body=body) for one, first, last, body in rows]
+    return first_bytes(_later_events(connection, task_ids, after), most)
+
+
+def _later_events(connection: Connection, task_ids: Sequence[str], after: Mapping[str, int]) -> Iterator[EventRow]:
     for start in range(0, len(task_ids), _TASKS_AT_ONCE):
         some = task_ids[start : start + _TASKS_AT_ONCE]
         wanted = or_(*((EVENT.c.task_id == task_id) & (EVENT.c.last_seq > after[task_id]) for task_id in some))
         rows = connection.execute(select(EVENT).where(wanted).order_by(EVENT.c.task_id, EVENT.c.first_seq))
-        found += (EventRow(**row) for row in rows.mappings())
-    return found
+        yield from (EventRow(**row) for row in rows.mappings())
 
 
 def ends(connection: Connection, task_ids: Collection[str]) -> dict[str, int]:
@@ -206,6 +274,25 @@ def session_of(connection: Connection, principal: str, context_id: str) -> str |
 def session(connection: Connection, session_id: str) -> SessionRow | None:
     found = connection.execute(select(SESSION).where(SESSION.c.session_id == session_id)).mappings().first()
     return None if found is None else SessionRow(**found)
+
+
+def affinity_of_context(connection: Connection, principal: str, context_id: str) -> str | None:
+    """The affinity of a binding, else of the newest task of a context that has no session yet."""
+    bound = (BINDING.c.principal == principal) & (BINDING.c.context_id == context_id)
+    found: str | None = connection.execute(select(BINDING.c.affinity).where(bound)).scalars().first()
+    if found is not None:
+        return found
+    begun = (TASK.c.principal == principal) & (TASK.c.context_id == context_id)
+    newest = select(TASK.c.affinity).where(begun).order_by(TASK.c.updated_at.desc(), TASK.c.task_id.desc()).limit(1)
+    return connection.execute(newest).scalars().first()
+
+
+def affinity_of_session(connection: Connection, session_id: str) -> str | None:
+    known = session(connection, session_id)
+    if known is not None:
+        return known.affinity
+    bound = select(BINDING.c.affinity).where(BINDING.c.session_id == session_id)
+    return min(connection.execute(bound).scalars(), default=None)
 
 
 def owner_of(connection: Connection, session_id: str) -> str | None:

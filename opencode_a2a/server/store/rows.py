@@ -5,6 +5,7 @@ Bodies are opaque JSON bytes: nothing here may know A2A or OpenCode, or how and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Self, TypeAlias
 
 from attrs import evolve, field, frozen
@@ -48,7 +49,7 @@ class FencedError(StoreError):
 
 
 class TaskTakenError(WritesRefusedError):
-    """Another server works on the task by now. Nothing of it was written."""
+    """Another server works on the task by now, or has ended it. Nothing of it was written."""
 
 
 @frozen(kw_only=True)
@@ -59,7 +60,8 @@ class TaskRow:
     `prompt_id` (our message there) are None until known. `message_id`: the client's message that started it.
     `last_seq` is the number of the last event the snapshot contains; it never goes back. `replica_id`: the server
     that works on it, of those that share the store; None where nobody does, or the store is not shared. Writers leave
-    it None: the store fills it.
+    it None: the store fills it. `affinity`: the place that it can be worked on in, of several that an agent has, as
+    the agent names it; empty: the first.
     """
 
     task_id: str
@@ -76,6 +78,7 @@ class TaskRow:
     snapshot: bytes = field(repr=False)
     options: bytes = field(repr=False)
     replica_id: str | None = None
+    affinity: str = ""
 
     @property
     def at_work(self) -> bool:
@@ -84,8 +87,8 @@ class TaskRow:
 
     def continuing(self, first: Self) -> Self:
         """This row with what identifies the task as `first`, an earlier row of it, has it."""
-        same = (self.context_id, self.principal, self.message_id, self.created_at)
-        if same == (first.context_id, first.principal, first.message_id, first.created_at):
+        same = (self.context_id, self.principal, self.message_id, self.created_at, self.affinity)
+        if same == (first.context_id, first.principal, first.message_id, first.created_at, first.affinity):
             return self
         return evolve(
             self,
@@ -93,6 +96,7 @@ class TaskRow:
             principal=first.principal,
             message_id=first.message_id,
             created_at=first.created_at,
+            affinity=first.affinity,
         )
 
 
@@ -106,13 +110,26 @@ class EventRow:
     body: bytes = field(repr=False)
 
 
+def first_bytes(rows: Iterable[EventRow], most: int) -> list[EventRow]:
+    """Return the first of some rows, until their bodies have `most` bytes."""
+    found: list[EventRow] = []
+    size = 0
+    for row in rows:
+        if size >= most:
+            break
+        found.append(row)
+        size += len(row.body)
+    return found
+
+
 @frozen
 class Binding:
-    """The upstream session a principal's context continues in."""
+    """The upstream session a principal's context continues in. `affinity`: as of a task."""
 
     principal: str
     context_id: str
     session_id: str
+    affinity: str = ""
 
 
 @frozen(kw_only=True)
@@ -120,13 +137,14 @@ class SessionRow:
     """An upstream session beyond its bindings: its owner and its location.
 
     `claimed_until`: until then (epoch milliseconds) it is only claimed; None: it is theirs. `place`: as its writer
-    wrote it; empty: nowhere special.
+    wrote it; empty: nowhere special. `affinity`: as of a task.
     """
 
     session_id: str
     principal: str
     claimed_until: int | None = None
     place: str = ""
+    affinity: str = ""
 
 
 @frozen(kw_only=True)
@@ -135,6 +153,10 @@ class PushRow:
 
     `form`: how the notifications look; `body`: the configuration as JSON, with its secrets. `cursor`: the number of
     the last event that was delivered, or needed no delivery. `finished`: nothing more will be delivered.
+
+    `replica_id`: the server that delivers, of those that share the store; None where nobody does now, or the store is
+    not shared. Writers leave it None: the store fills it. `rests`: of a write: nobody delivers before its task goes
+    on.
     """
 
     task_id: str
@@ -144,6 +166,8 @@ class PushRow:
     cursor: int
     finished: bool
     body: bytes = field(repr=False)
+    replica_id: str | None = None
+    rests: bool = field(default=False, eq=False)
 
 
 @frozen
@@ -232,9 +256,31 @@ class Replica:
     remaining: float
 
 
+@frozen(kw_only=True)
+class LeaseStatus:
+    """The lease of this server, and what it did by it since the server began.
+
+    `held`: nobody can have taken over this server. `age`: seconds since it was renewed, or joined. `servers`: that
+    have a lease, this one among them, as the last renewal found them; None where that is not known now.
+    `failures`: renewals that failed. `losses`: times that others took over. `takeovers`: other servers removed.
+    """
+
+    held: bool
+    age: float
+    servers: int | None
+    failures: int
+    losses: int
+    takeovers: int
+
+
 @frozen
 class StoredTask:
     """A task as it is read back: its row, and in order the event rows its snapshot does not contain."""
 
     row: TaskRow
     events: tuple[EventRow, ...]
+
+    @property
+    def last(self) -> int:
+        """The number of the newest event that was stored."""
+        return self.events[-1].last_seq if self.events else self.row.last_seq

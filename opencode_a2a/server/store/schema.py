@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, LargeBinary
 
 VERSION_TABLE: Final = "opencode_a2a_schema"
 # Oldest first; the last is the one this code works with.
-VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
+VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 
 METADATA: Final = MetaData()
 
@@ -36,6 +36,7 @@ TASK: Final = Table(
     Column("snapshot", LargeBinary, nullable=False),
     Column("options", LargeBinary, nullable=False),
     Column("replica_id", Text),
+    Column("affinity", Text, nullable=False, server_default=""),
 )
 # Pages of tasks, and their totals: with the state, so that looking for one reads no other tasks.
 _PAGED: Final = (TASK.c.updated_at, TASK.c.task_id, TASK.c.state)
@@ -86,6 +87,7 @@ BINDING: Final = Table(
     Column("principal", Text, primary_key=True),
     Column("context_id", Text, primary_key=True),
     Column("session_id", Text, nullable=False),
+    Column("affinity", Text, nullable=False, server_default=""),
 )
 Index("opencode_a2a_binding_session", BINDING.c.session_id)
 
@@ -96,6 +98,7 @@ SESSION: Final = Table(
     Column("principal", Text, nullable=False),
     Column("claimed_until", BigInteger),
     Column("place", Text, nullable=False),
+    Column("affinity", Text, nullable=False, server_default=""),
 )
 
 PUSH: Final = Table(
@@ -108,6 +111,7 @@ PUSH: Final = Table(
     Column("cursor", BigInteger, nullable=False),
     Column("finished", Boolean, nullable=False),
     Column("body", LargeBinary, nullable=False),
+    Column("replica_id", Text),
 )
 Index(
     "opencode_a2a_push_unfinished",
@@ -160,3 +164,15 @@ COMMAND: Final = Table(
 )
 Index("opencode_a2a_command_replica", COMMAND.c.replica_id, COMMAND.c.number)
 Index("opencode_a2a_command_asked_by", COMMAND.c.asked_by)
+
+# Tickets by which pages open connections, each once. `expires_at`: epoch milliseconds by the clock of the database.
+CONNECTION_TICKET: Final = Table(
+    "opencode_a2a_connection_ticket",
+    METADATA,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("principal", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+Index("opencode_a2a_connection_ticket_principal", CONNECTION_TICKET.c.principal, CONNECTION_TICKET.c.expires_at)
+Index("opencode_a2a_connection_ticket_expires", CONNECTION_TICKET.c.expires_at)

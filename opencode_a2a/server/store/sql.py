@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 from types import TracebackType
 from typing import Final, Self, TypeVar
 
@@ -20,11 +21,13 @@ from anyio.abc import TaskGroup
 from sqlalchemy import Connection, Engine, create_engine, exc
 from sqlalchemy.pool import NullPool
 
+from opencode_a2a.gathering import Gathering
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store import reads
 from opencode_a2a.server.store.database.engine import (
     SILENCE_SECONDS,
     SQLITE_BUSY_SECONDS,
+    bound,
     enter_wal_mode,
     make_engine,
 )
@@ -58,13 +61,14 @@ from opencode_a2a.server.store.shared.sole_owner import SoleOwner
 from opencode_a2a.server.store.statements import WriteStatements
 from opencode_a2a.server.store.writer import GroupCommitWriter
 from sansio.a2a.counted import counted
-from sansio.metrics import STORE_QUEUE
+from sansio.metrics import STORE_QUEUE, STORE_UNSTORED
 
 Result = TypeVar("Result")
 
 _READERS: Final = 4
 OPEN_SECONDS: Final = 15.0
 _LOCK_SECONDS: Final = 2.0  # a session of our own that was given up ends about at once
+_AT_ONCE: Final = 0.5  # seconds in which a connection is found broken, rather than silent
 _ATTEMPTS: Final = 3  # at a commit that another server's got in the way of, or that found its connection broken
 
 
@@ -91,10 +95,12 @@ class SqlStore:
         self._sole = SoleOwner(self)
         self._engine: Engine | None = None
         self._readers: Engine | None = None
+        self._alone: Engine | None = None
         self._connection: Connection | None = None
         self._sent = False  # some of the batch may be in the database
         self._writer: GroupCommitWriter | None = None
         self._tasks: TaskGroup | None = None
+        self._of_messages: Gathering[tuple[str, str, int], tuple[TaskRow, ...]] | None = None
         self._turn: AbstractContextManager[object] = nullcontext()
         self._guard = FileGuard(self._database.path) if self._database.path is not None else None
         self._statements = WriteStatements("?" if self._database.is_sqlite else "%s")
@@ -105,7 +111,7 @@ class SqlStore:
 
     @property
     def trouble(self) -> str | None:
-        return self._opened().trouble
+        return self._opened().trouble or (None if self._shared is None else self._shared.trouble)
 
     @property
     def ownership(self) -> Ownership:
@@ -129,11 +135,13 @@ class SqlStore:
         self._writer = writer
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
+        self._of_messages = Gathering(self._tasks, self._tasks_of_messages, reads.MESSAGES_AT_ONCE)
         self._tasks.start_soon(writer.run, name="store writer")
         if shared is not None:
             shared.begin()
             self._tasks.start_soon(shared.run, name="store lease")
         self._meters.read(STORE_QUEUE, lambda: writer.queued)
+        self._meters.read(STORE_UNSTORED, lambda: writer.held)
         return self
 
     async def __aexit__(
@@ -157,14 +165,21 @@ class SqlStore:
     def put(self, writes: Sequence[Write]) -> None:
         self._opened().put(writes)
 
-    def submit(self, writes: Sequence[Write]) -> Pending:
-        return self._opened().submit(writes)
+    @property
+    def held(self) -> int:
+        return self._opened().held
 
-    async def commit(self, writes: Sequence[Write] = ()) -> None:
-        await self.submit(writes).durable()
+    def held_by(self, task_id: str) -> int:
+        return self._opened().held_by(task_id)
+
+    def submit(self, writes: Sequence[Write], *, keep_events: bool = False) -> Pending:
+        return self._opened().submit(writes, keep_events=keep_events)
+
+    async def commit(self, writes: Sequence[Write] = (), *, keep_events: bool = False) -> None:
+        await self.submit(writes, keep_events=keep_events).durable()
 
     async def task(self, task_id: str) -> StoredTask | None:
-        return await self._read(lambda connection: reads.task(connection, task_id))
+        return await self._read(lambda connection: reads.task(connection, task_id), alone=True)
 
     async def unfinished(self) -> list[StoredTask]:
         return await self._read(reads.unfinished)
@@ -172,8 +187,8 @@ class SqlStore:
     async def events(self, task_id: str) -> tuple[EventRow, ...]:
         return await self._read(lambda connection: reads.events(connection, task_id))
 
-    async def later_events(self, after: Mapping[str, int]) -> Sequence[EventRow]:
-        return await self._read(lambda connection: reads.later_events(connection, after))
+    async def later_events(self, after: Mapping[str, int], most: int) -> Sequence[EventRow]:
+        return await self._read(lambda connection: reads.later_events(connection, after, most), alone=True)
 
     async def ends(self, task_ids: Collection[str]) -> Mapping[str, int]:
         return await self._read(lambda connection: reads.ends(connection, task_ids))
@@ -185,7 +200,12 @@ class SqlStore:
         return await self._read(lambda connection: reads.started_by(connection, principal, context_id, message_id))
 
     async def tasks_of_message(self, principal: str, message_id: str, limit: int) -> tuple[TaskRow, ...]:
-        return await self._read(lambda connection: reads.tasks_of_message(connection, principal, message_id, limit))
+        self._opened()
+        assert self._of_messages is not None
+        return await self._of_messages.ask((principal, message_id, limit))
+
+    async def _tasks_of_messages(self, asked: Sequence[tuple[str, str, int]]) -> Sequence[tuple[TaskRow, ...]]:
+        return await self._read(lambda connection: reads.tasks_of_messages(connection, asked), alone=True)
 
     async def message_ids(self, after: tuple[str, str] | None, limit: int) -> Sequence[tuple[str, str]]:
         return await self._read(lambda connection: reads.message_ids(connection, after, limit))
@@ -213,6 +233,12 @@ class SqlStore:
 
     async def session(self, session_id: str) -> SessionRow | None:
         return await self._read(lambda connection: reads.session(connection, session_id))
+
+    async def affinity_of_context(self, principal: str, context_id: str) -> str | None:
+        return await self._read(lambda connection: reads.affinity_of_context(connection, principal, context_id))
+
+    async def affinity_of_session(self, session_id: str) -> str | None:
+        return await self._read(lambda connection: reads.affinity_of_session(connection, session_id))
 
     async def owner_of(self, session_id: str) -> str | None:
         return await self._read(lambda connection: reads.owner_of(connection, session_id))
@@ -254,28 +280,35 @@ class SqlStore:
             raise StoreError("the store is not open")
         return self._writer
 
-    async def _read(self, read: Callable[[Connection], Result]) -> Result:
-        """Reads in one transaction of a pooled connection, once everything given before is durable."""
-        return await self._in_thread(lambda: self._read_blocking(read))
+    async def _read(self, read: Callable[[Connection], Result], *, alone: bool = False) -> Result:
+        """Reads in one transaction of a pooled connection, once everything given before is durable.
 
-    async def _in_thread(self, blocking: Callable[[], Result]) -> Result:
+        `alone`: one statement, or several that need not see the same; on PostgreSQL there is no transaction then.
+        """
+        return await self._in_thread(lambda: self._read_blocking(read, alone=alone))
+
+    async def _in_thread(self, blocking: Callable[[], Result], *, at_once: bool = False) -> Result:
         writer = self._opened()
-        if writer.busy:
+        if self._shared is not None and self._shared.trouble is not None:
+            # Each thread would wait for a database that hangs, and all who read would wait for the threads.
+            raise StoreUnavailableError(self._shared.trouble)
+        if writer.busy and not at_once:
             await writer.commit(())
         return await anyio.to_thread.run_sync(blocking, limiter=self._read_limiter)
 
-    def _read_blocking(self, read: Callable[[Connection], Result]) -> Result:
-        assert self._readers is not None
+    def _read_blocking(self, read: Callable[[Connection], Result], *, alone: bool) -> Result:
+        engine = self._alone if alone else self._readers
+        assert engine is not None
         try:
             self._check_file()
-            with self._turn, self._readers.connect() as connection:
+            with self._turn, engine.connect() as connection:
                 return read(connection)
         except Exception as error:
             raise self._fault(error, "read") from None
 
     def _transact(self, writes: Sequence[Write], owner: str | None) -> None:
         """In the writer's thread: all or nothing, on a connection that is kept until something fails."""
-        attempts = 1
+        attempts, began = 1, monotonic()
         while True:
             try:
                 self._transact_once(writes, owner)
@@ -283,7 +316,8 @@ class SqlStore:
             except (FencedError, TaskTakenError):
                 raise  # the connection is as good as before
             except Exception as error:
-                again = is_conflict(error) or (is_disconnect(error) and not self._sent)
+                at_once = monotonic() - began < _AT_ONCE  # else the database hangs, and callers wait
+                again = is_conflict(error) or (is_disconnect(error) and not self._sent and at_once)
                 if not is_conflict(error):
                     self._drop_connection()
                 if not again or attempts == _ATTEMPTS:
@@ -297,6 +331,8 @@ class SqlStore:
         if self._connection is None:
             assert self._engine is not None
             self._connection = self._engine.connect()
+            if self._shared_options is not None:  # its tasks are others' by then, and callers wait behind it
+                bound(self._connection, self._shared_options.lease)
             self._hold_again(self._connection)
         with self._turn, self._connection.begin():
             if self._shared is not None and owner is not None:
@@ -338,11 +374,14 @@ class SqlStore:
             # One snapshot for all statements of a read; SQLite's transactions have that anyway.
             level = {} if self._database.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             self._readers = self._engine.execution_options(**level)
+            self._alone = self._engine if not level else self._engine.execution_options(isolation_level="AUTOCOMMIT")
             if self._database.path is not None:
                 enter_wal_mode(self._engine, OPEN_SECONDS)
             if not self._database.is_sqlite and self._shared is None:
                 self._connection = self._engine.connect()
                 hold_postgresql(self._connection, patience=OPEN_SECONDS / 3)
+            if self._shared is not None:
+                self._shared.check(self._engine)
             ensure_schema(self._engine)
             if self._connection is not None:
                 exclude_replicas(self._connection, patience=OPEN_SECONDS / 3)
@@ -358,9 +397,10 @@ class SqlStore:
         options = self._shared_options
         if options is None:
             return make_engine(self._database, connections=_READERS + 1)
-        # One more for renewals. A connection that leads nowhere is given up while there is time for another.
+        # A connection that leads nowhere is given up while there is time for another.
         silence = min(options.lease / 2, SILENCE_SECONDS)
-        return make_engine(self._database, connections=_READERS + 2, silence=silence)
+        pooled = options.listen_url is not None
+        return make_engine(self._database, connections=_READERS + 1, silence=silence, pooled=pooled)
 
     def _close(self) -> None:
         if self._shared is not None:
@@ -368,7 +408,7 @@ class SqlStore:
         self._drop_connection()
         if self._engine is not None:
             self._engine.dispose()
-        self._engine = self._readers = self._shared = None
+        self._engine = self._readers = self._alone = self._shared = None
         if self._guard is not None:
             self._guard.release()
 

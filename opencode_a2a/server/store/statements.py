@@ -16,6 +16,7 @@ from attrs import Factory, evolve, frozen
 from sqlalchemy import Connection, Table
 
 from opencode_a2a.server.store import reads
+from opencode_a2a.server.store.database import driver_cursor
 from opencode_a2a.server.store.rows import (
     PRUNED_AT_ONCE,
     Binding,
@@ -35,7 +36,7 @@ from opencode_a2a.server.store.schema import BINDING, EVENT, PRUNABLE, PUSH, SES
 
 _MOST_ROWS: Final = 64  # in one statement; what more there is takes another
 # Taken from a task's first row. Indexes that hold nothing else are left alone when the row is replaced.
-_IDENTIFYING: Final = frozenset({"context_id", "principal", "message_id", "created_at"})
+_IDENTIFYING: Final = frozenset({"context_id", "principal", "message_id", "created_at", "affinity"})
 
 
 class ManyRows:
@@ -51,7 +52,11 @@ class ManyRows:
         for start in range(0, len(rows), _MOST_ROWS):
             part = rows[start : start + _MOST_ROWS]
             parameters = (*chain.from_iterable(map(self._values, part)), *more)
-            written += connection.exec_driver_sql(self._sql(len(part)), parameters).rowcount
+            sql = self._sql(len(part))
+            if connection.dialect.name == "postgresql":
+                written += driver_cursor.execute(connection, sql, parameters).rowcount
+            else:
+                written += connection.exec_driver_sql(sql, parameters).rowcount
         return written
 
 
@@ -85,8 +90,12 @@ class WriteStatements:
 
     def __init__(self, mark: str) -> None:
         self._tasks = _upsert(TASK, mark, kept=_IDENTIFYING)
-        # Not of a task that another server has claimed since.
-        mine = f"{TASK.name}.replica_id IS NULL OR {TASK.name}.replica_id = {mark}"
+        # Not of a task that another server has claimed since, or has ended.
+        mine = (
+            f"({TASK.name}.replica_id IS NULL OR {TASK.name}.replica_id = {mark})"
+            f" AND ({TASK.name}.last_seq = excluded.last_seq"
+            f" OR {TASK.name}.last_seq < excluded.last_seq AND {TASK.name}.finished = false)"
+        )
         self._own_tasks = _upsert(TASK, mark, kept=_IDENTIFYING, where=mine)
         # Of finished tasks, whose status changes no more.
         self._prunable = _upsert(PRUNABLE, mark, sources={"finished_at": "updated_at"})
@@ -109,7 +118,8 @@ class WriteStatements:
     def execute(self, connection: Connection, writes: Sequence[Write], owner: str | None = None) -> None:
         """Write everything. `owner`: the server that writes, where the store is shared: tasks at work become its own.
 
-        Raises `TaskTakenError` where another server works on one of the tasks: then the transaction must be undone.
+        Raises `TaskTakenError` where another server works on one of the tasks, or its row is newer: then the
+        transaction must be undone.
         """
         latest = _Latest()
         for write in writes:
@@ -134,13 +144,14 @@ class WriteStatements:
         self._sessions.execute(connection, [latest.sessions[key] for key in sorted(latest.sessions)])
         if latest.pushes:
             pushes = latest.pushes.values()
-            self._pushes.execute(connection, [push for push in pushes if isinstance(push, PushRow)])
+            rows = [_delivered_by(owner, push) for push in pushes if isinstance(push, PushRow)]
+            self._pushes.execute(connection, rows)
             self._dropped.execute(connection, [push for push in pushes if isinstance(push, PushDropped)])
 
     def _write_own(self, connection: Connection, rows: Sequence[TaskRow], owner: str) -> None:
         owned = [evolve(row, replica_id=owner if row.at_work else None) for row in rows]
         if self._own_tasks.execute(connection, owned, owner) < len(owned):
-            raise TaskTakenError("another server works on the task by now")
+            raise TaskTakenError("another server works on the task by now, or has ended it")
 
     def _remove(self, connection: Connection, removal: Removal) -> None:
         match removal:
@@ -157,6 +168,11 @@ class WriteStatements:
             self._unbound.execute(connection, reads.left_bindings(connection, task_ids))
             for statement in self._removed:
                 statement.execute(connection, task_ids)
+
+
+def _delivered_by(owner: str | None, push: PushRow) -> PushRow:
+    """A push configuration with the server that delivers: the one that writes it, while there is something to."""
+    return evolve(push, replica_id=None if push.finished or push.rests else owner)
 
 
 def _removal(table: Table, mark: str) -> ManyRows:

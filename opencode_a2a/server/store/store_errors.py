@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TypeVar
 
 from opencode_a2a.server.store import FencedError, StoreError, StoreUnavailableError
@@ -25,3 +26,13 @@ async def from_store(reading: Awaitable[T]) -> T:
         return await reading
     except StoreError as exc:
         raise store_failure(exc) from exc
+
+
+@asynccontextmanager
+async def holding(lock: AbstractAsyncContextManager[object]) -> AsyncGenerator[None]:
+    """Hold a lock that servers may share. Raises `ProtocolError` where their database cannot be asked."""
+    await from_store(lock.__aenter__())
+    try:
+        yield
+    finally:
+        await lock.__aexit__(None, None, None)

@@ -2,7 +2,9 @@
 
 It knows nothing of SQL: `transact` blocks until it has made writes durable together, for the server that was their
 `owner` as they were queued. It raises WritesRefusedError, StoreUnavailableError or FencedError. A `put` is tried
-`ATTEMPTS` times, and at close for five seconds. What a caller waits for is tried once: the caller decides.
+until it can be committed, and at close for five seconds. What a caller waits for is tried once: the caller decides.
+Its events may be kept, in their place: were they stored later than those that follow them, a reader elsewhere would
+miss them. Who queues has to bound what waits, by `held`.
 
 The thread takes writes from a queue and wakes their callers by itself. A worker thread of anyio's for each commit
 costs some six turns of the event loop, which is most of what a caller waits for on a fast disk.
@@ -29,11 +31,14 @@ from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.store.protocol import Pending
 from opencode_a2a.server.store.rows import (
     Binding,
+    EventRow,
     EventsPruned,
     FencedError,
+    PushRow,
     SessionRow,
     StoreError,
     StoreUnavailableError,
+    TaskRow,
     TasksBeyond,
     TasksExpired,
     Write,
@@ -42,12 +47,14 @@ from opencode_a2a.server.store.rows import (
 from sansio.a2a.counted import counted
 from sansio.metrics import COMMIT_SECONDS
 
-ATTEMPTS: Final = 10
 _CROWD: Final = 3  # writes that come together
 _GATHERING: Final = 0.001  # seconds for which more of a crowd is awaited: 32 streams got 12 % more done
 CLOSING_SECONDS: Final = 5.0  # after `close`, in which a commit that failed is tried again
 _FIRST_DELAY: Final = 0.05
 _LONGEST_DELAY: Final = 2.0
+_ROW_BYTES: Final = 500  # of a row without its body
+_AT_ONCE: Final = 4 * 1024 * 1024
+"""Bytes in one transaction, about: one of all that has gathered in an outage could last longer than a lease."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +66,7 @@ class _Unit:
     writes: tuple[Write, ...]
     awaited: bool
     owner: str | None
-    attempts: int = 0
+    keeps_events: bool = False  # though awaited, its events are tried until they can be committed
     fault: StoreError | None = None
     settled: anyio.Event = field(factory=anyio.Event)
 
@@ -69,9 +76,31 @@ class _Unit:
         if self.fault is not None:
             raise type(self.fault)(str(self.fault))
 
+    @property
+    def size(self) -> int:
+        """Bytes that the writes hold, roughly."""
+        return sum(map(_size, self.writes))
+
+    def kept(self) -> _Unit | None:
+        """Return the part that is tried until it can be committed; None where nothing is."""
+        if not self.awaited:
+            return self
+        events = tuple(write for write in self.writes if isinstance(write, EventRow)) if self.keeps_events else ()
+        return _Unit(events, awaited=False, owner=self.owner) if events else None
+
     def keys(self) -> set[Hashable]:
         """The keys that this unit writes to: tasks with all that is theirs, contexts, pruned events."""
         return {_key(write) for write in self.writes}
+
+
+def _size(write: Write) -> int:
+    match write:
+        case TaskRow():
+            return len(write.snapshot) + len(write.options) + _ROW_BYTES
+        case EventRow() | PushRow():
+            return len(write.body) + _ROW_BYTES
+        case _:
+            return _ROW_BYTES
 
 
 def _key(write: Write) -> Hashable:
@@ -108,12 +137,18 @@ class GroupCommitWriter:
         transact: Callable[[Sequence[Write], str | None], None],
         meters: Meters = NO_METERS,
         owner: Callable[[], str | None] = lambda: None,
+        *,
+        longest_delay: float = _LONGEST_DELAY,
+        at_once: int = _AT_ONCE,
     ) -> None:
+        self._at_once = at_once
+        self._longest_delay = longest_delay
         self._transact = transact
         self._owner = owner
         self._meters = meters
         self._queued: SimpleQueue[_Unit | None] = SimpleQueue()  # None: no more will come
         self._unsettled = 0
+        self._held_by_task: dict[str, int] = {}
         self._closing = False
         self._closed_at = math.inf  # when to give up what cannot be committed
         self._failures = 0
@@ -121,7 +156,12 @@ class GroupCommitWriter:
         self._crash: BaseException | None = None
         self.lost_at_close = 0
         self.trouble: str | None = None  # why the last commit failed
+        self.held = 0  # bytes that are not durable yet, but for what a caller waits for beside events
         self.closed = anyio.Event()
+
+    def held_by(self, task_id: str) -> int:
+        """Bytes of the task's events that are not durable yet."""
+        return self._held_by_task.get(task_id, 0)
 
     @property
     def busy(self) -> bool:
@@ -136,8 +176,8 @@ class GroupCommitWriter:
     def put(self, writes: Sequence[Write]) -> None:
         self._queue(_Unit(tuple(writes), awaited=False, owner=self._owner()))
 
-    def submit(self, writes: Sequence[Write]) -> Pending:
-        unit = _Unit(tuple(writes), awaited=True, owner=self._owner())
+    def submit(self, writes: Sequence[Write], *, keep_events: bool = False) -> Pending:
+        unit = _Unit(tuple(writes), awaited=True, owner=self._owner(), keeps_events=keep_events)
         self._queue(unit)
         return unit
 
@@ -162,14 +202,31 @@ class GroupCommitWriter:
     def _queue(self, unit: _Unit) -> None:
         if self._closing:
             raise StoreError("the store is closed")
-        self._unsettled += 1
+        self._hold(unit)
         self._queued.put(unit)
 
-    def _settled(self, units: Sequence[_Unit], trouble: str | None) -> None:
-        """On the event loop: a batch is done, so those who wait for it go on."""
-        self._unsettled -= len(units)
+    def _hold(self, unit: _Unit, sign: int = 1) -> None:
+        """Count a unit as not durable yet; with a `sign` of -1, as settled."""
+        self._unsettled += sign
+        for write in unit.writes:
+            if unit.awaited and not isinstance(write, EventRow):
+                continue  # tried once; a task that fails would bring all others to the bound with its last row
+            size = sign * _size(write)
+            self.held += size
+            if isinstance(write, EventRow):
+                of_task = self._held_by_task.get(write.task_id, 0) + size
+                if of_task:
+                    self._held_by_task[write.task_id] = of_task
+                else:
+                    del self._held_by_task[write.task_id]
+
+    def _settled(self, units: Sequence[_Unit], trouble: str | None, kept: Sequence[_Unit] = ()) -> None:
+        """On the event loop: a batch is done, so those who wait for it go on. `kept`: of those that failed."""
         self.trouble = trouble
+        for unit in kept:
+            self._hold(unit)
         for unit in units:
+            self._hold(unit, -1)
             unit.settled.set()
 
     def _ended(self, crash: BaseException | None) -> None:
@@ -222,33 +279,56 @@ class GroupCommitWriter:
         if faults or any(unit.writes for unit in units):
             trouble = str(faults[0]) if faults else None
         settled: list[_Unit] = []
+        kept: list[_Unit] = []
         for unit in units:
-            (again if self._tries_again(unit) else settled).append(unit)
-        anyio.from_thread.run_sync(self._settled, settled, trouble, token=token)
+            left = self._tried_again(unit)
+            if left is not None:
+                again.append(left)
+            if left is not unit:
+                settled.append(unit)
+                kept += [] if left is None else [left]
+        anyio.from_thread.run_sync(self._settled, settled, trouble, kept, token=token)
         if self._failures:
             exponent = min(self._failures - 1, 16)
-            sleep(min(_FIRST_DELAY * 2.0**exponent, _LONGEST_DELAY))
+            sleep(min(_FIRST_DELAY * 2.0**exponent, self._longest_delay))
         return None not in queued
 
-    def _tries_again(self, unit: _Unit) -> bool:
-        """Whether an unawaited unit stays queued; logs it where it is given up."""
-        if unit.fault is None or unit.awaited:
-            return False
-        unit.attempts += 1
-        more = monotonic() < self._closed_at if self._closing else unit.attempts < ATTEMPTS
-        if isinstance(unit.fault, StoreUnavailableError) and more:
-            unit.fault = None
-            return True
+    def _tried_again(self, unit: _Unit) -> _Unit | None:
+        """Return the part that stays queued after an attempt; None where nothing does. Logs what is given up."""
+        passes = isinstance(unit.fault, StoreUnavailableError)
+        left = unit.kept() if passes or (unit.fault is not None and not unit.awaited) else None
+        if left is None:
+            return None
+        if passes and not (self._closing and monotonic() >= self._closed_at):
+            left.fault = None
+            return left
         if self._closing:
-            self.lost_at_close += len(unit.writes)
-            return False
-        lost, attempts = counted(len(unit.writes), "queued write"), counted(unit.attempts, "attempt")
-        _log.error("gave up %s after %s: %s", lost, attempts, unit.fault)
-        return False
+            self.lost_at_close += len(left.writes)
+        else:
+            _log.error("gave up %s: %s", counted(len(left.writes), "queued write"), unit.fault)
+        return None
 
     def _settle(self, units: Sequence[_Unit]) -> None:
         for owner, owned in groupby(units, attrgetter("owner")):
-            self._settle_together(list(owned), owner)
+            left = list(owned)
+            while left:
+                together = self._first_of(left)
+                left = left[len(together) :]
+                self._settle_together(together, owner)
+                fault = together[-1].fault
+                if isinstance(fault, StoreUnavailableError | FencedError):
+                    for unit in left:
+                        unit.fault = fault
+                    break
+
+    def _first_of(self, units: Sequence[_Unit]) -> Sequence[_Unit]:
+        """The first units, as many as one transaction is to have."""
+        size = 0
+        for count, unit in enumerate(units):
+            size += unit.size
+            if count and size > self._at_once:
+                return units[:count]
+        return units
 
     def _settle_together(self, units: Sequence[_Unit], owner: str | None) -> None:
         """Commit all units at once, or one by one if the database refuses some row."""

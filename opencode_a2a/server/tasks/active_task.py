@@ -14,18 +14,24 @@ import anyio
 import orjson
 from attrs import define, field, frozen
 
-from opencode_a2a.server.store import EventRow, StoreError, TaskRow
+from opencode_a2a.server.store import EventRow, StoreError, StoreUnavailableError, TaskRow
 from opencode_a2a.server.tasks.renderings import Renderings
 from opencode_a2a.tracing.spans import Span
 from opencode_a2a.wakeup import Wakeup
+from sansio.a2a.bindings.json_output import kept_json
 from sansio.a2a.bindings.trace_context import TraceContext, trace_context_of
-from sansio.a2a.model import JsonObject, Task
+from sansio.a2a.model import JsonObject, Task, TaskState
 from sansio.a2a.tasks.task_log import Entry, LogEvent, StatusChanged, TaskLog
 from sansio.a2a.tasks.task_log_codec import encode_events, encode_task
 from sansio.a2a.timestamps import epoch_ms
 
 _WINDOW = 384 * 1024
 """Bytes of stored events, at least, that stay in memory for readers who are behind; at most twice as many do."""
+
+STOPPING = "the server is being stopped"
+ELSEWHERE = "another server works on the task now"
+UNREADABLE = "the task cannot be followed here any more"
+"""Why a task rests here though it has not ended, for its readers."""
 
 SAVE_EVERY = 0.1
 """Seconds within which what readers may have seen already is handed to the store."""
@@ -35,7 +41,8 @@ SAVE_EVERY = 0.1
 class Facts:
     """The identity of a task, which never changes. `created_at`: epoch milliseconds, of no other task.
 
-    `message_id`: the client's message that started it.
+    `message_id`: the client's message that started it. `affinity`: the place that it can be worked on in, as its
+    agent names it; empty: the first, or there is only one.
     """
 
     task_id: str
@@ -43,6 +50,7 @@ class Facts:
     principal: str
     message_id: str
     created_at: int
+    affinity: str = ""
 
 
 class FarBehindError(LookupError):
@@ -72,11 +80,12 @@ class ActiveTask:
     showing: bool = False  # it is being made durable for its own sake
     span: Span | None = None  # of the work on it, while there is any
     at_rest: bool = False  # nobody works on it: nothing more is published, unless a client asks
+    left: str | None = None  # why it rests here though it has not ended, in words for its readers
     published_at: float = 0.0  # when the first of the newest events came, on the monotonic clock
     quiet_since: float = 0.0  # when the newest event came, for whoever watches
     in_store: bool = False  # the store has it, as it was at some time
     trouble: StoreError | None = None  # why its events cannot be stored now
-    lost: bool = False  # it could not be stored before anybody saw it: it never was
+    lost: bool = False  # it could not be stored before anybody saw it and never was; or others work on it now
     renderings: Renderings = field(factory=Renderings)
     committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
     _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
@@ -98,6 +107,7 @@ class ActiveTask:
             principal=row.principal,
             message_id=row.message_id,
             created_at=row.created_at,
+            affinity=row.affinity,
         )
         return cls(
             facts,
@@ -119,11 +129,15 @@ class ActiveTask:
 
     def begin_work(self) -> None:
         """Somebody works on it from now on."""
-        self.at_rest = False
+        self.at_rest, self.left = False, None
 
-    def rest(self) -> None:
-        """Nobody works on it any more: whoever waits for more is woken."""
+    def rest(self, left: str | None = None) -> None:
+        """Nobody works on it any more: whoever waits for more is woken.
+
+        `left`: why that is so though the task goes on elsewhere or later, in words for its readers.
+        """
         self.at_rest = True
+        self.left = self.left or left
         self.poke()
 
     def keep(self, name: str, value: object) -> None:
@@ -208,8 +222,11 @@ class ActiveTask:
         return True
 
     def unsaved(self) -> EventRow | None:
-        """The events the store does not have yet, as one row; they count as handed over."""
-        if self.saved == self.log.last:
+        """The events the store does not have yet, as one row; they count as handed over.
+
+        None of a task that is lost: other servers number its events by now.
+        """
+        if self.lost or self.saved == self.log.last:
             return None
         entries = self.log.since(self.saved)
         row = EventRow(
@@ -264,22 +281,26 @@ class ActiveTask:
             prompt_id=self.prompt_id,
             last_seq=self.log.last,
             snapshot=encode_task(self.log.task()),
-            options=orjson.dumps(self.options),
+            options=kept_json(self.options),
+            affinity=self.facts.affinity,
         )
         return [row, *unstored, events] if events is not None else [row, *unstored]
 
     def stored(self) -> None:
-        """The commit of its rows succeeded."""
-        self.in_store, self.trouble = True, None
+        """The commit of its rows succeeded. What was lost meanwhile stays lost."""
+        self.in_store = True
+        if not self.lost:
+            self.trouble = None
 
     def not_stored(self, rows: Iterable[TaskRow | EventRow], trouble: StoreError) -> None:
         """The commit of these rows failed: until one succeeds, whoever waits for what they hold gets an error.
 
         A task that the store does not have yet is given up: nobody has seen it, and nothing of it is stored later.
+        Of any other, the store keeps the events where it is unavailable.
         """
-        self._unstored += [row for row in rows if isinstance(row, EventRow)]
-        self.lost = not self.in_store
-        self.in_trouble(trouble)
+        if not (self.in_store and isinstance(trouble, StoreUnavailableError)):
+            self._unstored += [row for row in rows if isinstance(row, EventRow)]
+        self.lose(trouble)
 
     def in_trouble(self, trouble: StoreError) -> None:
         """The store fails the task, for now."""
@@ -287,9 +308,15 @@ class ActiveTask:
         self.poke()
 
     def lose(self, trouble: StoreError) -> None:
-        """Leave a task for which the store fails for good: one that is not there is given up."""
-        self.lost = not self.in_store
+        """Leave a task for which the store fails: one that is not there is given up."""
+        self.lost = self.lost or not self.in_store
         self.in_trouble(trouble)
+
+    def leave_to_others(self, trouble: StoreError) -> None:
+        """Leave a task that other servers work on now: nothing of it is stored here any more, however late."""
+        self.lost = True
+        self.in_trouble(trouble)
+        self.rest(ELSEWHERE)
 
     # --- reading ------------------------------------------------------------------------------------------
 
@@ -298,6 +325,22 @@ class ActiveTask:
         """When the status last changed: epoch milliseconds."""
         timestamp = self.log.status.timestamp
         return self.facts.created_at if timestamp is None else epoch_ms(timestamp)
+
+    @property
+    def ended(self) -> bool:
+        """Whether readers may see its end: it stays as it is."""
+        return self.log.state.terminal and self.visible == self.log.last
+
+    @property
+    def broken_off(self) -> str | None:
+        """Why its streams end before it does, in words; None where nothing ends them, or the task itself does."""
+        state = self.log.state
+        return None if state.terminal or state is TaskState.AUTH_REQUIRED or not self.at_rest else self.left
+
+    @property
+    def over_for_readers(self) -> bool:
+        """Whether it is over, and nothing breaks its streams off: they end with its last event."""
+        return self.over and self.broken_off is None
 
     @property
     def over(self) -> bool:

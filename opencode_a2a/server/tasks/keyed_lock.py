@@ -53,6 +53,15 @@ class Locks(Protocol):
     def is_taken(self, key: Key) -> bool:
         """Whether somebody in this process has a place."""
 
+    def kept(self, key: Key, holder: str) -> Lock | None:
+        """The lock of a task that is carried on, with the place that it has kept; None where it has none.
+
+        It has to leave, and waits as any other: it was inside before, and its place may have been given up since.
+        """
+
+    def leave_all(self, holder: str) -> None:
+        """Give up the places that a task has kept and that no lock has: the work on it is over."""
+
     async def run(self) -> None:
         """Do what the locks need as long as the server runs."""
 
@@ -70,6 +79,17 @@ class LocalLocks:
     def is_taken(self, key: Key) -> bool:
         """Whether somebody has a place."""
         return key in self._queues
+
+    def kept(self, key: Key, holder: str) -> KeyedLock | None:
+        """The lock with the first place; None where another has that, since none outlives the process."""
+        if self.is_taken(key):
+            return None
+        lock = self.of(key, holder)
+        lock.take_place()
+        return lock
+
+    def leave_all(self, holder: str) -> None:
+        """Give up nothing: no place outlives the process."""
 
     async def run(self) -> None:
         """Return: the locks of one process need nothing."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import anyio
 
-from opencode_a2a.server.store import Store, StoreError, StoreUnavailableError, Write
+from opencode_a2a.server.store import FencedError, Store, StoreError, StoreUnavailableError, Write
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.task_span import commit_span
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
@@ -60,11 +60,16 @@ class TaskPublisher:
             rows = active.rows()
             try:
                 with commit_span(self._tracer, active, len(rows) + len(more)):
-                    await self._store.commit([*rows, *more])
+                    await self._store.commit([*rows, *more], keep_events=active.in_store)
             except StoreError as exc:
                 active.not_stored(rows, exc)
+                self._doubt(active, exc)
                 raise
             active.stored()
+
+    async def sure(self) -> None:
+        """Return once this server works on its tasks for sure, and no other by now. Raises `FencedError`."""
+        await self._store.ownership.sure()
 
     async def patiently(self, active: ActiveTask, step: Callable[[], Awaitable[T]]) -> T:
         """Do what needs the store as soon as the store can; at once or never for a task that it does not have yet.
@@ -75,8 +80,12 @@ class TaskPublisher:
         while True:
             try:
                 return await step()
+            except FencedError:
+                # What began since this server has another id is its own, though it met the loss of the earlier one.
+                if active.lost:
+                    raise
             except StoreUnavailableError as exc:
-                if not active.in_store:
+                if not active.in_store or active.lost:
                     raise
                 active.in_trouble(exc)
                 if failures == 0:
@@ -92,3 +101,9 @@ class TaskPublisher:
         """
         _log.error("task %s: %s", active.facts.task_id, error)
         active.lose(error)
+        self._doubt(active, error)
+
+    def _doubt(self, active: ActiveTask, error: StoreError) -> None:
+        """Have a new task looked for in the store: its commit may be under way, or its answer was lost."""
+        if active.lost and isinstance(error, StoreUnavailableError):
+            self._store.ownership.doubt(active.facts.task_id)

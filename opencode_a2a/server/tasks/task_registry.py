@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
-from opencode_a2a.server.store import EventRow, Store, StoredTask, TaskQuery
+from opencode_a2a.server.store import EventRow, FencedError, Store, StoredTask, StoreUnavailableError, TaskQuery
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Lock, Locks
 from opencode_a2a.server.tasks.loading import loaded
@@ -19,9 +19,11 @@ _MOST_WAITING: Final = 10  # tasks of a context that are looked at
 class Followed(Protocol):
     """The tasks of other servers that somebody reads here."""
 
-    def get(self, task_id: str) -> ActiveTask | None: ...
+    async def current(self, task_id: str) -> ActiveTask | None: ...
 
     async def follow(self, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask: ...
+
+    async def settled(self) -> None: ...
 
 
 class TaskRegistry:
@@ -58,8 +60,12 @@ class TaskRegistry:
         return self._locks.of(("task", task_id))
 
     def remove(self, task: RunningTask) -> None:
-        """Leave out a task whose work has ended: from now on, the store has it."""
-        del self._running[task.id]
+        """Leave out a task whose work has ended: from now on, the store has it.
+
+        Where this server lost the task and has taken it over again, the later work on it stays.
+        """
+        if self._running.get(task.id) is task:
+            del self._running[task.id]
         task.active.rest()
         self._ended.wake()
 
@@ -68,14 +74,20 @@ class TaskRegistry:
         while self._running:
             await self._ended.wait()
 
-    def known(self, task_id: str) -> ActiveTask | None:
-        """A task that is at work here, or followed."""
-        running = self._running.get(task_id)
-        return self._followed.get(task_id) if running is None else running.active
-
     def is_elsewhere(self, active: ActiveTask) -> bool:
         """Whether another server works on a task."""
         return not active.at_rest and not active.log.state.terminal and active.facts.task_id not in self._running
+
+    async def working_elsewhere(self, principal: str, context_id: str) -> str | None:
+        """A task of a context that another server works on; None where none does. Raises `StoreError`."""
+        ownership = self._store.ownership
+        if ownership.replica_id is None:
+            return None
+        query = TaskQuery(principal=principal, limit=_MOST_WAITING, context_id=context_id)
+        for row in (await self._store.tasks(query)).rows:
+            if row.at_work and await ownership.owner(row.task_id) not in (None, ownership.replica_id):
+                return row.task_id
+        return None
 
     async def waiting_elsewhere(self, principal: str, context_id: str) -> list[str]:
         """The tasks of a context that wait for their user in other servers. Raises `StoreError`."""
@@ -88,27 +100,56 @@ class TaskRegistry:
         )
         return [row.task_id for row in found.rows if row.replica_id not in (None, here)]
 
-    async def find(self, task_id: str, *, kept: bool = False) -> ActiveTask | None:
-        """A task, at work or stored; a stored one with its past only where that is `kept`. Raises `StoreError`."""
-        active = self.known(task_id)
+    async def find(self, task_id: str, *, kept: bool = False, doubtful: bool = False) -> ActiveTask | None:
+        """A task, at work or stored; a stored one with its past only where that is `kept`. Raises `StoreError`.
+
+        `doubtful`: one at work here is found though it may have ended elsewhere, and the store cannot be asked.
+        """
+        active = await self._here(task_id, doubtful=doubtful) or await self._followed.current(task_id)
         if active is not None:
             return active
         stored = await self._store.task(task_id)
+        if stored is not None and self._is_adopted(stored):
+            await self._followed.settled()
+            stored = await self._store.task(task_id)
         if stored is None:
             return None
         return await self.of_stored(stored, await self._store.events(task_id) if kept else None)
 
+    async def _here(self, task_id: str, *, doubtful: bool = False) -> ActiveTask | None:
+        """A task at work here; None where it is not, or other servers have taken it over. Raises `StoreError`.
+
+        A server that was stopped, or cut off from the store, remembers tasks that have ended elsewhere meanwhile.
+        """
+        if task_id not in self._running:
+            return None
+        try:
+            await self._store.ownership.sure(patient=False)
+        except FencedError:
+            return None
+        except StoreUnavailableError:
+            if not doubtful:
+                raise
+        running = self._running.get(task_id)
+        return None if running is None or running.active.lost else running.active
+
+    def _is_adopted(self, stored: StoredTask) -> bool:
+        """Whether this server has taken over a task, and may be about to begin its work."""
+        here = self._store.ownership.replica_id
+        return here is not None and stored.row.at_work and stored.row.replica_id == here
+
     async def of_stored(self, stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask:
-        """A stored task, unless it has begun to work meanwhile. Raises `LocalError` for what cannot be read.
+        """A stored task, unless it is at work here.
+
+        Raises `LocalError` for what cannot be read, `StoreError`.
 
         `kept`: all its event rows; with them, its past can be read too.
         """
-        running = self._running.get(stored.row.task_id)
-        if running is not None:
-            return running.active
+        here = await self._here(stored.row.task_id)
+        if here is not None:
+            return here
         owner = stored.row.replica_id
         if owner is not None and owner != self._store.ownership.replica_id and stored.row.at_work:
             return await self._followed.follow(stored, kept)
         active = await loaded(stored, kept)
-        running = self._running.get(stored.row.task_id)
-        return active if running is None else running.active
+        return await self._here(stored.row.task_id) or active

@@ -11,7 +11,8 @@ from anyio.abc import TaskGroup
 
 from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, Work
 from opencode_a2a.server.store import EventRow, FencedError, Store, StoreError, StoreUnavailableError
-from opencode_a2a.server.tasks.active_task import SAVE_EVERY, ActiveTask
+from opencode_a2a.server.tasks.active_task import SAVE_EVERY, STOPPING, ActiveTask
+from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
@@ -19,6 +20,7 @@ from opencode_a2a.server.tasks.task_span import begin_task_span, end_task_span
 from opencode_a2a.tracing.spans import CURRENT, NO_TRACER, Tracer
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import TaskState, TaskStatus
+from sansio.a2a.tasks.backlog import MOST_BYTES, Backlog
 from sansio.a2a.tasks.task_log import StatusChanged
 from sansio.a2a.timestamps import timestamp
 
@@ -26,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _UNTOLD_MS = 100  # milliseconds after which a new task is shown, whether or not its agent has stored it
 _ENDING_WAIT = 5.0  # seconds that agents have to end their work once they are stopped
+_LOOKS_WHILE_AWAY = 10  # looks at the tasks, of which one hands over what was published while the store is away
+_NO_ROOM = "The database has been away for too long: what this task publishes cannot be kept any longer"
 _ENDS = (TaskState.AUTH_REQUIRED,)
 """States beside the terminal ones in which an agent may leave its work: a later message takes it up."""
 
@@ -41,6 +45,7 @@ class TaskRunner:
         store: Store,
         registry: TaskRegistry,
         publisher: TaskPublisher,
+        locks: Locks,
         tasks: TaskGroup,
         wall: Callable[[], float],
         tracer: Tracer = NO_TRACER,
@@ -50,11 +55,14 @@ class TaskRunner:
         self._agent_name = agent_name
         self._agent = agent
         self._hooks = hooks
+        self._backlog = Backlog(MOST_BYTES)
         self._store = store
         self._registry = registry
         self._publisher = publisher
+        self._locks = locks
         self._tasks = tasks
         self._wall = wall
+        self.lost = 0  # tasks that went to other servers with the lease
 
     def start(self, active: ActiveTask, request: AgentRequest) -> None:
         """Run the agent on a task in the background. Its end is in the task, never an exception.
@@ -72,7 +80,8 @@ class TaskRunner:
         """Carry on a task that an earlier process left unfinished."""
         # durable before anybody can see it, or its numbers might be used twice
         self._store.put(active.recover(self._wall()))
-        if active.log.state.terminal:
+        if active.log.state.terminal:  # its last events were stored, and not that it has finished
+            self._locks.leave_all(active.facts.task_id)
             return
         task = self._add(active, request)
         try:
@@ -82,7 +91,7 @@ class TaskRunner:
             work = None
         if work is None:
             work = self._fail(task, "The server was restarted before the task was complete")
-        self._tasks.start_soon(self._supervise, task, work, False)
+        self._tasks.start_soon(self._see_recovered, task, work)
 
     def _add(self, active: ActiveTask, request: AgentRequest) -> RunningTask:
         active.span = begin_task_span(self._tracer, self._agent_name, active.facts, request.trace)
@@ -102,7 +111,7 @@ class TaskRunner:
         try:
             await self._publisher.reveal(active)
         except StoreUnavailableError:
-            self._tasks.start_soon(self._publisher.settle, active)
+            self._tasks.start_soon(self._show, active)
             raise
 
     async def drain(self, grace: float) -> None:
@@ -120,7 +129,7 @@ class TaskRunner:
             for task in self._registry:
                 if row := task.active.unsaved():
                     self._store.put([row])
-                task.active.rest()
+                task.active.rest(STOPPING)
             return
         for task in self._registry:
             self._stopped(task, self._hooks.stop)
@@ -129,8 +138,9 @@ class TaskRunner:
 
     @property
     def awaited(self) -> list[RunningTask]:
-        """The tasks that a drain lets end, oldest first."""
-        return [task for task in self._registry if not (self._store.outlives and task.active.waits)]
+        """The tasks that a drain lets end, oldest first. One at rest is another server's, though it ends late."""
+        outlives = self._store.outlives
+        return [task for task in self._registry if not (task.active.at_rest or (outlives and task.active.waits))]
 
     def leave(self) -> None:
         """Hand the store what agents have published since the drain: streams that were closing have sent it.
@@ -148,10 +158,14 @@ class TaskRunner:
         Their streams end, and can be resumed.
         """
         for task in self._registry:
-            task.abandoned = True
-            task.active.in_trouble(FencedError("another server works on the task now"))
-            task.active.rest()
+            self._note_lost(task)
+            task.active.leave_to_others(FencedError("another server works on the task now"))
             task.scope.cancel()
+
+    def _note_lost(self, task: RunningTask) -> None:
+        if task.active.in_store and not task.abandoned:
+            self.lost += 1
+        task.abandoned = True
 
     def _stopped(self, task: RunningTask, hook: Callable[[RunningTask], None]) -> None:
         """Stop the work on a task, even if its agent fails to."""
@@ -163,8 +177,12 @@ class TaskRunner:
 
     async def watch(self) -> None:
         """Hand what was published to the store, and show new tasks whose agent takes long, for ever."""
+        looks = 0
         while True:
             await anyio.sleep(SAVE_EVERY)
+            looks += 1
+            if self._store.trouble is not None and looks % _LOOKS_WHILE_AWAY:
+                continue  # fewer rows, each of which has its cost, hold more events within the bound
             now = self._wall()
             rows: list[EventRow] = []
             for task in self._registry:
@@ -174,6 +192,22 @@ class TaskRunner:
                     _log.exception("task %s cannot be saved", task.id)
             if rows:
                 self._store.put(rows)
+            self._bound_backlog({row.task_id for row in rows})
+
+    def _bound_backlog(self, publishing: set[str]) -> None:
+        """Fail tasks where too much waits for the store. None can wait: what feeds one feeds all others, too."""
+        reached, held = self._backlog.reached, self._store.held
+        if self._store.trouble is None:  # a burst, which is being stored
+            publishing = set()
+        overdue = self._backlog.overdue(held, {each: self._store.held_by(each) for each in publishing})
+        if self._backlog.reached and not reached:
+            _log.error("%d bytes wait for the store: tasks fail, the largest first", held)
+        elif reached and not self._backlog.reached:
+            _log.warning("%d bytes wait for the store: tasks have room again", held)
+        for task_id in overdue:
+            _log.error("task %s fails: the store does not take what it publishes", task_id)
+            if (task := self._registry.running(task_id)) is not None:
+                self._stopped(task, lambda one: self._hooks.fail(one, _NO_ROOM))
 
     def _unsaved(self, active: ActiveTask, now: float) -> list[EventRow]:
         if active.begin_show(int(now * 1000) - _UNTOLD_MS) or active.held_back:
@@ -197,6 +231,14 @@ class TaskRunner:
 
     # --- one task -----------------------------------------------------------------------------------------
 
+    async def _see_recovered(self, task: RunningTask, work: Work) -> None:
+        """See work to its end that was carried on. Places that it had before, and did not take again, go with it."""
+        try:
+            await self._supervise(task, work, commits_first=False)
+        finally:
+            if not task.abandoned:
+                self._locks.leave_all(task.id)
+
     async def _supervise(self, task: RunningTask, work: Work, commits_first: bool) -> None:
         """See work to its end."""
         active, started = task.active, self._wall()
@@ -214,6 +256,8 @@ class TaskRunner:
             except ProtocolError as exc:
                 await self._fail(task, exc.message)
         except StoreError as exc:
+            if isinstance(exc, FencedError):  # before the loss of the lease was noticed
+                self._note_lost(task)
             self._publisher.give_up(active, exc)
         except KeyboardInterrupt:
             raise

@@ -15,6 +15,8 @@ from opencode_a2a.server.tasks.open_stream import OpenStream
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
+_READS = 3  # of a task in the store, for a stream that begins before what is in memory
+
 
 class TaskStreams:
     """The open streams over one store. `limit`: how many may be open at once; 0: no limit."""
@@ -68,17 +70,22 @@ class TaskStreams:
         return evolve(stream, first=(active.task(), *stream.first))
 
     async def _from_past(self, active: ActiveTask, cursor: int, stays_open: bool) -> OpenStream | None:
-        """The stream of a running task after an event that only the store has; None where that does not reach it."""
-        task_id = active.facts.task_id
-        stored = await from_store(self._store.task(task_id))
-        if stored is None:
-            return None
-        log = (await loaded(stored, await from_store(self._store.events(task_id)))).log
-        last = min(log.last, active.visible)
-        try:
-            then, past = log.at(cursor), log.since(cursor, last)
-        except LookupError:
-            return None
-        if not (then.history and active.log.reaches(last)):
-            return None
-        return OpenStream((then,), active, last, cursor, stays_open, past=tuple(past))
+        """The stream of a running task after an event that only the store has; None where that does not reach it.
+
+        What comes while the store is read may leave the memory at once, and is read again.
+        """
+        for _ in range(_READS):
+            stored = await from_store(self._store.task(active.facts.task_id))
+            if stored is None:
+                return None
+            log = (await loaded(stored, await from_store(self._store.events(active.facts.task_id)))).log
+            last = min(log.last, active.visible)
+            try:
+                then, past = log.at(cursor), log.since(cursor, last)
+            except LookupError:
+                return None
+            if not then.history:
+                return None
+            if active.log.reaches(last):
+                return OpenStream((then,), active, last, cursor, stays_open, past=tuple(past))
+        return None

@@ -67,16 +67,22 @@ ERROR_CONDITIONS: Mapping[ErrorKind, ErrorCondition] = {
     ),
     ErrorKind.NOT_FOUND: ErrorCondition("No operation has this path.", _HTTP),
     ErrorKind.METHOD_NOT_ALLOWED: ErrorCondition("The path is known; the header `Allow` names its methods.", _HTTP),
+    ErrorKind.UPGRADE_REQUIRED: ErrorCondition(
+        "A request for the path of the WebSocket binding, where that is served, does not ask for WebSocket. The "
+        "headers `Upgrade` and `Sec-WebSocket-Version` say what to ask for.",
+        _HTTP,
+    ),
     ErrorKind.PAYLOAD_TOO_LARGE: ErrorCondition("The body is larger than is accepted, or holds more JSON values."),
     ErrorKind.REQUEST_TIMEOUT: ErrorCondition("The body stalled, or came more slowly than 4 kB a second.", _HTTP),
     ErrorKind.RATE_LIMITED: ErrorCondition(
         "The credential, or the address of a caller without one, has made more requests than `A2A_RATE_LIMIT_…` "
-        "allows. The header `Retry-After` says for how many seconds to wait.",
-        _HTTP,
+        "allows. The header `Retry-After` says for how many seconds to wait. The form of JSON-RPC comes over "
+        "WebSocket, with that as a service parameter."
     ),
     ErrorKind.STORE_UNAVAILABLE: ErrorCondition(
         "The task store cannot be read or written now: it is full, locked, or gone. The same request may succeed"
-        " later. A message that is sent again with the same `messageId` runs once."
+        " later: the header `Retry-After` says when. A message that is sent again with the same `messageId` runs "
+        "once."
     ),
     ErrorKind.AUTHENTICATION_UNAVAILABLE: ErrorCondition(
         "The keys of the identity provider are not known now, so its tokens can be neither accepted nor refused. The "
@@ -84,6 +90,7 @@ ERROR_CONDITIONS: Mapping[ErrorKind, ErrorCondition] = {
         _HTTP,
     ),
     ErrorKind.OVERLOADED: ErrorCondition(
-        "The server has as much to do as it takes on, or is being stopped. Try again later."
+        "The server has as much to do as it takes on, or is being stopped. The header `Retry-After` says when to "
+        "try again."
     ),
 }

@@ -64,7 +64,7 @@ class Request:
     """One HTTP request. Header names are lower-case; `path` is percent-decoded.
 
     `source`: who asks. `rate_headers`: header fields of the answer about a rate limit. `unread`: a body was
-    announced, and its end has not come. `trace`: the span of its handling.
+    announced, and its end has not come. `takes_trailers`: the answer may have some. `trace`: that of its span.
     """
 
     method: str
@@ -73,6 +73,7 @@ class Request:
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     source: Source = field(default=NO_SOURCE, repr=False)
+    takes_trailers: bool = field(default=False, repr=False)
     rate_headers: tuple[tuple[str, str], ...] = field(init=False, default=(), repr=False)
     outcome: Outcome = field(init=False, factory=Outcome)
     trace: TraceContext | None = field(init=False, default=None, repr=False)
@@ -114,13 +115,15 @@ def announces_body(headers: dict[str, str]) -> bool:
 class Response:
     """One whole HTTP response. The body of a 304 is the one it stands for; it is not written.
 
-    `more`: what follows `body`, in pieces. To join them would copy all of a large answer in one go.
+    `more`: what follows `body`, in pieces. To join them would copy all of a large answer in one go. `trailers`: what
+    follows the body; None for none.
     """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     more: tuple[bytes, ...] = ()
+    trailers: tuple[tuple[str, str], ...] | None = None
 
     @property
     def length(self) -> int:
@@ -128,9 +131,23 @@ class Response:
         return len(self.body) + sum(map(len, self.more))
 
 
+_PASSING: Final = frozenset(
+    {
+        ErrorKind.RATE_LIMITED,
+        ErrorKind.AUTHENTICATION_UNAVAILABLE,
+        ErrorKind.STORE_UNAVAILABLE,
+        ErrorKind.OVERLOADED,
+    }
+)
+
+
 def json_response(status: int, value: object, *headers: tuple[str, str]) -> Response:
     """Render a JSON response."""
     return Response(status, orjson.dumps(value), (("content-type", JSON), *headers))
+
+
+_WEBSOCKET = (("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websocket-version", "13"))
+"""The headers that say what to ask for. HTTP/2 has only the last."""
 
 
 def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response:
@@ -144,9 +161,16 @@ def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response
         headers.append(("www-authenticate", challenge))
     if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
         headers.append(("allow", allowed_methods(error.metadata.get("allow", ""))))
-    if error.kind in (ErrorKind.RATE_LIMITED, ErrorKind.AUTHENTICATION_UNAVAILABLE):
-        headers.append(("retry-after", error.metadata.get("retryAfterSeconds", "1")))
-    return json_response(status, body, *headers)
+    if error.kind is ErrorKind.UPGRADE_REQUIRED:
+        headers += _WEBSOCKET
+    return json_response(status, body, *headers, *retry_headers(error))
+
+
+def retry_headers(error: ProtocolError) -> tuple[tuple[str, str], ...]:
+    """Return the header `Retry-After` of an error that passes by itself; none for another."""
+    if error.kind in _PASSING:
+        return (("retry-after", error.metadata.get("retryAfterSeconds", "1")),)
+    return ()
 
 
 def allowed_methods(methods: str) -> str:

@@ -21,16 +21,21 @@ _SLICE = 65536
 def decoded(body: bytes) -> Any:
     """Decode a JSON text. Raises `ProtocolError`: PARSE_ERROR, or PAYLOAD_TOO_LARGE for too many values."""
     if len(body) > MOST_VALUES and values_in(body, MOST_VALUES) > MOST_VALUES:
-        raise ProtocolError(
-            ErrorKind.PAYLOAD_TOO_LARGE,
-            f"The request body holds more than {MOST_VALUES} JSON values",
-            data={"type": "TOO_MANY_VALUES", "max_values": MOST_VALUES},
-            metadata={"maxValues": str(MOST_VALUES)},
-        )
+        raise too_many_values()
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise ProtocolError(ErrorKind.PARSE_ERROR, f"Invalid JSON payload: {exc}") from None
+
+
+def too_many_values() -> ProtocolError:
+    """Make the error for a request of more than `MOST_VALUES` values."""
+    return ProtocolError(
+        ErrorKind.PAYLOAD_TOO_LARGE,
+        f"The request body holds more than {MOST_VALUES} values",
+        data={"type": "TOO_MANY_VALUES", "max_values": MOST_VALUES},
+        metadata={"maxValues": str(MOST_VALUES)},
+    )
 
 
 def values_in(body: bytes, enough: int) -> int:

@@ -12,10 +12,12 @@ import orjson
 from attrs import frozen
 
 from sansio.a2a.bindings.json_input import decoded
+from sansio.a2a.bindings.json_output import kept_json
 from sansio.a2a.codecs.fields import repeated
 from sansio.a2a.codecs.protojson_names import Path, repeated_member
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError, Violation, jsonrpc_error, shortened
+from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import methods_of
 
 RequestId: TypeAlias = str | int | float | None
@@ -46,24 +48,41 @@ def parse_request(body: bytes) -> RpcRequest:
     Raises `RpcRequestError`: PARSE_ERROR, PAYLOAD_TOO_LARGE, INVALID_REQUEST, or INVALID_PARAMS for params that
     name a member twice.
     """
+    value, request_id = object_in(body)
+    return request_in(value, request_id, body)
+
+
+def object_in(body: bytes) -> tuple[JsonObject, RequestId]:
+    """Decode an object of JSON-RPC, and read its id; None where it has none.
+
+    Raises `RpcRequestError`: PARSE_ERROR, PAYLOAD_TOO_LARGE, INVALID_REQUEST.
+    """
     try:
         value = decoded(body)
     except ProtocolError as error:
         raise RpcRequestError(error.kind, error.message, data=error.data, metadata=error.metadata) from None
     if isinstance(value, list):
-        raise _fault(None, (), "batches are not part of A2A: send one request object at a time")
+        raise invalid_request(None, (), "batches are not part of A2A: send one request object at a time")
     if not isinstance(value, dict):
-        raise _fault(None, (), "must be a JSON-RPC request object")
+        raise invalid_request(None, (), "must be a JSON-RPC request object")
     request_id = value.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, str | int | float | None):
-        raise _fault(None, ("id",), "must be a string, a number or null")
+        raise invalid_request(None, ("id",), "must be a string, a number or null")
     if isinstance(request_id, str) and len(request_id) > LONGEST_ID:
-        raise _fault(None, ("id",), f"must be at most {LONGEST_ID} characters")
+        raise invalid_request(None, ("id",), f"must be at most {LONGEST_ID} characters")
     if value.get("jsonrpc") != "2.0":
-        raise _fault(request_id, ("jsonrpc",), 'must be "2.0"')
+        raise invalid_request(request_id, ("jsonrpc",), 'must be "2.0"')
+    return value, request_id
+
+
+def request_in(value: JsonObject, request_id: RequestId, body: bytes) -> RpcRequest:
+    """Read the request that an object is. `body`: the text that it was decoded from.
+
+    Raises `RpcRequestError`: INVALID_REQUEST, or INVALID_PARAMS for params that name a member twice.
+    """
     method = value.get("method")
     if not isinstance(method, str) or not method:
-        raise _fault(request_id, ("method",), "must be a string that names a method")
+        raise invalid_request(request_id, ("method",), "must be a string that names a method")
     twice = repeated_member(body, value)
     if twice is not None:
         raise _given_twice(request_id, twice)
@@ -79,10 +98,11 @@ def _given_twice(request_id: RequestId, path: Path) -> RpcRequestError:
         )
         fault.request_id = request_id
         return fault
-    return _fault(request_id, path, repeated(path).message)
+    return invalid_request(request_id, path, repeated(path).message)
 
 
-def _fault(request_id: RequestId, path: Path, message: str) -> RpcRequestError:
+def invalid_request(request_id: RequestId, path: Path, message: str) -> RpcRequestError:
+    """Make the error for a request whose envelope is wrong at `path`."""
     violation = Violation(path, "invalid_request", message)
     where = f"{violation.field}: " if path else ""
     fault = RpcRequestError(
@@ -129,4 +149,5 @@ def render_result(request_id: RequestId, result: Any) -> bytes:
 
 def render_error(request_id: RequestId, error: ProtocolError, version: str) -> bytes:
     """Render an error response in the shape of `version`."""
-    return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": jsonrpc_error(error, version)})
+    # Many may wait for a client.
+    return kept_json({"jsonrpc": "2.0", "id": request_id, "error": jsonrpc_error(error, version)})

@@ -43,6 +43,8 @@ def json_data(json: bytes) -> bytes:
 
     Some split lines where Unicode does (U+0085, U+2028, U+2029), though the format does not: escaped, they cannot.
     """
+    if json.isascii():  # as most is; to look for each of them takes twenty times as long
+        return json
     if b"\xe2\x80" in json:
         json = json.replace(b"\xe2\x80\xa8", b"\\u2028").replace(b"\xe2\x80\xa9", b"\\u2029")
     return json.replace(b"\xc2\x85", b"\\u0085") if b"\xc2\x85" in json else json

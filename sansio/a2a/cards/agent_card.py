@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from urllib.parse import urlsplit
 
 import orjson
 from attrs import frozen
 
+from sansio.a2a.cards.parse import GRPC, HTTP_JSON, JSONRPC, WEBSOCKET, WEBSOCKET_URI
 from sansio.a2a.cards.security import SecurityScheme, described
 from sansio.a2a.cards.signatures import JWKS_PATH, Signer, signatures
 from sansio.a2a.codecs.fields import compact
 from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.model import JsonObject
 from sansio.a2a.versions import VERSIONS
+from sansio.a2a.websocket.messages import PATH as WEBSOCKET_PATH
 
-BINDINGS = ("HTTP+JSON", "JSONRPC")
-"""The bindings every interface offers; 0.3's `preferredTransport` is the first."""
+BINDINGS = (HTTP_JSON, JSONRPC)
+"""The bindings that are on offer unless others are chosen, the preferred one first."""
 
 
 @frozen(kw_only=True)
@@ -51,7 +54,7 @@ class CardSpec:
     """Description of a deployment. `schemes`: those it takes; `bearer` and `basic` need no more than their name.
 
     `url`: where the agent is; the server fills in an empty one. `versions`: the protocol versions on offer.
-    `shown_versions`: those whose members the card has; None: as `versions`.
+    `shown_versions`: those whose members the card has; None: as `versions`. `bindings`: on offer, preferred first.
     """
 
     name: str
@@ -69,6 +72,7 @@ class CardSpec:
     push_notifications: bool = False
     extended_card: bool = False
     shown_versions: Sequence[str] | None = None
+    bindings: Sequence[str] = BINDINGS
 
 
 def _security(schemes: Sequence[str | SecurityScheme]) -> JsonObject:
@@ -83,17 +87,41 @@ def _security(schemes: Sequence[str | SecurityScheme]) -> JsonObject:
     }
 
 
+def grpc_address(url: str) -> str:
+    """Return where a server at a URL is reached over gRPC: `host:port`, as clients of gRPC take it."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    if parts.port is not None or not host:
+        return host
+    return f"{host}:{443 if parts.scheme == 'https' else 80}"
+
+
+def websocket_address(url: str) -> str:
+    """Return where a server at a URL is reached over WebSocket, below the path of that URL."""
+    parts = urlsplit(url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}{WEBSOCKET_PATH}"
+
+
+def _address(url: str, binding: str) -> str:
+    if binding == GRPC:
+        return grpc_address(url)
+    return websocket_address(url) if binding == WEBSOCKET else url
+
+
 def _interfaces(spec: CardSpec) -> JsonObject:
     newest_first = sorted(spec.versions, reverse=True)
+    names = {binding: WEBSOCKET_URI if binding == WEBSOCKET else binding for binding in spec.bindings}
+    addresses = {binding: _address(spec.url, binding) for binding in spec.bindings}
     supported = [
-        {"url": spec.url, "protocolBinding": binding, "protocolVersion": version}
+        {"url": addresses[binding], "protocolBinding": names[binding], "protocolVersion": version}
         for version in newest_first
-        for binding in reversed(BINDINGS)
+        for binding in spec.bindings
     ]
     return {
-        "url": spec.url,
-        "preferredTransport": BINDINGS[0],
-        "additionalInterfaces": [{"url": spec.url, "transport": binding} for binding in BINDINGS],
+        "url": addresses[spec.bindings[0]],
+        "preferredTransport": names[spec.bindings[0]],
+        "additionalInterfaces": [{"url": url, "transport": names[binding]} for binding, url in addresses.items()],
         "protocolVersion": min(spec.versions),
         "supportedInterfaces": supported,
     }

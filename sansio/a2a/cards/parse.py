@@ -21,8 +21,20 @@ from sansio.a2a.versions import VERSIONS, version_of
 
 JSONRPC = "JSONRPC"
 HTTP_JSON = "HTTP+JSON"
-BINDINGS = (JSONRPC, HTTP_JSON)
+GRPC = "GRPC"
+WEBSOCKET = "WEBSOCKET"
+
+BINDINGS = (JSONRPC, HTTP_JSON, WEBSOCKET, GRPC)
 """The bindings that the client side supports."""
+
+_LAST_CHOICES = (WEBSOCKET, GRPC)
+"""The bindings that are chosen where nothing else fits: neither goes through proxies, and gRPC needs an extra."""
+
+WEBSOCKET_URI = "urn:opencode-a2a:binding:websocket:v1"
+"""The WebSocket binding on a card: a custom binding is named by a URI (specification 1.0, section 5.8)."""
+
+SERVED = (HTTP_JSON, JSONRPC, GRPC, WEBSOCKET)
+"""The bindings that the server side supports."""
 
 CARD_PATHS = ("/.well-known/agent-card.json", "/.well-known/agent.json")
 """Paths of a card below an agent's base URL: today's, then the one of early 0.x agents."""
@@ -32,6 +44,7 @@ _URL_TEXT = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+\Z", re.
 _EXTENSION = re.compile(r"[!-+\--~]{1,512}")  # visible, and no comma, which separates them
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?\Z")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_WEBSOCKET_SCHEMES = {"ws": "http", "wss": "https"}
 
 
 @frozen
@@ -73,10 +86,17 @@ class Origin:
         """Whether both are one port of this machine: `localhost`, `127.0.0.1` and `[::1]` are one host."""
         return self.is_loopback and other.is_loopback and (self.scheme, self.port) == (other.scheme, other.port)
 
-    def __str__(self) -> str:
+    @property
+    def authority(self) -> str:
+        """The host and the port, which is there also where it is the scheme's own."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        port = "" if self.port == _DEFAULT_PORTS[self.scheme] else f":{self.port}"
-        return f"{self.scheme}://{host}{port}"
+        return f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        shown = self.authority
+        if self.port == _DEFAULT_PORTS[self.scheme]:
+            shown = shown.rpartition(":")[0]
+        return f"{self.scheme}://{shown}"
 
 
 def at_origin(url: str, origin: Origin) -> str:
@@ -113,12 +133,22 @@ def card_urls(url: str) -> tuple[str, ...]:
 
 @frozen(kw_only=True)
 class Interface:
-    """One way to talk to the agent: a binding of `BINDINGS` on a version of `VERSIONS`, below `url`."""
+    """One way to talk to the agent: a binding of `BINDINGS` on a version of `VERSIONS`, below `url`.
+
+    gRPC's `url` is an origin: its paths are fixed. That of WebSocket is the URL of the handshake, which is HTTP.
+    """
 
     binding: str
     version: str
     url: str
     tenant: str | None = None
+
+    @property
+    def address(self) -> str:
+        """The URL as cards have it: that of gRPC is `host:port`."""
+        if self.binding == GRPC:
+            return Origin.of(self.url).authority
+        return f"ws{self.url.removeprefix('http')}" if self.binding == WEBSOCKET else self.url
 
     def __str__(self) -> str:
         return f"{self.binding} {self.version}"
@@ -140,11 +170,11 @@ class PeerCard:
     extensions: tuple[str, ...] = ()
 
 
-def read_card(body: bytes) -> PeerCard:
+def read_card(body: bytes, source: str = "") -> PeerCard:
     """Parse the card in a JSON document.
 
-    Raises `InvalidCardError` where that is no card at all. An entry that cannot be used
-    is no error: others may do.
+    `source`: the URL that it came from, whose scheme an address without one has (`grpc_url`). Raises
+    `InvalidCardError` where that is no card at all. An entry that cannot be used is no error: others may do.
     """
     try:
         card = orjson.loads(body)
@@ -155,7 +185,7 @@ def read_card(body: bytes) -> PeerCard:
     interfaces: dict[Interface, None] = {}
     unusable: dict[str, None] = {}
     for entry in (*_entries_1_0(card), *_entries_0_3(card)):
-        found = _interface(entry)
+        found = _interface(entry, source)
         if isinstance(found, Interface):
             interfaces[found] = None
         else:
@@ -209,50 +239,99 @@ def _entries_0_3(card: JsonObject) -> Iterator[_Entry]:
         yield _Entry(url=item.get("url"), binding=item.get("transport"), version=version)
 
 
-def _interface(entry: _Entry) -> Interface | str:
+def _interface(entry: _Entry, source: str) -> Interface | str:
     """Return the interface, or a few words on what cannot be used."""
-    binding = entry.binding.upper() if isinstance(entry.binding, str) else "unnamed binding"
+    name = entry.binding.upper() if isinstance(entry.binding, str) else "unnamed binding"
+    # The word alone names another binding.
+    binding = {WEBSOCKET_URI.upper(): WEBSOCKET, WEBSOCKET: ""}.get(name, name)
     named = entry.version if isinstance(entry.version, str) else "unnamed version"
     version = version_of(named)
-    label = f"{binding[:32]} {version or named[:32]}"
+    label = f"{name[:32]} {version or named[:32]}"
     if binding not in BINDINGS or version not in VERSIONS:
         return label
     if not isinstance(entry.url, str):
         return f"{label} (without a URL)"
     try:
-        Origin.of(entry.url)
+        url = grpc_url(entry.url, source) if binding == GRPC else entry.url
+        url = handshake_url(url) if binding == WEBSOCKET else url
+        Origin.of(url)
     except ValueError as error:
         return f"{label} (its URL: {error})"
     tenant = entry.tenant if isinstance(entry.tenant, str) and entry.tenant else None
-    return Interface(binding=binding, version=version, url=entry.url, tenant=tenant)
+    return Interface(binding=binding, version=version, url=url, tenant=tenant)
+
+
+def handshake_url(url: str) -> str:
+    """Return the URL of HTTP at which a WebSocket connection begins. Raises `ValueError`."""
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() not in _WEBSOCKET_SCHEMES:
+        raise ValueError("must be a URL that begins with ws:// or wss://")
+    return f"{_WEBSOCKET_SCHEMES[scheme.lower()]}://{rest}"
+
+
+def grpc_url(address: str, source: str = "") -> str:
+    """Return the origin of a gRPC interface, with a scheme that says whether it is reached over TLS.
+
+    `address`: a URL, whose scheme decides, or as most cards have it `host:port`. Of those, port 443 is TLS, and
+    so is the port from which the card came over https; another port of this machine is not; anything else is what
+    its card was: `source` is the URL of that. Raises `ValueError`.
+    """
+    if "://" in address:
+        return str(Origin.of(address))
+    secure = Origin.of(f"https://{address}")
+    if secure.port == _DEFAULT_PORTS["https"] or _is_from(source, secure):
+        return str(secure)
+    return str(Origin.of(f"http://{address}") if secure.is_loopback or _is_plain(source) else secure)
+
+
+def _is_from(source: str, origin: Origin) -> bool:
+    """Whether a card came from this origin, under this name of the host or another."""
+    try:
+        home = Origin.of(source)
+    except ValueError:
+        return False
+    return home == origin or home.is_other_name_of(origin)
+
+
+def _is_plain(url: str) -> bool:
+    return url.lower().startswith("http://")
 
 
 def choose(
     card: PeerCard,
     *,
     version: str | None = None,
-    bindings: Sequence[str] = BINDINGS,
-    own_order: bool = False,
+    bindings: Sequence[str] | None = None,
+    own_order: bool | None = None,
 ) -> Interface:
-    """Choose the interface: of the newest version, and there the card's first.
+    """Choose the interface: of the newest version, and there by the order of the bindings.
 
-    `version` insists on one. `bindings`: those that may be used; with `own_order` their order goes before the
-    card's. Raises `NoUsableInterfaceError`, which names what was wanted and what there is, and `InvalidCardError` for
-    a card that names no interface.
+    `version` insists on one. `bindings`: those that may be used; None: all. `own_order`: whether their order counts;
+    None: where they are given. Otherwise the card's order counts, but WebSocket is chosen where nothing else fits but
+    gRPC, and gRPC where nothing else does.
+
+    Raises `NoUsableInterfaceError`, which names what was wanted and what there is, and `InvalidCardError` for a card
+    that names no interface.
     """
     if not card.interfaces and not card.unusable:
         raise InvalidCardError("The agent card has neither supportedInterfaces nor url")
+    allowed = BINDINGS if bindings is None else bindings
     fitting = [
         interface
         for interface in card.interfaces
-        if version in (None, interface.version) and interface.binding in bindings
+        if version in (None, interface.version) and interface.binding in allowed
     ]
+    if own_order is None:
+        own_order = bindings is not None
     if own_order:
-        fitting.sort(key=lambda interface: bindings.index(interface.binding))
+        fitting.sort(key=lambda interface: allowed.index(interface.binding))
+    else:
+        for late in reversed(_LAST_CHOICES):
+            fitting = [one for one in fitting if one.binding != late] or fitting
     for newest in reversed(VERSIONS):
         for interface in fitting:
             if interface.version == newest:
                 return interface
-    wanted = " ".join((" or ".join(bindings), version or " or ".join(VERSIONS)))
+    wanted = " ".join((" or ".join(allowed), version or " or ".join(VERSIONS)))
     offered = ", ".join(dict.fromkeys((*map(str, card.interfaces), *card.unusable)))
     raise NoUsableInterfaceError(f"The agent card offers no {wanted}; it offers {offered}")

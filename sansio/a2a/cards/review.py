@@ -102,9 +102,12 @@ class CardReview:
     problems: tuple[str, ...]
 
 
-def review(body: bytes) -> CardReview:
-    """Review the card in a JSON document. Raises `ProtocolError` where it is none at all."""
-    card = read_card(body)
+def review(body: bytes, source: str = "") -> CardReview:
+    """Review the card in a JSON document. Raises `ProtocolError` where it is none at all.
+
+    `source`: the URL that it came from.
+    """
+    card = read_card(body, source)
     document: JsonObject = orjson.loads(body)
     capabilities = object_at(document, "capabilities")
     return CardReview(
@@ -148,7 +151,8 @@ def _problems(document: JsonObject, card: PeerCard) -> Iterator[str]:
         if not all(isinstance(mode, str) for mode in list_at(document, name)):
             yield f"{name}: must be a list of strings"
     for label in card.unusable:
-        yield f"interface {label}: cannot be used"
+        if ":" not in label.partition(" ")[0]:  # a binding that a URI names is somebody's own (section 5.8)
+            yield f"interface {label}: cannot be used"
 
 
 def _wrong(holder: JsonObject, member: _Member, prefix: str) -> Iterator[str]:

@@ -1,27 +1,28 @@
 """The client side of the protocol: operations as HTTP requests, and the agent's answers as values of the model.
 
-Both bindings, both versions. Pure: it sends nothing and knows no credentials. Two errors leave this module:
-`AgentError` for an agent's refusal, `InvalidAnswerError` for an answer that is not valid.
+All bindings, both versions. Pure: it sends nothing and knows no credentials. Two errors leave this module:
+`AgentError` for an agent's refusal, `InvalidAnswerError` for an answer that is not valid. An answer over gRPC is read
+here without its frame and its status, which `grpc_answers` reads.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import orjson
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from sansio.a2a.bindings.extension_headers import HEADER_OF as EXTENSION_HEADERS
 from sansio.a2a.bindings.last_event_id import HEADER as RESUME_HEADER
 from sansio.a2a.bindings.sse import SseDecoder
-from sansio.a2a.cards.parse import JSONRPC, Interface
+from sansio.a2a.cards.parse import GRPC, JSONRPC, WEBSOCKET, Interface
 from sansio.a2a.client.agent_errors import agent_error, fault_in
 from sansio.a2a.client.client_errors import AgentError, InvalidAnswerError
 from sansio.a2a.codecs.json_values import integer_at, member, text_at
-from sansio.a2a.codecs.registry import CODECS, Codec, rest_codec_of
+from sansio.a2a.codecs.registry import CODECS, GRPC_CODECS, Codec, rest_codec_of
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.media_types import EVENT_STREAM, JSON
@@ -44,11 +45,15 @@ from sansio.a2a.model import (
 from sansio.a2a.operations import Operation
 from sansio.a2a.versions import HEADER
 
+if TYPE_CHECKING:
+    from sansio.a2a.client.grpc_answers import GrpcDecoder
+
 __all__ = [
     "AgentError",
     "HttpCall",
     "Request",
     "StreamReader",
+    "decoded",
     "operation_call",
     "read_answer",
     "read_card_answer",
@@ -66,18 +71,27 @@ T = TypeVar("T")
 MOST_VALUES: Final = 1_000_000
 """Objects and lists of an answer: an empty one takes thirty times the memory of its two bytes."""
 
+_RPC: Final = (JSONRPC, WEBSOCKET)
+"""The bindings whose messages are those of JSON-RPC."""
+
 _SLOTS: Final = re.compile(r"\{[a-z_]+\}")
 
 
 @frozen(kw_only=True)
 class HttpCall:
-    """One HTTP request to be made. `streaming`: the answer is expected to be an event stream."""
+    """One HTTP request to be made. `streaming`: the answer is expected to be a stream.
+
+    `grpc`: it goes over HTTP/2 alone, and the status of its answer is in the trailers. `message_id`: the body is a
+    message with this id, on the WebSocket connection that begins at `url`; empty: it is none.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes | None = None
     streaming: bool = False
+    grpc: bool = False
+    message_id: str = ""
 
 
 def to_json(value: object) -> bytes:
@@ -114,13 +128,19 @@ def operation_call(
     request_id: str,
     extensions: Sequence[str] = (),
     last_event_id: str = "",
+    timeout: float | None = None,
 ) -> HttpCall:
     """Make the HTTP request of an operation.
 
-    `request_id` is JSON-RPC's. `extensions`: the URIs of those to activate. `last_event_id`: the SSE id after which
-    a subscription begins; empty: now. Raises `ProtocolError` for a value that JSON cannot hold.
+    `request_id` is JSON-RPC's. `extensions`: the URIs of those to activate. `last_event_id`: of the event after which
+    a subscription begins; empty: now. `timeout`: seconds until the whole answer is of no use, which gRPC alone sends.
+    Raises `ProtocolError` for a value that JSON cannot hold, `UnsupportedError` for an operation that the interface
+    cannot have.
     """
-    call = (_rpc if interface.binding == JSONRPC else _rest)(interface, operation, request, request_id)
+    if interface.binding == GRPC:
+        call = _grpc(interface, operation, request, timeout)
+    else:
+        call = (_rpc if interface.binding in _RPC else _rest)(interface, operation, request, request_id)
     headers = dict(call.headers)
     if extensions:
         headers[EXTENSION_HEADERS[interface.version]] = ", ".join(extensions)
@@ -143,8 +163,9 @@ def send_call(
 
 
 def _codec(interface: Interface, operation: Operation) -> Codec:
-    """Return the codec of an interface: over HTTP+JSON, version 0.3 is ProtoJSON."""
-    return CODECS[interface.version] if interface.binding == JSONRPC else rest_codec_of(operation, interface.version)
+    """Return the codec of an interface: over HTTP+JSON and gRPC, version 0.3 is ProtoJSON."""
+    codecs = {JSONRPC: CODECS, WEBSOCKET: CODECS, GRPC: GRPC_CODECS}.get(interface.binding)
+    return rest_codec_of(operation, interface.version) if codecs is None else codecs[interface.version]
 
 
 def _params(interface: Interface, operation: Operation, request: Request) -> JsonObject:
@@ -167,6 +188,15 @@ def _rpc(interface: Interface, operation: Operation, request: Request, request_i
     if interface.tenant is not None and DIALECTS[interface.version].has_tenants:
         params["tenant"] = interface.tenant
     envelope = {"jsonrpc": "2.0", "id": request_id, "method": row.rpc_names[interface.version], "params": params}
+    if interface.binding == WEBSOCKET:
+        return HttpCall(
+            method="GET",
+            url=interface.url,
+            headers={HEADER: interface.version},
+            body=to_json(envelope),
+            streaming=row.streaming,
+            message_id=request_id,
+        )
     return HttpCall(
         method="POST",
         url=interface.url,
@@ -196,6 +226,28 @@ def _rest(interface: Interface, operation: Operation, request: Request, request_
     )
 
 
+def _grpc(interface: Interface, operation: Operation, request: Request, timeout: float | None) -> HttpCall:
+    """Make the request over gRPC: its parameters as one message."""
+    from sansio.a2a.client import grpc_requests  # which needs the extra `grpc`
+
+    row = operation.row
+    params = _params(interface, operation, request)
+    if interface.tenant is not None and DIALECTS[interface.version].has_tenants:
+        params["tenant"] = interface.tenant
+    made = grpc_requests.request_of(interface.version, operation, params)
+    headers = {**grpc_requests.HEADERS, HEADER: interface.version}
+    if timeout is not None and not row.streaming:
+        headers["grpc-timeout"] = grpc_requests.timeout_text(timeout)
+    return HttpCall(
+        method="POST",
+        url=interface.url + made.path,
+        headers=headers,
+        body=made.body,
+        streaming=row.streaming,
+        grpc=True,
+    )
+
+
 def _as_query(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else value
 
@@ -216,7 +268,7 @@ def _rest_url(interface: Interface, path: str, query: str, *, prefixed: bool) ->
 
 def read_answer(interface: Interface, status: int, body: bytes) -> Task | Message:
     """Parse the answer to a send that was not streamed. Raises `AgentError` and `InvalidAnswerError`."""
-    item = _item(interface, _result(interface, status, body))
+    item = _item(interface, _result(interface, Operation.SEND, status, body))
     if not isinstance(item, Task | Message):
         raise InvalidAnswerError("The agent answered a message with an update, not with a task or a message")
     return item
@@ -224,13 +276,13 @@ def read_answer(interface: Interface, status: int, body: bytes) -> Task | Messag
 
 def read_task_answer(interface: Interface, status: int, body: bytes) -> Task:
     """Parse the answer to reading or cancelling a task. Raises `AgentError` and `InvalidAnswerError`."""
-    value = _result(interface, status, body)
+    value = _result(interface, Operation.GET_TASK, status, body)
     return _parsed(interface, lambda: _codec(interface, Operation.GET_TASK).parse_task(value))
 
 
 def read_page_answer(interface: Interface, status: int, body: bytes) -> TaskPage:
     """Parse the answer to listing tasks. Raises `AgentError` and `InvalidAnswerError`."""
-    value = _result(interface, status, body)
+    value = _result(interface, Operation.LIST_TASKS, status, body)
     codec = _codec(interface, Operation.LIST_TASKS)
     tasks = _parsed(interface, lambda: tuple(codec.parse_task(task) for task in _listed(value, "tasks")))
     return TaskPage(
@@ -243,7 +295,7 @@ def read_page_answer(interface: Interface, status: int, body: bytes) -> TaskPage
 
 def read_push_config_answer(interface: Interface, task_id: str, status: int, body: bytes) -> PushConfig:
     """Parse a push configuration of a task. Raises `AgentError` and `InvalidAnswerError`."""
-    return _push_config(interface, task_id, _result(interface, status, body))
+    return _push_config(interface, task_id, _result(interface, Operation.GET_PUSH_CONFIG, status, body))
 
 
 def read_push_configs_answer(interface: Interface, task_id: str, status: int, body: bytes) -> PushConfigPage:
@@ -251,7 +303,7 @@ def read_push_configs_answer(interface: Interface, task_id: str, status: int, bo
 
     Version 0.3 has a list over JSON-RPC, and no pages.
     """
-    value = _result(interface, status, body)
+    value = _result(interface, Operation.LIST_PUSH_CONFIGS, status, body)
     found = value if isinstance(value, list) else _listed(value or {"configs": []}, "configs")
     return PushConfigPage(
         configs=tuple(_push_config(interface, task_id, one) for one in found),
@@ -272,14 +324,14 @@ def read_deletion(status: int, body: bytes) -> None:
     """
     if not 200 <= status < 300:
         raise agent_error(status, body)
-    value = _decoded(body) if body.strip() else None
+    value = decoded(body) if body.strip() else None
     if isinstance(value, dict) and value.get("error") is not None:
         raise fault_in(status, value)
 
 
 def read_card_answer(interface: Interface, status: int, body: bytes) -> JsonObject:
     """Parse the answer to asking for the extended card. Raises `AgentError` and `InvalidAnswerError`."""
-    value = _result(interface, status, body)
+    value = _result(interface, Operation.EXTENDED_CARD, status, body)
     if not isinstance(value, dict):
         raise InvalidAnswerError("The agent's extended card is not a JSON object")
     return value
@@ -293,20 +345,28 @@ def _listed(value: Any, name: str) -> list[Any]:
 
 
 class StreamReader:
-    """An event stream's bytes in, items out."""
+    """A stream's bytes in, items out."""
 
     def __init__(self, interface: Interface, *, limit: int = 16 * 1024 * 1024, stays_open: bool = False) -> None:
         """Begin a stream. `limit`: the largest event, in bytes. `stays_open`: the stream does not end where the task
         asks.
         """
         self._interface = interface
-        self._decoder = SseDecoder(limit)
+        self._decoder: SseDecoder | GrpcDecoder | _MessageDecoder
+        if interface.binding == GRPC:
+            from sansio.a2a.client import grpc_answers  # which needs the extra `grpc`
+
+            self._decoder = grpc_answers.GrpcDecoder(interface.version, limit)
+        elif interface.binding == WEBSOCKET:
+            self._decoder = _MessageDecoder(interface, limit)
+        else:
+            self._decoder = SseDecoder(limit)
         # a version without a word for it ends the stream where the task waits (section 11.7)
         self._ends_at_states = not (DIALECTS[interface.version].marks_final or stays_open)
 
     @property
     def last_id(self) -> str:
-        """The SSE id of the last event; empty where there is none."""
+        """The id of the last event; empty where there is none."""
         return self._decoder.last_id
 
     @property
@@ -317,23 +377,57 @@ class StreamReader:
     def feed(self, chunk: bytes) -> Iterator[StreamItem]:
         """Yield the items that `chunk` completes. Consume it whole: an error is raised after the items before it.
 
+        Over WebSocket, a chunk is a message, or empty.
+
         Raises `AgentError` for an error that the agent sent, `InvalidAnswerError` for an event that is not valid.
         """
-        for event in _parsed(self._interface, lambda: self._decoder.feed(chunk)):
+        for value in self._values(chunk):
+            item = _item(self._interface, value)
+            if self._ends_at_states and isinstance(item, StatusUpdate):
+                item = evolve(item, final=item.status.state.ends_stream)
+            yield item
+
+    def _values(self, chunk: bytes) -> Iterator[Any]:
+        decoder = self._decoder
+        if not isinstance(decoder, SseDecoder):
+            yield from decoder.feed(chunk)
+            return
+        for event in _parsed(self._interface, lambda: decoder.feed(chunk)):
             if event.data.strip():
-                item = _item(self._interface, _payload(self._interface, 200, _decoded(event.data)))
-                if self._ends_at_states and isinstance(item, StatusUpdate):
-                    item = evolve(item, final=item.status.state.ends_stream)
-                yield item
+                yield _payload(self._interface, 200, decoded(event.data))
 
 
-def _result(interface: Interface, status: int, body: bytes) -> Any:
+@define
+class _MessageDecoder:
+    """A stream's messages in, their results out. `last_id`: the id of the last event."""
+
+    interface: Interface
+    limit: int
+    last_id: str = ""
+    held: int = 0
+
+    def feed(self, message: bytes) -> Iterator[Any]:
+        if len(message) > self.limit:
+            raise InvalidAnswerError(f"An event of the agent's stream is larger than {self.limit} bytes")
+        if message:
+            value = decoded(message)
+            payload = _payload(self.interface, 200, value)
+            self.last_id = text_at(value, "eventId") or self.last_id
+            yield payload
+
+
+def _result(interface: Interface, operation: Operation, status: int, body: bytes) -> Any:
     if not 200 <= status < 300:
         raise agent_error(status, body)
-    return _payload(interface, status, _decoded(body))
+    if interface.binding == GRPC:
+        from sansio.a2a.client import grpc_answers  # which needs the extra `grpc`
+
+        return grpc_answers.result_in(interface.version, operation, body)
+    return _payload(interface, status, decoded(body))
 
 
-def _decoded(body: bytes) -> Any:
+def decoded(body: bytes) -> Any:
+    """Decode the JSON of an answer. Raises `InvalidAnswerError` for what is none, and for more than `MOST_VALUES`."""
     # those in texts count too: what is this large has others by far
     if len(body) > MOST_VALUES and body.count(b"{") + body.count(b"[") > MOST_VALUES:
         raise InvalidAnswerError(f"The agent's answer holds more than {MOST_VALUES} objects and lists")
@@ -345,13 +439,14 @@ def _decoded(body: bytes) -> Any:
 
 def _payload(interface: Interface, status: int, value: Any) -> Any:
     """Return the result in the envelope of the binding. The id is not checked: HTTP pairs requests and answers."""
-    if interface.binding != JSONRPC and isinstance(value, list):
+    is_rpc = interface.binding in _RPC
+    if not is_rpc and isinstance(value, list):
         return value
     if not isinstance(value, dict):
         raise InvalidAnswerError("The agent's answer is not a JSON object")
-    if value.get("error") is not None or (interface.binding != JSONRPC and _is_flat_error(value)):
+    if value.get("error") is not None or (not is_rpc and _is_flat_error(value)):
         raise fault_in(status, value)
-    if interface.binding != JSONRPC:
+    if not is_rpc:
         return value
     if "result" not in value:
         raise InvalidAnswerError("The agent's answer has neither a result nor an error")

@@ -57,8 +57,9 @@ class NoUsableInterfaceError(InvalidCardError):
 class AgentError(ClientError):
     """The agent answered with an error.
 
-    `code` is JSON-RPC's; `http_status` that of the answer; `reason` a name for programs (`TASK_NOT_FOUND`); `data`
-    the error's other content, decoded; `retry_after` the seconds after which the agent wants to be asked again.
+    `code` is JSON-RPC's; `http_status` that of the answer, or what gRPC's code stands for; `reason` a name for
+    programs (`TASK_NOT_FOUND`); `data` the error's other content, decoded; `retry_after` the seconds after which the
+    agent wants to be asked again.
     """
 
     def __init__(
@@ -97,6 +98,10 @@ class UnsupportedError(AgentError):
     """The agent does not have the operation, the version, the content type or the extension."""
 
 
+class UnsupportedByBindingError(UnsupportedError):
+    """The binding in use has no such operation in this version, so nothing was sent."""
+
+
 class BusyAgentError(AgentError, UnavailableError):
     """The agent, or what stands before it, cannot answer now; the same request may be answered later."""
 
@@ -126,10 +131,11 @@ _REFUSALS: Final = (
     ),
     _Refusal(
         UnsupportedError,
-        (405, 406, 415, 501),
+        (405, 406, 415, 426, 501),
         (
             ErrorKind.METHOD_NOT_FOUND,
             ErrorKind.METHOD_NOT_ALLOWED,
+            ErrorKind.UPGRADE_REQUIRED,
             ErrorKind.UNSUPPORTED_OPERATION,
             ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED,
             ErrorKind.CONTENT_TYPE_NOT_SUPPORTED,

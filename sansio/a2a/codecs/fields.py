@@ -306,13 +306,13 @@ def read_document(
     value: object,
     read: Callable[[Fields], T],
     *,
-    levels: int = DEEPEST,
+    levels: int | None = DEEPEST,
     most_items: int | None = None,
     names: Names = _NO_NAMES,
 ) -> T:
     """Read a whole document, nested at most `levels` deep, in which no list has more than `most_items` elements.
 
-    `names`: second names that its fields may have.
+    `levels` None: it is known not to be nested too deep. `names`: second names that its fields may have.
 
     Raises one `ProtocolError` (kind INVALID_PARAMS) naming all wrong fields.
     """
@@ -320,7 +320,7 @@ def read_document(
         violation = Violation((), "dict_type", "must be an object")
         raise ProtocolError(ErrorKind.INVALID_PARAMS, "params: must be an object", violations=(violation,))
     fields = Fields(value, found=Findings(most_items), names=names)
-    if nested_deeper(value, levels):
+    if levels is not None and nested_deeper(value, levels):
         fields.wrong(None, "too_deep", f"must not be nested more than {levels} levels deep")
         fields.done()
     result = read(fields)

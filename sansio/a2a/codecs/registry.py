@@ -81,6 +81,9 @@ class Codec(Protocol):
 CODECS: dict[str, Codec] = {"0.3": v0_3, "1.0": v1_0}
 """The codec JSON-RPC speaks in each version."""
 
+GRPC_CODECS: dict[str, Codec] = {"0.3": v0_3_gateway, "1.0": v1_0}
+"""The codec of each version that is the JSON of its messages of Protocol Buffers."""
+
 
 def rest_codec(version: str, body: object) -> Codec:
     """The codec that answers an HTTP+JSON request with a body: on 0.3 the one its body is in."""

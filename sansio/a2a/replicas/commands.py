@@ -15,7 +15,8 @@ from attrs import asdict, evolve, frozen
 from sansio.a2a.bindings.trace_context import TraceContext, trace_context_of
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import ErrorKind, ErrorRow, LocalError, ProtocolError, Violation
-from sansio.a2a.model import JsonObject, SendRequest
+from sansio.a2a.model import JsonObject, PushConfig, SendRequest
+from sansio.a2a.tasks.push_notifications import decode_config, encode_config
 
 T = TypeVar("T")
 
@@ -39,7 +40,34 @@ class Cancel:
     again: bool
 
 
-Command: TypeAlias = Send | Cancel
+@frozen(kw_only=True)
+class SetPush:
+    """Notify about a task. `config`: with its ids. `view`: a presentation's key."""
+
+    principal: str
+    config: PushConfig
+    view: str
+
+
+@frozen(kw_only=True)
+class DropPush:
+    """Notify about a task no more, as far as one push configuration asked for it."""
+
+    principal: str
+    task_id: str
+    config_id: str
+
+
+@frozen(kw_only=True)
+class AgentCommand:
+    """A command of the agent's own for a principal. `arguments`: JSON; what `name` means, the agent knows."""
+
+    principal: str
+    name: str
+    arguments: JsonObject
+
+
+Command: TypeAlias = Send | Cancel | SetPush | DropPush | AgentCommand
 
 
 def encode_command(command: Command) -> bytes:
@@ -52,8 +80,20 @@ def encode_command(command: Command) -> bytes:
                 "view": command.view,
                 "trace": None if command.trace is None else dict(command.trace.headers),
             }
-        case _:
+        case Cancel():
             body = {"task": command.task_id, "again": command.again}
+        case SetPush():
+            config = command.config
+            body = {
+                "task": config.task_id,
+                "id": config.id,
+                "config": orjson.loads(encode_config(config)),
+                "view": command.view,
+            }
+        case DropPush():
+            body = {"task": command.task_id, "id": command.config_id}
+        case _:
+            body = {"name": command.name, "arguments": command.arguments}
     return orjson.dumps({"kind": type(command).__name__, "principal": command.principal, **body})
 
 
@@ -76,9 +116,25 @@ def _cancel(principal: str, body: JsonObject) -> Cancel:
     return Cancel(principal=principal, task_id=body["task"], again=body["again"])
 
 
+def _set_push(principal: str, body: JsonObject) -> SetPush:
+    config = decode_config(orjson.dumps(body["config"]), task_id=body["task"], config_id=body["id"])
+    return SetPush(principal=principal, config=config, view=body["view"])
+
+
+def _drop_push(principal: str, body: JsonObject) -> DropPush:
+    return DropPush(principal=principal, task_id=body["task"], config_id=body["id"])
+
+
+def _agent_command(principal: str, body: JsonObject) -> AgentCommand:
+    return AgentCommand(principal=principal, name=body["name"], arguments=body["arguments"])
+
+
 _READERS: Final[Mapping[str, Callable[[str, JsonObject], Command]]] = {
     "Send": _send,
     "Cancel": _cancel,
+    "SetPush": _set_push,
+    "DropPush": _drop_push,
+    "AgentCommand": _agent_command,
 }
 
 
@@ -134,6 +190,11 @@ def encode_error(error: ProtocolError) -> bytes:
 
 
 _ROW: Final = ("code", "http", "grpc", "message", "name", "http_0_3")
+
+
+def is_refusal(data: bytes) -> bool:
+    """Whether an answer is what `encode_error` gave."""
+    return data.startswith(b'{"error":')
 
 
 def decode_answer(data: bytes) -> Any:

@@ -41,7 +41,7 @@ class Lease:
         self._failed = False
 
     def fail(self) -> None:
-        """Note that a renewal failed: the next is tried soon."""
+        """Note that a renewal failed, or what follows each: the next is tried soon."""
         self._failed = True
 
     def pause(self, now: float) -> float:
@@ -50,9 +50,13 @@ class Lease:
             return self.seconds / _RETRIES
         return max(0.0, self._renewed_at + self.seconds / _RENEWALS - now)
 
+    def age(self, now: float) -> float:
+        """Return the seconds since the lease was renewed, or joined."""
+        return now - self._renewed_at
+
     def over(self, now: float) -> bool:
         """Whether others may have taken over this server by now. Until they have, the lease is still good."""
-        return now - self._renewed_at >= self.seconds
+        return self.age(now) >= self.seconds
 
     def settled(self, now: float) -> bool:
         """Whether this server may take over others."""

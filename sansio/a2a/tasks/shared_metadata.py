@@ -8,6 +8,9 @@ SESSION_BINDING = "session-binding"
 STREAM_HINTS = "stream-hints"
 INTERACTIVE_INTERRUPT = "interactive-interrupt"
 STREAM_RESUME = "stream-resume"
+RESUME_URI = "urn:opencode-a2a:extension:stream-resume:v1"
+"""The URI of the extension by which events have their ids in their metadata, for bindings with no other place."""
+
 """The extension by which events carry their numbers in their metadata too."""
 
 HINTED_MEMBERS = ("stream", "progress", "interrupt", "session", "usage")

@@ -42,7 +42,7 @@ class ToolErrorCode(Enum):
     a2a_retryable_unavailable = "The agent cannot answer now; the same call may work later"
     a2a_unavailable = "The agent cannot be reached"
     a2a_unsupported_operation = "The agent cannot do this"
-    a2a_invalid_agent_card = "The agent's card cannot be used"
+    a2a_invalid_agent_card = "The agent's card cannot be used, or has no binding and version that may be used here"
     a2a_peer_protocol_error = "The agent's answer breaks the protocol"
     a2a_unexpected_response = "The agent answered with nothing that can be used"
     a2a_call_failed = "The call failed"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sansio.extensions.methods.parameters import Parameter
 from sansio.extensions.methods.shapes import Identifier, Text
+from sansio.opencode.instances import LONGEST_NAME
 
 DIRECTORY = "directory"
 METADATA_DIRECTORY = "metadata.opencode.directory"
+INSTANCE = "metadata.opencode.instance"
 WORKSPACE = "metadata.opencode.workspace.id"
 
 BY_DIRECTORY = Parameter(
@@ -24,6 +26,11 @@ BY_METADATA = (
         name=WORKSPACE,
         shape=Identifier(),
         about="The OpenCode workspace it is about; goes before any directory.",
+    ),
+    Parameter(
+        name=INSTANCE,
+        shape=Text(longest=LONGEST_NAME),
+        about="The name of the OpenCode it is about, where the deployment has several.",
     ),
 )
 ROUTED = (BY_DIRECTORY, *BY_METADATA)

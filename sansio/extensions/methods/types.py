@@ -11,7 +11,10 @@ from sansio.extensions.methods.method_rows import MethodRow
 from sansio.opencode.projections import summaries
 from sansio.opencode.projections.summaries import FLAG, NUMBER, OBJECT, TEXT, Members, Plain, Summary
 
-_SESSION_METADATA = Summary({"shared": Summary({"session": Summary({"id": TEXT}, {"title": TEXT})})})
+_SESSION_METADATA = Summary(
+    {"shared": Summary({"session": Summary({"id": TEXT}, {"title": TEXT})})},
+    {"opencode": Summary({}, {"instance": TEXT})},
+)
 
 TYPES: Mapping[str, JsonObject] = {
     "string": TEXT.schema(),

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from sansio.a2a.bindings.jsonrpc import method_not_found
-from sansio.a2a.cards.agent_card import BINDINGS
 from sansio.a2a.dialects import DIALECTS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject
@@ -89,7 +88,7 @@ def compatibility_profile(of: ServedVersion) -> JsonObject:
 def wire_contract(of: ServedVersion) -> JsonObject:
     """Render the wire contract: the methods and paths of a version."""
     switched_on = of.deployment.switched_on
-    preferred, *others = BINDINGS
+    preferred, *others = of.deployment.bindings
     return {
         **_versions(of),
         "preferred_transport": preferred,

@@ -211,6 +211,7 @@ def card_of(deployment: Deployment) -> CardSpec:
         version=deployment.version,
         url=deployment.url,
         versions=deployment.versions,
+        bindings=deployment.bindings,
         schemes=deployment.schemes,
         skills=(evolve(CHAT, examples=CHAT_EXAMPLES), *(skill for _, skill in SKILLS)),
         input_modes=INPUT_MODES,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from sansio.a2a.cards.agent_card import BINDINGS
 from sansio.a2a.cards.security import SecurityScheme
 from sansio.a2a.model import JsonObject
 from sansio.a2a.versions import VERSIONS
@@ -40,7 +41,7 @@ class Environment:
 class Deployment:
     """The facts that everything published is made from. `workspace_root`: None where callers may not know it.
 
-    `streams_stay_open`: no stream ends where its task asks its user.
+    `streams_stay_open`: no stream ends where its task asks its user. `bindings`: on offer, the preferred one first.
     """
 
     title: str
@@ -49,6 +50,7 @@ class Deployment:
     url: str
     schemes: Sequence[str | SecurityScheme]
     versions: Sequence[str] = VERSIONS
+    bindings: Sequence[str] = BINDINGS
     default_version: str = "0.3"
     project: str | None = None
     documentation_url: str | None = None

@@ -127,7 +127,7 @@ SESSION = Summary(
 )
 STATUS = Summary(
     {"session_id": TEXT, "type": TEXT},
-    {"attempt": ("attempt", WHOLE), "message": TEXT, "next": ("next", NUMBER)},
+    {"attempt": ("attempt", WHOLE), "message": TEXT, "next": ("next", NUMBER), "instance": TEXT},
 )
 TODO = Summary(taken(FILLED, ("id",)), taken(FILLED, ("content", "status", "priority")))
 FILE_DIFF = Summary(

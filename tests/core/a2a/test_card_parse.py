@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from sansio.a2a.cards.parse import (
     BINDINGS,
     HTTP_JSON,
     JSONRPC,
+    WEBSOCKET,
+    WEBSOCKET_URI,
     Interface,
     Origin,
     at_origin,
@@ -29,6 +32,7 @@ from tests import strategies
 
 URL = "http://agent.example/a2a"
 INTERFACES = [Interface(binding=binding, version=version, url=URL) for version in VERSIONS for binding in BINDINGS]
+NAMES, URLS = {WEBSOCKET: WEBSOCKET_URI}, {WEBSOCKET: "ws://agent.example/a2a"}
 each_interface = pytest.mark.parametrize("interface", INTERFACES, ids=[str(interface) for interface in INTERFACES])
 
 
@@ -41,7 +45,10 @@ def card(**members: Any) -> bytes:
 
 
 def supported(*entries: tuple[str, str]) -> list[dict[str, str]]:
-    return [{"url": URL, "protocolBinding": binding, "protocolVersion": version} for binding, version in entries]
+    return [
+        {"url": URLS.get(binding, URL), "protocolBinding": NAMES.get(binding, binding), "protocolVersion": version}
+        for binding, version in entries
+    ]
 
 
 def test_a_card_of_version_1_0_offers_its_interfaces_in_its_own_order() -> None:
@@ -109,7 +116,7 @@ def test_a_card_without_security_schemes_has_none_on_one_version_alone() -> None
     body = CardDocument.of(spec).body
 
     assert "securitySchemes" not in orjson.loads(body)
-    assert [str(one) for one in read_card(body).interfaces] == ["JSONRPC 1.0", "HTTP+JSON 1.0"]
+    assert [str(one) for one in read_card(body).interfaces] == ["HTTP+JSON 1.0", "JSONRPC 1.0"]
 
 
 def test_extensions_whose_uri_no_header_could_hold_are_left_out() -> None:
@@ -125,24 +132,30 @@ def test_extensions_whose_uri_no_header_could_hold_are_left_out() -> None:
 @each_interface
 def test_the_caller_may_insist_on_a_line_and_a_binding(interface: Interface) -> None:
     found = read_card(card(supportedInterfaces=supported(*((i.binding, i.version) for i in INTERFACES))))
+    chosen = choose(found, version=interface.version, bindings=(interface.binding,))
 
-    assert choose(found, version=interface.version, bindings=(interface.binding,)) == interface
+    assert evolve(chosen, url=URL) == interface  # gRPC has no path
 
 
-def test_the_callers_own_order_of_bindings_may_go_before_the_cards() -> None:
-    entries = supported(("JSONRPC", "1.0"), (HTTP_JSON, "1.0"), (HTTP_JSON, "0.3"))
-    found = read_card(card(supportedInterfaces=entries))
-    bindings = (HTTP_JSON, "JSONRPC")
+@pytest.mark.parametrize("preferred", BINDINGS)
+def test_the_order_in_which_bindings_are_given_goes_before_the_cards(preferred: str) -> None:
+    others = [binding for binding in BINDINGS if binding != preferred]
+    entries = [(binding, version) for version in VERSIONS for binding in (*others, preferred)]
+    found = read_card(card(supportedInterfaces=supported(*entries)))
+    bindings = (preferred, *others)
 
-    assert choose(found, bindings=bindings) == interface_of("JSONRPC", "1.0")
-    assert choose(found, bindings=bindings, own_order=True) == interface_of(HTTP_JSON, "1.0")
+    assert choose(found, bindings=bindings).binding == preferred
+    assert choose(found, bindings=bindings).version == "1.0"
+    in_cards_order = choose(found, bindings=bindings, own_order=False).binding
+    assert in_cards_order == choose(found).binding == next(one for one in others if one in (JSONRPC, HTTP_JSON))
+    assert choose(found, own_order=True).binding == BINDINGS[0]
 
 
 @pytest.mark.parametrize(
     ("entries", "wanted", "message"),
     [
-        ([("GRPC", "1.0")], {}, "no JSONRPC or HTTP+JSON 0.3 or 1.0; it offers GRPC 1.0"),
-        ([("JSONRPC", "1.0")], {"version": "0.3"}, "no JSONRPC or HTTP+JSON 0.3; it offers JSONRPC 1.0"),
+        ([("SOAP", "1.0")], {}, f"no {' or '.join(BINDINGS)} 0.3 or 1.0; it offers SOAP 1.0"),
+        ([("JSONRPC", "1.0")], {"version": "0.3"}, f"no {' or '.join(BINDINGS)} 0.3; it offers JSONRPC 1.0"),
         (
             [("JSONRPC", "1.0"), ("GRPC", "1.0"), ("JSONRPC", "2.0")],
             {"bindings": (HTTP_JSON,)},

@@ -60,6 +60,7 @@ def test_our_own_card_is_valid_and_its_facts_are_found(versions: tuple[str, ...]
             ["skills.0.description: is missing", "skills.0.tags: must be a list"],
         ),
         ({"additionalInterfaces": [{"transport": "SMTP", "url": "x"}]}, ["interface SMTP 0.3: cannot be used"]),
+        ({"additionalInterfaces": [{"transport": "urn:x:binding:v1", "url": "x"}]}, []),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(changes: dict[str, Any], problems: list[str]) -> None:

@@ -15,7 +15,7 @@ from sansio.a2a.bindings.http_messages import Request
 from sansio.a2a.bindings.jsonrpc import parse_request, render_error, render_result
 from sansio.a2a.bindings.rest import route
 from sansio.a2a.bindings.sse import encode
-from sansio.a2a.cards.parse import BINDINGS, HTTP_JSON, JSONRPC, Interface
+from sansio.a2a.cards.parse import HTTP_JSON, JSONRPC, Interface
 from sansio.a2a.client.agent_errors import agent_error
 from sansio.a2a.client.calls import (
     MOST_VALUES,
@@ -62,6 +62,7 @@ from sansio.a2a.versions import VERSIONS
 from tests import strategies
 
 URL = "http://agent.example/a2a"
+BINDINGS = (JSONRPC, HTTP_JSON)  # those whose answers are JSON
 INTERFACES = [Interface(binding=binding, version=version, url=URL) for version in VERSIONS for binding in BINDINGS]
 NAMES = [str(interface) for interface in INTERFACES]
 each_interface = pytest.mark.parametrize("interface", INTERFACES, ids=NAMES)
@@ -266,6 +267,13 @@ def test_a_stream_is_read_the_same_however_it_is_cut(interface: Interface, data:
     read = [item for chunk in chunks for item in reader.feed(chunk)]
 
     assert read == sent
+
+
+@each_interface
+def test_an_event_without_data_is_no_item(interface: Interface) -> None:
+    frame = encode(answer_of(interface, DONE))
+
+    assert list(StreamReader(interface, stays_open=True).feed(b"data: \n\n" + frame + b"data: \n\n")) == [DONE]
 
 
 @each_interface

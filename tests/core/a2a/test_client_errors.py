@@ -21,6 +21,7 @@ CLASSES = {
     ErrorKind.FORBIDDEN: PermissionDeniedError,
     ErrorKind.METHOD_NOT_FOUND: UnsupportedError,
     ErrorKind.METHOD_NOT_ALLOWED: UnsupportedError,
+    ErrorKind.UPGRADE_REQUIRED: UnsupportedError,
     ErrorKind.UNSUPPORTED_OPERATION: UnsupportedError,
     ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED: UnsupportedError,
     ErrorKind.CONTENT_TYPE_NOT_SUPPORTED: UnsupportedError,

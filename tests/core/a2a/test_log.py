@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import FrameType
 from typing import Any
@@ -435,7 +436,74 @@ def test_what_was_stored_wrongly_is_a_fault_of_ours(stored: bytes) -> None:
         decode_events(stored)
 
 
+TEXT_CHUNK: JsonObject = {"chunk": {"artifactId": "a", "parts": [{"text": "x"}], "name": "n", "metadata": {"m": 1}}}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("chunk", "chunk.artifactId", "chunk.parts", "chunk.parts[0]", "chunk.parts[0].text", "chunk.name"),
+        *("chunk.metadata", "append", "last_chunk", "joins", "leads"),
+    ],
+)
+def test_text_that_was_stored_wrongly_is_a_fault_of_ours_with_its_place(place: str) -> None:
+    wrong = orjson.loads(orjson.dumps(TEXT_CHUNK))
+    *above, name = place.replace("[0]", ".0").split(".")
+    holder: Any = wrong
+    for step in above:
+        holder = holder[0 if step == "0" else step]
+    holder[0 if name == "0" else name] = 5
+    with pytest.raises(LocalError, match=re.escape(f"events[1].{place}: must be")):
+        decode_events(orjson.dumps([TEXT_CHUNK, wrong]))
+
+
+def test_a_stored_text_keeps_all_that_it_has() -> None:
+    artifact = Artifact(artifact_id="a", parts=(TextPart(text="x"),), name="n", metadata={"m": 1})
+    flags: list[dict[str, bool]] = [{}, {"append": True}, {"last_chunk": True}, {"joins": True}, {"leads": True}]
+    events: list[LogEvent] = [ArtifactChunk(artifact=artifact, **flag) for flag in flags]
+    for more in (
+        *({"name": None}, {"metadata": None}, {"description": "d"}, {"extensions": ("e",)}),
+        *({"parts": ()}, {"parts": artifact.parts * 2}, {"parts": (TextPart(text="", filename="f"),)}),
+        {"parts": (DataPart(data=1),)},
+    ):
+        events.append(ArtifactChunk(artifact=evolve(artifact, **more), append=True))
+    assert decode_events(encode_events(events)) == events
+    assert decode_events(b'[{"chunk": {"artifactId": "a", "parts": [{"text": "x"}], "name": ""}}]') == [
+        ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(TextPart(text="x"),)))
+    ]
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(120, True), (160, False)])
+def test_how_deep_a_stored_text_is_nested_has_a_bound(levels: int, fits: bool) -> None:
+    deep: JsonObject = {}
+    for _ in range(levels):
+        deep = {"m": deep}
+    chunk = {**TEXT_CHUNK["chunk"], "metadata": deep}
+    stored = orjson.dumps([{"chunk": chunk}, *([TEXT_CHUNK] * 9)])
+    if fits:
+        assert len(decode_events(stored)) == 10
+    else:
+        with pytest.raises(LocalError, match="levels deep"):
+            decode_events(stored)
+
+
 @pytest.mark.parametrize("stored", [b"", b"[]", b"{}", b"{"])
 def test_task_that_was_stored_wrongly_is_a_fault_of_ours(stored: bytes) -> None:
     with pytest.raises(LocalError, match="a stored task cannot be read"):
         decode_task(stored)
+
+
+def test_a_stream_pauses_at_the_newest_status_at_which_the_task_still_waits() -> None:
+    log = TaskLog("t", "c")
+    added = [
+        log.append(event)
+        for event in (status(TaskState.WORKING), status(TaskState.INPUT_REQUIRED), chunk("a", "text"))
+    ]
+    working, waiting, text = (entry for entry in added if entry is not None)
+
+    assert log.pause_in([working]) is None
+    assert log.pause_in([working, waiting]) == 1
+    assert log.pause_in([waiting, text]) == 0
+    assert log.pause_in([text]) is None
+    log.append(status(TaskState.WORKING))
+    assert log.pause_in([working, waiting, text]) is None

@@ -54,7 +54,7 @@ def test_the_name_of_a_method_decides_the_version_where_none_is_asked_for(
 ) -> None:
     call = rpc(method, params)
 
-    assert (call.version, call.operation, call.is_rpc) == (version, Operation.SEND, True)
+    assert (call.version, call.operation, call.is_document) == (version, Operation.SEND, False)
     assert isinstance(request := call.read(), SendRequest)
     assert (request.message.message_id, request.codec_name) == ("m", None)
     assert ("a2a-version", version) in call.headers
@@ -110,6 +110,9 @@ def test_a_notification_is_answered_with_nothing_whatever_comes_of_it() -> None:
     assert (call.operation, call.streams) == (Operation.SEND, False)
     assert call.respond([b"{}"]) == call.refuse(ProtocolError(ErrorKind.INTERNAL_ERROR))
     assert call.respond(None).status == 204
+    with pytest.raises(CallRefusedError) as refused:
+        rpc("GetTask", {"id": "t"}, id=..., headers={"a2a-version": "9.9"})
+    assert (refused.value.response.status, refused.value.response.body) == (204, b"")
 
 
 @pytest.mark.parametrize(("method", "in_stream"), [("message/stream", True), ("SendStreamingMessage", False)])

@@ -103,6 +103,11 @@ def test_a_final_snapshot_says_what_the_stream_did_not() -> None:
     assert printed(*items) == "Hello\nmore"
 
 
+def test_the_text_of_a_final_status_that_the_answer_does_not_have_is_a_notice() -> None:
+    assert ("status", "Saved.") in notices(chunk("Hello"), status(TaskState.COMPLETED, "Saved."))
+    assert notices(chunk("Hello"), status(TaskState.COMPLETED, "Hello")) == [("state", "completed")]
+
+
 def test_a_snapshot_under_other_artifact_ids_says_nothing_twice() -> None:
     assert (
         printed(chunk("Hello "), task(TaskState.COMPLETED, artifact("Hello", id="other"), text="Hello")) == "Hello "
@@ -122,6 +127,12 @@ def test_a_revised_text_is_told_anew_on_a_line_of_its_own() -> None:
 
 def test_a_text_that_ends_shorter_than_it_was_told_is_told_anew() -> None:
     assert printed(chunk("one two"), chunk("one", append=False), COMPLETED) == "one two\none"
+
+
+def test_a_text_that_is_taken_back_whole_is_corrected_by_nothing() -> None:
+    taken_back = (chunk("hello", append=False), chunk("", append=False), status(TaskState.COMPLETED))
+    assert printed(*taken_back) == "hello\n"
+    assert [kind for kind, _ in notices(*taken_back)] == ["correction", "state"]
 
 
 def test_a_text_cut_back_and_said_again_is_not_told_twice() -> None:

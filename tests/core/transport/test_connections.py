@@ -216,3 +216,15 @@ def test_whatever_happens_the_counts_hold_and_who_waits_is_open(acts: list[tuple
         assert set(connections.waiting()) == {one for one in connections.open if one.waits}
         groups = [one.group for one in connections.open]
         assert all(groups.count(group) <= LIMITS.per_address for group in groups)
+
+
+def test_a_client_that_was_sent_a_ping_has_to_send_something() -> None:
+    connection, _ = Connections(ConnectionLimits(pong=20)).admit("192.0.2.1", 0.0)
+    assert connection is not None
+    connection.busy()
+    connection.pinged(100.0)
+    connection.pinged(110.0)
+    assert not connection.overdue(119.0)
+    assert connection.overdue(120.0)
+    connection.received(119.0)
+    assert not connection.overdue(1000.0)

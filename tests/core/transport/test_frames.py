@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.transport.frames import PREFACE, FrameBudget
+from sansio.transport.frames import LARGEST_FRAME, PREFACE, FrameBudget
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION, UNKNOWN = 0, 1, 2, 3, 4, 6, 8, 9, 77
 
@@ -47,6 +47,20 @@ def test_a_flood_is_found_in_its_first_kilobytes(flood: bytes) -> None:
 
     assert budget.take(PREFACE + flood * 90, 0.0)
     assert not budget.take(flood * 120, 0.1)
+
+
+def test_faults_that_make_the_server_reset_streams_are_found() -> None:
+    budget = FrameBudget(0.0)
+
+    assert [budget.provoked() for _ in range(101)] == [True] * 100 + [False]
+    assert not budget.take(PREFACE + frame(SETTINGS), 0.0)
+
+
+@pytest.mark.parametrize(("length", "good"), [(LARGEST_FRAME, True), (LARGEST_FRAME + 1, False), (2**24 - 1, False)])
+def test_a_frame_that_is_too_large_is_found_by_its_head(length: int, good: bool) -> None:
+    head = length.to_bytes(3, "big") + frame(HEADERS)[3:]
+
+    assert FrameBudget(0.0).take(PREFACE + head, 0.0) is good
 
 
 def test_requests_with_bodies_cost_nothing() -> None:

@@ -22,10 +22,25 @@ async function answer(operations, explain, command) {
   }
 }
 
-/** `fetch` that shows the command's token, and the id of the event after which a stream is to go on. */
-export function fetchAs({ token, after }) {
-  const more = {};
-  if (token) more.Authorization = `Bearer ${token}`;
-  if (after) more['Last-Event-ID'] = after;
-  return (url, init = {}) => fetch(url, { ...init, headers: { ...init.headers, ...more } });
+/** What the command wants in requests: its token, and the id of the event after which a stream is to go on. */
+function headersOf({ token, after }) {
+  const headers = {};
+  if (token) headers.Authorization = `Bearer ${token}`;
+  if (after) headers['Last-Event-ID'] = after;
+  return headers;
+}
+
+/** `fetch` that shows what the command wants in its headers. */
+export function fetchAs(command) {
+  return (url, init = {}) => fetch(url, { ...init, headers: { ...init.headers, ...headersOf(command) } });
+}
+
+/** Options of gRPC calls whose metadata shows what the command wants. */
+export function callsAs(command) {
+  const { InterceptingCall } = load('@grpc/grpc-js');
+  const start = (metadata, listener, next) => {
+    for (const [name, value] of Object.entries(headersOf(command))) metadata.set(name, value);
+    next(metadata, listener);
+  };
+  return { interceptors: [(options, nextCall) => new InterceptingCall(nextCall(options), { start })] };
 }

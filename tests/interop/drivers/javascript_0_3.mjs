@@ -2,18 +2,19 @@
 // Says what the client understood in words of its own, which every driver shares.
 
 import { randomUUID } from 'node:crypto';
-import { converse, fetchAs, load } from './dialogue.mjs';
+import { callsAs, converse, fetchAs, load } from './dialogue.mjs';
 
 const { ClientFactory, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory } =
   load('a2a-sdk-0.3/client');
+const { GrpcTransportFactory } = load('a2a-sdk-0.3/client/grpc');
 
-const TRANSPORTS = { jsonrpc: JsonRpcTransportFactory, rest: RestTransportFactory };
+const TRANSPORTS = { jsonrpc: JsonRpcTransportFactory, rest: RestTransportFactory, grpc: GrpcTransportFactory };
 
 /** A client that chose the wanted binding by the agent's own card. */
 function connected(command) {
   const fetchImpl = fetchAs(command);
   const factory = new ClientFactory({
-    transports: [new TRANSPORTS[command.binding]({ fetchImpl })],
+    transports: [new TRANSPORTS[command.binding]({ fetchImpl, grpcCallOptions: callsAs(command) })],
     cardResolver: new DefaultAgentCardResolver({ fetchImpl }),
   });
   return factory.createFromUrl(command.url);

@@ -3,24 +3,25 @@
 // shown a card that offers this version alone, and takes its own way back to it.
 
 import { randomUUID } from 'node:crypto';
-import { converse, fetchAs, load } from './dialogue.mjs';
+import { callsAs, converse, fetchAs, load } from './dialogue.mjs';
 
 const { Role, StreamResponse, TaskState, verifyAgentCardSignature } = load('a2a-sdk-1');
 const { ClientFactory, DefaultAgentCardResolver, JsonRpcTransportFactory, RestTransportFactory } =
   load('a2a-sdk-1/client');
+const { GrpcTransportFactory } = load('a2a-sdk-1/client/grpc');
 const { legacyPushNotificationToV1StreamResponse } = load('a2a-sdk-1/compat/v0_3');
 
 // The verifier tells of each signature that is not its own, where replies belong.
 console.debug = console.error;
 
-const TRANSPORTS = { jsonrpc: JsonRpcTransportFactory, rest: RestTransportFactory };
+const TRANSPORTS = { jsonrpc: JsonRpcTransportFactory, rest: RestTransportFactory, grpc: GrpcTransportFactory };
 const legacyCompat = { enabled: true };
 
 /** A client that chose the wanted binding, and the newest version, by the agent's own card. */
 async function connected(command) {
   const fetchImpl = fetchAs(command);
   const factory = new ClientFactory({
-    transports: [new TRANSPORTS[command.binding]({ fetchImpl, legacyCompat })],
+    transports: [new TRANSPORTS[command.binding]({ fetchImpl, grpcCallOptions: callsAs(command), legacyCompat })],
     cardResolver: new DefaultAgentCardResolver({ fetchImpl, legacyCompat }),
   });
   if (command.version !== '0.3') return factory.createFromUrl(command.url);

@@ -35,9 +35,10 @@ from a2a.types import (
 from a2a.utils.signing import create_signature_verifier
 
 from tests.interop.drivers.dialogue import Json, converse, headers_of
+from tests.interop.drivers.grpc_channel import channels_as
 from tests.interop.drivers.keys import ALGORITHMS, key_provider
 
-BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
+BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON", "grpc": "GRPC"}
 SECONDS = 60.0
 TLS = ssl.create_default_context()
 """Made once: making it takes longer than most calls."""
@@ -50,10 +51,11 @@ def plain_http(headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
 @asynccontextmanager
 async def connected(command: Json, *, streaming: bool = False) -> AsyncIterator[Any]:
     """A client that chose the wanted binding by the agent's own card."""
-    async with plain_http(headers_of(command)) as http:
+    async with plain_http(headers_of(command)) as http, channels_as(command) as opened:
         config = ClientConfig(
             streaming=streaming,
             httpx_client=http,
+            grpc_channel_factory=opened,
             supported_transports=[BINDINGS[command["binding"]]],
             push_notification_configs=[push_from(command["push"])] if command.get("push") else [],
         )

@@ -44,9 +44,10 @@ from a2a.utils.signing import create_signature_verifier
 from google.protobuf.json_format import ParseDict
 
 from tests.interop.drivers.dialogue import Json, converse, headers_of
+from tests.interop.drivers.grpc_channel import channels_as
 from tests.interop.drivers.keys import ALGORITHMS, key_provider
 
-BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON"}
+BINDINGS = {"jsonrpc": "JSONRPC", "rest": "HTTP+JSON", "grpc": "GRPC"}
 SECONDS = 60.0
 TLS = ssl.create_default_context()
 """Made once: making it takes longer than most calls."""
@@ -59,7 +60,7 @@ def plain_http(headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
 @asynccontextmanager
 async def connected(command: Json, *, streaming: bool = False) -> AsyncIterator[Any]:
     """A client that chose the wanted binding, and the newest version, by the agent's own card."""
-    async with plain_http(headers_of(command)) as http:
+    async with plain_http(headers_of(command)) as http, channels_as(command) as opened:
         card = await A2ACardResolver(http, command["url"]).get_agent_card()
         if command["version"] == "0.3":
             old = [interface for interface in card.supported_interfaces if interface.protocol_version == "0.3"]
@@ -68,6 +69,7 @@ async def connected(command: Json, *, streaming: bool = False) -> AsyncIterator[
         config = ClientConfig(
             streaming=streaming,
             httpx_client=http,
+            grpc_channel_factory=opened,
             supported_protocol_bindings=[BINDINGS[command["binding"]]],
         )
         yield ClientFactory(config).create(card)

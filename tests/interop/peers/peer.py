@@ -277,10 +277,11 @@ PEERS: Final = (
             reply="2",
             replied=AFTER_TOOL,
         ),
-        interfaces=BOTH,
+        interfaces=(*BOTH, ("1.0", "GRPC"), ("0.3", "GRPC")),
         lacks={
             "message": _NO_MESSAGE,
             "failure": _WAITS_INSTEAD,
+            "list 0.3 GRPC": _NO_LIST,
         },
     ),
 )

@@ -346,12 +346,17 @@ def test_settings_are_read_from_a_file_too(start: Start, tmp_path: Path) -> None
 
 @BOTH
 def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: str) -> None:
-    with start("demo", "--runtime", runtime, "--keep") as server:
+    bindings = "HTTP+JSON,JSONRPC,GRPC,WEBSOCKET"
+    with start("demo", "--runtime", runtime, "--keep", A2A_BINDINGS=bindings) as server:
         token, url = server.find(r"A2A_CLIENT_BEARER_TOKEN=(\S+) "), server.find(r" call (\S+) ")
         for word in ("PERMISSION", "QUESTION"):
             waiting = run("call", url, server.find(rf' "({word} please)"'), A2A_CLIENT_BEARER_TOKEN=token)
             assert waiting.returncode == 3, waiting.stderr
 
+        for binding in ("grpc", "websocket"):
+            server.find(f" (call --binding {binding} {url} )")
+            over = run("call", "--binding", binding, url, "ECHO over it", A2A_CLIENT_BEARER_TOKEN=token)
+            assert (over.returncode, over.stdout) == (0, "over it\n"), over.stderr
         called = run("call", url, "ECHO from the outside", A2A_CLIENT_BEARER_TOKEN=token)
         opencode = server.find(r"OPENCODE_BASE_URL=(http://127\.0\.0\.1:\d+) A2A_TASK_STORE_BACKEND=memory .* serve")
         with start("serve", "--port", "0", OPENCODE_BASE_URL=opencode, A2A_TASK_STORE_BACKEND="memory") as own:

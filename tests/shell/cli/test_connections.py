@@ -735,6 +735,49 @@ async def test_a_body_that_goes_on_after_its_answer_over_http2_is_thrown_away(
     assert "a connection failed" not in caplog.text
 
 
+async def test_the_head_of_an_answer_over_http2_does_not_wait_for_its_body(anyio_backend: str) -> None:
+    async def slow(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await app(scope, receive, send)
+        else:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await anyio.sleep_forever()
+
+    client = h2.connection.H2Connection(h2.config.H2Configuration())
+    client.initiate_connection()
+    client.send_headers(1, [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a")])
+    events: list[h2.events.Event] = []
+    async with served(anyio_backend, slow, limits=ConnectionLimits(http2=True)) as url, connected(url) as raw:
+        await raw.send(client.data_to_send())
+        with anyio.fail_after(DEADLINE):
+            while not any(isinstance(event, h2.events.ResponseReceived) for event in events):
+                events += client.receive_data(await raw.receive())
+
+
+async def test_priorities_over_http2_are_not_kept(anyio_backend: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = h2.connection.H2Connection(h2.config.H2Configuration())
+    client.initiate_connection()
+    head = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a")]
+    async with served(anyio_backend, app, limits=ConnectionLimits(http2=True)) as url, connected(url) as raw:
+        for first in range(1, 600, 120):
+            for number in range(first, first + 120, 2):
+                client.send_headers(number, head, end_stream=True)
+                for other in range(100_001 + 8 * number, 100_013 + 8 * number, 4):
+                    client.prioritize(other, depends_on=other + 2)
+            await raw.send(client.data_to_send())
+            await until_all_ended(client, raw, 60)
+
+    assert caplog.text == ""
+
+
+async def until_all_ended(client: h2.connection.H2Connection, raw: SocketStream, left: int) -> None:
+    """Read until so many streams have their whole answers."""
+    with anyio.fail_after(DEADLINE):
+        while left:
+            events = client.receive_data(await raw.receive())
+            left -= sum(isinstance(event, h2.events.StreamEnded) for event in events)
+
+
 @pytest.mark.parametrize(
     "flood",
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from opencode_a2a.cli.operator.doctor import examine
 from opencode_a2a.cli.operator.identity_checks import check_credentials, check_issuer
 from opencode_a2a.cli.operator.local_checks import EXTRAS, LoadedSettings, check_files
 from opencode_a2a.config.settings import Settings
+from opencode_a2a.distribution import is_installed
 from sansio.doctor.certificate import TLS
 from sansio.doctor.finding import Finding, Outcome
 from sansio.doctor.identity import CREDENTIALS, ISSUER
@@ -187,8 +187,7 @@ def test_an_extra_that_is_not_installed_is_named(
     outcome: Outcome,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    installed = importlib.util.find_spec
-    monkeypatch.setattr(local_checks, "find_spec", lambda name: None if name == library else installed(name))
+    monkeypatch.setattr(local_checks, "is_installed", lambda name: name != library and is_installed(name))
 
     [found] = [one for one in check_files(Settings(**given), environ) if one.check == EXTRAS and one.remedy]
 

@@ -22,7 +22,7 @@ from opencode_a2a.config.settings_secrets import redactor_of
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.logs import OURS, WriterHandler, log_event, logging_to, plain
 from sansio.redact import Redactor, Secret
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import every_http_codec, every_http_json_codec, every_json_codec, one_codec
 from tests.shell.harness import (
     ALICE,
     BOB,
@@ -185,7 +185,7 @@ class Stuck(io.StringIO):
 # --- requests and turns -----------------------------------------------------------------------------------
 
 
-@every_codec
+@every_http_codec
 @pytest.mark.parametrize("operation", ["send", "stream"])
 async def test_info_has_one_line_for_a_request_and_two_for_its_turn(
     serving: Serving, wire: Wire, operation: str
@@ -217,7 +217,7 @@ async def test_a_level_above_info_has_no_line_for_what_goes_well(serving: Servin
     assert written.text == ""
 
 
-@every_codec
+@every_http_json_codec
 async def test_a_refusal_says_why_and_nothing_of_what_was_sent(serving: Serving, wire: Wire) -> None:
     with logged("INFO") as written:
         async with serving() as agent:
@@ -479,7 +479,7 @@ def bodies(written: Written) -> list[str]:
     return [line["text"] for line in written.lines("opencode_a2a.server.http.payload_log")]
 
 
-@every_codec
+@every_json_codec
 async def test_bodies_are_logged_at_debug_alone_and_only_where_that_is_set(serving: Serving, wire: Wire) -> None:
     found = {}
     for level, on in (("DEBUG", True), ("INFO", True), ("DEBUG", False)):

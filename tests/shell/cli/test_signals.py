@@ -231,3 +231,21 @@ def test_an_address_that_is_taken_is_named_with_what_to_do(tmp_path: Path, runti
     assert done.returncode == 1
     assert f"opencode-a2a: {where} is in use already: stop what listens there, or choose another port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_metrics_port_that_is_taken_is_named_with_its_settings(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-m", "opencode_a2a", "serve", "--port", "0"],
+            env=environment(A2A_TASK_STORE_BACKEND="memory", A2A_METRICS_ENABLED="true", A2A_METRICS_PORT=port),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert f"127.0.0.1:{port} is in use already" in done.stderr
+    assert "choose another address with A2A_METRICS_HOST and A2A_METRICS_PORT" in done.stderr

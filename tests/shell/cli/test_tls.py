@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from opencode_a2a.cli.operator.local_checks import check_files
-from opencode_a2a.client.web import failure
+from opencode_a2a.client.answer import failure
 from opencode_a2a.config.settings import Settings, SettingsError
 from opencode_a2a.server.certificates import LARGEST_FILE, ServedCertificate
 from sansio.a2a.cards.parse import Origin

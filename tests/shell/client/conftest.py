@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from opencode_a2a.agent.application import application
+from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import FakeOpenCode
+from sansio.a2a.cards.parse import SERVED
 from tests.shell import scripted_agent
 from tests.shell.calling import Scene
 from tests.shell.harness import BOB, CREDENTIALS, Agent, Serving, client, free_port, quick, served
@@ -36,12 +38,13 @@ def serving(anyio_backend: str) -> Serving:
                 opencode_url=opencode,
                 credentials=CREDENTIALS,
                 task_store_backend="memory",
+                bindings=SERVED,
                 public_url_override=f"http://{bind}",
                 **settings,
             )
             async with (
                 application(given) as running,
-                served(anyio_backend, running.asgi, bind=bind) as url,
+                served(anyio_backend, running.asgi, bind=bind, limits=connection_limits(given)) as url,
                 client(url) as http,
                 client(url, BOB) as bob,
                 client(opencode, None) as direct,

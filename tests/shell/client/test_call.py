@@ -175,7 +175,10 @@ async def test_reasoning_and_steps_are_shown_only_when_asked_for(scene: Scene) -
 
     assert brief.out == verbose.out == "Hello there\n"
     assert "Thinking" not in brief.err
-    assert verbose.err == "[working]\nThinking\n[completed]\n[to go on with this conversation: --context c1]\n"
+    interface, _, rest = verbose.err.partition("\n")
+    assert interface.startswith(f"[JSONRPC 1.0 at {scene.url}")
+    assert interface not in brief.err
+    assert rest == "[working]\nThinking\n[completed]\n[to go on with this conversation: --context c1]\n"
 
 
 async def test_json_prints_every_item_on_a_line_as_the_agent_said_it(scene: Scene) -> None:
@@ -408,10 +411,10 @@ async def test_a_line_the_agent_does_not_offer_is_told_with_what_it_does(scene: 
     seen = await scene.call(version="0.3")
 
     assert seen.code == 4
-    assert "no JSONRPC or HTTP+JSON 0.3; it offers JSONRPC 1.0" in seen.err
+    assert "no JSONRPC or HTTP+JSON or WEBSOCKET or GRPC 0.3; it offers JSONRPC 1.0" in seen.err
 
 
-@pytest.mark.parametrize("wrong", [["--line", "2.0"], ["--binding", "grpc"], ["--timeout", "0"], ["--timeout", "x"]])
+@pytest.mark.parametrize("wrong", [["--line", "2.0"], ["--binding", "soap"], ["--timeout", "0"], ["--timeout", "x"]])
 def test_options_that_make_no_sense_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         parsed("http://a", "hi", *wrong)

@@ -24,7 +24,6 @@ from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Ask, FakeOpenCode, Pro
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from opencode_a2a.terminal.output import Printer
 from opencode_a2a.terminal.prompts import Answers, Terminal
-from sansio.a2a.cards.parse import BINDINGS
 from sansio.a2a.client.transcript import Notice, NoticeKind
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import StatusUpdate, StreamItem, TaskState
@@ -131,7 +130,7 @@ async def calling(
         agent.url,
         ClientOptions(
             version=version,
-            bindings=BINDINGS if binding is None else (binding,),
+            bindings=None if binding is None else (binding,),
             bearer=Secret(ALICE),
             timeout=DEADLINE,
         ),

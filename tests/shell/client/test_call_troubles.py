@@ -78,7 +78,7 @@ async def test_a_hang_up_after_the_end_of_the_task_does_not_matter(scene: Scene)
         (CARD_PATH, Reply(pieces=[b"<html>"]), "The agent card is not JSON"),
         (CARD_PATH, Reply(status=404), "There is no agent card at"),
         (CARD_PATH, Reply(status=500, pieces=[b"<html>"]), "HTTP 500 Internal Server Error"),
-        (CARD_PATH, card(("GRPC", "1.0", "http://a")), "it offers GRPC 1.0"),
+        (CARD_PATH, card(("SOAP", "1.0", "http://a")), "it offers SOAP 1.0"),
         (CARD_PATH, Reply(pieces=[b" " * 600_000, b" " * 600_000]), "larger than 1048576 bytes"),
         ("/rpc", PLAIN, "The agent's answer is not JSON"),
         ("/rpc", document({}), "neither a result nor an error"),

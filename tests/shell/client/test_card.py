@@ -30,7 +30,9 @@ async def test_our_own_card_is_shown_and_valid(serving: Serving) -> None:
 
     assert (code, err) == (0, "")
     assert out.startswith("OpenCode A2A ")
-    assert f"  interfaces    JSONRPC 1.0     {agent.url}\n" in out
+    assert f"  interfaces    HTTP+JSON 1.0   {agent.url}\n" in out
+    assert f" GRPC 1.0        {agent.url.removeprefix('http://')}\n" in out
+    assert f" WEBSOCKET 1.0   ws{agent.url.removeprefix('http')}/websocket\n" in out
     assert "  capabilities  streaming, push notifications, extended card" in out
     assert "  security      bearerAuth (http bearer)" in out
     assert as_json[0] == 0

@@ -18,8 +18,10 @@ from opencode_a2a.cli.chat import run_from_arguments
 from opencode_a2a.cli.main import main, parser
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Say
+from sansio.a2a.versions import VERSIONS
 from sansio.redact import Secret
 from tests.shell.calling import WORKING, Scene, Screen, Seen, says
+from tests.shell.cases import each_value
 from tests.shell.client.typed_screen import (
     ALT_ENTER,
     CTRL_C,
@@ -334,6 +336,14 @@ async def test_without_a_terminal_each_line_is_a_message(serving: Serving, tmp_p
     said = ("You have said 1 things.", "You have said 2 things.", HELLO, "You have said 4 things.")
     assert (seen.code, seen.out) == (0, "".join(f"{line}\n" for line in said))
     assert (from_file.code, from_file.out) == (0, "You have said 1 things.\nYou have said 2 things.\n")
+
+
+@each_value("version", VERSIONS)
+async def test_a_conversation_is_held_over_grpc(serving: Serving, version: str) -> None:
+    async with serving() as agent:
+        seen = await piped(agent, b"COUNT\nCOUNT\n", "--binding", "grpc", "--protocol-version", version)
+
+    assert (seen.code, seen.out) == (0, "You have said 1 things.\nYou have said 2 things.\n")
 
 
 async def test_without_a_terminal_a_line_answers_the_task_that_waits(serving: Serving) -> None:

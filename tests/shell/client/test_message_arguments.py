@@ -79,6 +79,19 @@ async def test_a_directory_reaches_opencode(serving: Serving, tmp_path: Path, ve
 
 
 @each_way
+async def test_an_instance_chooses_the_opencode_by_its_name(serving: Serving, version: str, binding: str) -> None:
+    ways = ("--protocol-version", version, "--binding", binding)
+    async with serving() as agent:
+        name = agent.running.instances.first.name
+        seen = await calling(agent.url, "COUNT", "--instance", name, *ways)
+        unknown = await calling(agent.url, "COUNT", "--instance", "none", *ways)
+
+        assert (seen.code, len(prompts(agent))) == (0, 1)
+    assert unknown.code == 4
+    assert "metadata.opencode.instance" in unknown.err
+
+
+@each_way
 async def test_the_extension_of_a_choice_is_activated(scene: Scene, version: str, binding: str) -> None:
     scene.offers(*HELLO, version=version, binding=binding.upper())
     uri, other = EXTENSION_URIS[MODEL_SELECTION][version], "urn:example:other"
@@ -97,7 +110,7 @@ async def test_the_extension_of_a_choice_is_activated(scene: Scene, version: str
     assert message["extensions"] == [uri]
 
 
-@each_value("option, value", [("session", "ses_1"), ("model", "a/b"), ("directory", "sub")])
+@each_value("option, value", [("session", "ses_1"), ("model", "a/b"), ("directory", "sub"), ("instance", "b")])
 async def test_an_agent_without_the_extension_is_not_asked(scene: Scene, option: str, value: str) -> None:
     scene.offers(*HELLO)
 
@@ -109,7 +122,8 @@ async def test_an_agent_without_the_extension_is_not_asked(scene: Scene, option:
 
 
 @pytest.mark.parametrize(
-    "wrong", [["--model", "claude"], ["--model", "/x"], ["--session", " "], ["--directory", "a\nb"]]
+    "wrong",
+    [["--model", "claude"], ["--model", "/x"], ["--session", " "], ["--directory", "a\nb"], ["--instance", ""]],
 )
 def test_choices_that_make_no_sense_are_refused(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -63,6 +63,16 @@ async def test_tasks_are_listed_newest_first(serving: Serving, version: str, bin
     assert [orjson.loads(line)["id"] for line in as_json.out.splitlines()] == [second.id]
 
 
+async def test_a_list_that_the_binding_has_not_is_no_refusal_of_the_agent(serving: Serving) -> None:
+    async with serving() as agent:
+        seen = await tasks(agent, *ways("0.3", "grpc"))
+
+    assert (seen.code, seen.out) == (4, "")
+    assert "refused" not in seen.err
+    assert "ListTasks is no operation of version 0.3 over gRPC; nothing was sent. Choose another" in seen.err
+    assert "--binding" in seen.err
+
+
 @each_way
 async def test_a_task_is_shown_whole(serving: Serving, version: str, binding: str) -> None:
     async with serving() as agent:

@@ -10,7 +10,8 @@ import pytest
 
 from opencode_a2a.cli.operator.doctor import examine
 from opencode_a2a.cli.operator.local_checks import load_what_can_be
-from opencode_a2a.config.settings import LARGEST_PASSWORD_FILE, SettingsError, load_settings
+from opencode_a2a.config.groups.password_file import LARGEST_PASSWORD_FILE
+from opencode_a2a.config.settings import SettingsError, load_settings
 from opencode_a2a.config.settings_secrets import secrets_of
 from opencode_a2a.regular_files import is_open_to_others
 from sansio.doctor.finding import Outcome

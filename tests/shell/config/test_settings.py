@@ -16,6 +16,7 @@ from opencode_a2a.config.settings import (
     Settings,
     SettingsError,
     check_exposure,
+    check_workers,
     help_text,
     load_settings,
     with_generated_token,
@@ -67,6 +68,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "max_connections": 0,
         "max_connections_per_address": 256,
         "http2": False,
+        "bindings": ("HTTP+JSON", "JSONRPC"),
+        "max_websockets_per_principal": 64,
         "tls_cert_file": None,
         "tls_key_file": None,
         "tls_key_password_file": None,
@@ -84,6 +87,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "project": None,
         "credentials": CredentialSet(),
         "opencode_url": "http://127.0.0.1:4096",
+        "opencode_instances": (),
         "opencode_username": "opencode",
         "opencode_password": None,
         "opencode_password_file": None,
@@ -131,8 +135,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "client_timeout_seconds": 30.0,
         "client_card_fetch_timeout_seconds": 5.0,
         "client_protocol_version": None,
-        "client_supported_transports": ("JSONRPC", "HTTP+JSON"),
-        "client_use_client_preference": False,
+        "client_supported_transports": None,
+        "client_use_client_preference": None,
         "client_polling_fallback_enabled": True,
         "client_polling_fallback_initial_interval_seconds": 0.5,
         "client_polling_fallback_max_interval_seconds": 2.0,
@@ -146,6 +150,10 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "credentials_file": None,
         "task_retention_seconds": 0.0,
         "max_tasks_per_principal": 0,
+        "workers": 1,
+        "replica_lease_seconds": 10.0,
+        "replica_name": None,
+        "listen_database_url": None,
         "api_key_header": "X-API-Key",
         "client_cert_header": None,
         "oidc_issuer": None,
@@ -297,10 +305,13 @@ def test_a_dotenv_file_that_is_no_text_is_told(tmp_path: Path) -> None:
         ("A2A_DOCUMENTATION_URL", "https://docs.test:port"),
         ("A2A_TASK_STORE_BACKEND", "redis"),
         ("A2A_TASK_STORE_DATABASE_URL", "opencode-a2a.db"),
+        ("A2A_LISTEN_DATABASE_URL", "opencode-a2a.db"),
+        ("A2A_REPLICA_LEASE_SECONDS", "0.9"),
+        ("A2A_REPLICA_LEASE_SECONDS", "301"),
         ("A2A_CANCEL_ABORT_TIMEOUT_SECONDS", "nan"),
         ("A2A_PUSH_TIMEOUT_SECONDS", "0"),
         ("A2A_PUSH_MAX_ATTEMPTS", "0"),
-        ("A2A_CLIENT_SUPPORTED_TRANSPORTS", "GRPC"),
+        ("A2A_CLIENT_SUPPORTED_TRANSPORTS", "SOAP"),
         ("A2A_CLIENT_PROTOCOL_VERSION", "2.0"),
         ("A2A_CLIENT_POLLING_FALLBACK_BACKOFF_MULTIPLIER", "0.5"),
         ("A2A_CLIENT_POLLING_FALLBACK_BACKOFF_MULTIPLIER", "nan"),
@@ -381,6 +392,7 @@ def test_the_protocol_version_has_to_be_among_the_supported_ones() -> None:
         ("A2A_CLIENT_BEARER_TOKEN", "s3cret with space"),
         ("A2A_CLIENT_BASIC_AUTH", "s3cret"),
         ("A2A_TASK_STORE_DATABASE_URL", "ada:s3cret@box/db"),
+        ("A2A_LISTEN_DATABASE_URL", "ada:s3cret@box/db"),
         ("OPENCODE_BASE_URL", "http://ada:s3cret@box"),
         ("OPENCODE_BASE_URL", "ftp://ada:s3cret@box"),
         ("A2A_PUBLIC_URL", "https://ada:s3cret@box"),
@@ -522,11 +534,31 @@ def test_the_store_has_no_url_in_memory() -> None:
     assert loaded(A2A_TASK_STORE_BACKEND="memory").store_url is None
 
 
+@pytest.mark.parametrize(
+    ("environ", "shared"),
+    [
+        ({}, False),
+        ({"A2A_TASK_STORE_DATABASE_URL": "postgresql://box/tasks"}, True),
+        ({"A2A_TASK_STORE_DATABASE_URL": "postgres+asyncpg://box/tasks"}, True),
+        ({"A2A_TASK_STORE_DATABASE_URL": "postgresql://box/tasks", "A2A_TASK_STORE_BACKEND": "memory"}, False),
+    ],
+)
+def test_a_postgresql_database_is_shared_and_a_url_to_listen_has_no_use_without(
+    environ: dict[str, str], shared: bool
+) -> None:
+    settings, warnings = load_settings({"A2A_LISTEN_DATABASE_URL": "postgresql://box/tasks", **environ})
+
+    assert settings.shares_store == shared
+    unused = "A2A_LISTEN_DATABASE_URL has no effect: A2A_TASK_STORE_DATABASE_URL names no PostgreSQL database"
+    assert (unused in warnings) == (not shared)
+
+
 def test_settings_show_no_secret() -> None:
     settings = loaded(
         A2A_STATIC_AUTH_CREDENTIALS=CREDENTIALS,
         OPENCODE_SERVER_PASSWORD="pw-s3cret",
         A2A_TASK_STORE_DATABASE_URL="postgresql://ada:db-s3cret@box/tasks",
+        A2A_LISTEN_DATABASE_URL="postgresql://ada:listen-s3cret@box/tasks",
         A2A_CLIENT_BEARER_TOKEN="client-s3cret",
         A2A_CLIENT_BASIC_AUTH="ada:login-s3cret",
     )
@@ -579,3 +611,36 @@ def test_the_help_names_every_variable_with_its_default_and_keeps_to_the_width()
     assert all(f"\n  {variable.name}\n" in text for variable in VARIABLES)
     assert "[default: http://127.0.0.1:4096]" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 90
+
+
+def refused_workers(**variables: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as refused:
+        check_workers(loaded(A2A_WORKERS="3", **variables))
+    return refused.value.problems
+
+
+def test_several_workers_need_a_store_that_processes_can_share() -> None:
+    [problem] = refused_workers()
+    assert problem == (
+        "A2A_WORKERS: 3 processes cannot share tasks in a SQLite file: name a PostgreSQL database "
+        "(A2A_TASK_STORE_DATABASE_URL=postgresql://…), or set A2A_WORKERS to 1"
+    )
+    assert "in memory" in refused_workers(A2A_TASK_STORE_BACKEND="memory")[0]
+    assert "in what A2A_TASK" in refused_workers(A2A_TASK_STORE_DATABASE_URL="mysql://me@db/tasks")[0]
+    check_workers(loaded(A2A_WORKERS="3", A2A_TASK_STORE_DATABASE_URL="postgresql://me@db/tasks"))
+    check_workers(loaded(A2A_WORKERS="1"))
+
+
+def test_metrics_of_several_workers_need_as_many_ports() -> None:
+    shared = {"A2A_TASK_STORE_DATABASE_URL": "postgresql://me@db/tasks", "A2A_METRICS_ENABLED": "true"}
+
+    assert "set the first of 3 ports" in refused_workers(**shared)[0]
+    assert "do not fit above 65534" in refused_workers(**shared, A2A_METRICS_PORT="65534")[0]
+    check_workers(loaded(A2A_WORKERS="3", **shared, A2A_METRICS_PORT="65533"))
+
+
+def test_several_workers_need_a_platform_that_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.fork")
+
+    [problem] = refused_workers(A2A_TASK_STORE_DATABASE_URL="postgresql://me@db/tasks")
+    assert problem == "A2A_WORKERS: this platform cannot fork processes: set it to 1"

@@ -6,13 +6,14 @@ import json
 import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 import trustme
-from attrs import define, field
+from attrs import define, evolve, field
 
 from opencode_a2a.server import (
     Agent,
@@ -27,11 +28,12 @@ from opencode_a2a.server import (
 )
 from opencode_a2a.server.agent import Work
 from sansio.a2a.cards.agent_card import CardSpec, Skill
+from sansio.a2a.cards.parse import SERVED
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import Artifact, DataPart, FilePart, Message, TaskState, TextPart
 from sansio.access.oidc import OidcPolicy
 from sansio.guards.proxies import TrustedProxies, parse_networks
-from tests.shell.cases import every_codec
+from tests.shell.cases import every_http_json_codec
 from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, REST_03, RPC_10, Caller, Wire, client, served, until
 from tests.shell.server.identity.openid_provider import AUDIENCE, provider
 
@@ -127,7 +129,7 @@ async def scripted(
         yield agent, Caller(http, wire)
 
 
-@every_codec
+@every_http_json_codec
 async def test_what_an_agent_publishes_is_its_task(anyio_backend: str, wire: Wire) -> None:
     async with scripted(anyio_backend, wire) as (_, caller):
         task = await caller.send("WORDS one two")
@@ -345,6 +347,26 @@ async def test_a_server_ends_once_it_is_told_to(anyio_backend: str, secure: bool
 
     assert card["url"] == urls[0]
     assert urls[0].startswith("https://" if secure else "http://")
+
+
+async def test_an_agent_with_grpc_on_its_card_speaks_http_2(anyio_backend: str) -> None:
+    stop = anyio.Event()
+    urls: list[str] = []
+    card = evolve(CARD, bindings=SERVED)
+    async with (
+        open_agent(Scripted(), card=card, credentials=CREDENTIALS) as server,
+        anyio.create_task_group() as tasks,
+    ):
+        serve = partial(server.serve, find_runtime(anyio_backend), "127.0.0.1:0", stop=stop.wait, ready=urls.append)
+        with anyio.fail_after(DEADLINE):
+            tasks.start_soon(serve)
+            await until(lambda: urls)
+            async with await anyio.connect_tcp("127.0.0.1", int(urls[0].rpartition(":")[2])) as raw:
+                await raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+                answer = await raw.receive()
+            stop.set()
+
+    assert answer[3] == 4  # SETTINGS
 
 
 @define(eq=False)

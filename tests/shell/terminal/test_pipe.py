@@ -142,6 +142,7 @@ async def test_the_last_line_of_json_is_the_outcome(scene: Scene, version: str) 
         "taskId": "t1",
         "contextId": "c1",
         "protocolVersion": version,
+        "binding": "JSONRPC",
         "error": None,
     }
 
@@ -158,6 +159,7 @@ async def test_the_outcome_says_why_a_call_has_failed(scene: Scene) -> None:
     assert "Cannot connect" in outcomes[1]["error"]
     assert outcomes[2]["error"] == "TEXT: is missing"
     assert (len(unreachable[1]), outcomes[1]["taskId"], outcomes[1]["protocolVersion"]) == (1, None, None)
+    assert outcomes[1]["binding"] is None
 
 
 async def test_a_reader_of_json_that_leaves_ends_the_call(scene: Scene) -> None:

@@ -253,7 +253,9 @@ async def test_verbose_shows_what_a_tool_took_and_gave(scene: Scene, anyio_backe
         await terminal.exit_code()
 
     expected = ["✓ bash  ls", '    input: {"command":"ls"}', "    output: a", "            b", "", "Done."]
-    assert terminal.lines[: len(expected)] == expected
+    interface, *shown = terminal.lines
+    assert interface.startswith("[JSONRPC 1.0 at ")
+    assert shown[: len(expected)] == expected
 
 
 async def test_a_spinner_waits_and_leaves_no_trace(scene: Scene, anyio_backend: str) -> None:

@@ -12,6 +12,8 @@ from opencode_a2a.server.store.rows import StoreError, StoreUnavailableError, Wr
 
 _CONFLICTS: Final = ("40001", "40P01")  # SQLSTATE: a serialization failure, a deadlock
 
+_POOLED: Final = "unsupported startup parameter"  # of PgBouncer
+
 
 def store_fault(error: Exception, doing: str, database: Database) -> StoreError:
     """Return the reason of an error in one line. `doing`: a verb; only a "commit" can be refused for its rows."""
@@ -23,8 +25,16 @@ def store_fault(error: Exception, doing: str, database: Database) -> StoreError:
     if password:
         for form in {str(password), quote(str(password)), quote_plus(str(password))}:
             line = line.replace(form, "***")
+    if refuses_options(error):
+        line += "; a pool such as PgBouncer takes no options: A2A_LISTEN_DATABASE_URL has to lead past it"
     text = f"the database could not {doing}: {line} ({type(cause).__name__})"
     return StoreUnavailableError(text) if _may_pass(error) or doing != "commit" else WritesRefusedError(text)
+
+
+def refuses_options(error: Exception) -> bool:
+    """Whether a pool such as PgBouncer refuses the options that a connection begins with."""
+    cause = (error.orig if isinstance(error, exc.DBAPIError) else None) or error
+    return _POOLED in str(cause)
 
 
 def is_conflict(error: Exception) -> bool:

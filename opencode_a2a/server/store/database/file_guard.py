@@ -38,7 +38,7 @@ class FileGuard:
             os.close(lock)
             raise StoreInUseError(
                 f"the database file {self._path} is in use by another opencode-a2a, process {holder};"
-                " stop that one, or give this one a database of its own"
+                " stop that one, give this one a file of its own, or let both use a PostgreSQL database"
             ) from None
         except BaseException:
             os.close(lock)

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from opencode_a2a.server.store.database.urls import Database, parse_database_url
 from opencode_a2a.server.store.rows import StoreError
+from opencode_a2a.server.store.shared.options import SharedOptions
 from sansio.doctor.store import StoreFacts
 
 _SECONDS: Final = 3.0
@@ -23,8 +24,12 @@ _VERSION: Final = "SELECT version_num FROM opencode_a2a_schema"
 _FILES: Final = ("", "-wal", "-shm")
 
 
-def inspect_store(url: str | None) -> StoreFacts:
-    """Look at the store of a URL; None: the one in memory."""
+def inspect_store(url: str | None, shared: SharedOptions | None = None) -> StoreFacts:
+    """Look at the store of a URL; None: the one in memory.
+
+    `shared`: how servers share it. A PostgreSQL database is connected to as they do, and whether they can listen is
+    among the facts.
+    """
     from opencode_a2a.server.store.schema import VERSIONS
 
     if url is None:
@@ -34,7 +39,7 @@ def inspect_store(url: str | None) -> StoreFacts:
     except StoreError as error:
         return StoreFacts(where="the store", known=VERSIONS, error=str(error))
     if not database.is_sqlite:
-        return _postgresql(database, VERSIONS)
+        return _postgresql(database, VERSIONS, shared)
     if database.path is None:
         return StoreFacts(where="memory", known=VERSIONS, memory=True)
     return _file(Path(os.path.realpath(database.path)), VERSIONS)
@@ -86,7 +91,7 @@ def _file(path: Path, known: tuple[str, ...]) -> StoreFacts:
         known=known,
         version=version,
         read_only=f"{barred[0]} is not writable" if barred else None,
-        holder=holder_of(path),
+        holder=f"process {holder}" if (holder := holder_of(path)) else "",
         free=free,
         size=size,
     )
@@ -101,20 +106,27 @@ def _version_of(path: Path) -> str | None:
     return None if found is None else str(found[0])
 
 
-def _postgresql(database: Database, known: tuple[str, ...]) -> StoreFacts:
-    from sqlalchemy import create_engine, exc, inspect
+def _postgresql(database: Database, known: tuple[str, ...], options: SharedOptions | None) -> StoreFacts:
+    from sqlalchemy import inspect
 
-    from opencode_a2a.distribution import how_to_install
+    from opencode_a2a.server.store.database.engine import make_engine
+    from opencode_a2a.server.store.database.faults import refuses_options, store_fault
     from opencode_a2a.server.store.database.postgresql_lock import HOLDER
+    from opencode_a2a.server.store.schema import REPLICA
+    from opencode_a2a.server.store.shared import replica_statements
+    from opencode_a2a.server.store.shared.listening_check import check_listening
+    from opencode_a2a.server.store.shared.shared_owner import listening_database
 
     where = database.url.render_as_string(hide_password=True)
+    has_url = options is not None and options.listen_url is not None
+    listening = None
     try:
-        engine = create_engine(database.url, connect_args={"connect_timeout": "4"}, hide_parameters=True)
-    except ImportError:
-        return StoreFacts(where=where, known=known, error=f"PostgreSQL needs psycopg: {how_to_install('postgresql')}")
+        engine = make_engine(database, silence=_SECONDS, patience=_SECONDS, pooled=has_url)
+    except StoreError as error:
+        return StoreFacts(where=where, known=known, error=str(error))
     try:
         with engine.connect() as connection:
-            connection.exec_driver_sql(f"SET statement_timeout = {int(_SECONDS * 1000)}")
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(_SECONDS * 1000)}")
             made = inspect(connection).has_table("opencode_a2a_schema")
             version = connection.exec_driver_sql(_VERSION).scalars().first() if made else None
             barred: str | None
@@ -124,12 +136,14 @@ def _postgresql(database: Database, known: tuple[str, ...]) -> StoreFacts:
                 allowed = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
                 barred = None if made or connection.exec_driver_sql(allowed).scalar_one() else "no tables may be made"
             holder = connection.exec_driver_sql(HOLDER).scalars().first()
+            shared = inspect(connection).has_table(REPLICA.name)
+            replicas = replica_statements.living(connection) if shared else None
             size = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
-    except exc.SQLAlchemyError as error:
-        cause = (error.orig if isinstance(error, exc.DBAPIError) else None) or error
-        line = next(iter(str(cause).splitlines()), type(cause).__name__)
-        password = str(database.url.password or "")
-        return StoreFacts(where=where, known=known, error=line.replace(password, "***") if password else line)
+        if options is not None and barred is None:
+            listening = check_listening(engine, listening_database(database, options), has_url=has_url)
+    except Exception as error:
+        reason, pooled = str(store_fault(error, "be inspected", database)), not has_url and refuses_options(error)
+        return StoreFacts(where=where, known=known, error=reason, refuses_options=pooled)
     finally:
         engine.dispose()
     return StoreFacts(
@@ -139,4 +153,6 @@ def _postgresql(database: Database, known: tuple[str, ...]) -> StoreFacts:
         read_only=barred,
         holder="" if holder is None else f"PostgreSQL session {holder}",
         size=size,
+        listening=listening,
+        replicas=None if replicas is None else [(one.name or one.replica_id, one.remaining) for one in replicas],
     )

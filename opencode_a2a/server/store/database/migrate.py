@@ -12,6 +12,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, Text, column, inspect, select, table
 
+from opencode_a2a.server.store.database.engine import unbound
 from opencode_a2a.server.store.rows import SchemaError
 from opencode_a2a.server.store.schema import VERSION_TABLE, VERSIONS
 
@@ -46,6 +47,7 @@ def lock_schema(connection: Connection) -> None:
 
     SQLite needs no more than the transaction, begun as IMMEDIATE. PostgreSQL cuts off a process that stops meanwhile.
     """
+    unbound(connection)
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {_STOPPED_MS}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_POSTGRESQL_LOCK})")

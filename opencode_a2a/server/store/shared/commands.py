@@ -1,8 +1,13 @@
-"""The SQL of commands: what one server asks of another through the database, and the answer. PostgreSQL only."""
+"""The SQL of commands: what one server asks of another through the database, and the answer. PostgreSQL only.
+
+The id of a command begins with the name of the principal whose it is, so that no principal gets all of the places.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import uuid
+from collections.abc import Collection, Sequence
+from hashlib import blake2b
 from typing import Final
 
 from sqlalchemy import Connection, text
@@ -15,9 +20,17 @@ _ASK: Final = text(
     " SELECT :command_id, replica_id, :asked_by, :body FROM opencode_a2a_replica WHERE replica_id = :replica_id"
     f" RETURNING pg_notify('{CHANNEL}', replica_id)"
 )
+_OWNER_OF: Final = "split_part({command_id}, '.', 1)"
+_BEGUN: Final = "unnest(CAST(:begun AS text[]))"
+# Places are counted before a body is read: it may have megabytes.
 _UNANSWERED: Final = text(
-    "SELECT command_id, body FROM opencode_a2a_command"
-    " WHERE replica_id = :replica_id AND answer IS NULL ORDER BY number LIMIT :most"
+    "SELECT command_id, body FROM opencode_a2a_command JOIN (SELECT command_id AS queued_id,"
+    f" row_number() OVER (PARTITION BY {_OWNER_OF.format(command_id='command_id')} ORDER BY number)"
+    f" + (SELECT count(*) FROM {_BEGUN} AS begun WHERE {_OWNER_OF.format(command_id='begun')}"
+    f" = {_OWNER_OF.format(command_id='command_id')}) AS place"
+    " FROM opencode_a2a_command WHERE replica_id = :replica_id AND answer IS NULL"
+    f" AND command_id NOT IN (SELECT {_BEGUN})) AS queued ON command_id = queued_id"
+    " WHERE place <= :each ORDER BY number LIMIT :most"
 )
 _ANSWER: Final = text(
     "UPDATE opencode_a2a_command SET answer = :answer WHERE command_id = :command_id AND answer IS NULL"
@@ -37,15 +50,26 @@ _SWEEP: Final = text(
 )
 
 
+def new_command_id(principal: str) -> str:
+    """Make the id of a command of a principal's."""
+    return f"{blake2b(principal.encode(), digest_size=16).hexdigest()}.{uuid.uuid4().hex}"
+
+
 def ask(connection: Connection, command_id: str, replica_id: str, asked_by: str, body: bytes) -> bool:
     """Put a command before a server; False where that server is gone."""
     values = {"command_id": command_id, "replica_id": replica_id, "asked_by": asked_by, "body": body}
     return connection.execute(_ASK, values).first() is not None
 
 
-def unanswered(connection: Connection, replica_id: str, most: int) -> Sequence[tuple[str, bytes]]:
-    """The oldest commands that a server has not answered: their ids and bodies."""
-    found = connection.execute(_UNANSWERED, {"replica_id": replica_id, "most": most})
+def unanswered(
+    connection: Connection, replica_id: str, most: int, each: int, begun: Collection[str] = ()
+) -> Sequence[tuple[str, bytes]]:
+    """The oldest commands that a server has not answered, but those it has `begun`: their ids and bodies.
+
+    `most`: how many to begin. `each`: how many of one principal's may be under way, those that have begun among them.
+    """
+    values = {"replica_id": replica_id, "most": most, "each": each, "begun": list(begun)}
+    found = connection.execute(_UNANSWERED, values)
     return [(command_id, bytes(body)) for command_id, body in found]
 
 

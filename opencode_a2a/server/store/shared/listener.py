@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _PAUSES: Final = Backoff.growing(0.05, 5.0)
 _SILENCE: Final = 10.0  # seconds after which the database is asked whether it is there
+_ANSWERING: Final = 5.0  # seconds that it has to answer: while it hangs, no notification comes, and no end
 _ENDING: Final = 15.0  # seconds that the thread has for its end: it may be about to connect
 # Of the database's end: whoever does not read what is sent to him is cut off, before the queue of all notifications
 # fills up with what he has not got.
@@ -66,7 +67,7 @@ class Listener:
     # --- in the thread ------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        engine = make_engine(self._database)
+        engine = make_engine(self._database, patience=_ANSWERING)
         with closing(self._wake), closing(self._woken), suppress(anyio.RunFinishedError):
             while not self._ending.is_set():
                 try:

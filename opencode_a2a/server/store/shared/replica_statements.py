@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from opencode_a2a.server.store.database import driver_cursor
 from opencode_a2a.server.store.rows import FencedError, Replica
 from opencode_a2a.server.store.schema import REPLICA
 from sansio.a2a.replicas.changes import ORPHANS, Changes, changes_text
@@ -24,14 +25,18 @@ _NOW: Final = "(extract(epoch from clock_timestamp()) * 1000)::bigint"
 _JOIN: Final = (
     f"INSERT INTO {REPLICA.name} (replica_id, expires_at, began_at, name) VALUES (%s, {_NOW} + %s, {_NOW}, %s)"
 )
-_RENEW: Final = f"UPDATE {REPLICA.name} SET expires_at = {_NOW} + %s WHERE replica_id = %s"
-_NOTIFYING: Final = "SELECT replica_id, pg_notify('" + CHANNEL + "', %s) FROM gone"
-_LEAVE: Final = f"WITH gone AS (DELETE FROM {REPLICA.name} WHERE replica_id = %s RETURNING replica_id) {_NOTIFYING}"
+_OTHERS: Final = f"SELECT count(*) FROM {REPLICA.name} WHERE expires_at >= {_NOW} AND replica_id <> %s"
+_RENEW: Final = f"UPDATE {REPLICA.name} SET expires_at = {_NOW} + %s WHERE replica_id = %s RETURNING ({_OTHERS})"
+_NOTIFYING: Final = "SELECT replica_id, name, pg_notify('" + CHANNEL + "', %s) FROM gone"
+_LEAVE: Final = (
+    f"WITH gone AS (DELETE FROM {REPLICA.name} WHERE replica_id = %s RETURNING replica_id, name) {_NOTIFYING}"
+)
 # A server whose lease is over and that is in a transaction works yet: the next look finds it, or its transaction is
 # cut off as idle. So nobody waits here, and two servers that look at once do not either.
 _TAKE_OVER: Final = (
     f"WITH gone AS (DELETE FROM {REPLICA.name} WHERE replica_id IN (SELECT replica_id FROM {REPLICA.name}"
-    f" WHERE expires_at < {_NOW} AND replica_id <> %s FOR UPDATE SKIP LOCKED) RETURNING replica_id) {_NOTIFYING}"
+    f" WHERE expires_at < {_NOW} AND replica_id <> %s FOR UPDATE SKIP LOCKED) RETURNING replica_id, name)"
+    f" {_NOTIFYING}"
 )
 _TIMEOUT: Final = "set_config('idle_in_transaction_session_timeout', %s, true)"
 _LOCKED: Final = f"FROM {REPLICA.name} WHERE replica_id = %s FOR KEY SHARE"
@@ -48,9 +53,13 @@ def join(connection: Connection, replica_id: str, name: str, lease_ms: int) -> N
     connection.exec_driver_sql(_JOIN, (replica_id, lease_ms, name))
 
 
-def renew(connection: Connection, replica_id: str, lease_ms: int) -> bool:
-    """Begin a server's lease again, also one that is over; False if the server was taken over."""
-    return connection.exec_driver_sql(_RENEW, (lease_ms, replica_id)).rowcount == 1
+def renew(connection: Connection, replica_id: str, lease_ms: int) -> int | None:
+    """Begin a server's lease again, also one that is over; None if the server was taken over.
+
+    Returns the number of servers that have a lease, this one among them.
+    """
+    others = connection.exec_driver_sql(_RENEW, (lease_ms, replica_id, replica_id)).scalar()
+    return None if others is None else others + 1
 
 
 def leave(connection: Connection, replica_id: str) -> None:
@@ -59,9 +68,13 @@ def leave(connection: Connection, replica_id: str) -> None:
 
 
 def take_over(connection: Connection, replica_id: str) -> Sequence[str]:
-    """Remove the other servers whose leases are over, and notify of it; return their ids. Waits for nobody."""
+    """Remove the other servers whose leases are over, and notify of it. Waits for nobody.
+
+    Returns the id of each, with its name after it where it has one.
+    """
     parameters = (replica_id, changes_text(replica_id, ORPHANS))
-    return connection.exec_driver_sql(_TAKE_OVER, parameters).scalars().all()
+    rows = connection.exec_driver_sql(_TAKE_OVER, parameters).all()
+    return [f"{gone} ({name})" if name else gone for gone, name, _ in rows]
 
 
 def fence(connection: Connection, replica_id: str, lease_ms: int, changes: Changes | None = None) -> None:
@@ -72,11 +85,16 @@ def fence(connection: Connection, replica_id: str, lease_ms: int, changes: Chang
     """
     if changes:
         parameters: tuple[str, ...] = (str(lease_ms), changes_text(replica_id, changes), replica_id)
-        found = connection.exec_driver_sql(_FENCE_AND_NOTIFY, parameters).first()
+        found = driver_cursor.execute(connection, _FENCE_AND_NOTIFY, parameters)
     else:
-        found = connection.exec_driver_sql(_FENCE, (str(lease_ms), replica_id)).first()
-    if found is None:
-        raise FencedError(f"another server has taken over the tasks of this one (replica {replica_id})")
+        found = driver_cursor.execute(connection, _FENCE, (str(lease_ms), replica_id))
+    if not found.rowcount:
+        raise taken_over(replica_id)
+
+
+def taken_over(replica_id: str) -> FencedError:
+    """Make the error of a server whose tasks another one has taken over."""
+    return FencedError(f"another server has taken over the tasks of this one (replica {replica_id})")
 
 
 def notify(connection: Connection, replica_id: str, changes: Changes) -> None:

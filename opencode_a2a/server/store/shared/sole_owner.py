@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import anyio
 
 from opencode_a2a.server.store.protocol import Store
-from opencode_a2a.server.store.rows import Replica, StoredTask
+from opencode_a2a.server.store.rows import PushRow, Replica, StoredTask
 from opencode_a2a.server.store.shared.change_feed import ChangeFeed
 from sansio.a2a.replicas.changes import Changes
 
@@ -21,6 +21,15 @@ class SoleOwner:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._left: deque[str] | None = None  # what an earlier server left, once that is known
+        self._undelivered: deque[PushRow] | None = None
+
+    @property
+    def lost(self) -> bool:
+        return False
+
+    @property
+    def lease(self) -> None:
+        return None
 
     async def adopt(self, limit: int) -> list[StoredTask]:
         if self._left is None:
@@ -33,9 +42,19 @@ class SoleOwner:
                 adopted.append(stored)
         return adopted
 
-    async def claim(self, task_id: str) -> bool:
-        stored = await self._store.task(task_id)
-        return stored is not None and not stored.row.finished
+    async def adopt_pushes(self, limit: int) -> list[PushRow]:
+        if self._undelivered is None:
+            self._undelivered = deque(await self._store.unfinished_pushes())
+        adopted = [self._undelivered.popleft() for _ in range(min(limit, len(self._undelivered)))]
+        if not adopted:
+            self._undelivered = None
+        return adopted
+
+    async def claim_pushes(self, task_id: str) -> list[PushRow]:
+        return [row for row in await self._store.push_configs(task_id) if not row.finished]
+
+    async def claim_push(self, task_id: str, config_id: str) -> str | None:
+        return None
 
     async def owner(self, task_id: str) -> str | None:
         return None
@@ -43,8 +62,14 @@ class SoleOwner:
     async def replicas(self) -> Sequence[Replica]:
         return ()
 
+    def doubt(self, task_id: str) -> None:
+        """Leave it to the next start."""
+
     async def fenced(self) -> None:
         await anyio.sleep_forever()
+
+    async def sure(self, *, patient: bool = True) -> None:
+        return None
 
     async def rejoin(self) -> None:
         return None

@@ -7,7 +7,7 @@ task from a server that joined meanwhile. No server takes tasks at an isolation 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from sqlalchemy import Connection
@@ -23,31 +23,37 @@ _UNOWNED: Final = (
 )
 # `= false` rather than NOT: the partial index is used for the expression it was made with.
 _ORPHANED: Final = f"task.finished = false AND task.state <> ALL(%s::text[]) AND {_UNOWNED}"
+_SERVED: Final = "(%s::text[] IS NULL OR task.affinity = ANY(%s::text[]))"
 _RELEASE: Final = f"UPDATE {TASK.name} SET replica_id = NULL WHERE replica_id = %s AND task_id = ANY(%s::text[])"
 _LOCK_ORPHANS: Final = (
-    f"SELECT task.task_id FROM {TASK.name} AS task WHERE {_ORPHANED}"
+    f"SELECT task.task_id FROM {TASK.name} AS task WHERE {_ORPHANED} AND {_SERVED}"
     " ORDER BY task.created_at, task.task_id LIMIT %s FOR UPDATE OF task SKIP LOCKED"
 )
 _ADOPT: Final = (
     f"UPDATE {TASK.name} AS task SET replica_id = %s WHERE task.task_id = ANY(%s::text[]) AND {_ORPHANED}"
     " RETURNING task.task_id"
 )
-_ORPHANS: Final = f"SELECT EXISTS (SELECT 1 FROM {TASK.name} AS task WHERE {_ORPHANED})"
-_LOCK: Final = f"SELECT replica_id FROM {TASK.name} WHERE task_id = %s AND finished = false FOR UPDATE"
-_CLAIM: Final = f"UPDATE {TASK.name} AS task SET replica_id = %s WHERE task.task_id = %s AND {_UNOWNED}"
+_ORPHANS: Final = f"SELECT EXISTS (SELECT 1 FROM {TASK.name} AS task WHERE {_ORPHANED} AND {_SERVED})"
 _OWNER: Final = (
     f"SELECT replica.replica_id FROM {TASK.name} AS task JOIN {REPLICA.name} AS replica USING (replica_id)"
     " WHERE task.task_id = %s AND task.finished = false"
 )
+_OWNERS_OF: Final = (
+    f"SELECT DISTINCT replica_id FROM {TASK.name} WHERE principal = %s AND state = %s AND finished = false"
+)
 _RESTING: Final = sorted(RESTING)
 
 
-def adopt(connection: Connection, replica_id: str, limit: int) -> Sequence[str]:
+def adopt(
+    connection: Connection, replica_id: str, limit: int, affinities: Collection[str] | None = None
+) -> Sequence[str]:
     """Take the unfinished tasks that nobody works on, `limit` at most, oldest first; return their ids.
 
-    What another server is about to take is passed over.
+    What another server is about to take is passed over. `affinities`: of the tasks that the server can work on; None:
+    any.
     """
-    locked = connection.exec_driver_sql(_LOCK_ORPHANS, (_RESTING, limit)).scalars().all()
+    served = _listed(affinities)
+    locked = connection.exec_driver_sql(_LOCK_ORPHANS, (_RESTING, served, served, limit)).scalars().all()
     if not locked:
         return ()
     adopted = connection.exec_driver_sql(_ADOPT, (replica_id, list(locked), _RESTING)).scalars().all()
@@ -61,24 +67,21 @@ def release(connection: Connection, replica_id: str, task_ids: Sequence[str]) ->
     connection.exec_driver_sql(_RELEASE, (replica_id, list(task_ids)))
 
 
-def orphaned(connection: Connection) -> bool:
-    """Whether there are unfinished tasks that nobody works on, and that are not at rest."""
-    return bool(connection.exec_driver_sql(_ORPHANS, (_RESTING,)).scalar_one())
+def orphaned(connection: Connection, affinities: Collection[str] | None = None) -> bool:
+    """Whether there are unfinished tasks that `adopt` would take."""
+    served = _listed(affinities)
+    return bool(connection.exec_driver_sql(_ORPHANS, (_RESTING, served, served)).scalar_one())
 
 
-def claim(connection: Connection, replica_id: str, task_id: str) -> bool:
-    """Take one unfinished task, unless another server has it. Waits for a server that is about to take it."""
-    found = connection.exec_driver_sql(_LOCK, (task_id,)).first()
-    if found is None:
-        return False
-    if found[0] == replica_id:
-        return True
-    claimed = connection.exec_driver_sql(_CLAIM, (replica_id, task_id)).rowcount == 1
-    if claimed:
-        notify(connection, replica_id, Changes((task_id,)))
-    return claimed
+def _listed(affinities: Collection[str] | None) -> list[str] | None:
+    return None if affinities is None else sorted(affinities)
 
 
 def owner(connection: Connection, task_id: str) -> str | None:
     """The server that has an unfinished task, and that nobody has taken over."""
     return connection.exec_driver_sql(_OWNER, (task_id,)).scalars().first()
+
+
+def owners_of(connection: Connection, principal: str, state: str) -> frozenset[str | None]:
+    """The servers that have a principal's unfinished tasks of a state, or had them; None: some are nobody's."""
+    return frozenset(connection.exec_driver_sql(_OWNERS_OF, (principal, state)).scalars())

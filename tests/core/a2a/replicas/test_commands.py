@@ -10,17 +10,21 @@ from hypothesis import strategies as st
 from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, invalid, jsonrpc_error
 from sansio.a2a.replicas.commands import (
+    AgentCommand,
     Cancel,
     Command,
+    DropPush,
     Send,
+    SetPush,
     decode_answer,
     decode_command,
     encode_command,
     encode_error,
     encode_result,
+    is_refusal,
 )
 from sansio.extensions.methods.method_errors import ExtensionErrorKind, interrupt_error
-from tests.strategies import json_objects, names, optional_names, send_requests
+from tests.strategies import json_objects, kept_push_configs, names, optional_names, send_requests
 
 traces = st.builds(
     TraceContext, st.just("0af7651916cd43dd8448eb211c80319c"), st.just("b7ad6b7169203331"), st.booleans()
@@ -29,6 +33,9 @@ requests = st.builds(evolve, send_requests("1.0"), codec_name=optional_names)
 commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Send, principal=names, send=requests, view=names, trace=st.none() | traces),
     st.builds(Cancel, principal=names, task_id=names, again=st.booleans()),
+    st.builds(SetPush, principal=names, config=kept_push_configs(), view=names),
+    st.builds(DropPush, principal=names, task_id=names, config_id=names),
+    st.builds(AgentCommand, principal=names, name=names, arguments=json_objects),
 )
 errors: st.SearchStrategy[ProtocolError] = st.one_of(
     st.builds(
@@ -52,6 +59,7 @@ def test_a_command_arrives_as_it_was_asked(command: Command) -> None:
 @given(json_objects | st.none() | names)
 def test_a_result_arrives(result: object) -> None:
     assert decode_answer(encode_result(result)) == result
+    assert not is_refusal(encode_result(result))
 
 
 @given(errors)
@@ -60,6 +68,7 @@ def test_an_error_is_rendered_as_where_it_arose(error: ProtocolError) -> None:
         decode_answer(encode_error(error))
 
     relayed = raised.value
+    assert is_refusal(encode_error(error))
     assert relayed.kind is error.kind
     for version in ("0.3", "1.0"):
         assert jsonrpc_error(relayed, version) == jsonrpc_error(error, version)
@@ -75,6 +84,7 @@ def test_an_error_is_rendered_as_where_it_arose(error: ProtocolError) -> None:
         b'{"kind": "Send"}',
         b'{"kind": "Stop", "principal": "ada"}',
         b'{"kind": "Cancel", "principal": "ada"}',
+        b'{"kind": "AgentCommand", "principal": "ada", "name": "reply"}',
         b'{"kind": "Send", "principal": "ada", "send": {"message": 1}, "codec": null, "view": "", "trace": null}',
     ],
 )

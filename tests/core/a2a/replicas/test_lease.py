@@ -84,3 +84,12 @@ def test_a_pause_never_leads_past_the_end_of_a_lease(later: float, failed: bool)
         lease.fail()
 
     assert 0 <= lease.pause(later) <= SECONDS / 4
+
+
+def test_the_age_of_a_lease_is_the_time_since_its_renewal_whatever_failed_later() -> None:
+    lease = joined(5.0)
+    before = lease.age(7.0)
+    lease.renew(8.0)
+    lease.fail()
+
+    assert (before, lease.age(11.5)) == (2.0, 3.5)

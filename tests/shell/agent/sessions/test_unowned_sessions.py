@@ -40,7 +40,7 @@ async def reason_of(caller: Caller, **more: Any) -> str:
     error = await caller.refused(**more)
     if caller.wire.version == "0.3":
         return str(error.get("type") or error["data"]["type"])
-    details = error["details" if caller.wire.binding == "rest" else "data"]
+    details = error["data" if caller.wire.binding == "rpc" else "details"]
     return str(next(one["reason"] for one in details if "reason" in one))
 
 

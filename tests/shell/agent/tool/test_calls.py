@@ -29,6 +29,16 @@ async def test_the_answer_of_the_agent_reaches_the_model(node: Start, wire: Wire
     assert answer.endswith(f"The agent's own words:\n{HELLO}")
 
 
+@pytest.mark.parametrize("binding", ["GRPC", "WEBSOCKET"])
+async def test_an_agent_that_has_one_binding_alone_is_called_over_it(node: Start, binding: str) -> None:
+    async with node(bindings=(binding,)) as peer, node() as agent:
+        answer = await asked(agent, f"PEER {peer.url} hi")
+        after_a_question = await asked(agent, f"PEERASK {peer.url} PERMISSION")
+
+    assert answer.endswith(f"The agent's own words:\n{HELLO}")
+    assert after_a_question.endswith("Now I know.")
+
+
 async def test_the_agent_continues_the_trace_of_the_turn(node: Start) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     async with node() as peer, node() as agent:

@@ -35,7 +35,7 @@ async def test_the_tool_works_where_no_loopback_host_is_served(node: Start, prox
 async def test_the_tool_works_at_a_url_of_its_own(node: Start) -> None:
     async with node() as peer, node(allowed_hosts=HOSTS, tool_url="http://tool.invalid") as agent:
         assert agent.running.tool is not None
-        assert agent.running.tool.registration.url == f"http://tool.invalid{TOOL_PATH}"
+        assert agent.running.tool.registrations[0].url == f"http://tool.invalid{TOOL_PATH}"
         secret = agent.running.tool.endpoint.secret.reveal()
         async with httpx.AsyncClient(base_url=agent.url, headers={"host": "tool.invalid"}) as http:
             response = await http.get(TOOL_PATH, headers={"authorization": f"Bearer {secret}"})

@@ -8,8 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
+from opencode_a2a.client.cards import usable_interface
+from opencode_a2a.client.web import Web
 from opencode_a2a.fake_opencode.scripts import HELLO
 from opencode_a2a.tool import called_agents
+from sansio.a2a.cards.parse import Interface, PeerCard
 from sansio.outbound import AllowedHosts
 from tests.shell.agent.tool.conftest import Start
 from tests.shell.client.hostile import Case, Outcome, Script, card, misbehaving
@@ -106,6 +109,27 @@ async def test_the_tool_describes_the_agents_once_their_cards_are_read(node: Sta
 
     assert '- bob: our builder: "' in listed["description"]
     assert "skills: " in listed["description"]
+
+
+async def test_whatever_a_card_leads_to_the_others_are_read(
+    node: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def odd(web: Web, card: PeerCard) -> Interface:
+        if str(web.home) == odd_one:
+            raise RuntimeError("nobody expects this")
+        return usable_interface(web, card)
+
+    monkeypatch.setattr("opencode_a2a.client.connection.usable_interface", odd)
+    async with node() as other, node() as peer:
+        odd_one = other.url
+        file = peers_file(tmp_path, odd=other.url, bob=peer.url)
+        async with node(peers_file=file) as agent:
+            tool = agent.running.tool
+            assert tool is not None
+            await until(lambda: "skills" in tool.agents.describe() and "card of @odd" in caplog.text)
+            answer = await asked(agent, "PEER @odd hi")
+
+    assert answer.startswith("a2a_call_failed: ")
 
 
 async def test_a_new_description_is_given_to_opencode(

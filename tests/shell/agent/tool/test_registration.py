@@ -90,6 +90,18 @@ async def test_a_tool_that_cannot_be_given_is_a_problem_and_no_turn_fails(
                 await anyio.sleep(0.02)
 
 
+async def test_a_tool_that_opencode_left_unanswered_is_given_soon(
+    node: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool_registration, "PATIENCE", 0.2)
+    monkeypatch.setattr(tool_registration, "SILENCE_SECONDS", 0.1)
+    app = quick()
+    app.stall_next("POST", "/mcp")
+    async with node(app) as agent:
+        assert (await agent.caller().stream("hi")).text == HELLO
+        await given(agent)
+
+
 async def test_a_problem_with_the_tool_is_reported(node: Start) -> None:
     app = quick()
     for _ in range(5):

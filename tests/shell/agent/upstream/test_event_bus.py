@@ -214,12 +214,23 @@ async def test_nobody_is_told_after_leaving() -> None:
     ):
         other = Listener()
         await until(lambda: one.said)
-        bus.detach("ses_a")
+        bus.detach("ses_a", one)
         gate.set()
         bus.attach("ses_b", other)
         assert await bus.wait_connected(DEADLINE)
 
     assert one.said == ["1"]
+
+
+async def test_whoever_leaves_late_does_not_cut_off_whoever_came_since() -> None:
+    earlier, later, gate = Listener(), Listener(), anyio.Event()
+    async with listening([HEAD + HELLO, gate, delta("ses_a", "1"), SILENCE], ses_a=earlier) as (bus, _):
+        bus.attach("ses_a", later)
+        bus.detach("ses_a", earlier)
+        gate.set()
+        await until(lambda: later.said)
+
+    assert (earlier.said, later.said) == ([], ["1"])
 
 
 async def test_waiting_for_a_bus_that_is_not_there_ends(anyio_backend: str) -> None:

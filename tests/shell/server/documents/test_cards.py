@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from opencode_a2a.agent.application import application
 from opencode_a2a.cli.serve import serve
 from opencode_a2a.config.settings import Settings, SettingsError
+from sansio.a2a.cards.parse import WEBSOCKET_URI
 from sansio.a2a.cards.signatures import JWKS_PATH
 from sansio.a2a.dialects import DIALECTS
 from tests import schemas
@@ -104,6 +105,18 @@ async def test_the_card_names_interfaces_and_security_in_both_forms(serving: Ser
     assert {scheme["scheme"] for scheme in card["securitySchemes"].values()} == {"bearer", "basic"}
     assert {name for one in card["security"] for name in one} == names
     assert {name for one in card["securityRequirements"] for name in one["schemes"]} == names
+
+
+async def test_the_card_lists_the_bindings_in_the_order_of_the_setting(serving: Serving) -> None:
+    names = {"WEBSOCKET": WEBSOCKET_URI}
+    for bindings in (("HTTP+JSON", "JSONRPC"), ("WEBSOCKET", "JSONRPC"), ("JSONRPC", "GRPC", "HTTP+JSON")):
+        async with serving(bindings=bindings) as agent:
+            card: dict[str, Any] = (await agent.http.get(PATHS[0])).json()
+        in_order = [names.get(binding, binding) for binding in bindings]
+        assert card["preferredTransport"] == in_order[0]
+        assert [one["transport"] for one in card["additionalInterfaces"]] == in_order
+        versions = [(one["protocolVersion"], one["protocolBinding"]) for one in card["supportedInterfaces"]]
+        assert versions == [(version, binding) for version in ("1.0", "0.3") for binding in in_order]
 
 
 async def test_caches_are_told_how_long_and_by_what_name(serving: Serving) -> None:

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from sansio.extensions.methods.method_table import supported
-from tests.shell.cases import full_product
+from tests.shell.cases import json_product
 from tests.shell.harness import RPC_03, RPC_10, Serving, Wire
 
 pytestmark = pytest.mark.anyio
@@ -120,7 +120,7 @@ async def test_a_notification_that_fails_is_not_answered_either(serving: Serving
     assert (response.status_code, response.content) == (204, b"")
 
 
-@full_product
+@json_product
 async def test_answers_name_their_line(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)

@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from tests.shell.cases import full_product
+from tests.shell.cases import json_product
 from tests.shell.harness import CAROL, DEADLINE, REST_03, RPC_10, WIRES, Serving, Wire, client, served, until
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ LIMIT = 2000
 JSON = {"content-type": "application/json"}
 
 
-@full_product
+@json_product
 async def test_a_caller_nobody_knows_is_turned_away(serving: Serving, wire: Wire) -> None:
     proofs = [{"authorization": proof} for proof in ("Bearer wrong", "Bearer", "Basic YTpi", "Basic //", "Digest x")]
     paths = (PLACES[str(wire)], "/health", "/no/such/path")
@@ -60,7 +60,7 @@ async def test_health_tells_of_the_event_bus(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-@full_product
+@json_product
 async def test_a_body_too_large_is_refused_before_it_is_parsed(serving: Serving, wire: Wire, chunked: bool) -> None:
     pieces: list[bytes] = [b"{" * 500] * 10
 
@@ -155,7 +155,7 @@ WRONG: dict[str, dict[str, Any]] = {
 }
 
 
-@full_product
+@json_product
 async def test_a_wrong_field_is_named(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         for field, message in WRONG.items():

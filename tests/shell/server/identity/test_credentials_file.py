@@ -21,7 +21,7 @@ from opencode_a2a.server.identity.credentials_file import CredentialsFile
 from opencode_a2a.server.identity.password_checks import PasswordChecks
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.access import Credential, CredentialSet, PasswordHash
-from tests.shell.cases import every_codec
+from tests.shell.cases import every_http_codec
 from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, Serving, Wire, until
 
 pytestmark = pytest.mark.anyio
@@ -195,7 +195,7 @@ async def test_a_file_that_others_can_read_is_warned_of(
     assert f"{path} can be read by others than its owner" in caplog.text
 
 
-@every_codec
+@every_http_codec
 async def test_the_stream_of_a_revoked_caller_ends_with_an_error_and_can_be_resumed(
     serving: Serving, store: Callable[..., str], wire: Wire
 ) -> None:

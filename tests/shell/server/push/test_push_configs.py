@@ -11,7 +11,7 @@ from attrs import define
 
 from opencode_a2a.fake_opencode import Say
 from tests import schemas
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import every_codec, every_json_codec, one_codec
 from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, WIRES, Agent, Serving, Wire
 from tests.shell.refusals import Refusal, not_found, refusal, wrong
 
@@ -38,7 +38,7 @@ class Configs:
             return None
         assert response.status_code == 200, response.text
         body = response.json()
-        if self.wire.binding == "rest":
+        if self.wire.binding != "rpc":
             return body
         assert "error" not in body, body
         return body["result"]
@@ -396,7 +396,7 @@ async def test_a_message_with_such_a_url_is_refused_before_there_is_a_task(
         assert (await caller.page())["totalSize"] == 0
 
 
-@every_codec
+@every_json_codec
 async def test_wrong_fields_of_a_configuration_are_named(serving: Serving, wire: Wire) -> None:
     old = wire.version == "0.3"
     prefix = "pushNotificationConfig." if old else ""

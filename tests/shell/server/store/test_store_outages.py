@@ -14,10 +14,11 @@ import anyio
 import pytest
 
 from opencode_a2a.fake_opencode import Say
+from opencode_a2a.server.tasks import task_runner
 from sansio.a2a.bindings.sse import SseDecoder
 from sansio.a2a.model import Task, TaskState
 from tests.shell.cases import every_codec
-from tests.shell.folding import text_of
+from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import DEADLINE, REST_03, RPC_10, Agent, Caller, Wire, agent_before
 
 pytestmark = pytest.mark.anyio
@@ -31,10 +32,12 @@ def database(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def serving_briefly(anyio_backend: str, database: Path) -> Callable[[], AbstractAsyncContextManager[Agent]]:
+def serving_briefly(
+    anyio_backend: str, database: Path, bindings: dict[str, Any]
+) -> Callable[[], AbstractAsyncContextManager[Agent]]:
     """Starts the agent on a file that it waits for only briefly where somebody else has locked it."""
     url = f"sqlite:///{database}?timeout=0.05"
-    return lambda: agent_before(anyio_backend, None, task_store_database_url=url)
+    return lambda: agent_before(anyio_backend, None, task_store_database_url=url, **bindings)
 
 
 @contextmanager
@@ -151,11 +154,13 @@ async def test_a_message_that_cannot_be_stored_is_refused_and_can_be_sent_again(
                 await caller.refused(operation, messageId="m", contextId="c") for operation in ("send", "stream")
             ]
             errors.append(await caller.refused("send", messageId="n", configuration=wire.at_once()))
+            answer = await caller.http.send(caller.request("send", caller.params("hi", {})))
         assert not agent.running.tasks.active_tasks
         task = await caller.send("hi", messageId="m", contextId="c")
         listed = await caller.page()
 
     assert all(unavailable(wire, error) for error in errors), errors
+    assert answer.headers["retry-after"] == "1"
     assert task.status.state is TaskState.COMPLETED
     assert [one["id"] for one in listed["tasks"]] == [task.id]
     assert agent.asked("POST", "/prompt_async") == 1
@@ -172,10 +177,56 @@ async def test_a_cancellation_that_cannot_be_stored_is_an_error_and_takes_effect
         await agent.fake_opencode.held()
         with locked(database):
             errors = [await caller.refused("cancel", id=one.id) for one in (queued, running)]
+            await agent.until(lambda: agent.asked("POST", "/abort") == 1)  # not only once the store is back
         states = [(await ended(caller, one.id)).status.state for one in (queued, running)]
 
     assert all(unavailable(RPC_10, error) for error in errors)
     assert states == [TaskState.CANCELED] * 2
+
+
+async def test_a_cancellation_is_passed_on_while_a_question_waits_for_the_store(
+    serving_briefly: Callable[[], AbstractAsyncContextManager[Agent]], database: Path
+) -> None:
+    async with serving_briefly() as agent:
+        caller = agent.caller()
+        agent.fake_opencode.hold()
+        task = await caller.send("PERMISSION", configuration=RPC_10.at_once())
+        await agent.fake_opencode.held()
+        active = agent.running.tasks.active_tasks[task.id]
+        with locked(database):
+            agent.fake_opencode.release()
+            await agent.until(lambda: active.log.state is TaskState.INPUT_REQUIRED and active.trouble)
+            error = await caller.refused("cancel", id=task.id)
+            await agent.until(lambda: agent.asked("POST", "/abort") == 1)
+        done = await ended(caller, task.id)
+
+    assert unavailable(RPC_10, error)
+    assert done.status.state is TaskState.CANCELED
+
+
+async def test_a_turn_that_fails_for_want_of_room_is_stopped_in_opencode_and_stored_later(
+    serving_briefly: Callable[[], AbstractAsyncContextManager[Agent]],
+    database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task_runner, "MOST_BYTES", 2_000)
+    async with serving_briefly() as agent:
+        caller = agent.caller()
+        agent.fake_opencode.hold(Say, tokens=2)
+        task = await caller.send("LONG 40", configuration=RPC_10.at_once())
+        await agent.fake_opencode.held()
+        active = agent.running.tasks.active_tasks[task.id]
+        with locked(database):
+            assert unavailable(RPC_10, await caller.refused())  # by now it is known that the store is away
+            agent.fake_opencode.release()
+            agent.fake_opencode.hold(Say, tokens=20)
+            await agent.until(lambda: active.log.state is TaskState.FAILED)
+            await agent.until(lambda: agent.asked("POST", "/abort") == 1)
+        done = await ended(caller, task.id)
+
+    assert done.status.state is TaskState.FAILED
+    assert "The database has been away for too long" in reason_of(done)
+    assert text_of(done).startswith("w0 w1 ")
 
 
 async def test_a_database_that_is_replaced_is_said_loudly_and_once(

@@ -279,3 +279,51 @@ async def test_an_upgrade_does_not_wait_for_ever_for_somebody_who_reads(
 def version_in(engine: Engine) -> str:
     with engine.connect() as connection:
         return str(connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar_one())
+
+
+async def test_of_servers_that_start_at_once_on_an_old_schema_one_migrates_and_all_serve(postgresql: str) -> None:
+    engine = engine_of(postgresql)
+    with engine.begin() as connection:
+        migrate_to(connection, "0005")
+    engine.dispose()
+    met = 0
+
+    async def serve() -> None:
+        nonlocal met
+        async with open_store(postgresql, shared=True) as store:
+            while len(await store.ownership.replicas()) < 3:  # noqa: ASYNC110 - they are in the database
+                await anyio.sleep(0.02)
+            met += 1
+            if met == 3:
+                done.set()
+            await done.wait()  # none leaves before the others have seen it
+
+    done = anyio.Event()
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(serve)
+
+    assert met == 3
+
+
+async def test_a_server_serves_on_under_a_newer_schema_and_another_of_its_version_does_not_start(
+    postgresql: str,
+) -> None:
+    async with open_store(postgresql, shared=True) as before:
+        await before.commit((task_row("a"),))
+        engine = engine_of(postgresql)
+        with engine.begin() as connection:  # as a migration that expands does
+            connection.exec_driver_sql("ALTER TABLE opencode_a2a_task ADD COLUMN later TEXT")
+            connection.exec_driver_sql("UPDATE opencode_a2a_schema SET version_num = '9999'")
+        with pytest.raises(SchemaError, match="9999, newer than this version"):
+            async with open_store(postgresql, shared=True):
+                pass
+        await before.commit((task_row("a", last_seq=1),))
+        found = await before.task("a")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE opencode_a2a_task DROP COLUMN later")
+        engine.dispose()
+
+    assert found is not None
+    assert found.row.last_seq == 1

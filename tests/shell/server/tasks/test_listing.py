@@ -11,7 +11,7 @@ from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Say
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task, TaskState
 from tests import schemas
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import every_codec, every_json_codec, one_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import REST_03, RPC_03, RPC_10, Agent, Caller, Serving, Wire
 from tests.shell.refusals import refusal, wrong
@@ -282,7 +282,7 @@ WRONG: list[tuple[str, Any]] = [
 ]
 
 
-@every_codec
+@every_json_codec
 async def test_a_wrong_value_is_refused_by_the_name_of_its_field(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
         caller = agent.caller(wire)

@@ -12,7 +12,7 @@ from opencode_a2a.fake_opencode import Say
 from opencode_a2a.fake_opencode.scripts import TOOL_OUTPUT
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Artifact, DataPart, Task, TextPart
-from tests.shell.cases import each_value, every_codec
+from tests.shell.cases import each_value, every_codec, every_json_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, Agent, Caller, Serving, Stream, Wire, client
 from tests.shell.refusals import refusal, unsupported, wrong
@@ -110,7 +110,7 @@ async def test_a_refusal_tells_the_modes_on_both_sides(serving: Serving) -> None
     }
 
 
-@every_codec
+@every_json_codec
 @pytest.mark.parametrize("accepted", [5, "text/plain", [5]], ids=str)
 async def test_modes_that_are_no_list_of_texts_are_refused_by_name(
     serving: Serving, wire: Wire, accepted: object

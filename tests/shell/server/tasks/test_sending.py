@@ -10,7 +10,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from sansio.a2a.model import TaskState
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import every_codec, every_json_codec, one_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import DEADLINE, REST_10, Agent, Serving, Wire
 
@@ -67,7 +67,19 @@ async def test_history_is_as_long_as_asked_for(serving_on_disk: Serving, wire: W
             assert [len(one.history) for one in (sent, streamed.task, read)] == [expected] * 3
 
 
-@every_codec
+@one_codec
+async def test_a_message_that_is_larger_than_what_stays_in_memory_is_streamed_from_its_beginning(
+    serving_on_disk: Serving, wire: Wire
+) -> None:
+    text = "x" * 900_000
+    async with serving_on_disk() as agent:
+        stream = await agent.caller(wire).stream(f"ECHO {text}", configuration={"historyLength": 0})
+
+    assert (stream.task.status.state, stream.task.history) == (TaskState.SUBMITTED, ())
+    assert (stream.state, stream.text) == ("completed", text)
+
+
+@every_json_codec
 @pytest.mark.parametrize("length", [-1, "many"])
 async def test_an_odd_history_length_is_refused_by_name(serving: Serving, wire: Wire, length: object) -> None:
     async with serving() as agent:

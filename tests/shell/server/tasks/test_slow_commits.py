@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
 from opencode_a2a.fake_opencode import AFTER_TOOL, Say
 from sansio.a2a.model import TaskState
-from tests.shell.harness import Agent, Serving
+from tests.shell.harness import Agent, Serving, Stream
 
 pytestmark = pytest.mark.anyio
 
@@ -72,3 +73,30 @@ async def test_what_is_said_while_a_state_is_committed_is_seen_without_more_bein
         await stream.whole()
 
     assert (stream.state, stream.text) == ("completed", AFTER_TOOL)
+
+
+async def test_a_stream_that_begins_while_the_last_state_is_committed_has_the_task(
+    serving_on_disk: Serving, tmp_path: Path
+) -> None:
+    async with serving_on_disk() as agent:
+        caller = agent.caller()
+        agent.fake_opencode.hold(Say, tokens=1)
+        joined: list[Stream] = []
+
+        async def join() -> None:
+            joined.append(await caller.stream("hi", contextId="c", messageId="m"))
+
+        async with caller.open("hi", contextId="c", messageId="m") as first:
+            await agent.fake_opencode.held()
+            await first.until(lambda: first.text)
+            async with anyio.create_task_group() as tasks:
+                with locked(tmp_path / "tasks.db"):
+                    agent.fake_opencode.release()
+                    [active] = agent.running.tasks.active_tasks.values()
+                    await agent.until(lambda: active.log.state.terminal)
+                    tasks.start_soon(join)
+                    await agent.until(lambda: agent.running.tasks.open_streams == 2)
+                    assert active.visible < active.log.last
+            await first.whole()
+
+    assert [(one.task.id, one.task.status.state) for one in joined] == [(first.task.id, TaskState.COMPLETED)]

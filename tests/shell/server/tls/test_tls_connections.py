@@ -19,12 +19,16 @@ from anyio.streams.tls import TLSStream
 from attrs import evolve
 
 from opencode_a2a.agent.application import application
+from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.config.settings import Settings
+from opencode_a2a.fake_opencode import HELLO
 from opencode_a2a.server.certificates import ServedCertificate
 from runtime_http.tls import PLAIN_HTTP
 from sansio.transport.connections import ConnectionLimits
 from tests.shell.cases import each_value
 from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, REST_10, Caller, quick, served
+from tests.shell.server.websocket.client import connection
+from tests.shell.server.websocket.test_operations import started, text_of
 
 pytestmark = pytest.mark.anyio
 
@@ -128,6 +132,27 @@ async def test_a_turn_is_streamed_and_the_card_names_https(
     assert stream.text
     assert card.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
     assert {one["url"].partition(":")[0] for one in card.json()["supportedInterfaces"]} == {"https"}
+
+
+async def test_websocket_over_tls_is_on_the_card_as_wss(
+    anyio_backend: str, settings: Settings, certificate: ServedCertificate, authority: trustme.CA
+) -> None:
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # of its own: clients of HTTP/2 change theirs
+    authority.configure_trust(trusting)
+    async with served(anyio_backend, quick()) as opencode:
+        given = evolve(_at(settings, opencode), bindings=("JSONRPC", "WEBSOCKET"))
+        async with (
+            application(given) as running,
+            served(anyio_backend, running.asgi, limits=connection_limits(given), tls=certificate.context) as url,
+            connection(url, tls=trusting) as websocket,
+            client(url, trusting) as http,
+        ):
+            await started(websocket, "hi")
+            events = await websocket.to_end("s")
+            card = await http.get("/.well-known/agent-card.json")
+
+    assert text_of(events) == HELLO
+    assert {one["url"].partition(":")[0] for one in card.json()["supportedInterfaces"]} == {"https", "wss"}
 
 
 def _at(settings: Settings, opencode: str) -> Settings:

@@ -20,6 +20,9 @@ from opencode_a2a.server.store import (
     sql,
 )
 from opencode_a2a.server.store.rows import RESTING
+from opencode_a2a.server.store.shared.commands import ask
+from opencode_a2a.server.store.shared.shared_owner import SharedOwner
+from opencode_a2a.server.store.shared.tickets import take_ticket
 from sansio.a2a.model import TaskState
 from tests.shell.server.store.shared.cases import LEASE, WAIT, ids, looking, owners, shared, stores, until
 from tests.shell.store_cases import any_url as any_url
@@ -48,12 +51,10 @@ async def test_a_store_that_is_not_shared_owns_everything_and_adopts_each_task_o
         first = await ownership.adopt(2)
         second = await ownership.adopt(2)
         third = await ownership.adopt(2)
-        claimed = [await ownership.claim(task_id) for task_id in ("task-1", "resting", "done", "missing")]
         await ownership.rejoin()
 
         assert (ids(first), ids(second), third) == (["task-1", "task-2"], ["task-3"], [])
         assert first[1].events == (event_row(1, task_id="task-2"),)
-        assert claimed == [True, True, False, False]
         assert (ownership.replica_id, await ownership.owner("task-1"), [*await ownership.replicas()]) == (
             None,
             None,
@@ -95,8 +96,6 @@ async def test_another_store_can_neither_write_nor_take_a_task_at_work(postgresq
         await other.commit([task_row("theirs")])
 
         assert await other.ownership.adopt(9) == []
-        assert not await other.ownership.claim("task-1")
-        assert await one.ownership.claim("task-1")
         assert await one.task("task-1") == StoredTask(evolve(task_row(), replica_id=one.ownership.replica_id), ())
 
 
@@ -120,28 +119,64 @@ async def test_a_refused_task_fails_its_own_commit_and_no_other(postgresql: str)
     assert outcomes == {"a": True, "theirs": False, "b": True}
 
 
-async def test_a_task_at_rest_is_claimed_by_one_alone(postgresql: str) -> None:
-    resting = evolve(task_row(), state="auth-required")
+async def test_a_task_at_rest_goes_to_one_of_those_that_begin_to_work_on_it_at_once(postgresql: str) -> None:
+    resting, working = evolve(task_row(), state="auth-required"), task_row(last_seq=1)
     async with stores(postgresql, 3) as opened:
         await opened[0].commit([resting])
-        claimed: dict[int, bool] = {}
+        won: dict[int, bool] = {}
 
-        async def claim(number: int) -> None:
-            claimed[number] = await opened[number].ownership.claim("task-1")
+        async def begin(number: int) -> None:
+            try:
+                await opened[number].commit([working])
+            except TaskTakenError:
+                won[number] = False
+            else:
+                won[number] = True
 
         async with anyio.create_task_group() as group:
             for number in range(3):
-                group.start_soon(claim, number)
-        winner = next(number for number, won in claimed.items() if won)
+                group.start_soon(begin, number)
+        winner = next(number for number, first in won.items() if first)
         loser = opened[(winner + 1) % 3]
 
-        assert sorted(claimed.values()) == [False, False, True]
+        assert sorted(won.values()) == [False, False, True]
         assert await loser.ownership.owner("task-1") == opened[winner].ownership.replica_id
         with pytest.raises(TaskTakenError):
             await loser.commit([resting])
-        await opened[winner].commit([evolve(resting, last_seq=1)])
+        await opened[winner].commit([evolve(resting, last_seq=2)])
         assert await loser.ownership.owner("task-1") is None
-        assert await loser.ownership.claim("task-1")
+        await loser.commit([task_row(last_seq=3)])
+        assert await opened[winner].ownership.owner("task-1") == loser.ownership.replica_id
+
+
+async def test_a_server_sweeps_what_another_could_not(postgresql: str) -> None:
+    async with shared(postgresql):
+        with looking(postgresql) as connection:
+            connection.execute(
+                "INSERT INTO opencode_a2a_ticket (key, holder, replica_id) VALUES ('key', 'one', 'gone')"
+            )
+
+            async def swept() -> bool:
+                return not connection.execute("SELECT 1 FROM opencode_a2a_ticket").fetchall()
+
+            await until(swept)
+
+
+async def test_a_store_that_is_closed_leaves_neither_commands_nor_tickets(postgresql: str) -> None:
+    async with shared(postgresql) as one:
+        async with shared(postgresql) as leaving:
+            owner, me = leaving.ownership, one.ownership.replica_id
+            assert isinstance(owner, SharedOwner)
+            assert me is not None
+            await owner.transact(lambda connection, mine: ask(connection, "1", me, mine, b"cancel"))
+            await owner.transact(lambda connection, mine: take_ticket(connection, "key", "holder", mine))
+        with looking(postgresql) as connection:
+            left = [
+                connection.execute(f"SELECT count(*) FROM opencode_a2a_{name}").fetchone()
+                for name in ("command", "ticket")
+            ]
+
+        assert left == [(0,), (0,)]
 
 
 async def test_of_stores_that_adopt_at_once_each_gets_other_tasks(postgresql: str) -> None:
@@ -244,7 +279,9 @@ async def test_a_store_that_was_taken_over_writes_nothing_until_it_has_joined_ag
             await store.ownership.adopt(1)
         queued = store.submit([task_row("later")])
         store.put([event_row(1)])
+        lost = store.ownership.lost
         await store.ownership.rejoin()
+        assert (lost, store.ownership.lost) == (True, False)
         with pytest.raises(FencedError):
             await queued.durable()
         with pytest.raises(TaskTakenError):
@@ -292,3 +329,23 @@ async def test_a_renewal_notices_that_a_store_was_taken_over(postgresql: str) ->
         await until(joined)
         await anyio.sleep(2 * LEASE)
         assert await joined()
+
+
+async def test_a_task_that_has_gone_on_elsewhere_is_not_overwritten_by_what_is_older(postgresql: str) -> None:
+    async with stores(postgresql, 2) as (one, other):
+        waiting = evolve(task_row("waits", last_seq=5), state="auth-required")
+        ended = task_row("ended", last_seq=5, finished=True)
+        await one.commit([waiting, ended])
+        for late in (
+            task_row("waits", last_seq=4, finished=True),
+            task_row("ended", last_seq=4),
+            task_row("ended", last_seq=6, finished=True),
+        ):
+            with pytest.raises(TaskTakenError):
+                await other.commit([late])
+        stored = [await one.task(name) for name in ("waits", "ended")]
+        await one.commit([ended])  # again, as where an answer was lost
+        await other.commit([task_row("waits", last_seq=6, finished=True)])
+
+    assert [found and found.row.last_seq for found in stored] == [5, 5]
+    assert [found and found.row.state for found in stored] == ["auth-required", "completed"]

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio.abc import ByteStream, SocketStream
 
-from opencode_a2a.server.store import Store, StoreUnavailableError
+from opencode_a2a.server.store import FencedError, Store, StoreUnavailableError
 from tests.shell.server.store.shared.cases import LEASE, WAIT, ids, looking, owners, shared, stores, until
 from tests.shell.server.store.shared.replica_process import replica
 from tests.shell.store_cases import postgresql_url as postgresql_url
@@ -278,11 +278,14 @@ async def test_who_alone_is_cut_off_for_longer_than_a_lease_is_taken_over(postgr
     async with gated(postgresql) as (gate, url), shared(postgresql) as stays, shared(url) as away:
         await away.commit([task_row()])
         await anyio.sleep(LEASE)
+        await away.ownership.sure()
         gate.close()
         away.put([task_row(last_seq=7)])  # tried again until it is refused
         found = await adopted(stays)
         gate.open()
         with anyio.fail_after(WAIT):
+            with pytest.raises(FencedError):
+                await away.ownership.sure()
             await away.ownership.fenced()
         stored = await stays.task("task-1")
 

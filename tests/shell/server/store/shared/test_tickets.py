@@ -13,10 +13,11 @@ from sqlalchemy import Engine
 from opencode_a2a.server.store.shared.tickets import (
     CHANNEL,
     adopt_tickets,
-    first_tickets,
     give_back,
     sweep_tickets,
     take_ticket,
+    take_tickets,
+    turns_of,
 )
 from tests.shell.server.store.shared.tables import die, engine_of_postgresql, join, transaction, work_on
 from tests.shell.store_cases import postgresql_url
@@ -36,7 +37,7 @@ def leave(engine: Engine, key: str, holder: str, replica_id: str = "a") -> None:
 
 def first(engine: Engine, replica_id: str, *keys: str) -> set[tuple[str, str]]:
     with transaction(engine) as connection:
-        return set(first_tickets(connection, keys, replica_id))
+        return {ticket for ticket, first in turns_of(connection, keys, replica_id).items() if first}
 
 
 def test_the_first_holder_is_in_and_the_next_follows(engine: Engine) -> None:
@@ -111,15 +112,46 @@ def test_what_does_not_count_any_more_is_swept(engine: Engine) -> None:
 
 
 def test_whoever_waits_is_notified_once_a_ticket_is_given_back(engine: Engine, postgresql: str) -> None:
-    join(engine, "a")
-    take(engine, "session", "one")
+    join(engine, "a", "b")
+    for key in ("session", "nobody waits"):
+        take(engine, key, "one")
+    take(engine, "session", "other", "b")
     with psycopg.connect(postgresql, autocommit=True) as listening:
         listening.execute(f"LISTEN {CHANNEL}")
         leave(engine, "session", "never taken")
+        leave(engine, "nobody waits", "one")
         leave(engine, "session", "one")
         heard = [notice.payload for notice in listening.notifies(timeout=5, stop_after=1)]
 
     assert heard == ["session"]
+
+
+def test_whoever_takes_a_ticket_meanwhile_is_notified_though_it_is_not_seen(engine: Engine, postgresql: str) -> None:
+    join(engine, "a", "b")
+    take(engine, "session", "one")
+    with psycopg.connect(postgresql, autocommit=True) as listening:
+        listening.execute(f"LISTEN {CHANNEL}")
+        with transaction(engine) as connection:
+            assert not take_ticket(connection, "session", "other", "b")
+            leave(engine, "session", "one")
+        heard = [notice.payload for notice in listening.notifies(timeout=5, stop_after=1)]
+
+    assert heard == ["session"]
+
+
+def test_several_are_taken_at_once_but_for_the_keys_that_another_takes_just_then(engine: Engine) -> None:
+    join(engine, "a", "b")
+    take(engine, "1", "before", "b")
+    with transaction(engine) as other, transaction(engine) as connection:
+        take_ticket(other, "3", "other", "b")
+
+        assert take_tickets(connection, [("3", "x")], "a") == {}
+        found = take_tickets(connection, [("1", "x"), ("2", "x"), ("3", "x")], "a")
+
+    assert found == {("1", "x"): False, ("2", "x"): True}
+    with transaction(engine) as connection:
+        give_back(connection, [])
+        assert take_tickets(connection, [("1", "x"), ("3", "x")], "a") == {("1", "x"): False, ("3", "x"): False}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -153,3 +185,40 @@ def test_at_most_one_is_in_however_many_come_at_once(engine: Engine, seed: int) 
 
     assert most == {"x": 1, "y": 1}
     assert sum(entered.values()) == 96
+
+
+def test_whoever_waits_is_notified_of_what_is_swept(engine: Engine, postgresql: str) -> None:
+    join(engine, "a", "b")
+    take(engine, "session", "one", "a")
+    take(engine, "session", "two", "b")
+    die(engine, "a")
+    with psycopg.connect(postgresql, autocommit=True) as listening, transaction(engine) as connection:
+        listening.execute(f"LISTEN {CHANNEL}")
+        assert sweep_tickets(connection) == 1
+        connection.commit()
+        heard = [notice.payload for notice in listening.notifies(timeout=5, stop_after=1)]
+
+    assert heard == ["session"]
+
+
+def test_a_ticket_that_a_new_server_takes_while_others_are_swept_stays(engine: Engine, postgresql: str) -> None:
+    join(engine, "a")
+    take(engine, "session", "one", "a")
+    die(engine, "a")
+    swept: list[int] = []
+
+    def sweep() -> None:
+        with transaction(engine) as connection:
+            swept.append(sweep_tickets(connection))
+
+    sweeping = threading.Thread(target=sweep)
+    with psycopg.connect(postgresql, autocommit=True) as looking, transaction(engine) as connection:
+        assert take_ticket(connection, "session", "one", "c")
+        sweeping.start()
+        while not looking.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+            pass
+        join(engine, "c")
+    sweeping.join()
+
+    assert swept == [0]
+    assert first(engine, "c", "session") == {("session", "one")}

@@ -1,0 +1,1 @@
+"""Trailers, health checking and reflection: gRPC beside its binding."""

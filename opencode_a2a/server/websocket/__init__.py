@@ -1,0 +1,1 @@
+"""The WebSocket binding: its handshake, its tickets, and the requests of one connection."""

@@ -1,0 +1,1 @@
+"""Protocol Buffers of both versions: the messages, the services, and their JSON. Needs the library `protobuf`."""

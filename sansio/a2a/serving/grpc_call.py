@@ -1,0 +1,174 @@
+"""The gRPC binding, as it is served. Needs the library `protobuf`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+import orjson
+from attrs import frozen
+
+from sansio.a2a.bindings import grpc
+from sansio.a2a.bindings import last_event_id as last_event
+from sansio.a2a.bindings.extension_headers import negotiated
+from sansio.a2a.bindings.http_messages import Request, Response, retry_headers
+from sansio.a2a.codecs.registry import GRPC_CODECS
+from sansio.a2a.dialects import DIALECTS, Dialect
+from sansio.a2a.errors import ErrorKind, ProtocolError, details, shortened
+from sansio.a2a.model import JsonObject
+from sansio.a2a.operations import Operation
+from sansio.a2a.protobuf import cards_0_3
+from sansio.a2a.protobuf.conversion import json_of, message_of, status_message
+from sansio.a2a.protobuf.messages import RPCS, STATUS, Rpc
+from sansio.a2a.serving.call import Call
+from sansio.a2a.serving.served import CallRefusedError, ServedProtocol
+
+JSON_BODY = False
+_RESOURCES: Final = ("name", "parent")  # fields of version 0.3 that name a task, or what belongs to one
+_LONGEST_MESSAGE: Final = 300  # characters, each up to twelve in a header
+_LONGEST_STATUS: Final = 4000  # bytes: clients take headers of 8 kB together
+
+
+@frozen(kw_only=True)
+class GrpcCall(Call):
+    """A call over gRPC."""
+
+    rpc: Rpc
+    keep_alive: ClassVar[bytes] = b""
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers of every answer but a refusal."""
+        return (*grpc.HEADERS, *super().headers)
+
+    @property
+    def stream_headers(self) -> tuple[tuple[str, str], ...]:
+        """The headers of a stream."""
+        return self.headers
+
+    def respond(self, result: Sequence[bytes] | None) -> Response:
+        """Render a whole answer. `result`: JSON in pieces; None: there is none."""
+        value = orjson.loads(b"".join(result)) if result is not None else {}
+        if self.operation is Operation.EXTENDED_CARD and not self.dialect.has_error_details:
+            value = cards_0_3.in_message(value)
+        return Response(200, self._framed(value), self.headers, trailers=grpc.OK)
+
+    def refuse(self, error: ProtocolError) -> Response:
+        """Render a refusal."""
+        return Response(200, b"", (*self.headers, *retry_headers(error)), trailers=trailers(error, self.dialect))
+
+    def frame(self, number: int, json: bytes) -> bytes:
+        """Render one event of a stream. `json`: a stream item, as one line."""
+        return self._framed(orjson.loads(json))
+
+    def frame_in_pieces(self, number: int, json: Sequence[bytes]) -> list[bytes]:
+        """Render one event of a stream. `json`: a stream item in pieces."""
+        return [self._framed(orjson.loads(b"".join(json)))]
+
+    def failure_frame(self, error: ProtocolError) -> bytes:
+        """Return nothing: an error is in the trailers."""
+        return b""
+
+    def comment(self, text: str) -> bytes:
+        """Return nothing: there are no comments."""
+        return b""
+
+    def trailers(self, failure: ProtocolError | None) -> tuple[tuple[str, str], ...] | None:
+        """Return what ends a stream. `failure`: why it ends before its task does; None: nothing is wrong."""
+        return ending(failure, self.dialect)
+
+    def _framed(self, value: JsonObject) -> bytes:
+        return grpc.framed(message_of(self.rpc.answer, value).SerializeToString())
+
+
+def ending(failure: ProtocolError | None, dialect: Dialect | None = None) -> tuple[tuple[str, str], ...]:
+    """Return the trailers that end a stream. `failure`: why it ends early; None: nothing is wrong."""
+    return grpc.OK if failure is None else trailers(failure, dialect)
+
+
+def trailers(error: ProtocolError, dialect: Dialect | None = None) -> tuple[tuple[str, str], ...]:
+    """Return the trailers of an error: its code, its message, and its details as a `google.rpc.Status`.
+
+    Clients take so much and no more: where the details are longer, the reason is the only one. On version 0.3 the
+    message begins with the error's name, as the official servers of that version have it and their clients read it.
+    """
+    code, message = error.row.grpc, error.message
+    if dialect is not None and dialect.names_errors and error.row.name is not None:
+        message = f"{error.row.name}: {message}"
+    message = shortened(message, _LONGEST_MESSAGE)
+    value: JsonObject = {"code": grpc.CODES[code], "message": message, "details": details(error)}
+    status = status_message(STATUS, value).SerializeToString()
+    if len(status) > _LONGEST_STATUS:
+        value["details"] = [one for one in value["details"] if "reason" in one]
+        status = status_message(STATUS, value).SerializeToString()
+    return grpc.trailers(code, message, status)
+
+
+def takes(request: Request) -> bool:
+    """Return whether a request is one of gRPC, and the answer may have trailers."""
+    return request.takes_trailers and grpc.is_grpc(request.headers)
+
+
+def check_target(request: Request, served: ServedProtocol) -> None:
+    """Refuse a request by its method, path and version, before its body is read.
+
+    Raises `ProtocolError`: METHOD_NOT_FOUND, METHOD_NOT_ALLOWED, VERSION_NOT_SUPPORTED.
+    """
+    _rpc(request, served)
+    grpc.timeout(request.headers)
+
+
+def understand(request: Request, served: ServedProtocol) -> GrpcCall:
+    """Return the call that a request makes. Raises `CallRefusedError`."""
+    try:
+        rpc = _rpc(request, served)
+        request.outcome.operation = rpc.operation.name
+        served.check_offered(rpc.operation)
+        timeout = grpc.timeout(request.headers)
+        params = json_of(rpc.request, grpc.message_in(request.body))
+    except ProtocolError as error:
+        raise CallRefusedError(refuse(error, request, served), error) from None
+    dialect = DIALECTS[rpc.version]
+    return GrpcCall(
+        dialect=dialect,
+        method=rpc.operation.name,
+        operation=rpc.operation,
+        params=params if dialect.has_tenants else _without_resources(params, rpc),
+        codec=GRPC_CODECS[rpc.version],
+        activated=negotiated(request.headers, served.extensions),
+        last_event_id=request.headers.get(last_event.HEADER),
+        takes_push=served.takes_push,
+        timeout=timeout,
+        rpc=rpc,
+    )
+
+
+def refuse(error: ProtocolError, request: Request, _served: ServedProtocol, _challenge: str = "") -> Response:
+    """Render the refusal of a request that has not been understood."""
+    rpc = RPCS.get(request.path)
+    dialect = None if rpc is None else DIALECTS[rpc.version]
+    return Response(200, b"", (*grpc.HEADERS, *retry_headers(error)), trailers=trailers(error, dialect))
+
+
+def _rpc(request: Request, served: ServedProtocol) -> Rpc:
+    rpc = RPCS.get(request.path)
+    if rpc is None or rpc.version not in served.versions:
+        raise ProtocolError(ErrorKind.METHOD_NOT_FOUND, f"There is no method {shortened(request.path)}")
+    if request.method != "POST":
+        raise ProtocolError(ErrorKind.METHOD_NOT_ALLOWED, metadata={"allow": "POST"})
+    served.version_of(request, rpc.version)
+    return rpc
+
+
+def _without_resources(params: JsonObject, rpc: Rpc) -> JsonObject:
+    """Return the parameters of version 0.3 with the ids that the names of its resources hold.
+
+    `tasks/T/pushNotificationConfigs/C` is what the operation has as its path over HTTP+JSON.
+    """
+    found = dict(params)
+    for field in _RESOURCES:
+        name = found.pop(field, None)
+        if name is not None:
+            ids = str(name).split("/")[1::2]
+            found |= zip(rpc.operation.row.ids[rpc.version], ids, strict=False)
+    return found

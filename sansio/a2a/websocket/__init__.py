@@ -1,0 +1,1 @@
+"""The WebSocket binding: its messages, the requests of one connection on either side, what waits to be sent."""

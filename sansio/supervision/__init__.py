@@ -1,0 +1,1 @@
+"""Several worker processes below one parent: when each is started, stopped and started again."""

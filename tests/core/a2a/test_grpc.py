@@ -1,0 +1,471 @@
+"""gRPC: framing and status, messages and their JSON, calls and refusals, health checks and reflection."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansio.a2a.bindings import grpc
+from sansio.a2a.bindings.http_messages import Request, Response
+from sansio.a2a.bindings.json_input import MOST_VALUES
+from sansio.a2a.cards.agent_card import grpc_address
+from sansio.a2a.errors import MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
+from sansio.a2a.model import SendRequest
+from sansio.a2a.operations import GRPC_PATHS, Operation
+from sansio.a2a.protobuf import services
+from sansio.a2a.protobuf.conversion import json_of, message_of
+from sansio.a2a.protobuf.messages import POOL, RPCS, STATUS, message
+from sansio.a2a.server import CallRefusedError, ServedProtocol, brings_json, check_target, is_grpc, refuse, understand
+from sansio.a2a.serving.grpc_call import GrpcCall, ending
+
+BOTH = ServedProtocol(bindings=frozenset({"HTTP+JSON", "JSONRPC", "GRPC"}))
+NEW, OLD = "/lf.a2a.v1.A2AService/", "/a2a.v1.A2AService/"
+MESSAGE = {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hi"}]}}
+
+
+def post(path: str, body: bytes = b"", /, **headers: str) -> Request:
+    named = {"content-type": "application/grpc", **{name.replace("_", "-"): text for name, text in headers.items()}}
+    return Request(method="POST", path=path, query_string=b"", headers=named, body=body, takes_trailers=True)
+
+
+def asked(path: str, params: dict[str, Any], **headers: str) -> Request:
+    made = json_format.ParseDict(params, RPCS[path].request())
+    return post(path, grpc.framed(made.SerializeToString()), **headers)
+
+
+def call(path: str, params: dict[str, Any], **headers: str) -> GrpcCall:
+    found = understand(asked(path, params, **headers), BOTH)
+    assert isinstance(found, GrpcCall)
+    return found
+
+
+def status(answer: Response) -> Any:
+    """The `google.rpc.Status` of an answer."""
+    assert (answer.status, answer.body) == (200, b"")
+    return status_in(dict(answer.trailers or ()))
+
+
+def status_in(trailers: dict[str, str]) -> Any:
+    text = trailers["grpc-status-details-bin"]
+    found = STATUS.FromString(base64.b64decode(text + "=" * (-len(text) % 4)))
+    assert (str(found.code), found.message) == (trailers["grpc-status"], unquote(trailers["grpc-message"]))
+    return json_format.MessageToDict(found, descriptor_pool=POOL)
+
+
+# --- bytes ------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.binary(max_size=40), max_size=6), st.integers(1, 9))
+def test_messages_come_out_whole_in_whatever_pieces_they_come(messages: list[bytes], size: int) -> None:
+    data = b"".join(map(grpc.framed, messages))
+    reader = grpc.MessageReader(40)
+
+    found = [one for start in range(0, len(data), size) for one in reader.feed(data[start : start + size])]
+    reader.end()
+
+    assert found == messages
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", ErrorKind.INVALID_REQUEST),
+        (b"\0\0\0\0", ErrorKind.INVALID_REQUEST),
+        (grpc.framed(b"ab")[:-1], ErrorKind.INVALID_REQUEST),
+        (grpc.framed(b"a") * 2, ErrorKind.INVALID_REQUEST),
+        (b"\1" + grpc.framed(b"a")[1:], ErrorKind.METHOD_NOT_FOUND),
+    ],
+)
+def test_a_request_is_one_message_whole_and_not_compressed(body: bytes, kind: ErrorKind) -> None:
+    with pytest.raises(ProtocolError) as caught:
+        grpc.message_in(body)
+
+    assert caught.value.kind is kind
+
+
+def test_a_message_that_is_too_large_compressed_or_cut_ends_the_reading() -> None:
+    with pytest.raises(ProtocolError, match="larger"):
+        grpc.MessageReader(3).feed(grpc.framed(b"four"))
+    with pytest.raises(ProtocolError, match="compressed"):
+        grpc.MessageReader(9).feed(b"\1\0\0\0\0")
+    reader = grpc.MessageReader(9)
+    assert reader.feed(grpc.framed(b"four")[:-1]) == []
+    with pytest.raises(ProtocolError, match="whole"):
+        reader.end()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("3S", 3.0), ("2M", 120.0), ("1H", 3600.0), ("5m", 0.005), ("7u", 7e-6), ("9n", 9e-9)]
+)
+def test_a_deadline_has_a_number_and_a_unit(text: str, seconds: float) -> None:
+    assert grpc.timeout({"grpc-timeout": text}) == pytest.approx(seconds)
+    assert grpc.timeout({}) is None
+    for wrong in ("", "S", "5", "123456789S", "-1S", "5x"):
+        with pytest.raises(ProtocolError, match="grpc-timeout"):
+            grpc.timeout({"grpc-timeout": wrong})
+
+
+def test_a_status_is_written_in_the_characters_of_a_header() -> None:
+    assert grpc.trailers("INTERNAL", "größer: 100 %", b"xx") == (
+        ("grpc-status", "13"),
+        ("grpc-message", "gr%C3%B6%C3%9Fer: 100 %25"),
+        ("grpc-status-details-bin", "eHg"),
+    )
+
+
+# --- messages ---------------------------------------------------------------------------------------------
+
+TASK: dict[str, Any] = {
+    "id": "t",
+    "contextId": "c",
+    "status": {"state": "TASK_STATE_WORKING", "timestamp": "2026-01-02T03:04:05.678Z"},
+    "artifacts": [
+        {
+            "artifactId": "a",
+            "parts": [
+                {"text": "x"},
+                {"raw": "AAEC", "mediaType": "image/png"},
+                *({"data": value} for value in (True, 2, 2.5, "s", {"a": [1, None]}, [1, {"b": None}], None)),
+            ],
+            "metadata": {"n": 1, "deep": [{"x": None}]},
+        }
+    ],
+}
+
+
+def test_json_of_a_codec_and_the_messages_are_each_others() -> None:
+    kind = RPCS[f"{NEW}GetTask"].answer
+    made = message_of(kind, {**TASK, "unknown": 1, "metadata": None})
+
+    assert json_format.ParseDict(TASK, kind()) == made
+    assert json_of(kind, made.SerializeToString()) == TASK
+
+
+def test_base64_of_either_alphabet_is_bytes_and_a_moment_that_is_none_is_left_out() -> None:
+    kind = RPCS[f"{NEW}GetTask"].answer
+    made = message_of(
+        kind,
+        {
+            "status": {"state": "TASK_STATE_WORKING", "timestamp": "now"},
+            "history": [{"parts": [{"raw": "-_8"}, {"raw": "+/8="}]}],
+        },
+    )
+
+    assert json_of(kind, made.SerializeToString()) == {
+        "status": {"state": "TASK_STATE_WORKING"},
+        "history": [{"parts": [{"raw": "+/8="}] * 2}],
+    }
+
+
+def test_maps_of_messages_and_of_texts_are_converted() -> None:
+    kind = RPCS[f"{NEW}GetExtendedAgentCard"].answer
+    card = {
+        "name": "n",
+        "securityRequirements": [{"schemes": {"a": {"list": ["x"]}}}],
+        "securitySchemes": {
+            "a": {"oauth2SecurityScheme": {"flows": {"clientCredentials": {"tokenUrl": "u", "scopes": {"x": "y"}}}}}
+        },
+    }
+
+    assert json_of(kind, message_of(kind, card).SerializeToString()) == card
+
+
+def test_a_request_that_is_no_message_or_holds_too_much_is_refused() -> None:
+    kind = RPCS[f"{NEW}SendMessage"].request
+    many = {"message": {"parts": [{"text": ""}] * (MOST_VALUES + 1)}}
+    few = {"message": {"messageId": "m" * MOST_VALUES, "metadata": {"a": {"b": "c"}}, "extensions": ["e"]}}
+
+    with pytest.raises(ProtocolError, match="no SendMessageRequest"):
+        json_of(kind, b"\xff")
+    with pytest.raises(ProtocolError, match="more than"):
+        json_of(kind, message_of(kind, many).SerializeToString())
+    assert json_of(kind, message_of(kind, few).SerializeToString()) == few
+
+
+# --- calls ------------------------------------------------------------------------------------------------
+
+
+def test_each_operation_has_a_method_of_the_service_with_its_stream() -> None:
+    for path, (version, operation) in GRPC_PATHS.items():
+        _, service, name = path.split("/")
+        method = services_method(service, name)
+        assert (RPCS[path].version, RPCS[path].operation) == (version, operation)
+        assert method.server_streaming == operation.row.streaming
+        assert not method.client_streaming
+    assert len(GRPC_PATHS) == 2 * len(Operation) - 1  # version 0.3 lists no tasks
+
+
+def services_method(service: str, name: str) -> Any:
+    from sansio.a2a.protobuf.messages import service as service_of
+
+    return service_of(service).methods_by_name[name]
+
+
+def test_a_message_is_read_by_the_codec_of_its_version() -> None:
+    new = call(f"{NEW}SendMessage", MESSAGE, last_event_id="4", grpc_timeout="3S")
+    old = call(f"{OLD}SendMessage", {"message": {"messageId": "m", "role": "ROLE_USER", "content": [{"text": "hi"}]}})
+
+    for one in (new, old):
+        assert isinstance(request := one.read(), SendRequest)
+        assert (request.message.message_id, one.streams) == ("m", False)
+    assert (new.version, old.version, new.timeout, new.cursor(None)) == ("1.0", "0.3", 3.0, 4)
+    assert ("a2a-version", "1.0") in new.headers
+    assert new.stream_headers == new.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "found"),
+    [
+        ("GetTask", {"name": "tasks/t"}, {"id": "t"}),
+        ("GetTaskPushNotificationConfig", {"name": "tasks/t/pushNotificationConfigs/c"}, ("t", "c")),
+        ("ListTaskPushNotificationConfig", {"parent": "tasks/t"}, {"id": "t"}),
+    ],
+)
+def test_the_names_of_version_0_3s_resources_hold_ids(method: str, params: dict[str, Any], found: object) -> None:
+    made = call(f"{OLD}{method}", params)
+
+    if isinstance(found, dict):
+        assert made.params == found
+    else:
+        request = made.read()
+        assert (request.task_id, request.id) == found
+
+
+def test_answers_are_messages_and_their_end_is_in_the_trailers() -> None:
+    made = call(f"{NEW}SubscribeToTask", {"id": "t"})
+    item = orjson.dumps({"task": {"id": "t"}})
+
+    frame = made.frame(3, item)
+    assert json_of(made.rpc.answer, grpc.message_in(frame)) == {"task": {"id": "t"}}
+    assert made.frame_in_pieces(3, [item[:5], item[5:]]) == [frame]
+    assert (made.keep_alive, made.comment("x"), made.failure_frame(ProtocolError(ErrorKind.INTERNAL_ERROR))) == (
+        b"",
+        b"",
+        b"",
+    )
+    assert made.trailers(None) == ending(None) == (("grpc-status", "0"),)
+    failed = made.trailers(ProtocolError(ErrorKind.STORE_UNAVAILABLE))
+    assert failed is not None
+    assert dict(failed)["grpc-status"] == "14"
+    answer = call(f"{NEW}GetTask", {"id": "t"}).respond([b'{"id":', b'"t"}'])
+    assert (grpc.message_in(answer.body), answer.trailers) == (b"\x0a\x01t", grpc.OK)
+    assert call(f"{OLD}DeleteTaskPushNotificationConfig", {"name": "tasks/t"}).respond(None).body == grpc.framed(b"")
+
+
+def test_a_card_of_version_0_3_has_its_schemes_by_kind() -> None:
+    made = call(f"{OLD}GetAgentCard", {})
+    card = {
+        "name": "n",
+        "securitySchemes": {
+            "b": {"type": "http", "scheme": "bearer"},
+            "k": {"type": "apiKey", "in": "header", "name": "x"},
+        },
+        "security": [{"b": ["s"]}],
+    }
+
+    found = json_of(made.rpc.answer, grpc.message_in(made.respond([orjson.dumps(card)]).body))
+
+    assert found["securitySchemes"] == {
+        "b": {"httpAuthSecurityScheme": {"scheme": "bearer"}},
+        "k": {"apiKeySecurityScheme": {"location": "header", "name": "x"}},
+    }
+    assert found["security"] == [{"schemes": {"b": {"list": ["s"]}}}]
+    assert grpc.message_in(made.respond([b'{"name":"n"}']).body) == b"\x0a\x01n"
+
+
+def test_an_error_has_its_code_its_message_and_its_details() -> None:
+    made = call(f"{NEW}GetTask", {"id": "t"})
+    error = ProtocolError(
+        ErrorKind.INVALID_PARAMS, "id: no", violations=(Violation(("id",), "x", "no"),), data_v1={"n": 1}
+    )
+
+    found = status(made.refuse(error))
+
+    assert (found["code"], found["message"]) == (3, "id: no")
+    kinds = [one["@type"].rpartition(".")[2] for one in found["details"]]
+    assert kinds == ["BadRequest", "ErrorInfo", "Struct"]
+    assert found["details"][1]["reason"] == "INVALID_PARAMS"
+    retried = made.refuse(ProtocolError(ErrorKind.STORE_UNAVAILABLE))
+    assert ("retry-after", "1") in retried.headers
+
+
+def test_on_version_0_3_the_message_of_an_error_begins_with_the_name_by_which_clients_know_it() -> None:
+    made = call(f"{OLD}GetTask", {"name": "tasks/t"})
+    error = ProtocolError(ErrorKind.TASK_NOT_FOUND, "no t")
+    answers = (made.refuse(error), refuse(error, post(f"{OLD}GetTask"), BOTH))
+
+    named = [status(answer)["message"] for answer in answers]
+    assert named == ["TaskNotFoundError: no t"] * 2
+    assert dict(made.trailers(error) or ())["grpc-message"] == named[0]
+    assert status(made.refuse(ProtocolError(ErrorKind.UNAUTHENTICATED)))["message"] == "Unauthorized"  # has no name
+    unknown = refuse(error, post(f"{OLD}Fly"), BOTH)
+    assert status(unknown)["message"] == status(call(f"{NEW}GetTask", {"id": "t"}).refuse(error))["message"] == "no t"
+
+
+def test_the_status_of_the_largest_error_stays_within_what_clients_take() -> None:
+    worst = [Violation(("message", "parts", n, "metadata"), "x", "é" * 400) for n in range(MOST_VIOLATIONS + 5)]
+    answer = call(f"{NEW}GetTask", {"id": "t"}).refuse(
+        ProtocolError(ErrorKind.INVALID_PARAMS, "é" * 9999, violations=worst)
+    )
+
+    assert sum(len(name) + len(text) + 32 for name, text in answer.trailers or ()) <= 8192
+    assert [one["reason"] for one in status(answer)["details"]] == ["INVALID_PARAMS"]
+
+
+@pytest.mark.parametrize("kind", ErrorKind)
+def test_every_error_has_a_code_of_grpc(kind: ErrorKind) -> None:
+    assert dict(ending(ProtocolError(kind)))["grpc-status"] == str(grpc.CODES[kind.row.grpc])
+
+
+# --- what is one of gRPC, and what is refused -------------------------------------------------------------
+
+
+def test_a_request_is_one_of_grpc_by_its_content_type_where_trailers_can_follow() -> None:
+    request = post(f"{NEW}GetTask")
+    assert is_grpc(request, BOTH)
+    assert not is_grpc(request, ServedProtocol())
+    assert not brings_json(request, BOTH)
+    assert brings_json(request, ServedProtocol())
+    request.takes_trailers = False
+    assert not is_grpc(request, BOTH)
+    assert is_grpc(post("/x", content_type="application/grpc+proto; a=b"), BOTH)
+    assert not is_grpc(post("/x", content_type="application/grpc-web"), BOTH)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers", "served", "kind"),
+    [
+        (f"{NEW}Fly", "POST", {}, BOTH, ErrorKind.METHOD_NOT_FOUND),
+        (f"{NEW}GetTask", "GET", {}, BOTH, ErrorKind.METHOD_NOT_ALLOWED),
+        (f"{NEW}GetTask", "POST", {"a2a_version": "9.0"}, BOTH, ErrorKind.VERSION_NOT_SUPPORTED),
+        (f"{NEW}GetTask", "POST", {"grpc_timeout": "x"}, BOTH, ErrorKind.INVALID_PARAMS),
+        (
+            f"{OLD}GetTask",
+            "POST",
+            {},
+            ServedProtocol(versions=("1.0",), bindings=BOTH.bindings),
+            ErrorKind.METHOD_NOT_FOUND,
+        ),
+    ],
+)
+def test_a_target_is_refused_before_its_body_is_read(
+    path: str, method: str, headers: dict[str, str], served: ServedProtocol, kind: ErrorKind
+) -> None:
+    request = post(path, b"", **headers)
+    request.method = method
+
+    with pytest.raises(ProtocolError) as caught:
+        check_target(request, served)
+
+    assert caught.value.kind is kind
+
+
+def test_what_cannot_be_understood_is_a_status() -> None:
+    for request, reason in (
+        (post(f"{NEW}GetTask", b"{}"), "INVALID_REQUEST"),
+        (post(f"{NEW}GetTask", grpc.framed(b"\xff")), "PARSE_ERROR"),
+        (post(f"{NEW}Fly"), "METHOD_NOT_FOUND"),
+    ):
+        with pytest.raises(CallRefusedError) as caught:
+            understand(request, BOTH)
+        assert status(caught.value.response)["details"][0]["reason"] == reason
+    lean = ServedProtocol(bindings=BOTH.bindings, withheld=frozenset({Operation.EXTENDED_CARD}))
+    with pytest.raises(CallRefusedError) as caught:
+        understand(asked(f"{NEW}GetExtendedAgentCard", {}), lean)
+    assert status(caught.value.response)["code"] == 9
+    answer = refuse(ProtocolError(ErrorKind.UNAUTHENTICATED), post(f"{NEW}GetTask"), BOTH, "Bearer")
+    assert status(answer)["code"] == 16
+
+
+def test_a_path_of_a_binding_that_is_off_is_not_there() -> None:
+    only_grpc = ServedProtocol(bindings=frozenset({"GRPC"}))
+    request = Request(method="POST", path="/", query_string=b"", headers={})
+
+    with pytest.raises(ProtocolError) as caught:
+        check_target(request, only_grpc)
+
+    assert caught.value.kind is ErrorKind.NOT_FOUND
+    assert refuse(caught.value, request, only_grpc).status == 404
+
+
+@given(st.sampled_from(sorted(GRPC_PATHS)), st.binary(max_size=200), st.booleans())
+def test_every_request_is_a_call_or_a_status(path: str, body: bytes, framed: bool) -> None:
+    request = post(path, grpc.framed(body) if framed else body)
+    try:
+        made = understand(request, BOTH)
+        if made.operation is not Operation.EXTENDED_CARD:
+            made.read()
+        answer = None
+    except CallRefusedError as refused:
+        answer = refused.response
+    except ProtocolError as error:
+        answer = made.refuse(error)
+    assert answer is None or status(answer)["code"]
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+        ("https://a.example/x", "a.example:443"),
+        ("http://[::1]", "[::1]:80"),
+        ("", ""),
+    ],
+)
+def test_clients_of_grpc_are_given_a_host_and_a_port(url: str, address: str) -> None:
+    assert grpc_address(url) == address
+
+
+# --- the services beside ----------------------------------------------------------------------------------
+
+
+def checked(name: str = "", *, serving: bool = True) -> int:
+    asked_for = message("grpc.health.v1.HealthCheckRequest")(service=name).SerializeToString()
+    answer = services.health(asked_for, serving=serving, versions=("1.0",))
+    found: int = message("grpc.health.v1.HealthCheckResponse").FromString(answer).status
+    return found
+
+
+def test_a_health_check_says_whether_the_server_takes_work() -> None:
+    assert (checked(), checked("lf.a2a.v1.A2AService"), checked(serving=False)) == (1, 1, 2)
+    with pytest.raises(ProtocolError, match=r"no service a2a\.v1"):
+        checked("a2a.v1.A2AService")
+    with pytest.raises(ProtocolError, match="HealthCheckRequest"):
+        services.health(b"\xff", serving=True, versions=())
+
+
+@pytest.mark.parametrize("path", grpc.REFLECTION_PATHS)
+def test_reflection_names_the_services_and_gives_the_files_of_what_it_is_asked_for(path: str) -> None:
+    package = grpc.REFLECTION_PATHS[path]
+
+    def reflected(**what: Any) -> Any:
+        made = message(f"{package}.ServerReflectionRequest")(host="h", **what)
+        answer = services.reflection(path, made.SerializeToString(), ("1.0", "0.3"))
+        found = message(f"{package}.ServerReflectionResponse").FromString(answer)
+        assert (found.valid_host, found.original_request) == ("h", made)
+        return found
+
+    listed = [one.name for one in reflected(list_services="").list_services_response.service]
+    assert listed == services.services(("0.3", "1.0"))
+    by_symbol = reflected(file_containing_symbol="lf.a2a.v1.A2AService").file_descriptor_response
+    by_name = reflected(file_by_filename="a2a_v1_0.proto").file_descriptor_response
+    by_method = reflected(file_containing_symbol="lf.a2a.v1.A2AService.GetTask").file_descriptor_response
+    assert by_symbol == by_name == by_method
+    assert len(by_name.file_descriptor_proto) > 5
+    none = reflected(all_extension_numbers_of_type="google.rpc.ErrorInfo").all_extension_numbers_response
+    assert (none.base_type_name, list(none.extension_number)) == ("google.rpc.ErrorInfo", [])
+    for lost in (
+        {"file_by_filename": "x"},
+        {"file_containing_symbol": "x"},
+        {"all_extension_numbers_of_type": "x"},
+    ):
+        assert reflected(**lost).error_response.error_code == 5
+    with pytest.raises(ProtocolError, match="ServerReflectionRequest"):
+        services.reflection(path, b"\xff", ())

@@ -1,0 +1,89 @@
+"""A table of attacks over HTTP/2 and gRPC: each ends its connection, or its call, and nobody else notices."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import tracemalloc
+from typing import Any
+
+import anyio
+import pytest
+
+from opencode_a2a.fake_opencode import HELLO, Say
+from sansio.a2a.cards.parse import SERVED
+from sansio.transport.connections import ConnectionLimits
+from tests.runtimes.apps import hello
+from tests.shell.harness import DEADLINE, GRPC_10, Serving, served
+from tests.shell.server.grpc.attacks import (
+    ATTACKS,
+    INTERNAL,
+    LIMIT,
+    LIST,
+    NONE,
+    Attack,
+    Attacker,
+    call,
+    message,
+    setting,
+)
+
+pytestmark = pytest.mark.anyio
+
+MEMORY = 8_000_000  # bytes that may be held at most, of all attacks together
+
+
+async def came_of(url: str, attack: Attack) -> str:
+    with anyio.move_on_after(DEADLINE):
+        async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as raw:
+            return await Attacker(raw).run(attack)
+    return "nothing came"
+
+
+async def test_an_attack_ends_alone(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(bindings=SERVED, max_request_body_bytes=LIMIT) as agent:
+        agent.fake_opencode.hold(Say, tokens=1)
+        async with agent.caller(GRPC_10).open("hi") as stream:
+            await stream.until(lambda: stream.text)
+            tracemalloc.start()
+            try:
+                found = {attack.name: await came_of(agent.url, attack) for attack in ATTACKS}
+                health = await agent.http.get("/health")
+                await agent.until(lambda: agent.running.tasks.open_streams == 1)
+                gc.collect()
+                most = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            agent.fake_opencode.release()
+            await stream.whole()
+
+    assert {name: outcome for name, outcome in found.items() if outcome} == {}
+    assert health.status_code == 200
+    assert (stream.state, stream.text) == ("completed", HELLO)
+    assert most < MEMORY
+    assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+async def test_a_call_whose_client_makes_no_room_ends_with_its_connection(
+    serving: Serving, anyio_backend: str
+) -> None:
+    limits = ConnectionLimits(write=0.3, http2=True)
+    async with serving(bindings=SERVED) as agent, served(anyio_backend, agent.running.asgi, limits=limits) as url:
+        attack = Attack(name="no room", sent=setting(4, 0) + call(message(b""), LIST), codes=(NONE,))
+        outcome = await came_of(url, attack)
+
+    assert outcome == ""
+
+
+async def test_an_answer_that_its_application_leaves_is_reset(anyio_backend: str) -> None:
+    async def leaving(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await hello(scope, receive, send)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+    async with served(anyio_backend, leaving, limits=ConnectionLimits(http2=True)) as url:
+        attack = Attack(name="left", sent=call(message(b"")), codes=(INTERNAL,), ends=False)
+        outcome = await came_of(url, attack)
+
+    assert outcome == ""
