@@ -21,7 +21,7 @@ from opencode_a2a.server.runtimes import find_runtime
 from sansio.a2a.client.client_errors import AgentError, ClientError, InvalidAnswerError, UnavailableError, UsageError
 from sansio.a2a.model import Artifact, ArtifactUpdate, StreamItem, Task, TextPart
 from sansio.redact import Secret
-from tests.shell.client.hostile import CASES, TIMEOUT, Case, Outcome, misbehaving
+from tests.shell.client.hostile import CASES, Case, Outcome, misbehaving
 
 _GRACE: Final = 1.0
 
@@ -72,9 +72,9 @@ async def attempt(case: Case) -> Result:
     shown: list[str] = []
     async with misbehaving(case) as agent:
         options = ClientOptions(
-            timeout=TIMEOUT,
-            card_timeout=2 * TIMEOUT,
-            patience=TIMEOUT,
+            timeout=case.patience,
+            card_timeout=2 * case.patience,
+            patience=case.patience,
             bearer=Secret("hostile-token") if case.credentials else None,
         )
         reset_peak()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -132,7 +132,8 @@ class Case:
     """What is sent in place of a card, or of the answer to a message; the other one is in order.
 
     `outcome`, `text`: what the client must report; the text is a part of its message. `out`: the whole text of the
-    answer that it may show. `seconds`, `megabytes`: the most it may take; of memory, beyond what it had.
+    answer that it may show. `seconds`, `megabytes`: the most it may take; of memory, beyond what it had. `patience`:
+    seconds that the client waits for the whole answer, and for a change.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Case:
     out: str = ""
     seconds: float = 3.0
     megabytes: float = 48.0
+    patience: float = TIMEOUT
 
 
 def _nested(depth: int) -> bytes:
@@ -185,6 +187,8 @@ def _at_card(name: str, outcome: Outcome, script: Script, **more: Any) -> Case:
 
 _OTHER_TYPE: Final[Script] = lambda url: (card(url).replace(b"application/json", b"x/y"),)  # noqa: E731
 _BROKEN, _INVALID, _ANSWER = Outcome.UNREACHABLE, Outcome.INVALID, Outcome.ANSWER
+# A bound on bytes ends these, also on a machine that is busy.
+_BY_SIZE: Final[Mapping[str, float]] = {"seconds": 20.0, "patience": 10.0}
 _FOUND: Final = ("301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect")
 
 CASES: Final = (
@@ -271,11 +275,25 @@ CASES: Final = (
     _on("a result of another shape", _INVALID, result({"task": {"id": 7}}), text="task.id"),
     _on("the id of another request", _ANSWER, result(task(orjson.loads(_MANY)), id="other"), out="x"),
     _on("an error that is no object", Outcome.REFUSED, result(None, error="no"), text=""),
-    _on("a task of 100,000 artifacts", _ANSWER, _many_artifacts, seconds=20.0, megabytes=300.0, out="x"),
-    _on("an endless answer", _INVALID, send(_JSON_HEAD, endless(b" ")), text="larger than", megabytes=200.0),
+    _on("a task of 100,000 artifacts", _ANSWER, _many_artifacts, megabytes=300.0, out="x", **_BY_SIZE),
+    _on(
+        "an endless answer",
+        _INVALID,
+        send(_JSON_HEAD, endless(b" ")),
+        text="larger than",
+        megabytes=200.0,
+        **_BY_SIZE,
+    ),
     _on("an answer, a byte at a time", _BROKEN, send(_JSON_HEAD, slowly(b" " * 500))),
     _on("an answer nested 100,000 deep", _INVALID, send(_JSON_HEAD, _nested(100_000)), text="not JSON"),
-    _on("an event without an end", _INVALID, send(EVENTS, endless(b"data: x")), text="bytes", megabytes=128.0),
+    _on(
+        "an event without an end",
+        _INVALID,
+        send(EVENTS, endless(b"data: x")),
+        text="bytes",
+        megabytes=128.0,
+        **_BY_SIZE,
+    ),
     _on("endless small events", _BROKEN, send(EVENTS, endless(WORKING)), text="has not changed"),
     _on("endless comments", _BROKEN, send(EVENTS, endless(b":\n")), text="has not changed"),
     _on("an event that is not JSON", _INVALID, stream(WORKING, b"data: {oops\n\n"), text="not JSON"),

@@ -32,6 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Async generator 'http.*was garbage collected:ResourceWarning"),
 ]
 LEASE = 1.0
+LONG_LEASE = 30.0  # longer than an outage here, also on a machine that is busy
 outages = pytest.mark.parametrize("silent", [False, True], ids=["cut", "silent"])
 
 
@@ -176,7 +177,7 @@ async def test_where_too_much_waits_the_largest_task_fails_and_the_others_go_on(
 ) -> None:
     monkeypatch.setattr(task_runner, "MOST_BYTES", 100_000)
     model = Model()
-    async with before_relays(anyio_backend, postgresql, [Wordy(model)], lease=5.0) as [(one, relay)]:
+    async with before_relays(anyio_backend, postgresql, [Wordy(model)], lease=LONG_LEASE) as [(one, relay)]:
         model.allow(1)
         async with one.caller.open("30000") as large, one.caller.open("1") as small:
             await large.until(lambda: large.text)
@@ -216,7 +217,7 @@ async def test_an_end_within_an_outage_reaches_a_reader_elsewhere_after_all_that
 ) -> None:
     model = Model()
     agents = [Counting(model), Counting(model)]
-    async with before_relays(anyio_backend, postgresql, agents, lease=5.0) as [(one, relay), (other, _)]:
+    async with before_relays(anyio_backend, postgresql, agents, lease=LONG_LEASE) as [(one, relay), (other, _)]:
         model.allow(1)
         async with one.caller.open("count") as stream:
             await stream.until(lambda: stream.text == "1 ")
