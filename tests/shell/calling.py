@@ -26,7 +26,7 @@ from sansio.a2a.model import (
 from sansio.redact import Secret
 from tests.shell.scripted_agent import CARD_PATH, Piece, Reply, ScriptedAgent, card, stream
 
-DEADLINE = 10.0
+DEADLINE = 30.0  # many: a machine may be busy, and what is waited for comes at once
 
 
 def status(state: TaskState, text: str | None = None, *, final: bool | None = None) -> StatusUpdate:

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from opencode_a2a.gathering import Gathering
+from tests.shell.harness import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +35,7 @@ async def test_what_is_asked_meanwhile_is_answered_together_and_to_each_his_own(
     async def ask(number: int) -> None:
         answers[number] = await gathering.ask(number)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
             gathering = Gathering(tasks, doubling.answer, 3)
             tasks.start_soon(ask, 1)
@@ -62,7 +63,7 @@ async def test_a_fault_is_everybodys_who_asked_together_and_nobody_elses() -> No
         except ValueError as error:
             faults.append(f"{number}: {error}")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
             gathering = Gathering(tasks, doubling.answer, 3)
             tasks.start_soon(ask, 1)
@@ -83,7 +84,7 @@ async def test_who_is_cancelled_takes_no_answer_from_the_others() -> None:
     async def ask(number: int) -> None:
         answers.append(await gathering.ask(number))
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
             gathering = Gathering(tasks, doubling.answer, 3)
             async with anyio.create_task_group() as cancelled:

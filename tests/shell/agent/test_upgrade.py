@@ -20,7 +20,7 @@ from sansio.a2a.model import Task, TaskState
 from sansio.access import Credential, CredentialSet
 from tests.shell.earlier_databases import VERSIONS, Earlier
 from tests.shell.folding import text_of
-from tests.shell.harness import ALICE, BOB, CREDENTIALS, Agent, agent_at, client, quick, served
+from tests.shell.harness import ALICE, BOB, CREDENTIALS, DEADLINE, Agent, agent_at, client, quick, served
 from tests.shell.method_calls import Methods
 from tests.shell.refusals import refusal, wrong
 from tests.shell.store_cases import any_durable_url, postgresql_url
@@ -301,7 +301,7 @@ async def test_a_table_of_somebody_elses_tasks_is_left_alone(durable_url: str) -
     other = Earlier(durable_url, "0.7.1")
     other.execute([("CREATE TABLE tasks (id INTEGER, what VARCHAR)", {}), ("INSERT INTO tasks VALUES (1, 'x')", {})])
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(DEADLINE):
         async with application(Settings(task_store_database_url=durable_url, credentials=CREDENTIALS)):
             pass
 

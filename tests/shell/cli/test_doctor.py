@@ -26,7 +26,7 @@ from opencode_a2a.server.store import open_store
 from sansio.doctor.finding import Finding, Outcome, exit_code
 from sansio.guards.hosts import ServedHosts
 from sansio.redact import Secret
-from tests.shell.harness import CREDENTIALS, RUNTIMES, free_port, quick, served, until
+from tests.shell.harness import CREDENTIALS, DEADLINE, RUNTIMES, free_port, quick, served, until
 from tests.shell.raw_server import SILENCE, answering
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ def settings_of(folder: Path, opencode: str, **more: Any) -> Settings:
 
 
 async def findings_of(settings: Settings) -> list[Finding]:
-    with anyio.fail_after(15):
+    with anyio.fail_after(DEADLINE):
         return await examine(LoadedSettings(settings, (), ()))
 
 

@@ -21,7 +21,7 @@ from opencode_a2a.distribution import is_installed
 from sansio.doctor.certificate import TLS
 from sansio.doctor.finding import Finding, Outcome
 from sansio.doctor.identity import CREDENTIALS, ISSUER
-from tests.shell.harness import free_port
+from tests.shell.harness import DEADLINE, free_port
 from tests.shell.server.identity.openid_provider import AUDIENCE, Provider, provider
 
 pytestmark = pytest.mark.anyio
@@ -81,7 +81,7 @@ def test_an_empty_list_is_right_where_an_issuer_lets_callers_in(tmp_path: Path) 
 
 
 async def issuer_of(settings: dict[str, Any]) -> list[Finding]:
-    with anyio.fail_after(15):
+    with anyio.fail_after(DEADLINE):
         return await check_issuer(Settings(**settings))
 
 
@@ -141,7 +141,7 @@ async def test_the_rows_are_among_those_of_the_command(anyio_backend: str, tmp_p
         credentials_file=str(tmp_path / "none.json"),
         oidc_issuer=f"http://127.0.0.1:{free_port()}",
     )
-    with anyio.fail_after(15):
+    with anyio.fail_after(DEADLINE):
         findings = await examine(LoadedSettings(settings, (), ()))
 
     outcomes = {one.check: one.outcome for one in findings}

@@ -27,7 +27,7 @@ from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState, TaskStatus
 from sansio.redact import Secret
 from tests.shell.calling import COMPLETED, HELLO, WORKING, Scene, Screen, says, task
-from tests.shell.harness import ALICE, CREDENTIALS, free_port, served
+from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, free_port, served
 from tests.shell.raw_server import answering, ok
 from tests.shell.scripted_agent import CARD_PATH, EVENTS, CutError, Reply, card, document, payload, stream
 
@@ -134,7 +134,7 @@ async def test_a_call_goes_on_across_a_restart_of_the_server(
             fake_opencode.hold(Say, tokens=2)
             async with at_port(anyio_backend, settings, port):
                 tasks.start_soon(run)
-                with anyio.fail_after(10):
+                with anyio.fail_after(DEADLINE):
                     await fake_opencode.held()
                 await err.until("[working]")
             async with at_port(anyio_backend, settings, port):

@@ -119,7 +119,7 @@ async def test_an_address_with_tls_is_called_over_http_2_alone(
     authority.issue_cert("localhost").configure_cert(context)
 
     given = evolve(QUICK, bearer=Secret(ALICE))  # for the origin that the card came from
-    with anyio.fail_after(10):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(Peer.answer, tls=context) as server, connect(server.url, given) as remote:
             assert remote.interface.url == server.url
             if alpn == "h2":

@@ -25,6 +25,7 @@ from sansio.a2a.serving.grpc_call import trailers
 from sansio.redact import Secret
 from tests.shell.client.hostile_grpc import DONE, WORKING
 from tests.shell.client.test_library import text_of
+from tests.shell.harness import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -102,7 +103,7 @@ async def remote(served: tuple[Peer, str], anyio_backend: str) -> AsyncIterator[
         web = Web(ClientOptions(bearer=Secret("word"), timeout=5.0), Origin.of(url), closing)
         interface = Interface(binding=GRPC, version="1.0", url=url)
         card = PeerCard(name="peer", streaming=True, interfaces=(interface,))
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             yield RemoteAgent(url=url, card=card, card_body=b"", interface=interface, web=web)
 
 

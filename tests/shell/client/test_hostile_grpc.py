@@ -11,6 +11,7 @@ from sansio.a2a.client.client_errors import InvalidAnswerError, TimedOutError
 from sansio.a2a.model import Task
 from tests.shell.client.hostile_grpc import CASES, DONE, WORKING, Peer, misbehaving
 from tests.shell.client.hostile_rows import Case, each_case, outcome
+from tests.shell.harness import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +20,7 @@ QUICK = ClientOptions(timeout=0.3, patience=0.4)
 
 @each_case(CASES)
 async def test_the_outcome_is_that_of_the_row(case: Case[Peer], anyio_backend: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(case.script) as server, connect(server.url, QUICK) as remote:
             await outcome(case, remote)
 
@@ -32,13 +33,13 @@ async def test_a_message_larger_than_the_limit_is_refused_by_its_prefix(anyio_ba
         await peer.until_gone()
 
     async with misbehaving(script) as server, connect(server.url, QUICK) as remote, remote.stream("hi") as events:
-        with anyio.fail_after(5), pytest.raises(InvalidAnswerError, match="larger than"):
+        with anyio.fail_after(DEADLINE), pytest.raises(InvalidAnswerError, match="larger than"):
             await anext(aiter(events))
 
 
 async def test_a_request_that_is_not_taken_ends_in_time(anyio_backend: str) -> None:
     async with misbehaving(Peer.answer, initial_window_size=0) as server, connect(server.url, QUICK) as remote:
-        with anyio.fail_after(5), pytest.raises(TimedOutError):
+        with anyio.fail_after(DEADLINE), pytest.raises(TimedOutError):
             await remote.send("hi" * 100_000)
 
 
@@ -48,7 +49,7 @@ async def test_a_request_larger_than_the_window_is_sent_as_it_opens(anyio_backen
         await peer.until_gone()
 
     async with misbehaving(script) as server, connect(server.url, QUICK) as remote:
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             assert isinstance(await remote.send("hi" * 100_000), Task)
 
 
@@ -79,7 +80,7 @@ async def test_a_stream_that_is_cut_is_resumed(anyio_backend: str) -> None:
 
     broken: list[Exception] = []
     async with misbehaving(script) as server, connect(server.url, ClientOptions(timeout=2.0)) as remote:
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             async with remote.stream("hi", on_break=broken.append) as events:
                 states = [item.status.state.value async for item in events if hasattr(item, "status")]
     assert states == ["working", "completed"]
@@ -99,7 +100,7 @@ async def test_a_stream_that_is_left_is_reset(anyio_backend: str) -> None:
     async with misbehaving(script) as server, connect(server.url, ClientOptions(timeout=5.0)) as remote:
         async with remote.stream("hi") as events:
             await anext(aiter(events))
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await gone.wait()
 
 
@@ -122,7 +123,7 @@ async def test_a_silent_stream_is_probed(monkeypatch: pytest.MonkeyPatch, anyio_
     broken: list[Exception] = []
     options = ClientOptions(timeout=0.2, patience=5.0)
     async with misbehaving(script) as server, connect(server.url, options) as remote:
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             async with remote.stream("hi", on_break=broken.append) as events:
                 states = [item.status.state.value async for item in events if hasattr(item, "status")]
     assert states[-1] == "completed"

@@ -9,6 +9,7 @@ from opencode_a2a.client import ClientOptions, connect
 from sansio.a2a.client.client_errors import TimedOutError
 from tests.hostile import attempt
 from tests.shell.client.hostile import CASES, EVENTS, PACE, WORKING, Case, Outcome, misbehaving, send, slowly
+from tests.shell.harness import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -29,5 +30,5 @@ async def test_a_stream_that_drips_is_given_up_once_patience_is_over(dripping: b
                 async for _ in events:
                     pass
 
-        with anyio.fail_after(10), pytest.raises(TimedOutError, match="has not changed for 1 s"):
+        with anyio.fail_after(DEADLINE), pytest.raises(TimedOutError, match="has not changed for 1 s"):
             await listen()

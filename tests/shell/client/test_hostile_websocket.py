@@ -27,6 +27,7 @@ from sansio.redact import Secret
 from tests.shell.client.hostile import head, whole
 from tests.shell.client.hostile_rows import Case, each_case, outcome
 from tests.shell.client.hostile_websocket import CASES, WORKING, Peer, answered, misbehaving
+from tests.shell.harness import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +38,7 @@ CALM = ClientOptions(timeout=5.0, patience=5.0)
 @each_case(CASES)
 async def test_the_outcome_is_that_of_the_row(case: Case[Peer], anyio_backend: str) -> None:
     options = QUICK if case.error is TimedOutError else ClientOptions(timeout=5.0, bearer=Secret("s3cret"))
-    with anyio.fail_after(10):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(case.script) as server, connect(server.url, options) as remote:
             assert "s3cret" not in await outcome(case, remote)
 
@@ -58,7 +59,7 @@ HANDSHAKES: list[tuple[dict[str, Any], type[ClientError], str]] = [
 @pytest.mark.parametrize("row", range(len(HANDSHAKES)))
 async def test_a_handshake_that_is_none_is_an_error(row: int) -> None:
     more, error, text = HANDSHAKES[row]
-    with anyio.fail_after(10):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(answered, **more) as server, connect(server.url, CALM) as remote:
             with pytest.raises(error) as caught:
                 await remote.send("hi")
@@ -67,7 +68,7 @@ async def test_a_handshake_that_is_none_is_an_error(row: int) -> None:
 
 async def test_the_handshake_has_the_credential_and_each_request_its_own_parameters(anyio_backend: str) -> None:
     async with misbehaving(answered) as server, connect(server.url, QUICK) as remote:
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await remote.send("hi")
             await remote.get_task("t")
             async with remote.subscribe("t", last_event_id="3") as events:
@@ -107,7 +108,7 @@ async def test_a_stream_that_is_cut_is_resumed_after_its_last_event(anyio_backen
 
     broken: list[Exception] = []
     async with misbehaving(script) as server, connect(server.url, CALM) as remote:
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             async with remote.stream("hi", on_break=broken.append) as events:
                 states = [item.status.state.value async for item in events if hasattr(item, "status")]
     assert states == ["working", "completed"]
@@ -131,7 +132,7 @@ async def test_a_connection_that_ends_is_an_error_for_all_and_opened_again(anyio
             await remote.send("hi")
         found.append("lost")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(script) as server, connect(server.url, CALM) as remote:
             async with anyio.create_task_group() as tasks:
                 for _ in range(3):
@@ -149,7 +150,7 @@ async def test_a_connection_that_the_server_closes_while_nobody_reads_is_opened_
         await peer.stream.aclose()
         left.set()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(script) as server, connect(server.url, CALM) as remote:
             for count in (1, 2):
                 assert isinstance(await remote.send("hi"), Task)
@@ -169,7 +170,7 @@ async def test_what_comes_while_nobody_reads_is_taken_before_the_next_request(an
         await peer.next_request()
         await answered(peer)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(script) as server, connect(server.url, CALM) as remote, remote.stream("hi") as events:
             items = [await anext(events)]
             await sent.wait()
@@ -188,7 +189,7 @@ async def test_a_request_that_is_cancelled_at_any_step_leaves_the_connection_to_
             task_status.started(scope)
             await remote.get_task("t")
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(answered) as server, connect(server.url, CALM) as remote:
             await remote.send("hi")
             for steps in range(20):
@@ -226,7 +227,7 @@ async def test_who_leaves_hands_the_reading_on(anyio_backend: str) -> None:
                 await anext(aiter(events))
 
     waiting, cancelled, found = anyio.Event(), list[Any](), list[Task]()
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with (
             misbehaving(script) as server,
             connect(server.url, CALM) as remote,
@@ -257,7 +258,7 @@ async def test_a_silent_stream_is_probed(monkeypatch: pytest.MonkeyPatch, anyio_
     broken: list[Exception] = []
     options = ClientOptions(timeout=0.25, patience=5.0)
     async with misbehaving(script) as server, connect(server.url, options) as remote:
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             async with remote.stream("hi", on_break=broken.append) as events:
                 states = [item.status.state.value async for item in events if hasattr(item, "status")]
     assert states[-1] == "completed"
@@ -274,7 +275,7 @@ async def test_a_task_that_does_not_change_is_given_up_though_its_server_lives(
         await peer.until_gone()
 
     options = ClientOptions(timeout=5.0, patience=0.2)
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with (
             misbehaving(script) as server,
             connect(server.url, options) as remote,
@@ -286,7 +287,7 @@ async def test_a_task_that_does_not_change_is_given_up_though_its_server_lives(
 
 
 async def test_a_request_that_is_not_taken_ends_in_time(anyio_backend: str) -> None:
-    with anyio.fail_after(10):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(answered, stalls=True) as server, connect(server.url, QUICK) as remote:
             with pytest.raises(TimedOutError):
                 await remote.send("hi" * 8_000_000)
@@ -302,7 +303,7 @@ async def test_only_so_many_requests_wait_at_once(monkeypatch: pytest.MonkeyPatc
             await peer.next_request()
         await answered(peer)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(script) as server, connect(server.url, ClientOptions(timeout=0.5)) as remote:
             async with remote.stream("hi") as events:
                 await anext(aiter(events))
@@ -331,7 +332,7 @@ async def test_a_large_answer_is_parsed_beside_the_event_loop(anyio_backend: str
         await peer.answer(error={"code": -32603, "message": "no"})
         await peer.until_gone()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with misbehaving(script) as server, connect(server.url, CALM) as remote:
             task = await remote.send("hi")
             assert isinstance(task, Task)

@@ -19,7 +19,7 @@ from tests.shell.server.test_any_agent import Recovering, Scripted, scripted, se
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.timeout(30),
+    pytest.mark.timeout(60),
     # httpx's generators of a stream that is left early
     pytest.mark.filterwarnings("ignore:Async generator 'http.*was garbage collected:ResourceWarning"),
 ]

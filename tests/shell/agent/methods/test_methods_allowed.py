@@ -11,7 +11,7 @@ import pytest
 from sansio.extensions.methods.method_rows import Ownership
 from sansio.extensions.methods.method_table import METHODS
 from tests.shell.cases import one_version
-from tests.shell.harness import RPC_10, Serving
+from tests.shell.harness import DEADLINE, RPC_10, Serving
 from tests.shell.method_calls import AS_CAROL, EVERYTHING_ON, Methods, world_of
 
 pytestmark = pytest.mark.anyio
@@ -136,7 +136,7 @@ async def test_what_other_callers_sessions_do_is_left_out(serving: Serving) -> N
         await world.methods.result(
             "opencode.sessions.prompt_async", {"session_id": world.session_id, "request": {"parts": parts}}
         )
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             await agent.fake_opencode.held()
 
         mine = await world.methods.result("opencode.sessions.status", {})

@@ -11,7 +11,7 @@ from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.fake_opencode.scripts import HELLO
 from opencode_a2a.tool.mcp_endpoint import TOOL_PATH
 from tests.shell.agent.tool.conftest import Start
-from tests.shell.harness import Agent, quick, until
+from tests.shell.harness import DEADLINE, Agent, quick, until
 
 HERE = "/workspace"
 
@@ -85,7 +85,7 @@ async def test_a_tool_that_cannot_be_given_is_a_problem_and_no_turn_fails(
         await given(agent)
         await agent.caller().send("hi")
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             while await reasons(agent):  # noqa: ASYNC110 - over HTTP there is nothing to wait for
                 await anyio.sleep(0.02)
 

@@ -18,6 +18,7 @@ from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from sansio.a2a.replicas.changes import ORPHANS, Changes
+from tests.shell.harness import DEADLINE
 from tests.shell.server.replicas.test_followed_tasks import Owner
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +75,7 @@ async def test_what_was_taken_over_and_could_not_begin_begins_later() -> None:
             raise StoreUnavailableError("away")
         begun.append(active.facts.task_id)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         adoption = Adoption(store, FollowedTasks(store), LocalLocks(), recover, nothing, lambda: None, again=0.0)
         await adoption.run()
 
@@ -101,7 +102,7 @@ async def test_what_was_lost_again_while_it_was_read_does_not_begin(monkeypatch:
         begun.append(active)
 
     monkeypatch.setattr(store, "later_events", taken_over)
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         await Adoption(store, followed, LocalLocks(), recover, nothing, lambda: None, again=0.0).run()
 
     assert (begun, reader.over) == ([], True)
@@ -120,7 +121,7 @@ async def test_what_cannot_be_carried_on_keeps_no_place(caplog: pytest.LogCaptur
             raise ValueError("a bug")
         begun.append(active.facts.task_id)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         await Adoption(store, FollowedTasks(store), locks, recover, nothing, lambda: None, again=0.0).run()
 
     assert begun == ["good"]

@@ -26,6 +26,7 @@ from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
 from sansio.a2a.model import Message, Role, SendRequest, TaskState, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log import StatusChanged
+from tests.shell.harness import DEADLINE
 
 pytestmark = pytest.mark.anyio
 
@@ -93,7 +94,7 @@ async def test_a_commit_that_ends_after_others_took_the_task_over_is_the_last(fa
         except StoreError as error:
             ended.append(error)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         await publish(TaskState.SUBMITTED)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(publish, TaskState.WORKING)
@@ -126,7 +127,7 @@ class Slowly(AgentHooks):
 async def test_a_drain_does_not_wait_for_a_task_that_others_took_over(tmp_path: Path) -> None:
     agent, active = Slowly(), ActiveTask.new(FACTS)
     message = Message(message_id="m", role=Role.USER, parts=(TextPart(text="hi"),))
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         async with open_store(f"sqlite:///{tmp_path / 'tasks.db'}") as store, anyio.create_task_group() as tasks:
             locks = LocalLocks()
             registry = TaskRegistry(store, locks, FollowedTasks(store))

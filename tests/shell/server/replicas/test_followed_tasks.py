@@ -16,7 +16,7 @@ from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from sansio.a2a.model import Artifact, Message, Role, TaskState, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, LogEvent, MessageAdded, StatusChanged
-from tests.shell.harness import until
+from tests.shell.harness import DEADLINE, until
 from tests.shell.store_cases import any_url as any_url
 from tests.shell.store_cases import postgresql_url as postgresql_url
 
@@ -87,7 +87,7 @@ async def test_a_reader_sees_what_the_owner_stores_under_the_owners_numbers(url:
                 await owner.publish(chunk(text, begun=text != "one"))
                 await owner.save()
                 followed.note(["task-1", "of nobody"])
-                with anyio.fail_after(5):
+                with anyio.fail_after(DEADLINE):
                     await active.changed(owner.active.log.last - 1)
             await owner.publish(status(TaskState.COMPLETED))
             followed.note(["task-1"])
@@ -123,7 +123,7 @@ async def test_much_that_changed_is_read_a_part_at_a_time(
                 await owner.save()
         tasks.start_soon(followed.run)
         for owner, active in zip(owners, copies, strict=True):
-            with anyio.fail_after(5):
+            with anyio.fail_after(DEADLINE):
                 await active.changed(owner.active.log.last - 1)
         tasks.cancel_scope.cancel()
 
@@ -149,9 +149,9 @@ async def test_what_changes_within_a_moment_is_read_at_once(monkeypatch: pytest.
             await owner.save()
             followed.note(["task-1"])
             if text == "one":
-                with anyio.fail_after(5):
+                with anyio.fail_after(DEADLINE):
                     await active.changed(owner.active.log.last - 1)
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await active.changed(owner.active.log.last - 1)
         tasks.cancel_scope.cancel()
 
@@ -184,7 +184,7 @@ async def test_a_task_that_was_looked_at_goes_with_its_last_reader_too(poll: flo
         await owner.save()
         if poll > 1:
             followed.note(["task-1"])
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await active.changed(owner.active.log.last - 1)
         growing = followed.growing
         del active
@@ -200,7 +200,7 @@ async def test_what_was_stored_between_the_look_and_the_following_is_not_missed(
         await owner.publish(status(TaskState.COMPLETED))  # and its notification came before anybody followed
 
         active = await followed.follow(stored)
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             task = await active.settled()
 
         assert task.status.state is TaskState.COMPLETED
@@ -225,7 +225,7 @@ async def test_a_notification_that_was_lost_is_made_up_for(url: str) -> None:
         active = await follow(owner, followed)
         await owner.publish(status(TaskState.COMPLETED))
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             task = await active.settled()
 
         assert task.status.state is TaskState.COMPLETED
@@ -242,7 +242,7 @@ async def test_a_task_that_ends_between_two_looks_is_seen_to_its_end(monkeypatch
             return await ends(task_ids)
 
         monkeypatch.setattr(owner.store, "ends", ending)
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             task = await active.settled()
 
         assert task.status.state is TaskState.COMPLETED
@@ -254,7 +254,7 @@ async def test_everything_may_have_changed(url: str) -> None:
         await owner.publish(status(TaskState.COMPLETED))
         followed.note(None)
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await active.settled()
 
 
@@ -265,7 +265,7 @@ async def test_an_adopter_goes_on_beyond_a_gap_of_numbers(url: str) -> None:
         await owner.publish(status(TaskState.COMPLETED))
         followed.note(["task-1"])
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await active.settled()
         assert active.log.last == owner.active.log.last > 1 << 20
 
@@ -278,7 +278,7 @@ async def test_a_task_whose_end_is_kept_no_longer_ends_its_streams(url: str) -> 
         await owner.store.commit([TasksExpired(1 << 62)])
         active = await followed.follow(stored)
         seen: list[Entry] = []
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await read(active, seen)
 
         assert active.at_rest
@@ -289,7 +289,7 @@ async def test_the_end_of_this_server_ends_the_streams_and_not_the_task(url: str
         active = await follow(owner, followed)
         followed.leave()
         seen: list[Entry] = []
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await read(active, seen)
 
         assert (seen, active.log.state) == ([], TaskState.WORKING)
@@ -309,7 +309,7 @@ async def test_a_store_that_fails_for_a_while_loses_nothing(monkeypatch: pytest.
         await owner.publish(status(TaskState.COMPLETED))
         followed.note(["task-1"])
 
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await active.settled()
         assert next(failures, None) is None
 
@@ -372,6 +372,6 @@ async def test_a_lost_notification_is_made_up_for_while_other_tasks_change_all_t
         tasks.start_soon(followed.run)
         followed.note(["task-2"])
         await quiet.publish(status(TaskState.COMPLETED))  # and its notification is lost
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await active.settled()
         tasks.cancel_scope.cancel()

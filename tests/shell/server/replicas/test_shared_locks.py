@@ -17,12 +17,13 @@ from opencode_a2a.server.replicas.shared_locks import SharedLock, SharedLocks, n
 from opencode_a2a.server.store import StoreUnavailableError
 from opencode_a2a.server.store.schema import TICKET
 from opencode_a2a.server.store.shared.tickets import adopt_tickets, give_back, take_ticket
+from tests.shell.harness import DEADLINE
 from tests.shell.server.store.shared.tables import die, engine_of_postgresql, join, transaction, work_on
 from tests.shell.store_cases import postgresql_url
 
 __all__ = ["engine_of_postgresql", "postgresql_url"]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(30)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 T = TypeVar("T")
 KEY = ("session", "ses_1")
@@ -78,7 +79,7 @@ def left_over(engine: Engine) -> int:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(DEADLINE):
         for pause in itertools.repeat(0.01):
             if await anyio.to_thread.run_sync(holds):
                 return
@@ -120,7 +121,7 @@ async def test_the_order_of_arrival_holds(engine: Engine) -> None:
 
     async with servers(engine, "a", "b") as (one, other):
         outer = await one.of(KEY).__aenter__()
-        with anyio.fail_after(20):
+        with anyio.fail_after(DEADLINE):
             async with anyio.create_task_group() as tasks:
                 locks = [one.of(KEY) for _ in range(5)]
                 assert [lock.take_place() for lock in locks] == [False] * 5
@@ -168,7 +169,7 @@ async def test_a_cancelled_wait_leaves_no_place(engine: Engine) -> None:
                 async with other.of(KEY):
                     raise AssertionError("two are inside")
         assert not other.is_taken(KEY)
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             async with other.of(KEY):
                 assert other.is_taken(KEY)
         await nothing_left(engine)
@@ -179,7 +180,7 @@ async def test_a_server_that_dies_holds_up_nobody(engine: Engine) -> None:
         lock = one.of(KEY)
         await lock.__aenter__()
         die(engine, "a")
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             async with other.of(KEY):
                 pass
 
@@ -199,14 +200,14 @@ async def test_the_place_of_an_adopted_task_is_kept_and_given_back_by_its_new_se
             async with waiting:
                 raise AssertionError("two turns of one session")
         adopted.leave()
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             async with other.of(KEY):
                 pass
 
 
 async def test_the_same_task_may_come_again_at_once(engine: Engine) -> None:
     async with servers(engine, "a", poll=60) as (locks,):
-        with anyio.fail_after(20):
+        with anyio.fail_after(DEADLINE):
             for _ in range(20):
                 async with locks.of(KEY, "task-1"):
                     pass
@@ -221,7 +222,7 @@ async def test_a_database_that_is_away_for_a_while_holds_no_ticket_for_ever(engi
         tasks.start_soon(locks.run)
         async with locks.of(KEY):
             database.failing = 2
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             await until(lambda: not database.failing)
             async with locks.of(KEY):
                 pass
@@ -241,7 +242,7 @@ async def test_tickets_that_are_asked_for_together_are_taken_in_one_transaction(
     held = [locks.of(("session", str(number))) for number in range(20)]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(locks.run)
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             async with anyio.create_task_group() as takers:
                 for lock in held:
                     takers.start_soon(lock.__aenter__)
@@ -271,7 +272,7 @@ async def test_a_key_that_is_busy_in_another_server_keeps_nobody_else_waiting(en
             await until(lambda: left_over(engine) == 1)
             assert not entered.is_set()
             give_back(connection, [(name_of(KEY), "of another", "b")])
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             await entered.wait()
         free.leave()
         busy.leave()
@@ -288,7 +289,7 @@ async def test_a_key_that_was_busy_and_cannot_be_taken_then_is_an_error(engine: 
             take_ticket(connection, name_of(KEY), "of another", "b")
             database.failing_from = 2
             tasks.start_soon(locks.run)
-            with anyio.fail_after(10), pytest.raises(StoreUnavailableError):
+            with anyio.fail_after(DEADLINE), pytest.raises(StoreUnavailableError):
                 await locks.of(KEY).__aenter__()
         tasks.cancel_scope.cancel()
 
@@ -321,7 +322,7 @@ async def test_a_place_that_went_with_the_id_of_its_server_is_taken_again(engine
         inside = other.of(KEY)
         await inside.__aenter__()
 
-        with anyio.fail_after(20):
+        with anyio.fail_after(DEADLINE):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(one.run)
                 tasks.start_soon(enter)
@@ -352,7 +353,7 @@ async def test_the_place_of_an_adopted_task_is_given_up_though_others_wait_here(
             async with other.of(KEY, "another task"):
                 entered.set()
 
-        with anyio.fail_after(20):
+        with anyio.fail_after(DEADLINE):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(enter)
                 await tickets_taken(engine, 2)
@@ -372,7 +373,7 @@ async def test_the_tickets_of_an_adopted_task_go_with_its_work_whoever_has_taken
         with transaction(engine) as connection:
             adopt_tickets(connection, ["task"], "b")
         again = other.of(("session", "ses_3"), "task")
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             await again.__aenter__()
             other.leave_all("task")
             async with other.of(KEY), third.of(("session", "ses_2")):
@@ -397,7 +398,7 @@ async def test_a_ticket_that_was_taken_though_the_answer_was_lost_goes_with_its_
         database.replica_id = "a again"  # the place is older than the id that the ticket is taken with
         database.unanswered = 1
         tasks.start_soon(locks.run)
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             with pytest.raises(StoreUnavailableError):
                 await lock.wait()
             assert left_over(engine) == 1
@@ -423,7 +424,7 @@ async def test_the_look_for_those_who_wait_comes_however_much_else_happens(engin
                 lock.leave()
                 await anyio.sleep(0.001)
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(enter)
                 await tickets_taken(engine, 2)
@@ -441,7 +442,7 @@ async def test_a_ticket_that_is_gone_is_taken_again_by_whoever_waits_with_it(eng
             async with other.of(KEY):
                 entered.set()
 
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(enter)
                 await tickets_taken(engine, 2)
@@ -461,7 +462,7 @@ async def test_a_task_whose_ticket_was_given_back_before_it_was_adopted_waits_as
             await kept.wait()
             raise AssertionError("two turns of one session")
         inside.leave()
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await kept.wait()
         kept.leave()
 
@@ -480,7 +481,7 @@ async def test_a_ticket_of_an_unfinished_task_stays_for_whoever_adopts_it(engine
         await other.__aenter__()
         lock.leave()  # its work was abandoned, as another server took over
         other.leave()
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await until(lambda: left_over(engine) == 1)
         with transaction(engine) as connection:
             assert not take_ticket(connection, name_of(KEY), "next", "b")
@@ -491,7 +492,7 @@ async def test_a_ticket_stays_until_the_last_of_its_locks_has_left(engine: Engin
     async with servers(engine, "a", "b") as (one, other):
         ending, begun = one.of(KEY, "task"), one.of(KEY, "task")
         await ending.__aenter__()
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             await begun.__aenter__()  # the same task's, whose earlier work ends later
             ending.leave()
             async with one.of(("other",)):  # what was given up before is given back

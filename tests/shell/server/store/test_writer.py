@@ -10,6 +10,7 @@ import pytest
 
 from opencode_a2a.server.store import StoreUnavailableError, Write
 from opencode_a2a.server.store.writer import GroupCommitWriter
+from tests.shell.harness import DEADLINE
 from tests.shell.store_cases import event_row, task_row
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,7 @@ async def test_what_is_queued_waits_for_the_database_however_long_it_is_away() -
     writer = GroupCommitWriter(database.transact, longest_delay=0.0)
     rows = [event_row(number, body=b"x" * 100) for number in range(50)]
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(writer.run)
             for row in rows:
@@ -56,7 +57,7 @@ async def test_events_of_a_commit_that_failed_are_stored_before_those_that_follo
     writer = GroupCommitWriter(database.transact, longest_delay=0.0)
     before, tried, later = event_row(1), event_row(2), event_row(3)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
             writer.put([before])
             kept = writer.submit([task_row(last_seq=2), tried], keep_events=True)
@@ -76,7 +77,7 @@ async def test_what_waits_is_counted_until_it_is_durable() -> None:
     database = Database(2)
     writer = GroupCommitWriter(database.transact, longest_delay=0.0)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
             writer.put([event_row(1, body=b"x" * 1_000)])
             first = (writer.held, writer.held_by("task-1"))
@@ -100,7 +101,7 @@ async def test_what_has_gathered_is_committed_in_several_transactions_in_order()
     writer = GroupCommitWriter(database.transact, at_once=4_000)
     rows = [event_row(number, body=b"x" * 1_000) for number in range(10)]
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
             for row in rows:
                 writer.put([row])

@@ -13,7 +13,7 @@ from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task
 from tests import schemas
 from tests.shell.folding import folded
-from tests.shell.harness import RPC_03, RPC_10, STAYS_OPEN, Serving, Wire, quick
+from tests.shell.harness import DEADLINE, RPC_03, RPC_10, STAYS_OPEN, Serving, Wire, quick
 from tests.shell.server.websocket.client import Client, connection
 
 pytestmark = pytest.mark.anyio
@@ -144,7 +144,7 @@ async def test_a_notification_is_carried_out_without_an_answer(serving: Serving)
     async with serving(**ON) as agent, connection(agent.url) as client:
         for method in ("SendMessage", "SendStreamingMessage", "NoSuchMethod", "GetTask"):
             await client.send(method=method, params={"message": RPC_10.message("hi")})
-        with anyio.fail_after(5):
+        with anyio.fail_after(DEADLINE):
             while len((await client.ask("ListTasks", {}, id="page"))["result"]["tasks"]) < 2:
                 pass
         assert set(client.answers) == {"page"}
