@@ -6,7 +6,7 @@ Pure decisions; the ASGI shell reads and writes the bytes.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from attrs import evolve
 
@@ -43,8 +43,10 @@ _LISTS = frozenset(
     {
         *(*negotiation.HEADERS, *proxies.LISTS, "accept-encoding", "if-none-match", "sec-websocket-protocol"),
         *("traceparent", "tracestate"),
+        "grpc-timeout",  # which is no list: two of them are read as one that is none
     }
 )
+_HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
 _NO_PATHS: Mapping[str, str] = {}
 _ONCE = frozenset({b"authorization", b"content-length", b"content-type", b"host", b"origin"})
 BODY_SECONDS, BODY_RATE = 30.0, 4096
@@ -76,6 +78,15 @@ def check_repeated(headers: object, credentials: Collection[str] = ()) -> None:
             if name in seen:
                 raise ProtocolError(ErrorKind.INVALID_REQUEST, f"The header {name.decode()} comes twice")
             seen.add(name)
+
+
+def end_to_end(headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return the header fields without those of one connection, which HTTP/2 does not have (RFC 9113, section 8.2.2).
+
+    They are those that each of them stands for, and those that `connection` names (RFC 9110, section 7.6.1).
+    """
+    named = {part.strip().lower() for name, value in headers if name == "connection" for part in value.split(",")}
+    return tuple(pair for pair in headers if pair[0] not in _HOP_BY_HOP and pair[0] not in named)
 
 
 def check_length(headers: dict[str, str], limit: int) -> None:

@@ -98,6 +98,6 @@ def usable_interface(web: Web, card: PeerCard) -> Interface:
     if options.has_credentials and origin != web.home:
         raise UsageError(
             f"The agent card points to {origin}, and the credentials that are set are for {web.home} only. "
-            f"If that address is to have them, call it by its own URL"
+            f"If that address is to have them, call it by its own URL, or over a binding that is at {web.home}"
         )
     return interface

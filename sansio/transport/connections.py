@@ -14,7 +14,8 @@ A connection is in one of these phases:
     CLOSING  the last answer is written, the end is awaited    ends after `limits.closing`
 
 Apart from the phase, a write has `limits.write` seconds, a client that has ended its side gets the answer it waits
-for within `limits.gone` seconds, and one that is sent a ping has `limits.pong` seconds to send anything.
+for within `limits.gone` seconds, or none with HTTP/2, and one that is sent a ping has `limits.pong` seconds to send
+anything.
 """
 
 from __future__ import annotations
@@ -117,8 +118,11 @@ class Connection:
         self._silent = min(self._silent, now + self.limits.pong)
 
     def ended(self, now: float) -> None:
-        """Record that the client ended its side. What it still waits for may follow."""
-        self._gone = min(self._gone, now + self.limits.gone)
+        """Record that the client ended its side. Over HTTP/1.1, what it still waits for may follow.
+
+        With HTTP/2 no client does that before it leaves, and its requests are over.
+        """
+        self._gone = min(self._gone, now if self.multiplexed else now + self.limits.gone)
 
     def closing(self, now: float) -> None:
         """Record that the last byte is written. The client has this long to see the end."""

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.bindings import grpc
 from sansio.a2a.bindings.http_messages import Request, Response, json_response, refusal
 from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import Operation
-from sansio.http import accepts_gzip, answer_before_body, negotiate_coding, route_template
+from sansio.http import accepts_gzip, answer_before_body, end_to_end, header_map, negotiate_coding, route_template
 
 BODY = b"[" + b"0," * 500 + b"0]"
 TAG = ("etag", '"5f"')
@@ -187,6 +188,27 @@ def test_a_method_that_is_not_allowed_is_told_which_are(listed: str, header: str
     error = ProtocolError(ErrorKind.METHOD_NOT_ALLOWED, metadata={"allow": listed})
 
     assert told(refusal(error, "0.3", "Bearer"))["allow"] == header
+
+
+def test_http_2_has_no_fields_of_one_connection() -> None:
+    kept = (("content-type", "x"), ("sec-websocket-version", "13"), ("keep-alived", "y"))
+    own = (
+        ("connection", "Upgrade, X-Own"),
+        ("upgrade", "websocket"),
+        ("x-own", "z"),
+        ("transfer-encoding", "chunked"),
+    )
+
+    assert end_to_end((own[0], *kept, *own[1:])) == kept
+    assert end_to_end(()) == ()
+
+
+def test_two_deadlines_are_none() -> None:
+    headers = header_map([(b"grpc-timeout", b"3S"), (b"grpc-timeout", b"5S")])
+
+    with pytest.raises(ProtocolError, match=r"^grpc-timeout: ") as caught:
+        grpc.timeout(headers)
+    assert caught.value.row.grpc == "INVALID_ARGUMENT"
 
 
 def test_json_is_compressible() -> None:

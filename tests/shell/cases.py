@@ -15,7 +15,8 @@ import pytest
 from sansio.a2a.versions import VERSIONS
 from tests.shell.harness import (
     ALL_WIRES,
-    GRPC_10,
+    GRPC_03,
+    HTTP_WIRES,
     JSON_WIRES,
     REST_03,
     REST_10,
@@ -31,6 +32,9 @@ _Test = TypeVar("_Test", bound=Callable[..., Any])
 _RUNTIMES = ("asyncio", "trio")
 _OTHER_IN_BOTH = {RPC_03: REST_10, REST_10: RPC_03, RPC_10: REST_03, REST_03: RPC_10}
 """For each codec, the one that differs from it in version and in binding."""
+
+_APART = (RPC_03, REST_10, GRPC_03, WEBSOCKET_10)
+"""One of each binding, and two of each version: those that run on one runtime where the others run on the other."""
 
 _IN_TURN = (
     *(("asyncio", RPC_03), ("trio", REST_10), ("asyncio", RPC_10), ("trio", REST_03)),
@@ -68,13 +72,13 @@ def one_version(test: _Test) -> _Test:
 
 
 def every_json_codec(test: _Test) -> _Test:
-    """Run what no message of Protocol Buffers can say, or no answer of gRPC has, on the other five."""
+    """Run what no message of Protocol Buffers can say, or no answer of gRPC has, on the other six."""
     return _on_one_runtime(test, JSON_WIRES)
 
 
 def every_http_codec(test: _Test) -> _Test:
-    """Run what a call has that is one HTTP request, on the five whose calls are: all but that over WebSocket."""
-    return _on_one_runtime(test, (*WIRES, GRPC_10))
+    """Run what a call has that is one HTTP request, on the six whose calls are: all but those over WebSocket."""
+    return _on_one_runtime(test, HTTP_WIRES)
 
 
 def every_http_json_codec(test: _Test) -> _Test:
@@ -83,20 +87,25 @@ def every_http_json_codec(test: _Test) -> _Test:
 
 
 def every_codec(test: _Test) -> _Test:
-    """Run what a codec, its version or its binding could get wrong on all six, each on one runtime.
+    """Run what a codec, its version or its binding could get wrong on all eight, each on one runtime.
 
     Each version and each binding is seen on both runtimes; the test's name chooses which.
     """
     return _on_one_runtime(test, ALL_WIRES)
 
 
+def every_listing_codec(test: _Test) -> _Test:
+    """Run what is about lists of tasks on the seven that have them: version 0.3 has no such method over gRPC."""
+    return _on_one_runtime(test, [wire for wire in ALL_WIRES if wire != GRPC_03])
+
+
 def _on_one_runtime(test: _Test, wires: Sequence[Wire]) -> _Test:
     swapped = _number(test, 2)
-    runtimes = {wire: "trio" if (wire in (RPC_03, REST_10)) == swapped else "asyncio" for wire in wires}
+    runtimes = {wire: "trio" if (wire in _APART) == swapped else "asyncio" for wire in wires}
     return _run_on(test, [(runtimes[wire], wire) for wire in wires])
 
 
-full_product = pytest.mark.parametrize("wire", [wire for wire in ALL_WIRES if wire != WEBSOCKET_10], ids=str)
+full_product = pytest.mark.parametrize("wire", HTTP_WIRES, ids=str)
 """The full product, for codecs, bindings and dispatch. Of WebSocket, which costs a handshake each, it lacks rows."""
 
 json_product = pytest.mark.parametrize("wire", WIRES, ids=str)

@@ -16,7 +16,7 @@ from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.cards.parse import SERVED
 from tests.shell import harness, on_three_servers
-from tests.shell.harness import GRPC_10, WEBSOCKET_10, Agent, Serving, agent_before
+from tests.shell.harness import WIRES, Agent, Serving, agent_before
 from tests.shell.postgresql_server import running_postgresql
 from tests.shell.round_robin import Replicas
 
@@ -53,8 +53,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 def bindings(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Settings by which a server has the binding of the test's wire; most are on anyway."""
     callspec = getattr(request.node, "callspec", None)
-    asked = callspec is not None and callspec.params.get("wire") in (GRPC_10, WEBSOCKET_10)
-    return {"bindings": SERVED} if asked else {}
+    wire = WIRES[0] if callspec is None else callspec.params.get("wire", WIRES[0])
+    return {} if wire in WIRES else {"bindings": SERVED}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A transport for `httpx` that speaks gRPC: it takes requests of version 1.0 as HTTP+JSON has them, and its answers.
+"""A transport for `httpx` that speaks gRPC: it takes parameters as JSON, and gives answers as HTTP+JSON does.
 
 So the tests of every operation run over gRPC as over the other bindings. It is a client of its own, on `h2` and the
 protobuf library's own JSON; nothing of the server's conversion is in it.
@@ -24,16 +24,20 @@ from sansio.a2a.bindings.grpc import CODES
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.operations import Operation
 from sansio.a2a.protobuf.messages import POOL, RPCS, STATUS, Rpc
+from tests.shell.grpc_wire_0_3 import answer_of, request_of
 
 PREFIX = "/grpc/"
-"""The path of a request begins with it, and goes on with the name of the operation; its body is the parameters."""
+"""The path of a request begins with it, and goes on with the version, a slash and the name of the operation.
+
+Its body is the parameters: of version 1.0 as its messages have them, of version 0.3 as its JSON schema does.
+"""
 
 RESUME = "urn:opencode-a2a:extension:stream-resume:v1"
 _EARLY = "the stream ends here"
 """The status of a stream that ends before its task, for no fault of it, which the other bindings have as a remark."""
 _HTTP = {"FAILED_PRECONDITION": 400, "INVALID_ARGUMENT": 400, "NOT_FOUND": 404, "PERMISSION_DENIED": 403}
 _REASONS = {kind.name: kind for kind in ErrorKind}
-_RPCS = {rpc.operation.name.lower(): rpc for rpc in RPCS.values() if rpc.version == "1.0"}
+_RPCS = {f"{rpc.version}/{rpc.operation.name.lower()}": rpc for rpc in RPCS.values()}
 
 
 @define(eq=False)
@@ -117,7 +121,7 @@ class Frames(httpx.AsyncByteStream):
         return b"data: %b\n\n" % orjson.dumps(error[1])
 
     def _event(self, message: bytes) -> bytes:
-        value = json_of(self._rpc, message)
+        value = members_of(self._rpc, message)
         [item] = value.values()
         number = 0
         shared = item.get("metadata", {}).get("shared", {})
@@ -127,15 +131,27 @@ class Frames(httpx.AsyncByteStream):
                 del item["metadata"]["shared"]
             if not item["metadata"]:
                 del item["metadata"]
-        return b"id: %d\ndata: %b\n\n" % (number, orjson.dumps(value))
+        return b"id: %d\ndata: %b\n\n" % (number, orjson.dumps(json_of(self._rpc, value)))
 
     async def aclose(self) -> None:
         await self._exchange.stream.aclose()
 
 
-def json_of(rpc: Rpc, message: bytes) -> dict[str, Any]:
+def members_of(rpc: Rpc, message: bytes) -> dict[str, Any]:
+    """The members of an answer's message."""
     found = whole(json_format.MessageToDict(rpc.answer.FromString(message)))
     return {**_DEFAULTS.get(rpc.operation, {}), **found}
+
+
+def json_of(rpc: Rpc, members: dict[str, Any]) -> Any:
+    """The answer in the shape that tests read: on version 0.3 that of its schema."""
+    return answer_of(rpc.operation, members) if rpc.version == "0.3" else members
+
+
+def params_of(rpc: Rpc, params: dict[str, Any]) -> dict[str, Any]:
+    """The members of a request's message."""
+    found = request_of(rpc.operation, params) if rpc.version == "0.3" else params
+    return {name: _BOOLS.get(value, value) if isinstance(value, str) else value for name, value in found.items()}
 
 
 _DEFAULTS: dict[Operation, dict[str, Any]] = {
@@ -184,14 +200,11 @@ class GrpcTransport(httpx.AsyncBaseTransport):
         if not request.url.path.startswith(PREFIX):
             return await self._other.handle_async_request(request)
         rpc = _RPCS[request.url.path.removeprefix(PREFIX)]
-        params = {
-            name: _BOOLS.get(value, value) if isinstance(value, str) else value
-            for name, value in orjson.loads(request.content).items()
-        }
+        params = params_of(rpc, orjson.loads(request.content))
         body = json_format.ParseDict(params, rpc.request()).SerializeToString()
         own = {"te": "trailers", "content-type": "application/grpc"}
         passed = {name.lower(): value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
-        resumes = RESUME in passed.get("a2a-extensions", "")
+        resumes = any(RESUME in passed.get(name, "") for name in ("a2a-extensions", "x-a2a-extensions"))
         if rpc.operation.row.streaming and not resumes:
             passed["a2a-extensions"] = ", ".join(filter(None, (passed.get("a2a-extensions"), RESUME)))
         pseudo = [(":method", "POST"), (":path", rpc.path), (":scheme", "http"), (":authority", "agent")]
@@ -210,12 +223,14 @@ class GrpcTransport(httpx.AsyncBaseTransport):
             raise
         if error is not None or not streams:
             await stream.aclose()
+        headers = answer_headers(exchange, resumes=resumes)
         if error is not None and first is None:
-            return httpx.Response(error[0], headers=answer_headers(exchange), json=error[1])
+            return httpx.Response(error[0], headers=headers, json=error[1])
         assert first is not None
         if not streams:
-            return httpx.Response(200, headers=answer_headers(exchange), json=json_of(rpc, first))
-        headers = {**answer_headers(exchange), "content-type": "text/event-stream"}
+            answer = orjson.dumps(json_of(rpc, members_of(rpc, first)))
+            return httpx.Response(200, headers=headers, content=answer)
+        headers["content-type"] = "text/event-stream"
         return httpx.Response(200, headers=headers, stream=Frames(exchange, rpc, first, resumes=resumes))
 
     async def aclose(self) -> None:
@@ -226,6 +241,9 @@ _BOOLS: dict[Any, Any] = {"true": True, "false": False}  # as a query has them
 _HOP_BY_HOP = frozenset({"host", "connection", "content-length", "content-type", "accept", "accept-encoding"})
 
 
-def answer_headers(exchange: Exchange) -> dict[str, str]:
+def answer_headers(exchange: Exchange, *, resumes: bool) -> dict[str, str]:
+    """The headers of an answer, without the extension that the test has not asked for itself."""
     left_out = {":status", "content-type", "grpc-accept-encoding"}
-    return {name: value for name, value in exchange.head.items() if name not in left_out}
+    found = {name: value for name, value in exchange.head.items() if name not in left_out}
+    uris = [uri for uri in found.pop("a2a-extensions", "").split(", ") if uri and (resumes or uri != RESUME)]
+    return found | ({"a2a-extensions": ", ".join(uris)} if uris else {})

@@ -89,11 +89,13 @@ class Wire:
 RPC_03, RPC_10 = Wire("0.3", "rpc"), Wire("1.0", "rpc")
 REST_03, REST_10 = Wire("0.3", "rest"), Wire("1.0", "rest")
 WIRES = (RPC_03, RPC_10, REST_03, REST_10)
-GRPC_10 = Wire("1.0", "grpc")
-WEBSOCKET_10 = Wire("1.0", "rpc", over_websocket=True)
-JSON_WIRES = (*WIRES, WEBSOCKET_10)
-ALL_WIRES = (*JSON_WIRES, GRPC_10)
-"""Those on offer unless others are chosen, and those that a server is started with for a test of them."""
+"""Those on offer unless others are chosen."""
+GRPC_03, GRPC_10 = Wire("0.3", "grpc"), Wire("1.0", "grpc")
+WEBSOCKET_03, WEBSOCKET_10 = Wire("0.3", "rpc", over_websocket=True), Wire("1.0", "rpc", over_websocket=True)
+HTTP_WIRES = (*WIRES, GRPC_03, GRPC_10)
+"""Those on which a call is one HTTP request."""
+JSON_WIRES = (*WIRES, WEBSOCKET_03, WEBSOCKET_10)
+ALL_WIRES = (*JSON_WIRES, GRPC_03, GRPC_10)
 
 _CONFIGS = "/tasks/{task}/pushNotificationConfigs"
 _OPERATIONS: dict[str, tuple[str, str, str, str]] = {
@@ -249,9 +251,8 @@ class Caller:
             path = WEBSOCKET_PATH if self.wire.over_websocket else "/"
             return self.http.build_request("POST", path, json=body, headers=headers)
         if self.wire.binding == "grpc":
-            return self.http.build_request(
-                "POST", GRPC_PREFIX + _GRPC_NAMES.get(operation, operation), json=params, headers=headers
-            )
+            path = f"{GRPC_PREFIX}{version}/{_GRPC_NAMES.get(operation, operation)}"
+            return self.http.build_request("POST", path, json=params, headers=headers)
         rest = dict(params)
         task_name, config_name = _PUSH_IDS[version] if operation.startswith("push") else ("id", "")
         if operation == "push-set":
@@ -333,7 +334,8 @@ class Caller:
             error: dict[str, Any] = body["error"]
             return error
         assert response.status_code >= 400
-        inner: dict[str, Any] = body["error"] if self.wire.version == "1.0" else body
+        flat = self.wire.version == "0.3" and self.wire.binding != "grpc"
+        inner: dict[str, Any] = body if flat else body["error"]
         return {"http": response.status_code, **inner}
 
     @asynccontextmanager
@@ -371,7 +373,12 @@ class Caller:
         return CODECS[self.wire.version].parse_task(result)
 
     async def page(self, **params: Any) -> dict[str, Any]:
-        """A page of tasks, as it came; on version 1.0 it is one of the published schema."""
+        """A page of tasks, as it came; on version 1.0 it is one of the published schema.
+
+        It comes over JSON-RPC where the wire has no lists.
+        """
+        if self.wire == GRPC_03:
+            return await Caller(self.http, RPC_03).page(**params)
         page = self._result(await self.ask("list", params))
         if self.wire.version == "1.0":
             schemas.check("1.0", schemas.TASK_PAGE, page)

@@ -65,7 +65,6 @@ LINGER = 10.0
 """Seconds for which the rest of a request is awaited where the connection goes on."""
 
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
-_OF_CONNECTION = ("connection", "upgrade")  # headers that HTTP/2 does not have
 _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 
 
@@ -160,10 +159,9 @@ class Application:
             error = _as_protocol_error(exc, request)
             challenge = self._surface.authenticator.challenge(request)
             answer = refuse(error, request, self._surface.protocol, challenge)
-        if multiplexed and isinstance(answer, Response) and answer.status == 426:
-            answer = evolve(answer, headers=tuple(pair for pair in answer.headers if pair[0] not in _OF_CONNECTION))
         cors = cors_headers(request.headers, self._surface.origins)
-        answer = evolve(answer, headers=(*answer.headers, *cors, *request.rate_headers, *trace_headers(request)))
+        fields = (*answer.headers, *cors, *request.rate_headers, *trace_headers(request))
+        answer = evolve(answer, headers=http.end_to_end(fields) if multiplexed else fields)
         request.outcome.status = answer.status if isinstance(answer, Response) else 200
         if self._surface.payloads is not None:
             self._surface.payloads.log(request, answer if isinstance(answer, Response) else None)
@@ -177,10 +175,13 @@ class Application:
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
             await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
         else:
-            await _write_stream(answer, request.method, receive, send, self._surface.limits)
+            shows_end = multiplexed and not request.unread
+            await _write_stream(answer, request.method, receive, send, self._surface.limits, shows_end=shows_end)
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
+        if request.method != "POST" and is_grpc(request, surface.protocol):
+            self._refuse_unknown(request)
         more = http.WEBSOCKET_PATHS if surface.protocol.serves_websocket else {}
         answer = http.answer_before_body(request, surface.origins, more)
         if answer is not None:
@@ -246,7 +247,7 @@ class Application:
         return Streaming(grpc.HEADERS, frames, _nothing, _everybody, b"", REFLECTION_SECONDS + SLACK, ending)
 
     def _refuse_unknown(self, request: Request) -> None:
-        """Refuse a method of gRPC that is not the protocol's, before anybody proves who they are.
+        """Refuse a call of gRPC that is no POST, or of no method of the protocol's, whoever calls.
 
         A client's library asks for some by itself, as for `Health/Watch`, without a credential. It goes on where the
         status is UNIMPLEMENTED, and nowhere else.
@@ -395,13 +396,14 @@ async def _write(response: Response, method: str, send: Send, unread: Receive | 
 
 
 async def _write_stream(
-    streaming: Streaming, method: str, receive: Receive, send: Send, limits: StreamLimits
+    streaming: Streaming, method: str, receive: Receive, send: Send, limits: StreamLimits, *, shows_end: bool
 ) -> None:
     """Write the frames; the client's leaving ends the reading, nothing else. HEAD gets the headers alone.
 
-    Most streams end soon, so only one that has shown its first sign of life is watched for its client's leaving.
-    A client that does not read is cut off by the same limits of time as others. One that may not read on any more
-    gets an error as the last frame, and so does one whose own time is over.
+    `shows_end`: the request is read, and what its client does next is seen at once. On other connections that takes
+    a sign of life, so only a stream that has shown its first one is watched: most end sooner. A client that does not
+    read is cut off by the same limits of time as others. One that may not read on any more gets an error as the last
+    frame, and so does one whose own time is over.
     """
     headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
     frames = streaming.frames
@@ -422,7 +424,9 @@ async def _write_stream(
             if method == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 is_whole = True
-            elif not (is_whole := await _write_frames(frames, send, stream, until_idle=True, failures=failures)):
+            elif shows_end or not (
+                is_whole := await _write_frames(frames, send, stream, until_idle=True, failures=failures)
+            ):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
                     is_whole = await _write_frames(frames, send, stream, until_idle=False, failures=failures)

@@ -166,14 +166,16 @@ class ServedConnection:
                 if (scope := self.streams.get(begun)) is not None:
                     scope.cancel()
             case Refused():
-                self.outbox.put(None, self._refused(step))
-                self._wake.set()
+                answer = self._refused(step)
+                if step.error.is_answered:
+                    self.outbox.put(None, answer)
+                    self._wake.set()
             case None:
                 if self._limited(self._request({}, body)) is not None:
                     self.close(_FLOOD)
 
     def _refused(self, refused: Refused) -> bytes:
-        """Render the answer to a message that begins nothing; it counts as a request."""
+        """Count a message that begins nothing as a request, and render the answer to it."""
         message = refused.message
         request = self._request({} if message is None else dict(message.service_params), b"")
         error = self._limited(request) or refused.error

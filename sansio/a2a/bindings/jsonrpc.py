@@ -25,11 +25,18 @@ RequestId: TypeAlias = str | int | float | None
 LONGEST_ID = 256
 """Characters of a request's id, which every answer and every event of a stream repeats."""
 
+_LARGEST_FRACTION = 2**53
+"""From here on a number that is not whole, or not of 64 bits, is read as one nearby, and would not come back."""
+
 
 class RpcRequestError(ProtocolError):
-    """A request that is no valid JSON-RPC; `request_id` is None where none could be read, or it is too long."""
+    """A request that is no valid JSON-RPC; `request_id` is None where none could be read, or it is too long.
+
+    `is_answered`: False for a notification that is a request in all else, but cannot be carried out.
+    """
 
     request_id: RequestId = None
+    is_answered: bool = True
 
 
 @frozen(kw_only=True)
@@ -70,6 +77,8 @@ def object_in(body: bytes) -> tuple[JsonObject, RequestId]:
         raise invalid_request(None, ("id",), "must be a string, a number or null")
     if isinstance(request_id, str) and len(request_id) > LONGEST_ID:
         raise invalid_request(None, ("id",), f"must be at most {LONGEST_ID} characters")
+    if isinstance(request_id, float) and abs(request_id) >= _LARGEST_FRACTION:
+        raise invalid_request(None, ("id",), "must be a whole number of 64 bits; a larger one can be a string")
     if value.get("jsonrpc") != "2.0":
         raise invalid_request(request_id, ("jsonrpc",), 'must be "2.0"')
     return value, request_id
@@ -85,18 +94,18 @@ def request_in(value: JsonObject, request_id: RequestId, body: bytes) -> RpcRequ
         raise invalid_request(request_id, ("method",), "must be a string that names a method")
     twice = repeated_member(body, value)
     if twice is not None:
-        raise _given_twice(request_id, twice)
+        raise _given_twice(request_id, twice, notification="id" not in value)
     return RpcRequest(method=method, params=value.get("params"), id=request_id, notification="id" not in value)
 
 
-def _given_twice(request_id: RequestId, path: Path) -> RpcRequestError:
+def _given_twice(request_id: RequestId, path: Path, *, notification: bool) -> RpcRequestError:
     """Make the error for a member that an object of the request has more than once."""
     if len(path) > 1 and path[0] == "params":
         violation = repeated(path[1:])
         fault = RpcRequestError(
             ErrorKind.INVALID_PARAMS, f"{violation.field}: {violation.message}", violations=(violation,)
         )
-        fault.request_id = request_id
+        fault.request_id, fault.is_answered = request_id, not notification
         return fault
     return invalid_request(request_id, path, repeated(path).message)
 

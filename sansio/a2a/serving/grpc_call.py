@@ -27,6 +27,7 @@ JSON_BODY = False
 _RESOURCES: Final = ("name", "parent")  # fields of version 0.3 that name a task, or what belongs to one
 _LONGEST_MESSAGE: Final = 300  # characters, each up to twelve in a header
 _LONGEST_STATUS: Final = 4000  # bytes: clients take headers of 8 kB together
+_POST: Final = "POST"
 
 
 @frozen(kw_only=True)
@@ -144,18 +145,23 @@ def understand(request: Request, served: ServedProtocol) -> GrpcCall:
 
 
 def refuse(error: ProtocolError, request: Request, _served: ServedProtocol, _challenge: str = "") -> Response:
-    """Render the refusal of a request that has not been understood."""
+    """Render the refusal of a request that has not been understood.
+
+    One that is no POST is no call, and has the status of HTTP that says so beside that of gRPC.
+    """
     rpc = RPCS.get(request.path)
     dialect = None if rpc is None else DIALECTS[rpc.version]
-    return Response(200, b"", (*grpc.HEADERS, *retry_headers(error)), trailers=trailers(error, dialect))
+    is_no_call = error.kind is ErrorKind.METHOD_NOT_ALLOWED
+    headers = (*grpc.HEADERS, *((("allow", _POST),) if is_no_call else ()), *retry_headers(error))
+    return Response(error.row.http if is_no_call else 200, b"", headers, trailers=trailers(error, dialect))
 
 
 def _rpc(request: Request, served: ServedProtocol) -> Rpc:
+    if request.method != _POST:
+        raise ProtocolError(ErrorKind.METHOD_NOT_ALLOWED, "A call of gRPC is a POST", metadata={"allow": _POST})
     rpc = RPCS.get(request.path)
     if rpc is None or rpc.version not in served.versions:
         raise ProtocolError(ErrorKind.METHOD_NOT_FOUND, f"There is no method {shortened(request.path)}")
-    if request.method != "POST":
-        raise ProtocolError(ErrorKind.METHOD_NOT_ALLOWED, metadata={"allow": "POST"})
     served.version_of(request, rpc.version)
     return rpc
 

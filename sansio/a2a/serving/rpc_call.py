@@ -42,7 +42,7 @@ class RpcCall(SseCall):
     def respond(self, result: Sequence[bytes] | None) -> Response:
         """Render a whole answer. `result`: JSON in pieces; None: there is none."""
         if self.notification:
-            return Response(204, b"", ((VERSION_HEADER, self.version),))
+            return _nothing(self.version)
         return json_response([self.prefix, *(result or [b"null"]), self.suffix], JSON, self.headers)
 
     def refuse(self, error: ProtocolError) -> Response:
@@ -85,7 +85,8 @@ def understand(request: Request, served: ServedProtocol) -> RpcCall:
         envelope = jsonrpc.parse_request(request.body)
     except jsonrpc.RpcRequestError as error:
         version = served.version_of_refusal(request, None)
-        refused = _error(jsonrpc.render_error(error.request_id, error, version), version)
+        body = jsonrpc.render_error(error.request_id, error, version)
+        refused = _error(body, version) if error.is_answered else _nothing(version)
         raise CallRefusedError(refused, error) from None
     return call_of(RpcCall, envelope, request, served)
 
@@ -101,7 +102,7 @@ def call_of(kind: type[_Kind], envelope: jsonrpc.RpcRequest, request: Request, s
     except ProtocolError as error:
         refused = _error(jsonrpc.render_error(envelope.id, error, version), version)
         if envelope.notification:
-            refused = Response(204, b"", ((VERSION_HEADER, version),))
+            refused = _nothing(version)
         raise CallRefusedError(refused, error) from None
     if envelope.notification and operation is Operation.STREAM:
         operation = Operation.SEND  # nobody reads the stream
@@ -117,6 +118,11 @@ def call_of(kind: type[_Kind], envelope: jsonrpc.RpcRequest, request: Request, s
         notification=envelope.notification,
         takes_push=served.takes_push,
     )
+
+
+def _nothing(version: str) -> Response:
+    """Return what HTTP answers to a notification."""
+    return Response(204, b"", ((VERSION_HEADER, version),))
 
 
 def _error(body: bytes, version: str, *headers: tuple[str, str]) -> Response:

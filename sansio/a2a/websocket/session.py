@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
 
-from sansio.a2a.bindings.jsonrpc import RequestId, RpcRequestError, invalid_request
+from sansio.a2a.bindings.jsonrpc import RequestId, RpcRequest, RpcRequestError, invalid_request
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.websocket.messages import CancelStream, ClientRequest, parse_message
 
@@ -120,10 +120,10 @@ class Session:
             # without the id, for the same reason
             return Refused(invalid_request(None, ("id",), "is that of a request that still runs"), message)
         if self._is_draining:
-            return Refused(_overloaded(request.id, "The server is being stopped"), message)
+            return Refused(_overloaded(request, "The server is being stopped"), message)
         if len(self._running) >= self.limits.requests:
             limit = self.limits.requests
-            return Refused(_overloaded(request.id, f"The connection runs {limit} requests already", limit), message)
+            return Refused(_overloaded(request, f"The connection runs {limit} requests already", limit), message)
         self._is_proven = True
         begun = Begun(message)
         self._running[begun if request.notification else request.id] = begun
@@ -156,8 +156,8 @@ class Session:
         return self.limits.ping
 
 
-def _overloaded(request_id: RequestId, message: str, limit: int | None = None) -> RpcRequestError:
+def _overloaded(request: RpcRequest, message: str, limit: int | None = None) -> RpcRequestError:
     metadata = {} if limit is None else {"limit": str(limit)}
     error = RpcRequestError(ErrorKind.OVERLOADED, message, metadata=metadata)
-    error.request_id = request_id
+    error.request_id, error.is_answered = request.id, not request.notification
     return error

@@ -426,7 +426,7 @@ def test_invalid_request_names_the_member_and_keeps_the_id(
     assert all(name in fault.message for name in field)
 
 
-@pytest.mark.parametrize("request_id", ["a", "", 0, -1, 2**53, 1.5, None])
+@pytest.mark.parametrize("request_id", ["a", "", 0, -1, 2**53, 2**64 - 1, -(2**63), 1.5, None])
 def test_id_comes_back_as_it_was(request_id: str | float | None) -> None:
     body = orjson.dumps({"jsonrpc": "2.0", "id": request_id, "method": "GetTask", "params": {"id": "t"}})
 
@@ -436,6 +436,14 @@ def test_id_comes_back_as_it_was(request_id: str | float | None) -> None:
     answer = orjson.loads(render_result(request.id, {"a": 1}))
     assert answer == {"jsonrpc": "2.0", "id": request_id, "result": {"a": 1}}
     assert type(answer["id"]) is type(request_id)
+
+
+@pytest.mark.parametrize("text", [str(2**64), str(-(2**63) - 1), "1e300", "-1e16", f"{2**53}.5", "1" * 200])
+def test_a_number_that_would_come_back_as_another_is_refused_as_an_id(text: str) -> None:
+    with pytest.raises(RpcRequestError, match="64 bits") as caught:
+        parse_request(b'{"jsonrpc":"2.0","id":%b,"method":"GetTask"}' % text.encode())
+
+    assert (caught.value.kind, caught.value.request_id) == (ErrorKind.INVALID_REQUEST, None)
 
 
 def test_request_without_an_id_is_a_notification() -> None:

@@ -344,6 +344,7 @@ def test_a_request_is_one_of_grpc_by_its_content_type_where_trailers_can_follow(
     [
         (f"{NEW}Fly", "POST", {}, BOTH, ErrorKind.METHOD_NOT_FOUND),
         (f"{NEW}GetTask", "GET", {}, BOTH, ErrorKind.METHOD_NOT_ALLOWED),
+        (f"{NEW}Fly", "OPTIONS", {}, BOTH, ErrorKind.METHOD_NOT_ALLOWED),
         (f"{NEW}GetTask", "POST", {"a2a_version": "9.0"}, BOTH, ErrorKind.VERSION_NOT_SUPPORTED),
         (f"{NEW}GetTask", "POST", {"grpc_timeout": "x"}, BOTH, ErrorKind.INVALID_PARAMS),
         (
@@ -382,6 +383,15 @@ def test_what_cannot_be_understood_is_a_status() -> None:
     assert status(caught.value.response)["code"] == 9
     answer = refuse(ProtocolError(ErrorKind.UNAUTHENTICATED), post(f"{NEW}GetTask"), BOTH, "Bearer")
     assert status(answer)["code"] == 16
+
+
+def test_a_request_that_is_no_post_is_refused_by_http_and_by_grpc() -> None:
+    request = post(f"{NEW}GetTask")
+    request.method = "PUT"
+    answer = refuse(ProtocolError(ErrorKind.METHOD_NOT_ALLOWED), request, BOTH)
+
+    assert (answer.status, dict(answer.headers)["allow"]) == (405, "POST")
+    assert status_in(dict(answer.trailers or ()))["code"] == 12
 
 
 def test_a_path_of_a_binding_that_is_off_is_not_there() -> None:

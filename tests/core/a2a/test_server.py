@@ -104,6 +104,13 @@ def test_extensions_that_are_known_are_activated_and_echoed() -> None:
     assert call.headers == (("a2a-version", "1.0"), ("a2a-extensions", URI))
 
 
+def test_a_notification_whose_params_name_a_member_twice_is_not_answered_either() -> None:
+    text = b'{"jsonrpc":"2.0","method":"GetTask","params":{"id":"a","id":"b"}}'
+
+    assert (refused(post("/", text)).status, refused(post("/", text)).body) == (204, b"")
+    assert b"INVALID_PARAMS" in refused(post("/", text[:-1] + b',"id":1}', a2a_version="1.0")).body
+
+
 def test_a_notification_is_answered_with_nothing_whatever_comes_of_it() -> None:
     call = rpc("SendStreamingMessage", MESSAGE_1_0, id=...)
 

@@ -90,6 +90,15 @@ def test_a_client_that_ended_its_side_gets_its_answer_soon_or_not_at_all() -> No
     assert end_of(connection) == 12
 
 
+def test_a_client_of_http_2_that_ended_its_side_waits_for_nothing() -> None:
+    connection = one()
+    connection.multiplexed = True
+    connection.busy()
+    connection.ended(7)
+
+    assert end_of(connection) == 7
+
+
 def test_a_closing_connection_ends_whatever_comes() -> None:
     connection = one()
     connection.busy()

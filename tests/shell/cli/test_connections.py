@@ -176,6 +176,14 @@ async def test_a_client_that_left_holds_its_connection_no_longer_than_its_answer
             assert (await rest(raw)).endswith(b"answer")
 
 
+async def test_a_client_of_http_2_that_left_holds_its_connection_no_longer(anyio_backend: str) -> None:
+    limits = ConnectionLimits(gone=600, http2=True)
+    async with served(anyio_backend, app, limits=limits) as url, connected(url) as raw:
+        await raw.send(http2_get("/never"))
+        await raw.send_eof()
+        await until_closed(raw)
+
+
 @pytest.mark.parametrize("http2", [False, True])
 async def test_a_client_that_does_not_read_is_cut_off(anyio_backend: str, http2: bool) -> None:
     left = anyio.Event()
@@ -205,11 +213,11 @@ async def test_a_client_that_does_not_read_is_cut_off(anyio_backend: str, http2:
                 await left.wait()
 
 
-def http2_get() -> bytes:
+def http2_get(path: str = "/") -> bytes:
     """A request over HTTP/2, from the first byte of the connection on."""
     client = h2.connection.H2Connection(h2.config.H2Configuration())
     client.initiate_connection()
-    request = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "a")]
+    request = [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "a")]
     client.send_headers(1, request, end_stream=True)
     return client.data_to_send()
 

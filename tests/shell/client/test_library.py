@@ -36,7 +36,7 @@ from sansio.a2a.model import (
 from sansio.redact import Secret
 from tests.shell import scripted_agent
 from tests.shell.calling import COMPLETED, WORKING, Scene, says, task
-from tests.shell.cases import every_codec, one_codec
+from tests.shell.cases import every_codec, every_listing_codec, one_codec
 from tests.shell.harness import ALICE, BOB, DEADLINE, Agent, Serving, Wire, free_port
 from tests.shell.scripted_agent import CARD_PATH, Reply, card, document, stream
 
@@ -54,9 +54,9 @@ def options_for(wire: Wire, token: str | None = ALICE, **more: Any) -> ClientOpt
 
 
 @asynccontextmanager
-async def connected(agent: Agent, wire: Wire, token: str | None = ALICE) -> AsyncGenerator[RemoteAgent]:
+async def connected(agent: Agent, wire: Wire, token: str | None = ALICE, **more: Any) -> AsyncGenerator[RemoteAgent]:
     with anyio.fail_after(3 * DEADLINE):
-        async with connect(agent.url, options_for(wire, token)) as remote:
+        async with connect(agent.url, options_for(wire, token, **more)) as remote:
             yield remote
 
 
@@ -78,7 +78,7 @@ async def text_of(events: EventStream) -> str:
 
 
 @every_codec
-async def test_a_message_is_answered_and_its_task_read_listed_and_followed(serving: Serving, wire: Wire) -> None:
+async def test_a_message_is_answered_and_its_task_read_and_followed(serving: Serving, wire: Wire) -> None:
     async with serving() as agent, connected(agent, wire) as remote:
         assert (remote.interface.version, remote.interface.binding) == (wire.version, binding_of(wire))
 
@@ -90,13 +90,22 @@ async def test_a_message_is_answered_and_its_task_read_listed_and_followed(servi
         assert "You have said 2 things." in answer_of(again)
 
         assert (await remote.get_task(task.id)).status == task.status
+        async with remote.subscribe(task.id) as events:
+            items = [item async for item in events]
+        assert items[-1] == await remote.get_task(task.id)
+
+
+@every_listing_codec
+async def test_tasks_are_listed_page_by_page(serving: Serving, wire: Wire) -> None:
+    async with serving() as agent, connected(agent, wire) as remote:
+        task = await remote.send("hi")
+        assert isinstance(task, Task)
+        await remote.send("hi", context_id=task.context_id)
+
         page = await remote.list_tasks(ListTasksRequest(context_id=task.context_id, page_size=1))
         assert (len(page.tasks), page.total) == (1, 2)
         following = await remote.list_tasks(ListTasksRequest(page_token=page.next_page_token))
         assert [one.id for one in following.tasks] == [task.id]
-        async with remote.subscribe(task.id) as events:
-            items = [item async for item in events]
-        assert items[-1] == await remote.get_task(task.id)
 
 
 @every_codec
@@ -207,10 +216,11 @@ async def test_a_stream_that_is_left_early_leaves_the_task_at_work(serving: Serv
 @every_codec
 async def test_refusals_have_a_class_of_their_own(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        async with connected(agent, wire, BOB + "x") as stranger:
-            with pytest.raises(AuthenticationError) as refused:
-                await stranger.send("hi")
-            assert BOB not in str(refused.value)
+        for token in (BOB + "x", None):
+            async with connected(agent, wire, token) as stranger:
+                with pytest.raises(AuthenticationError) as refused:
+                    await stranger.send("hi")
+                assert BOB not in str(refused.value)
         async with connected(agent, wire) as remote:
             with pytest.raises(AgentError) as missing:
                 await remote.get_task("no-such-task")

@@ -54,6 +54,10 @@ def test_notifications_run_beside_each_other_and_count() -> None:
     found = [begun(one.receive(request())) for _ in range(3)]
     error = refused(one.receive(request(id=5))).error
     assert (error.kind, error.request_id, error.metadata) == (ErrorKind.OVERLOADED, 5, {"limit": "3"})
+    twice = b'{"jsonrpc":"2.0","method":"m","params":{"a":1,"a":2}}'
+    texts = (request(id=5), request(), twice, twice[:-1] + b',"id":6}', b"{", b'{"jsonrpc":"2.0"}')
+    answered = [refused(one.receive(text)).error.is_answered for text in texts]
+    assert answered == [True, False, False, True, True, True]
     one.ended(found[1], 1.0)
     assert len(one) == 2
 

@@ -95,6 +95,17 @@ async def test_an_id_comes_back_as_it_was(serving: Serving, wire: Wire) -> None:
 
 
 @VERSIONS
+async def test_an_id_that_would_come_back_as_another_is_refused(serving: Serving, wire: Wire) -> None:
+    async with serving() as agent:
+        for request_id in (str(2**64 + 1), str(-(2**63) - 1), "1e300"):
+            body = b'{"jsonrpc":"2.0","id":%b,"method":"GetTask"}' % request_id.encode()
+            headers = {"A2A-Version": wire.version, "Content-Type": "application/json"}
+            answer = (await agent.http.post("/", content=body, headers=headers)).json()
+            assert (answer["id"], answer["error"]["code"]) == (None, -32600)
+            assert "64 bits" in answer["error"]["message"]
+
+
+@VERSIONS
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_notification_is_carried_out_and_not_answered(serving: Serving, wire: Wire, streaming: bool) -> None:
     method = METHODS[wire.version][int(streaming)]

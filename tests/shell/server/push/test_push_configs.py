@@ -5,14 +5,25 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import httpx
 import pytest
 from attrs import define
 
 from opencode_a2a.fake_opencode import Say
 from tests import schemas
 from tests.shell.cases import every_codec, every_json_codec, one_codec
-from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, WIRES, Agent, Serving, Wire
+from tests.shell.harness import (
+    REST_03,
+    REST_10,
+    RPC_03,
+    RPC_10,
+    WEBSOCKET_03,
+    WIRES,
+    Agent,
+    Caller,
+    Serving,
+    Wire,
+    client,
+)
 from tests.shell.refusals import Refusal, not_found, refusal, wrong
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +80,7 @@ class Configs:
             assert body["taskId"] == task_id
             return {name: value for name, value in body.items() if name != "taskId"}
         inner: dict[str, Any] = dict(body["pushNotificationConfig"])
-        if self.wire == RPC_03:
+        if self.wire.binding == "rpc":
             schemas.check("0.3", schemas.PUSH_CONFIG, body)
             assert body["taskId"] == task_id
         else:
@@ -88,7 +99,7 @@ class Configs:
 
     async def page(self, task_id: str, **more: Any) -> dict[str, Any]:
         page = await self._ask("push-list", self.naming(task_id) | more)
-        if self.wire == RPC_03:
+        if self.wire in (RPC_03, WEBSOCKET_03):
             page = {"configs": page}
         elif self.wire.version == "1.0":
             schemas.check("1.0", schemas.PUSH_CONFIGS, page)
@@ -439,10 +450,10 @@ async def test_version_1_0_says_what_a_deletion_lacks(serving: Serving) -> None:
 async def test_without_credentials_nothing_is_told(serving: Serving, wire: Wire) -> None:
     async with serving_private(serving) as agent:
         task = await agent.caller(wire).send("hi")
-        await Configs(agent, wire).set(task.id, FULL)
-        async with httpx.AsyncClient(base_url=agent.url) as http:
-            prefix = "/v1" if wire.version == "0.3" else ""
-            answer = await http.get(f"{prefix}/tasks/{task.id}/pushNotificationConfigs")
+        configs = Configs(agent, wire)
+        await configs.set(task.id, FULL)
+        async with client(agent.url, None) as http:
+            answer = await Caller(http, wire).ask("push-list", configs.naming(task.id))
 
     assert answer.status_code == 401
     assert TOKEN not in answer.text

@@ -11,7 +11,7 @@ from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Say
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task, TaskState
 from tests import schemas
-from tests.shell.cases import every_codec, every_json_codec, one_codec
+from tests.shell.cases import every_json_codec, every_listing_codec, one_codec
 from tests.shell.folding import reason_of, text_of
 from tests.shell.harness import REST_03, RPC_03, RPC_10, Agent, Caller, Serving, Wire
 from tests.shell.refusals import refusal, wrong
@@ -70,7 +70,7 @@ async def test_everyone_lists_their_own_tasks(storing: Serving, wire: Wire) -> N
             assert (ids_of(second), second["totalSize"]) == (theirs, 1)
 
 
-@every_codec
+@every_listing_codec
 async def test_a_list_without_tasks_has_all_its_members(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         page = await agent.caller(wire).page()
@@ -91,7 +91,7 @@ async def test_a_list_may_be_of_one_context(storing: Serving, wire: Wire) -> Non
     assert (ids_of(none), none["totalSize"]) == ([], 0)
 
 
-@every_codec
+@every_listing_codec
 async def test_a_list_may_be_of_one_state(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -126,7 +126,7 @@ async def test_filters_hold_together(storing: Serving, wire: Wire) -> None:
     assert (ids_of(page), page["totalSize"]) == ([wanted], 1)
 
 
-@every_codec
+@every_listing_codec
 async def test_a_list_may_begin_at_a_moment(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -296,7 +296,7 @@ async def test_a_wrong_value_is_refused_by_the_name_of_its_field(serving: Servin
 # --- what is told of a task -------------------------------------------------------------------------------
 
 
-@every_codec
+@every_listing_codec
 async def test_artifacts_are_listed_only_where_they_are_wanted(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)
@@ -322,7 +322,7 @@ async def test_artifacts_are_wanted_by_a_true_flag(serving: Serving, wire: Wire)
     assert counts == [1, 0]
 
 
-@every_codec
+@every_listing_codec
 async def test_history_is_listed_as_long_as_asked_for(storing: Serving, wire: Wire) -> None:
     async with storing() as agent:
         caller = agent.caller(wire)

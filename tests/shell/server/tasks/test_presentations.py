@@ -334,21 +334,17 @@ async def test_resuming_clients_find_each_events_number_in_its_metadata(serving:
 # --- how extensions are asked for -------------------------------------------------------------------------
 
 
-def sending(wire: Wire, *headers: tuple[str, str], stream: bool = False) -> dict[str, Any]:
-    """A request that sends a message, with these header lines."""
-    params = {"message": wire.message("hi")}
-    lines = [("A2A-Version", wire.version), *headers]
-    if wire.binding == "rpc":
-        names = ("message/stream", "SendStreamingMessage") if stream else ("message/send", "SendMessage")
-        body = {"jsonrpc": "2.0", "id": 1, "method": names[wire.version == "1.0"], "params": params}
-        return {"method": "POST", "url": "/", "json": body, "headers": lines}
-    path = f"/message:{'stream' if stream else 'send'}"
-    return {
-        "method": "POST",
-        "url": ("/v1" if wire.version == "0.3" else "") + path,
-        "json": params,
-        "headers": lines,
-    }
+async def sent_with(agent: Agent, wire: Wire, *lines: tuple[str, str], stream: bool = False) -> httpx.Response:
+    """The answer to a message that is sent with these header lines."""
+    caller = caller_with(agent, wire, "")
+    request = caller.request("stream" if stream else "send", caller.params("hi", {}))
+    request.headers = httpx.Headers([*request.headers.multi_items(), *lines])
+    answer = await agent.http.send(request, stream=True)
+    try:
+        await answer.aread()
+    finally:
+        await answer.aclose()
+    return answer
 
 
 def activated(response: httpx.Response) -> dict[str, list[str]]:
@@ -365,21 +361,21 @@ def activated(response: httpx.Response) -> dict[str, list[str]]:
 async def test_either_header_is_understood_and_what_was_activated_comes_back(
     serving: Serving, wire: Wire, header: str, stream: bool
 ) -> None:
-    request = sending(wire, (header, f"{UNKNOWN}, {BINDING},{HINTS} ,{BINDING}"), stream=stream)
-    async with serving() as agent, agent.http.stream(**request) as answer:
-        body = await answer.aread()
+    async with serving() as agent:
+        line = (header, f"{UNKNOWN}, {BINDING},{HINTS} ,{BINDING}")
+        answer = await sent_with(agent, wire, line, stream=stream)
 
     assert answer.status_code == 200
     assert activated(answer) == {header.lower(): [BINDING, HINTS]}
-    assert b'"session"' in body
+    assert b'"session"' in answer.content
 
 
 @every_codec
 async def test_several_header_lines_are_one_list(serving: Serving, wire: Wire) -> None:
     lines = [("A2A-Extensions", BINDING), ("A2A-Extensions", UNKNOWN), ("A2A-Extensions", f"{RESUME},")]
     async with serving() as agent:
-        answer = await agent.http.request(**sending(wire, *lines))
-        both = await agent.http.request(**sending(wire, ("A2A-Extensions", BINDING), ("X-A2A-Extensions", HINTS)))
+        answer = await sent_with(agent, wire, *lines)
+        both = await sent_with(agent, wire, ("A2A-Extensions", BINDING), ("X-A2A-Extensions", HINTS))
 
     assert activated(answer) == {"a2a-extensions": [BINDING, RESUME]}
     assert activated(both) == {"a2a-extensions": [BINDING], "x-a2a-extensions": [HINTS]}
@@ -392,7 +388,7 @@ async def test_several_header_lines_are_one_list(serving: Serving, wire: Wire) -
 @pytest.mark.parametrize("value", ["", ", ,", UNKNOWN, BINDING.upper(), f"{BINDING}#x"])
 async def test_what_is_unknown_is_ignored_and_not_echoed(serving: Serving, wire: Wire, value: str) -> None:
     async with serving() as agent:
-        answer = await agent.http.request(**sending(wire, ("A2A-Extensions", value)))
+        answer = await sent_with(agent, wire, ("A2A-Extensions", value))
 
     assert answer.status_code == 200
     assert activated(answer) == {}
@@ -403,7 +399,7 @@ async def test_what_is_unknown_is_ignored_and_not_echoed(serving: Serving, wire:
 @every_codec
 async def test_nothing_is_echoed_unasked(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
-        answer = await agent.http.request(**sending(wire))
+        answer = await sent_with(agent, wire)
 
     assert answer.status_code == 200
     assert activated(answer) == {}
@@ -415,7 +411,7 @@ async def test_the_uris_of_both_versions_mean_the_same(serving: Serving) -> None
         uris = [one["uri"] for one in card["capabilities"]["extensions"]]
         found: dict[str, set[str]] = {}
         for uri in uris:
-            answer = await agent.http.request(**sending(RPC_10, ("A2A-Extensions", uri)))
+            answer = await sent_with(agent, RPC_10, ("A2A-Extensions", uri))
             assert activated(answer) == {"a2a-extensions": [uri]}
             found[uri] = shared_in(answer.json())
 

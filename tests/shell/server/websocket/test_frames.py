@@ -7,13 +7,15 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from anyio import BrokenResourceError, create_task_group, sleep
+from anyio import BrokenResourceError, Event, create_task_group, move_on_after, sleep
 from anyio.abc import SocketStream
 from attrs import evolve
 
 from opencode_a2a.cli.connection_limits import connection_limits
 from opencode_a2a.server.websocket import connection as served
 from sansio.a2a.websocket.session import SessionLimits
+from sansio.transport.connections import ConnectionLimits
+from tests.runtimes.apps import hello
 from tests.shell import harness
 from tests.shell.harness import Serving
 from tests.shell.server.websocket.client import connection, handshake
@@ -252,8 +254,45 @@ async def test_a_client_that_stalls_is_gone_in_time(
             assert "result" in await other.ask("ListTasks", {})
 
 
+async def test_empty_messages_count_for_the_rate_limit(serving: Serving) -> None:
+    limits: dict[str, Any] = {"rate_limit_max_requests": 5, "rate_limit_window_seconds": 6000.0}
+    async with serving(rate_limit_enabled=True, **limits, **ON) as agent, connection(agent.url) as client:
+        await client.raw(frame(TEXT) * 9)
+        await client.until(lambda: len(client.answers[None]) == 9)
+    codes = [one["error"]["code"] for one in client.answers[None]]
+    assert codes[:4] == [-32700] * 4  # the handshake is the fifth request
+    assert -32700 not in codes[4:]
+
+
+async def test_a_flood_of_empty_messages_waits_for_an_application_that_takes_none(anyio_backend: str) -> None:
+    may_take = Event()
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await hello(scope, receive, send)
+            return
+        await receive()
+        await send({"type": "websocket.accept", "subprotocol": "a2a.v1"})
+        await may_take.wait()
+        while (await receive())["type"] == "websocket.receive":
+            pass
+
+    limits = ConnectionLimits(websockets="/websocket")
+    async with harness.served(anyio_backend, late, limits=limits) as url, connection(url) as client:
+        flood = frame(TEXT) * 400 + frame(PING)
+        await client.raw(flood)
+        await client.until(lambda: client.pongs == 1)
+        await client.raw(flood)
+        with move_on_after(0.1):
+            await client.until(lambda: client.pongs == 2)
+        assert client.pongs == 1
+        may_take.set()
+        await client.until(lambda: client.pongs == 2)
+
+
+@pytest.mark.parametrize("nonsense", [NONSENSE, frame(TEXT) * 200], ids=["with ids", "empty"])
 async def test_a_client_that_asks_nonsense_and_reads_nothing_is_not_read_on(
-    serving: Serving, monkeypatch: pytest.MonkeyPatch
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, nonsense: bytes
 ) -> None:
     monkeypatch.setattr(served, "MOST_WAITING", 50_000)
     async with serving(**ON) as agent, connection(agent.url, window=4096) as client:
@@ -261,7 +300,7 @@ async def test_a_client_that_asks_nonsense_and_reads_nothing_is_not_read_on(
 
         async def flood() -> None:
             while True:
-                await client.raw(NONSENSE)
+                await client.raw(nonsense)
 
         async with create_task_group() as tasks:
             tasks.start_soon(flood)

@@ -11,6 +11,7 @@ from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task
+from sansio.a2a.websocket.session import SessionLimits
 from tests import schemas
 from tests.shell.folding import folded
 from tests.shell.harness import DEADLINE, RPC_03, RPC_10, STAYS_OPEN, Serving, Wire, quick
@@ -150,6 +151,22 @@ async def test_a_notification_is_carried_out_without_an_answer(serving: Serving)
         assert set(client.answers) == {"page"}
 
 
+async def test_a_notification_beyond_the_limit_is_not_answered_either(serving: Serving) -> None:
+    async with serving(**ON) as agent:
+        agent.running.a2a.websockets.limits = SessionLimits(requests=1)
+        agent.fake_opencode.hold(Say, tokens=1)
+        async with connection(agent.url) as client:
+            await started(client, "hi")
+            await client.send(method="SendMessage", params={"message": RPC_10.message("ho")})
+            refused = await client.ask("ListTasks", {}, id="refused")
+            assert refused["error"]["data"][0]["reason"] == "OVERLOADED"
+            agent.fake_opencode.release()
+            await client.to_end("s")
+            listed = await client.ask("ListTasks", {}, id="listed")
+        assert set(client.answers) == {"s", "refused", "listed"}
+        assert len(listed["result"]["tasks"]) == 1
+
+
 async def test_what_is_no_request_is_answered_with_an_error_and_the_connection_goes_on(serving: Serving) -> None:
     async with serving(**ON) as agent, connection(agent.url) as client:
         assert "result" in await client.ask("ListTasks", {})
@@ -158,6 +175,8 @@ async def test_what_is_no_request_is_answered_with_an_error_and_the_connection_g
             ("[]", -32600),
             ('"x"', -32600),
             ('{"jsonrpc":"2.0","id":null,"method":"ListTasks"}', -32600),
+            ('{"jsonrpc":"2.0","id":18446744073709551617,"method":"ListTasks"}', -32600),
+            ('{"jsonrpc":"2.0","id":-9223372036854775809,"cancelStream":true}', -32600),
             ('{"jsonrpc":"1.0","method":"ListTasks"}', -32600),
             ('{"jsonrpc":"2.0","method":"ListTasks","serviceParams":[]}', -32600),
             ('{"jsonrpc":"2.0","cancelStream":1,"id":null}', -32600),
