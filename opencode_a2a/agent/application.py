@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
@@ -21,7 +22,6 @@ from opencode_a2a.agent.model_tool import ModelTool
 from opencode_a2a.agent.opencode_agent import OpenCodeAgent
 from opencode_a2a.agent.served_cards import Cards
 from opencode_a2a.agent.turns.shared_interrupts import SharedInterrupts
-from opencode_a2a.agent.upgrade import EarlierImport, Names
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.loose_thread import LooseThread
@@ -46,6 +46,7 @@ from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.cards.security import SecurityScheme, published
 from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
+from sansio.access import CredentialSet
 from sansio.access.oidc import DISCOVERY_PATH
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
@@ -55,6 +56,9 @@ from sansio.limits import StreamLimits
 from sansio.opencode.extension_names import EXTENSION_NAMES, SHARED_URIS
 from sansio.outbound import OutboundPolicy
 from sansio.redact import Secret
+
+if TYPE_CHECKING:
+    from opencode_a2a.agent.upgrade import EarlierImport
 
 
 @frozen
@@ -147,6 +151,13 @@ def _store_of(settings: Settings, importer: Callable[[], EarlierImport], meters:
     return open_store(settings.store_url, importer, meters, shared=settings.shares_store, options=options)
 
 
+def _importer(settings: Settings, credentials: CredentialSet, wall: Callable[[], float]) -> EarlierImport:
+    # A store in memory imports nothing, and needs no SQLAlchemy.
+    from opencode_a2a.agent.upgrade import EarlierImport, Names
+
+    return EarlierImport(Names.of(credentials, settings.import_principals), wall())
+
+
 async def _model_tool(
     stack: AsyncExitStack,
     settings: Settings,
@@ -193,8 +204,8 @@ async def application(
             open_identities(settings.credentials, identity_options(settings), realm="opencode-a2a", wall=wall)
         )
         authenticator = identities.authenticator
-        names = Names.of(identities.credentials, settings.import_principals)
-        store = await stack.enter_async_context(_store_of(settings, lambda: EarlierImport(names, wall()), meters))
+        importer = partial(_importer, settings, identities.credentials, wall)
+        store = await stack.enter_async_context(_store_of(settings, importer, meters))
         tasks = await stack.enter_async_context(anyio.create_task_group())
         locks = locks_of(store)
         publisher = TaskPublisher(store, tracer)

@@ -12,21 +12,14 @@ import shlex
 import sys
 from contextlib import nullcontext
 from functools import partial
-from typing import Final, TextIO
+from typing import TextIO
 
 import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from opencode_a2a.cli.agent_arguments import (
-    add_agent_arguments,
-    add_timeout,
-    add_url,
-    calling_command,
-    for_people,
-    interface_text,
-)
-from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape
+from opencode_a2a.cli.agent_arguments import calling_command, for_people, interface_text
+from opencode_a2a.cli.message_arguments import MessageShape, message_shape
 from opencode_a2a.cli.outcome import INTERRUPTED, OF_STATE, USAGE, reported
 from opencode_a2a.client.cards import check_url
 from opencode_a2a.client.connection import connect
@@ -37,9 +30,9 @@ from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.terminal.conversation import Conversation
 from opencode_a2a.terminal.interruption import Interruption
 from opencode_a2a.terminal.output import Printer
-from opencode_a2a.terminal.prompts import ASK, RULES, Answers, Terminal
+from opencode_a2a.terminal.prompts import Answers, Terminal
 from opencode_a2a.terminal.saving import Saving
-from opencode_a2a.terminal.screen.look import COLOUR_CHOICES, Look
+from opencode_a2a.terminal.screen.look import Look
 from opencode_a2a.terminal.screen.printers import printer_for
 from sansio.a2a.cards.parse import (
     Origin,
@@ -47,77 +40,11 @@ from sansio.a2a.cards.parse import (
 from sansio.a2a.client.client_errors import AgentError, ClientError, InvalidAnswerError, UsageError
 from sansio.a2a.client.transcript import Transcript
 from sansio.a2a.model import JsonObject, TaskState
-from sansio.a2a.versions import VERSIONS
 
-__all__ = ["CallTarget", "add_arguments", "call", "run", "run_from_arguments"]
+__all__ = ["CallTarget", "call", "run", "run_from_arguments"]
 
-EPILOG: Final = """\
-The answer goes to standard output as it comes; states, tool calls and errors go to standard error. At a terminal
-Markdown is laid out, and reasoning and tools are shown; in a pipe the answer is exact to the byte. NO_COLOR,
-FORCE_COLOR, CLICOLOR_FORCE and TERM=dumb are obeyed.
-A stream that breaks is resumed, also while the agent is being restarted; --no-stream reads the task now and then.
-
-Credentials are read from A2A_CLIENT_BEARER_TOKEN, or A2A_CLIENT_BASIC_AUTH (user:password). They are sent to
-the origin of URL only; an agent card that points elsewhere is refused while they are set. @NAME is a peer of
-A2A_PEERS_FILE, and gets the credential that the file names for it, or none.
-
-What a task asks is asked at the terminal (standard input and standard error), with its choices where the agent
-sends them: pick by number, by the beginning of a choice, or answer in words. What a permission is answered can be
-chosen beforehand with --on-permission. End of input, or nobody to ask, leaves the task waiting; --task answers it
-later, and tries a task again that has waited for credentials.
-
-Certificates of authorities that this machine does not know, such as your own, are trusted where SSL_CERT_FILE names
-a file that holds them (PEM).
-
-Ctrl-C offers to cancel the task, or to leave it running; a second one leaves it running. --resume comes back to it.
-
-exit codes:
-  0    the task is completed, or the agent answered with a message
-  1    the task failed, or was rejected
-  2    wrong usage or settings
-  3    the task waits for its user: input or authentication is required
-  4    the agent cannot be reached, refused the request, or broke the protocol
-  5    the task was canceled
-  130  interrupted (the task goes on)
-"""
 
 # --- the command line -------------------------------------------------------------------------------------
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `call`; sets the parser's epilog and keeps its lines as they are."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add_url(parser)
-    parser.add_argument("text", metavar="TEXT", nargs="?", help="the message; - reads it from standard input")
-    add_agent_arguments(parser)
-    parser.add_argument("--line", dest="version", choices=VERSIONS, help=argparse.SUPPRESS)  # its earlier name
-    parser.add_argument("--context", metavar="ID", help="the context (conversation) to go on with")
-    parser.add_argument("--task", metavar="ID", help="the task that TEXT is for: one that waits for its user")
-    parser.add_argument("--resume", metavar="ID", help="instead of TEXT: show this task, and follow it to its end")
-    add_message_arguments(parser)
-    parser.add_argument(
-        "--on-permission",
-        choices=RULES,
-        default=ASK,
-        help="what to answer when a permission is asked [default: ask, at a terminal]",
-    )
-    parser.add_argument("--no-stream", action="store_true", help="wait for the whole answer")
-    parser.add_argument(
-        "--output",
-        metavar="FILE|DIR/",
-        help="write the answer to a file as well, or to a directory with the files that the agent sends",
-    )
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--quiet", action="store_true", help="show the answer alone")
-    amount.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
-    parser.add_argument(
-        "--json", action="store_true", help="print each item of the answer as a line of JSON, and the outcome"
-    )
-    parser.add_argument(
-        "--color", choices=COLOUR_CHOICES, default="auto", help="colour what is shown [default: auto, at a terminal]"
-    )
-    add_timeout(parser)
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
@@ -128,7 +55,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 async def run_from_arguments(
     args: argparse.Namespace, settings: Settings, out: TextIO, err: TextIO, stdin: TextIO | None = None
 ) -> int:
-    """Runs `call` as parsed by `add_arguments`; returns the exit code. SIGINT and SIGTERM end it with 130.
+    """Runs `call` as parsed by its arguments; returns the exit code. SIGINT and SIGTERM end it with 130.
 
     `stdin` is what TEXT `-` and answers are read from; None: the process's own.
     """
@@ -246,7 +173,7 @@ async def call(
     verbose: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Sends `text` and shows the answer; returns the exit code (see `EPILOG`).
+    """Sends `text` and shows the answer; returns the exit code (see its help).
 
     `shape`: what else the message holds. `answers`: what to say where the task asks something; by default it is left
     waiting. Errors of the network, of the agent and of usage become one line on `err`. Cancelling it leaves the task

@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Final, TextIO
+from typing import TextIO
 
 import orjson
 
-from opencode_a2a.cli.agent_arguments import add_url
 from opencode_a2a.cli.outcome import DONE, FAILED, reported
 from opencode_a2a.client.card_signatures import check_card
 from opencode_a2a.client.cards import FetchedCard, check_url, fetch_card
@@ -25,21 +24,6 @@ from sansio.a2a.cards.review import CardReview, review
 from sansio.a2a.cards.verification import SignatureCheck
 from sansio.a2a.client.client_errors import UsageError
 
-EPILOG: Final = """\
-exit codes:
-  0    the card is valid
-  1    members of the card are missing or wrong, or its signature is; standard error lists them
-  2    wrong usage or settings
-  4    there is no card, or the agent cannot be reached
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.epilog = EPILOG
-    add_url(parser)
-    parser.add_argument("--json", action="store_true", help="print the card as JSON, as the agent has it")
-
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     """Run the command; return the exit code."""
@@ -48,7 +32,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 
 
 async def show_card(target: CallTarget, out: TextIO, err: TextIO, *, as_json: bool = False) -> int:
-    """Fetch the card and print it on `out`, and what is wrong on `err`; return the exit code (see `EPILOG`)."""
+    """Fetch the card and print it on `out`, and what is wrong on `err`; return the exit code (see its help)."""
     printer = Printer(out, err, command="card")
 
     async def show() -> int:

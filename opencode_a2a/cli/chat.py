@@ -20,8 +20,8 @@ from typing import Final, TextIO
 import anyio
 from attrs import define, evolve, field
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_timeout, add_url, for_people, interface_text
-from opencode_a2a.cli.message_arguments import MessageShape, add_message_arguments, message_shape, with_file
+from opencode_a2a.cli.agent_arguments import for_people, interface_text
+from opencode_a2a.cli.message_arguments import MessageShape, message_shape, with_file
 from opencode_a2a.cli.outcome import BROKEN, DONE, INTERRUPTED, OF_STATE, failure_text, reported
 from opencode_a2a.cli.tasks import task_row
 from opencode_a2a.client.cards import check_url
@@ -34,8 +34,8 @@ from opencode_a2a.terminal.chat_history import HistoryFile, state_directory
 from opencode_a2a.terminal.conversation import Conversation
 from opencode_a2a.terminal.output import Printer, on_one_line
 from opencode_a2a.terminal.piped_lines import PipedLines
-from opencode_a2a.terminal.prompts import ASK, RULES, Answers, Terminal
-from opencode_a2a.terminal.screen.look import COLOUR_CHOICES, Look
+from opencode_a2a.terminal.prompts import Answers, Terminal
+from opencode_a2a.terminal.screen.look import Look
 from opencode_a2a.terminal.screen.printers import printer_for
 from sansio.a2a.cards.parse import Origin
 from sansio.a2a.cards.review import CardReview, review
@@ -45,51 +45,10 @@ from sansio.a2a.model import ListTasksRequest
 from sansio.chat import LINE_LIMIT, ChatState, Interruption, Interruptions, Mistake, Run, Say, help_lines, parse_line
 from sansio.opencode.message_metadata import split_model
 
-EPILOG: Final = """\
-Each message goes on with the conversation; /help lists the commands, Ctrl-D leaves. Ctrl-C cancels the task at work.
-Without a terminal each line of standard input is a message, and the answers go to standard output.
-
-Lines are kept for the next time in a file that only you can read, below XDG_STATE_HOME or ~/.local/state; a line that
-begins with a blank is not, and --no-history keeps none. Credentials are read as by `call`.
-
-exit codes:
-  0    the conversation was left; without a terminal, the last task is completed
-  1    the last task failed, or was rejected; without a terminal only
-  2    wrong usage or settings
-  3    the last task waits for its user; without a terminal only
-  4    the agent cannot be reached, refused a message, or broke the protocol
-  5    the last task was canceled; without a terminal only
-  130  interrupted
-"""
-
 _TASKS: Final = 20  # the most that /tasks lists
 _SKILLS: Final = 10  # the most that the greeting lists
 _CANCELING: Final = 2.0
 """Seconds for which a canceled task may go on to be shown, after the agent has confirmed that it is canceled."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.epilog = EPILOG
-    add_url(parser)
-    add_agent_arguments(parser)
-    parser.add_argument("--context", metavar="ID", help="go on with an earlier conversation")
-    add_message_arguments(parser)
-    parser.add_argument(
-        "--on-permission",
-        choices=RULES,
-        default=ASK,
-        help="what to answer when a permission is asked [default: ask, at a terminal]",
-    )
-    parser.add_argument("--no-stream", action="store_true", help="wait for each whole answer")
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--quiet", action="store_true", help="show the answers alone")
-    amount.add_argument("--verbose", action="store_true", help="show reasoning and every step too")
-    parser.add_argument(
-        "--color", choices=COLOUR_CHOICES, default="auto", help="colour what is shown [default: auto, at a terminal]"
-    )
-    parser.add_argument("--no-history", action="store_true", help="neither read nor keep the lines of conversations")
-    add_timeout(parser)
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
@@ -100,7 +59,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 async def run_from_arguments(
     options: argparse.Namespace, settings: Settings, out: TextIO, err: TextIO, stdin: TextIO
 ) -> int:
-    """Run the command as parsed by `add_arguments`; return the exit code (see `EPILOG`)."""
+    """Run the command as it was parsed; return the exit code (see its help)."""
     binding = options.binding and options.binding.upper()
     target = CallTarget.of(options.url, settings, version=options.version, binding=binding, timeout=options.timeout)
     look = Look.of(out, err, os.environ, options.color)

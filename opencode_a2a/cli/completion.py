@@ -7,28 +7,14 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
+from opencode_a2a.cli.arguments.operating import PEERS
 from opencode_a2a.cli.main import COMMANDS, parser
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 
-SHELLS: Final = ("bash", "zsh", "fish")
-PEERS: Final = "peers"
-"""Argument with which the scripts ask for the names of known peers."""
-
 _FILES: Final = frozenset({"--entry", "--file", "--output"})
 """Options that take a path on this machine."""
 
-EPILOG: Final = """\
-where to put the script:
-  bash  opencode-a2a completion bash > ~/.local/share/bash-completion/completions/opencode-a2a
-  zsh   opencode-a2a completion zsh > DIRECTORY/_opencode-a2a    (a directory of your $fpath)
-  fish  opencode-a2a completion fish > ~/.config/fish/completions/opencode-a2a.fish
-
-To try it in a shell that runs: eval "$(opencode-a2a completion bash)", the same with zsh,
-and in fish: opencode-a2a completion fish | source
-
-`opencode-a2a completion peers` prints the names of known peers; the scripts ask for them.
-"""
 
 RUNTIMES: Final = ("asyncio", "trio")
 """The event loops that are offered; a further one may be installed."""
@@ -80,14 +66,6 @@ complete -o bashdefault -F _opencode_a2a opencode-a2a
 """
 
 
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    command.epilog = EPILOG
-    command.add_argument(
-        "shell", choices=(*SHELLS, PEERS), help="the shell that is to complete, or peers to list the known ones"
-    )
-
-
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     """Run the command; return the exit code."""
     if options.shell == PEERS:
@@ -100,7 +78,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 
 
 def script(shell: str) -> str:
-    """Return the script for one of `SHELLS`.
+    """Return the script for one of the shells of the command.
 
     It completes all commands and options, files where an option takes one, and the names of known peers.
     """

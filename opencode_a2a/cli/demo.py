@@ -49,29 +49,6 @@ WORDS = {
 """The words of the fake OpenCode's scripts, each with an example of what may follow it."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    parser.description = (
-        "Starts a scripted OpenCode and the server before it, both on loopback, sends one\n"
-        "message and shows the stream. --keep leaves them up and prints commands to try.\n"
-        "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_BINDINGS, A2A_PEERS_FILE,\n"
-        "A2A_CLIENT_ALLOWED_HOSTS and A2A_CLIENT_ALLOW_PRIVATE_HOSTS; it makes its own token, and keeps its tasks\n"
-        "in memory."
-    )
-    parser.add_argument(
-        "--runtime", metavar="NAME", dest="A2A_RUNTIME", help="the event loop: asyncio or trio (default: asyncio)"
-    )
-    parser.add_argument("--keep", action="store_true", help="stay up, and print commands to try")
-    parser.add_argument(
-        "--port",
-        dest="demo_port",
-        metavar="PORT",
-        type=int,
-        default=0,
-        help="the server's port (default: a free one)",
-    )
-
-
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     """Run the demo on `runtime`; return the exit code. Of the settings, `main` reads those that count."""
     check_bindings(settings)

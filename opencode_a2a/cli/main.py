@@ -1,6 +1,7 @@
 """The command line: `opencode-a2a COMMAND`. Parses, loads settings, chooses a runtime.
 
-A command's module is imported once the command is chosen: `--version` and `call` need not wait for the server's code.
+A command's arguments are imported once it is chosen, and its own module once they are parsed: `--version` and
+`--help` need not wait for the code that calls or serves.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 class Command(Protocol):
     """The module of a command."""
 
-    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None: ...
-
     def run(self, options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int: ...
 
 
@@ -46,6 +45,13 @@ COMMANDS: Final = {
 """The commands and their help; each is a module of this package, or of its folder `operator`."""
 
 _OPERATOR = frozenset({"backup", "doctor", "migrate", "token"})
+
+_ARGUMENTS = {
+    **dict.fromkeys(("call", "chat", "card", "tasks"), "calling"),
+    **dict.fromkeys(("serve", "demo", "doctor"), "serving"),
+    **dict.fromkeys(("migrate", "backup", "token", "completion"), "operating"),
+}
+"""The modules of the package `arguments` that have those of each command."""
 
 _EVERYWHERE = ("runtime", "log_level", "log_format")
 _STORE = ("task_store_backend", "task_store_database_url")
@@ -115,8 +121,13 @@ def _parsers(*chosen: str) -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     for name, meaning in COMMANDS.items():
         commands[name] = added.add_parser(name, help=meaning, formatter_class=plain)
         if name in chosen:
-            command_module(name).add_arguments(commands[name])
+            add_arguments(name, commands[name])
     return top, commands
+
+
+def add_arguments(name: str, command: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command with this name."""
+    import_module(f"opencode_a2a.cli.arguments.{_ARGUMENTS[name]}").ADD[name](command)
 
 
 def command_module(name: str) -> Command:
@@ -135,7 +146,9 @@ def parsed(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help", "--version")):
         given.insert(0, "serve")
-    return parse(given)
+    options = parse(given)
+    command_module(options.command)
+    return options
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Arguments that shape a message, of every command that sends one: its files, and its choices of OpenCode's.
+"""The message that the arguments of a command describe: its files, and its choices of OpenCode's.
 
 A choice is metadata that an agent understands if its card has the extension. It is refused for any other agent:
 the agent would ignore it, and work elsewhere than the user wants.
@@ -16,56 +16,16 @@ from typing import Final
 import anyio.to_thread
 from attrs import evolve, frozen
 
+from opencode_a2a.cli.arguments.calling import LONGEST_VALUE
 from opencode_a2a.config.settings import Settings
 from sansio.a2a.client.client_errors import UsageError
 from sansio.a2a.client.outgoing_files import file_budget, file_of_content, file_of_url, is_reference
 from sansio.a2a.model import FilePart, Message, Role, TextPart
 from sansio.opencode.extension_names import EXTENSION_NAMES
-from sansio.opencode.message_metadata import CHOICES, message_metadata, split_model
+from sansio.opencode.message_metadata import CHOICES, message_metadata
 
 _NO_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a request that this program holds in memory, where the setting has no limit."""
-_LONGEST: Final = 4096  # characters of an option's value
-
-
-def add_message_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that shape a message."""
-    parser.add_argument(
-        "--file",
-        metavar="PATH|URL",
-        action="append",
-        default=[],
-        help="attach a file; may be given several times. A path is read and sent, a URL is passed on",
-    )
-    parser.add_argument(
-        "--session", metavar="ID", type=_value, help="the OpenCode session to work in [default: the context's]"
-    )
-    parser.add_argument(
-        "--model", metavar="PROVIDER/MODEL", type=_model, help="the model that answers [default: the agent's choice]"
-    )
-    parser.add_argument(
-        "--directory", metavar="PATH", type=_value, help="the directory, on the agent's side, to work in"
-    )
-    parser.add_argument(
-        "--instance",
-        metavar="NAME",
-        type=_value,
-        help="which of the agent's several OpenCodes a new context works in",
-    )
-
-
-def _value(text: str) -> str:
-    if not text.strip() or not text.isprintable() or len(text) > _LONGEST:
-        raise argparse.ArgumentTypeError(f"must be printable text of at most {_LONGEST} characters")
-    return text
-
-
-def _model(text: str) -> str:
-    try:
-        split_model(_value(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{error}, for example anthropic/claude-sonnet-4") from None
-    return text
 
 
 @frozen(kw_only=True)
@@ -139,7 +99,7 @@ async def with_file(
             content = await anyio.to_thread.run_sync(_content, source, max(0, budget), abandon_on_cancel=True)
             part = file_of_content(source, content, mimetypes.guess_type(source))
     except (OSError, ValueError) as error:
-        named = "the URL" if is_reference(source) else source.encode("utf-8", "replace").decode()[:_LONGEST]
+        named = "the URL" if is_reference(source) else source.encode("utf-8", "replace").decode()[:LONGEST_VALUE]
         raise UsageError(f"{option}: {named}: {getattr(error, 'strerror', None) or error}") from None
     return evolve(shape, files=(*shape.files, part))
 

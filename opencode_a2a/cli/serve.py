@@ -26,7 +26,6 @@ from opencode_a2a.config.settings import (
     check_bindings,
     check_exposure,
     check_workers,
-    help_text,
     read_dotenv,
     with_generated_token,
 )
@@ -45,29 +44,6 @@ from sansio.redact import Secret
 from sansio.transport.addresses import host_and_port
 
 _log = logging.getLogger(LIFECYCLE)
-
-OPTIONS = (
-    ("--runtime", "NAME", "A2A_RUNTIME", "the event loop: asyncio or trio (default: asyncio)"),
-    ("--host", "ADDRESS", "A2A_HOST", "where to listen (default: 127.0.0.1)"),
-    ("--port", "PORT", "A2A_PORT", "the port; 0 takes a free one (default: 8000)"),
-    ("--workers", "N", "A2A_WORKERS", "the processes that serve; several need PostgreSQL (default: 1)"),
-    ("--opencode", "URL", "OPENCODE_BASE_URL", "where `opencode serve` is (default: http://127.0.0.1:4096)"),
-    ("--log-level", "LEVEL", "A2A_LOG_LEVEL", "DEBUG, INFO, WARNING, ERROR or CRITICAL (default: WARNING)"),
-    ("--log-format", "FORMAT", "A2A_LOG_FORMAT", "text, or json: one object a line (default: text)"),
-)
-"""The options of the command, each with the variable that it goes before."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command, and every setting at the end of its help."""
-    parser.description = (
-        "Serves the OpenCode instance at --opencode as an A2A agent, on JSON-RPC and HTTP+JSON,\n"
-        "protocol versions 0.3 and 1.0. SIGINT or SIGTERM lets running tasks end first.\n"
-        "Options go before environment variables."
-    )
-    parser.epilog = help_text()
-    for option, metavar, variable, meaning in OPTIONS:
-        parser.add_argument(option, metavar=metavar, dest=variable, help=meaning)
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:

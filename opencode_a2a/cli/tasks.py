@@ -12,7 +12,7 @@ from typing import Final, TextIO
 import anyio
 from attrs import frozen
 
-from opencode_a2a.cli.agent_arguments import add_agent_arguments, add_url, answering_command, for_people
+from opencode_a2a.cli.agent_arguments import answering_command, for_people
 from opencode_a2a.cli.outcome import DONE, FAILED, OF_STATE, reported
 from opencode_a2a.client.cards import check_url
 from opencode_a2a.client.connection import connect
@@ -30,43 +30,6 @@ from sansio.a2a.client.client_errors import UsageError
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import ListTasksRequest, Task, TaskState, TextPart
 
-EPILOG: Final = """\
-examples:
-  opencode-a2a tasks http://127.0.0.1:8000
-  opencode-a2a tasks http://127.0.0.1:8000 watch 0b8f2c64-5d0e-4c57-9a44-2f3b1f3f6a10
-
-exit codes:
-  0    done; what is shown or watched is completed, or still at work
-  1    the task failed, or was rejected
-  2    wrong usage or settings
-  3    the task waits for its user: `opencode-a2a call --task ID` answers
-  4    the agent cannot be reached, refused the request, or broke the protocol
-  5    the task is canceled; after `cancel`, that is code 0
-  130  interrupted
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.epilog = EPILOG
-    add_url(parser)
-    parser.add_argument("action", nargs="?", choices=[*ACTIONS], default="list", help="what to do [default: list]")
-    parser.add_argument("id", metavar="ID", nargs="?", help="the task, for all actions but list")
-    parser.add_argument("--context", metavar="ID", help="list the tasks of this context alone")
-    parser.add_argument(
-        "--state", choices=[state.value for state in TaskState], help="list those in this state alone"
-    )
-    parser.add_argument("--limit", metavar="N", type=_limit, default=20, help="list at most so many [default: 20]")
-    parser.add_argument("--json", action="store_true", help="print each task as a line of JSON")
-    parser.add_argument("--verbose", action="store_true", help="watch: show reasoning and every step too")
-    add_agent_arguments(parser)
-
-
-def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text) <= 1000):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
-    return int(text)
-
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:
     """Run the command; return the exit code."""
@@ -83,7 +46,7 @@ class _Session:
 
 
 async def run_from_arguments(options: argparse.Namespace, settings: Settings, out: TextIO, err: TextIO) -> int:
-    """Run the command as parsed by `add_arguments`; return the exit code (see `EPILOG`)."""
+    """Run the command as it was parsed; return the exit code (see its help)."""
     binding = options.binding and options.binding.upper()
     target = CallTarget.of(options.url, settings, version=options.version, binding=binding)
     look = Look.of(out, err, os.environ) if options.action == "watch" else PLAIN

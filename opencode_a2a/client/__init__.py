@@ -36,7 +36,15 @@ if TYPE_CHECKING:
     from opencode_a2a.client.options import ClientOptions
     from opencode_a2a.client.remote_agent import RemoteAgent, Sending
 
-__all__ = ["AgentCache", "ClientOptions", "EventStream", "KnownPeers", "RemoteAgent", "Sending", "connect"]
+__all__ = [
+    "AgentCache",
+    "ClientOptions",
+    "EventStream",
+    "KnownPeers",
+    "RemoteAgent",
+    "Sending",
+    "connect",
+]
 
 _MODULES = {
     "connection": ("AgentCache", "connect"),

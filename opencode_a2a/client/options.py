@@ -11,12 +11,9 @@ from attrs import evolve, field, frozen
 
 from opencode_a2a.client.known_peers import MARK, KnownPeers
 from opencode_a2a.config.settings import Settings, SettingsError
-from sansio.a2a.backoff import Backoff
+from sansio.a2a.backoff import PATIENCE, Backoff
 from sansio.a2a.cards.verification import LARGEST_KEY_SET, KeySet, SignatureCheck
 from sansio.redact import Secret
-
-PATIENCE: Final = 3600.0
-"""Seconds for which a task may stay as it is, where nobody says."""
 
 POLLING: Final = Backoff.growing(0.5, 2.0)
 """Pauses between reads of a task whose agent has no stream of it."""

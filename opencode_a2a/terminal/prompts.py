@@ -19,6 +19,7 @@ import anyio.to_thread
 from attrs import define, field, frozen
 
 from opencode_a2a.terminal.output import Printer, on_one_line
+from opencode_a2a.terminal.permission_rules import ASK
 from sansio.a2a.client.input_requests import (
     PERMISSION_REPLIES,
     InputRequest,
@@ -36,13 +37,9 @@ if sys.platform != "win32":
     import termios
     import tty
 
-__all__ = ["ASK", "RULES", "Answers", "Lines", "Terminal"]
+__all__ = ["Answers", "Lines", "Terminal"]
 
-ASK: Final = "ask"
 PROMPT: Final = "answer> "
-RULES: Final = ("once", "always", "reject", ASK)
-"""The rules for permissions; the last one is to ask."""
-
 
 _Answer = TypeVar("_Answer")
 

@@ -7,17 +7,17 @@ to no other. The known agents' cards are read beside the calls: the tool's descr
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
+import anyio.to_thread
 from attrs import evolve
 
-from opencode_a2a.client import AgentCache, ClientOptions, KnownPeers, RemoteAgent
+from opencode_a2a.client import ClientOptions, KnownPeers
 from opencode_a2a.client.known_peers import PeerCredentialError
 from opencode_a2a.config.settings import Settings
-from opencode_a2a.outbound.transport import CheckedTransport, OutboundLimits
 from opencode_a2a.tool.mcp_endpoint import TOOL_NAME
 from opencode_a2a.tool.peer_calls import PeerRefusedError
 from sansio.a2a.client.client_errors import AuthenticationError, ClientError
@@ -25,6 +25,9 @@ from sansio.a2a.errors import ProtocolError
 from sansio.a2a.tool.arguments import CallArguments
 from sansio.a2a.tool.description import MOST_PEERS, KnownAgent, describe
 from sansio.known_peers import KnownPeer, barring
+
+if TYPE_CHECKING:
+    from opencode_a2a.client import AgentCache, RemoteAgent
 
 _log = logging.getLogger(__name__)
 
@@ -36,16 +39,21 @@ RETRY_SECONDS = 60.0
 
 _READING: Final = 15.0  # seconds that reading one card may take
 _AT_ONCE: Final = 4  # cards that are read at a time
-_LIMITS: Final = OutboundLimits(connections=16, answer_seconds=600.0)
-"""Limits of the connections to one agent. An answer that is no event stream comes once the agent is done."""
+_CONNECTIONS: Final = 16  # to one agent
+_ANSWER_SECONDS: Final = 600.0  # an answer that is no event stream comes once the agent is done
 
 
 class CalledAgents:
-    """The agents that may be called. `cache`: keeps connections to them."""
+    """The agents that may be called.
 
-    def __init__(self, peers: KnownPeers, cache: AgentCache) -> None:
+    `make_cache`: makes what keeps connections to them, once the first is called. `closing`: closes it.
+    """
+
+    def __init__(self, peers: KnownPeers, make_cache: Callable[[], AgentCache], closing: AsyncExitStack) -> None:
         self._peers = peers
-        self._cache = cache
+        self._make_cache = make_cache
+        self._closing = closing
+        self._cache: AgentCache | None = None
         listed = [peer for peer in peers if peer.allows(TOOL_NAME)][:MOST_PEERS]
         self._listed = {peer: KnownAgent(name=peer.name, note=peer.description or "") for peer in listed}
 
@@ -67,12 +75,21 @@ class CalledAgents:
             peer = self._peers.find(url)
             self._check(url)
         try:
-            async with self._cache.borrow(url) as agent:
+            cache = await self._opened()
+            async with cache.borrow(url) as agent:
                 if peer is None or not peer.covers(agent.interface.url):
                     self._check(agent.interface.url)  # the card of one agent may name another's address
                 yield agent
         except PeerCredentialError as exc:
             raise AuthenticationError(exc.message) from None
+
+    async def _opened(self) -> AgentCache:
+        """Return the cache. Its HTTP client is imported in a thread: that takes a tenth of a second."""
+        if self._cache is None:
+            made = await anyio.to_thread.run_sync(self._make_cache)
+            if self._cache is None:
+                self._cache = await self._closing.enter_async_context(made)
+        return self._cache
 
     def _check(self, url: str) -> None:
         """Raise `PeerRefusedError` for the URL of a peer that is not for models."""
@@ -95,7 +112,8 @@ class CalledAgents:
         async with limiter:
             try:
                 with anyio.move_on_after(_READING):
-                    async with self._cache.borrow(peer.url) as agent:
+                    cache = await self._opened()
+                    async with cache.borrow(peer.url) as agent:
                         self._listed[peer] = self._listed[peer].with_card(agent.card_body)
                         missed.remove(peer.name)
             except ClientError as exc:
@@ -130,11 +148,17 @@ async def called_agents(settings: Settings, *, extensions: Collection[str] = ())
             trusted = False
         return options if trusted else options.without_credentials()
 
-    async with AsyncExitStack() as stack:
-        cache = AgentCache(
+    def make_cache() -> AgentCache:
+        from opencode_a2a.client import AgentCache
+        from opencode_a2a.outbound.transport import CheckedTransport, OutboundLimits
+
+        limits = OutboundLimits(connections=_CONNECTIONS, answer_seconds=_ANSWER_SECONDS)
+        return AgentCache(
             ttl=settings.client_cache_ttl_seconds,
             size=settings.client_cache_maxsize,
             options_of=options_of,
-            transport_of=lambda url: CheckedTransport(peers.policy(peers.find(url)), _LIMITS),
+            transport_of=lambda url: CheckedTransport(peers.policy(peers.find(url)), limits),
         )
-        yield CalledAgents(peers, await stack.enter_async_context(cache))
+
+    async with AsyncExitStack() as closing:
+        yield CalledAgents(peers, make_cache, closing)

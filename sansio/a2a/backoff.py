@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import field, frozen
 from attrs.validators import min_len
+
+PATIENCE: Final = 3600.0
+"""Seconds for which a task may stay as it is before a client gives it up, where nobody says."""
 
 
 @frozen

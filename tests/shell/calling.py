@@ -8,7 +8,8 @@ import io
 import anyio
 from attrs import define, frozen
 
-from opencode_a2a.cli.call import CallTarget, add_arguments, call
+from opencode_a2a.cli.call import CallTarget, call
+from opencode_a2a.cli.main import add_arguments
 from opencode_a2a.client.options import ClientOptions
 from opencode_a2a.terminal.prompts import Answers
 from sansio.a2a.model import (
@@ -154,5 +155,5 @@ def message_path(binding: str, version: str, streaming: bool) -> str:
 
 def parsed(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="opencode-a2a call")
-    add_arguments(parser)
+    add_arguments("call", parser)
     return parser.parse_args(arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Final
 
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
@@ -13,25 +12,6 @@ from opencode_a2a.server.store.database.backup import back_up
 from opencode_a2a.server.store.database.urls import parse_database_url
 from opencode_a2a.terminal.output import harmless
 from sansio.doctor.store import megabytes
-
-EPILOG: Final = """\
-To restore it: stop the server, move the file to where the database was (without the -wal and -shm
-files beside that), start the server. docs/operations.md has the steps.
-
-exit codes:
-  0    the backup is there
-  1    the file cannot be written
-  2    wrong usage or settings, a file that is there already, or a store without a file
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.description = "Copies the SQLite database of A2A_TASK_STORE_DATABASE_URL into FILE, readable by you alone."
-    parser.epilog = EPILOG
-    parser.add_argument("file", metavar="FILE", help="the file for the backup")
-    parser.add_argument("--force", action="store_true", help="overwrite FILE")
-    parser.add_argument("--vacuum", action="store_true", help="leave out free space, which takes longer")
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:

@@ -19,7 +19,6 @@ from opencode_a2a.cli.operator.identity_checks import check_credentials, check_i
 from opencode_a2a.cli.operator.local_checks import LoadedSettings, check_files, check_settings, load_what_can_be
 from opencode_a2a.cli.operator.server_checks import check_server
 from opencode_a2a.cli.operator.upstream_checks import check_upstreams
-from opencode_a2a.cli.serve import OPTIONS
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.distribution import version_text
 from opencode_a2a.server.runtimes import Runtime
@@ -31,24 +30,6 @@ from sansio.doctor.store import judge_store
 
 SECONDS: Final = 10.0
 """Seconds that one group of checks may take; all groups run at once."""
-
-EPILOG: Final = """\
-Nothing is changed, and no turn is started. Settings come from the environment and .env, as with `serve`.
-
-exit codes:
-  0    nothing fails; there may be warnings
-  1    something fails
-  2    wrong usage
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.description = "Checks settings, OpenCode, the store, the address and what stands in front of the server."
-    parser.epilog = EPILOG
-    parser.add_argument("--json", action="store_true", help="print the findings as one JSON object")
-    for option, metavar, variable, meaning in OPTIONS:
-        parser.add_argument(option, metavar=metavar, dest=variable, help=meaning)
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:

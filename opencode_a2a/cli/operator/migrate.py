@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 import anyio
 
@@ -21,24 +21,6 @@ from opencode_a2a.server.store import StoreUnavailableError, StoreUrlError
 from opencode_a2a.server.store.database.inspection import inspect_store
 from opencode_a2a.server.store.database.urls import parse_database_url
 from opencode_a2a.server.store.sql import SqlStore
-
-EPILOG: Final = """\
-FILE is only read. What the store has already is left as it is, so a second run imports nothing again.
-Stop this server first; the earlier one should not be at work either. docs/upgrade.md says what becomes
-of tasks, sessions, permissions and settings.
-
-exit codes:
-  0    imported, or with --dry-run counted
-  2    wrong usage or settings, or an owner that is not clear: nothing is imported
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of the command."""
-    parser.description = "Imports the SQLite database of release 0.7.1 or 1.4.0 into the configured store."
-    parser.epilog = EPILOG
-    parser.add_argument("--from", dest="source", metavar="FILE", required=True, help="the earlier database file")
-    parser.add_argument("--dry-run", action="store_true", help="count what would be imported, and write nothing")
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:

@@ -14,7 +14,6 @@ import secrets
 import sys
 from typing import Final
 
-from opencode_a2a.config.groups.capabilities import CAPABILITIES
 from opencode_a2a.config.settings import Settings
 from opencode_a2a.server.runtimes import Runtime
 from sansio.a2a.client.client_errors import UsageError
@@ -23,37 +22,6 @@ from sansio.access.passwords import SALT_BYTES
 
 _RANDOM_BYTES: Final = 32
 _MARK: Final = "oca2a_"  # by which scanners of repositories and logs can find a token that has leaked
-
-EPILOG: Final = """\
-Standard output gets the secret and nothing else; standard error gets the entry with its hash,
-one line of JSON for the list in A2A_STATIC_AUTH_CREDENTIALS_FILE. With --entry FILE, the entry
-is written to that new file instead. For example:
-
-  opencode-a2a token --principal ci --credential-id ci-2026 >token.txt 2>entry.json
-"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    parser.description = (
-        "Makes a secret of 256 random bits, and the entry by which a server knows its hash.\n"
-        "Nothing is stored, and no server is asked."
-    )
-    parser.epilog = EPILOG
-    parser.add_argument("--principal", metavar="NAME", help="who calls with it (default: automation)")
-    parser.add_argument("--credential-id", metavar="ID", help="the name of this credential, for the log")
-    parser.add_argument(
-        "--capability",
-        metavar="NAME",
-        action="append",
-        default=[],
-        choices=sorted(CAPABILITIES),
-        help=f"something more that it allows: {', '.join(sorted(CAPABILITIES))}; may be repeated",
-    )
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--basic", metavar="USER", help="make a password for this user name instead of a bearer token")
-    kind.add_argument("--api-key", action="store_true", help="make an API key instead of a bearer token")
-    parser.add_argument("--entry", metavar="FILE", help="write the entry to this file, which must not exist yet")
 
 
 def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> int:

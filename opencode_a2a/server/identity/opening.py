@@ -20,7 +20,6 @@ from opencode_a2a.distribution import how_to_install
 from opencode_a2a.redaction import redacted
 from opencode_a2a.server.identity.authenticator import API_KEY_HEADER, Authenticator
 from opencode_a2a.server.identity.credentials_file import CredentialsFile
-from opencode_a2a.server.identity.issuer_client import IssuerClient
 from opencode_a2a.server.signals import Reload
 from sansio.access import CredentialsError, CredentialSet
 from sansio.access.oidc import OidcPolicy
@@ -134,6 +133,8 @@ async def _issuer(stack: AsyncExitStack, policy: OidcPolicy | None, wall: Callab
     """Open the issuer of tokens, with the libraries of the extra `oidc`; None where none is set."""
     if policy is None:
         return None
+    from opencode_a2a.server.identity.issuer_client import IssuerClient
+
     try:
         from opencode_a2a.server.identity.token_issuer import OidcIssuer
     except ModuleNotFoundError as error:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import anyio
-import httpx
+import anyio.to_thread
 from attrs import frozen
 
-from opencode_a2a.outbound.outbound_errors import CertificatesError, TargetRefusedError
 from opencode_a2a.outbound.resolving import Resolve, addresses_of
-from opencode_a2a.outbound.transport import CheckedTransport, OutboundLimits
 from sansio.outbound import FieldPath, OutboundPolicy, origin_of
+
+if TYPE_CHECKING:
+    import httpx
+
+    from opencode_a2a.outbound.transport import CheckedTransport
 
 _CONNECTIONS: Final = 128  # as many as notifications are under way at once
 _BODY_READ: Final = 16 * 1024
@@ -41,13 +44,15 @@ class Answer:
 class CheckedClient:
     """Posts to URLs the policy allows. `timeout`: seconds for all of a request, from resolving on.
 
-    It belongs in an `async with`.
+    It belongs in an `async with`. httpx is imported for the first URL, in a thread: a start takes a tenth longer
+    with it, and most servers are given no URL.
     """
 
     def __init__(self, policy: OutboundPolicy, *, timeout: float, resolve: Resolve = addresses_of) -> None:
         self._timeout = timeout
-        limits = OutboundLimits(connections=_CONNECTIONS, idle_seconds=0.0, connect_seconds=timeout)
-        self._transport = CheckedTransport(policy, limits, resolve=resolve)
+        self._policy = policy
+        self._resolve = resolve
+        self._transport: CheckedTransport | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,21 +60,28 @@ class CheckedClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._transport.aclose()
+        if self._transport is not None:
+            await self._transport.aclose()
 
     async def check(self, url: str, path: FieldPath) -> None:
         """Look at a URL, and at what its host resolves to now.
 
         Raises `ProtocolError` that names the field at `path` and never repeats the URL.
         """
-        await self._transport.check(url, path)
+        transport = await self._opened()
+        await transport.check(url, path)
 
     async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
         """Post to the first of the host's addresses that takes the connection. Raises `UndeliveredError`."""
+        transport = await self._opened()
+        import httpx
+
+        from opencode_a2a.outbound.outbound_errors import CertificatesError, TargetRefusedError
+
         host = origin_of(url).partition("//")[2]
         try:
             with anyio.fail_after(self._timeout):
-                return await self._answer(self._request(url, headers, body))
+                return await _answer(transport, self._request(url, headers, body))
         except TargetRefusedError as error:
             raise UndeliveredError(error.refusal.message) from None
         except CertificatesError as error:
@@ -85,7 +97,22 @@ class CheckedClient:
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             raise UndeliveredError(f"{host} cannot be sent to: {type(error).__name__}") from None
 
+    async def _opened(self) -> CheckedTransport:
+        if self._transport is None:
+            made = await anyio.to_thread.run_sync(self._make_transport)
+            if self._transport is None:
+                self._transport = made
+        return self._transport
+
+    def _make_transport(self) -> CheckedTransport:
+        from opencode_a2a.outbound.transport import CheckedTransport, OutboundLimits
+
+        limits = OutboundLimits(connections=_CONNECTIONS, idle_seconds=0.0, connect_seconds=self._timeout)
+        return CheckedTransport(self._policy, limits, resolve=self._resolve)
+
     def _request(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> httpx.Request:
+        import httpx
+
         return httpx.Request(
             "POST",
             url,
@@ -94,13 +121,14 @@ class CheckedClient:
             extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
         )
 
-    async def _answer(self, request: httpx.Request) -> Answer:
-        response = await self._transport.handle_async_request(request)
-        try:
-            await _read_if_short(response)
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, response.headers.get("retry-after"))
+
+async def _answer(transport: CheckedTransport, request: httpx.Request) -> Answer:
+    response = await transport.handle_async_request(request)
+    try:
+        await _read_if_short(response)
+    finally:
+        await response.aclose()
+    return Answer(response.status_code, response.headers.get("retry-after"))
 
 
 async def _read_if_short(response: httpx.Response) -> None:
@@ -108,6 +136,8 @@ async def _read_if_short(response: httpx.Response) -> None:
 
     A longer body is not begun: an iterator of httpx that is left early is not closed with those inside it.
     """
+    import httpx
+
     length = response.headers.get("content-length", "")
     if not re.fullmatch("[0-9]{1,9}", length) or int(length) > _BODY_READ:
         return

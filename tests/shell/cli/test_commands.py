@@ -407,6 +407,7 @@ def test_the_commands_that_a_kept_demo_prints_are_found(tmp_path: Path, by_path:
         process.wait(DEADLINE)
 
 
+NOT_FOR_HELP = {"anyio", "httpx", "rich", "sqlalchemy", "hypercorn", "opencode_a2a.config", "opencode_a2a.cli.call"}
 NOT_FOR_CALLS = {"hypercorn", "sqlalchemy", "opencode_a2a.agent", "opencode_a2a.fake_opencode", "sansio.extensions"}
 
 
@@ -415,10 +416,12 @@ NOT_FOR_CALLS = {"hypercorn", "sqlalchemy", "opencode_a2a.agent", "opencode_a2a.
     [
         (["--version"], "argparse", {"anyio", "attrs", "httpx", "sqlalchemy"}),
         (["--help"], "argparse", {"anyio", "attrs", "httpx", "sqlalchemy"}),
-        (["call", "--help"], "opencode_a2a.cli.call", NOT_FOR_CALLS),
+        (["call", "--help"], "opencode_a2a.cli.arguments.calling", NOT_FOR_HELP),
+        (["tasks", "--help"], "opencode_a2a.cli.arguments.calling", NOT_FOR_HELP),
+        (["completion", "bash"], "shtab", NOT_FOR_CALLS),
         (["call", "http://127.0.0.1:1", "Hello"], "runtime_asyncio", NOT_FOR_CALLS),
     ],
-    ids=["--version", "--help", "call --help", "call"],
+    ids=["--version", "--help", "call --help", "tasks --help", "completion", "call"],
 )
 def test_a_command_imports_no_more_than_it_needs(arguments: list[str], needed: str, absent: set[str]) -> None:
     program = (

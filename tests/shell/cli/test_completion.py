@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from opencode_a2a.cli.completion import SHELLS, script
-from opencode_a2a.cli.main import COMMANDS, command_module, main
+from opencode_a2a.cli.arguments.operating import SHELLS
+from opencode_a2a.cli.completion import script
+from opencode_a2a.cli.main import COMMANDS, add_arguments, main
 from tests.shell.client.typed_screen import TAB, at_terminal
 
 WORDS = [
@@ -82,7 +83,7 @@ def test_a_script_has_every_command_and_option_and_runs_nothing_of_the_help(shel
 def help_of(name: str) -> str:
     """The usage of a command, which names each of its options."""
     command = argparse.ArgumentParser()
-    command_module(name).add_arguments(command)
+    add_arguments(name, command)
     return command.format_usage()
 
 
