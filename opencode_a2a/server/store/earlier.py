@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 import orjson
 from attrs import frozen
 from sqlalchemy import Connection, Engine, Inspector, Text, cast, column, func, inspect, select, table
-from sqlalchemy.dialects import postgresql, sqlite
 
 from opencode_a2a.server.store.database.migrate import lock_schema
 from opencode_a2a.server.store.rows import SchemaError, Write
@@ -99,10 +98,9 @@ def import_earlier(engine: Engine, importer: Importer, write: Callable[[Connecti
         if recorded == content:
             return
         _import(connection, connection, found, importer, write)
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        record = {"content": content, "imported_at": int(time.time() * 1000)}
-        statement = dialect.insert(IMPORT).values(source=_SOURCE, **record)
-        connection.execute(statement.on_conflict_do_update(index_elements=[IMPORT.c.source], set_=record))
+        connection.execute(IMPORT.delete().where(IMPORT.c.source == _SOURCE))
+        record = {"source": _SOURCE, "content": content, "imported_at": int(time.time() * 1000)}
+        connection.execute(IMPORT.insert().values(record))
     importer.done()
 
 

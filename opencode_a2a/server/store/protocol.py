@@ -227,7 +227,7 @@ class Store(Protocol):
         """The bytes that the store takes on its disk, with free pages and the journal; None where it has none."""
 
     async def count(self) -> int:
-        """The number of tasks. A database counts them one by one."""
+        """The number of tasks."""
 
     async def session_of(self, principal: str, context_id: str) -> str | None:
         """The upstream session this principal's context is bound to."""

@@ -26,6 +26,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from opencode_a2a.server.store import task_counts
 from opencode_a2a.server.store.database import driver_cursor
 from opencode_a2a.server.store.rows import (
     EventRow,
@@ -186,7 +187,7 @@ def ends(connection: Connection, task_ids: Collection[str]) -> dict[str, int]:
 def tasks(connection: Connection, query: TaskQuery) -> TaskRows:
     """A page, found in an index: neither finding nor counting reads the snapshots of other tasks."""
     counted = _filtered(query)
-    total = connection.execute(select(func.count()).select_from(TASK).where(*counted)).scalar_one()
+    total = _total(connection, query, counted)
     if query.after is not None:
         updated_at, task_id = query.after
         place = tuple_(literal(updated_at, BigInteger), literal(task_id, TASK.c.task_id.type))
@@ -197,6 +198,13 @@ def tasks(connection: Connection, query: TaskQuery) -> TaskRows:
     found = connection.execute(select(TASK).where(TASK.c.task_id.in_(page))).mappings()
     rows = sorted((TaskRow(**row) for row in found), key=lambda row: (row.updated_at, row.task_id), reverse=True)
     return TaskRows(tuple(rows), total)
+
+
+def _total(connection: Connection, query: TaskQuery, wanted: Sequence[ColumnElement[bool]]) -> int:
+    """Count the tasks that a query wants: one by one only those of a context, or since a moment."""
+    if query.context_id is None and query.changed_after is None:
+        return task_counts.count(connection, query.principal, query.state)
+    return connection.execute(select(func.count()).select_from(TASK).where(*wanted)).scalar_one()
 
 
 def push_configs(connection: Connection, task_id: str) -> tuple[PushRow, ...]:
@@ -223,7 +231,7 @@ def expired(connection: Connection, before: int, most: int) -> Sequence[str]:
 def beyond(connection: Connection, principal: str, kept: int, most: int) -> Sequence[str]:
     """Finished tasks of a principal, as many as there are tasks beyond those that are `kept`."""
     owned = TASK.c.principal == principal
-    total = connection.execute(select(func.count()).select_from(TASK).where(owned)).scalar_one()
+    total = task_counts.count(connection, principal)
     return _removable(connection, owned, min(total - kept, most)) if total > kept else ()
 
 
@@ -263,7 +271,7 @@ def size(connection: Connection) -> int:
 
 def count(connection: Connection) -> int:
     """The number of tasks."""
-    return connection.execute(select(func.count()).select_from(TASK)).scalar_one()
+    return task_counts.count(connection)
 
 
 def session_of(connection: Connection, principal: str, context_id: str) -> str | None:
@@ -316,7 +324,9 @@ def _filtered(query: TaskQuery) -> Sequence[ColumnElement[bool]]:
     if query.context_id is not None:
         wanted.append(TASK.c.context_id == query.context_id)
     if query.state is not None:
-        wanted.append(TASK.c.state == query.state)
+        # Within a context, its index has the state. SQLite might take the index of all tasks in the state instead.
+        state = TASK.c.state if query.context_id is None else TASK.c.state.concat("")
+        wanted.append(state == query.state)
     if query.changed_after is not None:
         wanted.append(TASK.c.updated_at > query.changed_after)
     return wanted

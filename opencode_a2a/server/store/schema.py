@@ -1,20 +1,65 @@
 """The tables as the current version reads and writes them.
 
-`migrations/` says how a database gets there; a test holds the two together. The names carry a prefix: the
-database may hold somebody else's tables, a `tasks` among them.
+`migrations/` says how an older database gets there, and a new one is made from this; a test holds the two together.
+The names carry a prefix: the database may hold somebody else's tables, a `tasks` among them.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, LargeBinary, MetaData, Table, Text, false, true
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    false,
+    true,
+)
 
 VERSION_TABLE: Final = "opencode_a2a_schema"
 # Oldest first; the last is the one this code works with.
-VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+VERSIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 
 METADATA: Final = MetaData()
+
+# As alembic makes it. It is none of the tables that hold what a server stores.
+_VERSION: Final = Table(
+    VERSION_TABLE,
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=f"{VERSION_TABLE}_pkc"),
+)
+_WHERE: Final = "where"
+
+
+def create_tables(connection: Connection) -> None:
+    """Make all tables in a database that has none of them, as the migrations would leave them."""
+    for table in METADATA.tables.values():
+        for index in table.indexes:
+            if _WHERE in index.info:
+                index.dialect_options[connection.dialect.name][_WHERE] = index.info[_WHERE]
+    METADATA.create_all(connection, checkfirst=False)
+    _VERSION.create(connection, checkfirst=False)
+    connection.execute(_VERSION.insert().values(version_num=VERSIONS[-1]))
+
+
+def _partial_index(name: str, *columns: Column[object], where: ColumnElement[bool]) -> None:
+    """An index of the rows for which `where` is true.
+
+    Its condition is an option of a dialect. To name that of PostgreSQL here would import all of its drivers.
+    """
+    Index(name, *columns, info={_WHERE: where})
+
 
 # Pages of tasks are ordered by it: everywhere the same, whatever the collation of the database.
 _TASK_ID: Final = Text().with_variant(Text(collation="C"), "postgresql")
@@ -41,25 +86,25 @@ TASK: Final = Table(
 # Pages of tasks, and their totals: with the state, so that looking for one reads no other tasks.
 _PAGED: Final = (TASK.c.updated_at, TASK.c.task_id, TASK.c.state)
 Index("opencode_a2a_task_principal", TASK.c.principal, *_PAGED)
+Index("opencode_a2a_task_state", TASK.c.principal, TASK.c.state, TASK.c.updated_at, TASK.c.task_id)
 Index("opencode_a2a_task_context", TASK.c.principal, TASK.c.context_id, *_PAGED)
 Index("opencode_a2a_task_message", TASK.c.principal, TASK.c.message_id, TASK.c.context_id)
 # The newest of a message id: there are clients that give the same id to very many messages.
 Index("opencode_a2a_task_repeat", TASK.c.principal, TASK.c.message_id, TASK.c.created_at, TASK.c.task_id)
 # Holds only what is looked for at a start, so it stays small however many tasks have finished.
-Index(
-    "opencode_a2a_task_unfinished",
-    TASK.c.finished,
-    sqlite_where=TASK.c.finished == false(),
-    postgresql_where=TASK.c.finished == false(),
-)
+_partial_index("opencode_a2a_task_unfinished", TASK.c.finished, where=TASK.c.finished == false())
 
 # Finished tasks, those that finished first before the others.
-Index(
-    "opencode_a2a_task_finished",
-    TASK.c.updated_at,
-    TASK.c.task_id,
-    sqlite_where=TASK.c.finished == true(),
-    postgresql_where=TASK.c.finished == true(),
+_partial_index("opencode_a2a_task_finished", TASK.c.updated_at, TASK.c.task_id, where=TASK.c.finished == true())
+
+# Kept by triggers. `session`: of PostgreSQL, each of which counts in rows of its own; their sum counts.
+TASK_COUNT: Final = Table(
+    "opencode_a2a_task_count",
+    METADATA,
+    Column("principal", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("session", BigInteger, primary_key=True, autoincrement=False),
+    Column("tasks", BigInteger, nullable=False),
 )
 
 EVENT: Final = Table(
@@ -113,12 +158,7 @@ PUSH: Final = Table(
     Column("body", LargeBinary, nullable=False),
     Column("replica_id", Text),
 )
-Index(
-    "opencode_a2a_push_unfinished",
-    PUSH.c.finished,
-    sqlite_where=PUSH.c.finished == false(),
-    postgresql_where=PUSH.c.finished == false(),
-)
+_partial_index("opencode_a2a_push_unfinished", PUSH.c.finished, where=PUSH.c.finished == false())
 
 # `content`: the row counts of the earlier tables that were imported. They differ after a rollback.
 IMPORT: Final = Table(

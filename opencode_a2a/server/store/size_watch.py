@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 INTERVAL: Final = 30.0
 """Seconds between two measurements, where one is short."""
 
-_SHARE: Final = 20  # times as long as a measurement took is the pause after it: a large database takes long to count
+_SHARE: Final = 20  # times as long as a measurement took is the pause after it: a busy database takes long
 
 
 async def watch_size(store: Store, meters: Meters) -> None:

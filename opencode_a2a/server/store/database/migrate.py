@@ -1,7 +1,7 @@
 """Brings a database's schema to the current version, however many processes try at once.
 
 It knows alembic, and imports it only where there is something to migrate: most opens find the schema as it
-should be.
+should be, and a new database gets it at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Engine, Text, column, inspect, select, table
 
 from opencode_a2a.server.store.database.engine import unbound
 from opencode_a2a.server.store.rows import SchemaError
-from opencode_a2a.server.store.schema import VERSION_TABLE, VERSIONS
+from opencode_a2a.server.store.schema import METADATA, VERSION_TABLE, VERSIONS, create_tables
+from opencode_a2a.server.store.task_counts import create_triggers, fold_sessions
 
 # Any number will do, as long as every process takes the same one.
 _POSTGRESQL_LOCK: Final = 0x6F70656E63_A2A
@@ -33,13 +34,20 @@ def ensure_schema(engine: Engine) -> None:
     cannot be started there again.
     """
     with engine.connect() as connection:
-        if _version(connection) == VERSIONS[-1]:
-            return
+        behind = _version(connection) != VERSIONS[-1]
+    if not (behind or engine.dialect.name == "postgresql"):
+        return
     with engine.connect().execution_options(sqlite_begin="BEGIN IMMEDIATE") as connection, connection.begin():
         lock_schema(connection)
         if _version(connection) != VERSIONS[-1]:
             _bound_waiting(connection)
-            _upgrade(connection)
+            if _is_new(connection):
+                create_tables(connection)
+                create_triggers(connection)
+            else:
+                _upgrade(connection)
+        if connection.dialect.name == "postgresql":
+            fold_sessions(connection)
 
 
 def lock_schema(connection: Connection) -> None:
@@ -70,6 +78,11 @@ def _version(connection: Connection) -> str | None:
             f" ({VERSIONS[-1]}); upgrade opencode-a2a or use another database"
         )
     return found
+
+
+def _is_new(connection: Connection) -> bool:
+    """Whether no version ever made a table here."""
+    return set(inspect(connection).get_table_names()).isdisjoint((VERSION_TABLE, *METADATA.tables))
 
 
 def _upgrade(connection: Connection) -> None:

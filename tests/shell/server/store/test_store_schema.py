@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,6 +115,73 @@ def test_migrations_lead_to_the_tables_the_code_uses(durable_url: str) -> None:
     assert differences == []
 
 
+COLUMNS = {
+    "sqlite": (
+        'SELECT made.name, it.name, it.type, it."notnull", it.dflt_value, it.pk'
+        " FROM sqlite_master AS made JOIN pragma_table_info(made.name) AS it WHERE made.type = 'table'"
+    ),
+    "postgresql": (
+        "SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default,"
+        " is_identity, collation_name FROM information_schema.columns WHERE table_schema = 'public'"
+    ),
+}
+"""The columns of all tables, whatever their order: a statement names those that it reads or writes."""
+
+DEFINITIONS = {
+    "sqlite": "SELECT name, sql FROM sqlite_master WHERE type <> 'table'",
+    "postgresql": (
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
+        " UNION ALL SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+        " UNION ALL SELECT proname, prosrc FROM pg_proc WHERE proname LIKE 'opencode_a2a%%'"
+    ),
+}
+"""All that is made beside the tables."""
+
+
+def described(engine: Engine) -> tuple[set[tuple[object, ...]], set[tuple[object, ...]]]:
+    with engine.connect() as connection:
+        name = connection.dialect.name
+        columns, definitions = (
+            {tuple(row) for row in connection.exec_driver_sql(sql)} for sql in (COLUMNS[name], DEFINITIONS[name])
+        )
+    return columns, definitions
+
+
+def test_a_new_database_has_what_the_migrations_lead_to(durable_url: str) -> None:
+    engine = engine_of(durable_url)
+    with engine.begin() as connection:
+        migrate_to(connection, "head")
+    migrated, version = described(engine), version_in(engine)
+    METADATA.drop_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"DROP TABLE {VERSION_TABLE}")
+
+    migrate.ensure_schema(engine)
+
+    assert (described(engine), version_in(engine)) == (migrated, version)
+    assert len(migrated[1]) > len(METADATA.tables)
+    engine.dispose()
+
+
+def test_a_new_database_is_made_without_the_library_of_migrations(tmp_path: Path) -> None:
+    program = f"""
+import sys
+import anyio
+from opencode_a2a.server.store import open_store
+
+async def main():
+    for _ in range(2):
+        async with open_store("sqlite:///{tmp_path}/tasks.db") as store:
+            await store.commit()
+
+anyio.run(main)
+print("alembic" in sys.modules, "sqlalchemy.dialects.postgresql" in sys.modules)
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert run.stdout.split() == ["False", "False"]
+
+
 def engine_of(url: str) -> Engine:
     return create_engine(make_url(url.replace("postgresql:", "postgresql+psycopg:")))
 
@@ -180,6 +248,8 @@ async def test_a_database_of_the_first_schema_is_upgraded_with_all_it_holds(dura
             assert await store.session_of("ada", "context-1") == "ses_1"
             # Of the same moment: the order is by code points, descending.
             assert (await store.tasks(TaskQuery(principal="ada", limit=9))).rows == (done, running)
+            assert await store.count() == 2
+            assert (await store.tasks(TaskQuery(principal="ada", limit=1, state="working"))).total == 1
             assert await store.started_by("ada", "context-1", "message-1") is None
             assert await store.unfinished_pushes() == ()
 
@@ -251,9 +321,10 @@ async def test_a_server_of_the_schema_before_goes_on_working_while_its_database_
             upgraded.set()
         async with open_store(durable_url) as store:
             found = await store.unfinished()
+            counted = await store.count()
     engine.dispose()
 
-    assert len(found) == written >= 5
+    assert len(found) == counted == written >= 5
     assert {stored.row.replica_id for stored in found} == {None}
 
 
