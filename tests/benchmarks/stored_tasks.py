@@ -47,7 +47,7 @@ from tests.benchmarks.processes import Server
 from tests.shell.postgresql_server import running_postgresql
 from tests.shell.store_cases import empty_postgresql, open_and_close
 
-PRINCIPAL: Final = "ada"
+PRINCIPAL: Final = "grace"
 BEGAN: Final = 1_700_000_000_000  # epoch milliseconds at which the first task ended; one ends each second
 PAGE: Final = 51  # of a list with 50 tasks, which looks for one more
 OF_CONTEXT: Final = 10  # tasks

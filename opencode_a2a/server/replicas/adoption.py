@@ -6,13 +6,14 @@ The same recovery serves a restart and another server's death: no prompt is sent
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import anyio
+import anyio.lowlevel
 
 from opencode_a2a.server.replicas.followed_tasks import FollowedTasks
-from opencode_a2a.server.store import FencedError, Ownership, Store, StoredTask, StoreError
+from opencode_a2a.server.store import EventRow, FencedError, Ownership, Store, StoredTask, StoreError
 from opencode_a2a.server.tasks.active_task import ELSEWHERE, ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.loading import loaded
@@ -23,6 +24,8 @@ from sansio.a2a.model import TaskState
 _log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 16  # tasks that a server takes before others may take some
+_READ_AT_ONCE: Final = 64  # tasks whose events are read together
+_EVENT_BYTES: Final = 1024 * 1024  # of events that are read together
 _AGAIN: Final = 1.0  # seconds before a store that failed is asked again
 _WAITING: Final = TaskState.AUTH_REQUIRED.value  # for somebody who mends the credentials, and asks again
 
@@ -114,15 +117,35 @@ class Adoption:
         """
         self._adopted.sort(key=lambda stored: stored.row.prompt_id is None)
         while self._adopted:
-            await self._begin_work(self._adopted[0])
-            del self._adopted[0]
+            kept = await self._kept_events(self._adopted[:_READ_AT_ONCE])
+            for _ in range(min(_READ_AT_ONCE, len(self._adopted))):
+                await self._begin_work(self._adopted[0], kept)
+                del self._adopted[0]
+                await anyio.lowlevel.checkpoint()  # each is a step of the loop
         await self._store.commit()
 
-    async def _begin_work(self, stored: StoredTask) -> None:
+    async def _kept_events(self, some: Sequence[StoredTask]) -> Mapping[str, Sequence[EventRow]]:
+        """Read the events of some tasks that are kept. Those of which one read may not have all are left out.
+
+        A read waits until all that was recovered before it is stored, so there is none for each task.
+        """
+        kept: dict[str, list[EventRow]] = {task_id: [] for task_id in sorted(one.row.task_id for one in some)}
+        rows = await self._store.later_events(dict.fromkeys(kept, 0), _EVENT_BYTES)
+        for row in rows:
+            kept[row.task_id].append(row)
+        if sum(len(row.body) for row in rows) < _EVENT_BYTES:
+            return kept
+        return {task_id: events for task_id, events in kept.items() if task_id < rows[-1].task_id}
+
+    async def _begin_work(self, stored: StoredTask, kept: Mapping[str, Sequence[EventRow]]) -> None:
+        """Begin the work on a task. `kept`: the events of those that were read before."""
         try:
             active = await self._followed.hand_over(stored)
             if active is None:
-                active = await loaded(stored, await self._store.events(stored.row.task_id))
+                events = kept.get(stored.row.task_id)
+                if events is None:
+                    events = await self._store.events(stored.row.task_id)
+                active = await loaded(stored, events)
             try:
                 self._check_owned(stored)
                 await self._recover(active)

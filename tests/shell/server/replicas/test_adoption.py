@@ -17,9 +17,11 @@ from opencode_a2a.server.tasks.loading import loaded
 from opencode_a2a.server.tasks.running_task import RunningTask
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
+from sansio.a2a.model import Message, Role, TaskState, TextPart
 from sansio.a2a.replicas.changes import ORPHANS, Changes
+from sansio.a2a.tasks.task_log import MessageAdded
 from tests.shell.harness import DEADLINE
-from tests.shell.server.replicas.test_followed_tasks import Owner
+from tests.shell.server.replicas.test_followed_tasks import Owner, status
 
 pytestmark = pytest.mark.anyio
 
@@ -81,6 +83,30 @@ async def test_what_was_taken_over_and_could_not_begin_begins_later() -> None:
 
     assert begun == ["a", "b", "c"]
     assert adoption.total == 4  # each once, though some are tried again
+
+
+async def test_tasks_begin_with_all_their_events_also_where_one_read_has_not_all() -> None:
+    store = MemoryStore()
+    large = Message(message_id="m2", role=Role.AGENT, parts=(TextPart(text="x" * 700_000),))
+    left: list[StoredTask] = []
+    for name in ("a", "b", "c"):
+        owner = Owner(store, name)
+        await owner.begin()
+        await owner.publish(MessageAdded(large), status(TaskState.INPUT_REQUIRED))
+        found = await store.task(name)
+        assert found is not None
+        left.append(StoredTask(evolve(found.row, replica_id=ME), found.events))
+    ownership = Left(left)
+    store.ownership = ownership  # type: ignore[assignment]
+    begun: dict[str, list[int]] = {}
+
+    async def recover(active: ActiveTask) -> None:
+        begun[active.facts.task_id] = [entry.number for entry in active.log.since(0)]
+
+    with anyio.fail_after(DEADLINE):
+        await Adoption(store, FollowedTasks(store), LocalLocks(), recover, nothing, lambda: None, again=0.0).run()
+
+    assert begun == {name: [1, 2, 3, 4, 5] for name in ("a", "b", "c")}
 
 
 async def test_what_was_lost_again_while_it_was_read_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
