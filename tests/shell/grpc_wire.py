@@ -116,8 +116,9 @@ class Frames(httpx.AsyncByteStream):
         if self._over or (error := error_of(self._exchange)) is None:
             raise StopAsyncIteration
         self._over = True
-        if (reason := str(error[1]["error"]["message"])).startswith(_EARLY):
-            return b": %b\n" % reason.encode()
+        _, is_early, reason = str(error[1]["error"]["message"]).partition(_EARLY)  # version 0.3 names the error first
+        if is_early:
+            return b": %b%b\n" % (_EARLY.encode(), reason.encode())
         return b"data: %b\n\n" % orjson.dumps(error[1])
 
     def _event(self, message: bytes) -> bytes:
