@@ -18,7 +18,8 @@ import trustme
 from attrs import frozen
 
 from tests.deploy.tools import DEPLOY, program
-from tests.shell.harness import DEADLINE, free_port
+from tests.shell.harness import DEADLINE
+from tests.shell.ports import free_port
 
 NAME = "agents.example.org"
 PREFIX = "/opencode"

@@ -14,7 +14,7 @@ from tests.deploy.proxies import before_several
 from tests.interop.driver import ROOT
 from tests.interop.fake_opencode_server import HOLD, RELEASE
 from tests.real.adapter import TOKEN, Adapter, environment, listening, running_adapter
-from tests.shell.harness import free_port
+from tests.shell.ports import free_port
 from tests.shell.store_cases import empty_postgresql
 
 _MORE = {

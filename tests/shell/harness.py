@@ -6,13 +6,10 @@ worked out here, naively and on its own.
 
 from __future__ import annotations
 
-import itertools
-import os
-import socket
 import ssl
 import uuid
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, cast
 
 import anyio
@@ -518,23 +515,6 @@ async def agent_before(backend: str, fake_opencode: FakeOpenCode | None, **setti
         }
         async with agent_at(backend, app, Settings(**given)) as agent:
             yield agent
-
-
-_PORTS = 1500  # of each test process
-_next_port = itertools.count()
-
-
-def free_port() -> int:
-    """A port nobody listens on now, and that nobody else is given: below those that the system hands out.
-
-    Each of the test processes that run side by side has a range of its own.
-    """
-    process = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
-    for _ in range(_PORTS):
-        port = 20_000 + process * _PORTS + next(_next_port) % _PORTS
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
-    raise OSError(f"none of {_PORTS} ports is free")
 
 
 def failure_of(stream: Stream) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from attrs import define
 
-from tests.shell.harness import free_port
+from tests.shell.ports import free_port
 
 _STARTING = 60.0
 _STOPPING = 20.0

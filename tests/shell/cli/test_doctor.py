@@ -26,7 +26,8 @@ from opencode_a2a.server.store import open_store
 from sansio.doctor.finding import Finding, Outcome, exit_code
 from sansio.guards.hosts import ServedHosts
 from sansio.redact import Secret
-from tests.shell.harness import CREDENTIALS, DEADLINE, RUNTIMES, free_port, quick, served, until
+from tests.shell.harness import CREDENTIALS, DEADLINE, RUNTIMES, quick, served, until
+from tests.shell.ports import free_port
 from tests.shell.raw_server import SILENCE, answering
 
 pytestmark = pytest.mark.anyio

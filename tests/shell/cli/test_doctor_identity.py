@@ -21,7 +21,8 @@ from opencode_a2a.distribution import is_installed
 from sansio.doctor.certificate import TLS
 from sansio.doctor.finding import Finding, Outcome
 from sansio.doctor.identity import CREDENTIALS, ISSUER
-from tests.shell.harness import DEADLINE, free_port
+from tests.shell.harness import DEADLINE
+from tests.shell.ports import free_port
 from tests.shell.server.identity.openid_provider import AUDIENCE, Provider, provider
 
 pytestmark = pytest.mark.anyio

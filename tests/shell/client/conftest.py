@@ -15,7 +15,8 @@ from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.cards.parse import SERVED
 from tests.shell import scripted_agent
 from tests.shell.calling import Scene
-from tests.shell.harness import BOB, CREDENTIALS, Agent, Serving, client, free_port, quick, served
+from tests.shell.harness import BOB, CREDENTIALS, Agent, Serving, client, quick, served
+from tests.shell.ports import free_port
 from tests.shell.scripted_agent import ScriptedAgent
 
 

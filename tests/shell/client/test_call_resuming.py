@@ -27,7 +27,8 @@ from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import TaskState, TaskStatus
 from sansio.redact import Secret
 from tests.shell.calling import COMPLETED, HELLO, WORKING, Scene, Screen, says, task
-from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, free_port, served
+from tests.shell.harness import ALICE, CREDENTIALS, DEADLINE, served
+from tests.shell.ports import free_port
 from tests.shell.raw_server import answering, ok
 from tests.shell.scripted_agent import CARD_PATH, EVENTS, CutError, Reply, card, document, payload, stream
 

@@ -35,7 +35,8 @@ from tests.shell.calling import Screen
 from tests.shell.client.hostile_grpc import Peer, misbehaving
 from tests.shell.client.test_hostile_grpc import QUICK
 from tests.shell.client.test_library import answer_of, text_of
-from tests.shell.harness import ALICE, DEADLINE, Agent, Serving, free_port
+from tests.shell.harness import ALICE, DEADLINE, Agent, Serving
+from tests.shell.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -37,7 +37,8 @@ from sansio.redact import Secret
 from tests.shell import scripted_agent
 from tests.shell.calling import COMPLETED, WORKING, Scene, says, task
 from tests.shell.cases import every_codec, every_listing_codec, one_codec
-from tests.shell.harness import ALICE, BOB, DEADLINE, Agent, Serving, Wire, free_port
+from tests.shell.harness import ALICE, BOB, DEADLINE, Agent, Serving, Wire
+from tests.shell.ports import free_port
 from tests.shell.scripted_agent import CARD_PATH, Reply, card, document, stream
 
 pytestmark = pytest.mark.anyio

@@ -14,8 +14,9 @@ from sansio.extensions.methods.method_rows import Scope
 from sansio.extensions.methods.method_table import METHODS
 from tests.paths import FIXTURES
 from tests.shell.cases import each_value, one_version
-from tests.shell.harness import RPC_10, Serving, free_port
+from tests.shell.harness import RPC_10, Serving
 from tests.shell.method_calls import CALLABLE, EVERYTHING_ON, Methods, world_of
+from tests.shell.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ from sansio.a2a.cards.parse import Interface, PeerCard
 from sansio.outbound import AllowedHosts
 from tests.shell.agent.tool.conftest import Start
 from tests.shell.client.hostile import Case, Outcome, Script, card, misbehaving
-from tests.shell.harness import ALICE, Agent, free_port, until
+from tests.shell.harness import ALICE, Agent, until
+from tests.shell.ports import free_port
 
 HERE = "/workspace"
 

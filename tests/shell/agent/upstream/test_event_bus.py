@@ -18,7 +18,8 @@ from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.sse import encode
 from sansio.opencode.upstream.events import BusEvent, PartDelta
 from tests.shell.cases import each_value
-from tests.shell.harness import DEADLINE, free_port, until
+from tests.shell.harness import DEADLINE, until
+from tests.shell.ports import free_port
 from tests.shell.raw_server import HANG_UP, SILENCE, RawServer, Step, answering
 
 pytestmark = pytest.mark.anyio

@@ -25,10 +25,10 @@ from tests.shell.harness import (
     Wire,
     agent_at,
     failure_of,
-    free_port,
     quick,
     served,
 )
+from tests.shell.ports import free_port
 
 pytestmark = pytest.mark.anyio
 PATIENCE = 2.0  # seconds: all that is to work in such a test has to be quicker, on a slow machine too

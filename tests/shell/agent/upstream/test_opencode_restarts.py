@@ -11,7 +11,8 @@ from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say
 from opencode_a2a.fake_opencode.app import Receive, Scope, Send
 from tests.shell.cases import each_value, one_codec
 from tests.shell.folding import text_of
-from tests.shell.harness import CREDENTIALS, DEADLINE, Wire, agent_at, free_port, quick, served
+from tests.shell.harness import CREDENTIALS, DEADLINE, Wire, agent_at, quick, served
+from tests.shell.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

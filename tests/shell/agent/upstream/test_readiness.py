@@ -21,11 +21,11 @@ from tests.shell.harness import (
     Agent,
     Serving,
     agent_at,
-    free_port,
     quick,
     served,
     until,
 )
+from tests.shell.ports import free_port
 from tests.shell.raw_server import HANG_UP, SILENCE, Step, answering, ok
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,8 @@ from opencode_a2a.agent.upstream import upstream as upstream_module
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from sansio.opencode.upstream.requests import TimeoutClass, UpstreamCall
 from tests.shell.cases import each_value
-from tests.shell.harness import DEADLINE, free_port, until
+from tests.shell.harness import DEADLINE, until
+from tests.shell.ports import free_port
 from tests.shell.raw_server import HANG_UP, SILENCE, RawServer, Step, answering, chunked, ok
 
 pytestmark = pytest.mark.anyio

@@ -25,11 +25,11 @@ from tests.shell.harness import (
     agent_at,
     agent_before,
     client,
-    free_port,
     quick,
     served,
     until,
 )
+from tests.shell.ports import free_port
 from tests.shell.server.store.test_store_outages import locked
 
 pytestmark = pytest.mark.anyio

@@ -32,7 +32,7 @@ from sansio.doctor.finding import Outcome
 from sansio.doctor.listening import LISTENING
 from sansio.doctor.store import judge_store
 from tests.deploy.tools import program
-from tests.shell.harness import free_port
+from tests.shell.ports import free_port
 from tests.shell.server.store.shared.cases import WAIT, ids, looking, shared
 from tests.shell.store_cases import postgresql_url as postgresql_url
 from tests.shell.store_cases import task_row
