@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 
 from attrs import evolve
 
@@ -71,7 +72,7 @@ def check_repeated(headers: object, credentials: Collection[str] = ()) -> None:
     this server at the other. Raises `ProtocolError` (INVALID_REQUEST).
     """
     pairs = headers if isinstance(headers, list | tuple) else ()
-    once = _ONCE.union(name.lower().encode() for name in credentials)
+    once = _names_that_come_once(tuple(credentials))
     seen: set[bytes] = set()
     for name, _ in pairs:
         if name in once:
@@ -87,6 +88,11 @@ def end_to_end(headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...
     """
     named = {part.strip().lower() for name, value in headers if name == "connection" for part in value.split(",")}
     return tuple(pair for pair in headers if pair[0] not in _HOP_BY_HOP and pair[0] not in named)
+
+
+@lru_cache(maxsize=8)
+def _names_that_come_once(credentials: tuple[str, ...]) -> frozenset[bytes]:
+    return _ONCE.union(name.lower().encode() for name in credentials)
 
 
 def check_length(headers: dict[str, str], limit: int) -> None:

@@ -228,14 +228,16 @@ class CredentialSet:
         ),
     )
 
-    def __bool__(self) -> bool:
-        return bool(self.credentials)
+    schemes: tuple[Scheme, ...] = field(init=False, repr=False, eq=False)
+    """The schemes some enabled credential can be presented with, bearer first."""
 
-    @property
-    def schemes(self) -> tuple[Scheme, ...]:
-        """The schemes some enabled credential can be presented with, bearer first."""
+    @schemes.default
+    def _make_schemes(self) -> tuple[Scheme, ...]:
         enabled = {credential.scheme for credential in self.credentials if credential.enabled}
         return tuple(scheme for scheme in SCHEMES if scheme in enabled)
+
+    def __bool__(self) -> bool:
+        return bool(self.credentials)
 
     @property
     def principals(self) -> frozenset[str]:

@@ -6,6 +6,7 @@ One table of operations for both bindings and both versions. Knows neither HTTP 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
 import anyio.lowlevel
@@ -63,12 +64,20 @@ class Invocation:
         """The presentation of a task to the caller, or of an answer about none."""
         call = self.call
         if active is None:
-            return Presentation(call.codec, False, call.activated.names)
-        return Presentation(call.codec_of(active.codec_name), active.text_only, call.activated.names)
+            return _presentation(call.codec, False, call.activated.names)
+        return _presentation(call.codec_of(active.codec_name), active.text_only, call.activated.names)
 
     def presentation_of_sender(self, active: ActiveTask) -> Presentation:
         """The presentation of a message's task to its sender: in the codec of the message."""
-        return Presentation(self.call.codec, active.text_only, self.call.activated.names)
+        return _presentation(self.call.codec, active.text_only, self.call.activated.names)
+
+
+def _presentation(codec: Any, text_only: bool, extensions: frozenset[str]) -> Presentation:
+    return _presentations(codec, text_only, extensions)
+
+
+_presentations = lru_cache(maxsize=64)(Presentation)
+"""Makes presentations, of which there are few. Codecs are modules, which can be keys."""
 
 
 class Dispatch:

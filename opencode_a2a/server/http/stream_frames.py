@@ -20,7 +20,6 @@ from opencode_a2a.server.store.store_errors import store_failure
 from opencode_a2a.server.tasks.active_task import FarBehindError
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from opencode_a2a.server.tasks.renderings import Renderings
-from sansio.a2a.bindings.json_output import encoded_pieces
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.server import Call
 from sansio.a2a.tasks.presentation import Presentation
@@ -62,7 +61,8 @@ class Streaming:
 
     `access`: calls its argument where the caller may not read on, while the context lasts. `refused`: the last frame
     then. `timeout`: seconds for which the client waits. `trailers`: returns what follows the body, which ends with a
-    failure or not; None where the binding has no trailers.
+    failure or not; None where the binding has no trailers. `at_once`: the first frame waits for nothing, so that the
+    head is written together with it.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -72,6 +72,7 @@ class Streaming:
     refused: bytes
     timeout: float | None = None
     trailers: Callable[[ProtocolError | None], tuple[tuple[str, str], ...] | None] = _no_trailers
+    at_once: bool = False
 
 
 async def frames_of(
@@ -99,14 +100,13 @@ async def _frames_to_end(
 ) -> AsyncGenerator[Frames]:
     """The frames of a stream. Raises `FarBehindError`."""
     active, cursor = stream.active, stream.cursor
-    json_of = active.renderings.json
+    encoded = active.renderings.encoded
     numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
     ready = b""
     for number, item in zip(numbers, stream.first, strict=True):
-        pieces = await in_turns(encoded_pieces(presentation.item(item, number)))
+        *most, end = pieces = await in_turns(call.frame_in_steps(number, presentation.item(item, number)))
         if budget is not None:
             budget.take(sum(map(len, pieces)), anyio.current_time())
-        *most, end = call.frame_in_pieces(number, pieces)
         for part in most:
             yield Frames(ready + part)
             ready = b""
@@ -115,7 +115,7 @@ async def _frames_to_end(
     past = Renderings()  # of its own: what is not in memory is not kept for other readers either
     for run in _pieces(stream.past) if stream.past else ():
         seen = [entry for entry in run if entry.item is not None]
-        frames = [call.frame(entry.number, past.json(entry, presentation, ends=False)) for entry in seen]
+        frames = [call.frame(entry.number, past.encoded(entry, presentation, call, ends=False)) for entry in seen]
         data, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
         if limit is not None:
             yield _early_end(ready + data, call, limit)
@@ -152,7 +152,7 @@ async def _frames_to_end(
                 ends = over or pause is not None
                 last = ends and (not piece or piece[-1] is entries[-1])
                 rendered = (
-                    call.frame(entry.number, json_of(entry, presentation, ends=last and entry is piece[-1]))
+                    call.frame(entry.number, encoded(entry, presentation, call, ends=last and entry is piece[-1]))
                     for entry in piece
                     if entry.item is not None
                 )

@@ -68,24 +68,23 @@ class Authenticator:
         """Called where other schemes are on than before."""
         self.api_key_header = api_key_header
         self._certificate_header = certificate_header
-        self._credentials = credentials
         self._realm = realm
         self._issuer = issuer
         self._wall = wall
         self._passwords = PasswordChecks()
         self._streams: set[_OpenStream] = set()
-
-    @property
-    def schemes(self) -> tuple[str, ...]:
+        self.schemes: tuple[str, ...]
         """The schemes that a request can authenticate with now: of `bearer`, `basic`, `api_key`, `oidc`, `mtls`."""
-        others = {"oidc": self._issuer is not None, "mtls": bool(self._certificate_header)}
-        return (*self._credentials.schemes, *(scheme for scheme, is_on in others.items() if is_on))
-
-    @property
-    def headers(self) -> tuple[str, ...]:
+        self.headers: tuple[str, ...]
         """The headers that credentials are read from."""
+        self._use(credentials)
+
+    def _use(self, credentials: CredentialSet) -> None:
+        self._credentials = credentials
+        others = {"oidc": self._issuer is not None, "mtls": bool(self._certificate_header)}
+        self.schemes = (*credentials.schemes, *(scheme for scheme, is_on in others.items() if is_on))
         keys = (self.api_key_header,) if "api_key" in self.schemes else ()
-        return ("Authorization", *keys, *filter(None, (self._certificate_header,)))
+        self.headers = ("Authorization", *keys, *filter(None, (self._certificate_header,)))
 
     def presents(self, request: Request) -> bool:
         """Return whether a request brings a credential of any kind, valid or not."""
@@ -135,7 +134,7 @@ class Authenticator:
     def replace(self, credentials: CredentialSet) -> None:
         """Use other credentials from now on, and end the streams of callers whom they do not know."""
         before = self.schemes
-        self._credentials = credentials
+        self._use(credentials)
         self._end_streams()
         if self.schemes != before:
             self.changed()

@@ -13,7 +13,7 @@ from opencode_a2a.server.operations.known_messages import KnownMessages
 from opencode_a2a.server.operations.task_quota import TaskQuota
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.replicas.others import Others, OwnedHereError
-from opencode_a2a.server.store.store_errors import from_store, holding
+from opencode_a2a.server.store.store_errors import Holding, from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
@@ -88,8 +88,8 @@ class Admission:
             name = DIALECTS[presentation.version].push_config_member
             check_id(push.id, ("configuration", name, "id"))
             await self._notifier.check(push, ("configuration", name), presentation.key)
-        async with self._messages.arrival(request) as known:
-            if known is not None:
+        async with self._messages.arrival(request):
+            if (known := await self._messages.known(request)) is not None:
                 return known, None
             async with self._quota.place(principal):
                 self._check_open()  # to accept it took a while
@@ -142,7 +142,8 @@ class Admission:
             if len(elsewhere) > 1:
                 raise _ambiguous(elsewhere)
             return await self._relayed(request, elsewhere[0], presentation) if elsewhere else None
-        async with self._messages.arrival(request) as known:
+        async with self._messages.arrival(request):
+            known = await self._messages.known(request)
             waiting = self._waiting(request)
             if known is not None or not waiting:
                 return known
@@ -259,7 +260,7 @@ class Admission:
         request.trace = trace
         if not self._hooks.restore(request):
             await self._agent.accept(request)
-        async with holding(self._registry.resting(active.facts.task_id)):
+        async with Holding(self._registry.resting(active.facts.task_id)):
             # another message, or its cancellation, may have come first
             active = await self.find(active.facts.principal, active.facts.task_id)
             if active.has_message(message.message_id):

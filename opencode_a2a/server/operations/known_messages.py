@@ -7,8 +7,6 @@ content, whatever context it got. Knows nothing of how a task begins.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
@@ -16,7 +14,7 @@ import anyio
 
 from opencode_a2a.server.agent import AgentHooks, AgentRequest
 from opencode_a2a.server.store import Store, StoredTask, StoreError, TaskQuery
-from opencode_a2a.server.store.store_errors import from_store, holding
+from opencode_a2a.server.store.store_errors import Holding, from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
@@ -64,18 +62,20 @@ class KnownMessages:
                 return
             after = page[-1]
 
-    @asynccontextmanager
-    async def arrival(self, request: AgentRequest) -> AsyncGenerator[ActiveTask | None]:
-        """Let equal messages in one after the other, each with the task that it has already, if any.
+    def arrival(self, request: AgentRequest) -> Holding:
+        """Let equal messages in one after the other. Raises `ProtocolError` if the store fails."""
+        message = request.message
+        return Holding(self._locks.of(("message", request.principal, message.context_id, message.message_id)))
+
+    async def known(self, request: AgentRequest) -> ActiveTask | None:
+        """The task that a message has already, within its `arrival`; None: it is new.
 
         Raises `ProtocolError` if the store fails.
         """
         principal, message = request.principal, request.message
-        async with holding(self._locks.of(("message", principal, message.context_id, message.message_id))):
-            if message.context_id is None:
-                yield await self._with_content(request)
-            else:
-                yield await self._in_context(principal, message.context_id, message.message_id)
+        if message.context_id is None:
+            return await self._with_content(request)
+        return await self._in_context(principal, message.context_id, message.message_id)
 
     def began(self, active: ActiveTask) -> None:
         """Know the message of a new task."""

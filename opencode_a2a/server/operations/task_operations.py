@@ -6,7 +6,6 @@ Knows no codec and no transport. Raises `ProtocolError` for what cannot be done.
 from __future__ import annotations
 
 import uuid
-from contextlib import ExitStack
 
 import anyio.lowlevel
 from attrs import evolve
@@ -15,7 +14,7 @@ from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.push.notifier import Notifier
 from opencode_a2a.server.replicas.others import Others, OwnedHereError
 from opencode_a2a.server.store import Store, StoredTask, TaskQuery
-from opencode_a2a.server.store.store_errors import from_store, holding
+from opencode_a2a.server.store.store_errors import Holding, from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.open_stream import OpenStream
@@ -112,15 +111,15 @@ class Operations:
         `cursor`: the id of the last event that was seen, of this message's stream or of the one it goes on from.
         The events of a new task cannot have been seen: then it does not count.
         """
-        with ExitStack() as place:
-            place.enter_context(self._streams.place())
+        leave = self._streams.enter()
+        try:
             active, begun = await self._admission.start(principal, request, presentation, trace)
             last = active.log.last if begun is None else begun
             await self._durable(active)
             if cursor is not None and begun is None:
                 found = await self._admission.find(principal, active.facts.task_id, kept=True)
                 stream = await self._resumed(found, cursor, stays_open)
-                return evolve(stream, close=place.pop_all().close)
+                return evolve(stream, close=leave)
             if request.message.task_id is not None:
                 # an answer's stream begins where it was taken: no event is left out
                 last = active.log.answered_at(request.message.message_id) or last
@@ -128,10 +127,13 @@ class Operations:
             if not active.log.reaches(last):  # a message as large as this leaves the memory once it is stored
                 stream = await self._streams.resumed(active, last, stays_open=stays_open)
                 first = tuple(trim_history(one, wanted) if isinstance(one, Task) else one for one in stream.first)
-                return evolve(stream, first=first, close=place.pop_all().close)
+                return evolve(stream, first=first, close=leave)
             task = trim_history(active.log.at(last), wanted)
             whole = active.log.waits_at(last) and not stays_open
-            return OpenStream((task,), active, last, last, stays_open, whole, close=place.pop_all().close)
+            return OpenStream((task,), active, last, last, stays_open, whole, close=leave)
+        except BaseException:
+            leave()
+            raise
 
     async def _resumed(self, active: ActiveTask, cursor: int, stays_open: bool) -> OpenStream:
         """The stream after event `cursor`, which another server may have sent before it has stored it."""
@@ -203,7 +205,7 @@ class Operations:
 
     async def _cancel_resting(self, principal: str, request: TaskIdRequest) -> ActiveTask:
         """End a task at which nobody worked, unless a message comes first; then its work is ended."""
-        async with holding(self._registry.resting(request.id)):
+        async with Holding(self._registry.resting(request.id)):
             active = await self._admission.find(principal, request.id)
             rested = active.at_rest and not active.log.state.terminal
             await from_store(self._runner.cancel(active))
@@ -225,12 +227,12 @@ class Operations:
         `replays`: a task that has ended is sent once more, where there is no event to go on from. Of a task that
         waits for its user, the stream waits for what comes of the answer (specification 1.0, section 3.1.6).
         """
-        with ExitStack() as place:
-            place.enter_context(self._streams.place())
+        leave = self._streams.enter()
+        try:
             active = await self._admission.find(principal, request.id, kept=cursor is not None)
             if cursor is not None:
                 stream = await self._resumed(active, cursor, stays_open)
-                return evolve(stream, close=place.pop_all().close)
+                return evolve(stream, close=leave)
             if active.log.state.terminal and not replays:
                 raise ProtocolError(
                     ErrorKind.UNSUPPORTED_OPERATION,
@@ -238,7 +240,10 @@ class Operations:
                     metadata={"taskId": active.facts.task_id, "state": active.log.state.value},
                 )
             last = await from_store(active.shown())
-            return OpenStream((active.task(),), active, last, last, stays_open, close=place.pop_all().close)
+            return OpenStream((active.task(),), active, last, last, stays_open, close=leave)
+        except BaseException:
+            leave()
+            raise
 
     # --- push notifications -------------------------------------------------------------------------------
 
@@ -261,7 +266,7 @@ class Operations:
         """Notify about a task from this server; None where another one delivers by now."""
         task_id, config_id = config.task_id or "", config.id or ""
         active = await self._admission.find(principal, task_id)
-        async with holding(self._locks.of(("pushes", task_id))):  # until the store counts this one, too
+        async with Holding(self._locks.of(("pushes", task_id))):  # until the store counts this one, too
             known = {one.id for one in await from_store(self._notifier.configs(task_id))}
             if len(known) >= _MOST_CONFIGS and config_id not in known:
                 raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from opencode_a2a.server.store import Store, TaskQuery, TasksBeyond
-from opencode_a2a.server.store.store_errors import from_store, holding
+from opencode_a2a.server.store.store_errors import Holding, from_store
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Locks
 from opencode_a2a.server.tasks.task_registry import TaskRegistry
@@ -46,7 +46,7 @@ class TaskQuota:
         if not self._most:
             yield
             return
-        async with holding(self._locks.of(("quota", principal))):
+        async with Holding(self._locks.of(("quota", principal))):
             await self._make_room(principal)
             yield
             if self._store.ownership.replica_id is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
+
+from attrs import frozen
 
 from opencode_a2a.server.store import FencedError, StoreError, StoreUnavailableError
 from sansio.a2a.errors import ErrorKind, ProtocolError
@@ -28,11 +30,14 @@ async def from_store(reading: Awaitable[T]) -> T:
         raise store_failure(exc) from exc
 
 
-@asynccontextmanager
-async def holding(lock: AbstractAsyncContextManager[object]) -> AsyncGenerator[None]:
-    """Hold a lock that servers may share. Raises `ProtocolError` where their database cannot be asked."""
-    await from_store(lock.__aenter__())
-    try:
-        yield
-    finally:
-        await lock.__aexit__(None, None, None)
+@frozen
+class Holding:
+    """Holds a lock that servers may share. Raises `ProtocolError` where their database cannot be asked."""
+
+    lock: AbstractAsyncContextManager[object]
+
+    async def __aenter__(self) -> None:
+        await from_store(self.lock.__aenter__())
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.lock.__aexit__(None, None, None)

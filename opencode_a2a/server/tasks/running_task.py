@@ -41,7 +41,7 @@ class RunningTask:
     abandoned: bool = False  # another server works on it
     _open: dict[str, str] = field(factory=dict)  # the artifacts that grow, by their names
     _answer: Message | None = None
-    _asking: anyio.Lock = field(factory=anyio.Lock)
+    _asking: anyio.Lock | None = None  # most agents ask nothing
     _answered: anyio.Event | None = None  # there is one while the agent waits for an answer
 
     @property
@@ -123,6 +123,8 @@ class RunningTask:
 
         Where the wait is cancelled, the task works on. Raises `RuntimeError` where it has ended: nobody can answer.
         """
+        if self._asking is None:
+            self._asking = anyio.Lock()
         async with self._asking:
             answered = self._answered = anyio.Event()
             try:

@@ -8,7 +8,7 @@ Chunks are stored by commits that many tasks share, and have no spans: their num
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
@@ -19,6 +19,7 @@ from sansio.a2a.model import TaskState
 _OPERATION: Final = "invoke_agent"
 _NAME: Final = 80  # characters
 _CONTEXT: Final = 128  # characters; a client chooses it
+_UNRECORDED: Final = nullcontext()
 _FAILED: Final = frozenset({TaskState.FAILED, TaskState.REJECTED, TaskState.AUTH_REQUIRED})
 
 
@@ -44,13 +45,16 @@ def end_task_span(active: ActiveTask) -> None:
     span.end(state.value if state in _FAILED else "")
 
 
-@contextmanager
-def commit_span(tracer: Tracer, active: ActiveTask, rows: int) -> Iterator[None]:
+def commit_span(tracer: Tracer, active: ActiveTask, rows: int) -> AbstractContextManager[None]:
     """Record a commit of a task, with the time that it waits for others. `rows`: how many it has."""
     parent = active.trace
-    if parent is None:
-        yield
-        return
+    if parent is None or not tracer.records(parent):
+        return _UNRECORDED
+    return _recorded(tracer, parent, rows)
+
+
+@contextmanager
+def _recorded(tracer: Tracer, parent: TraceContext, rows: int) -> Iterator[None]:
     span = tracer.start("store commit", SpanKind.INTERNAL, parent, {"a2a.store.rows": rows})
     error = "cancelled"
     try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-from attrs import evolve
+from attrs import define, evolve
 
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.store.store_errors import from_store
@@ -16,6 +15,18 @@ from sansio.a2a.counted import counted
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
 _READS = 3  # of a task in the store, for a stream that begins before what is in memory
+
+
+@define
+class _Place:
+    """A place among the open streams. To leave it twice is to leave it once."""
+
+    _left: Callable[[], None] | None
+
+    def leave(self) -> None:
+        left, self._left = self._left, None
+        if left is not None:
+            left()
 
 
 class TaskStreams:
@@ -29,9 +40,11 @@ class TaskStreams:
     def __len__(self) -> int:
         return self._open
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place among the open streams. Raises `ProtocolError` (OVERLOADED) where there is none."""
+    def enter(self) -> Callable[[], None]:
+        """Take a place among the open streams, and return what gives it up.
+
+        Raises `ProtocolError` (OVERLOADED) where there is none.
+        """
         if self._limit and self._open >= self._limit:
             raise ProtocolError(
                 ErrorKind.OVERLOADED,
@@ -40,10 +53,10 @@ class TaskStreams:
                 metadata={"limit": str(self._limit)},
             )
         self._open += 1
-        try:
-            yield
-        finally:
-            self._open -= 1
+        return _Place(self._leave).leave
+
+    def _leave(self) -> None:
+        self._open -= 1
 
     async def resumed(self, active: ActiveTask, cursor: int, *, stays_open: bool) -> OpenStream:
         """The stream after event `cursor`: first the task as it was then.

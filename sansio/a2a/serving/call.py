@@ -12,13 +12,16 @@ from typing import Any, ClassVar
 from attrs import frozen
 
 from sansio.a2a.bindings import last_event_id as last_event
+from sansio.a2a.bindings import sse
 from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated
 from sansio.a2a.bindings.http_messages import Response
+from sansio.a2a.bindings.json_output import Steps, kept_json
 from sansio.a2a.codecs.registry import Codec
 from sansio.a2a.dialects import Dialect
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import JsonObject, StreamItem
 from sansio.a2a.operations import Operation
+from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.versions import HEADER as VERSION_HEADER
 
 SENDS = (Operation.SEND, Operation.STREAM)
@@ -55,6 +58,9 @@ class Call(ABC):
     last_event_id: str | None = None
     takes_push: bool = True
     timeout: float | None = None
+
+    encoding: ClassVar[str] = "json"
+    """Names how `encode` renders an item, for those who keep what it made."""
 
     keep_alive: ClassVar[bytes]
     """Shows in a stream that it lives."""
@@ -116,13 +122,20 @@ class Call(ABC):
     def stream_headers(self) -> tuple[tuple[str, str], ...]:
         """The headers of a stream."""
 
-    @abstractmethod
-    def frame(self, number: int, json: bytes) -> bytes:
-        """Render one event of a stream. `json`: a stream item, as one line."""
+    def encode(self, item: StreamItem, number: int, presentation: Presentation) -> bytes:
+        """Encode an item of a stream for any number of readers: as one line of JSON. `number`: of its event.
+
+        The bytes may be kept for long, and so are no longer than they look.
+        """
+        return sse.json_data(kept_json(presentation.item(item, number)))
 
     @abstractmethod
-    def frame_in_pieces(self, number: int, json: Sequence[bytes]) -> list[bytes]:
-        """Render one event of a stream in pieces, one at least. `json`: a stream item in pieces."""
+    def frame(self, number: int, encoded: bytes) -> bytes:
+        """Render one event of a stream. `encoded`: a stream item, by `encode`."""
+
+    @abstractmethod
+    def frame_in_steps(self, number: int, item: JsonObject) -> Steps[list[bytes]]:
+        """Render one event of a stream, which may be large, in steps and pieces, one at least."""
 
     @abstractmethod
     def failure_frame(self, error: ProtocolError) -> bytes:

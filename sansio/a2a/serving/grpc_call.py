@@ -6,22 +6,25 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 import orjson
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from sansio.a2a.bindings import grpc
 from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings.extension_headers import negotiated
 from sansio.a2a.bindings.http_messages import Request, Response, retry_headers
+from sansio.a2a.bindings.json_output import Steps
 from sansio.a2a.codecs.registry import GRPC_CODECS
 from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.errors import ErrorKind, ProtocolError, details, shortened
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import ArtifactUpdate, JsonObject, StreamItem
 from sansio.a2a.operations import Operation
 from sansio.a2a.protobuf import cards_0_3
 from sansio.a2a.protobuf.conversion import json_of, message_of, status_message
 from sansio.a2a.protobuf.messages import RPCS, STATUS, Rpc
+from sansio.a2a.protobuf.text_pieces import TextPieces
 from sansio.a2a.serving.call import Call
 from sansio.a2a.serving.served import CallRefusedError, ServedProtocol
+from sansio.a2a.tasks.presentation import Presentation
 
 JSON_BODY = False
 _RESOURCES: Final = ("name", "parent")  # fields of version 0.3 that name a task, or what belongs to one
@@ -35,6 +38,10 @@ class GrpcCall(Call):
     """A call over gRPC."""
 
     rpc: Rpc
+    pieces: TextPieces = field(
+        init=False, repr=False, eq=False, default=Factory(lambda self: TextPieces(self.rpc.answer), takes_self=True)
+    )
+    encoding: ClassVar[str] = "protobuf"
     keep_alive: ClassVar[bytes] = b""
 
     @property
@@ -58,13 +65,21 @@ class GrpcCall(Call):
         """Render a refusal."""
         return Response(200, b"", (*self.headers, *retry_headers(error)), trailers=trailers(error, self.dialect))
 
-    def frame(self, number: int, json: bytes) -> bytes:
-        """Render one event of a stream. `json`: a stream item, as one line."""
-        return self._framed(orjson.loads(json))
+    def encode(self, item: StreamItem, number: int, presentation: Presentation) -> bytes:
+        """Encode an item of a stream for any number of readers: as a message with its length."""
+        text = presentation.text_alone(item)
+        if text is None or not isinstance(item, ArtifactUpdate):
+            return self._framed(presentation.item(item, number))
+        return grpc.framed(self.pieces.encoded(item, text, presentation))
 
-    def frame_in_pieces(self, number: int, json: Sequence[bytes]) -> list[bytes]:
-        """Render one event of a stream. `json`: a stream item in pieces."""
-        return [self._framed(orjson.loads(b"".join(json)))]
+    def frame(self, number: int, encoded: bytes) -> bytes:
+        """Render one event of a stream. `encoded`: a stream item, by `encode`."""
+        return encoded
+
+    def frame_in_steps(self, number: int, item: JsonObject) -> Steps[list[bytes]]:
+        """Render one event of a stream, in one step and one piece."""
+        yield from ()
+        return [self._framed(item)]
 
     def failure_frame(self, error: ProtocolError) -> bytes:
         """Return nothing: an error is in the trailers."""
@@ -172,8 +187,8 @@ def _without_resources(params: JsonObject, rpc: Rpc) -> JsonObject:
     `tasks/T/pushNotificationConfigs/C` is what the operation has as its path over HTTP+JSON.
     """
     found = dict(params)
-    for field in _RESOURCES:
-        name = found.pop(field, None)
+    for resource in _RESOURCES:
+        name = found.pop(resource, None)
         if name is not None:
             ids = str(name).split("/")[1::2]
             found |= zip(rpc.operation.row.ids[rpc.version], ids, strict=False)

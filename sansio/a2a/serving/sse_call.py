@@ -9,7 +9,9 @@ from attrs import frozen
 
 from sansio.a2a.bindings import sse
 from sansio.a2a.bindings.http_messages import Response
+from sansio.a2a.bindings.json_output import Steps, encoded_pieces
 from sansio.a2a.media_types import EVENT_STREAM
+from sansio.a2a.model import JsonObject
 from sansio.a2a.serving.call import Call
 
 STREAM_HEADERS = (
@@ -41,13 +43,13 @@ class SseCall(Call):
         """The headers of a stream."""
         return (*STREAM_HEADERS, *self.headers)
 
-    def frame(self, number: int, json: bytes) -> bytes:
-        """Render one event of a stream. `json`: a stream item, as one line."""
-        return b"id: %d\ndata: %b%b%b\n\n" % (number, self.prefix, json, self.suffix)
+    def frame(self, number: int, encoded: bytes) -> bytes:
+        """Render one event of a stream. `encoded`: a stream item, by `encode`."""
+        return b"id: %d\ndata: %b%b%b\n\n" % (number, self.prefix, encoded, self.suffix)
 
-    def frame_in_pieces(self, number: int, json: Sequence[bytes]) -> list[bytes]:
-        """Render one event of a stream in pieces, one at least. `json`: a stream item in pieces."""
-        pieces = [sse.json_data(piece) for piece in json]
+    def frame_in_steps(self, number: int, item: JsonObject) -> Steps[list[bytes]]:
+        """Render one event of a stream, which may be large, in steps and pieces, one at least."""
+        pieces = [sse.json_data(piece) for piece in (yield from encoded_pieces(item))]
         pieces[0] = b"id: %d\ndata: %b%b" % (number, self.prefix, pieces[0])
         pieces[-1] = b"%b%b\n\n" % (pieces[-1], self.suffix)
         return pieces

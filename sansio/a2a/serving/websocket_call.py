@@ -5,14 +5,15 @@ A frame ends with a line feed, which is not part of its message: so frames that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from attrs import frozen
 
 from sansio.a2a.bindings import jsonrpc
 from sansio.a2a.bindings.http_messages import Request, Response
+from sansio.a2a.bindings.json_output import Steps, encoded_pieces
 from sansio.a2a.errors import ProtocolError
+from sansio.a2a.model import JsonObject
 from sansio.a2a.serving.rpc_call import RpcCall, call_of
 from sansio.a2a.serving.served import ServedProtocol
 
@@ -29,13 +30,14 @@ class WebSocketCall(RpcCall):
             return self.respond(None)
         return Response(200, jsonrpc.render_error(self.request_id, error, self.version))
 
-    def frame(self, number: int, json: bytes) -> bytes:
-        """Render one event of a stream. `json`: a stream item, as one line."""
-        return b'%b%b,"eventId":"%d"}\n' % (self.prefix, json, number)
+    def frame(self, number: int, encoded: bytes) -> bytes:
+        """Render one event of a stream. `encoded`: a stream item, by `encode`."""
+        return b'%b%b,"eventId":"%d"}\n' % (self.prefix, encoded, number)
 
-    def frame_in_pieces(self, number: int, json: Sequence[bytes]) -> list[bytes]:
-        """Render one event of a stream in pieces, one at least. `json`: a stream item in pieces."""
-        return [self.prefix, *json[:-1], b'%b,"eventId":"%d"}\n' % (json[-1], number)]
+    def frame_in_steps(self, number: int, item: JsonObject) -> Steps[list[bytes]]:
+        """Render one event of a stream, which may be large, in steps and pieces, one at least."""
+        *most, last = yield from encoded_pieces(item)
+        return [self.prefix, *most, b'%b,"eventId":"%d"}\n' % (last, number)]
 
     def failure_frame(self, error: ProtocolError) -> bytes:
         """Render an error inside a stream: without an `eventId`, as nothing was sent that a reader could miss."""

@@ -133,6 +133,17 @@ class Presentation:
             item = evolve(item, metadata=merge(item.metadata, mark))
         return self._item_seen(self.codec.render_item(item))
 
+    def text_alone(self, item: StreamItem) -> str | None:
+        """Return the text of a piece of text, of whose metadata the client sees nothing; None for any other item."""
+        if not isinstance(item, ArtifactUpdate) or len(item.artifact.parts) != 1 or STREAM_RESUME in self.extensions:
+            return None
+        part = item.artifact.parts[0]
+        if not isinstance(part, TextPart) or part.metadata is not None or (part.media_type or part.filename):
+            return None
+        if self._shows_some(item.metadata) or self._shows_some(item.artifact.metadata):
+            return None
+        return part.text
+
     # --- inside -------------------------------------------------------------------------------------------
 
     def _readable(self, item: StreamItem) -> StreamItem:
@@ -167,6 +178,13 @@ class Presentation:
             for artifact in task.get("artifacts", ()):
                 self._strip(artifact)
         return task
+
+    def _shows_some(self, metadata: JsonObject | None) -> bool:
+        """Return whether a client may see anything of metadata."""
+        if metadata is None:
+            return False
+        hides_shared = self._shared is not None and not self._shared and isinstance(metadata.get("shared"), dict)
+        return not hides_shared or len(metadata) > 1
 
     def _strip(self, holder: JsonObject) -> None:
         metadata = holder.get("metadata")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+import math
+from collections.abc import Iterator
+from typing import Any, Final
 from urllib.parse import unquote
 
 import orjson
 import pytest
+from attrs import evolve
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,17 +20,33 @@ from sansio.a2a.bindings import grpc
 from sansio.a2a.bindings.http_messages import Request, Response
 from sansio.a2a.bindings.json_input import MOST_VALUES
 from sansio.a2a.cards.agent_card import grpc_address
+from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import MOST_VIOLATIONS, ErrorKind, ProtocolError, Violation
-from sansio.a2a.model import SendRequest
+from sansio.a2a.model import Artifact, ArtifactUpdate, DataPart, SendRequest, Task, TaskState, TaskStatus, TextPart
 from sansio.a2a.operations import GRPC_PATHS, Operation
 from sansio.a2a.protobuf import services
 from sansio.a2a.protobuf.conversion import json_of, message_of
 from sansio.a2a.protobuf.messages import POOL, RPCS, STATUS, message
 from sansio.a2a.server import CallRefusedError, ServedProtocol, brings_json, check_target, is_grpc, refuse, understand
 from sansio.a2a.serving.grpc_call import GrpcCall, ending
+from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.shared_metadata import SHARED_BY
+from tests.steps import taken
 
 BOTH = ServedProtocol(bindings=frozenset({"HTTP+JSON", "JSONRPC", "GRPC"}))
 NEW, OLD = "/lf.a2a.v1.A2AService/", "/a2a.v1.A2AService/"
+NAMES: Final = tuple(SHARED_BY)
+WELL_KNOWN: Final[dict[str, Any]] = {
+    "google.protobuf.Struct": {"a": 1, "b": [None, 2.5, {"c": True}]},
+    "google.protobuf.Value": ["x", {"y": 3}],
+    "google.protobuf.Timestamp": "2026-01-02T03:04:05Z",
+}
+SCALARS: Final[dict[int, Any]] = {
+    FieldDescriptor.TYPE_BOOL: True,
+    FieldDescriptor.TYPE_BYTES: "+/8=",
+    FieldDescriptor.TYPE_INT32: 7,
+    FieldDescriptor.TYPE_STRING: "text",
+}
 MESSAGE = {"message": {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hi"}]}}
 
 
@@ -177,6 +197,58 @@ def test_maps_of_messages_and_of_texts_are_converted() -> None:
     assert json_of(kind, message_of(kind, card).SerializeToString()) == card
 
 
+def samples(kind: Any, seen: set[str]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """A message with each field of a type, and of the types that it holds, by itself."""
+    if kind.full_name in seen or kind.full_name in WELL_KNOWN:
+        return
+    seen.add(kind.full_name)
+    for one in kind.fields:
+        held = one.message_type
+        is_map = held is not None and held.GetOptions().map_entry
+        single = held.fields_by_name["value"] if is_map else one
+        value = sample(single)
+        if is_map:
+            value = {"k": value}
+        elif one.is_repeated:
+            value = [value, value]
+        yield message(kind.full_name), {one.json_name: value}
+        if single.message_type is not None:
+            yield from samples(single.message_type, seen)
+
+
+def sample(one: Any) -> Any:
+    if one.message_type is not None:
+        return WELL_KNOWN.get(one.message_type.full_name, {})
+    if one.enum_type is not None:
+        return one.enum_type.values[1].name
+    return SCALARS[one.type]
+
+
+def test_every_field_of_every_message_is_read_as_the_library_reads_it() -> None:
+    seen: set[str] = set()
+    count = 0
+    for rpc in RPCS.values():
+        for root in (rpc.request, rpc.answer):
+            for kind, value in samples(root.DESCRIPTOR, seen):
+                count += 1
+                assert json_of(kind, json_format.ParseDict(value, kind()).SerializeToString()) == value
+
+    assert count > 200
+
+
+def test_a_number_that_json_has_no_word_for_and_a_value_that_is_none() -> None:
+    kind = message("google.protobuf.Value")
+
+    for number in (math.inf, -math.inf, math.nan):
+        with pytest.raises(ProtocolError, match="no Value"):
+            json_of(kind, kind(number_value=number).SerializeToString())
+    holder = message("google.protobuf.Struct")
+    found = json_of(holder, holder(fields={"a": kind(), "b": kind(number_value=1e300)}).SerializeToString())
+    assert found == {"a": None, "b": 1e300}
+    task = RPCS[f"{NEW}GetTask"].answer
+    assert json_of(task, b"\x1a\x02\x08\x63") == {"status": {"state": 99}}
+
+
 def test_a_request_that_is_no_message_or_holds_too_much_is_refused() -> None:
     kind = RPCS[f"{NEW}SendMessage"].request
     many = {"message": {"parts": [{"text": ""}] * (MOST_VALUES + 1)}}
@@ -187,6 +259,69 @@ def test_a_request_that_is_no_message_or_holds_too_much_is_refused() -> None:
     with pytest.raises(ProtocolError, match="more than"):
         json_of(kind, message_of(kind, many).SerializeToString())
     assert json_of(kind, message_of(kind, few).SerializeToString()) == few
+
+
+texts = st.text(max_size=300)
+shown = st.sampled_from(
+    [
+        None,
+        {},
+        {"shared": {"stream": {"sequence": 1}}},
+        {"shared": {"resume": {}}, "own": 1},
+        {"own": 1},
+        {"shared": 1},
+    ]
+)
+parts = st.builds(
+    TextPart,
+    text=texts | st.just("x" * 20_000),
+    metadata=shown,
+    media_type=st.sampled_from([None, "text/plain"]),
+    filename=st.sampled_from([None, "f"]),
+) | st.builds(TextPart, text=texts)
+updates = st.builds(
+    ArtifactUpdate,
+    task_id=texts,
+    context_id=texts,
+    artifact=st.builds(
+        Artifact,
+        artifact_id=st.sampled_from(["a", "b"]),
+        parts=st.tuples(parts) | st.tuples(parts, parts) | st.just((DataPart(data={"a": 1}),)),
+        name=st.none() | texts,
+        description=st.none() | texts,
+        metadata=shown,
+        extensions=st.sampled_from([(), ("u:e",)]),
+    ),
+    append=st.booleans(),
+    last_chunk=st.booleans(),
+    metadata=shown,
+)
+
+
+@given(st.lists(updates, max_size=4), st.sampled_from(["1.0", "0.3"]), st.sampled_from([(), NAMES[:1], NAMES]))
+def test_pieces_of_text_are_the_same_messages_as_any_event(
+    items: list[ArtifactUpdate], version: str, names: tuple[str, ...]
+) -> None:
+    made = call(f"{NEW}SubscribeToTask", {"id": "t"})
+    if version == "0.3":
+        made = call(f"{OLD}TaskSubscription", {"name": "tasks/t"})
+    presentation = Presentation(made.codec, extensions=frozenset(names))
+    kind = made.rpc.answer
+
+    for number, item in enumerate(items):
+        one = evolve(item, task_id="t", context_id="c")
+        expected = message_of(kind, presentation.item(one, number))
+        assert kind.FromString(grpc.message_in(made.encode(one, number, presentation))) == expected
+
+
+def test_the_surroundings_of_some_artifacts_are_kept() -> None:
+    made = call(f"{NEW}SubscribeToTask", {"id": "t"})
+    presentation = Presentation(v1_0)
+    for number in range(200):
+        piece = Artifact(artifact_id=f"a{number % 99}", parts=(TextPart(text="x"),))
+        item = ArtifactUpdate(task_id="t", context_id="c", artifact=piece)
+        found = json_of(made.rpc.answer, grpc.message_in(made.encode(item, number, presentation)))
+        assert found["artifactUpdate"]["artifact"]["artifactId"] == f"a{number % 99}"
 
 
 # --- calls ------------------------------------------------------------------------------------------------
@@ -240,11 +375,12 @@ def test_the_names_of_version_0_3s_resources_hold_ids(method: str, params: dict[
 
 def test_answers_are_messages_and_their_end_is_in_the_trailers() -> None:
     made = call(f"{NEW}SubscribeToTask", {"id": "t"})
-    item = orjson.dumps({"task": {"id": "t"}})
+    item = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING))
+    value = Presentation(v1_0).item(item, 3)
 
-    frame = made.frame(3, item)
-    assert json_of(made.rpc.answer, grpc.message_in(frame)) == {"task": {"id": "t"}}
-    assert made.frame_in_pieces(3, [item[:5], item[5:]]) == [frame]
+    frame = made.frame(3, made.encode(item, 3, Presentation(v1_0)))
+    assert json_of(made.rpc.answer, grpc.message_in(frame)) == value
+    assert taken(made.frame_in_steps(3, value)) == [frame]
     assert (made.keep_alive, made.comment("x"), made.failure_frame(ProtocolError(ErrorKind.INTERNAL_ERROR))) == (
         b"",
         b"",

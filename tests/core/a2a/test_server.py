@@ -10,10 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings.http_messages import Request, Response
+from sansio.a2a.bindings.json_output import SLICE
+from sansio.a2a.bindings.sse import json_data
+from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.model import SendRequest, TaskIdRequest
+from sansio.a2a.model import SendRequest, Task, TaskIdRequest, TaskState, TaskStatus
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import Call, CallRefusedError, ServedProtocol, check_target, understand
+from sansio.a2a.tasks.presentation import Presentation
+from tests.steps import counted
 
 URI = "https://example.org/ext"
 BOTH = ServedProtocol(extensions={URI: "hints"})
@@ -165,6 +170,11 @@ def test_a_frame_holds_the_envelope_of_its_binding() -> None:
 
     assert by_rpc.frame(3, b"{}") == b'id: 3\ndata: {"jsonrpc":"2.0","id":"r","result":{}}\n\n'
     assert by_rest.frame(3, b"{}") == b"id: 3\ndata: {}\n\n"
+    large = {"a": "\u2028" * SLICE, "b": "y" * SLICE}
+    pieces, steps = counted(by_rpc.frame_in_steps(3, large))
+    assert (steps > 1, b"".join(pieces)) == (True, by_rpc.frame(3, json_data(orjson.dumps(large))))
+    task = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING))
+    assert orjson.loads(by_rpc.encode(task, 3, Presentation(v1_0)))["task"]["id"] == "t"
     for call in (by_rpc, by_rest):
         frame = call.failure_frame(ProtocolError(ErrorKind.STORE_UNAVAILABLE))
         assert frame.startswith(b"data: {")

@@ -6,11 +6,13 @@ import orjson
 import pytest
 
 from sansio.a2a.bindings.http_messages import Request
+from sansio.a2a.bindings.json_output import SLICE
 from sansio.a2a.bindings.jsonrpc import RpcRequest
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import CallRefusedError, ServedProtocol
 from sansio.a2a.serving.websocket_call import WebSocketCall, understand
+from tests.steps import counted
 
 
 def call(method: str = "SendStreamingMessage", *, notification: bool = False, version: str = "") -> WebSocketCall:
@@ -24,7 +26,9 @@ def test_events_are_lines_that_name_their_numbers() -> None:
     whole = one.frame(12, b'{"a":1}')
     assert whole.endswith(b"\n")
     assert orjson.loads(whole) == {"jsonrpc": "2.0", "id": 7, "result": {"a": 1}, "eventId": "12"}
-    assert b"".join(one.frame_in_pieces(12, [b'{"a"', b":", b"1}"])) == whole
+    large = {"a": "x" * SLICE, "b": "y" * SLICE}
+    pieces, steps = counted(one.frame_in_steps(12, large))
+    assert (steps > 1, b"".join(pieces)) == (True, one.frame(12, orjson.dumps(large)))
     assert (one.comment("x"), one.keep_alive) == (b"", b"")
 
 
