@@ -1,5 +1,7 @@
 """The benchmark's runner: starts the upstream and each server in turn, loads it, prints one table.
 
+With `--against COMMIT`, `against` compares two servers instead.
+
 It must not know how the server works: it starts it by its command line and measures it from outside.
 """
 
@@ -19,7 +21,8 @@ from typing import Any
 
 import attrs
 
-from tests.benchmarks import processes, report
+from tests.benchmarks import against, processes, report
+from tests.benchmarks.comparison import FEWEST_ROUNDS
 from tests.benchmarks.load import TOKEN_VARIABLE, Result
 from tests.benchmarks.wire import BINDINGS, MODES, VERSIONS, Binding, Mode, Version, Wire
 
@@ -207,6 +210,12 @@ def _list_of(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
     return parse
 
 
+def _rounds(text: str) -> int:
+    if int(text) < FEWEST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"takes {FEWEST_ROUNDS} or more: fewer tell nothing")
+    return int(text)
+
+
 def _counts(text: str) -> list[int]:
     counts = [int(number) for number in text.split(",")]
     if min(counts) < 1:
@@ -219,13 +228,15 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m tests.benchmarks", description="Measures speed; asserts nothing."
     )
     add = parser.add_argument
+    add("--against", metavar="COMMIT", help="compare this tree's CPU with a commit's, some minutes")
+    add("--rounds", type=_rounds, default=FEWEST_ROUNDS, help=f"of --against ({FEWEST_ROUNDS})")
     add("--runtime", type=_list_of(RUNTIMES), default=list(RUNTIMES), help="asyncio,trio")
     add("--servers", type=_list_of(SERVERS), default=list(SERVERS), help="bare,opencode-a2a")
     add("--modes", type=_list_of(MODES), default=list(MODES), help="send,stream")
     add("--versions", type=_list_of(VERSIONS), default=["1.0"], help="0.3,1.0 (1.0)")
     add("--bindings", type=_list_of(BINDINGS), default=["jsonrpc"], help="jsonrpc,rest,grpc,websocket (jsonrpc)")
-    add("--clients", type=_counts, help="at once (1,8,16,32,128)")
-    add("--seconds", type=float, help="of load per row (5)")
+    add("--clients", type=_counts, help="at once (1,8,16,32,128; 8 with --against)")
+    add("--seconds", type=float, help="of load per row (5), or per server and round of --against (0.6)")
     add("--requests", type=int, help="per row, instead of --seconds")
     add("--timeout", type=float, default=60.0, help="seconds until an answer counts as a failure (60)")
     add("--tokens", type=int, default=20, help="per turn (20)")
@@ -311,8 +322,15 @@ def _show(options: argparse.Namespace, run: Run) -> None:
 
 
 def main() -> int:
-    """Exit code 0: all was measured without a failed request; 1: not; 2: it could not run."""
+    """Exit code 0: all was measured without a failed request; 1: not; 2: it could not run.
+
+    With `--against`, 3: a measure is slower than that commit's.
+    """
     options = _parser().parse_args()
+    if options.against is not None:
+        options.seconds = options.seconds or 0.6
+        options.clients = options.clients or [8]
+        return against.run(options, _tell)
     options.seconds = options.seconds or (1.0 if options.quick else 5.0)
     options.clients = options.clients or ([8, 32] if options.quick else [1, 8, 16, 32, 128])
     try:
