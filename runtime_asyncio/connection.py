@@ -6,10 +6,10 @@ import asyncio
 from contextlib import suppress
 from typing import Any, cast
 
-from hypercorn.asyncio.task_group import TaskGroup
 from hypercorn.events import Closed, Event, RawData, Updated
 
 import runtime_http
+from runtime_asyncio.context import Flag, Tasks
 from sansio.transport.connections import Connection
 
 _READ_AHEAD = 65536  # bytes that are received before their reader has taken any
@@ -28,10 +28,10 @@ class Served(asyncio.Protocol):
         self._tasks = tasks
         self._loop = loop
         self._buffer = bytearray()
-        self._readable = asyncio.Event()
-        self._writable = asyncio.Event()
+        self._readable = Flag()
+        self._writable = Flag()
         self._writable.set()
-        self._gone = asyncio.Event()  # the client has ended its side, or the connection is lost
+        self._gone = Flag()  # the client has ended its side, or the connection is lost
         self._lock = asyncio.Lock()
         self._lost = self._over = self._reading_paused = False
         self._tls = server.tls_session()
@@ -96,7 +96,7 @@ class Served(asyncio.Protocol):
         try:
             if not await self._handshake():
                 return
-            async with TaskGroup(self._loop) as tasks:
+            async with Tasks(self._loop) as tasks:
                 protocol = self._server.protocol(tasks, peer, name, self._send, self._clock, self._tls)
                 self._protocol = protocol
                 await protocol.begin()

@@ -8,11 +8,11 @@ from socket import socket
 from ssl import SSLContext
 
 from hypercorn.asyncio.lifespan import Lifespan
-from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
 import runtime_http
 from runtime_asyncio.connection import Served
+from runtime_asyncio.context import Context
 from runtime_http.pool import Pool
 from sansio.transport.connections import ConnectionLimits
 from sansio.transport.sharing import AcceptShare
@@ -29,9 +29,7 @@ async def serve_application(
     share: AcceptShare | None = None,
 ) -> None:
     """Do what `runtime_asyncio.serve` promises."""
-    server = runtime_http.Server(
-        app, WorkerContext(None), bind=bind, grace=grace, limits=limits, tls=tls, share=share
-    )
+    server = runtime_http.Server(app, Context(None), bind=bind, grace=grace, limits=limits, tls=tls, share=share)
     sockets = server.listen()
     ready(runtime_http.addresses(sockets))
     lifespan = Lifespan(server.app, server.config, asyncio.get_running_loop(), server.state)

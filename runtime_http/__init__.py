@@ -5,7 +5,7 @@ Knows no event loop: a runtime brings connections, tasks and time. Knows nothing
 
 from __future__ import annotations
 
-from runtime_http.accepting import SharedListener
+from runtime_http.accepting import Listener, SharedListener
 from runtime_http.pool import TOO_MANY
 from runtime_http.protocols import Protocol
 from runtime_http.server import Server, addresses, log_failure
@@ -15,6 +15,7 @@ from runtime_http.tls_reading import read_decrypted, shake_hands
 __all__ = [
     "PIECE",
     "TOO_MANY",
+    "Listener",
     "Protocol",
     "Server",
     "SharedListener",

@@ -3,7 +3,8 @@
 Differs from Hypercorn in this: control frames are counted against useful work; header blocks that are costly to
 decode are refused; priorities are ignored; a body that goes on after its answer harms no other stream; a client has
 the time of a write to make room for each piece of an answer; an answer that the application leaves without an end is
-reset; trailers are sent to who does not ask for them. The head of an answer is sent together with what follows at
+reset; trailers are sent to who does not ask for them; requests that come at once begin one by one, so that other
+connections have their turns. The head of an answer is sent together with what follows at
 once, and so is its end with the rest of the body.
 """
 
@@ -64,9 +65,18 @@ class Http2(H2Protocol):
         """Handle what the client sent. A body that goes on after its answer is thrown away.
 
         Hypercorn fails on one, and the connection with all its requests ends. A stream that the server has to reset
-        for the client's fault costs as much as one that the client resets: its request has begun, too.
+        for the client's fault costs as much as one that the client resets: its request has begun, too. Of requests
+        that came together, one begins, and others have their turn before the next: a connection gets no larger share
+        of the server by asking for more at once.
         """
+        begun = False
         for event in events:
+            if isinstance(event, h2.events.RequestReceived):
+                if begun:
+                    await self.context.sleep(0)
+                if self.closed:
+                    return
+                begun = True
             reset = isinstance(event, h2.events.StreamReset) and not event.remote_reset
             if reset and not self._budget.provoked():
                 await self._calm()

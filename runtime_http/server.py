@@ -25,6 +25,10 @@ from sansio.transport.sharing import AcceptShare
 
 _log = logging.getLogger(__name__)
 
+_BACKLOG = 2048
+"""Connections that may wait to be accepted. Of what finds no place, the client sends its first bytes again after 0.2,
+0.4, 0.8 seconds and so on: where 1,000 came at once, and 100 could wait, some were begun seconds after the others."""
+
 
 class Server:
     """One application that is served: its configuration, its connections, and the protocol of each.
@@ -133,6 +137,7 @@ def _configuration(bind: str, grace: float) -> Config:
     """Configure Hypercorn's protocols."""
     config = Config()
     config.bind = [bind]
+    config.backlog = _BACKLOG
     config.errorlog = None
     config.accesslog = None
     config.include_server_header = False

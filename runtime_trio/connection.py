@@ -7,9 +7,9 @@ from typing import Any
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.trio.task_group import TaskGroup
 
 import runtime_http
+from runtime_trio.context import Tasks
 from sansio.transport.connections import Connection
 
 
@@ -58,7 +58,7 @@ class _Served:
         """Serve the connection. What a client sends can make this fail; the log gets the kinds of errors alone."""
         try:
             if await self._handshake():
-                async with TaskGroup() as tasks:
+                async with Tasks() as tasks:
                     protocol = self._server.protocol(tasks, peer, name, self._send, self._clock, self._tls)
                     self._protocol = protocol
                     await protocol.begin()

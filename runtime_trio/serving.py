@@ -9,11 +9,11 @@ from ssl import SSLContext
 
 import trio
 from hypercorn.trio.lifespan import Lifespan
-from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
 import runtime_http
 from runtime_trio.connection import serve_one
+from runtime_trio.context import Context
 from sansio.transport.connections import ConnectionLimits
 from sansio.transport.sharing import AcceptShare
 
@@ -29,9 +29,7 @@ async def serve_application(
     share: AcceptShare | None = None,
 ) -> None:
     """Do what `runtime_trio.serve` promises."""
-    server = runtime_http.Server(
-        app, WorkerContext(None), bind=bind, grace=grace, limits=limits, tls=tls, share=share
-    )
+    server = runtime_http.Server(app, Context(None), bind=bind, grace=grace, limits=limits, tls=tls, share=share)
     sockets = server.listen()
     ready(runtime_http.addresses(sockets))
     lifespan = Lifespan(server.app, server.config, server.state)
@@ -47,23 +45,19 @@ async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Call
     """Take connections until `stop` returns; those that are open then have the configured time to end."""
     handler = partial(serve_one, server)
     shared = server.shared(sockets)
+    listeners = shared if shared else [runtime_http.Listener(sock) for sock in sockets]
     async with trio.open_nursery() as looking:
         looking.start_soon(server.end_overdue)
         async with trio.open_nursery() as connections:
             try:
                 async with trio.open_nursery() as accepting:
-                    for one in shared:
+                    for one in listeners:
                         accepting.start_soon(_take_turns, one, handler, connections)
-                    if not shared:
-                        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
-                        accepting.start_soon(
-                            partial(trio.serve_listeners, handler, listeners, handler_nursery=connections)
-                        )
                     await stop()
                     accepting.cancel_scope.cancel()
             finally:
                 server.accept_no_more()
-                for one in shared:
+                for one in listeners:
                     one.socket.close()
                 await server.stop()
                 connections.cancel_scope.deadline = trio.current_time() + server.config.graceful_timeout
@@ -71,14 +65,16 @@ async def _accept(server: runtime_http.Server, sockets: list[socket], stop: Call
 
 
 async def _take_turns(
-    listener: runtime_http.SharedListener,
+    listener: runtime_http.Listener,
     handler: Callable[[trio.SocketStream], Awaitable[None]],
     connections: trio.Nursery,
 ) -> None:
-    """Take connections that other processes may take, too."""
+    """Take connections, as many at once as there are. trio's own way takes one for each turn of all tasks."""
     while True:
         await trio.lowlevel.wait_readable(listener.socket)
         if pause := listener.pause():
             await trio.sleep(pause)
-        if (connection := listener.take()) is not None:
+        for _ in range(listener.at_once):
+            if (connection := listener.take()) is None:
+                break
             connections.start_soon(handler, trio.SocketStream(trio.socket.from_stdlib_socket(connection)))

@@ -34,7 +34,10 @@ _RECONNECT_PAUSE = 0.05
 
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What to ask, of whom, how often. Ends after `requests` if given, else after `seconds`."""
+    """What to ask, of whom, how often. Ends after `requests` if given, else after `seconds`.
+
+    `cold`: each client's first request counts, and opens its connection.
+    """
 
     host: str
     port: int
@@ -49,6 +52,7 @@ class Plan:
     timeout: float
     pid: int | None
     companions: tuple[int, ...]
+    cold: bool
 
 
 @attrs.frozen(kw_only=True)
@@ -376,11 +380,12 @@ def dechunked(body: bytes) -> bytes:
 
 
 async def run(plan: Plan) -> Result:
-    """One request per client to warm up, not measured; then the measured phase."""
+    """One request per client to warm up, not measured, unless the plan is a cold one; then the measured phase."""
     kind = _client_kind(plan.wire.binding)
     clients = [kind(plan) for _ in range(plan.clients)]
     sweeper = asyncio.get_running_loop().create_task(_sweep(clients))
-    await _phase(clients, _count(max(plan.clients, 16)))
+    if not plan.cold:
+        await _phase(clients, _count(max(plan.clients, 16)))
     meter = Meter.start(plan)
     began = time.perf_counter()
     more = _count(plan.requests) if plan.requests is not None else _until(began + plan.seconds)
@@ -471,6 +476,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         timeout=options.timeout,
         pid=options.pid,
         companions=tuple(options.companion),
+        cold=options.cold,
     )
 
 
@@ -488,6 +494,7 @@ def main() -> None:
     add("--seconds", type=float, default=5.0)
     add("--requests", type=int, help="stop after so many instead")
     add("--tokens", type=int, default=20, help="tokens a complete answer has")
+    add("--cold", action="store_true", help="measure each client's first request, with its connection, too")
     add("--timeout", type=float, default=60.0, help="seconds after which an answer counts as a failure")
     add("--pid", type=int, help="the server's process, for CPU and memory")
     add(

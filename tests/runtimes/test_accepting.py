@@ -12,10 +12,11 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import pytest
+from hypercorn.asyncio.worker_context import WorkerContext
 
 import runtime_asyncio
 import runtime_trio
-from runtime_http import SharedListener
+from runtime_http import Listener, Server, SharedListener
 from sansio.transport.sharing import ABSENT, AcceptShare
 from tests.runtimes.apps import hello
 
@@ -117,3 +118,20 @@ def test_it_waits_where_nothing_can_be_accepted(caplog: pytest.LogCaptureFixture
 
     assert listener.pause() == pause
     assert bool(caplog.records) == bool(pause)
+
+
+def test_connections_that_come_at_once_all_wait_to_be_accepted() -> None:
+    wanted = 300  # the kernel drops those beyond the backlog, and their clients come back seconds later
+    server = Server(hello, WorkerContext(None), bind="127.0.0.1:0", grace=1, limits=None)
+    [listening] = server.listen()
+    clients, taken = [], []
+    try:
+        clients = [socket.create_connection(listening.getsockname(), DEADLINE) for _ in range(wanted)]
+        listener = Listener(listening)
+        while (connection := listener.take()) is not None:
+            taken.append(connection)
+        assert len(taken) == wanted
+        assert listener.pause() == 0.0
+    finally:
+        for one in (*clients, *taken, listening):
+            one.close()

@@ -44,7 +44,7 @@ class RunningTurn:
     turn: Turn
     location: Location
     waiting: anyio.CancelScope = field(factory=anyio.CancelScope)
-    publishing: anyio.CancelScope = field(factory=anyio.CancelScope)
+    publishing: anyio.CancelScope | None = None
     sink: TurnSink | None = None
     queue: Lock | None = None
     tool_calls: RunningCalls = field(factory=RunningCalls)

@@ -169,7 +169,8 @@ class TurnRunner:
         if run is not None and run.sink is None:
             run.waiting.cancel()
         elif run is not None and run.sink is not None:
-            run.publishing.cancel()  # OpenCode is stopped though the store is away
+            if run.publishing is not None:
+                run.publishing.cancel()  # OpenCode is stopped though the store is away
             run.sink.wake()
 
     def fail(self, active: ActiveTask, text: str) -> None:

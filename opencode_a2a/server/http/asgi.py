@@ -20,7 +20,7 @@ from attrs import evolve
 from opencode_a2a.logs import plain
 from opencode_a2a.metrics.request_metrics import count_request
 from opencode_a2a.server.grpc.trailers import with_trailers
-from opencode_a2a.server.http.dispatch import Dispatch, Invocation
+from opencode_a2a.server.http.dispatch import Dispatch, Invocation, at_once
 from opencode_a2a.server.http.documents import Documents, Published, only
 from opencode_a2a.server.http.probes import Probes, asks_for_stream, probe_stream
 from opencode_a2a.server.http.request_log import log_request
@@ -165,6 +165,7 @@ class Application:
         request.outcome.status = answer.status if isinstance(answer, Response) else 200
         if self._surface.payloads is not None:
             self._surface.payloads.log(request, answer if isinstance(answer, Response) else None)
+        request.body = b""
         if isinstance(answer, Response):
             coding = request.headers.get("accept-encoding")
             answer, in_gzip = http.negotiate_coding(answer, coding, self._surface.gzip_minimum)
@@ -256,11 +257,19 @@ class Application:
             self._guard.read(request)
         check_target(request, self._surface.protocol)
 
-    async def _perform(self, call: Call, request: Request, caller: Authentication) -> Response | Streaming:
+    async def _perform(
+        self,
+        call: Call,
+        request: Request,
+        caller: Authentication,
+        room: Callable[[], Awaitable[None]] | None = None,
+    ) -> Response | Streaming:
         identity = caller.identity
         large = len(request.body) > _MUCH
         if large:
             await anyio.lowlevel.checkpoint()  # to decode it took a while, and to parse it will
+        if room is not None and call.operation in (None, Operation.EXTENDED_CARD):
+            await room()
         if call.operation is None:
             return call.respond([await self._methods.run(call.method, call.params, identity, call.version)])
         if call.operation is Operation.EXTENDED_CARD:
@@ -277,18 +286,24 @@ class Application:
             large=large,
             outcome=request.outcome,
             trace=request.trace,
+            room=room or at_once,
         )
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
-            frames = frames_of(stream, presentation, call, self._surface.limits, self._surface.meters)
+            bare = evolve(call, params=None)  # they may be large, and the stream may last for hours
+            invocation = evolve(invocation, call=bare)
+            frames = frames_of(stream, presentation, bare, self._surface.limits, self._surface.meters, room)
+
+            active, close = stream.active, stream.close
+            del stream  # which has the task as it was
 
             def closed() -> None:
-                invocation.found(stream.active)  # whose session is chosen while it is read
-                stream.close()
+                invocation.found(active)  # whose session is chosen while it is read
+                close()
 
             access = partial(self._surface.authenticator.stream, caller)
-            refused = call.failure_frame(ProtocolError(ErrorKind.UNAUTHENTICATED))
-            return Streaming(call.stream_headers, frames, closed, access, refused, call.timeout, call.trailers)
+            refused = bare.failure_frame(ProtocolError(ErrorKind.UNAUTHENTICATED))
+            return Streaming(bare.stream_headers, frames, closed, access, refused, bare.timeout, bare.trailers)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         with anyio.move_on_after(call.timeout):
@@ -477,6 +492,7 @@ async def _write_frames(
             await anyio.lowlevel.checkpoint()  # to send need not wait for anything
         if piece.idle and until_idle:
             return False
+        del piece  # the next one may be hours away
     await send({"type": "http.response.body", "body": b"", "more_body": False})
     return True
 

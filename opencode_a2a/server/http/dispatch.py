@@ -27,12 +27,17 @@ from sansio.a2a.tasks.task_log import trim_history
 from sansio.access import Identity
 
 
+async def at_once() -> None:
+    """There is room for an answer: its connection has no other."""
+
+
 @frozen(kw_only=True)
 class Invocation:
     """A call by a caller who is known.
 
     `stays_open`: a stream does not end where the task asks its user. `outcome`: is given the task's id. `large`: to
-    parse it takes milliseconds, and others have their turn after that. `trace`: what a task of it belongs to.
+    parse it takes milliseconds, and others have their turn after that. `trace`: what a task of it belongs to. `room`:
+    returns once there is room for the answer, before it is made.
     """
 
     call: Call
@@ -41,6 +46,7 @@ class Invocation:
     large: bool = False
     outcome: Outcome = field(factory=Outcome)
     trace: TraceContext | None = None
+    room: Callable[[], Awaitable[None]] = at_once
 
     async def read(self) -> Any:
         """Parse the params into the typed request of the operation. Raises `ProtocolError` by field."""
@@ -100,6 +106,8 @@ class Dispatch:
         """The result of an operation that answers once, as JSON in pieces; None: there is nothing to say."""
         operation = invocation.call.operation
         assert operation is not None
+        if operation is not Operation.SEND:  # which may wait for its task's end
+            await invocation.room()
         result = await self._unary[operation](invocation)
         if result is None or operation is Operation.LIST_TASKS:
             pieces: list[bytes] | None = result
@@ -122,6 +130,7 @@ class Dispatch:
             )
             invocation.found(stream.active)
             return stream, invocation.presentation_of_sender(stream.active)
+        await invocation.room()
         request = await invocation.read()
         invocation.outcome.task_id = request.id
         cursor = invocation.call.cursor(request.metadata)
@@ -142,6 +151,7 @@ class Dispatch:
             invocation.principal, request, invocation.presentation(), trace=invocation.trace
         )
         invocation.found(active)
+        await invocation.room()
         task = trim_history(active.task(), request.configuration.history_length)
         return invocation.presentation_of_sender(active).send_result(task)
 

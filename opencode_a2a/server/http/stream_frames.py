@@ -6,7 +6,7 @@ Knows no ASGI and no connection.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing
 
 import anyio
@@ -76,52 +76,70 @@ class Streaming:
 
 
 async def frames_of(
-    stream: OpenStream, presentation: Presentation, call: Call, limits: StreamLimits, meters: Meters = NO_METERS
+    stream: OpenStream,
+    presentation: Presentation,
+    call: Call,
+    limits: StreamLimits,
+    meters: Meters = NO_METERS,
+    room: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[Frames]:
     """The task as it is, then everything after it; what is ready together is one piece of bytes.
+
+    `room`: returns once there is room for a piece, before it is made; None: its connection has no other stream.
 
     A reader that falls behind too far gets what replaces all it has, and goes on from there. Where the store
     fails in between, the last frame is an error, without an id: the reader may resume later.
     """
     budget = StreamBudget(limits, anyio.current_time()) if limits.any else None
     lag = None if meters is NO_METERS else EventLag(meters)
+    begun = stream.begun()
     while True:
         try:
-            async with aclosing(_frames_to_end(stream, presentation, call, budget, lag)) as frames:
+            async with aclosing(_frames_to_end(stream, presentation, call, budget, lag, room)) as frames:
+                stream = begun  # a task as it was may be large, and the stream may last for hours
                 async for piece in frames:
                     yield piece
             return
         except FarBehindError as behind:
-            stream = stream.replaced(behind.cursor)
+            stream = begun.replaced(behind.cursor)
 
 
 async def _frames_to_end(
-    stream: OpenStream, presentation: Presentation, call: Call, budget: StreamBudget | None, lag: EventLag | None
+    stream: OpenStream,
+    presentation: Presentation,
+    call: Call,
+    budget: StreamBudget | None,
+    lag: EventLag | None,
+    room: Callable[[], Awaitable[None]] | None,
 ) -> AsyncGenerator[Frames]:
     """The frames of a stream. Raises `FarBehindError`."""
     active, cursor = stream.active, stream.cursor
     encoded = active.renderings.encoded
     numbers = (*(stream.before for _ in stream.first[1:]), stream.before if stream.past else cursor)
     ready = b""
+    if room is not None:
+        await room()
     for number, item in zip(numbers, stream.first, strict=True):
         *most, end = pieces = await in_turns(call.frame_in_steps(number, presentation.item(item, number)))
         if budget is not None:
             budget.take(sum(map(len, pieces)), anyio.current_time())
-        for part in most:
-            yield Frames(ready + part)
+        del pieces
+        while most:
+            yield Frames(ready + most.pop(0))
             ready = b""
         ready += end
-        del pieces, end  # what orjson gives takes 4 kB, and the stream may last for hours
-    past = Renderings()  # of its own: what is not in memory is not kept for other readers either
-    for run in _pieces(stream.past) if stream.past else ():
-        seen = [entry for entry in run if entry.item is not None]
-        frames = [call.frame(entry.number, past.encoded(entry, presentation, call, ends=False)) for entry in seen]
+        del end, item  # what orjson gives takes 4 kB, and the stream may last for hours
+    for frames in _frames_of_past(stream.past, presentation, call):
         data, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
         if limit is not None:
             yield _early_end(ready + data, call, limit)
             return
         yield Frames(ready + data)
         ready = b""
+        del frames, data
+        if room is not None:
+            await room()
+    stream = stream.begun()
     if stream.whole:
         try:
             await active.changed(cursor - 1)
@@ -149,6 +167,8 @@ async def _frames_to_end(
                 yield Frames(ready + call.comment(_STILL_WAITING), last=True, reason=_STILL_WAITING)
                 return
             for piece in _pieces(entries):
+                if room is not None:
+                    await room()
                 ends = over or pause is not None
                 last = ends and (not piece or piece[-1] is entries[-1])
                 rendered = (
@@ -178,6 +198,14 @@ async def _frames_to_end(
         yield _early_end(ready, call, f"{active.broken_off}; go on after the last event id")
     elif ready:  # nothing followed the first items, whose end could not be seen yet as the stream began
         yield Frames(ready, last=True)
+
+
+def _frames_of_past(past: Sequence[Entry], presentation: Presentation, call: Call) -> Iterator[list[bytes]]:
+    """Render what is not in memory; it is not kept for other readers either."""
+    renderings = Renderings()
+    for run in _pieces(past) if past else ():
+        seen = [entry for entry in run if entry.item is not None]
+        yield [call.frame(entry.number, renderings.encoded(entry, presentation, call, ends=False)) for entry in seen]
 
 
 def _pieces(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:

@@ -6,15 +6,14 @@ change of state reaches the store first. Readers have a cursor, not a queue: a s
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from time import monotonic
 
-import anyio
 import orjson
 from attrs import define, field, frozen
 
 from opencode_a2a.server.store import EventRow, StoreError, StoreUnavailableError, TaskRow
+from opencode_a2a.server.tasks.keyed_lock import OneAtATime
 from opencode_a2a.server.tasks.renderings import Renderings
 from opencode_a2a.tracing.spans import Span
 from opencode_a2a.wakeup import Wakeup
@@ -87,10 +86,10 @@ class ActiveTask:
     trouble: StoreError | None = None  # why its events cannot be stored now
     lost: bool = False  # it could not be stored before anybody saw it and never was; or others work on it now
     renderings: Renderings = field(factory=Renderings)
-    committing: anyio.Lock = field(factory=lambda: anyio.Lock(fast_acquire=True))
+    committing: OneAtATime = field(factory=OneAtATime)
     _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
     _changed: Wakeup = field(factory=Wakeup)
-    _runs: deque[tuple[int, int, int]] = field(factory=deque)  # in memory: first and last number, and bytes stored
+    _runs: list[tuple[int, int, int]] = field(factory=list)  # in memory: first and last number, and bytes stored
     _kept: int = 0  # bytes of all runs
 
     @classmethod
@@ -172,7 +171,7 @@ class ActiveTask:
     def held_back(self) -> bool:
         """Whether a change of state waits for a commit that nobody makes: whoever published it was cancelled."""
         waits = 0 < self.visible < self.barrier
-        return waits and self.trouble is None and not self.committing.locked()
+        return waits and self.trouble is None and not self.committing.is_taken
 
     # --- writing ------------------------------------------------------------------------------------------
 
@@ -253,13 +252,13 @@ class ActiveTask:
             return
         last = 0
         while self._kept > _WINDOW and self._runs[0][0] <= self.visible:
-            first, end, size = self._runs.popleft()
+            first, end, size = self._runs.pop(0)
             of_one = size / (end - first + 1)
             last = min(end, self.visible, first + int((self._kept - _WINDOW) / of_one))
             left = int(of_one * (end - last))
             self._kept -= size - left
             if last < end:
-                self._runs.appendleft((last + 1, end, left))
+                self._runs.insert(0, (last + 1, end, left))
                 break
         self.log.compact(last)
         self.renderings.forget(last)

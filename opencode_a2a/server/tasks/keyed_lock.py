@@ -70,7 +70,7 @@ class LocalLocks:
     """The locks of one process."""
 
     def __init__(self) -> None:
-        self._queues: dict[Key, deque[anyio.Event]] = {}
+        self._queues: dict[Key, deque[anyio.Event] | None] = {}
 
     def of(self, key: Key, holder: str = "") -> KeyedLock:
         """A lock, without a place yet."""
@@ -98,7 +98,7 @@ class LocalLocks:
 class KeyedLock(Lock):
     """First come, first served for one key in this process."""
 
-    def __init__(self, queues: dict[Key, deque[anyio.Event]], key: Key) -> None:
+    def __init__(self, queues: dict[Key, deque[anyio.Event] | None], key: Key) -> None:
         self._queues = queues
         self._key = key
         self._placed = False
@@ -109,11 +109,13 @@ class KeyedLock(Lock):
         if self._placed:
             return self._mine is None or self._mine.is_set()
         self._placed = True
-        queue = self._queues.get(self._key)
-        if queue is None:
-            self._queues[self._key] = deque()
+        if self._key not in self._queues:
+            self._queues[self._key] = None  # a queue is made for who comes second: there hardly ever is one
             return True
         self._mine = anyio.Event()
+        queue = self._queues[self._key]
+        if queue is None:
+            queue = self._queues[self._key] = deque()
         queue.append(self._mine)
         return False
 
@@ -133,10 +135,52 @@ class KeyedLock(Lock):
         if not self._placed:
             return
         self._placed = False
-        queue = self._queues[self._key]
+        queue = self._queues[self._key] or deque()
         if self._mine is not None and not self._mine.is_set():
             queue.remove(self._mine)
         elif queue:
             queue.popleft().set()
         else:
             del self._queues[self._key]
+
+
+class OneAtATime:
+    """First come, first served for one thing in this process. Nobody waits: nothing is kept for those who do."""
+
+    __slots__ = ("_is_taken", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_taken = False
+        self._waiting: deque[anyio.Event] | None = None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody is inside."""
+        return self._is_taken
+
+    async def __aenter__(self) -> Self:
+        if not self._is_taken:
+            self._is_taken = True
+            return self
+        turn = anyio.Event()
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self._leave()
+            else:
+                self._waiting.remove(turn)
+            raise
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._is_taken, self._waiting = False, None

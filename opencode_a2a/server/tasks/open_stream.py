@@ -39,6 +39,10 @@ class OpenStream:
         """The task waits for its user as the stream begins, and the stream waits with it."""
         return not self.stays_open and self.active.log.waits_at(self.cursor)
 
+    def begun(self) -> OpenStream:
+        """The stream once its first items are sent: it keeps nothing of them."""
+        return evolve(self, first=(), past=())
+
     def replaced(self, cursor: int) -> OpenStream:
         """The stream for a reader for whom the event after `cursor` is out of reach: what replaces all it has."""
         task = self.active.seen()

@@ -6,7 +6,8 @@ client that does not read holds up its own streams alone, and each of them ends,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -19,29 +20,29 @@ from opencode_a2a.server.http.revocable_stream import SLACK
 from opencode_a2a.server.http.stream_frames import Streaming
 from opencode_a2a.server.identity.rate_guard import RateGuard
 from opencode_a2a.server.surface import Surface
+from opencode_a2a.server.websocket.room import Place, Room
 from opencode_a2a.tracing.spans import working_for
 from sansio.a2a.bindings.http_messages import Request, Response, retry_headers
 from sansio.a2a.bindings.jsonrpc import RpcRequest, render_error
-from sansio.a2a.errors import ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.operations import operation_of
 from sansio.a2a.server import Call, CallRefusedError
 from sansio.a2a.serving.websocket_call import understand
 from sansio.a2a.versions import HEADER as VERSION_HEADER
 from sansio.a2a.websocket import messages
-from sansio.a2a.websocket.outbox import Outbox
+from sansio.a2a.websocket.outbox import MOST, Outbox
 from sansio.a2a.websocket.session import STOPPING, Begun, Close, CloseCode, Left, Refused, Session, SessionLimits
 from sansio.access import Authentication
 
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-Perform: TypeAlias = Callable[[Call, Request, Authentication], Awaitable[Response | Streaming]]
+Perform: TypeAlias = Callable[
+    [Call, Request, Authentication, Callable[[], Awaitable[None]]], Awaitable[Response | Streaming]
+]
 
-PATIENCE: Final = 30.0
-"""Seconds for which a stream waits until the client has taken what was sent before."""
-
-MOST_WAITING: Final = 1_048_576
-"""Bytes of answers that may wait before the next message is read."""
+MOST_WAITING: Final = MOST
+"""Bytes of answers that may wait before the next message is read, or another answer is added."""
 
 _PING: Final = "websocket.ping"  # an extension of ASGI that our runtimes have
 _LONG: Final = 16384  # bytes of a message after which others have their turn
@@ -49,6 +50,7 @@ _ENDING: Final = 1.0  # seconds for streams to end after their tasks
 _FLUSHING: Final = 4.0  # seconds for the last answers of a connection that ends in order
 _METHOD: Final = "WS"  # of requests in logs and spans; HTTP has no such method
 _TOO_SLOW: Final = "the client did not read in time"
+_UNREAD: Final = "The client did not read what was sent before in time, and the answer is left out"
 _BINARY: Final = Close(CloseCode.UNSUPPORTED_DATA, "messages are text")
 _REVOKED: Final = Close(CloseCode.AUTHENTICATION_REQUIRED, "the credential proves nothing any more")
 _FLOOD: Final = Close(CloseCode.POLICY_VIOLATION, "too many messages that ask for nothing")
@@ -77,7 +79,8 @@ class ServedConnection:
         self._scope = scope
         self._caller = caller
         self._session = Session(limits, anyio.current_time())
-        self.outbox = Outbox()
+        self.outbox = Outbox(most=MOST_WAITING)
+        self._room = Room(self.outbox)
         self._params = {
             name: value
             for name, value in handshake.headers.items()
@@ -85,7 +88,7 @@ class ServedConnection:
         }
         self.streams: dict[Begun, anyio.CancelScope] = {}
         self._left: set[Begun] = set()  # streams that the client has left, perhaps before they began
-        self._rooms: dict[Hashable, anyio.Event] = {}  # who waits for room in the outbox
+        self._readable = anyio.Event()  # set once the next message may be read
         self._wake = anyio.Event()
         self._closing: Close | None = None
         self._flushes = False
@@ -151,8 +154,9 @@ class ServedConnection:
             self._take(text.encode())
             # To receive need not wait for anything: a flood of messages would take the turns of all others.
             await anyio.lowlevel.checkpoint()
-            while self.outbox.size > MOST_WAITING:
-                await self._room(None).wait()
+            while self.outbox.is_full:
+                self._readable = anyio.Event()
+                await self._readable.wait()
 
     def _take(self, body: bytes) -> None:
         if self._closing is not None:
@@ -202,20 +206,24 @@ class ServedConnection:
         while self._closing is None or self._flushes:
             found = self.outbox.take()
             if found is not None:
-                key, message = found
+                _, message = found
                 self._is_sending = True
                 more = self.outbox.size > 0  # our runtimes write them at once; others pass over that
                 await self._send({"type": "websocket.send", "text": message.decode(), "more": more})
                 self._is_sending = False
-                for waiting in (key, None):
-                    if (room := self._rooms.pop(waiting, None)) is not None:
-                        room.set()
+                self._taken()
             elif self._closing is not None:
                 break
             else:
                 await self._wake.wait()
                 self._wake = anyio.Event()
         self._tasks.cancel_scope.cancel()
+
+    def _taken(self) -> None:
+        """Let others go on for which there is room by now."""
+        self._room.look()
+        if not self.outbox.is_full:
+            self._readable.set()
 
     async def _watch(self) -> None:
         """See that the client is there, and that it asks for something."""
@@ -245,21 +253,23 @@ class ServedConnection:
     async def _answer(self, begun: Begun, body: bytes) -> None:
         """Answer a request, from its message to its last one."""
         request = self._request(dict(begun.message.service_params), body)
+        del body
         started = anyio.current_time()
         span = begin_request_span(self._surface.tracer, request, self._scope)
+        place = self._room.place()
         try:
             with working_for(span.context):
-                await self._answered(begun, request)
+                await self._answered(begun, request, place)
         finally:
+            place.leave()
             end_request_span(span, request)
             count_request(self._surface.meters, request.outcome)
             log_request(request, anyio.current_time() - started)
             self._left.discard(begun)
-            self._rooms.pop(begun, None)
             self._session.ended(begun, anyio.current_time())
             self._look()
 
-    async def _answered(self, begun: Begun, request: Request) -> None:
+    async def _answered(self, begun: Begun, request: Request, place: Place) -> None:
         envelope = begun.message.request
         answer: Response | Streaming
         call: Call | None = None
@@ -268,16 +278,13 @@ class ServedConnection:
             self._guard.admit(self._caller, request)
             call = understand(envelope, request, self._surface.protocol)
             request.outcome.label = call.operation.name.lower() if call.operation is not None else "extension"
-            answer = await self._perform(call, request, self._caller)
+            room = partial(place.take, for_method=call.operation is None)
+            answer = await self._perform(call, request, self._caller, room)
         except CallRefusedError as refused:
             request.outcome.error, answer = refused.error, refused.response
         except Exception as exc:
             error = self._as_error(exc, request)
-            if call is not None:
-                answer = call.refuse(error)
-            else:
-                body = b"" if envelope.notification else render_error(envelope.id, error, version)
-                answer = Response(200, body)
+            answer = self._refusal(envelope, call, error, version)
         request.outcome.status = 200
         if self._surface.payloads is not None:
             self._surface.payloads.log(request, answer if isinstance(answer, Response) else None)
@@ -286,32 +293,52 @@ class ServedConnection:
         retry = () if refusal is None else retry_headers(refusal)
         params = (*headers, *request.rate_headers, *retry, *trace_headers(request))
         if isinstance(answer, Response):
-            if message := b"".join((answer.body, *answer.more)):
-                await self._put(begun, messages.with_service_params(message, params))
+            message = b"".join((answer.body, *answer.more))
+            if message and not await self._put(begun, messages.with_service_params(message, params)):
+                error = request.outcome.error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
+                body = self._refusal(envelope, call, error, version).body
+                params = (*params, *retry_headers(error))
+                self.outbox.put(begun, messages.with_service_params(body, params))
+                self._wake.set()
         elif call is not None:
-            await self._stream(begun, call, request, answer, params)
+            request.body = b""
+            begun.forget_params()
+            version = call.version
+            del envelope, call
+            await self._stream(begun, version, request, answer, params, place)
+
+    def _refusal(self, envelope: RpcRequest, call: Call | None, error: ProtocolError, version: str) -> Response:
+        """Render the refusal of a request. `call`: None where it could not be understood."""
+        if call is not None:
+            return call.refuse(error)
+        return Response(200, b"" if envelope.notification else render_error(envelope.id, error, version))
 
     async def _stream(
         self,
         begun: Begun,
-        call: Call,
+        version: str,
         request: Request,
         streaming: Streaming,
         params: tuple[tuple[str, str], ...],
+        place: Place,
     ) -> None:
-        """Send a stream, and its end. The client's leaving ends the reading, nothing else."""
+        """Send a stream, and its end. The client's leaving ends the reading, nothing else.
+
+        `place`: each piece takes it before it is made, and has it until its messages wait to be sent.
+        """
         request_id, reason = begun.message.request.id, None
         try:
             with anyio.CancelScope() as scope:
                 self.streams[begun] = scope
                 if begun in self._left:
                     scope.cancel()
-                reason = await self._events(begun, streaming, params)
+                reason = await self._events(begun, streaming, params, place)
             if scope.cancelled_caught or reason is _TOO_SLOW:
                 self.outbox.drop(begun)
+                self._taken()
         except Exception as exc:
             error = self._as_error(exc, request)
-            self.outbox.put(begun, call.failure_frame(error).strip())
+            self.outbox.put(begun, render_error(request_id, error, version))
         finally:
             del self.streams[begun]
             streaming.closed()
@@ -319,39 +346,36 @@ class ServedConnection:
         self.outbox.put(begun, messages.stream_end(request_id, reason))
         self._wake.set()
 
-    async def _events(self, begun: Begun, streaming: Streaming, params: tuple[tuple[str, str], ...]) -> str | None:
+    async def _events(
+        self, begun: Begun, streaming: Streaming, params: tuple[tuple[str, str], ...], place: Place
+    ) -> str | None:
         """Send the events of a stream. Returns why it ends before its task does."""
         parts: list[bytes] = []  # of a message whose end has not come
         is_first = True
         async for piece in streaming.frames:
             *whole, rest = piece.data.split(b"\n")
-            for line in whole:
-                message = b"".join((*parts, line))
+            while whole:
+                message = b"".join((*parts, whole.pop(0)))
                 parts.clear()
                 if is_first:
                     message, is_first = messages.with_service_params(message, params), False
                 if not await self._put(begun, message):
                     return _TOO_SLOW
+                message = b""  # the next one may be hours away
             if rest:
                 parts.append(rest)
+            if not parts:
+                place.leave()
             if piece.last:
                 return piece.reason
+            del piece
         return None
 
     async def _put(self, begun: Begun, message: bytes) -> bool:
         """Have a message sent once there is room; False where the client does not read for long."""
-        if not self.outbox.has_room(begun):  # a timer for each event costs a tenth of the stream
-            with anyio.move_on_after(PATIENCE) as patience:
-                while not self.outbox.has_room(begun):
-                    await self._room(begun).wait()
-            if patience.cancelled_caught:
-                return False
-        self.outbox.put(begun, message)
+        if not await self._room.put(begun, message):
+            return False
         self._wake.set()
         if len(message) > _LONG:
             await anyio.lowlevel.checkpoint()
         return True
-
-    def _room(self, key: Hashable) -> anyio.Event:
-        """Return the event of some room in the outbox: of a request, or in all of it."""
-        return self._rooms.setdefault(key, anyio.Event())

@@ -15,7 +15,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from sansio.a2a.bindings.jsonrpc import RequestId, RpcRequest, RpcRequestError, invalid_request
 from sansio.a2a.errors import ErrorKind
@@ -54,11 +54,15 @@ class SessionLimits:
     ping: float = 20.0
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Begun:
     """A request that begins, until `Session.ended`. It is its own key, since a notification has no id."""
 
     message: ClientRequest
+
+    def forget_params(self) -> None:
+        """Let go of the params of a request that was parsed: they may be large, and a stream may last for hours."""
+        self.message = evolve(self.message, request=evolve(self.message.request, params=None))
 
 
 @frozen

@@ -53,3 +53,52 @@ def test_each_request_gets_its_messages_in_their_order(given_messages: list[tupl
         found[taken[0]].append(taken[1])
     assert found == expected
     assert outbox.size == 0
+
+
+def test_all_messages_together_have_a_bound() -> None:
+    outbox = Outbox(most=4)
+    outbox.put("a", b"12")
+    assert outbox.has_room("b")
+    outbox.put("b", b"34")
+    assert outbox.is_full
+    assert not outbox.has_room("c")
+    outbox.take()
+    assert outbox.has_room("c")
+
+
+def test_who_waits_for_room_gets_it_in_the_order_of_coming() -> None:
+    outbox = Outbox(most=2)
+    assert not outbox.wait("first")
+    outbox.put("first", b"12")
+    assert outbox.wait("second")
+    assert outbox.wait("third")
+    assert outbox.next_waiting() is None
+    outbox.take()
+    assert outbox.has_room("fourth")
+    assert outbox.wait("fourth")  # others came before
+    assert outbox.next_waiting() == "second"
+    outbox.leave("second")
+    assert outbox.next_waiting() == "third"
+    outbox.leave("third")
+    outbox.leave("fourth")
+    outbox.leave("nobody")
+    assert outbox.next_waiting() is None
+    assert not outbox.wait("fifth")
+
+
+def test_who_has_a_full_share_lets_others_go_first() -> None:
+    outbox = Outbox(share=2, most=10)
+    outbox.put("a", b"12")
+    assert outbox.wait("a")
+    assert outbox.next_waiting() is None
+    assert outbox.wait("b")
+    assert outbox.next_waiting() == "b"
+
+
+def test_what_is_forgotten_makes_room() -> None:
+    outbox = Outbox(most=2)
+    outbox.put("a", b"12")
+    assert outbox.wait("b")
+    outbox.drop("a")
+    assert outbox.next_waiting() == "b"
+    assert outbox.size == 0

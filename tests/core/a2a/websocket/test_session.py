@@ -156,3 +156,13 @@ class Connection(RuleBasedStateMachine):
 
 TestConnection = Connection.TestCase
 TestConnection.settings = settings(max_examples=30, stateful_step_count=20)
+
+
+def test_a_request_that_was_parsed_lets_go_of_its_params() -> None:
+    one = session()
+    running = begun(one.receive(request(id=1, params={"large": "x"})))
+    running.forget_params()
+    assert running.message.request.params is None
+    assert begun(one.receive(request(id=2))) is not running
+    one.ended(running, 1.0)
+    begun(one.receive(request(id=1)))

@@ -8,22 +8,29 @@ import tracemalloc
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from opencode_a2a.fake_opencode import HELLO, Say
 from sansio.a2a.cards.parse import SERVED
 from sansio.transport.connections import ConnectionLimits
 from tests.runtimes.apps import hello
-from tests.shell.harness import DEADLINE, GRPC_10, Serving, served
+from tests.shell.harness import DEADLINE, GRPC_10, Serving, served, until
 from tests.shell.server.grpc.attacks import (
     ATTACKS,
+    END_HEADERS,
+    END_STREAM,
     INTERNAL,
     LIMIT,
     LIST,
     NONE,
+    PREFACE,
+    SETTINGS,
     Attack,
     Attacker,
     call,
+    frame,
+    head,
     message,
     setting,
 )
@@ -87,3 +94,30 @@ async def test_an_answer_that_its_application_leaves_is_reset(anyio_backend: str
         outcome = await came_of(url, attack)
 
     assert outcome == ""
+
+
+async def test_requests_that_come_at_once_leave_others_their_turns(anyio_backend: str) -> None:
+    begun = most = 0
+
+    async def counting(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal begun
+        begun += scope["type"] == "http"
+        await hello(scope, receive, send)
+
+    async def others() -> None:
+        nonlocal most
+        while True:
+            before = begun
+            await anyio.lowlevel.checkpoint()
+            most = max(most, begun - before)
+
+    limits = ConnectionLimits(http2=True)
+    async with served(anyio_backend, counting, limits=limits) as url, anyio.create_task_group() as tasks:
+        tasks.start_soon(others)
+        requests = b"".join(head(one, END_HEADERS | END_STREAM) for one in range(1, 101, 2))
+        async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as raw:
+            await raw.send(PREFACE + frame(SETTINGS, 0, 0) + requests)
+            await until(lambda: begun == 50)
+        tasks.cancel_scope.cancel()
+
+    assert most <= 3

@@ -10,7 +10,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Prompt, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
-from opencode_a2a.server.websocket import connection as served
+from opencode_a2a.server.websocket import room
 from sansio.a2a.serving.websocket_call import WebSocketCall
 from sansio.a2a.websocket.outbox import SHARE
 from tests.shell.folding import text_of as whole_text
@@ -116,18 +116,18 @@ async def test_a_bad_event_id_is_named(serving: Serving) -> None:
         assert "Last-Event-ID" in str(answer["error"])
 
 
-def _flood(prompt: Prompt) -> Script:
+def flood(prompt: Prompt) -> Script:
     return Script(((Say(tuple(f"w{n} " * 8000 for n in range(60))),),))
 
 
-_LARGEST = 8000 * 4 * 60 + 1000  # bytes of the last chunk, which has the whole text
+LARGEST = 8000 * 4 * 60 + 1000  # bytes of the last chunk, which has the whole text
 
 
 async def test_streams_of_a_client_that_does_not_read_end_resumable_and_cost_no_memory(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "PATIENCE", 0.3)
-    opencode = FakeOpenCode(pause=0, tick=0.001, scripts={**SCRIPTS, "FLOOD": _flood})
+    monkeypatch.setattr(room, "PATIENCE", 0.3)
+    opencode = FakeOpenCode(pause=0, tick=0.001, scripts={**SCRIPTS, "FLOOD": flood})
     most = 0
     async with serving(opencode, **ON) as agent, connection(agent.url, window=4096) as client:
         for number in range(2):
@@ -140,7 +140,7 @@ async def test_streams_of_a_client_that_does_not_read_end_resumable_and_cost_no_
                 most = max(most, one.outbox.size)
                 await anyio.sleep(0.005)
         ends = [(await client.to_end(number))[-1] for number in range(2)]
-        assert most <= 2 * (SHARE + _LARGEST)
+        assert most <= 2 * (SHARE + LARGEST)
         assert any(end.get("resumable") and "read" in end["reason"] for end in ends)
         task_id = client.answers[0][0]["result"]["task"]["id"]
         await agent.caller().finished(task_id)
