@@ -14,64 +14,31 @@ import asyncio
 import sys
 
 import grpc
-from a2a.server.agent_execution import AgentExecutor, RequestContext
+from a2a.server.agent_execution import RequestContext
 from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandler, GrpcHandler
-from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
-from a2a.types import (
-    AgentCapabilities,
-    AgentCard,
-    AgentInterface,
-    AgentSkill,
-    Part,
-    Task,
-    TaskState,
-    TaskStatus,
-    a2a_pb2_grpc,
-)
+from a2a.server.tasks import InMemoryTaskStore
+from a2a.types import a2a_pb2_grpc
+
+from tests.interop.peers.sdk_1_agent import CancelingExecutor, begun, card_of, say
 
 
-class Tokens(AgentExecutor):
+class Tokens(CancelingExecutor):
     """Says the tokens of a turn."""
 
     def __init__(self, tokens: list[str]) -> None:
         self._tokens = tokens
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
-        await event_queue.enqueue_event(
-            Task(
-                id=context.task_id,
-                context_id=context.context_id,
-                status=TaskStatus(state=TaskState.TASK_STATE_SUBMITTED),
-                history=[context.message],
-            )
-        )
-        updater = TaskUpdater(event_queue, context.task_id, context.context_id)
-        await updater.start_work()
-        last = len(self._tokens) - 1
-        for number, token in enumerate(self._tokens):
-            await updater.add_artifact([Part(text=token)], "text", append=number > 0, last_chunk=number == last)
+        updater = await begun(context, event_queue)
+        await say(updater, "text", self._tokens)
         await updater.complete()
-
-    async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
-        await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
 
 async def serve(tokens: list[str]) -> None:
     server = grpc.aio.server()
     port = server.add_insecure_port("127.0.0.1:0")
-    card = AgentCard(
-        name="tokens",
-        description="Says tokens",
-        version="1",
-        capabilities=AgentCapabilities(streaming=True),
-        default_input_modes=["text/plain"],
-        default_output_modes=["text/plain"],
-        skills=[AgentSkill(id="say", name="Say", description="Says tokens", tags=["test"])],
-        supported_interfaces=[
-            AgentInterface(protocol_binding="GRPC", protocol_version="1.0", url=f"127.0.0.1:{port}")
-        ],
-    )
+    card = card_of("tokens", ("GRPC", "1.0", f"127.0.0.1:{port}"))
     handler = DefaultRequestHandler(agent_executor=Tokens(tokens), task_store=InMemoryTaskStore(), agent_card=card)
     a2a_pb2_grpc.add_A2AServiceServicer_to_server(GrpcHandler(handler), server)
     await server.start()

@@ -58,7 +58,10 @@ def nginx(folder: Path, upstream: str, port: int) -> tuple[list[str], dict[str, 
 
 @contextmanager
 def before_several(folder: Path, servers: Sequence[str], port: int) -> Iterator[None]:
-    """nginx on loopback before several servers, with our file for that: each request goes to the next of them."""
+    """nginx on loopback before several servers, with our file for that: each request goes to the next of them.
+
+    The header `X-Served-By` of an answer names the one that gave it.
+    """
     text = (DEPLOY / "docker" / "nginx.replicas.conf").read_text()
     places = "\n".join(f"server {server.removeprefix('http://')};" for server in servers)
     text = replaced(
@@ -67,7 +70,7 @@ def before_several(folder: Path, servers: Sequence[str], port: int) -> Iterator[
             r"^    server opencode-a2a-1:8000.*\n    server opencode-a2a-2:8000.*\n    server opencode-a2a-3:8000.*$",
             places,
         ),
-        (r"listen 8080;", f"listen 127.0.0.1:{port};"),
+        (r"listen 8080;", f"listen 127.0.0.1:{port};\n    add_header X-Served-By $upstream_addr always;"),
     )
     with started(nginx_command(folder, text), {}, folder / "proxy.log") as said:
         deadline = monotonic() + DEADLINE

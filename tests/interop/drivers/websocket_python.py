@@ -55,6 +55,12 @@ class Connection:
         headers = headers_of(command) | {"A2A-Version": "1.0"}
         return cls(await connect(found[0], subprotocols=["a2a.v1"], additional_headers=headers, proxy=None), found[0])
 
+    @property
+    def server(self) -> str:
+        """The server behind the proxy, as that names it."""
+        assert self.socket.response is not None
+        return str(self.socket.response.headers["X-Served-By"])
+
     async def _read(self) -> None:
         with suppress(ConnectionClosed):
             async for text in self.socket:
@@ -183,6 +189,24 @@ class Operations:
             if "result" in message:
                 yield item_of(message)
 
+    async def moved(self, command: Json) -> AsyncIterator[Json]:
+        """Lose the connection within a stream, and go on after the last event on another one, as on a bad network."""
+        first = await Connection.opened(command)
+        yield {"kind": "server", "name": first.server}
+        last: Json = {"event": 0}
+        async for message in first.ask("SendStreamingMessage", message_of(command["text"])):
+            last = item_of(message)
+            yield last
+            if last["kind"] == "artifact":
+                break
+        first.socket.transport.abort()
+        second = await Connection.opened(command)
+        yield {"kind": "server", "name": second.server}
+        after = {"Last-Event-ID": str(last["event"])}
+        async for message in second.ask("SubscribeToTask", {"id": last["task"]}, **after):
+            if "result" in message:
+                yield item_of(message)
+
     async def dialogue(self, command: Json) -> AsyncIterator[Json]:
         """Answer a permission on the connection that the stream is on."""
         connection = await self.connected(command)
@@ -206,7 +230,7 @@ def explain(error: Exception) -> Json:
 
 def main() -> None:
     done = Operations()
-    names = ("card", "send", "stream", "get", "list", "cancel", "subscribe", "dialogue")
+    names = ("card", "send", "stream", "get", "list", "cancel", "subscribe", "moved", "dialogue")
     converse({name: getattr(done, name) for name in names}, explain)
 
 

@@ -14,28 +14,12 @@ import copy
 from typing import Any
 
 import httpx
-from a2a.server.agent_execution import AgentExecutor, RequestContext
+from a2a.server.agent_execution import RequestContext
 from a2a.server.events import EventQueue
 from a2a.server.request_handlers import DefaultRequestHandler
 from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, create_rest_routes
-from a2a.server.tasks import (
-    BasePushNotificationSender,
-    InMemoryPushNotificationConfigStore,
-    InMemoryTaskStore,
-    TaskUpdater,
-)
-from a2a.types import (
-    AgentCapabilities,
-    AgentCard,
-    AgentInterface,
-    AgentSkill,
-    Message,
-    Part,
-    Role,
-    Task,
-    TaskState,
-    TaskStatus,
-)
+from a2a.server.tasks import BasePushNotificationSender, InMemoryPushNotificationConfigStore, InMemoryTaskStore
+from a2a.types import Message, Part, Role
 from starlette.applications import Starlette
 
 from tests.interop.peers.behaviour import (
@@ -51,9 +35,10 @@ from tests.interop.peers.behaviour import (
     serve,
     words,
 )
+from tests.interop.peers.sdk_1_agent import CancelingExecutor, begun, card_of, say
 
 
-class Agent(AgentExecutor):
+class Agent(CancelingExecutor):
     """The behaviour, with the library's own means."""
 
     async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
@@ -64,17 +49,7 @@ class Agent(AgentExecutor):
             await event_queue.enqueue_event(reply)
             return
         asked = context.current_task is not None
-        if not asked:
-            await event_queue.enqueue_event(
-                Task(
-                    id=context.task_id,
-                    context_id=context.context_id,
-                    status=TaskStatus(state=TaskState.TASK_STATE_SUBMITTED),
-                    history=[context.message],
-                )
-            )
-        updater = TaskUpdater(event_queue, context.task_id, context.context_id)
-        await updater.start_work()
+        updater = await begun(context, event_queue)
         if asked:
             await updater.add_artifact([Part(text=greeting(text))], artifact_id=ARTIFACT, last_chunk=True)
         elif kind == ASK:
@@ -87,33 +62,15 @@ class Agent(AgentExecutor):
             await updater.add_artifact([Part(text=WAITING)], artifact_id=ARTIFACT)
             await asyncio.Event().wait()
         else:
-            pieces = words(text)
-            for number, piece in enumerate(pieces):
-                last = number == len(pieces) - 1
-                await updater.add_artifact([Part(text=piece)], ARTIFACT, append=number > 0, last_chunk=last)
+            await say(updater, ARTIFACT, words(text))
         await updater.complete()
-
-    async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
-        await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
 
 
 def application(url: str) -> Any:
     """The application, with the routes that the library makes."""
-    card = AgentCard(
-        name="sdk-1",
-        description="An agent built with a2a-sdk 1.x",
-        version="1",
-        capabilities=AgentCapabilities(streaming=True, push_notifications=True, extended_agent_card=True),
-        default_input_modes=["text/plain"],
-        default_output_modes=["text/plain"],
-        skills=[AgentSkill(id="echo", name="Echo", description="Repeats", tags=["test"])],
-        supported_interfaces=[
-            AgentInterface(protocol_binding="JSONRPC", protocol_version="1.0", url=f"{url}/"),
-            AgentInterface(protocol_binding="HTTP+JSON", protocol_version="1.0", url=url),
-            AgentInterface(protocol_binding="JSONRPC", protocol_version="0.3", url=f"{url}/"),
-            AgentInterface(protocol_binding="HTTP+JSON", protocol_version="0.3", url=url),
-        ],
-    )
+    places = [("JSONRPC", f"{url}/"), ("HTTP+JSON", url)]
+    interfaces = [(binding, version, at) for version in ("1.0", "0.3") for binding, at in places]
+    card = card_of("sdk-1", *interfaces, push_notifications=True, extended_agent_card=True)
     extended = copy.deepcopy(card)
     extended.name = "sdk-1 extended"
     configs = InMemoryPushNotificationConfigStore()

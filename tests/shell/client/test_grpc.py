@@ -1,100 +1,55 @@
-"""Calling an agent over gRPC, before our own server: every operation, on both versions."""
+"""Calling an agent over gRPC, beyond what each binding has: lists, resuming, TLS, and the library that it needs."""
 
 from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 import trustme
 from attrs import evolve
 
-from opencode_a2a.cli.call import CallTarget, call
 from opencode_a2a.cli.operator.local_checks import load_what_can_be
-from opencode_a2a.client import ClientOptions, RemoteAgent, Sending, connect
+from opencode_a2a.client import ClientOptions, Sending, connect
 from opencode_a2a.config.settings import Settings, SettingsError, check_bindings
-from opencode_a2a.fake_opencode import HELLO
 from sansio.a2a.cards.parse import GRPC
-from sansio.a2a.client.client_errors import (
-    AgentError,
-    AuthenticationError,
-    UnavailableError,
-    UnsupportedError,
-    UsageError,
-)
-from sansio.a2a.errors import ErrorKind
-from sansio.a2a.model import PushConfig, SendConfiguration, Task, TaskState
-from sansio.opencode.extension_names import SHARED_URIS
+from sansio.a2a.client.client_errors import UnavailableError, UnsupportedError, UsageError
+from sansio.a2a.model import SendConfiguration, Task, TaskState
 from sansio.redact import Secret
-from tests.shell.calling import Screen
+from tests.shell.calling import Scene
 from tests.shell.client.hostile_grpc import Peer, misbehaving
 from tests.shell.client.test_hostile_grpc import QUICK
-from tests.shell.client.test_library import answer_of, text_of
-from tests.shell.harness import ALICE, DEADLINE, Agent, Serving
+from tests.shell.client.test_library import connected
+from tests.shell.harness import ALICE, DEADLINE, GRPC_03, GRPC_10, Serving
 from tests.shell.ports import free_port
+from tests.shell.scripted_agent import CARD_PATH, card
 
 pytestmark = pytest.mark.anyio
 
-every_version = pytest.mark.parametrize("version", ["0.3", "1.0"])
 
-
-@asynccontextmanager
-async def connected(agent: Agent, version: str, **more: Any) -> AsyncGenerator[RemoteAgent]:
-    options = ClientOptions(version=version, bindings=(GRPC,), bearer=Secret(ALICE), **more)
-    with anyio.fail_after(3 * DEADLINE):
-        async with connect(agent.url, options) as remote:
-            yield remote
-
-
-@every_version
-async def test_a_message_is_answered_and_its_task_is_read(serving: Serving, version: str) -> None:
-    async with serving() as agent, connected(agent, version) as remote:
-        task = await remote.send("hi")
-        assert isinstance(task, Task)
-        assert answer_of(task).startswith(HELLO)
-        assert (await remote.get_task(task.id)).status == task.status
-
-
-@every_version
-async def test_a_stream_gives_the_answer_as_it_comes(serving: Serving, version: str) -> None:
-    async with serving() as agent, connected(agent, version) as remote, remote.stream("LONG 20") as events:
-        assert await text_of(events) == "".join(f"w{index} " for index in range(20))
-        assert events.last_event_id
-
-
-async def test_the_operations_that_version_0_3_has(serving: Serving) -> None:
-    async with serving(push_allow_private_hosts=True) as agent, connected(agent, "0.3") as remote:
-        task = await remote.send("SLOW", sending=Sending(configuration=SendConfiguration(blocking=False)))
-        assert isinstance(task, Task)
-        config = PushConfig(task_id=task.id, id="mine", url=f"http://127.0.0.1:{free_port()}/")
-        assert (await remote.set_push_config(config)).id == "mine"
-        assert (await remote.get_push_config(task.id, "mine")).url == config.url
-        assert [one.id for one in (await remote.list_push_configs(task.id)).configs] == ["mine"]
-        await remote.delete_push_config(task.id, "mine")
-        assert (await remote.list_push_configs(task.id)).configs == ()
-        assert (await remote.cancel_task(task.id)).status.state is TaskState.CANCELED
-        card = await remote.extended_card()
-        assert card["securitySchemes"]["bearerAuth"]["type"] == "http"
+async def test_version_0_3_has_no_list_and_a_card_of_its_own(serving: Serving) -> None:
+    async with serving() as agent, connected(agent, GRPC_03) as remote:
+        extended = await remote.extended_card()
+        assert extended["securitySchemes"]["bearerAuth"]["type"] == "http"
         with pytest.raises(UnsupportedError):
             await remote.list_tasks()
-        with pytest.raises(AgentError) as caught:
-            await remote.get_task("none")
-        assert caught.value.is_kind(ErrorKind.TASK_NOT_FOUND)
 
 
-async def test_a_caller_without_credentials_is_refused(serving: Serving) -> None:
-    async with serving() as agent, connect(agent.url, ClientOptions(bindings=(GRPC,))) as remote:
-        with pytest.raises(AuthenticationError):
-            await remote.send("hi")
+async def test_a_port_of_its_own_gets_no_credentials_on_this_machine_either(scene: Scene) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    scene.agent.on(CARD_PATH, card((GRPC, "1.0", address)))
+
+    with pytest.raises(UsageError, match=f"points to http://{address}, .* for {scene.url} only"):
+        async with connect(scene.url, ClientOptions(bearer=Secret(ALICE))):
+            pass
+    async with connect(scene.url) as remote:
+        assert remote.interface.url == f"http://{address}"
 
 
 async def test_a_subscription_resumes_after_an_event(serving: Serving) -> None:
-    async with serving() as agent, connected(agent, "1.0") as remote:
+    async with serving() as agent, connected(agent, GRPC_10) as remote:
         async with remote.stream("LONG 20") as events:
             items = [(item, events.last_event_id) async for item in events]
         task_id, (_, middle) = events.task_id or "", items[len(items) // 2]
@@ -148,13 +103,5 @@ async def test_the_library_of_messages_may_be_missing(serving: Serving, monkeypa
     without_protobuf(monkeypatch)
     async with serving() as agent:
         with pytest.raises(UsageError, match="needs the package protobuf"):
-            async with connected(agent, "1.0"):
+            async with connected(agent, GRPC_10):
                 pass
-
-
-async def test_the_command_calls_over_grpc(serving: Serving) -> None:
-    async with serving() as agent:
-        out, err = Screen(), Screen()
-        options = ClientOptions(bindings=(GRPC,), bearer=Secret(ALICE), extensions=SHARED_URIS)
-        code = await call(CallTarget(agent.url, options), "hi", out=out, err=err)
-        assert (code, out.getvalue().startswith(HELLO)) == (0, True), err.getvalue()

@@ -1,10 +1,6 @@
-"""Calling an agent over WebSocket, before our own server: every operation, on both versions."""
+"""Calling an agent over WebSocket, beyond what each binding has: many requests on one connection; its choice."""
 
 from __future__ import annotations
-
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import anyio
 import pytest
@@ -13,40 +9,15 @@ from opencode_a2a.cli.call import CallTarget, call
 from opencode_a2a.client import ClientOptions, RemoteAgent, connect
 from opencode_a2a.config.settings import load_settings
 from opencode_a2a.fake_opencode import HELLO
-from sansio.a2a.cards.parse import WEBSOCKET
-from sansio.a2a.client.client_errors import (
-    AuthenticationError,
-)
+from sansio.a2a.cards.parse import GRPC, WEBSOCKET
 from sansio.a2a.model import Task, TaskState
 from sansio.opencode.extension_names import SHARED_URIS
 from sansio.redact import Secret
 from tests.shell.calling import Screen
-from tests.shell.client.test_library import answer_of, text_of
-from tests.shell.harness import ALICE, DEADLINE, Agent, Serving
+from tests.shell.client.test_library import connected, text_of
+from tests.shell.harness import ALICE, WEBSOCKET_10, Serving
 
 pytestmark = pytest.mark.anyio
-
-every_version = pytest.mark.parametrize("version", ["0.3", "1.0"])
-
-
-@asynccontextmanager
-async def connected(agent: Agent, version: str = "1.0", **more: Any) -> AsyncGenerator[RemoteAgent]:
-    options = ClientOptions(version=version, bindings=(WEBSOCKET,), bearer=Secret(ALICE), **more)
-    with anyio.fail_after(3 * DEADLINE):
-        async with connect(agent.url, options) as remote:
-            yield remote
-
-
-@every_version
-async def test_a_message_is_answered_and_its_task_is_read(serving: Serving, version: str) -> None:
-    async with serving() as agent, connected(agent, version) as remote:
-        task = await remote.send("hi")
-        assert isinstance(task, Task)
-        assert answer_of(task).startswith(HELLO)
-        assert (await remote.get_task(task.id)).status == task.status
-        async with remote.stream("LONG 20") as events:
-            assert await text_of(events) == "".join(f"w{index} " for index in range(20))
-            assert events.last_event_id
 
 
 async def test_many_requests_and_streams_share_one_connection(serving: Serving) -> None:
@@ -62,21 +33,15 @@ async def test_many_requests_and_streams_share_one_connection(serving: Serving) 
         async with remote.stream("LONG 50") as events:
             texts.append(await text_of(events))
 
-    async with serving() as agent, connected(agent) as remote, anyio.create_task_group() as tasks:
+    async with serving() as agent, connected(agent, WEBSOCKET_10) as remote, anyio.create_task_group() as tasks:
         for _ in range(5):
             tasks.start_soon(stream, remote)
             tasks.start_soon(read, remote)
     assert texts == ["".join(f"w{index} " for index in range(50))] * 5
 
 
-async def test_a_caller_without_credentials_is_refused(serving: Serving) -> None:
-    async with serving() as agent, connect(agent.url, ClientOptions(bindings=(WEBSOCKET,))) as remote:
-        with pytest.raises(AuthenticationError):
-            await remote.send("hi")
-
-
 async def test_a_stream_that_is_left_leaves_the_connection_and_the_task(serving: Serving) -> None:
-    async with serving() as agent, connected(agent) as remote:
+    async with serving() as agent, connected(agent, WEBSOCKET_10) as remote:
         async with remote.stream("SLOW") as events:
             await anext(aiter(events))
         task = await remote.get_task(events.task_id or "")
@@ -87,10 +52,11 @@ async def test_a_stream_that_is_left_leaves_the_connection_and_the_task(serving:
         assert (await remote.cancel_task(task.id)).status.state is TaskState.CANCELED
 
 
-async def test_the_command_calls_over_websocket(serving: Serving) -> None:
+@pytest.mark.parametrize("binding", [WEBSOCKET, GRPC])
+async def test_the_command_calls_over_the_binding(serving: Serving, binding: str) -> None:
     async with serving() as agent:
         out, err = Screen(), Screen()
-        options = ClientOptions(bindings=(WEBSOCKET,), bearer=Secret(ALICE), extensions=SHARED_URIS)
+        options = ClientOptions(bindings=(binding,), bearer=Secret(ALICE), extensions=SHARED_URIS)
         code = await call(CallTarget(agent.url, options), "hi", out=out, err=err)
         assert (code, out.getvalue().startswith(HELLO)) == (0, True), err.getvalue()
 
