@@ -6,10 +6,13 @@ of that. Only for bodies whose head h11 has parsed as chunked; whole answers sta
 
 from __future__ import annotations
 
+import re
+
 from sansio.a2a.errors import ErrorKind, ProtocolError
 
 _LINE_LIMIT = 4096
 _HEX = frozenset(b"0123456789abcdefABCDEF")
+_HEAD = re.compile(rb"([0-9a-fA-F]{1,16})\r\n")
 
 
 class ChunkedDecoder:
@@ -35,6 +38,13 @@ class ChunkedDecoder:
         body: list[bytes] = []
         at, size = 0, len(data)
         while at < size and not self.ended:
+            if not (self._remaining or self._closing) and (head := _HEAD.match(data, at)) is not None:
+                begin = head.end()
+                end = begin + int(head[1], 16)
+                if data.startswith(b"\r\n", end) and end > begin:  # a whole chunk, as nearly all are
+                    body.append(data[begin:end])
+                    at = end + 2
+                    continue
             if self._remaining:
                 piece = data[at : at + self._remaining]
                 body.append(piece)

@@ -34,29 +34,19 @@ class TaskState(Enum):
     REJECTED = "rejected"
     UNKNOWN = "unknown"
 
-    @property
-    def terminal(self) -> bool:
+    def __init__(self, name: str) -> None:
+        # Attributes: these are asked for with every event, and an enumeration's hash is a call of Python's.
+        self.terminal: bool = name in ("completed", "failed", "canceled", "rejected")
         """No event may follow this state."""
-        return self in _TERMINAL
 
-    @property
-    def closing(self) -> bool:
-        """Nothing more is sent unless somebody acts: terminal, or credentials are missing."""
-        return self in _TERMINAL or self is TaskState.AUTH_REQUIRED
-
-    @property
-    def ends_stream(self) -> bool:
-        """A stream ends here by default: terminal, or the task waits for its user (specification 1.0, 11.7)."""
-        return self in _TERMINAL or self in _INTERRUPTED
-
-    @property
-    def interrupted(self) -> bool:
+        self.interrupted: bool = name in ("input-required", "auth-required")
         """The task waits for its client; a blocking send returns here."""
-        return self in _INTERRUPTED
 
+        self.closing: bool = self.terminal or name == "auth-required"
+        """Nothing more is sent unless somebody acts: terminal, or credentials are missing."""
 
-_TERMINAL = frozenset({TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED})
-_INTERRUPTED = frozenset({TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED})
+        self.ends_stream: bool = self.terminal or self.interrupted
+        """A stream ends here by default: terminal, or the task waits for its user (specification 1.0, 11.7)."""
 
 
 @frozen(kw_only=True)
@@ -117,6 +107,16 @@ class Artifact:
     description: str | None = None
     metadata: JsonObject | None = None
     extensions: tuple[str, ...] = ()
+
+    @property
+    def only_text(self) -> str | None:
+        """The text of an artifact that has nothing else beside its name and metadata, as nearly all chunks do."""
+        if len(self.parts) != 1 or self.description is not None or self.extensions:
+            return None
+        part = self.parts[0]
+        if type(part) is not TextPart or part.metadata is not None or part.media_type is not None:
+            return None
+        return part.text if part.filename is None else None
 
 
 @frozen(kw_only=True)

@@ -10,7 +10,7 @@ from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.tasks.task_log import ArtifactChunk, LogEvent
 from sansio.opencode.turns.turn import Turn
-from sansio.opencode.upstream.events import BusEvent, PartSeen, SessionStatus
+from sansio.opencode.upstream.events import BusEvent, PartDelta, PartSeen, SessionStatus
 from sansio.opencode.upstream.faults import TaskFailure
 
 
@@ -34,9 +34,10 @@ class TurnSink:
     def feed(self, event: BusEvent) -> None:
         if self.turn.ended and isinstance(event, SessionStatus) and event.session_id == self.turn.session_id:
             self.at_rest = event.type == "idle"
-        if isinstance(event, PartSeen):
-            self.part_seen(event)
-        self.stamp = self.stamp or self.now()
+        if not isinstance(event, PartDelta):  # which needs no time
+            if isinstance(event, PartSeen):
+                self.part_seen(event)
+            self.stamp = self.stamp or self.now()
         self._events += self.turn.feed(event, self.stamp)
 
     def flush(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from sansio.a2a.model import StatusUpdate
+from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem
 from sansio.a2a.server import Call
+from sansio.a2a.tasks.chunk_templates import ChunkTemplates
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.task_log import Entry
 
@@ -15,6 +16,7 @@ class Renderings:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], dict[int, bytes]] = {}
+        self._templates: dict[str, ChunkTemplates] = {}
 
     def encoded(self, entry: Entry, presentation: Presentation, call: Call, *, ends: bool) -> bytes:
         """The item of an entry as a call encodes it, rendered for the first reader with this presentation.
@@ -30,8 +32,17 @@ class Renderings:
             known = self._known[key, call.encoding] = {}
         rendered = known.get(entry.number)
         if rendered is None:
-            rendered = known[entry.number] = call.encode(item, entry.number, presentation)
+            rendered = known[entry.number] = self._made(item, entry.number, presentation, call)
         return rendered
+
+    def _made(self, item: StreamItem, number: int, presentation: Presentation, call: Call) -> bytes:
+        if call.encoding == "json" and isinstance(item, ArtifactUpdate):
+            templates = self._templates.get(presentation.key)
+            if templates is None:
+                templates = self._templates[presentation.key] = ChunkTemplates(presentation)
+            if (made := templates.render(item)) is not None:
+                return made
+        return call.encode(item, number, presentation)
 
     def forget(self, last: int) -> None:
         """Forget the items up to event `last`, which no reader in memory will ask for."""

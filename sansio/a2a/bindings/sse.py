@@ -96,7 +96,11 @@ class SseDecoder:
             self._pending_size = 0
         for line in lines:
             if line:
-                self._field(line)
+                if line.startswith(b"data: ") and len(line) <= self.limit and not (self._first or self._data):
+                    self._data_size = len(line) - 5
+                    self._data = [line[6:]]
+                else:
+                    self._field(line)
                 continue
             self._first = False
             self.last_id = self._id

@@ -124,11 +124,22 @@ class Presentation:
             return v0_3.render_task(self._prepared(item))
         return self._item_seen(self.codec.render_item(self._readable(item)))
 
+    @property
+    def marks_events(self) -> bool:
+        """Whether the number of an event stands in its item."""
+        return STREAM_RESUME in self.extensions
+
+    def metadata(self, metadata: JsonObject | None) -> JsonObject | None:
+        """Return the metadata of an artifact as far as it is shown; `None`: there is none."""
+        if metadata is None or self._shared is None or "shared" not in metadata:
+            return metadata
+        return _kept(metadata, self._shared) or None
+
     def item(self, item: StreamItem, number: int) -> JsonObject:
         """Return an item of a stream; `number`: its event's."""
         if self.text_only or isinstance(item, Task):
             item = self._readable(item)
-        if STREAM_RESUME in self.extensions and not isinstance(item, Message):
+        if self.marks_events and not isinstance(item, Message):
             mark = {"shared": {"resume": {"event_id": str(number)}}}
             item = evolve(item, metadata=merge(item.metadata, mark))
         return self._item_seen(self.codec.render_item(item))

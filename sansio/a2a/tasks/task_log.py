@@ -362,7 +362,7 @@ class TaskLog:
             return None
         entry = Entry(number, event, self._item(event))
         self._entries.append(entry)
-        if isinstance(event, StatusChanged | Snapshot):
+        if isinstance(event, (StatusChanged, Snapshot)):
             if not self.state.interrupted:
                 self._waits_since = None
             elif self._waits_since is None:
@@ -408,6 +408,10 @@ class TaskLog:
 
     def _after(self, cursor: int) -> int:
         """Return the index of the first entry after event `cursor`."""
+        entries = self._entries
+        near = cursor - self.last - 1  # its place from the end, unless numbers were skipped since
+        if -len(entries) <= near < 0 and entries[near].number == cursor:
+            return len(entries) + near + 1
         index = bisect_right(self._entries, cursor, key=_number)
         if cursor != (self._entries[index - 1].number if index else self._offset):
             raise LookupError(f"there is no event {cursor} to go on from")

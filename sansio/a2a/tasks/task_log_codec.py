@@ -23,10 +23,15 @@ from sansio.a2a.tasks.task_log import (
 def _encode(event: LogEvent) -> JsonObject:
     match event:
         case ArtifactChunk():
-            body: JsonObject = {"chunk": v1_0.render_artifact(event.artifact)}
-            for name in ("append", "last_chunk", "joins", "leads"):
-                if getattr(event, name):
-                    body[name] = True
+            body: JsonObject = {"chunk": _artifact(event.artifact)}
+            if event.append:
+                body["append"] = True
+            if event.last_chunk:
+                body["last_chunk"] = True
+            if event.joins:
+                body["joins"] = True
+            if event.leads:
+                body["leads"] = True
             return body
         case StatusChanged():
             body = {"status": v1_0.render_status(event.status)}
@@ -39,6 +44,19 @@ def _encode(event: LogEvent) -> JsonObject:
             return {"merge": event.metadata}
         case _:
             return {"task": v1_0.render_task(event.task)}
+
+
+def _artifact(artifact: Artifact) -> JsonObject:
+    """Render an artifact as version 1.0 does; one that is a text in half the time."""
+    text = artifact.only_text
+    if text is None:
+        return v1_0.render_artifact(artifact)
+    body: JsonObject = {"artifactId": artifact.artifact_id, "parts": [{"text": text}]}
+    if artifact.name is not None:
+        body["name"] = artifact.name
+    if artifact.metadata is not None:
+        body["metadata"] = artifact.metadata
+    return body
 
 
 def _kept(data: bytes) -> bytes:

@@ -26,6 +26,9 @@ class BlockType(Enum):
     TOOL_CALL = "tool_call"
     FILE = "file"
 
+    def __init__(self, name: str) -> None:
+        self.published: str = name  # its `value`, which takes an enumeration much longer to give
+
 
 BLOCK_OF = {"text": BlockType.TEXT, "reasoning": BlockType.REASONING, "tool": BlockType.TOOL_CALL}
 """From OpenCode's part type to the block it becomes; other types are no output."""

@@ -24,21 +24,19 @@ class EventMetadata:
     def __attrs_post_init__(self) -> None:
         self._prefix = f"{self.task_id}:{self.context_id}:{self.task_id}:stream:"
 
-    def _next(self) -> JsonObject:
-        self.sequence += 1
-        return {"event_id": f"{self._prefix}{self.sequence}", "sequence": self.sequence}
-
     def _shared(self) -> JsonObject:
         return {"session": {"id": self.session_id}} if self.session_id else {}
 
     def chunk(self, block_type: BlockType, source: str, message_id: str, part_id: str | None = None) -> JsonObject:
         """Build the metadata of a chunk of an artifact."""
+        self.sequence += 1
         stream: JsonObject = {
-            "block_type": block_type.value,
+            "block_type": block_type.published,
             "source": source,
             "message_id": message_id,
             "role": "agent",
-            **self._next(),
+            "event_id": f"{self._prefix}{self.sequence}",
+            "sequence": self.sequence,
         }
         if part_id is not None:
             stream["part_id"] = part_id
@@ -46,7 +44,9 @@ class EventMetadata:
 
     def progress(self, progress: JsonObject, message_id: str) -> JsonObject:
         """Build the metadata of a progress status event."""
-        stream = {"source": "progress", "message_id": message_id, **self._next()}
+        self.sequence += 1
+        event_id = f"{self._prefix}{self.sequence}"
+        stream = {"source": "progress", "message_id": message_id, "event_id": event_id, "sequence": self.sequence}
         return {"shared": {**self._shared(), "stream": stream, "progress": progress}}
 
     def interrupt(self, interrupt: JsonObject) -> JsonObject:

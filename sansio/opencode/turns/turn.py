@@ -125,18 +125,22 @@ class Turn:
         return [StatusChanged(status=self._status)]
 
     def feed(self, event: BusEvent, now: str) -> list[LogEvent]:
-        """Feed one event of this session, or of a session below it. Events after the end are dropped."""
+        """Feed one event of this session, or of a session below it. Events after the end are dropped.
+
+        `now` may be empty with a `PartDelta`, which makes no status.
+        """
         if self.ended:
             return []
         out: list[LogEvent] = []
         if self._early is not None:
             self._early.append(event)
+        elif isinstance(event, PartDelta):  # first, as nearly all events are one
+            if event.session_id == self.session_id:
+                self._delta(event, out)
+            return out
         elif isinstance(event, InterruptAsked | InterruptEnded):
             self._interrupt(event, now, out)
         elif event.session_id != self.session_id:
-            return out
-        elif isinstance(event, PartDelta):
-            self._delta(event, out)
             return out
         elif isinstance(event, PartSeen):
             self._part(event, out)

@@ -114,6 +114,12 @@ def test_only_answers_to_our_prompt_are_output() -> None:
     assert output == {"text": ["ours"]}
 
 
+def test_tokens_of_a_session_below_are_not_output() -> None:
+    child = PartDelta(session_id="ses_2", message_id=ANSWER, part_id="prt_1", field="text", delta=" child")
+
+    assert texts(user(), message(), part("prt_1", text="ours"), child) == {"text": ["ours"]}
+
+
 def test_answer_to_a_message_opencode_added_later_is_output_too() -> None:
     output = texts(
         message(),
