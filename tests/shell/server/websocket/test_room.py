@@ -22,7 +22,7 @@ from tests.shell.server.websocket.test_streams import LARGEST, flood
 pytestmark = pytest.mark.anyio
 
 ASKED = 40
-READ = 8
+READ = 12
 FEW = 3 * room.MAKING
 """Those that are made, the one that waits to be sent, the one that is being sent, and those that the kernel has."""
 METHODS: dict[str, tuple[type, str, int]] = {
@@ -88,7 +88,7 @@ async def test_answers_that_nobody_reads_are_few_and_the_others_are_not_made(
 async def test_an_answer_that_finds_no_room_in_time_is_an_error_of_its_request(
     serving: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "PATIENCE", 0.05)
+    monkeypatch.setattr(room, "PATIENCE", 0.0)
     async with serving(_large(), **ON) as agent:
         message = await _task_with_large_answers(agent)
         task_id = await _id_of(agent, message)
