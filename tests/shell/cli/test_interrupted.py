@@ -27,9 +27,11 @@ import signal, sys
 from importlib.abc import MetaPathFinder
 from opencode_a2a.__main__ import main
 
+MODULE = sys.argv.pop()
+
 class Interrupting(MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == sys.argv[2]:
+        if name == MODULE:
             signal.raise_signal(signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupting())
@@ -39,7 +41,7 @@ sys.exit(main())
 
 @pytest.mark.parametrize("module", ["opencode_a2a.cli.main", "opencode_a2a.cli.completion"])
 def test_an_import_ends_quietly(module: str) -> None:
-    command = [sys.executable, "-c", INTERRUPTED, "completion", module]
+    command = [sys.executable, "-c", INTERRUPTED, "completion", "bash", module]
     done = subprocess.run(command, capture_output=True, timeout=DEADLINE, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
