@@ -164,12 +164,15 @@ class Flood(asyncio.Protocol):
 
     def close(self) -> str | None:
         """End it. Returns why it had ended before, if it had."""
-        ended = self.ended
+        ended, self.ended = self.ended, "it was closed"
         self._transport.abort()
         return ended
 
 
-async def _flooded(target: Target, arguments: list[str], flooding: bool) -> tuple[dict[str, Any], Flood | None]:
+async def _flooded(
+    target: Target, arguments: list[str], flooding: bool
+) -> tuple[dict[str, Any], tuple[int, str | None] | None]:
+    """Return the load's result, the answers of the flood, and why that ended before, if it did."""
     address = urlsplit(target.server.url)
     flood: Flood | None = None
     if flooding:
@@ -182,9 +185,7 @@ async def _flooded(target: Target, arguments: list[str], flooding: bool) -> tupl
         *command, env=environment, cwd=processes.ROOT, stdout=asyncio.subprocess.PIPE
     )
     answer, _ = await asked.communicate()
-    if flood is not None:
-        flood.ended = flood.close()
-    return json.loads(answer), flood
+    return json.loads(answer), None if flood is None else (flood.answers, flood.close())
 
 
 def beside_a_flood(runtime: str, clients: int, seconds: float, rounds: int) -> Iterator[str]:
@@ -201,8 +202,8 @@ def beside_a_flood(runtime: str, clients: int, seconds: float, rounds: int) -> I
                 result, flood = asyncio.run(_flooded(target, arguments, flooding))
                 into.append(result)
                 if flood is not None:
-                    floods.append(flood.answers)
-                    notes.update(() if flood.ended is None else (flood.ended,))
+                    floods.append(flood[0])
+                    notes.update(() if flood[1] is None else (flood[1],))
     name = f"{runtime}, {clients} clients"
     for kind, results in (("alone", calm), ("beside a flood", flooded)):
         answers, p99 = median(one["requests"] for one in results), median(one["p99"] or 0.0 for one in results)
