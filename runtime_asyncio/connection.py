@@ -33,6 +33,7 @@ class Served(asyncio.Protocol):
         self._writable.set()
         self._gone = Flag()  # the client has ended its side, or the connection is lost
         self._lock = asyncio.Lock()
+        self._queued = 0  # writes that wait for each other
         self._lost = self._over = self._reading_paused = False
         self._tls = server.tls_session()
         self._clock: Connection
@@ -164,16 +165,20 @@ class Served(asyncio.Protocol):
         if self._transport.is_closing() or (self._tls is not None and self._tls.broken):
             if self._protocol is not None:
                 await self._protocol.handle(Closed())
-        elif len(data) <= runtime_http.PIECE and self._writable.is_set() and not self._lock.locked():
+        elif len(data) <= runtime_http.PIECE and self._writable.is_set() and not self._queued:
             self._transport.write(self._encrypted(data))  # nobody need wait
             if not self._writable.is_set():
                 await self._wait_writable()
         else:
-            async with self._lock:
-                for start in range(0, len(data), runtime_http.PIECE):
+            self._queued += 1  # the lock is free for a moment before the next one has it
+            try:
+                async with self._lock:
+                    for start in range(0, len(data), runtime_http.PIECE):
+                        await self._wait_writable()
+                        self._transport.write(self._encrypted(data[start : start + runtime_http.PIECE]))
                     await self._wait_writable()
-                    self._transport.write(self._encrypted(data[start : start + runtime_http.PIECE]))
-                await self._wait_writable()
+            finally:
+                self._queued -= 1
 
     def _encrypted(self, data: bytes) -> bytes:
         """Encrypt just before the bytes are written: records have an order."""

@@ -1,4 +1,4 @@
-"""Parts that the runtimes share: HTTP on Hypercorn's protocols, within the bounds of `sansio.transport`.
+"""Parts that the runtimes share: HTTP on h2 and Hypercorn's protocols, within the bounds of `sansio.transport`.
 
 Knows no event loop: a runtime brings connections, tasks and time. Knows nothing of A2A or OpenCode.
 """

@@ -1,243 +1,344 @@
-"""HTTP/2 as Hypercorn has it, but with an end to everything, and fewer writes.
+"""HTTP/2 on h2, with an end to everything, and few writes.
 
-Differs from Hypercorn in this: control frames are counted against useful work; header blocks that are costly to
-decode are refused; priorities are ignored; a body that goes on after its answer harms no other stream; a client has
-the time of a write to make room for each piece of an answer; an answer that the application leaves without an end is
-reset; trailers are sent to who does not ask for them; requests that come at once begin one by one, so that other
-connections have their turns. The head of an answer is sent together with what follows at
-once, and so is its end with the rest of the body.
+    bytes -> FrameBudget -> h2 -> streams          application -> h2 -> one write
+                                                       \\-> waits for room -> a frame of each stream in turn
+
+Of what a client may do, this is bounded: control frames are counted against useful work; header blocks that are
+costly to decode are refused; priorities are ignored; a body that goes on after its answer harms no other stream; a
+client has the time of a write to make room for each piece of an answer. An answer that the application leaves without
+an end is reset. Trailers are sent to who does not ask for them. The head of an answer is sent together with what
+follows at once, and so is its end with the rest of the body.
+
+Requests that come at once begin one by one, so that other connections have their turns. Nothing of an answer is kept
+here but the piece that waits for room: its application waits with it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from copy import copy
-from typing import Any
+from typing import Any, Final
 
 import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
-import hpack
+from attrs import define, field, frozen
+from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed, Trailers
-from hypercorn.protocol.events import Event as StreamEvent
-from hypercorn.protocol.h2 import BUFFER_LOW_WATER, H2Protocol, StreamBuffer
-from priority.priority import DeadlockError
+from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
+from hypercorn.typing import Event as Wakeup
 
-from sansio.transport import header_blocks, heads
+from runtime_http.http2_state import Http2State, is_request
+from runtime_http.stream import Application, Fields, HttpStream, scope_of
+from sansio.transport import heads
 from sansio.transport.connections import Connection
 from sansio.transport.frames import FrameBudget
 
 _log = logging.getLogger(__name__)
 
-_STREAM_PIECE = 65536  # bytes of one stream that have the time of a write
+_STREAM_PIECE: Final = 65536  # bytes of one stream that have the time of a write
+_MOST_WAITING: Final = 64  # frames of a body; the window of a stream bounds no bytes that were acknowledged
+_OLD: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_STOPPED: Final[dict[h2.settings.SettingCodes | int, int]] = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 0}
 
 
-class Http2(H2Protocol):
+@define(eq=False)
+class _Piece:
+    """A piece of an answer that waits for its client to make room. `ends`: the stream ends with it."""
+
+    data: memoryview
+    ends: bool
+    is_taken: Wakeup = field(repr=False)
+
+
+@frozen
+class _Head:
+    """The head of a request. `fields`: with the host, and without what HTTP/2 has in their place."""
+
+    method: str = ""
+    target: bytes = b""
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+    refusal: heads.Refusal | None = None
+
+
+def _head_of(fields: Iterable[tuple[bytes, bytes]]) -> _Head:
+    special = {name: value for name, value in fields if name.startswith(b":")}
+    target, method = special.pop(b":path", b""), special[b":method"]
+    plain = [(name, value) for name, value in fields if not name.startswith(b":")]
+    refusal = heads.refused_fields(target, (*special.items(), *plain))
+    if refusal is None and not (target.isascii() and method.isascii()):
+        refusal = heads.Refusal(400, "the method or the target is not ASCII")
+    if refusal is not None:
+        return _Head(refusal=refusal)
+    host = special.get(b":authority")
+    if host is not None:
+        plain = [(b"host", host), *((name, value) for name, value in plain if name != b"host")]
+    return _Head(method.decode().upper(), target, tuple(plain))
+
+
+class Http2:
     """HTTP/2 whose client spends its control frames on requests."""
 
-    def __init__(self, *parts: Any, connection: Connection) -> None:
-        super().__init__(*parts)
-        self.config = copy(self.config)
-        self.config.max_app_queue_size = 64  # frames; the window of a stream bounds no bytes that were acknowledged
-        self.connection.local_settings[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL] = 0  # nor is there WebSocket
-        self.connection.local_settings.acknowledge()
-        self.connection.decoder = _Decoder(heads.LARGEST_LIST)  # before the client acknowledges it, too
+    def __init__(
+        self,
+        app: AppWrapper,
+        config: Config,
+        context: WorkerContext,
+        task_group: TaskGroup,
+        state: ConnectionState,
+        ssl: bool,
+        client: tuple[str, int] | None,
+        server: tuple[str, int] | None,
+        send: Callable[[Event], Awaitable[None]],
+        *,
+        connection: Connection,
+    ) -> None:
+        self._app: Application = app
+        self._config = config
+        self._context = context
+        self._tasks = task_group
+        self._about = {"scheme": "https" if ssl else "http", "client": client, "server": server}
+        self._state = state
+        self._send = send
+        self._h2 = Http2State(config)
+        self._streams: dict[int, HttpStream] = {}
+        self._waiting: dict[int, _Piece] = {}
+        self._requests = 0
+        self._is_closed = False
+        self._fields: list[Any] = []
+        self._head = _Head()  # of the last request
         connection.multiplexed = True
         self._clock = connection
-        self._budget = FrameBudget(self.context.time())
+        self._budget = FrameBudget(context.time())
+
+    async def initiate(self) -> None:
+        """Begin the connection."""
+        self._h2.initiate_connection()
+        await self._flush()
+
+    # --- what the client sends ------------------------------------------------------------------------------
 
     async def handle(self, event: Event) -> None:
-        if isinstance(event, RawData) and not self._budget.take(event.data, self.context.time()):
+        """Take bytes that came, or the end of the connection."""
+        if isinstance(event, RawData):
+            await self._take(event.data)
+        elif isinstance(event, Closed):
+            self._is_closed = True
+            for number in list(self._streams):
+                await self._close(number)
+
+    async def _take(self, data: bytes) -> None:
+        if not self._budget.take(data, self._context.time()):
             await self._calm()
             return
-        await super().handle(event)
-        if isinstance(event, Closed):
-            for buffer in list(self.stream_buffers.values()):  # or who waits for room in one waits for ever
-                await buffer.close()
-        elif self.idle:
-            await self.send(Updated(idle=True))
-
-    async def _handle_events(self, events: list[h2.events.Event]) -> None:
-        """Handle what the client sent. A body that goes on after its answer is thrown away.
-
-        Hypercorn fails on one, and the connection with all its requests ends. A stream that the server has to reset
-        for the client's fault costs as much as one that the client resets: its request has begun, too. Of requests
-        that came together, one begins, and others have their turn before the next: a connection gets no larger share
-        of the server by asking for more at once.
-        """
+        try:
+            events = self._h2.receive_data(data)
+        except h2.exceptions.ProtocolError:
+            await self._flush()
+            await self._send(Closed())
+            return
         begun = False
         for event in events:
             if isinstance(event, h2.events.RequestReceived):
-                if begun:
-                    await self.context.sleep(0)
-                if self.closed:
+                if begun:  # others have their turn: nobody gets a larger share by asking for more at once
+                    await self._context.sleep(0)
+                if self._is_closed:
                     return
                 begun = True
             reset = isinstance(event, h2.events.StreamReset) and not event.remote_reset
             if reset and not self._budget.provoked():
                 await self._calm()
                 return
-            if isinstance(event, h2.events.DataReceived) and event.stream_id not in self.streams:
-                with suppress(h2.exceptions.ProtocolError):
-                    self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-                await self._flush()
-            else:
-                await super()._handle_events([event])
+            await self._handle(event)
+        await self._flush()
+        if not self._streams:
+            await self._send(Updated(idle=True))
 
-    async def _priority_updated(self, event: h2.events.PriorityUpdated) -> None:
-        """Ignore a priority, as RFC 9113 lets a server do.
+    async def _handle(self, event: h2.events.Event) -> None:
+        """Handle what the client sent.
 
-        Hypercorn keeps each stream that one names, and fails at the thousandth.
+        A body that goes on after its answer is thrown away. A stream that the server has to reset for the client's
+        fault costs as much as one that the client resets: its request has begun, too. Priorities are ignored, as
+        RFC 9113 lets a server do.
         """
+        if isinstance(event, h2.events.RequestReceived):
+            await self._request(event)
+        elif isinstance(event, h2.events.DataReceived):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None:
+                await stream.give(event.data, more=event.stream_ended is None)
+            with suppress(h2.exceptions.ProtocolError):
+                self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            if stream is not None and stream.is_full:
+                await self._flush()
+                await stream.room()
+        elif isinstance(event, h2.events.StreamEnded):
+            stream = self._streams.get(event.stream_id)
+            if stream is not None and not stream.is_whole:
+                await stream.give(b"", more=False)
+        elif isinstance(event, h2.events.StreamReset):
+            await self._close(event.stream_id)
+        elif isinstance(event, h2.events.TrailersReceived):
+            if is_request(event.headers):  # which h2 has not looked at, where they repeat the request's
+                await self._end(h2.errors.ErrorCodes.PROTOCOL_ERROR)
+        elif isinstance(event, h2.events.WindowUpdated):
+            await self._send_waiting()
+        elif isinstance(event, h2.events.RemoteSettingsChanged):
+            if h2.settings.SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
+                await self._send_waiting()
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            await self._send(Closed())
 
-    async def _send_data(self, stream_id: int) -> None:
-        try:
-            await super()._send_data(stream_id)
-        except KeyError:  # Hypercorn looks for the buffer of a stream that ended meanwhile, and its buffer with it
-            with suppress(KeyError):
-                self.priority.remove_stream(stream_id)
-
-    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
-        fields = [(name, value) for name, value in request.headers if name != b":path"]
-        path = next((value for name, value in request.headers if name == b":path"), b"")
-        refusal = heads.refused_fields(path, fields)
-        if refusal is not None:
-            _log.info("refused a request with %d: %s", refusal.status, refusal.reason)
-            head = [(b":status", str(refusal.status).encode()), (b"content-length", b"0")]
-            self.connection.send_headers(request.stream_id, head, end_stream=True)
+    async def _request(self, event: h2.events.RequestReceived) -> None:
+        number = event.stream_id
+        if self._context.terminated.is_set():
+            with suppress(h2.exceptions.ProtocolError):
+                self._h2.reset_stream(number)
+            self._h2.update_settings(_STOPPED)
             return
-        if all(name != b"te" for name, _ in request.headers):
-            request.headers.append((b"te", b"trailers"))  # or Hypercorn keeps trailers back, and a call has no status
-        await super()._create_stream(request)
-        self.stream_buffers[request.stream_id] = Buffer(self.context.event_class)  # the application has yet to run
+        if event.headers != self._fields:  # clients repeat themselves
+            self._fields, self._head = event.headers, _head_of(event.headers)
+        head = self._head
+        if head.refusal is not None:
+            _log.info("refused a request with %d: %s", head.refusal.status, head.refusal.reason)
+            fields = [(b":status", b"%d" % head.refusal.status), (b"content-length", b"0")]
+            with suppress(h2.exceptions.ProtocolError):
+                self._h2.put_fields(number, fields, ends=True)
+            return
+        scope = scope_of(head.method, "2", head.target, list(head.fields), trailers=True)
+        scope |= self._about
+        scope["state"] = self._state.copy()
+        stream = HttpStream(self._app, self._context, self, number, scope, _MOST_WAITING)
+        self._streams[number] = stream
+        stream.begin(self._tasks)
+        await self._send(Updated(idle=False))
+        self._requests += 1
+        if self._requests > self._config.keep_alive_max_requests:
+            self._h2.close_connection()
 
-    def _is_reset(self, number: int) -> bool:
-        """Whether a stream is over for either side, though the application may still answer."""
-        stream = self.connection.streams.get(number)
-        return stream is None or bool(stream.closed)
+    async def _close(self, number: int) -> None:
+        """End a stream, for its application and for whoever waits for room in it."""
+        stream = self._streams.pop(number, None)
+        if stream is not None:
+            await stream.close()
+        piece = self._waiting.pop(number, None)
+        if piece is not None:
+            await piece.is_taken.set()
 
     async def _calm(self) -> None:
         """End the connection: the client makes work and asks for nothing."""
+        await self._end(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+
+    async def _end(self, code: h2.errors.ErrorCodes) -> None:
         try:
-            self.connection.close_connection(error_code=h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
+            self._h2.close_connection(error_code=code)
         except h2.exceptions.ProtocolError:
             pass
         else:
             await self._flush()
-        await self.send(Closed())
+        await self._send(Closed())
 
-    async def stream_send(self, event: StreamEvent) -> None:
-        """Send a piece of an answer; the client has the time of a write to make room for it.
+    # --- what the application sends -------------------------------------------------------------------------
 
-        So it has for trailers: they wait until all of the body is sent.
-        """
-        if isinstance(event, Response):
-            await self._begin(event)
+    async def send_head(self, number: int, status: int, headers: Fields, *, more: bool) -> None:
+        """Send the head of an answer; with `more`, together with what follows."""
+        if number not in self._streams:
             return
-        number = event.stream_id
-        if isinstance(event, StreamClosed):
-            await self._reset(number)
-        if not isinstance(event, Body | EndBody | Trailers):
-            await super().stream_send(event)
+        head = [(b":status", b"%d" % status), *_lower(headers), *self._config.response_headers("h2")]
+        with suppress(h2.exceptions.ProtocolError):
+            self._h2.put_fields(number, head, ends=False)
+        if not more:
+            await self._flush()
+
+    async def send_body(self, number: int, data: bytes, *, ends: bool) -> None:
+        """Send a piece of an answer; the client has the time of a write to make room for each 64 kB."""
+        self._count(number)
+        if len(data) <= self._h2.room(number):
+            with suppress(h2.exceptions.ProtocolError):
+                self._h2.put_data(number, data, ends=ends)
+            await self._flush()
             return
-        if number not in self.stream_buffers:  # all is sent, or nobody wants it any more
+        for start in range(0, len(data), _STREAM_PIECE):
+            end = start + _STREAM_PIECE
+            await self._send_piece(number, memoryview(data)[start:end], ends=ends and end >= len(data))
+
+    async def send_end(self, number: int, data: bytes, trailers: Fields) -> None:
+        """Send the rest of an answer and its trailers, which wait until all of the body is sent."""
+        self._count(number)
+        if len(data) > self._h2.room(number):
+            await self.send_body(number, data, ends=False)
+            data = b""
+        with suppress(h2.exceptions.ProtocolError):
+            if data:
+                self._h2.put_data(number, data, ends=False)
+            self._h2.put_fields(number, _lower(trailers), ends=True)
+        await self._flush()
+
+    async def finish(self, number: int, *, whole: bool) -> None:
+        """End a stream. One whose answer has no end is reset, or its client waits for the rest."""
+        if not (whole or self._h2.is_over(number)):
+            with suppress(h2.exceptions.ProtocolError):
+                self._h2.reset_stream(number, h2.errors.ErrorCodes.INTERNAL_ERROR)
+            await self._flush()
+        await self._close(number)
+        if not self._streams and self._context.terminated.is_set():
+            with suppress(h2.exceptions.ProtocolError):
+                self._h2.close_connection()
+            await self._flush()
+        await self._send(Updated(idle=not self._streams))
+
+    async def _send_piece(self, number: int, data: memoryview, *, ends: bool) -> None:
+        """Send a piece as far as there is room, and wait until there was room for the rest."""
+        piece = _Piece(data, ends, self._context.event_class())
+        while self._h2.room(number) and not self._send_frame(number, piece):
+            pass
+        await self._flush()
+        if not piece.data or self._h2.is_over(number) or number not in self._streams:
             return
-        if not self._is_reset(number):  # nothing is sent, and the client has nothing to acknowledge
-            self._budget.sent()
+        self._waiting[number] = piece
+        self._clock.writing(number, self._context.time())
         try:
-            for piece in _pieces(event):
-                self._clock.writing(number, self.context.time())
-                if isinstance(piece, Body) or not await self._end(piece):
-                    await super().stream_send(piece)
+            await piece.is_taken.wait()
         finally:
+            self._waiting.pop(number, None)
             self._clock.written(number)
 
-    async def _begin(self, event: Response) -> None:
-        """Send the head of an answer together with what follows at once, or by `send_task` where nothing does."""
-        head = [(b":status", b"%d" % event.status_code), *event.headers, *self.config.response_headers("h2")]
-        with suppress(h2.exceptions.ProtocolError):
-            self.connection.send_headers(event.stream_id, head)
-        await self.has_data.set()
+    def _send_frame(self, number: int, piece: _Piece) -> bool:
+        """Send a frame of a piece, where there is room. Returns whether nothing is left of it."""
+        room = self._h2.room(number)
+        data, piece.data = piece.data[:room], piece.data[room:]
+        if data:
+            with suppress(h2.exceptions.ProtocolError):  # the connection is over
+                self._h2.put_data(number, bytes(data), ends=piece.ends and not piece.data)
+        return not piece.data
 
-    async def _reset(self, number: int) -> None:
-        """Reset a stream whose answer has no end: the application has left it. Or its client waits for the rest."""
-        buffer = self.stream_buffers.get(number)
-        if buffer is None or buffer.complete or self._is_reset(number):
-            return
-        with suppress(h2.exceptions.ProtocolError):
-            self.connection.reset_stream(number, h2.errors.ErrorCodes.INTERNAL_ERROR)
-        await self._flush()
-        await self._window_updated(number)  # what waits for room is thrown away
+    async def _send_waiting(self) -> None:
+        """Send what waits for room: a frame of one stream after the other."""
+        goes_on = True
+        while goes_on:
+            goes_on = False
+            for number, piece in list(self._waiting.items()):
+                left = len(piece.data)
+                if self._send_frame(number, piece):
+                    await self._waiting.pop(number).is_taken.set()
+                elif len(piece.data) < left:
+                    goes_on = True
+                    self._waiting[number] = self._waiting.pop(number)  # behind the others, if room ends here
+            await self._flush()
 
-    async def _end(self, event: EndBody | Trailers) -> bool:
-        """Send the rest of an answer and its end at once where there is room. Returns whether that was so."""
-        number = event.stream_id
-        rest = bytes(self.stream_buffers[number].buffer)
-        try:
-            if len(rest) > min(
-                self.connection.local_flow_control_window(number), self.connection.max_outbound_frame_size
-            ):
-                return False
-            del self.stream_buffers[number]
-            self.priority.remove_stream(number)
-            is_last = isinstance(event, EndBody)
-            if rest or is_last:
-                self.connection.send_data(number, rest, end_stream=is_last)
-            if isinstance(event, Trailers):
-                self.connection.send_headers(number, event.headers, end_stream=True)
-        except h2.exceptions.ProtocolError:
-            return number not in self.stream_buffers  # or Hypercorn sees to the stream that is over
-        await self._flush()
-        return True
+    async def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data:
+            await self._send(RawData(data))
 
-    async def send_task(self) -> None:
-        """Send what waits, a frame of one stream after the other, and heads that have nothing behind them."""
-        while not self.closed:
-            try:
-                number = next(self.priority)
-            except DeadlockError:
-                await self._flush()
-                await self.has_data.wait()
-                await self.has_data.clear()
-            else:
-                await self._send_data(number)
+    def _count(self, number: int) -> None:
+        """Count a piece of an answer, which the client may acknowledge. On a stream that is over, nothing is sent."""
+        if not self._h2.is_over(number):
+            self._budget.sent()
 
 
-class _Decoder(hpack.Decoder):
-    """Decodes header blocks, unless that is a lot of work. Then h2 ends the connection."""
-
-    def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
-        if header_blocks.is_costly(data):
-            raise hpack.OversizedHeaderListError("too many fields")
-        return super().decode(data, raw)
-
-
-class Buffer(StreamBuffer):
-    """The bytes of an answer that wait for its client to make room.
-
-    Hypercorn's own takes more whenever a little has left, or nothing: it grows as long as the client does not read.
-    """
-
-    async def pop(self, max_length: int) -> bytes:
-        """Take at most so many bytes off the front."""
-        data = bytes(self.buffer[:max_length])
-        del self.buffer[:max_length]
-        if len(self.buffer) < BUFFER_LOW_WATER:
-            await self._paused.set()
-        if not self.buffer:
-            await self._is_empty.set()
-        return data
-
-
-def _pieces(event: Body | EndBody | Trailers) -> list[Body] | list[EndBody | Trailers]:
-    if not isinstance(event, Body):
-        return [event]
-    if len(event.data) <= _STREAM_PIECE:
-        return [event]
-    data = event.data
-    starts = range(0, len(data), _STREAM_PIECE)
-    return [Body(stream_id=event.stream_id, data=data[start : start + _STREAM_PIECE]) for start in starts]
+def _lower(headers: Fields) -> Fields:
+    """Return the fields with names as HTTP/2 has them, without those that are HTTP/1.1's alone."""
+    return [(name, value) for name, value in ((name.lower(), value) for name, value in headers) if name not in _OLD]

@@ -15,15 +15,14 @@ from typing import Any
 import h11
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Body, Data, EndBody, Request, Response
+from hypercorn.protocol.events import Data, Request, Response, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h11 import STREAM_ID, H2ProtocolAssumedError, H11Protocol
-from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.protocol.ws_stream import WSStream
-from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, H11SendableEvent, TaskGroup, WorkerContext
 
 from runtime_http import websocket
 from runtime_http.http2 import Http2
+from runtime_http.stream import Fields, HttpStream, scope_of
 from runtime_http.tls import TlsSession
 from sansio.transport import heads
 from sansio.transport.chunks import ChunkBudget
@@ -87,14 +86,14 @@ class Http1(H11Protocol):
     """HTTP/1.1, until a request switches it to WebSocket."""
 
     connection: h11.Connection
+    stream: Any  # an `HttpStream`, a `WebSocketStream`, or None
 
     def __init__(self, *parts: Any, connection: Connection) -> None:
         super().__init__(*parts)
         self._clock = connection
         self._http2 = connection.limits.http2
         self._is_switched = False
-        self._application = self.app
-        self.app = self._run
+        self._held = b""  # the head of an answer, whose rest follows at once
         self._over = False
         self._refused = False
         self._ignored = 0  # bytes behind the last request
@@ -116,7 +115,7 @@ class Http1(H11Protocol):
 
     async def handle(self, event: Event) -> None:
         if isinstance(event, RawData) and self._is_switched:
-            if self.stream is not None:
+            if isinstance(self.stream, websocket.WebSocketStream):
                 await self.stream.handle(Data(stream_id=STREAM_ID, data=event.data))
             return
         if isinstance(event, RawData) and self.connection.their_state is h11.MUST_CLOSE:
@@ -150,9 +149,9 @@ class Http1(H11Protocol):
                 await self._room.set()
             return message
 
-        await self._application(scope, receiving, send, sync_spawn, call_soon)
+        await self.app(scope, receiving, send, sync_spawn, call_soon)
 
-    async def _take(self, stream: HTTPStream | WSStream) -> None:
+    async def _take(self, stream: HttpStream, *, more: bool = True) -> None:
         """Give the application the pieces of a body as one; wait where it does not keep up.
 
         Hypercorn's own queue is without bound here: what is full cannot take the end of the connection either,
@@ -161,7 +160,7 @@ class Http1(H11Protocol):
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._ahead += len(data)
-        await stream.handle(Body(stream_id=STREAM_ID, data=data))
+        await stream.give(data, more=more)
         while self._ahead > _READ_AHEAD and self.stream is stream:
             await self._room.clear()
             await self._room.wait()
@@ -173,7 +172,7 @@ class Http1(H11Protocol):
             step += 1
             if step >= _STEP and not begun:  # an answer ahead of that end would end the connection
                 step = 0
-                if self._pieces and self.stream is not None:
+                if self._pieces and isinstance(self.stream, HttpStream):
                     await self._take(self.stream)
                 await self.context.sleep(0)
                 continue
@@ -202,8 +201,9 @@ class Http1(H11Protocol):
 
     async def _handle_event(self, event: Any) -> bool:
         """Handle an event other than a piece of a body. Returns whether to go on with the bytes that came."""
-        if self._pieces and self.stream is not None:
-            await self._take(self.stream)
+        is_whole = isinstance(event, h11.EndOfMessage)
+        if (self._pieces or is_whole) and isinstance(self.stream, HttpStream):
+            await self._take(self.stream, more=not is_whole)
         if isinstance(event, h11.Request):
             if event.http_version in _VERSIONS:
                 await self.send(Updated(idle=False))
@@ -218,9 +218,7 @@ class Http1(H11Protocol):
             if self._is_switched:
                 await self.handle(RawData(self.connection.trailing_data[0]))
                 return False
-        elif isinstance(event, h11.EndOfMessage) and self.stream is not None:
-            await self.stream.handle(EndBody(stream_id=STREAM_ID))
-        else:
+        elif not (is_whole and self.stream is not None):
             return False
         return True
 
@@ -280,26 +278,30 @@ class Http1(H11Protocol):
         headers = list(request.headers)
         if authority is not None:
             headers = [(b"host", authority), *(header for header in headers if header[0] != b"host")]
-        parts = (self.config, self.context, self.task_group, self.ssl, self.client, self.server, self.stream_send)
-        stream: HTTPStream | WSStream
+        method, version = request.method.decode("ascii").upper(), request.http_version.decode()
         if websocket.is_wanted(request, path, self._clock.limits.websockets):
             if (refusal := websocket.refusal(request)) is not None:
                 await self._refuse_handshake(refusal)
                 return
-            stream = websocket.WebSocketStream(self._application, *parts, STREAM_ID, connection=self._clock)
-        else:
-            stream = HTTPStream(self.app, *parts, STREAM_ID)
-        self.stream = stream
-        await stream.handle(
-            Request(
-                stream_id=STREAM_ID,
-                headers=headers,
-                http_version=request.http_version.decode(),
-                method=request.method.decode("ascii").upper(),
-                raw_path=path,
-                state=self.connection_state,
+            parts = (self.config, self.context, self.task_group, self.ssl, self.client, self.server, self.stream_send)
+            self.stream = stream = websocket.WebSocketStream(self.app, *parts, STREAM_ID, connection=self._clock)
+            state = self.connection_state
+            await stream.handle(
+                Request(
+                    stream_id=STREAM_ID,
+                    headers=headers,
+                    http_version=version,
+                    method=method,
+                    raw_path=path,
+                    state=state,
+                )
             )
-        )
+        else:
+            scope = scope_of(method, version, path, headers, trailers=False)
+            scope["scheme"] = "https" if self.ssl else "http"
+            scope |= {"client": self.client, "server": self.server, "state": self.connection_state.copy()}
+            self.stream = HttpStream(self._run, self.context, self, STREAM_ID, scope)
+            self.stream.begin(self.task_group)
         self.keep_alive_requests += 1
 
     async def _refuse_handshake(self, fields: list[tuple[bytes, bytes]]) -> None:
@@ -312,6 +314,43 @@ class Http1(H11Protocol):
         await super()._send_h11_event(h11.EndOfMessage())
         await self.send(Closed())
 
+    async def send_head(self, _number: int, status: int, headers: Fields, *, more: bool) -> None:
+        """Send the head of an answer; with `more`, together with what follows."""
+        fields = [*headers, *self.config.response_headers("h11")]
+        if self.keep_alive_requests >= self.config.keep_alive_max_requests:
+            fields.append((b"connection", b"close"))
+        await self._send_together(h11.Response(status_code=status, headers=fields), held=more)
+
+    async def send_body(self, _number: int, data: bytes, *, ends: bool) -> None:
+        """Send a piece of an answer, and its end."""
+        events = [h11.Data(data=data)] if data else []
+        await self._send_together(*events, *([h11.EndOfMessage()] if ends else []))
+
+    async def send_end(self, number: int, data: bytes, _trailers: Fields) -> None:
+        """Send the rest of an answer. Trailers were not offered."""
+        await self.send_body(number, data, ends=True)
+
+    async def finish(self, _number: int, *, whole: bool) -> None:
+        """End a stream, and the connection with it where that cannot be used again."""
+        await self._maybe_recycle()
+
+    async def _send_together(self, *events: H11SendableEvent, held: bool = False) -> None:
+        """Send events in one write, unless the request is refused: then it has its answer."""
+        if self._refused:
+            return
+        pieces, self._held = [self._held], b""
+        for event in events:
+            try:
+                pieces += self.connection.send_with_data_passthrough(event) or ()
+            except h11.LocalProtocolError:
+                if self.connection.their_state != h11.ERROR:
+                    raise
+        data = b"".join(pieces)
+        if held:
+            self._held = data
+        elif data:
+            await self.send(RawData(data))
+
     async def stream_send(self, event: StreamEvent) -> None:
         await super().stream_send(event)
         if isinstance(event, Response) and event.status_code == 101:
@@ -319,7 +358,11 @@ class Http1(H11Protocol):
             await self.can_read.set()
 
     async def _close_stream(self) -> None:
-        await super()._close_stream()
+        stream, self.stream = self.stream, None
+        if isinstance(stream, HttpStream):
+            await stream.close()
+        elif stream is not None:
+            await stream.handle(StreamClosed(stream_id=STREAM_ID))
         await self._room.set()
 
     async def _maybe_recycle(self) -> None:

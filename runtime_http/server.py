@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from ssl import SSLContext
+from time import time
 from typing import Any
 
 from hypercorn.config import Config
@@ -133,9 +134,24 @@ def _kinds(group: BaseExceptionGroup[BaseException]) -> list[str]:
     return sorted(found)
 
 
+class _Config(Config):
+    """Hypercorn's configuration, which makes the header `date` once a second and not for each answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._fields: list[tuple[bytes, bytes]] = []
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        second = int(time())
+        if second != self._second:
+            self._second, self._fields = second, super().response_headers(protocol)
+        return self._fields
+
+
 def _configuration(bind: str, grace: float) -> Config:
     """Configure Hypercorn's protocols."""
-    config = Config()
+    config = _Config()
     config.bind = [bind]
     config.backlog = _BACKLOG
     config.errorlog = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import Any
 
@@ -85,13 +86,19 @@ class _Served:
 
     async def _received(self) -> bytes:
         """Take the bytes that came; empty at their end."""
+        data: bytes | None = None
         try:
-            data = await self._socket.recv(runtime_http.PIECE)
+            while data is None and self._socket.fileno() >= 0:
+                await trio.lowlevel.wait_readable(
+                    self._socket
+                )  # trio's own `recv` tries first, nearly always in vain
+                with suppress(BlockingIOError):
+                    data = os.read(self._socket.fileno(), runtime_http.PIECE)
         except (OSError, trio.ClosedResourceError):
-            data = b""
+            pass
         if not data:
             self._end_of_input()
-        return data
+        return data or b""
 
     async def _decrypted(self, tls: runtime_http.TlsSession) -> bytes:
         """Take the bytes of HTTP that came; empty at their end."""
@@ -118,24 +125,47 @@ class _Served:
             await self._protocol.handle(Closed())
 
     async def _written(self, data: bytes) -> bool:
-        """Write bytes of HTTP; without any, what TLS itself has to say. Returns whether the client can have it."""
-        async with self._lock:
-            try:
-                for start in range(0, len(data) or 1, runtime_http.PIECE):
-                    self._clock.writing(0, trio.current_time())
-                    piece = memoryview(data)[start : start + runtime_http.PIECE]
-                    if self._tls is not None:
-                        piece = memoryview(self._tls.encrypt(piece))
-                    while piece:
-                        piece = piece[await self._socket.send(piece) :]
-            except (OSError, trio.ClosedResourceError):
-                return False
-            except BaseException:
-                self._socket.close()  # half a piece is of no use to the client
-                raise
-            finally:
-                self._clock.written(0)
+        """Write bytes of HTTP; without any, what TLS itself has to say. Returns whether the client can have it.
+
+        Others have their turn only where it has to wait.
+        """
+        if self._lock.locked():
+            await self._lock.acquire()
+        else:
+            self._lock.acquire_nowait()
+        try:
+            for start in range(0, len(data) or 1, runtime_http.PIECE):
+                piece = memoryview(data)[start : start + runtime_http.PIECE]
+                if self._tls is not None:
+                    piece = memoryview(self._tls.encrypt(piece))
+                await self._write_piece(piece)
+        except (OSError, trio.ClosedResourceError):
+            return False
+        except BaseException:
+            self._socket.close()  # half a piece is of no use to the client
+            raise
+        finally:
+            self._lock.release()
         return self._tls is None or not self._tls.broken
+
+    async def _write_piece(self, piece: memoryview) -> None:
+        """Write a piece; the client has the time of a write to make room for it. Raises `OSError`.
+
+        trio's own `send` gives everybody else their turn each time, which costs more than the write.
+        """
+        is_waiting = False
+        try:
+            while piece:
+                try:
+                    piece = piece[os.write(self._socket.fileno(), piece) :]
+                except BlockingIOError:
+                    if not is_waiting:
+                        is_waiting = True
+                        self._clock.writing(0, trio.current_time())
+                    await trio.lowlevel.wait_writable(self._socket)
+        finally:
+            if is_waiting:
+                self._clock.written(0)
 
     async def _send_pending(self, tls: runtime_http.TlsSession) -> None:
         """Send what TLS itself has to say. It waits for the client to read, so that nobody makes this grow."""

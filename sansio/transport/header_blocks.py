@@ -1,4 +1,4 @@
-"""Header blocks of HTTP/2: how many fields one has, counted before it is decoded (RFC 7541, section 6).
+"""Header blocks of HTTP/2: encoded, and how many fields one has, counted before it is decoded (RFC 7541, section 6).
 
 A field may take one byte, and a change of the table's size does, too. To decode either costs some microseconds.
 Whoever refuses a block ends its connection, since the decoder's table is part of what was not decoded.
@@ -6,6 +6,7 @@ Whoever refuses a block ends its connection, since the decoder's table is part o
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sansio.transport.heads import LARGEST_LIST, MOST_FIELDS
@@ -14,6 +15,11 @@ MOST_ENTRIES: Final = 2 * MOST_FIELDS
 """Entries of a block that is decoded: a request with somewhat more than `MOST_FIELDS` still gets its answer."""
 
 _INDEXED, _INDEXING, _SIZE = 0x80, 0x40, 0x20
+_STATUSES: Final[Mapping[bytes, bytes]] = {
+    status: bytes((_INDEXED | entry,))
+    for entry, status in enumerate((b"200", b"204", b"206", b"304", b"400", b"404", b"500"), 8)
+}
+"""The entries of the static table for statuses (RFC 7541, appendix A)."""
 
 
 def is_costly(block: bytes) -> bool:
@@ -24,6 +30,17 @@ def is_costly(block: bytes) -> bool:
     while at < len(block):
         count += 1
         if count > MOST_ENTRIES:
+            return True
+        at = _behind(block, at)
+    return False
+
+
+def changes_table(block: bytes) -> bool:
+    """Return whether a block that is not costly changes the decoder's table, or its size."""
+    at = 0
+    while at < len(block):
+        first = block[at]
+        if not first & _INDEXED and first & (_INDEXING | _SIZE):
             return True
         at = _behind(block, at)
     return False
@@ -63,3 +80,33 @@ def _integer(block: bytes, at: int, mask: int) -> tuple[int, int]:
         if not block[at - 1] & 0x80:
             break
     return value, at
+
+
+def encoded(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Encode fields as literals without a table (RFC 7541, section 6.2.2), so that it takes a microsecond for each.
+
+    A name is not looked for in a table either; `:status` alone has its entry there.
+    """
+    pieces: list[bytes] = []
+    for name, value in fields:
+        status = _STATUSES.get(value) if name == b":status" else None
+        if status is not None:
+            pieces.append(status)
+        elif len(name) < 0x7F and len(value) < 0x7F:
+            pieces.append(b"\0%c%b%c%b" % (len(name), name, len(value), value))
+        else:
+            pieces.append(b"\0%b%b%b%b" % (_length(len(name)), name, _length(len(value)), value))
+    return b"".join(pieces)
+
+
+def _length(size: int) -> bytes:
+    """Encode the length of a text that is not compressed (RFC 7541, sections 5.1 and 5.2)."""
+    if size < 0x7F:
+        return bytes((size,))
+    size -= 0x7F
+    found = bytearray((0x7F,))
+    while size >= 0x80:
+        found.append(size & 0x7F | 0x80)
+        size >>= 7
+    found.append(size)
+    return bytes(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -56,6 +56,7 @@ from sansio.limits import StreamLimits
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers: TypeAlias = tuple[tuple[str, str], ...]
 Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -64,6 +65,7 @@ _log = logging.getLogger(__name__)
 LINGER = 10.0
 """Seconds for which the rest of a request is awaited where the connection goes on."""
 
+_GONE, _WHOLE = "http.response.gone", "http.request.whole"  # extensions of ASGI that our runtimes have
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
 _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 
@@ -119,6 +121,7 @@ class Application:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = http.header_map(scope["headers"])
+        extensions = scope.get("extensions") or {}
         source = self._surface.proxies.source((scope.get("client") or ("",))[0], headers)
         request = Request(
             method=scope["method"],
@@ -126,7 +129,8 @@ class Application:
             query_string=scope["query_string"],
             headers=headers,
             source=source,
-            takes_trailers="http.response.trailers" in (scope.get("extensions") or {}),
+            takes_trailers="http.response.trailers" in extensions,
+            came=_WHOLE in extensions and extensions[_WHOLE]["call"](),
         )
         # On a connection that goes on, a body need not be announced, and one that comes after the answer's end
         # would be taken for an error of the whole connection: so its end is waited for. On another, the server
@@ -160,13 +164,15 @@ class Application:
             challenge = self._surface.authenticator.challenge(request)
             answer = refuse(error, request, self._surface.protocol, challenge)
         cors = cors_headers(request.headers, self._surface.origins)
-        fields = (*answer.headers, *cors, *request.rate_headers, *trace_headers(request))
-        answer = evolve(answer, headers=http.end_to_end(fields) if multiplexed else fields)
+        headers = (*answer.headers, *cors, *request.rate_headers, *trace_headers(request))
+        if multiplexed:
+            headers = http.end_to_end(headers)
         request.outcome.status = answer.status if isinstance(answer, Response) else 200
         if self._surface.payloads is not None:
             self._surface.payloads.log(request, answer if isinstance(answer, Response) else None)
         request.body = b""
         if isinstance(answer, Response):
+            answer = evolve(answer, headers=headers)
             coding = request.headers.get("accept-encoding")
             answer, in_gzip = http.negotiate_coding(answer, coding, self._surface.gzip_minimum)
             if in_gzip:
@@ -176,8 +182,8 @@ class Application:
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
             await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
         else:
-            shows_end = multiplexed and not request.unread
-            await _write_stream(answer, request.method, receive, send, self._surface.limits, shows_end=shows_end)
+            gone = (scope.get("extensions") or {}).get(_GONE)
+            await _write_stream(answer, headers, request.method, receive, send, self._surface.limits, gone)
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
@@ -294,7 +300,7 @@ class Application:
             invocation = evolve(invocation, call=bare)
             frames = frames_of(stream, presentation, bare, self._surface.limits, self._surface.meters, room)
 
-            active, close = stream.active, stream.close
+            active, close, is_prompt = stream.active, stream.close, not stream.whole
             del stream  # which has the task as it was
 
             def closed() -> None:
@@ -303,7 +309,8 @@ class Application:
 
             access = partial(self._surface.authenticator.stream, caller)
             refused = bare.failure_frame(ProtocolError(ErrorKind.UNAUTHENTICATED))
-            return Streaming(bare.stream_headers, frames, closed, access, refused, bare.timeout, bare.trailers)
+            headers = bare.stream_headers
+            return Streaming(headers, frames, closed, access, refused, bare.timeout, bare.trailers, is_prompt)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         with anyio.move_on_after(call.timeout):
@@ -340,26 +347,36 @@ class _DisconnectedError(Exception):
 async def _read_body(request: Request, receive: Receive, limit: int, *, json: bool = True) -> None:
     if json:
         http.check_media_type(request)
-    chunks: list[bytes] = []
-    size = 0
-    with anyio.move_on_after(http.BODY_SECONDS) as patience:
-        while request.unread or not chunks:
-            message = await receive()
-            if message["type"] != "http.request":
-                raise _DisconnectedError
-            request.unread = message.get("more_body", False)
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if limit and size > limit:
-                raise http.too_large(limit)
-            chunks.append(chunk)
-            if request.unread:
-                patience.deadline += len(chunk) / http.BODY_RATE
-    if patience.cancelled_caught:
-        raise ProtocolError(ErrorKind.REQUEST_TIMEOUT)
-    request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    if request.came:
+        await _read_pieces(request, receive, limit)
+    else:
+        with anyio.move_on_after(http.BODY_SECONDS) as patience:
+            await _read_pieces(request, receive, limit, patience)
+        if patience.cancelled_caught:
+            raise ProtocolError(ErrorKind.REQUEST_TIMEOUT)
     if json:
         http.check_media_type(request)  # over HTTP/2 a body need not be announced
+
+
+async def _read_pieces(
+    request: Request, receive: Receive, limit: int, patience: anyio.CancelScope | None = None
+) -> None:
+    """Read the pieces of a body, each of which gives it more time."""
+    chunks: list[bytes] = []
+    size = 0
+    while request.unread or not chunks:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _DisconnectedError
+        request.unread = message.get("more_body", False)
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if limit and size > limit:
+            raise http.too_large(limit)
+        chunks.append(chunk)
+        if request.unread and patience is not None:
+            patience.deadline += len(chunk) / http.BODY_RATE
+    request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 async def _in_gzip(response: Response) -> Response:
@@ -393,7 +410,7 @@ async def _write(response: Response, method: str, send: Send, unread: Receive | 
         send = with_trailers(send, partial(tuple, response.trailers))
     elif not bodiless:
         headers.append((b"content-length", str(response.length).encode()))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.start", "status": response.status, "headers": headers, "more": True})
     body = b""
     if not bodiless and method != "HEAD":
         for part in _parts(response, _MUCH):
@@ -411,16 +428,22 @@ async def _write(response: Response, method: str, send: Send, unread: Receive | 
 
 
 async def _write_stream(
-    streaming: Streaming, method: str, receive: Receive, send: Send, limits: StreamLimits, *, shows_end: bool
+    streaming: Streaming,
+    fields: Headers,
+    method: str,
+    receive: Receive,
+    send: Send,
+    limits: StreamLimits,
+    gone: Mapping[str, Any] | None,
 ) -> None:
-    """Write the frames; the client's leaving ends the reading, nothing else. HEAD gets the headers alone.
+    """Write the frames behind a head with these fields. HEAD gets the head alone.
 
-    `shows_end`: the request is read, and what its client does next is seen at once. On other connections that takes
-    a sign of life, so only a stream that has shown its first one is watched: most end sooner. A client that does not
+    The client's leaving ends the reading, nothing else. `gone`: our runtimes' extension, which reports that. Without
+    it a task waits for it, once a stream has shown its first sign of life: most end sooner. A client that does not
     read is cut off by the same limits of time as others. One that may not read on any more gets an error as the last
     frame, and so does one whose own time is over.
     """
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in streaming.headers]
+    headers = [(name.encode(), value.encode("latin-1")) for name, value in fields]
     frames = streaming.frames
     patience = limits.duration + SLACK if limits.duration else math.inf
     ends = anyio.current_time() + min(patience, math.inf if streaming.timeout is None else streaming.timeout)
@@ -432,21 +455,24 @@ async def _write_stream(
     try:
         with streaming.access(stream.end), anyio.CancelScope(deadline=ends) as scope:
             stream.within(scope)
+            if gone is not None:
+                gone["call"](stream.leave)
             send = stream.sending(send)
             if limits.idle:
                 send = _impatient(send, limits.idle + SLACK, scope)
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            more = streaming.at_once or method == "HEAD"
+            await send({"type": "http.response.start", "status": 200, "headers": headers, "more": more})
             if method == "HEAD":
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 is_whole = True
-            elif shows_end or not (
-                is_whole := await _write_frames(frames, send, stream, until_idle=True, failures=failures)
-            ):
+            else:
+                is_whole = await _write_frames(frames, send, stream, until_idle=gone is None, failures=failures)
+            if not is_whole and gone is None:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
                     is_whole = await _write_frames(frames, send, stream, until_idle=False, failures=failures)
                     tasks.cancel_scope.cancel()
-        if not is_whole and not stream.was_cut and (stream.is_ended or streaming.timeout is not None):
+        if not (is_whole or stream.was_cut or stream.is_left) and (stream.is_ended or streaming.timeout is not None):
             failures.append(ProtocolError(ErrorKind.UNAUTHENTICATED) if stream.is_ended else _too_late())
             refused = streaming.refused if stream.is_ended else b""
             with anyio.move_on_after(SLACK):

@@ -19,6 +19,7 @@ class RevocableStream:
 
     def __init__(self) -> None:
         self.is_ended = False
+        self.is_left = False
         self._scope: anyio.CancelScope | None = None
         self._is_sending = False
 
@@ -34,6 +35,12 @@ class RevocableStream:
         if self._is_sending:
             self._scope.deadline = min(self._scope.deadline, anyio.current_time() + SLACK)
         else:
+            self._scope.cancel()
+
+    def leave(self) -> None:
+        """End the stream at once: its client has left."""
+        self.is_left = True
+        if self._scope is not None:
             self._scope.cancel()
 
     @property

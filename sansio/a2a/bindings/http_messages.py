@@ -64,7 +64,8 @@ class Request:
     """One HTTP request. Header names are lower-case; `path` is percent-decoded.
 
     `source`: who asks. `rate_headers`: header fields of the answer about a rate limit. `unread`: a body was
-    announced, and its end has not come. `takes_trailers`: the answer may have some. `trace`: that of its span.
+    announced, and its end has not come. `came`: the server has all of it, and to read it waits for nothing.
+    `takes_trailers`: the answer may have some. `trace`: that of its span.
     """
 
     method: str
@@ -74,6 +75,7 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     source: Source = field(default=NO_SOURCE, repr=False)
     takes_trailers: bool = field(default=False, repr=False)
+    came: bool = field(default=False, repr=False)
     rate_headers: tuple[tuple[str, str], ...] = field(init=False, default=(), repr=False)
     outcome: Outcome = field(init=False, factory=Outcome)
     trace: TraceContext | None = field(init=False, default=None, repr=False)

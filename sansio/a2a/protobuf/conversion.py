@@ -1,8 +1,8 @@
 """JSON of the codecs to messages of Protocol Buffers and back: ProtoJSON, as far as the protocol's messages need it.
 
-The library's own conversion takes five times as long for an event of a stream, ten times for a message that comes,
-and reads messages with any number of values. What it does is done once for each type here: members get the names that
-the constructor takes, and fields those of their members.
+The library's own conversion takes five times as long for an event of a stream, twice as long for a message that
+comes, and reads messages with any number of values. What it does is done once for each type here: members get the
+names that the constructor takes, and fields those of their members.
 """
 
 from __future__ import annotations

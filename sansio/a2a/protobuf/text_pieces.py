@@ -1,7 +1,7 @@
 """Pieces of text of an artifact as the bytes of their events, which differ in the text alone.
 
-An event of a stream is a message in a message. To put a text between the bytes that surround it takes a tenth of the
-time that it takes to make them all. They are made once for each artifact, by the same conversion as any event.
+An event of a stream is a message in a message. To put a text between the bytes that surround it takes a quarter of
+the time that it takes to make them all. They are made once for each artifact, by the same conversion as any event.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.transport.header_blocks import MOST_ENTRIES, is_costly
+from sansio.transport.header_blocks import MOST_ENTRIES, changes_table, encoded, is_costly
 from sansio.transport.heads import LARGEST_LIST, MOST_FIELDS
 
 texts = st.binary(max_size=20) | st.sampled_from([b"GET", b":method", b"x" * 200, b"y" * 4000])
@@ -65,3 +65,34 @@ def test_a_block_that_passes_decodes_to_no_more_fields(block: bytes) -> None:
     except hpack.HPACKError:
         return
     assert len(list(decoded)) <= MOST_ENTRIES
+
+
+names = st.binary(max_size=300) | st.sampled_from([b":status", b"x" * 127, b"y" * 20_000])
+values = st.binary(max_size=300) | st.sampled_from([b"200", b"404", b"418", b"z" * 126, b"z" * 127, b"z" * 20_000])
+
+
+@given(st.lists(st.tuples(names, values), max_size=6))
+def test_what_is_encoded_is_what_is_decoded_and_leaves_the_table_as_it_is(
+    pairs: list[tuple[bytes, bytes]],
+) -> None:
+    block = encoded(pairs)
+    decoder = hpack.Decoder(max_header_list_size=1_000_000)
+
+    assert [(name, value) for name, value in decoder.decode(block, raw=True)] == pairs
+    assert not changes_table(block)
+    assert len(decoder.header_table.dynamic_entries) == 0
+
+
+@given(st.lists(fields, max_size=5), st.booleans(), st.booleans())
+def test_a_block_changes_the_table_or_it_can_be_decoded_again(
+    found: list[hpack.HeaderTuple], huffman: bool, resized: bool
+) -> None:
+    encoder, decoder = hpack.Encoder(), hpack.Decoder(max_header_list_size=1_000_000)
+    if resized:
+        encoder.header_table_size = 2000
+    block = encoder.encode(found, huffman=huffman)
+    before = list(decoder.header_table.dynamic_entries)
+    decoder.decode(block, raw=True)
+
+    changed = resized or list(decoder.header_table.dynamic_entries) != before
+    assert changes_table(block) or not changed

@@ -402,10 +402,11 @@ async def test_pieces_of_a_body_that_came_together_are_given_together(anyio_back
 
     async def reading(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            message = await receive()
-            while message["more_body"]:
-                received.append(message["body"])
+            more = True
+            while more:
                 message = await receive()
+                received.append(message["body"])
+                more = message["more_body"]
         await app(scope, receive, send)
 
     async with served(anyio_backend, reading) as url, connected(url) as raw:

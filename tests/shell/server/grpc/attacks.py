@@ -229,6 +229,14 @@ ATTACKS: Final = (
         codes=(STREAM_CLOSED,),
         ends=False,
     ),
+    Attack(
+        name="trailers that are the head again",
+        sent=head(1) + head(1, END_HEADERS | END_STREAM),
+        codes=(PROTOCOL,),
+    ),
+    Attack(
+        name="a target beyond ASCII", sent=frame(HEADERS, END_HEADERS | END_STREAM, 1, block(path="/\xe9")), http=400
+    ),
     Attack(name="data of no stream", sent=frame(DATA, 0, 0, bytes(100)), codes=(PROTOCOL,)),
     Attack(name="data of a stream to come", sent=frame(DATA, 0, 7, bytes(100)), codes=(PROTOCOL,)),
     Attack(name="a stream of the server's", sent=head(2), codes=(PROTOCOL,)),
