@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol, Self, TypeAlias
 
 import anyio
+import anyio.lowlevel
 
 Key: TypeAlias = tuple[str | None, ...]
 """The names of something that one may have at a time; the first says of what kind it is."""
@@ -145,7 +146,10 @@ class KeyedLock(Lock):
 
 
 class OneAtATime:
-    """First come, first served for one thing in this process. Nobody waits: nothing is kept for those who do."""
+    """First come, first served for one thing in this process. Nobody waits: nothing is kept for those who do.
+
+    Whoever is cancelled does not get in, also where it is free.
+    """
 
     __slots__ = ("_is_taken", "_waiting")
 
@@ -159,6 +163,7 @@ class OneAtATime:
         return self._is_taken
 
     async def __aenter__(self) -> Self:
+        await anyio.lowlevel.checkpoint_if_cancelled()
         if not self._is_taken:
             self._is_taken = True
             return self

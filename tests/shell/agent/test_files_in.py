@@ -9,7 +9,7 @@ import pytest
 
 from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.model import TaskState
-from tests.shell.cases import each_value, every_codec
+from tests.shell.cases import each_value, every_listing_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import RPC_10, Agent, Serving, Wire, quick
 from tests.shell.method_calls import Methods
@@ -50,7 +50,7 @@ async def test_text_is_given_as_text(serving: Serving, wire: Wire, media_type: s
     assert (text_of(task), text_of(again)) == ("You have said 1 things.", "You have said 2 things.")
 
 
-@every_codec
+@every_listing_codec
 @pytest.mark.parametrize(("content", "media_type"), UNSUPPORTED)
 async def test_what_no_model_takes_is_refused_before_there_is_a_task(
     serving: Serving, wire: Wire, content: bytes, media_type: str | None

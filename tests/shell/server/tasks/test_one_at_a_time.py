@@ -60,3 +60,13 @@ async def test_who_is_cancelled_while_waiting_holds_up_nobody(*, handed_over: bo
 
     assert seen[-1] == "after"
     assert not lock.is_taken
+
+
+async def test_who_is_cancelled_does_not_go_in_where_nobody_is() -> None:
+    lock, seen = OneAtATime(), []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with lock:
+            seen.append("inside")
+
+    assert (lock.is_taken, seen) == (False, [])
