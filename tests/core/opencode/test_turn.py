@@ -325,6 +325,14 @@ def test_interrupt_that_was_answered_before_it_was_heard_of_is_not_asked() -> No
     assert fed(new_turn(), answered("per_1"), asked("per_1")) == []
 
 
+def test_answer_that_is_taken_after_the_end_says_nothing() -> None:
+    turn = new_turn()
+    fed(turn, asked("per_1"))
+    turn.cancel(NOW)
+
+    assert turn.answered(answered("per_1"), NOW) == []
+
+
 def test_interrupt_of_a_subagent_is_the_roots() -> None:
     out = fed(new_turn(), asked("per_1", session_id="ses_child"))
 
