@@ -95,9 +95,8 @@ class Run:
     def _ours(self, runtime: str, token: str, directory: str) -> processes.Server:
         command = processes.python("opencode_a2a", "serve", "--runtime", runtime, "--host", "127.0.0.1")
         command += ["--port", "0", "--opencode", self._upstream]
-        credential = {"scheme": "bearer", "token": token, "principal": "benchmark"}
         settings = {
-            "A2A_STATIC_AUTH_CREDENTIALS": json.dumps([credential]),
+            "A2A_STATIC_AUTH_CREDENTIALS": processes.credentials(token),
             "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
             "OPENCODE_MAX_CONCURRENT_REQUESTS": "0",
             "OPENCODE_MAX_CONCURRENT_STREAMS": "0",
@@ -212,7 +211,7 @@ def _list_of(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
 
 def _rounds(text: str) -> int:
     if int(text) < FEWEST_ROUNDS:
-        raise argparse.ArgumentTypeError(f"takes {FEWEST_ROUNDS} or more: fewer tell nothing")
+        raise argparse.ArgumentTypeError(f"takes {FEWEST_ROUNDS} or more: fewer show nothing")
     return int(text)
 
 

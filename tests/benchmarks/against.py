@@ -75,7 +75,7 @@ class FailedRequestsError(RuntimeError):
     """Requests failed, so that their CPU says nothing."""
 
 
-def run(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
+def run(options: argparse.Namespace, report: Callable[[str], None]) -> int:
     """Compare, and print the table. Returns the exit code.
 
     0: nothing is slower; `SLOWER`; 1: requests failed; 2: it could not run.
@@ -88,13 +88,15 @@ def run(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
             folder = Path(directory)
             tree = export(commit, folder)
             check_imports(tree, folder)
-            tell(f"new: {state_of_this()}; old: {commit[:10]}, in {tree}")
-            found = [row for runtime in options.runtime for row in _of_runtime(options, runtime, tree, folder, tell)]
+            report(f"new: {state_of_this()}; old: {commit[:10]}, in {tree}")
+            found = [
+                row for runtime in options.runtime for row in _of_runtime(options, runtime, tree, folder, report)
+            ]
     except FailedRequestsError as error:
-        tell(f"benchmark: {error}")
+        report(f"benchmark: {error}")
         return 1
     except (TreeError, processes.StartError, subprocess.SubprocessError) as error:
-        tell(f"benchmark: {error}")
+        report(f"benchmark: {error}")
         return 2
     print(f"\nCPU of this tree's server (new) and of {commit[:10]}'s (old): medians, and the ratio of each round\n")
     print(comparison.table(found))
@@ -102,7 +104,7 @@ def run(options: argparse.Namespace, tell: Callable[[str], None]) -> int:
 
 
 def _of_runtime(
-    options: argparse.Namespace, runtime: str, tree: Path, folder: Path, tell: Callable[[str], None]
+    options: argparse.Namespace, runtime: str, tree: Path, folder: Path, report: Callable[[str], None]
 ) -> Iterator[Compared]:
     """Yield all measures on a runtime. Each has an upstream and servers of its own."""
     wires = [Wire(version=v, binding=b, mode="stream") for v in options.versions for b in options.bindings]
@@ -126,7 +128,7 @@ def _of_runtime(
                         unit=measure.unit,
                         **values,
                     )
-                    tell(f"{runtime}, {row.asked}, {clients} clients, {measure.name}: {row.ratio.median:.3f}")
+                    report(f"{runtime}, {row.asked}, {clients} clients, {measure.name}: {row.ratio.median:.3f}")
                     yield row
 
 
@@ -144,7 +146,7 @@ def _start(
     command = processes.python("opencode_a2a", "serve", "--runtime", runtime, "--host", "127.0.0.1")
     command += ["--port", "0", "--opencode", opencode]
     settings = {
-        "A2A_STATIC_AUTH_CREDENTIALS": json.dumps([{"scheme": "bearer", "token": token, "principal": "benchmark"}]),
+        "A2A_STATIC_AUTH_CREDENTIALS": processes.credentials(token),
         "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{store}",
         "OPENCODE_MAX_CONCURRENT_REQUESTS": "0",
         "OPENCODE_MAX_CONCURRENT_STREAMS": "0",

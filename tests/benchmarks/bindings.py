@@ -58,9 +58,8 @@ def ours(runtime: str, opencode: str) -> Iterator[Target]:
     with tempfile.TemporaryDirectory(prefix="a2a-benchmark-") as directory:
         command = processes.python("opencode_a2a", "serve", "--runtime", runtime, "--host", "127.0.0.1")
         command += ["--port", "0", "--opencode", opencode]
-        credential = {"scheme": "bearer", "token": token, "principal": "benchmark"}
         settings = {
-            "A2A_STATIC_AUTH_CREDENTIALS": json.dumps([credential]),
+            "A2A_STATIC_AUTH_CREDENTIALS": processes.credentials(token),
             "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
             "A2A_BINDINGS": "HTTP+JSON,JSONRPC,GRPC,WEBSOCKET",
         }

@@ -43,7 +43,7 @@ class Ratio:
 def ratio(new: Sequence[float], old: Sequence[float]) -> Ratio:
     """Compare two servers round by round. Raises `ValueError` for fewer than `FEWEST_ROUNDS`, or unequal numbers."""
     if len(new) < FEWEST_ROUNDS:
-        raise ValueError(f"{len(new)} rounds tell nothing; it takes {FEWEST_ROUNDS}")
+        raise ValueError(f"{len(new)} rounds show nothing; it takes {FEWEST_ROUNDS}")
     ratios = sorted(one / other for one, other in zip(new, old, strict=True))
     outer = _left_out(len(ratios))
     return Ratio(median=median(ratios), low=ratios[outer], high=ratios[-1 - outer], rounds=len(ratios))

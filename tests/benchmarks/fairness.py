@@ -57,9 +57,8 @@ def serving(runtime: str) -> Iterator[Target]:
     ):
         command = processes.python("opencode_a2a", "serve", "--runtime", runtime, "--host", "127.0.0.1")
         command += ["--port", "0", "--opencode", opencode.url]
-        credential = {"scheme": "bearer", "token": token, "principal": "benchmark"}
         settings = {
-            "A2A_STATIC_AUTH_CREDENTIALS": json.dumps([credential]),
+            "A2A_STATIC_AUTH_CREDENTIALS": processes.credentials(token),
             "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
             "OPENCODE_MAX_CONCURRENT_REQUESTS": "0",
             "OPENCODE_MAX_CONCURRENT_STREAMS": "0",

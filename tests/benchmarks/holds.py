@@ -29,7 +29,7 @@ from opencode_a2a.server.store import EventRow, TaskRow, open_store
 from sansio.a2a.model import Artifact, DataPart, Message, Role, Task, TaskState, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log import ArtifactChunk, MessageAdded, StatusChanged, TaskLog
 from sansio.a2a.tasks.task_log_codec import encode_events, encode_task
-from tests.benchmarks.processes import Server, clean_environment, python
+from tests.benchmarks.processes import Server, clean_environment, credentials, python
 
 RUNTIMES = ("asyncio", "trio")
 TOKEN, PRINCIPAL = "of-the-holder", "holder"
@@ -253,9 +253,7 @@ def measure(runtime: str, chosen: str) -> list[LongestStep]:
         anyio.run(_fill, store, [(4_000_000, 2000)] + [(200_000, 200)] * 100)
         report = Path(directory) / "held"
         settings = {
-            "A2A_STATIC_AUTH_CREDENTIALS": orjson.dumps(
-                [{"scheme": "bearer", "token": TOKEN, "principal": PRINCIPAL}]
-            ).decode(),
+            "A2A_STATIC_AUTH_CREDENTIALS": credentials(TOKEN, PRINCIPAL),
             "A2A_TASK_STORE_DATABASE_URL": store,
             "A2A_PUSH_ALLOW_PRIVATE_HOSTS": "true",
             _REPORT: str(report),

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from tests.benchmarks.processes import Server, clean_environment, python
+from tests.benchmarks.processes import Server, clean_environment, credentials, python
 from tests.benchmarks.report import Ratio
 from tests.benchmarks.stalled import resident_mb
 from tests.benchmarks.wire import Binding, Wire, websocket_frame
@@ -167,9 +167,8 @@ def measure(runtime: str, binding: str, streams: int, connections: int, *, one_t
         ) as upstream,
     ):
         command = python("opencode_a2a", "serve", "--runtime", runtime, "--host", "127.0.0.1", "--port", "0")
-        credential = {"scheme": "bearer", "token": _TOKEN, "principal": "reader"}
         settings = {
-            "A2A_STATIC_AUTH_CREDENTIALS": json.dumps([credential]),
+            "A2A_STATIC_AUTH_CREDENTIALS": credentials(_TOKEN, "reader"),
             "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
             "A2A_BINDINGS": "HTTP+JSON,JSONRPC,WEBSOCKET",
         }

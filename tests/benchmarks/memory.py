@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import frozen
 
-from tests.benchmarks.processes import Server, clean_environment, python
+from tests.benchmarks.processes import Server, clean_environment, credentials, python
 from tests.benchmarks.stalled import resident_mb
 
 RUNTIMES = ("asyncio", "trio")
@@ -141,9 +141,7 @@ def run(runtime: str, load: Load, rest: float) -> Memory:
     ):
         command = python("opencode_a2a", "serve", "--runtime", runtime, "--host", "127.0.0.1", "--port", "0")
         settings = {
-            "A2A_STATIC_AUTH_CREDENTIALS": orjson.dumps(
-                [{"scheme": "bearer", "token": _TOKEN, "principal": "reader"}]
-            ).decode(),
+            "A2A_STATIC_AUTH_CREDENTIALS": credentials(_TOKEN, "reader"),
             "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
             "OPENCODE_MAX_CONCURRENT_REQUESTS": "0",
             "OPENCODE_MAX_CONCURRENT_STREAMS": "0",

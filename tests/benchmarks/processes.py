@@ -5,6 +5,7 @@ Knows nothing of what they serve.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -100,6 +101,11 @@ class Server:
 def python(module: str, *arguments: str) -> list[str]:
     """The command line that runs one of our modules with this interpreter."""
     return [sys.executable, "-m", module, *arguments]
+
+
+def credentials(token: str, principal: str = "benchmark") -> str:
+    """Return the value of A2A_STATIC_AUTH_CREDENTIALS by which a principal may call with a bearer token."""
+    return json.dumps([{"scheme": "bearer", "token": token, "principal": principal}])
 
 
 def clean_environment(extra: Mapping[str, str], *, root: Path = ROOT) -> dict[str, str]:

@@ -6,7 +6,6 @@ It knows their command line and settings, and nothing of how they work.
 from __future__ import annotations
 
 import importlib.util
-import json
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -49,9 +48,8 @@ class Kind:
 
     def server(self, folder: str, **more: str) -> processes.Server:
         """One server, to enter. `more`: settings."""
-        credential = {"scheme": "bearer", "token": self.token, "principal": "benchmark"}
         settings = {
-            "A2A_STATIC_AUTH_CREDENTIALS": json.dumps([credential]),
+            "A2A_STATIC_AUTH_CREDENTIALS": processes.credentials(self.token),
             "A2A_TASK_STORE_DATABASE_URL": self.store,
             "A2A_REPLICA_LEASE_SECONDS": f"{self.lease:g}",
             "A2A_TOOL_ENABLED": "false",

@@ -80,7 +80,7 @@ def agent(upstream: str, runtime: str, token: str, directory: str, port: int = 0
     command = processes.python("opencode_a2a", "serve", "--runtime", runtime, "--host", "127.0.0.1")
     command += ["--port", str(port), "--opencode", upstream]
     settings = {
-        "A2A_STATIC_AUTH_CREDENTIALS": json.dumps([{"scheme": "bearer", "token": token, "principal": "benchmark"}]),
+        "A2A_STATIC_AUTH_CREDENTIALS": processes.credentials(token),
         "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/tasks.db",
         "OPENCODE_MAX_CONCURRENT_REQUESTS": "0",
         "OPENCODE_MAX_CONCURRENT_STREAMS": "0",

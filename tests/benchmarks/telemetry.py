@@ -76,9 +76,8 @@ def _server(
 ) -> processes.Server:
     command = processes.python("opencode_a2a", "serve", "--runtime", options.runtime, "--host", "127.0.0.1")
     command += ["--port", "0", "--opencode", upstream]
-    credential = {"scheme": "bearer", "token": token, "principal": "benchmark"}
     settings = {
-        "A2A_STATIC_AUTH_CREDENTIALS": json.dumps([credential]),
+        "A2A_STATIC_AUTH_CREDENTIALS": processes.credentials(token),
         "A2A_TASK_STORE_DATABASE_URL": f"sqlite:///{directory}/{list(VARIANTS).index(name)}.db",
         **{variable: value or collector for variable, value in VARIANTS[name].items()},
     }
