@@ -73,6 +73,11 @@ class Admission:
         check_message(send.message)
         request = AgentRequest(principal=principal, send=send, trace=trace)
         self._hooks.read(request)
+        push = send.configuration.push
+        if push is not None:
+            name = DIALECTS[presentation.version].push_config_member
+            check_id(push.id, ("configuration", name, "id"))
+            await self._notifier.check(push, ("configuration", name), presentation.key)
         if send.message.task_id is not None:
             return await self._continued(request, send.message.task_id, presentation), None
         if (answered := await self._answered(request, presentation)) is not None:
@@ -83,11 +88,6 @@ class Admission:
             if (relayed := await self._begun_elsewhere(request, presentation)) is None:
                 raise
             return relayed, None
-        push = send.configuration.push
-        if push is not None:
-            name = DIALECTS[presentation.version].push_config_member
-            check_id(push.id, ("configuration", name, "id"))
-            await self._notifier.check(push, ("configuration", name), presentation.key)
         async with self._messages.arrival(request):
             if (known := await self._messages.known(request)) is not None:
                 return known, None
@@ -95,9 +95,9 @@ class Admission:
                 self._check_open()  # to accept it took a while
                 active = self._begin(request)
                 begun = active.log.last
+                if push is not None:  # becomes durable with the task: whoever finds the one finds the other
+                    self.notify(active, push, presentation, 0)
             await self._messages.findable(active)
-        if push is not None:
-            self.notify(active, push, presentation, 0)
         return active, begun
 
     async def find(self, principal: str, task_id: str, *, kept: bool = False, doubtful: bool = False) -> ActiveTask:

@@ -42,6 +42,7 @@ from sansio.a2a.model import (
 from sansio.a2a.replicas.commands import Cancel, DropPush, SetPush
 from sansio.a2a.tasks.presentation import Presentation, as_text
 from sansio.a2a.tasks.task_log import trim_history
+from sansio.outbound import FieldPath
 
 _AT_ONCE = 128 * 1024  # bytes of stored tasks that are decoded without others having their turn
 _BEHIND = 2.0  # seconds that a server may be behind the one that works on a task
@@ -89,12 +90,38 @@ class Operations:
 
         A message that came before is not run again: its task is answered.
         """
-        active, _ = await self._admission.start(principal, request, presentation, trace)
+        active, _ = await self._start(principal, request, presentation, trace)
         if request.configuration.blocking:
             await from_store(active.settled())
         else:
             await self._durable(active)
         return active
+
+    async def _start(
+        self, principal: str, request: SendRequest, presentation: Presentation, trace: TraceContext | None
+    ) -> tuple[ActiveTask, int | None]:
+        """Start or continue a task, as `Admission.start` does, and notify as its message asks."""
+        push, message = request.configuration.push, request.message
+        if push is not None and message.task_id is not None:
+            await self._admission.find(principal, message.task_id)
+            member = DIALECTS[presentation.version].push_config_member
+            await self._room_for(push, message.task_id, ("configuration", member))
+        active, begun = await self._admission.start(principal, request, presentation, trace)
+        if push is not None and begun is None and active.facts.message_id != message.message_id:
+            await self._notify_of_answer(principal, active, request, presentation)
+        return active, begun
+
+    async def _notify_of_answer(
+        self, principal: str, active: ActiveTask, request: SendRequest, presentation: Presentation
+    ) -> None:
+        """Notify about what follows an answer, once however often it comes."""
+        task_id, message_id = active.facts.task_id, request.message.message_id
+        assert request.configuration.push is not None
+        made = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{task_id} {message_id}"))
+        config = evolve(request.configuration.push, task_id=task_id, id=request.configuration.push.id or made)
+        if config not in await from_store(self._notifier.configs(task_id)):
+            taken = active.log.answered_at(message_id)
+            await self._set(principal, config, presentation, None if taken is None else taken - 1)
 
     async def stream(
         self,
@@ -113,7 +140,7 @@ class Operations:
         """
         leave = self._streams.enter()
         try:
-            active, begun = await self._admission.start(principal, request, presentation, trace)
+            active, begun = await self._start(principal, request, presentation, trace)
             last = active.log.last if begun is None else begun
             await self._durable(active)
             if cursor is not None and begun is None:
@@ -254,27 +281,45 @@ class Operations:
         check_id(config.id, (*path, "id"))
         await self._notifier.check(config, path, presentation.key)
         config = evolve(config, task_id=active.facts.task_id, id=config.id or str(uuid.uuid4()))
+        return await self._set(principal, config, presentation)
+
+    async def _set(
+        self, principal: str, config: PushConfig, presentation: Presentation, cursor: int | None = None
+    ) -> PushConfig:
+        """Notify about what follows event `cursor`, or what happens from now on, from the server that delivers."""
         command = SetPush(principal=principal, config=config, view=presentation.key)
         made = None
         while made is None:
-            if await self._done_elsewhere(command, active.facts.task_id, config.id or ""):
+            if await self._done_elsewhere(command, config.task_id or "", config.id or ""):
                 return config
-            made = await self._set_here(principal, config, presentation)
+            made = await self._set_here(principal, config, presentation, cursor)
         return made
 
-    async def _set_here(self, principal: str, config: PushConfig, presentation: Presentation) -> PushConfig | None:
+    async def _set_here(
+        self, principal: str, config: PushConfig, presentation: Presentation, cursor: int | None
+    ) -> PushConfig | None:
         """Notify about a task from this server; None where another one delivers by now."""
-        task_id, config_id = config.task_id or "", config.id or ""
+        task_id = config.task_id or ""
         active = await self._admission.find(principal, task_id)
         async with Holding(self._locks.of(("pushes", task_id))):  # until the store counts this one, too
-            known = {one.id for one in await from_store(self._notifier.configs(task_id))}
-            if len(known) >= _MOST_CONFIGS and config_id not in known:
-                raise invalid(("taskId",), f"has {len(known)} push configurations already, and takes no more")
-            if config_id in known and not await self._delivers(task_id, config_id):
+            if await self._room_for(config, task_id, ("taskId",)) and not await self._delivers(
+                task_id, config.id or ""
+            ):
                 return None
-            made = self._admission.notify(active, config, presentation, active.log.last)
+            after = active.log.last if cursor is None else cursor
+            made = self._admission.notify(active, config, presentation, after)
             await from_store(self._store.commit())
         return made
+
+    async def _room_for(self, config: PushConfig, task_id: str, path: FieldPath) -> bool:
+        """Return whether a configuration replaces one of a task's.
+
+        Raises `ProtocolError` that names `path` if there are too many.
+        """
+        known = {one.id for one in await from_store(self._notifier.configs(task_id))}
+        if len(known) >= _MOST_CONFIGS and config.id not in known:
+            raise invalid(path, f"the task has {len(known)} push configurations already, and takes no more")
+        return config.id in known
 
     async def _delivers(self, task_id: str, config_id: str) -> bool:
         """Whether no other server delivers a push configuration; nobody else does from then on."""

@@ -9,6 +9,7 @@ import pytest
 from attrs import define
 
 from opencode_a2a.fake_opencode import Say
+from sansio.a2a.model import TaskState
 from tests import schemas
 from tests.shell.cases import every_codec, every_json_codec, one_codec
 from tests.shell.harness import (
@@ -24,6 +25,7 @@ from tests.shell.harness import (
     Wire,
     client,
 )
+from tests.shell.push_receiver import PushReceiver, receiving
 from tests.shell.refusals import Refusal, not_found, refusal, wrong
 
 pytestmark = pytest.mark.anyio
@@ -200,21 +202,75 @@ async def test_a_running_task_takes_configurations_too(serving: Serving, wire: W
         await caller.finished(task.id)
 
 
+def with_message(wire: Wire, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a message that brings a push configuration."""
+    if wire.version == "1.0":
+        return {"taskPushNotificationConfig": config}
+    return {"pushNotificationConfig": in_old_form(config)}
+
+
 @every_codec
 async def test_a_configuration_given_with_the_message_is_among_them(serving: Serving, wire: Wire) -> None:
-    name, config = (
-        ("taskPushNotificationConfig", FULL)
-        if wire.version == "1.0"
-        else ("pushNotificationConfig", in_old_form(FULL))
-    )
     async with serving_private(serving) as agent:
         agent.fake_opencode.hold(Say)
-        task = await agent.caller(wire).send("hi", configuration={name: config, **wire.at_once()})
+        task = await agent.caller(wire).send("hi", configuration={**with_message(wire, FULL), **wire.at_once()})
         await agent.fake_opencode.held()
 
         assert await Configs(agent, wire).list(task.id) == [FULL]
         agent.fake_opencode.release()
         await agent.caller(wire).finished(task.id)
+
+
+@every_codec
+async def test_an_answer_brings_a_configuration_once_however_often_it_comes(serving: Serving, wire: Wire) -> None:
+    unnamed = {"url": HOOK}
+    async with serving_private(serving) as agent:
+        caller, configs = agent.caller(wire), Configs(agent, wire)
+        task = await caller.send("PERMISSION")
+        named = {"taskId": task.id, "messageId": "answer"}
+        for _ in range(2):
+            ended = await caller.send("once", configuration=with_message(wire, unnamed), **named)
+
+        assert ended.status.state is TaskState.COMPLETED
+        (made,) = await configs.list(task.id)
+        assert made["url"] == HOOK
+        assert made["id"]
+
+
+@every_codec
+async def test_an_answer_whose_configuration_is_refused_is_not_taken(serving: Serving, wire: Wire) -> None:
+    async with serving_private(serving) as agent:
+        caller, configs = agent.caller(wire), Configs(agent, wire)
+        task = await caller.send("PERMISSION")
+        named = {"contextId": task.context_id, "taskId": task.id}
+        for number in range(32):
+            await configs.set(task.id, {"url": HOOK, "id": f"c{number}"})
+        too_many = with_message(wire, {"url": HOOK, "id": "one-more"})
+        refused = await caller.refused("send", "once", configuration=too_many, **named)
+        assert "configuration" in str(refused)
+        bad = with_message(wire, {"url": "ftp://8.8.8.8/hook", "id": "c1"})
+        assert "url" in str(await caller.refused("send", "once", configuration=bad, **named))
+
+        assert (await caller.get(task.id)).status.state is TaskState.INPUT_REQUIRED
+        ended = await caller.send("once", configuration=with_message(wire, {"url": HOOK, "id": "c0"}), **named)
+
+    assert ended.status.state is TaskState.COMPLETED
+
+
+def states(receiver: PushReceiver) -> list[str]:
+    """The states that a receiver of 1.0 was notified about, in order."""
+    return [one.json["statusUpdate"]["status"]["state"] for one in receiver.received if "statusUpdate" in one.json]
+
+
+async def test_a_configuration_of_an_answer_hears_what_follows_the_answer(serving: Serving) -> None:
+    async with receiving() as receiver, serving_private(serving) as agent:
+        caller = agent.caller(RPC_10)
+        task = await caller.send("PERMISSION")
+        config = with_message(RPC_10, {"url": receiver.url("/answered"), "id": "mine"})
+        await caller.send("once", taskId=task.id, configuration=config)
+        await receiver.until(lambda: "TASK_STATE_COMPLETED" in states(receiver))
+
+    assert states(receiver)[0] == "TASK_STATE_WORKING"
 
 
 async def test_a_configuration_is_the_same_seen_from_every_wire(serving: Serving) -> None:
