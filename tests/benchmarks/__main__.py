@@ -88,7 +88,8 @@ class Run:
                 _tell(self.missing[-1])
 
     def _bare(self, runtime: str, token: str, directory: str) -> processes.Server:
-        arguments = ("--runtime", runtime, "--tokens", str(self._options.tokens))
+        arguments = ["--runtime", runtime, "--tokens", str(self._options.tokens)]
+        arguments += ["--token-interval-ms", str(self._options.token_interval_ms)]
         command = processes.python("tests.benchmarks.bare", *arguments)
         return processes.Server(command, processes.clean_environment({}))
 

@@ -12,6 +12,7 @@ import socket
 import sys
 from typing import Any, Literal
 
+import anyio
 import hypercorn.asyncio
 import hypercorn.trio
 import trio
@@ -24,9 +25,10 @@ _TASK = {"id": "0b1f2a7e-6a0c-4d3c-9f4e-1f7f7c1f9a01", "contextId": "6f9619ff-8b
 
 
 class Bare:
-    """The ASGI application: every answer rendered beforehand, for each line."""
+    """The ASGI application: answers rendered beforehand, for each version. `interval`: seconds before each token."""
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: int, interval: float) -> None:
+        self._interval = interval
         self._streams = {version: [_frame(event) for event in _events(version, tokens)] for version in ("0.3", "1.0")}
         self._tasks = {version: json.dumps(_rpc(_whole(version, tokens))).encode() for version in ("0.3", "1.0")}
 
@@ -45,6 +47,8 @@ class Bare:
         if headers.get(b"accept") == b"text/event-stream":
             await send(_start(b"text/event-stream"))
             for frame in self._streams[version]:
+                if self._interval:
+                    await anyio.sleep(self._interval)
                 await send({"type": "http.response.body", "body": frame, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
@@ -138,13 +142,14 @@ def main() -> None:
     )
     parser.add_argument("--runtime", choices=("asyncio", "trio"), default="asyncio")
     parser.add_argument("--tokens", type=int, default=20)
+    parser.add_argument("--token-interval-ms", type=float, default=0.0)
     options = parser.parse_args()
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     config = Config()
     config.bind = [f"fd://{listener.fileno()}"]
     config.errorlog = None
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
-    app = Bare(options.tokens)
+    app = Bare(options.tokens, options.token_interval_ms / 1000)
     if options.runtime == "asyncio":
         asyncio.run(hypercorn.asyncio.serve(app, config))
     else:
