@@ -6,9 +6,8 @@ No framework. `sansio.a2a.server` decides what a request means, and how an answe
 from __future__ import annotations
 
 import logging
-import math
 import zlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -25,8 +24,8 @@ from opencode_a2a.server.http.documents import Documents, Published, only
 from opencode_a2a.server.http.probes import Probes, asks_for_stream, probe_stream
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
-from opencode_a2a.server.http.revocable_stream import SLACK, RevocableStream
-from opencode_a2a.server.http.stream_frames import LONG, Frames, Streaming, frames_of
+from opencode_a2a.server.http.stream_frames import Streaming, frames_of
+from opencode_a2a.server.http.stream_writing import SLACK, too_late, write_stream
 from opencode_a2a.server.identity.rate_guard import RateGuard
 from opencode_a2a.server.surface import Surface
 from opencode_a2a.server.websocket.handshake import WebSockets
@@ -51,7 +50,6 @@ from sansio.a2a.serving.sse_call import STREAM_HEADERS
 from sansio.a2a.websocket import messages as websocket
 from sansio.access import Authentication, Identity
 from sansio.guards.origins import cors_headers
-from sansio.limits import StreamLimits
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -183,7 +181,7 @@ class Application:
             await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
         else:
             gone = (scope.get("extensions") or {}).get(_GONE)
-            await _write_stream(answer, headers, request.method, receive, send, self._surface.limits, gone)
+            await write_stream(answer, headers, request.method, receive, send, self._surface.limits, gone)
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
@@ -315,7 +313,7 @@ class Application:
             return call.respond(None)
         with anyio.move_on_after(call.timeout):
             return call.respond(await self._dispatch.unary(invocation))
-        raise _too_late()
+        raise too_late()
 
 
 def _nothing() -> None:
@@ -334,10 +332,6 @@ def _as_protocol_error(exc: Exception, request: Request) -> ProtocolError:
     if error is not exc:
         _log.error("%s %s", plain(request.method), plain(request.path), exc_info=exc)
     return error
-
-
-def _too_late() -> ProtocolError:
-    return ProtocolError(ErrorKind.REQUEST_TIMEOUT, "The time that the client has for the call is over")
 
 
 class _DisconnectedError(Exception):
@@ -425,108 +419,6 @@ async def _write(response: Response, method: str, send: Send, unread: Receive | 
                 pass
         body = b""
     await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def _write_stream(
-    streaming: Streaming,
-    fields: Headers,
-    method: str,
-    receive: Receive,
-    send: Send,
-    limits: StreamLimits,
-    gone: Mapping[str, Any] | None,
-) -> None:
-    """Write the frames behind a head with these fields. HEAD gets the head alone.
-
-    The client's leaving ends the reading, nothing else. `gone`: our runtimes' extension, which reports that. Without
-    it a task waits for it, once a stream has shown its first sign of life: most end sooner. A client that does not
-    read is cut off by the same limits of time as others. One that may not read on any more gets an error as the last
-    frame, and so does one whose own time is over.
-    """
-    headers = [(name.encode(), value.encode("latin-1")) for name, value in fields]
-    frames = streaming.frames
-    patience = limits.duration + SLACK if limits.duration else math.inf
-    ends = anyio.current_time() + min(patience, math.inf if streaming.timeout is None else streaming.timeout)
-    failures: list[ProtocolError] = []  # the last one counts
-    if streaming.trailers(None) is not None:
-        send = with_trailers(send, lambda: streaming.trailers(failures[-1] if failures else None) or ())
-    stream, plain_send = RevocableStream(), send
-    is_whole = False
-    try:
-        with streaming.access(stream.end), anyio.CancelScope(deadline=ends) as scope:
-            stream.within(scope)
-            if gone is not None:
-                gone["call"](stream.leave)
-            send = stream.sending(send)
-            if limits.idle:
-                send = _impatient(send, limits.idle + SLACK, scope)
-            more = streaming.at_once or method == "HEAD"
-            await send({"type": "http.response.start", "status": 200, "headers": headers, "more": more})
-            if method == "HEAD":
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-                is_whole = True
-            else:
-                is_whole = await _write_frames(frames, send, stream, until_idle=gone is None, failures=failures)
-            if not is_whole and gone is None:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_cancel_when_gone, receive, tasks.cancel_scope)
-                    is_whole = await _write_frames(frames, send, stream, until_idle=False, failures=failures)
-                    tasks.cancel_scope.cancel()
-        if not (is_whole or stream.was_cut or stream.is_left) and (stream.is_ended or streaming.timeout is not None):
-            failures.append(ProtocolError(ErrorKind.UNAUTHENTICATED) if stream.is_ended else _too_late())
-            refused = streaming.refused if stream.is_ended else b""
-            with anyio.move_on_after(SLACK):
-                await plain_send({"type": "http.response.body", "body": refused, "more_body": False})
-    finally:
-        streaming.closed()
-        await frames.aclose()
-
-
-def _impatient(send: Send, seconds: float, stream: anyio.CancelScope) -> Send:
-    """`send` that cancels the stream where the client takes longer than that to make room for a message."""
-
-    async def sending(message: MutableMapping[str, Any]) -> None:
-        with anyio.move_on_after(seconds) as waiting:
-            await send(message)
-        if waiting.cancelled_caught:
-            stream.cancel()
-
-    return sending
-
-
-async def _write_frames(
-    frames: AsyncGenerator[Frames],
-    send: Send,
-    stream: RevocableStream,
-    *,
-    until_idle: bool,
-    failures: list[ProtocolError],
-) -> bool:
-    """Write to the end of the body (True), or to where the stream is idle for the first time, or is ended (False).
-
-    `failures`: gets that of the last frame, which comes before the end of the body.
-    """
-    async for piece in frames:
-        if stream.is_ended:
-            return False
-        if piece.failure is not None:
-            failures.append(piece.failure)
-        await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
-        if piece.last:
-            return True
-        if len(piece.data) > LONG:
-            await anyio.lowlevel.checkpoint()  # to send need not wait for anything
-        if piece.idle and until_idle:
-            return False
-        del piece  # the next one may be hours away
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-    return True
-
-
-async def _cancel_when_gone(receive: Receive, scope: anyio.CancelScope) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    scope.cancel()
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -16,8 +16,8 @@ import anyio.lowlevel
 from opencode_a2a.metrics.request_metrics import count_request
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
-from opencode_a2a.server.http.revocable_stream import SLACK
 from opencode_a2a.server.http.stream_frames import Streaming
+from opencode_a2a.server.http.stream_writing import SLACK
 from opencode_a2a.server.identity.rate_guard import RateGuard
 from opencode_a2a.server.surface import Surface
 from opencode_a2a.server.websocket.room import Place, Room
