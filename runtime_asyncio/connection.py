@@ -98,8 +98,8 @@ class Served(asyncio.Protocol):
             if not await self._handshake():
                 return
             async with Tasks(self._loop) as tasks:
-                protocol = self._server.protocol(tasks, peer, name, self._send, self._clock, self._tls)
-                self._protocol = protocol
+                calls = (self._send, self._write_now)
+                self._protocol = protocol = self._server.protocol(tasks, peer, name, *calls, self._clock, self._tls)
                 await protocol.begin()
                 while not self._over:
                     data = await self._receive()
@@ -179,6 +179,15 @@ class Served(asyncio.Protocol):
                     await self._wait_writable()
             finally:
                 self._queued -= 1
+
+    def _write_now(self, data: bytes) -> bool:
+        """Write a piece if nobody has to wait for that. Returns whether it is written."""
+        if self._queued or not self._writable.is_set() or len(data) > runtime_http.PIECE:
+            return False
+        if self._transport.is_closing() or (self._tls is not None and self._tls.broken):
+            return False
+        self._transport.write(self._encrypted(data))
+        return True
 
     def _encrypted(self, data: bytes) -> bytes:
         """Encrypt just before the bytes are written: records have an order."""

@@ -264,6 +264,10 @@ class Http2:
             end = start + _STREAM_PIECE
             await self._send_piece(number, memoryview(data)[start:end], ends=ends and end >= len(data))
 
+    def send_now(self, _number: int, _data: bytes) -> bool:
+        """Leave it to `send_body`, which knows what the client has room for."""
+        return False
+
     async def send_end(self, number: int, data: bytes, trailers: Fields) -> None:
         """Send the rest of an answer and its trailers, which wait until all of the body is sent."""
         self._count(number)

@@ -34,13 +34,15 @@ Address = tuple[str, int] | None
 _VERSIONS = (b"1.0", b"1.1")
 _READ_AHEAD = 262_144  # bytes of a body that wait for the application
 _STEP = 128  # events that are handled before other connections get their turn, some two milliseconds
+_CHUNKED = b"\r\nTransfer-Encoding: chunked\r\n"  # as h11 adds it
 _IGNORED = 65536  # bytes behind the last request of a connection that are read and thrown away
 
 
 class Protocol:
     """The protocol of one connection: HTTP/1.1 until the client's first bytes are those of HTTP/2.
 
-    `tls`: the connection's TLS, whose handshake is complete; None without.
+    `write_now`: writes bytes if nobody has to wait for that, and returns whether it did. `tls`: the connection's
+    TLS, whose handshake is complete; None without.
     """
 
     def __init__(
@@ -53,13 +55,14 @@ class Protocol:
         client: Address,
         server: Address,
         send: Callable[[Event], Awaitable[None]],
+        write_now: Callable[[bytes], bool],
         connection: Connection,
         tls: TlsSession | None = None,
     ) -> None:
         self._parts = (app, config, context, task_group, state, tls is not None, client, server, send)
         self._connection = connection
         self._chosen = None if tls is None else tls.protocol
-        self._protocol: H11Protocol | Http2 = Http1(*self._parts, connection=connection)
+        self._protocol: H11Protocol | Http2 = Http1(*self._parts, write_now=write_now, connection=connection)
 
     async def begin(self) -> None:
         """Speak HTTP/2 from the start where the handshake of TLS has chosen it."""
@@ -88,9 +91,11 @@ class Http1(H11Protocol):
     connection: h11.Connection
     stream: Any  # an `HttpStream`, a `WebSocketStream`, or None
 
-    def __init__(self, *parts: Any, connection: Connection) -> None:
+    def __init__(self, *parts: Any, write_now: Callable[[bytes], bool], connection: Connection) -> None:
         super().__init__(*parts)
         self._clock = connection
+        self._write_now = write_now
+        self._is_chunked = False  # the answer's body
         self._http2 = connection.limits.http2
         self._is_switched = False
         self._held = b""  # the head of an answer, whose rest follows at once
@@ -319,7 +324,14 @@ class Http1(H11Protocol):
         fields = [*headers, *self.config.response_headers("h11")]
         if self.keep_alive_requests >= self.config.keep_alive_max_requests:
             fields.append((b"connection", b"close"))
+        self._is_chunked = False
         await self._send_together(h11.Response(status_code=status, headers=fields), held=more)
+
+    def send_now(self, _number: int, data: bytes) -> bool:
+        """Send a piece of an answer in chunks if that waits for nothing. Returns whether it is sent."""
+        if self._held or self._refused or not self._is_chunked:
+            return False
+        return self._write_now(b"%x\r\n%b\r\n" % (len(data), data))  # h11 keeps nothing of a chunk
 
     async def send_body(self, _number: int, data: bytes, *, ends: bool) -> None:
         """Send a piece of an answer, and its end."""
@@ -346,6 +358,8 @@ class Http1(H11Protocol):
                 if self.connection.their_state != h11.ERROR:
                     raise
         data = b"".join(pieces)
+        if isinstance(events[0], h11.Response):
+            self._is_chunked = _CHUNKED in data
         if held:
             self._held = data
         elif data:

@@ -84,16 +84,19 @@ class Server:
         client: tuple[Any, ...] | None,
         server: tuple[Any, ...] | None,
         send: Callable[[Event], Awaitable[None]],
+        write_now: Callable[[bytes], bool],
         connection: Connection,
         tls: TlsSession | None = None,
     ) -> Protocol:
         """Make the protocol of a connection, once the handshake of its `tls` is complete.
 
-        `client` and `server`: socket addresses, None where there is none.
+        `client` and `server`: socket addresses, None where there is none. `write_now`: writes bytes if nobody has to
+        wait for that, and returns whether it did.
         """
         state = ConnectionState(self.state.copy())
         client, server = client and client[:2], server and server[:2]
-        return Protocol(self.app, self.config, self.context, tasks, state, client, server, send, connection, tls)
+        parts = (self.app, self.config, self.context, tasks, state, client, server)
+        return Protocol(*parts, send, write_now, connection, tls)
 
     @property
     def speaks_tls(self) -> bool:

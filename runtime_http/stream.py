@@ -29,6 +29,9 @@ Application: TypeAlias = Callable[..., Awaitable[None]]
 GONE: Final = "http.response.gone"
 """The extension of ASGI by which an application has a function called once its client has left."""
 
+NOW: Final = "http.response.now"
+"""The extension of ASGI by which an application writes a piece of a body without waiting, where there is room."""
+
 WHOLE: Final = "http.request.whole"
 """The extension of ASGI by which an application learns that all of a body has come: to read it waits for nothing."""
 
@@ -44,6 +47,9 @@ class Writer(Protocol):
 
     async def send_body(self, number: int, data: bytes, *, ends: bool) -> None:
         """Send a piece of the body; `ends`: the last one, which may be empty. Returns once there is room for more."""
+
+    def send_now(self, number: int, data: bytes) -> bool:
+        """Send a piece of the body if that waits for nothing. Returns whether it is sent."""
 
     async def send_end(self, number: int, data: bytes, trailers: Fields) -> None:
         """Send the last piece of the body, which may be empty, and the trailers."""
@@ -100,6 +106,7 @@ class HttpStream:
         self._came: Event | None = None  # for the application, once it has waited
         self._taken: Event | None = None  # for the protocol
         scope["extensions"][GONE] = {"call": self._call_when_gone}
+        scope["extensions"][NOW] = {"call": self._send_now}
         scope["extensions"][WHOLE] = {"call": lambda: self.is_whole}
 
     # --- the request ----------------------------------------------------------------------------------------
@@ -208,6 +215,10 @@ class HttpStream:
         else:
             self._rest = bytes(data)
             await self._end(None)
+
+    def _send_now(self, data: bytes) -> bool:
+        is_open = self._state is _State.BODY and self._has_body and not self.is_closed
+        return is_open and self._writer.send_now(self._number, data)
 
     async def _end(self, trailers: Fields | None) -> None:
         self._state = _State.ENDED

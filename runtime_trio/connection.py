@@ -8,6 +8,7 @@ from typing import Any
 
 import trio
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.typing import TaskGroup
 
 import runtime_http
 from runtime_trio.context import Tasks
@@ -51,6 +52,8 @@ class _Served:
         self._clock = clock
         self._lock = trio.Lock()
         self._reading = trio.CancelScope()
+        self._rest = b""  # of what was written without waiting
+        self._running: TaskGroup
         self._gone = False  # the client has ended its side, or the connection is lost
         self._tls = server.tls_session()
         self._protocol: runtime_http.Protocol | None = None  # none until the handshake of TLS is complete
@@ -60,7 +63,9 @@ class _Served:
         try:
             if await self._handshake():
                 async with Tasks() as tasks:
-                    protocol = self._server.protocol(tasks, peer, name, self._send, self._clock, self._tls)
+                    self._running = tasks
+                    calls = (self._send, self._write_now)
+                    protocol = self._server.protocol(tasks, peer, name, *calls, self._clock, self._tls)
                     self._protocol = protocol
                     await protocol.begin()
                     with self._reading:
@@ -134,6 +139,9 @@ class _Served:
         else:
             self._lock.acquire_nowait()
         try:
+            if self._rest:
+                rest, self._rest = self._rest, b""
+                await self._write_piece(memoryview(rest))
             for start in range(0, len(data) or 1, runtime_http.PIECE):
                 piece = memoryview(data)[start : start + runtime_http.PIECE]
                 if self._tls is not None:
@@ -147,6 +155,29 @@ class _Served:
         finally:
             self._lock.release()
         return self._tls is None or not self._tls.broken
+
+    def _write_now(self, data: bytes) -> bool:
+        """Write a piece if nobody has to wait for that; what the socket does not take at once is written by a task.
+
+        Returns False where nothing is written.
+        """
+        if self._lock.locked() or self._rest or len(data) > runtime_http.PIECE or self._socket.fileno() < 0:
+            return False
+        if self._tls is not None:
+            if self._tls.broken:
+                return False
+            data = self._tls.encrypt(data)
+        sent = 0
+        try:
+            sent = os.write(self._socket.fileno(), data)
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        if sent < len(data):
+            self._rest = data[sent:]
+            self._running.spawn(self._write, b"")
+        return True
 
     async def _write_piece(self, piece: memoryview) -> None:
         """Write a piece; the client has the time of a write to make room for it. Raises `OSError`.

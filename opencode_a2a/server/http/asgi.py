@@ -24,7 +24,7 @@ from opencode_a2a.server.http.documents import Documents, Published, only
 from opencode_a2a.server.http.probes import Probes, asks_for_stream, probe_stream
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
-from opencode_a2a.server.http.stream_frames import Streaming, frames_of
+from opencode_a2a.server.http.stream_frames import Shortcut, Streaming, frames_of
 from opencode_a2a.server.http.stream_writing import SLACK, too_late, write_stream
 from opencode_a2a.server.identity.rate_guard import RateGuard
 from opencode_a2a.server.surface import Surface
@@ -63,7 +63,7 @@ _log = logging.getLogger(__name__)
 LINGER = 10.0
 """Seconds for which the rest of a request is awaited where the connection goes on."""
 
-_GONE, _WHOLE = "http.response.gone", "http.request.whole"  # extensions of ASGI that our runtimes have
+_WHOLE = "http.request.whole"  # an extension of ASGI that our runtimes have
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
 _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 
@@ -180,8 +180,8 @@ class Application:
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
             await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
         else:
-            gone = (scope.get("extensions") or {}).get(_GONE)
-            await write_stream(answer, headers, request.method, receive, send, self._surface.limits, gone)
+            extensions = scope.get("extensions") or {}
+            await write_stream(answer, headers, request.method, receive, send, self._surface.limits, extensions)
 
     async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
         surface = self._surface
@@ -296,8 +296,9 @@ class Application:
             stream, presentation = await self._dispatch.stream(invocation)
             bare = evolve(call, params=None)  # they may be large, and the stream may last for hours
             invocation = evolve(invocation, call=bare)
-            frames = frames_of(stream, presentation, bare, self._surface.limits, self._surface.meters, room)
-
+            limits, meters = self._surface.limits, self._surface.meters
+            shortcut = None if room is not None else Shortcut()
+            frames = frames_of(stream, presentation, bare, limits, meters, room, shortcut)
             active, close, is_prompt = stream.active, stream.close, not stream.whole
             del stream  # which has the task as it was
 
@@ -308,7 +309,8 @@ class Application:
             access = partial(self._surface.authenticator.stream, caller)
             refused = bare.failure_frame(ProtocolError(ErrorKind.UNAUTHENTICATED))
             headers = bare.stream_headers
-            return Streaming(headers, frames, closed, access, refused, bare.timeout, bare.trailers, is_prompt)
+            ends = (bare.timeout, bare.trailers)
+            return Streaming(headers, frames, closed, access, refused, *ends, is_prompt, shortcut)
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         with anyio.move_on_after(call.timeout):

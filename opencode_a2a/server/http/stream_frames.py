@@ -10,20 +10,20 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import AbstractContextManager, aclosing
 
 import anyio
-from attrs import frozen
+from attrs import define, frozen
 
 from opencode_a2a.metrics.event_lag import EventLag
 from opencode_a2a.metrics.meters import NO_METERS, Meters
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
-from opencode_a2a.server.tasks.active_task import FarBehindError
+from opencode_a2a.server.tasks.active_task import ActiveTask, FarBehindError
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from opencode_a2a.server.tasks.renderings import Renderings
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.server import Call
 from sansio.a2a.tasks.presentation import Presentation
-from sansio.a2a.tasks.task_log import Entry
+from sansio.a2a.tasks.task_log import ArtifactChunk, Entry
 from sansio.limits import StreamBudget, StreamLimits
 
 LONG = 16384
@@ -55,6 +55,13 @@ def _no_trailers(_failure: ProtocolError | None) -> None:
     """Most bindings have none."""
 
 
+@define
+class Shortcut:
+    """A way past the stream's task, while it waits. `write`: writes bytes at once, or returns False; None: none."""
+
+    write: Callable[[bytes], bool] | None = None
+
+
 @frozen
 class Streaming:
     """A response whose body comes as frames.
@@ -62,7 +69,7 @@ class Streaming:
     `access`: calls its argument where the caller may not read on, while the context lasts. `refused`: the last frame
     then. `timeout`: seconds for which the client waits. `trailers`: returns what follows the body, which ends with a
     failure or not; None where the binding has no trailers. `at_once`: the first frame waits for nothing, so that the
-    head is written together with it.
+    head is written together with it. `shortcut`: where whoever writes the frames offers a way past them.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -73,6 +80,7 @@ class Streaming:
     timeout: float | None = None
     trailers: Callable[[ProtocolError | None], tuple[tuple[str, str], ...] | None] = _no_trailers
     at_once: bool = False
+    shortcut: Shortcut | None = None
 
 
 async def frames_of(
@@ -82,10 +90,12 @@ async def frames_of(
     limits: StreamLimits,
     meters: Meters = NO_METERS,
     room: Callable[[], Awaitable[None]] | None = None,
+    shortcut: Shortcut | None = None,
 ) -> AsyncGenerator[Frames]:
     """The task as it is, then everything after it; what is ready together is one piece of bytes.
 
     `room`: returns once there is room for a piece, before it is made; None: its connection has no other stream.
+    `shortcut`: what is published while the stream waits may be written this way, and is in no piece then.
 
     A reader that falls behind too far gets what replaces all it has, and goes on from there. Where the store
     fails in between, the last frame is an error, without an id: the reader may resume later.
@@ -95,7 +105,7 @@ async def frames_of(
     begun = stream.begun()
     while True:
         try:
-            async with aclosing(_frames_to_end(stream, presentation, call, budget, lag, room)) as frames:
+            async with aclosing(_frames_to_end(stream, presentation, call, budget, lag, room, shortcut)) as frames:
                 stream = begun  # a task as it was may be large, and the stream may last for hours
                 async for piece in frames:
                     yield piece
@@ -111,6 +121,7 @@ async def _frames_to_end(
     budget: StreamBudget | None,
     lag: EventLag | None,
     room: Callable[[], Awaitable[None]] | None,
+    shortcut: Shortcut | None,
 ) -> AsyncGenerator[Frames]:
     """The frames of a stream. Raises `FarBehindError`."""
     active, cursor = stream.active, stream.cursor
@@ -153,7 +164,12 @@ async def _frames_to_end(
         yield Frames(ready, last=active.visible == cursor and active.over_for_readers)
         ready = b""
     patience = anyio.current_time() + PATIENCE if stream.waits else math.inf
-    async with aclosing(active.read(cursor)) as batches:
+
+    # one that waits for its user's answer may have to end before anything is published
+    take = None
+    if shortcut is not None and shortcut.write is not None and budget is None and not stream.waits:
+        take = _PastTask(shortcut, active, presentation, call, lag).take
+    async with aclosing(active.read(cursor, take)) as batches:
         async for batch in batches:
             if not batch and active.trouble is not None:
                 break
@@ -198,6 +214,32 @@ async def _frames_to_end(
         yield _early_end(ready, call, f"{active.broken_off}; go on after the last event id")
     elif ready:  # nothing followed the first items, whose end could not be seen yet as the stream began
         yield Frames(ready, last=True)
+
+
+@frozen
+class _PastTask:
+    """Writes pieces of artifacts past the stream's task. Anything else may end the stream, which decides then."""
+
+    _shortcut: Shortcut
+    _active: ActiveTask
+    _presentation: Presentation
+    _call: Call
+    _lag: EventLag | None
+
+    def take(self, entries: Sequence[Entry]) -> bool:
+        active, write = self._active, self._shortcut.write
+        if write is None or active.over or not all(isinstance(entry.event, ArtifactChunk) for entry in entries):
+            return False
+        encoded, frame = active.renderings.encoded, self._call.frame
+        shown = [entry for entry in entries if entry.item is not None]
+        data = b"".join(
+            [frame(entry.number, encoded(entry, self._presentation, self._call, ends=False)) for entry in shown]
+        )
+        if data and not write(data):
+            return False
+        if self._lag is not None:
+            self._lag.written(active.published_at)
+        return True
 
 
 def _frames_of_past(past: Sequence[Entry], presentation: Presentation, call: Call) -> Iterator[list[bytes]]:

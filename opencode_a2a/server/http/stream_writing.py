@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -20,6 +20,10 @@ from sansio.limits import StreamLimits
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+_GONE: Final = "http.response.gone"
+_NOW: Final = "http.response.now"
+# Extensions of ASGI that our runtimes have: a call once the client has left, and a write that waits for nothing.
 
 SLACK = 1.0
 """Seconds that a client has to take what was being written as its stream ended."""
@@ -71,6 +75,14 @@ class RevocableStream:
 
         return noted
 
+    def writing_at_once(self, write: Callable[[bytes], bool]) -> Callable[[bytes], bool]:
+        """Return `write`, which writes bytes at once or returns False, for as long as the stream is not ended."""
+
+        def writing(data: bytes) -> bool:
+            return not (self.is_ended or self.is_left) and write(data)
+
+        return writing
+
 
 def too_late() -> ProtocolError:
     """Make the error of a client whose time for its call is over."""
@@ -84,15 +96,16 @@ async def write_stream(
     receive: Receive,
     send: Send,
     limits: StreamLimits,
-    gone: Mapping[str, Any] | None,
+    extensions: Mapping[str, Any],
 ) -> None:
     """Write the frames behind a head with these fields. HEAD gets the head alone.
 
-    The client's leaving ends the reading, nothing else. `gone`: our runtimes' extension, which reports that. Without
-    it a task waits for it, once a stream has shown its first sign of life: most end sooner. A client that does not
-    read is cut off by the same limits of time as others. One that may not read on any more gets an error as the last
-    frame, and so does one whose own time is over.
+    The client's leaving ends the reading, nothing else. `extensions`: ASGI's; ours report that. Without them a task
+    waits for it, once a stream has shown its first sign of life: most end sooner. A client that does not read is cut
+    off by the same limits of time as others. One that may not read on any more gets an error as the last frame, and
+    so does one whose own time is over.
     """
+    gone, now = extensions.get(_GONE), extensions.get(_NOW)
     headers = [(name.encode(), value.encode("latin-1")) for name, value in fields]
     frames = streaming.frames
     patience = limits.duration + SLACK if limits.duration else math.inf
@@ -116,6 +129,8 @@ async def write_stream(
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 is_whole = True
             else:
+                if streaming.shortcut is not None and now is not None:
+                    streaming.shortcut.write = stream.writing_at_once(now["call"])
                 is_whole = await _write_frames(frames, send, stream, until_idle=gone is None, failures=failures)
             if not is_whole and gone is None:
                 async with anyio.create_task_group() as tasks:
@@ -128,6 +143,8 @@ async def write_stream(
             with anyio.move_on_after(SLACK):
                 await plain_send({"type": "http.response.body", "body": refused, "more_body": False})
     finally:
+        if streaming.shortcut is not None:
+            streaming.shortcut.write = None
         streaming.closed()
         await frames.aclose()
 

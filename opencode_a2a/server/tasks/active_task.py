@@ -13,6 +13,7 @@ import orjson
 from attrs import define, field, frozen
 
 from opencode_a2a.server.store import EventRow, StoreError, StoreUnavailableError, TaskRow
+from opencode_a2a.server.tasks.followers import Followers, Take
 from opencode_a2a.server.tasks.keyed_lock import OneAtATime
 from opencode_a2a.server.tasks.renderings import Renderings
 from opencode_a2a.tracing.spans import Span
@@ -89,6 +90,7 @@ class ActiveTask:
     committing: OneAtATime = field(factory=OneAtATime)
     _unstored: list[EventRow] = field(factory=list)  # rows whose commit failed
     _changed: Wakeup = field(factory=Wakeup)
+    _followers: Followers = field(factory=Followers)
     _runs: list[tuple[int, int, int]] = field(factory=list)  # in memory: first and last number, and bytes stored
     _kept: int = 0  # bytes of all runs
 
@@ -207,7 +209,8 @@ class ActiveTask:
             return
         self.visible = number
         self._forget()
-        self.poke()
+        self._changed.wake()
+        self._followers.offer(self.log, number)
 
     def reveal_settled(self, last: int) -> bool:
         """The events up to `last` are durable: reveal them, and those after them unless a state changed.
@@ -389,6 +392,7 @@ class ActiveTask:
     def poke(self) -> None:
         """Wake all who wait, though nothing is new."""
         self._changed.wake()
+        self._followers.wake()
 
     async def changed(self, cursor: int) -> None:
         """Return once events after `cursor` may be seen. Raises `StoreError` while they cannot be stored."""
@@ -396,11 +400,12 @@ class ActiveTask:
             self._check()
             await self._changed.wait()
 
-    async def read(self, cursor: int) -> AsyncGenerator[Sequence[Entry]]:
+    async def read(self, cursor: int, take: Take | None = None) -> AsyncGenerator[Sequence[Entry]]:
         """Everything after `cursor`, in batches of what is there, to the end of the task.
 
-        A batch is empty where someone has poked the task, so that a stream can show it lives. Raises
-        `FarBehindError` where the next events are not in memory any more.
+        A batch is empty where someone has poked the task, so that a stream can show it lives. `take`: takes events
+        in the step that publishes them, while the reader waits; those are in no batch. Raises `FarBehindError`
+        where the next events are not in memory any more.
         """
         while True:
             if self.visible > cursor:
@@ -413,7 +418,10 @@ class ActiveTask:
             elif self.over:
                 return
             else:
-                await self._changed.wait()
+                if take is None:
+                    await self._changed.wait()
+                else:
+                    cursor = await self._followers.follow(cursor, take)
                 if self.visible <= cursor and not self.over:
                     yield ()
 
