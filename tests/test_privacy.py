@@ -14,7 +14,7 @@ from tests.paths import ROOT
 
 ALLOWED = {
     "_exit": {"tests/shell/postgresql_server.py"},  # of `os`: its documented name
-    "_run": {"tests/benchmarks/holds.py"},  # of asyncio: there is no public way to time each step of a loop
+    "_run": {"tests/benchmarks/loop_probe.py"},  # of asyncio: there is no public way to time each step of a loop
 }
 """Private names, and the modules that may use them. The list gets no longer."""
 

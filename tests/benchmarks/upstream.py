@@ -120,10 +120,13 @@ class Channel:
     def say(self, templates: Iterable[bytes], holes: turns.Holes) -> None:
         """Writes the events together, each in an HTTP chunk of its own, to everybody who listens."""
         if self._listeners:
-            rendered = b"".join(turns.sse_chunk(template % holes) for template in templates)
-            for listener in self._listeners:
-                if not listener.is_closing():
-                    listener.write(rendered)
+            self.write(b"".join(turns.sse_chunk(template % holes) for template in templates))
+
+    def write(self, rendered: bytes) -> None:
+        """Writes chunks that are rendered to everybody who listens."""
+        for listener in self._listeners:
+            if not listener.is_closing():
+                listener.write(rendered)
 
 
 class Upstream:
@@ -245,9 +248,9 @@ class Connection(asyncio.Protocol):
             del self._buffer[: end + 4 + size]
             method, target = head.split(b" ", 2)[:2]
             path, _, query = target.partition(b"?")
-            self._route(method, path, query, body)
+            self.route(method, path, query, body)
 
-    def _route(self, method: bytes, path: bytes, query: bytes, body: bytes) -> None:
+    def route(self, method: bytes, path: bytes, query: bytes, body: bytes) -> None:
         upstream = self._upstream
         match (method, *path.split(b"/")[1:]):
             case (b"POST", b"session"):

@@ -1,8 +1,8 @@
 """The one subscription to OpenCode's event bus, shared by all turns: cost grows with events, not with turns.
 
 It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
-together is delivered together: sinks are flushed once per batch. When the bus drops it reconnects, and every sink
-is marked as having a gap.
+together is delivered together: sinks are flushed once per batch, and others have their turn between two batches.
+When the bus drops it reconnects, and every sink is marked as having a gap.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskStatus
 
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
@@ -40,6 +41,7 @@ _BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
 _LASTING = 5.0  # seconds after which a connection counts as one that holds
 _GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
+_BATCH = 64  # events that are delivered in one step of the loop: one read may bring several hundred, of many turns
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
 
 
@@ -195,19 +197,22 @@ class EventBus:
                         self._now_connected(events[0].data)
                     if self.connected:
                         silence.deadline = anyio.current_time() + self._silence
-                    self._deliver(events)
+                    await self._deliver(events)
         if not (silence.cancelled_caught or self.connected):
             raise _NotOpenCodeError("answered GET /global/event with no event stream")
         if silence.cancelled_caught:
             quiet = self._silence if self.connected else within
             raise UpstreamError(TaskFailure(text=f"OpenCode said nothing for {quiet:.3g} seconds", type=TIMEOUT))
 
-    def _deliver(self, events: list[SseEvent]) -> None:
-        touched: dict[int, Sink] = {}
-        for event in events:
-            self._route(event.data, touched)
-        for sink in touched.values():
-            sink.flush()
+    async def _deliver(self, events: list[SseEvent]) -> None:
+        for start in range(0, len(events), _BATCH):
+            if start:
+                await anyio.lowlevel.checkpoint()
+            touched: dict[int, Sink] = {}
+            for event in events[start : start + _BATCH]:
+                self._route(event.data, touched)
+            for sink in touched.values():
+                sink.flush()
 
     def _now_connected(self, first: bytes) -> None:
         self.connected = True

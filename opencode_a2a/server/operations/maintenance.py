@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 
 from opencode_a2a.server.operations.admission import Admission
 from opencode_a2a.server.push.notifier import Notifier
@@ -17,6 +18,7 @@ from opencode_a2a.server.tasks.task_runner import TaskRunner
 _log = logging.getLogger(__name__)
 
 _KEEP_ALIVE = 15.0  # seconds
+_POKED_AT_ONCE = 64  # tasks whose streams show it in one round of the loop
 _PRUNING = 15.0  # seconds between two looks for events that are kept no longer
 
 
@@ -60,8 +62,10 @@ class Maintenance:
         pause = _KEEP_ALIVE if look_every is None else min(_KEEP_ALIVE, look_every)
         while True:
             await anyio.sleep(pause)
-            for active in (*(task.active for task in self._registry), *self._followed):
+            for number, active in enumerate((*(task.active for task in self._registry), *self._followed), 1):
                 active.poke()
+                if number % _POKED_AT_ONCE == 0:
+                    await anyio.lowlevel.checkpoint()
 
     async def prune(self) -> None:
         """Remove the events of tasks that ended long ago, for ever: each time until none is left.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup
 
 from opencode_a2a.server.agent import Agent, AgentHooks, AgentRequest, Work
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 _UNTOLD_MS = 100  # milliseconds after which a new task is shown, whether or not its agent has stored it
 _ENDING_WAIT = 5.0  # seconds that agents have to end their work once they are stopped
 _LOOKS_WHILE_AWAY = 10  # looks at the tasks, of which one hands over what was published while the store is away
+_ROWS_AT_ONCE = 16  # rows that are made in one step of the loop
+_LOOKED_AT_ONCE = 512  # tasks that are looked at in one
 _NO_ROOM = "The database has been away for too long: what this task publishes cannot be kept any longer"
 _ENDS = (TaskState.AUTH_REQUIRED,)
 """States beside the terminal ones in which an agent may leave its work: a later message takes it up."""
@@ -184,15 +187,27 @@ class TaskRunner:
             if self._store.trouble is not None and looks % _LOOKS_WHILE_AWAY:
                 continue  # fewer rows, each of which has its cost, hold more events within the bound
             now = self._wall()
+            publishing: set[str] = set()
             rows: list[EventRow] = []
+            looked_at = 0
             for task in self._registry:
+                looked_at += 1
                 try:
                     rows += self._unsaved(task.active, now)
                 except Exception:
                     _log.exception("task %s cannot be saved", task.id)
-            if rows:
-                self._store.put(rows)
-            self._bound_backlog({row.task_id for row in rows})
+                if len(rows) >= _ROWS_AT_ONCE or looked_at >= _LOOKED_AT_ONCE:
+                    publishing |= self._hand_over(rows)
+                    rows, looked_at = [], 0
+                    await anyio.lowlevel.checkpoint()
+            publishing |= self._hand_over(rows)
+            self._bound_backlog(publishing)
+
+    def _hand_over(self, rows: list[EventRow]) -> set[str]:
+        """Hand rows to the store; return the ids of their tasks."""
+        if rows:
+            self._store.put(rows)
+        return {row.task_id for row in rows}
 
     def _bound_backlog(self, publishing: set[str]) -> None:
         """Fail tasks where too much waits for the store. None can wait: what feeds one feeds all others, too."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import orjson
 import pytest
 from attrs import define, field
@@ -122,6 +124,31 @@ async def test_what_comes_together_is_delivered_together() -> None:
 
     assert one.said == [str(number) for number in range(50)]
     assert len(one.batches) < 10
+
+
+async def test_others_have_their_turn_between_the_events_of_one_read() -> None:
+    turns: list[int] = [0]
+    met: list[int] = []
+
+    class Noting(Listener):
+        def flush(self) -> None:
+            met.append(turns[0])
+
+    async def others() -> None:
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns[0] += 1
+
+    many: dict[str, Any] = {f"ses_{number}": Noting() for number in range(128)}
+    together = b"".join(delta(session, "x") for session in many for _ in range(2))
+    assert len(together) < 65536  # one read
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(others)
+        async with listening([HEAD + HELLO + together, SILENCE], **many):
+            await until(lambda: all(len(one.said) == 2 for one in many.values()))
+        tasks.cancel_scope.cancel()
+
+    assert len(set(met)) >= 3  # of five batches; trio may begin two rounds with whom it ended the one before
 
 
 async def test_events_cut_anywhere_arrive_whole() -> None:
