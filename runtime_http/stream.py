@@ -95,6 +95,8 @@ class HttpStream:
         self._writer = writer
         self._number = number
         self._scope = scope
+        self._method = str(scope["method"])
+        self._offers_trailers = "http.response.trailers" in scope["extensions"]
         self._most = most
         self._state = _State.HEAD
         self._has_body = True  # of the answer
@@ -169,8 +171,10 @@ class HttpStream:
 
     async def _run(self) -> None:
         """Run the application. Its failure is its own, and ends the stream."""
+        # The scope has functions of this stream: kept here, both would be left to the garbage collector.
+        scope, self._scope = self._scope, {}
         try:
-            await self._app(self._scope, self._receive, self._send, _no_threads, _no_threads)
+            await self._app(scope, self._receive, self._send, _no_threads, _no_threads)
         except Exception as error:
             _log.error("the application failed on a request: %s", type(error).__name__)  # its text may hold secrets
         finally:
@@ -193,9 +197,8 @@ class HttpStream:
         elif kind == "http.response.start" and state is _State.HEAD:
             status = int(message["status"])
             self._state = _State.BODY
-            self._has_body = not suppress_body(self._scope["method"], status)
-            offered = "http.response.trailers" in self._scope["extensions"]
-            self._has_trailers = offered and message.get("trailers", False)
+            self._has_body = not suppress_body(self._method, status)
+            self._has_trailers = self._offers_trailers and message.get("trailers", False)
             fields = [(bytes(name).strip(), bytes(value).strip()) for name, value in message.get("headers", ())]
             await self._writer.send_head(self._number, status, fields, more=message.get("more", False))
         elif kind == "http.response.trailers" and state is _State.TRAILERS and not message.get("more_trailers"):

@@ -38,7 +38,7 @@ from sansio.metrics import ABORT_ERRORS, ABORTED, ABORTS
 from sansio.opencode.file_inputs import holds_media
 from sansio.opencode.interrupts.replies import abandoned
 from sansio.opencode.locations import location_as_text
-from sansio.opencode.tool_servers import TOOL, RunningCall
+from sansio.opencode.tool_servers import TOOL, RunningCall, RunningCalls
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream import requests
@@ -203,8 +203,8 @@ class TurnRunner:
         """Show the progress of a call of the tool in its turn's task."""
         run.active.publish(run.turn.tool_progress(TOOL, call.call_id, call.message_id, text))
 
-    def _part_seen(self, run: RunningTurn, part: PartSeen) -> None:
-        if run.tool_calls.note(part):
+    def _part_seen(self, calls: RunningCalls, part: PartSeen) -> None:
+        if calls.note(part):
             self.tool_call_began.wake()
 
     async def watch(self) -> None:
@@ -364,7 +364,9 @@ class TurnRunner:
         active, turn = run.active, run.turn
         active.note_progress(self._wall())
         spoke = first_output(self._meters, active.facts.created_at / 1000, self._wall)
-        sink = run.sink = TurnSink(active, turn, self._now, partial(self._part_seen, run), spoke)
+        # of the calls, and not of the turn: that would be a cycle, and all of the task were left to the collector
+        seen = partial(self._part_seen, run.tool_calls)
+        sink = run.sink = TurnSink(active, turn, self._now, seen, spoke)
         if self._stopping:
             sink.end(_STOPPED)
         self._bus.attach(turn.session_id, sink)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
 from attrs import field, frozen
 
+from opencode_a2a.agent.turns.running_turn import RunningTurn
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, SPACED
 from opencode_a2a.fake_opencode.scripts import AFTER_THOUGHT, BEFORE_TOOL, THOUGHT, TOOL_OUTPUT
+from runtime_http.stream import HttpStream
 from sansio.a2a.model import DataPart, Task, TaskState, TextPart
 from tests.shell.cases import every_codec
 from tests.shell.folding import artifacts_of, folded, reason_of, text_of
@@ -167,3 +170,22 @@ async def test_streams_whose_answer_comes_before_the_prompt_is_accepted_are_comp
             stream = await agent.caller(WIRES[number % len(WIRES)]).stream("INSTANT STEPS")
             check_stream(stream)
             assert (stream.state, stream.text) == ("completed", BEFORE_TOOL + AFTER_TOOL)
+
+
+def _kept() -> int:
+    """The number of requests and turns that are in memory."""
+    return sum(type(one) in (HttpStream, RunningTurn) for one in gc.get_objects())
+
+
+async def test_a_request_that_is_over_leaves_nothing_to_the_garbage_collector(serving: Serving) -> None:
+    """The collector took an eighth of the CPU of a streamed request, as long as it had all of a turn to find."""
+    async with serving() as agent:
+        await agent.caller().stream("the first, which loads what is loaded once")
+        gc.collect()
+        gc.disable()
+        try:
+            before = _kept()  # OpenCode's event bus is a request, too
+            await agent.caller().stream("another")
+            await agent.until(lambda: _kept() <= before)
+        finally:
+            gc.enable()
