@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import anyio
 
 
@@ -25,6 +27,6 @@ class Wakeup:
             self._next = anyio.Event()
         return self._next
 
-    async def wait(self) -> None:
-        """Return at the next `wake`."""
-        await self.next().wait()
+    def wait(self) -> Awaitable[None]:
+        """Return at the next `wake`. There are many who wait for long: it is no coroutine around another."""
+        return self.next().wait()

@@ -109,6 +109,7 @@ async def frames_of(
                 stream = begun  # a task as it was may be large, and the stream may last for hours
                 async for piece in frames:
                     yield piece
+                    del piece  # the next one may be hours away
             return
         except FarBehindError as behind:
             stream = begun.replaced(behind.cursor)

@@ -6,22 +6,23 @@ client that does not read holds up its own streams alone, and each of them ends,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import anyio
 import anyio.lowlevel
+from attrs import define
 
 from opencode_a2a.metrics.request_metrics import count_request
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
-from opencode_a2a.server.http.stream_frames import Streaming
+from opencode_a2a.server.http.stream_frames import Frames, Streaming
 from opencode_a2a.server.http.stream_writing import SLACK
 from opencode_a2a.server.identity.rate_guard import RateGuard
 from opencode_a2a.server.surface import Surface
 from opencode_a2a.server.websocket.room import Place, Room
-from opencode_a2a.tracing.spans import working_for
+from opencode_a2a.tracing.spans import CURRENT
 from sansio.a2a.bindings.http_messages import Request, Response, retry_headers
 from sansio.a2a.bindings.jsonrpc import RpcRequest, render_error
 from sansio.a2a.errors import ErrorKind, ProtocolError
@@ -54,6 +55,16 @@ _UNREAD: Final = "The client did not read what was sent before in time, and the 
 _BINARY: Final = Close(CloseCode.UNSUPPORTED_DATA, "messages are text")
 _REVOKED: Final = Close(CloseCode.AUTHENTICATION_REQUIRED, "the credential proves nothing any more")
 _FLOOD: Final = Close(CloseCode.POLICY_VIOLATION, "too many messages that ask for nothing")
+
+
+@define(eq=False)
+class _Stream:
+    """A stream to send. `params`: the service parameters of its first message, empty once they are sent."""
+
+    frames: AsyncGenerator[Frames]
+    closed: Callable[[], None]
+    version: str
+    params: tuple[tuple[str, str], ...]
 
 
 class ServedConnection:
@@ -181,7 +192,7 @@ class ServedConnection:
     def _refused(self, refused: Refused) -> bytes:
         """Count a message that begins nothing as a request, and render the answer to it."""
         message = refused.message
-        request = self._request({} if message is None else dict(message.service_params), b"")
+        request = self._request({} if message is None else message.service_params, b"")
         error = self._limited(request) or refused.error
         version = self._version_of(request, None if message is None else message.request)
         answer = render_error(refused.error.request_id, error, version)
@@ -236,13 +247,13 @@ class ServedConnection:
 
     # --- one request --------------------------------------------------------------------------------------
 
-    def _request(self, params: dict[str, str], body: bytes) -> Request:
+    def _request(self, params: Mapping[str, str], body: bytes) -> Request:
         handshake = self._handshake
         request = Request(
             method=_METHOD,
             path=handshake.path,
             query_string=handshake.query_string,
-            headers={**self._params, **params},
+            headers={**self._params, **params} if params else self._params,
             body=body,
             source=handshake.source,
         )
@@ -252,14 +263,16 @@ class ServedConnection:
 
     async def _answer(self, begun: Begun, body: bytes) -> None:
         """Answer a request, from its message to its last one."""
-        request = self._request(dict(begun.message.service_params), body)
+        request = self._request(begun.message.service_params, body)
         del body
         started = anyio.current_time()
         span = begin_request_span(self._surface.tracer, request, self._scope)
+        CURRENT.set(span.context)  # the task has no other request
         place = self._room.place()
         try:
-            with working_for(span.context):
-                await self._answered(begun, request, place)
+            stream = await self._answered(begun, request, place)
+            if stream is not None:
+                await self._stream(begun, request, stream, place)
         finally:
             place.leave()
             end_request_span(span, request)
@@ -269,7 +282,8 @@ class ServedConnection:
             self._session.ended(begun, anyio.current_time())
             self._look()
 
-    async def _answered(self, begun: Begun, request: Request, place: Place) -> None:
+    async def _answered(self, begun: Begun, request: Request, place: Place) -> _Stream | None:
+        """Answer a request; a stream is returned, and only what is needed to send it is kept."""
         envelope = begun.message.request
         answer: Response | Streaming
         call: Call | None = None
@@ -292,20 +306,18 @@ class ServedConnection:
         refusal = request.outcome.error
         retry = () if refusal is None else retry_headers(refusal)
         params = (*headers, *request.rate_headers, *retry, *trace_headers(request))
-        if isinstance(answer, Response):
-            message = b"".join((answer.body, *answer.more))
-            if message and not await self._put(begun, messages.with_service_params(message, params)):
-                error = request.outcome.error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
-                body = self._refusal(envelope, call, error, version).body
-                params = (*params, *retry_headers(error))
-                self.outbox.put(begun, messages.with_service_params(body, params))
-                self._wake.set()
-        elif call is not None:
-            request.body = b""
+        if isinstance(answer, Streaming):
+            request.body, request.headers, request.rate_headers = b"", self._params, ()
             begun.forget_params()
-            version = call.version
-            del envelope, call
-            await self._stream(begun, version, request, answer, params, place)
+            return _Stream(answer.frames, answer.closed, version if call is None else call.version, params)
+        message = b"".join((answer.body, *answer.more))
+        if message and not await self._put(begun, messages.with_service_params(message, params)):
+            error = request.outcome.error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
+            body = self._refusal(envelope, call, error, version).body
+            params = (*params, *retry_headers(error))
+            self.outbox.put(begun, messages.with_service_params(body, params))
+            self._wake.set()
+        return None
 
     def _refusal(self, envelope: RpcRequest, call: Call | None, error: ProtocolError, version: str) -> Response:
         """Render the refusal of a request. `call`: None where it could not be understood."""
@@ -313,63 +325,56 @@ class ServedConnection:
             return call.refuse(error)
         return Response(200, b"" if envelope.notification else render_error(envelope.id, error, version))
 
-    async def _stream(
-        self,
-        begun: Begun,
-        version: str,
-        request: Request,
-        streaming: Streaming,
-        params: tuple[tuple[str, str], ...],
-        place: Place,
-    ) -> None:
+    async def _stream(self, begun: Begun, request: Request, stream: _Stream, place: Place) -> None:
         """Send a stream, and its end. The client's leaving ends the reading, nothing else.
 
-        `place`: each piece takes it before it is made, and has it until its messages wait to be sent.
+        `place`: each piece takes it before it is made, and has it until its messages wait to be sent. There are many
+        streams, which wait for long: this is one coroutine, and has nothing that a stream need not keep.
         """
-        request_id, reason = begun.message.request.id, None
+        reason = None
+        parts: list[bytes] = []  # of a message whose end has not come
         try:
             with anyio.CancelScope() as scope:
                 self.streams[begun] = scope
                 if begun in self._left:
                     scope.cancel()
-                reason = await self._events(begun, streaming, params, place)
+                async for piece in stream.frames:
+                    if not await self._put_piece(begun, stream, parts, piece.data):
+                        reason = _TOO_SLOW
+                        break
+                    if not parts:
+                        place.leave()
+                    if piece.last:
+                        reason = piece.reason
+                        break
+                    del piece  # the next one may be hours away
             if scope.cancelled_caught or reason is _TOO_SLOW:
                 self.outbox.drop(begun)
                 self._taken()
         except Exception as exc:
             error = self._as_error(exc, request)
-            self.outbox.put(begun, render_error(request_id, error, version))
+            self.outbox.put(begun, render_error(begun.message.request.id, error, stream.version))
         finally:
             del self.streams[begun]
-            streaming.closed()
-            await streaming.frames.aclose()
-        self.outbox.put(begun, messages.stream_end(request_id, reason))
+            stream.closed()
+            await stream.frames.aclose()
+        self.outbox.put(begun, messages.stream_end(begun.message.request.id, reason))
         self._wake.set()
 
-    async def _events(
-        self, begun: Begun, streaming: Streaming, params: tuple[tuple[str, str], ...], place: Place
-    ) -> str | None:
-        """Send the events of a stream. Returns why it ends before its task does."""
-        parts: list[bytes] = []  # of a message whose end has not come
-        is_first = True
-        async for piece in streaming.frames:
-            *whole, rest = piece.data.split(b"\n")
-            while whole:
-                message = b"".join((*parts, whole.pop(0)))
-                parts.clear()
-                if is_first:
-                    message, is_first = messages.with_service_params(message, params), False
-                if not await self._put(begun, message):
-                    return _TOO_SLOW
-                message = b""  # the next one may be hours away
-            if rest:
-                parts.append(rest)
-            if not parts:
-                place.leave()
-            if piece.last:
-                return piece.reason
-            del piece
-        return None
+    async def _put_piece(self, begun: Begun, stream: _Stream, parts: list[bytes], data: bytes) -> bool:
+        """Have the messages of a piece sent; False where the client does not read for long."""
+        *whole, rest = data.split(b"\n")
+        del data
+        while whole:
+            message = b"".join((*parts, whole.pop(0)))
+            parts.clear()
+            if stream.params:
+                message, stream.params = messages.with_service_params(message, stream.params), ()
+            if not await self._put(begun, message):
+                return False
+        if rest:
+            parts.append(rest)
+        return True
 
     async def _put(self, begun: Begun, message: bytes) -> bool:
         """Have a message sent once there is room; False where the client does not read for long."""
