@@ -414,16 +414,21 @@ async def test_a_server_that_was_taken_over_asks_again(anyio_backend: str, postg
     async with several(anyio_backend, postgresql) as (_, (one, other)):
         task = await one.caller.send("count", configuration=RPC_10.at_once())
         cancel = one.server.tasks.operations.cancel
-        one.server.tasks.operations.cancel = hangs  # type: ignore[method-assign]
         found: list[TaskState] = []
+        asked = anyio.Event()
+
+        async def hanging(*given: object, **more: object) -> NoReturn:
+            asked.set()
+            await hangs(*given, **more)
 
         async def ask() -> None:
             found.append((await other.caller.cancel(task.id)).status.state)
 
+        one.server.tasks.operations.cancel = hanging  # type: ignore[method-assign]
         before = other.server.tasks.store.ownership.replica_id
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask)
-            await anyio.sleep(0.3)
+            await asked.wait()
             one.server.tasks.operations.cancel = cancel  # type: ignore[method-assign]
             take_lease(postgresql, before)
         after = other.server.tasks.store.ownership.replica_id
