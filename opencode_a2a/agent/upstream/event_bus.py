@@ -41,7 +41,7 @@ _BACKOFF_AT_WORK = 0.5  # turns need it, and their patience has an end
 _LASTING = 5.0  # seconds after which a connection counts as one that holds
 _GENERATIONS = 32  # how deep subagents may nest
 _CHILDREN = 10_000  # subagent sessions remembered
-_BATCH = 64  # events that are delivered in one step of the loop: one read may bring several hundred, of many turns
+_BATCH = 32  # events that are delivered in one step of the loop: one read may bring several hundred, of many turns
 _SKEW_MS = 2000  # clocks closer than this are taken as one: the difference is the way here
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import evolve
 
 from sansio.a2a.model import ArtifactUpdate, StatusUpdate, StreamItem
@@ -10,9 +12,12 @@ from sansio.a2a.tasks.chunk_templates import ChunkTemplates
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.task_log import Entry
 
+_NEWEST: Final = 64
+"""Renderings of a kind that are kept: those for readers who keep up. One takes as much as the event itself."""
+
 
 class Renderings:
-    """Rendered items by the keys of presentation and encoding, then by the event's number."""
+    """Rendered items by the keys of presentation and encoding, then by the event's number: the newest ones."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], dict[int, bytes]] = {}
@@ -32,7 +37,11 @@ class Renderings:
             known = self._known[key, call.encoding] = {}
         rendered = known.get(entry.number)
         if rendered is None:
-            rendered = known[entry.number] = self._made(item, entry.number, presentation, call)
+            rendered = self._made(item, entry.number, presentation, call)
+            if entry.number > next(reversed(known), 0):
+                known[entry.number] = rendered
+                if len(known) > _NEWEST:
+                    del known[next(iter(known))]
         return rendered
 
     def _made(self, item: StreamItem, number: int, presentation: Presentation, call: Call) -> bytes:
