@@ -279,7 +279,7 @@ class Application:
         if call.operation is Operation.EXTENDED_CARD:
             card = self.cards.extended(identity, call.version)
             if not call.is_document:
-                return call.respond([card.body])
+                return call.respond_card(card.body)
             answer = self._documents.private(request, card)
             return evolve(answer, headers=(*answer.headers, ("vary", "A2A-Version"), *call.headers))
         stays_open = self._surface.stays_open or not self._surface.stays_open_for.isdisjoint(call.activated.names)

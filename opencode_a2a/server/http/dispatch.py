@@ -17,7 +17,6 @@ from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from sansio.a2a.bindings.http_messages import Outcome
-from sansio.a2a.bindings.json_output import encoded_pieces
 from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.model import JsonObject
 from sansio.a2a.operations import Operation
@@ -103,7 +102,7 @@ class Dispatch:
         }
 
     async def unary(self, invocation: Invocation) -> list[bytes] | None:
-        """The result of an operation that answers once, as JSON in pieces; None: there is nothing to say."""
+        """The result of an operation that answers once, encoded, in pieces; None: there is nothing to say."""
         operation = invocation.call.operation
         assert operation is not None
         if operation is not Operation.SEND:  # which may wait for its task's end
@@ -112,7 +111,7 @@ class Dispatch:
         if result is None or operation is Operation.LIST_TASKS:
             pieces: list[bytes] | None = result
             return pieces
-        return await in_turns(encoded_pieces(result))
+        return await in_turns(invocation.call.result(result))
 
     async def stream(self, invocation: Invocation) -> tuple[OpenStream, Presentation]:
         """The stream of an operation that answers with one."""
@@ -165,7 +164,8 @@ class Dispatch:
     async def _list_tasks(self, invocation: Invocation) -> list[bytes]:
         request = await invocation.read()
         page = await self._operations.list_tasks(invocation.principal, request)
-        return await in_turns(invocation.presentation().page(page, artifacts=request.include_artifacts))
+        presentation, artifacts = invocation.presentation(), request.include_artifacts
+        return await in_turns(invocation.call.page(page, presentation, artifacts=artifacts))
 
     async def _cancel(self, invocation: Invocation) -> JsonObject:
         request = await invocation.read()

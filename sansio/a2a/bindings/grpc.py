@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
@@ -67,6 +67,12 @@ def is_grpc(headers: Mapping[str, str]) -> bool:
 def framed(message: bytes) -> bytes:
     """Return a message with its prefix."""
     return b"\x00%b%b" % (len(message).to_bytes(4, "big"), message)
+
+
+def framed_pieces(pieces: Sequence[bytes]) -> list[bytes]:
+    """Return a message that comes in pieces, one at least, with its prefix."""
+    first, *more = pieces
+    return [b"\x00%b%b" % (sum(map(len, pieces)).to_bytes(4, "big"), first), *more]
 
 
 def message_in(body: bytes) -> bytes:

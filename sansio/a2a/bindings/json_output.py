@@ -29,7 +29,7 @@ def kept_json(value: Any) -> bytes:
 
 def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
     """Render the value as JSON, in pieces of about `size` bytes; most values are one piece, made without a step."""
-    if not _heavier(value, size):
+    if not is_heavier(value, size):
         return [orjson.dumps(value)]
     made: list[bytes] = []
     gathered: list[bytes] = []
@@ -47,7 +47,7 @@ def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
 
 
 def _pieces(value: Any, size: int) -> Iterator[bytes]:
-    if not value or not isinstance(value, str | dict | list) or not _heavier(value, size):
+    if not value or not isinstance(value, str | dict | list) or not is_heavier(value, size):
         yield orjson.dumps(value)
     elif isinstance(value, str):
         yield b'"'
@@ -63,7 +63,7 @@ def _pieces(value: Any, size: int) -> Iterator[bytes]:
         yield b"}"
     else:
         mark = b"["
-        for run in _runs(value, size):
+        for run in runs(value, size):
             yield mark
             if len(run) == 1:
                 yield from _pieces(run[0], size)
@@ -73,8 +73,8 @@ def _pieces(value: Any, size: int) -> Iterator[bytes]:
         yield b"]"
 
 
-def _runs(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Yield the items, of which there is one at least, in runs that are small together, or are one item."""
+def runs(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Yield the items, of which there is one at least, in runs of about `size` bytes of JSON, or of one item."""
     start, weight = 0, 0
     for index, item in enumerate(items):
         more = _weight(item, size)
@@ -85,7 +85,8 @@ def _runs(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     yield items[start:]
 
 
-def _heavier(value: Any, size: int) -> bool:
+def is_heavier(value: Any, size: int) -> bool:
+    """Return whether the value takes more than about `size` bytes as JSON."""
     return _weight(value, size) > size
 
 

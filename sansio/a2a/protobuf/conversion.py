@@ -78,10 +78,10 @@ def _single(field: FieldDescriptor) -> Convert | None:
     kind = field.message_type
     if kind is not None:
         return _WELL_KNOWN[kind.full_name] if kind.full_name in _WELL_KNOWN else _fields(kind)
-    return _bytes if field.type == FieldDescriptor.TYPE_BYTES else None
+    return bytes_of if field.type == FieldDescriptor.TYPE_BYTES else None
 
 
-def _bytes(text: str) -> bytes:
+def bytes_of(text: str) -> bytes:
     """Return the bytes of base64 in either alphabet, with its padding or without."""
     return base64.b64decode(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
 

@@ -14,6 +14,7 @@ from attrs import define, evolve, field, frozen
 from sansio.a2a.model import Artifact, ArtifactUpdate, TextPart
 from sansio.a2a.protobuf.conversion import message_of
 from sansio.a2a.protobuf.messages import message
+from sansio.a2a.protobuf.pieces import length_delimited
 from sansio.a2a.tasks.presentation import Presentation
 
 _MOST: Final = 64  # artifacts of a stream whose surroundings are kept
@@ -106,11 +107,4 @@ def _tag(kind: Any, name: str, wire_type: int = 2) -> bytes:
 def _field(tag: bytes, data: bytes) -> bytes:
     """Encode a field whose value has a length."""
     size = len(data)
-    if size < 0x80:
-        return b"%b%c%b" % (tag, size, data)
-    length = bytearray()
-    while size >= 0x80:
-        length.append(size & 0x7F | 0x80)
-        size >>= 7
-    length.append(size)
-    return b"%b%b%b" % (tag, bytes(length), data)
+    return b"%b%c%b" % (tag, size, data) if size < 0x80 else length_delimited(tag, size) + data

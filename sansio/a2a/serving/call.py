@@ -15,11 +15,11 @@ from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings import sse
 from sansio.a2a.bindings.extension_headers import NOTHING, Negotiated
 from sansio.a2a.bindings.http_messages import Response
-from sansio.a2a.bindings.json_output import Steps, kept_json
+from sansio.a2a.bindings.json_output import Steps, encoded_pieces, kept_json
 from sansio.a2a.codecs.registry import Codec
 from sansio.a2a.dialects import Dialect
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.model import JsonObject, StreamItem
+from sansio.a2a.model import JsonObject, StreamItem, TaskPage
 from sansio.a2a.operations import Operation
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.versions import HEADER as VERSION_HEADER
@@ -109,9 +109,21 @@ class Call(ABC):
 
     # --- how it is answered -------------------------------------------------------------------------------
 
+    def result(self, value: JsonObject) -> Steps[list[bytes]]:
+        """Encode the result of an operation, in steps and pieces, for `respond`."""
+        return encoded_pieces(value)
+
+    def page(self, page: TaskPage, presentation: Presentation, *, artifacts: bool) -> Steps[list[bytes]]:
+        """Encode a page of tasks, with or without their artifacts, in steps and pieces, for `respond`."""
+        return presentation.page(page, artifacts=artifacts)
+
     @abstractmethod
     def respond(self, result: Sequence[bytes] | None) -> Response:
-        """Render a whole answer. `result`: JSON in pieces; None: there is none."""
+        """Render a whole answer. `result`: encoded, in pieces; None: there is none."""
+
+    def respond_card(self, card: bytes) -> Response:
+        """Render an answer that is a card, as JSON."""
+        return self.respond([card])
 
     @abstractmethod
     def refuse(self, error: ProtocolError) -> Response:

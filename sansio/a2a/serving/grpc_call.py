@@ -12,15 +12,15 @@ from sansio.a2a.bindings import grpc
 from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings.extension_headers import negotiated
 from sansio.a2a.bindings.http_messages import Request, Response, retry_headers
-from sansio.a2a.bindings.json_output import Steps
+from sansio.a2a.bindings.json_output import SLICE, Steps
 from sansio.a2a.codecs.registry import GRPC_CODECS
 from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.errors import ErrorKind, ProtocolError, details, shortened
-from sansio.a2a.model import ArtifactUpdate, JsonObject, StreamItem
-from sansio.a2a.operations import Operation
+from sansio.a2a.model import ArtifactUpdate, JsonObject, StreamItem, TaskPage
 from sansio.a2a.protobuf import cards_0_3
 from sansio.a2a.protobuf.conversion import json_of, message_of, status_message
 from sansio.a2a.protobuf.messages import RPCS, STATUS, Rpc
+from sansio.a2a.protobuf.pieces import encoded_pieces, field_class, field_pieces
 from sansio.a2a.protobuf.text_pieces import TextPieces
 from sansio.a2a.serving.call import Call
 from sansio.a2a.serving.served import CallRefusedError, ServedProtocol
@@ -31,6 +31,7 @@ _RESOURCES: Final = ("name", "parent")  # fields of version 0.3 that name a task
 _LONGEST_MESSAGE: Final = 300  # characters, each up to twelve in a header
 _LONGEST_STATUS: Final = 4000  # bytes: clients take headers of 8 kB together
 _POST: Final = "POST"
+_TASKS: Final = "tasks"  # the field of a page
 
 
 @frozen(kw_only=True)
@@ -54,12 +55,35 @@ class GrpcCall(Call):
         """The headers of a stream."""
         return self.headers
 
+    def result(self, value: JsonObject) -> Steps[list[bytes]]:
+        """Encode the result of an operation as a message, in steps and pieces."""
+        return encoded_pieces(self.rpc.answer, value)
+
+    def page(self, page: TaskPage, presentation: Presentation, *, artifacts: bool) -> Steps[list[bytes]]:
+        """Encode a page of tasks as a message, with or without their artifacts, in steps and pieces."""
+        answer = self.rpc.answer
+        task_class = field_class(answer, _TASKS)
+        made, pieces = 0, [message_of(answer, presentation.rest_of(page)).SerializeToString()]
+        for task in presentation.tasks_of(page, artifacts=artifacts):
+            encoded = yield from encoded_pieces(task_class, task)
+            pieces += field_pieces(answer, _TASKS, encoded)
+            made += sum(map(len, encoded))
+            if made > SLICE:
+                made = 0
+                yield
+        return pieces
+
     def respond(self, result: Sequence[bytes] | None) -> Response:
-        """Render a whole answer. `result`: JSON in pieces; None: there is none."""
-        value = orjson.loads(b"".join(result)) if result is not None else {}
-        if self.operation is Operation.EXTENDED_CARD and not self.dialect.has_error_details:
+        """Render a whole answer. `result`: a message in pieces; None: there is none."""
+        body, *more = grpc.framed_pieces([b""] if result is None else result)
+        return Response(200, body, self.headers, tuple(more), trailers=grpc.OK)
+
+    def respond_card(self, card: bytes) -> Response:
+        """Render an answer that is a card, as JSON."""
+        value = orjson.loads(card)
+        if not self.dialect.has_error_details:
             value = cards_0_3.in_message(value)
-        return Response(200, self._framed(value), self.headers, trailers=grpc.OK)
+        return self.respond([message_of(self.rpc.answer, value).SerializeToString()])
 
     def refuse(self, error: ProtocolError) -> Response:
         """Render a refusal."""
@@ -77,9 +101,8 @@ class GrpcCall(Call):
         return encoded
 
     def frame_in_steps(self, number: int, item: JsonObject) -> Steps[list[bytes]]:
-        """Render one event of a stream, in one step and one piece."""
-        yield from ()
-        return [self._framed(item)]
+        """Render one event of a stream, which may be large, in steps and pieces, one at least."""
+        return grpc.framed_pieces((yield from encoded_pieces(self.rpc.answer, item)))
 
     def failure_frame(self, error: ProtocolError) -> bytes:
         """Return nothing: an error is in the trailers."""

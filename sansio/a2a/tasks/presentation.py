@@ -5,7 +5,7 @@ Clients of version 0.3 get the shared metadata of every extension, activated or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -100,22 +100,29 @@ class Presentation:
         """Render a page of tasks as JSON, in steps and pieces, with or without their artifacts."""
         pieces = [b'{"tasks":[']
         made = 0
-        for task in page.tasks:
-            seen = self._prepared(task)
-            if not artifacts:
-                seen = evolve(seen, artifacts=())
+        for task in self.tasks_of(page, artifacts=artifacts):
             if len(pieces) > 1:
                 pieces.append(b",")
-            encoded = yield from encoded_pieces(self._task_seen(self.codec.render_task(seen)))
+            encoded = yield from encoded_pieces(task)
             pieces += encoded
             made += sum(map(len, encoded))
             if made > SLICE:
                 made = 0
                 yield
+        pieces.append(b"]," + orjson.dumps(self.rest_of(page))[1:])
+        return pieces
+
+    def tasks_of(self, page: TaskPage, *, artifacts: bool) -> Iterator[JsonObject]:
+        """Render the tasks of a page one by one, with or without their artifacts."""
+        for task in page.tasks:
+            seen = self._prepared(task)
+            yield self._task_seen(self.codec.render_task(seen if artifacts else evolve(seen, artifacts=())))
+
+    def rest_of(self, page: TaskPage) -> JsonObject:
+        """Render the members of a page beside its tasks."""
         rest = self.codec.render_task_page(evolve(page, tasks=()))
         del rest["tasks"]
-        pieces.append(b"]," + orjson.dumps(rest)[1:])
-        return pieces
+        return rest
 
     def notification(self, item: StreamItem) -> JsonObject:
         """Return a push notification. Version 0.3 sends a task in its own schema, whichever binding asked for it."""

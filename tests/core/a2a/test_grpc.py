@@ -390,8 +390,8 @@ def test_answers_are_messages_and_their_end_is_in_the_trailers() -> None:
     failed = made.trailers(ProtocolError(ErrorKind.STORE_UNAVAILABLE))
     assert failed is not None
     assert dict(failed)["grpc-status"] == "14"
-    answer = call(f"{NEW}GetTask", {"id": "t"}).respond([b'{"id":', b'"t"}'])
-    assert (grpc.message_in(answer.body), answer.trailers) == (b"\x0a\x01t", grpc.OK)
+    answer = call(f"{NEW}GetTask", {"id": "t"}).respond([b"\x0a\x01", b"t"])
+    assert (grpc.message_in(answer.body + b"".join(answer.more)), answer.trailers) == (b"\x0a\x01t", grpc.OK)
     assert call(f"{OLD}DeleteTaskPushNotificationConfig", {"name": "tasks/t"}).respond(None).body == grpc.framed(b"")
 
 
@@ -406,14 +406,14 @@ def test_a_card_of_version_0_3_has_its_schemes_by_kind() -> None:
         "security": [{"b": ["s"]}],
     }
 
-    found = json_of(made.rpc.answer, grpc.message_in(made.respond([orjson.dumps(card)]).body))
+    found = json_of(made.rpc.answer, grpc.message_in(made.respond_card(orjson.dumps(card)).body))
 
     assert found["securitySchemes"] == {
         "b": {"httpAuthSecurityScheme": {"scheme": "bearer"}},
         "k": {"apiKeySecurityScheme": {"location": "header", "name": "x"}},
     }
     assert found["security"] == [{"schemes": {"b": {"list": ["s"]}}}]
-    assert grpc.message_in(made.respond([b'{"name":"n"}']).body) == b"\x0a\x01n"
+    assert grpc.message_in(made.respond_card(b'{"name":"n"}').body) == b"\x0a\x01n"
 
 
 def test_an_error_has_its_code_its_message_and_its_details() -> None:
