@@ -11,11 +11,11 @@ from opencode_a2a.server.store import EventRow, StoredTask
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from sansio.a2a.model import Task
 from sansio.a2a.tasks.task_log import LogEvent, TaskLog
-from sansio.a2a.tasks.task_log_codec import decode_events, decode_task, read_events, read_task
+from sansio.a2a.tasks.task_log_codec import decode_events, decode_task, read_events, read_task_in_steps
 from sansio.large_json import decoded
 
 _MUCH = 128 * 1024  # bytes that are decoded in one go
-_EVENTS_AT_ONCE = 128
+_EVENTS_AT_ONCE = 64
 
 
 async def loaded(stored: StoredTask, kept: Sequence[EventRow] | None = None) -> ActiveTask:
@@ -45,7 +45,9 @@ async def _task(snapshot: bytes) -> Task:
     except ValueError:  # nested deeper than is decoded in steps
         return decode_task(snapshot)
     await anyio.lowlevel.checkpoint()
-    return read_task(value)
+    task = await in_turns(read_task_in_steps(value))
+    await anyio.lowlevel.checkpoint()
+    return task
 
 
 async def events_of(body: bytes) -> list[LogEvent]:

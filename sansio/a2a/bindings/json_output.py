@@ -31,6 +31,7 @@ def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
     """Render the value as JSON, in pieces of about `size` bytes; most values are one piece, made without a step."""
     if not is_heavier(value, size):
         return [orjson.dumps(value)]
+    yield  # to make the value took a while as well
     made: list[bytes] = []
     gathered: list[bytes] = []
     length = 0

@@ -24,6 +24,7 @@ def encoded_pieces(kind: MessageClass, value: JsonObject, *, size: int = SLICE) 
     """Encode the message of a JSON object, in pieces of about `size` bytes; most are one, made without a step."""
     if not is_heavier(value, size):
         return [message_of(kind, value).SerializeToString()]
+    yield  # to make the value took a while as well
     found = yield from _message(kind.DESCRIPTOR, value, size)
     return (yield from _gathered(found, size))
 

@@ -129,8 +129,10 @@ class _Building:
     artifact: Artifact
     parts: list[Part]
     pieces: list[str] = field(factory=list)  # continuation of the last part's text
+    whole: Artifact | None = None  # as it was seen last; None: it has changed
 
     def add(self, chunk: ArtifactChunk) -> None:
+        self.whole = None
         parts = chunk.artifact.parts
         if chunk.joins and parts and self.parts:
             first, last = parts[0], self.parts[-1]
@@ -149,8 +151,10 @@ class _Building:
             self.pieces.clear()
 
     def snapshot(self) -> Artifact:
-        self.settle()
-        return evolve(self.artifact, parts=tuple(self.parts))
+        if self.whole is None:
+            self.settle()
+            self.whole = evolve(self.artifact, parts=tuple(self.parts))
+        return self.whole
 
 
 class Folding:
@@ -164,7 +168,7 @@ class Folding:
         self.status: TaskStatus = task.status
         self.metadata = task.metadata
         self._history = list(task.history)
-        self._artifacts = {a.artifact_id: _Building(a, list(a.parts)) for a in task.artifacts}
+        self._artifacts = {a.artifact_id: _Building(a, list(a.parts), whole=a) for a in task.artifacts}
 
     def accepts(self, event: LogEvent) -> bool:
         """Return whether the event is allowed now: none after a terminal state, no transition beyond the table."""
@@ -199,7 +203,7 @@ class Folding:
         if building is not None and chunk.append:
             building.add(chunk)
         elif building is not None:
-            building.artifact = artifact
+            building.artifact, building.whole = artifact, None
             building.parts = list(artifact.parts)
             building.pieces.clear()
         elif chunk.leads:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import orjson
+from attrs import evolve
 
+from sansio.a2a.bindings.json_output import SLICE, Steps, is_heavier, runs
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.codecs.fields import DEEPEST, Fields, read_document
 from sansio.a2a.errors import LocalError, ProtocolError
@@ -18,6 +21,9 @@ from sansio.a2a.tasks.task_log import (
     Snapshot,
     StatusChanged,
 )
+
+_LISTS: Final = ("artifacts", "history")
+_REQUIRED: Final = ("id", "contextId", "status")
 
 
 def _encode(event: LogEvent) -> JsonObject:
@@ -184,6 +190,24 @@ def decode_task(body: bytes) -> Task:
     except orjson.JSONDecodeError as exc:
         raise LocalError(f"a stored task cannot be read: {exc}") from exc
     return read_task(value)
+
+
+def read_task_in_steps(value: Any, *, size: int = SLICE) -> Steps[Task]:
+    """Parse the task of `encode_task`, whose JSON is decoded, in steps of about `size` bytes. Raises `LocalError`."""
+    if not isinstance(value, dict) or not is_heavier(value, size):
+        return read_task(value)
+    lists = {name: value[name] for name in _LISTS if isinstance(value.get(name), list) and value[name]}
+    task = read_task({name: member for name, member in value.items() if name not in lists})
+    bare = {name: value[name] for name in _REQUIRED}
+    artifacts: list[Artifact] = []
+    history: list[Message] = []
+    for name, items in lists.items():
+        for run in runs(items, size):
+            yield
+            some = read_task({**bare, name: run})
+            artifacts += some.artifacts
+            history += some.history
+    return evolve(task, artifacts=tuple(artifacts), history=tuple(history))
 
 
 def read_task(value: object) -> Task:

@@ -41,7 +41,14 @@ from sansio.a2a.tasks.task_log import (
     merge,
     trim_history,
 )
-from sansio.a2a.tasks.task_log_codec import decode_events, decode_task, encode_events, encode_task
+from sansio.a2a.tasks.task_log_codec import (
+    decode_events,
+    decode_task,
+    encode_events,
+    encode_task,
+    read_task_in_steps,
+)
+from tests.steps import counted, taken
 from tests.strategies import json_objects, log_events, messages, tasks
 
 TERMINAL = {TaskState.COMPLETED, TaskState.FAILED, TaskState.CANCELED, TaskState.REJECTED}
@@ -389,6 +396,29 @@ def test_cost_of_a_log_grows_with_its_events_and_not_with_their_square() -> None
 @given(tasks("1.0"))
 def test_tasks_survive_being_written_down(task: Task) -> None:
     assert decode_task(encode_task(task)) == task
+
+
+@given(tasks("1.0"), st.integers(10, 200))
+def test_a_task_is_read_in_steps_as_at_once(task: Task, size: int) -> None:
+    assert taken(read_task_in_steps(orjson.loads(encode_task(task)), size=size)) == task
+
+
+def test_a_large_task_is_read_in_steps() -> None:
+    artifact = Artifact(artifact_id="a", parts=(TextPart(text="word " * 1000),))
+    task = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING), artifacts=(artifact,) * 100)
+
+    found, steps = counted(read_task_in_steps(orjson.loads(encode_task(task))))
+
+    assert found == task
+    assert steps > 3
+
+
+@pytest.mark.parametrize("wrong", [{"artifacts": 5}, {"history": [5]}, {"status": None}])
+def test_a_large_task_that_was_stored_wrongly_is_a_fault_of_ours(wrong: dict[str, object]) -> None:
+    task = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING), metadata={"x": "x" * 99})
+
+    with pytest.raises(LocalError, match="a stored task cannot be read"):
+        taken(read_task_in_steps(orjson.loads(encode_task(task)) | wrong, size=64))
 
 
 @given(messages("1.0"))
