@@ -1,4 +1,4 @@
-"""Decodes and encodes large JSON in steps, so that others get their turn between two of them.
+"""Decodes large JSON in steps, so that others get their turn between two of them.
 
 One call into a JSON decoder holds the interpreter until it is done: 40 ms and more for OpenCode's list of providers,
 in whichever thread that is. So the text is cut where a bracket closes, and decoded slice by slice. Knows nothing of
@@ -8,7 +8,7 @@ what is decoded, nor of who waits.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from typing import Any, TypeAlias, TypeVar
 
 import orjson
@@ -19,7 +19,6 @@ SLICE = 32 * 1024
 
 _STOPS_AT_ONCE = 256
 _SCANNED_AT_ONCE = 256 * 1024  # bytes, of which many may stand between two brackets
-_ITEMS_AT_ONCE = 256
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]
@@ -160,17 +159,3 @@ def _last_key(text: bytes) -> str:
     for found in _STRING.finditer(text):
         key = found[0]
     return str(orjson.loads(key))
-
-
-def encoded(result: Mapping[str, Any], many: str) -> Steps[bytes]:
-    """Render an object as JSON, in steps, if its member `many` is a long list."""
-    items = result.get(many)
-    if not isinstance(items, list) or len(items) <= _ITEMS_AT_ONCE:
-        return orjson.dumps(result)
-    chunks: list[bytes] = []
-    for first in range(0, len(items), _ITEMS_AT_ONCE):
-        chunks.append(orjson.dumps(items[first : first + _ITEMS_AT_ONCE])[1:-1])
-        yield
-    rest = orjson.dumps({name: value for name, value in result.items() if name != many})[1:]
-    comma = b"," if len(rest) > 1 else b""
-    return b"".join((b"{", orjson.dumps(many), b":[", b",".join(chunks), b"]", comma, rest))

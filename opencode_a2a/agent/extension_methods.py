@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
 from attrs import frozen
 
 from opencode_a2a.agent.instance_choice import InstanceChoice
@@ -20,6 +21,7 @@ from opencode_a2a.agent.upstream.upstream import UpstreamError
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
+from sansio.a2a.bindings.json_output import encoded_pieces
 from sansio.a2a.codecs.json_values import list_at
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject
@@ -31,7 +33,7 @@ from sansio.extensions.methods.parameters import Arguments, read
 from sansio.extensions.methods.rendering import for_version
 from sansio.extensions.methods.routing import DIRECTORY, INSTANCE, METADATA_DIRECTORY, WORKSPACE
 from sansio.extensions.methods.shapes import INVALID, wrong
-from sansio.large_json import decoded, encoded
+from sansio.large_json import decoded
 from sansio.opencode.projections.instance_lists import id_of, last_used, merged, of_instance
 from sansio.opencode.upstream.requests import Location, UpstreamCall
 
@@ -85,8 +87,8 @@ class Methods:
             "a2a.interrupt.question.reject": self._reject_question,
         }
 
-    async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
-        """The result of a method, as the JSON of a version. Raises `ProtocolError`."""
+    async def run(self, name: str, params: object, identity: Identity, version: str) -> list[bytes]:
+        """The result of a method, as the JSON of a version in pieces. Raises `ProtocolError`."""
         row = row_of(name, version, self.switched_on)
         if row.capability is not None and row.capability not in identity.capabilities:
             raise forbidden(name, row.capability, identity.credential_id)
@@ -98,7 +100,8 @@ class Methods:
                 result = await self._answered_upstream(row, identity.principal, given)
         except StoreError as exc:
             raise store_failure(exc) from exc
-        return await in_turns(encoded(for_version(result, version), row.many))
+        await anyio.lowlevel.checkpoint()  # to make a large one took a while
+        return await in_turns(encoded_pieces(for_version(result, version)))
 
     # --- where --------------------------------------------------------------------------------------------
 

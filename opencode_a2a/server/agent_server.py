@@ -49,7 +49,7 @@ from sansio.transport.connections import ConnectionLimits
 class NoMethods:
     """An agent without methods of its own."""
 
-    async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
+    async def run(self, name: str, params: object, identity: Identity, version: str) -> list[bytes]:
         """Refuse the method. Raises `ProtocolError` (METHOD_NOT_FOUND)."""
         raise method_not_found(name, version)
 

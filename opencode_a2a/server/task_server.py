@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-import orjson
 from anyio.abc import TaskGroup
 from attrs import frozen
 
@@ -35,6 +34,7 @@ from opencode_a2a.server.tasks.task_registry import TaskRegistry
 from opencode_a2a.server.tasks.task_runner import TaskRunner
 from opencode_a2a.server.tasks.task_streams import TaskStreams
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
+from sansio.a2a.bindings.json_output import encoded_pieces
 from sansio.a2a.counted import counted
 from sansio.a2a.model import PushConfigId, TaskIdRequest
 from sansio.a2a.replicas.commands import AgentCommand, Cancel, Command, DropPush, Send, SetPush
@@ -271,4 +271,4 @@ def _nothing() -> None:
 
 def _notification(active: ActiveTask, key: str) -> Render:
     presentation = Presentation.of_key(key)
-    return lambda item: orjson.dumps(presentation.notification(item))
+    return lambda item: encoded_pieces(presentation.notification(item))

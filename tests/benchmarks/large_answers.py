@@ -17,10 +17,11 @@ import anyio.to_thread
 import orjson
 
 from opencode_a2a.server.steps import in_turns
+from sansio.a2a.bindings.json_output import encoded_pieces
 from sansio.extensions.methods.method_rows import Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments
-from sansio.large_json import decoded, encoded
+from sansio.large_json import decoded
 
 ROW = METHODS["opencode.models.list"]
 _END = object()
@@ -78,7 +79,7 @@ def _at_once(body: bytes) -> bytes:
 async def _in_steps(body: bytes) -> bytes:
     assert ROW.project is not None
     result = ROW.project(Reply(await in_turns(decoded(body, ROW.shrink))), Arguments())
-    return await in_turns(encoded(result, ROW.many))
+    return b"".join(await in_turns(encoded_pieces(result)))
 
 
 async def _on_the_loop(body: bytes) -> bytes:

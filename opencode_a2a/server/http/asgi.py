@@ -71,8 +71,8 @@ _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 class ExtensionMethods(Protocol):
     """The methods that an agent has beside the protocol's."""
 
-    async def run(self, name: str, params: object, identity: Identity, version: str) -> bytes:
-        """Return the result as JSON. Raises `ProtocolError`, also for a name that there is not."""
+    async def run(self, name: str, params: object, identity: Identity, version: str) -> list[bytes]:
+        """Return the result as JSON in pieces. Raises `ProtocolError`, also for a name that there is not."""
 
 
 class Application:
@@ -275,7 +275,7 @@ class Application:
         if room is not None and call.operation in (None, Operation.EXTENDED_CARD):
             await room()
         if call.operation is None:
-            return call.respond([await self._methods.run(call.method, call.params, identity, call.version)])
+            return call.respond(await self._methods.run(call.method, call.params, identity, call.version))
         if call.operation is Operation.EXTENDED_CARD:
             card = self.cards.extended(identity, call.version)
             if not call.is_document:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, TypeAlias
 
@@ -18,11 +18,13 @@ from attrs import define, evolve, field, frozen
 
 from opencode_a2a.server.push.delivery_span import delivery_span
 from opencode_a2a.server.push.outbound_client import CheckedClient, UndeliveredError
+from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import FencedError, PushDropped, PushRow, Store, StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.tracing.exchange_span import ExchangeSpan
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from opencode_a2a.wakeup import Wakeup
+from sansio.a2a.bindings.json_output import Steps
 from sansio.a2a.counted import counted
 from sansio.a2a.errors import LocalError
 from sansio.a2a.model import PushConfig, StreamItem
@@ -52,7 +54,7 @@ OF_RECEIVER: Final = 8
 
 _AT_ONCE: Final = 64  # configurations that a server takes over before others may take some
 
-Render: TypeAlias = Callable[[StreamItem], bytes]
+Render: TypeAlias = Callable[[StreamItem], Steps[list[bytes]]]
 
 
 @frozen(kw_only=True)
@@ -248,7 +250,9 @@ class Notifier:
         render = self._render(active, row.form)
         async with aclosing(_notifications(active, row.form, row.cursor)) as notifications:
             async for notification in notifications:
-                verdict = await self._deliver(delivery, active, notification, render(notification.item))
+                body = await in_turns(render(notification.item))
+                verdict = await self._deliver(delivery, active, notification, body)
+                del body  # the next notification may be hours away
                 if verdict is Verdict.GONE:
                     return self._gone(delivery)
                 if verdict is Verdict.FAILED:
@@ -259,7 +263,7 @@ class Notifier:
         return await self._moved(delivery, active.visible, finished=ended, rests=not ended)
 
     async def _deliver(
-        self, delivery: _Delivery, active: ActiveTask, notification: Notification, body: bytes
+        self, delivery: _Delivery, active: ActiveTask, notification: Notification, body: Sequence[bytes]
     ) -> Verdict:
         """Send until it is delivered, or there is no point in it any more."""
         config, failures = delivery.config, 0
@@ -282,7 +286,7 @@ class Notifier:
             self.counters = evolve(self.counters, retries=self.counters.retries + 1)
 
     async def _attempt(
-        self, url: str, headers: list[tuple[str, str]], body: bytes, attempt: ExchangeSpan
+        self, url: str, headers: list[tuple[str, str]], body: Sequence[bytes], attempt: ExchangeSpan
     ) -> tuple[Verdict, str, float | None]:
         """The outcome, its reason, and for how many seconds the receiver wants no more."""
         try:

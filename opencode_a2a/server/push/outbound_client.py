@@ -7,7 +7,7 @@ of what it sends.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -71,8 +71,8 @@ class CheckedClient:
         transport = await self._opened()
         await transport.check(url, path)
 
-    async def post(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> Answer:
-        """Post to the first of the host's addresses that takes the connection. Raises `UndeliveredError`."""
+    async def post(self, url: str, headers: Sequence[tuple[str, str]], body: Sequence[bytes]) -> Answer:
+        """Post pieces to the first of the host's addresses that takes the connection. Raises `UndeliveredError`."""
         transport = await self._opened()
         import httpx
 
@@ -110,16 +110,31 @@ class CheckedClient:
         limits = OutboundLimits(connections=_CONNECTIONS, idle_seconds=0.0, connect_seconds=self._timeout)
         return CheckedTransport(self._policy, limits, resolve=self._resolve)
 
-    def _request(self, url: str, headers: Sequence[tuple[str, str]], body: bytes) -> httpx.Request:
+    def _request(self, url: str, headers: Sequence[tuple[str, str]], body: Sequence[bytes]) -> httpx.Request:
         import httpx
 
         return httpx.Request(
             "POST",
             url,
-            headers=[_USER_AGENT, ("Connection", "close"), *headers],
-            content=body,
+            headers=[_USER_AGENT, ("Connection", "close"), ("Content-Length", str(sum(map(len, body)))), *headers],
+            content=_Pieces(iter(body)),
             extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
         )
+
+
+@frozen
+class _Pieces:
+    """A request's body, in the pieces in which it is written."""
+
+    _pieces: Iterator[bytes]
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
 
 
 async def _answer(transport: CheckedTransport, request: httpx.Request) -> Answer:

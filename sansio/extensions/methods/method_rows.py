@@ -131,7 +131,7 @@ class MethodRow:
 
     `key`: its short name among those of its extension. `unsupported`: names of parameters that are refused as
     another way to page. `call` and `project` are there where OpenCode is asked; `shrink` makes less of a large
-    answer while it is being decoded, and `many` is the member of the result that may be long.
+    answer while it is being decoded.
     """
 
     name: str
@@ -153,7 +153,6 @@ class MethodRow:
     call: Callable[[Arguments, Location], UpstreamCall] | None = None
     project: Project | None = None
     shrink: Callable[[Any], Any] | None = None
-    many: str = "items"
 
     @property
     def all_errors(self) -> tuple[ExtensionErrorKind, ...]:

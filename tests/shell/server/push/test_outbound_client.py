@@ -54,13 +54,13 @@ async def client_and_receiver(
 
 async def undelivered(client: CheckedClient, url: str) -> str:
     with pytest.raises(UndeliveredError) as caught:
-        await client.post(url, HEADERS, b"{}")
+        await client.post(url, HEADERS, [b"{", b"}"])
     return str(caught.value)
 
 
 async def test_post_goes_to_the_resolved_address_in_the_name_of_the_host() -> None:
     async with client_and_receiver() as (client, receiver):
-        got = await client.post(f"http://{NAME}:{receiver.port}/hook?key=1", HEADERS, b'{"a":1}')
+        got = await client.post(f"http://{NAME}:{receiver.port}/hook?key=1", HEADERS, [b'{"a"', b":1}"])
 
         (request,) = receiver.received
         assert got == Answer(204)
@@ -74,7 +74,7 @@ async def test_the_system_resolves_names_where_nobody_else_does() -> None:
     async with receiving() as receiver, CheckedClient(PRIVATE, timeout=DEADLINE) as client:
         await client.check(f"http://localhost:{receiver.port}/", ("url",))
 
-        assert (await client.post(f"http://localhost:{receiver.port}/", HEADERS, b"{}")).status == 204
+        assert (await client.post(f"http://localhost:{receiver.port}/", HEADERS, [b"{", b"}"])).status == 204
 
 
 async def test_one_forbidden_address_among_many_is_enough_to_connect_to_none() -> None:
@@ -122,7 +122,7 @@ async def test_resolver_that_fails_or_never_answers_is_a_refusal_in_bounded_time
 
 async def test_next_address_is_tried_where_the_first_takes_no_connection() -> None:
     async with client_and_receiver(["127.0.0.2", "127.0.0.1"]) as (client, receiver):
-        assert (await client.post(f"http://{NAME}:{receiver.port}/", HEADERS, b"{}")).status == 204
+        assert (await client.post(f"http://{NAME}:{receiver.port}/", HEADERS, [b"{", b"}"])).status == 204
 
 
 async def test_nobody_listening_is_told_without_the_path() -> None:
@@ -158,7 +158,7 @@ async def test_redirect_is_an_answer_and_not_followed(status: int) -> None:
     async with client_and_receiver() as (client, receiver):
         receiver.plan("/", answer(status, f"location: {receiver.url('/elsewhere')}"))
 
-        assert (await client.post(receiver.url(), HEADERS, b"{}")).status == status
+        assert (await client.post(receiver.url(), HEADERS, [b"{", b"}"])).status == status
         assert [request.path for request in receiver.received] == ["/"]
 
 
@@ -169,7 +169,7 @@ async def test_cookies_proxies_and_logins_of_the_environment_play_no_part(monkey
         receiver.plan("/", answer(200, "set-cookie: a=b; Path=/", "retry-after: 7"))
 
         for _ in range(2):
-            assert await client.post(receiver.url(), HEADERS, b"{}") == Answer(200, "7")
+            assert await client.post(receiver.url(), HEADERS, [b"{", b"}"]) == Answer(200, "7")
 
         assert not {"cookie", "authorization"} & set(receiver.received[1].headers)
         assert receiver.connections == 2
@@ -192,7 +192,7 @@ async def test_status_stands_whatever_becomes_of_the_body(steps: Sequence[Step])
         receiver.plan("/", steps)
 
         with anyio.fail_after(DEADLINE):
-            assert (await client.post(receiver.url(), HEADERS, b"{}")).status == 200
+            assert (await client.post(receiver.url(), HEADERS, [b"{", b"}"])).status == 200
             await receiver.until(lambda: receiver.open == 0)
 
 
@@ -216,7 +216,7 @@ async def test_certificate_is_held_against_the_name_and_not_the_address(
     with authority.cert_pem.tempfile() as trusted:
         monkeypatch.setenv("SSL_CERT_FILE", trusted)
         async with client_and_receiver(tls=server_side(authority, NAME)) as (client, receiver):
-            assert (await client.post(f"https://{NAME}:{receiver.port}/", HEADERS, b"{}")).status == 204
+            assert (await client.post(f"https://{NAME}:{receiver.port}/", HEADERS, [b"{", b"}"])).status == 204
             # the same address under another name: no connection of the first is good enough for it
             told = [
                 await undelivered(client, f"https://{host}:{receiver.port}/")
@@ -232,11 +232,11 @@ async def test_certificate_for_an_address_proves_it(authority: trustme.CA, monke
         monkeypatch.setenv("SSL_CERT_FILE", trusted)
         policy = OutboundPolicy(allowed=parse_allowed_hosts("127.0.0.0/8"))
         async with client_and_receiver(policy=policy, tls=server_side(authority, "127.0.0.1")) as (client, receiver):
-            assert (await client.post(f"https://127.0.0.1:{receiver.port}/", HEADERS, b"{}")).status == 204
+            assert (await client.post(f"https://127.0.0.1:{receiver.port}/", HEADERS, [b"{", b"}"])).status == 204
 
 
 async def test_trusted_certificates_that_are_not_there_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", os.devnull + ".missing")
     async with client_and_receiver() as (client, receiver):
         assert "SSL_CERT_FILE" in await undelivered(client, receiver.url().replace("http:", "https:"))
-        assert (await client.post(receiver.url(), HEADERS, b"{}")).status == 204
+        assert (await client.post(receiver.url(), HEADERS, [b"{", b"}"])).status == 204

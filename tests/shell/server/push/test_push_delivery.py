@@ -23,6 +23,7 @@ from opencode_a2a.server.push.outbound_client import CheckedClient
 from opencode_a2a.server.store import MemoryStore, PushRow, Store, open_store
 from opencode_a2a.server.tasks.active_task import ActiveTask, Facts
 from opencode_a2a.server.tasks.loading import loaded
+from sansio.a2a.bindings.json_output import encoded_pieces
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import (
@@ -144,7 +145,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 def rendering(active: ActiveTask, form: str) -> Render:
-    return lambda item: orjson.dumps(CODECS[form].render_item(item))
+    return lambda item: encoded_pieces(CODECS[form].render_item(item))
 
 
 @asynccontextmanager
@@ -211,6 +212,19 @@ async def test_configuration_on_a_running_task_is_told_what_happens_from_then_on
 
         assert numbers(receiver.received) == [5, 6, 8, 9]
         assert receiver.received[2].json["artifactUpdate"]["artifact"]["parts"][0]["text"] == "Hello world"
+
+
+async def test_a_large_task_arrives_whole(store: Store) -> None:
+    text = "word " * 400_000
+    async with bench_with(store) as bench, receiving() as receiver, bench.notifying() as notifier:
+        active = bench.task()
+        await bench.say(active, *BEGINNING)
+        notifier.begin(active, config(receiver.url()), "0.3", active.log.last)
+        await bench.say(active, chunk(text), *END)
+        await bench.finished()
+
+        (request,) = receiver.received
+        assert request.json["artifacts"][0]["parts"][0]["text"] == f"Hello {text}"
 
 
 async def test_configuration_on_a_finished_task_has_nothing_to_tell(store: Store) -> None:
