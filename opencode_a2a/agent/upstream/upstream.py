@@ -1,7 +1,8 @@
-"""The HTTP/1.1 client for OpenCode: h11 decides, anyio moves bytes. The hot path, asked several times per turn.
+"""The HTTP/1.1 client for OpenCode: anyio moves bytes. The hot path, asked several times per turn.
 
-One origin, a pool of kept-alive connections, limits that fail at once, timeouts by cancel scope. Knows nothing of
-turns or tasks: it sends `UpstreamCall` values and raises `UpstreamError` for everything that goes wrong.
+One origin, a pool of kept-alive connections, limits that fail at once, timeouts by cancel scope. Most answers are
+short, and come whole in one read: only the others need h11, which takes several times as long. Knows nothing of turns
+or tasks: it sends `UpstreamCall` values and raises `UpstreamError` for everything that goes wrong.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from sansio.opencode.upstream.faults import (
     TaskFailure,
     failure_of_status,
 )
+from sansio.opencode.upstream.http1 import request_head, whole_answer
 from sansio.opencode.upstream.requests import TimeoutClass, UpstreamCall
 from sansio.transport.addresses import host_and_port
 
@@ -82,33 +84,26 @@ class _StaleConnectionError(Exception):
 @define(eq=False)
 class _Connection:
     stream: ByteStream
-    protocol: h11.Connection
     poller: poll
     used: bool = False
     answered: bool = False  # a byte of the answer to the last request has come
 
-    async def start(self, request: h11.Request, body: bytes | None) -> None:
+    async def send(self, data: bytes) -> None:
         """Send a request whole, in one write."""
-        data = self.protocol.send(request) or b""
-        if body:
-            data += self.protocol.send(h11.Data(data=body)) or b""
-        data += self.protocol.send(h11.EndOfMessage()) or b""
         self.answered = False
         try:
             await self.stream.send(data)
         except (*_BROKEN, anyio.ClosedResourceError) as exc:
             raise _StaleConnectionError from exc
 
-    async def next(self) -> Event:
-        """The next protocol event, reading as needed. Raises `h11.RemoteProtocolError` and anyio's errors."""
-        while (event := self.protocol.next_event()) is h11.NEED_DATA:
-            try:
-                data = await self.stream.receive(_READ_SIZE)
-            except anyio.EndOfStream:
-                data = b""
-            self.answered = self.answered or bool(data)
-            self.protocol.receive_data(data)
-        return event
+    async def receive(self) -> bytes:
+        """Take what comes next; empty at the end of the stream. Raises anyio's errors."""
+        try:
+            data = await self.stream.receive(_READ_SIZE)
+        except anyio.EndOfStream:
+            return b""
+        self.answered = True
+        return data
 
     def is_dead(self) -> bool:
         """Whether an idle connection has something to read: the end of the stream, or what nobody asked for."""
@@ -116,6 +111,66 @@ class _Connection:
 
     async def close(self) -> None:
         await anyio.aclose_forcefully(self.stream)
+
+
+class _Answer:
+    """An answer that h11 parses."""
+
+    def __init__(self, connection: _Connection, method: str) -> None:
+        self._connection = connection
+        self._protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=65536)
+        # The request is sent already. Of it, the method alone says how the answer is to be read.
+        self._protocol.send(h11.Request(method=method, target="/", headers=[("host", "")]))
+        self._protocol.send(h11.EndOfMessage())
+
+    def feed(self, data: bytes) -> None:
+        """Take what came; empty at the end of the stream."""
+        self._protocol.receive_data(data)
+
+    async def head(self) -> h11.Response:
+        """Return the head of the answer. Raises `_StaleConnectionError` where not a byte has come, else `_BROKEN`."""
+        try:
+            event = await self.next()
+            while isinstance(event, h11.InformationalResponse):
+                event = await self.next()
+        except _BROKEN as exc:
+            if not self._connection.answered:
+                raise _StaleConnectionError from exc
+            raise
+        if not isinstance(event, h11.Response):
+            raise _StaleConnectionError
+        return event
+
+    async def body(self) -> bytes:
+        """Return the whole body. Raises `UpstreamError` for one that is too large."""
+        chunks: list[bytes] = []
+        size = 0
+        while not isinstance(event := await self.next(), h11.EndOfMessage):
+            if isinstance(event, h11.Data):
+                size += len(event.data)
+                if size > BODY_LIMIT:
+                    raise UpstreamError(
+                        TaskFailure(text=f"OpenCode's answer is larger than {BODY_LIMIT} bytes", type=PAYLOAD),
+                        sent=True,
+                    )
+                chunks.append(bytes(event.data))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def next(self) -> Event:
+        """The next event, reading as needed. Raises `h11.RemoteProtocolError` and anyio's errors."""
+        while (event := self._protocol.next_event()) is h11.NEED_DATA:
+            self._protocol.receive_data(await self._connection.receive())
+        return event
+
+    @property
+    def rest(self) -> bytes:
+        """The bytes that came and are not parsed."""
+        return self._protocol.trailing_data[0]
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether the connection can be used again behind the whole answer, of which nothing more may have come."""
+        return self._protocol.their_state is h11.DONE and not self.rest
 
 
 class Upstream:
@@ -235,15 +290,18 @@ class Upstream:
     ) -> UpstreamResponse:
         keep = False
         try:
-            response = await self._open(connection, call, trace)
-            head.deadline = ends
-            body = await self._body(connection)
-            connection.protocol.start_next_cycle()
-            keep = True
-        except h11.LocalProtocolError:
-            # the peer asked for the connection to be closed: the answer is whole all the same
-            if connection.protocol.their_state not in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED):
-                raise
+            data = await self._ask(connection, call, trace)
+            if (whole := whole_answer(data)) is not None:
+                keep = True
+                status, fields, body = whole
+            else:
+                answer = _Answer(connection, call.method)
+                answer.feed(data)
+                response = await answer.head()
+                head.deadline = ends
+                body = await answer.body()
+                keep = answer.leaves_open
+                status, fields = response.status_code, list(response.headers)
         except _BROKEN as exc:
             raise UpstreamError(TaskFailure(text="OpenCode's answer broke off", type=PAYLOAD), sent=True) from exc
         finally:
@@ -253,41 +311,20 @@ class Upstream:
             else:
                 with anyio.CancelScope(shield=True):
                     await connection.close()
-        if response.status_code >= 400:
-            raise UpstreamError(failure_of_status(response.status_code, _detail(body)))
-        return UpstreamResponse(response.status_code, body, response.headers)
+        if status >= 400:
+            raise UpstreamError(failure_of_status(status, _detail(body)))
+        return UpstreamResponse(status, body, fields)
 
-    async def _open(self, connection: _Connection, call: UpstreamCall, trace: Headers = ()) -> h11.Response:
-        headers = [*self._headers, *trace]
+    async def _ask(self, connection: _Connection, call: UpstreamCall, trace: Headers = ()) -> bytes:
+        """Send a request, and return the first bytes of its answer; empty at the end of the stream."""
+        fields = [*self._headers, *trace]
         if call.body is not None:
-            headers += [("content-type", JSON), ("content-length", str(len(call.body)))]
-        request = h11.Request(method=call.method, target=self._prefix + call.target, headers=headers)
-        await connection.start(request, call.body)
+            fields += [("content-type", JSON), ("content-length", str(len(call.body)))]
+        await connection.send(request_head(call.method, self._prefix + call.target, fields) + (call.body or b""))
         try:
-            event = await connection.next()
-            while isinstance(event, h11.InformationalResponse):
-                event = await connection.next()
+            return await connection.receive()
         except _BROKEN as exc:
-            if not connection.answered:
-                raise _StaleConnectionError from exc
-            raise
-        if not isinstance(event, h11.Response):
-            raise _StaleConnectionError
-        return event
-
-    async def _body(self, connection: _Connection) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        while not isinstance(event := await connection.next(), h11.EndOfMessage):
-            if isinstance(event, h11.Data):
-                size += len(event.data)
-                if size > BODY_LIMIT:
-                    raise UpstreamError(
-                        TaskFailure(text=f"OpenCode's answer is larger than {BODY_LIMIT} bytes", type=PAYLOAD),
-                        sent=True,
-                    )
-                chunks.append(bytes(event.data))
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            raise _StaleConnectionError from exc
 
     # --- streams ------------------------------------------------------------------------------------------
 
@@ -312,14 +349,16 @@ class Upstream:
             raise late from None
         try:
             with anyio.fail_after(max(0.0, ends - anyio.current_time())):
+                answer = _Answer(connection, call.method)
+                answer.feed(await self._ask(connection, call))
                 try:
-                    response = await self._open(connection, call)
+                    response = await answer.head()
                 except h11.RemoteProtocolError as exc:
                     raise _NotHttpError from exc
                 if response.status_code >= 400:
-                    detail = _detail(await self._body(connection))
+                    detail = _detail(await answer.body())
                     raise UpstreamError(failure_of_status(response.status_code, detail))
-            async with aclosing(_body_as_it_comes(connection, response)) as chunks:
+            async with aclosing(_body_as_it_comes(connection, answer, response)) as chunks:
                 yield chunks
         except TimeoutError:
             raise late from None
@@ -364,7 +403,7 @@ class Upstream:
             # closed by the other end already: there is no socket any more, or none with a number
             await anyio.aclose_forcefully(stream)
             raise self._unreachable(None) from exc
-        return _Connection(stream, h11.Connection(h11.CLIENT, max_incomplete_event_size=65536), poller)
+        return _Connection(stream, poller)
 
     def _unreachable(self, cause: BaseException | None, *, sent: bool = False) -> UpstreamError:
         reason = f" ({cause.strerror or type(cause).__name__})" if isinstance(cause, OSError) else ""
@@ -372,14 +411,16 @@ class Upstream:
         return UpstreamError(TaskFailure(text=text, type=UNREACHABLE), sent=sent)
 
 
-async def _body_as_it_comes(connection: _Connection, response: h11.Response) -> AsyncGenerator[bytes]:
+async def _body_as_it_comes(
+    connection: _Connection, answer: _Answer, response: h11.Response
+) -> AsyncGenerator[bytes]:
     """The body of a stream: what arrives together comes together, as one item."""
     if (b"transfer-encoding", b"chunked") not in response.headers:
-        while isinstance(event := await connection.next(), h11.Data):
+        while isinstance(event := await answer.next(), h11.Data):
             yield bytes(event.data)
         return
     decoder = ChunkedDecoder()
-    data, _ = connection.protocol.trailing_data
+    data = answer.rest
     while True:
         body = decoder.feed(data)
         if body:

@@ -152,12 +152,21 @@ async def test_an_answer_that_breaks_the_protocol_is_one_error(answer: list[Step
 
 
 async def test_an_answer_too_large_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream_module, "BODY_LIMIT", 1000)
-    async with answering([ok(b"x" * 1001)], [ok(b"x" * 1000)]) as server, client(server) as upstream:
+    monkeypatch.setattr(upstream_module, "BODY_LIMIT", 100_000)  # more than one read
+    async with answering([ok(b"x" * 100_001)], [ok(b"x" * 100_000)]) as server, client(server) as upstream:
         error = await failure(upstream, READ)
 
-        assert (error.failure.type, "1000 bytes" in error.failure.text) == ("UPSTREAM_PAYLOAD_ERROR", True)
-        assert len((await upstream.request(READ)).body) == 1000
+        assert (error.failure.type, "100000 bytes" in error.failure.text) == ("UPSTREAM_PAYLOAD_ERROR", True)
+        assert len((await upstream.request(READ)).body) == 100_000
+
+
+@pytest.mark.parametrize("answer", [ok(b"x"), ok(b"x" * 100_000)])
+async def test_a_connection_with_more_behind_an_answer_is_not_used_again(answer: bytes) -> None:
+    async with answering([answer + ok(b"not asked for")], [ok(b"2")]) as server, client(server) as upstream:
+        await upstream.request(READ)
+
+        assert (await upstream.request(READ)).body == b"2"
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize(("status", "type"), [(404, "UPSTREAM_RESOURCE_NOT_FOUND"), (503, "UPSTREAM_SERVER_ERROR")])
