@@ -18,6 +18,8 @@ from sansio.a2a.codecs.json_values import integer_at, list_at, text_at
 from sansio.a2a.model import JsonObject
 
 _TEXT_LIMIT = 300
+_AGAIN = re.compile(r"([;,.]? *(please )?try again( later)?)?\.*$", re.IGNORECASE)
+"""How a message ends that asks for another attempt without its time."""
 _MESSAGE_NAMES = ("message", "detail", "error_description", "title", "error")
 
 
@@ -38,7 +40,7 @@ def postponed(status: int, body: bytes, seconds: float) -> AgentError:
     error = agent_error(status, body)
     message = error.message
     if "again in" not in message:  # ours says it itself
-        message = f"{message.rstrip('.')}; try again in {math.ceil(seconds)} s"
+        message = f"{_AGAIN.sub('', message)}; try again in {math.ceil(seconds)} s"
     return refusal(
         message,
         code=error.code,

@@ -86,6 +86,8 @@ def test_a_method_that_is_not_there_is_not_supported() -> None:
         (b"slow down", "slow down; try again in 8 s"),
         (b'{"error": {"code": -32603, "message": "Busy."}}', "Busy; try again in 8 s"),
         (b'{"message": "Too many requests; try again in 8 s", "type": "RATE_LIMITED"}', None),
+        (b"The store is away; try again", "The store is away; try again in 8 s"),
+        (b"Busy. Please try again later.", "Busy; try again in 8 s"),
         (b"", "HTTP 429 Too Many Requests; try again in 8 s"),
     ],
 )
