@@ -153,7 +153,11 @@ class StatusUpdate:
 
 @frozen(kw_only=True)
 class ArtifactUpdate:
-    """A chunk of an artifact: it replaces what was there, or with `append` continues it."""
+    """A chunk of an artifact: it replaces what was there, or with `append` continues it.
+
+    `joins`: it continues the last text, and its metadata need not repeat what the chunk before it states. No codec
+    writes it.
+    """
 
     task_id: str
     context_id: str
@@ -161,6 +165,7 @@ class ArtifactUpdate:
     append: bool = False
     last_chunk: bool = False
     metadata: JsonObject | None = None
+    joins: bool = field(default=False, eq=False)
 
 
 StreamItem: TypeAlias = Task | Message | StatusUpdate | ArtifactUpdate

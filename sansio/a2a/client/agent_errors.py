@@ -19,7 +19,7 @@ from sansio.a2a.model import JsonObject
 
 _TEXT_LIMIT = 300
 _AGAIN = re.compile(r"([;,.]? *(please )?try again( later)?)?\.*$", re.IGNORECASE)
-"""How a message ends that asks for another attempt without its time."""
+"""The end of a message that asks for another attempt without its time."""
 _MESSAGE_NAMES = ("message", "detail", "error_description", "title", "error")
 
 

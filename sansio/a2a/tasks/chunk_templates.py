@@ -36,7 +36,7 @@ class ChunkTemplates:
         text = artifact.only_text
         if text is None or item.last_chunk or item.metadata is not None or self._presentation.marks_events:
             return None
-        metadata = self._presentation.metadata(artifact.metadata)
+        metadata = self._presentation.metadata(artifact.metadata, joins=item.joins)
         key = (artifact.artifact_id, artifact.name, item.append, metadata is not None)
         template = self._known.get(key)
         if template is None:

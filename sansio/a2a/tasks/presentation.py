@@ -30,7 +30,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 from sansio.a2a.tasks.answer_projection import with_answer_as_message
-from sansio.a2a.tasks.shared_metadata import SHARED_BY, STREAM_RESUME
+from sansio.a2a.tasks.shared_metadata import SHARED_BY, STATED_ONCE, STREAM_RESUME
 from sansio.a2a.tasks.task_log import merge
 
 _CODECS: Mapping[str, Codec] = {codec.NAME: codec for codec in (v0_3, v0_3_gateway, v1_0)}
@@ -136,16 +136,26 @@ class Presentation:
         """Whether the number of an event stands in its item."""
         return STREAM_RESUME in self.extensions
 
-    def metadata(self, metadata: JsonObject | None) -> JsonObject | None:
-        """Return the metadata of an artifact as far as it is shown; `None`: there is none."""
+    def metadata(self, metadata: JsonObject | None, *, joins: bool = False) -> JsonObject | None:
+        """Return the metadata of an artifact's chunk as far as it is shown; `None`: there is none.
+
+        `joins`: it continues the text of the chunk before it, and does not repeat what that one has stated.
+        """
         if metadata is None or self._shared is None or "shared" not in metadata:
             return metadata
-        return _kept(metadata, self._shared) or None
+        kept = _kept(metadata, self._shared)
+        shared = kept.get("shared")
+        if joins and isinstance(shared, dict):
+            kept["shared"] = {name: _unstated(name, value) for name, value in shared.items()}
+        return kept or None
 
     def item(self, item: StreamItem, number: int) -> JsonObject:
         """Return an item of a stream; `number`: its event's."""
         if self.text_only or isinstance(item, Task):
             item = self._readable(item)
+        if isinstance(item, ArtifactUpdate) and item.joins and item.artifact.metadata is not None:
+            metadata = self.metadata(item.artifact.metadata, joins=True)
+            item = evolve(item, artifact=evolve(item.artifact, metadata=metadata))
         if self.marks_events and not isinstance(item, Message):
             mark = {"shared": {"resume": {"event_id": str(number)}}}
             item = evolve(item, metadata=merge(item.metadata, mark))
@@ -213,6 +223,14 @@ class Presentation:
             holder["metadata"] = kept
         else:
             del holder["metadata"]
+
+
+def _unstated(name: str, member: Any) -> Any:
+    """Return a member of the shared metadata without what the chunk before has stated."""
+    once = STATED_ONCE.get(name)
+    if once is None or not isinstance(member, dict):
+        return member
+    return {key: value for key, value in member.items() if key not in once}
 
 
 def _kept(metadata: JsonObject, names: frozenset[str]) -> JsonObject:

@@ -16,6 +16,9 @@ RESUME_URI = "urn:opencode-a2a:extension:stream-resume:v1"
 HINTED_MEMBERS = ("stream", "progress", "interrupt", "session", "usage")
 """The members that stream hints give."""
 
+STATED_ONCE: Mapping[str, frozenset[str]] = {"stream": frozenset({"message_id", "part_id", "role"})}
+"""The keys that a chunk which continues a text does not repeat, by the member that they stand in."""
+
 SHARED_BY: Mapping[str, frozenset[str]] = {
     SESSION_BINDING: frozenset({"session"}),
     STREAM_HINTS: frozenset(HINTED_MEMBERS),

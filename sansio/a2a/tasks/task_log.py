@@ -465,6 +465,7 @@ class TaskLog:
                 artifact=artifact,
                 append=event.append and not event.closes,
                 last_chunk=event.last_chunk,
+                joins=event.joins and event.append and not event.closes,
             )
         if isinstance(event, StatusChanged):
             return StatusUpdate(

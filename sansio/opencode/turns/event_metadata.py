@@ -22,7 +22,7 @@ class EventMetadata:
     _prefix: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._prefix = f"{self.task_id}:{self.context_id}:{self.task_id}:stream:"
+        self._prefix = f"{self.task_id}:stream:"
 
     def _shared(self) -> JsonObject:
         return {"session": {"id": self.session_id}} if self.session_id else {}

@@ -21,7 +21,7 @@ CODECS = (v0_3, v0_3_gateway, v1_0)
 presentations = st.builds(
     Presentation, st.sampled_from(CODECS), st.booleans(), st.frozensets(st.sampled_from(sorted(SHARED_BY)))
 )
-METADATA = {"shared": {"stream": {"sequence": 1}}}
+METADATA = {"shared": {"stream": {"sequence": 1, "message_id": "m", "role": "agent"}}}
 CHUNK = ArtifactUpdate(
     task_id="t",
     context_id="c",
@@ -29,7 +29,9 @@ CHUNK = ArtifactUpdate(
     append=True,
 )
 texts = st.text() | st.sampled_from(["\u2028", "\x85", '"', "\x1ftext\x1f", "\U0001f600", ""])
-metadata = st.sampled_from([None, {}, METADATA, {"mine": 1}, {"mine": "\u2029", "shared": {"stream": 1, "x": 2}}])
+metadata = st.sampled_from(
+    [None, {}, METADATA, {"mine": 1}, {"mine": "\u2029", "shared": {"stream": 1, "x": 2}}, {"shared": 1}]
+)
 
 
 def rendered(presentation: Presentation, item: ArtifactUpdate, number: int = 7) -> bytes:
@@ -40,14 +42,17 @@ def with_text(item: ArtifactUpdate, text: str) -> ArtifactUpdate:
     return evolve(item, artifact=evolve(item.artifact, parts=(TextPart(text=text),)))
 
 
-@given(presentations, st.lists(st.tuples(texts, metadata, st.booleans(), st.sampled_from([None, "", "response"]))))
+names = st.sampled_from([None, "", "response"])
+
+
+@given(presentations, st.lists(st.tuples(texts, metadata, st.booleans(), names)), st.booleans())
 def test_texts_are_rendered_as_by_the_codec(
-    presentation: Presentation, chunks: list[tuple[str, dict[str, object] | None, bool, str | None]]
+    presentation: Presentation, chunks: list[tuple[str, dict[str, object] | None, bool, str | None]], joins: bool
 ) -> None:
     templates = ChunkTemplates(presentation)
     for text, its_metadata, append, name in chunks:
         artifact = evolve(CHUNK.artifact, parts=(TextPart(text=text),), metadata=its_metadata, name=name)
-        item = evolve(CHUNK, artifact=artifact, append=append)
+        item = evolve(CHUNK, artifact=artifact, append=append, joins=joins)
 
         made = templates.render(item)
 

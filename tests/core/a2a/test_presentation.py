@@ -77,6 +77,26 @@ def test_views_have_the_same_key_only_where_they_are_the_same(one: Presentation,
     assert (one.key == other.key) is (one == other)
 
 
+STREAM = {"block_type": "text", "source": "s", "message_id": "m", "role": "agent", "part_id": "p", "sequence": 2}
+
+
+@pytest.mark.parametrize("joins", [False, True])
+@codecs
+def test_a_chunk_that_continues_a_text_does_not_repeat_on_1_0_what_the_one_before_states(
+    codec: Codec, joins: bool
+) -> None:
+    artifact = evolve(ANSWER, metadata={"mine": 1, "shared": {"stream": STREAM, "session": {"id": "s"}}})
+    chunk = ArtifactUpdate(task_id="t", context_id="c", artifact=artifact, append=True, joins=joins)
+
+    body = presentation(codec, "stream-hints").item(chunk, 1)
+    shown = body.get("artifactUpdate", body)["artifact"]["metadata"]
+
+    stated = {name: value for name, value in STREAM.items() if name not in ("message_id", "part_id", "role")}
+    stream = stated if joins and codec is v1_0 else STREAM
+    assert shown == {"mine": 1, "shared": {"stream": stream, "session": {"id": "s"}}}
+    assert artifact.metadata == {"mine": 1, "shared": {"stream": STREAM, "session": {"id": "s"}}}
+
+
 @given(presentations, strategies.tasks("0.3"), st.integers(0, 10**9))
 def test_who_only_knows_the_key_sees_the_same(one: Presentation, task: Task, number: int) -> None:
     again = Presentation.of_key(one.key)
