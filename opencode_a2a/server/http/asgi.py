@@ -297,7 +297,7 @@ class Application:
             bare = evolve(call, params=None)  # they may be large, and the stream may last for hours
             invocation = evolve(invocation, call=bare)
             limits, meters = self._surface.limits, self._surface.meters
-            shortcut = None if room is not None else Shortcut()
+            shortcut = Shortcut()
             frames = frames_of(stream, presentation, bare, limits, meters, room, shortcut)
             active, close, is_prompt = stream.active, stream.close, not stream.whole
             del stream  # which has the task as it was

@@ -168,7 +168,7 @@ async def _frames_to_end(
 
     # one that waits for its user's answer may have to end before anything is published
     take = None
-    if shortcut is not None and shortcut.write is not None and budget is None and not stream.waits:
+    if shortcut is not None and budget is None and not stream.waits:
         take = _PastTask(shortcut, active, presentation, call, lag).take
     async with aclosing(active.read(cursor, take)) as batches:
         async for batch in batches:

@@ -17,7 +17,7 @@ from attrs import define
 from opencode_a2a.metrics.request_metrics import count_request
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
-from opencode_a2a.server.http.stream_frames import Frames, Streaming
+from opencode_a2a.server.http.stream_frames import Frames, Shortcut, Streaming
 from opencode_a2a.server.http.stream_writing import SLACK
 from opencode_a2a.server.identity.rate_guard import RateGuard
 from opencode_a2a.server.surface import Surface
@@ -65,6 +65,7 @@ class _Stream:
     closed: Callable[[], None]
     version: str
     params: tuple[tuple[str, str], ...]
+    shortcut: Shortcut | None
 
 
 class ServedConnection:
@@ -309,7 +310,8 @@ class ServedConnection:
         if isinstance(answer, Streaming):
             request.body, request.headers, request.rate_headers = b"", self._params, ()
             begun.forget_params()
-            return _Stream(answer.frames, answer.closed, version if call is None else call.version, params)
+            version = version if call is None else call.version
+            return _Stream(answer.frames, answer.closed, version, params, answer.shortcut)
         message = b"".join((answer.body, *answer.more))
         if message and not await self._put(begun, messages.with_service_params(message, params)):
             error = request.outcome.error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
@@ -344,6 +346,8 @@ class ServedConnection:
                         break
                     if not parts:
                         place.leave()
+                        if stream.shortcut is not None and stream.shortcut.write is None and not stream.params:
+                            stream.shortcut.write = partial(self._put_at_once, begun)
                     if piece.last:
                         reason = piece.reason
                         break
@@ -356,10 +360,21 @@ class ServedConnection:
             self.outbox.put(begun, render_error(begun.message.request.id, error, stream.version))
         finally:
             del self.streams[begun]
+            if stream.shortcut is not None:
+                stream.shortcut.write = None
             stream.closed()
             await stream.frames.aclose()
         self.outbox.put(begun, messages.stream_end(begun.message.request.id, reason))
         self._wake.set()
+
+    def _put_at_once(self, begun: Begun, data: bytes) -> bool:
+        """Have whole messages of a stream sent, whose task waits; False where there is no room for them."""
+        if self._closing is not None or not self.outbox.takes(begun):
+            return False
+        for message in data.removesuffix(b"\n").split(b"\n"):
+            self.outbox.put(begun, message)
+        self._wake.set()
+        return True
 
     async def _put_piece(self, begun: Begun, stream: _Stream, parts: list[bytes], data: bytes) -> bool:
         """Have the messages of a piece sent; False where the client does not read for long."""

@@ -43,9 +43,13 @@ class Outbox:
         """Return whether a request may add a message, where nobody has waited for that before it."""
         return not self.is_full and self._sizes.get(key, 0) < self.share
 
+    def takes(self, key: Hashable) -> bool:
+        """Return whether a request may add a message at once, since nobody waits before it."""
+        return not self._waiting and self.has_room(key)
+
     def wait(self, key: Hashable) -> bool:
         """Let a request wait for room, behind those that wait already. Returns False where it need not."""
-        if not self._waiting and self.has_room(key):
+        if self.takes(key):
             return False
         self._waiting[key] = None
         return True
