@@ -367,6 +367,7 @@ class _Server:
         command += ["--host", "127.0.0.1", "--port", "0", "--opencode", upstream.url]
         environment = clean_environment(settings)
         self._agent = self._stack.enter_context(Server(command, environment, directory=self.directory))
+        time.sleep(0.5)  # the step that listens has not ended yet
 
     def ask(self, scenario: Scenario) -> int:
         return _ask(self._agent.url, scenario)

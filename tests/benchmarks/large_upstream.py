@@ -80,6 +80,8 @@ class LargeUpstream(Upstream):
         self.sessions[SESSION] = Session(identifier=SESSION, directory=b"/srv/project", created=b"1700000000000")
 
     def prompt(self, session: Session, body: bytes, done: Done | None) -> None:
+        if isinstance(self.busy.get(session.identifier), _Endless):
+            return
         if not self._gather:
             super().prompt(session, body, done)
             return

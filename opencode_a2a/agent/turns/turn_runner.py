@@ -52,6 +52,9 @@ REREADS = Backoff((0.25, 0.5, 1.0, 2.0))
 """Seconds between looks at a session that is idle without an answer."""
 
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
+_LOOKS_AT_ONCE = (
+    16  # after a restart or a gap, thousands of turns look at their sessions: the loop is not theirs alone
+)
 _LOOKING = 30.0  # seconds that one look at a session may take, however many reads it is
 _ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each request to stop, until OpenCode has taken one
 _LOST = TaskFailure(text="OpenCode went away and did not come back", type=UNREACHABLE)
@@ -117,6 +120,7 @@ class TurnRunner:
         self._counter = 0
         self._locks = locks
         self._stopping = False
+        self._looking = anyio.CapacityLimiter(_LOOKS_AT_ONCE)
         self.running: dict[str, RunningTurn] = {}
         self.ended_interrupts: InterruptTotals = InterruptTotals()
 
@@ -452,18 +456,21 @@ class TurnRunner:
             if turn.ended or not (sink.has_gap or turn.unsettled):
                 return 0
         last_try = looks >= len(REREADS.pauses)
-        has_gap, sink.has_gap = sink.has_gap, False
-        waited_for, since = frozenset(turn.interrupt_tracker.pending), turn.bus_position
-        try:
-            with self._upstream.within(_LOOKING):
-                if has_gap:
-                    await self._reads.learn_below(turn.session_id, run.location)
-                now = await self._reads.now(turn.session_id, run.location)
-        except UpstreamError as exc:
-            sink.has_gap = True
-            if last_try:
-                sink.end(exc.failure)
-            return looks + 1
+        async with self._looking:
+            if turn.ended:
+                return looks
+            has_gap, sink.has_gap = sink.has_gap, False
+            waited_for, since = frozenset(turn.interrupt_tracker.pending), turn.bus_position
+            try:
+                with self._upstream.within(_LOOKING):
+                    if has_gap:
+                        await self._reads.learn_below(turn.session_id, run.location)
+                    now = await self._reads.now(turn.session_id, run.location)
+            except UpstreamError as exc:
+                sink.has_gap = True
+                if last_try:
+                    sink.end(exc.failure)
+                return looks + 1
         events = turn.reconcile(
             now.records,
             now.status,

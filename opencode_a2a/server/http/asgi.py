@@ -227,6 +227,8 @@ class Application:
         check_target(request, surface.protocol)
         if request.method == "POST":
             await _read_body(request, receive, surface.body_limit, json=brings_json(request, surface.protocol))
+            if len(request.body) > _MUCH:
+                await anyio.lowlevel.checkpoint()  # to join its pieces took a while, and to decode it will
         try:
             call = understand(request, surface.protocol)
         except CallRefusedError as refused:

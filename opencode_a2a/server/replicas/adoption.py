@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 16  # tasks that a server takes before others may take some
 _READ_AT_ONCE: Final = 64  # tasks whose events are read together
+_BEGUN_AT_ONCE: Final = 4  # tasks whose work begins in one step; a server that starts waits for a round of all others
 _EVENT_BYTES: Final = 1024 * 1024  # of events that are read together
 _AGAIN: Final = 1.0  # seconds before a store that failed is asked again
 _WAITING: Final = TaskState.AUTH_REQUIRED.value  # for somebody who mends the credentials, and asks again
@@ -118,10 +119,11 @@ class Adoption:
         self._adopted.sort(key=lambda stored: stored.row.prompt_id is None)
         while self._adopted:
             kept = await self._kept_events(self._adopted[:_READ_AT_ONCE])
-            for _ in range(min(_READ_AT_ONCE, len(self._adopted))):
+            for number in range(1, 1 + min(_READ_AT_ONCE, len(self._adopted))):
                 await self._begin_work(self._adopted[0], kept)
                 del self._adopted[0]
-                await anyio.lowlevel.checkpoint()  # each is a step of the loop
+                if number % _BEGUN_AT_ONCE == 0:
+                    await anyio.lowlevel.checkpoint()
         await self._store.commit()
 
     async def _kept_events(self, some: Sequence[StoredTask]) -> Mapping[str, Sequence[EventRow]]:

@@ -25,6 +25,25 @@ async def at_rest(agent: Agent) -> None:
             pass
 
 
+async def test_of_many_turns_that_missed_events_some_look_at_their_sessions_at_once(serving: Serving) -> None:
+    async with serving() as agent:
+        caller = agent.caller(RPC_10)
+        agent.fake_opencode.hold(Say, tokens=1)
+        started = [await caller.send("LONG 3", configuration=RPC_10.at_once()) for _ in range(20)]
+        await agent.fake_opencode.held(20)
+        answers = [agent.fake_opencode.answer_late("GET", "/session/status") for _ in range(16)]
+        agent.fake_opencode.drop_streams()
+        await agent.until(lambda: agent.asked("GET", "/session/status") == 16)
+        looks = agent.asked("GET", "/children")
+        agent.fake_opencode.release()
+        for answer in answers:
+            answer.set()
+        ended = [await caller.finished(task.id) for task in started]
+
+    assert looks == 16
+    assert {text_of(task) for task in ended} == {"w0 w1 w2 "}
+
+
 @one_codec
 async def test_a_bus_that_breaks_in_mid_turn_costs_nothing(serving: Serving, wire: Wire) -> None:
     async with serving() as agent:
