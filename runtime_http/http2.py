@@ -93,6 +93,7 @@ class Http2:
         server: tuple[str, int] | None,
         send: Callable[[Event], Awaitable[None]],
         *,
+        write_now: Callable[[bytes], bool],
         connection: Connection,
     ) -> None:
         self._app: Application = app
@@ -102,6 +103,8 @@ class Http2:
         self._about = {"scheme": "https" if ssl else "http", "client": client, "server": server}
         self._state = state
         self._send = send
+        self._write_now = write_now
+        self._left = b""  # of what could not be written at once
         self._h2 = Http2State(config)
         self._streams: dict[int, HttpStream] = {}
         self._waiting: dict[int, _Piece] = {}
@@ -264,9 +267,19 @@ class Http2:
             end = start + _STREAM_PIECE
             await self._send_piece(number, memoryview(data)[start:end], ends=ends and end >= len(data))
 
-    def send_now(self, _number: int, _data: bytes) -> bool:
-        """Leave it to `send_body`, which knows what the client has room for."""
-        return False
+    def send_now(self, number: int, data: bytes) -> bool:
+        """Send a piece of an answer if that waits for nothing. Returns whether it is sent."""
+        has_room = number in self._streams and len(data) <= self._h2.room(number)
+        if not has_room or self._left or not self._write_now(b""):
+            return False
+        self._count(number)
+        with suppress(h2.exceptions.ProtocolError):  # the connection is over
+            self._h2.put_data(number, data, ends=False)
+        ready = self._h2.data_to_send()
+        if not self._write_now(ready):  # with what was to be sent before it, it is too much
+            self._left = ready
+            self._tasks.spawn(self._flush)
+        return True
 
     async def send_end(self, number: int, data: bytes, trailers: Fields) -> None:
         """Send the rest of an answer and its trailers, which wait until all of the body is sent."""
@@ -333,7 +346,8 @@ class Http2:
             await self._flush()
 
     async def _flush(self) -> None:
-        data = self._h2.data_to_send()
+        left, self._left = self._left, b""
+        data = left + self._h2.data_to_send()
         if data:
             await self._send(RawData(data))
 

@@ -60,14 +60,14 @@ class Protocol:
         tls: TlsSession | None = None,
     ) -> None:
         self._parts = (app, config, context, task_group, state, tls is not None, client, server, send)
-        self._connection = connection
+        self._more: dict[str, Any] = {"write_now": write_now, "connection": connection}
         self._chosen = None if tls is None else tls.protocol
-        self._protocol: H11Protocol | Http2 = Http1(*self._parts, write_now=write_now, connection=connection)
+        self._protocol: H11Protocol | Http2 = Http1(*self._parts, **self._more)
 
     async def begin(self) -> None:
         """Speak HTTP/2 from the start where the handshake of TLS has chosen it."""
         if self._chosen == "h2":
-            self._protocol = Http2(*self._parts, connection=self._connection)
+            self._protocol = Http2(*self._parts, **self._more)
             await self._protocol.initiate()
 
     async def handle(self, event: Event) -> None:
@@ -75,7 +75,7 @@ class Protocol:
         try:
             await self._protocol.handle(event)
         except H2ProtocolAssumedError as error:
-            self._protocol = Http2(*self._parts, connection=self._connection)
+            self._protocol = Http2(*self._parts, **self._more)
             await self._protocol.initiate()
             await self._protocol.handle(RawData(error.data))
 
