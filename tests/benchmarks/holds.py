@@ -366,7 +366,8 @@ class _Server:
         command = python("tests.benchmarks.loop_probe", self._runtime, "serve", "--runtime", self._runtime)
         command += ["--host", "127.0.0.1", "--port", "0", "--opencode", upstream.url]
         environment = clean_environment(settings)
-        self._agent = self._stack.enter_context(Server(command, environment, directory=self.directory))
+        server = Server(command, environment, directory=self.directory, patience=300.0)
+        self._agent = self._stack.enter_context(server)
         time.sleep(0.5)  # the step that listens has not ended yet
 
     def ask(self, scenario: Scenario) -> int:

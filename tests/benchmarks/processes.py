@@ -34,10 +34,18 @@ class StartError(RuntimeError):
 class Server:
     """A child that prints `listening on http://HOST:PORT` once it serves. Leaving its context stops it."""
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], *, directory: str | None = None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        directory: str | None = None,
+        patience: float = _START_SECONDS,
+    ) -> None:
         self._argv = argv
         self._environment = environment
         self._directory = directory
+        self._patience = patience  # seconds until it has to listen
         self._output: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
@@ -71,7 +79,7 @@ class Server:
         self._stop()
 
     def _wait(self, process: subprocess.Popen[bytes]) -> str:
-        deadline = time.monotonic() + _START_SECONDS
+        deadline = time.monotonic() + self._patience
         while time.monotonic() < deadline:
             said = self._said()
             if found := _LISTENING.search(said):

@@ -14,6 +14,9 @@ import orjson
 SLICE = 128 * 1024
 """Bytes, about, that are encoded in one go: well below a millisecond."""
 
+_MOST_AT_ONCE = 128  # items of a list
+_STEPS_A_PIECE = 4
+
 T = TypeVar("T")
 Steps: TypeAlias = Generator[None, None, T]
 """Work in steps: it yields wherever it may be interrupted, and returns what it made."""
@@ -34,14 +37,17 @@ def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
     yield  # to make the value took a while as well
     made: list[bytes] = []
     gathered: list[bytes] = []
-    length = 0
+    length = since = 0
     for piece in _pieces(value, size):
         gathered.append(piece)
         length += len(piece)
+        since += len(piece)
         if length >= size:
             made.append(b"".join(gathered))
             gathered.clear()
             length = 0
+        if since >= size // _STEPS_A_PIECE:  # to weigh many small values takes longer than to encode them
+            since = 0
             yield
     made.append(b"".join(gathered))
     return made
@@ -75,11 +81,11 @@ def _pieces(value: Any, size: int) -> Iterator[bytes]:
 
 
 def runs(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Yield the items, of which there is one at least, in runs of about `size` bytes of JSON, or of one item."""
+    """Yield the items, one at least, in runs of about `size` bytes as JSON, or of one item that is larger."""
     start, weight = 0, 0
     for index, item in enumerate(items):
         more = _weight(item, size)
-        if weight + more > size and index > start:
+        if index > start and (weight + more > size or index - start >= _MOST_AT_ONCE):
             yield items[start:index]
             start, weight = index, 0
         weight += more

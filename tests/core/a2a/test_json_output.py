@@ -41,4 +41,4 @@ def test_large_values_come_in_small_pieces() -> None:
 
     assert orjson.loads(b"".join(pieces)) == value
     assert max(map(len, pieces)) < 100_000
-    assert steps == len(pieces)
+    assert steps >= len(pieces)
