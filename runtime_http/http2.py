@@ -30,7 +30,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerContext
 from hypercorn.typing import Event as Wakeup
 
-from runtime_http.http2_state import Http2State, is_request
+from runtime_http.http2_state import Http2State
 from runtime_http.stream import Application, Fields, HttpStream, scope_of
 from sansio.transport import heads
 from sansio.transport.connections import Connection
@@ -155,6 +155,11 @@ class Http2:
                 await self._calm()
                 return
             await self._handle(event)
+        for number in self._h2.take_malformed():
+            if not self._budget.provoked():
+                await self._calm()
+                return
+            await self._close(number)
         await self._flush()
         if not self._streams:
             await self._send(Updated(idle=True))
@@ -183,9 +188,6 @@ class Http2:
                 await stream.give(b"", more=False)
         elif isinstance(event, h2.events.StreamReset):
             await self._close(event.stream_id)
-        elif isinstance(event, h2.events.TrailersReceived):
-            if is_request(event.headers):  # which h2 has not looked at, where they repeat the request's
-                await self._end(h2.errors.ErrorCodes.PROTOCOL_ERROR)
         elif isinstance(event, h2.events.WindowUpdated):
             await self._send_waiting()
         elif isinstance(event, h2.events.RemoteSettingsChanged):

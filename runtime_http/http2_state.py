@@ -3,25 +3,34 @@
 Header blocks are encoded without a table, and one that repeats the block before it is not decoded again. Frames of
 answers are written as bytes, without h2's objects for frames. Streams go through h2's own states, so that it refuses
 what it would refuse.
+
+h2 ends the connection where a request is malformed. Here the stream is reset, and the others go on (RFC 9113, section
+8.1.1), where the header blocks of later requests can still be decoded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import h2.config
 import h2.connection
+import h2.errors
+import h2.events
 import h2.exceptions
 import h2.settings
 import h2.stream
 import hpack
+import hyperframe.frame
 from hypercorn.config import Config
 
 from sansio.transport import header_blocks, heads
 
 _DATA, _HEADERS, _CONTINUATION = 0x0, 0x1, 0x9
 _END_STREAM, _END_HEADERS = 0x1, 0x4
+
+_Received: TypeAlias = tuple[list[hyperframe.frame.Frame], list[Any]]
+"""Frames to send, and h2's events."""
 
 
 class Http2State(h2.connection.H2Connection):
@@ -42,8 +51,55 @@ class Http2State(h2.connection.H2Connection):
             h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL: 0,  # there is no WebSocket
         }
         self.local_settings = h2.settings.Settings(client=False, initial_values=settings)
-        self.decoder = _Decoder(self.config)
+        self.decoder: _Decoder = _Decoder(self.config)
         self.encoder = _Encoder()
+        self._most = config.h2_max_concurrent_streams
+        self._malformed: list[int] = []
+
+    def take_malformed(self) -> list[int]:
+        """Take the streams that were reset since the last time because what came on them was malformed."""
+        taken, self._malformed = self._malformed, []
+        return taken
+
+    @property
+    def open_inbound_streams(self) -> int:
+        """Return 0, or h2 would end the connection for a stream too many, which is refused here."""
+        return 0
+
+    def _receive_headers_frame(self, frame: hyperframe.frame.HeadersFrame) -> _Received:
+        number, decoded = frame.stream_id, self.decoder.blocks
+        begins = number not in self.streams
+        is_full = begins and super().open_inbound_streams >= self._most
+        try:
+            received: _Received = super()._receive_headers_frame(frame)
+        except h2.exceptions.NoSuchStreamError:  # the stream is over: h2 knows whether its client may not know that
+            raise
+        except h2.exceptions.ProtocolError:
+            if self.decoder.blocks == decoded or number not in self.streams:
+                raise
+            self._reset(number, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            return [], []
+        if is_full:
+            self._reset(number, h2.errors.ErrorCodes.REFUSED_STREAM)
+            return [], []
+        if not begins and is_request(received[1][0].headers):
+            # trailers, which h2 has not looked at where they repeat the request's head
+            self._reset(number, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            return [], []
+        return received
+
+    def _receive_data_frame(self, frame: hyperframe.frame.DataFrame) -> _Received:
+        try:
+            return super()._receive_data_frame(frame)
+        except h2.exceptions.InvalidBodyLengthError:
+            self._reset(frame.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
+            return [], []
+
+    def _reset(self, number: int, code: h2.errors.ErrorCodes) -> None:
+        self.decoder.forget()
+        self.reset_stream(number, code)
+        self._malformed.append(number)
 
     def room(self, number: int) -> int:
         """Return how many bytes of a stream may be sent in a frame now; 0 where it is over."""
@@ -101,7 +157,7 @@ class _Decoder(hpack.Decoder):
     """Decodes header blocks, unless that is a lot of work. Then h2 ends the connection.
 
     Clients repeat themselves. A block that leaves the table as it is, and equals the one before it, has the same
-    fields, which h2 has validated already.
+    fields, which h2 has validated already. `blocks`: how many were decoded.
     """
 
     def __init__(self, config: h2.config.H2Configuration) -> None:
@@ -109,16 +165,23 @@ class _Decoder(hpack.Decoder):
         self._config = config
         self._block: bytes | None = None  # the last one, where it left the table as it was
         self._fields: list[hpack.HeaderTuple] = []
+        self.blocks = 0
+
+    def forget(self) -> None:
+        """Forget the last block: one that was malformed has to be validated again."""
+        self._block = None
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
         repeats = data == self._block
         self._config.validate_inbound_headers = not repeats
         if repeats:
+            self.blocks += 1
             return self._fields
         self._block = None
         if header_blocks.is_costly(data):
             raise hpack.OversizedHeaderListError("too many fields")
         fields = list(super().decode(data, raw))
+        self.blocks += 1
         if is_request(fields) and not header_blocks.changes_table(data):
             self._block, self._fields = data, fields
         return fields

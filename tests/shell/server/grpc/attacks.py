@@ -19,6 +19,7 @@ from tests.shell.harness import ALICE
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, PADDED = 0x1, 0x4, 0x8
 NONE, PROTOCOL, INTERNAL, FLOW_CONTROL, STREAM_CLOSED, FRAME_SIZE, COMPRESSION, CALM = None, 1, 2, 3, 5, 6, 9, 11
+REFUSED: Final = 7
 """The codes of RFC 9113, section 7, that are of interest here; `NONE`: the connection ended without one."""
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -52,13 +53,17 @@ def more_room(stream: int, bytes_: int) -> bytes:
     return frame(WINDOW_UPDATE, 0, stream, bytes_.to_bytes(4, "big"))
 
 
+def malformed(stream: int, *more: tuple[str, str], flags: int = END_HEADERS | END_STREAM) -> bytes:
+    return frame(HEADERS, flags, stream, block(*more))
+
+
 def message(data: bytes, *, compressed: int = 0, length: int | None = None) -> bytes:
     return bytes((compressed,)) + (len(data) if length is None else length).to_bytes(4, "big") + data
 
 
-def call(body: bytes, path: str = GET) -> bytes:
+def call(body: bytes, path: str = GET, stream: int = 1) -> bytes:
     """A call with this body, whole."""
-    return frame(HEADERS, END_HEADERS, 1, block(path=path)) + frame(DATA, END_STREAM, 1, body)
+    return frame(HEADERS, END_HEADERS, stream, block(path=path)) + frame(DATA, END_STREAM, stream, body)
 
 
 def many(times: int, *frames: bytes) -> bytes:
@@ -92,6 +97,7 @@ class Attacker:
     """A connection that sends an attack, and what has come back on it.
 
     `ended`: the code of the connection's end; `reset`, `status`, `http`: what the first stream ended with, and began.
+    `resets`: the codes of all streams that were reset; `answers`, `statuses`: those of HTTP and gRPC of all answers.
     """
 
     raw: SocketStream
@@ -100,6 +106,9 @@ class Attacker:
     status: int | None = None
     http: int | None = None
     closed: bool = False
+    resets: dict[int, int] = field(factory=dict)
+    answers: dict[int, int] = field(factory=dict)
+    statuses: dict[int, int] = field(factory=dict)
     _buffer: bytes = b""
     _decoder: hpack.Decoder = field(factory=hpack.Decoder)
 
@@ -108,7 +117,7 @@ class Attacker:
         with suppress(anyio.BrokenResourceError):  # the connection may end before all is sent
             await self.raw.send(PREFACE + frame(SETTINGS, 0, 0) + attack.sent)
         while not self.closed and not self._is_answered(attack):
-            await self._receive()
+            await self.receive()
         if attack.codes and attack.ends:
             return "" if self.closed and self.ended in attack.codes else f"{self}"
         return "" if self._is_answered(attack) and not self.closed else f"{self}"
@@ -118,7 +127,8 @@ class Attacker:
             return not attack.ends and self.reset in attack.codes
         return self.status == attack.status if attack.http is None else self.http == attack.http
 
-    async def _receive(self) -> None:
+    async def receive(self) -> None:
+        """Take what comes next."""
         try:
             self._buffer += await self.raw.receive()
         except (anyio.EndOfStream, anyio.BrokenResourceError):
@@ -134,18 +144,22 @@ class Attacker:
     def _take(self, kind: int, stream: int, payload: bytes) -> None:
         if kind == GOAWAY:
             self.ended = int.from_bytes(payload[4:8], "big")
-        elif kind == RST_STREAM and stream == 1:
-            self.reset = int.from_bytes(payload, "big")
+        elif kind == RST_STREAM:
+            self.resets[stream] = int.from_bytes(payload, "big")
+            self.reset = self.resets.get(1)
         elif kind == HEADERS:
             fields = dict(self._decoder.decode(payload, raw=True))
-            if stream == 1 and b":status" in fields:
-                self.http = int(fields[b":status"])
-            if stream == 1 and b"grpc-status" in fields:
-                self.status = int(fields[b"grpc-status"])
+            if b":status" in fields:
+                self.answers[stream] = int(fields[b":status"])
+                self.http = self.answers.get(1)
+            if b"grpc-status" in fields:
+                self.statuses[stream] = int(fields[b"grpc-status"])
+                self.status = self.statuses.get(1)
 
 
 TASK: Final = b"\x12\x01t"  # a `GetTaskRequest` with the id `t`
 BIG: Final = 2**31 - 1
+BODY: Final = frame(DATA, END_STREAM, 1, message(TASK))
 LARGEST: Final = 16_384  # bytes of a frame
 LARGE: Final = block(("x", "~" * 17_000))
 ROOM: Final = BIG.to_bytes(4, "big")
@@ -155,7 +169,12 @@ ATTACKS: Final = (
     Attack(name="rapid reset", sent=on_streams(300, RST_STREAM, b"\0\0\0\x08"), codes=(CALM,)),
     Attack(name="reset by data behind the end", sent=on_streams(300, DATA, bytes(64)), codes=(CALM,)),
     Attack(name="reset by a window too large", sent=on_streams(300, WINDOW_UPDATE, ROOM), codes=(CALM,)),
-    Attack(name="streams beyond the bound", sent=b"".join(map(head, range(1, 300, 2))), codes=(PROTOCOL,)),
+    Attack(name="streams beyond the bound", sent=b"".join(map(head, range(1, 700, 2))), codes=(CALM,)),
+    Attack(
+        name="malformed requests without end",
+        sent=b"".join(malformed(one, ("X", "y")) for one in range(1, 400, 2)),
+        codes=(CALM,),
+    ),
     # windows
     Attack(name="a window of the connection by 0", sent=more_room(0, 0), codes=(PROTOCOL,)),
     Attack(name="a window of a stream by 0", sent=head(1) + more_room(1, 0), codes=(PROTOCOL,)),
@@ -222,6 +241,22 @@ ATTACKS: Final = (
     Attack(
         name="an entry that is not there", sent=frame(HEADERS, 5, 1, b"\xff\x80\x01"), codes=(PROTOCOL, COMPRESSION)
     ),
+    # malformed requests
+    *(
+        Attack(name=name, sent=sent, codes=(PROTOCOL,), ends=False)
+        for name, sent in (
+            ("a name in upper case", malformed(1, ("X", "y"))),
+            ("a field of the connection", malformed(1, ("connection", "close"))),
+            ("a pseudo-field that nobody knows", malformed(1, (":x", "y"))),
+            ("a length that is none", malformed(1, ("content-length", "x"))),
+            ("a body beyond its length", malformed(1, ("content-length", "1"), flags=END_HEADERS) + BODY),
+            ("a body short of its length", malformed(1, ("content-length", "999"), flags=END_HEADERS) + BODY),
+            (
+                "trailers without an end",
+                head(1) + frame(HEADERS, END_HEADERS, 1, hpack.Encoder().encode([("x", "y")])),
+            ),
+        )
+    ),
     # frames out of place
     Attack(
         name="data behind the end",
@@ -233,6 +268,7 @@ ATTACKS: Final = (
         name="trailers that are the head again",
         sent=head(1) + head(1, END_HEADERS | END_STREAM),
         codes=(PROTOCOL,),
+        ends=False,
     ),
     Attack(
         name="a target beyond ASCII", sent=frame(HEADERS, END_HEADERS | END_STREAM, 1, block(path="/\xe9")), http=400

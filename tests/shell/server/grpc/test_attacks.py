@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio.abc import SocketStream
 
 from opencode_a2a.fake_opencode import HELLO, Say
 from sansio.a2a.cards.parse import SERVED
@@ -18,19 +19,25 @@ from tests.runtimes.apps import hello
 from tests.shell.harness import DEADLINE, GRPC_10, Serving, served, until
 from tests.shell.server.grpc.attacks import (
     ATTACKS,
+    DATA,
     END_HEADERS,
     END_STREAM,
     INTERNAL,
+    LARGEST,
     LIMIT,
     LIST,
     NONE,
     PREFACE,
+    PROTOCOL,
+    REFUSED,
     SETTINGS,
+    TASK,
     Attack,
     Attacker,
     call,
     frame,
     head,
+    malformed,
     message,
     setting,
 )
@@ -40,9 +47,13 @@ pytestmark = pytest.mark.anyio
 MEMORY = 8_000_000  # bytes that may be held at most, of all attacks together
 
 
+async def connected(url: str) -> SocketStream:
+    return await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2]))
+
+
 async def came_of(url: str, attack: Attack) -> str:
     with anyio.move_on_after(DEADLINE):
-        async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as raw:
+        async with await connected(url) as raw:
             return await Attacker(raw).run(attack)
     return "nothing came"
 
@@ -69,6 +80,51 @@ async def test_an_attack_ends_alone(serving: Serving, caplog: pytest.LogCaptureF
     assert (stream.state, stream.text) == ("completed", HELLO)
     assert most < MEMORY
     assert [one.message for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+async def test_a_malformed_request_ends_alone_on_its_connection(serving: Serving) -> None:
+    late = malformed(3, ("content-length", "1"), flags=END_HEADERS)
+    sent = (
+        call(message(TASK), stream=1)
+        + late
+        + malformed(5, ("X", "y"))
+        + malformed(7, ("X", "y"))  # the same block again is validated again
+        + frame(DATA, END_STREAM, 3, bytes(60_000)[:LARGEST]) * 3  # its bytes give room for others again
+        + call(message(TASK), stream=9)
+        + head(11)
+        + frame(DATA, 0, 11, bytes(100))
+        + head(11, END_HEADERS | END_STREAM)  # trailers with the fields of a request
+        + call(message(TASK), stream=13)
+    )
+    async with serving(bindings=SERVED) as agent, await connected(agent.url) as raw:
+        attacker = Attacker(raw)
+        await raw.send(PREFACE + frame(SETTINGS, 0, 0) + sent)
+        with anyio.fail_after(DEADLINE):
+            while len(attacker.statuses) < 3 and not attacker.closed:
+                await attacker.receive()
+
+    assert attacker.statuses == {1: 5, 9: 5, 13: 5}
+    assert {number: code for number, code in attacker.resets.items() if code == PROTOCOL} == {
+        5: PROTOCOL,
+        7: PROTOCOL,
+        11: PROTOCOL,
+    }
+    assert 3 in attacker.resets
+
+
+async def test_streams_beyond_the_bound_are_refused_and_the_others_go_on(anyio_backend: str) -> None:
+    limits = ConnectionLimits(http2=True)
+    async with served(anyio_backend, hello, limits=limits) as url, await connected(url) as raw:
+        attacker = Attacker(raw)
+        await raw.send(PREFACE + frame(SETTINGS, 0, 0) + b"".join(map(head, range(1, 205, 2))))
+        with anyio.fail_after(DEADLINE):
+            while len(attacker.resets) < 2 or len(attacker.answers) < 100:
+                await attacker.receive()
+            await raw.send(frame(DATA, END_STREAM, 1) + head(205))
+            while 205 not in attacker.answers:
+                await attacker.receive()
+
+    assert attacker.resets == {201: REFUSED, 203: REFUSED}
 
 
 async def test_a_call_whose_client_makes_no_room_ends_with_its_connection(
@@ -115,7 +171,7 @@ async def test_requests_that_come_at_once_leave_others_their_turns(anyio_backend
     async with served(anyio_backend, counting, limits=limits) as url, anyio.create_task_group() as tasks:
         tasks.start_soon(others)
         requests = b"".join(head(one, END_HEADERS | END_STREAM) for one in range(1, 101, 2))
-        async with await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2])) as raw:
+        async with await connected(url) as raw:
             await raw.send(PREFACE + frame(SETTINGS, 0, 0) + requests)
             await until(lambda: begun == 50)
         tasks.cancel_scope.cancel()
