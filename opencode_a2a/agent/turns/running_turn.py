@@ -48,8 +48,8 @@ class RunningTurn:
     sink: TurnSink | None = None
     queue: Lock | None = None
     tool_calls: RunningCalls = field(factory=RunningCalls)
-    claimed_calls: set[str] = field(factory=set)
-    tool_scopes: set[anyio.CancelScope] = field(factory=set)
+    claimed_calls: frozenset[str] = frozenset()
+    tool_scopes: frozenset[anyio.CancelScope] = frozenset()
 
     @property
     def stopped(self) -> bool:

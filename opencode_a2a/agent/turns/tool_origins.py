@@ -60,13 +60,13 @@ class TurnOrigin:
         if self.run is None:
             yield
             return
-        self.run.tool_scopes.add(scope)
+        self.run.tool_scopes |= {scope}
         try:
             yield
         finally:
-            self.run.tool_scopes.discard(scope)
+            self.run.tool_scopes -= {scope}
             if self.call is not None:
-                self.run.claimed_calls.discard(self.call.part_id)
+                self.run.claimed_calls -= {self.call.part_id}
 
     def progress(self, text: str) -> None:
         """Show progress in the turn's own task."""
@@ -150,7 +150,7 @@ class ToolOrigins:
         runner, run, call = found[0]
         if any(other is not run for _, other, _ in found):
             return TurnOrigin(max(hops_of_turn(other) for _, other, _ in found))
-        run.claimed_calls.add(call.part_id)
+        run.claimed_calls |= {call.part_id}
         return TurnOrigin(hops_of_turn(run), runner, run, call)
 
 

@@ -255,11 +255,10 @@ class TurnRunner:
         started = self._wall()
         try:
             try:
-                with ExitStack() as locks:
+                locks: list[Lock] = [run.queue] if run.queue is not None else []  # an ExitStack takes 1.9 kB a turn
+                locks += kept or ()
+                try:
                     prepared = None
-                    for lock in (run.queue,) if kept is None else kept:
-                        if lock is not None:
-                            locks.callback(lock.leave)
                     with run.waiting:
                         if run.queue is not None:
                             prepared = await self._in_queue(run, run.queue, locks)
@@ -272,6 +271,9 @@ class TurnRunner:
                             await self._drive(run, prepared)
                         except _SessionGoneError:
                             await self._drive(run, await self._in_new_session(run, locks))
+                finally:
+                    for lock in reversed(locks):
+                        lock.leave()
             except UpstreamError as exc:
                 await self._publish(active, run.turn.fail(exc.failure, self._now()))
             except ProtocolError as exc:
@@ -294,7 +296,7 @@ class TurnRunner:
             if self.running.get(task_id) is run:  # else the task was lost, and taken over again
                 del self.running[task_id]
 
-    async def _in_queue(self, run: RunningTurn, queue: Lock, locks: ExitStack) -> int:
+    async def _in_queue(self, run: RunningTurn, queue: Lock, locks: list[Lock]) -> int:
         """Choose the session and wait for the turns before ours, first in its context, then in the session.
 
         Returns the number of the last event that is durable once the prompt may go out.
@@ -313,7 +315,7 @@ class TurnRunner:
                 raise UpstreamError(_STOPPED)
             return await self._prepare(run, session_id)
 
-    async def _in_new_session(self, run: RunningTurn, locks: ExitStack) -> int:
+    async def _in_new_session(self, run: RunningTurn, locks: list[Lock]) -> int:
         """Go on in a new session where the context's own is gone in OpenCode. Raises `UpstreamError`."""
         run.prompt = evolve(run.prompt, fresh=True)
         with ExitStack() as creating:
@@ -333,8 +335,8 @@ class TurnRunner:
             text = f"OpenCode's event stream is not available: {self._bus.trouble}"
             raise UpstreamError(TaskFailure(text=text, type=UNREACHABLE))
 
-    async def _enter(self, active: ActiveTask, queue: Lock, locks: ExitStack) -> None:
-        locks.callback(queue.leave)
+    async def _enter(self, active: ActiveTask, queue: Lock, locks: list[Lock]) -> None:
+        locks.append(queue)
         queue.take_place()
         # it may wait long: let it be seen
         await self._publisher.patiently(active, lambda: queue.wait(lambda: self._publisher.settle(active)))
