@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -25,8 +25,9 @@ from opencode_a2a.server.http.probes import Probes, asks_for_stream, probe_strea
 from opencode_a2a.server.http.request_log import log_request
 from opencode_a2a.server.http.request_span import begin_request_span, end_request_span, trace_headers
 from opencode_a2a.server.http.stream_frames import Shortcut, Streaming, frames_of
-from opencode_a2a.server.http.stream_writing import SLACK, too_late, write_stream
+from opencode_a2a.server.http.stream_writing import GONE, SLACK, too_late, write_stream
 from opencode_a2a.server.identity.rate_guard import RateGuard
+from opencode_a2a.server.operations.task_operations import ClientLeftError, WhenGone, never
 from opencode_a2a.server.surface import Surface
 from opencode_a2a.server.websocket.handshake import WebSockets
 from opencode_a2a.tracing.spans import working_for
@@ -148,14 +149,15 @@ class Application:
     async def _answered(
         self, request: Request, scope: Scope, multiplexed: bool, receive: Receive, send: Send
     ) -> None:
+        extensions = scope.get("extensions") or {}
         try:
             http.check_repeated(scope["headers"], self.authenticator.headers)
             if request.path not in http.PROBE_PATHS and request.path not in grpc.HEALTH_PATHS:
                 self._surface.hosts.check(request.headers.get("host"))
                 if request.source.host is not None:
                     self._surface.hosts.check(request.source.host)
-            answer = await self._answer(request, receive)
-        except _DisconnectedError:
+            answer = await self._answer(request, receive, extensions)
+        except ClientLeftError:
             return
         except Exception as exc:
             error = _as_protocol_error(exc, request)
@@ -180,10 +182,11 @@ class Application:
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
             await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
         else:
-            extensions = scope.get("extensions") or {}
             await write_stream(answer, headers, request.method, receive, send, self._surface.limits, extensions)
 
-    async def _answer(self, request: Request, receive: Receive) -> Response | Streaming:
+    async def _answer(
+        self, request: Request, receive: Receive, extensions: Mapping[str, Any]
+    ) -> Response | Streaming:
         surface = self._surface
         if request.method != "POST" and is_grpc(request, surface.protocol):
             self._refuse_unknown(request)
@@ -236,7 +239,10 @@ class Application:
             return refused.response
         request.outcome.label = call.operation.name.lower() if call.operation is not None else "extension"
         try:
-            return await self._perform(call, request, caller)
+            when_gone = extensions[GONE]["call"] if GONE in extensions else never
+            return await self._perform(call, request, caller, when_gone=when_gone)
+        except ClientLeftError:
+            raise
         except Exception as exc:
             return call.refuse(_as_protocol_error(exc, request))
 
@@ -269,6 +275,7 @@ class Application:
         request: Request,
         caller: Authentication,
         room: Callable[[], Awaitable[None]] | None = None,
+        when_gone: WhenGone = never,
     ) -> Response | Streaming:
         identity = caller.identity
         large = len(request.body) > _MUCH
@@ -293,6 +300,7 @@ class Application:
             outcome=request.outcome,
             trace=request.trace,
             room=room or at_once,
+            when_gone=when_gone,
         )
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
@@ -338,10 +346,6 @@ def _as_protocol_error(exc: Exception, request: Request) -> ProtocolError:
     return error
 
 
-class _DisconnectedError(Exception):
-    """The client left before its request was whole."""
-
-
 async def _read_body(request: Request, receive: Receive, limit: int, *, json: bool = True) -> None:
     if json:
         http.check_media_type(request)
@@ -365,7 +369,7 @@ async def _read_pieces(
     while request.unread or not chunks:
         message = await receive()
         if message["type"] != "http.request":
-            raise _DisconnectedError
+            raise ClientLeftError
         request.unread = message.get("more_body", False)
         chunk = message.get("body", b"")
         size += len(chunk)

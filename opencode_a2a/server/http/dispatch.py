@@ -12,7 +12,7 @@ from typing import Any
 import anyio.lowlevel
 from attrs import evolve, field, frozen
 
-from opencode_a2a.server.operations.task_operations import Operations
+from opencode_a2a.server.operations.task_operations import Operations, WhenGone, never
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.open_stream import OpenStream
@@ -36,7 +36,8 @@ class Invocation:
 
     `stays_open`: a stream does not end where the task asks its user. `outcome`: is given the task's id. `large`: to
     parse it takes milliseconds, and others have their turn after that. `trace`: what a task of it belongs to. `room`:
-    returns once there is room for the answer, before it is made.
+    returns once there is room for the answer, before it is made. `when_gone`: has its argument called once the client
+    has left.
     """
 
     call: Call
@@ -46,6 +47,7 @@ class Invocation:
     outcome: Outcome = field(factory=Outcome)
     trace: TraceContext | None = None
     room: Callable[[], Awaitable[None]] = at_once
+    when_gone: WhenGone = never
 
     async def read(self) -> Any:
         """Parse the params into the typed request of the operation. Raises `ProtocolError` by field."""
@@ -147,7 +149,11 @@ class Dispatch:
         if invocation.call.notification:
             request = evolve(request, configuration=evolve(request.configuration, blocking=False))
         active = await self._operations.send(
-            invocation.principal, request, invocation.presentation(), trace=invocation.trace
+            invocation.principal,
+            request,
+            invocation.presentation(),
+            trace=invocation.trace,
+            when_gone=invocation.when_gone,
         )
         invocation.found(active)
         await invocation.room()

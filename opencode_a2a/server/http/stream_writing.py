@@ -21,9 +21,10 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
-_GONE: Final = "http.response.gone"
-_NOW: Final = "http.response.now"
-# Extensions of ASGI that our runtimes have: a call once the client has left, and a write that waits for nothing.
+GONE: Final = "http.response.gone"
+"""An extension of ASGI that our runtimes have: a call once the client has left."""
+
+_NOW: Final = "http.response.now"  # another: a write that waits for nothing
 
 SLACK = 1.0
 """Seconds that a client has to take what was being written as its stream ended."""
@@ -105,7 +106,7 @@ async def write_stream(
     off by the same limits of time as others. One that may not read on any more gets an error as the last frame, and
     so does one whose own time is over.
     """
-    gone, now = extensions.get(_GONE), extensions.get(_NOW)
+    gone, now = extensions.get(GONE), extensions.get(_NOW)
     headers = [(name.encode(), value.encode("latin-1")) for name, value in fields]
     frames = streaming.frames
     patience = limits.duration + SLACK if limits.duration else math.inf

@@ -6,7 +6,10 @@ Knows no codec and no transport. Raises `ProtocolError` for what cannot be done.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from typing import TypeAlias
 
+import anyio
 import anyio.lowlevel
 from attrs import evolve
 
@@ -48,6 +51,17 @@ _AT_ONCE = 128 * 1024  # bytes of stored tasks that are decoded without others h
 _BEHIND = 2.0  # seconds that a server may be behind the one that works on a task
 _MOST_CONFIGS = 32  # push configurations of one task
 
+WhenGone: TypeAlias = Callable[[Callable[[], None]], None]
+"""Has its argument called once the client has left."""
+
+
+def never(_call: Callable[[], None]) -> None:
+    """Nobody reports that the client has left."""
+
+
+class ClientLeftError(Exception):
+    """The client left, and there is nobody to answer."""
+
 
 class Operations:
     """The operations for one `principal` at a time. What is another's is not found.
@@ -85,14 +99,20 @@ class Operations:
         presentation: Presentation,
         *,
         trace: TraceContext | None = None,
+        when_gone: WhenGone = never,
     ) -> ActiveTask:
         """Start a task; blocking, return once it has ended or waits for its client, else at once.
 
-        A message that came before is not run again: its task is answered.
+        A message that came before is not run again: its task is answered. `when_gone`: has its argument called once
+        the client has left. Its task goes on then, and nobody waits for it. Raises `ClientLeftError`.
         """
         active, _ = await self._start(principal, request, presentation, trace)
         if request.configuration.blocking:
-            await from_store(active.settled())
+            with anyio.CancelScope() as waiting:
+                when_gone(waiting.cancel)
+                await from_store(active.settled())
+            if waiting.cancelled_caught:
+                raise ClientLeftError
         else:
             await self._durable(active)
         return active

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import socket
 import struct
 from collections.abc import AsyncGenerator
@@ -109,6 +110,32 @@ async def test_the_stream_of_a_client_that_leaves_counts_no_longer(serving: Serv
             with anyio.fail_after(BEFORE_SIGN_OF_LIFE):
                 await agent.until(lambda: not agent.running.tasks.open_streams)
         agent.fake_opencode.release()
+
+
+@pytest.mark.parametrize("how", ["resets the call", "ends its side", "resets the connection"])
+async def test_nobody_waits_for_a_client_that_leaves_and_its_task_goes_on(
+    serving: Serving, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "opencode_a2a")
+    rpc = next(one for one in RPCS.values() if (one.version, one.operation) == ("1.0", Operation.SEND))
+    message = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hi"}]}
+    body = json_format.ParseDict({"message": message}, rpc.request()).SerializeToString()
+
+    def is_over() -> bool:
+        return any("SendMessage SEND client-left" in one.getMessage() for one in caplog.records)
+
+    async with serving(bindings=SERVED) as agent:
+        agent.fake_opencode.hold(Say, tokens=1)
+        async with begun(agent, rpc.path, body=body) as exchange:
+            await agent.until(lambda: agent.asked("POST", "/prompt_async"))
+            await leaves(exchange, how)
+            with anyio.fail_after(BEFORE_SIGN_OF_LIFE):
+                await agent.until(is_over)
+        [task] = (await agent.caller().page())["tasks"]
+        agent.fake_opencode.release()
+        ended = await agent.caller().finished(task["id"])
+
+    assert (task["status"]["state"], ended.status.state.value) == ("TASK_STATE_WORKING", "completed")
 
 
 @pytest.mark.parametrize("wire", [GRPC_03, GRPC_10], ids=str)
