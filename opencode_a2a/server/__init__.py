@@ -17,6 +17,7 @@ Its exceptions, beside those of `opencode_a2a.server.store`. Callers handle each
     ProtocolError
       NotHereError                  a place of the agent's is not reached by this server
     Exception
+      ClientLeftError               the client left, and there is nobody to answer
       IssuerUnavailableError        a document of an identity provider could not be had
       OwnedHereError                no other server works on a task, which was asked for it
       RuntimeUnknownError           no runtime of that name is installed
