@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -180,7 +181,9 @@ class Application:
             if request.unread and not multiplexed:
                 # the connection cannot be used again, and no client is to send its next request into it
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
-            await _write(answer, request.method, send, receive if request.unread and multiplexed else None)
+            writing = _write(answer, request.method, send, receive if request.unread and multiplexed else None)
+            del answer  # its pieces go one by one: to free a large one at once would hold the loop
+            await writing
         else:
             await write_stream(answer, headers, request.method, receive, send, self._surface.limits, extensions)
 
@@ -390,13 +393,14 @@ async def _in_gzip(response: Response) -> Response:
 
 def _gzip(response: Response) -> Response:
     coder = zlib.compressobj(6, zlib.DEFLATED, _GZIP)
-    pieces = [coder.compress(part) for part in _parts(response, _MUCH)]
+    pieces = [coder.compress(part) for part in _parts(deque((response.body, *response.more)), _MUCH)]
     return evolve(response, body=b"", more=(*filter(None, pieces), coder.flush()))
 
 
-def _parts(response: Response, size: int) -> Iterator[bytes]:
-    """The body in parts of at most `size` bytes."""
-    for piece in (response.body, *response.more):
+def _parts(pieces: deque[bytes], size: int) -> Iterator[bytes]:
+    """Take the pieces of a body, in parts of at most `size` bytes."""
+    while pieces:
+        piece = pieces.popleft()
         if len(piece) <= size:
             yield piece
         else:
@@ -405,6 +409,7 @@ def _parts(response: Response, size: int) -> Iterator[bytes]:
 
 async def _write(response: Response, method: str, send: Send, unread: Receive | None = None) -> None:
     """Write a whole response. `unread`: the request's body is still on its way, and its end is awaited."""
+    pieces = deque((response.body, *response.more))
     bodiless = response.status in (204, 304)
     pairs = [pair for pair in response.headers if not (bodiless and pair[0] == "content-type")]
     headers = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
@@ -412,10 +417,12 @@ async def _write(response: Response, method: str, send: Send, unread: Receive | 
         send = with_trailers(send, partial(tuple, response.trailers))
     elif not bodiless:
         headers.append((b"content-length", str(response.length).encode()))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers, "more": True})
+    start = {"type": "http.response.start", "status": response.status, "headers": headers, "more": True}
+    del response
+    await send(start)
     body = b""
     if not bodiless and method != "HEAD":
-        for part in _parts(response, _MUCH):
+        for part in _parts(pieces, _MUCH):
             if body:
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 await anyio.lowlevel.checkpoint()  # to send need not wait for anything
