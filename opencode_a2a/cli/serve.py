@@ -128,7 +128,7 @@ async def serve(
     Raises `SettingsError` where the certificate cannot be used, `ListenError` where the address cannot be had,
     `StoreError` where the store cannot be opened.
     """
-    gc.set_threshold(*_COLLECTED)  # what is recovered at the start would be looked at again and again
+    _calm_collector()
     certificate = await ServedCertificate.open(settings)
     if certificate is not None and hangups is not None:
         hangups.add(certificate.reload)
@@ -143,7 +143,7 @@ async def serve(
         ) as running,
         _metrics_port(settings, runtime, running, say, None if sockets is None else sockets.metrics),
     ):
-        _calm_collector()
+        gc.freeze()  # what was made meanwhile; to look at 5,000 recovered tasks took a second
         if certificate is not None:
             certificate.warn_of_end(time.time())
             running.meters.read(CERTIFICATE_ENDS, certificate.ends)

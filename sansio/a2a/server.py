@@ -27,6 +27,7 @@ __all__ = [
     "brings_json",
     "check_target",
     "is_grpc",
+    "load_bindings",
     "refuse",
     "understand",
 ]
@@ -55,6 +56,13 @@ _MODULES: Mapping[str, str] = {GRPC: "grpc_call", JSONRPC: "rpc_call", HTTP_JSON
 def _loaded(name: str) -> _Binding:
     """Return a binding, which is imported when it is first used: not everybody has the libraries of each."""
     return cast(_Binding, import_module(f"sansio.a2a.serving.{_MODULES[name]}"))
+
+
+def load_bindings(served: ServedProtocol) -> None:
+    """Import what the bindings that are served need, so that no request waits for it: some 50 ms for gRPC."""
+    for name in _MODULES:
+        if name in served.bindings:
+            _loaded(name)
 
 
 def _binding_of(request: Request, served: ServedProtocol) -> _Binding | None:

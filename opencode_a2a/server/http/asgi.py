@@ -45,6 +45,7 @@ from sansio.a2a.server import (
     brings_json,
     check_target,
     is_grpc,
+    load_bindings,
     refuse,
     understand,
 )
@@ -91,6 +92,7 @@ class Application:
     ) -> None:
         self.cards = cards
         self.authenticator = surface.authenticator
+        load_bindings(surface.protocol)
         self._surface = surface
         self._dispatch = dispatch
         self._methods = methods

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import orjson
@@ -16,7 +18,7 @@ from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import SendRequest, Task, TaskIdRequest, TaskState, TaskStatus
 from sansio.a2a.operations import Operation
-from sansio.a2a.server import Call, CallRefusedError, ServedProtocol, check_target, understand
+from sansio.a2a.server import Call, CallRefusedError, ServedProtocol, check_target, load_bindings, understand
 from sansio.a2a.tasks.presentation import Presentation
 from tests.steps import counted
 
@@ -252,6 +254,21 @@ PUSHES = frozenset(
         Operation.DELETE_PUSH_CONFIG,
     }
 )
+
+
+@pytest.mark.parametrize(("bindings", "needed"), [({"JSONRPC"}, False), ({"JSONRPC", "GRPC"}, True)])
+def test_only_a_server_of_grpc_needs_its_library(bindings: set[str], needed: bool) -> None:
+    code = (
+        "import sys; from sansio.a2a.server import ServedProtocol, load_bindings;"
+        f"load_bindings(ServedProtocol(bindings=frozenset({bindings})));"
+        "print('google.protobuf' in sys.modules, 'sansio.a2a.serving.rpc_call' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert found.stdout.split() == [str(needed), "True"]
+    load_bindings(ServedProtocol(bindings=frozenset(bindings)))
+
+
 LEAN = ServedProtocol(withheld=PUSHES | {Operation.EXTENDED_CARD, Operation.LIST_TASKS})
 
 
