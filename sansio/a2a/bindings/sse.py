@@ -6,16 +6,15 @@ never raises on odd input but for the size limit: the format has no syntax error
 
 from __future__ import annotations
 
-from attrs import frozen
-
 from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import value_class
 
 COMMENT = b":\n"
 """A keep-alive: a comment and nothing else. No empty line ends it, which some clients would take for an event without
 data wherever there was an id before."""
 
 
-@frozen
+@value_class
 class SseEvent:
     """One event. `id` is the last id seen so far; `event` is empty for the default type."""
 

@@ -25,6 +25,7 @@ from sansio.a2a.model import (
     TaskState,
     TaskStatus,
     TextPart,
+    value_class,
 )
 
 
@@ -36,7 +37,7 @@ class StatusChanged:
     metadata: JsonObject | None = None
 
 
-@frozen(kw_only=True)
+@value_class(kw_only=True)
 class ArtifactChunk:
     """A chunk of an artifact.
 
@@ -244,7 +245,7 @@ def fold(task_id: str, context_id: str, events: Iterable[LogEvent]) -> Task:
     return folding.task()
 
 
-@frozen(eq=False)
+@value_class(eq=False)
 class Entry:
     """One numbered event of a log, and what stream readers see of it (None: nothing)."""
 

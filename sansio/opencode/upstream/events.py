@@ -15,7 +15,7 @@ from attrs import frozen
 
 from sansio.a2a.codecs.json_values import integer_at, number_at, object_at, text_at
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import JsonObject, value_class
 
 
 @frozen(kw_only=True)
@@ -54,7 +54,7 @@ class PartSeen:
     body: JsonObject
 
 
-@frozen(kw_only=True)
+@value_class(kw_only=True)
 class PartDelta:
     """A piece of a part's field."""
 
