@@ -53,10 +53,7 @@ class ManyRows:
             part = rows[start : start + _MOST_ROWS]
             parameters = (*chain.from_iterable(map(self._values, part)), *more)
             sql = self._sql(len(part))
-            if connection.dialect.name == "postgresql":
-                written += driver_cursor.execute(connection, sql, parameters).rowcount
-            else:
-                written += connection.exec_driver_sql(sql, parameters).rowcount
+            written += driver_cursor.execute(connection, sql, parameters).rowcount
         return written
 
 

@@ -1,4 +1,6 @@
-"""Executes statements on PostgreSQL by the driver's own cursor: SQLAlchemy's costs as much as the exchange itself.
+"""Executes statements by the driver's own cursor.
+
+SQLAlchemy's costs as much as the exchange with PostgreSQL, and more than SQLite itself takes for a row.
 
 No pipeline of psycopg's: it ends with a message after which PostgreSQL no longer counts the session as idle within
 the transaction, and one that stops there would keep its rows. Knows nothing of tables.
