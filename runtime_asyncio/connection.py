@@ -111,6 +111,7 @@ class Served(asyncio.Protocol):
             runtime_http.log_failure(group)
         finally:
             await self._close()
+            self._protocol = None  # which has this connection: both would be left to the garbage collector
 
     async def _handshake(self) -> bool:
         """Complete the handshake of TLS, within the time of a head. Returns whether HTTP may begin."""

@@ -74,6 +74,8 @@ class _Served:
             await self._show_end()
         except* Exception as group:
             runtime_http.log_failure(group)
+        finally:
+            self._protocol = None  # which has this connection: both would be left to the garbage collector
 
     async def _handshake(self) -> bool:
         """Complete the handshake of TLS, within the time of a head. Returns whether HTTP may begin."""
