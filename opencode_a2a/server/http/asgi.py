@@ -20,7 +20,7 @@ from attrs import evolve
 from opencode_a2a.logs import plain
 from opencode_a2a.metrics.request_metrics import count_request
 from opencode_a2a.server.grpc.trailers import with_trailers
-from opencode_a2a.server.http.dispatch import Dispatch, Invocation, at_once
+from opencode_a2a.server.http.dispatch import Dispatch, Invocation, at_once, note_task
 from opencode_a2a.server.http.documents import Documents, Published, only
 from opencode_a2a.server.http.probes import Probes, asks_for_stream, probe_stream
 from opencode_a2a.server.http.request_log import log_request
@@ -310,15 +310,15 @@ class Application:
         if call.streams:
             stream, presentation = await self._dispatch.stream(invocation)
             bare = evolve(call, params=None)  # they may be large, and the stream may last for hours
-            invocation = evolve(invocation, call=bare)
             limits, meters = self._surface.limits, self._surface.meters
             shortcut = Shortcut()
             frames = frames_of(stream, presentation, bare, limits, meters, room, shortcut)
+            outcome = request.outcome
             active, close, is_prompt = stream.active, stream.close, not stream.whole
             del stream  # which has the task as it was
 
             def closed() -> None:
-                invocation.found(active)  # whose session is chosen while it is read
+                note_task(outcome, active)  # whose session is chosen while it is read
                 close()
 
             access = partial(self._surface.authenticator.stream, caller)

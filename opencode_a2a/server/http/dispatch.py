@@ -30,6 +30,13 @@ async def at_once() -> None:
     """There is room for an answer: its connection has no other."""
 
 
+def note_task(outcome: Outcome, active: ActiveTask) -> None:
+    """Note the task that a call is about."""
+    outcome.task_id = active.facts.task_id
+    outcome.context_id = active.facts.context_id
+    outcome.session_id = active.session_id
+
+
 @frozen(kw_only=True)
 class Invocation:
     """A call by a caller who is known.
@@ -58,9 +65,7 @@ class Invocation:
 
     def found(self, active: ActiveTask) -> None:
         """Note the task that the call is about."""
-        self.outcome.task_id = active.facts.task_id
-        self.outcome.context_id = active.facts.context_id
-        self.outcome.session_id = active.session_id
+        note_task(self.outcome, active)
 
     @property
     def principal(self) -> str:

@@ -41,7 +41,7 @@ class OpenStream:
 
     def begun(self) -> OpenStream:
         """The stream once its first items are sent: it keeps nothing of them."""
-        return evolve(self, first=(), past=())
+        return evolve(self, first=(), past=()) if self.first or self.past else self
 
     def replaced(self, cursor: int) -> OpenStream:
         """The stream for a reader for whom the event after `cursor` is out of reach: what replaces all it has."""

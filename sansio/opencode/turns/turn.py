@@ -67,6 +67,10 @@ class BusPosition:
     gaps: int = 0
     statuses: int = 0
 
+    def after_status(self) -> BusPosition:
+        """Return the counts after one more session status."""
+        return BusPosition(self.gaps, self.statuses + 1)
+
 
 class Turn:
     """The state of one turn. `prompt_id` is the id we gave the user's message."""
@@ -147,10 +151,10 @@ class Turn:
         elif isinstance(event, MessageSeen):
             self._message(event.info, out)
         elif isinstance(event, SessionStatus):
-            self.bus_position = evolve(self.bus_position, statuses=self.bus_position.statuses + 1)
+            self.bus_position = self.bus_position.after_status()
             self._session_status(event, out)
         elif isinstance(event, SessionFailed):
-            self.bus_position = evolve(self.bus_position, statuses=self.bus_position.statuses + 1)
+            self.bus_position = self.bus_position.after_status()
             self._fault = event
             self._doubtful = True  # OpenCode refuses some prompts with nothing but this
         elif isinstance(event, SessionDeleted):
