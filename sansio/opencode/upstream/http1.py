@@ -43,17 +43,17 @@ def whole_answer(data: bytes) -> tuple[int, Fields, bytes] | None:
         return None
     status = int(head[1])
     fields: Fields = []
-    length = b"0" if status in _BODILESS else b""
+    length = None
     for line in head[2].split(b"\r\n")[:-1]:
         name, _, value = line.partition(b":")
         name, value = name.lower(), value.strip(b" \t")
-        if name == b"content-length" and status not in _BODILESS:
-            if length:
+        if name == b"content-length":
+            if length is not None or not value.isdigit() or len(value) > _DIGITS:
                 return None
-            length = value
+            length = int(value)
         elif name == b"transfer-encoding" or (name == b"connection" and value.lower() != b"keep-alive"):
             return None
         fields.append((name, value))
-    if not (length.isdigit() and len(length) <= _DIGITS) or len(data) - head.end() != int(length):
+    if len(data) - head.end() != (0 if status in _BODILESS else length):
         return None
     return status, fields, data[head.end() :]

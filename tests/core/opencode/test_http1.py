@@ -62,6 +62,7 @@ def test_an_answer_that_is_whole_is_read_as_h11_reads_it(data: bytes) -> None:
         b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}",
         b"HTTP/1.1 100 Continue\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\n\r\nx",
+        b"HTTP/1.1 204 No Content\r\ncontent-length:: 7\r\n\r\n",
     ],
 )
 def test_any_other_answer_is_left_to_h11(data: bytes) -> None:
