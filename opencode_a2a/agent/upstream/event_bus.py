@@ -1,14 +1,14 @@
 """The one subscription to OpenCode's event bus, shared by all turns: cost grows with events, not with turns.
 
 It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
-together is delivered together: sinks are flushed once per batch, and others have their turn between two batches.
+together for a turn is delivered together, and then its sink is flushed. Others have their turn between two batches.
 When the bus drops it reconnects, and every sink is marked as having a gap.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import anyio
@@ -205,14 +205,33 @@ class EventBus:
             raise UpstreamError(TaskFailure(text=f"OpenCode said nothing for {quiet:.3g} seconds", type=TIMEOUT))
 
     async def _deliver(self, events: list[SseEvent]) -> None:
-        for start in range(0, len(events), _BATCH):
-            if start:
+        """Deliver the events of one read, those of a turn together: whatever comes apart is written apart."""
+        found: dict[str, tuple[Sink, list[BusEvent]]] = {}
+        for number, event in enumerate(events, 1):
+            self._route(event.data, found)
+            if number % _BATCH == 0:
                 await anyio.lowlevel.checkpoint()
-            touched: dict[int, Sink] = {}
-            for event in events[start : start + _BATCH]:
-                self._route(event.data, touched)
-            for sink in touched.values():
-                sink.flush()
+        step = 0
+        for session_id, (sink, routed) in found.items():
+            for start in range(0, len(routed), _BATCH):
+                batch = routed[start : start + _BATCH]
+                if step and step + len(batch) > _BATCH:
+                    step = 0
+                    await anyio.lowlevel.checkpoint()
+                if self._sinks.get(session_id) is not sink:
+                    break  # the turn has ended meanwhile
+                step += len(batch)
+                self._feed(sink, batch)
+
+    def _feed(self, sink: Sink, events: Sequence[BusEvent]) -> None:
+        for event in events:
+            try:
+                sink.feed(event)
+            except Exception:
+                # a bug in one turn must not cut the others off; that turn looks at its session again
+                _log.exception("a turn failed on an event of %s", event.session_id)
+                sink.gap()
+        sink.flush()
 
     def _now_connected(self, first: bytes) -> None:
         self.connected = True
@@ -233,7 +252,8 @@ class EventBus:
         for sink in list(self._sinks.values()):
             sink.gap()
 
-    def _route(self, data: bytes, touched: dict[int, Sink]) -> None:
+    def _route(self, data: bytes, found: dict[str, tuple[Sink, list[BusEvent]]]) -> None:
+        """Decode an event; add it to those of the sink that it belongs to, under the session that has the sink."""
         try:
             event = decode(data)
         except ProtocolError as exc:
@@ -252,21 +272,21 @@ class EventBus:
             if event.parent_id is not None:
                 self.adopt(event.session_id, event.parent_id)
             return
-        sink = self._sinks.get(event.session_id or "") or self._sink_above(event.session_id)
+        session_id = event.session_id or ""
+        sink = self._sinks.get(session_id)
+        if sink is None:
+            session_id = self._session_above(session_id)
+            sink = self._sinks.get(session_id)
         if sink is None:
             return
-        touched[id(sink)] = sink
-        try:
-            sink.feed(event)
-        except Exception:
-            # a bug in one turn must not cut the others off; that turn looks at its session again
-            _log.exception("a turn failed on an event of %s", event.session_id)
-            sink.gap()
+        if session_id in found:
+            found[session_id][1].append(event)
+        else:
+            found[session_id] = sink, [event]
 
-    def _sink_above(self, session_id: str | None) -> Sink | None:
-        """The sink of a session, or of the nearest session above it that has one."""
-        sinks = (self._sinks.get(above) for above in self._line_of(session_id))
-        return next((sink for sink in sinks if sink is not None), None)
+    def _session_above(self, session_id: str) -> str:
+        """The nearest session above a session that has a sink; empty for none."""
+        return next((above for above in self._line_of(session_id) if above in self._sinks), "")
 
     def _line_of(self, session_id: str | None) -> Iterator[str]:
         """A session and those above it, nearest first."""

@@ -126,6 +126,29 @@ async def test_what_comes_together_is_delivered_together() -> None:
     assert len(one.batches) < 10
 
 
+async def test_the_events_of_a_turn_are_delivered_together_though_those_of_others_are_between() -> None:
+    many: dict[str, Any] = {f"ses_{number}": Listener() for number in range(20)}
+    together = b"".join(delta(session, str(number)) for number in range(5) for session in many)
+    async with listening([HEAD + HELLO + together, SILENCE], **many):
+        await until(lambda: all(one.batches for one in many.values()))
+
+    assert [(one.said, one.batches) for one in many.values()] == [(["0", "1", "2", "3", "4"], [5])] * 20
+
+
+async def test_a_turn_that_ends_while_others_get_their_events_gets_no_more() -> None:
+    class Ending(Listener):
+        def flush(self) -> None:
+            super().flush()
+            bus.detach("ses_b", ended)
+
+    first, ended, last = Ending(), Listener(), Listener()
+    said = [delta("ses_a", "1"), delta("ses_b", "2"), delta("ses_c", "3")]
+    async with listening([HEAD + HELLO + b"".join(said), SILENCE], ses_a=first, ses_b=ended, ses_c=last) as (bus, _):
+        await until(lambda: last.said)
+
+    assert (first.said, ended.said, last.said) == (["1"], [], ["3"])
+
+
 async def test_others_have_their_turn_between_the_events_of_one_read() -> None:
     turns: list[int] = [0]
     met: list[int] = []
