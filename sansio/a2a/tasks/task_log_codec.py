@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -24,6 +24,7 @@ from sansio.a2a.tasks.task_log import (
 
 _LISTS: Final = ("artifacts", "history")
 _REQUIRED: Final = ("id", "contextId", "status")
+_PARTS_AT_ONCE: Final = 256
 
 
 def _encode(event: LogEvent) -> JsonObject:
@@ -204,10 +205,32 @@ def read_task_in_steps(value: Any, *, size: int = SLICE) -> Steps[Task]:
     for name, items in lists.items():
         for run in runs(items, size):
             yield
-            some = read_task({**bare, name: run})
+            first, *more = _in_slices(run)
+            some = read_task({**bare, name: first})
+            for rest in more:
+                yield
+                some = _joined(some, read_task({**bare, name: rest}))
             artifacts += some.artifacts
             history += some.history
     return evolve(task, artifacts=tuple(artifacts), history=tuple(history))
+
+
+def _in_slices(run: Sequence[Any]) -> list[list[Any]]:
+    """Return a run of artifacts or messages in slices: one that has many parts alone is as many as its parts need."""
+    parts = run[0].get("parts") if len(run) == 1 and isinstance(run[0], dict) else None
+    if not isinstance(parts, list) or len(parts) <= _PARTS_AT_ONCE:
+        return [list(run)]
+    starts = range(0, len(parts), _PARTS_AT_ONCE)
+    return [[{**run[0], "parts": parts[start : start + _PARTS_AT_ONCE]}] for start in starts]
+
+
+def _joined(task: Task, slice_: Task) -> Task:
+    """Return a task of one artifact or message with the parts of its next slice."""
+    artifacts = tuple(
+        evolve(a, parts=a.parts + b.parts) for a, b in zip(task.artifacts, slice_.artifacts, strict=True)
+    )
+    history = tuple(evolve(a, parts=a.parts + b.parts) for a, b in zip(task.history, slice_.history, strict=True))
+    return evolve(task, artifacts=artifacts, history=history)
 
 
 def read_task(value: object) -> Task:

@@ -413,6 +413,20 @@ def test_a_large_task_is_read_in_steps() -> None:
     assert steps > 3
 
 
+@pytest.mark.parametrize("parts", [256, 257, 1000])
+def test_what_has_many_parts_is_read_in_slices_of_them(parts: int) -> None:
+    many = tuple(TextPart(text=f"{number}") for number in range(parts))
+    said = Message(message_id="m", role=Role.USER, parts=many, metadata={"n": 1})
+    artifact = Artifact(artifact_id="a", parts=many, name="n")
+    status = TaskStatus(state=TaskState.WORKING)
+    task = Task(id="t", context_id="c", status=status, artifacts=(artifact,), history=(said,))
+
+    found, steps = counted(read_task_in_steps(orjson.loads(encode_task(task)), size=2000))
+
+    assert found == task
+    assert steps == 1 + 2 * -(-parts // 256)
+
+
 @pytest.mark.parametrize("wrong", [{"artifacts": 5}, {"history": [5]}, {"status": None}])
 def test_a_large_task_that_was_stored_wrongly_is_a_fault_of_ours(wrong: dict[str, object]) -> None:
     task = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING), metadata={"x": "x" * 99})
