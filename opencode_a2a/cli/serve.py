@@ -45,7 +45,7 @@ from sansio.transport.addresses import host_and_port
 
 _log = logging.getLogger(LIFECYCLE)
 
-_COLLECTED = (5_000, 4, 1_000)
+_COLLECTED = (5_000, 50, 1_000)
 """Thresholds of the garbage collector: new objects, looks at the newest, and looks at those that outlived one."""
 
 
