@@ -24,7 +24,7 @@ from sansio.a2a.protobuf.pieces import encoded_pieces, field_class, field_pieces
 from sansio.a2a.protobuf.text_pieces import TextPieces
 from sansio.a2a.serving.call import Call
 from sansio.a2a.serving.served import CallRefusedError, ServedProtocol
-from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.presentation import TASKS_AT_ONCE, Presentation
 
 JSON_BODY = False
 _RESOURCES: Final = ("name", "parent")  # fields of version 0.3 that name a task, or what belongs to one
@@ -64,11 +64,11 @@ class GrpcCall(Call):
         answer = self.rpc.answer
         task_class = field_class(answer, _TASKS)
         made, pieces = 0, [message_of(answer, presentation.rest_of(page)).SerializeToString()]
-        for task in presentation.tasks_of(page, artifacts=artifacts):
+        for number, task in enumerate(presentation.tasks_of(page, artifacts=artifacts), 1):
             encoded = yield from encoded_pieces(task_class, task)
             pieces += field_pieces(answer, _TASKS, encoded)
             made += sum(map(len, encoded))
-            if made > SLICE:
+            if made > SLICE or number % TASKS_AT_ONCE == 0:
                 made = 0
                 yield
         return pieces

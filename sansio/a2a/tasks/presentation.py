@@ -6,7 +6,7 @@ Clients of version 0.3 get the shared metadata of every extension, activated or 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from attrs import evolve, field, frozen
@@ -34,6 +34,10 @@ from sansio.a2a.tasks.shared_metadata import SHARED_BY, STATED_ONCE, STREAM_RESU
 from sansio.a2a.tasks.task_log import merge
 
 _CODECS: Mapping[str, Codec] = {codec.NAME: codec for codec in (v0_3, v0_3_gateway, v1_0)}
+
+
+TASKS_AT_ONCE: Final = 16
+"""Tasks of a page that are rendered in one step, however small: large ones without their artifacts take as long."""
 
 
 def as_text(task: Task) -> Task:
@@ -100,13 +104,13 @@ class Presentation:
         """Render a page of tasks as JSON, in steps and pieces, with or without their artifacts."""
         pieces = [b'{"tasks":[']
         made = 0
-        for task in self.tasks_of(page, artifacts=artifacts):
+        for number, task in enumerate(self.tasks_of(page, artifacts=artifacts), 1):
             if len(pieces) > 1:
                 pieces.append(b",")
             encoded = yield from encoded_pieces(task)
             pieces += encoded
             made += sum(map(len, encoded))
-            if made > SLICE:
+            if made > SLICE or number % TASKS_AT_ONCE == 0:
                 made = 0
                 yield
         pieces.append(b"]," + orjson.dumps(self.rest_of(page))[1:])
