@@ -10,14 +10,17 @@ an end is reset. Trailers are sent to who does not ask for them. The head of an 
 follows at once, and so is its end with the rest of the body.
 
 Requests that come at once begin one by one, so that other connections have their turns. Nothing of an answer is kept
-here but the piece that waits for room: its application waits with it.
+here but the piece that waits for room: its application waits with it. An application that asks for room makes its
+answer only while its client does not leave too many bytes of others unread.
 """
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import h2.errors
@@ -31,7 +34,7 @@ from hypercorn.typing import AppWrapper, ConnectionState, TaskGroup, WorkerConte
 from hypercorn.typing import Event as Wakeup
 
 from runtime_http.http2_state import Http2State
-from runtime_http.stream import Application, Fields, HttpStream, scope_of
+from runtime_http.stream import ROOM, Application, Fields, HttpStream, scope_of
 from sansio.transport import heads
 from sansio.transport.connections import Connection
 from sansio.transport.frames import FrameBudget
@@ -39,6 +42,8 @@ from sansio.transport.frames import FrameBudget
 _log = logging.getLogger(__name__)
 
 _STREAM_PIECE: Final = 65536  # bytes of one stream that have the time of a write
+_MOST_UNREAD: Final = 16 * 1024 * 1024  # bytes of whole answers; a proxy may have all of its users on one connection
+_MAKING: Final = 4  # answers of one connection that are made at the same time; methods of the agent's have others
 _MOST_WAITING: Final = 64  # frames of a body; the window of a stream bounds no bytes that were acknowledged
 _OLD: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 _STOPPED: Final[dict[h2.settings.SettingCodes | int, int]] = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 0}
@@ -108,6 +113,9 @@ class Http2:
         self._h2 = Http2State(config)
         self._streams: dict[int, HttpStream] = {}
         self._waiting: dict[int, _Piece] = {}
+        self._making: dict[int, bool] = {}  # streams whose answers are made; whether by a method of the agent's
+        self._unread: dict[int, int] = {}  # bytes of whole answers, until their streams are over
+        self._room: deque[tuple[int, bool, Wakeup]] = deque()  # who waits to make an answer, the first to come first
         self._requests = 0
         self._is_closed = False
         self._fields: list[Any] = []
@@ -215,6 +223,7 @@ class Http2:
         scope = scope_of(head.method, "2", head.target, list(head.fields), trailers=True)
         scope |= self._about
         scope["state"] = self._state.copy()
+        scope["extensions"][ROOM] = {"take": partial(self._take_room, number), "hold": partial(self._hold, number)}
         stream = HttpStream(self._app, self._context, self, number, scope, _MOST_WAITING)
         self._streams[number] = stream
         stream.begin(self._tasks)
@@ -226,11 +235,14 @@ class Http2:
     async def _close(self, number: int) -> None:
         """End a stream, for its application and for whoever waits for room in it."""
         stream = self._streams.pop(number, None)
+        self._making.pop(number, None)
+        self._unread.pop(number, None)
         if stream is not None:
             await stream.close()
         piece = self._waiting.pop(number, None)
         if piece is not None:
             await piece.is_taken.set()
+        await self._give_room()
 
     async def _calm(self) -> None:
         """End the connection: the client makes work and asks for nothing."""
@@ -246,6 +258,39 @@ class Http2:
         await self._send(Closed())
 
     # --- what the application sends -------------------------------------------------------------------------
+
+    def _has_room(self, *, for_method: bool) -> bool:
+        making = sum(one is for_method for one in self._making.values())
+        return making < _MAKING and sum(self._unread.values()) < _MOST_UNREAD
+
+    async def _take_room(self, number: int, *, for_method: bool = False) -> bool:
+        """Return once there is room to make an answer: True, or False where its client has left."""
+        if self._has_room(for_method=for_method) and not any(one[1] is for_method for one in self._room):
+            self._making[number] = for_method
+        elif number in self._streams:
+            has_room = self._context.event_class()
+            self._room.append((number, for_method, has_room))
+            await has_room.wait()
+        return number in self._streams
+
+    async def _hold(self, number: int, size: int) -> None:
+        """Count an answer that is made, until its stream is over. `size`: bytes."""
+        if self._making.pop(number, None) is not None:
+            self._unread[number] = size
+            await self._give_room()
+
+    async def _give_room(self) -> None:
+        """Wake who may make an answer by now, and who need not wait any longer, as the client has left."""
+        free = {for_method: self._has_room(for_method=for_method) for for_method in (False, True)}
+        for one in list(self._room):
+            number, for_method, has_room = one
+            if number in self._streams:
+                if not free[for_method]:
+                    continue
+                self._making[number] = for_method
+                free[for_method] = self._has_room(for_method=for_method)
+            self._room.remove(one)
+            await has_room.set()
 
     async def send_head(self, number: int, status: int, headers: Fields, *, more: bool) -> None:
         """Send the head of an answer; with `more`, together with what follows."""

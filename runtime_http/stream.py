@@ -35,6 +35,9 @@ NOW: Final = "http.response.now"
 WHOLE: Final = "http.request.whole"
 """The extension of ASGI by which an application learns that all of a body has come: to read it waits for nothing."""
 
+ROOM: Final = "http.response.room"
+"""The extension of ASGI by which an application waits before it makes an answer, and reports the bytes of one."""
+
 _DISCONNECT: Final = "http.disconnect"
 _FAILED: Final = [(b"content-length", b"0"), (b"connection", b"close")]
 

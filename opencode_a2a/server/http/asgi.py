@@ -67,6 +67,7 @@ LINGER = 10.0
 """Seconds for which the rest of a request is awaited where the connection goes on."""
 
 _WHOLE = "http.request.whole"  # an extension of ASGI that our runtimes have
+_ROOM = "http.response.room"  # another: whoever makes an answer waits until its client has read enough of others
 _MUCH = 65536  # bytes; to compress more would hold the loop for a millisecond and longer
 _GZIP = 16 + zlib.MAX_WBITS  # the container of zlib's output
 
@@ -180,6 +181,8 @@ class Application:
             answer, in_gzip = http.negotiate_coding(answer, coding, self._surface.gzip_minimum)
             if in_gzip:
                 answer = await _in_gzip(answer)
+            if _ROOM in extensions:
+                await extensions[_ROOM]["hold"](answer.length)
             if request.unread and not multiplexed:
                 # the connection cannot be used again, and no client is to send its next request into it
                 answer = evolve(answer, headers=(*answer.headers, ("connection", "close")))
@@ -245,7 +248,8 @@ class Application:
         request.outcome.label = call.operation.name.lower() if call.operation is not None else "extension"
         try:
             when_gone = extensions[GONE]["call"] if GONE in extensions else never
-            return await self._perform(call, request, caller, when_gone=when_gone)
+            room = partial(_take_room, extensions[_ROOM]["take"], call) if _ROOM in extensions else None
+            return await self._perform(call, request, caller, None if call.streams else room, when_gone)
         except ClientLeftError:
             raise
         except Exception as exc:
@@ -384,6 +388,12 @@ async def _read_pieces(
         if request.unread and patience is not None:
             patience.deadline += len(chunk) / http.BODY_RATE
     request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _take_room(take: Callable[..., Awaitable[bool]], call: Call) -> None:
+    """Wait for room to make the answer of a call. Raises `ClientLeftError`."""
+    if not await take(for_method=call.operation is None):
+        raise ClientLeftError
 
 
 async def _in_gzip(response: Response) -> Response:

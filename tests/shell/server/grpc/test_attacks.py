@@ -22,6 +22,8 @@ from tests.shell.server.grpc.attacks import (
     DATA,
     END_HEADERS,
     END_STREAM,
+    GET,
+    HEADERS,
     INTERNAL,
     LARGEST,
     LIMIT,
@@ -30,10 +32,12 @@ from tests.shell.server.grpc.attacks import (
     PREFACE,
     PROTOCOL,
     REFUSED,
+    RST_STREAM,
     SETTINGS,
     TASK,
     Attack,
     Attacker,
+    block,
     call,
     frame,
     head,
@@ -125,6 +129,47 @@ async def test_streams_beyond_the_bound_are_refused_and_the_others_go_on(anyio_b
                 await attacker.receive()
 
     assert attacker.resets == {201: REFUSED, 203: REFUSED}
+
+
+async def test_answers_that_their_client_does_not_read_are_few_and_others_are_answered(anyio_backend: str) -> None:
+    made: list[str] = []
+
+    async def large(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" or scope["path"] != GET:
+            await hello(scope, receive, send)
+            return
+        room = scope["extensions"]["http.response.room"]
+        if not await room["take"]():
+            left.append(scope["path"])
+            return
+        made.append(scope["path"])
+        await room["hold"](4_000_000)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(4_000_000)})
+
+    left: list[str] = []
+    end = END_HEADERS | END_STREAM
+    numbers = range(1, 41, 2)
+    limits = ConnectionLimits(http2=True)
+    async with served(anyio_backend, large, limits=limits) as url, await connected(url) as raw:
+        await raw.send(PREFACE + frame(SETTINGS, 0, 0) + b"".join(head(one, end) for one in numbers))
+        await until(lambda: len(made) >= 5)
+        async with await connected(url) as other:
+            attacker = Attacker(other)
+            await other.send(PREFACE + frame(SETTINGS, 0, 0) + frame(HEADERS, end, 1, block(path="/")))
+            with anyio.fail_after(DEADLINE):
+                while attacker.http is None:
+                    await attacker.receive()
+        few = len(made)
+        assert (few <= 8, left) == (True, [])
+
+        await raw.send(frame(RST_STREAM, 0, 1, bytes(4)) + frame(RST_STREAM, 0, numbers[-1], bytes(4)))
+        await until(lambda: left)
+        await until(lambda: len(made) > few)
+        await raw.aclose()
+        await until(lambda: len(left) + len(made) == len(numbers))
+
+    assert len(made) <= few + 4
 
 
 async def test_a_call_whose_client_makes_no_room_ends_with_its_connection(
