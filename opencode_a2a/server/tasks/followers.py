@@ -6,6 +6,7 @@ A token costs its reader a turn of the event loop otherwise, through all that wa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from opencode_a2a.wakeup import Wakeup
@@ -37,9 +38,15 @@ class Follower:
         self._woken.wake()
 
     def offer(self, log: TaskLog, visible: int) -> None:
-        """Offer the events up to `visible`; one who does not take them is woken."""
-        near = visible - self.cursor <= _FEW and log.reaches(self.cursor)
-        if near and self._take(log.since(self.cursor, visible)):
+        """Offer the events up to `visible`; one who does not take them is woken.
+
+        A reader's failure is its own: it meets that again as it reads, and whoever publishes does not.
+        """
+        taken = False
+        if visible - self.cursor <= _FEW and log.reaches(self.cursor):
+            with suppress(Exception):
+                taken = self._take(log.since(self.cursor, visible))
+        if taken:
             self.cursor = visible
         else:
             self.wake()

@@ -24,7 +24,7 @@ def token(text: str) -> ArtifactChunk:
     return ArtifactChunk(artifact=Artifact(artifact_id="a", parts=(TextPart(text=text),)), append=True, joins=True)
 
 
-@define(eq=False)
+@define(eq=False, slots=False)
 class Reader:
     """Reads a task from event 1 on. `room`: how many more events it takes at once."""
 
@@ -121,6 +121,18 @@ async def test_of_many_readers_the_first_ones_take_and_the_others_read(active: A
 
     assert sum(reader.taken == [3] for reader in readers) == 32
     assert all(reader.taken + reader.read[1:] == [3] for reader in readers)
+
+
+async def test_a_reader_that_fails_does_not_fail_whoever_publishes(active: ActiveTask) -> None:
+    def failing(entries: Sequence[Entry]) -> bool:
+        raise ValueError(len(entries))
+
+    failed, other = Reader(active), Reader(active)
+    failed.take = failing  # type: ignore[method-assign]
+    async with reading(failed, other):
+        active.publish([token("a")])
+
+    assert (failed.read, other.taken) == ([2, 3], [3])
 
 
 async def test_a_poke_wakes_those_who_follow(active: ActiveTask) -> None:
