@@ -202,7 +202,7 @@ async def test_a_read_that_is_not_answered_is_asked_again_within_the_same_patien
 
 
 async def test_a_write_that_is_not_answered_is_not_sent_again() -> None:
-    async with answering([SILENCE], [ok(b"2")]) as server, client(server, timeout=0.2) as upstream:
+    async with answering([SILENCE], [ok(b"2")]) as server, client(server, timeout=1.0) as upstream:
         error = await failure(upstream, WRITE)
 
         assert (error.failure.type, error.sent, len(server.requests)) == ("UPSTREAM_TIMEOUT", True, 1)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 ASKED = 40
 READ = 12
-FEW = 3 * room.MAKING
+FEW = 4 * room.MAKING
 """Those that are made, the one that waits to be sent, the one that is being sent, and those that the kernel has."""
 METHODS: dict[str, tuple[type, str, int]] = {
     "GetTask": (Presentation, "task", 1),
