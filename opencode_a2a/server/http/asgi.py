@@ -261,11 +261,16 @@ class Application:
         from opencode_a2a.server.grpc.services import REFLECTION_SECONDS, GrpcServices
         from sansio.a2a.serving.grpc_call import ending
 
+        async def noted() -> MutableMapping[str, Any]:
+            message = await receive()
+            request.unread = message.get("more_body", False)
+            return message
+
         beside = GrpcServices(self._surface.protocol.versions, self._unready)
         if request.path == grpc.HEALTH_PATH:
-            return await beside.check(receive)
+            return await beside.check(noted)
         self._guard.read(request)
-        frames = beside.reflect(request.path, receive)
+        frames = beside.reflect(request.path, noted)
         return Streaming(grpc.HEADERS, frames, _nothing, _everybody, b"", REFLECTION_SECONDS + SLACK, ending)
 
     def _refuse_unknown(self, request: Request) -> None:
