@@ -43,6 +43,7 @@ EXCLUDED: dict[str, str] = {
     "client/": "the client, whose servers have what other tests look at",
     "test_the_catalogue_is_asked_once_and_only_for_media": "counts what one server asks OpenCode",
     "test_a_directory_is_asked_about_once": "counts what one server asks OpenCode",
+    "test_of_many_turns_that_missed_events_some_look": "counts what one server asks OpenCode at once",
     "test_stopped_streams.py": "stops one server, and counts its streams",
     "test_slow_readers.py": "looks at the memory and the streams of one server",
     "test_durability.py": "spoils an SQLite file",

@@ -54,6 +54,14 @@ def task_of(text: str, raw: bytes, artifacts: int) -> Task:
     )
 
 
+def test_small_members_of_a_large_list_are_encoded_together() -> None:
+    value = v1_0.render_task(task_of("", b"", 0))
+
+    found = b"".join(taken(encoded_pieces(TASK, value, size=1000)))
+
+    assert TASK.FromString(found) == message_of(TASK, value)
+
+
 @given(st.text(max_size=80), st.binary(max_size=80), st.integers(0, 4), st.sampled_from([16, 20, 33, 200, 4000]))
 def test_a_message_in_pieces_is_the_message(text: str, raw: bytes, artifacts: int, size: int) -> None:
     value = v1_0.render_task(task_of(text, raw, artifacts)) | {"unknown": "x" * 99}

@@ -413,6 +413,14 @@ def test_a_large_task_is_read_in_steps() -> None:
     assert steps > 3
 
 
+def test_a_small_task_is_read_at_once() -> None:
+    task = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING))
+
+    assert counted(read_task_in_steps(orjson.loads(encode_task(task)))) == (task, 1)
+    with pytest.raises(LocalError, match="a stored task cannot be read"):
+        taken(read_task_in_steps([1]))
+
+
 @pytest.mark.parametrize("parts", [256, 257, 1000])
 def test_what_has_many_parts_is_read_in_slices_of_them(parts: int) -> None:
     many = tuple(TextPart(text=f"{number}") for number in range(parts))
