@@ -15,6 +15,8 @@ from tests.interop.server import OVER_HTTP, SERVERS, Served, running_replicas, r
 from tests.real.adapter import Adapter
 from tests.real.installation import UnavailableError
 
+_INSTALLING = 300.0  # seconds: the first test that needs a client or an agent installs it, within its own time
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
@@ -27,6 +29,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
     for item in items:
+        if item.get_closest_marker("interop") is not None:
+            item.add_marker(pytest.mark.timeout(_INSTALLING))
         parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
         mark = item.get_closest_marker("operation")
         operation = mark.args[0] if mark is not None else parameters.get("operation")

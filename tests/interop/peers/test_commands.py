@@ -23,7 +23,7 @@ from tests.real.adapter import TOKEN, environment
 from tests.real.deadline import Deadline
 from tests.real.process import Process
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.interop
 
 SECONDS = 20
 _Test = TypeVar("_Test", bound=Callable[..., None])

@@ -14,7 +14,7 @@ from tests.interop.agent import Way
 from tests.interop.peers.peer import OF_NAME, WAYS
 from tests.real.adapter import TOKEN
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.interop
 
 PUSHING = [way for way in WAYS if (way.client, way.version) == ("a2a-sdk 1", "1.0") or way.client == "opencode-a2a"]
 """On 0.3, a2a-sdk 1 answers a deletion with neither result nor error, and has no list over HTTP+JSON."""

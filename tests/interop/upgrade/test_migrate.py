@@ -30,7 +30,7 @@ from tests.interop.upgrade.earlier import (
 )
 from tests.real.adapter import environment, running_adapter
 
-pytestmark = [pytest.mark.interop, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.interop
 
 VERSIONS = ("0.3", "1.0")
 RUNS = [(version, runtime) for version in RELEASES for runtime in ("asyncio", "trio")]
