@@ -1,4 +1,4 @@
-"""A stand-in OpenCode whose answers are as large as they get: providers, sessions, messages, and events at once.
+"""A scripted OpenCode whose answers are as large as they get: providers, sessions, messages, and events at once.
 
 Run it with `python -m tests.benchmarks.large_upstream`. Knows nothing of A2A, nor of who calls it.
 """

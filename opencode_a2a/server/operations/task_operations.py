@@ -128,17 +128,16 @@ class Operations:
             await self._room_for(push, message.task_id, ("configuration", member))
         active, begun = await self._admission.start(principal, request, presentation, trace)
         if push is not None and begun is None and active.facts.message_id != message.message_id:
-            await self._notify_of_answer(principal, active, request, presentation)
+            await self._notify_of_answer(principal, active, message.message_id, push, presentation)
         return active, begun
 
     async def _notify_of_answer(
-        self, principal: str, active: ActiveTask, request: SendRequest, presentation: Presentation
+        self, principal: str, active: ActiveTask, message_id: str, push: PushConfig, presentation: Presentation
     ) -> None:
         """Notify about what follows an answer, once however often it comes."""
-        task_id, message_id = active.facts.task_id, request.message.message_id
-        assert request.configuration.push is not None
+        task_id = active.facts.task_id
         made = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{task_id} {message_id}"))
-        config = evolve(request.configuration.push, task_id=task_id, id=request.configuration.push.id or made)
+        config = evolve(push, task_id=task_id, id=push.id or made)
         if config not in await from_store(self._notifier.configs(task_id)):
             taken = active.log.answered_at(message_id)
             await self._set(principal, config, presentation, None if taken is None else taken - 1)

@@ -6,7 +6,7 @@ copying of a large text. The value is taken apart where it is large, and its pie
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import orjson
@@ -35,10 +35,15 @@ def encoded_pieces(value: Any, *, size: int = SLICE) -> Steps[list[bytes]]:
     if not is_heavier(value, size):
         return [orjson.dumps(value)]
     yield  # to make the value took a while as well
+    return (yield from joined_pieces(_pieces(value, size), size))
+
+
+def joined_pieces(pieces: Iterable[bytes], size: int) -> Steps[list[bytes]]:
+    """Join small pieces to ones of about `size` bytes, in steps."""
     made: list[bytes] = []
     gathered: list[bytes] = []
     length = since = 0
-    for piece in _pieces(value, size):
+    for piece in pieces:
         gathered.append(piece)
         length += len(piece)
         since += len(piece)

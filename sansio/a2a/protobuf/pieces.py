@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from sansio.a2a.bindings.json_output import SLICE, Steps, is_heavier, runs
+from sansio.a2a.bindings.json_output import SLICE, Steps, is_heavier, joined_pieces, runs
 from sansio.a2a.model import JsonObject
 from sansio.a2a.protobuf.conversion import bytes_of, message_of
 from sansio.a2a.protobuf.messages import MessageClass, message
@@ -26,7 +26,7 @@ def encoded_pieces(kind: MessageClass, value: JsonObject, *, size: int = SLICE) 
         return [message_of(kind, value).SerializeToString()]
     yield  # to make the value took a while as well
     found = yield from _message(kind.DESCRIPTOR, value, size)
-    return (yield from _gathered(found, size))
+    return (yield from joined_pieces(found, size))
 
 
 def field_pieces(kind: MessageClass, name: str, pieces: list[bytes]) -> list[bytes]:
@@ -102,19 +102,3 @@ def _with_head(field: FieldDescriptor, pieces: list[bytes]) -> list[bytes]:
     tag = bytes((field.number << 3 | _WITH_LENGTH,))
     first, *more = pieces
     return [length_delimited(tag, sum(map(len, pieces))) + first, *more]
-
-
-def _gathered(pieces: list[bytes], size: int) -> Steps[list[bytes]]:
-    made: list[bytes] = []
-    gathered: list[bytes] = []
-    length = 0
-    for piece in pieces:
-        gathered.append(piece)
-        length += len(piece)
-        if length >= size:
-            made.append(b"".join(gathered))
-            gathered.clear()
-            length = 0
-            yield
-    made.append(b"".join(gathered))
-    return made

@@ -29,7 +29,7 @@ class InterruptTracker:
     asked_at: dict[str, str] = field(factory=dict)
     asked_count: int = 0
     ended_count: int = 0
-    _resolved: frozenset[str] = frozenset()
+    _resolved: set[str] = field(factory=set)
     _answers: dict[str, tuple[str, Message | None]] = field(factory=dict)
 
     def recover(self, pending: Mapping[str, InterruptAsked], since: str) -> None:
@@ -69,7 +69,7 @@ class InterruptTracker:
 
     def ended(self, ended: InterruptEnded, now: str) -> list[LogEvent]:
         """Record that a request was answered, by anybody."""
-        self._resolved |= {ended.request_id}
+        self._resolved.add(ended.request_id)
         if self.pending.pop(ended.request_id, None) is None:
             return []
         self.ended_count += 1

@@ -21,9 +21,8 @@ class Attribution:
     """`prompt_id`: the id of the turn's user message. Ids sort by time."""
 
     prompt_id: str
-    # An empty set takes 216 bytes in each turn; most turns are alone in their session.
-    _typed: frozenset[str] = frozenset()  # user messages of somebody else
-    _theirs: frozenset[str] = frozenset()  # assistant messages that answer those
+    _typed: set[str] = field(factory=set)  # user messages of somebody else
+    _theirs: set[str] = field(factory=set)  # assistant messages that answer those
     _ours: set[str] = field(factory=set)  # assistant messages of the turn
     _children: dict[str, str] = field(factory=dict)  # sessions of subagents, with the message they were made by
 
@@ -42,7 +41,7 @@ class Attribution:
     def note_message(self, info: MessageInfo) -> None:
         """Record an assistant message."""
         if info.role == "assistant" and info.parent_id in self._typed:
-            self._theirs |= {info.id}
+            self._theirs.add(info.id)
         elif self.is_ours(info):
             self._ours.add(info.id)
 
@@ -50,7 +49,7 @@ class Attribution:
         """Record a part. The parts of a user message show who wrote it, and a tool call names the session it made."""
         if info.role == "user":
             if info.id > self.prompt_id and part.body.get("synthetic") is not True and part.type not in _ADDED:
-                self._typed |= {info.id}
+                self._typed.add(info.id)
             return
         child = text_at(part.body, "state", "metadata", "sessionId")
         if part.type == "tool" and child is not None:

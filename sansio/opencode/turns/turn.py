@@ -97,8 +97,8 @@ class Turn:
         self._order: list[str] = []  # our assistant messages, oldest first
         self._held: dict[str, list[PartSeen]] = {}
         self._held_count = 0
-        self._torn: frozenset[str] = frozenset()  # an empty set takes 216 bytes in each turn
-        self._files: frozenset[str] = frozenset()  # ids of the file parts that were sent
+        self._torn: set[str] = set()
+        self._files: set[str] = set()  # ids of the file parts that were sent
         self._event_metadata = EventMetadata(task_id=task_id, context_id=context_id, session_id=session_id)
         self.interrupt_tracker: InterruptTracker = InterruptTracker(self._event_metadata)
         self._attribution = Attribution(prompt_id)
@@ -228,7 +228,7 @@ class Turn:
             self._message(record.info, out)
             for part in record.parts:
                 if part.part_id not in self._blocks:
-                    self._torn |= {part.part_id}
+                    self._torn.add(part.part_id)
                 self._part(part, out)
         for request_id in sorted(waited_for - {interrupt.request_id for interrupt in asked}):
             if request_id in self.interrupt_tracker.pending:
@@ -314,7 +314,7 @@ class Turn:
     def _delta(self, delta: PartDelta, out: list[LogEvent]) -> None:
         found = self._blocks.get(delta.part_id)
         if found is None:
-            self._torn |= {delta.part_id}
+            self._torn.add(delta.part_id)
             return
         artifact_stream, block = found
         if delta.field == "text" and delta.delta and not block.settled and not block.has_gap:
@@ -329,7 +329,7 @@ class Turn:
         if known is None:
             block = TextBlock(part.part_id, part.message_id)
             block.has_gap = part.part_id in self._torn and not settled
-            self._torn -= {part.part_id}
+            self._torn.discard(part.part_id)
             artifact_stream.insert(block)
             self._blocks[part.part_id] = (artifact_stream, block)
         else:
@@ -409,7 +409,7 @@ class Turn:
         file = file_of(part.body)
         if file is None or part.part_id in self._files:
             return
-        self._files |= {part.part_id}
+        self._files.add(part.part_id)
         artifact = Artifact(
             artifact_id=f"{self.task_id}:{BlockType.FILE.value}:{part.part_id}",
             name=file.filename,
