@@ -11,7 +11,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import Self, cast
+from typing import Self
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
@@ -19,6 +19,7 @@ from attrs import define, field
 
 from tests.faults import plan as faults
 from tests.faults.plan import Plan, StreamFault
+from tests.listening import LoopbackListener
 
 _HEAD_END = b"\r\n\r\n"
 BROKEN = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
@@ -91,7 +92,7 @@ class Forwarder(ABC):
     async def _serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         self._life = anyio.CancelScope()
         listener = await listen(self.port)
-        self.port = listener.extra(SocketAttribute.local_port)
+        self.port = listener.port
         async with listener:
             with self._life:
                 task_status.started()
@@ -250,13 +251,11 @@ def reset(stream: SocketStream) -> None:
         stream.extra(SocketAttribute.raw_socket).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
-async def listen(port: int) -> anyio.abc.SocketListener:
+async def listen(port: int) -> LoopbackListener:
     """Listen on a port, which may be somebody's for a moment."""
     for _ in range(_BIND_TRIES):
         try:
-            found = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+            return LoopbackListener(port)
         except OSError:
             await anyio.sleep(0.02)
-        else:
-            return cast("anyio.abc.SocketListener", found.listeners[0])
     raise OSError(f"port {port} cannot be had")

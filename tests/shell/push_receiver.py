@@ -14,9 +14,9 @@ import anyio
 import h11
 import orjson
 from anyio.abc import ByteStream
-from anyio.streams.tls import TLSListener
 from attrs import define, field, frozen
 
+from tests.listening import listening
 from tests.shell.harness import DEADLINE
 from tests.shell.raw_server import HANG_UP, SILENCE, Step
 
@@ -137,14 +137,5 @@ class PushReceiver:
 async def receiving(tls: ssl.SSLContext | None = None) -> AsyncGenerator[PushReceiver]:
     """Runs a receiver on a free loopback port."""
     receiver = PushReceiver()
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    receiver.port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    async with listener, anyio.create_task_group() as tasks:
-        if tls is not None:
-            tasks.start_soon(TLSListener(listener, tls, standard_compatible=False).serve, receiver.serve)
-        else:
-            tasks.start_soon(listener.serve, receiver.serve)
-        try:
-            yield receiver
-        finally:
-            tasks.cancel_scope.cancel()
+    async with listening(receiver.serve, tls) as receiver.port:
+        yield receiver

@@ -14,8 +14,9 @@ from typing import Final, TypeAlias
 
 import anyio
 from anyio.abc import ByteStream
-from anyio.streams.tls import TLSListener
 from attrs import define, field
+
+from tests.listening import listening
 
 HANG_UP = None
 SILENCE: Final = ...  # until the client goes
@@ -89,14 +90,5 @@ def _length(data: bytes) -> int | None:
 async def answering(*answers: Sequence[Step], tls: ssl.SSLContext | None = None) -> AsyncGenerator[RawServer]:
     """Runs a server on a free loopback port."""
     server = RawServer(list(answers))
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    server.port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    async with listener, anyio.create_task_group() as tasks:
-        if tls is not None:
-            tasks.start_soon(TLSListener(listener, tls, standard_compatible=False).serve, server.serve)
-        else:
-            tasks.start_soon(listener.serve, server.serve)
-        try:
-            yield server
-        finally:
-            tasks.cancel_scope.cancel()
+    async with listening(server.serve, tls) as server.port:
+        yield server

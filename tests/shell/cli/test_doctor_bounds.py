@@ -11,6 +11,7 @@ import pytest
 from opencode_a2a.cli.operator.server_checks import check_server
 from opencode_a2a.config.settings import Settings
 from sansio.doctor.finding import Outcome
+from tests.listening import listening
 from tests.shell.harness import CREDENTIALS
 
 pytestmark = pytest.mark.anyio
@@ -46,13 +47,9 @@ async def test_whatever_answers_is_read_in_bounds(name: str) -> None:
             except anyio.BrokenResourceError:
                 pass
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    port = int(listener.extra(anyio.abc.SocketAttribute.local_port))
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, answer)
+    async with listening(answer) as port:
         with anyio.fail_after(30):
             findings = await check_server(Settings(port=port, credentials=CREDENTIALS))
-        tasks.cancel_scope.cancel()
 
     assert sent < _MOST
     assert [one.outcome for one in findings if one.check == "port"] == [Outcome.FAIL]

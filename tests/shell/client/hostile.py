@@ -18,6 +18,8 @@ import orjson
 from anyio.abc import ByteStream
 from attrs import define, field, frozen
 
+from tests.listening import listening
+
 Step: TypeAlias = bytes | Callable[[ByteStream], Awaitable[None]]
 Script: TypeAlias = Callable[[str], Sequence[Step]]
 """Bytes to send, or a function that sends them; made of the server's URL. The connection is closed after it."""
@@ -370,11 +372,6 @@ class HostileAgent:
 async def misbehaving(case: Case) -> AsyncGenerator[HostileAgent]:
     """Serve a case on a free loopback port."""
     agent = HostileAgent(case)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    agent.url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, agent.serve)
-        try:
-            yield agent
-        finally:
-            tasks.cancel_scope.cancel()
+    async with listening(agent.serve) as port:
+        agent.url = f"http://127.0.0.1:{port}"
+        yield agent

@@ -9,12 +9,11 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import anyio
 import orjson
-from anyio.abc import ByteStream, Listener
-from anyio.streams.tls import TLSListener
+from anyio.abc import ByteStream
 from attrs import define, field
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -34,6 +33,7 @@ from sansio.a2a.client.client_errors import (
 from sansio.a2a.model import JsonObject
 from sansio.a2a.protobuf.conversion import message_of
 from sansio.a2a.protobuf.messages import message
+from tests.listening import listening
 from tests.shell.client.hostile import whole
 from tests.shell.client.hostile_rows import ANSWER, Case
 
@@ -320,16 +320,6 @@ async def misbehaving(
     """Serve a script on a port of this machine."""
     named: dict[SettingCodes | int, int] = {SettingCodes[name.upper()]: value for name, value in settings.items()}
     server = HostileServer(script, dict(named))
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    port = listener.extra(anyio.abc.SocketAttribute.local_port)
-    server.url = f"http://127.0.0.1:{port}"
-    serving: Listener[Any] = listener
-    if tls is not None:
-        server.url = f"https://localhost:{port}"
-        serving = TLSListener(listener, tls, standard_compatible=False)
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(serving.serve, server.serve)
-        try:
-            yield server
-        finally:
-            tasks.cancel_scope.cancel()
+    async with listening(server.serve, tls) as port:
+        server.url = f"http://127.0.0.1:{port}" if tls is None else f"https://localhost:{port}"
+        yield server

@@ -27,6 +27,7 @@ from sansio.a2a.client.client_errors import (
     TimedOutError,
     UnavailableError,
 )
+from tests.listening import listening
 from tests.shell.client.hostile import head, whole
 from tests.shell.client.hostile_rows import ANSWER, Case
 
@@ -280,14 +281,9 @@ class HostileServer:
 async def misbehaving(script: Script, **more: Any) -> AsyncGenerator[HostileServer]:
     """Serve a script on a port of this machine."""
     server = HostileServer(script, **more)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    server.url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}"
-    async with listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, server.serve)
-        try:
-            yield server
-        finally:
-            tasks.cancel_scope.cancel()
+    async with listening(server.serve) as port:
+        server.url = f"http://127.0.0.1:{port}"
+        yield server
 
 
 __all__ = ["CASES", "DONE", "WORKING", "Case", "HostileServer", "Peer", "head", "misbehaving"]

@@ -21,6 +21,7 @@ from opencode_a2a.outbound.outbound_errors import (
 )
 from opencode_a2a.outbound.transport import CheckedTransport, OutboundLimits
 from sansio.outbound import PEER_RULES, OutboundPolicy, parse_allowed_hosts
+from tests.listening import listening
 from tests.shell.cases import each_value
 from tests.shell.harness import DEADLINE, until
 from tests.shell.raw_server import HANG_UP, SILENCE, RawServer, Step, answering, chunked, ok
@@ -358,11 +359,8 @@ async def not_reading() -> AsyncGenerator[int]:
             await stream.receive(10)
             await anyio.sleep_forever()
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, serve)
-        yield listener.extra(anyio.abc.SocketAttribute.local_port)
-        group.cancel_scope.cancel()
+    async with listening(serve) as port:
+        yield port
 
 
 async def test_request_that_nobody_takes_is_given_up() -> None:
@@ -383,13 +381,9 @@ async def test_answer_before_the_end_of_the_request_is_the_answer() -> None:
                     async for _ in stream:
                         pass
 
-        listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-        async with listener, anyio.create_task_group() as group:
-            group.start_soon(listener.serve, refuse)
-            url = f"http://127.0.0.1:{listener.extra(anyio.abc.SocketAttribute.local_port)}/"
-            answer = await net.client.post(url, content=BODY)
+        async with listening(refuse) as port:
+            answer = await net.client.post(f"http://127.0.0.1:{port}/", content=BODY)
             assert (answer.status_code, answer.content) == (413, b"no")
-            group.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("value", ["a\x00b", "a\r\nx: y", " "])
@@ -463,11 +457,8 @@ async def dripping(head: bytes, drop: bytes) -> AsyncGenerator[int]:
         except (anyio.BrokenResourceError, anyio.EndOfStream):
             pass  # the client is gone
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    async with listener, anyio.create_task_group() as group:
-        group.start_soon(listener.serve, serve)
-        yield listener.extra(anyio.abc.SocketAttribute.local_port)
-        group.cancel_scope.cancel()
+    async with listening(serve) as port:
+        yield port
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from anyio.abc import ByteStream, SocketStream
 
 from opencode_a2a.server.store import FencedError, Store, StoreUnavailableError
+from tests.listening import listening
 from tests.shell.server.store.shared.cases import LEASE, WAIT, ids, looking, owners, shared, stores, until
 from tests.shell.server.store.shared.replica_process import replica
 from tests.shell.store_cases import postgresql_url as postgresql_url
@@ -236,14 +237,8 @@ async def _copy(source: ByteStream, target: ByteStream, scope: anyio.CancelScope
 async def gated(url: str) -> AsyncIterator[tuple[Gate, str]]:
     host, _, port = url.partition("@")[2].partition("/")[0].partition(":")
     gate = Gate(host, int(port))
-    async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
-        anyio.create_task_group() as group,
-    ):
-        own: int = listener.extra(anyio.abc.SocketAttribute.local_port)
-        group.start_soon(listener.serve, gate.handle)
+    async with listening(gate.handle) as own:
         yield gate, url.replace(f"{host}:{port}", f"127.0.0.1:{own}")
-        group.cancel_scope.cancel()
 
 
 async def test_after_an_outage_longer_than_a_lease_nobody_takes_over_from_anybody(postgresql: str) -> None:
