@@ -45,7 +45,7 @@ class Served(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        clock = self._server.pool.admit(peer[0] if peer else "", self._transport.abort)
+        clock = self._server.pool.admit(peer[0] if peer else "", self._abort)
         if clock is None:
             self._over = True
             if self._tls is None:  # a handshake for one who is not served is too much
@@ -76,6 +76,12 @@ class Served(asyncio.Protocol):
         self._writable.set()
         if hasattr(self, "_clock"):
             self._server.pool.remove(self._clock)
+
+    def _abort(self) -> None:
+        """End the connection at once."""
+        if self._protocol is not None:
+            self._protocol.end_now()
+        self._transport.abort()
 
     def pause_writing(self) -> None:
         self._writable.clear()

@@ -45,8 +45,8 @@ _STREAM_PIECE: Final = 65536  # bytes of one stream that have the time of a writ
 _MOST_UNREAD: Final = 16 * 1024 * 1024  # bytes of whole answers; a proxy may have all of its users on one connection
 _MAKING: Final = 4  # answers of one connection that are made at the same time; methods of the agent's have others
 _MOST_WAITING: Final = 64  # frames of a body; the window of a stream bounds no bytes that were acknowledged
+_SLICE: Final = 16_384  # bytes that are handled before others have their turn; with small frames, some 10 ms
 _OLD: Final = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
-_STOPPED: Final[dict[h2.settings.SettingCodes | int, int]] = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 0}
 
 
 @define(eq=False)
@@ -113,11 +113,15 @@ class Http2:
         self._h2 = Http2State(config)
         self._streams: dict[int, HttpStream] = {}
         self._waiting: dict[int, _Piece] = {}
+        self._taken: list[tuple[int, int]] = []  # bytes of bodies that are not acknowledged yet, and their streams
         self._making: dict[int, bool] = {}  # streams whose answers are made; whether by a method of the agent's
         self._unread: dict[int, int] = {}  # bytes of whole answers, until their streams are over
         self._room: deque[tuple[int, bool, Wakeup]] = deque()  # who waits to make an answer, the first to come first
         self._requests = 0
+        self._last = 0  # the last stream that is served
         self._is_closed = False
+        self._is_left = False  # the client has announced that it leaves
+        self._ends = False  # that no other request is served has been announced
         self._fields: list[Any] = []
         self._head = _Head()  # of the last request
         connection.multiplexed = True
@@ -134,7 +138,15 @@ class Http2:
     async def handle(self, event: Event) -> None:
         """Take bytes that came, or the end of the connection."""
         if isinstance(event, RawData):
-            await self._take(event.data)
+            for start in range(0, len(event.data), _SLICE):
+                if start:
+                    await self._context.sleep(0)
+                if self._is_closed:
+                    return
+                await self._take(event.data[start : start + _SLICE])
+            if self._taken:  # now, or a client that sends more than its window would not be noticed
+                self._acknowledge()
+                await self._flush()
         elif isinstance(event, Closed):
             self._is_closed = True
             for number in list(self._streams):
@@ -147,6 +159,7 @@ class Http2:
         try:
             events = self._h2.receive_data(data)
         except h2.exceptions.ProtocolError:
+            self._is_closed = True
             await self._flush()
             await self._send(Closed())
             return
@@ -155,9 +168,9 @@ class Http2:
             if isinstance(event, h2.events.RequestReceived):
                 if begun:  # others have their turn: nobody gets a larger share by asking for more at once
                     await self._context.sleep(0)
-                if self._is_closed:
-                    return
                 begun = True
+            if self._is_closed:
+                return
             reset = isinstance(event, h2.events.StreamReset) and not event.remote_reset
             if reset and not self._budget.provoked():
                 await self._calm()
@@ -170,7 +183,7 @@ class Http2:
             await self._close(number)
         await self._flush()
         if not self._streams:
-            await self._send(Updated(idle=True))
+            await self._rest()
 
     async def _handle(self, event: h2.events.Event) -> None:
         """Handle what the client sent.
@@ -185,9 +198,9 @@ class Http2:
             stream = self._streams.get(event.stream_id)
             if stream is not None:
                 await stream.give(event.data, more=event.stream_ended is None)
-            with suppress(h2.exceptions.ProtocolError):
-                self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            self._taken.append((event.flow_controlled_length, event.stream_id))
             if stream is not None and stream.is_full:
+                self._acknowledge()
                 await self._flush()
                 await stream.room()
         elif isinstance(event, h2.events.StreamEnded):
@@ -202,14 +215,25 @@ class Http2:
             if h2.settings.SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
                 await self._send_waiting()
         elif isinstance(event, h2.events.ConnectionTerminated):
-            await self._send(Closed())
+            self._is_left = True
+            if event.error_code != h2.errors.ErrorCodes.NO_ERROR:
+                await self._send(Closed())
+
+    def _acknowledge(self) -> None:
+        """Give back the room of what came in bodies, also where its stream is over."""
+        taken, self._taken = self._taken, []
+        for size, number in taken:
+            with suppress(h2.exceptions.ProtocolError):
+                self._h2.acknowledge_received_data(size, number)
 
     async def _request(self, event: h2.events.RequestReceived) -> None:
         number = event.stream_id
-        if self._context.terminated.is_set():
-            with suppress(h2.exceptions.ProtocolError):
-                self._h2.reset_stream(number)
-            self._h2.update_settings(_STOPPED)
+        if self._context.terminated.is_set() or self._requests >= self._config.keep_alive_max_requests:
+            if not self._ends:
+                self._ends = True
+                self._h2.announce_end(self._last)
+            with suppress(h2.exceptions.ProtocolError):  # the client may send it again, on another connection
+                self._h2.reset_stream(number, h2.errors.ErrorCodes.REFUSED_STREAM)
             return
         if event.headers != self._fields:  # clients repeat themselves
             self._fields, self._head = event.headers, _head_of(event.headers)
@@ -219,6 +243,8 @@ class Http2:
             fields = [(b":status", b"%d" % head.refusal.status), (b"content-length", b"0")]
             with suppress(h2.exceptions.ProtocolError):
                 self._h2.put_fields(number, fields, ends=True)
+            if not self._budget.provoked():  # the application, which counts requests, never has this one
+                await self._calm()
             return
         scope = scope_of(head.method, "2", head.target, list(head.fields), trailers=True)
         scope |= self._about
@@ -229,8 +255,7 @@ class Http2:
         stream.begin(self._tasks)
         await self._send(Updated(idle=False))
         self._requests += 1
-        if self._requests > self._config.keep_alive_max_requests:
-            self._h2.close_connection()
+        self._last = number
 
     async def _close(self, number: int) -> None:
         """End a stream, for its application and for whoever waits for room in it."""
@@ -244,13 +269,31 @@ class Http2:
             await piece.is_taken.set()
         await self._give_room()
 
+    async def _rest(self) -> None:
+        """Note that no request runs, and end the connection where either side leaves."""
+        if self._is_left or self._ends or self._context.terminated.is_set():
+            await self._end(h2.errors.ErrorCodes.NO_ERROR)
+        else:
+            await self._send(Updated(idle=True))
+
+    def end_now(self) -> None:
+        """Announce the end of the connection, which follows, if that waits for nothing.
+
+        A client knows by that which of its requests it may send again: those that were on their way.
+        """
+        with suppress(h2.exceptions.ProtocolError):
+            self._h2.close_connection(last_stream_id=self._last)
+        if not self._left:
+            self._write_now(self._h2.data_to_send())
+
     async def _calm(self) -> None:
         """End the connection: the client makes work and asks for nothing."""
         await self._end(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM)
 
     async def _end(self, code: h2.errors.ErrorCodes) -> None:
+        self._is_closed = True
         try:
-            self._h2.close_connection(error_code=code)
+            self._h2.close_connection(error_code=code, last_stream_id=self._last)
         except h2.exceptions.ProtocolError:
             pass
         else:
@@ -347,11 +390,8 @@ class Http2:
                 self._h2.reset_stream(number, h2.errors.ErrorCodes.INTERNAL_ERROR)
             await self._flush()
         await self._close(number)
-        if not self._streams and self._context.terminated.is_set():
-            with suppress(h2.exceptions.ProtocolError):
-                self._h2.close_connection()
-            await self._flush()
-        await self._send(Updated(idle=not self._streams))
+        if not self._streams:
+            await self._rest()
 
     async def _send_piece(self, number: int, data: memoryview, *, ends: bool) -> None:
         """Send a piece as far as there is room, and wait until there was room for the rest."""

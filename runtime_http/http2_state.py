@@ -5,7 +5,9 @@ answers are written as bytes, without h2's objects for frames. Streams go throug
 what it would refuse.
 
 h2 ends the connection where a request is malformed. Here the stream is reset, and the others go on (RFC 9113, section
-8.1.1), where the header blocks of later requests can still be decoded.
+8.1.1), where the header blocks of later requests can still be decoded. It keeps every setting that a client sends,
+of which there may be 65,536. Here the unknown ones are ignored (section 6.5.2). It sends nothing once either side has
+announced that it leaves. Here the streams that are open go on (section 6.8).
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from hypercorn.config import Config
 
 from sansio.transport import header_blocks, heads
 
-_DATA, _HEADERS, _CONTINUATION = 0x0, 0x1, 0x9
+_DATA, _HEADERS, _GOAWAY, _CONTINUATION = 0x0, 0x1, 0x7, 0x9
 _END_STREAM, _END_HEADERS = 0x1, 0x4
+
+_KNOWN = frozenset(h2.settings.SettingCodes)
 
 _Received: TypeAlias = tuple[list[hyperframe.frame.Frame], list[Any]]
 """Frames to send, and h2's events."""
@@ -57,7 +61,7 @@ class Http2State(h2.connection.H2Connection):
         self._malformed: list[int] = []
 
     def take_malformed(self) -> list[int]:
-        """Take the streams that were reset since the last time because what came on them was malformed."""
+        """Take the streams, one for each time, on which something malformed or too late came since the last time."""
         taken, self._malformed = self._malformed, []
         return taken
 
@@ -73,6 +77,7 @@ class Http2State(h2.connection.H2Connection):
         try:
             received: _Received = super()._receive_headers_frame(frame)
         except h2.exceptions.NoSuchStreamError:  # the stream is over: h2 knows whether its client may not know that
+            self._malformed.append(number)
             raise
         except h2.exceptions.ProtocolError:
             if self.decoder.blocks == decoded or number not in self.streams:
@@ -95,6 +100,23 @@ class Http2State(h2.connection.H2Connection):
             self._reset(frame.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
             self.acknowledge_received_data(frame.flow_controlled_length, frame.stream_id)
             return [], []
+
+    def _receive_settings_frame(self, frame: hyperframe.frame.SettingsFrame) -> _Received:
+        frame.settings = {name: value for name, value in frame.settings.items() if name in _KNOWN}
+        received: _Received = super()._receive_settings_frame(frame)
+        return received
+
+    def _receive_goaway_frame(self, frame: hyperframe.frame.GoAwayFrame) -> _Received:
+        if frame.error_code != h2.errors.ErrorCodes.NO_ERROR:
+            received: _Received = super()._receive_goaway_frame(frame)
+            return received
+        event = h2.events.ConnectionTerminated()
+        event.error_code = h2.errors.ErrorCodes.NO_ERROR
+        return [], [event]
+
+    def announce_end(self, last: int) -> None:
+        """Announce that no stream behind `last` is served. The open ones go on."""
+        self._put(_GOAWAY, 0, 0, last.to_bytes(4, "big") + bytes(4))
 
     def _reset(self, number: int, code: h2.errors.ErrorCodes) -> None:
         self.decoder.forget()

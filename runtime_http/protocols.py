@@ -79,6 +79,11 @@ class Protocol:
             await self._protocol.initiate()
             await self._protocol.handle(RawData(error.data))
 
+    def end_now(self) -> None:
+        """Announce the end of the connection, which follows, where HTTP has a way to do that without waiting."""
+        if isinstance(self._protocol, Http2):
+            self._protocol.end_now()
+
     @property
     def unread(self) -> bool:
         """Whether the client may still be sending what nobody will read, so that a plain close would reset it."""

@@ -22,7 +22,8 @@ async def serve_one(server: runtime_http.Server, stream: trio.SocketStream) -> N
     except OSError:  # it is gone already
         stream.socket.close()
         return
-    clock = server.pool.admit(peer[0], stream.socket.close)
+    served = _Served(server, stream.socket)
+    clock = server.pool.admit(peer[0], served.abort)
     if clock is None and server.speaks_tls:  # a handshake for one who is not served is too much
         stream.socket.close()
         return
@@ -33,7 +34,7 @@ async def serve_one(server: runtime_http.Server, stream: trio.SocketStream) -> N
         stream.socket.close()
         return
     try:
-        await _Served(server, stream.socket, clock).run(peer, name)
+        await served.run(clock, peer, name)
     finally:
         server.pool.remove(clock)
         stream.socket.close()
@@ -46,20 +47,28 @@ class _Served:
     and cannot be ended while it writes.
     """
 
-    def __init__(self, server: runtime_http.Server, socket: trio.socket.SocketType, clock: Connection) -> None:
+    def __init__(self, server: runtime_http.Server, socket: trio.socket.SocketType) -> None:
         self._server = server
         self._socket = socket
-        self._clock = clock
+        self._clock: Connection
         self._lock = trio.Lock()
         self._reading = trio.CancelScope()
         self._rest = b""  # of what was written without waiting
         self._running: TaskGroup
         self._gone = False  # the client has ended its side, or the connection is lost
-        self._tls = server.tls_session()
+        self._tls: runtime_http.TlsSession | None = None
         self._protocol: runtime_http.Protocol | None = None  # none until the handshake of TLS is complete
 
-    async def run(self, peer: tuple[Any, ...], name: tuple[Any, ...]) -> None:
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self._protocol is not None:
+            self._protocol.end_now()
+        self._socket.close()
+
+    async def run(self, clock: Connection, peer: tuple[Any, ...], name: tuple[Any, ...]) -> None:
         """Serve the connection. What a client sends can make this fail; the log gets the kinds of errors alone."""
+        self._clock = clock
+        self._tls = self._server.tls_session()
         try:
             if await self._handshake():
                 async with Tasks() as tasks:

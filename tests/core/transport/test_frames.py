@@ -27,6 +27,9 @@ def frame(kind: int, payload: bytes = b"", flags: int = 0) -> bytes:
         frame(DATA),
         frame(DATA, b"x"),
         frame(DATA, b"x" * 63),
+        frame(DATA, b"\xff" + bytes(255), 8),
+        frame(DATA, bytes(319), 8),
+        frame(SETTINGS, bytes(60)),
         frame(HEADERS, b"x" * 10, 5) + frame(RST_STREAM, b"\0\0\0\0"),
     ],
     ids=[
@@ -39,6 +42,9 @@ def frame(kind: int, payload: bytes = b"", flags: int = 0) -> bytes:
         "empty data",
         "data of a byte",
         "small data",
+        "data of padding",
+        "small data that may be padding",
+        "settings, many at once",
         "rapid reset",
     ],
 )
@@ -66,6 +72,7 @@ def test_a_frame_that_is_too_large_is_found_by_its_head(length: int, good: bool)
 def test_requests_with_bodies_cost_nothing() -> None:
     budget = FrameBudget(0.0)
     work = frame(HEADERS, b"x" * 30, 4) + frame(DATA, b"y" * 1000) + frame(DATA, b"y" * 64) + frame(DATA, b"z", 1)
+    work += frame(DATA, bytes(320), 8)
 
     assert budget.take(PREFACE + frame(SETTINGS) + work * 2000, 0.0)
 

@@ -96,12 +96,14 @@ class Attack:
 class Attacker:
     """A connection that sends an attack, and what has come back on it.
 
-    `ended`: the code of the connection's end; `reset`, `status`, `http`: what the first stream ended with, and began.
-    `resets`: the codes of all streams that were reset; `answers`, `statuses`: those of HTTP and gRPC of all answers.
+    `ended`: the code of the connection's end, and `last`, the last stream that was served then; `reset`, `status`,
+    `http`: what the first stream ended with, and began. `resets`: the codes of all streams that were reset;
+    `answers`, `statuses`: those of HTTP and gRPC of all answers.
     """
 
     raw: SocketStream
     ended: int | None = None
+    last: int | None = None
     reset: int | None = None
     status: int | None = None
     http: int | None = None
@@ -143,7 +145,7 @@ class Attacker:
 
     def _take(self, kind: int, stream: int, payload: bytes) -> None:
         if kind == GOAWAY:
-            self.ended = int.from_bytes(payload[4:8], "big")
+            self.last, self.ended = int.from_bytes(payload[:4], "big"), int.from_bytes(payload[4:8], "big")
         elif kind == RST_STREAM:
             self.resets[stream] = int.from_bytes(payload, "big")
             self.reset = self.resets.get(1)
@@ -162,6 +164,7 @@ BIG: Final = 2**31 - 1
 BODY: Final = frame(DATA, END_STREAM, 1, message(TASK))
 LARGEST: Final = 16_384  # bytes of a frame
 LARGE: Final = block(("x", "~" * 17_000))
+REFUSED_HEAD: Final = block(path="/\xff")  # which is not ASCII
 ROOM: Final = BIG.to_bytes(4, "big")
 
 ATTACKS: Final = (
@@ -195,6 +198,11 @@ ATTACKS: Final = (
     Attack(name="settings", sent=many(2000, frame(SETTINGS, 0, 0)), codes=(CALM,)),
     Attack(name="settings of windows", sent=head(1) + many(300, setting(4, 1), setting(4, 65535)), codes=(CALM,)),
     Attack(name="settings of the table", sent=many(300, setting(1, 0), setting(1, 4096)), codes=(CALM,)),
+    Attack(
+        name="settings that nobody knows",
+        sent=frame(SETTINGS, 0, 0, b"".join(n.to_bytes(2, "big") + bytes(4) for n in range(16, 2716))),
+        codes=(CALM,),
+    ),
     Attack(name="pings", sent=many(2000, frame(PING, 0, 0, bytes(8))), codes=(CALM,)),
     Attack(name="window updates", sent=many(2000, more_room(0, 1)), codes=(CALM,)),
     Attack(
@@ -207,7 +215,22 @@ ATTACKS: Final = (
     Attack(
         name="data of padding", sent=head(1) + many(2000, frame(DATA, PADDED, 1, b"\x05" + bytes(5))), codes=(CALM,)
     ),
+    Attack(
+        name="data of much padding",
+        sent=head(1) + many(201, frame(DATA, PADDED, 1, b"\xff" + bytes(255))),
+        codes=(CALM,),
+    ),
     # headers
+    Attack(
+        name="refused requests without end",
+        sent=b"".join(frame(HEADERS, END_HEADERS | END_STREAM, one, REFUSED_HEAD) for one in range(1, 400, 2)),
+        codes=(CALM,),
+    ),
+    Attack(
+        name="headers of a request that was given up",
+        sent=head(1) + frame(RST_STREAM, 0, 1, bytes(4)) + many(100, head(1)),
+        codes=(CALM,),
+    ),
     Attack(
         name="a header list too large",
         sent=frame(HEADERS, END_STREAM, 1, LARGE[:LARGEST]) + frame(CONTINUATION, END_HEADERS, 1, LARGE[LARGEST:]),

@@ -11,8 +11,10 @@ import anyio
 import anyio.lowlevel
 import pytest
 from anyio.abc import SocketStream
+from hypercorn.config import Config
 
 from opencode_a2a.fake_opencode import HELLO, Say
+from runtime_http.http2_state import Http2State
 from sansio.a2a.cards.parse import SERVED
 from sansio.transport.connections import ConnectionLimits
 from tests.runtimes.apps import hello
@@ -28,7 +30,6 @@ from tests.shell.server.grpc.attacks import (
     LARGEST,
     LIMIT,
     LIST,
-    NONE,
     PREFACE,
     PROTOCOL,
     REFUSED,
@@ -116,6 +117,16 @@ async def test_a_malformed_request_ends_alone_on_its_connection(serving: Serving
     assert 3 in attacker.resets
 
 
+def test_settings_that_nobody_knows_are_not_kept() -> None:
+    state = Http2State(Config())
+    state.initiate_connection()
+    known = len(state.remote_settings)
+
+    state.receive_data(PREFACE + b"".join(setting(name, 7) for name in (4, *range(100, 120))))
+
+    assert (len(state.remote_settings), state.remote_settings.initial_window_size) == (known, 7)
+
+
 async def test_streams_beyond_the_bound_are_refused_and_the_others_go_on(anyio_backend: str) -> None:
     limits = ConnectionLimits(http2=True)
     async with served(anyio_backend, hello, limits=limits) as url, await connected(url) as raw:
@@ -177,7 +188,7 @@ async def test_a_call_whose_client_makes_no_room_ends_with_its_connection(
 ) -> None:
     limits = ConnectionLimits(write=0.3, http2=True)
     async with serving(bindings=SERVED) as agent, served(anyio_backend, agent.running.asgi, limits=limits) as url:
-        attack = Attack(name="no room", sent=setting(4, 0) + call(message(b""), LIST), codes=(NONE,))
+        attack = Attack(name="no room", sent=setting(4, 0) + call(message(b""), LIST), codes=(0,))
         outcome = await came_of(url, attack)
 
     assert outcome == ""
