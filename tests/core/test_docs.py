@@ -77,6 +77,14 @@ def test_links_lead_to_files_that_are_there(path: Path) -> None:
     assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
+def test_every_document_has_its_place_on_the_site() -> None:
+    """A page that is left out fails `mkdocs build --strict`; so does a line that leads to no page."""
+    lines = re.findall(r"^ +- (?:[^:\n]+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    pages = [line for line in lines if not line.startswith("repository/")]
+
+    assert sorted(pages) == sorted(str(path.relative_to(ROOT / "docs")) for path in ROOT.glob("docs/**/*.md"))
+
+
 def test_the_commands_of_the_readme_set_up_what_the_checks_set_up() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     checks = (ROOT / ".ci" / "run").read_text("utf-8")

@@ -8,7 +8,7 @@ from typing import Final
 
 PYPROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
 
-FOR_DEVELOPERS: Final = frozenset({"test", "dev"})
+FOR_DEVELOPERS: Final = frozenset({"test", "docs", "dev"})
 
 USES: Final = {
     "uvloop": "a faster event loop for the runtime asyncio: used where it is installed",
