@@ -50,7 +50,13 @@ class Exchange:
     async def begin(self, request: httpx.Request) -> None:
         """Shake hands, and send the request."""
         headers = [pair for pair in request.headers.items() if pair[0] not in _NOT_SENT | _SERVICE_PARAMS]
-        host = request.headers["host"]
+        await self.shake_hands(request.headers["host"], headers)
+        if self.refused is None:
+            params = {name: value for name, value in request.headers.items() if name in _SERVICE_PARAMS}
+            await self.send({**orjson.loads(request.content), "serviceParams": params})
+
+    async def shake_hands(self, host: str, headers: list[tuple[str, str]]) -> None:
+        """Ask for a connection, and wait for the answer."""
         await self._send(
             Request(
                 host=host,
@@ -61,10 +67,10 @@ class Exchange:
         )
         while self.refused is None and self.connection.state.name != "OPEN":
             await self._read()
-        if self.refused is None:
-            params = {name: value for name, value in request.headers.items() if name in _SERVICE_PARAMS}
-            message = {**orjson.loads(request.content), "serviceParams": params}
-            await self._send(TextMessage(orjson.dumps(message).decode()))
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """Send a message."""
+        await self._send(TextMessage(orjson.dumps(message).decode()))
 
     async def message(self) -> dict[str, Any]:
         """The next message."""
