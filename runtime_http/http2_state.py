@@ -84,6 +84,8 @@ class Http2State(h2.connection.H2Connection):
                 raise
             self._reset(number, h2.errors.ErrorCodes.PROTOCOL_ERROR)
             return [], []
+        if begins:
+            self.decoder.keep()
         if is_full:
             self._reset(number, h2.errors.ErrorCodes.REFUSED_STREAM)
             return [], []
@@ -119,7 +121,6 @@ class Http2State(h2.connection.H2Connection):
         self._put(_GOAWAY, 0, 0, last.to_bytes(4, "big") + bytes(4))
 
     def _reset(self, number: int, code: h2.errors.ErrorCodes) -> None:
-        self.decoder.forget()
         self.reset_stream(number, code)
         self._malformed.append(number)
 
@@ -179,19 +180,21 @@ class _Decoder(hpack.Decoder):
     """Decodes header blocks, unless that is a lot of work. Then h2 ends the connection.
 
     Clients repeat themselves. A block that leaves the table as it is, and equals the one before it, has the same
-    fields, which h2 has validated already. `blocks`: how many were decoded.
+    fields, which need not be validated again once h2 has validated them: not all that is decoded is. `blocks`: how
+    many were decoded.
     """
 
     def __init__(self, config: h2.config.H2Configuration) -> None:
         super().__init__(heads.LARGEST_LIST)  # before the client acknowledges it, too
         self._config = config
-        self._block: bytes | None = None  # the last one, where it left the table as it was
+        self._block: bytes | None = None  # the last one, where it left the table as it was, and was validated
         self._fields: list[hpack.HeaderTuple] = []
+        self._decoded: bytes | None = None  # the last one, where it left the table as it was
         self.blocks = 0
 
-    def forget(self) -> None:
-        """Forget the last block: one that was malformed has to be validated again."""
-        self._block = None
+    def keep(self) -> None:
+        """Keep the last block, which is validated."""
+        self._block = self._decoded
 
     def decode(self, data: bytes, raw: bool = False) -> Iterable[hpack.HeaderTuple]:
         repeats = data == self._block
@@ -199,13 +202,13 @@ class _Decoder(hpack.Decoder):
         if repeats:
             self.blocks += 1
             return self._fields
-        self._block = None
+        self._block = self._decoded = None
         if header_blocks.is_costly(data):
             raise hpack.OversizedHeaderListError("too many fields")
         fields = list(super().decode(data, raw))
         self.blocks += 1
         if is_request(fields) and not header_blocks.changes_table(data):
-            self._block, self._fields = data, fields
+            self._decoded, self._fields = data, fields
         return fields
 
 

@@ -100,19 +100,25 @@ async def test_a_malformed_request_ends_alone_on_its_connection(serving: Serving
         + frame(DATA, 0, 11, bytes(100))
         + head(11, END_HEADERS | END_STREAM)  # trailers with the fields of a request
         + call(message(TASK), stream=13)
+        + head(15)
+        + frame(RST_STREAM, 0, 15, bytes(4))
+        + malformed(15, ("x", "a\r\nb"))  # of a stream that is over, where nobody validates it
+        + malformed(17, ("x", "a\r\nb"))
+        + call(message(TASK), stream=19)
     )
     async with serving(bindings=SERVED) as agent, await connected(agent.url) as raw:
         attacker = Attacker(raw)
         await raw.send(PREFACE + frame(SETTINGS, 0, 0) + sent)
         with anyio.fail_after(DEADLINE):
-            while len(attacker.statuses) < 3 and not attacker.closed:
+            while len(attacker.statuses) < 4 and not attacker.closed:
                 await attacker.receive()
 
-    assert attacker.statuses == {1: 5, 9: 5, 13: 5}
+    assert attacker.statuses == {1: 5, 9: 5, 13: 5, 19: 5}
     assert {number: code for number, code in attacker.resets.items() if code == PROTOCOL} == {
         5: PROTOCOL,
         7: PROTOCOL,
         11: PROTOCOL,
+        17: PROTOCOL,
     }
     assert 3 in attacker.resets
 
