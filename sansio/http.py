@@ -20,7 +20,7 @@ from sansio.a2a.errors import ErrorKind, ProtocolError, shortened
 from sansio.a2a.media_types import A2A_JSON, JSON
 from sansio.a2a.operations import GRPC_PATHS
 from sansio.a2a.websocket import messages as websocket
-from sansio.guards import proxies
+from sansio.guards import console, proxies
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins, check_origin, preflight
 
 HEALTH_PATH, OPENAPI_PATH = "/health", "/openapi.json"
@@ -61,7 +61,10 @@ def header_map(headers: object) -> dict[str, str]:
     found: dict[str, str] = {}
     for raw_name, raw_value in pairs:
         name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        found[name] = f"{found[name]}, {value}" if name in _LISTS and name in found else value
+        if name in found and (name in _LISTS or name == "cookie"):
+            # HTTP/2 may have each cookie in a field of its own (RFC 9113, section 8.2.3)
+            value = f"{found[name]}{'; ' if name == 'cookie' else ', '}{value}"
+        found[name] = value
     return found
 
 
@@ -142,6 +145,10 @@ def route_template(method: str, path: str) -> str | None:
 
     There are as many as the tables have: no id and no tenant is in one.
     """
+    if path in (console.PATH, console.SESSION_PATH):
+        return path
+    if console.file_named(path) is not None:
+        return f"{console.PATH}/{{file}}"
     if path in _FIXED_PATHS or path in GRPC_PATHS or path in GRPC_SERVICE_PATHS or path in WEBSOCKET_PATHS:
         return path
     return rest.template_of("GET" if method == "HEAD" else method, path)
@@ -176,7 +183,7 @@ def answer_before_body(
     path that is not there, METHOD_NOT_ALLOWED for CONNECT, whose target is no path, FORBIDDEN for a page of another
     origin. What everybody may read is not refused: without a header of ours no page gets to see it.
     """
-    if request.path not in _PUBLIC_PATHS:
+    if request.path not in _PUBLIC_PATHS and console.file_named(request.path) is None:
         check_origin(request.headers, origins, request.source)
     if request.method == "CONNECT":
         raise ProtocolError(ErrorKind.METHOD_NOT_ALLOWED, "This server is no proxy")

@@ -28,6 +28,8 @@ from opencode_a2a.loose_thread import LooseThread
 from opencode_a2a.metrics.endpoint import MetricsEndpoint
 from opencode_a2a.metrics.loop_lag import watch_loop_lag
 from opencode_a2a.metrics.meters import NO_METERS, Meters
+from opencode_a2a.server.console.console import Console
+from opencode_a2a.server.console.page_files import read_page
 from opencode_a2a.server.http.asgi import Application, Asgi
 from opencode_a2a.server.http.card_signing import load_card_key
 from opencode_a2a.server.http.dispatch import Dispatch
@@ -48,9 +50,10 @@ from sansio.a2a.model import JsonObject
 from sansio.a2a.server import ServedProtocol
 from sansio.access import CredentialSet
 from sansio.access.oidc import DISCOVERY_PATH
+from sansio.access.sessions import session_bounds
 from sansio.extensions.methods.method_rows import MethodExtension, Toggle
 from sansio.extensions.published.profile import Deployment, Environment, profile_of
-from sansio.guards.origins import origin_of
+from sansio.guards.origins import AllowedOrigins, origin_of
 from sansio.http import OPENAPI_PATH
 from sansio.limits import StreamLimits
 from sansio.opencode.extension_names import EXTENSION_NAMES, SHARED_URIS
@@ -181,6 +184,20 @@ async def _model_tool(
     )
 
 
+async def _console(settings: Settings, store: Store, origins: AllowedOrigins, prefix: str) -> Console | None:
+    """The page for the person in the loop; None where it is turned off."""
+    if not settings.console:
+        return None
+    files = await LooseThread("console").run(partial(read_page, "opencode_a2a.console"))
+    return Console(
+        files,
+        tickets_of(store, session_bounds(settings.console_session_seconds)),
+        agent={"name": settings.title, "version": settings.version},
+        origins=origins,
+        prefix=prefix,
+    )
+
+
 @asynccontextmanager
 async def application(
     settings: Settings,
@@ -285,6 +302,11 @@ async def application(
             interrupts=SharedInterrupts(served.others),
             switched_on=_switched_on(settings),
         )
+        origins = attrs.evolve(
+            settings.allowed_origins, own=origin_of(settings.public_url), key_header=settings.api_key_header
+        )
+        prefix = urlsplit(settings.public_url).path.rstrip("/")
+        console = authenticator.sessions = await _console(settings, store, origins, prefix)
         surface = Surface(
             authenticator=authenticator,
             protocol=ServedProtocol(
@@ -305,13 +327,12 @@ async def application(
             rates=settings.request_rates(),
             stays_open=settings.stream_stays_open_on_interrupt,
             stays_open_for=frozenset({MethodExtension.INTERACTIVE_INTERRUPT.label}),
-            origins=attrs.evolve(
-                settings.allowed_origins, own=origin_of(settings.public_url), key_header=settings.api_key_header
-            ),
-            prefix=urlsplit(settings.public_url).path.rstrip("/"),
+            origins=origins,
+            prefix=prefix,
             tracer=tracer,
             tickets=tickets_of(store),
             websockets_per_principal=settings.max_websockets_per_principal,
+            console=console,
         )
         try:
             cards = Cards(_deployment(settings, authenticator.schemes), key, health)

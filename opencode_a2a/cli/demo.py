@@ -22,6 +22,7 @@ from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.signals import until_signalled
 from sansio.a2a.cards.parse import CARD_PATHS, GRPC, JSONRPC, WEBSOCKET
+from sansio.guards.console import PATH as CONSOLE_PATH
 from sansio.redact import Secret
 
 TEXT = "TOOL please, and then tell me what you saw."
@@ -74,6 +75,8 @@ async def _demonstrate(options: argparse.Namespace, given: Settings, runtime: Ru
             url = await server.url()
             code = await _show(url, evolve(settings, client_bearer_token=Secret(token)), out)
             if options.keep and code == 0:
+                if settings.console:
+                    print(f"\nThe console: {url}{CONSOLE_PATH}, where the token is {token}", file=out)
                 _print_commands(url, token, await fake_opencode.url(), settings.bindings, out)
                 await until_signalled()
             elif code == 0:

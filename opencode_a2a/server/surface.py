@@ -6,6 +6,7 @@ from attrs import field, frozen
 
 from opencode_a2a.metrics.endpoint import MetricsEndpoint
 from opencode_a2a.metrics.meters import NO_METERS, Meters
+from opencode_a2a.server.console.console import Console
 from opencode_a2a.server.http.payload_log import PayloadLog
 from opencode_a2a.server.identity.authenticator import Authenticator
 from opencode_a2a.server.identity.connection_tickets import ConnectionTickets, LocalTickets
@@ -46,3 +47,4 @@ class Surface:
     tracer: Tracer = NO_TRACER
     tickets: ConnectionTickets = field(factory=LocalTickets)
     websockets_per_principal: int = 64
+    console: Console | None = None

@@ -97,9 +97,19 @@ class Tickets:
 
     def redeem(self, digest: bytes, now: float) -> SealedTicket | None:
         """Return a ticket, and use it up; None where it is none, is used, or too old."""
+        found = self.find(digest, now)
+        self.end(digest)
+        return found
+
+    def find(self, digest: bytes, now: float) -> SealedTicket | None:
+        """Return a ticket, and leave it; None where it is none, or too old."""
         self._forget(now)
-        found = self._issued.pop(digest, None)
+        found = self._issued.get(digest)
         return None if found is None else found[0]
+
+    def end(self, digest: bytes) -> None:
+        """Keep a ticket no longer."""
+        self._issued.pop(digest, None)
 
     def _forget(self, now: float) -> None:
         while self._issued:

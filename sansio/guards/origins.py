@@ -95,13 +95,24 @@ def check_origin(headers: Mapping[str, str], allowed: AllowedOrigins, source: So
     if origin is None:
         if ANY not in allowed.names:
             raise _forbidden(f"Requests of other sites' pages ({shortened(site or '')}) are refused")
-    elif not (
-        allowed.has(origin)
-        or (origin and origin == allowed.own)
+    elif not (allowed.has(origin) or _is_own(origin, headers, allowed, source)):
+        raise _forbidden(f"Requests of pages of {shortened(origin)} are refused; A2A_ALLOWED_ORIGINS allows origins")
+
+
+def is_own_page(headers: Mapping[str, str], allowed: AllowedOrigins, source: Source = NO_SOURCE) -> bool:
+    """Return whether a request comes from a page of this server, or from a program that is no browser."""
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if site is not None:
+        return site == "same-origin"
+    return origin is None or _is_own(origin, headers, allowed, source)
+
+
+def _is_own(origin: str, headers: Mapping[str, str], allowed: AllowedOrigins, source: Source) -> bool:
+    return (
+        (origin != "" and origin == allowed.own)
         or _is_here(origin, headers.get("host", ""), source.scheme)
         or (source.host is not None and _is_here(origin, source.host, source.scheme))
-    ):
-        raise _forbidden(f"Requests of pages of {shortened(origin)} are refused; A2A_ALLOWED_ORIGINS allows origins")
+    )
 
 
 def _is_here(origin: str, host: str, scheme: str | None) -> bool:

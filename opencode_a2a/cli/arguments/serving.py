@@ -46,7 +46,7 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Starts a scripted OpenCode and the server before it, both on loopback, sends one\n"
         "message and shows the stream. --keep leaves them up and prints commands to try.\n"
-        "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_BINDINGS, A2A_PEERS_FILE,\n"
+        "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_BINDINGS, A2A_CONSOLE, A2A_PEERS_FILE,\n"
         "A2A_CLIENT_ALLOWED_HOSTS and A2A_CLIENT_ALLOW_PRIVATE_HOSTS; it makes its own token, and keeps its tasks\n"
         "in memory."
     )

@@ -17,6 +17,7 @@ from opencode_a2a.config.settings_rows import row
 from sansio.access.oidc import ALGORITHMS, DEFAULT_ALGORITHMS
 
 _IDENTITY: Final = "How callers prove who they are"
+_CONSOLE: Final = "The console"
 
 
 @frozen(kw_only=True)
@@ -94,6 +95,21 @@ class IdentitySettings(GuardSettings):
         identity_values.algorithms,
         DEFAULT_ALGORITHMS,
         f"the algorithms that its tokens may be signed with: a comma-separated list of {', '.join(ALGORITHMS)}",
+    )
+
+    console: bool = row(
+        _CONSOLE,
+        "A2A_CONSOLE",
+        values.flag,
+        False,
+        "whether /console is a page for the person in the loop (docs/console.md): true or false",
+    )
+    console_session_seconds: float = row(
+        _CONSOLE,
+        "A2A_CONSOLE_SESSION_SECONDS",
+        values.seconds(zero=False),
+        43_200.0,
+        "how long a login to the console lasts: seconds",
     )
 
     @property

@@ -52,6 +52,7 @@ from sansio.a2a.server import (
 from sansio.a2a.serving.sse_call import STREAM_HEADERS
 from sansio.a2a.websocket import messages as websocket
 from sansio.access import Authentication, Identity
+from sansio.guards.console import is_of_page
 from sansio.guards.origins import cors_headers
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -98,6 +99,10 @@ class Application:
         self._dispatch = dispatch
         self._methods = methods
         self._health = health
+        self._more = {
+            **(http.WEBSOCKET_PATHS if surface.protocol.serves_websocket else {}),
+            **(surface.console.paths if surface.console is not None else {}),
+        }
         self._guard = RateGuard(surface.authenticator, surface.rates)
         self._documents = Documents(self._guard, surface.started)
         self._unready = unready
@@ -134,6 +139,7 @@ class Application:
             source=source,
             takes_trailers="http.response.trailers" in extensions,
             came=_WHOLE in extensions and extensions[_WHOLE]["call"](),
+            is_over_tls=(source.scheme or scope.get("scheme")) == "https",
         )
         # On a connection that goes on, a body need not be announced, and one that comes after the answer's end
         # would be taken for an error of the whole connection: so its end is waited for. On another, the server
@@ -165,7 +171,8 @@ class Application:
             return
         except Exception as exc:
             error = _as_protocol_error(exc, request)
-            challenge = self._surface.authenticator.challenge(request)
+            # the browser would ask for a password beside the page, which asks itself
+            challenge = "" if is_of_page(request) else self._surface.authenticator.challenge(request)
             answer = refuse(error, request, self._surface.protocol, challenge)
         cors = cors_headers(request.headers, self._surface.origins)
         headers = (*answer.headers, *cors, *request.rate_headers, *trace_headers(request))
@@ -198,11 +205,12 @@ class Application:
         surface = self._surface
         if request.method != "POST" and is_grpc(request, surface.protocol):
             self._refuse_unknown(request)
-        more = http.WEBSOCKET_PATHS if surface.protocol.serves_websocket else {}
-        answer = http.answer_before_body(request, surface.origins, more)
+        answer = http.answer_before_body(request, surface.origins, self._more)
         if answer is not None:
             return answer
-        if request.path in more and request.path == websocket.PATH:
+        if surface.console is not None and request.path in surface.console.paths:
+            return await surface.console.answer(request, self._guard)
+        if surface.protocol.serves_websocket and request.path == websocket.PATH:
             raise ProtocolError(ErrorKind.UPGRADE_REQUIRED)
         if request.path in http.PROBE_PATHS:
             if asks_for_stream(request):

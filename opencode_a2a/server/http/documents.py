@@ -71,9 +71,7 @@ class Documents:
     def private(self, request: Request, document: CardDocument) -> Response:
         """Serve a document that depends on its reader."""
         answer = self._answer(request, document, "private, max-age=300")
-        return evolve(
-            answer, headers=(*answer.headers, ("vary", ", ".join(self.authenticator.authenticator.headers)))
-        )
+        return evolve(answer, headers=(*answer.headers, ("vary", ", ".join(self.authenticator.authenticator.varies))))
 
     def _answer(self, request: Request, document: CardDocument, cached: str) -> Response:
         headers = (

@@ -21,7 +21,10 @@ from sansio.access import Authentication, CredentialSet
 from sansio.access.challenges import challenge
 from sansio.access.client_certificates import authentication_of
 from sansio.access.credentials import bearer_token, scheme_of
+from sansio.access.sessions import unseal_session
 from sansio.access.tickets import SealedTicket, unseal
+
+_SESSION: Final = "session"
 
 API_KEY_HEADER: Final = "X-API-Key"
 
@@ -37,6 +40,16 @@ class TokenIssuer(Protocol):
 
     async def authenticate(self, token: str) -> Authentication | None:
         """Return who a token is of; `None`: it is none of this issuer's. Raises `ProtocolError` for a bad one."""
+
+
+class Sessions(Protocol):
+    """Whatever keeps the sessions of those who have logged in to a page of this server."""
+
+    def presented(self, request: Request) -> str:
+        """Return the secret of the session that a request brings; empty where none counts."""
+
+    async def find(self, secret: str) -> SealedTicket | None:
+        """Return a session as it is kept; None where it has ended. Raises `ProtocolError` where nobody can say."""
 
 
 @frozen(eq=False)
@@ -66,6 +79,8 @@ class Authenticator:
     ) -> None:
         self.changed: Callable[[], None] = lambda: None
         """Called where other schemes are on than before."""
+        self.sessions: Sessions | None = None
+        """The sessions that count where a request brings no credential; None: there are none."""
         self.api_key_header = api_key_header
         self._certificate_header = certificate_header
         self._realm = realm
@@ -86,6 +101,11 @@ class Authenticator:
         keys = (self.api_key_header,) if "api_key" in self.schemes else ()
         self.headers = ("Authorization", *keys, *filter(None, (self._certificate_header,)))
 
+    @property
+    def varies(self) -> tuple[str, ...]:
+        """The headers that what a caller may see depends on."""
+        return self.headers if self.sessions is None else (*self.headers, "Cookie")
+
     def presents(self, request: Request) -> bool:
         """Return whether a request brings a credential of any kind, valid or not."""
         return bool(self.presented(request))
@@ -97,13 +117,15 @@ class Authenticator:
     async def authenticate(self, request: Request) -> Authentication:
         """Return who calls. Raises `ProtocolError`: UNAUTHENTICATED, OVERLOADED, and what an issuer raises.
 
-        An `Authorization` header goes before an API key, and that before a certificate. One whose scheme is not on
-        counts only where there is nothing else: it may be meant for a proxy.
+        An `Authorization` header goes before an API key, that before a certificate, and that before a session. One
+        whose scheme is not on counts only where there is nothing else: it may be meant for a proxy.
         """
         scheme, value = self._decisive(request)
         found = self._at_once(scheme, value)
         if found is None and not scheme:
             found = await self._slowly(value)
+        if scheme == _SESSION:
+            found = await self._of_session(value)
         if found is None:
             raise ProtocolError(ErrorKind.UNAUTHENTICATED)
         return found
@@ -119,6 +141,10 @@ class Authenticator:
     def unseal(self, secret: str, ticket: SealedTicket) -> Authentication | None:
         """Return whom a ticket stands for; `None` where the credential that it was got with proves nothing now."""
         return unseal(secret, ticket, self._credentials, self._wall())
+
+    def presents_session(self, request: Request) -> bool:
+        """Return whether it is a session that a request is to be known by."""
+        return self._decisive(request)[0] == _SESSION
 
     def presents_signature(self, request: Request) -> bool:
         """Return whether a request is to be known by a token that has a signature."""
@@ -165,6 +191,8 @@ class Authenticator:
                 return "api_key", key
             if certificate := self._certificate(request):
                 return "mtls", certificate
+            if self.sessions is not None and (secret := self.sessions.presented(request)):
+                return _SESSION, secret
         return "", authorization
 
     def _certificate(self, request: Request) -> str:
@@ -180,7 +208,13 @@ class Authenticator:
         """Return what digests of secrets prove, or the word of a proxy."""
         if scheme == "mtls":
             return authentication_of(self._certificate_header, value)
+        if scheme == _SESSION:
+            return None
         return self._credentials.prove_key(value) if scheme else self._credentials.prove(value)
+
+    async def _of_session(self, secret: str) -> Authentication | None:
+        found = None if self.sessions is None else await self.sessions.find(secret)
+        return None if found is None else unseal_session(secret, found, self._credentials, self._wall())
 
     async def _slowly(self, authorization: str) -> Authentication | None:
         """Return what a signature or a hashed password proves."""

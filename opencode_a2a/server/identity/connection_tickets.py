@@ -1,4 +1,4 @@
-"""The tickets by which pages open connections, as the server keeps them: here, in the memory of one process."""
+"""Tickets and sessions of pages, as the server keeps them: here, in the memory of one process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sansio.access.tickets import SealedTicket, TicketBounds, Tickets
 
 
 class ConnectionTickets(Protocol):
-    """Tickets that were issued, each of which is good once."""
+    """Tickets by which pages open connections, each of which is good once; or their sessions, which last."""
 
     @property
     def bounds(self) -> TicketBounds:
@@ -25,6 +25,12 @@ class ConnectionTickets(Protocol):
 
         Raises `ProtocolError` where the store cannot be asked.
         """
+
+    async def find(self, digest: bytes) -> SealedTicket | None:
+        """Return a session; None where it is none, or too old. Raises `ProtocolError` as `redeem` does."""
+
+    async def end(self, digest: bytes) -> None:
+        """Keep a session no longer. Raises `ProtocolError` where the store cannot."""
 
 
 @frozen
@@ -42,3 +48,9 @@ class LocalTickets:
 
     async def redeem(self, digest: bytes) -> SealedTicket | None:
         return self.kept.redeem(digest, anyio.current_time())
+
+    async def find(self, digest: bytes) -> SealedTicket | None:
+        return self.kept.find(digest, anyio.current_time())
+
+    async def end(self, digest: bytes) -> None:
+        self.kept.end(digest)

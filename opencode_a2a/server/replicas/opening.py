@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from anyio.abc import TaskGroup
 
@@ -11,6 +12,9 @@ from opencode_a2a.server.replicas.others import NoOthers, Others
 from opencode_a2a.server.store import Store
 from opencode_a2a.server.tasks.keyed_lock import LocalLocks, Locks
 from sansio.a2a.replicas.commands import Command
+from sansio.access.tickets import TicketBounds, Tickets
+
+_TICKETS: Final = TicketBounds()
 
 
 def locks_of(store: Store) -> Locks:
@@ -36,12 +40,12 @@ def others_of(store: Store, execute: Callable[[Command], Awaitable[object]], tas
     return Relay(store.ownership, store, execute, tasks)
 
 
-def tickets_of(store: Store) -> ConnectionTickets:
-    """The tickets by which pages open connections: good in all servers that share the store."""
+def tickets_of(store: Store, bounds: TicketBounds = _TICKETS) -> ConnectionTickets:
+    """The tickets by which pages open connections, or their sessions: good in all servers that share the store."""
     if store.ownership.replica_id is None:
-        return LocalTickets()
+        return LocalTickets(Tickets(bounds))
     from opencode_a2a.server.replicas.shared_tickets import SharedTickets
     from opencode_a2a.server.store.shared.shared_owner import SharedOwner
 
     assert isinstance(store.ownership, SharedOwner)
-    return SharedTickets(store.ownership)
+    return SharedTickets(store.ownership, bounds)

@@ -1,4 +1,4 @@
-"""The tickets by which pages open connections, of all servers that share a database: one issues, any other takes.
+"""Tickets and sessions of pages, of all servers that share a database: one issues, any other takes.
 
 Anybody may present a ticket, so a bound holds how many look for one in the database at once.
 """
@@ -42,6 +42,12 @@ class SharedTickets:
 
     async def redeem(self, digest: bytes) -> SealedTicket | None:
         return await self._ask(lambda connection: connection_tickets.redeem(connection, digest))
+
+    async def find(self, digest: bytes) -> SealedTicket | None:
+        return await self._ask(lambda connection: connection_tickets.find(connection, digest))
+
+    async def end(self, digest: bytes) -> None:
+        await self._ask(lambda connection: connection_tickets.end(connection, digest))
 
     async def _ask(self, work: Callable[[Connection], _Result]) -> _Result:
         """Run SQL once there is a place. Raises `ProtocolError`: STORE_UNAVAILABLE, OVERLOADED."""

@@ -65,7 +65,8 @@ class Request:
 
     `source`: who asks. `rate_headers`: header fields of the answer about a rate limit. `unread`: a body was
     announced, and its end has not come. `came`: the server has all of it, and to read it waits for nothing.
-    `takes_trailers`: the answer may have some. `trace`: that of its span.
+    `takes_trailers`: the answer may have some. `is_over_tls`: it came by TLS, to this server or to a trusted proxy.
+    `trace`: that of its span.
     """
 
     method: str
@@ -76,6 +77,7 @@ class Request:
     source: Source = field(default=NO_SOURCE, repr=False)
     takes_trailers: bool = field(default=False, repr=False)
     came: bool = field(default=False, repr=False)
+    is_over_tls: bool = field(default=False, repr=False)
     rate_headers: tuple[tuple[str, str], ...] = field(init=False, default=(), repr=False)
     outcome: Outcome = field(init=False, factory=Outcome)
     trace: TraceContext | None = field(init=False, default=None, repr=False)
@@ -155,11 +157,11 @@ _WEBSOCKET = (("upgrade", "websocket"), ("connection", "upgrade"), ("sec-websock
 def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response:
     """Render a refusal in the shape of `version`: a guard's, or the HTTP+JSON binding's.
 
-    `challenge`: the value of `WWW-Authenticate` for a caller who is not known.
+    `challenge`: the value of `WWW-Authenticate` for a caller who is not known; empty: none.
     """
     status, body = http_error(error, version)
     headers: list[tuple[str, str]] = []
-    if error.kind is ErrorKind.UNAUTHENTICATED:
+    if error.kind is ErrorKind.UNAUTHENTICATED and challenge:
         headers.append(("www-authenticate", challenge))
     if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
         headers.append(("allow", allowed_methods(error.metadata.get("allow", ""))))

@@ -1,4 +1,4 @@
-"""The SQL of tickets by which pages open connections: any server issues one, any other takes it, once.
+"""The SQL of tickets and sessions of pages: any server issues one, any other takes it; a ticket once.
 
 Times are by the clock of the database. PostgreSQL only.
 """
@@ -27,6 +27,8 @@ _ISSUE: Final = (
     f" INSERT INTO {_TABLE} (digest, principal, expires_at, body) VALUES (%s, %s, {_NOW} + %s, %s)"
 )
 _REDEEM: Final = f"DELETE FROM {_TABLE} WHERE digest = %s RETURNING principal, body, expires_at > {_NOW}"
+_FIND: Final = f"SELECT principal, body FROM {_TABLE} WHERE digest = %s AND expires_at > {_NOW}"
+_END: Final = f"DELETE FROM {_TABLE} WHERE digest = %s"
 _SWEEP: Final = f"DELETE FROM {_TABLE} WHERE digest IN ({_EXPIRED})"
 
 
@@ -43,6 +45,17 @@ def redeem(connection: Connection, digest: bytes) -> SealedTicket | None:
     if found is None or not found[2]:
         return None
     return SealedTicket(digest=digest, principal=found[0], body=bytes(found[1]))
+
+
+def find(connection: Connection, digest: bytes) -> SealedTicket | None:
+    """Return a session, which is kept as a ticket is, and leave it; None where it is none, or too old."""
+    found = driver_cursor.execute(connection, _FIND, (digest,)).fetchone()
+    return None if found is None else SealedTicket(digest=digest, principal=found[0], body=bytes(found[1]))
+
+
+def end(connection: Connection, digest: bytes) -> None:
+    """Keep a session no longer."""
+    driver_cursor.execute(connection, _END, (digest,))
 
 
 def sweep_connection_tickets(connection: Connection) -> int:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import Engine
 
 from opencode_a2a.server.store.schema import CONNECTION_TICKET
-from opencode_a2a.server.store.shared.connection_tickets import issue, redeem, sweep_connection_tickets
+from opencode_a2a.server.store.shared.connection_tickets import end, find, issue, redeem, sweep_connection_tickets
 from sansio.access import Authentication, Credential
 from sansio.access.tickets import SealedTicket, TicketBounds, digest_of, seal
 from tests.shell.server.store.shared.tables import engine_of_postgresql, transaction
@@ -76,3 +76,19 @@ def test_tickets_that_are_issued_at_once_hinder_nobody(engine: Engine) -> None:
     put(engine, "last")
     assert kept(engine) <= 5
     assert take(engine, "last") == ticket("last")
+
+
+def test_a_session_is_found_again_and_again_until_it_is_ended(engine: Engine) -> None:
+    put(engine, "s")
+    with transaction(engine) as connection:
+        assert [find(connection, digest_of("s")) for _ in range(2)] == [ticket("s"), ticket("s")]
+        assert find(connection, digest_of("never issued")) is None
+        end(connection, digest_of("s"))
+        assert find(connection, digest_of("s")) is None
+
+
+def test_a_session_that_is_too_old_is_not_found(engine: Engine) -> None:
+    put(engine, "s", bounds=TicketBounds(seconds=0.001))
+    with transaction(engine) as connection:
+        connection.exec_driver_sql("SELECT pg_sleep(0.002)")
+        assert find(connection, digest_of("s")) is None
