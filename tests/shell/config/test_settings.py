@@ -162,6 +162,8 @@ def test_an_empty_environment_gives_the_defaults() -> None:
         "oidc_capabilities_claim": None,
         "oidc_scope_capabilities": {},
         "oidc_algorithms": ("RS256", "PS256", "ES256", "Ed25519", "EdDSA"),
+        "console": False,
+        "console_session_seconds": 43200.0,
         "client_card_signatures": "ignore",
         "client_card_keys_file": None,
         "tool_enabled": True,
