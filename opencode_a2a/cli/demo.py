@@ -26,6 +26,7 @@ from sansio.guards.console import PATH as CONSOLE_PATH
 from sansio.redact import Secret
 
 TEXT = "TOOL please, and then tell me what you saw."
+_OWN_PORTS = (8001, 8002)  # of a server before the fake OpenCode: the first that is not the demo's own
 _GRACE = 0.5  # seconds for which the end waits for tasks: nobody comes back to those that wait for their user
 WORDS = {
     "THINK": "",
@@ -77,7 +78,7 @@ async def _demonstrate(options: argparse.Namespace, given: Settings, runtime: Ru
             if options.keep and code == 0:
                 if settings.console:
                     print(f"\nThe console: {url}{CONSOLE_PATH}, where the token is {token}", file=out)
-                _print_commands(url, token, await fake_opencode.url(), settings.bindings, out)
+                print_commands(url, token, await fake_opencode.url(), settings.bindings, out)
                 await until_signalled()
             elif code == 0:
                 print(f"For more, also to be asked for a permission: {_program()} demo --keep", file=out, flush=True)
@@ -150,7 +151,8 @@ def _program() -> str:
     return shlex.quote(str(started))
 
 
-def _print_commands(url: str, token: str, fake_opencode: str, bindings: Sequence[str], out: TextIO) -> None:
+def print_commands(url: str, token: str, fake_opencode: str, bindings: Sequence[str], out: TextIO) -> None:
+    """Print what can be tried while the demo stays up. `url`, `fake_opencode`: where the two servers are."""
     request = (
         '{"jsonrpc":"2.0","id":1,"method":"SendStreamingMessage","params":{"message":'
         '{"messageId":"m1","role":"ROLE_USER","parts":[{"text":"THINK about it"}]}}}'
@@ -168,6 +170,7 @@ def _print_commands(url: str, token: str, fake_opencode: str, bindings: Sequence
             "The same message again is answered with the same task: change its messageId to run it anew."
         )
     shown = "\n\n".join(commands)
+    another = next(port for port in _OWN_PORTS if not url.endswith(f":{port}"))
     print(
         f"""
 It stays up; Ctrl+C ends it. To try:
@@ -180,7 +183,7 @@ PEER and PEERASK call another agent, one of A2A_PEERS_FILE.
 
 The scripted OpenCode is at {fake_opencode}. To try settings of your own before it, in another terminal:
 
-  OPENCODE_BASE_URL={fake_opencode} A2A_TASK_STORE_BACKEND=memory {_program()} serve --port 8001""",
+  OPENCODE_BASE_URL={fake_opencode} A2A_TASK_STORE_BACKEND=memory {_program()} serve --port {another}""",
         file=out,
         flush=True,
     )

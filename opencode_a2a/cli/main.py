@@ -82,7 +82,7 @@ _READ_BY = {
     "tasks": (*_EVERYWHERE, *_CLIENT),
     "token": _EVERYWHERE,
     "completion": ("peers_file",),
-    "demo": (*_EVERYWHERE, *_MODEL_CALLS, "bindings", "console"),
+    "demo": (*_EVERYWHERE, *_MODEL_CALLS, "bindings", "console", "allowed_origins"),
     "backup": (*_EVERYWHERE, *_STORE),
     "migrate": (*_EVERYWHERE, *_STORE, "listen_database_url", "credentials", "credentials_file", "import_principals"),
     "doctor": _EVERYWHERE,  # it loads the others itself: what is wrong with them is among its findings

@@ -33,7 +33,8 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.description = (
         "Serves the OpenCode instance at --opencode as an A2A agent, on JSON-RPC and HTTP+JSON,\n"
-        "protocol versions 0.3 and 1.0. SIGINT or SIGTERM lets running tasks end first.\n"
+        "with A2A_BINDINGS also on gRPC and WebSocket, protocol versions 0.3 and 1.0.\n"
+        "SIGINT or SIGTERM lets running tasks end first.\n"
         "Options go before environment variables."
     )
     parser.epilog = help_text()
@@ -46,9 +47,9 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Starts a scripted OpenCode and the server before it, both on loopback, sends one\n"
         "message and shows the stream. --keep leaves them up and prints commands to try.\n"
-        "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_BINDINGS, A2A_CONSOLE, A2A_PEERS_FILE,\n"
-        "A2A_CLIENT_ALLOWED_HOSTS and A2A_CLIENT_ALLOW_PRIVATE_HOSTS; it makes its own token, and keeps its tasks\n"
-        "in memory."
+        "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_BINDINGS, A2A_CONSOLE, A2A_ALLOWED_ORIGINS,\n"
+        "A2A_PEERS_FILE, A2A_CLIENT_ALLOWED_HOSTS and A2A_CLIENT_ALLOW_PRIVATE_HOSTS; it makes its own token, and\n"
+        "keeps its tasks in memory."
     )
     parser.add_argument(
         "--runtime", metavar="NAME", dest="A2A_RUNTIME", help="the event loop: asyncio or trio (default: asyncio)"

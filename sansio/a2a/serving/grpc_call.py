@@ -15,7 +15,7 @@ from sansio.a2a.bindings.http_messages import Request, Response, retry_headers
 from sansio.a2a.bindings.json_output import SLICE, Steps
 from sansio.a2a.codecs.registry import GRPC_CODECS
 from sansio.a2a.dialects import DIALECTS, Dialect
-from sansio.a2a.errors import ErrorKind, ProtocolError, details, shortened
+from sansio.a2a.errors import ErrorKind, ProtocolError, details, invalid, shortened
 from sansio.a2a.model import ArtifactUpdate, JsonObject, StreamItem, TaskPage
 from sansio.a2a.protobuf import cards_0_3
 from sansio.a2a.protobuf.conversion import json_of, message_of, status_message
@@ -27,11 +27,11 @@ from sansio.a2a.serving.served import CallRefusedError, ServedProtocol
 from sansio.a2a.tasks.presentation import TASKS_AT_ONCE, Presentation
 
 JSON_BODY = False
-_RESOURCES: Final = ("name", "parent")  # fields of version 0.3 that name a task, or what belongs to one
+_RESOURCES: Final = frozenset({"name", "parent"})  # fields of version 0.3 that name a task, or what belongs to one
 _LONGEST_MESSAGE: Final = 300  # characters, each up to twelve in a header
 _LONGEST_STATUS: Final = 4000  # bytes: clients take headers of 8 kB together
 _POST: Final = "POST"
-_TASKS: Final = "tasks"  # the field of a page
+_TASKS: Final = "tasks"  # the field of a page, and the collection that the names of version 0.3 begin with
 
 
 @frozen(kw_only=True)
@@ -165,14 +165,15 @@ def understand(request: Request, served: ServedProtocol) -> GrpcCall:
         served.check_offered(rpc.operation)
         timeout = grpc.timeout(request.headers)
         params = json_of(rpc.request, grpc.message_in(request.body))
+        dialect = DIALECTS[rpc.version]
+        params = params if dialect.has_tenants else _without_resources(params, rpc)
     except ProtocolError as error:
         raise CallRefusedError(refuse(error, request, served), error) from None
-    dialect = DIALECTS[rpc.version]
     return GrpcCall(
         dialect=dialect,
         method=rpc.operation.name,
         operation=rpc.operation,
-        params=params if dialect.has_tenants else _without_resources(params, rpc),
+        params=params,
         codec=GRPC_CODECS[rpc.version],
         activated=negotiated(request.headers, served.extensions),
         last_event_id=request.headers.get(last_event.HEADER),
@@ -182,15 +183,20 @@ def understand(request: Request, served: ServedProtocol) -> GrpcCall:
     )
 
 
-def refuse(error: ProtocolError, request: Request, _served: ServedProtocol, _challenge: str = "") -> Response:
-    """Render the refusal of a request that has not been understood.
+def refuse(error: ProtocolError, request: Request, _served: ServedProtocol, challenge: str = "") -> Response:
+    """Render the refusal of a request that has not been understood. `challenge`: for a caller who is not known.
 
     One that is no POST is no call, and has the status of HTTP that says so beside that of gRPC.
     """
     rpc = RPCS.get(request.path)
     dialect = None if rpc is None else DIALECTS[rpc.version]
     is_no_call = error.kind is ErrorKind.METHOD_NOT_ALLOWED
-    headers = (*grpc.HEADERS, *((("allow", _POST),) if is_no_call else ()), *retry_headers(error))
+    headers = (
+        *grpc.HEADERS,
+        *((("allow", _POST),) if is_no_call else ()),
+        *((("www-authenticate", challenge),) if error.kind is ErrorKind.UNAUTHENTICATED else ()),
+        *retry_headers(error),
+    )
     return Response(error.row.http if is_no_call else 200, b"", headers, trailers=trailers(error, dialect))
 
 
@@ -207,12 +213,15 @@ def _rpc(request: Request, served: ServedProtocol) -> Rpc:
 def _without_resources(params: JsonObject, rpc: Rpc) -> JsonObject:
     """Return the parameters of version 0.3 with the ids that the names of its resources hold.
 
-    `tasks/T/pushNotificationConfigs/C` is what the operation has as its path over HTTP+JSON.
+    `tasks/T/pushNotificationConfigs/C` is what the operation has as its path over HTTP+JSON. Raises `ProtocolError`:
+    INVALID_PARAMS, which names the field that the client has, for a name that holds no id.
     """
     found = dict(params)
-    for resource in _RESOURCES:
-        name = found.pop(resource, None)
-        if name is not None:
-            ids = str(name).split("/")[1::2]
-            found |= zip(rpc.operation.row.ids[rpc.version], ids, strict=False)
+    for resource in _RESOURCES.intersection(rpc.request.DESCRIPTOR.fields_by_name):
+        collection, *ids = str(found.pop(resource, "")).split("/")
+        if collection != _TASKS or not any(ids[:1]):
+            raise invalid(
+                (resource,), "has the form tasks/ID, and more behind it where it names a push configuration"
+            )
+        found |= zip(rpc.operation.row.ids[rpc.version], ids[::2], strict=False)
     return found

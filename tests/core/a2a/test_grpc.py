@@ -373,6 +373,38 @@ def test_the_names_of_version_0_3s_resources_hold_ids(method: str, params: dict[
         assert (request.task_id, request.id) == found
 
 
+@pytest.mark.parametrize(
+    ("method", "params", "name"),
+    [
+        ("GetTask", {"name": "t"}, "name"),
+        ("CancelTask", {"name": "tasks/"}, "name"),
+        ("TaskSubscription", {}, "name"),
+        ("GetTask", {"name": "jobs/t"}, "name"),
+        ("ListTaskPushNotificationConfig", {"parent": "t"}, "parent"),
+        ("CreateTaskPushNotificationConfig", {"config": {"name": "tasks/t/pushNotificationConfigs/c"}}, "parent"),
+    ],
+)
+def test_a_name_without_an_id_is_refused_by_the_field_that_the_client_has(
+    method: str, params: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(CallRefusedError) as refused:
+        call(f"{OLD}{method}", params)
+
+    found = status(refused.value.response)
+    assert (found["code"], found["details"][0]["fieldViolations"][0]["field"]) == (3, name)
+    assert f"{name}: has the form tasks/ID" in found["message"]
+
+
+def test_a_caller_who_is_not_known_learns_what_proves_who_they_are() -> None:
+    unknown = ProtocolError(ErrorKind.UNAUTHENTICATED)
+
+    answer = refuse(unknown, post(f"{NEW}GetTask"), BOTH, 'Bearer error="invalid_token"')
+
+    assert ("www-authenticate", 'Bearer error="invalid_token"') in answer.headers
+    other = refuse(ProtocolError(ErrorKind.OVERLOADED), post(f"{NEW}GetTask"), BOTH, "Bearer")
+    assert "www-authenticate" not in dict(other.headers)
+
+
 def test_answers_are_messages_and_their_end_is_in_the_trailers() -> None:
     made = call(f"{NEW}SubscribeToTask", {"id": "t"})
     item = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.WORKING))

@@ -347,7 +347,9 @@ def test_settings_are_read_from_a_file_too(start: Start, tmp_path: Path) -> None
 @BOTH
 def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: str) -> None:
     bindings = "HTTP+JSON,JSONRPC,GRPC,WEBSOCKET"
-    with start("demo", "--runtime", runtime, "--keep", A2A_BINDINGS=bindings) as server:
+    origin = "http://page.test"
+    variables = {"A2A_BINDINGS": bindings, "A2A_ALLOWED_ORIGINS": origin}
+    with start("demo", "--runtime", runtime, "--keep", **variables) as server:
         token, url = server.find(r"A2A_CLIENT_BEARER_TOKEN=(\S+) "), server.find(r" call (\S+) ")
         for word in ("PERMISSION", "QUESTION"):
             waiting = run("call", url, server.find(rf' "({word} please)"'), A2A_CLIENT_BEARER_TOKEN=token)
@@ -357,6 +359,9 @@ def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: s
             server.find(f" (call --binding {binding} {url} )")
             over = run("call", "--binding", binding, url, "ECHO over it", A2A_CLIENT_BEARER_TOKEN=token)
             assert (over.returncode, over.stdout) == (0, "over it\n"), over.stderr
+        by_a_page = {"authorization": f"Bearer {token}", "origin": origin}
+        ticket = httpx.post(f"{url}/websocket/ticket", headers=by_a_page, timeout=DEADLINE)
+        assert (ticket.status_code, ticket.headers["access-control-allow-origin"]) == (200, origin)
         called = run("call", url, "ECHO from the outside", A2A_CLIENT_BEARER_TOKEN=token)
         opencode = server.find(r"OPENCODE_BASE_URL=(http://127\.0\.0\.1:\d+) A2A_TASK_STORE_BACKEND=memory .* serve")
         with start("serve", "--port", "0", OPENCODE_BASE_URL=opencode, A2A_TASK_STORE_BACKEND="memory") as own:
@@ -369,6 +374,15 @@ def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: s
         assert server.stop(signal.SIGINT) == 0
         assert time.monotonic() - started < 5  # though two tasks wait for their user
         assert "Traceback" not in server.said
+
+
+@pytest.mark.parametrize(("port", "other"), [(8000, 8001), (8001, 8002)])
+def test_the_command_of_a_server_of_ones_own_has_another_port(
+    port: int, other: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo.print_commands(f"http://127.0.0.1:{port}", "token", "http://127.0.0.1:9", ("JSONRPC",), sys.stdout)
+
+    assert capsys.readouterr().out.endswith(f" serve --port {other}\n")
 
 
 @pytest.mark.parametrize("by_path", [True, False], ids=["a path with a space", "the module"])

@@ -109,7 +109,10 @@ async def test_a_caller_nobody_knows_has_a_status(serving: Serving) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             await Client(agent, token=None).call("1.0", Operation.GET_TASK, id="t")
 
-    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    error: Any = caught.value
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    metadata = error.initial_metadata() or ()
+    assert [text for name, text in metadata if name == "www-authenticate"] == ['Bearer, Basic realm="opencode-a2a"']
 
 
 async def test_a_deadline_ends_a_call_and_not_its_task(serving: Serving) -> None:
