@@ -1,0 +1,28 @@
+// Files that an agent attached: saved, never opened by the page.
+
+import { safeUrl } from './markdown.js';
+import { exact, h } from './dom.js';
+import { fromBase64, size } from './times.js';
+
+/** Saves bytes under a name. The type is neutral, so that no browser shows them as a page of this origin. */
+export function save(bytes, name) {
+  const url = URL.createObjectURL(new Blob([bytes], { type: 'application/octet-stream' }));
+  const anchor = h('a', { href: url, download: name });
+  anchor.click();
+  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+}
+
+/** A file name without a path and without what cannot be seen. */
+export const cleanName = (name) => (name ?? '').replace(/^.*[/\\]/, '').replace(/[\p{C}<>:"|?*]/gu, '_') || 'file';
+
+/** The control of a part with a file, or null for another part. */
+export function fileOf(part) {
+  const name = cleanName(part.filename);
+  if (part.raw !== undefined) {
+    const bytes = fromBase64(part.raw);
+    return h('button', { type: 'button', onclick: () => save(bytes, name) }, `Save ${name}`, h('span', { class: 'hint' }, ` ${size(bytes.length)}, ${part.mediaType || 'unknown type'}`));
+  }
+  if (part.url === undefined) return null;
+  const url = safeUrl(part.url);
+  return url ? h('a', { href: url.href, rel: 'noopener noreferrer', target: '_blank' }, `${name} at ${url.host}`) : h('span', null, 'A file at ', h('code', null, exact(part.url.slice(0, 200))));
+}

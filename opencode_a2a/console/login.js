@@ -1,0 +1,82 @@
+// The form to log in: a dialog above whatever the page shows, so that nothing that was typed is lost.
+
+import { card, inWords, logIn } from './api.js';
+import { fill, h, labelled, newId } from './dom.js';
+
+const utf8 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+
+/** The ways to log in: their fields, and the headers that they make. */
+function ways(keyHeader) {
+  const secret = (label) => {
+    const input = h('input', { type: 'password', autocomplete: 'current-password', required: true, spellcheck: false });
+    return { input, field: labelled(label, input) };
+  };
+  const [token, password, key] = [secret('Token'), secret('Password'), secret('API key')];
+  const user = h('input', { type: 'text', autocomplete: 'username', required: true, spellcheck: false });
+  return [
+    { name: 'Token', fields: [token.field], headers: () => ({ Authorization: `Bearer ${token.input.value.trim()}` }) },
+    {
+      name: 'User name and password',
+      fields: [labelled('User name', user), password.field],
+      headers: () => ({ Authorization: `Basic ${utf8(`${user.value}:${password.input.value}`)}` }),
+    },
+    { name: 'API key', fields: [key.field], headers: () => ({ [keyHeader]: key.input.value.trim() }) },
+  ];
+}
+
+/** The name of the header with API keys, as the public card has it. */
+async function keyHeader() {
+  const schemes = Object.values((await card().catch(() => null))?.securitySchemes ?? {});
+  return schemes.map((scheme) => scheme.apiKeySecurityScheme?.name).find(Boolean) ?? 'X-API-Key';
+}
+
+/** Asks for a credential until the server accepts one. Resolves to the session. `reason`: why it asks, or null. */
+export async function loggedIn(reason) {
+  const all = ways(await keyHeader());
+  let chosen = all[0];
+  const name = newId('way');
+  const fields = h('div');
+  const trouble = h('p', { class: 'trouble', role: 'alert' });
+  const title = h('h1', { id: newId('login') }, 'Log in');
+  const submit = h('button', { class: 'main' }, 'Log in');
+  const choose = (way) => {
+    chosen = way;
+    fill(fields, way.fields);
+  };
+  const radios = all.map((way, index) =>
+    h('label', { class: 'choice' }, h('input', { type: 'radio', name, checked: index === 0, onchange: () => choose(way) }), way.name),
+  );
+  return new Promise((resolve) => {
+    const form = h(
+      'form',
+      { onsubmit: async (event) => {
+        event.preventDefault();
+        submit.disabled = true;
+        trouble.textContent = '';
+        try {
+          const session = await logIn(chosen.headers());
+          dialog.close();
+          dialog.remove();
+          resolve(session);
+        } catch (error) {
+          trouble.textContent = inWords(error);
+          submit.disabled = false;
+          fields.querySelector('input')?.focus();
+        }
+      } },
+      title,
+      reason ? h('p', null, reason) : null,
+      h('fieldset', null, h('legend', null, 'Credential'), radios),
+      fields,
+      trouble,
+      h('div', { class: 'actions' }, submit),
+    );
+    const dialog = h('dialog', { class: 'login', 'aria-labelledby': title.id }, form);
+    // Escape would leave a page that can do nothing.
+    dialog.addEventListener('cancel', (event) => event.preventDefault());
+    choose(all[0]);
+    document.body.append(dialog);
+    dialog.showModal();
+    fields.querySelector('input').focus();
+  });
+}

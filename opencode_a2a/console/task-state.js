@@ -1,0 +1,64 @@
+// A task as its stream describes it. Pure: responses in, a task out.
+
+const shared = (holder) => holder?.metadata?.shared ?? {};
+
+/** Whether a part continues the text before it: it comes without a `part_id` of its own. */
+const continues = (artifact) => !('part_id' in (shared(artifact).stream ?? {}));
+
+function appended(old, update) {
+  const parts = [...(old.parts ?? [])];
+  for (const part of update.parts ?? []) {
+    const last = parts.at(-1);
+    if (part.text !== undefined && last?.text !== undefined && continues(update)) {
+      parts[parts.length - 1] = { ...last, text: last.text + part.text };
+    } else parts.push(part);
+  }
+  return { ...old, parts };
+}
+
+/** Returns the task with what an event of its stream changes. Artifacts that do not change stay the same objects. */
+export function applied(task, { task: whole, statusUpdate, artifactUpdate }) {
+  if (whole) return { ...whole, artifacts: whole.artifacts ?? [] };
+  if (statusUpdate) {
+    const metadata = { ...task.metadata, ...statusUpdate.metadata };
+    metadata.shared = { ...shared(task), ...shared(statusUpdate) };
+    return { ...task, status: statusUpdate.status, metadata };
+  }
+  if (!artifactUpdate) return task;
+  const { artifact, append } = artifactUpdate;
+  const artifacts = [...task.artifacts];
+  const index = artifacts.findIndex(({ artifactId }) => artifactId === artifact.artifactId);
+  if (index < 0) artifacts.push(artifact);
+  else artifacts[index] = append ? appended(artifacts[index], artifact) : artifact;
+  return { ...task, artifacts };
+}
+
+/** The permission or question that a status event reports, as `opencode.permissions.list` has it; or null. */
+export function interruptOf({ statusUpdate }) {
+  const { interrupt, session } = shared(statusUpdate);
+  if (!interrupt) return null;
+  return {
+    request_id: interrupt.request_id,
+    interrupt_type: interrupt.type,
+    task_id: statusUpdate.taskId,
+    context_id: statusUpdate.contextId,
+    session_id: session?.id,
+    details: interrupt.details ?? {},
+    phase: interrupt.phase,
+    resolution: interrupt.resolution,
+  };
+}
+
+/** The kind of an artifact: `text`, `reasoning`, `tool_call` or `file`. */
+export function kindOf({ artifactId = '', metadata, parts = [] }) {
+  const kind = metadata?.shared?.stream?.block_type;
+  if (kind) return kind;
+  return parts.some(({ text }) => text !== undefined) ? 'text' : artifactId.includes(':tool_call:') ? 'tool_call' : 'file';
+}
+
+export const usageOf = (task) => shared(task).usage ?? null;
+export const sessionOf = (task) => shared(task).session ?? null;
+export const textOf = (message) => (message?.parts ?? []).map(({ text }) => text ?? '').join('\n').trim();
+
+/** The state without its prefix, in words. */
+export const stateName = (state) => (state ?? '').replace('TASK_STATE_', '').toLowerCase().replaceAll('_', ' ');

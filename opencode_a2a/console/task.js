@@ -1,0 +1,310 @@
+// The view of one task: its stream as it comes, and what the person can do with it.
+
+import { call, inWords } from './api.js';
+import { messageForm } from './compose.js';
+import { announce, asText, confirmed, exact, facts, fill, h, literal } from './dom.js';
+import { Subscription, hasEnded } from './events.js';
+import { fileOf, save } from './files.js';
+import { cards } from './interrupts.js';
+import { MarkdownView } from './markdown.js';
+import { applied, interruptOf, kindOf, sessionOf, stateName, textOf, usageOf } from './task-state.js';
+import { stateBadge, titleOf } from './tasks.js';
+import { amount, fromNow, money } from './times.js';
+
+const LONGEST_MARKDOWN = 200_000; // characters; what is longer is shown as text, and can be saved
+const LONGEST_OUTPUT = 20_000;
+
+const END = {
+  length: "It was cut off at the model's longest answer.",
+  refused: "The provider's content filter refused it.",
+  aborted: 'It was stopped in OpenCode.',
+  cancelled: 'It was canceled.',
+};
+
+/** A long text in part, with a button that saves all of it. */
+function output(text, name) {
+  if (text.length <= LONGEST_OUTPUT) return literal(text);
+  const all = () => save(new TextEncoder().encode(text), name);
+  return [literal(text.slice(0, LONGEST_OUTPUT)), h('p', { class: 'hint' }, `${amount(text.length - LONGEST_OUTPUT)} more characters. `, h('button', { type: 'button', onclick: all }, 'Save all'))];
+}
+
+/** Texts of an artifact, each part as Markdown. */
+class TextBlock {
+  #views = [];
+
+  constructor() {
+    this.node = h('div', { class: 'text' });
+  }
+
+  show({ parts = [] }) {
+    const texts = parts.filter(({ text }) => text !== undefined);
+    while (this.#views.length > texts.length) this.#views.pop().node.remove();
+    for (const [index, { text }] of texts.entries()) {
+      const isLong = text.length > LONGEST_MARKDOWN;
+      const old = this.#views[index];
+      if (old?.text === text) continue;
+      const view = old && old.isLong === isLong ? old : { isLong, view: isLong ? null : new MarkdownView() };
+      view.text = text;
+      if (isLong) view.node = h('div', null, output(text, 'answer.txt'));
+      else {
+        view.view.show(text);
+        view.node = view.view.node;
+      }
+      if (this.node.children[index] !== view.node) {
+        this.node.children[index]?.remove();
+        this.node.insertBefore(view.node, this.node.children[index] ?? null);
+      }
+      this.#views[index] = view;
+    }
+  }
+}
+
+class ReasoningBlock {
+  #text = new TextBlock();
+
+  constructor() {
+    this.node = h('details', { class: 'reasoning' }, h('summary', null, 'Reasoning'), this.#text.node);
+  }
+
+  show(artifact) {
+    this.#text.show(artifact);
+  }
+}
+
+class ToolBlock {
+  #summary = h('summary');
+  #body = h('div');
+
+  constructor() {
+    this.node = h('details', { class: 'tool' }, this.#summary, this.#body);
+  }
+
+  show(artifact) {
+    const data = artifact.parts.find((part) => part.data !== undefined)?.data ?? {};
+    const { command, ...more } = data.input ?? {};
+    const title = data.title ?? data.input?.description ?? command ?? '';
+    fill(this.#summary, h('span', { class: `state ${data.status}` }, data.status ?? ''), ' ', h('strong', null, exact(data.tool ?? artifact.name ?? 'tool')), ' ', h('span', { class: 'title' }, exact(asText(title).slice(0, 200))));
+    const rest = Object.keys(more).length ? more : null;
+    fill(
+      this.#body,
+      data.subtitle ? h('p', null, exact(data.subtitle)) : null,
+      command === undefined ? null : [h('h4', null, 'Command'), literal(asText(command))],
+      rest ? [h('h4', null, 'Input'), output(asText(rest), 'input.json')] : null,
+      data.output ? [h('h4', null, 'Output'), output(asText(data.output), 'output.txt')] : null,
+      data.error ? [h('h4', null, 'Error'), output(asText(data.error), 'error.txt')] : null,
+      artifact.parts.map(file).filter(Boolean),
+    );
+  }
+}
+
+class FileBlock {
+  constructor() {
+    this.node = h('div', { class: 'file' });
+  }
+
+  show(artifact) {
+    fill(this.node, artifact.parts.map((part) => file({ filename: artifact.name, ...part }) ?? (part.text === undefined ? null : literal(part.text))));
+  }
+}
+
+function file(part) {
+  try {
+    return fileOf(part);
+  } catch {
+    return h('p', { class: 'trouble' }, 'A file came whose bytes cannot be read.');
+  }
+}
+
+const BLOCKS = { text: TextBlock, reasoning: ReasoningBlock, tool_call: ToolBlock, file: FileBlock };
+
+/** The output of a task in sections, so that a stream and a task that is read later look alike. */
+class Output {
+  #blocks = new Map();
+  #sections = Object.fromEntries(
+    [['reasoning', 'Reasoning'], ['tool_call', 'Tool calls'], ['file', 'Files'], ['text', 'Answer']].map(([kind, title]) => {
+      const body = h('div');
+      return [kind, { body, node: h('section', { hidden: true, class: kind }, h('h2', null, title), body) }];
+    }),
+  );
+
+  constructor() {
+    this.node = h('div', null, Object.values(this.#sections).map(({ node }) => node));
+  }
+
+  show({ artifacts = [] }) {
+    const ids = new Set(artifacts.map(({ artifactId }) => artifactId));
+    for (const [id, { block }] of this.#blocks) {
+      if (ids.has(id)) continue;
+      block.node.remove();
+      this.#blocks.delete(id);
+    }
+    for (const artifact of artifacts) {
+      const known = this.#blocks.get(artifact.artifactId);
+      if (known?.artifact === artifact) continue;
+      const kind = kindOf(artifact);
+      const block = known?.block ?? new (BLOCKS[kind] ?? FileBlock)();
+      if (!known) this.#sections[kind in BLOCKS ? kind : 'file'].body.append(block.node);
+      block.show(artifact);
+      this.#blocks.set(artifact.artifactId, { block, artifact });
+    }
+    for (const { node, body } of Object.values(this.#sections)) node.hidden = !body.childElementCount;
+  }
+}
+
+function usageText(usage) {
+  if (!usage) return null;
+  const cache = usage.cache_tokens?.read_tokens ? `, ${amount(usage.cache_tokens.read_tokens)} from the cache` : '';
+  const reasoning = usage.reasoning_tokens ? `, ${amount(usage.reasoning_tokens)} for reasoning` : '';
+  return `${amount(usage.total_tokens ?? 0)} tokens (${amount(usage.input_tokens ?? 0)} in, ${amount(usage.output_tokens ?? 0)} out${reasoning}${cache}), ${money(usage.cost ?? 0)}`;
+}
+
+function progressText({ metadata, status }) {
+  const progress = metadata?.shared?.progress;
+  if (!progress || status.state !== 'TASK_STATE_WORKING') return null;
+  if (progress.type === 'retry') return `Attempt ${progress.attempt ?? '?'} failed: ${progress.message ?? ''}. The next one is ${progress.next ? fromNow(progress.next) : 'soon'}.`;
+  return { 'step-start': 'A step has begun.', 'step-finish': 'A step has finished.' }[progress.type] ?? progress.message ?? null;
+}
+
+function prompt(message) {
+  const files = message.parts.map(file).filter(Boolean);
+  return h('div', { class: 'prompt' }, h('p', null, exact(textOf(message))), files.length ? h('div', { class: 'actions' }, files) : null);
+}
+
+export function taskView({ watch, id, retitled }) {
+  const view = { title: 'Task', node: null, close };
+  const heading = h('h1', { tabIndex: -1 }, 'Task');
+  const badge = h('span');
+  const connection = h('p', { class: 'hint' });
+  const prompts = h('div');
+  const about = h('div');
+  const message = h('div', { class: 'status-message' });
+  const produced = new Output();
+  const waits = cards(watch, { concerns: (item) => item.task_id === id });
+  const cancel = h('button', { type: 'button', class: 'danger', hidden: true, onclick: canceled }, 'Cancel task');
+  const next = h('section', { hidden: true });
+  let task = null;
+  let subscription = null;
+  let frame = null;
+  let shownState = null;
+  let form = null;
+
+  /** Draws at most once a frame: a stream may bring hundreds of events a second. */
+  function draw() {
+    frame ??= requestAnimationFrame(() => {
+      frame = null;
+      if (task) show();
+    });
+  }
+
+  function show() {
+    const { state } = task.status;
+    const title = titleOf(task);
+    const users = (task.history ?? []).filter(({ role }) => role === 'ROLE_USER');
+    if (heading.textContent !== title) {
+      heading.textContent = title;
+      view.title = title.slice(0, 40);
+      retitled();
+    }
+    if (prompts.childElementCount !== users.length) fill(prompts, users.map(prompt));
+    produced.show(task);
+    const session = sessionOf(task);
+    const { error, end } = task.metadata?.opencode ?? {};
+    fill(about, facts([
+      ['Changed', fromNow(Date.parse(task.status.timestamp))],
+      ['Session', session ? exact(session.title ?? session.id) : null],
+      ['Usage', usageText(usageOf(task))],
+      ['Progress', progressText(task)],
+      ['End', END[end] ?? null],
+      ['Error', error ? exact([error.type, error.upstream_status].filter(Boolean).join(', status ')) : null],
+    ]));
+    // While it waits, the cards have what the message says.
+    const words = state === 'TASK_STATE_INPUT_REQUIRED' ? '' : textOf(task.status.message);
+    fill(message, words ? h('p', { class: state === 'TASK_STATE_FAILED' ? 'trouble' : '' }, exact(words)) : null);
+    if (state !== shownState) {
+      fill(badge, stateBadge(state));
+      if (shownState !== null) announce(`The task is ${stateName(state)}.`);
+      shownState = state;
+      cancel.hidden = hasEnded(state) && state !== 'TASK_STATE_AUTH_REQUIRED';
+      offer(state);
+    }
+  }
+
+  /** Offers the next message: to the task where it lacks credentials, else to its conversation. */
+  function offer(state) {
+    const toTask = state === 'TASK_STATE_AUTH_REQUIRED';
+    const kind = toTask ? 'task' : 'context';
+    next.hidden = false;
+    if (form === kind) return;
+    form = kind;
+    const target = toTask ? { taskId: task.id } : { contextId: task.contextId };
+    const onSent = (sent) => {
+      watch.soon();
+      if (sent.id === id) follow();
+      else location.hash = `#/task/${encodeURIComponent(sent.id)}`;
+    };
+    fill(next, h('h2', null, toTask ? 'Try again' : 'Go on'), messageForm({ label: 'Next message', button: 'Send', target, onSent }));
+  }
+
+  async function canceled() {
+    if (!(await confirmed('Cancel this task?', 'Cancel the task', 'Keep it running'))) return;
+    cancel.disabled = true;
+    try {
+      task = { ...task, ...(await call('CancelTask', { id })) };
+      draw();
+    } catch (error) {
+      connection.textContent = inWords(error);
+    }
+    cancel.disabled = false;
+  }
+
+  function onEvent(response) {
+    task = applied(task, response);
+    const interrupt = interruptOf(response);
+    if (interrupt?.phase === 'asked') watch.add(interrupt);
+    else if (interrupt) watch.settle(interrupt.request_id, interrupt.resolution === 'rejected' ? 'It was rejected.' : 'It was answered.');
+    draw();
+  }
+
+  function onState(state, pause) {
+    const retry = h('button', { type: 'button', onclick: () => subscription.retry() }, 'Try now');
+    if (state === 'lost' && pause > 1000) fill(connection, `The connection is lost. Trying again in ${Math.ceil(pause / 1000)} s. `, retry);
+    else fill(connection, state === 'live' ? 'Live' : '');
+    if (state === 'ended') watch.soon();
+  }
+
+  const onError = (error) => (connection.textContent = inWords(error));
+
+  function subscribe() {
+    subscription?.close();
+    subscription = new Subscription(id, { onEvent, onState, onError });
+  }
+
+  /** Reads the task, and follows it where more may come. */
+  async function follow() {
+    try {
+      task = applied(null, { task: await call('GetTask', { id }) });
+      draw();
+      if (!hasEnded(task.status.state)) subscribe();
+    } catch (error) {
+      connection.textContent = inWords(error);
+      if (error.isTemporary) setTimeout(() => view.node.isConnected && follow(), 3000);
+    }
+  }
+
+  // A browser opens six connections to a server: a hidden page must not hold one of them.
+  function onVisibility() {
+    if (document.hidden) subscription?.close();
+    else follow();
+  }
+
+  function close() {
+    document.removeEventListener('visibilitychange', onVisibility);
+    subscription?.close();
+    waits.close();
+  }
+
+  document.addEventListener('visibilitychange', onVisibility);
+  view.node = h('article', { class: 'task' }, heading, h('p', { class: 'task-line' }, badge, ' ', cancel), connection, prompts, waits.node, produced.node, message, about, next);
+  follow();
+  return view;
+}

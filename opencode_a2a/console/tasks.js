@@ -1,0 +1,86 @@
+// The view of the person's tasks: a table with a filter, page by page.
+
+import { call, inWords } from './api.js';
+import { fill, h, labelled } from './dom.js';
+import { sessionOf, stateName, textOf, usageOf } from './task-state.js';
+import { amount, fromNow, money } from './times.js';
+
+const PAGE = 25;
+const STATES = ['SUBMITTED', 'WORKING', 'INPUT_REQUIRED', 'AUTH_REQUIRED', 'COMPLETED', 'FAILED', 'CANCELED', 'REJECTED'].map((state) => `TASK_STATE_${state}`);
+
+/** The first words of a task, or the title of its session. */
+export function titleOf(task) {
+  const text = (task.history ?? []).filter(({ role }) => role === 'ROLE_USER').map(textOf).find(Boolean) || sessionOf(task)?.title || task.id;
+  return text.length > 90 ? `${text.slice(0, 90)}…` : text;
+}
+
+export const stateBadge = (state) => h('span', { class: `state ${stateName(state).replaceAll(' ', '-')}` }, stateName(state));
+
+function row(task) {
+  const usage = usageOf(task);
+  const model = task.metadata?.shared?.model;
+  const session = sessionOf(task);
+  return h(
+    'tr',
+    null,
+    h('th', { scope: 'row' }, h('a', { href: `#/task/${encodeURIComponent(task.id)}` }, titleOf(task))),
+    h('td', { 'data-label': 'State' }, stateBadge(task.status.state)),
+    h('td', { 'data-label': 'Changed' }, h('time', { dateTime: task.status.timestamp, title: task.status.timestamp }, fromNow(Date.parse(task.status.timestamp)))),
+    h('td', { 'data-label': 'Session' }, session ? (session.title ?? session.id) : '–'),
+    h('td', { 'data-label': 'Model' }, model ? `${model.providerID}/${model.modelID}` : '–'),
+    h('td', { 'data-label': 'Tokens', class: 'right' }, usage ? amount(usage.total_tokens ?? 0) : '–'),
+    h('td', { 'data-label': 'Cost', class: 'right' }, usage ? money(usage.cost ?? 0) : '–'),
+  );
+}
+
+export function tasksView({ watch }) {
+  const rows = h('tbody');
+  const info = h('p', { class: 'hint', role: 'status' });
+  const states = h('select', { onchange: () => first() }, h('option', { value: '' }, 'all states'), STATES.map((state) => h('option', { value: state }, stateName(state))));
+  const table = h(
+    'table',
+    { class: 'tasks' },
+    h('thead', null, h('tr', null, ['Task', 'State', 'Changed', 'Session', 'Model', 'Tokens', 'Cost'].map((name) => h('th', { scope: 'col', class: name === 'Tokens' || name === 'Cost' ? 'right' : '' }, name)))),
+    rows,
+  );
+  const [previous, next] = [h('button', { type: 'button', onclick: () => turn(-1) }, 'Previous page'), h('button', { type: 'button', onclick: () => turn(1) }, 'Next page')];
+  // Tokens of the pages up to the one shown: a token leads forwards only.
+  let tokens = [''];
+  let following = '';
+  let loading = 0;
+
+  async function load() {
+    const number = (loading += 1);
+    const parameters = { pageSize: PAGE, ...(states.value ? { status: states.value } : {}), ...(tokens.at(-1) ? { pageToken: tokens.at(-1) } : {}) };
+    try {
+      const page = await call('ListTasks', parameters);
+      if (number !== loading) return; // an answer to a choice that has changed since
+      following = page.nextPageToken;
+      const focused = [...rows.children].findIndex((one) => one.contains(document.activeElement));
+      fill(rows, page.tasks.map(row));
+      if (focused >= 0) (rows.children[focused] ?? rows.lastElementChild)?.querySelector('a')?.focus();
+      table.hidden = !page.tasks.length;
+      previous.disabled = tokens.length < 2;
+      next.disabled = !following;
+      info.textContent = page.tasks.length ? `Page ${tokens.length}; ${amount(page.totalSize)} task${page.totalSize === 1 ? '' : 's'} in all.` : 'There are no such tasks.';
+    } catch (error) {
+      if (number === loading) info.textContent = inWords(error);
+    }
+  }
+
+  function first() {
+    tokens = [''];
+    load();
+  }
+
+  function turn(direction) {
+    if (direction > 0) tokens.push(following);
+    else tokens.pop();
+    load();
+  }
+
+  watch.addEventListener('tasks', load);
+  load();
+  const node = h('section', null, h('h1', { tabIndex: -1 }, 'My tasks'), labelled('State', states), info, table, h('nav', { class: 'actions', 'aria-label': 'Pages' }, previous, next));
+  return { title: 'Tasks', node, close: () => watch.removeEventListener('tasks', load) };
+}
