@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from jsonschema import Draft202012Validator
+from jsonschema_rs import Draft202012Validator
 
 FOLDER = Path(__file__).parent / "fixtures" / "schemas"
 
@@ -32,5 +32,5 @@ def _validator(version: str, names: tuple[str, ...]) -> Draft202012Validator:
 
 
 def check(version: str, kinds: Mapping[str, tuple[str, ...]], value: Any) -> None:
-    """Raise `jsonschema.ValidationError` where the value is none of these on that line."""
+    """Raise `jsonschema_rs.ValidationError` where the value is none of these on that line."""
     _validator(version, kinds[version]).validate(value)

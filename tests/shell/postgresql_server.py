@@ -104,7 +104,7 @@ def postgresql_server(
             libraries = package.with_name(f"{package.name}.libs")
             for source in (package, libraries):  # the binaries look for their libraries beside the package
                 if source.exists():
-                    shutil.copytree(source, folder / source.name, symlinks=True)
+                    _copy_tree(source, folder / source.name)
             package = folder / package.name
             folder.chmod(0o755)
         installed = package / "pginstall"
@@ -125,6 +125,18 @@ def postgresql_server(
             server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    """Copy a folder, but for what only compilers read. Files become links to the originals where that is possible."""
+
+    def copy(one: str, other: str) -> None:
+        try:
+            os.link(one, other)
+        except OSError:  # another file system, or one without links
+            shutil.copy2(one, other)
+
+    shutil.copytree(source, target, symlinks=True, copy_function=copy, ignore=shutil.ignore_patterns("include"))
 
 
 def _ending_with_parent() -> Callable[[], None] | None:
