@@ -296,7 +296,8 @@ class ServedConnection:
             room = partial(place.take, for_method=call.operation is None)
             answer = await self._perform(call, request, self._caller, room)
         except CallRefusedError as refused:
-            request.outcome.error, answer = refused.error, refused.response
+            request.outcome.failed(refused.error)
+            answer = refused.response
         except Exception as exc:
             error = self._as_error(exc, request)
             answer = self._refusal(envelope, call, error, version)
@@ -314,7 +315,8 @@ class ServedConnection:
             return _Stream(answer.frames, answer.closed, version, params, answer.shortcut)
         message = b"".join((answer.body, *answer.more))
         if message and not await self._put(begun, messages.with_service_params(message, params)):
-            error = request.outcome.error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
+            error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
+            request.outcome.failed(error)
             body = self._refusal(envelope, call, error, version).body
             params = (*params, *retry_headers(error))
             self.outbox.put(begun, messages.with_service_params(body, params))

@@ -12,10 +12,12 @@ from opencode_a2a.agent.turns.running_turn import RunningTurn
 from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, SPACED
 from opencode_a2a.fake_opencode.scripts import AFTER_THOUGHT, BEFORE_TOOL, THOUGHT, TOOL_OUTPUT
 from runtime_http.stream import HttpStream
+from sansio.a2a.bindings.http_messages import Request
+from sansio.a2a.cards.parse import SERVED
 from sansio.a2a.model import DataPart, Task, TaskState, TextPart
 from tests.shell.cases import every_codec
 from tests.shell.folding import artifacts_of, folded, reason_of, text_of
-from tests.shell.harness import REST_03, RPC_03, RPC_10, WIRES, Serving, Stream, Wire
+from tests.shell.harness import ALL_WIRES, REST_03, RPC_03, RPC_10, WIRES, Serving, Stream, Wire
 
 pytestmark = pytest.mark.anyio
 MARK = "zq-marker"
@@ -177,6 +179,12 @@ def _kept() -> int:
     return sum(type(one) in (HttpStream, RunningTurn) for one in gc.get_objects())
 
 
+def _requests() -> int:
+    """Those that are kept, but for handshakes of WebSocket: they have no body, and are kept with their connection."""
+    kept = [one for one in gc.get_objects() if type(one) is Request]
+    return sum((one.method, one.path) != ("GET", "/websocket") for one in kept)
+
+
 async def test_a_request_that_is_over_leaves_nothing_to_the_garbage_collector(serving: Serving) -> None:
     """The collector took an eighth of the CPU of a streamed request, as long as it had all of a turn to find."""
     async with serving() as agent:
@@ -187,5 +195,22 @@ async def test_a_request_that_is_over_leaves_nothing_to_the_garbage_collector(se
             before = _kept()  # OpenCode's event bus is a request, too
             await agent.caller().stream("another")
             await agent.until(lambda: _kept() <= before)
+        finally:
+            gc.enable()
+
+
+@pytest.mark.parametrize("wire", ALL_WIRES, ids=str)
+async def test_a_refused_request_leaves_nothing_to_the_garbage_collector(serving: Serving, wire: Wire) -> None:
+    """Its error had the frames that have the request: 50 bodies of a megabyte waited for the collector."""
+    async with serving(bindings=SERVED) as agent:
+        await agent.caller(wire).stream("the first, which loads what is loaded once")
+        gc.collect()
+        gc.disable()
+        try:
+            before = _requests()
+            for _ in range(3):
+                with pytest.raises(AssertionError):
+                    await agent.caller(wire).get("a-task-that-is-not-there")
+            await agent.until(lambda: _requests() <= before)
         finally:
             gc.enable()
