@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -32,11 +32,15 @@ from tests.shell.push_receiver import PushReceiver, receiving
 from tests.shell.websocket_wire import Exchange as WebSocketExchange
 
 TOKEN = "guide-4d2f7a"
+
+OPENCODE = "127.0.0.1:4096"
+"""The address of the scripted OpenCode in the guide."""
 HOOK = "http://127.0.0.1:9000"
 """The address at which the guide has the receiver of push notifications."""
 
 _SHOWN_HEADERS = ("content-type", "a2a-version", "a2a-extensions", "x-a2a-extensions", "www-authenticate", "allow")
 _PUSHED_HEADERS = ("content-type", "a2a-version", "x-a2a-notification-id", "x-a2a-notification-token")
+_STRUCTS = frozenset({"metadata", "data", "params"})
 _LEFT = ["...", ""]
 """The end of a stream that the guide shows in part."""
 
@@ -46,7 +50,7 @@ class OpenStream:
     """A stream over HTTP that is read in steps."""
 
     response: httpx.Response
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes]
     decoder: SseDecoder = field(factory=SseDecoder)
     waiting: list[SseEvent] = field(factory=list)
 
@@ -59,6 +63,19 @@ class OpenStream:
                 return None
         return self.waiting.pop(0)
 
+    async def close(self) -> None:
+        """Hang up."""
+        await self.chunks.aclose()
+        await self.response.aclose()
+
+
+@define
+class Conversation:
+    """A WebSocket connection, and the ids of the requests that run on it."""
+
+    exchange: WebSocketExchange
+    running: set[Any] = field(factory=set)
+
 
 @define
 class Reader:
@@ -69,10 +86,13 @@ class Reader:
     receiver: PushReceiver
     stack: AsyncExitStack
     streams: dict[str, OpenStream] = field(factory=dict)
+    socket: Conversation | None = None
 
     async def run(self, example: Example) -> str:
         """Carry out an example; return its answer."""
         with anyio.fail_after(DEADLINE):
+            if "after" in example.options:
+                await self._until(example.options["after"])
             if "arrives" in example.options:
                 return await self._arrived(example)
             if "continues" in example.options:
@@ -87,6 +107,13 @@ class Reader:
                 case _:
                     return await self._by_shell(example)
 
+    async def _until(self, word: str) -> None:
+        """Wait until the newest task has a word in its JSON: what is asked next depends on it."""
+        headers = {"authorization": f"Bearer {TOKEN}", "a2a-version": "1.0"}
+        path = f"/tasks/{self.names.values['TASK']}"
+        while word not in (await self.http.get(path, headers=headers)).text:  # noqa: ASYNC110 - a request is made
+            await anyio.sleep(0.01)
+
     def _json(self, value: Any, example: Example, *, indent: int = 0) -> str:
         self.names.learn(value)
         return laid_out(self.names.json(value, example.option("hides")), indent)
@@ -94,17 +121,14 @@ class Reader:
     # --- HTTP ---------------------------------------------------------------------------------------------
 
     async def _over_http(self, example: Example) -> str:
-        first, headers, body = request_of(self.names.insert(self._with_hook(example.request)))
+        first, headers, body = request_of(self.names.insert(example.request))
         method, target, _ = first.split()
         request = self.http.build_request(method, target, headers=headers, content=body.strip().encode())
-        while True:
-            response = await self.http.send(request, stream=True)
-            if response.headers.get("content-type", "").startswith("text/event-stream"):
-                return await self._stream_over_http(response, example)
-            content = await response.aread()
-            await response.aclose()
-            if example.options.get("repeats", "").encode() in content:
-                break
+        response = await self.http.send(request, stream=True)
+        if response.headers.get("content-type", "").startswith("text/event-stream"):
+            return await self._stream_over_http(response, example)
+        content = await response.aread()
+        await response.aclose()
         lines = self._head(response)
         if content:
             lines.append(self._json(orjson.loads(content), example))
@@ -115,8 +139,8 @@ class Reader:
         return [f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}", *shown, ""]
 
     async def _stream_over_http(self, response: httpx.Response, example: Example) -> str:
-        self.stack.push_async_callback(response.aclose)
-        stream = OpenStream(response, response.aiter_raw())
+        stream = OpenStream(response, cast("AsyncGenerator[bytes]", response.aiter_raw()))
+        self.stack.push_async_callback(stream.close)
         self.streams[example.name] = stream
         return "\n".join([*self._head(response), *await self._events(stream, example)])
 
@@ -132,7 +156,7 @@ class Reader:
     # --- gRPC ---------------------------------------------------------------------------------------------
 
     async def _over_grpc(self, example: Example) -> str:
-        first, headers, body = request_of(self.names.insert(self._with_hook(example.request)))
+        first, headers, body = request_of(self.names.insert(example.request))
         rpc = RPCS[f"/{first}"]
         message = json_format.ParseDict(orjson.loads(body), rpc.request()).SerializeToString()
         pseudo = [(":method", "POST"), (":path", rpc.path), (":scheme", "http"), (":authority", "agent")]
@@ -143,7 +167,7 @@ class Reader:
             exchange = GrpcExchange(stream)
             await exchange.begin([*pseudo, *headers, *own], message)
             while (found := await exchange.message()) is not None:
-                value = whole(json_format.MessageToDict(rpc.answer.FromString(found)))
+                value = in_order(whole(json_format.MessageToDict(rpc.answer.FromString(found))))
                 messages.append(f"{self._json(value, example)}\n")
                 if is_enough(orjson.dumps(value).decode(), example):
                     return "\n".join([*shortened(messages, example), *_LEFT])
@@ -159,37 +183,41 @@ class Reader:
     # --- WebSocket ----------------------------------------------------------------------------------------
 
     async def _over_websocket(self, example: Example) -> str:
-        head, *sent = transcript_of(example.request)
-        _, headers, _ = request_of(self.names.insert(head))
-        stream = await anyio.connect_tcp(self.http.base_url.host, self.http.base_url.port or 80)
-        lines = [f"{head.rstrip()}\n"]
-        running: set[Any] = set()
-        async with stream:
-            exchange = WebSocketExchange(stream)
-            await exchange.shake_hands(self.http.base_url.netloc.decode(), headers)
-            for number, text in enumerate(sent, 1):
-                message = orjson.loads(self.names.insert(self._with_hook(text)))
-                await exchange.send(message)
-                running.add(message["id"])
-                answers, is_left = await self._answers(exchange, running, example)
-                lines += [f"> {text}\n", *shortened(answers, example)]
-                if is_left and number == len(sent):
-                    return "\n".join([*lines, *_LEFT])
+        head, sent = transcript_of(example.request)
+        lines = []
+        if head:
+            lines = [f"{head}\n"]
+            self.socket = await self._connected(head)
+        assert self.socket is not None, "no connection is open yet"
+        for number, text in enumerate(sent, 1):
+            message = orjson.loads(self.names.insert(text))
+            await self.socket.exchange.send(message)
+            self.socket.running.add(message["id"])
+            answers = await self._answers(self.socket, example)
+            lines += [f"> {text}\n", *shortened(answers, example)]
+            if self.socket.running and number == len(sent):
+                lines.append("...\n")
         return "\n".join(lines)
 
-    async def _answers(
-        self, exchange: WebSocketExchange, running: set[Any], example: Example
-    ) -> tuple[list[str], bool]:
-        """What comes until nothing runs, or until enough is shown; and whether something still runs."""
+    async def _connected(self, head: str) -> Conversation:
+        _, headers, _ = request_of(self.names.insert(head))
+        stream = await anyio.connect_tcp(self.http.base_url.host, self.http.base_url.port or 80)
+        self.stack.push_async_callback(stream.aclose)
+        conversation = Conversation(WebSocketExchange(stream))
+        await conversation.exchange.shake_hands(self.http.base_url.netloc.decode(), headers)
+        return conversation
+
+    async def _answers(self, conversation: Conversation, example: Example) -> list[str]:
+        """What comes until no request runs, or until enough is shown."""
         answers: list[str] = []
-        while running:
-            answer = await exchange.message()
+        while conversation.running:
+            answer = await conversation.exchange.message()
             answers.append(f"< {self._json(answer, example, indent=2)}\n")
             if "eventId" not in answer:
-                running.discard(answer["id"])
+                conversation.running.discard(answer["id"])
             if is_enough(orjson.dumps(answer).decode(), example):
                 break
-        return answers, bool(running)
+        return answers
 
     # --- a shell ------------------------------------------------------------------------------------------
 
@@ -202,9 +230,6 @@ class Reader:
         return self.names.text(done.stdout.decode())
 
     # --- notifications ------------------------------------------------------------------------------------
-
-    def _with_hook(self, text: str) -> str:
-        return text.replace(HOOK, self.receiver.url("").rstrip("/"))
 
     async def _arrived(self, example: Example) -> str:
         word = example.options["arrives"].encode()
@@ -220,10 +245,11 @@ def _named(header: str) -> str:
     return header.title().replace("Www", "WWW")
 
 
-def transcript_of(text: str) -> list[str]:
-    """The handshake of a connection, and the messages that the client sends on it."""
-    head, *blocks = text.split("\n\n")
-    return [head, *(block.removeprefix("> ").rstrip() for block in blocks if block.startswith("> "))]
+def transcript_of(text: str) -> tuple[str, list[str]]:
+    """The handshake of a connection, empty where it is open already, and the messages that the client sends."""
+    blocks = text.split("\n\n")
+    sent = [block.removeprefix("> ").rstrip() for block in blocks if block.startswith("> ")]
+    return (blocks[0] if blocks[0].startswith("GET ") else ""), sent
 
 
 def request_of(text: str) -> tuple[str, list[tuple[str, str]], str]:
@@ -234,6 +260,14 @@ def request_of(text: str) -> tuple[str, list[tuple[str, str]], str]:
     return first, [(name.strip(), value.strip()) for name, _, value in pairs], body
 
 
+def in_order(value: Any, *, is_struct: bool = False) -> Any:
+    """A message whose structs have their members by name: a map of Protocol Buffers has no order."""
+    if isinstance(value, dict):
+        names = sorted(value) if is_struct else list(value)
+        return {name: in_order(value[name], is_struct=is_struct or name in _STRUCTS) for name in names}
+    return [in_order(item, is_struct=is_struct) for item in value] if isinstance(value, list) else value
+
+
 def is_enough(event: str, example: Example) -> bool:
     """Whether an example leaves its stream after this event."""
     until = example.options.get("until")
@@ -241,11 +275,18 @@ def is_enough(event: str, example: Example) -> bool:
 
 
 def shortened(events: list[str], example: Example) -> list[str]:
-    """The first and the last events of a stream, as many as the example shows."""
+    """The first and the last events of a stream, as many as the example shows.
+
+    With `only`, of the others those that answer the request with this id: it is not known which come before them.
+    """
     first, last = (int(example.options.get(name, len(events))) for name in ("first", "last"))
     if first + last >= len(events):
         return events
-    return [*events[:first], "...\n", *events[len(events) - last :]]
+    middle = ["...\n"]
+    if "only" in example.options:
+        wanted = f'"id": {example.options["only"]},'
+        middle += [event for event in events[first : len(events) - last] if wanted in event] + ["...\n"]
+    return [*events[:first], *middle, *events[len(events) - last :]]
 
 
 @asynccontextmanager
@@ -265,5 +306,7 @@ async def reading(backend: str, variables: Mapping[str, str]) -> AsyncGenerator[
             agent_at(backend, fake_opencode, settings, bind=f"127.0.0.1:{port}") as agent,
             client(agent.url, None) as http,
         ):
-            yield Reader(http, Names(agent.url, {"TOKEN": TOKEN}), receiver, stack)
+            known = {"TOKEN": TOKEN, HOOK: receiver.url(""), OPENCODE: opencode.removeprefix("http://")}
+            names = Names(agent.url, known)
+            yield Reader(http, names, receiver, stack)
             await stack.aclose()

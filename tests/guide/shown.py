@@ -28,7 +28,7 @@ _ID_MEMBERS = {"contextId": "CONTEXT", "taskId": "TASK"}
 _NAMED_MEMBERS = {"ticket": "TICKET", "nextPageToken": "CURSOR"}
 _MOMENTS = frozenset({"created", "updated", "completed", "expires_at", "start", "end", "next"})
 """Members whose number is a time."""
-_PLACEHOLDER = re.compile(r"\b(?:TASK|CONTEXT|SESSION|REQUEST|TOKEN|CURSOR|TICKET)\b")
+_PLACEHOLDER = re.compile(r"\b(?:TASK|CONTEXT|SESSION|REQUEST|TOKEN|CURSOR|TICKET)\b|http://127\.0\.0\.1:9000")
 
 
 class Bare(str):

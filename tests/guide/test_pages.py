@@ -55,7 +55,7 @@ def test_a_page_has_its_examples_and_the_variables_of_its_server(tmp_path: Path)
     assert (one.name, one.kind, one.request, one.answer) == ("one", "http", "GET / HTTP/1.1\n", "HTTP/1.1 200 OK\n")
     assert one.option("hides") == {"a", "b"}
     assert two.request == two.answer
-    assert transcript_of(two.request) == ["GET /websocket HTTP/1.1\nA: b", '{"id": 1}']
+    assert transcript_of(two.request) == ("GET /websocket HTTP/1.1\nA: b", ['{"id": 1}'])
     assert request_of("GET / HTTP/1.1\nA: b: c\n\nbody\n") == ("GET / HTTP/1.1", [("A", "b: c")], "body\n")
     assert shortened(["a", "b", "c", "d"], one) == ["a", "...\n", "d"]
     assert shortened(["a", "b"], one) == ["a", "b"]
