@@ -10,6 +10,7 @@ from attrs import frozen
 
 from tools.docs import (
     error_reference,
+    extension_schemas,
     extras_reference,
     method_reference,
     metrics_reference,
@@ -60,7 +61,10 @@ PARTS: Final = (
 
 
 def update_documents(folder: Path = DOCS) -> None:
-    """Render every part again, in the documents of `folder`."""
+    """Render every part again, in the documents of `folder`, and write the schemas of the extensions."""
     for part in PARTS:
         path = folder / part.document
         path.write_text(part.update(path.read_text("utf-8")), "utf-8")
+    for name, text in extension_schemas.extension_schemas().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
