@@ -32,7 +32,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 from attrs import field, frozen
 
@@ -305,6 +305,15 @@ class ProtocolError(A2AError):
         self.data: Any = _bounded(data)
         self.data_v1: Any = _bounded(data_v1)
         self.metadata: dict[str, str] = _bounded(metadata or {})
+
+    def kept(self) -> Self:
+        """Return the error, to be kept as a value, without the way it took.
+
+        The frames of a traceback have the request. Where a request has its error, or a frame that called them has it,
+        each body would wait for the garbage collector.
+        """
+        self.__traceback__ = self.__context__ = self.__cause__ = None
+        return self
 
     @property
     def row(self) -> ErrorRow:

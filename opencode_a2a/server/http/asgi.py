@@ -251,7 +251,7 @@ class Application:
         try:
             call = understand(request, surface.protocol)
         except CallRefusedError as refused:
-            request.outcome.failed(refused.error)
+            request.outcome.error = refused.error.kept()
             return refused.response
         request.outcome.label = call.operation.name.lower() if call.operation is not None else "extension"
         try:
@@ -362,7 +362,7 @@ def _everybody(_end: Callable[[], None]) -> AbstractContextManager[None]:
 def _as_protocol_error(exc: Exception, request: Request) -> ProtocolError:
     """The error to tell: the peer's own, or that we failed, which is for the log alone."""
     error = exc if isinstance(exc, ProtocolError) else ProtocolError(ErrorKind.INTERNAL_ERROR)
-    request.outcome.failed(error)
+    request.outcome.error = error.kept()
     if error is not exc:
         _log.error("%s %s", plain(request.method), plain(request.path), exc_info=exc)
     return error

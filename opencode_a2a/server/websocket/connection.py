@@ -210,7 +210,7 @@ class ServedConnection:
         try:
             self._guard.admit(self._caller, request)
         except ProtocolError as error:
-            return error
+            return error.kept()
         return None
 
     async def _write(self) -> None:
@@ -296,8 +296,7 @@ class ServedConnection:
             room = partial(place.take, for_method=call.operation is None)
             answer = await self._perform(call, request, self._caller, room)
         except CallRefusedError as refused:
-            request.outcome.failed(refused.error)
-            answer = refused.response
+            request.outcome.error, answer = refused.error.kept(), refused.response
         except Exception as exc:
             error = self._as_error(exc, request)
             answer = self._refusal(envelope, call, error, version)
@@ -315,8 +314,7 @@ class ServedConnection:
             return _Stream(answer.frames, answer.closed, version, params, answer.shortcut)
         message = b"".join((answer.body, *answer.more))
         if message and not await self._put(begun, messages.with_service_params(message, params)):
-            error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
-            request.outcome.failed(error)
+            error = request.outcome.error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
             body = self._refusal(envelope, call, error, version).body
             params = (*params, *retry_headers(error))
             self.outbox.put(begun, messages.with_service_params(body, params))

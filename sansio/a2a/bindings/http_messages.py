@@ -37,14 +37,6 @@ class Outcome:
     error: ProtocolError | None = None
     trace_id: str | None = None
 
-    def failed(self, error: ProtocolError) -> None:
-        """Keep the error that the request is answered with, without the way it took.
-
-        The frames of a traceback have the request, which has this: each body would wait for the garbage collector.
-        """
-        error.__traceback__ = error.__context__ = error.__cause__ = None
-        self.error = error
-
 
 @frozen(kw_only=True)
 class Source:

@@ -112,7 +112,7 @@ class Session:
         except RpcRequestError as error:
             if error.request_id in self._running:
                 error.request_id = None  # or the client takes this for the answer to the request that runs
-            return Refused(error)
+            return Refused(error.kept())
         if isinstance(message, CancelStream):
             running = self._running.get(message.id)
             return None if running is None else Left(running)

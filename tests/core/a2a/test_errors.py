@@ -88,6 +88,18 @@ def test_row_is_complete(kind: ErrorKind) -> None:
     assert row.specific is (kind.name in SPECIFIED and -32099 <= row.code <= -32001)
 
 
+def test_an_error_that_is_kept_does_not_keep_the_frames_that_raised_it() -> None:
+    try:
+        try:
+            raise ValueError
+        except ValueError as cause:
+            raise ProtocolError(ErrorKind.TASK_NOT_FOUND, "gone") from cause
+    except ProtocolError as error:
+        kept = error.kept()
+
+    assert (kept.message, kept.__traceback__, kept.__context__, kept.__cause__) == ("gone", None, None, None)
+
+
 with_flat_bodies = pytest.mark.parametrize(
     "kind", [kind for kind in ErrorKind if kind is not ErrorKind.UNAUTHENTICATED], ids=lambda kind: kind.name
 )

@@ -75,6 +75,12 @@ def test_a_broken_message_is_refused() -> None:
     assert refused(session().receive(b"{")).error.kind is ErrorKind.PARSE_ERROR
 
 
+def test_the_error_of_a_broken_message_does_not_keep_the_message() -> None:
+    error = refused(Session(SessionLimits(), 0.0).receive(b"[" * 30_000)).error
+
+    assert (error.__traceback__, error.__context__, error.__cause__) == (None, None, None)
+
+
 def test_a_broken_message_with_the_id_of_a_request_that_runs_is_refused_without_it() -> None:
     one = session()
     broken = orjson.dumps({"id": 1})
