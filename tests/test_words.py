@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,35 @@ def test_the_checks_of_the_core_find_one() -> None:
     assert not CORE_PROSE.search("The line goes on; a planes outline.")
     assert POINTING.match("What is sent.")
     assert not POINTING.match("Items that are sent.")
+
+
+PAGES = [
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("index", "getting-started", "requests", "troubleshooting", "clients")
+    ),
+    *(ROOT / "docs" / f"{name}.md" for name in ("compatibility", "conformance", "streams", "console")),
+    *sorted((ROOT / "docs" / "guide").glob("*.md")),
+    ROOT / "README.md",
+]
+"""Documents that are held to the plain words."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_documents_use_the_plain_word(page: Path) -> None:
+    lines = page.read_text("utf-8").splitlines()
+
+    assert [line for line in lines if PROSE.search(line)] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_document_has_one_title_and_no_level_is_left_out(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    levels = [len(found) for found in re.findall(r"^(#+) ", text, re.MULTILINE)]
+
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert [pair for pair in pairwise(levels) if pair[1] > pair[0] + 1] == []
 
 
 def test_the_check_of_prose_finds_one() -> None:

@@ -99,15 +99,54 @@ def test_the_commands_of_the_readme_set_up_what_the_checks_set_up() -> None:
     assert "-m pytest -n auto" in checks
 
 
-def test_an_operator_is_told_the_same_commands_everywhere() -> None:
-    readme, guide = ((ROOT / name).read_text("utf-8") for name in ("README.md", "docs/deployment.md"))
-    wheel, install = re.findall(r"^    (python3 -m venv .* deploy/requirements.*)$", readme, re.MULTILINE)
+def test_the_commands_of_an_operator_install_what_is_pinned() -> None:
+    guide = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    wheel, install = re.findall(r"^    (python3 -m venv .*)$", guide, re.MULTILINE)
 
-    assert re.findall(r"^    (python3 -m venv .*)$", guide, re.MULTILINE) == [wheel, install]
     assert "--require-hashes -r deploy/requirements-build.txt" in wheel
     assert wheel.endswith("pip wheel --no-deps --no-build-isolation --wheel-dir dist .")
     assert "--require-hashes -r deploy/requirements.txt" in install
     assert install.endswith(f"--no-index dist/opencode_a2a-{__version__}-py3-none-any.whl")
+
+
+_MESSAGE = re.compile(r"`([^`]+)`")
+_PIP = "(of pip)"
+
+
+def texts_of_the_product() -> str:
+    """Every constant text of the shipped modules, joined."""
+    modules = [path for package in SHIPPED for path in (ROOT / package).rglob("*.py")]
+    nodes = (node for path in modules for node in ast.walk(ast.parse(path.read_text("utf-8"))))
+    values = (node.value for node in nodes if isinstance(node, ast.Constant))
+    return "\n".join(str(value) for value in values if isinstance(value, str | bytes))
+
+
+def test_messages_of_the_page_on_troubleshooting_are_those_of_the_program() -> None:
+    """The first cell of a row has a message in backticks, where a part that differs is `…`."""
+    product = texts_of_the_product()
+    rows = re.findall(r"^\| (.+?) \|", (ROOT / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    symptoms = [row for row in rows if row not in ("---", "what you see")]
+    messages = [message for row in symptoms if _PIP not in row for message in _MESSAGE.findall(row)]
+    parts = [part.strip() for message in messages for part in message.split("…")]
+
+    assert len(symptoms) >= 25
+    assert [part for part in parts if " " in part and part not in product] == []
+
+
+def test_the_readme_names_the_wheel_of_this_version() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+
+    assert f"uv tool install dist/opencode_a2a-{__version__}-py3-none-any.whl" in readme
+
+
+def test_the_readme_is_short_and_has_what_is_looked_for() -> None:
+    """Tables and commands may be longer than prose."""
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    prose = [line for line in lines if not line.startswith(("|", "    "))]
+
+    assert len(lines) <= 150
+    assert [line for line in prose if len(line) > 120] == []
+    assert {f"## {word}" for word in ("Install", "Deploy", "Upgrade", "Troubleshooting")} <= set(lines)
 
 
 # With a version, it is the other product that is meant.
