@@ -47,10 +47,13 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     expression = config.getoption("markexpr") or ""
     unwanted = [mark for mark in OPT_IN if not is_wanted(mark, expression, os.environ)]
-    left_out = [item for item in items if any(item.get_closest_marker(mark) for mark in unwanted)]
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        (left_out if any(item.get_closest_marker(mark) for mark in unwanted) else kept).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+        items[:] = kept
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

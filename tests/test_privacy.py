@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -40,19 +41,24 @@ def private_uses(source: str) -> Iterator[str]:
                 yield from (name for text in texts if is_private(name := text.rpartition(".")[2]))
 
 
-USES = {
-    (name, path.relative_to(ROOT).as_posix())
-    for path in sorted((ROOT / "tests").rglob("*.py"))
-    for name in private_uses(path.read_text("utf-8"))
-}
+@cache
+def uses() -> frozenset[tuple[str, str]]:
+    """Each private name that a test uses, and its module. Each process collects this module, and one runs it."""
+    return frozenset(
+        (name, path.relative_to(ROOT).as_posix())
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in private_uses(path.read_text("utf-8"))
+    )
 
 
 def test_no_test_reaches_into_what_is_private() -> None:
-    assert sorted((name, path) for name, path in USES if path not in ALLOWED.get(name, ())) == []
+    assert sorted((name, path) for name, path in uses() if path not in ALLOWED.get(name, ())) == []
 
 
 def test_what_is_allowed_is_used() -> None:
-    assert sorted((name, path) for name, paths in ALLOWED.items() for path in paths if (name, path) not in USES) == []
+    assert (
+        sorted((name, path) for name, paths in ALLOWED.items() for path in paths if (name, path) not in uses()) == []
+    )
 
 
 @pytest.mark.parametrize(

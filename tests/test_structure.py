@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import OPT_IN
 from tests.structure import TABLE, folder_of, version_comparisons
 from tests.test_layers import MODULES, Module
 
@@ -29,6 +30,17 @@ def test_a_folder_holds_a_dozen_modules_at_most() -> None:
     folders = Counter(folder_of(module) for module in MODULES.values() if not module.is_package)
 
     assert {folder: count for folder, count in folders.items() if count > MOST_MODULES} == {}
+
+
+@pytest.mark.parametrize("mark", OPT_IN)
+def test_tests_that_need_other_programs_are_in_the_folder_of_their_mark(mark: str) -> None:
+    """`.ci/run` collects that folder alone."""
+    marked = [
+        path.relative_to(ROOT) for path in (ROOT / "tests").rglob("test_*.py") if f"mark.{mark}" in path.read_text()
+    ]
+
+    assert marked
+    assert [str(path) for path in marked if path.parts[1] != mark] == []
 
 
 def test_nothing_that_is_to_be_ignored_is_tracked() -> None:

@@ -64,8 +64,10 @@ def made(name: str, pins: Sequence[Path], make: Callable[[Path], None]) -> Path:
 
 
 def make_venv(folder: Path, requirements: Path) -> None:
-    run([sys.executable, "-m", "venv", str(folder)], cwd=folder, env=os.environ)
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    # Our own pip works on it: to install another takes longer than to make the environment.
+    run([sys.executable, "-m", "venv", "--without-pip", str(folder)], cwd=folder, env=os.environ)
+    python = str(folder / "bin" / "python")
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "--quiet"]
     # Every package is pinned, so none is to be looked for beyond them.
     run([*pip, "install", "--no-deps", "-r", str(requirements)], cwd=folder, env=os.environ)
     run([*pip, "check"], cwd=folder, env=os.environ)
