@@ -8,12 +8,12 @@ import subprocess
 from tests.deploy.tools import DEPLOY, FILES, SETTINGS, names_in
 from tests.paths import DOCS
 
-GUIDE = (DOCS / "deployment.md").read_text()
+GUIDE, SYMPTOMS = ((DOCS / name).read_text() for name in ("deployment.md", "troubleshooting.md"))
 
 
 def test_the_guide_names_settings_alone() -> None:
-    assert names_in(GUIDE) - SETTINGS == set()
-    assert len(names_in(GUIDE)) > 15
+    assert names_in(GUIDE + SYMPTOMS) - SETTINGS == set()
+    assert len(names_in(GUIDE + SYMPTOMS)) > 15
 
 
 def test_the_guides_commands_are_those_of_the_script() -> None:
