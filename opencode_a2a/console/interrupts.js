@@ -103,7 +103,7 @@ function questionControls(item, send) {
 
 /** A card. Its controls stay where they are until it is answered, so that none moves below a pointer. */
 function card(item, watch, withTask) {
-  const title = h('h3', { id: newId('card'), tabIndex: -1 }, exact(summary(item)));
+  const title = h('h2', { id: newId('card'), tabIndex: -1 }, exact(summary(item)));
   const controls = h('div', { class: 'controls' });
   const trouble = h('p', { class: 'trouble', role: 'alert' });
   const send = async (method, parameters, outcome) => {

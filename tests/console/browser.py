@@ -181,9 +181,10 @@ class Page:
         return answer["result"].get("value")
 
     def until(self, expression: str, seconds: float = WAIT_SECONDS) -> Any:
-        """Wait until an expression is true in the page, and return its value."""
+        """Wait until an expression is true in the page, and return its value; that of an element is true."""
+        script = f"(found => found instanceof Element || found)({expression})"
         try:
-            return until(lambda: self.run(expression), expression, seconds)
+            return until(lambda: self.run(script), expression, seconds)
         except NotSeenError as error:
             raise NotSeenError(f"{error}; the page shows:\n{self.text[:3000]}\ntroubles: {self.troubles}") from None
 

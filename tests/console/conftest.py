@@ -124,7 +124,7 @@ def logged_in(person: Person, server: Server, path: str = "", *, width: int = 12
     page = person.page(f"{server.url}/console{path}", width=width)
     page.fill("textbox", "Token", TOKEN)
     page.press("Enter")
-    page.until("!document.querySelector('dialog') && document.querySelector('main h1')")
+    page.until("!document.querySelector('dialog') && document.querySelector('main h1') !== null")
     return page
 
 
