@@ -18,13 +18,13 @@ function permissionBody({ details }) {
   const { command, directory, ...more } = details.metadata ?? {};
   const patterns = details.patterns ?? [];
   return [
-    command === undefined ? null : h('div', null, h('h4', null, 'Command'), literal(asText(command))),
+    command === undefined ? null : h('div', null, h('p', { class: 'caption' }, 'Command'), literal(asText(command))),
     facts([
       ['Tool', exact(details.permission ?? '')],
       ['Applies to', patterns.filter((pattern) => pattern !== command).map((pattern) => h('code', { class: 'line' }, exact(pattern)))],
       ['Directory', directory ? h('code', null, exact(asText(directory))) : null],
     ].map(([name, value]) => [name, Array.isArray(value) && !value.length ? null : value])),
-    Object.entries(more).map(([name, value]) => h('div', null, h('h4', null, exact(name)), literal(asText(value)))),
+    Object.entries(more).map(([name, value]) => h('div', null, h('p', { class: 'caption' }, exact(name)), literal(asText(value)))),
   ];
 }
 
@@ -108,6 +108,8 @@ function card(item, watch, withTask) {
   const trouble = h('p', { class: 'trouble', role: 'alert' });
   const send = async (method, parameters, outcome) => {
     const buttons = [...controls.querySelectorAll('button')];
+    // A button that is disabled loses the focus to the top of the page.
+    if (controls.contains(document.activeElement)) title.focus();
     buttons.forEach((button) => (button.disabled = true));
     trouble.textContent = '';
     try {
@@ -125,7 +127,7 @@ function card(item, watch, withTask) {
     item.interrupt_type === 'permission' ? permissionBody(item) : null,
     facts([
       ['Session', withTask ? exact(item.session_id ?? '') : null],
-      ['Task', withTask ? h('a', { href: `#/task/${encodeURIComponent(item.task_id)}` }, item.task_id.slice(0, 8)) : null],
+      ['Task', withTask ? h('a', { href: `#/task/${encodeURIComponent(item.task_id)}` }, exact(watch.titles.get(item.task_id) ?? item.task_id.slice(0, 8))) : null],
       ['Expires', item.expires_at ? fromNow(item.expires_at * 1000) : null],
     ]),
     controls,

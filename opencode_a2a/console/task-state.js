@@ -58,7 +58,20 @@ export function kindOf({ artifactId = '', metadata, parts = [] }) {
 
 export const usageOf = (task) => shared(task).usage ?? null;
 export const sessionOf = (task) => shared(task).session ?? null;
+
+/** The model that the last message asked for, as `provider/model`; null where it left the choice to OpenCode. */
+export function modelOf({ history = [] }) {
+  const model = history.map((message) => shared(message).model).findLast(Boolean);
+  return model ? `${model.providerID}/${model.modelID}` : null;
+}
+
 export const textOf = (message) => (message?.parts ?? []).map(({ text }) => text ?? '').join('\n').trim();
 
 /** The state without its prefix, in words. */
 export const stateName = (state) => (state ?? '').replace('TASK_STATE_', '').toLowerCase().replaceAll('_', ' ');
+
+/** The first words of a task, or the title of its session. */
+export function titleOf(task) {
+  const text = (task.history ?? []).filter(({ role }) => role === 'ROLE_USER').map(textOf).find(Boolean) || sessionOf(task)?.title || task.id;
+  return text.length > 90 ? `${text.slice(0, 90)}…` : text;
+}

@@ -7,8 +7,8 @@ import { Subscription, hasEnded } from './events.js';
 import { fileOf, save } from './files.js';
 import { cards } from './interrupts.js';
 import { MarkdownView } from './markdown.js';
-import { applied, interruptOf, kindOf, sessionOf, stateName, textOf, usageOf } from './task-state.js';
-import { stateBadge, titleOf } from './tasks.js';
+import { applied, interruptOf, kindOf, modelOf, sessionOf, stateName, textOf, titleOf, usageOf } from './task-state.js';
+import { stateBadge } from './tasks.js';
 import { amount, fromNow, money } from './times.js';
 
 const LONGEST_MARKDOWN = 200_000; // characters; what is longer is shown as text, and can be saved
@@ -88,10 +88,10 @@ class ToolBlock {
     fill(
       this.#body,
       data.subtitle ? h('p', null, exact(data.subtitle)) : null,
-      command === undefined ? null : [h('h4', null, 'Command'), literal(asText(command))],
-      rest ? [h('h4', null, 'Input'), output(asText(rest), 'input.json')] : null,
-      data.output ? [h('h4', null, 'Output'), output(asText(data.output), 'output.txt')] : null,
-      data.error ? [h('h4', null, 'Error'), output(asText(data.error), 'error.txt')] : null,
+      command === undefined ? null : [h('p', { class: 'caption' }, 'Command'), literal(asText(command))],
+      rest ? [h('p', { class: 'caption' }, 'Input'), output(asText(rest), 'input.json')] : null,
+      data.output ? [h('p', { class: 'caption' }, 'Output'), output(asText(data.output), 'output.txt')] : null,
+      data.error ? [h('p', { class: 'caption' }, 'Error'), output(asText(data.error), 'error.txt')] : null,
       artifact.parts.map(file).filter(Boolean),
     );
   }
@@ -212,6 +212,7 @@ export function taskView({ watch, id, retitled }) {
     fill(about, facts([
       ['Changed', fromNow(Date.parse(task.status.timestamp))],
       ['Session', session ? exact(session.title ?? session.id) : null],
+      ['Model', modelOf(task)],
       ['Usage', usageText(usageOf(task))],
       ['Progress', progressText(task)],
       ['End', END[end] ?? null],
@@ -272,7 +273,16 @@ export function taskView({ watch, id, retitled }) {
     if (state === 'ended') watch.soon();
   }
 
-  const onError = (error) => (connection.textContent = inWords(error));
+  /** The task may have ended just before it was followed: then it is read, as nothing more comes of it. */
+  async function onError(error) {
+    try {
+      task = applied(null, { task: await call('GetTask', { id }) });
+      connection.textContent = hasEnded(task.status.state) ? '' : inWords(error);
+      draw();
+    } catch (reason) {
+      connection.textContent = inWords(reason);
+    }
+  }
 
   function subscribe() {
     subscription?.close();

@@ -2,23 +2,20 @@
 
 import { call, inWords } from './api.js';
 import { fill, h, labelled } from './dom.js';
-import { sessionOf, stateName, textOf, usageOf } from './task-state.js';
+import { modelOf, sessionOf, stateName, titleOf, usageOf } from './task-state.js';
 import { amount, fromNow, money } from './times.js';
 
 const PAGE = 25;
 const STATES = ['SUBMITTED', 'WORKING', 'INPUT_REQUIRED', 'AUTH_REQUIRED', 'COMPLETED', 'FAILED', 'CANCELED', 'REJECTED'].map((state) => `TASK_STATE_${state}`);
 
-/** The first words of a task, or the title of its session. */
-export function titleOf(task) {
-  const text = (task.history ?? []).filter(({ role }) => role === 'ROLE_USER').map(textOf).find(Boolean) || sessionOf(task)?.title || task.id;
-  return text.length > 90 ? `${text.slice(0, 90)}…` : text;
-}
-
 export const stateBadge = (state) => h('span', { class: `state ${stateName(state).replaceAll(' ', '-')}` }, stateName(state));
+
+/** A cell; one without a value is left out where there is little room. */
+const cell = (label, value, side = '') => h('td', { 'data-label': label, class: value ? side : `${side} none` }, value || '–');
 
 function row(task) {
   const usage = usageOf(task);
-  const model = task.metadata?.shared?.model;
+  const model = modelOf(task);
   const session = sessionOf(task);
   return h(
     'tr',
@@ -26,10 +23,10 @@ function row(task) {
     h('th', { scope: 'row' }, h('a', { href: `#/task/${encodeURIComponent(task.id)}` }, titleOf(task))),
     h('td', { 'data-label': 'State' }, stateBadge(task.status.state)),
     h('td', { 'data-label': 'Changed' }, h('time', { dateTime: task.status.timestamp, title: task.status.timestamp }, fromNow(Date.parse(task.status.timestamp)))),
-    h('td', { 'data-label': 'Session' }, session ? (session.title ?? session.id) : '–'),
-    h('td', { 'data-label': 'Model' }, model ? `${model.providerID}/${model.modelID}` : '–'),
-    h('td', { 'data-label': 'Tokens', class: 'right' }, usage ? amount(usage.total_tokens ?? 0) : '–'),
-    h('td', { 'data-label': 'Cost', class: 'right' }, usage ? money(usage.cost ?? 0) : '–'),
+    cell('Session', session && (session.title ?? session.id)),
+    cell('Model', model),
+    cell('Tokens', usage && amount(usage.total_tokens ?? 0), 'right'),
+    cell('Cost', usage && money(usage.cost ?? 0), 'right'),
   );
 }
 

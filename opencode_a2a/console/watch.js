@@ -1,6 +1,7 @@
 // Knows what waits for this person: polls the server for changes of tasks, and keeps pending permissions and questions.
 
 import { call, inWords, quota } from './api.js';
+import { titleOf } from './task-state.js';
 
 // Milliseconds between polls. With the lists of interrupts, a visible page makes some 25 requests a minute of 120.
 const VISIBLE = 4_000;
@@ -14,6 +15,8 @@ const SCARCE = 30; // requests left, below which polls slow down for the sake of
  */
 export class Watch extends EventTarget {
   interrupts = new Map();
+  /** The words of tasks that wait, by their ids. */
+  titles = new Map();
   error = null;
   #since = null;
   #seen = new Map();
@@ -22,6 +25,7 @@ export class Watch extends EventTarget {
   #timer = null;
   #isPolling = false;
   #isStopped = false;
+  #answering = new Set();
 
   constructor() {
     super();
@@ -82,11 +86,21 @@ export class Watch extends EventTarget {
     const began = (this.#clock += 1);
     const lists = await Promise.all([call('opencode.permissions.list'), call('opencode.questions.list')]);
     const items = lists.flatMap((list) => list.items);
+    if (items.some((item) => !this.titles.has(item.task_id))) await this.#name(items);
     for (const item of items) this.add(item);
     const ids = new Set(items.map((item) => item.request_id));
     for (const item of this.pending) {
       // A stream may have reported it after the list was made.
       if (!ids.has(item.request_id) && item.clock < began) this.settle(item.request_id, 'It was answered elsewhere, or its task has ended.');
+    }
+  }
+
+  /** Learns the titles of tasks. Those that are not among the newest that wait keep their ids. */
+  async #name(items) {
+    const { tasks } = await call('ListTasks', { status: 'TASK_STATE_INPUT_REQUIRED', pageSize: 50 });
+    for (const { task_id: id } of items) {
+      const task = tasks.find((one) => one.id === id);
+      this.titles.set(id, task ? titleOf(task) : id.slice(0, 8));
     }
   }
 
@@ -102,7 +116,8 @@ export class Watch extends EventTarget {
   /** Records how a request has ended, in words. The first outcome stays. */
   settle(requestId, outcome) {
     const item = this.interrupts.get(requestId);
-    if (!item || item.outcome) return;
+    // Its stream may report an answer of this page's before the answer itself has come back.
+    if (!item || item.outcome || this.#answering.has(requestId)) return;
     item.outcome = outcome;
     this.dispatchEvent(new Event('interrupts'));
   }
@@ -115,13 +130,18 @@ export class Watch extends EventTarget {
 
   /** Sends an answer. Raises `ApiError` where it may be sent again. */
   async answer(item, method, parameters, outcome) {
+    const id = item.request_id;
+    let words = outcome;
+    this.#answering.add(id);
     try {
-      await call(method, { request_id: item.request_id, ...parameters });
-      this.settle(item.request_id, outcome);
+      await call(method, { request_id: id, ...parameters });
     } catch (error) {
       if (!['INTERRUPT_REQUEST_NOT_FOUND', 'INTERRUPT_REQUEST_EXPIRED'].includes(error.kind)) throw error;
-      this.settle(item.request_id, inWords(error));
+      words = inWords(error);
+    } finally {
+      this.#answering.delete(id);
     }
+    this.settle(id, words);
     this.soon();
   }
 }

@@ -1,4 +1,7 @@
-"""Serves a fake OpenCode whose model may be hostile: `python -m tests.console.fake_opencode_server RUNTIME`."""
+"""Serves a fake OpenCode whose model may be hostile.
+
+Run it by `python -m tests.interop.console.fake_opencode_server RUNTIME`.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +57,13 @@ def _several(prompt: Prompt) -> Script:
     return Script(((Ask(questions),), (Say(words("Thank you.")),)))
 
 
+def _ticks(prompt: Prompt) -> Script:
+    return Script(((Say(tuple(f"tick{number} " for number in range(80)), ticking=True),),))
+
+
 def main(runtime_name: str) -> None:
     runtime = importlib.import_module(f"runtime_{runtime_name}")
-    scripts = {**SCRIPTS, "HOSTILE": _hostile, "SEVERAL": _several}
+    scripts = {**SCRIPTS, "HOSTILE": _hostile, "SEVERAL": _several, "TICKS": _ticks}
     opencode = FakeOpenCode(pause=0.005, tick=0.1, scripts=scripts)
     serve = partial(
         runtime.serve,

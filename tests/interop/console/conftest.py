@@ -12,7 +12,7 @@ import attrs
 import httpx
 import pytest
 
-from tests.console.browser import Browser, Page, Person, running_browser
+from tests.interop.console.browser import Browser, Page, Person, running_browser
 from tests.interop.driver import ROOT
 from tests.real.adapter import environment, listening
 from tests.real.deadline import Deadline
@@ -29,12 +29,6 @@ _CREDENTIALS = [
     {"scheme": "api_key", "key": KEY, "principal": "cleo"},
 ]
 _START_SECONDS = 30
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("interop") is not None:
-            item.add_marker(pytest.mark.timeout(300))
 
 
 @attrs.define(eq=False)
@@ -101,7 +95,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp(f"console-{request.param}")
-    fake_opencode = ["tests.console.fake_opencode_server", request.param]
+    fake_opencode = ["tests.interop.console.fake_opencode_server", request.param]
     with listening(fake_opencode, folder, environment(folder) | {"PYTHONPATH": str(ROOT)}) as opencode:
         server = Server(request.param, folder, opencode, free_port())
         server.start()

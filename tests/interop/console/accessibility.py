@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.console.browser import Page
+from tests.interop.console.browser import Page
 from tests.interop.environments import made
 from tests.real.installation import UnavailableError, run
 
