@@ -227,6 +227,8 @@ export function taskView({ watch, id, retitled }) {
       shownState = state;
       cancel.hidden = hasEnded(state) && state !== 'TASK_STATE_AUTH_REQUIRED';
       offer(state);
+      // A task that waited before it was looked at does not say for what; the lists do.
+      if (state === 'TASK_STATE_INPUT_REQUIRED' && !watch.pending.some((item) => item.task_id === id)) watch.refresh().catch(() => watch.soon());
     }
   }
 
