@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import anyio
 import attrs
 import httpx
 
@@ -28,6 +27,7 @@ from opencode_a2a.fake_opencode.scripts import SCRIPTS
 from opencode_a2a.server.runtimes import find_runtime
 from tests.benchmarks import processes
 from tests.benchmarks.wire import VERSIONS, Version
+from tests.serving_alone import serve_alone
 
 CUTS, KILLS = 10, 2
 RUNTIMES = ("asyncio", "trio")
@@ -57,15 +57,7 @@ def serve_standin() -> None:
     """Be OpenCode, until told to end."""
     runtime = find_runtime("asyncio")
     fake_opencode = FakeOpenCode(pause=_TOKEN_SECONDS, scripts={"ALL": _turn, **SCRIPTS})
-    serve = partial(
-        runtime.serve,
-        fake_opencode,
-        "127.0.0.1:0",
-        stop=anyio.sleep_forever,
-        ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
-        grace=0.1,
-    )
-    runtime.run(serve)
+    runtime.run(partial(serve_alone, runtime, fake_opencode, grace=0.1))
 
 
 def fake_opencode() -> processes.Server:

@@ -10,15 +10,12 @@ import pickle
 import sys
 from functools import partial
 from pathlib import Path
-from typing import cast
-
-import anyio
-from hypercorn.typing import ASGIFramework
 
 import runtime_asyncio
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.fake_opencode.json_values import JsonObject
 from opencode_a2a.fake_opencode.sessions import Memory, Message, Session
+from tests.serving_alone import serve_alone
 
 PAUSE, TICK, RETRY = 0.004, 0.02, 0.2
 
@@ -56,15 +53,7 @@ def main(path: str) -> None:
     directory = "/workspace"
     memory = KeptMemory(directory, Path(path))
     app = FakeOpenCode(pause=PAUSE, tick=TICK, retry_wait=RETRY, directory=directory, memory=memory)
-    serve = partial(
-        runtime_asyncio.serve,
-        cast("ASGIFramework", app),
-        "127.0.0.1:0",
-        stop=anyio.sleep_forever,
-        ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
-        grace=1.0,
-    )
-    runtime_asyncio.run(serve)
+    runtime_asyncio.run(partial(serve_alone, runtime_asyncio, app))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,11 @@ import importlib
 import sys
 from functools import partial
 
-import anyio
 import attrs
 
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.fake_opencode.app import Receive, Scope, Send
+from tests.serving_alone import serve_alone
 
 HOLD, RELEASE = "/of-the-tests/hold", "/of-the-tests/release"
 TOKENS_BEFORE_HELD = 5
@@ -40,16 +40,9 @@ class HeldFake:
 
 def main(runtime_name: str) -> None:
     runtime = importlib.import_module(f"runtime_{runtime_name}")
-    serve = partial(
-        runtime.serve,
-        # Quick, but for SLOW, which shall not end by itself while somebody looks.
-        HeldFake(FakeOpenCode(pause=0.005, tick=0.25)),
-        "127.0.0.1:0",
-        stop=anyio.sleep_forever,
-        ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
-        grace=1.0,
-    )
-    runtime.run(serve)
+    # Quick, but for SLOW, which shall not end by itself while somebody looks.
+    fake_opencode = HeldFake(FakeOpenCode(pause=0.005, tick=0.25))
+    runtime.run(partial(serve_alone, runtime, fake_opencode))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from opencode_a2a.tool.peer_calls import PeerCalls
 from sansio.a2a.client.client_errors import TimedOutError
 from sansio.a2a.model import Message, Role, StatusUpdate, StreamItem, Task, TaskState, TaskStatus, TextPart
 from sansio.a2a.tool.arguments import CallArguments
+from tests.serving_alone import serve_alone
 
 
 def said(text: str) -> Message:
@@ -98,13 +99,7 @@ async def serve(runtime_name: str) -> None:
     agents = Agents()
     endpoint = ToolEndpoint(PeerCalls(agents, agents), version="1", describe=lambda: "calls agents", anywhere=False)
     print(f"secret {endpoint.secret.reveal()}", flush=True)
-    await runtime.serve(
-        endpoint.before(nothing_else),
-        "127.0.0.1:0",
-        stop=anyio.sleep_forever,
-        ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
-        grace=1.0,
-    )
+    await serve_alone(runtime, endpoint.before(nothing_else))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ from itertools import pairwise
 from time import monotonic
 from typing import Any
 
-import anyio
 import attrs
 import httpx
 
@@ -28,6 +27,7 @@ from opencode_a2a.fake_opencode import CallTool, FakeOpenCode, Permission, Promp
 from opencode_a2a.server.runtimes import find_runtime
 from tests.benchmarks import processes
 from tests.benchmarks.replicas import Kind, postgresql
+from tests.serving_alone import serve_alone
 
 RUNTIMES = ("asyncio", "trio")
 NAMES = "ABC"
@@ -49,15 +49,7 @@ def serve_fake() -> None:
     """Be OpenCode, until it is ended."""
     runtime = find_runtime("asyncio")
     fake = FakeOpenCode(pause=_PAUSE, scripts={"COUNT": _script})
-    serve = partial(
-        runtime.serve,
-        fake,
-        "127.0.0.1:0",
-        stop=anyio.sleep_forever,
-        ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
-        grace=0.1,
-    )
-    runtime.run(serve)
+    runtime.run(partial(serve_alone, runtime, fake, grace=0.1))
 
 
 @attrs.define

@@ -9,10 +9,9 @@ import importlib
 import sys
 from functools import partial
 
-import anyio
-
 from opencode_a2a.fake_opencode import Ask, CallTool, FakeOpenCode, Permission, Prompt, Say, Script, Think, words
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
+from tests.serving_alone import serve_alone
 
 HOSTILE = (
     "<script>window.broken = 1</script>",
@@ -65,15 +64,7 @@ def main(runtime_name: str) -> None:
     runtime = importlib.import_module(f"runtime_{runtime_name}")
     scripts = {**SCRIPTS, "HOSTILE": _hostile, "SEVERAL": _several, "TICKS": _ticks}
     opencode = FakeOpenCode(pause=0.005, tick=0.1, scripts=scripts)
-    serve = partial(
-        runtime.serve,
-        opencode,
-        "127.0.0.1:0",
-        stop=anyio.sleep_forever,
-        ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
-        grace=1.0,
-    )
-    runtime.run(serve)
+    runtime.run(partial(serve_alone, runtime, opencode))
 
 
 if __name__ == "__main__":

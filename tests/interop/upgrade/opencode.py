@@ -10,10 +10,9 @@ import importlib
 from collections.abc import Callable
 from functools import partial
 
-import anyio
-
 from opencode_a2a.fake_opencode import FakeOpenCode
 from opencode_a2a.fake_opencode.scripts import SCRIPTS, Prompt, Say, Script
+from tests.serving_alone import serve_alone
 
 BEFORE = ("Just ", "a ", "moment. ", "Still ", "looking. ")
 
@@ -32,15 +31,8 @@ def later(script: Callable[[Prompt], Script]) -> Callable[[Prompt], Script]:
 def main() -> None:
     runtime = importlib.import_module("runtime_asyncio")
     asking = {keyword: later(SCRIPTS[keyword]) for keyword in ("PERMISSION", "QUESTION")}
-    serve = partial(
-        runtime.serve,
-        FakeOpenCode(pause=0.02, tick=0.25, scripts={**SCRIPTS, **asking}),
-        "127.0.0.1:0",
-        stop=anyio.sleep_forever,
-        ready=lambda addresses: print(f"listening on http://{addresses[0]}", flush=True),
-        grace=1.0,
-    )
-    runtime.run(serve)
+    fake_opencode = FakeOpenCode(pause=0.02, tick=0.25, scripts={**SCRIPTS, **asking})
+    runtime.run(partial(serve_alone, runtime, fake_opencode))
 
 
 if __name__ == "__main__":
