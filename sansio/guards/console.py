@@ -20,6 +20,7 @@ SESSION_PATH: Final = "/console/session"
 HEADER: Final = "x-a2a-console"
 """The header of each request of the page, with any value."""
 
+_INDEX: Final = "index.html"
 _FILE: Final = re.compile(r"/console/([a-z0-9-]+\.(?:js|css|svg))")
 _SECRET: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
@@ -60,9 +61,14 @@ FILE_HEADERS: Final = (
 def file_named(path: str) -> str | None:
     """Return the name of the file at a path; None for a path that is none of the page's files."""
     if path == PATH:
-        return "index.html"
+        return _INDEX
     found = _FILE.fullmatch(path)
     return found[1] if found else None
+
+
+def path_of(name: str) -> str:
+    """Return the path of a file, by its name."""
+    return PATH if name == _INDEX else f"{PATH}/{name}"
 
 
 def is_of_page(request: Request) -> bool:
@@ -87,11 +93,12 @@ def secret_in(request: Request, origins: AllowedOrigins, prefix: str) -> str:
     return ""
 
 
-def cookie_of(request: Request, prefix: str, secret: str, seconds: float, *, is_secure: bool) -> str:
-    """Return the value of `Set-Cookie` for a session; an empty secret ends it.
+def cookie_of(request: Request, origins: AllowedOrigins, prefix: str, secret: str, seconds: float) -> str:
+    """Return the value of `Set-Cookie` for a session; an empty secret ends it. `seconds`: until it ends.
 
-    `seconds`: until it ends. `is_secure`: the page came by TLS.
+    It is for TLS alone where the page came by that, as far as the connection, a trusted proxy or the public URL says.
     """
+    is_secure = request.is_over_tls or origins.own == f"https://{_host(request)}"
     attributes = [
         f"{_name(request, prefix, is_secure=is_secure)}={secret}",
         f"Path={prefix or '/'}",
@@ -104,8 +111,11 @@ def cookie_of(request: Request, prefix: str, secret: str, seconds: float, *, is_
 
 def _name(request: Request, prefix: str, *, is_secure: bool) -> str:
     """Return the name of the cookie. Cookies do not know ports: each server of a host has a name of its own."""
-    host = request.source.host or request.headers.get("host", "")
-    own = hashlib.sha256(f"{host.lower()} {prefix}".encode()).hexdigest()[:8]
+    own = hashlib.sha256(f"{_host(request)} {prefix}".encode()).hexdigest()[:8]
     if not is_secure:
         return f"a2a-console-{own}"
     return f"{'__Secure-' if prefix else '__Host-'}a2a-console-{own}"
+
+
+def _host(request: Request) -> str:
+    return (request.source.host or request.headers.get("host", "")).lower()

@@ -30,7 +30,7 @@ _PRIVATE: Final = ("cache-control", "no-store")
 class Console:
     """The console of a server.
 
-    `files`: of the page, by their names. `kept`: where sessions are. `agent`: what those who are logged in see of the
+    `files`: of the page, by their paths. `kept`: where sessions are. `agent`: what those who are logged in see of the
     agent. `prefix`: the path of the public URL.
     """
 
@@ -50,25 +50,22 @@ class Console:
         self._prefix = prefix
         self.paths: Mapping[str, str] = {
             console.SESSION_PATH: "GET, POST, DELETE",
-            **{console.PATH if name == "index.html" else f"{console.PATH}/{name}": "GET" for name in files},
+            **dict.fromkeys(files, "GET"),
         }
         """The methods of each path."""
 
     async def answer(self, request: Request, guard: RateGuard) -> Response:
         """Answer a request for one of the console's paths.
 
-        Raises `ProtocolError`: METHOD_NOT_ALLOWED, NOT_FOUND, RATE_LIMITED, FORBIDDEN for what is not of the page,
-        and what authentication raises.
+        Raises `ProtocolError`: METHOD_NOT_ALLOWED, RATE_LIMITED, FORBIDDEN for what is not of the page, and what
+        authentication raises.
         """
         if request.path == console.SESSION_PATH:
             only(request, "GET", "HEAD", "POST", "DELETE")
             return await self._session(request, guard)
         only(request, "GET", "HEAD")
         guard.read(request)
-        file = self._files.get(console.file_named(request.path) or "")
-        if file is None:
-            raise ProtocolError(ErrorKind.NOT_FOUND, "The console has no such file")
-        return file.response(request)
+        return self._files[request.path].response(request)
 
     def presented(self, request: Request) -> str:
         """Return the secret of the session that a request brings; empty where none counts."""
@@ -110,10 +107,8 @@ class Console:
         }
 
     def _cookie(self, request: Request, secret: str) -> str:
-        host = request.source.host or request.headers.get("host", "")
-        is_secure = request.is_over_tls or self._origins.own == f"https://{host.lower()}"
-        seconds = self._kept.bounds.seconds
-        return console.cookie_of(request, self._prefix_of(request), secret, seconds, is_secure=is_secure)
+        prefix, seconds = self._prefix_of(request), self._kept.bounds.seconds
+        return console.cookie_of(request, self._origins, prefix, secret, seconds)
 
     def _prefix_of(self, request: Request) -> str:
         return self._prefix or request.source.prefix

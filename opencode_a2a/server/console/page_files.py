@@ -8,9 +8,10 @@ from typing import Final
 
 from attrs import frozen
 
+from opencode_a2a.server.http.documents import conditional
 from sansio.a2a.bindings.http_messages import Request, Response
-from sansio.a2a.cards.agent_card import CardDocument, matches
-from sansio.guards.console import CONTENT_TYPES, FILE_HEADERS
+from sansio.a2a.cards.agent_card import CardDocument
+from sansio.guards.console import CONTENT_TYPES, FILE_HEADERS, path_of
 
 _CACHED: Final = ("cache-control", "no-cache")  # a newer server has newer files, which belong together
 
@@ -24,17 +25,14 @@ class PageFile:
 
     def response(self, request: Request) -> Response:
         """Answer with the file, or with 304 where the client has it."""
-        etag = self.content.etag
-        headers = (("content-type", self.media_type), ("etag", etag), _CACHED, *FILE_HEADERS)
-        status = 304 if matches(request.headers.get("if-none-match"), etag) else 200
-        return Response(status, self.content.body, headers)
+        return conditional(request, self.content, ("content-type", self.media_type), _CACHED, *FILE_HEADERS)
 
 
 def read_page(package: str) -> Mapping[str, PageFile]:
-    """Read the files of a page that lie in a package, by their names. Blocks; they are some dozens of kilobytes."""
+    """Read the files of a page that lie in a package, by their paths. Blocks; they are some dozens of kilobytes."""
     found: dict[str, PageFile] = {}
     for entry in files(package).iterdir():
         media_type = CONTENT_TYPES.get(entry.name.rpartition(".")[2])
         if media_type is not None:
-            found[entry.name] = PageFile(CardDocument.of_bytes(entry.read_bytes()), media_type)
+            found[path_of(entry.name)] = PageFile(CardDocument.of_bytes(entry.read_bytes()), media_type)
     return found

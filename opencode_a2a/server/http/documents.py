@@ -74,14 +74,14 @@ class Documents:
         return evolve(answer, headers=(*answer.headers, ("vary", ", ".join(self.authenticator.authenticator.varies))))
 
     def _answer(self, request: Request, document: CardDocument, cached: str) -> Response:
-        headers = (
-            ("content-type", JSON),
-            ("etag", document.etag),
-            ("cache-control", cached),
-            ("last-modified", formatdate(self.since, usegmt=True)),
-        )
-        status = 304 if matches(request.headers.get("if-none-match"), document.etag) else 200
-        return Response(status, document.body, headers)
+        changed = ("last-modified", formatdate(self.since, usegmt=True))
+        return conditional(request, document, ("content-type", JSON), ("cache-control", cached), changed)
+
+
+def conditional(request: Request, document: CardDocument, *headers: tuple[str, str]) -> Response:
+    """Answer with a document, or with 304 where the client has it."""
+    status = 304 if matches(request.headers.get("if-none-match"), document.etag) else 200
+    return Response(status, document.body, (*headers, ("etag", document.etag)))
 
 
 def only(request: Request, *methods: str) -> None:

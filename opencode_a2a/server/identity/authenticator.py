@@ -122,10 +122,8 @@ class Authenticator:
         """
         scheme, value = self._decisive(request)
         found = self._at_once(scheme, value)
-        if found is None and not scheme:
-            found = await self._slowly(value)
-        if scheme == _SESSION:
-            found = await self._of_session(value)
+        if found is None:
+            found = await self._slowly(scheme, value)
         if found is None:
             raise ProtocolError(ErrorKind.UNAUTHENTICATED)
         return found
@@ -212,12 +210,14 @@ class Authenticator:
             return None
         return self._credentials.prove_key(value) if scheme else self._credentials.prove(value)
 
-    async def _of_session(self, secret: str) -> Authentication | None:
-        found = None if self.sessions is None else await self.sessions.find(secret)
-        return None if found is None else unseal_session(secret, found, self._credentials, self._wall())
+    async def _slowly(self, scheme: str, value: str) -> Authentication | None:
+        """Return what a session, a signature or a hashed password proves."""
+        if scheme == _SESSION and self.sessions is not None:
+            kept = await self.sessions.find(value)
+            return None if kept is None else unseal_session(value, kept, self._credentials, self._wall())
+        return None if scheme else await self._by_authorization(value)
 
-    async def _slowly(self, authorization: str) -> Authentication | None:
-        """Return what a signature or a hashed password proves."""
+    async def _by_authorization(self, authorization: str) -> Authentication | None:
         found = None
         if self._issuer is not None and (token := bearer_token(authorization)) is not None:
             found = await self._issuer.authenticate(token)

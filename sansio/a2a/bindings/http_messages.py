@@ -160,14 +160,17 @@ def refusal(error: ProtocolError, version: str, challenge: str = "") -> Response
     `challenge`: the value of `WWW-Authenticate` for a caller who is not known; empty: none.
     """
     status, body = http_error(error, version)
-    headers: list[tuple[str, str]] = []
-    if error.kind is ErrorKind.UNAUTHENTICATED and challenge:
-        headers.append(("www-authenticate", challenge))
+    headers = [*challenge_headers(error, challenge)]
     if error.kind is ErrorKind.METHOD_NOT_ALLOWED:
         headers.append(("allow", allowed_methods(error.metadata.get("allow", ""))))
     if error.kind is ErrorKind.UPGRADE_REQUIRED:
         headers += _WEBSOCKET
     return json_response(status, body, *headers, *retry_headers(error))
+
+
+def challenge_headers(error: ProtocolError, challenge: str) -> tuple[tuple[str, str], ...]:
+    """Return the header that says to a caller who is not known how to prove it; none for another error."""
+    return (("www-authenticate", challenge),) if error.kind is ErrorKind.UNAUTHENTICATED and challenge else ()
 
 
 def retry_headers(error: ProtocolError) -> tuple[tuple[str, str], ...]:

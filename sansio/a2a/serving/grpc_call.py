@@ -11,7 +11,7 @@ from attrs import Factory, field, frozen
 from sansio.a2a.bindings import grpc
 from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings.extension_headers import negotiated
-from sansio.a2a.bindings.http_messages import Request, Response, retry_headers
+from sansio.a2a.bindings.http_messages import Request, Response, challenge_headers, retry_headers
 from sansio.a2a.bindings.json_output import SLICE, Steps
 from sansio.a2a.codecs.registry import GRPC_CODECS
 from sansio.a2a.dialects import DIALECTS, Dialect
@@ -194,7 +194,7 @@ def refuse(error: ProtocolError, request: Request, _served: ServedProtocol, chal
     headers = (
         *grpc.HEADERS,
         *((("allow", _POST),) if is_no_call else ()),
-        *((("www-authenticate", challenge),) if error.kind is ErrorKind.UNAUTHENTICATED else ()),
+        *challenge_headers(error, challenge),
         *retry_headers(error),
     )
     return Response(error.row.http if is_no_call else 200, b"", headers, trailers=trailers(error, dialect))

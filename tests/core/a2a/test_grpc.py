@@ -403,6 +403,7 @@ def test_a_caller_who_is_not_known_learns_what_proves_who_they_are() -> None:
     assert ("www-authenticate", 'Bearer error="invalid_token"') in answer.headers
     other = refuse(ProtocolError(ErrorKind.OVERLOADED), post(f"{NEW}GetTask"), BOTH, "Bearer")
     assert "www-authenticate" not in dict(other.headers)
+    assert "www-authenticate" not in dict(refuse(unknown, post(f"{NEW}GetTask"), BOTH).headers)
 
 
 def test_answers_are_messages_and_their_end_is_in_the_trailers() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sansio.a2a.bindings.http_messages import NO_SOURCE, Request, Source
-from sansio.guards.console import POLICY, cookie_of, file_named, is_of_page, secret_in
+from sansio.guards.console import POLICY, cookie_of, file_named, is_of_page, path_of, secret_in
 from sansio.guards.origins import NO_ORIGINS, AllowedOrigins
 
 SECRET = "s" * 43
@@ -18,7 +18,9 @@ def request(source: Source = NO_SOURCE, **headers: str) -> Request:
 
 
 def cookie(asked: Request | None = None, prefix: str = "", *, is_secure: bool = False) -> str:
-    return cookie_of(asked or request(), prefix, SECRET, 60.0, is_secure=is_secure)
+    asked = asked or request()
+    asked.is_over_tls = is_secure
+    return cookie_of(asked, NO_ORIGINS, prefix, SECRET, 60.0)
 
 
 def pair(value: str) -> str:
@@ -43,6 +45,16 @@ def test_below_a_prefix_it_is_for_that_path() -> None:
     assert secret_in(asked, NO_ORIGINS, "/agents/b") == ""
 
 
+def test_the_public_url_says_that_a_proxy_adds_tls() -> None:
+    own = AllowedOrigins(own="https://agent.test:8000")
+    assert "Secure" in cookie_of(request(), own, "", SECRET, 60.0).split("; ")
+    assert "Secure" not in cookie_of(request(host="agent.test:8001"), own, "", SECRET, 60.0).split("; ")
+
+
+def test_files_have_the_paths_by_which_they_are_named() -> None:
+    assert [file_named(path_of(name)) for name in ("index.html", "main.js")] == ["index.html", "main.js"]
+
+
 def test_servers_on_other_ports_of_a_host_have_other_names() -> None:
     asked = request(cookie=pair(cookie(request(host="agent.test:8001"))))
     assert secret_in(asked, NO_ORIGINS, "") == ""
@@ -55,7 +67,7 @@ def test_a_proxy_says_which_host_was_asked_for() -> None:
 
 
 def test_an_empty_secret_ends_it() -> None:
-    value = cookie_of(request(), "", "", 60.0, is_secure=False)
+    value = cookie_of(request(), NO_ORIGINS, "", "", 60.0)
     assert "Max-Age=0" in value.split("; ")
     assert secret_in(request(cookie=pair(value)), NO_ORIGINS, "") == ""
 
