@@ -2,6 +2,7 @@
 
 import { call, inWords, newMessageId } from './api.js';
 import { h, labelled } from './dom.js';
+import { addressOf } from './task-state.js';
 import { base64 } from './times.js';
 
 async function partsOf(text, files) {
@@ -89,7 +90,7 @@ export function messageForm({ label, button, target = {}, onSent }) {
 export function newTaskView({ watch }) {
   const onSent = (task) => {
     watch.soon();
-    location.hash = `#/task/${encodeURIComponent(task.id)}`;
+    location.hash = addressOf(task.id);
   };
   const form = messageForm({ label: 'Message', button: 'Start', onSent });
   return { title: 'New task', node: h('section', null, h('h1', { tabIndex: -1 }, 'New task'), form) };

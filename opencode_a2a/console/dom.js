@@ -1,5 +1,7 @@
 // Nodes of the page. Text becomes text nodes, never markup: what a model or a tool wrote passes through here.
 
+const present = (children) => children.flat(4).filter((child) => child !== null && child !== undefined && child !== false);
+
 /**
  * Makes an element. Properties: `on…` is a listener, `class` and names with a hyphen are attributes, `data` is a map of
  * data attributes, anything else is a property of the node. A child that is null, undefined or false is left out.
@@ -13,13 +15,13 @@ export function h(tag, properties, ...children) {
     else if (name === 'class' || name === 'role' || name === 'for' || name.includes('-')) node.setAttribute(name, value);
     else node[name] = value;
   }
-  node.append(...children.flat(4).filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(...present(children));
   return node;
 }
 
 /** Replaces all children of a node. */
 export function fill(node, ...children) {
-  node.replaceChildren(...children.flat(4).filter((child) => child !== null && child !== undefined && child !== false));
+  node.replaceChildren(...present(children));
   return node;
 }
 

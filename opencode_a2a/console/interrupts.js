@@ -2,6 +2,7 @@
 
 import { inWords } from './api.js';
 import { announce, asText, exact, facts, fill, h, labelled, literal, newId } from './dom.js';
+import { addressOf } from './task-state.js';
 import { fromNow } from './times.js';
 
 const PERMISSION = 'a2a.interrupt.permission.reply';
@@ -127,7 +128,7 @@ function card(item, watch, withTask) {
     item.interrupt_type === 'permission' ? permissionBody(item) : null,
     facts([
       ['Session', withTask ? exact(item.session_id ?? '') : null],
-      ['Task', withTask ? h('a', { href: `#/task/${encodeURIComponent(item.task_id)}` }, exact(watch.titles.get(item.task_id) ?? item.task_id.slice(0, 8))) : null],
+      ['Task', withTask ? h('a', { href: addressOf(item.task_id) }, exact(watch.titles.get(item.task_id) ?? item.task_id.slice(0, 8))) : null],
       ['Expires', item.expires_at ? fromNow(item.expires_at * 1000) : null],
     ]),
     controls,

@@ -2,8 +2,7 @@
 
 import { card, inWords, logIn } from './api.js';
 import { fill, h, labelled, newId } from './dom.js';
-
-const utf8 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+import { base64 } from './times.js';
 
 /** The ways to log in: their fields, and the headers that they make. */
 function ways(keyHeader) {
@@ -18,7 +17,7 @@ function ways(keyHeader) {
     {
       name: 'User name and password',
       fields: [labelled('User name', user), password.field],
-      headers: () => ({ Authorization: `Basic ${utf8(`${user.value}:${password.input.value}`)}` }),
+      headers: () => ({ Authorization: `Basic ${base64(new TextEncoder().encode(`${user.value}:${password.input.value}`))}` }),
     },
     { name: 'API key', fields: [key.field], headers: () => ({ [keyHeader]: key.input.value.trim() }) },
   ];

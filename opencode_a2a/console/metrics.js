@@ -52,7 +52,9 @@ function group(title, rows) {
 
 function figures(samples) {
   const one = (name) => samples.find((sample) => sample.name === name)?.value ?? null;
-  const count = (name) => one(name) === null ? null : amount(one(name));
+  const shown = (name, write) => one(name) === null ? null : write(one(name));
+  const count = (name) => shown(name, amount);
+  const bytes = (name) => shown(name, size);
   const rows = (name, label) => byLabel(samples, name, label).map(([key, value]) => [key, amount(value)]);
   const times = (name) => {
     const [middle, high] = [quantile(samples, name, 0.5), quantile(samples, name, 0.95)];
@@ -86,12 +88,12 @@ function figures(samples) {
     group('Store', [
       flag('writes', one('a2a_store_writable'), 'succeed', 'fail'),
       ['calls that wait', count('a2a_store_queue_length')],
-      ['not stored yet', one('a2a_store_unstored_bytes') === null ? null : size(one('a2a_store_unstored_bytes'))],
+      ['not stored yet', bytes('a2a_store_unstored_bytes')],
       ['tasks', count('a2a_store_tasks')],
-      ['size', one('a2a_store_size_bytes') === null ? null : size(one('a2a_store_size_bytes'))],
+      ['size', bytes('a2a_store_size_bytes')],
     ]),
     group('Requests', [
-      ...byLabel(samples, 'a2a_http_requests_total', 'operation').map(([key, value]) => [key, amount(value)]),
+      ...rows('a2a_http_requests_total', 'operation'),
       ['open streams', count('a2a_stream_active')],
       ['too often', count('a2a_rate_limit_rejected_total')],
     ]),

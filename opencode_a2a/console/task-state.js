@@ -70,6 +70,9 @@ export const textOf = (message) => (message?.parts ?? []).map(({ text }) => text
 /** The state without its prefix, in words. */
 export const stateName = (state) => (state ?? '').replace('TASK_STATE_', '').toLowerCase().replaceAll('_', ' ');
 
+/** The fragment of the URL that names the view of a task. */
+export const addressOf = (id) => `#/task/${encodeURIComponent(id)}`;
+
 /** The first words of a task, or the title of its session. */
 export function titleOf(task) {
   const text = (task.history ?? []).filter(({ role }) => role === 'ROLE_USER').map(textOf).find(Boolean) || sessionOf(task)?.title || task.id;

@@ -7,7 +7,7 @@ import { Subscription, hasEnded } from './events.js';
 import { fileOf, save } from './files.js';
 import { cards } from './interrupts.js';
 import { MarkdownView } from './markdown.js';
-import { applied, interruptOf, kindOf, modelOf, sessionOf, stateName, textOf, titleOf, usageOf } from './task-state.js';
+import { addressOf, applied, interruptOf, kindOf, modelOf, sessionOf, stateName, textOf, titleOf, usageOf } from './task-state.js';
 import { stateBadge } from './tasks.js';
 import { amount, fromNow, money } from './times.js';
 
@@ -243,7 +243,7 @@ export function taskView({ watch, id, retitled }) {
     const onSent = (sent) => {
       watch.soon();
       if (sent.id === id) follow();
-      else location.hash = `#/task/${encodeURIComponent(sent.id)}`;
+      else location.hash = addressOf(sent.id);
     };
     fill(next, h('h2', null, toTask ? 'Try again' : 'Go on'), messageForm({ label: 'Next message', button: 'Send', target, onSent }));
   }
@@ -275,12 +275,16 @@ export function taskView({ watch, id, retitled }) {
     if (state === 'ended') watch.soon();
   }
 
+  async function read() {
+    task = applied(null, { task: await call('GetTask', { id }) });
+    draw();
+  }
+
   /** The task may have ended just before it was followed: then it is read, as nothing more comes of it. */
   async function onError(error) {
     try {
-      task = applied(null, { task: await call('GetTask', { id }) });
+      await read();
       connection.textContent = hasEnded(task.status.state) ? '' : inWords(error);
-      draw();
     } catch (reason) {
       connection.textContent = inWords(reason);
     }
@@ -294,8 +298,7 @@ export function taskView({ watch, id, retitled }) {
   /** Reads the task, and follows it where more may come. */
   async function follow() {
     try {
-      task = applied(null, { task: await call('GetTask', { id }) });
-      draw();
+      await read();
       if (!hasEnded(task.status.state)) subscribe();
     } catch (error) {
       connection.textContent = inWords(error);

@@ -2,7 +2,7 @@
 
 import { call, inWords } from './api.js';
 import { fill, h, labelled } from './dom.js';
-import { modelOf, sessionOf, stateName, titleOf, usageOf } from './task-state.js';
+import { addressOf, modelOf, sessionOf, stateName, titleOf, usageOf } from './task-state.js';
 import { amount, fromNow, money } from './times.js';
 
 const PAGE = 25;
@@ -20,7 +20,7 @@ function row(task) {
   return h(
     'tr',
     null,
-    h('th', { scope: 'row' }, h('a', { href: `#/task/${encodeURIComponent(task.id)}` }, titleOf(task))),
+    h('th', { scope: 'row' }, h('a', { href: addressOf(task.id) }, titleOf(task))),
     h('td', { 'data-label': 'State' }, stateBadge(task.status.state)),
     h('td', { 'data-label': 'Changed' }, h('time', { dateTime: task.status.timestamp, title: task.status.timestamp }, fromNow(Date.parse(task.status.timestamp)))),
     cell('Session', session && (session.title ?? session.id)),
