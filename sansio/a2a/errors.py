@@ -312,7 +312,8 @@ class ProtocolError(A2AError):
         The frames of a traceback have the request. Where a request has its error, or a frame that called them has it,
         each body would wait for the garbage collector.
         """
-        self.__traceback__ = self.__context__ = self.__cause__ = None
+        error: BaseException = self  # to assign to them on `self` would declare them again, for type checkers
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         return self
 
     @property
