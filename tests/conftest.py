@@ -12,6 +12,10 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import HealthCheck, settings
 
+# A module of asserts that is no test. It is named here and not in its package, as what installs other people's
+# programs imports that before pytest is there.
+pytest.register_assert_rewrite("tests.real.turn")
+
 settings.register_profile("default", max_examples=60, deadline=None)
 settings.register_profile(
     "ci",

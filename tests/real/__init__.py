@@ -2,9 +2,3 @@
 
 Nothing here knows the insides of the server: it is started as a user starts it and spoken to over the wire.
 """
-
-from __future__ import annotations
-
-import pytest
-
-pytest.register_assert_rewrite(f"{__name__}.turn")
