@@ -225,8 +225,7 @@ class Client:
                 if record.restored and not task.status.state.terminal:
                     return None
                 if not record.restored:
-                    first = record.connections[0].ids[0]
-                    async with agent.subscribe(record.task_id, last_event_id=str(first)) as events:
+                    async with agent.subscribe(record.task_id, last_event_id=str(record.first_id)) as events:
                         async for _ in events:
                             pass
                     record.replayed = [number for connection in repeated for number in connection.fresh]

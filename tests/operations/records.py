@@ -78,6 +78,11 @@ class Record:
             self.state = item.status.state
 
     @property
+    def first_id(self) -> int:
+        """The id of the first event that came. A connection that was cut before its first event has none."""
+        return next(one.ids[0] for one in self.connections if one.ids)
+
+    @property
     def text(self) -> str:
         """The text of the answer, as far as it has come."""
         return "".join(str(part) for part in self.answer.artifacts.get(f"{self.task_id}:text", []))

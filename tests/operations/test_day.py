@@ -58,6 +58,7 @@ def test_events_that_are_missing_or_come_again_are_counted() -> None:
 
     found = [(one.duplicates, one.gaps, one.is_wrong) for one in (good, again, behind, missing)]
     assert found == [(0, 0, False), (1, 0, True), (1, 0, True), (0, 1, True)]
+    assert record(heard(None), heard(None, 2, 4), replayed=[4]).first_id == 2  # the first was cut at its beginning
     lines = table([Row(step="upgrade", streams=(good, missing), stopped=1.0, ready=2.04)]).splitlines()
     assert [cell.strip() for cell in lines[2].split("|")] == (
         ["", "upgrade", "2", "0", "2", "0", "0", "1", "1.0", "2.0", "", ""]

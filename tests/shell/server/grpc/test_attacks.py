@@ -63,14 +63,20 @@ async def came_of(url: str, attack: Attack) -> str:
     return "nothing came"
 
 
+async def each_attack(url: str) -> dict[str, str]:
+    return {attack.name: await came_of(url, attack) for attack in ATTACKS}
+
+
 async def test_an_attack_ends_alone(serving: Serving, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(bindings=SERVED, max_request_body_bytes=LIMIT) as agent:
         agent.fake_opencode.hold(Say, tokens=1)
         async with agent.caller(GRPC_10).open("hi") as stream:
             await stream.until(lambda: stream.text)
+            # The first round is not measured: what is imported, cached or instrumented once is no attack's.
+            await each_attack(agent.url)
             tracemalloc.start()
             try:
-                found = {attack.name: await came_of(agent.url, attack) for attack in ATTACKS}
+                found = await each_attack(agent.url)
                 health = await agent.http.get("/health")
                 await agent.until(lambda: agent.running.tasks.open_streams == 1)
                 gc.collect()
