@@ -2,8 +2,8 @@
 
 Differs from Hypercorn in this: no extension is agreed on, so that nothing small becomes large; a broken frame ends
 the connection with the code that says so; the size of a message is counted in bytes; frames that carry nothing are
-counted; a client whose messages are not read waits; the application may have the client sent a ping, and mark a
-message behind which it has `more`, so that they are written at once.
+counted; a client whose messages are not read waits; the application may have the client sent a ping, send a message
+in fragments, and mark a message behind which it has `more`, so that they are written at once.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 PING: Final = "websocket.ping"
 """The extension of ASGI, and its message, by which an application has its client sent a ping."""
+
+FRAGMENTS: Final = "websocket.fragments"
+"""The extension of ASGI by which an application sends a message in fragments: `"ends": False` but for the last."""
 
 _LISTS: Final = (b"connection", b"sec-websocket-extensions", b"sec-websocket-protocol")  # Hypercorn decodes them
 _STEP: Final = 128  # frames that are handled before other connections get their turn
@@ -85,7 +88,7 @@ class WebSocketStream(WSStream):
 
     async def _run(self, scope: Any, receive: Any, send: Any, sync_spawn: Any, call_soon: Any) -> None:
         """Run the application, and notice what it takes."""
-        scope["extensions"][PING] = {}
+        scope["extensions"] |= {PING: {}, FRAGMENTS: {}}
 
         async def receiving() -> Any:
             message = await receive()
@@ -116,6 +119,9 @@ class WebSocketStream(WSStream):
             return
         if message is not None and message.get("more") and self.state is ASGIWebsocketState.CONNECTED:
             await self._hold(message["text"])
+            return
+        if message is not None and "ends" in message and self.state is ASGIWebsocketState.CONNECTED:
+            await self._send_wsproto_event(TextMessage(message["text"], message_finished=message["ends"]))
             return
         await super().app_send(message)
 

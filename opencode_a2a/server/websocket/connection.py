@@ -45,7 +45,8 @@ Perform: TypeAlias = Callable[
 MOST_WAITING: Final = MOST
 """Bytes of answers that may wait before the next message is read, or another answer is added."""
 
-_PING: Final = "websocket.ping"  # an extension of ASGI that our runtimes have
+_PING: Final = "websocket.ping"  # extensions of ASGI that our runtimes have
+_FRAGMENTS: Final = "websocket.fragments"
 _LONG: Final = 16384  # bytes of a message after which others have their turn
 _ENDING: Final = 1.0  # seconds for streams to end after their tasks
 _FLUSHING: Final = 4.0  # seconds for the last answers of a connection that ends in order
@@ -220,8 +221,11 @@ class ServedConnection:
             if found is not None:
                 _, message = found
                 self._is_sending = True
-                more = self.outbox.size > 0  # our runtimes write them at once; others pass over that
-                await self._send({"type": "websocket.send", "text": message.decode(), "more": more})
+                if isinstance(message, bytes):
+                    more = self.outbox.size > 0  # our runtimes write them at once; others pass over that
+                    await self._send({"type": "websocket.send", "text": message.decode(), "more": more})
+                else:
+                    await self._send_large(message)
                 self._is_sending = False
                 self._taken()
             elif self._closing is not None:
@@ -231,6 +235,19 @@ class ServedConnection:
                 self._wake = anyio.Event()
         self._tasks.cancel_scope.cancel()
 
+    async def _send_large(self, message: messages.LargeMessage) -> None:
+        """Send a message in fragments, with everybody's turn in between; as a whole where the server has none."""
+        if self._has(_FRAGMENTS):
+            for text, ends in message.fragments():
+                await self._send({"type": "websocket.send", "text": text, "ends": ends})
+                await anyio.lowlevel.checkpoint()  # a write need not wait
+        else:
+            whole = "".join(text for text, _ in message.fragments())
+            await self._send({"type": "websocket.send", "text": whole})
+
+    def _has(self, extension: str) -> bool:
+        return extension in (self._scope.get("extensions") or {})
+
     def _taken(self) -> None:
         """Let others go on for which there is room by now."""
         self._room.look()
@@ -239,7 +256,7 @@ class ServedConnection:
 
     async def _watch(self) -> None:
         """See that the client is there, and that it asks for something."""
-        pings = _PING in (self._scope.get("extensions") or {})
+        pings = self._has(_PING)
         while True:
             await anyio.sleep(self._session.wait(anyio.current_time()))
             self._look()
@@ -312,8 +329,8 @@ class ServedConnection:
             begun.forget_params()
             version = version if call is None else call.version
             return _Stream(answer.frames, answer.closed, version, params, answer.shortcut)
-        message = b"".join((answer.body, *answer.more))
-        if message and not await self._put(begun, messages.with_service_params(message, params)):
+        pieces = (answer.body, *answer.more)
+        if any(pieces) and not await self._put(begun, messages.message_of(pieces, params)):
             error = request.outcome.error = ProtocolError(ErrorKind.OVERLOADED, _UNREAD)
             body = self._refusal(envelope, call, error, version).body
             params = (*params, *retry_headers(error))
@@ -381,17 +398,16 @@ class ServedConnection:
         *whole, rest = data.split(b"\n")
         del data
         while whole:
-            message = b"".join((*parts, whole.pop(0)))
+            message = messages.message_of((*parts, whole.pop(0)), stream.params)
             parts.clear()
-            if stream.params:
-                message, stream.params = messages.with_service_params(message, stream.params), ()
+            stream.params = ()
             if not await self._put(begun, message):
                 return False
         if rest:
             parts.append(rest)
         return True
 
-    async def _put(self, begun: Begun, message: bytes) -> bool:
+    async def _put(self, begun: Begun, message: bytes | messages.LargeMessage) -> bool:
         """Have a message sent once there is room; False where the client does not read for long."""
         if not await self._room.put(begun, message):
             return False

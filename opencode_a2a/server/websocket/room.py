@@ -12,6 +12,7 @@ from typing import Final
 import anyio
 from attrs import define
 
+from sansio.a2a.websocket.messages import LargeMessage
 from sansio.a2a.websocket.outbox import Outbox
 
 PATIENCE: Final = 30.0
@@ -35,7 +36,7 @@ class Room:
         """Return the place of a request, which has to leave it in the end."""
         return Place(self._of_operations, self._of_methods)
 
-    async def put(self, key: Hashable, message: bytes) -> bool:
+    async def put(self, key: Hashable, message: bytes | LargeMessage) -> bool:
         """Add a message once there is room; False where the client does not read for long."""
         if not self._outbox.wait(key):  # a timer for each event costs a tenth of the stream
             self._outbox.put(key, message)

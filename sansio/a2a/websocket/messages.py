@@ -6,7 +6,8 @@ the subprotocol, `serviceParams`, `streamEnd` and `cancelStream`. `docs/bindings
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import orjson
@@ -33,6 +34,9 @@ OF_CONNECTION: Final = frozenset(
 
 OF_REQUEST: Final = OF_CONNECTION | {last_event.HEADER}
 """Service parameters that a message may have."""
+
+FRAGMENT: Final = 64 * 1024
+"""Bytes of a message that are sent at once; a larger one has several fragments."""
 
 _PARAMS: Final = "serviceParams"
 
@@ -89,6 +93,27 @@ def _service_params(value: JsonObject, request_id: RequestId) -> dict[str, str]:
     return found
 
 
+@frozen(eq=False)
+class LargeMessage:
+    """A message that is sent in fragments: to join, copy or decode it at once would hold up everybody else."""
+
+    pieces: tuple[bytes | memoryview, ...]
+
+    def __len__(self) -> int:
+        """Return its size in bytes."""
+        return sum(map(len, self.pieces))
+
+    def fragments(self) -> Iterator[tuple[str, bool]]:
+        """Make its text, a fragment after the other, with whether it is the last one."""
+        decoder = getincrementaldecoder("utf-8")()
+        left = len(self)
+        for piece in self.pieces:
+            for start in range(0, len(piece), FRAGMENT):
+                fragment = piece[start : start + FRAGMENT]
+                left -= len(fragment)
+                yield decoder.decode(fragment), left == 0
+
+
 def stream_end(request_id: RequestId, reason: str | None = None) -> bytes:
     """Render the end of a stream. `reason`: why it ends before its task does; the client may resume it then."""
     more = {} if reason is None else {"resumable": True, "reason": reason}
@@ -97,7 +122,26 @@ def stream_end(request_id: RequestId, reason: str | None = None) -> bytes:
 
 def with_service_params(message: bytes, params: Iterable[tuple[str, str]]) -> bytes:
     """Return a message to which service parameters are added. `message`: a JSON object that has none."""
-    return message[:-1] + b',"serviceParams":' + orjson.dumps(dict(params)) + b"}"
+    return message[:-1] + _end_with(params)
+
+
+def _end_with(params: Iterable[tuple[str, str]]) -> bytes:
+    return b',"serviceParams":' + orjson.dumps(dict(params)) + b"}"
+
+
+def message_of(pieces: Sequence[bytes], params: Iterable[tuple[str, str]] = ()) -> bytes | LargeMessage:
+    """Return the message whose UTF-8 text comes in pieces, with service parameters, if any, at its end.
+
+    A large one is not joined. `pieces`: of a JSON object, which has no service parameters.
+    """
+    params = tuple(params)
+    if sum(map(len, pieces)) <= FRAGMENT:
+        message = b"".join(pieces)
+        return with_service_params(message, params) if params else message
+    parts: list[bytes | memoryview] = [piece for piece in pieces if piece]
+    if params:
+        parts[-1:] = (memoryview(parts[-1])[:-1], _end_with(params))
+    return LargeMessage(tuple(parts))
 
 
 def chosen_subprotocol(offered: Sequence[str]) -> str | None:
@@ -112,6 +156,7 @@ def ticket_in(offered: Sequence[str]) -> str | None:
 
 
 __all__ = [
+    "FRAGMENT",
     "OF_CONNECTION",
     "OF_REQUEST",
     "PATH",
@@ -121,8 +166,10 @@ __all__ = [
     "CancelStream",
     "ClientMessage",
     "ClientRequest",
+    "LargeMessage",
     "RpcRequestError",
     "chosen_subprotocol",
+    "message_of",
     "parse_message",
     "stream_end",
     "ticket_in",

@@ -12,6 +12,8 @@ from typing import Final
 
 from attrs import define, field
 
+from sansio.a2a.websocket.messages import LargeMessage
+
 SHARE: Final = 256 * 1024
 """Bytes that may wait for one request before it adds another message."""
 
@@ -30,7 +32,9 @@ class Outbox:
     most: int = MOST
     size: int = field(init=False, default=0)
     """Bytes that wait."""
-    _queues: dict[Hashable, deque[bytes]] = field(init=False, factory=dict)  # the next to have its turn is first
+    _queues: dict[Hashable, deque[bytes | LargeMessage]] = field(
+        init=False, factory=dict
+    )  # the next to have its turn is first
     _sizes: dict[Hashable, int] = field(init=False, factory=dict)
     _waiting: dict[Hashable, None] = field(init=False, factory=dict)  # for room, the first to come first
 
@@ -64,13 +68,13 @@ class Outbox:
         """Let a request wait no longer."""
         self._waiting.pop(key, None)
 
-    def put(self, key: Hashable, message: bytes) -> None:
+    def put(self, key: Hashable, message: bytes | LargeMessage) -> None:
         """Add a message, whether there is room or not."""
         self._queues.setdefault(key, deque()).append(message)
         self._sizes[key] = self._sizes.get(key, 0) + len(message)
         self.size += len(message)
 
-    def take(self) -> tuple[Hashable, bytes] | None:
+    def take(self) -> tuple[Hashable, bytes | LargeMessage] | None:
         """Take the next message, with the request that it answers; None where none waits."""
         for key in self._queues:
             queue = self._queues.pop(key)

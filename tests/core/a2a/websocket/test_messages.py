@@ -11,9 +11,12 @@ from sansio.a2a.bindings.jsonrpc import RpcRequestError
 from sansio.a2a.cards.agent_card import websocket_address
 from sansio.a2a.errors import ErrorKind
 from sansio.a2a.websocket.messages import (
+    FRAGMENT,
     CancelStream,
     ClientRequest,
+    LargeMessage,
     chosen_subprotocol,
+    message_of,
     parse_message,
     stream_end,
     ticket_in,
@@ -105,3 +108,28 @@ def test_a_client_offers_our_subprotocol_and_perhaps_a_ticket() -> None:
 )
 def test_the_card_has_the_url_of_the_binding(url: str, address: str) -> None:
     assert websocket_address(url) == address
+
+
+@pytest.mark.parametrize("params", [(), (("a2a-version", "1.0"),)])
+@pytest.mark.parametrize("cut", [1, 7, FRAGMENT - 1, 3 * FRAGMENT])
+def test_a_large_message_is_sent_in_fragments_wherever_its_pieces_are_cut(
+    cut: int, params: tuple[tuple[str, str], ...]
+) -> None:
+    text = "é€\U0001f600" * FRAGMENT
+    whole = orjson.dumps({"result": text})
+    found = message_of((b"", whole[:cut], whole[cut:], b""), params)
+
+    assert isinstance(found, LargeMessage)
+    fragments = list(found.fragments())
+    assert [ends for _, ends in fragments] == [False] * (len(fragments) - 1) + [True]
+    assert max(len(part.encode()) for part, _ in fragments) < FRAGMENT + 4  # of a character that was cut
+    sent = "".join(part for part, _ in fragments).encode()
+    assert len(sent) == len(found)
+    assert orjson.loads(sent) == {"result": text, **({"serviceParams": dict(params)} if params else {})}
+
+
+def test_a_small_message_is_one_text() -> None:
+    assert message_of((b'{"id"', b"", b":1}")) == b'{"id":1}'
+    assert message_of((b"{", b'"id":1}', b""), [("a", "b")]) == b'{"id":1,"serviceParams":{"a":"b"}}'
+    assert isinstance(message_of((b" " * FRAGMENT,)), bytes)
+    assert isinstance(message_of((b" " * FRAGMENT, b"{}")), LargeMessage)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.websocket.messages import LargeMessage
 from sansio.a2a.websocket.outbox import Outbox
 
 
@@ -48,7 +49,7 @@ def test_each_request_gets_its_messages_in_their_order(given_messages: list[tupl
     for key, message in given_messages:
         outbox.put(key, message)
         expected[key].append(message)
-    found: dict[object, list[bytes]] = defaultdict(list)
+    found: dict[object, list[bytes | LargeMessage]] = defaultdict(list)
     while (taken := outbox.take()) is not None:
         found[taken[0]].append(taken[1])
     assert found == expected

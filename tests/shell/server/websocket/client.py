@@ -25,7 +25,10 @@ KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 
 @define(eq=False)
 class Client:
-    """An open connection. `closed`: the code and the reason of its end; `answers`: what came, by id."""
+    """An open connection. `closed`: the code and the reason of its end; `answers`: what came, by id.
+
+    `frames`: the number of those that messages had.
+    """
 
     stream: ByteStream
     head: str
@@ -33,6 +36,7 @@ class Client:
     messages: list[dict[str, Any]] = field(factory=list)
     answers: dict[Any, list[dict[str, Any]]] = field(factory=lambda: defaultdict(list))
     closed: tuple[int, str] | None = None
+    frames: int = 0
     pings: int = 0
     pongs: int = 0
     is_over: bool = False
@@ -67,6 +71,7 @@ class Client:
         for event in self.protocol.events():
             if isinstance(event, TextMessage):
                 self._parts.append(event.data)
+                self.frames += event.frame_finished
                 if event.message_finished:
                     message = orjson.loads("".join(self._parts))
                     self._parts.clear()

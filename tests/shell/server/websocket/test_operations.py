@@ -9,8 +9,10 @@ import pytest
 
 from opencode_a2a.fake_opencode import HELLO, FakeOpenCode, Say, Script
 from opencode_a2a.fake_opencode.scripts import SCRIPTS
+from runtime_http import websocket
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Task
+from sansio.a2a.websocket.messages import FRAGMENT
 from sansio.a2a.websocket.session import SessionLimits
 from tests import schemas
 from tests.shell.folding import folded
@@ -188,12 +190,19 @@ async def test_what_is_no_request_is_answered_with_an_error_and_the_connection_g
         assert "result" in await client.ask("ListTasks", {}, id=2)
 
 
-async def test_a_large_answer_and_a_large_message_pass(serving: Serving) -> None:
-    text = "hi" + "!" * 400_000
+@pytest.mark.parametrize("has_fragments", [True, False])
+async def test_a_large_answer_and_a_large_message_pass(
+    serving: Serving, monkeypatch: pytest.MonkeyPatch, has_fragments: bool
+) -> None:
+    text = "hi" + "\u20ac" * 150_000
+    if not has_fragments:
+        monkeypatch.setattr(websocket, "FRAGMENTS", "an extension that nobody knows")
     async with serving(quick(), **ON) as agent, connection(agent.url) as client:
         answer = await client.ask("SendMessage", {"message": RPC_10.message(text)})
         assert answer["result"]["task"]["status"]["state"] == "TASK_STATE_COMPLETED"
+        frames = client.frames
         page = await client.ask("ListTasks", {"includeArtifacts": True, "historyLength": 5}, id="all")
+        assert (client.frames - frames > len(text.encode()) // FRAGMENT) == has_fragments
         assert page["result"]["tasks"][0]["history"][0]["parts"][0]["text"] == text
         task_id = await started(client, "hi", id="hi")
         assert task_id
