@@ -9,13 +9,14 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from sansio.a2a.bindings import last_event_id
 from sansio.a2a.cards.agent_card import Skill
 from sansio.a2a.media_types import JSON, PLAIN_TEXT
 from sansio.a2a.model import JsonObject
 from sansio.a2a.tasks.shared_metadata import HINTED_MEMBERS, SESSION_BINDING, STREAM_HINTS, STREAM_RESUME
 from sansio.opencode.extension_names import EXTENSION_URIS, MODEL_SELECTION
-from sansio.opencode.instances import INSTANCE
-from sansio.opencode.locations import DIRECTORY, WORKSPACE
+from sansio.opencode.metadata_fields import FIELDS, SESSION_ID, Carrier, fields_on
+from sansio.opencode.turns.blocks import BlockType
 
 INPUT_MODES = (
     PLAIN_TEXT,
@@ -49,13 +50,18 @@ class ExtensionPair:
         return EXTENSION_URIS[self.name]
 
 
-PRIVATE_METADATA = (".".join(DIRECTORY[1:]), ".".join(WORKSPACE[1:]), ".".join(INSTANCE[1:]))
+def _below_metadata(extension: str) -> list[str]:
+    """Return the names of the fields that an extension reads of a message, without `metadata`."""
+    return [".".join(row.path[1:]) for row in fields_on(extension, Carrier.REQUEST)]
+
+
+PRIVATE_METADATA = tuple(name for name in _below_metadata(SESSION_BINDING) if not name.startswith("shared."))
 """Metadata that only OpenCode understands: the location for a request, and the instance."""
 
 _BINDING_PARAMS: JsonObject = {
-    "metadata_field": "metadata.shared.session.id",
+    "metadata_field": ".".join(SESSION_ID.path),
     "behavior": "prefer_metadata_binding_else_create_session",
-    "supported_metadata": ["shared.session.id", *PRIVATE_METADATA],
+    "supported_metadata": _below_metadata(SESSION_BINDING),
     "provider_private_metadata": list(PRIVATE_METADATA),
 }
 
@@ -63,17 +69,14 @@ _MODEL_PARAMS: JsonObject = {
     "metadata_field": "metadata.shared.model",
     "behavior": "prefer_metadata_model_else_upstream_default",
     "applies_to_methods": ["message/send", "message/stream", "SendMessage", "SendStreamingMessage"],
-    "supported_metadata": ["shared.model.providerID", "shared.model.modelID"],
+    "supported_metadata": _below_metadata(MODEL_SELECTION),
     "provider_private_metadata": [],
-    "fields": {
-        "providerID": "metadata.shared.model.providerID",
-        "modelID": "metadata.shared.model.modelID",
-    },
+    "fields": {row.path[-1]: row.name for row in FIELDS[MODEL_SELECTION]},
 }
 
 _RESUME_PARAMS: JsonObject = {
     "header": "Last-Event-ID",
-    "request_metadata_field": "metadata.shared.resume.last_event_id",
+    "request_metadata_field": ".".join(last_event_id.METADATA_FIELD),
     "event_cursor_field": "metadata.shared.resume.event_id",
     "behavior": "task_as_of_cursor_then_each_later_event_once",
 }
@@ -88,7 +91,7 @@ def _hints(**fields: JsonObject) -> JsonObject:
     return {
         "artifact_metadata_field": "metadata.shared.stream",
         **{f"{name}_metadata_field": f"metadata.shared.{name}" for name in locations[1:]},
-        "block_types": ["text", "reasoning", "tool_call"],
+        "block_types": [block.published for block in BlockType],
         **{f"{name}_fields": fields[name] for name in locations},
     }
 
@@ -101,21 +104,20 @@ _HINTS_PARAMS = _hints(
     usage=_fields("metadata.shared.usage", "input_tokens", "output_tokens", "total_tokens"),
 )
 
-_ALL_HINTS_PARAMS = _hints(
-    stream=_fields(
-        "metadata.shared.stream",
-        *("block_type", "source", "message_id", "part_id", "event_id", "sequence", "role"),
-    ),
-    progress=_fields("metadata.shared.progress", "type", "part_id", "reason", "status", "attempt", "message", "next"),
-    interrupt=_fields("metadata.shared.interrupt", "request_id", "type", "phase", "details", "resolution"),
-    session=_fields("metadata.shared.session", "id", "title"),
-    usage={
-        **_fields(
-            "metadata.shared.usage", "input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cost"
-        ),
-        "cache_tokens": _fields("metadata.shared.usage.cache_tokens", "read_tokens", "write_tokens"),
-    },
-) | {
+
+def _all_fields(member: str) -> JsonObject:
+    """Return the way to every field of a member of the hints, by its name, nested as the fields are."""
+    found: JsonObject = {}
+    for row in FIELDS[STREAM_HINTS]:
+        if row.path[2] == member:
+            holder = found
+            for step in row.path[3:-1]:
+                holder = holder.setdefault(step, {})
+            holder[row.path[-1]] = row.name
+    return found
+
+
+_ALL_HINTS_PARAMS = _hints(**{member: _all_fields(member) for member in HINTED_MEMBERS}) | {
     "status_metadata_field": "metadata.shared.stream",
     "block_contracts": {
         "text": {"part_kind": "text", "payload_field": "artifact.parts[].text"},
@@ -128,6 +130,7 @@ _ALL_HINTS_PARAMS = _hints(
                 *("call_id", "tool", "status", "title", "subtitle", "input", "output", "error"),
             ),
         },
+        "file": {"part_kind": "file", "payload_field": "artifact.parts[]"},
     },
 }
 

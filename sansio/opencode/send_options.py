@@ -6,28 +6,31 @@ Pure. Raises `ProtocolError` before any task exists; whether a session may be us
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import frozen
 
 from sansio.a2a.errors import ErrorKind, ProtocolError, invalid, shortened
 from sansio.a2a.media_types import JSON, PLAIN_TEXT
-from sansio.a2a.message_checks import ID_LIMIT, check_id
 from sansio.a2a.model import JsonObject, SendRequest
 from sansio.a2a.refusals import Refusals
-from sansio.opencode.instances import INSTANCE, LONGEST_NAME
-from sansio.opencode.locations import DIRECTORY, WORKSPACE
+from sansio.opencode.metadata_fields import (
+    DIRECTORY_FIELD,
+    INSTANCE_FIELD,
+    MODEL_ID,
+    PROVIDER_ID,
+    SESSION_ID,
+    WORKSPACE_ID,
+    TextField,
+)
 from sansio.opencode.projections.session_projections import CONTEXT_PREFIX
-from sansio.opencode.upstream.identifiers import SESSION, is_identifier
 from sansio.opencode.upstream.requests import Model
 
 ANSWER_MODE = PLAIN_TEXT
 """The media type of every answer. A client that does not accept it cannot be served."""
 
 DATA_MODE = JSON
-SESSION_PATH = ("metadata", "shared", "session", "id")
 """The media type of tool calls. A client that does not accept it gets them as text."""
-
-_PATH_LIMIT = 4096
 
 
 @frozen(kw_only=True)
@@ -86,9 +89,9 @@ def send_options_of(request: SendRequest, supported_modes: Sequence[str]) -> Sen
         session_id=refusals.attempt(_session, request),
         model=refusals.attempt(_model, request),
         text_only=text_only,
-        directory=refusals.attempt(_directory, request),
+        directory=refusals.attempt(_choice, request, DIRECTORY_FIELD),
         workspace=refusals.attempt(_workspace, request),
-        instance=refusals.attempt(_instance, request),
+        instance=refusals.attempt(_choice, request, INSTANCE_FIELD),
     )
     refusals.done()
     return options
@@ -131,86 +134,66 @@ def _names_for(mode: str) -> set[str]:
 
 def _session(request: SendRequest) -> str | None:
     """Return the session that is named, or that the context stands for, as it does in a list of sessions."""
-    found = _member(request, "shared", "session") or {}
-    session_id = _text(found, "id", ("metadata", "shared", "session"), required=False)
-    check_id(session_id, SESSION_PATH)
+    session_id = _text(_member(request, SESSION_ID), SESSION_ID)
     if session_id is not None:
-        return _identifier(session_id, SESSION, SESSION_PATH)
+        return session_id
     context_id = request.message.context_id or ""
     if context_id.startswith(CONTEXT_PREFIX):
-        return _identifier(context_id.removeprefix(CONTEXT_PREFIX), SESSION, ("message", "contextId"))
+        named = context_id.removeprefix(CONTEXT_PREFIX)
+        if (rule := SESSION_ID.kind.refusal(named)) is not None:
+            raise invalid(("message", "contextId"), rule)
+        return named
     return None
 
 
 def _model(request: SendRequest) -> Model | None:
     """Read the model: both names or neither, as half a choice would silently be none."""
-    path = ("metadata", "shared", "model")
-    found = _member(request, "shared", "model")
-    if found is None or not ({"providerID", "modelID"} & found.keys()):
+    found = _member(request, PROVIDER_ID)
+    if found is None or not ({PROVIDER_ID.path[-1], MODEL_ID.path[-1]} & found.keys()):
         return None
     refusals = Refusals()
-    provider_id, model_id = (refusals.attempt(_text, found, name, path) for name in ("providerID", "modelID"))
+    provider_id, model_id = (refusals.attempt(_text, found, field) for field in (PROVIDER_ID, MODEL_ID))
     refusals.done()
     assert provider_id is not None  # required texts are there
     assert model_id is not None
     return Model(provider_id=provider_id, model_id=model_id)
 
 
-def _directory(request: SendRequest) -> str | None:
-    return _location(request, "directory", "value", DIRECTORY, _PATH_LIMIT, "a path")
-
-
 def _workspace(request: SendRequest) -> str | None:
-    found = _location(request, "workspace", "id", WORKSPACE, ID_LIMIT, "a string")
-    return None if found is None else _identifier(found, "", WORKSPACE)
+    found = _member(request, WORKSPACE_ID)
+    return None if found is None else _text(found, WORKSPACE_ID)
 
 
-def _instance(request: SendRequest) -> str | None:
-    return _location(request, "instance", "value", INSTANCE, LONGEST_NAME, "a name")
+def _choice(request: SendRequest, field: TextField) -> str | None:
+    """Read a field that stands directly in `metadata.opencode`."""
+    return _text({field.path[-1]: _found(request, field)}, field)
 
 
-def _identifier(value: str, begins: str, path: tuple[str, ...]) -> str:
-    """Return an id that goes into a request to OpenCode. Raises `ProtocolError` naming the field."""
-    if not is_identifier(value, begins):
-        start = f"begin with {begins}, and " if begins else ""
-        raise invalid(path, f"must {start}hold nothing but letters, digits and any of _ . : -")
+def _member(request: SendRequest, field: TextField) -> JsonObject | None:
+    """Read the object that a field stands in, in its namespace."""
+    value = _found(request, field)
+    if value is not None and not isinstance(value, dict):
+        raise invalid(field.path[:3], "must be an object")
     return value
 
 
-def _location(
-    request: SendRequest, name: str, inner: str, path: tuple[str, ...], limit: int, takes: str
-) -> str | None:
-    """Read `metadata.opencode.<name>`, of which `inner` is the text."""
-    found = _member(request, "opencode", name)
-    if found is None:
-        return None
-    value = found.get(inner)
-    if not isinstance(value, str) or not value or len(value) > limit or "\0" in value:
-        raise invalid(path, f"must be {takes} of at most {limit} characters")
-    return value
-
-
-def _member(request: SendRequest, namespace: str, name: str) -> JsonObject | None:
-    """Read `metadata.<namespace>.<name>`, which for all but plain choices is an object."""
+def _found(request: SendRequest, field: TextField) -> Any:
+    """Read `metadata.<namespace>.<name>` of a field's path: of the request, else of its message."""
+    _, namespace, name, *_ = field.path
     for metadata in (request.metadata, request.message.metadata):
         outer = (metadata or {}).get(namespace)
         if outer is None:
             continue
         if not isinstance(outer, dict):
             raise invalid(("metadata", namespace), "must be an object")
-        value = outer.get(name)
-        if value is None:
-            continue
-        if namespace == "shared" and not isinstance(value, dict):
-            raise invalid(("metadata", namespace, name), "must be an object")
-        return value if isinstance(value, dict) else {"value": value}
+        if (value := outer.get(name)) is not None:
+            return value
     return None
 
 
-def _text(source: JsonObject, name: str, path: tuple[str, ...], *, required: bool = True) -> str | None:
-    value = source.get(name)
-    if value is None and not required:
-        return None
-    if not isinstance(value, str) or not value:
-        raise invalid((*path, name), "is required and must be a string" if value is None else "must be a string")
-    return value
+def _text(source: JsonObject | None, field: TextField) -> str | None:
+    """Return the text of a field in the object that it stands in. Raises `ProtocolError` naming the field."""
+    value = (source or {}).get(field.path[-1])
+    if (rule := field.refusal(value)) is not None:
+        raise invalid(field.path, rule)
+    return None if value is None else str(value)

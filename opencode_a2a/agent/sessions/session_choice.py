@@ -26,7 +26,7 @@ from sansio.a2a.errors import invalid
 from sansio.a2a.model import JsonObject
 from sansio.extensions.methods.method_errors import session_unowned, upstream_error
 from sansio.opencode.locations import DIRECTORY, WORKSPACE, location_as_text, location_of_text
-from sansio.opencode.send_options import SESSION_PATH
+from sansio.opencode.metadata_fields import SESSION_ID
 from sansio.opencode.session_marks import mark_in, mark_of, marked_for
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.faults import BAD_REQUEST, PAYLOAD, TaskFailure
@@ -84,12 +84,12 @@ class Sessions:
         """
         async with self._locks.of(("claim", session_id)):
             if not await self.may_use(principal, session_id):
-                raise invalid(SESSION_PATH, _NOT_USABLE)
+                raise invalid(SESSION_ID.path, _NOT_USABLE)
             if await self._store.owner_of(session_id) is None:
                 if not self.claims:
                     await self._check_claim(principal, session_id, location or self._locations.default)
                 elif not await self._may_claim(principal, session_id, location or self._locations.default):
-                    raise invalid(SESSION_PATH, _NOT_USABLE)
+                    raise invalid(SESSION_ID.path, _NOT_USABLE)
                 until = int((self._wall() + self._claim_ttl) * 1000)
                 await self._store.commit([self.claim_until(until, principal, session_id)])
 
@@ -237,9 +237,9 @@ class Sessions:
                 raise upstream_error(exc.failure, "message", session_id) from exc
             owner = ""
         if owner is None:
-            raise session_unowned(session_id, ".".join(SESSION_PATH))
+            raise session_unowned(session_id, ".".join(SESSION_ID.path))
         if owner != principal:
-            raise invalid(SESSION_PATH, _NOT_USABLE)
+            raise invalid(SESSION_ID.path, _NOT_USABLE)
 
     async def _owner_above(self, principal: str, session_id: str, location: Location) -> str | None:
         """The owner of a session, or of the nearest ancestor session that has one.

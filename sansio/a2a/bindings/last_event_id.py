@@ -9,6 +9,17 @@ HEADER = "last-event-id"
 METADATA_FIELD = ("metadata", "shared", "resume", "last_event_id")
 """Member of the request's metadata, for clients that cannot set headers."""
 
+_MOST_DIGITS = 18
+PATTERN = f"[0-9]{{1,{_MOST_DIGITS}}}"
+"""Regular expression of an id."""
+SCHEMA: JsonObject = {
+    "anyOf": [
+        {"type": "string", "pattern": f"^{PATTERN}$"},
+        {"type": "integer", "minimum": 0, "maximum": 10**_MOST_DIGITS - 1},
+    ]
+}
+"""JSON Schema of the member."""
+
 
 def cursor_in(header: str | None, metadata: JsonObject | None) -> int | None:
     """Return the number of the event after which to resume; `None`: the client named none. The header takes
@@ -25,10 +36,12 @@ def cursor_in(header: str | None, metadata: JsonObject | None) -> int | None:
         if not isinstance(found, dict):
             raise invalid(METADATA_FIELD, "must be in an object")
         found = found.get(name)
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)  # JSON has one kind of number, and a Struct of gRPC holds nothing but floats
     return None if found is None else _number(str(found), METADATA_FIELD)
 
 
 def _number(text: str, path: tuple[str, ...]) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS):
         raise invalid(path, "is not the id of an event of this agent's")
     return int(text)
