@@ -249,7 +249,7 @@ def task_pages(version: str) -> SearchStrategy[TaskPage]:
 
 
 def kept_push_configs() -> SearchStrategy[PushConfig]:
-    """Push configurations as they are kept: with their task and an id."""
+    """Push configurations as the codecs have them of a task: with its id and their own."""
     authentication = st.builds(PushAuthentication, scheme=names, credentials=optional_names)
     return st.builds(
         PushConfig,

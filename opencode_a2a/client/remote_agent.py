@@ -21,7 +21,7 @@ from sansio.a2a.cards.parse import Interface, PeerCard
 from sansio.a2a.cards.verification import SignatureCheck
 from sansio.a2a.client import calls
 from sansio.a2a.client.calls import HttpCall, Request
-from sansio.a2a.client.client_errors import ClientError
+from sansio.a2a.client.client_errors import ClientError, UnsupportedError
 from sansio.a2a.client.following import Following
 from sansio.a2a.model import (
     GetTaskRequest,
@@ -196,20 +196,34 @@ class RemoteAgent:
     async def set_push_config(self, config: PushConfig) -> PushConfig:
         """Set where the agent reports on a task, which `config.task_id` names; return it with its id."""
         answer = await self._ask(Operation.SET_PUSH_CONFIG, config)
-        return calls.read_push_config_answer(self.interface, config.task_id or "", *answer)
+        made = calls.read_push_config_answer(self.interface, config.task_id or "", *answer)
+        return evolve(made, interrupts_only=config.interrupts_only)
 
-    async def get_push_config(self, task_id: str, config_id: str) -> PushConfig:
-        """Read one push configuration of a task."""
-        answer = await self._ask(Operation.GET_PUSH_CONFIG, PushConfigId(task_id=task_id, id=config_id))
-        return calls.read_push_config_answer(self.interface, task_id, *answer)
+    async def get_push_config(self, task_id: str, config_id: str, *, interrupts_only: bool = False) -> PushConfig:
+        """Read one push configuration of a task. `interrupts_only`: there is no other one.
+
+        Whether a configuration names interrupts only is known only where that was asked for.
+        """
+        request = PushConfigId(task_id=task_id, id=config_id, interrupts_only=interrupts_only)
+        answer = await self._ask(Operation.GET_PUSH_CONFIG, request)
+        found = calls.read_push_config_answer(self.interface, task_id, *answer)
+        return evolve(found, interrupts_only=interrupts_only)
 
     async def list_push_configs(
-        self, task_id: str, *, page_size: int | None = None, page_token: str | None = None
+        self,
+        task_id: str,
+        *,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        interrupts_only: bool = False,
     ) -> PushConfigPage:
-        """List the push configurations of a task."""
-        request = ListPushConfigsRequest(task_id=task_id, page_size=page_size, page_token=page_token)
+        """List the push configurations of a task: all, or those that name interrupts only."""
+        request = ListPushConfigsRequest(
+            task_id=task_id, page_size=page_size, page_token=page_token, interrupts_only=interrupts_only
+        )
         answer = await self._ask(Operation.LIST_PUSH_CONFIGS, request)
-        return calls.read_push_configs_answer(self.interface, task_id, *answer)
+        page = calls.read_push_configs_answer(self.interface, task_id, *answer)
+        return evolve(page, configs=tuple(evolve(one, interrupts_only=interrupts_only) for one in page.configs))
 
     async def delete_push_config(self, task_id: str, config_id: str) -> None:
         """Delete a push configuration of a task."""
@@ -240,6 +254,9 @@ class RemoteAgent:
         extensions: Sequence[str] = (),
         timeout: float | None = None,
     ) -> HttpCall:
+        missing = [uri for uri in calls.extensions_of(request) if uri not in self.card.extensions]
+        if missing:
+            raise UnsupportedError(f"The agent's card has no extension {missing[0]}")
         return calls.operation_call(
             self.interface,
             operation,

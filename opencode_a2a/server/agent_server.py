@@ -33,11 +33,12 @@ from opencode_a2a.server.task_server import TaskLimits, TaskServer
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.bindings.jsonrpc import method_not_found
-from sansio.a2a.cards.agent_card import CardSpec
+from sansio.a2a.cards.agent_card import PUSH_INTERRUPTS_EXTENSION, CardSpec
 from sansio.a2a.cards.parse import GRPC, WEBSOCKET
 from sansio.a2a.cards.security import SecurityScheme, published
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import ServedProtocol
+from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS, PUSH_INTERRUPTS_URI
 from sansio.a2a.websocket.messages import PATH
 from sansio.access import CredentialSet, Identity
 from sansio.guards.proxies import NO_PROXIES, TrustedProxies
@@ -170,6 +171,8 @@ async def open_agent(
     if hooks is None:
         hooks = agent if isinstance(agent, AgentHooks) else AgentHooks()
     card = evolve(card, streaming=True, push_notifications=True, extended_card=False)
+    if all(extension.uri != PUSH_INTERRUPTS_URI for extension in card.extensions):
+        card = evolve(card, extensions=(*card.extensions, PUSH_INTERRUPTS_EXTENSION))
     failure: Exception | None = None
     async with AsyncExitStack() as stack:
         identities = await stack.enter_async_context(
@@ -198,7 +201,10 @@ async def open_agent(
             protocol=ServedProtocol(
                 versions=tuple(sorted(card.versions)),
                 default_version=options.default_version,
-                extensions={extension.uri: extension.uri for extension in card.extensions},
+                extensions={
+                    **{extension.uri: extension.uri for extension in card.extensions},
+                    PUSH_INTERRUPTS_URI: PUSH_INTERRUPTS,
+                },
                 withheld=frozenset({Operation.EXTENDED_CARD}),
                 bindings=frozenset(card.bindings),
             ),

@@ -195,13 +195,18 @@ class PushAuthentication:
 
 @frozen(kw_only=True)
 class PushConfig:
-    """Receiver of push notifications about a task."""
+    """Receiver of push notifications about a task.
+
+    `interrupts_only`: it gets nothing but what the task waits for its user with. No codec has it: requests say it by
+    an extension.
+    """
 
     url: str
     id: str | None = None
     task_id: str | None = None
     token: str | None = field(default=None, repr=False)
     authentication: PushAuthentication | None = None
+    interrupts_only: bool = False
 
 
 @frozen(kw_only=True)
@@ -269,11 +274,15 @@ class TaskIdRequest:
 
 @frozen(kw_only=True)
 class PushConfigId:
-    """Names one push configuration of a task; on version 0.3 a read may leave `id` out."""
+    """Names one push configuration of a task; on version 0.3 a read may leave `id` out.
+
+    `interrupts_only`: one that does not name interrupts only is not there for this reader.
+    """
 
     task_id: str
     id: str | None = None
     tenant: str | None = None
+    interrupts_only: bool = False
 
 
 @frozen(kw_only=True)
@@ -286,9 +295,13 @@ class PushConfigPage:
 
 @frozen(kw_only=True)
 class ListPushConfigsRequest:
-    """Parameters of listing a task's push configurations; `page_size` None: all."""
+    """Parameters of listing a task's push configurations; `page_size` None: all.
+
+    `interrupts_only`: list only those that name interrupts only.
+    """
 
     task_id: str
     page_size: int | None = None
     page_token: str | None = None
     tenant: str | None = None
+    interrupts_only: bool = False

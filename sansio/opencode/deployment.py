@@ -10,10 +10,16 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from sansio.a2a.bindings import last_event_id
-from sansio.a2a.cards.agent_card import Skill
+from sansio.a2a.cards.agent_card import PUSH_INTERRUPTS_EXTENSION, Skill
 from sansio.a2a.media_types import JSON, PLAIN_TEXT
 from sansio.a2a.model import JsonObject
-from sansio.a2a.tasks.shared_metadata import HINTED_MEMBERS, SESSION_BINDING, STREAM_HINTS, STREAM_RESUME
+from sansio.a2a.tasks.shared_metadata import (
+    HINTED_MEMBERS,
+    PUSH_INTERRUPTS,
+    SESSION_BINDING,
+    STREAM_HINTS,
+    STREAM_RESUME,
+)
 from sansio.opencode.extension_names import EXTENSION_URIS, MODEL_SELECTION
 from sansio.opencode.metadata_fields import FIELDS, SESSION_ID, Carrier, fields_on
 from sansio.opencode.turns.blocks import BlockType
@@ -80,6 +86,9 @@ _RESUME_PARAMS: JsonObject = {
     "event_cursor_field": "metadata.shared.resume.event_id",
     "behavior": "task_as_of_cursor_then_each_later_event_once",
 }
+
+
+_PUSH_PARAMS: JsonObject = dict(PUSH_INTERRUPTS_EXTENSION.params or {})
 
 
 def _fields(prefix: str, *names: str) -> JsonObject:
@@ -184,6 +193,20 @@ MESSAGE_EXTENSIONS = (
                 "Where the log does not reach that event, it begins with the task as it is now, followed by one "
                 "update for each artifact, which replaces what the reader has of it.",
                 "Once the extension is activated, each event also carries its id in its metadata.",
+            ],
+        },
+    ),
+    ExtensionPair(
+        name=PUSH_INTERRUPTS,
+        retention="stable",
+        description=PUSH_INTERRUPTS_EXTENSION.description,
+        public_params=_PUSH_PARAMS,
+        extended_params={
+            **_PUSH_PARAMS,
+            "notes": [
+                "Activated on the request that brings a push configuration, with a message or by itself, the "
+                "extension limits that configuration. To replace it without the extension ends the limit.",
+                "Activated on a request that reads configurations, it shows those alone that have the limit.",
             ],
         },
     ),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from sansio.a2a.tasks.shared_metadata import (
     INTERACTIVE_INTERRUPT,
+    PUSH_INTERRUPTS,
     SESSION_BINDING,
     SHARED_BY,
     STREAM_HINTS,
@@ -31,6 +32,7 @@ _ANCHORS: Mapping[str, str | None] = {
     MODEL_SELECTION: "shared-model-selection-v1",
     STREAM_HINTS: "shared-stream-hints-v1",
     STREAM_RESUME: None,
+    PUSH_INTERRUPTS: None,
     SESSION_MANAGEMENT: "opencode-session-management-v1",
     PROVIDER_DISCOVERY: "opencode-provider-discovery-v1",
     WORKSPACE_CONTROL: "opencode-workspace-control-v1",

@@ -39,7 +39,10 @@ HOOK = "http://127.0.0.1:9000"
 """The address at which the guide has the receiver of push notifications."""
 
 _SHOWN_HEADERS = ("content-type", "a2a-version", "a2a-extensions", "x-a2a-extensions", "www-authenticate", "allow")
-_PUSHED_HEADERS = ("content-type", "a2a-version", "x-a2a-notification-id", "x-a2a-notification-token")
+_PUSHED_HEADERS = (
+    *("content-type", "a2a-version", "a2a-extensions", "x-a2a-extensions"),
+    *("x-a2a-notification-id", "x-a2a-notification-token"),
+)
 _STRUCTS = frozenset({"metadata", "data", "params"})
 _LEFT = ["...", ""]
 """The end of a stream that the guide shows in part."""

@@ -346,7 +346,7 @@ class Application:
         if call.operation.row.streaming:  # a notification: nobody reads the stream
             return call.respond(None)
         with anyio.move_on_after(call.timeout):
-            return call.respond(await self._dispatch.unary(invocation))
+            return await self._dispatch.unary(invocation)
         raise too_late()
 
 

@@ -5,9 +5,9 @@ One table of operations for both bindings and both versions. Knows neither HTTP 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio.lowlevel
 from attrs import evolve, field, frozen
@@ -16,14 +16,17 @@ from opencode_a2a.server.operations.task_operations import Operations, WhenGone,
 from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.open_stream import OpenStream
-from sansio.a2a.bindings.http_messages import Outcome
+from sansio.a2a.bindings.http_messages import Outcome, Response
 from sansio.a2a.bindings.trace_context import TraceContext
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import JsonObject, PushConfig
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import Call
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.task_log import trim_history
 from sansio.access import Identity
+
+_Configs: TypeAlias = tuple[Sequence[PushConfig], Any]
+"""Push configurations, and the answer that shows them."""
 
 
 async def at_once() -> None:
@@ -102,23 +105,29 @@ class Dispatch:
             Operation.GET_TASK: self._get_task,
             Operation.LIST_TASKS: self._list_tasks,
             Operation.CANCEL: self._cancel,
+            Operation.DELETE_PUSH_CONFIG: self._delete_push_config,
+        }
+        self._showing_configs: dict[Operation, Callable[[Invocation], Awaitable[_Configs]]] = {
             Operation.SET_PUSH_CONFIG: self._set_push_config,
             Operation.GET_PUSH_CONFIG: self._get_push_config,
             Operation.LIST_PUSH_CONFIGS: self._list_push_configs,
-            Operation.DELETE_PUSH_CONFIG: self._delete_push_config,
         }
 
-    async def unary(self, invocation: Invocation) -> list[bytes] | None:
-        """The result of an operation that answers once, encoded, in pieces; None: there is nothing to say."""
-        operation = invocation.call.operation
+    async def unary(self, invocation: Invocation) -> Response:
+        """The answer of an operation that answers once."""
+        call = invocation.call
+        operation = call.operation
         assert operation is not None
         if operation is not Operation.SEND:  # which may wait for its task's end
             await invocation.room()
-        result = await self._unary[operation](invocation)
-        if result is None or operation is Operation.LIST_TASKS:
-            pieces: list[bytes] | None = result
-            return pieces
-        return await in_turns(invocation.call.result(result))
+        if operation in self._showing_configs:
+            configs, result = await self._showing_configs[operation](invocation)
+            call = call.showing(configs)
+        else:
+            result = await self._unary[operation](invocation)
+            if result is None or operation is Operation.LIST_TASKS:
+                return call.respond(result)
+        return call.respond(await in_turns(call.result(result)))
 
     async def stream(self, invocation: Invocation) -> tuple[OpenStream, Presentation]:
         """The stream of an operation that answers with one."""
@@ -186,20 +195,20 @@ class Dispatch:
         invocation.found(active)
         return invocation.presentation(active).task(active.task())
 
-    async def _set_push_config(self, invocation: Invocation) -> JsonObject:
+    async def _set_push_config(self, invocation: Invocation) -> _Configs:
         config = await invocation.read()
         made = await self._operations.set_push_config(invocation.principal, config, invocation.presentation())
-        return invocation.call.codec.render_push_config_result(made)
+        return (made,), invocation.call.codec.render_push_config_result(made)
 
-    async def _get_push_config(self, invocation: Invocation) -> JsonObject:
+    async def _get_push_config(self, invocation: Invocation) -> _Configs:
         request = await invocation.read()
         config = await self._operations.get_push_config(invocation.principal, request)
-        return invocation.call.codec.render_push_config_result(config)
+        return (config,), invocation.call.codec.render_push_config_result(config)
 
-    async def _list_push_configs(self, invocation: Invocation) -> Any:
+    async def _list_push_configs(self, invocation: Invocation) -> _Configs:
         request = await invocation.read()
         page = await self._operations.list_push_configs(invocation.principal, request)
-        return invocation.call.codec.render_push_configs(page)
+        return page.configs, invocation.call.codec.render_push_configs(page)
 
     async def _delete_push_config(self, invocation: Invocation) -> JsonObject | None:
         request = await invocation.read()

@@ -356,7 +356,7 @@ class Operations:
     async def get_push_config(self, principal: str, asked: PushConfigId) -> PushConfig:
         """One configuration of a task; the oldest where none is named."""
         for config in await self._push_configs(principal, asked.task_id):
-            if asked.id in (None, config.id):
+            if asked.id in (None, config.id) and (config.interrupts_only or not asked.interrupts_only):
                 return config
         raise _no_push_config(asked)
 

@@ -33,6 +33,7 @@ from sansio.a2a.tasks.push_notifications import (
     Notification,
     Schedule,
     Verdict,
+    as_it_is,
     check_headers,
     decode_config,
     encode_config,
@@ -248,7 +249,8 @@ class Notifier:
         if active is None:
             return await self._moved(delivery, row.cursor, finished=True)
         render = self._render(active, row.form)
-        async with aclosing(_notifications(active, row.form, row.cursor)) as notifications:
+        limited = delivery.config.interrupts_only
+        async with aclosing(_notifications(active, row, interrupts_only=limited)) as notifications:
             async for notification in notifications:
                 body = await in_turns(render(notification.item))
                 verdict = await self._deliver(delivery, active, notification, body)
@@ -366,11 +368,12 @@ class Notifier:
         )
 
 
-async def _notifications(active: ActiveTask, form: str, cursor: int) -> AsyncGenerator[Notification]:
-    """The notifications after event `cursor`, to the task's end; the task as it is, where that is out of reach."""
+async def _notifications(active: ActiveTask, row: PushRow, *, interrupts_only: bool) -> AsyncGenerator[Notification]:
+    """The notifications that a configuration lacks, to the task's end; the task as it is, where they are gone."""
+    cursor = row.cursor
     while True:
         try:
-            announcer = Announcer(active.log.at(cursor), form)
+            announcer = Announcer(active.log.at(cursor), row.form, interrupts_only=interrupts_only)
             async with aclosing(active.read(cursor)) as batches:
                 async for entries in batches:
                     for entry in entries:
@@ -381,7 +384,9 @@ async def _notifications(active: ActiveTask, form: str, cursor: int) -> AsyncGen
             return
         except LookupError:
             cursor = active.visible
-            yield Notification(cursor, active.log.at(cursor))
+            whole = as_it_is(active.log.at(cursor), cursor, interrupts_only=interrupts_only)
+            if whole is not None:
+                yield whole
 
 
 def _config_of(row: PushRow) -> PushConfig | None:

@@ -323,6 +323,7 @@ class ServedConnection:
         headers = ((VERSION_HEADER, version),) if call is None else call.headers
         refusal = request.outcome.error
         retry = () if refusal is None else retry_headers(refusal)
+        headers = (*headers, *messages.service_params_in(answer.headers))
         params = (*headers, *request.rate_headers, *retry, *trace_headers(request))
         if isinstance(answer, Streaming):
             request.body, request.headers, request.rate_headers = b"", self._params, ()

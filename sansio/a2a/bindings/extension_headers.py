@@ -22,6 +22,14 @@ class Negotiated:
     names: frozenset[str] = frozenset()
     headers: tuple[tuple[str, str], ...] = ()
 
+    def joined_by(self, name: str, uri: str, version: str) -> Negotiated:
+        """Return these and one more, which an answer on `version` reports too, in the header that reports others."""
+        if name in self.names:
+            return self
+        header, reported = self.headers[0] if self.headers else (HEADER_OF[version], "")
+        uris = f"{reported}, {uri}" if reported else uri
+        return Negotiated(self.names | {name}, ((header, uris), *self.headers[1:]))
+
 
 NOTHING = Negotiated()
 

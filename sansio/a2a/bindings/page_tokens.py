@@ -32,6 +32,7 @@ def read_page_token(token: str) -> tuple[int, str]:
 
 def page_of_configs(configs: Sequence[PushConfig], asked: ListPushConfigsRequest) -> PushConfigPage:
     """Make the page that was asked for; a token is the id of the configuration that was listed last."""
+    configs = [config for config in configs if config.interrupts_only or not asked.interrupts_only]
     start = 0
     if asked.page_token:
         ids = [config.id for config in configs]

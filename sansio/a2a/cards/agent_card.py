@@ -18,7 +18,8 @@ from sansio.a2a.cards.security import SecurityScheme, described
 from sansio.a2a.cards.signatures import JWKS_PATH, Signer, signatures
 from sansio.a2a.codecs.fields import compact
 from sansio.a2a.dialects import DIALECTS, Dialect
-from sansio.a2a.model import JsonObject
+from sansio.a2a.model import JsonObject, TaskState
+from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS_URI
 from sansio.a2a.versions import VERSIONS
 from sansio.a2a.websocket.messages import PATH as WEBSOCKET_PATH
 
@@ -34,6 +35,18 @@ class Extension:
     description: str
     params: JsonObject | None = None
     required: bool = False
+
+
+PUSH_INTERRUPTS_EXTENSION = Extension(
+    uri=PUSH_INTERRUPTS_URI,
+    description="A push configuration may name interrupts only: nothing is sent but what the task waits for its user "
+    "with.",
+    params={
+        "activated_on": ["SendMessage", "SendStreamingMessage", "CreateTaskPushNotificationConfig"],
+        "states": [state.value for state in TaskState if state.interrupted],
+    },
+)
+"""The extension of every agent that sends push notifications."""
 
 
 @frozen(kw_only=True)

@@ -43,6 +43,7 @@ from sansio.a2a.model import (
     TaskPage,
 )
 from sansio.a2a.operations import Operation
+from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS_URI
 from sansio.a2a.versions import HEADER
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ __all__ = [
     "Request",
     "StreamReader",
     "decoded",
+    "extensions_of",
     "operation_call",
     "read_answer",
     "read_card_answer",
@@ -120,6 +122,13 @@ _WITHOUT_BODY: Final = frozenset({Operation.SUBSCRIBE})
 """Operations that are a POST without a body: the proto files have them as GET."""
 
 
+def extensions_of(request: Request) -> Sequence[str]:
+    """Return the URIs of the extensions without which an agent would not do what a request says."""
+    asked = request.configuration.push if isinstance(request, SendRequest) else request
+    limited = isinstance(asked, PushConfig | PushConfigId | ListPushConfigsRequest) and asked.interrupts_only
+    return (PUSH_INTERRUPTS_URI,) if limited else ()
+
+
 def operation_call(
     interface: Interface,
     operation: Operation,
@@ -132,8 +141,9 @@ def operation_call(
 ) -> HttpCall:
     """Make the HTTP request of an operation.
 
-    `request_id` is JSON-RPC's. `extensions`: the URIs of those to activate. `last_event_id`: of the event after which
-    a subscription begins; empty: now. `timeout`: seconds until the whole answer is of no use, which gRPC alone sends.
+    `request_id` is JSON-RPC's. `extensions`: the URIs of those to activate, beside those of `extensions_of`.
+    `last_event_id`: of the event after which a subscription begins; empty: now. `timeout`: seconds until the whole
+    answer is of no use, which gRPC alone sends.
     Raises `ProtocolError` for a value that JSON cannot hold, `UnsupportedError` for an operation that the interface
     cannot have.
     """
@@ -142,6 +152,7 @@ def operation_call(
     else:
         call = (_rpc if interface.binding in _RPC else _rest)(interface, operation, request, request_id)
     headers = dict(call.headers)
+    extensions = tuple(dict.fromkeys((*extensions, *extensions_of(request))))
     if extensions:
         headers[EXTENSION_HEADERS[interface.version]] = ", ".join(extensions)
     if last_event_id and last_event_id.isprintable() and last_event_id.isascii():

@@ -6,10 +6,10 @@ What differs between the bindings is a subclass for each.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from sansio.a2a.bindings import last_event_id as last_event
 from sansio.a2a.bindings import sse
@@ -19,12 +19,14 @@ from sansio.a2a.bindings.json_output import Steps, encoded_pieces, kept_json
 from sansio.a2a.codecs.registry import Codec
 from sansio.a2a.dialects import Dialect
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.model import JsonObject, StreamItem, TaskPage
+from sansio.a2a.model import JsonObject, PushConfig, StreamItem, TaskPage
 from sansio.a2a.operations import Operation
 from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS, PUSH_INTERRUPTS_URI
 from sansio.a2a.versions import HEADER as VERSION_HEADER
 
 SENDS = (Operation.SEND, Operation.STREAM)
+_OF_CONFIGS = frozenset({Operation.SET_PUSH_CONFIG, Operation.GET_PUSH_CONFIG, Operation.LIST_PUSH_CONFIGS})
 
 _PARSERS: Mapping[Operation, Callable[[Codec, object], Any]] = {
     Operation.SEND: lambda codec, params: codec.parse_send(params),
@@ -97,7 +99,22 @@ class Call(ABC):
         request = _PARSERS[self.operation](self.codec, self.params)
         if self.operation in SENDS and not self.takes_push and request.configuration.push is not None:
             raise ProtocolError(ErrorKind.PUSH_NOTIFICATION_NOT_SUPPORTED)
+        return self._limited(request) if PUSH_INTERRUPTS in self.activated.names else request
+
+    def _limited(self, request: Any) -> Any:
+        """Limit the push configurations that a request sets or reads to those that name interrupts only."""
+        if self.operation in _OF_CONFIGS:
+            return evolve(request, interrupts_only=True)
+        if self.operation in SENDS and (push := request.configuration.push) is not None:
+            push = evolve(push, interrupts_only=True)
+            return evolve(request, configuration=evolve(request.configuration, push=push))
         return request
+
+    def showing(self, configs: Iterable[PushConfig]) -> Self:
+        """Return the call whose answer reports the extension by which one of these names interrupts only."""
+        if not any(config.interrupts_only for config in configs):
+            return self
+        return evolve(self, activated=self.activated.joined_by(PUSH_INTERRUPTS, PUSH_INTERRUPTS_URI, self.version))
 
     def cursor(self, metadata: JsonObject | None) -> int | None:
         """Return the number of the last event that the reader of a stream has. Raises `ProtocolError`."""

@@ -17,12 +17,14 @@ import orjson
 from attrs import evolve, field, frozen
 
 from sansio.a2a.backoff import Backoff
+from sansio.a2a.bindings.extension_headers import HEADER_OF
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.codecs.fields import read_document
 from sansio.a2a.dialects import dialect_of
 from sansio.a2a.errors import LocalError, ProtocolError, invalid
 from sansio.a2a.model import ArtifactUpdate, PushConfig, StreamItem, Task, TaskStatus
 from sansio.a2a.refusals import Refusals
+from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS_URI
 from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, Folding, Snapshot, StatusChanged
 
 # --- what is sent -----------------------------------------------------------------------------------------
@@ -47,13 +49,15 @@ class Announcer:
     """A task's entries in, notifications out. `task`: as it was at the event after which entries follow.
 
     Version 0.3 gets the whole task at each change of its status. Version 1.0 gets that change, and each artifact that
-    was completed, whole, in the place of the chunks it came in.
+    was completed, whole, in the place of the chunks it came in. `interrupts_only`: both get only the changes after
+    which the task waits for its user.
     """
 
-    def __init__(self, task: Task, codec_name: str) -> None:
+    def __init__(self, task: Task, codec_name: str, *, interrupts_only: bool = False) -> None:
         self._folding = Folding(task.id, task.context_id)
         self._folding.add(Snapshot(task))
         self._whole = dialect_of(codec_name).push_sends_task
+        self._interrupts_only = interrupts_only
 
     def take(self, entry: Entry) -> Notification | None:
         """Take the next entry. Return its notification, if it is worth one."""
@@ -64,19 +68,32 @@ class Announcer:
             return None
         item: StreamItem | None = None
         match event:
-            case StatusChanged() if is_news(before, event.status):
+            case StatusChanged() if self._is_sent(before, event.status):
                 item = self._folding.task() if self._whole else entry.item
-            case ArtifactChunk(last_chunk=True) if not self._whole:
+            case ArtifactChunk(last_chunk=True) if not (self._whole or self._interrupts_only):
                 item = self._completed(event, entry.item)
-            case Snapshot() if event.task != known and not (self._whole and not is_news(before, event.task.status)):
+            case Snapshot() if event.task != known and (
+                not (self._whole or self._interrupts_only) or self._is_sent(before, event.task.status)
+            ):
                 item = self._folding.task()
         return None if item is None else Notification(entry.number, item)
+
+    def _is_sent(self, before: TaskStatus, status: TaskStatus) -> bool:
+        return is_news(before, status) and (status.state.interrupted or not self._interrupts_only)
 
     def _completed(self, event: ArtifactChunk, update: StreamItem | None) -> ArtifactUpdate | None:
         whole = self._folding.artifact(event.artifact.artifact_id)
         if whole is None or not isinstance(update, ArtifactUpdate):
             return None
         return evolve(update, artifact=whole, append=False)
+
+
+def as_it_is(task: Task, number: int, *, interrupts_only: bool = False) -> Notification | None:
+    """Return the notification in the place of all that are not kept any more; None: there is none to send.
+
+    `task`: as of event `number`. With `interrupts_only` it is sent while it waits for its user.
+    """
+    return None if interrupts_only and not task.status.state.interrupted else Notification(number, task)
 
 
 # --- how it is sent ---------------------------------------------------------------------------------------
@@ -116,6 +133,8 @@ def headers_of(config: PushConfig, codec_name: str, number: int) -> list[tuple[s
     ]
     if config.token is not None:
         headers.append(("X-A2A-Notification-Token", config.token))
+    if config.interrupts_only:
+        headers.append((HEADER_OF[dialect.version].title(), PUSH_INTERRUPTS_URI))
     authentication = config.authentication
     if authentication is not None and authentication.credentials is not None:
         headers.append(("Authorization", f"{authentication.scheme} {authentication.credentials}"))
@@ -189,15 +208,24 @@ class Schedule:
 # --- how it is kept ---------------------------------------------------------------------------------------
 
 
+_INTERRUPTS_ONLY = "interruptsOnly"
+
+
 def encode_config(config: PushConfig) -> bytes:
     """Render a configuration as JSON, with its secrets."""
-    return orjson.dumps(v1_0.render_push_config(config))
+    limit = {_INTERRUPTS_ONLY: True} if config.interrupts_only else {}
+    return orjson.dumps({**v1_0.render_push_config(config), **limit})
 
 
 def decode_config(body: bytes, *, task_id: str, config_id: str) -> PushConfig:
-    """Parse the configuration of `encode_config`. Raises `LocalError`: only we write these."""
+    """Parse the configuration of `encode_config`. Raises `LocalError`: only we write these.
+
+    One that does not say whether it names interrupts only is from an earlier release: it names all.
+    """
     try:
-        config = read_document(orjson.loads(body), v1_0.read_push_config)
+        document = orjson.loads(body)
+        config = read_document(document, v1_0.read_push_config)
     except (orjson.JSONDecodeError, ProtocolError):
         raise LocalError("a stored push configuration cannot be read") from None
-    return evolve(config, task_id=task_id, id=config_id)
+    limited = document.get(_INTERRUPTS_ONLY) is True
+    return evolve(config, task_id=task_id, id=config_id, interrupts_only=limited)

@@ -1,4 +1,7 @@
-"""The extensions that give members of `metadata.shared`. A table alone: it loads nothing of the server."""
+"""The extensions that any agent can have, and the members of `metadata.shared` that some of them give.
+
+A table alone: it loads nothing of the server.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,11 @@ STREAM_RESUME = "stream-resume"
 RESUME_URI = "urn:opencode-a2a:extension:stream-resume:v1"
 """The URI of the extension by which events have their ids in their metadata, for bindings with no other place."""
 
-"""The extension by which events carry their numbers in their metadata too."""
+PUSH_INTERRUPTS = "push-interrupts"
+"""The extension by which a push configuration names interrupts only."""
+
+PUSH_INTERRUPTS_URI = "urn:opencode-a2a:extension:push-interrupts:v1"
+"""Its URI, on every agent and version."""
 
 HINTED_MEMBERS = ("stream", "progress", "interrupt", "session", "usage")
 """The members that stream hints give."""

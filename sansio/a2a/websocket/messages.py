@@ -120,8 +120,16 @@ def stream_end(request_id: RequestId, reason: str | None = None) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "id": request_id, "streamEnd": True, **more})
 
 
+def service_params_in(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield those of an answer's headers, with lower-case names, that are service parameters."""
+    return (pair for pair in headers if pair[0] in OF_CONNECTION)
+
+
 def with_service_params(message: bytes, params: Iterable[tuple[str, str]]) -> bytes:
-    """Return a message to which service parameters are added. `message`: a JSON object that has none."""
+    """Return a message to which service parameters are added. `message`: a JSON object that has none.
+
+    Of parameters with the same name, the last one counts.
+    """
     return message[:-1] + _end_with(params)
 
 
@@ -171,6 +179,7 @@ __all__ = [
     "chosen_subprotocol",
     "message_of",
     "parse_message",
+    "service_params_in",
     "stream_end",
     "ticket_in",
     "with_service_params",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,7 @@ from sansio.a2a.client.calls import (
     MOST_VALUES,
     HttpCall,
     StreamReader,
+    extensions_of,
     operation_call,
     read_answer,
     read_deletion,
@@ -29,6 +31,7 @@ from sansio.a2a.client.calls import (
     send_call,
     to_json,
 )
+from sansio.a2a.client.calls import Request as CallRequest
 from sansio.a2a.client.client_errors import (
     AgentError,
     AuthenticationError,
@@ -42,8 +45,11 @@ from sansio.a2a.model import (
     DataPart,
     FilePart,
     GetTaskRequest,
+    ListPushConfigsRequest,
     ListTasksRequest,
     Message,
+    PushConfig,
+    PushConfigId,
     Role,
     SendConfiguration,
     SendRequest,
@@ -58,6 +64,7 @@ from sansio.a2a.model import (
 )
 from sansio.a2a.operations import Operation, operation_of
 from sansio.a2a.server import Call, ServedProtocol, understand
+from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS_URI
 from sansio.a2a.versions import VERSIONS
 from tests import strategies
 
@@ -126,6 +133,46 @@ def test_our_server_reads_a_task_request_from_our_client(interface: Interface) -
 
     assert operation is Operation.GET_TASK
     assert params["id"] in ("a b/c?d", "one")
+
+
+HOOK = PushConfig(url="https://hooks.example.org/", id="c", task_id="t")
+
+
+@each_interface
+@pytest.mark.parametrize(
+    ("operation", "request_of"),
+    [
+        (Operation.SEND, lambda limited: with_push(evolve(HOOK, interrupts_only=limited))),
+        (Operation.SET_PUSH_CONFIG, lambda limited: evolve(HOOK, interrupts_only=limited)),
+        (
+            Operation.GET_PUSH_CONFIG,
+            lambda limited: PushConfigId(task_id="t", id="c", interrupts_only=limited),
+        ),
+        (
+            Operation.LIST_PUSH_CONFIGS,
+            lambda limited: ListPushConfigsRequest(task_id="t", interrupts_only=limited),
+        ),
+        (Operation.SEND, lambda limited: HELLO),
+    ],
+)
+def test_a_request_about_interrupts_only_activates_the_extension(
+    interface: Interface, operation: Operation, request_of: Callable[[bool], CallRequest]
+) -> None:
+    header = {"1.0": "a2a-extensions", "0.3": "x-a2a-extensions"}[interface.version]
+    limited, plain = (operation_call(interface, operation, request_of(one), request_id="r") for one in (True, False))
+    more = operation_call(interface, operation, request_of(True), request_id="r", extensions=["urn:other"])
+
+    activated = extensions_of(request_of(True))
+
+    assert list(activated) == ([] if request_of(True) is HELLO else [PUSH_INTERRUPTS_URI])
+    assert limited.headers.get(header) == (PUSH_INTERRUPTS_URI if activated else None)
+    assert more.headers[header] == ", ".join(["urn:other", *activated])
+    assert header not in plain.headers
+    assert limited.body == plain.body
+
+
+def with_push(config: PushConfig) -> SendRequest:
+    return evolve(HELLO, configuration=SendConfiguration(push=config))
 
 
 def test_the_history_length_goes_into_the_query_of_the_rest_binding() -> None:

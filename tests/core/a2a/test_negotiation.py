@@ -47,6 +47,26 @@ def test_each_header_is_answered_for_itself() -> None:
     assert negotiated({OLD: "urn:b", NEW: "urn:x"}, KNOWN) == Negotiated(frozenset("b"), ((OLD, "urn:b"),))
 
 
+@pytest.mark.parametrize(
+    ("given_headers", "version", "headers"),
+    [
+        ({}, "1.0", ((NEW, "urn:c"),)),
+        ({}, "0.3", ((OLD, "urn:c"),)),
+        ({OLD: "urn:b"}, "1.0", ((OLD, "urn:b, urn:c"),)),
+        ({NEW: "urn:a", OLD: "urn:b"}, "0.3", ((NEW, "urn:a, urn:c"), (OLD, "urn:b"))),
+    ],
+)
+def test_one_more_is_reported_beside_those_that_were_asked_for(
+    given_headers: dict[str, str], version: str, headers: tuple[tuple[str, str], ...]
+) -> None:
+    before = negotiated(given_headers, KNOWN)
+
+    found = before.joined_by("c", "urn:c", version)
+
+    assert found == Negotiated(before.names | {"c"}, headers)
+    assert found.joined_by("c", "urn:c", version) is found
+
+
 uris = st.sampled_from([*KNOWN, "urn:x", ""]) | st.text(max_size=6).filter(lambda text: "," not in text)
 
 

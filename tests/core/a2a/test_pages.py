@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -105,6 +106,16 @@ def test_a_page_goes_on_after_the_one_its_token_names_though_others_came_and_wen
     token = page_of_configs(before, asked(2)).next_page_token
 
     assert [config.id for config in page_of_configs(after, asked(2, token)).configs] == ["c", "d"]
+
+
+def test_configurations_that_name_interrupts_only_are_pages_of_their_own() -> None:
+    configs = [PushConfig(url="u", id=name, interrupts_only=name in "bd") for name in "abcd"]
+
+    first = page_of_configs(configs, evolve(asked(1), interrupts_only=True))
+    second = page_of_configs(configs, evolve(asked(1, first.next_page_token), interrupts_only=True))
+
+    assert [*first.configs, *second.configs] == [configs[1], configs[3]]
+    assert second.next_page_token == ""
 
 
 @pytest.mark.parametrize("token", ["x", "A", "a "])

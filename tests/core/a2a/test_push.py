@@ -29,6 +29,7 @@ from sansio.a2a.tasks.push_notifications import (
     Notification,
     Schedule,
     Verdict,
+    as_it_is,
     check_headers,
     decode_config,
     encode_config,
@@ -68,8 +69,8 @@ def log_of(events: Iterable[LogEvent]) -> TaskLog:
     return log
 
 
-def told(log: TaskLog, form: str, cursor: int = 0) -> list[Notification]:
-    announcer = Announcer(log.at(cursor), form)
+def told(log: TaskLog, form: str, cursor: int = 0, *, interrupts_only: bool = False) -> list[Notification]:
+    announcer = Announcer(log.at(cursor), form, interrupts_only=interrupts_only)
     taken = (announcer.take(entry) for entry in log.since(cursor))
     return [notification for notification in taken if notification is not None]
 
@@ -194,6 +195,62 @@ def test_version_1_0_can_put_every_completed_artifact_together_from_what_it_is_t
             assert notification.item.artifact in log.at(notification.number).artifacts
 
 
+# --- interrupts only --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", CODECS)
+def test_who_wants_interrupts_only_is_sent_each_question_and_nothing_else(form: str) -> None:
+    notifications = told(log_of(TURN), form, interrupts_only=True)
+
+    assert [n.number for n in notifications] == [7, 9, 10]
+    assert notifications == [n for n in told(log_of(TURN), form) if n.number in (7, 9, 10)]
+
+
+@pytest.mark.parametrize("form", CODECS)
+@pytest.mark.parametrize("state", TaskState)
+def test_a_state_is_an_interrupt_where_the_task_waits_for_its_user(state: TaskState, form: str) -> None:
+    log = log_of([status(TaskState.WORKING), status(state, "well?")])
+
+    sent = told(log, form, cursor=1, interrupts_only=True)
+
+    assert bool(sent) is (state in (TaskState.INPUT_REQUIRED, TaskState.AUTH_REQUIRED))
+
+
+@pytest.mark.parametrize("form", CODECS)
+def test_a_snapshot_is_sent_where_the_task_has_begun_to_wait(form: str) -> None:
+    waits = Task(id="t", context_id="c", status=status(TaskState.INPUT_REQUIRED, "may I?").status)
+    works = evolve(waits, status=TaskStatus(state=TaskState.WORKING))
+    more = evolve(waits, metadata={"cost": 1})
+    log = log_of([Snapshot(works), Snapshot(waits), Snapshot(more)])
+
+    assert told(log, form, interrupts_only=True) == [Notification(2, waits)]
+
+
+@given(st.lists(log_events(), max_size=12), st.sampled_from(CODECS))
+def test_interrupts_are_those_of_all_notifications_that_show_a_task_which_waits(
+    events: list[LogEvent], form: str
+) -> None:
+    log = log_of(events)
+
+    sent = told(log, form, interrupts_only=True)
+
+    everything = told(log, form)
+    assert all(n in everything for n in sent)
+    assert all(isinstance(n.item, StatusUpdate | Task) and n.item.status.state.interrupted for n in sent)
+    assert sent == [n for n in everything if n in sent]
+    asked = [n for n in everything if isinstance(n.item, StatusUpdate) and n.item.status.state.interrupted]
+    assert all(n in sent for n in asked)
+
+
+def test_the_task_as_it_is_stands_for_lost_notifications_where_it_waits() -> None:
+    waits = Task(id="t", context_id="c", status=TaskStatus(state=TaskState.AUTH_REQUIRED))
+    works = evolve(waits, status=TaskStatus(state=TaskState.WORKING))
+
+    assert as_it_is(works, 4) == Notification(4, works)
+    assert as_it_is(works, 4, interrupts_only=True) is None
+    assert as_it_is(waits, 4, interrupts_only=True) == Notification(4, waits)
+
+
 # --- headers ----------------------------------------------------------------------------------------------
 
 CONFIG = PushConfig(
@@ -227,6 +284,17 @@ def test_nothing_is_presented_that_was_not_given() -> None:
     bare = evolve(CONFIG, token=None, authentication=PushAuthentication(scheme="Basic"))
 
     assert len(headers_of(bare, "1.0", 7)) == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "header"),
+    [("1.0", "A2A-Extensions"), ("0.3", "X-A2A-Extensions"), ("0.3-proto", "X-A2A-Extensions")],
+)
+def test_a_notification_names_the_extension_that_limits_its_configuration(form: str, header: str) -> None:
+    limited = headers_of(evolve(CONFIG, interrupts_only=True), form, 7)
+
+    assert (header, "urn:opencode-a2a:extension:push-interrupts:v1") in limited
+    assert len(limited) == len(headers_of(CONFIG, form, 7)) + 1
 
 
 @pytest.mark.parametrize(
@@ -359,11 +427,19 @@ def test_every_pause_is_bounded(failures: int, chance: float, asked: float | Non
 # --- how it is kept ---------------------------------------------------------------------------------------
 
 
-@given(push_configs("1.0"))
-def test_configuration_is_kept_with_all_it_has(config: PushConfig) -> None:
-    whole = evolve(config, task_id="t", id="i")
+@given(push_configs("1.0"), st.booleans())
+def test_configuration_is_kept_with_all_it_has(config: PushConfig, interrupts_only: bool) -> None:
+    whole = evolve(config, task_id="t", id="i", interrupts_only=interrupts_only)
 
     assert decode_config(encode_config(whole), task_id="t", config_id="i") == whole
+
+
+def test_configuration_of_an_earlier_release_names_everything() -> None:
+    body = b'{"url":"https://hooks.example.org/","id":"i","taskId":"t"}'
+
+    assert decode_config(body, task_id="t", config_id="i") == PushConfig(
+        url="https://hooks.example.org/", id="i", task_id="t"
+    )
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"url": 5, "token": "s3cret"}'])

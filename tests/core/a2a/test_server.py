@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -16,10 +17,11 @@ from sansio.a2a.bindings.json_output import SLICE
 from sansio.a2a.bindings.sse import json_data
 from sansio.a2a.codecs import v1_0
 from sansio.a2a.errors import ErrorKind, ProtocolError
-from sansio.a2a.model import SendRequest, Task, TaskIdRequest, TaskState, TaskStatus
+from sansio.a2a.model import PushConfig, SendRequest, Task, TaskIdRequest, TaskState, TaskStatus
 from sansio.a2a.operations import Operation
 from sansio.a2a.server import Call, CallRefusedError, ServedProtocol, check_target, load_bindings, understand
 from sansio.a2a.tasks.presentation import Presentation
+from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS, PUSH_INTERRUPTS_URI
 from tests.steps import counted
 
 URI = "https://example.org/ext"
@@ -109,6 +111,117 @@ def test_extensions_that_are_known_are_activated_and_echoed() -> None:
 
     assert call.activated.names == {"hints"}
     assert call.headers == (("a2a-version", "1.0"), ("a2a-extensions", URI))
+
+
+# --- push configurations that name interrupts only --------------------------------------------------------
+
+SERVED_PUSH = ServedProtocol(extensions={URI: "hints", PUSH_INTERRUPTS_URI: PUSH_INTERRUPTS})
+LIMITED = {"a2a_extensions": PUSH_INTERRUPTS_URI}
+HOOK: dict[str, Any] = {"url": "https://example.org/", "id": "c"}
+OF_TASK = {"taskId": "t", "id": "c"}
+WITH_PUSH_1_0 = MESSAGE_1_0 | {"configuration": {"taskPushNotificationConfig": HOOK}}
+WITH_PUSH_0_3 = MESSAGE_0_3 | {"configuration": {"pushNotificationConfig": HOOK}}
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("SendMessage", WITH_PUSH_1_0),
+        ("SendStreamingMessage", WITH_PUSH_1_0),
+        ("message/send", WITH_PUSH_0_3),
+        ("message/stream", WITH_PUSH_0_3),
+    ],
+)
+@pytest.mark.parametrize("activates", [True, False])
+def test_a_message_that_activates_the_extension_limits_its_configuration(
+    method: str, params: object, activates: bool
+) -> None:
+    headers = {"x-a2a-extensions": PUSH_INTERRUPTS_URI} if activates else {}
+
+    request = rpc(method, params, served=SERVED_PUSH, headers=headers).read()
+
+    assert request.configuration.push == PushConfig(**HOOK, interrupts_only=activates)
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("CreateTaskPushNotificationConfig", OF_TASK | HOOK),
+        ("GetTaskPushNotificationConfig", OF_TASK),
+        ("ListTaskPushNotificationConfigs", {"taskId": "t"}),
+        ("tasks/pushNotificationConfig/set", {"taskId": "t", "pushNotificationConfig": HOOK}),
+        ("tasks/pushNotificationConfig/get", {"id": "t", "pushNotificationConfigId": "c"}),
+        ("tasks/pushNotificationConfig/list", {"id": "t"}),
+    ],
+)
+@pytest.mark.parametrize("activates", [True, False])
+def test_what_is_set_or_read_with_the_extension_names_interrupts_only(
+    method: str, params: object, activates: bool
+) -> None:
+    headers = {"a2a-extensions": PUSH_INTERRUPTS_URI} if activates else {}
+
+    assert rpc(method, params, served=SERVED_PUSH, headers=headers).read().interrupts_only is activates
+
+
+def test_over_http_json_the_extension_does_the_same() -> None:
+    sent = understand(post("/message:send", WITH_PUSH_1_0, **LIMITED), SERVED_PUSH)
+    made = understand(post("/tasks/t/pushNotificationConfigs", HOOK, **LIMITED), SERVED_PUSH)
+    read = understand(get("/tasks/t/pushNotificationConfigs/c", b"", a2a_version="1.0", **LIMITED), SERVED_PUSH)
+
+    assert sent.read().configuration.push == PushConfig(**HOOK, interrupts_only=True)
+    assert made.read() == PushConfig(**HOOK, task_id="t", interrupts_only=True)
+    assert read.read().interrupts_only is True
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "request_of"),
+    [
+        ("SendMessage", MESSAGE_1_0, lambda call: call.read().configuration.push),
+        ("DeleteTaskPushNotificationConfig", OF_TASK, lambda call: call.read().interrupts_only),
+        ("GetTask", {"id": "t"}, lambda call: None),
+    ],
+)
+def test_the_extension_means_nothing_to_other_requests(
+    method: str, params: object, request_of: Callable[[Call], object]
+) -> None:
+    call = rpc(method, params, served=SERVED_PUSH, headers={"a2a-extensions": PUSH_INTERRUPTS_URI})
+
+    assert not request_of(call)
+    assert call.read() == rpc(method, params, served=SERVED_PUSH).read()
+
+
+def test_where_the_extension_is_not_offered_nothing_is_limited() -> None:
+    headers = {"a2a-extensions": PUSH_INTERRUPTS_URI}
+
+    call = rpc("CreateTaskPushNotificationConfig", OF_TASK | HOOK, headers=headers)
+
+    assert call.read().interrupts_only is False
+    assert call.headers == (("a2a-version", "1.0"),)
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "header"),
+    [
+        ("GetTaskPushNotificationConfig", OF_TASK, "a2a-extensions"),
+        ("tasks/pushNotificationConfig/get", {"id": "t"}, "x-a2a-extensions"),
+    ],
+)
+def test_an_answer_reports_that_a_configuration_names_interrupts_only(
+    method: str, params: object, header: str
+) -> None:
+    call = rpc(method, params, served=SERVED_PUSH)
+    full, limited = PushConfig(**HOOK), PushConfig(**HOOK, interrupts_only=True)
+
+    assert call.showing([]) is call.showing([full, full]) is call
+    assert (header, PUSH_INTERRUPTS_URI) in call.showing([full, limited]).respond([b"{}"]).headers
+
+
+def test_what_was_activated_is_reported_with_it() -> None:
+    call = rpc("GetTaskPushNotificationConfig", OF_TASK, served=SERVED_PUSH, headers={"a2a-extensions": URI})
+
+    shown = call.showing([PushConfig(**HOOK, interrupts_only=True)])
+
+    assert ("a2a-extensions", f"{URI}, {PUSH_INTERRUPTS_URI}") in shown.headers
 
 
 def test_a_notification_whose_params_name_a_member_twice_is_not_answered_either() -> None:

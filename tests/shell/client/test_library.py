@@ -20,6 +20,7 @@ from sansio.a2a.client.client_errors import (
     InvalidCardError,
     NoUsableInterfaceError,
     UnavailableError,
+    UnsupportedError,
     UsageError,
 )
 from sansio.a2a.codecs.registry import CODECS
@@ -156,6 +157,43 @@ async def test_push_configurations_are_set_read_listed_and_deleted(serving: Serv
         page = await remote.list_push_configs(task.id)
         assert [(one.task_id, one.id) for one in page.configs] == [(task.id, "mine")]
         await remote.delete_push_config(task.id, "mine")
+        assert (await remote.list_push_configs(task.id)).configs == ()
+
+
+@every_codec
+async def test_push_configurations_that_name_interrupts_only_are_known_as_that(serving: Serving, wire: Wire) -> None:
+    async with serving(push_allow_private_hosts=True) as agent, connected(agent, wire) as remote:
+        task = await remote.send("hi")
+        assert isinstance(task, Task)
+        url = f"http://127.0.0.1:{free_port()}/"
+        everything = await remote.set_push_config(PushConfig(task_id=task.id, id="all", url=url))
+        limited = await remote.set_push_config(PushConfig(task_id=task.id, id="asked", url=url, interrupts_only=True))
+
+        found = await remote.get_push_config(task.id, "asked", interrupts_only=True)
+        page = await remote.list_push_configs(task.id, interrupts_only=True)
+        with pytest.raises(AgentError) as caught:
+            await remote.get_push_config(task.id, "all", interrupts_only=True)
+
+    assert (everything.interrupts_only, limited.interrupts_only) == (False, True)
+    assert (found, page.configs) == (limited, (limited,))
+    assert caught.value.is_kind(ErrorKind.TASK_NOT_FOUND)
+
+
+@one_codec
+async def test_an_agent_that_would_send_everything_is_not_asked_for_interrupts_only(
+    serving: Serving, wire: Wire
+) -> None:
+    async with serving(push_allow_private_hosts=True) as agent, connected(agent, wire) as remote:
+        task = await remote.send("hi")
+        assert isinstance(task, Task)
+        limited = PushConfig(task_id=task.id, url="http://127.0.0.1:9/", interrupts_only=True)
+        other = evolve(remote, card=evolve(remote.card, extensions=()))
+
+        with pytest.raises(UnsupportedError, match="push-interrupts"):
+            await other.set_push_config(limited)
+        with pytest.raises(UnsupportedError, match="push-interrupts"):
+            await other.send("hi", sending=Sending(configuration=SendConfiguration(push=limited)))
+
         assert (await remote.list_push_configs(task.id)).configs == ()
 
 

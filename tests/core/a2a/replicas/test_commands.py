@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from sansio.a2a.bindings.trace_context import TraceContext
 from sansio.a2a.errors import ErrorKind, LocalError, ProtocolError, http_error, invalid, jsonrpc_error
+from sansio.a2a.model import PushConfig, SendRequest
 from sansio.a2a.replicas.commands import (
     AgentCommand,
     Cancel,
@@ -29,11 +31,22 @@ from tests.strategies import json_objects, kept_push_configs, names, optional_na
 traces = st.builds(
     TraceContext, st.just("0af7651916cd43dd8448eb211c80319c"), st.just("b7ad6b7169203331"), st.booleans()
 )
-requests = st.builds(evolve, send_requests("1.0"), codec_name=optional_names)
+
+
+def limited(send: SendRequest) -> SendRequest:
+    push = send.configuration.push
+    if push is None:
+        return send
+    return evolve(send, configuration=evolve(send.configuration, push=evolve(push, interrupts_only=True)))
+
+
+configs = st.builds(evolve, kept_push_configs(), interrupts_only=st.booleans())
+sends = send_requests("1.0") | send_requests("1.0").map(limited)
+requests = st.builds(evolve, sends, codec_name=optional_names)
 commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Send, principal=names, send=requests, view=names, trace=st.none() | traces),
     st.builds(Cancel, principal=names, task_id=names, again=st.booleans()),
-    st.builds(SetPush, principal=names, config=kept_push_configs(), view=names),
+    st.builds(SetPush, principal=names, config=configs, view=names),
     st.builds(DropPush, principal=names, task_id=names, config_id=names),
     st.builds(AgentCommand, principal=names, name=names, arguments=json_objects),
 )
@@ -54,6 +67,17 @@ errors: st.SearchStrategy[ProtocolError] = st.one_of(
 @given(commands)
 def test_a_command_arrives_as_it_was_asked(command: Command) -> None:
     assert decode_command(encode_command(command)) == command
+
+
+def test_a_message_of_a_server_of_an_earlier_release_limits_no_push_configuration() -> None:
+    message = {"messageId": "m", "role": "ROLE_USER", "parts": [{"text": "hi"}]}
+    send = {"message": message, "configuration": {"taskPushNotificationConfig": {"url": "https://example.org/"}}}
+    body = {"kind": "Send", "principal": "ada", "send": send, "codec": None, "view": "1.0", "trace": None}
+
+    command = decode_command(orjson.dumps(body))
+
+    assert isinstance(command, Send)
+    assert command.send.configuration.push == PushConfig(url="https://example.org/")
 
 
 @given(json_objects | st.none() | names)

@@ -18,6 +18,7 @@ from sansio.a2a.websocket.messages import (
     chosen_subprotocol,
     message_of,
     parse_message,
+    service_params_in,
     stream_end,
     ticket_in,
     with_service_params,
@@ -90,6 +91,18 @@ def test_the_end_of_a_stream_says_why_where_it_can_be_resumed() -> None:
 def test_service_parameters_of_an_answer_are_a_member_of_it() -> None:
     answer = with_service_params(message(id=1, result={}), [("a2a-version", "1.0")])
     assert orjson.loads(answer) == {"jsonrpc": "2.0", "id": 1, "result": {}, "serviceParams": {"a2a-version": "1.0"}}
+
+
+def test_the_headers_of_an_answer_that_are_service_parameters_are_chosen() -> None:
+    headers = (("content-type", "application/json"), ("a2a-version", "1.0"), ("a2a-extensions", "urn:a"))
+
+    assert list(service_params_in(headers)) == [("a2a-version", "1.0"), ("a2a-extensions", "urn:a")]
+
+
+def test_of_service_parameters_with_the_same_name_the_last_one_counts() -> None:
+    answer = with_service_params(b'{"id":1}', [("a2a-extensions", "urn:a"), ("a2a-extensions", "urn:a, urn:b")])
+
+    assert orjson.loads(answer)["serviceParams"] == {"a2a-extensions": "urn:a, urn:b"}
 
 
 def test_a_client_offers_our_subprotocol_and_perhaps_a_ticket() -> None:
