@@ -1,4 +1,4 @@
-"""Extensions that are metadata of messages and streams, and the skill: the same on every deployment.
+"""Extensions of messages, streams and notifications, and the skill: the same on every deployment.
 
 Declares nothing that the code does not do. Knows no method, no single deployment, and no card.
 """
@@ -41,7 +41,7 @@ class ExtensionPair:
     """An extension: its names in either version, and its entry in each card.
 
     `name` is the code's own. `extended_params` are all there are, not an addition. `retention`: the stability that is
-    promised to clients.
+    promised to clients. `surface`: where clients meet it.
     """
 
     name: str
@@ -49,6 +49,7 @@ class ExtensionPair:
     public_params: JsonObject
     extended_params: JsonObject
     retention: str
+    surface: str = "core-runtime-metadata"
 
     @property
     def uris(self) -> Mapping[str, str]:
@@ -199,6 +200,7 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=PUSH_INTERRUPTS,
         retention="stable",
+        surface="push-notifications",
         description=PUSH_INTERRUPTS_EXTENSION.description,
         public_params=_PUSH_PARAMS,
         extended_params={
@@ -211,7 +213,7 @@ MESSAGE_EXTENSIONS = (
         },
     ),
 )
-"""The extensions that are metadata of messages, tasks and events, a row each."""
+"""The extensions that are no methods, a row each: metadata of messages, tasks and events, and what is notified of."""
 
 CHAT = Skill(
     id="opencode.chat",

@@ -152,7 +152,7 @@ def _core(version: str) -> JsonObject:
 def _extension_retention(of: ServedVersion) -> JsonObject:
     kept: JsonObject = {
         pair.uris[of.version]: {
-            "surface": "core-runtime-metadata",
+            "surface": pair.surface,
             "availability": "always",
             "retention": pair.retention,
         }
