@@ -61,6 +61,7 @@ class Gate:
 
     def open(self) -> None:
         self._at = None
+        self.held = 0
         self._open.set()
         self._open = anyio.Event()
 
@@ -75,10 +76,12 @@ class Gate:
         self._arrived.set()
         self._arrived = anyio.Event()
         turn.waits()
+        opened = self._open
         try:
-            await self._open.wait()
+            await opened.wait()
         finally:
-            self.held -= 1
+            if opened is self._open:  # else it was opened, and those who wait now came afterwards
+                self.held -= 1
 
 
 @define(eq=False)
@@ -96,6 +99,7 @@ class Turn:
     answer: Message | None = None
     started: bool = False
     text: JsonObject | None = None
+    written: list[str] = field(factory=list)  # of `text`, which is stored once it is complete, as OpenCode does
     tool: JsonObject | None = None
     output: int = 0
     outputs: tuple[str, ...] = ()
@@ -284,13 +288,15 @@ class Player:
         for index, token in enumerate(act.tokens):
             if index:
                 await self.gate.passing(turn, act, index)
-            part["text"] += token
+            turn.written.append(token)
             memory.publish(session, "message.part.delta", {**location, "delta": token})
             turn.output += 1
             await self._pause(turn, pause)
 
     def _end_text(self, turn: Turn) -> None:
         if turn.text is not None:
+            turn.text["text"] = "".join(turn.written)
+            turn.written.clear()
             turn.text["time"]["end"] = epoch_ms()
             self.memory.tell_part(turn.session, turn.text)
             turn.text = None

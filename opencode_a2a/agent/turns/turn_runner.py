@@ -375,7 +375,11 @@ class TurnRunner:
         sink = run.sink = TurnSink(active, turn, self._now, seen, spoke)
         if self._stopping:
             sink.end(_STOPPED)
-        self._bus.attach(turn.session_id, sink)
+        standing = self._bus.attach(turn.session_id, sink)
+        if prepared is None:
+            sink.gap()
+            for part in standing:  # texts that OpenCode has begun: what follows them is known
+                sink.feed(part)
         try:
             await self._reachable(_CONNECT_WAIT if prepared is not None else self._patience)
             if turn.ended:  # cancelled, and OpenCode has no prompt of it unless it was recovered
@@ -406,7 +410,7 @@ class TurnRunner:
                 raise _SessionGoneError from None
             if not exc.sent and status < 500:
                 raise
-            sink.gap()  # it may be running: the session itself will tell
+            sink.doubt()  # it may be running: the session itself will tell
             if status:
                 await self._look(run, sink, 0)
                 if not turn.prompt_seen:
@@ -415,7 +419,6 @@ class TurnRunner:
 
     async def _find_again(self, run: RunningTurn, sink: TurnSink) -> None:
         """See what became of a turn while there was no server; a prompt that OpenCode never had is sent now."""
-        sink.gap()
         looks = 0
         while sink.has_gap and not sink.turn.ended and sink.verdict is None:
             looks = await self._look(run, sink, looks)

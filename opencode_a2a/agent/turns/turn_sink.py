@@ -25,7 +25,7 @@ class TurnSink:
     first_output: Callable[[], None] = lambda: None  # called once, where the turn has any
     spoke: bool = False  # it had output
     stamp: str = ""  # the time of the batch being fed
-    has_gap: bool = False
+    has_gap: bool = False  # the session has to be read
     verdict: TaskFailure | None = None  # the turn shall end with this, whatever OpenCode does
     at_rest: bool = False  # the turn has ended, and so has what OpenCode did for it
     _woken: Wakeup = field(factory=Wakeup)
@@ -79,5 +79,11 @@ class TurnSink:
 
     def gap(self) -> None:
         self.turn.gap()
+        self.has_gap = True
+        self.wake()
+
+    def doubt(self) -> None:
+        """Have the session read, though the bus has missed nothing: texts go on as they come."""
+        self.turn.doubt()
         self.has_gap = True
         self.wake()

@@ -3,6 +3,9 @@
 It decodes each event once and routes it by session; a subagent's session leads to its root's turn. What arrived
 together for a turn is delivered together, and then its sink is flushed. Others have their turn between two batches.
 When the bus drops it reconnects, and every sink is marked as having a gap.
+
+Texts that OpenCode writes in sessions without a sink are collected: a turn that is taken over from another server, or
+recovered a while after the start, goes on from there.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.bindings.sse import SseDecoder, SseEvent
 from sansio.a2a.errors import ProtocolError
+from sansio.opencode.turns.open_texts import OpenTexts
 from sansio.opencode.upstream import requests
 from sansio.opencode.upstream.events import (
     BusEvent,
     InstanceDisposed,
+    PartSeen,
     SessionSeen,
     decode,
     event_id,
@@ -82,6 +87,7 @@ class EventBus:
         self._clock = clock
         self._sinks: dict[str, Sink] = {}
         self._parents: dict[str, str] = {}
+        self._open_texts = OpenTexts()
         self._waiting = 0  # how many wait until it is connected
         self.came = Wakeup()  # for those who wait for the next connection
         self._unreadable = False  # an event of this connection could not be read, and that is logged
@@ -99,9 +105,14 @@ class EventBus:
         state = "connected" if self.connected else "disconnected"
         return f"<EventBus {state} sinks={len(self._sinks)} reconnects={self.reconnects}>"
 
-    def attach(self, session_id: str, sink: Sink) -> None:
-        """Route the events of a session to `sink`, from now on."""
+    def attach(self, session_id: str, sink: Sink) -> list[PartSeen]:
+        """Route the events of a session to `sink`, from now on.
+
+        Return the parts of the session whose text is being written, as far as that is known: each has its text so
+        far, and the next delta that `sink` is fed follows it.
+        """
         self._sinks[session_id] = sink
+        return self._open_texts.take(session_id)
 
     def detach(self, session_id: str, sink: Sink) -> None:
         """Send `sink` no more events of this session. Another sink that was attached since stays."""
@@ -245,6 +256,7 @@ class EventBus:
         self.disposals += 1
         self._unreadable = False
         self._note(None)
+        self._open_texts.clear()
         if self._news:
             _lifecycle.info("OpenCode is connected at %s", self._upstream.url)
             self._news = False
@@ -278,6 +290,7 @@ class EventBus:
             session_id = self._session_above(session_id)
             sink = self._sinks.get(session_id)
         if sink is None:
+            self._open_texts.note(event)
             return
         if session_id in found:
             found[session_id][1].append(event)

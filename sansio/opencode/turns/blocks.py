@@ -54,7 +54,9 @@ class TextBlock:
     pieces: list[str] = field(factory=list)
     begun: bool = False  # something of it has been sent
     settled: bool = False
-    has_gap: bool = False  # a piece was missed: send nothing more until OpenCode gives the whole text
+    has_gap: bool = False  # a piece may have been missed: it is not known where in the text a delta belongs
+    unplaced: int = 0  # number of characters in deltas that came while there was a gap
+    repeated: str = ""  # text that was sent before, and that the next deltas bring once more
 
     @property
     def text(self) -> str:
@@ -62,6 +64,31 @@ class TextBlock:
         if len(self.pieces) > 1:
             self.pieces[:] = ["".join(self.pieces)]
         return self.pieces[0] if self.pieces else ""
+
+    def locate(self, text: str) -> None:
+        """Close the gap by the text so far, which came in its order among the deltas.
+
+        It stays open where the text lacks deltas that came before, or is another text than the one that was sent.
+        """
+        sent = self.text
+        if len(text) < self.unplaced or not (text.startswith(sent) or sent.startswith(text)):
+            return
+        self.has_gap = False
+        self.repeated = sent[len(text) :]
+
+    def news_of(self, delta: str) -> str:
+        """Return what a delta brings beyond the text that was sent; empty while there is a gap.
+
+        A delta that should repeat what was sent, and does not, opens a gap.
+        """
+        if self.repeated and not self.has_gap:
+            size = min(len(delta), len(self.repeated))
+            self.has_gap = delta[:size] != self.repeated[:size]
+            self.repeated, delta = self.repeated[size:], delta[size:]
+        if self.has_gap:
+            self.unplaced += len(delta)
+            return ""
+        return delta
 
 
 @define

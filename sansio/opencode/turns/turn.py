@@ -5,6 +5,10 @@ compacts) are output. A part's whole text settles its deltas: a missing suffix i
 artifact. So duplicates, reordering across parts, and gaps followed by a re-read end in the same task. A turn ends
 when the session is idle and its messages are complete, or by `cancel` and `fail`; always once.
 
+A delta is sent only where it is known which text it follows. After a gap that is so for parts that begin afterwards,
+and for a part whose text so far comes on the bus. A read does not show that: OpenCode (1.18) stores a text when it is
+complete, and until then an empty one.
+
 Knows no time, socket or reader. `now` is RFC 3339 text, put into the statuses it makes.
 """
 
@@ -95,9 +99,9 @@ class Turn:
         self._sent_progress: set[object] = set()  # progress that was sent, by identity
         self._messages: dict[str, MessageInfo] = {}
         self._order: list[str] = []  # our assistant messages, oldest first
-        self._held: dict[str, list[PartSeen]] = {}
+        self._held: dict[str, list[PartSeen | PartDelta]] = {}
         self._held_count = 0
-        self._torn: set[str] = set()
+        self._torn: dict[str, int] = {}  # parts whose beginning was missed: the number of characters that came since
         self._files: set[str] = set()  # ids of the file parts that were sent
         self._event_metadata = EventMetadata(task_id=task_id, context_id=context_id, session_id=session_id)
         self.interrupt_tracker: InterruptTracker = InterruptTracker(self._event_metadata)
@@ -194,10 +198,18 @@ class Turn:
 
         Nor does the turn end until the session was read: no later event may mention a missed part.
         """
-        self.bus_position = evolve(self.bus_position, gaps=self.bus_position.gaps + 1)
+        self.doubt()
         for _, block in self._blocks.values():
             if not block.settled:
                 block.has_gap = True
+        self._held.clear()  # the read has these parts again, as they are then
+        self._held_count = 0
+        if self._early is not None:
+            self._early = [event for event in self._early if not isinstance(event, PartSeen | PartDelta)]
+
+    def doubt(self) -> None:
+        """Record that the session has to be read before the turn can end, though no event was missed."""
+        self.bus_position = evolve(self.bus_position, gaps=self.bus_position.gaps + 1)
 
     def reconcile(
         self,
@@ -228,8 +240,8 @@ class Turn:
             self._message(record.info, out)
             for part in record.parts:
                 if part.part_id not in self._blocks:
-                    self._torn.add(part.part_id)
-                self._part(part, out)
+                    self._torn.setdefault(part.part_id, 0)
+                self._part(part, out, in_order=False)
         for request_id in sorted(waited_for - {interrupt.request_id for interrupt in asked}):
             if request_id in self.interrupt_tracker.pending:
                 self._interrupt(answered_unseen(self.interrupt_tracker.pending[request_id]), now, out)
@@ -287,16 +299,26 @@ class Turn:
                     self._fault = None  # OpenCode recovered, as it does where it compacts and continues
             if info.error is not None:
                 self._fault = info
-        for part in self._held.pop(info.id, ()):
+        for held in self._held.pop(info.id, ()):
             self._held_count -= 1
-            self._part(part, out)
+            if isinstance(held, PartDelta):
+                self._delta(held, out)
+            else:
+                self._part(held, out, in_order=False)
 
-    def _part(self, part: PartSeen, out: list[LogEvent]) -> None:
+    def _hold(self, event: PartSeen | PartDelta) -> bool:
+        """Keep an event for the time at which its message is known. Return false if there is no room."""
+        if self._held_count >= _HELD:
+            return False
+        self._held.setdefault(event.message_id, []).append(event)
+        self._held_count += 1
+        return True
+
+    def _part(self, part: PartSeen, out: list[LogEvent], *, in_order: bool = True) -> None:
+        """Take a part. `in_order`: it has come in its place among the deltas, as the bus sends it."""
         info = self._messages.get(part.message_id)
         if info is None:
-            if self._held_count < _HELD:
-                self._held.setdefault(part.message_id, []).append(part)
-                self._held_count += 1
+            self._hold(part)
             return
         self._attribution.note_part(part, info)
         if not self._attribution.is_ours(info):
@@ -305,7 +327,7 @@ class Turn:
         if block_type is BlockType.TOOL_CALL:
             self._tool(part, out)
         elif block_type is not None:
-            self._text(self._artifact_streams[block_type], part, out)
+            self._text(self._artifact_streams[block_type], part, out, in_order=in_order)
         elif part.type in PROGRESS_TYPES:
             self._progress(part.part_id, step_of(part), part.message_id, out)
         elif part.type == "file":
@@ -314,13 +336,17 @@ class Turn:
     def _delta(self, delta: PartDelta, out: list[LogEvent]) -> None:
         found = self._blocks.get(delta.part_id)
         if found is None:
-            self._torn.add(delta.part_id)
+            if delta.message_id not in self._held or not self._hold(delta):
+                self._torn[delta.part_id] = self._torn.get(delta.part_id, 0) + len(delta.delta)
             return
         artifact_stream, block = found
-        if delta.field == "text" and delta.delta and not block.settled and not block.has_gap:
-            self._emit_text(artifact_stream, block, delta.delta, out)
+        if delta.field != "text" or block.settled:
+            return
+        text = block.news_of(delta.delta) if block.has_gap or block.repeated else delta.delta
+        if text:
+            self._emit_text(artifact_stream, block, text, out)
 
-    def _text(self, artifact_stream: ArtifactStream, part: PartSeen, out: list[LogEvent]) -> None:
+    def _text(self, artifact_stream: ArtifactStream, part: PartSeen, out: list[LogEvent], *, in_order: bool) -> None:
         text = output_text(part.body)
         if text is None:
             return
@@ -329,11 +355,15 @@ class Turn:
         if known is None:
             block = TextBlock(part.part_id, part.message_id)
             block.has_gap = part.part_id in self._torn and not settled
-            self._torn.discard(part.part_id)
+            block.unplaced = self._torn.pop(part.part_id, 0)
             artifact_stream.insert(block)
             self._blocks[part.part_id] = (artifact_stream, block)
         else:
             block = known[1]
+            if not (settled or in_order or block.has_gap):
+                return  # the deltas bring it, and were it sent now, they would bring it twice
+        if in_order and not settled and (block.has_gap or block.repeated):
+            block.locate(text)
         sent = block.text
         if len(text) >= len(sent) and text.startswith(sent):
             if len(text) > len(sent):

@@ -20,6 +20,7 @@ from sansio.a2a.model import (
     TextPart,
 )
 from sansio.a2a.tasks.task_log import ArtifactChunk, Entry, LogEvent, StatusChanged, TaskLog, replacements
+from sansio.opencode.turns.open_texts import OpenTexts
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import Turn
 from sansio.opencode.upstream.events import (
@@ -211,6 +212,47 @@ def test_nothing_is_told_twice_where_everything_was_kept(recording: Recording, d
     assert len(progress) == len(set(progress))
 
 
+@given(turns, st.data())
+def test_a_turn_that_another_server_takes_over_goes_on_with_every_delta(
+    recording: Recording, data: DataObject
+) -> None:
+    """The other server has received the same bus all the time, and may be behind or ahead of what was kept."""
+    size = len(recording.events)
+    died = data.draw(st.integers(0, size), label="dies after")
+    attached = data.draw(st.integers(0, size), label="is routed to the turn from")
+    position = data.draw(st.integers(attached, size), label="reads after")
+    turn, log = begun(recording)
+    open_texts = OpenTexts()
+    for event in recording.events[:died]:
+        say(log, turn.feed(event, NOW))
+    if turn.ended:
+        return
+    for event in recording.events[:attached]:
+        open_texts.note(event)
+    log = kept_of(log, log.last, log.last)
+    turn = taken_up(recording, log)
+    turn.gap()
+
+    for event in (*open_texts.take(recording.session_id), *recording.events[attached:position]):
+        say(log, turn.feed(event, NOW))
+    say(log, reconciled(recording, turn, recording.events[: max(died, position)]))
+    for end in range(position, size):
+        assert_as_undisturbed(recording, log, max(died, end))
+        say(log, turn.feed(recording.events[end], NOW))
+
+    assert_as_undisturbed(recording, log, size)
+
+
+def assert_as_undisturbed(recording: Recording, log: TaskLog, heard: int) -> None:
+    """The task has the texts that it would have if one server had received these events."""
+    undisturbed = turn_of(recording)
+    out = undisturbed.begin(NOW)
+    for event in recording.events[:heard]:
+        out += undisturbed.feed(event, NOW)
+    expected = flattened(output_of(task_of(out)))
+    assert {name: flattened(output_of(log.task())).get(name) for name in expected} == expected
+
+
 def ends(events: Iterable[LogEvent]) -> list[TaskState]:
     """The states a turn ends in; one that wants other credentials is not the task's end."""
     states = [event.status.state for event in events if isinstance(event, StatusChanged)]
@@ -348,6 +390,49 @@ def test_a_turn_can_end_before_its_session_was_read(name: str) -> None:
 
     assert log.state is (TaskState.CANCELED if name == "cancel" else TaskState.FAILED)
     assert texts(log) == "one"
+
+
+def test_a_text_that_was_collected_from_the_bus_is_completed_and_goes_on() -> None:
+    log = said(part("prt_1", "", settled=False), delta("prt_1", "one"))
+    turn = gone_on_with(log)
+    turn.gap()
+
+    say(log, turn.feed(part("prt_1", "one two", settled=False), NOW))
+    say(log, turn.feed(delta("prt_1", " three"), NOW))
+    before = texts(log)
+    say(log, turn.reconcile([record(part("prt_1", "", settled=False))], BUSY, NOW))
+    missed = texts(log)
+    say(log, turn.feed(delta("prt_1", " four"), NOW))
+
+    assert (before, missed, texts(log)) == ("one", "one two three", "one two three four")
+
+
+def test_a_text_that_begins_before_the_session_was_read_is_sent_as_it_comes() -> None:
+    log = said(part("prt_1", "", settled=False), delta("prt_1", "one"))
+    turn = gone_on_with(log)
+    turn.gap()
+
+    for event in (part("prt_1", "one!"), part("prt_2", "", settled=False), delta("prt_2", "two")):
+        say(log, turn.feed(event, NOW))
+    say(log, turn.reconcile([record(part("prt_1", "one!"), part("prt_2", "", settled=False))], BUSY, NOW))
+    say(log, turn.feed(delta("prt_2", " three"), NOW))
+
+    assert texts(log) == "one!|two three"
+
+
+def test_a_gap_before_the_session_was_read_leaves_what_came_before_it_to_the_read() -> None:
+    log = said(part("prt_1", "", settled=False), delta("prt_1", "one"))
+    turn = gone_on_with(log)
+    fault = SessionFailed(session_id=SESSION, fault=UpstreamFault(name="APIError", message="no"))
+
+    for event in (part("prt_1", "one two", settled=False), delta("prt_1", " three"), fault):
+        say(log, turn.feed(event, NOW))
+    turn.gap()
+    say(log, turn.feed(delta("prt_1", " five"), NOW))
+    say(log, turn.reconcile([record(part("prt_1", "", settled=False))], BUSY, NOW))
+
+    assert texts(log) == "one"
+    assert turn.unsettled  # the error is not lost: no read has it
 
 
 # --- tools and interrupts ---------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ class Losing:
     fake_opencode: FakeOpenCode
     losing: bool = True
     passes: bool = True
+    until_held: bool = False  # it answers once OpenCode waits in mid-turn
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not (self.losing and scope.get("path", "").endswith("/prompt_async")):
@@ -51,6 +52,8 @@ class Losing:
             return
         if self.passes:
             await self.fake_opencode(scope, receive, _into_nothing)
+        if self.until_held:
+            await self.fake_opencode.held()
         await send({"type": "http.response.start", "status": 502, "headers": []})
         await send({"type": "http.response.body", "body": b"lost"})
 
@@ -72,6 +75,27 @@ async def test_a_prompt_whose_answer_a_gateway_lost_is_followed_to_its_end(anyio
     assert task.status.state is TaskState.COMPLETED
     assert text_of(task).endswith(AFTER_TOOL)
     assert prompts == 1
+
+
+async def test_a_text_goes_on_as_it_comes_though_the_answer_to_its_prompt_was_lost(anyio_backend: str) -> None:
+    gateway = Losing(quick(), until_held=True)
+    gateway.fake_opencode.hold(Say, tokens=3)
+    async with served(anyio_backend, gateway) as url:
+        settings = Settings(
+            rate_limit_enabled=False, opencode_url=url, credentials=CREDENTIALS, task_store_backend="memory"
+        )
+        async with (
+            agent_at(anyio_backend, gateway.fake_opencode, settings) as agent,
+            agent.caller().open("LONG 9") as stream,
+        ):
+            await agent.until(lambda: agent.asked("GET", "/message"))  # the session is read
+            gateway.fake_opencode.release()
+            gateway.fake_opencode.hold(Say, tokens=6)
+            await stream.until(lambda: stream.text == "w0 w1 w2 w3 w4 w5 ")
+            gateway.fake_opencode.release()
+            await stream.whole()
+
+    assert (stream.state, stream.text) == ("completed", "w0 w1 w2 w3 w4 w5 w6 w7 w8 ")
 
 
 async def test_a_prompt_that_a_gateway_kept_fails_with_its_status(anyio_backend: str) -> None:

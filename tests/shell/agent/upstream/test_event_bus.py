@@ -273,6 +273,42 @@ async def test_nobody_is_told_after_leaving() -> None:
     assert one.said == ["1"]
 
 
+def begun(session: str) -> bytes:
+    part = {
+        "id": "prt_1",
+        "sessionID": session,
+        "messageID": "msg_1",
+        "type": "text",
+        "text": "",
+        "time": {"start": 1},
+    }
+    return event("message.part.updated", sessionID=session, part=part, time=1)
+
+
+async def test_whoever_comes_in_mid_text_gets_the_text_so_far_and_then_every_delta() -> None:
+    first, late, gate = Listener(), Listener(), anyio.Event()
+    said = [begun("ses_a"), delta("ses_a", "one"), delta("ses_a", " two"), delta("ses_b", "now"), gate]
+    async with listening([HEAD + HELLO, *said, delta("ses_a", " three"), SILENCE], ses_b=first) as (bus, _):
+        await until(lambda: first.said)
+        [part] = bus.attach("ses_a", late)
+        gate.set()
+        await until(lambda: late.said)
+
+    assert (part.part_id, part.body["text"], late.said) == ("prt_1", "one two", [" three"])
+
+
+async def test_after_a_reconnect_nobody_gets_a_text_whose_midst_was_missed() -> None:
+    first, late = Listener(), Listener()
+    said = [begun("ses_a"), delta("ses_a", "one"), delta("ses_b", "now"), HANG_UP]
+    async with listening([HEAD + HELLO, *said], [HEAD + HELLO, delta("ses_b", "again"), SILENCE], ses_b=first) as (
+        bus,
+        _,
+    ):
+        await until(lambda: len(first.said) == 2)
+
+        assert bus.attach("ses_a", late) == []
+
+
 async def test_whoever_leaves_late_does_not_cut_off_whoever_came_since() -> None:
     earlier, later, gate = Listener(), Listener(), anyio.Event()
     async with listening([HEAD + HELLO, gate, delta("ses_a", "1"), SILENCE], ses_a=earlier) as (bus, _):
