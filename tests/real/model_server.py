@@ -237,6 +237,15 @@ def tick(prompt: Prompt) -> Reply:
     return [step for tick in range(int(prompt.argument)) for step in (Say(f"tick{tick} "), Pause(TICK_SECONDS))]
 
 
+def two_texts(prompt: Prompt) -> Reply:
+    """As many ticks as the prompt says, a tool call, and as many tocks."""
+    name = "tock" if prompt.tool_results else "tick"
+    written: list[Step] = [Say(name)]
+    for number in range(int(prompt.argument)):
+        written += [Say(f" {number}"), Pause(TICK_SECONDS)]
+    return written if prompt.tool_results else [*written, bash(prompt)]
+
+
 def break_internally(prompt: Prompt) -> Reply:
     """An error that names the provider's insides: for good, or once, if the prompt says so."""
     if prompt.argument == "once":
@@ -269,6 +278,7 @@ SCRIPTS: dict[str, Callable[[Prompt], Reply]] = {
     "RETRY": retry,
     "SLOW": slow,
     "TICK": tick,
+    "TWOTEXTS": two_texts,
     "BREAK": break_internally,
     "SAYBACK": say_back,
 }

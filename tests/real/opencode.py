@@ -102,8 +102,13 @@ class OpenCode:
     def abort(self, session_id: str) -> None:
         self.http.post(f"/session/{session_id}/abort").raise_for_status()
 
+    def messages(self, session_id: str) -> list[Json]:
+        """What OpenCode has stored of a session."""
+        found: list[Json] = self.http.get(f"/session/{session_id}/message").raise_for_status().json()
+        return found
+
     def record(self, session_id: str) -> Record:
-        return Record.of(self.http.get(f"/session/{session_id}/message").raise_for_status().json())
+        return Record.of(self.messages(session_id))
 
     def user_texts(self, session_id: str) -> list[str]:
         """What the user has said in a session, oldest first."""

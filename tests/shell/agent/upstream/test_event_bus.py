@@ -287,7 +287,7 @@ def begun(session: str) -> bytes:
 
 async def test_whoever_comes_in_mid_text_gets_the_text_so_far_and_then_every_delta() -> None:
     first, late, gate = Listener(), Listener(), anyio.Event()
-    said = [begun("ses_a"), delta("ses_a", "one"), delta("ses_a", " two"), delta("ses_b", "now"), gate]
+    said: list[Step] = [begun("ses_a"), delta("ses_a", "one"), delta("ses_a", " two"), delta("ses_b", "now"), gate]
     async with listening([HEAD + HELLO, *said, delta("ses_a", " three"), SILENCE], ses_b=first) as (bus, _):
         await until(lambda: first.said)
         [part] = bus.attach("ses_a", late)
@@ -299,7 +299,7 @@ async def test_whoever_comes_in_mid_text_gets_the_text_so_far_and_then_every_del
 
 async def test_after_a_reconnect_nobody_gets_a_text_whose_midst_was_missed() -> None:
     first, late = Listener(), Listener()
-    said = [begun("ses_a"), delta("ses_a", "one"), delta("ses_b", "now"), HANG_UP]
+    said: list[Step] = [begun("ses_a"), delta("ses_a", "one"), delta("ses_b", "now"), HANG_UP]
     async with listening([HEAD + HELLO, *said], [HEAD + HELLO, delta("ses_b", "again"), SILENCE], ses_b=first) as (
         bus,
         _,
