@@ -163,9 +163,9 @@ async def open_agent(
     """Open an agent's server. Raises `StoreError` where the store cannot be opened, and `SettingsError` for what
     `open_identities` cannot use.
 
-    What the card says of streaming, push notifications and an extended card is what this server does. `hooks`: what
-    the agent may do beyond `Agent`; where the agent is an `AgentHooks` itself, they are its own. With
-    `options.identity`, so is what it says of security.
+    What the card says of streaming, push notifications and an extended card is what this server does, and the
+    extension of notifications is on it. With `options.identity`, so is what it says of security. `hooks`: what the
+    agent may do beyond `Agent`; where the agent is an `AgentHooks` itself, they are its own.
     """
     options = ServerOptions() if options is None else options
     if hooks is None:
