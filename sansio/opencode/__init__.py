@@ -20,7 +20,7 @@ Events of OpenCode:
 
 `decode`              decode one event of the bus; `None`: no turn needs it
 `decode_messages`     decode the messages of a session, read over REST
-`decode_statuses`     pick the status of one session from an answer about all
+`decode_statuses`     decode the statuses of all sessions; `of` picks that of one
 `BusEvent`            the union of what `decode` returns
 `InterruptAsked`      the event of a permission or a question that waits for an answer
 

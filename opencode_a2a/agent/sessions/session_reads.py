@@ -7,6 +7,7 @@ from collections import deque
 
 from attrs import frozen
 
+from opencode_a2a.agent.sessions.shared_read import SharedRead
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from sansio.a2a.errors import ProtocolError
@@ -15,6 +16,7 @@ from sansio.opencode.upstream.events import (
     InterruptAsked,
     MessageRecord,
     SessionStatus,
+    Statuses,
     decode_asked,
     decode_messages,
     decode_sessions,
@@ -34,27 +36,40 @@ class SessionNow:
     asked: list[InterruptAsked]
 
 
+@frozen
+class _Instance:
+    """The state of all sessions of an instance, as OpenCode gives it: it has no request about one of them."""
+
+    statuses: Statuses
+    asked: list[InterruptAsked]
+
+
 class SessionReads:
     """Raises `UpstreamError`, and `ProtocolError` for answers that make no sense."""
 
     def __init__(self, upstream: Upstream, bus: EventBus) -> None:
         self._upstream = upstream
         self._bus = bus
+        self._instances: SharedRead[_Instance] = SharedRead()
 
     async def now(self, session_id: str, location: Location) -> SessionNow:
         """The session as it is.
 
-        Status and questions are read first: what they say may be outdated by the messages, never the reverse.
+        Status and questions are read first: what they say may be outdated by the messages, never the reverse. After a
+        restart or a gap, many turns ask at once, and share what is said of all sessions.
         """
+        found = await self._instances.get(location, lambda: self._instance(location))
+        asked = [one for one in found.asked if self._bus.leads_to(one.session_id, session_id)]
+        body = await self._read(requests.messages(session_id, location))
+        return SessionNow(decode_messages(body), found.statuses.of(session_id), asked)
+
+    async def _instance(self, location: Location) -> _Instance:
         asked = [
             interrupt
             for kind, call in (("permission", requests.permissions), ("question", requests.questions))
             for interrupt in decode_asked(kind, await self._read(call(location)))
-            if self._bus.leads_to(interrupt.session_id, session_id)
         ]
-        statuses = await self._read(requests.statuses(location))
-        body = await self._read(requests.messages(session_id, location))
-        return SessionNow(decode_messages(body), decode_statuses(statuses, session_id), asked)
+        return _Instance(decode_statuses(await self._read(requests.statuses(location))), asked)
 
     async def learn_below(self, session_id: str, location: Location) -> None:
         """Register a session's subagents with the event bus, whose events about them may have been missed.

@@ -391,8 +391,18 @@ def decode_asked(kind: str, body: bytes) -> list[InterruptAsked]:
     return [interrupt_asked(kind, item) for item in value if isinstance(item, dict)]
 
 
-def decode_statuses(body: bytes, session_id: str) -> SessionStatus:
-    """Parse a session's status in the answer of `GET /session/status`, which leaves out idle sessions."""
-    value = _loads(body)
-    status = value.get(session_id) if isinstance(value, dict) else None
-    return session_status(session_id, status if isinstance(status, dict) else {"type": "idle"})
+@frozen
+class Statuses:
+    """The statuses of the sessions of an instance. `busy`: those that OpenCode names, by their ids."""
+
+    busy: JsonObject
+
+    def of(self, session_id: str) -> SessionStatus:
+        """Return the status of a session; raises `ProtocolError`. A session that is not named is idle."""
+        status = self.busy.get(session_id)
+        return session_status(session_id, status if isinstance(status, dict) else {"type": "idle"})
+
+
+def decode_statuses(body: bytes) -> Statuses:
+    """Parse the answer of `GET /session/status`; raises `ProtocolError` where it is no JSON."""
+    return Statuses(object_at(_loads(body)))
