@@ -202,10 +202,9 @@ async def test_commands_of_no_meaning_or_of_another_principal_change_nothing(
 
 async def test_a_request_that_was_given_up_is_expired_on_any_server(anyio_backend: str, postgresql: str) -> None:
     async with several(anyio_backend, postgresql, 2, interrupt_request_ttl_seconds=0.2) as (one, other):
-        task = await one.agent.caller().send("QUESTION")
-        [asked] = await pending(other)
-        await other.agent.caller().finished(task.id)
-        given = {"request_id": asked["request_id"], "answers": [["A"]]}
+        async with one.agent.caller(stays_open=True).open("QUESTION") as stream:
+            await stream.whole()
+        given = {"request_id": stream.shared("interrupt")[0]["request_id"], "answers": [["A"]]}
         here, there = [await server.methods.error(QUESTION_REPLY, given) for server in (one, other)]
 
     assert "INTERRUPT_REQUEST_EXPIRED" in str(here)

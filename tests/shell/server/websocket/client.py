@@ -144,6 +144,7 @@ async def _dial(url: str, tls: ssl.SSLContext | None, window: int) -> ByteStream
     raw = socket.socket()
     if window:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # or the server's kernel would keep megabytes
     raw.connect(("127.0.0.1", int(port)))
     stream = await SocketStream.from_socket(raw)
     return (
