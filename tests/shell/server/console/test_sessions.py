@@ -133,7 +133,7 @@ async def test_a_session_lasts_for_its_time(serving: Serving) -> None:
         assert await listed(page, cookie=f"{name}={value}") == []
         await anyio.sleep(2.0)
         with anyio.fail_after(DEADLINE):
-            while await listed(page, cookie=f"{name}={value}") != 401:
+            while await listed(page, cookie=f"{name}={value}") != 401:  # noqa: ASYNC110 - there is no event to wait for
                 await anyio.sleep(0.1)
 
 
