@@ -129,6 +129,8 @@ PAGES = [
     ),
     *(ROOT / "docs" / f"{name}.md" for name in ("compatibility", "conformance", "streams", "console")),
     *sorted((ROOT / "docs" / "guide").glob("*.md")),
+    ROOT / "docs" / "extensions.md",
+    *sorted((ROOT / "docs" / "extensions").glob("*.md")),
     ROOT / "README.md",
 ]
 """Documents that are held to the plain words."""

@@ -177,14 +177,14 @@ MESSAGE_EXTENSIONS = (
     ExtensionPair(
         name=STREAM_HINTS,
         retention="required",
-        description="Streams say what each chunk is (text, reasoning, tool call), in which order, and at what cost.",
+        description="Streams say what each chunk is (text, reasoning, tool call, file), its order, and the cost.",
         public_params=_HINTS_PARAMS,
         extended_params=_ALL_HINTS_PARAMS,
     ),
     ExtensionPair(
         name=STREAM_RESUME,
         retention="stable",
-        description="A subscription may begin after an event already seen, so that nothing is missed or told twice.",
+        description="A subscription may begin after an event already seen, so that nothing is missed or repeated.",
         public_params=_RESUME_PARAMS,
         extended_params={
             **_RESUME_PARAMS,

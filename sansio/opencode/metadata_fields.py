@@ -23,6 +23,8 @@ from sansio.opencode.upstream.identifiers import ID_LIMIT, SESSION, is_identifie
 
 LONGEST_PATH = 4096
 """Characters of the longest directory."""
+WITHOUT_NUL = r"^[^\u0000]*$"
+"""Regular expression of a string that every store keeps as it is."""
 
 
 class Kind(Protocol):
@@ -52,7 +54,7 @@ class Text:
     def schema(self) -> JsonObject:
         schema: JsonObject = {"type": "string", "minLength": 1}
         if self.longest is not None:
-            schema |= {"maxLength": self.longest, "pattern": r"^[^\u0000]*$"}
+            schema |= {"maxLength": self.longest, "pattern": WITHOUT_NUL}
         return schema
 
     @staticmethod

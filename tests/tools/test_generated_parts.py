@@ -34,6 +34,7 @@ def test_only_what_is_between_the_markers_changes(tmp_path: Path) -> None:
     parts_of = {part.document: [one for one in PARTS if one.document == part.document] for part in PARTS}
     for document, parts in parts_of.items():
         text = "".join(f"before\n{part.start}\nold\n{part.end}\nafter\n" for part in parts)
+        (tmp_path / document).parent.mkdir(exist_ok=True)
         (tmp_path / document).write_text(text, "utf-8")
 
     update_documents(tmp_path)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from sansio.extensions.methods.method_rows import MethodExtension
+from sansio.extensions.published.deployment_cards import EXTENSIONS
+from sansio.opencode.metadata_fields import FIELDS
 from tools.docs import (
     error_reference,
+    extension_pages,
     extension_schemas,
     extras_reference,
     method_reference,
@@ -57,6 +62,19 @@ PARTS: Final = (
     GeneratedPart("errors", "errors.md", error_reference.markdown),
     GeneratedPart("reference", "reference.md", method_reference.markdown),
     GeneratedPart("tool errors", "a2a-call.md", tool_error_reference.markdown),
+    GeneratedPart("extensions", "extensions.md", extension_pages.index),
+    *(
+        GeneratedPart(f"card of {one.name}", f"extensions/{one.name}.md", partial(extension_pages.card, one.name))
+        for one in EXTENSIONS
+    ),
+    *(
+        GeneratedPart(f"fields of {name}", f"extensions/{name}.md", partial(extension_pages.fields, name))
+        for name in FIELDS
+    ),
+    *(
+        GeneratedPart(f"methods of {one.label}", f"extensions/{one.label}.md", partial(extension_pages.methods, one))
+        for one in MethodExtension
+    ),
 )
 
 

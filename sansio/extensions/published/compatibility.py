@@ -26,12 +26,12 @@ _LOCAL = {"implementation_scope": Scope.LOCAL.value, "identity_scope": "current_
 
 _VERSION_FEATURES = {
     "0.3": [
-        "Every operation of the line over JSON-RPC and HTTP+JSON, the latter in both of the line's forms.",
-        "Listing tasks (tasks/list), which the line itself does not have.",
+        "Every operation of the version over JSON-RPC and HTTP+JSON, the latter with its JSON and with ProtoJSON.",
+        "Listing tasks (tasks/list), which the specification of the version does not have.",
         "The shared metadata of the extensions, whether or not they were activated.",
     ],
     "1.0": [
-        "Every operation of the line over JSON-RPC and HTTP+JSON.",
+        "Every operation of the version over JSON-RPC and HTTP+JSON.",
         "The shared metadata of those extensions that a request activates by A2A-Extensions.",
         "Errors with their details.",
     ],
@@ -52,18 +52,18 @@ _GUIDANCE = (
 
 @frozen
 class ServedVersion:
-    """A line of a deployment, and the URIs of the extensions published under its names."""
+    """A version of a deployment, and the URIs of the extensions published under its names."""
 
     version: str
     deployment: Deployment
     uris: Sequence[str]
 
     def uri_of(self, extension: MethodExtension) -> str:
-        """Return the extension's URI on this line."""
+        """Return the extension's URI on this version."""
         return extension.uris[self.version]
 
     def name_of(self, operation: Operation) -> str:
-        """Return the operation's JSON-RPC method on this line."""
+        """Return the operation's JSON-RPC method on this version."""
         return operation.row.rpc_names[self.version]
 
 

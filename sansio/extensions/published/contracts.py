@@ -265,7 +265,7 @@ def _providers(offer: Offer) -> JsonObject:
         "model_item_fields": _item_fields("ModelSummary"),
         "profile": profile_of(offer.deployment),
         "notes": [
-            "OpenCode's catalogue, which is some megabytes long, is told as short summaries.",
+            "OpenCode's catalogue, which is some megabytes long, is answered as short summaries.",
             "A workspace named in the metadata goes before a directory; without either it is the deployment's own.",
         ],
     }

@@ -37,7 +37,8 @@ from sansio.opencode.extension_names import (
 
 Params = Callable[[ServedVersion], JsonObject | None]
 
-SPECIFIED_IN = "docs/extensions.md"
+SPECIFIED_IN = "docs/extensions"
+"""The folder with a page for each extension."""
 
 
 @frozen(kw_only=True)
@@ -57,7 +58,7 @@ class PublishedExtension:
     @property
     def described(self) -> str:
         """The description for cards, with the place of its specification among our documents."""
-        return f"{self.description} Specification: {SPECIFIED_IN}#{self.name}"
+        return f"{self.description} Specification: {SPECIFIED_IN}/{self.name}.md"
 
     def uri(self, version: str) -> str:
         """Return the URI of the extension on a version."""

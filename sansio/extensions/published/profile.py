@@ -17,6 +17,8 @@ from sansio.extensions.methods.method_rows import Toggle
 from sansio.extensions.methods.routing import METADATA_DIRECTORY, WORKSPACE
 
 PROFILE_ID = "opencode-a2a-single-tenant-coding-v1"
+AVAILABILITIES = ("always", "enabled", "disabled")
+"""The words for whether something is there."""
 _UNKNOWN = "unknown"
 
 _FEATURES = {Toggle.SESSION_SHELL: "session_shell", Toggle.WORKSPACE_MUTATIONS: "workspace_mutations"}
