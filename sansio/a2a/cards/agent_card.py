@@ -19,6 +19,7 @@ from sansio.a2a.cards.signatures import JWKS_PATH, Signer, signatures
 from sansio.a2a.codecs.fields import compact
 from sansio.a2a.dialects import DIALECTS, Dialect
 from sansio.a2a.model import JsonObject, TaskState
+from sansio.a2a.operations import Operation
 from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS_URI
 from sansio.a2a.versions import VERSIONS
 from sansio.a2a.websocket.messages import PATH as WEBSOCKET_PATH
@@ -42,7 +43,11 @@ PUSH_INTERRUPTS_EXTENSION = Extension(
     description="A push configuration may name interrupts only: nothing is sent but what the task waits for its user "
     "with.",
     params={
-        "activated_on": ["SendMessage", "SendStreamingMessage", "CreateTaskPushNotificationConfig"],
+        "activated_on": [
+            name
+            for operation in (Operation.SEND, Operation.STREAM, Operation.SET_PUSH_CONFIG)
+            for name in (operation.row.rpc_0_3, operation.row.rpc_1_0)
+        ],
         "states": [state.value for state in TaskState if state.interrupted],
     },
 )

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from sansio.a2a.cards.agent_card import CardSpec, render_card
 from sansio.a2a.dialects import DIALECTS
-from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS, SESSION_BINDING, STREAM_RESUME
+from sansio.a2a.tasks.shared_metadata import PUSH_INTERRUPTS, PUSH_INTERRUPTS_URI, SESSION_BINDING, STREAM_RESUME
 from sansio.access import Identity
 from sansio.extensions.published.deployment_cards import EXTENSIONS, PublishedExtension, card_of, extended_card_of
 from sansio.extensions.published.profile import Deployment
@@ -172,6 +172,17 @@ def test_the_extended_card_tells_its_readers_who_they_are() -> None:
         "capabilities": ["more", "session_shell"],
         "credential_id": "laptop",
     }
+
+
+@each_card
+def test_the_card_names_the_requests_that_limit_a_push_configuration_on_both_versions(kind: str) -> None:
+    params = params_of(rendered(kind), PUSH_INTERRUPTS_URI)
+
+    assert params["activated_on"] == [
+        *("message/send", "SendMessage", "message/stream", "SendStreamingMessage"),
+        *("tasks/pushNotificationConfig/set", "CreateTaskPushNotificationConfig"),
+    ]
+    assert params["states"] == ["input-required", "auth-required"]
 
 
 def test_a_credential_without_a_name_is_not_named() -> None:
