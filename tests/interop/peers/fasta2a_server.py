@@ -38,7 +38,7 @@ class Agent(Worker):
             return
         if kind == WAIT:
             await self.publish_artifact(task, context, self._artifact(WAITING))
-            await anyio.sleep(5)  # a command that starts meanwhile, on a busy machine, finds it at work
+            await anyio.sleep(10)  # a command that starts meanwhile, on a busy machine, finds it at work
             await self.storage.update_task(task, state="completed", new_artifacts=[self._artifact(WAITING)])
             return
         pieces = words(text)
