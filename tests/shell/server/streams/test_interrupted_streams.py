@@ -143,9 +143,9 @@ async def test_a_subscription_does_not_wait_for_an_answer_for_ever(
     serving: Serving, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_frames, "PATIENCE", 0.05)
-    async with serving(scripted(), stream_max_duration_seconds=8) as agent:
+    async with serving(scripted(), stream_max_duration_seconds=20) as agent:
         task = await agent.caller(wire).send("CHAIN")
-        with anyio.fail_after(6):  # which is before the limit
+        with anyio.fail_after(15):  # which is before the limit
             watching = await agent.caller(wire).subscribe(task.id)
         assert (await agent.caller(wire).get(task.id)).status == task.status
 
