@@ -160,8 +160,8 @@ def _model(request: SendRequest) -> Model | None:
 
 
 def _workspace(request: SendRequest) -> str | None:
-    found = _member(request, WORKSPACE_ID)
-    return None if found is None else _text(found, WORKSPACE_ID)
+    found = _found(request, WORKSPACE_ID)
+    return None if found is None else _text(found if isinstance(found, dict) else {}, WORKSPACE_ID)
 
 
 def _choice(request: SendRequest, field: TextField) -> str | None:
