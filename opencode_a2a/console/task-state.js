@@ -59,6 +59,14 @@ export function kindOf({ artifactId = '', metadata, parts = [] }) {
 export const usageOf = (task) => shared(task).usage ?? null;
 export const sessionOf = (task) => shared(task).session ?? null;
 
+/** The permissions and questions that a task waits for, as `opencode.permissions.list` has them. */
+export function interruptsOf(task) {
+  const { interrupts = [], session } = shared(task);
+  return interrupts.map(({ request_id, type, details }) => (
+    { request_id, interrupt_type: type, task_id: task.id, context_id: task.contextId, session_id: session?.id, details: details ?? {} }
+  ));
+}
+
 /** The model that the last message asked for, as `provider/model`; null where it left the choice to OpenCode. */
 export function modelOf({ history = [] }) {
   const model = history.map((message) => shared(message).model).findLast(Boolean);

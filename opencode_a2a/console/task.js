@@ -7,7 +7,7 @@ import { Subscription, hasEnded } from './events.js';
 import { fileOf, save } from './files.js';
 import { cards } from './interrupts.js';
 import { MarkdownView } from './markdown.js';
-import { addressOf, applied, interruptOf, kindOf, modelOf, sessionOf, stateName, textOf, titleOf, usageOf } from './task-state.js';
+import { addressOf, applied, interruptOf, interruptsOf, kindOf, modelOf, sessionOf, stateName, textOf, titleOf, usageOf } from './task-state.js';
 import { stateBadge } from './tasks.js';
 import { amount, fromNow, money } from './times.js';
 
@@ -227,8 +227,13 @@ export function taskView({ watch, id, retitled }) {
       shownState = state;
       cancel.hidden = hasEnded(state) && state !== 'TASK_STATE_AUTH_REQUIRED';
       offer(state);
-      // A task that waited before it was looked at does not say for what; the lists do.
-      if (state === 'TASK_STATE_INPUT_REQUIRED' && !watch.pending.some((item) => item.task_id === id)) watch.refresh().catch(() => watch.soon());
+      if (state === 'TASK_STATE_INPUT_REQUIRED' && !watch.pending.some((item) => item.task_id === id)) {
+        const waiting = interruptsOf(task);
+        watch.titles.set(id, titleOf(task));
+        waiting.forEach((item) => watch.add(item));
+        // A task that began to wait under an earlier release does not say for what; the lists do.
+        if (!waiting.length) watch.refresh().catch(() => watch.soon());
+      }
     }
   }
 

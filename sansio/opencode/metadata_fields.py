@@ -17,7 +17,7 @@ from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SESSION_BIND
 from sansio.opencode.extension_names import MODEL_SELECTION
 from sansio.opencode.instances import INSTANCE, LONGEST_NAME
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
-from sansio.opencode.projections.summaries import NUMBER, OBJECT, TEXT, WHOLE, Plain
+from sansio.opencode.projections.summaries import NUMBER, OBJECT, TEXT, WHOLE, Plain, Summary
 from sansio.opencode.turns.blocks import PROGRESS_TYPES, BlockType
 from sansio.opencode.upstream.identifiers import ID_LIMIT, SESSION, is_identifier
 
@@ -216,6 +216,16 @@ _INTERRUPT_SENT = (
     _shared("interrupt.details", OBJECT, "with `asked`: the request, with its options", *_STATUS),
     _shared("interrupt.resolution", _one_of("replied", "rejected"), "with `resolved`: the reply", *_STATUS),
 )
+_PENDING = Summary(
+    {"request_id": TEXT, "type": _one_of("permission", "question"), "details": OBJECT},
+).schema()
+_INTERRUPTS_SENT = _shared(
+    "interrupts",
+    Plain({"type": "array", "items": _PENDING}),
+    "the permissions and questions that wait, oldest first, each with `request_id`, `type` and `details`; empty once "
+    "none waits",
+    Carrier.TASK,
+)
 _STREAM_SENT = (
     _shared(
         "stream.block_type",
@@ -282,6 +292,7 @@ FIELDS: Mapping[str, tuple[MetadataField, ...]] = {
         *_STREAM_SENT,
         *_PROGRESS_SENT,
         *_INTERRUPT_SENT,
+        _INTERRUPTS_SENT,
         _SESSION_SENT,
         _shared("session.title", TEXT, "the session's title, where a method lists sessions", Carrier.TASK),
         *_USAGE_SENT,
@@ -309,6 +320,7 @@ FIELDS: Mapping[str, tuple[MetadataField, ...]] = {
             Carrier.ANSWER,
         ),
         *_INTERRUPT_SENT,
+        _INTERRUPTS_SENT,
     ),
 }
 """The fields of each extension that has some, by its name."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from sansio.a2a.model import JsonObject, Message, TaskState, TaskStatus
-from sansio.a2a.tasks.task_log import LogEvent, MessageAdded, StatusChanged
+from sansio.a2a.tasks.task_log import LogEvent, MessageAdded, MetadataChanged, StatusChanged
 from sansio.opencode.interrupts.render import details_of, text_of
 from sansio.opencode.turns.event_metadata import EventMetadata
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
@@ -65,7 +65,8 @@ class InterruptTracker:
             "details": details_of(asked),
         }
         oldest = next(iter(self.pending.values()))  # the one that an answer without a name is for
-        return [StatusChanged(status=self._waiting(oldest, now), metadata=self._event_metadata.interrupt(interrupt))]
+        status = self._waiting(oldest, now)
+        return [self._listed(), StatusChanged(status=status, metadata=self._event_metadata.interrupt(interrupt))]
 
     def ended(self, ended: InterruptEnded, now: str) -> list[LogEvent]:
         """Record that a request was answered, by anybody."""
@@ -87,7 +88,16 @@ class InterruptTracker:
             else self._waiting(following, now, understood)
         )
         first: list[LogEvent] = [MessageAdded(message)] if message is not None else []
-        return [*first, StatusChanged(status=status, metadata=self._event_metadata.interrupt(interrupt))]
+        changed = StatusChanged(status=status, metadata=self._event_metadata.interrupt(interrupt))
+        return [*first, self._listed(), changed]
+
+    def _listed(self) -> MetadataChanged:
+        """List in the task what it waits for, so that whoever reads it needs no other request."""
+        pending = [
+            {"request_id": asked.request_id, "type": asked.kind, "details": details_of(asked)}
+            for asked in self.pending.values()
+        ]
+        return MetadataChanged({"shared": {"interrupts": pending}})
 
     def _waiting(self, asked: InterruptAsked, now: str, understood: str | None = None) -> TaskStatus:
         text = text_of(asked) if understood is None else f"{understood}\n\n{text_of(asked)}"

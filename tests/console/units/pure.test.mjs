@@ -6,7 +6,7 @@ import { shown } from './dom.mjs';
 
 const folder = '../../../opencode_a2a/console';
 const { EventParser, hasEnded } = await import(`${folder}/events.js`);
-const { applied, interruptOf, kindOf, stateName } = await import(`${folder}/task-state.js`);
+const { applied, interruptOf, interruptsOf, kindOf, stateName } = await import(`${folder}/task-state.js`);
 const { parsed, quantile } = await import(`${folder}/metrics.js`);
 const { exact } = await import(`${folder}/dom.js`);
 const { cleanName } = await import(`${folder}/files.js`);
@@ -51,6 +51,14 @@ test('an interrupt of a stream looks like one of a list', () => {
   const found = interruptOf({ statusUpdate: { taskId: 't', contextId: 'c', status: {}, metadata } });
   assert.deepEqual([found.request_id, found.interrupt_type, found.task_id, found.details.permission], ['p', 'permission', 't', 'bash']);
   assert.equal(interruptOf({ task: TASK }), null);
+});
+
+test('a task says what it waits for, as the lists do', () => {
+  const interrupts = [{ request_id: 'p', type: 'permission', details: { permission: 'bash' } }, { request_id: 'q', type: 'question' }];
+  const [permission, question] = interruptsOf({ ...TASK, metadata: { shared: { interrupts, session: { id: 's' } } } });
+  assert.deepEqual(permission, { request_id: 'p', interrupt_type: 'permission', task_id: 't', context_id: 'c', session_id: 's', details: { permission: 'bash' } });
+  assert.deepEqual(question.details, {});
+  assert.deepEqual(interruptsOf(TASK), []);
 });
 
 test('an artifact without hints has a kind, too', () => {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from sansio.a2a.model import JsonObject, TaskState, TextPart
-from sansio.a2a.tasks.task_log import LogEvent, StatusChanged
+from sansio.a2a.tasks.task_log import LogEvent, MetadataChanged, StatusChanged
 from sansio.opencode.interrupts.render import text_of
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import BusPosition, Turn
@@ -52,6 +52,7 @@ class AnyAsking(RuleBasedStateMachine):
         self.losses = self.made_good = 0
         self.out: list[LogEvent] = []
         self.waiting: list[str] = []  # as a reader of the events has it
+        self.listed: list[str] = []  # as a reader of the task has it
         self.told: list[tuple[str, str]] = []
         self.noted: dict[str, str] = {}
         self.before: tuple[int, int] = (0, 0)  # as counted by earlier runs of the server
@@ -59,6 +60,9 @@ class AnyAsking(RuleBasedStateMachine):
 
     def take(self, out: list[LogEvent]) -> None:
         for event in out:
+            if isinstance(event, MetadataChanged):
+                self.listed = [one["request_id"] for one in (event.metadata["shared"]["interrupts"])]
+                continue
             assert isinstance(event, StatusChanged)
             for interrupt in shared_of([event], "interrupt"):
                 self.heard(interrupt, event)
@@ -75,6 +79,7 @@ class AnyAsking(RuleBasedStateMachine):
             assert interrupt["resolution"] in ("replied", "rejected")
             self.waiting.remove(request_id)
             understood = self.noted.pop(request_id, None)
+        assert self.listed == self.waiting
         oldest = text_of(self.requests[self.waiting[0]]) if self.waiting else None
         assert text(event) == ("\n\n".join(one for one in (understood, oldest) if one) or None)
 
@@ -191,6 +196,25 @@ TestAnyAsking = AnyAsking.TestCase
 TestAnyAsking.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
+def test_the_task_lists_what_it_waits_for() -> None:
+    turn = new_turn()
+    question = InterruptAsked(
+        session_id="ses_root",
+        kind="question",
+        request_id="q",
+        body={"questions": [{"question": "Which?"}], "id": "q"},
+    )
+
+    first = turn.feed(question, NOW)[0]
+    both = turn.feed(asked("a"), NOW)[0]
+    last = turn.cancel(NOW)[2]
+
+    listed = [one.metadata["shared"]["interrupts"] for one in (first, both, last) if isinstance(one, MetadataChanged)]
+    of_question = {"request_id": "q", "type": "question", "details": {"questions": [{"question": "Which?"}]}}
+    of_permission = {"request_id": "a", "type": "permission", "details": {"permission": "a"}}
+    assert listed == [[of_question], [of_question, of_permission], []]
+
+
 def test_the_time_of_each_request_is_known() -> None:
     turn = new_turn()
     turn.feed(asked("a"), "2026-01-01T00:00:00Z")
@@ -205,7 +229,7 @@ def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
     turn.interrupt_tracker.note("a", "Allowed once.")
     turn.interrupt_tracker.note("a", None)
 
-    [resolved] = turn.feed(asked("a").ended("replied"), NOW)
+    [_, resolved] = turn.feed(asked("a").ended("replied"), NOW)
 
     assert isinstance(resolved, StatusChanged)
     assert text(resolved) is None

@@ -12,7 +12,7 @@ from opencode_a2a.fake_opencode import Say
 from opencode_a2a.fake_opencode.scripts import TOOL_OUTPUT
 from sansio.a2a.codecs.registry import CODECS
 from sansio.a2a.model import Artifact, DataPart, Task, TextPart
-from tests.shell.cases import each_value, every_codec, every_json_codec
+from tests.shell.cases import each_value, every_codec, every_http_json_codec, every_json_codec
 from tests.shell.folding import text_of
 from tests.shell.harness import REST_03, REST_10, RPC_03, RPC_10, Agent, Caller, Serving, Stream, Wire, client
 from tests.shell.refusals import refusal, unsupported, wrong
@@ -245,8 +245,14 @@ async def test_version_1_0_gives_the_metadata_of_what_was_activated(
 
     wanted = GIVEN[extensions]
     assert shared_in([event.json for event in streamed.events]) == wanted
-    for name, found in seen.items():
-        assert found == wanted & ({"session", "stream"} if name == "cancel" else {"session", "stream", "usage"}), name
+    of_ended = wanted & {"session", "stream", "usage"}
+    of_waiting = {"interrupts"} if HINTS in extensions else set[str]()
+    assert seen == {
+        "get": of_ended,
+        "list": of_ended | of_waiting,
+        "cancel": wanted & {"session", "stream"} | of_waiting,
+        "send": of_ended,
+    }
 
 
 @each_value("extensions", ["", BINDING, UNKNOWN])
@@ -277,6 +283,32 @@ async def test_an_interrupt_is_told_to_who_negotiated_hints(serving: Serving, wi
                 await caller.cancel(stream.task.id)
                 await stream.whole()
                 assert ("interrupt" in shared_in([event.json for event in stream.events])) is told
+
+
+@every_http_json_codec
+async def test_a_task_says_what_it_waits_for_to_who_negotiated_hints(serving: Serving, wire: Wire) -> None:
+    async with serving() as agent:
+        caller = agent.caller(wire)
+        waiting = await caller.send("PERMISSION")
+        hidden = await caller_with(agent, wire, BINDING).get(waiting.id)
+        read = await caller.get(waiting.id)
+        [listed] = await pending_of(agent)
+        await caller.send("once", taskId=waiting.id)
+        done = await caller.finished(waiting.id)
+
+    [asked] = interrupts_in(read)
+    assert (asked["request_id"], asked["type"], asked["details"]["permission"]) == (listed, "permission", "bash")
+    assert interrupts_in(waiting) == interrupts_in(read)
+    assert interrupts_in(done) == []
+    assert (interrupts_in(hidden) is None) == (wire.version == "1.0")
+
+
+def interrupts_in(task: Task) -> Any:
+    return ((task.metadata or {}).get("shared") or {}).get("interrupts")
+
+
+async def pending_of(agent: Agent) -> list[str]:
+    return [str(one["id"]) for one in (await agent.opencode.get("/permission")).json()]
 
 
 @pytest.mark.parametrize("wire", [RPC_10, REST_10], ids=str)
