@@ -38,6 +38,7 @@ from opencode_a2a.server.task_server import TaskServer
 from opencode_a2a.tracing.opentelemetry_switch import tracing
 from opencode_a2a.tracing.spans import NO_TRACER, Tracer
 from sansio.a2a.counted import counted
+from sansio.guards.console import PATH as CONSOLE_PATH
 from sansio.http import METRICS_PATH
 from sansio.metrics import CERTIFICATE_ENDS
 from sansio.redact import Secret
@@ -83,6 +84,8 @@ def _serve_alone(settings: Settings, runtime: Runtime, say: Callable[[str], None
 
     def ready(url: str) -> None:
         say(f"listening on {url} ({settings.runtime})")
+        if settings.console:
+            say(f"the console is at {url}{CONSOLE_PATH}")
 
     hangups = Hangups()
     stop = partial(until_signalled, hangups)

@@ -107,6 +107,7 @@ function card(item, watch, withTask) {
   const title = h('h2', { id: newId('card'), tabIndex: -1 }, exact(summary(item)));
   const controls = h('div', { class: 'controls' });
   const trouble = h('p', { class: 'trouble', role: 'alert' });
+  const expiry = item.expires_at ? h('span', null, fromNow(item.expires_at * 1000)) : null;
   const send = async (method, parameters, outcome) => {
     const buttons = [...controls.querySelectorAll('button')];
     // A button that is disabled loses the focus to the top of the page.
@@ -129,7 +130,7 @@ function card(item, watch, withTask) {
     facts([
       ['Session', withTask ? exact(item.session_id ?? '') : null],
       ['Task', withTask ? h('a', { href: addressOf(item.task_id) }, exact(watch.titles.get(item.task_id) ?? item.task_id.slice(0, 8))) : null],
-      ['Expires', item.expires_at ? fromNow(item.expires_at * 1000) : null],
+      ['Expires', expiry],
     ]),
     controls,
     trouble,
@@ -138,6 +139,7 @@ function card(item, watch, withTask) {
     if (node.classList.contains('settled')) return;
     const hadFocus = controls.contains(document.activeElement);
     node.classList.add('settled');
+    if (expiry) expiry.textContent = '–'; // its line stays: nothing below it moves
     fill(controls, h('p', { class: 'outcome' }, exact(outcome)));
     announce(`${summary(item)}: ${outcome}`);
     if (hadFocus) title.focus();

@@ -29,6 +29,7 @@ from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import bind_socket
 from opencode_a2a.server.signals import Hangups, until_signalled
 from opencode_a2a.tracing.opentelemetry_switch import tracing
+from sansio.guards.console import PATH as CONSOLE_PATH
 from sansio.redact import Secret
 from sansio.supervision.workers import BEAT, HANG, Supervisor
 from sansio.transport.sharing import ABSENT, AcceptShare
@@ -68,10 +69,15 @@ def serve_in_workers(
         def gone(number: int) -> None:
             counts[number - 1] = ABSENT
 
+        def announce(url: str) -> None:
+            say(f"listening on {url} ({settings.runtime}, {settings.workers} workers)")
+            if settings.console:
+                say(f"the console is at {url}{CONSOLE_PATH}")
+
         return run_workers(
             Supervisor(settings.workers, grace=settings.shutdown_grace_seconds, patience=HANG),
             work,
-            announce=lambda url: say(f"listening on {url} ({settings.runtime}, {settings.workers} workers)"),
+            announce=announce,
             say=say,
             ended=gone,
             beats=beats,

@@ -364,8 +364,11 @@ def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: s
         assert (ticket.status_code, ticket.headers["access-control-allow-origin"]) == (200, origin)
         called = run("call", url, "ECHO from the outside", A2A_CLIENT_BEARER_TOKEN=token)
         opencode = server.find(r"OPENCODE_BASE_URL=(http://127\.0\.0\.1:\d+) A2A_TASK_STORE_BACKEND=memory .* serve")
-        with start("serve", "--port", "0", OPENCODE_BASE_URL=opencode, A2A_TASK_STORE_BACKEND="memory") as own:
+        with start(
+            "serve", "--port", "0", OPENCODE_BASE_URL=opencode, A2A_TASK_STORE_BACKEND="memory", A2A_CONSOLE="true"
+        ) as own:
             at, key = own.find(r"listening on (\S+)"), own.find(r"the bearer token is (\S+)")
+            assert own.find(r"the console is at (\S+)") == f"{at}/console"
             mine = run("call", at, "ECHO by a server of one's own", A2A_CLIENT_BEARER_TOKEN=key)
             assert (mine.returncode, mine.stdout) == (0, "by a server of one's own\n"), mine.stderr
 

@@ -100,9 +100,10 @@ def task_of(server: Serving, task: str) -> dict[str, Any]:
 def test_two_workers_serve_one_port_and_go_on_for_each_other(tmp_path: Path, runtime: str, postgresql: str) -> None:
     with (
         opencode(runtime, tmp_path) as url,
-        Starter(tmp_path)(*arguments(runtime, url), **variables(postgresql, **METRICS)) as one,
+        Starter(tmp_path)(*arguments(runtime, url), **variables(postgresql, **METRICS, A2A_CONSOLE="true")) as one,
     ):
         until(lambda: "listening on" in one.said)
+        assert one.find(r"the console is at (\S+)") == f"{one.url}/console"
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+ .*2 workers\)", one.find(r"listening on (.*)"))
         first = workers_of(one)
         assert len(first) == 2
