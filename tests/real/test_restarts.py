@@ -17,7 +17,8 @@ from tests.real.opencode import running_opencode
 from tests.real.turn import check_record
 from tests.real.wire import TERMINAL, Folded
 
-pytestmark = pytest.mark.real
+# A start of OpenCode is 6 s of CPU, and a busy machine has several others at once.
+pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
 RESTARTS = 2
 TICKS = 100  # of each text; they take 10 s
@@ -35,7 +36,6 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-@pytest.mark.timeout(300)  # a start of OpenCode is 6 s of CPU, and a busy machine has several others at once
 @pytest.mark.parametrize("runtime", ["asyncio", "trio"])
 def test_what_is_sent_after_a_restart_is_answered_within_seconds(
     binary: Path, tmp_path: Path, model_url: str, runtime: str
