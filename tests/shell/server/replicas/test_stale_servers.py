@@ -58,8 +58,8 @@ async def test_a_cancellation_that_was_never_stored_ends_with_the_lease(
             await until(lambda: agents[1].recovered == [begun.id])
             model.allow(LAST)
             done = await other.caller.finished(begun.id)
-        ended = f"task {begun.id}: another server"  # of its work, and of the cancellation
-        await until(lambda: caplog.text.count(ended) == 2)
+        ended = f"task {begun.id}: another server"  # of its work, of the cancellation, perhaps of a commit
+        await until(lambda: caplog.text.count(ended) >= 2)
         agents[0].model.allow(LAST)
         fresh = await one.caller.send("count")
         found = await one.caller.get(begun.id)
