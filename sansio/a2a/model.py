@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 if TYPE_CHECKING:
     from attrs import frozen as value_class
@@ -228,6 +228,20 @@ class SendRequest:
     metadata: JsonObject | None = None
     tenant: str | None = None
     codec_name: str | None = None
+
+    @property
+    def interrupts_only(self) -> bool:
+        """Whether it brings a push configuration that names interrupts only."""
+        push = self.configuration.push
+        return push is not None and push.interrupts_only
+
+    def limited_to_interrupts(self) -> SendRequest:
+        """Return the request whose push configuration, if it brings one, names interrupts only."""
+        push = self.configuration.push
+        if push is None:
+            return self
+        limited = evolve(push, interrupts_only=True)
+        return evolve(self, configuration=evolve(self.configuration, push=limited))
 
 
 @frozen(kw_only=True)

@@ -124,9 +124,9 @@ _WITHOUT_BODY: Final = frozenset({Operation.SUBSCRIBE})
 
 def extensions_of(request: Request) -> Sequence[str]:
     """Return the URIs of the extensions without which an agent would not do what a request says."""
-    asked = request.configuration.push if isinstance(request, SendRequest) else request
-    limited = isinstance(asked, PushConfig | PushConfigId | ListPushConfigsRequest) and asked.interrupts_only
-    return (PUSH_INTERRUPTS_URI,) if limited else ()
+    if isinstance(request, SendRequest | PushConfig | PushConfigId | ListPushConfigsRequest):
+        return (PUSH_INTERRUPTS_URI,) if request.interrupts_only else ()
+    return ()
 
 
 def operation_call(

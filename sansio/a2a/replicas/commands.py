@@ -77,7 +77,7 @@ def encode_command(command: Command) -> bytes:
             body: JsonObject = {
                 "send": v1_0.render_send(command.send),
                 "codec": command.send.codec_name,
-                "interruptsOnly": _names_interrupts_only(command.send),
+                "interruptsOnly": command.send.interrupts_only,
                 "view": command.view,
                 "trace": None if command.trace is None else dict(command.trace.headers),
             }
@@ -103,18 +103,11 @@ def decode_command(data: bytes) -> Command:
     return _decoded(data, lambda body: _READERS[body["kind"]](body["principal"], body))
 
 
-def _names_interrupts_only(send: SendRequest) -> bool:
-    push = send.configuration.push
-    return push is not None and push.interrupts_only
-
-
 def _send(principal: str, body: JsonObject) -> Send:
     trace = body["trace"]
     send = evolve(v1_0.parse_send(body["send"]), codec_name=body["codec"])
-    push = send.configuration.push
-    if push is not None and body.get("interruptsOnly") is True:  # which servers of an earlier release leave out
-        configuration = evolve(send.configuration, push=evolve(push, interrupts_only=True))
-        send = evolve(send, configuration=configuration)
+    if body.get("interruptsOnly") is True:  # which servers of an earlier release leave out
+        send = send.limited_to_interrupts()
     return Send(
         principal=principal,
         send=send,

@@ -105,10 +105,7 @@ class Call(ABC):
         """Limit the push configurations that a request sets or reads to those that name interrupts only."""
         if self.operation in _OF_CONFIGS:
             return evolve(request, interrupts_only=True)
-        if self.operation in SENDS and (push := request.configuration.push) is not None:
-            push = evolve(push, interrupts_only=True)
-            return evolve(request, configuration=evolve(request.configuration, push=push))
-        return request
+        return request.limited_to_interrupts() if self.operation in SENDS else request
 
     def showing(self, configs: Iterable[PushConfig]) -> Self:
         """Return the call whose answer reports the extension by which one of these names interrupts only."""
