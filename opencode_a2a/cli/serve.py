@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
     if settings.workers > 1:
         from opencode_a2a.cli.supervision.workers import serve_in_workers
 
-        code = serve_in_workers(options, settings, runtime, serve=serve, say=say)
+        code = serve_in_workers(options, settings, runtime, serve=serve, say=say, announce=_announcing(settings, say))
     else:
         code = _serve_alone(settings, runtime, say)
     if settings.log_format == "json":
@@ -81,17 +81,24 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 
 def _serve_alone(settings: Settings, runtime: Runtime, say: Callable[[str], None]) -> int:
     """Serve in this process."""
-
-    def ready(url: str) -> None:
-        say(f"listening on {url} ({settings.runtime})")
-        if settings.console:
-            say(f"the console is at {url}{CONSOLE_PATH}")
-
+    ready = _announcing(settings, say)
     hangups = Hangups()
     stop = partial(until_signalled, hangups)
     tracer = tracing(settings.version, read_dotenv(Path(".env")), lambda text: say(f"warning: {text}"))
     runtime.run(partial(serve, settings, runtime, stop=stop, ready=ready, say=say, hangups=hangups, tracer=tracer))
     return 0
+
+
+def _announcing(settings: Settings, say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what says, once the server listens at a URL, where it and its console are."""
+    workers = f", {settings.workers} workers" if settings.workers > 1 else ""
+
+    def announce(url: str) -> None:
+        say(f"listening on {url} ({settings.runtime}{workers})")
+        if settings.console:
+            say(f"the console is at {url}{CONSOLE_PATH}")
+
+    return announce
 
 
 def _print(text: str) -> None:

@@ -29,7 +29,6 @@ from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.serving import bind_socket
 from opencode_a2a.server.signals import Hangups, until_signalled
 from opencode_a2a.tracing.opentelemetry_switch import tracing
-from sansio.guards.console import PATH as CONSOLE_PATH
 from sansio.redact import Secret
 from sansio.supervision.workers import BEAT, HANG, Supervisor
 from sansio.transport.sharing import ABSENT, AcceptShare
@@ -45,10 +44,11 @@ def serve_in_workers(
     *,
     serve: Callable[..., Coroutine[Any, Any, None]],
     say: Callable[[str], None],
+    announce: Callable[[str], None],
 ) -> int:
     """Serve in `settings.workers` processes until a signal comes; return the exit code. Raises `ListenError`.
 
-    `serve`: that of the command. `say`: prints or logs a line.
+    `serve`: that of the command. `say`: prints or logs a line. `announce`: takes the URL once a worker listens.
     """
     # until the counts are shared, nothing may start a thread or an event loop here
     from opencode_a2a.server.store import sql  # noqa: F401 - imported once, for all workers and their restarts
@@ -68,11 +68,6 @@ def serve_in_workers(
 
         def gone(number: int) -> None:
             counts[number - 1] = ABSENT
-
-        def announce(url: str) -> None:
-            say(f"listening on {url} ({settings.runtime}, {settings.workers} workers)")
-            if settings.console:
-                say(f"the console is at {url}{CONSOLE_PATH}")
 
         return run_workers(
             Supervisor(settings.workers, grace=settings.shutdown_grace_seconds, patience=HANG),
