@@ -198,7 +198,7 @@ class InterruptService:
         except UpstreamError as exc:
             run.turn.interrupt_tracker.note(request_id, None)
             if run.sink is not None:
-                run.sink.doubt()  # what became of it, the session itself will tell
+                run.sink.doubt()  # what became of it, the session itself will show
             if exc.failure.status == 404:
                 raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id) from None
             raise _upstream_error(exc, request_id) from None

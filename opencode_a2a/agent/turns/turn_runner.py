@@ -410,7 +410,7 @@ class TurnRunner:
                 raise _SessionGoneError from None
             if not exc.sent and status < 500:
                 raise
-            sink.doubt()  # it may be running: the session itself will tell
+            sink.doubt()  # it may be running: the session itself will show
             if status:
                 await self._look(run, sink, 0)
                 if not turn.prompt_seen:

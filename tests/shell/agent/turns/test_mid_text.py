@@ -45,7 +45,7 @@ TWO_TEXTS = Script(((Say(numbered("a")), BASH), (Think(("why",)), Say(numbered("
 
 
 def fake() -> FakeOpenCode:
-    """A stand-in that never pauses, and says two texts with a tool call and a thought between them."""
+    """A fake OpenCode that never pauses, and writes two texts with a tool call and a thought between them."""
     scripts = {"TWO": lambda prompt: TWO_TEXTS, "ONE": lambda prompt: Script(((Say(numbered("a")),),))}
     return FakeOpenCode(pause=0, tick=0.001, retry_wait=0.01, scripts=scripts)
 
