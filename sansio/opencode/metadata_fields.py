@@ -17,7 +17,7 @@ from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SESSION_BIND
 from sansio.opencode.extension_names import MODEL_SELECTION
 from sansio.opencode.instances import INSTANCE, LONGEST_NAME
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
-from sansio.opencode.projections.summaries import NUMBER, OBJECT, TEXT, WHOLE, Plain, Summary
+from sansio.opencode.projections.summaries import NUMBER, OBJECT, TEXT, WHOLE, Plain, Summary, one_of
 from sansio.opencode.turns.blocks import PROGRESS_TYPES, BlockType
 from sansio.opencode.upstream.identifiers import ID_LIMIT, SESSION, is_identifier
 
@@ -191,10 +191,6 @@ def _shared(path: str, kind: Kind, about: str, *carriers: Carrier, always: tuple
     return MetadataField(path=steps, kind=kind, about=about, carriers=carriers, always=always)
 
 
-def _one_of(*values: str) -> Plain:
-    return Plain({"type": "string", "enum": list(values)})
-
-
 _COUNT = Plain({"type": "integer", "minimum": 0})
 _OUTPUT = (Carrier.ARTIFACT, Carrier.STATUS)
 _STATUS = (Carrier.STATUS,)
@@ -205,19 +201,19 @@ _SESSION_SENT = _shared(
 )
 _INTERRUPT_SENT = (
     _shared("interrupt.request_id", TEXT, "the id of the permission or question", *_STATUS, always=_STATUS),
-    _shared("interrupt.type", _one_of("permission", "question"), "the kind of request", *_STATUS, always=_STATUS),
+    _shared("interrupt.type", one_of("permission", "question"), "the kind of request", *_STATUS, always=_STATUS),
     _shared(
         "interrupt.phase",
-        _one_of("asked", "resolved"),
+        one_of("asked", "resolved"),
         "the request began or stopped to wait",
         *_STATUS,
         always=_STATUS,
     ),
     _shared("interrupt.details", OBJECT, "with `asked`: the request, with its options", *_STATUS),
-    _shared("interrupt.resolution", _one_of("replied", "rejected"), "with `resolved`: the reply", *_STATUS),
+    _shared("interrupt.resolution", one_of("replied", "rejected"), "with `resolved`: the reply", *_STATUS),
 )
 _PENDING = Summary(
-    {"request_id": TEXT, "type": _one_of("permission", "question"), "details": OBJECT},
+    {"request_id": TEXT, "type": one_of("permission", "question"), "details": OBJECT},
 ).schema()
 _INTERRUPTS_SENT = _shared(
     "interrupts",
@@ -229,14 +225,14 @@ _INTERRUPTS_SENT = _shared(
 _STREAM_SENT = (
     _shared(
         "stream.block_type",
-        _one_of(*(block.published for block in BlockType)),
+        one_of(*(block.published for block in BlockType)),
         "the kind of output",
         Carrier.ARTIFACT,
         always=(Carrier.ARTIFACT,),
     ),
     _shared(
         "stream.source",
-        _one_of("stream", "tool_part_update", "file_part", "progress", "status"),
+        one_of("stream", "tool_part_update", "file_part", "progress", "status"),
         "a text, a tool call or a file; a step of progress; the end of the turn",
         *_OUTPUT,
         always=_OUTPUT,
@@ -251,19 +247,19 @@ _STREAM_SENT = (
         *_OUTPUT,
         always=(Carrier.ARTIFACT,),
     ),
-    _shared("stream.role", _one_of("agent"), "the author of the output", Carrier.ARTIFACT),
+    _shared("stream.role", one_of("agent"), "the author of the output", Carrier.ARTIFACT),
 )
 _PROGRESS_SENT = (
     _shared(
         "progress.type",
-        _one_of(*sorted(PROGRESS_TYPES), "retry", "tool"),
+        one_of(*sorted(PROGRESS_TYPES), "retry", "tool"),
         "a step that began or finished, a retry, or a tool that reports how it gets on",
         *_STATUS,
         always=_STATUS,
     ),
     _shared("progress.part_id", TEXT, "of a step: the part in OpenCode", *_STATUS),
     _shared("progress.reason", TEXT, "of a finished step: why it ended, in OpenCode's word", *_STATUS),
-    _shared("progress.status", _one_of("retry"), "of a retry", *_STATUS),
+    _shared("progress.status", one_of("retry"), "of a retry", *_STATUS),
     _shared("progress.attempt", WHOLE, "of a retry: its number", *_STATUS),
     _shared("progress.next", WHOLE, "of a retry: its time, in epoch milliseconds", *_STATUS),
     _shared("progress.tool", TEXT, "of a tool: its name", *_STATUS),

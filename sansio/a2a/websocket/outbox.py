@@ -32,9 +32,8 @@ class Outbox:
     most: int = MOST
     size: int = field(init=False, default=0)
     """Bytes that wait."""
-    _queues: dict[Hashable, deque[bytes | LargeMessage]] = field(
-        init=False, factory=dict
-    )  # the next to have its turn is first
+    # the next to have its turn is first
+    _queues: dict[Hashable, deque[bytes | LargeMessage]] = field(init=False, factory=dict)
     _sizes: dict[Hashable, int] = field(init=False, factory=dict)
     _waiting: dict[Hashable, None] = field(init=False, factory=dict)  # for room, the first to come first
 

@@ -5,7 +5,7 @@ Members may come on top; what is required is always there. Knows no deployment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from sansio.a2a.model import JsonObject
@@ -13,14 +13,10 @@ from sansio.a2a.versions import VERSIONS
 from sansio.extensions.methods.method_rows import Toggle
 from sansio.extensions.published.profile import AVAILABILITIES, PROFILE_ID
 from sansio.opencode.extension_names import COMPATIBILITY_PROFILE, WIRE_CONTRACT
-from sansio.opencode.projections.summaries import FLAG, TEXT, WHOLE, Kind, Members, Plain, Summary
+from sansio.opencode.projections.summaries import FLAG, TEXT, WHOLE, Kind, Members, Plain, Summary, one_of
 
 RETENTIONS: Final = ("required", "stable", "mixed", "deployment-conditional", "experimental-upstream")
 """The promises of stability."""
-
-
-def _one_of(values: Sequence[str]) -> Plain:
-    return Plain({"type": "string", "enum": list(values)})
 
 
 def _list(of: Kind = TEXT) -> Plain:
@@ -31,9 +27,9 @@ def _by_name(of: Kind) -> Plain:
     return Plain({"type": "object", "additionalProperties": of.schema()})
 
 
-_VERSION = _one_of(VERSIONS)
-_AVAILABILITY = _one_of(AVAILABILITIES)
-_TOGGLE = _one_of([toggle.value for toggle in Toggle])
+_VERSION = one_of(*VERSIONS)
+_AVAILABILITY = one_of(*AVAILABILITIES)
+_TOGGLE = one_of(*(toggle.value for toggle in Toggle))
 _ALWAYS = Summary({"enabled": FLAG, "availability": _AVAILABILITY})
 _SWITCHED = Summary({"enabled": FLAG, "availability": _AVAILABILITY, "toggle": _TOGGLE})
 _ENVIRONMENT = Summary(
@@ -70,7 +66,7 @@ _OF_VERSION = Summary(
     {
         "enabled": FLAG,
         "default": FLAG,
-        "status": _one_of(("supported", "disabled")),
+        "status": one_of("supported", "disabled"),
         "supported_features": _list(),
         "known_gaps": _list(),
     }
@@ -87,7 +83,7 @@ _BEHAVIORS = Summary(
         "classification": TEXT,
         "methods": _by_name(
             Summary(
-                {"baseline": TEXT, "retention": _one_of(RETENTIONS)},
+                {"baseline": TEXT, "retention": one_of(*RETENTIONS)},
                 {
                     "idempotency": Summary(
                         {
@@ -114,7 +110,7 @@ _BEHAVIORS = Summary(
         ),
     }
 )
-_PROMISE: Members = {"surface": TEXT, "availability": _AVAILABILITY, "retention": _one_of(RETENTIONS)}
+_PROMISE: Members = {"surface": TEXT, "availability": _AVAILABILITY, "retention": one_of(*RETENTIONS)}
 _STABILITY: Members = {"upstream_stability": TEXT, "implementation_scope": TEXT, "identity_scope": TEXT}
 _EXTENSION_RETENTION = _by_name(Summary(_PROMISE, _STABILITY))
 _METHOD_RETENTION = _by_name(Summary(_PROMISE, {**_STABILITY, "extension_uri": TEXT, "toggle": _TOGGLE}))

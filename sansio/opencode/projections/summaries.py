@@ -53,6 +53,12 @@ WHOLE = Plain({"type": "integer"}, (int,))
 NUMBER = Plain({"type": "number"}, (int, float))
 OBJECT = Plain({"type": "object"})
 
+
+def one_of(*values: str) -> Plain:
+    """Return the kind of a text that is one of these."""
+    return Plain({"type": "string", "enum": list(values)})
+
+
 Taken: TypeAlias = tuple[str, Kind]
 """A member that is taken from the answer: the way to it there, with dots, and its kind."""
 
