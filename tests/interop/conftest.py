@@ -15,7 +15,7 @@ from tests.interop.server import OVER_HTTP, SERVERS, Served, running_replicas, r
 from tests.real.adapter import Adapter
 from tests.real.installation import UnavailableError
 
-_INSTALLING = 300.0  # seconds: the first test that needs a client or an agent installs it, within its own time
+_INSTALLING = 600.0  # seconds: the first test that needs a client or an agent installs it, within its own time
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,7 +20,7 @@ from tests.real.process import Process
 pytestmark = pytest.mark.interop
 
 EXAMPLE = ROOT / "docs" / "examples" / "echo_agent.py"
-START_SECONDS = 30
+START_SECONDS = 90
 WAYS = (
     Way("python-0.3", "0.3", "jsonrpc"),
     Way("python-0.3", "0.3", "rest"),

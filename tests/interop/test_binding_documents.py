@@ -43,7 +43,7 @@ def test_the_client_in_ten_lines_gets_an_answer(document: str, client: str, runt
     with running_server(runtime, tmp_path) as served:
         address = served.adapter.url.removeprefix("http://")
         code = example(document).replace("127.0.0.1:8000", address).replace("a-long-random-text", TOKEN)
-        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, timeout=120, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "TASK_STATE_COMPLETED" in done.stdout
@@ -65,7 +65,7 @@ def test_the_page_answers_a_permission_on_the_connection_of_its_stream(runtime: 
             "-e",
             code.replace("a-long-random-text", TOKEN),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 0, done.stderr
     states = re.findall(r'"state":"TASK_STATE_(\w+)"', done.stdout)

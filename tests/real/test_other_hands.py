@@ -17,7 +17,7 @@ from tests.real.deadline import Deadline
 from tests.real.opencode import TURN_SECONDS, OpenCode
 from tests.real.wire import CALL_SECONDS, TERMINAL, Client, Folded, Json, Task, WireError
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 VERSIONS = {"asyncio": "0.3", "trio": "1.0"}
 """Each runtime speaks one version: the tests of the shell have all of both."""

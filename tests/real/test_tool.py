@@ -22,9 +22,9 @@ from tests.real.model_server import running_model
 from tests.real.opencode import OpenCode, running_opencode
 from tests.real.wire import Client, Json, StatusUpdate
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
-SOON = 30.0
+SOON = 90.0
 CALLING = {"A2A_CLIENT_ALLOWED_HOSTS": "127.0.0.1", "A2A_CLIENT_BEARER_TOKEN": TOKEN}
 
 

@@ -18,7 +18,7 @@ from tests.real.streams import data_lines
 
 Json: TypeAlias = dict[str, Any]
 
-CALL_SECONDS = 60
+CALL_SECONDS = 120
 STATES = {
     "submitted": "TASK_STATE_SUBMITTED",
     "working": "TASK_STATE_WORKING",

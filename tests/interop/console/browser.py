@@ -27,8 +27,8 @@ from tests.interop.environments import browser_path
 
 Json: TypeAlias = dict[str, Any]
 
-ANSWER_SECONDS = 30.0
-WAIT_SECONDS = 20.0
+ANSWER_SECONDS = 60.0
+WAIT_SECONDS = 60.0
 FLAGS = (
     "--headless",
     "--no-sandbox",

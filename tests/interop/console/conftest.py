@@ -28,7 +28,7 @@ _CREDENTIALS = [
     {"scheme": "basic", "username": "bob", "password": PASSWORD},
     {"scheme": "api_key", "key": KEY, "principal": "cleo"},
 ]
-_START_SECONDS = 30
+_START_SECONDS = 90
 
 
 @attrs.define(eq=False)

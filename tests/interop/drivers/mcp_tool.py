@@ -24,7 +24,7 @@ async def main(url: str, secret: str) -> None:
         seen["progress"].append(message)
 
     async with (
-        httpx2.AsyncClient(headers={"authorization": f"Bearer {secret}"}, timeout=20) as http,
+        httpx2.AsyncClient(headers={"authorization": f"Bearer {secret}"}, timeout=60) as http,
         streamable_http_client(url, http_client=http) as streams,
         ClientSession(streams[0], streams[1]) as session,
     ):

@@ -25,7 +25,7 @@ from tests.real.process import Process
 
 pytestmark = pytest.mark.interop
 
-SECONDS = 20
+SECONDS = 60
 _Test = TypeVar("_Test", bound=Callable[..., None])
 DONE, FAILED, WAITS, BROKEN, CANCELED = 0, 1, 3, 4, 5
 

@@ -32,7 +32,7 @@ TOKENS: Final = {"alice": "token-of-alice-29f6b1", "bob": "token-of-bob-7c40d2e8
 CREDENTIALS: Final = json.dumps(
     [{"scheme": "bearer", "token": token, "principal": who} for who, token in TOKENS.items()]
 )
-SECONDS: Final = 30.0
+SECONDS: Final = 90.0
 WORDS: Final = 'Grüße aus 東京 🌱 und "mehr"\n\tzweite Zeile \\ e\u0301'
 IMAGE: Final = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(32))).decode()
 DATA: Final = {"größe": [1, 2.5, None, {"雪": True}]}

@@ -303,7 +303,7 @@ def test_a_server_says_where_it_is_and_stops_when_told(start: Start, runtime: st
             code = server.stop(number)
 
         assert (code, server.said.count(token), "Traceback" in server.said) == (0, 1, False), server.said
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         assert (server.log.parent / "opencode-a2a.db").stat().st_mode & 0o777 == 0o600
 
 
@@ -375,7 +375,7 @@ def test_a_demo_that_is_kept_up_can_be_called(start: Start, run: Run, runtime: s
         assert (called.returncode, called.stdout) == (0, "from the outside\n"), called.stderr
         started = time.monotonic()
         assert server.stop(signal.SIGINT) == 0
-        assert time.monotonic() - started < 5  # though two tasks wait for their user
+        assert time.monotonic() - started < 20  # though two tasks wait for their user
         assert "Traceback" not in server.said
 
 

@@ -76,7 +76,7 @@ def test_the_first_signal_says_what_is_waited_for_and_the_second_ends_at_once(
 
     assert re.match(r"stopping: waiting up to 60 s for 1 task and 1 stream; .* again ends it at once", told)
     assert code == 128 + number
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert f"ended at once by {number.name}" in server.said
     assert "Traceback" not in server.said
 
@@ -121,7 +121,7 @@ def test_the_first_signal_begins_the_drain_whatever_a_reload_waits_for(
         started = time.monotonic()
         assert program.stop(signal.SIGTERM) == 0
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert program.said.endswith("draining\ndrained\n")
     assert "Traceback" not in program.said
 
@@ -140,7 +140,7 @@ def test_the_second_signal_ends_the_process_whatever_holds_its_loop(tmp_path: Pa
         started = time.monotonic()
         assert program.stop(signal.SIGINT) == 128 + signal.SIGINT
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert "ended at once by SIGINT" in program.said
 
 

@@ -129,7 +129,7 @@ def test_retries_end_with_the_time_limit_and_with_the_program(caplog: pytest.Log
     began = time.monotonic()
     sender.send(BODY)
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20  # of the 60 that it has
     assert "ConnectionRefusedError" in caplog.text
 
 

@@ -132,10 +132,10 @@ async def test_a_collector_that_hangs_holds_up_neither_a_turn_nor_the_end(
         for _ in range(3):
             started = anyio.current_time()
             await agent.caller().send("hi")
-            assert anyio.current_time() - started < 3
+            assert anyio.current_time() - started < 7  # the collector takes 8
         await anyio.sleep(0.1)  # so that the exporter is at work
         ending = time.monotonic()
-    assert time.monotonic() - ending < CLOSING_SECONDS + 3
+    assert time.monotonic() - ending < CLOSING_SECONDS + 5
     collector.delay = 0.0
 
 

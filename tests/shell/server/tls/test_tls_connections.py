@@ -208,7 +208,7 @@ async def test_a_client_that_speaks_plain_http_is_told_so_and_ends_at_once(
         found = await rest(raw)
 
     assert found == PLAIN_HTTP
-    assert time.monotonic() - began < 5  # the handshake would have longer
+    assert time.monotonic() - began < 9  # the handshake has 10
 
 
 @each_value("data", [b"\x00" * 50, b"SSH-2.0-OpenSSH_9\r\n", b"\x16\x03\x01\x00\x05hello" * 9])
@@ -221,7 +221,7 @@ async def test_what_is_no_handshake_ends_at_once(
         found = await rest(raw)
 
     assert len(found) < 20
-    assert time.monotonic() - began < 5  # the handshake would have longer
+    assert time.monotonic() - began < 9  # the handshake has 10
 
 
 @each_value("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
@@ -310,7 +310,7 @@ async def test_a_record_that_was_changed_ends_the_connection(
         began = time.monotonic()
         await rest(raw)
 
-    assert time.monotonic() - began < 5  # the handshake would have longer
+    assert time.monotonic() - began < 9  # the handshake has 10
 
 
 async def test_a_client_that_does_not_read_is_cut_off(
