@@ -240,7 +240,7 @@ async def test_a_client_that_stalls_in_the_handshake_is_ended(
 async def test_a_client_that_stalls_after_the_handshake_is_ended(
     anyio_backend: str, certificate: ServedCertificate, trusting: ssl.SSLContext
 ) -> None:
-    limits = ConnectionLimits(head=0.5)
+    limits = ConnectionLimits(head=3.0)
     async with served(anyio_backend, app, limits=limits, tls=certificate.context) as url, connected(url) as raw:
         stream = await wrapped(raw, trusting)
         await stream.send(b"GET / HTTP/1.1\r\n")
