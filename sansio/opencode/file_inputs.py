@@ -138,7 +138,7 @@ def unsupported(index: int, given: str, takes: frozenset[str]) -> ProtocolError:
     return ProtocolError(
         ErrorKind.CONTENT_TYPE_NOT_SUPPORTED,
         f"{field}: {given[:100]} cannot be given to the model, which takes {names}",
-        data={"type": "CONTENT_TYPE_NOT_SUPPORTED", "field": field},
+        data={"field": field},
         metadata={"field": field, "mediaType": given[:100]},
     )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.errors import ErrorKind, ProtocolError, http_error
 from sansio.a2a.model import FilePart, JsonObject, TextPart
 from sansio.opencode.file_inputs import (
     AUDIO,
@@ -106,6 +106,7 @@ def test_what_no_model_takes_is_refused_and_the_part_is_named(
     assert caught.value.kind is ErrorKind.CONTENT_TYPE_NOT_SUPPORTED
     assert caught.value.metadata["field"] == caught.value.data["field"] == "message.parts[1]"
     assert caught.value.message.startswith("message.parts[1]: ")
+    assert http_error(caught.value, "0.3")[1]["type"] == "ContentTypeNotSupportedError"
 
 
 @pytest.mark.parametrize(
