@@ -67,9 +67,10 @@ export function interruptsOf(task) {
   ));
 }
 
-/** The model that the last message asked for, as `provider/model`; null where it left the choice to OpenCode. */
-export function modelOf({ history = [] }) {
-  const model = history.map((message) => shared(message).model).findLast(Boolean);
+/** The model that was used, as `provider/model`, or the one asked for while the task runs; null where neither is known. */
+export function modelOf(task) {
+  const { history = [] } = task;
+  const model = usageOf(task)?.model ?? history.map((message) => shared(message).model).findLast(Boolean);
   return model ? `${model.providerID}/${model.modelID}` : null;
 }
 

@@ -276,6 +276,12 @@ _USAGE_SENT = (
         "usage.cache_tokens.read_tokens", _COUNT, "tokens read from the provider's cache", *_ENDED, always=_ENDED
     ),
     _shared("usage.cache_tokens.write_tokens", _COUNT, "tokens written to that cache", *_ENDED, always=_ENDED),
+    _shared(
+        "usage.model",
+        Plain(Summary({"providerID": TEXT, "modelID": TEXT}).schema()),
+        "the model that was used, with its `providerID` and `modelID`",
+        *_ENDED,
+    ),
 )
 
 FIELDS: Mapping[str, tuple[MetadataField, ...]] = {

@@ -39,6 +39,7 @@ def test_usage_is_told(caller: Caller, opencode: OpenCode) -> None:
     assert usage["input_tokens"] == turn.record.input_tokens == model.PROMPT_TOKENS
     assert usage["output_tokens"] == turn.record.output_tokens == model.COMPLETION_TOKENS
     assert usage["total_tokens"] == model.PROMPT_TOKENS + model.COMPLETION_TOKENS
+    assert usage["model"] == {"providerID": "scripted", "modelID": "scripted"}
 
 
 def test_reasoning_has_a_lane_of_its_own(caller: Caller, opencode: OpenCode) -> None:

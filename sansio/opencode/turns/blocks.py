@@ -211,8 +211,11 @@ def tool_data(part: PartSeen) -> JsonObject:
     return data
 
 
-def usage_of(tokens: JsonObject, cost: float | None) -> JsonObject:
-    """Convert OpenCode's token counts to the shared form; counts are tokens, `cost` is in OpenCode's currency."""
+def usage_of(tokens: JsonObject, cost: float | None, model: JsonObject | None = None) -> JsonObject:
+    """Convert OpenCode's token counts to the shared form, with the model that they are of.
+
+    Counts are tokens, `cost` is in OpenCode's currency.
+    """
 
     def count(source: JsonObject, name: str) -> int:
         value = source.get(name)
@@ -233,4 +236,6 @@ def usage_of(tokens: JsonObject, cost: float | None) -> JsonObject:
     }
     if cost is not None:
         usage["cost"] = cost
+    if model is not None:
+        usage["model"] = model
     return usage

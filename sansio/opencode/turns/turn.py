@@ -550,5 +550,5 @@ class Turn:
         for message_id in reversed(self._order):
             info = self._messages[message_id]
             if info.completed and info.tokens is not None:
-                return usage_of(info.tokens, info.cost)
+                return usage_of(info.tokens, info.cost, info.model)
         return None

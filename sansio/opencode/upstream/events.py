@@ -29,7 +29,10 @@ class UpstreamFault:
 
 @frozen(kw_only=True)
 class MessageInfo:
-    """A message without its parts. `parent_id`: the user message that an assistant's message answers."""
+    """A message without its parts. `parent_id`: the user message that an assistant's message answers.
+
+    `model`: the `providerID` and `modelID` that write it; None where OpenCode does not name both.
+    """
 
     id: str
     session_id: str
@@ -40,6 +43,7 @@ class MessageInfo:
     summary: bool = False
     tokens: JsonObject | None = None
     cost: float | None = None
+    model: JsonObject | None = None
     error: UpstreamFault | None = None
 
 
@@ -186,6 +190,7 @@ def fault_of(error: JsonObject) -> UpstreamFault:
 def message_info(info: JsonObject) -> MessageInfo:
     """Return a message's `info`; raises `ProtocolError`."""
     error, tokens = info.get("error"), info.get("tokens")
+    provider_id, model_id = text_at(info, "providerID"), text_at(info, "modelID")
     return MessageInfo(
         id=_required_text(info, "id"),
         session_id=_required_text(info, "sessionID"),
@@ -196,6 +201,7 @@ def message_info(info: JsonObject) -> MessageInfo:
         summary=info.get("summary") is True,
         tokens=tokens if isinstance(tokens, dict) else None,
         cost=number_at(info, "cost"),
+        model={"providerID": provider_id, "modelID": model_id} if provider_id and model_id else None,
         error=fault_of(error) if isinstance(error, dict) else None,
     )
 

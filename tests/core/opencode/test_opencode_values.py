@@ -34,6 +34,7 @@ from sansio.opencode.upstream.events import (
     decode_messages,
     decode_sessions,
     event_id,
+    message_info,
 )
 from sansio.opencode.upstream.faults import TaskFailure, failure_of, failure_of_status, type_of_status
 from sansio.opencode.upstream.requests import Location, PromptOptions, TimeoutClass, UpstreamCall
@@ -306,7 +307,15 @@ def test_usage_is_told_in_the_shared_form() -> None:
         "cost": 0.25,
     }
     assert usage_of({**tokens, "total": 18}, None)["total_tokens"] == 18
-    assert "cost" not in usage_of(tokens, None)
+    assert not {"cost", "model"} & usage_of(tokens, None).keys()
+    assert usage_of(tokens, None, {"providerID": "p", "modelID": "m"})["model"] == {"providerID": "p", "modelID": "m"}
+
+
+@pytest.mark.parametrize("ids", [{}, {"providerID": "p"}, {"modelID": "m"}, {"providerID": "", "modelID": "m"}])
+def test_a_model_of_which_an_id_is_missing_is_not_named(ids: JsonObject) -> None:
+    info = {"id": "msg", "sessionID": "ses", "role": "assistant"}
+    assert message_info({**info, **ids}).model is None
+    assert message_info({**info, "providerID": "p", "modelID": 7}).model is None
 
 
 @given(st.dictionaries(st.sampled_from(("input", "output", "total", "reasoning", "cache")), json_values))
