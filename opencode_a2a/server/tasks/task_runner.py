@@ -27,7 +27,9 @@ from sansio.a2a.timestamps import timestamp
 
 _log = logging.getLogger(__name__)
 
-_UNTOLD_MS = 100  # milliseconds after which a new task is shown, whether or not its agent has stored it
+_SHOWN_AFTER = 0.1  # seconds after which a new task is shown, whether or not its agent has stored it
+_SHOWN_AT_LAST = 1.0  # seconds after which it is, however busy the loop is
+_TURNS_TO_COMMIT = 10  # turns of the loop that an agent may take until it has stored its task
 _ENDING_WAIT = 5.0  # seconds that agents have to end their work once they are stopped
 _LOOKS_WHILE_AWAY = 10  # looks at the tasks, of which one hands over what was published while the store is away
 _ROWS_AT_ONCE = 16  # rows that are made in one step of the loop
@@ -182,18 +184,21 @@ class TaskRunner:
         """Hand what was published to the store, and show new tasks whose agent takes long, for ever."""
         looks = 0
         while True:
+            began = anyio.current_time()
             await anyio.sleep(SAVE_EVERY)
+            late = anyio.current_time() - began - SAVE_EVERY
             looks += 1
             if self._store.trouble is not None and looks % _LOOKS_WHILE_AWAY:
                 continue  # fewer rows, each of which has its cost, hold more events within the bound
             now = self._wall()
+            unseen_since = int((now - _patience(late)) * 1000)
             publishing: set[str] = set()
             rows: list[EventRow] = []
             looked_at = 0
             for task in self._registry:
                 looked_at += 1
                 try:
-                    rows += self._unsaved(task.active, now)
+                    rows += self._unsaved(task.active, now, unseen_since)
                 except Exception:
                     _log.exception("task %s cannot be saved", task.id)
                 if len(rows) >= _ROWS_AT_ONCE or looked_at >= _LOOKED_AT_ONCE:
@@ -224,8 +229,9 @@ class TaskRunner:
             if (task := self._registry.running(task_id)) is not None:
                 self._stopped(task, lambda one: self._hooks.fail(one, _NO_ROOM))
 
-    def _unsaved(self, active: ActiveTask, now: float) -> list[EventRow]:
-        if active.begin_show(int(now * 1000) - _UNTOLD_MS) or active.held_back:
+    def _unsaved(self, active: ActiveTask, now: float, unseen_since: int) -> list[EventRow]:
+        """Return what the store has not. New tasks that arrived before `unseen_since`, in epoch ms, are shown."""
+        if active.begin_show(unseen_since) or active.held_back:
             self._tasks.start_soon(self._show, active)
         elif active.saved < active.log.last and active.in_store:
             active.note_progress(now)
@@ -311,6 +317,14 @@ class TaskRunner:
 
     def _now(self) -> str:
         return timestamp(self._wall())
+
+
+def _patience(late: float) -> float:
+    """Return the seconds that agents have to store a new task themselves, which saves it a commit of its own.
+
+    `late`: seconds by which the loop woke a sleeper late. Where it is busy, agents are slow only because of that.
+    """
+    return min(_SHOWN_AFTER + max(0.0, late) * _TURNS_TO_COMMIT, _SHOWN_AT_LAST)
 
 
 async def _raising(error: Exception) -> None:
