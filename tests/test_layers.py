@@ -76,7 +76,7 @@ RESERVED = {
     "hypercorn.trio": "runtime_trio",
 }
 
-CORE_LIBRARIES = frozenset({"attr", "attrs", "cattrs", "orjson", "google"})
+CORE_LIBRARIES = frozenset({"attr", "attrs", "orjson", "google"})
 IMPURE_MODULES = frozenset(
     {
         "anyio",
@@ -416,7 +416,7 @@ def test_checker_finds_clocks_terminals_files_and_foreign_libraries_in_the_core(
 def test_checker_lets_pure_code_pass() -> None:
     source = """
 import base64, json
-import attrs, cattrs, orjson
+import attrs, orjson
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from attr import frozen

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
-import cattrs
-from cattrs.gen import make_dict_structure_fn, override
-from dotenv import dotenv_values
 
 from opencode_a2a.config.groups.opencode_instances import instances_of_file, is_file, listed_instances
 from opencode_a2a.config.groups.password_file import password_of_file
@@ -98,6 +95,9 @@ def read_dotenv(path: Path | None) -> dict[str, str]:
     """Return the variables of a `.env` file, which need not exist. Raises `SettingsError`."""
     if path is None or not path.is_file():
         return {}
+    # most servers have no such file, and this imports some twenty modules
+    from dotenv import dotenv_values
+
     try:
         found = dotenv_values(path)
     except (OSError, UnicodeDecodeError) as error:
@@ -112,21 +112,18 @@ def _given(variable: Variable, given: Mapping[str, str]) -> str:
     return text if variable.verbatim and text.strip() else text.strip()
 
 
-def _hook(parse: Callable[[str], object]) -> Callable[[Any, Any], object]:
-    return lambda text, _: parse(text)
-
-
-_overrides: Final[dict[str, Any]] = {
-    variable.attribute: override(struct_hook=_hook(variable.parse)) for variable in VARIABLES
-} | {"opencode_instances": override(omit=True)}
-_structure = make_dict_structure_fn(Settings, cattrs.Converter(), **_overrides)
-
-
 def _structured(texts: Mapping[str, str]) -> Settings:
-    try:
-        return _structure(texts, Settings)
-    except cattrs.ClassValidationError as error:
-        causes = {note.name: cause for cause, note in error.group_exceptions()[0]}
+    """Parse the texts of attributes. Raises `SettingsError` with all that are refused."""
+    values: dict[str, Any] = {}
+    causes: dict[str, Exception] = {}
+    for variable in VARIABLES:
+        if variable.attribute in texts:
+            try:
+                values[variable.attribute] = variable.parse(texts[variable.attribute])
+            except Exception as error:
+                causes[variable.attribute] = error
+    if not causes:
+        return Settings(**values)
     # Raised out here so that no parser's error, which may hold the text it failed on, travels along.
     raise SettingsError(
         [

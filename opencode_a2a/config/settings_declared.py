@@ -24,7 +24,7 @@ def _one_of(name: str, about: str, *choices: str) -> str:
     return made
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, init=False, repr=False, eq=False)
 class Declared:
     """The rows of what is declared."""
 

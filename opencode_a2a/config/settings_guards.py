@@ -30,7 +30,7 @@ def _networks(text: str) -> Networks:
     raise values.SettingRefusedError(problem)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, init=False, repr=False, eq=False)
 class GuardSettings(TlsSettings):
     """The rows of the guards."""
 

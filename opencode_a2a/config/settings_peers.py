@@ -19,7 +19,7 @@ _CLIENT: Final = "Calling other agents"
 _TOOL: Final = "The model's tool `a2a_call`"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, init=False, repr=False, eq=False)
 class PeerSettings(Declared):
     """The rows of calling other agents."""
 

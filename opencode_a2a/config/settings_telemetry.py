@@ -14,7 +14,7 @@ LOG_FORMATS: Final = ("text", "json")
 _LOG, _METRICS = "The log", "Metrics"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, init=False, repr=False, eq=False)
 class TelemetrySettings(PeerSettings):
     """The rows of the log and the metrics."""
 

@@ -19,7 +19,7 @@ KEY_PASSWORD_FILE: Final = "A2A_TLS_KEY_PASSWORD_FILE"
 _TLS: Final = "TLS"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, init=False, repr=False, eq=False)
 class TlsSettings(TelemetrySettings):
     """The rows of TLS."""
 

@@ -6,7 +6,6 @@ Reads no environment: whoever loads the settings gives it. No password stands in
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -97,6 +96,8 @@ def instances_of_file(path: str, environ: Mapping[str, str]) -> tuple[OpenCodeIn
         raise SettingRefusedError(f"{path!r} cannot be read: {error.strerror}") from None
     if len(content) > LARGEST_FILE:
         raise SettingRefusedError(f"{path!r} is larger than {LARGEST_FILE} bytes")
+    import tomllib  # most servers have no such file
+
     try:
         document = tomllib.loads(content.decode())
     except (UnicodeDecodeError, tomllib.TOMLDecodeError):

@@ -20,7 +20,7 @@ _IDENTITY: Final = "How callers prove who they are"
 _CONSOLE: Final = "The console"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, init=False, repr=False, eq=False)
 class IdentitySettings(GuardSettings):
     """The rows of authentication."""
 

@@ -16,7 +16,7 @@ from opencode_a2a.config.settings_rows import row
 _REPLICAS: Final = "Several servers on one PostgreSQL database"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, init=False, repr=False, eq=False)
 class ReplicaSettings(RetentionSettings):
     """The rows of servers that share a database."""
 

@@ -16,7 +16,7 @@ from opencode_a2a.config.settings_rows import row
 _KEPT: Final = "How long tasks are kept"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, init=False, repr=False, eq=False)
 class RetentionSettings(IdentitySettings):
     """The rows of retention."""
 
