@@ -156,6 +156,7 @@ class Methods:
         if row.before is not None and row.before.needed(given):
             given = row.before.absorb(given, await self._reply(asked, row.before.call(given, asked.location)))
         reply = await self._reply(asked, row.call(given, asked.location))
+        await anyio.lowlevel.checkpoint()  # to decode a large one took a while, and so does what follows
         return row.project(reply, given), reply
 
     async def _reply(self, asked: _MethodCall, call: UpstreamCall) -> Reply:

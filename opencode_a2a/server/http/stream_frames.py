@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Itera
 from contextlib import AbstractContextManager, aclosing
 
 import anyio
+import anyio.lowlevel
 from attrs import define, frozen
 
 from opencode_a2a.metrics.event_lag import EventLag
@@ -21,6 +22,7 @@ from opencode_a2a.server.tasks.active_task import ActiveTask, FarBehindError
 from opencode_a2a.server.tasks.open_stream import OpenStream
 from opencode_a2a.server.tasks.renderings import Renderings
 from sansio.a2a.errors import ErrorKind, ProtocolError
+from sansio.a2a.model import Task
 from sansio.a2a.server import Call
 from sansio.a2a.tasks.presentation import Presentation
 from sansio.a2a.tasks.task_log import ArtifactChunk, Entry
@@ -132,7 +134,18 @@ async def _frames_to_end(
     if room is not None:
         await room()
     for number, item in zip(numbers, stream.first, strict=True):
-        *most, end = pieces = await in_turns(call.frame_in_steps(number, presentation.item(item, number)))
+        if len(ready) > LONG:  # what replaces a task may be thousands of items
+            yield Frames(ready)
+            ready = b""
+            if room is not None:
+                await room()
+        large = isinstance(item, Task) and bool(item.artifacts)
+        if large:
+            await anyio.lowlevel.checkpoint()  # to make it took a while, and to render it will
+        value = presentation.item(item, number)
+        if large:
+            await anyio.lowlevel.checkpoint()
+        *most, end = pieces = await in_turns(call.frame_in_steps(number, value))
         if budget is not None:
             budget.take(sum(map(len, pieces)), anyio.current_time())
         del pieces
@@ -140,7 +153,7 @@ async def _frames_to_end(
             yield Frames(ready + most.pop(0))
             ready = b""
         ready += end
-        del end, item  # what orjson gives takes 4 kB, and the stream may last for hours
+        del end, item, value  # what orjson gives takes 4 kB, and the stream may last for hours
     for frames in _frames_of_past(stream.past, presentation, call):
         data, limit = (b"".join(frames), None) if budget is None else _within(budget, frames)
         if limit is not None:

@@ -174,6 +174,7 @@ async def _write_frames(
 
     `failures`: gets that of the last frame, which comes before the end of the body.
     """
+    sent = 0  # bytes since others have had their turn
     async for piece in frames:
         if stream.is_ended:
             return False
@@ -182,7 +183,9 @@ async def _write_frames(
         await send({"type": "http.response.body", "body": piece.data, "more_body": not piece.last})
         if piece.last:
             return True
-        if len(piece.data) > LONG:
+        sent += len(piece.data)
+        if sent > LONG:
+            sent = 0
             await anyio.lowlevel.checkpoint()  # to send need not wait for anything
         if piece.idle and until_idle:
             return False

@@ -255,7 +255,7 @@ class Entry:
 
 
 _number = attrgetter("number")
-_REPLAYED_AT_ONCE = 256  # events
+_REPLAYED_AT_ONCE = 64  # events; of a large answer, a kilobyte each and more
 SKIPPED = 1 << 20
 """More events than could have been seen between two times at which a log is kept."""
 _NUMBERS_A_MS = 1 << 8
