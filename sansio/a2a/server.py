@@ -3,7 +3,7 @@
 The counterpart of `sansio.a2a.client`, for every binding and both versions. Pure: who calls, and what is done, is
 decided elsewhere. A request that cannot be understood raises `CallRefusedError`, which holds the finished answer.
 
-    request -> check_target (before the body is read) -> understand -> Call -> respond | stream frames | refuse
+    request -> check_target (before the body) -> check_body -> understand -> Call -> respond | stream frames | refuse
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from sansio.a2a.bindings.http_messages import Request, Response
+from sansio.a2a.bindings.json_output import Steps
 from sansio.a2a.cards.parse import GRPC, HTTP_JSON, JSONRPC
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.serving import rest_call
@@ -25,6 +26,7 @@ __all__ = [
     "CallRefusedError",
     "ServedProtocol",
     "brings_json",
+    "check_body",
     "check_target",
     "is_grpc",
     "load_bindings",
@@ -91,6 +93,17 @@ def check_target(request: Request, served: ServedProtocol) -> None:
     if binding is None:
         raise ProtocolError(ErrorKind.NOT_FOUND, "This path belongs to a binding that is not served")
     binding.check_target(request, served)
+
+
+def check_body(request: Request, served: ServedProtocol) -> Steps[None]:
+    """Refuse a body with more values than `understand` should meet at once, in steps. Raises `CallRefusedError`.
+
+    For large bodies: JSON is counted by `understand` itself, which takes a thousandth of decoding it.
+    """
+    if is_grpc(request, served):
+        from sansio.a2a.serving.grpc_call import check_message  # needs the library `protobuf`
+
+        yield from check_message(request, served)
 
 
 def understand(request: Request, served: ServedProtocol) -> Call:

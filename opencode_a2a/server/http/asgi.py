@@ -29,6 +29,7 @@ from opencode_a2a.server.http.stream_frames import Shortcut, Streaming, frames_o
 from opencode_a2a.server.http.stream_writing import GONE, SLACK, too_late, write_stream
 from opencode_a2a.server.identity.rate_guard import RateGuard
 from opencode_a2a.server.operations.task_operations import ClientLeftError, WhenGone, never
+from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.surface import Surface
 from opencode_a2a.server.websocket.handshake import WebSockets
 from opencode_a2a.tracing.spans import working_for
@@ -43,6 +44,7 @@ from sansio.a2a.server import (
     Call,
     CallRefusedError,
     brings_json,
+    check_body,
     check_target,
     is_grpc,
     load_bindings,
@@ -249,6 +251,8 @@ class Application:
             if len(request.body) > _MUCH:
                 await anyio.lowlevel.checkpoint()  # to join its pieces took a while, and to decode it will
         try:
+            if len(request.body) > _MUCH:
+                await in_turns(check_body(request, surface.protocol))
             call = understand(request, surface.protocol)
         except CallRefusedError as refused:
             request.outcome.error = refused.error.kept()

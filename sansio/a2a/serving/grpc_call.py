@@ -19,6 +19,7 @@ from sansio.a2a.errors import ErrorKind, ProtocolError, details, invalid, shorte
 from sansio.a2a.model import ArtifactUpdate, JsonObject, StreamItem, TaskPage
 from sansio.a2a.protobuf import cards_0_3
 from sansio.a2a.protobuf.conversion import json_of, message_of, status_message
+from sansio.a2a.protobuf.counting import check_values
 from sansio.a2a.protobuf.messages import RPCS, STATUS, Rpc
 from sansio.a2a.protobuf.pieces import encoded_pieces, field_class, field_pieces
 from sansio.a2a.protobuf.text_pieces import TextPieces
@@ -155,6 +156,16 @@ def check_target(request: Request, served: ServedProtocol) -> None:
     """
     _rpc(request, served)
     grpc.timeout(request.headers)
+
+
+def check_message(request: Request, served: ServedProtocol) -> Steps[None]:
+    """Refuse a message of too many values, in steps: it is parsed in one. Raises `CallRefusedError`."""
+    try:
+        rpc = _rpc(request, served)
+        request.outcome.operation = rpc.operation.name
+        yield from check_values(rpc.request, grpc.message_in(request.body))
+    except ProtocolError as error:
+        raise CallRefusedError(refuse(error, request, served), error) from None
 
 
 def understand(request: Request, served: ServedProtocol) -> GrpcCall:
