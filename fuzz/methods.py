@@ -57,7 +57,7 @@ def check_projections(data: bytes) -> None:
     try:
         if row.before is not None:
             row.before.absorb(given, Reply(answer))
-        result = row.project(Reply(answer, "cursor"), given)
+        result = taken(row.projected(Reply(answer, "cursor"), given))
     except ValueError:
         return
     require(result.keys() == row.result.members.keys(), "another result than was declared")

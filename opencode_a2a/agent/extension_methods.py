@@ -152,12 +152,11 @@ class Methods:
     async def _result(self, asked: _MethodCall, given: Arguments) -> tuple[JsonObject, Reply]:
         row = asked.row
         assert row.call is not None  # what is not adapter-local asks OpenCode
-        assert row.project is not None
         if row.before is not None and row.before.needed(given):
             given = row.before.absorb(given, await self._reply(asked, row.before.call(given, asked.location)))
         reply = await self._reply(asked, row.call(given, asked.location))
         await anyio.lowlevel.checkpoint()  # to decode a large one took a while, and so does what follows
-        return row.project(reply, given), reply
+        return await in_turns(row.projected(reply, given)), reply
 
     async def _reply(self, asked: _MethodCall, call: UpstreamCall) -> Reply:
         response = await asked.instance.upstream.request(call)

@@ -22,6 +22,7 @@ from sansio.extensions.methods.method_rows import Reply
 from sansio.extensions.methods.method_table import METHODS
 from sansio.extensions.methods.parameters import Arguments
 from sansio.large_json import decoded
+from tests.steps import taken
 
 ROW = METHODS["opencode.models.list"]
 _END = object()
@@ -72,13 +73,11 @@ def catalogue(providers: int = 225, models: int = 36) -> bytes:
 
 
 def _at_once(body: bytes) -> bytes:
-    assert ROW.project is not None
-    return orjson.dumps(ROW.project(Reply(orjson.loads(body)), Arguments()))
+    return orjson.dumps(taken(ROW.projected(Reply(orjson.loads(body)), Arguments())))
 
 
 async def _in_steps(body: bytes) -> bytes:
-    assert ROW.project is not None
-    result = ROW.project(Reply(await in_turns(decoded(body, ROW.shrink))), Arguments())
+    result = taken(ROW.projected(Reply(await in_turns(decoded(body, ROW.shrink))), Arguments()))
     return b"".join(await in_turns(encoded_pieces(result)))
 
 

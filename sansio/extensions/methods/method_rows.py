@@ -5,12 +5,13 @@ Knows no method.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from enum import Enum
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from sansio.a2a.bindings.json_output import Steps
 from sansio.a2a.model import JsonObject
 from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT
 from sansio.a2a.versions import VERSIONS
@@ -99,8 +100,11 @@ class Reply:
     cursor: str | None = None
 
 
-Project: TypeAlias = Callable[[Reply, Arguments], JsonObject]
-"""From an answer to a result, in which tasks and messages are still values of the model. Raises `ValueError`."""
+Project: TypeAlias = Callable[[Reply, Arguments], JsonObject | Steps[JsonObject]]
+"""From an answer to a result, in which tasks and messages are still values of the model. Raises `ValueError`.
+
+Where that takes long, it is made in steps.
+"""
 
 
 @frozen(kw_only=True)
@@ -153,6 +157,12 @@ class MethodRow:
     call: Callable[[Arguments, Location], UpstreamCall] | None = None
     project: Project | None = None
     shrink: Callable[[Any], Any] | None = None
+
+    def projected(self, reply: Reply, given: Arguments) -> Steps[JsonObject]:
+        """Make the result of OpenCode's answer, in steps. Raises `ValueError`. Only where OpenCode is asked."""
+        assert self.project is not None
+        made = self.project(reply, given)
+        return (yield from made) if isinstance(made, Generator) else made
 
     @property
     def all_errors(self) -> tuple[ExtensionErrorKind, ...]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from attrs import evolve
 
-from sansio.a2a.model import JsonObject
+from sansio.a2a.bindings.json_output import Steps
+from sansio.a2a.model import JsonObject, Message
 from sansio.extensions.methods.method_rows import (
     Access,
     Before,
@@ -64,6 +65,9 @@ _AGENT = _request("agent", Text(), "The OpenCode agent that is to do it.")
 _VARIANT = _request("variant", Text(), "The variant of the model.")
 
 
+_MESSAGES_AT_ONCE = 8  # in a step: each may have texts of 100 kB, which are joined
+
+
 def _of_session(make: Callable[[str, Location], UpstreamCall]) -> Callable[[Arguments, Location], UpstreamCall]:
     return lambda given, location: make(given["session_id"], location)
 
@@ -90,9 +94,12 @@ def _items(project: Callable[[Any], list[JsonObject]]) -> Project:
     return lambda reply, given: {"items": project(reply.value)}
 
 
-def _messages(reply: Reply, given: Arguments) -> JsonObject:
-    found = listed(reply.value, "the messages")
-    items = [message_of(given["session_id"], message) for message in found]
+def _messages(reply: Reply, given: Arguments) -> Steps[JsonObject]:
+    items: list[Message] = []
+    for message in listed(reply.value, "the messages"):
+        items.append(message_of(given["session_id"], message))
+        if len(items) % _MESSAGES_AT_ONCE == 0:
+            yield
     return {"items": items, "next_cursor": reply.cursor}
 
 

@@ -29,7 +29,7 @@ from sansio.opencode.projections.session_projections import (
     todos_of,
 )
 from sansio.opencode.upstream.requests import Location
-from tests.steps import counted
+from tests.steps import counted, taken
 from tests.strategies import json_values
 
 T = TypeVar("T")
@@ -152,11 +152,22 @@ def test_any_answer_gives_a_result_that_was_declared_or_is_refused(method: str, 
     if row.project is None:
         return
     try:
-        result = row.project(Reply(answer), Arguments({"session_id": "ses_1"}))
+        result = taken(row.projected(Reply(answer), Arguments({"session_id": "ses_1"})))
     except ValueError:
         return
     assert result.keys() == row.result.members.keys()
     orjson.dumps(for_version(result, "1.0"))
+
+
+def test_many_messages_of_a_session_are_made_in_steps() -> None:
+    said = [{"info": {"id": f"msg_{number}", "role": "user"}, "parts": []} for number in range(20)]
+
+    result, steps = counted(
+        METHODS["opencode.sessions.messages.list"].projected(Reply(said), Arguments({"session_id": "ses_1"}))
+    )
+
+    assert [message.message_id for message in result["items"]] == [f"msg_{number}" for number in range(20)]
+    assert steps == 3
 
 
 @pytest.mark.parametrize(
