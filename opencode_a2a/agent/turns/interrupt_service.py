@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 import anyio
+import anyio.lowlevel
 from attrs import frozen
 
 from opencode_a2a.agent.turns.running_turn import RunningTurn
@@ -38,6 +39,7 @@ from sansio.opencode.upstream.events import InterruptAsked
 
 _log = logging.getLogger(__name__)
 
+_LOOKED_AT_ONCE = 512  # turns in one step of the loop
 _LOOK = 1.0  # seconds between two looks for requests that nobody has answered in time
 
 
@@ -154,7 +156,7 @@ class InterruptService:
             now = self._wall()
             while self._given_up and next(iter(self._given_up.values()))[1] < now:
                 self._given_up.popitem(last=False)
-            for found in [found for found in self._waiting() if self._ends_at(found) < now]:
+            for found in await self._overdue(now):
                 request_id = found.asked.request_id
                 self._given_up[request_id] = (found.run.active.facts.principal, now + self._memory)
                 try:
@@ -162,12 +164,22 @@ class InterruptService:
                 except (ProtocolError, StoreError) as exc:
                     _log.warning("request %s cannot be given up: %s", request_id, exc)
 
+    async def _overdue(self, now: float) -> list[_Waiting]:
+        found: list[_Waiting] = []
+        for number, run in enumerate(tuple(self._turns.running.values()), 1):
+            if number % _LOOKED_AT_ONCE == 0:
+                await anyio.lowlevel.checkpoint()
+            found += [one for one in self._waiting_in(run) if self._ends_at(one) < now]
+        return found
+
     # --- inside -------------------------------------------------------------------------------------------
 
     def _waiting(self) -> Iterator[_Waiting]:
         for run in list(self._turns.running.values()):
-            for asked in list(run.turn.interrupt_tracker.pending.values()):
-                yield _Waiting(run, asked)
+            yield from self._waiting_in(run)
+
+    def _waiting_in(self, run: RunningTurn) -> list[_Waiting]:
+        return [_Waiting(run, asked) for asked in run.turn.interrupt_tracker.pending.values()]
 
     def _ends_at(self, found: _Waiting) -> float:
         """When patience ends, in epoch seconds."""

@@ -7,6 +7,7 @@ run one after the other, in the order of their tasks.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 from attrs import evolve
 
 from opencode_a2a.agent.sessions.session_choice import Sessions
@@ -59,6 +61,7 @@ _LOOKING = 30.0  # seconds that one look at a session may take, however many rea
 _ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each request to stop, until OpenCode has taken one
 _LOST = TaskFailure(text="OpenCode went away and did not come back", type=UNREACHABLE)
 _LOOK_EVERY = 0.1  # seconds between two looks at the turns
+_LOOKED_AT_ONCE = 512  # turns in one step of the loop
 _LOOKS_AT_PLACES = 10  # looks at the turns, of which one looks at their directories too
 _REMOVED = TaskFailure(text="The directory of the session was removed", type="UPSTREAM_RESOURCE_NOT_FOUND")
 _STOPPED = TaskFailure(text="The server was stopped before the answer was complete", type=STOPPED)
@@ -218,25 +221,27 @@ class TurnRunner:
             await anyio.sleep(_LOOK_EVERY)
             looks += 1
             try:
-                self._end_quiet()
+                await self._end_quiet()
                 if looks % _LOOKS_AT_PLACES == 0:
                     await self._watch_locations()
             except Exception:
                 _log.exception("watching the turns")
 
-    def _end_quiet(self) -> None:
+    async def _end_quiet(self) -> None:
         now = self._wall()
-        lost = now - self._bus.lost_at > self._patience if self._bus.lost_at is not None else False
-        for run in self.running.values():
+        silence = math.inf if self._silence is None else self._silence
+        for number, run in enumerate(tuple(self.running.values()), 1):
+            if number % _LOOKED_AT_ONCE == 0:
+                await anyio.lowlevel.checkpoint()
             active, sink = run.active, run.sink
             if sink is None:
                 continue
-            if lost:
+            if self._bus.lost_at is not None and now - self._bus.lost_at > self._patience:
                 sink.end(_LOST)
-            elif active.saved < active.log.last or active.log.state.interrupted:
-                continue  # it is not quiet, or it is the client who is being waited for
-            elif self._silence is not None and now - active.quiet_since > self._silence:
-                text = f"OpenCode said nothing for {self._silence:g} seconds"
+            elif now - active.quiet_since > silence:
+                if active.saved < active.log.last or active.log.state.interrupted:
+                    continue  # it is not quiet, or it is the client who is being waited for
+                text = f"OpenCode said nothing for {silence:g} seconds"
                 sink.end(TaskFailure(text=text, type=TIMEOUT))
 
     async def _watch_locations(self) -> None:
