@@ -6,10 +6,12 @@ Credentials go to the origin of the agent's URL and to no other; redirects are n
 from __future__ import annotations
 
 import secrets
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from http import HTTPStatus
+from itertools import product
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from urllib.request import getproxies
 
@@ -47,6 +49,9 @@ _LONGEST_STREAM: Final = 2**40
 """Bytes of a stream over gRPC: whoever follows the task has limits of its own, and so has a whole answer."""
 
 
+_TRUSTING_NONE: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 class Web:
     """HTTP to one agent. `home`: the origin that gets the credentials.
 
@@ -64,40 +69,44 @@ class Web:
         self.home = home
         self._closing = closing
         self._transport = transport
-        self._senders: dict[bool, _Send] = {}
+        self._senders: dict[tuple[bool, bool], _Send] = {}
         self._direct: httpx.AsyncBaseTransport | None = None
         self._websockets: WebSocketSender | None = None
         self._trace_id = options.trace_id or secrets.token_hex(16)
         self._authorization = options.authorization()
 
-    async def _sender(self, *, proxied: bool) -> _Send:
-        """Make what sends requests when it is first needed: loading the trusted certificates takes a while.
+    async def _sender(self, *, proxied: bool, secure: bool) -> _Send:
+        """Make what sends requests when it is first needed. `secure`: over TLS.
 
         A transport costs a sixth less per request than a client of httpx, which is there for the proxies of the
         environment.
         """
-        if proxied not in self._senders:
+        kind = (proxied, secure)
+        if kind not in self._senders:
             if self._transport is not None:
                 self._closing.push_async_callback(self._transport.aclose)
-                self._senders = dict.fromkeys((False, True), self._transport.handle_async_request)
-                return self._senders[proxied]
+                self._senders = dict.fromkeys(
+                    product((False, True), (False, True)), self._transport.handle_async_request
+                )
+                return self._senders[kind]
             try:
-                # the trusted certificates are the environment's, whether or not its proxies are used
-                trusted = httpx.create_ssl_context(trust_env=True)
                 if proxied and getproxies():
-                    client = httpx.AsyncClient(trust_env=True, verify=trusted)
+                    # the trusted certificates are the environment's; a proxy may need them where the agent does not
+                    client = httpx.AsyncClient(trust_env=True, verify=httpx.create_ssl_context(trust_env=True))
                     await self._closing.enter_async_context(client)
-                    self._senders[proxied] = partial(client.send, stream=True)
+                    self._senders[kind] = partial(client.send, stream=True)
                 else:
+                    # loading the trusted certificates takes 25 ms: what speaks no TLS trusts none
+                    trusted = httpx.create_ssl_context(trust_env=True) if secure else _TRUSTING_NONE
                     transport = httpx.AsyncHTTPTransport(verify=trusted)
                     self._closing.push_async_callback(transport.aclose)
-                    self._senders[proxied] = transport.handle_async_request
+                    self._senders[kind] = transport.handle_async_request
             except (ImportError, OSError, ValueError, httpx.InvalidURL):
                 raise UsageError(
                     "the environment's proxy or certificate settings cannot be used "
                     "(HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE, SSL_CERT_DIR)"
                 ) from None
-        return self._senders[proxied]
+        return self._senders[kind]
 
     def _direct_transport(self) -> httpx.AsyncBaseTransport:
         """Return what sends requests over HTTP/2 and opens WebSocket connections, past the environment's proxies."""
@@ -145,7 +154,7 @@ class Web:
         elif call.grpc:
             send = self._direct_transport().handle_async_request
         else:
-            send = await self._sender(proxied=not origin.is_loopback)
+            send = await self._sender(proxied=not origin.is_loopback, secure=origin.scheme == "https")
         allowed = self.options.timeout if silence is None else silence
         if call.grpc and call.streaming:
             allowed = max(allowed, min(self.options.patience, QUIET))
