@@ -21,7 +21,7 @@ from opencode_a2a.fake_opencode import AFTER_TOOL, HELLO, Say
 from sansio.a2a.versions import VERSIONS
 from sansio.redact import Secret
 from tests.shell.calling import WORKING, Scene, Screen, Seen, says
-from tests.shell.cases import each_value
+from tests.shell.cases import each_value, runtime_in_turn
 from tests.shell.client.typed_screen import (
     ALT_ENTER,
     CTRL_C,
@@ -41,6 +41,15 @@ from tests.shell.scripted_agent import Reply, stream
 pytestmark = pytest.mark.anyio
 
 LONG = "c" * 3000  # longer than an id may be
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """A runtime in turn: each test starts a process of a second, and what is typed and drawn is above its loop.
+
+    `test_call.py` and `test_call_answers.py` have what a call does, and the signals, on both.
+    """
+    return runtime_in_turn(request.node.name)
 
 
 @asynccontextmanager
