@@ -73,5 +73,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--replicas",
         choices=("sample", "whole"),
-        help="run the shell's tests on three servers of one database: a case of each, or all cases",
+        help="run the shell's tests on three servers of one database: a case of every third, or all cases",
     )

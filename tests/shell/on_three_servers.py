@@ -1,7 +1,8 @@
 """The tests that also run on three servers of one database, asked in turn, and those that cannot.
 
-`pytest --replicas sample tests/shell` runs a case of each test, `--replicas whole` all cases. The chosen ones are
-part of the ordinary tests.
+`pytest --replicas sample tests/shell` runs a case of every third test of a module, `--replicas whole` all cases of
+all. The chosen ones are part of the ordinary tests. So is `server/replicas/`, which has the rules between servers,
+and `tests/interop` sends each operation to three servers.
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ EXCLUDED: dict[str, str] = {
 """Parts of test ids with the reason why they do not run on three servers."""
 
 _EXCLUDED = tuple(f"/{part}" if part.endswith(("/", ".py")) else f"::{part}" for part in EXCLUDED)
+EVERY = 3
+"""Of so many tests of a module the sample has one, beginning with the first: three servers take a second to open."""
+
 _OPENING = ("serving", "serving_on_disk", "storing", "restarting")
 
 
@@ -73,15 +77,21 @@ def is_chosen(node_id: str) -> bool:
 
 
 def runnable(items: Sequence[pytest.Item], *, whole: bool) -> list[pytest.Item]:
-    """The tests that can run on three servers; all their cases, or one of each test."""
+    """The tests that can run on three servers: all their cases, or one case of a sample of the tests."""
     kept: list[pytest.Item] = []
     seen: set[str] = set()
+    numbers: dict[str, int] = {}
     for item in items:
         test = item.nodeid.partition("[")[0]
         opens = any(name in getattr(item, "fixturenames", ()) for name in _OPENING)
         if not opens or "tests/shell/" not in test or any(part in test for part in _EXCLUDED):
             continue
-        if whole or test not in seen:
-            seen.add(test)
+        if whole:
             kept.append(item)
+        elif test not in seen:
+            seen.add(test)
+            module = test.partition("::")[0]
+            number = numbers[module] = numbers.get(module, -1) + 1
+            if number % EVERY == 0:
+                kept.append(item)
     return kept
