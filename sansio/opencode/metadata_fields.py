@@ -16,9 +16,11 @@ from sansio.a2a.model import JsonObject
 from sansio.a2a.tasks.shared_metadata import INTERACTIVE_INTERRUPT, SESSION_BINDING, STREAM_HINTS, STREAM_RESUME
 from sansio.opencode.extension_names import MODEL_SELECTION
 from sansio.opencode.instances import INSTANCE, LONGEST_NAME
+from sansio.opencode.interrupts.tracker import LONGEST_TEXT, MOST_RESOLVED
 from sansio.opencode.locations import DIRECTORY, WORKSPACE
 from sansio.opencode.projections.summaries import NUMBER, OBJECT, TEXT, WHOLE, Plain, Summary, one_of
 from sansio.opencode.turns.blocks import PROGRESS_TYPES, BlockType
+from sansio.opencode.upstream.events import REPLIES, RESOLVERS
 from sansio.opencode.upstream.identifiers import ID_LIMIT, SESSION, is_identifier
 
 LONGEST_PATH = 4096
@@ -191,6 +193,8 @@ def _shared(path: str, kind: Kind, about: str, *carriers: Carrier, always: tuple
     return MetadataField(path=steps, kind=kind, about=about, carriers=carriers, always=always)
 
 
+_STAMP = Plain({"type": "string", "format": "date-time"})
+_CUT = Plain({"type": "string", "maxLength": LONGEST_TEXT})
 _COUNT = Plain({"type": "integer", "minimum": 0})
 _OUTPUT = (Carrier.ARTIFACT, Carrier.STATUS)
 _STATUS = (Carrier.STATUS,)
@@ -199,6 +203,20 @@ _ENDED = (Carrier.TASK, Carrier.STATUS)
 _SESSION_SENT = _shared(
     "session.id", TEXT, "the OpenCode session that is used", *_ENDED, always=(Carrier.TASK, Carrier.STATUS)
 )
+_RESOLVED: Mapping[str, tuple[Plain, str]] = {
+    "resolution": (one_of("replied", "rejected"), "the reply"),
+    "subject": (_CUT, "the tool with its command or patterns, or the questions; the beginning of a long text"),
+    "reply": (one_of(*REPLIES), "of a permission: the reply, where it is known"),
+    "answer": (_CUT, "the reason of a rejection, or the answers; the beginning of a long text"),
+    "by": (
+        one_of(*RESOLVERS),
+        "who ended it: a client of this server, of the task's own caller; another program or a rule in OpenCode; "
+        "nobody in time; the end of the turn. Missing where it is not known",
+    ),
+    "asked_at": (_STAMP, "the time at which it was asked"),
+    "resolved_at": (_STAMP, "the time at which it ended"),
+}
+"""What is published of a request that has ended: each member with its kind and meaning."""
 _INTERRUPT_SENT = (
     _shared("interrupt.request_id", TEXT, "the id of the permission or question", *_STATUS, always=_STATUS),
     _shared("interrupt.type", one_of("permission", "question"), "the kind of request", *_STATUS, always=_STATUS),
@@ -210,7 +228,10 @@ _INTERRUPT_SENT = (
         always=_STATUS,
     ),
     _shared("interrupt.details", OBJECT, "with `asked`: the request, with its options", *_STATUS),
-    _shared("interrupt.resolution", one_of("replied", "rejected"), "with `resolved`: the reply", *_STATUS),
+    *(
+        _shared(f"interrupt.{name}", kind, f"with `resolved`: {about}", *_STATUS)
+        for name, (kind, about) in _RESOLVED.items()
+    ),
 )
 _PENDING = Summary(
     {"request_id": TEXT, "type": one_of("permission", "question"), "details": OBJECT},
@@ -220,6 +241,26 @@ _INTERRUPTS_SENT = _shared(
     Plain({"type": "array", "items": _PENDING}),
     "the permissions and questions that wait, oldest first, each with `request_id`, `type` and `details`; empty once "
     "none waits",
+    Carrier.TASK,
+)
+_RESOLVED_SENT = _shared(
+    "resolved_interrupts",
+    Plain(
+        {
+            "type": "array",
+            "maxItems": MOST_RESOLVED,
+            "items": Summary(
+                {
+                    "request_id": TEXT,
+                    "type": one_of("permission", "question"),
+                    "resolution": _RESOLVED["resolution"][0],
+                    "resolved_at": _STAMP,
+                },
+                {name: kind for name, (kind, _) in _RESOLVED.items() if name not in ("resolution", "resolved_at")},
+            ).schema(),
+        }
+    ),
+    f"the last {MOST_RESOLVED} permissions and questions that have ended, oldest first, each as in the status event",
     Carrier.TASK,
 )
 _STREAM_SENT = (
@@ -295,6 +336,7 @@ FIELDS: Mapping[str, tuple[MetadataField, ...]] = {
         *_PROGRESS_SENT,
         *_INTERRUPT_SENT,
         _INTERRUPTS_SENT,
+        _RESOLVED_SENT,
         _SESSION_SENT,
         _shared("session.title", TEXT, "the session's title, where a method lists sessions", Carrier.TASK),
         *_USAGE_SENT,
@@ -323,6 +365,7 @@ FIELDS: Mapping[str, tuple[MetadataField, ...]] = {
         ),
         *_INTERRUPT_SENT,
         _INTERRUPTS_SENT,
+        _RESOLVED_SENT,
     ),
 }
 """The fields of each extension that has some, by its name."""

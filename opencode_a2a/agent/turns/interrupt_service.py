@@ -204,7 +204,7 @@ class InterruptService:
         if request_id in self._under_way:
             raise interrupt_error(ExtensionErrorKind.INTERRUPT_REQUEST_NOT_FOUND, request_id)
         self._under_way.add(request_id)
-        run.turn.interrupt_tracker.note(request_id, answer.understood, message)
+        run.turn.interrupt_tracker.note(request_id, answer, message)
         try:
             await self._upstream.request(answer.call)
         except UpstreamError as exc:

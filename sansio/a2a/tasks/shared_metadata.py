@@ -28,8 +28,8 @@ STATED_ONCE: Mapping[str, frozenset[str]] = {"stream": frozenset({"message_id", 
 
 SHARED_BY: Mapping[str, frozenset[str]] = {
     SESSION_BINDING: frozenset({"session"}),
-    STREAM_HINTS: frozenset({*HINTED_MEMBERS, "interrupts"}),
-    INTERACTIVE_INTERRUPT: frozenset({"interrupt", "interrupts"}),
+    STREAM_HINTS: frozenset({*HINTED_MEMBERS, "interrupts", "resolved_interrupts"}),
+    INTERACTIVE_INTERRUPT: frozenset({"interrupt", "interrupts", "resolved_interrupts"}),
     STREAM_RESUME: frozenset({"resume"}),
 }
 """The members of `metadata.shared` that an extension gives, by the extension's name."""

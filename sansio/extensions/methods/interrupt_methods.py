@@ -9,7 +9,7 @@ from sansio.extensions.methods.method_rows import Access, MethodExtension, Metho
 from sansio.extensions.methods.parameters import Parameter
 from sansio.extensions.methods.routing import BY_METADATA
 from sansio.extensions.methods.shapes import Choice, Identifier, Many, Text
-from sansio.opencode.interrupts.replies import REPLIES
+from sansio.opencode.upstream.events import REPLIES
 
 _ID = Parameter(name="request_id", shape=Identifier(), about="The request's id, as its task told it.", required=True)
 

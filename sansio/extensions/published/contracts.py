@@ -22,8 +22,8 @@ from sansio.extensions.methods.shapes import Many, Tagged
 from sansio.extensions.methods.types import TYPES
 from sansio.extensions.published.profile import Deployment, profile_of
 from sansio.opencode.deployment import PRIVATE_METADATA
-from sansio.opencode.interrupts.replies import REPLIES
 from sansio.opencode.projections.session_projections import CONTEXT_PREFIX
+from sansio.opencode.upstream.events import REPLIES
 
 NOTIFICATION_STATUS = 204
 _REQUEST_ID = "metadata.shared.interrupt.request_id"

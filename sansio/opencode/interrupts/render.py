@@ -15,11 +15,21 @@ def details_of(asked: InterruptAsked) -> JsonObject:
     return {name: value for name, value in found.items() if value is not None and not nested_deeper(value)}
 
 
-def _permission_text(body: JsonObject) -> str:
+def subject_of(asked: InterruptAsked) -> str:
+    """Render in one line what a permission is for, or which questions were asked."""
+    if asked.kind == "permission":
+        return _permission_subject(asked.body)
+    return "; ".join(text_at(question, "question") or "" for question in objects_at(asked.body, "questions"))
+
+
+def _permission_subject(body: JsonObject) -> str:
     command = text_at(body, "metadata", "command")
     wanted = ", ".join(texts_at(body, "patterns")) if command is None else command
-    subject = (text_at(body, "permission") or "an action") + (f": {wanted}" if wanted else "")
-    return f"OpenCode asks for permission ({subject}).\nAnswer once, always or reject."
+    return (text_at(body, "permission") or "an action") + (f": {wanted}" if wanted else "")
+
+
+def _permission_text(body: JsonObject) -> str:
+    return f"OpenCode asks for permission ({_permission_subject(body)}).\nAnswer once, always or reject."
 
 
 def _question_text(body: JsonObject) -> str:

@@ -18,11 +18,15 @@ from sansio.a2a.errors import ProtocolError, invalid
 from sansio.a2a.model import DataPart, JsonObject, Message, TextPart
 from sansio.a2a.refusals import Refusals
 from sansio.opencode.upstream import requests
-from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
+from sansio.opencode.upstream.events import (
+    BY_CLIENT,
+    BY_TIMEOUT,
+    REPLIES,
+    InterruptAsked,
+    InterruptEnded,
+    answers_as_text,
+)
 from sansio.opencode.upstream.requests import Location, UpstreamCall
-
-REPLIES = ("once", "always", "reject")
-"""The replies to a permission."""
 
 _WORDS = {
     "once": "once yes y yep yeah ok okay sure allow approve approved accept accepted granted go|go ahead|do it|"
@@ -75,7 +79,7 @@ def permission_reply(asked: InterruptAsked, reply: str, message: str | None, loc
     resolution = "rejected" if reply == "reject" else "replied"
     return Answer(
         call=requests.permission_reply(asked.request_id, reply, message, location),
-        ended=asked.ended(resolution),
+        ended=asked.ended(resolution, by=BY_CLIENT, reply=reply, answer=message if reply == "reject" else None),
         understood=sentences[reply],
     )
 
@@ -86,10 +90,11 @@ def question_reply(asked: InterruptAsked, answers: Sequence[Sequence[str]], loca
     if len(answers) != len(questions):
         rule = f"must hold {counted(len(questions), 'list')}, one for each question, and holds {len(answers)}"
         raise invalid(("answers",), rule)
+    answer = answers_as_text(answers)
     return Answer(
         call=requests.question_reply(asked.request_id, answers, location),
-        ended=asked.ended("replied"),
-        understood="Answered: " + "; ".join(", ".join(answer) or "nothing" for answer in answers) + ".",
+        ended=asked.ended("replied", by=BY_CLIENT, answer=answer),
+        understood=f"Answered: {answer}.",
     )
 
 
@@ -97,7 +102,7 @@ def question_reject(asked: InterruptAsked, location: Location) -> Answer:
     """Make the answer that rejects a question."""
     return Answer(
         call=requests.question_reject(asked.request_id, location),
-        ended=asked.ended("rejected"),
+        ended=asked.ended("rejected", by=BY_CLIENT),
         understood="The question was rejected.",
     )
 
@@ -108,7 +113,8 @@ def expired(asked: InterruptAsked, location: Location) -> Answer:
         answer = permission_reply(asked, "reject", "Nobody answered in time.", location)
     else:
         answer = question_reject(asked, location)
-    return Answer(call=answer.call, ended=answer.ended, understood="Nobody answered in time, so it was rejected.")
+    ended = asked.ended("rejected", by=BY_TIMEOUT)
+    return Answer(call=answer.call, ended=ended, understood="Nobody answered in time, so it was rejected.")
 
 
 def abandoned(asked: InterruptAsked, location: Location) -> UpstreamCall:

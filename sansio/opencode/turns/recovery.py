@@ -5,11 +5,11 @@ Reads the metadata that `event_metadata` writes. Pure; what OpenCode did meanwhi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import field, frozen
 
-from sansio.a2a.codecs.json_values import member, object_at
+from sansio.a2a.codecs.json_values import member, object_at, objects_at
 from sansio.a2a.model import Artifact, DataPart, FilePart, JsonObject, Task, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log import SKIPPED, ArtifactChunk, LogEvent, StatusChanged
 from sansio.opencode.turns.blocks import TOOL_RANK, BlockType, Tool
@@ -20,8 +20,9 @@ from sansio.opencode.upstream.events import InterruptAsked
 class RecoveredOutput:
     """Output that was sent: the texts of each artifact by its id, tool calls and files by part id, progress, status.
 
-    `pending`: requests that wait for an answer. `sequence`: the number to count from, beyond that of any event that
-    was seen but not stored.
+    `pending`: requests that wait for an answer; `asked_at`: since when, as RFC 3339; `resolved`: those that have
+    ended, as the task lists them. `sequence`: the number to count from, beyond that of any event that was seen but
+    not stored.
     """
 
     texts: Mapping[str, tuple[str, ...]]
@@ -29,6 +30,8 @@ class RecoveredOutput:
     files: frozenset[str]
     progress: frozenset[object]
     pending: Mapping[str, InterruptAsked]
+    asked_at: Mapping[str, str]
+    resolved: Sequence[JsonObject]
     sequence: int
     status: TaskStatus
 
@@ -37,9 +40,10 @@ class RecoveredOutput:
 class _Seen:
     progress: set[object] = field(factory=set)
     pending: dict[str, InterruptAsked] = field(factory=dict)
+    asked_at: dict[str, str] = field(factory=dict)
     sequence: list[int] = field(factory=lambda: [0])
 
-    def look_at(self, metadata: JsonObject | None, session_id: str) -> None:
+    def look_at(self, metadata: JsonObject | None, session_id: str, time: str | None = None) -> None:
         shared = object_at(metadata, "shared")
         number = object_at(shared, "stream").get("sequence")
         if isinstance(number, int):
@@ -54,11 +58,13 @@ class _Seen:
         if not isinstance(request_id, str) or not isinstance(kind, str):
             return
         self.pending.pop(request_id, None)
+        self.asked_at.pop(request_id, None)
         if interrupt.get("phase") == "asked":
             body = object_at(interrupt, "details")
             self.pending[request_id] = InterruptAsked(
                 session_id=session_id, kind=kind, request_id=request_id, body=body
             )
+            self.asked_at[request_id] = time or ""
 
 
 def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str, *, last: int = 0) -> RecoveredOutput:
@@ -66,7 +72,7 @@ def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str, *,
     seen = _Seen()
     for event in events:
         if isinstance(event, StatusChanged):
-            seen.look_at(event.metadata, session_id)
+            seen.look_at(event.metadata, session_id, event.status.timestamp)
         elif isinstance(event, ArtifactChunk):
             seen.look_at(event.artifact.metadata, session_id)
     texts: dict[str, tuple[str, ...]] = {}
@@ -86,6 +92,8 @@ def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str, *,
         files=frozenset(files),
         progress=frozenset(seen.progress),
         pending=seen.pending,
+        asked_at=seen.asked_at,
+        resolved=objects_at(task.metadata, "shared", "resolved_interrupts"),
         sequence=max(
             max(seen.sequence) + SKIPPED, last
         ),  # `last` grows with the time, for what a backup does not have

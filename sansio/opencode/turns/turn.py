@@ -179,7 +179,8 @@ class Turn:
         self._event_metadata.sequence = recovered.sequence
         self._sent_progress |= recovered.progress
         self._files |= recovered.files
-        self.interrupt_tracker.recover(recovered.pending, recovered.status.timestamp or "")
+        self.interrupt_tracker.recover(recovered.pending, recovered.asked_at)
+        self.interrupt_tracker.add_to(recovered.resolved)
         self._tools = dict(recovered.tools)
         for artifact_stream in self._artifact_streams.values():
             if artifact_stream.artifact_id in recovered.texts:
@@ -190,6 +191,7 @@ class Turn:
     def add_to(self, recovered: RecoveredOutput) -> None:
         """Continue a task that an earlier turn left unfinished: its output is added to."""
         self._event_metadata.sequence = recovered.sequence
+        self.interrupt_tracker.add_to(recovered.resolved)
         for artifact_stream in self._artifact_streams.values():
             artifact_stream.begun = artifact_stream.artifact_id in recovered.texts
 

@@ -7,13 +7,13 @@ global stream hold nothing new and are skipped. Garbage raises `ProtocolError` (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import orjson
 from attrs import frozen
 
-from sansio.a2a.codecs.json_values import integer_at, number_at, object_at, text_at
+from sansio.a2a.codecs.json_values import integer_at, number_at, object_at, text_at, texts_at
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject, value_class
 
@@ -118,6 +118,18 @@ class InstanceDisposed:
     session_id: None = None
 
 
+RESOLVERS = ("client", "opencode", "timeout", "end")
+"""Who ended a request: a client of this server; another program or a rule in OpenCode; nobody in time; its turn."""
+BY_CLIENT, BY_OPENCODE, BY_TIMEOUT, BY_END = RESOLVERS
+REPLIES = ("once", "always", "reject")
+"""The replies to a permission."""
+
+
+def answers_as_text(answers: Sequence[Any]) -> str:
+    """Render the answers to questions, a list of texts for each. Anything else among them is passed over."""
+    return "; ".join(", ".join(texts_at(answer)) or "nothing" for answer in answers)
+
+
 @frozen(kw_only=True)
 class InterruptAsked:
     """OpenCode waits for an answer. `kind`: `permission` or `question`; `body` as OpenCode sent it."""
@@ -127,21 +139,36 @@ class InterruptAsked:
     request_id: str
     body: JsonObject
 
-    def ended(self, resolution: str) -> InterruptEnded:
-        """Build the end of this request. `resolution`: `replied` or `rejected`."""
+    def ended(
+        self, resolution: str, *, by: str | None = None, reply: str | None = None, answer: str | None = None
+    ) -> InterruptEnded:
+        """Build the end of this request, from the fields of `InterruptEnded`."""
         return InterruptEnded(
-            session_id=self.session_id, kind=self.kind, request_id=self.request_id, resolution=resolution
+            session_id=self.session_id,
+            kind=self.kind,
+            request_id=self.request_id,
+            resolution=resolution,
+            by=by,
+            reply=reply,
+            answer=answer,
         )
 
 
 @frozen(kw_only=True)
 class InterruptEnded:
-    """An answer was given, by whomever. `resolution`: `replied` or `rejected`."""
+    """An answer was given, by whomever. `resolution`: `replied` or `rejected`.
+
+    `by`: one of `RESOLVERS`. `reply`: `once`, `always` or `reject`, of a permission. `answer`: the reason of a
+    rejection, or the answers to the questions, as text. `None` where it is not known.
+    """
 
     session_id: str
     kind: str
     request_id: str
     resolution: str
+    by: str | None = None
+    reply: str | None = None
+    answer: str | None = None
 
 
 BusEvent: TypeAlias = (
@@ -272,6 +299,9 @@ def _ended(kind: str, resolution: str) -> Callable[[JsonObject], InterruptEnded]
             kind=kind,
             request_id=_required_text(p, "requestID"),
             resolution="rejected" if p.get("reply") == "reject" else resolution,
+            by=BY_OPENCODE,
+            reply=p["reply"] if p.get("reply") in REPLIES else None,
+            answer=answers_as_text(p["answers"]) if isinstance(p.get("answers"), list) else None,
         )
 
     return decode

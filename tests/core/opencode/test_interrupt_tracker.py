@@ -15,9 +15,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sansio.a2a.model import JsonObject, TaskState, TextPart
 from sansio.a2a.tasks.task_log import LogEvent, MetadataChanged, StatusChanged
 from sansio.opencode.interrupts.render import text_of
+from sansio.opencode.interrupts.replies import Answer, permission_reply, question_reply
+from sansio.opencode.interrupts.tracker import MOST_RESOLVED
 from sansio.opencode.turns.recovery import recovered_output
 from sansio.opencode.turns.turn import BusPosition, Turn
 from sansio.opencode.upstream.events import BusEvent, InterruptAsked, SessionStatus
+from sansio.opencode.upstream.requests import Location
 from tests.core.recorded import CONTEXT, NOW, TASK, shared_of, task_of
 
 ROOT, CHILD = "ses_root", "ses_child"
@@ -31,6 +34,12 @@ def new_turn() -> Turn:
 def asked(request_id: str, kind: str = "permission", session_id: str = ROOT) -> InterruptAsked:
     body: JsonObject = {"permission": request_id, "questions": [{"question": request_id, "options": []}]}
     return InterruptAsked(session_id=session_id, kind=kind, request_id=request_id, body=body)
+
+
+def answer_to(request: InterruptAsked) -> Answer:
+    if request.kind == "permission":
+        return permission_reply(request, "once", None, Location())
+    return question_reply(request, [["yes"]], Location())
 
 
 def text(event: StatusChanged) -> str | None:
@@ -53,6 +62,7 @@ class AnyAsking(RuleBasedStateMachine):
         self.out: list[LogEvent] = []
         self.waiting: list[str] = []  # as a reader of the events has it
         self.listed: list[str] = []  # as a reader of the task has it
+        self.recorded: list[JsonObject] = []  # what has ended, as a reader of the task has it
         self.told: list[tuple[str, str]] = []
         self.noted: dict[str, str] = {}
         self.before: tuple[int, int] = (0, 0)  # as counted by earlier runs of the server
@@ -61,7 +71,9 @@ class AnyAsking(RuleBasedStateMachine):
     def take(self, out: list[LogEvent]) -> None:
         for event in out:
             if isinstance(event, MetadataChanged):
-                self.listed = [one["request_id"] for one in (event.metadata["shared"]["interrupts"])]
+                shared = event.metadata["shared"]
+                self.listed = [one["request_id"] for one in shared["interrupts"]]
+                self.recorded = shared.get("resolved_interrupts", self.recorded)
                 continue
             assert isinstance(event, StatusChanged)
             for interrupt in shared_of([event], "interrupt"):
@@ -76,7 +88,8 @@ class AnyAsking(RuleBasedStateMachine):
         if phase == "asked":
             self.waiting.append(request_id)
         else:
-            assert interrupt["resolution"] in ("replied", "rejected")
+            assert interrupt == {**self.recorded[-1], "phase": "resolved"}
+            assert interrupt["asked_at"] == NOW
             self.waiting.remove(request_id)
             understood = self.noted.pop(request_id, None)
         assert self.listed == self.waiting
@@ -127,14 +140,15 @@ class AnyAsking(RuleBasedStateMachine):
     def answer(self, data: st.DataObject) -> None:
         """OpenCode has taken an answer of the client's: it is told before the bus does."""
         request = data.draw(st.sampled_from([*self.turn.interrupt_tracker.pending.values()]))
-        self.noted[request.request_id] = f"Understood {request.request_id}."
-        self.turn.interrupt_tracker.note(request.request_id, self.noted[request.request_id])
+        answer = answer_to(request)
+        self.noted[request.request_id] = answer.understood
+        self.turn.interrupt_tracker.note(request.request_id, answer)
         if self.open.pop(request.request_id, None) is None:
             self.turn.interrupt_tracker.note(request.request_id, None)  # somebody else was faster
             del self.noted[request.request_id]
             return
         self.bus.append(request.ended("replied"))
-        self.take(self.turn.feed(request.ended("replied"), NOW))
+        self.take(self.turn.feed(answer.ended, NOW))
 
     # --- what is read -------------------------------------------------------------------------------------
 
@@ -187,6 +201,11 @@ class AnyAsking(RuleBasedStateMachine):
         assert self.counted() == (phases.count("asked"), phases.count("resolved"))
 
     @invariant()
+    def the_task_lists_what_has_ended_in_that_order(self) -> None:
+        ended = [request_id for request_id, phase in self.told if phase == "resolved"]
+        assert [one["request_id"] for one in self.recorded] == ended[-MOST_RESOLVED:]
+
+    @invariant()
     def once_all_was_heard_or_read_exactly_what_is_open_waits(self) -> None:
         if not self.bus and self.made_good == self.losses:
             assert set(self.waiting) == self.open.keys()
@@ -226,7 +245,7 @@ def test_the_time_of_each_request_is_known() -> None:
 def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
     turn = new_turn()
     turn.feed(asked("a"), NOW)
-    turn.interrupt_tracker.note("a", "Allowed once.")
+    turn.interrupt_tracker.note("a", answer_to(asked("a")))
     turn.interrupt_tracker.note("a", None)
 
     [_, resolved] = turn.feed(asked("a").ended("replied"), NOW)

@@ -52,6 +52,12 @@ PART: JsonObject = {"id": "p", "sessionID": "s", "messageID": "m", "type": "text
 INFO: JsonObject = {"id": "m", "sessionID": "s", "role": "assistant", "parentID": "u"}
 
 
+def ended(kind: str, resolution: str, **more: str) -> InterruptEnded:
+    return InterruptEnded(
+        session_id="s", kind=kind, request_id=kind[:3], resolution=resolution, by="opencode", **more
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -104,20 +110,19 @@ INFO: JsonObject = {"id": "m", "sessionID": "s", "role": "assistant", "parentID"
         ),
         (
             bus("permission.replied", requestID="per", sessionID="s", reply="always"),
-            InterruptEnded(session_id="s", kind="permission", request_id="per", resolution="replied"),
+            ended("permission", "replied", reply="always"),
         ),
         (
             bus("permission.replied", requestID="per", sessionID="s", reply="reject"),
-            InterruptEnded(session_id="s", kind="permission", request_id="per", resolution="rejected"),
+            ended("permission", "rejected", reply="reject"),
         ),
+        (bus("permission.replied", requestID="per", sessionID="s", reply="maybe"), ended("permission", "replied")),
         (
-            bus("question.replied", requestID="que", sessionID="s", answers=[["A"]]),
-            InterruptEnded(session_id="s", kind="question", request_id="que", resolution="replied"),
+            bus("question.replied", requestID="que", sessionID="s", answers=[["A", "B", 3], [], "C"]),
+            ended("question", "replied", answer="A, B; nothing; nothing"),
         ),
-        (
-            bus("question.rejected", requestID="que", sessionID="s"),
-            InterruptEnded(session_id="s", kind="question", request_id="que", resolution="rejected"),
-        ),
+        (bus("question.replied", requestID="que", sessionID="s", answers="A"), ended("question", "replied")),
+        (bus("question.rejected", requestID="que", sessionID="s"), ended("question", "rejected")),
         (bus("server.connected"), None),
         (bus("sync", part=PART), None),
         (bus(["message.updated"]), None),

@@ -54,6 +54,7 @@ from tests.core.recorded import (
 )
 from tests.steps import taken
 
+LATER = "2026-12-31T00:00:00.000Z"
 PERMISSION = InterruptAsked(
     session_id="s", kind="permission", request_id="per_1", body={"permission": "bash", "patterns": ["ls"]}
 )
@@ -451,6 +452,29 @@ def test_an_open_question_is_not_asked_again() -> None:
         InterruptEnded(session_id=SESSION, kind="permission", request_id="per_1", resolution="x"), NOW
     )
     assert [one["phase"] for one in shared_of(answered, "interrupt")] == ["resolved"]
+
+
+def test_what_was_answered_before_stays_listed_with_its_times() -> None:
+    second = evolve(PERMISSION, request_id="per_2")
+    log = said(PERMISSION, PERMISSION.ended("replied", by="opencode", reply="once"), second)
+    turn = gone_on_with(log)
+
+    say(log, turn.answered(second.ended("rejected"), LATER))
+
+    shared = (log.task().metadata or {})["shared"]
+    assert [(one["request_id"], one["asked_at"], one["resolved_at"]) for one in shared["resolved_interrupts"]] == [
+        ("per_1", NOW, NOW),
+        ("per_2", NOW, LATER),
+    ]
+
+
+def test_a_turn_that_adds_to_a_task_keeps_what_was_answered_before() -> None:
+    log = said(PERMISSION, PERMISSION.ended("replied"))
+    turn = new_turn()
+
+    turn.add_to(recovered_output(log.task(), log.events, SESSION))
+
+    assert [one["request_id"] for one in turn.interrupt_tracker.resolved] == ["per_1"]
 
 
 def test_a_question_answered_meanwhile_is_no_longer_open() -> None:

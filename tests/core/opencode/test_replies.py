@@ -7,12 +7,14 @@ from typing import Any
 
 import orjson
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import DataPart, FilePart, Message, Part, Role, TaskState, TaskStatus, TextPart
-from sansio.a2a.tasks.task_log import LogEvent, MessageAdded, StatusChanged
+from sansio.a2a.tasks.task_log import LogEvent, MessageAdded, MetadataChanged, StatusChanged
+from sansio.opencode.interrupts.render import answered_unseen
 from sansio.opencode.interrupts.replies import (
     Answer,
     expired,
@@ -23,14 +25,16 @@ from sansio.opencode.interrupts.replies import (
     texts_of,
     understand,
 )
+from sansio.opencode.interrupts.tracker import LONGEST_TEXT, MOST_RESOLVED
 from sansio.opencode.turns.recovery import RecoveredOutput
 from sansio.opencode.turns.turn import Turn
-from sansio.opencode.upstream.events import InterruptAsked
+from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 from sansio.opencode.upstream.requests import Location
 from tests import strategies
 
 DEFAULT_LOCATION = Location()
 NOW = "2026-01-02T03:04:05.000Z"
+LATER = "2026-01-02T03:05:06.000Z"
 
 
 def permission(**body: Any) -> InterruptAsked:
@@ -286,10 +290,10 @@ def test_the_resolution_tells_yes_from_no() -> None:
 # ----------------------------------------------------------------------------------------- taking effect
 
 
-def waiting_turn() -> Turn:
+def waiting_turn(asked: InterruptAsked | None = None) -> Turn:
     turn = Turn(task_id="t", context_id="c", session_id="ses", prompt_id="msg_1")
     turn.begin(NOW)
-    turn.feed(permission(), NOW)
+    turn.feed(asked or permission(), NOW)
     return turn
 
 
@@ -306,7 +310,7 @@ def test_an_answer_is_told_once_with_its_message_whoever_tells_of_it_first() -> 
     answer = permission_reply(permission(), "once", None, DEFAULT_LOCATION)
     for bus_first in (True, False):
         turn = waiting_turn()
-        turn.interrupt_tracker.note("per_1", answer.understood, message("yes"))
+        turn.interrupt_tracker.note("per_1", answer, message("yes"))
         ways = (turn.feed, turn.answered) if bus_first else (turn.answered, turn.feed)
 
         first, second = [way(answer.ended, NOW) for way in ways]
@@ -316,13 +320,96 @@ def test_an_answer_is_told_once_with_its_message_whoever_tells_of_it_first() -> 
 
 def test_an_answer_that_did_not_take_effect_is_not_told() -> None:
     turn = waiting_turn()
-    turn.interrupt_tracker.note("per_1", "Allowed once: bash.", message("yes"))
+    answer = permission_reply(permission(), "once", None, DEFAULT_LOCATION)
+    turn.interrupt_tracker.note("per_1", answer, message("yes"))
     turn.interrupt_tracker.note("per_1", None)
 
     events = turn.feed(permission_reply(permission(), "reject", None, DEFAULT_LOCATION).ended, NOW)
 
     assert progress(events) == ["working"]
     assert "Allowed" not in str(events)
+
+
+@pytest.mark.parametrize(("reply", "resolution"), [("reject", "rejected"), ("always", "replied")])
+def test_an_answer_that_was_later_than_another_one_is_not_told(reply: str, resolution: str) -> None:
+    turn = waiting_turn()
+    answer = permission_reply(permission(), "once", None, DEFAULT_LOCATION)
+    turn.interrupt_tracker.note("per_1", answer, message("yes"))
+
+    events = turn.feed(permission().ended(resolution, by="opencode", reply=reply), NOW)
+
+    assert progress(events) == ["working"]
+    [record] = turn.interrupt_tracker.resolved
+    assert (record["by"], record["reply"]) == ("opencode", reply)
+
+
+def ways_to_end() -> list[tuple[InterruptAsked, InterruptEnded, dict[str, str]]]:
+    asked, several = permission(patterns=["ls"]), question(AB, {"question": "Why?"})
+    of_client = {"by": "client"}
+    return [
+        (asked, permission_reply(asked, "once", "dropped", DEFAULT_LOCATION).ended, {**of_client, "reply": "once"}),
+        (
+            asked,
+            permission_reply(asked, "reject", "not now", DEFAULT_LOCATION).ended,
+            {**of_client, "reply": "reject", "answer": "not now"},
+        ),
+        (
+            several,
+            question_reply(several, [["A", "B"], []], DEFAULT_LOCATION).ended,
+            {**of_client, "answer": "A, B; nothing"},
+        ),
+        (several, question_reject(several, DEFAULT_LOCATION).ended, of_client),
+        (several, expired(several, DEFAULT_LOCATION).ended, {"by": "timeout"}),
+        (asked, expired(asked, DEFAULT_LOCATION).ended, {"by": "timeout"}),
+        (asked, answered_unseen(asked), {}),
+    ]
+
+
+@pytest.mark.parametrize(("asked", "ended", "members"), ways_to_end())
+def test_a_request_that_has_ended_stays_in_the_task_and_its_event(
+    asked: InterruptAsked, ended: InterruptEnded, members: dict[str, str]
+) -> None:
+    turn = waiting_turn(asked)
+
+    listed, event = turn.answered(ended, LATER)
+
+    record = {
+        "request_id": asked.request_id,
+        "type": asked.kind,
+        "subject": "bash: ls" if asked.kind == "permission" else "Which one?; Why?",
+        "resolution": ended.resolution,
+        **members,
+        "asked_at": NOW,
+        "resolved_at": LATER,
+    }
+    assert isinstance(listed, MetadataChanged)
+    assert listed.metadata == {"shared": {"interrupts": [], "resolved_interrupts": [record]}}
+    assert isinstance(event, StatusChanged)
+    assert event.metadata is not None
+    assert event.metadata["shared"]["interrupt"] == {**record, "phase": "resolved"}
+
+
+def test_a_request_that_waits_as_its_turn_ends_is_recorded_so() -> None:
+    turn = waiting_turn()
+
+    turn.cancel(LATER)
+
+    [record] = turn.interrupt_tracker.resolved
+    assert (record["resolution"], record["by"]) == ("rejected", "end")
+
+
+def test_the_list_of_ended_requests_is_bounded_and_keeps_the_newest() -> None:
+    turn = waiting_turn()
+    for number in range(MOST_RESOLVED + 3):
+        asked = evolve(permission(metadata={"command": "x" * 1000}), request_id=f"more_{number}")
+        turn.feed(asked, NOW)
+        turn.feed(asked.ended("rejected", answer="y" * 1000), NOW)
+
+    resolved = turn.interrupt_tracker.resolved
+    assert [one["request_id"] for one in resolved] == [f"more_{number}" for number in range(3, MOST_RESOLVED + 3)]
+    assert {len(one[name]) for one in resolved for name in ("subject", "answer")} == {LONGEST_TEXT}
+    assert resolved[0]["subject"].startswith("bash: xxx")
+    assert resolved[0]["subject"].endswith("x…")
 
 
 def test_an_answer_to_a_turn_that_was_taken_up_is_told_before_its_session_was_read() -> None:
@@ -335,6 +422,8 @@ def test_an_answer_to_a_turn_that_was_taken_up_is_told_before_its_session_was_re
             files=frozenset(),
             progress=frozenset(),
             pending={"per_1": permission()},
+            asked_at={"per_1": NOW},
+            resolved=[],
             sequence=0,
             status=status,
         )

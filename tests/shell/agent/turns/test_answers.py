@@ -71,6 +71,12 @@ def data(wire: Wire, value: object) -> list[dict[str, Any]]:
     return [{"kind": "data", "data": value} if wire.version == "0.3" else {"data": value}]
 
 
+def ended_in(task: Task) -> list[dict[str, Any]]:
+    """The requests of a task that have ended, as it lists them."""
+    found: list[dict[str, Any]] = (task.metadata or {})["shared"]["resolved_interrupts"]
+    return found
+
+
 async def waiting(caller: Caller, prompt: str) -> Task:
     task = await caller.send(prompt)
     assert task.status.state is TaskState.INPUT_REQUIRED
@@ -409,6 +415,9 @@ async def test_an_answer_that_was_given_in_opencode_is_not_given_again(serving: 
 
         assert refusal(wire, error) == unsupported(wire)
         assert len(replies(agent)) == 1
+        [record] = ended_in(await caller.get(stream.task.id))
+        assert (record["by"], record["reply"]) == ("opencode", "once")
+        assert {"phase": "resolved", **record} == stream.shared("interrupt")[-1]
 
 
 @one_codec
@@ -448,6 +457,8 @@ async def test_what_nobody_answers_is_rejected_in_time_and_the_turn_goes_on(
         told = [reason_of(Task(id="t", context_id="c", status=one.status)) for one in stream.statuses]
         assert "Nobody answered in time, so it was rejected." in told
         assert stream.shared("interrupt")[-1]["resolution"] == "rejected"
+        [record] = ended_in(await caller.get(stream.task.id))
+        assert (record["resolution"], record["by"]) == ("rejected", "timeout")
         assert refusal(wire, error) == unsupported(wire)
 
 
@@ -456,11 +467,19 @@ async def test_what_nobody_answers_is_rejected_in_time_and_the_turn_goes_on(
 
 @one_codec
 @pytest.mark.parametrize(
-    ("prompt", "said", "body"),
-    [("PERMISSION", "yes", {"reply": "once"}), ("TWO", "1\nsugar", {"answers": [["Tea"], ["Sugar"]]})],
+    ("prompt", "said", "body", "kept"),
+    [
+        ("PERMISSION", "yes", {"reply": "once"}, {"reply": "once", "subject": "bash: echo hello-from-tool"}),
+        (
+            "TWO",
+            "1\nsugar",
+            {"answers": [["Tea"], ["Sugar"]]},
+            {"answer": "Tea; Sugar", "subject": "Tea or not?; Milk or not?"},
+        ),
+    ],
 )
-async def test_after_a_restart_the_task_can_be_answered(
-    anyio_backend: str, starting: Starting, wire: Wire, prompt: str, said: str, body: object
+async def test_after_a_restart_the_task_can_be_answered_and_keeps_the_answer(
+    anyio_backend: str, starting: Starting, wire: Wire, prompt: str, said: str, body: object, kept: dict[str, str]
 ) -> None:
     fake_opencode = interrupt_tracker()
     async with served(anyio_backend, fake_opencode) as url:
@@ -475,6 +494,14 @@ async def test_after_a_restart_the_task_can_be_answered(
             assert replies(agent) == [("reply", body)]
             assert ended.status.state is TaskState.COMPLETED
             assert agent.asked("POST", "/prompt_async") == 1
+        async with starting(fake_opencode, url) as agent:
+            [record] = ended_in(await agent.caller(wire).get(task.id))
+
+    asked_at, resolved_at = record.pop("asked_at"), record.pop("resolved_at")
+    assert asked_at == task.status.timestamp <= resolved_at
+    assert record.pop("request_id")
+    kind = "permission" if prompt == "PERMISSION" else "question"
+    assert record == {"type": kind, "resolution": "replied", "by": "client", **kept}
 
 
 async def test_what_was_asked_before_a_restart_ends_in_its_time(anyio_backend: str, starting: Starting) -> None:

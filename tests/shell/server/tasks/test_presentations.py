@@ -247,10 +247,11 @@ async def test_version_1_0_gives_the_metadata_of_what_was_activated(
     assert shared_in([event.json for event in streamed.events]) == wanted
     of_ended = wanted & {"session", "stream", "usage"}
     of_waiting = {"interrupts"} if HINTS in extensions else set[str]()
+    of_resolved = {"resolved_interrupts"} if HINTS in extensions else set[str]()
     assert seen == {
         "get": of_ended,
         "list": of_ended | of_waiting,
-        "cancel": wanted & {"session", "stream"} | of_waiting,
+        "cancel": wanted & {"session", "stream"} | of_waiting | of_resolved,
         "send": of_ended,
     }
 
