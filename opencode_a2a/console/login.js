@@ -4,34 +4,35 @@ import { card, inWords, logIn } from './api.js';
 import { fill, h, labelled, newId } from './dom.js';
 import { base64 } from './times.js';
 
-/** The ways to log in: their fields, and the headers that they make. */
-function ways(keyHeader) {
+/** The ways to log in that the public card names: their fields, and the headers that they make. */
+async function ways() {
+  const schemes = Object.values((await card().catch(() => null))?.securitySchemes ?? {});
+  const keyHeader = schemes.map((scheme) => scheme.apiKeySecurityScheme?.name).find(Boolean);
+  const http = schemes.map((scheme) => scheme.httpAuthSecurityScheme?.scheme.toLowerCase());
   const secret = (label) => {
     const input = h('input', { type: 'password', autocomplete: 'current-password', required: true, spellcheck: false });
     return { input, field: labelled(label, input) };
   };
   const [token, password, key] = [secret('Token'), secret('Password'), secret('API key')];
   const user = h('input', { type: 'text', autocomplete: 'username', required: true, spellcheck: false });
-  return [
-    { name: 'Token', fields: [token.field], headers: () => ({ Authorization: `Bearer ${token.input.value.trim()}` }) },
+  const found = [
+    { name: 'Token', isTaken: http.includes('bearer') || schemes.some((scheme) => scheme.openIdConnectSecurityScheme), fields: [token.field], headers: () => ({ Authorization: `Bearer ${token.input.value.trim()}` }) },
     {
       name: 'User name and password',
+      isTaken: http.includes('basic'),
       fields: [labelled('User name', user), password.field],
       headers: () => ({ Authorization: `Basic ${base64(new TextEncoder().encode(`${user.value}:${password.input.value}`))}` }),
     },
-    { name: 'API key', fields: [key.field], headers: () => ({ [keyHeader]: key.input.value.trim() }) },
+    { name: 'API key', isTaken: keyHeader, fields: [key.field], headers: () => ({ [keyHeader ?? 'X-API-Key']: key.input.value.trim() }) },
   ];
-}
-
-/** The name of the header with API keys, as the public card has it. */
-async function keyHeader() {
-  const schemes = Object.values((await card().catch(() => null))?.securitySchemes ?? {});
-  return schemes.map((scheme) => scheme.apiKeySecurityScheme?.name).find(Boolean) ?? 'X-API-Key';
+  const taken = found.filter(({ isTaken }) => isTaken);
+  // A card that could not be read, or names none of these, rules nothing out.
+  return taken.length ? taken : found;
 }
 
 /** Asks for a credential until the server accepts one. Resolves to the session. `reason`: why it asks, or null. */
 export async function loggedIn(reason) {
-  const all = ways(await keyHeader());
+  const all = await ways();
   let chosen = all[0];
   const name = newId('way');
   const fields = h('div');
@@ -65,7 +66,7 @@ export async function loggedIn(reason) {
       } },
       title,
       reason ? h('p', null, reason) : null,
-      h('fieldset', null, h('legend', null, 'Credential'), radios),
+      all.length > 1 ? h('fieldset', null, h('legend', null, 'Credential'), radios) : null,
       fields,
       trouble,
       h('div', { class: 'actions' }, submit),

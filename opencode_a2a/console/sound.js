@@ -22,9 +22,9 @@ export function setSound(isOn) {
   play();
 }
 
-/** Plays two soft notes, where the sound is on. */
+/** Plays two soft notes, where the sound is on. A browser keeps notes from before the first click, and plays all at once. */
 export function play() {
-  if (!isSoundOn()) return;
+  if (!isSoundOn() || navigator.userActivation?.hasBeenActive === false) return;
   context ??= new AudioContext();
   context.resume();
   for (const [index, frequency] of [660, 880].entries()) {

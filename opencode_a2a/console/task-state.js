@@ -16,12 +16,20 @@ function appended(old, update) {
   return { ...old, parts };
 }
 
+/** The lists of what a task waits for and of what has ended, after an event about one request. */
+function listsAfter({ interrupts = [], resolved_interrupts: resolved = [] }, { phase, ...entry }) {
+  const others = (list) => list.filter(({ request_id: id }) => id !== entry.request_id);
+  if (phase === 'asked') return { interrupts: [...others(interrupts), entry] };
+  return { interrupts: others(interrupts), resolved_interrupts: [...others(resolved), entry] };
+}
+
 /** Returns the task with what an event of its stream changes. Artifacts that do not change stay the same objects. */
 export function applied(task, { task: whole, statusUpdate, artifactUpdate }) {
   if (whole) return { ...whole, artifacts: whole.artifacts ?? [] };
   if (statusUpdate) {
     const metadata = { ...task.metadata, ...statusUpdate.metadata };
-    metadata.shared = { ...shared(task), ...shared(statusUpdate) };
+    const { interrupt } = shared(statusUpdate);
+    metadata.shared = { ...shared(task), ...shared(statusUpdate), ...(interrupt ? listsAfter(shared(task), interrupt) : {}) };
     return { ...task, status: statusUpdate.status, metadata };
   }
   if (!artifactUpdate) return task;
@@ -37,16 +45,8 @@ export function applied(task, { task: whole, statusUpdate, artifactUpdate }) {
 export function interruptOf({ statusUpdate }) {
   const { interrupt, session } = shared(statusUpdate);
   if (!interrupt) return null;
-  return {
-    request_id: interrupt.request_id,
-    interrupt_type: interrupt.type,
-    task_id: statusUpdate.taskId,
-    context_id: statusUpdate.contextId,
-    session_id: session?.id,
-    details: interrupt.details ?? {},
-    phase: interrupt.phase,
-    resolution: interrupt.resolution,
-  };
+  const { taskId, contextId } = statusUpdate;
+  return { details: {}, ...interrupt, interrupt_type: interrupt.type, task_id: taskId, context_id: contextId, session_id: session?.id };
 }
 
 /** The kind of an artifact: `text`, `reasoning`, `tool_call` or `file`. */
@@ -65,6 +65,20 @@ export function interruptsOf(task) {
   return interrupts.map(({ request_id, type, details }) => (
     { request_id, interrupt_type: type, task_id: task.id, context_id: task.contextId, session_id: session?.id, details: details ?? {} }
   ));
+}
+
+/** The permissions and questions of a task that have ended, oldest first. */
+export const resolvedOf = (task) => shared(task).resolved_interrupts ?? [];
+
+/** The ids of the tool calls that wait for an answer. */
+export const waitingCalls = (task) => (shared(task).interrupts ?? []).map((entry) => entry.call_id).filter(Boolean);
+
+/** How a request has ended, in words. `principal`: the person, whose tasks nobody else can answer here. */
+export function outcomeOf({ type, resolution, reply, by }, principal) {
+  const done = { once: 'allowed once', always: 'allowed always', reject: 'rejected' }[reply];
+  const otherwise = resolution === 'replied' ? 'answered' : type === 'question' ? 'left unanswered' : 'rejected';
+  const who = { client: `by ${principal}`, opencode: 'elsewhere, in OpenCode', timeout: 'as nobody answered in time', end: 'as the turn ended' };
+  return `${done ?? otherwise} ${who[by] ?? 'elsewhere'}`;
 }
 
 /** The model that was used, as `provider/model`, or the one asked for while the task runs; null where neither is known. */

@@ -7,9 +7,9 @@ import { Subscription, hasEnded } from './events.js';
 import { fileOf, save } from './files.js';
 import { cards } from './interrupts.js';
 import { MarkdownView } from './markdown.js';
-import { addressOf, applied, interruptOf, interruptsOf, kindOf, modelOf, sessionOf, stateName, textOf, titleOf, usageOf } from './task-state.js';
+import { addressOf, applied, interruptOf, interruptsOf, kindOf, modelOf, outcomeOf, resolvedOf, sessionOf, stateName, textOf, titleOf, usageOf, waitingCalls } from './task-state.js';
 import { stateBadge } from './tasks.js';
-import { amount, fromNow, money } from './times.js';
+import { amount, clock, fromNow, money } from './times.js';
 
 const LONGEST_MARKDOWN = 200_000; // characters; what is longer is shown as text, and can be saved
 const LONGEST_OUTPUT = 20_000;
@@ -79,11 +79,12 @@ class ToolBlock {
     this.node = h('details', { class: 'tool' }, this.#summary, this.#body);
   }
 
-  show(artifact) {
+  show(artifact, waits) {
     const data = artifact.parts.find((part) => part.data !== undefined)?.data ?? {};
     const { command, ...more } = data.input ?? {};
     const title = data.title ?? data.input?.description ?? command ?? '';
-    fill(this.#summary, h('span', { class: `state ${data.status}` }, data.status ?? ''), ' ', h('strong', null, exact(data.tool ?? artifact.name ?? 'tool')), ' ', h('span', { class: 'title' }, exact(asText(title).slice(0, 200))));
+    const [state, words] = waits ? ['input-required', 'waits for an answer'] : [data.status, data.status ?? ''];
+    fill(this.#summary, h('span', { class: `state ${state}` }, words), ' ', h('strong', null, exact(data.tool ?? artifact.name ?? 'tool')), ' ', h('span', { class: 'title' }, exact(asText(title).slice(0, 200))));
     const rest = Object.keys(more).length ? more : null;
     fill(
       this.#body,
@@ -131,7 +132,9 @@ class Output {
     this.node = h('div', null, Object.values(this.#sections).map(({ node }) => node));
   }
 
-  show({ artifacts = [] }) {
+  show(task) {
+    const { artifacts = [] } = task;
+    const calls = waitingCalls(task);
     const ids = new Set(artifacts.map(({ artifactId }) => artifactId));
     for (const [id, { block }] of this.#blocks) {
       if (ids.has(id)) continue;
@@ -140,12 +143,13 @@ class Output {
     }
     for (const artifact of artifacts) {
       const known = this.#blocks.get(artifact.artifactId);
-      if (known?.artifact === artifact) continue;
+      const waits = calls.some((id) => artifact.parts.some(({ data }) => data?.call_id === id));
+      if (known?.artifact === artifact && known.waits === waits) continue;
       const kind = kindOf(artifact);
       const block = known?.block ?? new (BLOCKS[kind] ?? FileBlock)();
       if (!known) this.#sections[kind in BLOCKS ? kind : 'file'].body.append(block.node);
-      block.show(artifact);
-      this.#blocks.set(artifact.artifactId, { block, artifact });
+      block.show(artifact, waits);
+      this.#blocks.set(artifact.artifactId, { block, artifact, waits });
     }
     for (const { node, body } of Object.values(this.#sections)) node.hidden = !body.childElementCount;
   }
@@ -165,18 +169,42 @@ function progressText({ metadata, status }) {
   return { 'step-start': 'A step has begun.', 'step-finish': 'A step has finished.' }[progress.type] ?? progress.message ?? null;
 }
 
-function prompt(message) {
+/** A message of the person's. What the title says is not repeated. */
+function prompt(message, title) {
   const files = message.parts.map(file).filter(Boolean);
-  return h('div', { class: 'prompt' }, h('p', null, exact(textOf(message))), files.length ? h('div', { class: 'actions' }, files) : null);
+  const text = textOf(message);
+  const words = h('p', null, exact(text));
+  const isBegun = title.endsWith('…') && text.startsWith(title.slice(0, -1));
+  return h(
+    'div',
+    { class: 'prompt' },
+    text === title ? null : isBegun ? h('details', null, h('summary', null, 'Whole message'), words) : words,
+    files.length ? h('div', { class: 'actions' }, files) : null,
+  );
 }
 
-export function taskView({ watch, id, retitled }) {
+/** A line for a permission or question that has ended. */
+function answered(entry, principal) {
+  return h(
+    'li',
+    null,
+    entry.type === 'permission' ? 'Permission: ' : 'Question: ',
+    entry.subject ? h('code', { class: 'line' }, exact(entry.subject)) : null,
+    ` — ${outcomeOf(entry, principal)}, `,
+    h('time', { dateTime: entry.resolved_at }, clock(entry.resolved_at)),
+    entry.answer ? [': ', exact(entry.answer)] : null,
+  );
+}
+
+export function taskView({ watch, person, id, retitled }) {
   const view = { title: 'Task', node: null, close };
   const heading = h('h1', { tabIndex: -1 }, 'Task');
   const badge = h('span');
   const connection = h('p', { class: 'hint' });
   const prompts = h('div');
   const about = h('div');
+  const asked = h('ul');
+  const askedSection = h('section', { hidden: true }, h('h2', null, 'Answered'), asked);
   const message = h('div', { class: 'status-message' });
   const produced = new Output();
   const waits = cards(watch, { concerns: (item) => item.task_id === id });
@@ -186,6 +214,8 @@ export function taskView({ watch, id, retitled }) {
   let subscription = null;
   let frame = null;
   let shownState = null;
+  let shownTitle = null;
+  let shownEnded = null;
   let form = null;
 
   /** Draws at most once a frame: a stream may bring hundreds of events a second. */
@@ -200,12 +230,17 @@ export function taskView({ watch, id, retitled }) {
     const { state } = task.status;
     const title = titleOf(task);
     const users = (task.history ?? []).filter(({ role }) => role === 'ROLE_USER');
-    if (heading.textContent !== title) {
-      heading.textContent = title;
+    if (shownTitle !== title) {
+      shownTitle = title;
+      fill(heading, exact(title));
       view.title = title.slice(0, 40);
       retitled();
     }
-    if (prompts.childElementCount !== users.length) fill(prompts, users.map(prompt));
+    if (prompts.childElementCount !== users.length) fill(prompts, users.map((one) => prompt(one, title)));
+    const ended = resolvedOf(task);
+    if (shownEnded !== ended) fill(asked, ended.map((entry) => answered(entry, person.principal)));
+    shownEnded = ended;
+    askedSection.hidden = !ended.length;
     produced.show(task);
     const session = sessionOf(task);
     const { error, end } = task.metadata?.opencode ?? {};
@@ -269,7 +304,7 @@ export function taskView({ watch, id, retitled }) {
     task = applied(task, response);
     const interrupt = interruptOf(response);
     if (interrupt?.phase === 'asked') watch.add(interrupt);
-    else if (interrupt) watch.settle(interrupt.request_id, interrupt.resolution === 'rejected' ? 'It was rejected.' : 'It was answered.');
+    else if (interrupt) watch.settle(interrupt.request_id, `It was ${outcomeOf(interrupt, person.principal)}.`);
     draw();
   }
 
@@ -324,7 +359,7 @@ export function taskView({ watch, id, retitled }) {
   }
 
   document.addEventListener('visibilitychange', onVisibility);
-  view.node = h('article', { class: 'task' }, heading, h('p', { class: 'task-line' }, badge, ' ', cancel), connection, prompts, waits.node, produced.node, message, about, next);
+  view.node = h('article', { class: 'task' }, heading, h('p', { class: 'task-line' }, badge, ' ', cancel), connection, prompts, waits.node, askedSection, produced.node, message, about, next);
   follow();
   return view;
 }

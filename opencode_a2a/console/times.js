@@ -10,6 +10,9 @@ export function fromNow(time) {
   return relative.format(Math.round(seconds / size), unit);
 }
 
+/** A time of day with its date. Takes RFC 3339. */
+export const clock = (time) => new Date(time).toLocaleString('en', { dateStyle: 'medium', timeStyle: 'medium' });
+
 /** A duration in seconds, such as "250 ms", "3.2 s" or "4 min". */
 export function duration(seconds) {
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;

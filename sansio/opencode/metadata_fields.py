@@ -217,6 +217,7 @@ _RESOLVED: Mapping[str, tuple[Plain, str]] = {
     "resolved_at": (_STAMP, "the time at which it ended"),
 }
 """What is published of a request that has ended: each member with its kind and meaning."""
+_OF_CALL = "the id of the tool call that waits, as in the data of the call"
 _INTERRUPT_SENT = (
     _shared("interrupt.request_id", TEXT, "the id of the permission or question", *_STATUS, always=_STATUS),
     _shared("interrupt.type", one_of("permission", "question"), "the kind of request", *_STATUS, always=_STATUS),
@@ -227,6 +228,7 @@ _INTERRUPT_SENT = (
         *_STATUS,
         always=_STATUS,
     ),
+    _shared("interrupt.call_id", TEXT, f"with `asked`: {_OF_CALL}", *_STATUS),
     _shared("interrupt.details", OBJECT, "with `asked`: the request, with its options", *_STATUS),
     *(
         _shared(f"interrupt.{name}", kind, f"with `resolved`: {about}", *_STATUS)
@@ -234,13 +236,13 @@ _INTERRUPT_SENT = (
     ),
 )
 _PENDING = Summary(
-    {"request_id": TEXT, "type": one_of("permission", "question"), "details": OBJECT},
+    {"request_id": TEXT, "type": one_of("permission", "question"), "details": OBJECT}, {"call_id": TEXT}
 ).schema()
 _INTERRUPTS_SENT = _shared(
     "interrupts",
     Plain({"type": "array", "items": _PENDING}),
-    "the permissions and questions that wait, oldest first, each with `request_id`, `type` and `details`; empty once "
-    "none waits",
+    "the permissions and questions that wait, oldest first, each with `request_id`, `type`, `details` and, where a "
+    "tool waits, `call_id`; empty once none waits",
     Carrier.TASK,
 )
 _RESOLVED_SENT = _shared(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sansio.a2a.codecs.fields import nested_deeper
-from sansio.a2a.codecs.json_values import list_at, objects_at, text_at, texts_at
+from sansio.a2a.codecs.json_values import list_at, object_at, objects_at, text_at, texts_at
 from sansio.a2a.model import JsonObject
 from sansio.opencode.upstream.events import InterruptAsked, InterruptEnded
 
@@ -13,6 +13,24 @@ def details_of(asked: InterruptAsked) -> JsonObject:
     names = ("permission", "patterns", "metadata", "always") if asked.kind == "permission" else ("questions",)
     found = {name: asked.body.get(name) for name in names}
     return {name: value for name, value in found.items() if value is not None and not nested_deeper(value)}
+
+
+def pending_entry(asked: InterruptAsked) -> JsonObject:
+    """Return a request that waits, as its task and its event have it."""
+    call_id = text_at(asked.body, "tool", "callID")
+    of_call = {} if call_id is None else {"call_id": call_id}
+    return {"request_id": asked.request_id, "type": asked.kind, **of_call, "details": details_of(asked)}
+
+
+def asked_in(entry: JsonObject, session_id: str) -> InterruptAsked | None:
+    """Return the request in an entry that `pending_entry` made; `None` where it is none."""
+    request_id, kind = text_at(entry, "request_id"), text_at(entry, "type")
+    if request_id is None or kind is None:
+        return None
+    body, call_id = object_at(entry, "details"), text_at(entry, "call_id")
+    if call_id is not None:
+        body = {**body, "tool": {"callID": call_id}}
+    return InterruptAsked(session_id=session_id, kind=kind, request_id=request_id, body=body)
 
 
 def subject_of(asked: InterruptAsked) -> str:

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 
 from sansio.a2a.model import JsonObject, Message, TaskState, TaskStatus
 from sansio.a2a.tasks.task_log import LogEvent, MessageAdded, MetadataChanged, StatusChanged
-from sansio.opencode.interrupts.render import details_of, subject_of, text_of
+from sansio.opencode.interrupts.render import pending_entry, subject_of, text_of
 from sansio.opencode.interrupts.replies import Answer
 from sansio.opencode.turns.event_metadata import EventMetadata
 from sansio.opencode.upstream.events import BY_END, InterruptAsked, InterruptEnded
@@ -85,12 +85,7 @@ class InterruptTracker:
         self.asked_count += 1
         self.pending[asked.request_id] = asked
         self.asked_at[asked.request_id] = now
-        interrupt: JsonObject = {
-            "request_id": asked.request_id,
-            "type": asked.kind,
-            "phase": "asked",
-            "details": details_of(asked),
-        }
+        interrupt = _event("asked", pending_entry(asked))
         oldest = next(iter(self.pending.values()))  # the one that an answer without a name is for
         status = self._waiting(oldest, now)
         changed = StatusChanged(status=status, metadata=self._event_metadata.interrupt(interrupt))
@@ -109,7 +104,7 @@ class InterruptTracker:
             ended, understood, message = noted.answer.ended, noted.answer.understood, noted.message
         record = self._record(asked, ended, now)
         self.resolved = [*self.resolved, record][-MOST_RESOLVED:]
-        interrupt: JsonObject = {"request_id": ended.request_id, "type": ended.kind, "phase": "resolved", **record}
+        interrupt = _event("resolved", record)
         following = next(iter(self.pending.values()), None)
         status = (
             self._working(ended.request_id, now, understood)
@@ -123,10 +118,7 @@ class InterruptTracker:
 
     def _listed(self) -> list[JsonObject]:
         """List what the task waits for, so that whoever reads the task needs no other request."""
-        return [
-            {"request_id": asked.request_id, "type": asked.kind, "details": details_of(asked)}
-            for asked in self.pending.values()
-        ]
+        return [pending_entry(asked) for asked in self.pending.values()]
 
     def _record(self, asked: InterruptAsked, ended: InterruptEnded, now: str) -> JsonObject:
         """Build what stays of a request: the subject, the answer, who gave it, and when."""
@@ -152,6 +144,11 @@ class InterruptTracker:
         identity = f"{self._event_metadata.task_id}:{request_id}:answer"
         message = self._event_metadata.message(identity, understood) if understood else None
         return TaskStatus(state=TaskState.WORKING, message=message, timestamp=now)
+
+
+def _event(phase: str, entry: JsonObject) -> JsonObject:
+    """Build `metadata.shared.interrupt` of an event from a request's entry in the task."""
+    return {"request_id": entry["request_id"], "type": entry["type"], "phase": phase, **entry}
 
 
 def _cut(text: str) -> str:

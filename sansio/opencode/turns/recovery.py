@@ -12,6 +12,7 @@ from attrs import field, frozen
 from sansio.a2a.codecs.json_values import member, object_at, objects_at
 from sansio.a2a.model import Artifact, DataPart, FilePart, JsonObject, Task, TaskStatus, TextPart
 from sansio.a2a.tasks.task_log import SKIPPED, ArtifactChunk, LogEvent, StatusChanged
+from sansio.opencode.interrupts.render import asked_in
 from sansio.opencode.turns.blocks import TOOL_RANK, BlockType, Tool
 from sansio.opencode.upstream.events import InterruptAsked
 
@@ -54,17 +55,14 @@ class _Seen:
         elif isinstance(part_id := progress.get("part_id"), str):
             self.progress.add(part_id)
         interrupt = object_at(shared, "interrupt")
-        request_id, kind = interrupt.get("request_id"), interrupt.get("type")
-        if not isinstance(request_id, str) or not isinstance(kind, str):
+        asked = asked_in(interrupt, session_id)
+        if asked is None:
             return
-        self.pending.pop(request_id, None)
-        self.asked_at.pop(request_id, None)
+        self.pending.pop(asked.request_id, None)
+        self.asked_at.pop(asked.request_id, None)
         if interrupt.get("phase") == "asked":
-            body = object_at(interrupt, "details")
-            self.pending[request_id] = InterruptAsked(
-                session_id=session_id, kind=kind, request_id=request_id, body=body
-            )
-            self.asked_at[request_id] = time or ""
+            self.pending[asked.request_id] = asked
+            self.asked_at[asked.request_id] = time or ""
 
 
 def recovered_output(task: Task, events: Iterable[LogEvent], session_id: str, *, last: int = 0) -> RecoveredOutput:

@@ -6,7 +6,7 @@ import { shown } from './dom.mjs';
 
 const folder = '../../../opencode_a2a/console';
 const { EventParser, hasEnded } = await import(`${folder}/events.js`);
-const { applied, interruptOf, interruptsOf, kindOf, stateName } = await import(`${folder}/task-state.js`);
+const { applied, interruptOf, interruptsOf, kindOf, modelOf, outcomeOf, resolvedOf, stateName, waitingCalls } = await import(`${folder}/task-state.js`);
 const { parsed, quantile } = await import(`${folder}/metrics.js`);
 const { exact } = await import(`${folder}/dom.js`);
 const { cleanName } = await import(`${folder}/files.js`);
@@ -51,6 +51,36 @@ test('an interrupt of a stream looks like one of a list', () => {
   const found = interruptOf({ statusUpdate: { taskId: 't', contextId: 'c', status: {}, metadata } });
   assert.deepEqual([found.request_id, found.interrupt_type, found.task_id, found.details.permission], ['p', 'permission', 't', 'bash']);
   assert.equal(interruptOf({ task: TASK }), null);
+});
+
+test('events of requests move them from what waits to what has ended', () => {
+  const event = (phase, request_id, more) => ({ statusUpdate: { taskId: 't', status: {}, metadata: { shared: { interrupt: { request_id, type: 'permission', phase, ...more } } } } });
+  const events = [{ task: TASK }, event('asked', 'p', { call_id: 'c1' }), event('asked', 'q', { call_id: 'c2' }), event('resolved', 'p', { by: 'client' })];
+  const task = events.reduce(applied, null);
+  assert.deepEqual(waitingCalls(task), ['c2']);
+  assert.deepEqual(resolvedOf(task), [{ request_id: 'p', type: 'permission', by: 'client' }]);
+  // A stream that is resumed may bring an event again.
+  assert.deepEqual(resolvedOf(applied(task, events.at(-1))), resolvedOf(task));
+  assert.equal(resolvedOf(applied(task, event('resolved', 'q'))).length, 2);
+  assert.deepEqual(resolvedOf(TASK), []);
+});
+
+test('how a request has ended is said in words', () => {
+  const outcome = (entry) => outcomeOf({ type: 'permission', resolution: 'replied', ...entry }, 'ada');
+  assert.equal(outcome({ reply: 'once', by: 'client' }), 'allowed once by ada');
+  assert.equal(outcome({ reply: 'always', by: 'opencode' }), 'allowed always elsewhere, in OpenCode');
+  assert.equal(outcome({ resolution: 'rejected', by: 'timeout' }), 'rejected as nobody answered in time');
+  assert.equal(outcome({}), 'answered elsewhere');
+  assert.equal(outcome({ type: 'question', by: 'client' }), 'answered by ada');
+  assert.equal(outcome({ type: 'question', resolution: 'rejected', by: 'end' }), 'left unanswered as the turn ended');
+});
+
+test('the model that was used goes before the one that was asked for', () => {
+  const [asked, used] = [{ providerID: 'p', modelID: 'asked' }, { providerID: 'p', modelID: 'used' }];
+  const task = { ...TASK, history: [{ metadata: { shared: { model: asked } } }] };
+  assert.equal(modelOf(TASK), null);
+  assert.equal(modelOf(task), 'p/asked');
+  assert.equal(modelOf({ ...task, metadata: { shared: { usage: { model: used } } } }), 'p/used');
 });
 
 test('a task says what it waits for, as the lists do', () => {

@@ -454,6 +454,20 @@ def test_an_open_question_is_not_asked_again() -> None:
     assert [one["phase"] for one in shared_of(answered, "interrupt")] == ["resolved"]
 
 
+def test_the_tool_call_that_waits_is_known_again() -> None:
+    of_call = evolve(PERMISSION, body={**PERMISSION.body, "tool": {"messageID": "msg_9", "callID": "call_1"}})
+    log = said(of_call)
+    before = (log.task().metadata or {})["shared"]["interrupts"]
+    turn = gone_on_with(log)
+
+    say(log, turn.reconcile([record()], BUSY, NOW, asked=[of_call]))
+    say(log, turn.feed(evolve(PERMISSION, request_id="per_2"), NOW))
+
+    after = (log.task().metadata or {})["shared"]["interrupts"]
+    assert [one.get("call_id") for one in after] == ["call_1", None]
+    assert after[0] == before[0]
+
+
 def test_what_was_answered_before_stays_listed_with_its_times() -> None:
     second = evolve(PERMISSION, request_id="per_2")
     log = said(PERMISSION, PERMISSION.ended("replied", by="opencode", reply="once"), second)

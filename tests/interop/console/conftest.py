@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -33,17 +34,22 @@ _START_SECONDS = 90
 
 @attrs.define(eq=False)
 class Server:
-    """A server that can be stopped and started again, at the same URL and on the same database."""
+    """A server that can be stopped and started again, at the same URL and on the same database.
+
+    `prefix`: the path of its public URL. `more`: settings of its own.
+    """
 
     runtime: str
     folder: Path
     opencode: str
     port: int
+    prefix: str = ""
+    more: dict[str, str] = attrs.field(factory=dict)
     process: Process | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.prefix}"
 
     def start(self) -> None:
         command = ["-m", "opencode_a2a", "serve", "--runtime", self.runtime, "--host", "127.0.0.1"]
@@ -52,6 +58,8 @@ class Server:
             "A2A_CONSOLE": "true",
             "A2A_METRICS_ENABLED": "true",
             "A2A_SHUTDOWN_GRACE_SECONDS": "1",
+            "A2A_PUBLIC_URL": self.url,
+            **self.more,
         }
         where = ["--port", str(self.port), "--opencode", self.opencode]
         self.process = Process.start([sys.executable, *command, *where], cwd=self.folder, env=env)
@@ -65,16 +73,24 @@ class Server:
         assert self.process is not None
         self.process.stop()
 
-    def send(self, text: str, token: str = TOKEN) -> str:
-        """Send a message as somebody else's program would; return the id of its task."""
-        message = {"messageId": os.urandom(8).hex(), "role": "ROLE_USER", "parts": [{"text": text}]}
+    def send(self, text: str, token: str = TOKEN, *, context: dict[str, str] | None = None) -> str:
+        """Send a message as somebody else's program would; return the id of its task.
+
+        `context`: what it goes on with, by `taskId` or `contextId`.
+        """
+        message = {
+            "messageId": os.urandom(8).hex(),
+            "role": "ROLE_USER",
+            "parts": [{"text": text}],
+            **(context or {}),
+        }
         params = {"message": message, "configuration": {"returnImmediately": True}}
         return str(self.call("SendMessage", params, token)["task"]["id"])
 
     def call(self, method: str, params: dict[str, object], token: str = TOKEN) -> dict[str, dict[str, object]]:
         headers = {"authorization": f"Bearer {token}", "a2a-version": "1.0"}
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        answer = httpx.post(self.url, json=body, headers=headers, trust_env=False)
+        answer = httpx.post(f"{self.url}/", json=body, headers=headers, trust_env=False)
         result: dict[str, dict[str, object]] = answer.json()["result"]
         return result
 
@@ -92,17 +108,25 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         pytest.skip(str(error))
 
 
-@pytest.fixture(scope="module", params=["asyncio", "trio"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp(f"console-{request.param}")
-    fake_opencode = ["tests.interop.console.fake_opencode_server", request.param]
+@contextmanager
+def running_server(
+    runtime: str, folder: Path, *, prefix: str = "", more: dict[str, str] | None = None
+) -> Iterator[Server]:
+    """A server before a fake OpenCode, until the end of the block."""
+    fake_opencode = ["tests.interop.console.fake_opencode_server", runtime]
     with listening(fake_opencode, folder, environment(folder) | {"PYTHONPATH": str(ROOT)}) as opencode:
-        server = Server(request.param, folder, opencode, free_port())
+        server = Server(runtime, folder, opencode, free_port(), prefix, more or {})
         server.start()
         try:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(request.param, tmp_path_factory.mktemp(f"console-{request.param}")) as server:
+        yield server
 
 
 @pytest.fixture

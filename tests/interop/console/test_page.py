@@ -117,6 +117,112 @@ def test_a_permission_comes_by_itself_and_is_allowed(page: Page, server: Server)
     page.sees(AFTER_TOOL)
 
 
+LINE = "[...document.querySelectorAll('.task li')].find(line => line.querySelector('time'))"
+"""A script for the line of a request that has ended."""
+
+
+def test_a_permission_stays_with_its_answer_and_who_gave_it(page: Page) -> None:
+    start(page, "PERMISSION")
+    page.until("document.querySelector('details.tool .state').innerText === 'waits for an answer'")
+    page.click("button", "Allow once")
+
+    line = "Permission: bash: echo hello-from-tool — allowed once by ada, "
+    page.until(f"{LINE}?.innerText.startsWith({json.dumps(line)})")
+    page.until("document.querySelector('.tool .state.completed')")
+    time = page.run(f"{LINE}.querySelector('time').dateTime")
+    page.reload()
+    page.until(f"{LINE}?.innerText.startsWith({json.dumps(line)})")
+    assert page.run(f"{LINE}.querySelector('time').dateTime") == time
+    assert page.run("document.querySelectorAll('.task .card').length") == 0
+
+
+def test_what_another_program_rejects_is_recorded_with_its_reason(page: Page, server: Server) -> None:
+    task = start(page, "PERMISSION")
+    page.sees("Allow once")
+    server.send("no", context={"taskId": task})
+
+    page.until(f"{LINE}?.innerText.includes('rejected by ada')")
+    page.until("document.querySelector('.card .outcome').innerText === 'It was rejected by ada.'")
+
+
+def test_answers_to_questions_stay_after_a_restart(person: Person, server: Server) -> None:
+    page = logged_in(person, server)
+    start(page, "QUESTION")
+    page.click("radio", "B the second")
+    page.click("button", "Send answer")
+    page.sees(AFTER_TOOL)
+    server.stop()
+    server.start()
+    page.reload()
+    page.fill("textbox", "Token", TOKEN)
+    page.press("Enter")
+
+    page.until(f"{LINE}?.innerText.includes(' — answered by ada, ')")
+    page.until(f"{LINE}.innerText.endsWith(': B')")
+
+
+def test_a_message_that_is_the_title_is_not_repeated(page: Page) -> None:
+    long = "INSTANT " + "and so on " * 20
+    start(page, "INSTANT once")
+    page.until("document.querySelector('.task .state.completed')")
+    assert page.text.count("INSTANT once") == 1
+
+    start(page, long)
+    page.until("document.querySelector('.task .state.completed')")
+    page.until("document.querySelector('h1').innerText.endsWith('…')")
+    page.run("document.querySelector('.prompt details').open = true")
+    page.sees(long.strip())
+
+
+COUNTED = """
+(() => {
+  window.notes = 0;
+  window.AudioContext = class extends AudioContext {
+    createOscillator() {
+      window.notes += 1;
+      return super.createOscillator();
+    }
+  };
+})()
+"""
+"""Counts the notes that a page plays."""
+
+
+def test_a_sound_is_played_once_it_is_turned_on(page: Page, server: Server) -> None:
+    page.run(COUNTED)
+    first = server.send("PERMISSION")
+    page.until(card_of(first))
+    assert page.run("window.notes") == 0  # it is off at first
+
+    page.click("button", "Sound")
+    assert page.run("localStorage.getItem('a2a-console-sound')") == "on"
+    page.until("document.querySelector('[aria-pressed]').ariaPressed === 'true' && window.notes === 2")
+    second = server.send("PERMISSION")
+    page.until(f"{card_of(second)} && window.notes === 4")
+
+    page.reload()
+    page.until("document.querySelector('[aria-pressed]').ariaPressed === 'true'")
+    page.run(COUNTED)
+    page.until(card_of(second))
+    page.click("button", "Sound")
+    page.until("document.querySelector('[aria-pressed]').ariaPressed === 'false'")
+    assert page.run("localStorage.getItem('a2a-console-sound')") == "off"
+    for task in (first, second):
+        server.call("CancelTask", {"id": task})
+
+
+def test_no_sound_is_kept_for_the_first_click(page: Page, server: Server) -> None:
+    page.run("localStorage.setItem('a2a-console-sound', 'on')")
+    page.reload()
+    page.run(COUNTED)
+    task = server.send("PERMISSION")
+    page.until(card_of(task))
+
+    assert page.run("navigator.userActivation.hasBeenActive") is False
+    assert page.run("window.notes") == 0
+    server.call("CancelTask", {"id": task})
+
+
 def test_a_permission_is_rejected_with_a_reason(page: Page, server: Server) -> None:
     task = server.send("PERMISSION")
     press_in(page, task, "Reject…")
