@@ -123,7 +123,7 @@ LINE = "[...document.querySelectorAll('.task li')].find(line => line.querySelect
 
 def test_a_permission_stays_with_its_answer_and_who_gave_it(page: Page) -> None:
     start(page, "PERMISSION")
-    page.until("document.querySelector('details.tool .state').innerText === 'waits for an answer'")
+    page.until("document.querySelector('details.tool .state')?.innerText === 'waits for an answer'")
     page.click("button", "Allow once")
 
     line = "Permission: bash: echo hello-from-tool — allowed once by ada, "
@@ -142,7 +142,7 @@ def test_what_another_program_rejects_is_recorded_with_its_reason(page: Page, se
     server.send("no", context={"taskId": task})
 
     page.until(f"{LINE}?.innerText.includes('rejected by ada')")
-    page.until("document.querySelector('.card .outcome').innerText === 'It was rejected by ada.'")
+    page.until("document.querySelector('.card .outcome')?.innerText === 'It was rejected by ada.'")
 
 
 def test_answers_to_questions_stay_after_a_restart(person: Person, server: Server) -> None:
@@ -169,7 +169,7 @@ def test_a_message_that_is_the_title_is_not_repeated(page: Page) -> None:
 
     start(page, long)
     page.until("document.querySelector('.task .state.completed')")
-    page.until("document.querySelector('h1').innerText.endsWith('…')")
+    page.until("document.querySelector('h1')?.innerText.endsWith('…')")
     page.run("document.querySelector('.prompt details').open = true")
     page.sees(long.strip())
 
@@ -196,16 +196,16 @@ def test_a_sound_is_played_once_it_is_turned_on(page: Page, server: Server) -> N
 
     page.click("button", "Sound")
     assert page.run("localStorage.getItem('a2a-console-sound')") == "on"
-    page.until("document.querySelector('[aria-pressed]').ariaPressed === 'true' && window.notes === 2")
+    page.until("document.querySelector('[aria-pressed]')?.ariaPressed === 'true' && window.notes === 2")
     second = server.send("PERMISSION")
     page.until(f"{card_of(second)} && window.notes === 4")
 
     page.reload()
-    page.until("document.querySelector('[aria-pressed]').ariaPressed === 'true'")
+    page.until("document.querySelector('[aria-pressed]')?.ariaPressed === 'true'")
     page.run(COUNTED)
     page.until(card_of(second))
     page.click("button", "Sound")
-    page.until("document.querySelector('[aria-pressed]').ariaPressed === 'false'")
+    page.until("document.querySelector('[aria-pressed]')?.ariaPressed === 'false'")
     assert page.run("localStorage.getItem('a2a-console-sound')") == "off"
     for task in (first, second):
         server.call("CancelTask", {"id": task})
