@@ -21,8 +21,8 @@ pytestmark = [
 
 PROMPTS = ("ECHO one two", "THINK", "STEPS", "RETRY", "PERMISSION")
 ACTIVATED = (STREAM_HINTS, STREAM_RESUME)
-_CLOSED = {"details"}
-"""Members whose content is OpenCode's."""
+_CLOSED = {"details", "model"}
+"""Members that one row describes as a whole."""
 
 Found = tuple[Carrier, dict[str, Any]]
 
@@ -32,7 +32,7 @@ def uris(version: str) -> str:
 
 
 async def sent(caller: Caller, prompt: str) -> list[dict[str, Any]]:
-    """The items of a turn's stream; a turn that asks is allowed once, and its rest is read too."""
+    """The items of a turn's stream; a turn that asks is allowed once, and its rest and its task are read too."""
     header = {"X-A2A-Extensions": uris("0.3")} if caller.wire.version == "0.3" else {}
     async with caller.opened(caller.request("stream", caller.params(prompt, {}), **header)) as stream:
         await stream.whole()
@@ -43,6 +43,8 @@ async def sent(caller: Caller, prompt: str) -> list[dict[str, Any]]:
         async with caller.opened(caller.request("subscribe", {"id": stream.task.id}, **headers)) as rest:
             await rest.whole()
         items += [event.json for event in rest.events]
+        task = (await caller.ask("get", {"id": stream.task.id})).json()
+        items.append(task if caller.wire.version == "0.3" else {"task": task})
     return items
 
 
@@ -91,5 +93,6 @@ async def test_what_turns_send_is_of_the_published_schemas(serving: Serving, wir
     assert never == {
         "metadata.shared.resume.last_event_id",  # of requests
         "metadata.shared.session.title",  # of a method's tasks
+        "metadata.shared.interrupt.answer",  # of questions and rejections
         *(f"metadata.shared.progress.{name}" for name in ("tool", "call_id")),  # of tools that report how they get on
     }
