@@ -216,7 +216,7 @@ _RESOLVED: Mapping[str, tuple[Plain, str]] = {
     "asked_at": (_STAMP, "the time at which it was asked"),
     "resolved_at": (_STAMP, "the time at which it ended"),
 }
-"""What is published of a request that has ended: each member with its kind and meaning."""
+"""The published members of a request that has ended, each with its kind and meaning."""
 _OF_CALL = "the id of the tool call that waits, as in the data of the call"
 _INTERRUPT_SENT = (
     _shared("interrupt.request_id", TEXT, "the id of the permission or question", *_STATUS, always=_STATUS),

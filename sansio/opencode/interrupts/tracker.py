@@ -18,7 +18,7 @@ from sansio.opencode.turns.event_metadata import EventMetadata
 from sansio.opencode.upstream.events import BY_END, InterruptAsked, InterruptEnded
 
 MOST_RESOLVED = 50
-"""Number of resolved requests that a task lists, the newest. The list is stored anew with each of them."""
+"""Number of resolved requests that a task lists, the newest. The whole list is stored with each of them."""
 LONGEST_TEXT = 300
 """Characters of a subject or an answer in that list. A command may be a whole script."""
 
