@@ -448,14 +448,17 @@ def test_everything_can_be_done_by_keys(person: Person, server: Server) -> None:
 def test_no_rule_of_accessibility_is_broken(page: Page, server: Server, scheme: str) -> None:
     page.prefer(scheme)
     waits = [server.send("PERMISSION"), server.send("SEVERAL")]
-    shown = server.send("STEPS")
+    shown, answered = server.send("STEPS"), server.send("PERMISSION")
+    until(lambda: "input" in str(server.call("GetTask", {"id": answered})["status"]).lower(), "a task that waits")
+    server.send("once", context={"taskId": answered})
     for path, seen in [
         ("waiting", "Colours"),
         ("tasks", "in all"),
         ("new", "Directory"),
         ("metrics", "whole turn"),
         (f"task/{shown}", AFTER_TOOL),
-        (f"task/{waits[0]}", "Allow once"),
+        (f"task/{waits[0]}", "waits for an answer"),
+        (f"task/{answered}", "allowed once by ada"),
     ]:
         page.run(f"location.hash = '#/{path}'")
         page.sees(seen)
