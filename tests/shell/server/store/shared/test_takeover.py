@@ -13,12 +13,22 @@ from anyio.abc import ByteStream, SocketStream
 
 from opencode_a2a.server.store import FencedError, Store, StoreUnavailableError
 from tests.listening import listening
+from tests.shell.cases import runtime_in_turn
 from tests.shell.server.store.shared.cases import LEASE, WAIT, ids, looking, owners, shared, stores, until
 from tests.shell.server.store.shared.replica_process import replica
 from tests.shell.store_cases import postgresql_url as postgresql_url
 from tests.shell.store_cases import task_row
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """A runtime in turn: each test starts processes, and who has a task is decided by the database.
+
+    `tests/shell/server/replicas` has servers that take over from each other on both.
+    """
+    return runtime_in_turn(request.node.name)
 
 
 async def adopted(store: Store) -> list[str]:
