@@ -74,15 +74,17 @@ _CLIENT = (
 )
 _MODEL_CALLS = ("peers_file", "client_allowed_hosts", "client_allow_private_hosts")
 """The settings of the model's own calls that the demo reads too, for two demos that call each other."""
+_PUSHES = ("push_allowed_hosts", "push_allow_private_hosts")
+"""The settings of push notifications that the demo reads too, for a receiver on the same machine."""
 
-_READ_BY = {
+READ_BY = {
     "call": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "chat": (*_EVERYWHERE, *_CLIENT, "max_request_body_bytes"),
     "card": (*_EVERYWHERE, *_CLIENT),
     "tasks": (*_EVERYWHERE, *_CLIENT),
     "token": _EVERYWHERE,
     "completion": ("peers_file",),
-    "demo": (*_EVERYWHERE, *_MODEL_CALLS, "bindings", "console", "allowed_origins"),
+    "demo": (*_EVERYWHERE, *_MODEL_CALLS, *_PUSHES, "bindings", "console", "allowed_origins"),
     "backup": (*_EVERYWHERE, *_STORE),
     "migrate": (*_EVERYWHERE, *_STORE, "listen_database_url", "credentials", "credentials_file", "import_principals"),
     "doctor": _EVERYWHERE,  # it loads the others itself: what is wrong with them is among its findings
@@ -209,7 +211,7 @@ def _run(options: argparse.Namespace) -> int:
     from opencode_a2a.redaction import redacted
     from opencode_a2a.server.runtimes import find_runtime
 
-    settings, warnings = _settings(with_options(options, os.environ), _READ_BY.get(options.command))
+    settings, warnings = _settings(with_options(options, os.environ), READ_BY.get(options.command))
     in_json = options.command == "serve" and settings.log_format == "json"
     redacted.know("settings", redactor_of(settings))
     log = logging_to(

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from sansio.a2a.cards.agent_card import addresses_of
 from sansio.doctor.finding import Finding, Outcome, fail, of_problem, ok, skipped, warn
 from sansio.guards.hosts import ServedHosts
 
@@ -111,7 +112,8 @@ def judge_card(facts: CardFacts) -> Finding:
             f"the server runs, and {facts.url} does not lead to its card: {facts.error}",
             "set A2A_PUBLIC_URL to where callers reach it, or mend the proxy in front",
         )
-    elsewhere = [url for url in facts.interfaces if url.rstrip("/") != facts.url.rstrip("/")]
+    here = addresses_of(facts.url)
+    elsewhere = [url for url in facts.interfaces if url.rstrip("/") not in here]
     if elsewhere or not facts.interfaces:
         names = ", ".join(elsewhere[:3]) or "no URL"
         return fail(

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sansio.a2a.cards.agent_card import CardSpec, render_card
+from sansio.a2a.cards.parse import SERVED
 from sansio.doctor.finding import Finding, Outcome, exit_code, fail, of_problem, ok, skipped, warn, worst
 from sansio.doctor.identity import CredentialsFacts, IssuerFacts, judge_credentials, judge_issuer
 from sansio.doctor.listening import PAST_POOL, ListeningFacts, ListeningFault, listening_fault
@@ -159,6 +161,28 @@ def test_a_server_that_refuses_the_host_needs_it_in_its_list() -> None:
 
 def test_a_card_names_the_url_that_it_is_served_at() -> None:
     assert judge_card(CardFacts(url=HOME, interfaces=(HOME, f"{HOME}/"))).outcome is OK
+
+
+@pytest.mark.parametrize("bindings", [*((binding,) for binding in SERVED), SERVED])
+@pytest.mark.parametrize("url", ["https://agent.example", "http://127.0.0.1:8000/", "https://agent.example:8443/a/b"])
+def test_a_card_names_its_url_in_the_form_that_each_binding_has(url: str, bindings: tuple[str, ...]) -> None:
+    card = render_card(
+        CardSpec(
+            name="Agent",
+            description="It helps.",
+            version="1",
+            url=url,
+            schemes=(),
+            skills=(),
+            input_modes=(),
+            output_modes=(),
+            bindings=bindings,
+        )
+    )
+    interfaces = tuple(interface["url"] for interface in card["supportedInterfaces"])
+
+    assert judge_card(CardFacts(url=url, interfaces=interfaces)).outcome is OK
+    assert judge_card(CardFacts(url="http://other.example:81", interfaces=interfaces)).outcome is FAIL
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from opencode_a2a.cli.main import READ_BY, parsed
+from opencode_a2a.config.settings import VARIABLES
 from tests.guide.__main__ import main
 from tests.guide.exchanges import request_of, shortened, transcript_of
-from tests.guide.pages import GUIDE, PageError, pages, read_page
+from tests.guide.pages import GUIDE, Page, PageError, pages, read_page
 from tests.guide.shown import Names, laid_out
 
 PAGE = """# Page
@@ -112,3 +115,19 @@ def test_the_list_has_every_example(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert len(capsys.readouterr().out.splitlines()) == sum(len(page.examples) for page in pages())
     assert "first-request" in {example.name for example in read_page(GUIDE / "index.md").examples}
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+def test_the_demo_reads_the_variables_that_a_page_starts_it_with(page: Page) -> None:
+    read = {variable.name for variable in VARIABLES if variable.attribute in READ_BY["demo"]}
+
+    assert page.server.keys() <= read
+
+
+def test_the_help_of_the_demo_names_the_variables_that_it_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed(["demo", "--help"])
+
+    named = set(re.findall(r"\bA2A_[A-Z_]+\b", capsys.readouterr().out.partition("options:")[0]))
+    read = {variable.name for variable in VARIABLES if variable.attribute in READ_BY["demo"]}
+    assert named == read - {"A2A_LOG_FORMAT"}  # it is checked by each command, and `serve` alone uses it

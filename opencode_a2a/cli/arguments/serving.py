@@ -48,8 +48,8 @@ def add_demo_arguments(parser: argparse.ArgumentParser) -> None:
         "Starts a scripted OpenCode and the server before it, both on loopback, sends one\n"
         "message and shows the stream. --keep leaves them up and prints commands to try.\n"
         "Of the environment it reads A2A_RUNTIME, A2A_LOG_LEVEL, A2A_BINDINGS, A2A_CONSOLE, A2A_ALLOWED_ORIGINS,\n"
-        "A2A_PEERS_FILE, A2A_CLIENT_ALLOWED_HOSTS and A2A_CLIENT_ALLOW_PRIVATE_HOSTS; it makes its own token, and\n"
-        "keeps its tasks in memory."
+        "A2A_PEERS_FILE, A2A_CLIENT_ALLOWED_HOSTS, A2A_CLIENT_ALLOW_PRIVATE_HOSTS, A2A_PUSH_ALLOWED_HOSTS and\n"
+        "A2A_PUSH_ALLOW_PRIVATE_HOSTS; it makes its own token, and keeps its tasks in memory."
     )
     parser.add_argument(
         "--runtime", metavar="NAME", dest="A2A_RUNTIME", help="the event loop: asyncio or trio (default: asyncio)"

@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from opencode_a2a.client.answer import end_early
 from opencode_a2a.config.settings import Settings
 from sansio.a2a.bindings.sse import SseDecoder
+from sansio.a2a.cards.agent_card import addresses_of
 from sansio.a2a.cards.parse import CARD_PATHS
 from sansio.a2a.codecs.json_values import objects_at, text_at
 from sansio.a2a.errors import ProtocolError
@@ -67,7 +68,8 @@ async def check_server(settings: Settings) -> list[Finding]:
 
 
 def _names(card: _Card, *urls: str) -> bool:
-    return any(interface.rstrip("/") in urls for interface in card.interfaces)
+    own = [address for url in urls for address in addresses_of(url)]
+    return any(interface.rstrip("/") in own for interface in card.interfaces)
 
 
 async def _lives(client: httpx.AsyncClient, settings: Settings, local: str) -> bool:

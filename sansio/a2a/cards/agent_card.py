@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 from attrs import frozen
 
-from sansio.a2a.cards.parse import GRPC, HTTP_JSON, JSONRPC, WEBSOCKET, WEBSOCKET_URI
+from sansio.a2a.cards.parse import GRPC, HTTP_JSON, JSONRPC, SERVED, WEBSOCKET, WEBSOCKET_URI
 from sansio.a2a.cards.security import SecurityScheme, described
 from sansio.a2a.cards.signatures import JWKS_PATH, Signer, signatures
 from sansio.a2a.codecs.fields import compact
@@ -125,6 +125,11 @@ def _address(url: str, binding: str) -> str:
     if binding == GRPC:
         return grpc_address(url)
     return websocket_address(url) if binding == WEBSOCKET else url
+
+
+def addresses_of(url: str) -> frozenset[str]:
+    """Return the addresses of a server at a URL in its card: one for each binding it may have, without last slashes."""
+    return frozenset(_address(url, binding).rstrip("/") for binding in SERVED)
 
 
 def _interfaces(spec: CardSpec) -> JsonObject:
