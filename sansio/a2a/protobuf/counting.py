@@ -21,7 +21,7 @@ _AT_ONCE: Final = 1000
 """Records that are counted in one step, some 0.5 ms."""
 _LENGTH: Final = 2  # the wire type of texts, bytes and messages
 _FIXED: Final[Mapping[int, int]] = {1: 8, 5: 4}  # bytes of the wire types that have always as many
-_GROUPS: Final = (3, 4)
+_GROUP, _END_OF_GROUP = 3, 4
 _LONGEST: Final = 10  # bytes of a number
 _PAIR: Final = 2  # records of an entry of a map, which is one value
 
@@ -32,6 +32,10 @@ class _Kind:
 
     fields: Mapping[int, Descriptor]
     free: int
+
+
+_UNKNOWN: Final = _Kind({}, 0)
+"""The inside of a group: no message has groups, so the library skips it."""
 
 
 class _CutError(ValueError):
@@ -92,7 +96,12 @@ def _counted(kind: MessageClass, data: bytes, most: int) -> Steps[None]:
             at += _FIXED[wire]
             if at > end:
                 raise _CutError
-        elif wire not in _GROUPS:
+        elif wire == _GROUP:
+            around.append((here, end, free))
+            here, free = _UNKNOWN, 0
+        elif wire == _END_OF_GROUP and here is _UNKNOWN:
+            here, end, free = around.pop()
+        else:
             raise _CutError
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from google.protobuf.message import Message
-from hypothesis import given
+from google.protobuf.message import DecodeError, Message
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sansio.a2a.bindings import grpc
@@ -84,6 +84,44 @@ def test_fields_that_the_message_does_not_have_count_too(record: bytes) -> None:
         taken(check_values(SEND, record * 3, 2))
 
 
+def grouped(number: int, inside: bytes) -> bytes:
+    """Make a group, which no message of today has."""
+    return varint(number << 3 | 3) + inside + varint(number << 3 | 4)
+
+
+_FIELDS = st.sampled_from([1, 2, 3, 4, 100])
+_RECORDS = st.recursive(
+    st.one_of(
+        st.builds(lambda field, value: varint(field << 3) + varint(value), _FIELDS, st.integers(0, 2**64 - 1)),
+        st.builds(lambda field: varint(field << 3 | 1) + bytes(8), _FIELDS),
+        st.builds(lambda field: varint(field << 3 | 5) + bytes(4), _FIELDS),
+        st.builds(lambda field, text: varint(field << 3 | 2) + varint(len(text)) + text, _FIELDS, st.binary()),
+    ),
+    lambda records: st.one_of(
+        st.builds(grouped, _FIELDS, st.lists(records, max_size=3).map(b"".join)),
+        st.builds(
+            lambda field, inside: varint(field << 3 | 2) + varint(len(inside)) + inside,
+            _FIELDS,
+            st.lists(records, max_size=3).map(b"".join),
+        ),
+    ),
+)
+
+
+@given(st.lists(_RECORDS, max_size=4).map(b"".join))
+@example(grouped(1000, b"\x12\x02\xff\xff"))
+@example(grouped(1000, grouped(1, b"\x0a\x01\x80") + b"\x0a\x01\x80"))
+def test_nothing_that_the_library_takes_ends_the_count(data: bytes) -> None:
+    many = SEND(message={"parts": [{}] * 40}).SerializeToString()
+    try:
+        SEND.FromString(data)
+    except DecodeError:
+        return
+
+    with pytest.raises(ProtocolError):
+        taken(check_values(SEND, data + many, 39))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -94,8 +132,20 @@ def test_fields_that_the_message_does_not_have_count_too(record: bytes) -> None:
         unknown(5, bytes(3)),
         unknown(6),
         b"\x0a\x02\x0a\x05abcde",
+        unknown(3),
+        unknown(4),
     ],
-    ids=["cut", "long number", "cut eight bytes", "cut text", "cut four bytes", "no wire type", "beyond its message"],
+    ids=[
+        "cut",
+        "long number",
+        "cut eight bytes",
+        "cut text",
+        "cut four bytes",
+        "no wire type",
+        "beyond its message",
+        "open group",
+        "end of no group",
+    ],
 )
 def test_what_is_no_message_is_left_to_the_library(wrong: bytes) -> None:
     assert taken(check_values(SEND, wrong)) is None
