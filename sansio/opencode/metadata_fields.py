@@ -204,7 +204,10 @@ _SESSION_SENT = _shared(
     "session.id", TEXT, "the OpenCode session that is used", *_ENDED, always=(Carrier.TASK, Carrier.STATUS)
 )
 _RESOLVED: Mapping[str, tuple[Plain, str]] = {
-    "resolution": (one_of("replied", "rejected"), "the reply"),
+    "resolution": (
+        one_of("replied", "rejected"),
+        "whether it was answered or rejected; `replied`, without `by`, also where nobody here saw how it ended",
+    ),
     "subject": (_CUT, "the tool with its command or patterns, or the questions; the beginning of a long text"),
     "reply": (one_of(*REPLIES), "of a permission: the reply, where it is known"),
     "answer": (_CUT, "the reason of a rejection, or the answers; the beginning of a long text"),

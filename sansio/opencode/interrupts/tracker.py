@@ -33,9 +33,8 @@ class _Noted:
     def is_taken(self, ended: InterruptEnded) -> bool:
         """Return whether a request ended by this answer, and not by another one that was faster."""
         mine = self.answer.ended
-        return ended.resolution == mine.resolution and (
-            ended.reply is None or mine.reply is None or ended.reply == mine.reply
-        )
+        known = ((ended.reply, mine.reply), (ended.answer, mine.answer))
+        return ended.resolution == mine.resolution and all(None in pair or len({*pair}) == 1 for pair in known)
 
 
 @define(eq=False)

@@ -343,6 +343,19 @@ def test_an_answer_that_was_later_than_another_one_is_not_told(reply: str, resol
     assert (record["by"], record["reply"]) == ("opencode", reply)
 
 
+def test_an_answer_to_a_question_that_was_later_than_another_one_is_not_told() -> None:
+    asked = question(AB)
+    turn = waiting_turn(asked)
+    mine = question_reply(asked, [["Apples"]], DEFAULT_LOCATION)
+    turn.interrupt_tracker.note(asked.request_id, mine, message("Apples"))
+
+    events = turn.feed(asked.ended("replied", by="opencode", answer="Blueberry pie"), NOW)
+
+    assert progress(events) == ["working"]
+    [record] = turn.interrupt_tracker.resolved
+    assert (record["by"], record["answer"]) == ("opencode", "Blueberry pie")
+
+
 def ways_to_end() -> list[tuple[InterruptAsked, InterruptEnded, dict[str, str]]]:
     asked, several = permission(patterns=["ls"]), question(AB, {"question": "Why?"})
     of_client = {"by": "client"}
