@@ -128,7 +128,7 @@ def _address(url: str, binding: str) -> str:
 
 
 def addresses_of(url: str) -> frozenset[str]:
-    """Return the addresses of a server at a URL in its card: one for each binding it may have, without last slashes."""
+    """Return the addresses of a server at a URL in its card, one for each binding, without slashes at their ends."""
     return frozenset(_address(url, binding).rstrip("/") for binding in SERVED)
 
 
