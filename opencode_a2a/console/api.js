@@ -34,7 +34,6 @@ const WORDS = {
   TOO_LARGE: 'This is more than the server takes in one message.',
 };
 
-/** An error in plain words. */
 export function inWords(error) {
   const words = WORDS[error.kind];
   if (error.kind === 'RATE_LIMITED' && error.retryAfter) return `${words} Try again in ${error.retryAfter} s.`;
@@ -42,7 +41,7 @@ export function inWords(error) {
 }
 
 let renewing = null;
-/** Called where the session has ended. Returns a promise that resolves when the person has logged in again. */
+/** Resolves when the person has logged in again. */
 let renew = () => Promise.reject(new ApiError('UNAUTHENTICATED', 'Log in first.', { status: 401 }));
 export const onSessionEnd = (renewal) => (renew = renewal);
 
@@ -73,7 +72,7 @@ async function exchanged(url, options) {
 
 const json = (response) => response.json().catch(() => null);
 
-/** Sends a request. Where the session has ended, waits until the person has logged in, and sends it again. */
+/** Sends a request, and again after a login where the session has ended. */
 async function sent(url, options = {}) {
   for (;;) {
     const response = await exchanged(url, { ...options, headers: { ...HEADERS, ...options.headers } });
@@ -85,18 +84,10 @@ async function sent(url, options = {}) {
   }
 }
 
-/** The session by the cookie; null without one. */
-export async function session() {
-  const response = await exchanged('console/session', { headers: HEADERS });
+/** The session by the cookie, or by the headers of a credential; null without one. */
+export async function session(credential) {
+  const response = await exchanged('console/session', { method: credential ? 'POST' : 'GET', headers: { ...HEADERS, ...credential } });
   if (response.status === 401) return null;
-  if (!response.ok) throw refused(response, await json(response));
-  return response.json();
-}
-
-/** Begins a session with the headers of a credential. */
-export async function logIn(credential) {
-  const response = await exchanged('console/session', { method: 'POST', headers: { ...HEADERS, ...credential } });
-  if (response.status === 401) throw new ApiError('WRONG_CREDENTIAL', 'The server does not know this credential.');
   if (!response.ok) throw refused(response, await json(response));
   return response.json();
 }
@@ -118,23 +109,20 @@ export function resultOf({ result, error }) {
   throw new ApiError(error.code === TASK_NOT_FOUND ? 'TASK_NOT_FOUND' : reason ?? 'REFUSED', error.message);
 }
 
-/** Calls a method and returns its result. */
 export async function call(method, params = {}, signal) {
   const response = await sent('./', { ...rpc(method, params), signal });
   return resultOf(await response.json());
 }
 
-/** Calls a method whose answer is a stream, and returns the open answer. `after`: the id of the last event known. */
+/** The open answer of a method that streams. `after`: the id of the last event known. */
 export async function stream(method, params, { after = null, signal }) {
   const options = rpc(method, params);
   if (after !== null) options.headers['Last-Event-ID'] = after;
   return sent('./', { ...options, signal });
 }
 
-/** The metrics as text. */
 export const metrics = async (signal) => (await sent('metrics', { signal })).text();
 
-/** The public card: it names the credentials that the server takes. */
 export async function card() {
   const response = await exchanged('.well-known/agent-card.json', { headers: { 'A2A-Version': '1.0' } });
   return response.ok ? response.json() : null;

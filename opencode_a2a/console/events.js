@@ -54,14 +54,12 @@ export class Subscription {
     this.isDone = this.#run();
   }
 
-  /** Ends the subscription for good. */
   close() {
     this.#isClosed = true;
     this.#controller?.abort();
     this.#wake?.();
   }
 
-  /** Tries again without the rest of the pause. */
   retry() {
     this.#wake?.();
   }
@@ -94,7 +92,6 @@ export class Subscription {
     });
   }
 
-  /** Reads one answer to its end. */
   async #read() {
     this.#controller = new AbortController();
     const { signal } = this.#controller;

@@ -1,7 +1,7 @@
 // Files that an agent attached: saved, never opened by the page.
 
 import { safeUrl } from './markdown.js';
-import { exact, h } from './dom.js';
+import { button, exact, h } from './dom.js';
 import { fromBase64, size } from './times.js';
 
 /** Saves bytes under a name. The type is neutral, so that no browser shows them as a page of this origin. */
@@ -12,7 +12,6 @@ export function save(bytes, name) {
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
 
-/** A file name without a path and without what cannot be seen. */
 export const cleanName = (name) => (name ?? '').replace(/^.*[/\\]/, '').replace(/[\p{C}<>:"|?*]/gu, '_') || 'file';
 
 /** The control of a part with a file, or null for another part. */
@@ -20,7 +19,7 @@ export function fileOf(part) {
   const name = cleanName(part.filename);
   if (part.raw !== undefined) {
     const bytes = fromBase64(part.raw);
-    return h('button', { type: 'button', onclick: () => save(bytes, name) }, `Save ${name}`, h('span', { class: 'hint' }, ` ${size(bytes.length)}, ${part.mediaType || 'unknown type'}`));
+    return button([`Save ${name}`, h('span', { class: 'hint' }, ` ${size(bytes.length)}, ${part.mediaType || 'unknown type'}`)], () => save(bytes, name));
   }
   if (part.url === undefined) return null;
   const url = safeUrl(part.url);

@@ -1,13 +1,12 @@
 // Cards of permissions and questions, with the controls to answer them.
 
 import { inWords } from './api.js';
-import { announce, asText, exact, facts, fill, h, labelled, literal, newId } from './dom.js';
+import { alerts, announce, asText, button, captioned, exact, facts, fill, h, labelled, literal, newId } from './dom.js';
 import { addressOf } from './task-state.js';
-import { fromNow } from './times.js';
+import { clock, moving } from './times.js';
 
 const PERMISSION = 'a2a.interrupt.permission.reply';
 
-/** What a permission is for, in one line. */
 export function summary({ interrupt_type: type, details }) {
   if (type === 'permission') return `Permission: ${details.permission ?? 'an action'}`;
   const questions = details.questions ?? [];
@@ -19,44 +18,42 @@ function permissionBody({ details }) {
   const { command, directory, ...more } = details.metadata ?? {};
   const patterns = details.patterns ?? [];
   return [
-    command === undefined ? null : h('div', null, h('p', { class: 'caption' }, 'Command'), literal(asText(command))),
+    command === undefined ? null : captioned('Command', literal(asText(command))),
     facts([
       ['Tool', exact(details.permission ?? '')],
       ['Applies to', patterns.filter((pattern) => pattern !== command).map((pattern) => h('code', { class: 'line' }, exact(pattern)))],
       ['Directory', directory ? h('code', null, exact(asText(directory))) : null],
-    ].map(([name, value]) => [name, Array.isArray(value) && !value.length ? null : value])),
-    Object.entries(more).map(([name, value]) => h('div', null, h('p', { class: 'caption' }, exact(name)), literal(asText(value)))),
+    ]),
+    Object.entries(more).map(([name, value]) => captioned(exact(name), literal(asText(value)))),
   ];
 }
 
-/** Buttons of a permission. `send` sends an answer and shows how it went. */
+/** `send` sends an answer and shows how it went. */
 function permissionControls(item, send) {
   const always = item.details.always ?? [];
   const reason = h('textarea', { rows: 2 });
   const form = h(
     'form',
-    { class: 'reason', hidden: true, onsubmit: (event) => {
-      event.preventDefault();
+    { class: 'reason', hidden: true, onsubmit: () => {
       const message = reason.value.trim();
       send(PERMISSION, { reply: 'reject', ...(message ? { message } : {}) }, 'You rejected this.');
     } },
     labelled('Reason, which the model reads (optional)', reason),
     h('button', { class: 'danger' }, 'Send rejection'),
   );
-  const reject = h('button', { type: 'button', class: 'danger', 'aria-expanded': 'false', onclick: () => {
+  const reject = button('Reject…', () => {
     form.hidden = !form.hidden;
-    reject.setAttribute('aria-expanded', String(!form.hidden));
+    reject.ariaExpanded = !form.hidden;
     if (!form.hidden) reason.focus();
-  } }, 'Reject…');
-  const allow = (reply, label, outcome) =>
-    h('button', { type: 'button', class: reply === 'once' ? 'main' : '', onclick: () => send(PERMISSION, { reply }, outcome) }, label);
+  }, { class: 'danger', 'aria-expanded': 'false' });
+  const allow = (reply, label, outcome) => button(label, () => send(PERMISSION, { reply }, outcome), { class: reply === 'once' ? 'main' : '' });
   const hint = always.length ? h('p', { class: 'hint', id: newId('always') }, '“Always” allows: ', always.map((pattern) => h('code', { class: 'line' }, exact(pattern)))) : null;
   const forever = allow('always', 'Allow always', 'You allowed this always.');
   if (hint) forever.setAttribute('aria-describedby', hint.id);
   return [hint, h('div', { class: 'actions' }, allow('once', 'Allow once', 'You allowed this once.'), forever, reject), form];
 }
 
-/** The controls of one question; `read` returns the chosen labels and own words. */
+/** `read` returns the chosen labels and own words. */
 function questionFields({ question = '', header = '', options = [], multiple = false, custom = true }) {
   const name = newId('choice');
   const own = h('input', { type: 'text', autocomplete: 'off' });
@@ -67,8 +64,8 @@ function questionFields({ question = '', header = '', options = [], multiple = f
   });
   // One choice and own words exclude each other; several go together.
   if (!multiple) {
-    own.addEventListener('input', () => own.value && choices.forEach(({ input }) => (input.checked = false)));
-    choices.forEach(({ input }) => input.addEventListener('change', () => (own.value = '')));
+    own.oninput = () => own.value && choices.forEach(({ input }) => (input.checked = false));
+    choices.forEach(({ input }) => (input.onchange = () => (own.value = '')));
   }
   const node = h(
     'fieldset',
@@ -83,12 +80,11 @@ function questionFields({ question = '', header = '', options = [], multiple = f
 
 function questionControls(item, send) {
   const fields = (item.details.questions ?? []).map(questionFields);
-  const trouble = h('p', { class: 'trouble', role: 'alert' });
+  const trouble = alerts();
   const leave = () => send('a2a.interrupt.question.reject', {}, 'You left this unanswered.');
   return h(
     'form',
-    { onsubmit: (event) => {
-      event.preventDefault();
+    { onsubmit: () => {
       const answers = fields.map(({ read }) => read());
       const missing = answers.findIndex((answer) => !answer.length);
       if (missing >= 0) {
@@ -98,16 +94,16 @@ function questionControls(item, send) {
     } },
     fields.map(({ node }) => node),
     trouble,
-    h('div', { class: 'actions' }, h('button', { class: 'main' }, 'Send answer'), h('button', { type: 'button', onclick: leave }, 'Leave unanswered')),
+    h('div', { class: 'actions' }, h('button', { class: 'main' }, 'Send answer'), button('Leave unanswered', leave)),
   );
 }
 
-/** A card. Its controls stay where they are until it is answered, so that none moves below a pointer. */
+/** A card, and `settle`, which puts the outcome in place of the controls. */
 function card(item, watch, withTask) {
   const title = h('h2', { id: newId('card'), tabIndex: -1 }, exact(summary(item)));
   const controls = h('div', { class: 'controls' });
-  const trouble = h('p', { class: 'trouble', role: 'alert' });
-  const expiry = item.expires_at ? h('span', null, fromNow(item.expires_at * 1000)) : null;
+  const trouble = alerts();
+  const expiry = item.expires_at && moving(new Date(item.expires_at * 1000).toISOString());
   const send = async (method, parameters, outcome) => {
     const buttons = [...controls.querySelectorAll('button')];
     // A button that is disabled loses the focus to the top of the page.
@@ -135,19 +131,25 @@ function card(item, watch, withTask) {
     controls,
     trouble,
   );
-  const settle = (outcome) => {
+  const settle = ({ outcome, ended }) => {
     if (node.classList.contains('settled')) return;
     const hadFocus = controls.contains(document.activeElement);
     node.classList.add('settled');
-    if (expiry) expiry.textContent = '–'; // its line stays: nothing below it moves
-    fill(controls, h('p', { class: 'outcome' }, exact(outcome)));
+    // Nothing that could be clicked moves below a pointer.
+    const list = node.parentElement;
+    if (list.matches(':hover')) {
+      node.style.minHeight = `${node.offsetHeight}px`;
+      list.addEventListener('pointerleave', () => (node.style.minHeight = ''), { once: true });
+    }
+    expiry?.closest('div').remove();
+    fill(controls, h('p', { class: 'outcome' }, exact(outcome)), h('time', { class: 'hint', dateTime: ended }, clock(ended)));
     announce(`${summary(item)}: ${outcome}`);
     if (hadFocus) title.focus();
   };
   return { node, settle };
 }
 
-/** Cards of all pending requests that `concerns` lets through, kept up to date. Returns the node and how to end it. */
+/** Cards of all pending requests that `concerns` lets through, kept up to date. `has`: whether a request has one. */
 export function cards(watch, { concerns = () => true, withTask = false, onChange = () => {} } = {}) {
   const shown = new Map();
   const node = h('div', { class: 'cards' });
@@ -159,7 +161,7 @@ export function cards(watch, { concerns = () => true, withTask = false, onChange
         shown.set(item.request_id, card(item, watch, withTask));
         node.append(shown.get(item.request_id).node);
       }
-      if (item.outcome) shown.get(item.request_id).settle(item.outcome);
+      if (item.outcome) shown.get(item.request_id).settle(item);
     }
     for (const [id, { node: old }] of shown) {
       if (watch.interrupts.has(id)) continue;
@@ -170,5 +172,5 @@ export function cards(watch, { concerns = () => true, withTask = false, onChange
   };
   watch.addEventListener('interrupts', sync);
   sync();
-  return { node, close: () => watch.removeEventListener('interrupts', sync) };
+  return { node, has: (id) => shown.has(id), close: () => watch.removeEventListener('interrupts', sync) };
 }

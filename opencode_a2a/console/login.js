@@ -1,10 +1,10 @@
 // The form to log in: a dialog above whatever the page shows, so that nothing that was typed is lost.
 
-import { card, inWords, logIn } from './api.js';
-import { fill, h, labelled, newId } from './dom.js';
+import { ApiError, card, inWords, session } from './api.js';
+import { alerts, fill, h, labelled, newId } from './dom.js';
 import { base64 } from './times.js';
 
-/** The ways to log in that the public card names: their fields, and the headers that they make. */
+/** The ways to log in that the public card names. */
 async function ways() {
   const schemes = Object.values((await card().catch(() => null))?.securitySchemes ?? {});
   const keyHeader = schemes.map((scheme) => scheme.apiKeySecurityScheme?.name).find(Boolean);
@@ -36,7 +36,7 @@ export async function loggedIn(reason) {
   let chosen = all[0];
   const name = newId('way');
   const fields = h('div');
-  const trouble = h('p', { class: 'trouble', role: 'alert' });
+  const trouble = alerts();
   const title = h('h1', { id: newId('login') }, 'Log in');
   const submit = h('button', { class: 'main' }, 'Log in');
   const choose = (way) => {
@@ -49,15 +49,15 @@ export async function loggedIn(reason) {
   return new Promise((resolve) => {
     const form = h(
       'form',
-      { onsubmit: async (event) => {
-        event.preventDefault();
+      { onsubmit: async () => {
         submit.disabled = true;
         trouble.textContent = '';
         try {
-          const session = await logIn(chosen.headers());
+          const begun = await session(chosen.headers());
+          if (!begun) throw new ApiError('WRONG_CREDENTIAL', 'The server does not know this credential.');
           dialog.close();
           dialog.remove();
-          resolve(session);
+          resolve(begun);
         } catch (error) {
           trouble.textContent = inWords(error);
           submit.disabled = false;
@@ -71,9 +71,8 @@ export async function loggedIn(reason) {
       trouble,
       h('div', { class: 'actions' }, submit),
     );
-    const dialog = h('dialog', { class: 'login', 'aria-labelledby': title.id }, form);
     // Escape would leave a page that can do nothing.
-    dialog.addEventListener('cancel', (event) => event.preventDefault());
+    const dialog = h('dialog', { class: 'login', 'aria-labelledby': title.id, oncancel: (event) => event.preventDefault() }, form);
     choose(all[0]);
     document.body.append(dialog);
     dialog.showModal();

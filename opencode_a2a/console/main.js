@@ -1,7 +1,7 @@
 // Starts the page: the session, the views by the fragment of the URL, and what is the same in all of them.
 
 import { inWords, logOut, onSessionEnd, session } from './api.js';
-import { announce, fill, h, notice } from './dom.js';
+import { announce, button, fill, h, notice } from './dom.js';
 import { summary } from './interrupts.js';
 import { loggedIn } from './login.js';
 import { newTaskView } from './compose.js';
@@ -10,6 +10,7 @@ import { isSoundOn, play, setSound } from './sound.js';
 import { taskView } from './task.js';
 import { tasksView } from './tasks.js';
 import { waitingView } from './waiting.js';
+import { moveOn } from './times.js';
 import { Watch } from './watch.js';
 
 const VIEWS = [
@@ -19,6 +20,7 @@ const VIEWS = [
   { path: 'metrics', name: 'Server', make: metricsView, capability: 'metrics' },
 ];
 
+const MOVE_EVERY = 10_000; // milliseconds
 const main = document.getElementById('main');
 let current = null;
 let person = null;
@@ -39,28 +41,31 @@ function header() {
   const link = ({ path: own, name }) =>
     h('li', null, h('a', { href: `#/${own}`, 'aria-current': own === path ? 'page' : null }, name, own === 'waiting' ? h('span', { id: 'waits' }) : null));
   fill(document.getElementById('views'), views().map(link));
-  const sound = h('button', { type: 'button', 'aria-pressed': String(isSoundOn()), onclick: () => {
+  const sound = button('Sound', () => {
     setSound(!isSoundOn());
-    sound.setAttribute('aria-pressed', String(isSoundOn()));
-  } }, 'Sound');
-  const leave = h('button', { type: 'button', onclick: async () => {
+    sound.ariaPressed = isSoundOn();
+  }, { 'aria-pressed': String(isSoundOn()) });
+  const leave = button('Log out', async () => {
     await logOut().catch((error) => notice(inWords(error)));
     location.reload();
-  } }, 'Log out');
+  });
   fill(document.getElementById('person'), h('span', { class: 'principal' }, person.principal), sound, leave);
+  titled();
 }
 
-/** Shows the view that the URL names. The focus goes to its heading, but for the first one. */
-function route(event) {
+const focusHeading = () => (main.querySelector('h1') ?? main).focus();
+
+/** Shows the view that the URL names, with the focus on its heading. */
+function route() {
   const [, path, id] = location.hash.split('/');
   const view = views().find((one) => one.path === path) ?? (path === 'task' && id ? { make: taskView } : views()[0]);
   current?.close?.();
+  document.querySelectorAll('dialog:not(.login)').forEach((dialog) => dialog.close());
   notice(null);
   current = view.make({ watch, person, id: id && decodeURIComponent(id), retitled: titled });
   fill(main, current.node);
   header();
-  titled();
-  if (event) (main.querySelector('h1') ?? main).focus();
+  focusHeading();
 }
 
 /** Logs in again where the session has ended. Another person begins with a page of their own. */
@@ -68,8 +73,8 @@ async function renewed() {
   const next = await loggedIn('Your session has ended. Log in again to go on where you were.');
   if (next.principal !== person.principal) location.reload();
   person = next;
+  if (document.activeElement === document.body) focusHeading();
   header();
-  titled();
 }
 
 function changed({ detail: item }) {
@@ -82,10 +87,10 @@ function changed({ detail: item }) {
 async function begin() {
   try {
     person = (await session()) ?? (await loggedIn(null));
+    watch.principal = person.principal;
   } catch (error) {
-    const again = h('button', { type: 'button', onclick: () => location.reload() }, 'Try again');
-    notice(inWords(error), again);
-    return;
+    const again = button('Try again', () => location.reload());
+    return notice(inWords(error), again);
   }
   onSessionEnd(renewed);
   watch.addEventListener('interrupts', changed);
@@ -96,7 +101,8 @@ async function begin() {
     event.preventDefault();
     main.focus();
   });
-  route(null);
+  setInterval(moveOn, MOVE_EVERY);
+  route();
   watch.soon();
 }
 

@@ -8,12 +8,10 @@ const DEEPEST = 6; // levels of quotes, lists and emphasis; what is nested deepe
 const LONGEST_INLINE = 20_000; // characters of one paragraph; a longer one stays text
 const LONGEST_LABEL = 2_000;
 
-/** The URL of a link, or null where it is not an absolute one of http or https. */
+/** The URL of a link, or null for any but an absolute one of http or https. */
 export function safeUrl(text) {
-  if (!/^https?:\/\//i.test(text)) return null;
   try {
-    const url = new URL(text);
-    return url.protocol === 'http:' || url.protocol === 'https:' ? url : null;
+    return /^https?:\/\//i.test(text) ? new URL(text) : null;
   } catch {
     return null;
   }
@@ -33,6 +31,12 @@ function link(url, label) {
 const EMPHASIS = [['***', ['strong', 'em']], ['___', ['strong', 'em']], ['**', ['strong']], ['__', ['strong']], ['~~', ['del']], ['*', ['em']], ['_', ['em']]];
 const isWord = (character) => /[\p{L}\p{N}]/u.test(character ?? '');
 const isSpace = (character) => character === undefined || /\s/.test(character);
+
+/** What a sticky pattern finds at a place. */
+function foundAt(pattern, text, at) {
+  pattern.lastIndex = at;
+  return pattern.exec(text);
+}
 
 /** Reads the inline elements of a text. Each kind of search that failed once is not tried again: the time is linear. */
 class Inline {
@@ -103,12 +107,9 @@ class Inline {
   }
 
   code(at) {
-    const fence = /`+/y;
-    fence.lastIndex = at;
-    const [ticks] = fence.exec(this.text);
-    const end = this.failed.has(ticks) ? -1 : this.closing(ticks, at + ticks.length);
+    const [ticks] = foundAt(/`+/y, this.text, at);
+    const end = this.closing(ticks, at + ticks.length);
     if (end < 0) {
-      this.failed.add(ticks);
       this.plain += ticks;
       return ticks.length;
     }
@@ -117,14 +118,16 @@ class Inline {
     return this.add(h('code', null, isPadded ? inner.slice(1, -1) : inner), end + ticks.length - at);
   }
 
-  /** The place of a run of just these backticks. */
+  /** The place of a run of just these backticks, or -1. */
   closing(ticks, from) {
+    if (this.failed.has(ticks)) return -1;
     for (let end = this.text.indexOf(ticks, from); end >= 0; ) {
       let after = end + ticks.length;
       if (this.text[after] !== '`') return end;
       while (this.text[after] === '`') after += 1;
       end = this.text.indexOf(ticks, after);
     }
+    this.failed.add(ticks);
     return -1;
   }
 
@@ -142,8 +145,7 @@ class Inline {
     }
     if (end >= last || text[end + 1] !== '(') return 0;
     const target = /\(\s*(?:<([^<>\n]*)>|((?:[^\s()\\]|\\.|\([^\s()]*\))*))(?:\s+(?:"[^"]*"|'[^']*'))?\s*\)/y;
-    target.lastIndex = end + 1;
-    const found = target.exec(text);
+    const found = foundAt(target, text, end + 1);
     if (!found) return 0;
     const url = safeUrl((found[1] ?? found[2]).replace(/\\([!-/:-@[-`{-~])/g, '$1'));
     const words = text.slice(at + 1, end);
@@ -159,8 +161,7 @@ class Inline {
     const isQuoted = text[at] === '<';
     if (this.isInLink || (!isQuoted && isWord(text[at - 1]))) return 0;
     const pattern = isQuoted ? /<(https?:\/\/[^\s<>]{1,2000})>/iy : /https?:\/\/[^\s<>"'`\\|]{1,2000}/iy;
-    pattern.lastIndex = at;
-    const found = pattern.exec(text);
+    const found = foundAt(pattern, text, at);
     if (!found) return 0;
     let address = found[1] ?? found[0];
     if (!isQuoted) {
@@ -188,9 +189,7 @@ class Inline {
       return this.add(tags.reduceRight((inner, tag) => [h(tag, null, inner)], children), end + mark.length - at);
     }
     // A run of marks that opens nothing is text as a whole.
-    const run = new RegExp(`\\${text[at]}+`, 'y');
-    run.lastIndex = at;
-    const [marks] = run.exec(text);
+    const [marks] = foundAt(new RegExp(`\\${text[at]}+`, 'y'), text, at);
     this.plain += marks;
     return marks.length;
   }
@@ -202,8 +201,7 @@ class Inline {
       if (text[at] === '\\') at += 1;
       else if (text[at] === '`') {
         const [ticks] = /^`+/.exec(text.slice(at, at + 100));
-        const end = this.failed.has(ticks) ? -1 : this.closing(ticks, at + ticks.length);
-        if (end < 0) this.failed.add(ticks);
+        const end = this.closing(ticks, at + ticks.length);
         at = (end < 0 ? at : end) + ticks.length - 1;
       } else if (text[at] === mark[0]) {
         let length = 1;
@@ -244,53 +242,39 @@ function blocks(lines, depth) {
     found.push({ source: lines.slice(at, end).join('\n'), build });
     at = end;
   };
+  /** The first line from here on that is blank or begins another block. */
+  const unbroken = (end, goesOn = () => false) => {
+    while (end < lines.length && !isBlank(lines[end]) && (goesOn(lines[end]) || !interrupts(lines[end]))) end += 1;
+    return end;
+  };
   while (at < lines.length) {
-    const line = lines[at];
-    if (isBlank(line)) {
-      at += 1;
-      continue;
-    }
-    const begin = at;
-    const fence = FENCE.exec(line);
-    if (fence) {
+    const [begin, line] = [at, lines[at]];
+    const [fence, heading] = [FENCE.exec(line), HEADING.exec(line)];
+    if (isBlank(line)) at += 1;
+    else if (fence) {
       const closes = new RegExp(`^ {0,3}\\${fence[1][0]}{${fence[1].length},}[ \\t]*$`);
       let end = at + 1;
       while (end < lines.length && !closes.test(lines[end])) end += 1;
       const language = fence[2].trim().split(/\s/)[0];
       take(Math.min(end + 1, lines.length), () =>
         h('pre', { class: 'code', tabIndex: 0, ...(language ? { 'aria-label': `code, ${language}` } : {}) }, h('code', null, lines.slice(begin + 1, end).join('\n'))));
-      continue;
-    }
-    const heading = HEADING.exec(line);
-    if (heading) {
+    } else if (heading) {
       // The page has h1 and h2 of its own.
       take(at + 1, () => h(`h${Math.min(6, heading[1].length + 2)}`, null, inline(heading[2] ?? '')));
-      continue;
-    }
-    if (RULE.test(line)) {
-      take(at + 1, () => h('hr'));
-      continue;
-    }
-    if (QUOTE.test(line) && depth < DEEPEST) {
-      let end = at + 1;
-      while (end < lines.length && !isBlank(lines[end]) && (QUOTE.test(lines[end]) || !interrupts(lines[end]))) end += 1;
+    } else if (RULE.test(line)) take(at + 1, () => h('hr'));
+    else if (QUOTE.test(line) && depth < DEEPEST) {
+      const end = unbroken(at + 1, (one) => QUOTE.test(one));
       take(end, () => h('blockquote', null, built(lines.slice(begin, end).map((one) => one.replace(QUOTE, '')), depth + 1)));
-      continue;
-    }
-    if (ITEM.test(line) && depth < DEEPEST) {
+    } else if (ITEM.test(line) && depth < DEEPEST) {
       const end = endOfList(lines, at);
       take(end, () => list(lines.slice(begin, end), depth));
-      continue;
-    }
-    if (line.includes('|') && TABLE_RULE.test(lines[at + 1] ?? '') && cells(line).length === cells(lines[at + 1]).length) {
-      let end = at + 2;
-      while (end < lines.length && !isBlank(lines[end]) && !interrupts(lines[end])) end += 1;
+    } else if (line.includes('|') && TABLE_RULE.test(lines[at + 1] ?? '') && cells(line).length === cells(lines[at + 1]).length) {
+      const end = unbroken(at + 2);
       take(end, () => table(lines.slice(begin, end)));
-      continue;
+    } else {
+      const end = unbroken(at + 1);
+      take(end, () => h('p', null, inline(lines.slice(begin, end).map((one) => one.replace(/^[ \t]+/, '')).join('\n'))));
     }
-    let end = at + 1;
-    while (end < lines.length && !isBlank(lines[end]) && !interrupts(lines[end])) end += 1;
-    take(end, () => h('p', null, inline(lines.slice(begin, end).map((one) => one.replace(/^[ \t]+/, '')).join('\n'))));
   }
   return found;
 }
@@ -347,9 +331,6 @@ function table(lines) {
 const built = (lines, depth) => blocks(lines, depth).map(({ build }) => build());
 
 const asLines = (text) => text.replace(/\r\n?/g, '\n').split('\n');
-
-/** Nodes of a Markdown text. */
-export const markdown = (text) => built(asLines(text), 0);
 
 /** Shows a growing text in a node. Blocks that are as before keep their nodes, and so does what is selected in them. */
 export class MarkdownView {

@@ -1,7 +1,7 @@
 // The view for operators: the server's metrics in a few figures.
 
 import { inWords, metrics } from './api.js';
-import { fill, h } from './dom.js';
+import { fill, h, heading } from './dom.js';
 import { amount, duration, size } from './times.js';
 
 const EVERY = 10_000; // milliseconds
@@ -36,7 +36,6 @@ export function quantile(samples, name, share) {
   return below;
 }
 
-/** The values of a metric, added up by a label. */
 function byLabel(samples, name, label) {
   const sums = new Map();
   for (const { labels, value } of samples.filter((sample) => sample.name === name)) sums.set(labels[label], (sums.get(labels[label]) ?? 0) + value);
@@ -125,5 +124,5 @@ export function metricsView() {
   }
 
   load();
-  return { title: 'Server', node: h('section', null, h('h1', { tabIndex: -1 }, 'Server'), info, body), close };
+  return { title: 'Server', node: h('section', null, heading('Server'), info, body), close };
 }

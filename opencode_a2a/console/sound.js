@@ -3,16 +3,15 @@
 const KEY = 'a2a-console-sound';
 let context = null;
 
-/** Whether the person wants the sound. Storage may be refused; then it is off. */
 export function isSoundOn() {
   try {
     return localStorage.getItem(KEY) === 'on';
   } catch {
-    return false;
+    return false; // storage may be refused
   }
 }
 
-/** Turns the sound on or off, and plays it once where it is on: browsers want a click before the first one. */
+/** Plays it once where it is turned on: browsers want a click before the first one. */
 export function setSound(isOn) {
   try {
     localStorage.setItem(KEY, isOn ? 'on' : 'off');
@@ -22,7 +21,7 @@ export function setSound(isOn) {
   play();
 }
 
-/** Plays two soft notes, where the sound is on. A browser keeps notes from before the first click, and plays all at once. */
+/** A browser keeps notes from before the first click, and plays all at once. */
 export function play() {
   if (!isSoundOn() || navigator.userActivation?.hasBeenActive === false) return;
   context ??= new AudioContext();

@@ -67,18 +67,18 @@ export function interruptsOf(task) {
   ));
 }
 
-/** The permissions and questions of a task that have ended, oldest first. */
+/** What has ended, oldest first. */
 export const resolvedOf = (task) => shared(task).resolved_interrupts ?? [];
 
-/** The ids of the tool calls that wait for an answer. */
 export const waitingCalls = (task) => (shared(task).interrupts ?? []).map((entry) => entry.call_id).filter(Boolean);
 
 /** How a request has ended, in words. `principal`: the person, whose tasks nobody else can answer here. */
-export function outcomeOf({ type, resolution, reply, by }, principal) {
+export function outcomeOf({ type, resolution, reply, answer, by }, principal) {
   const done = { once: 'allowed once', always: 'allowed always', reject: 'rejected' }[reply];
   const otherwise = resolution === 'replied' ? 'answered' : type === 'question' ? 'left unanswered' : 'rejected';
   const who = { client: `by ${principal}`, opencode: 'elsewhere, in OpenCode', timeout: 'as nobody answered in time', end: 'as the turn ended' };
-  return `${done ?? otherwise} ${who[by] ?? 'elsewhere'}`;
+  const words = answer ? ` “${answer}”` : '';
+  return `${done ?? otherwise}${type === 'question' ? words : ''} ${who[by] ?? 'elsewhere'}${type === 'question' || !words ? '' : `, with the reason${words}`}`;
 }
 
 /** The model that was used, as `provider/model`, or the one asked for while the task runs; null where neither is known. */
@@ -90,7 +90,6 @@ export function modelOf(task) {
 
 export const textOf = (message) => (message?.parts ?? []).map(({ text }) => text ?? '').join('\n').trim();
 
-/** The state without its prefix, in words. */
 export const stateName = (state) => (state ?? '').replace('TASK_STATE_', '').toLowerCase().replaceAll('_', ' ');
 
 /** The fragment of the URL that names the view of a task. */

@@ -2,14 +2,14 @@
 
 import { call, inWords } from './api.js';
 import { messageForm } from './compose.js';
-import { announce, asText, confirmed, exact, facts, fill, h, literal } from './dom.js';
+import { announce, asText, button, captioned, confirmed, exact, facts, fill, h, heading, literal } from './dom.js';
 import { Subscription, hasEnded } from './events.js';
 import { fileOf, save } from './files.js';
 import { cards } from './interrupts.js';
 import { MarkdownView } from './markdown.js';
 import { addressOf, applied, interruptOf, interruptsOf, kindOf, modelOf, outcomeOf, resolvedOf, sessionOf, stateName, textOf, titleOf, usageOf, waitingCalls } from './task-state.js';
 import { stateBadge } from './tasks.js';
-import { amount, clock, fromNow, money } from './times.js';
+import { amount, clock, fromNow, money, moving } from './times.js';
 
 const LONGEST_MARKDOWN = 200_000; // characters; what is longer is shown as text, and can be saved
 const LONGEST_OUTPUT = 20_000;
@@ -25,7 +25,12 @@ const END = {
 function output(text, name) {
   if (text.length <= LONGEST_OUTPUT) return literal(text);
   const all = () => save(new TextEncoder().encode(text), name);
-  return [literal(text.slice(0, LONGEST_OUTPUT)), h('p', { class: 'hint' }, `${amount(text.length - LONGEST_OUTPUT)} more characters. `, h('button', { type: 'button', onclick: all }, 'Save all'))];
+  return [literal(text.slice(0, LONGEST_OUTPUT)), h('p', { class: 'hint' }, `${amount(text.length - LONGEST_OUTPUT)} more characters. `, button('Save all', all))];
+}
+
+function longView() {
+  const node = h('div');
+  return { node, show: (text) => fill(node, output(text, 'answer.txt')) };
 }
 
 /** Texts of an artifact, each part as Markdown. */
@@ -38,74 +43,52 @@ class TextBlock {
 
   show({ parts = [] }) {
     const texts = parts.filter(({ text }) => text !== undefined);
-    while (this.#views.length > texts.length) this.#views.pop().node.remove();
+    this.#views.splice(texts.length).forEach(({ node }) => node.remove());
     for (const [index, { text }] of texts.entries()) {
-      const isLong = text.length > LONGEST_MARKDOWN;
       const old = this.#views[index];
       if (old?.text === text) continue;
-      const view = old && old.isLong === isLong ? old : { isLong, view: isLong ? null : new MarkdownView() };
+      const isLong = text.length > LONGEST_MARKDOWN;
+      const view = old?.isLong === isLong ? old : Object.assign(isLong ? longView() : new MarkdownView(), { isLong });
+      if (!old) this.node.append(view.node);
+      else if (old !== view) old.node.replaceWith(view.node);
       view.text = text;
-      if (isLong) view.node = h('div', null, output(text, 'answer.txt'));
-      else {
-        view.view.show(text);
-        view.node = view.view.node;
-      }
-      if (this.node.children[index] !== view.node) {
-        this.node.children[index]?.remove();
-        this.node.insertBefore(view.node, this.node.children[index] ?? null);
-      }
+      view.show(text);
       this.#views[index] = view;
     }
   }
 }
 
-class ReasoningBlock {
-  #text = new TextBlock();
-
-  constructor() {
-    this.node = h('details', { class: 'reasoning' }, h('summary', null, 'Reasoning'), this.#text.node);
-  }
-
-  show(artifact) {
-    this.#text.show(artifact);
-  }
+function reasoningBlock() {
+  const text = new TextBlock();
+  return { node: h('details', { class: 'reasoning' }, h('summary', null, 'Reasoning'), text.node), show: (artifact) => text.show(artifact) };
 }
 
-class ToolBlock {
-  #summary = h('summary');
-  #body = h('div');
-
-  constructor() {
-    this.node = h('details', { class: 'tool' }, this.#summary, this.#body);
-  }
-
-  show(artifact, waits) {
+function toolBlock() {
+  const [head, body] = [h('summary'), h('div')];
+  const show = (artifact, waits) => {
     const data = artifact.parts.find((part) => part.data !== undefined)?.data ?? {};
     const { command, ...more } = data.input ?? {};
     const title = data.title ?? data.input?.description ?? command ?? '';
     const [state, words] = waits ? ['input-required', 'waits for an answer'] : [data.status, data.status ?? ''];
-    fill(this.#summary, h('span', { class: `state ${state}` }, words), ' ', h('strong', null, exact(data.tool ?? artifact.name ?? 'tool')), ' ', h('span', { class: 'title' }, exact(asText(title).slice(0, 200))));
+    fill(head, h('span', { class: `state ${state}` }, words), ' ', h('strong', null, exact(data.tool ?? artifact.name ?? 'tool')), ' ', h('span', { class: 'title' }, exact(asText(title).slice(0, 200))));
     const rest = Object.keys(more).length ? more : null;
     fill(
-      this.#body,
+      body,
       data.subtitle ? h('p', null, exact(data.subtitle)) : null,
-      command === undefined ? null : [h('p', { class: 'caption' }, 'Command'), literal(asText(command))],
-      rest ? [h('p', { class: 'caption' }, 'Input'), output(asText(rest), 'input.json')] : null,
-      data.output ? [h('p', { class: 'caption' }, 'Output'), output(asText(data.output), 'output.txt')] : null,
-      data.error ? [h('p', { class: 'caption' }, 'Error'), output(asText(data.error), 'error.txt')] : null,
+      command === undefined ? null : captioned('Command', literal(asText(command))),
+      rest ? captioned('Input', output(asText(rest), 'input.json')) : null,
+      data.output ? captioned('Output', output(asText(data.output), 'output.txt')) : null,
+      data.error ? captioned('Error', output(asText(data.error), 'error.txt')) : null,
       artifact.parts.map(file).filter(Boolean),
     );
-  }
+  };
+  return { node: h('details', { class: 'tool' }, head, body), show };
 }
 
-class FileBlock {
-  constructor() {
-    this.node = h('div', { class: 'file' });
-  }
-
-  show(artifact) {
-    fill(this.node, artifact.parts.map((part) => file({ filename: artifact.name, ...part }) ?? (part.text === undefined ? null : literal(part.text))));
-  }
+function fileBlock() {
+  const node = h('div', { class: 'file' });
+  const show = ({ name, parts }) => fill(node, parts.map((part) => file({ filename: name, ...part }) ?? (part.text === undefined ? null : literal(part.text))));
+  return { node, show };
 }
 
 function file(part) {
@@ -116,7 +99,7 @@ function file(part) {
   }
 }
 
-const BLOCKS = { text: TextBlock, reasoning: ReasoningBlock, tool_call: ToolBlock, file: FileBlock };
+const BLOCKS = { text: () => new TextBlock(), reasoning: reasoningBlock, tool_call: toolBlock, file: fileBlock };
 
 /** The output of a task in sections, so that a stream and a task that is read later look alike. */
 class Output {
@@ -146,7 +129,7 @@ class Output {
       const waits = calls.some((id) => artifact.parts.some(({ data }) => data?.call_id === id));
       if (known?.artifact === artifact && known.waits === waits) continue;
       const kind = kindOf(artifact);
-      const block = known?.block ?? new (BLOCKS[kind] ?? FileBlock)();
+      const block = known?.block ?? (BLOCKS[kind] ?? fileBlock)();
       if (!known) this.#sections[kind in BLOCKS ? kind : 'file'].body.append(block.node);
       block.show(artifact, waits);
       this.#blocks.set(artifact.artifactId, { block, artifact, waits });
@@ -159,7 +142,7 @@ function usageText(usage) {
   if (!usage) return null;
   const cache = usage.cache_tokens?.read_tokens ? `, ${amount(usage.cache_tokens.read_tokens)} from the cache` : '';
   const reasoning = usage.reasoning_tokens ? `, ${amount(usage.reasoning_tokens)} for reasoning` : '';
-  return `${amount(usage.total_tokens ?? 0)} tokens (${amount(usage.input_tokens ?? 0)} in, ${amount(usage.output_tokens ?? 0)} out${reasoning}${cache}), ${money(usage.cost ?? 0)}`;
+  return `${amount(usage.total_tokens ?? 0)} tokens (${amount(usage.input_tokens ?? 0)} in, ${amount(usage.output_tokens ?? 0)} out${reasoning}${cache}), ${money(usage.cost ?? 0)}, for the last message of the turn`;
 }
 
 function progressText({ metadata, status }) {
@@ -183,22 +166,20 @@ function prompt(message, title) {
   );
 }
 
-/** A line for a permission or question that has ended. */
 function answered(entry, principal) {
   return h(
     'li',
     null,
     entry.type === 'permission' ? 'Permission: ' : 'Question: ',
     entry.subject ? h('code', { class: 'line' }, exact(entry.subject)) : null,
-    ` — ${outcomeOf(entry, principal)}, `,
+    ' — ', exact(outcomeOf(entry, principal)), ', at ',
     h('time', { dateTime: entry.resolved_at }, clock(entry.resolved_at)),
-    entry.answer ? [': ', exact(entry.answer)] : null,
   );
 }
 
 export function taskView({ watch, person, id, retitled }) {
   const view = { title: 'Task', node: null, close };
-  const heading = h('h1', { tabIndex: -1 }, 'Task');
+  const title = heading('Task');
   const badge = h('span');
   const connection = h('p', { class: 'hint' });
   const prompts = h('div');
@@ -207,16 +188,11 @@ export function taskView({ watch, person, id, retitled }) {
   const askedSection = h('section', { hidden: true }, h('h2', null, 'Answered'), asked);
   const message = h('div', { class: 'status-message' });
   const produced = new Output();
-  const waits = cards(watch, { concerns: (item) => item.task_id === id });
-  const cancel = h('button', { type: 'button', class: 'danger', hidden: true, onclick: canceled }, 'Cancel task');
+  const cancel = button('Cancel task', canceled, { class: 'danger', hidden: true });
   const next = h('section', { hidden: true });
-  let task = null;
-  let subscription = null;
-  let frame = null;
-  let shownState = null;
-  let shownTitle = null;
-  let shownEnded = null;
-  let form = null;
+  let task, subscription, frame, form;
+  let shownState, shownTitle, shownEnded;
+  const waits = cards(watch, { concerns: (item) => item.task_id === id, onChange: draw });
 
   /** Draws at most once a frame: a stream may bring hundreds of events a second. */
   function draw() {
@@ -228,24 +204,24 @@ export function taskView({ watch, person, id, retitled }) {
 
   function show() {
     const { state } = task.status;
-    const title = titleOf(task);
+    const name = titleOf(task);
     const users = (task.history ?? []).filter(({ role }) => role === 'ROLE_USER');
-    if (shownTitle !== title) {
-      shownTitle = title;
-      fill(heading, exact(title));
-      view.title = title.slice(0, 40);
+    if (shownTitle !== name) {
+      shownTitle = name;
+      fill(title, exact(name));
+      view.title = name.slice(0, 40);
       retitled();
     }
-    if (prompts.childElementCount !== users.length) fill(prompts, users.map((one) => prompt(one, title)));
+    if (prompts.childElementCount !== users.length) fill(prompts, users.map((one) => prompt(one, name)));
     const ended = resolvedOf(task);
-    if (shownEnded !== ended) fill(asked, ended.map((entry) => answered(entry, person.principal)));
+    if (shownEnded !== ended) fill(asked, ended.filter((entry) => !waits.has(entry.request_id)).map((entry) => answered(entry, person.principal)));
     shownEnded = ended;
-    askedSection.hidden = !ended.length;
+    askedSection.hidden = !asked.childElementCount;
     produced.show(task);
     const session = sessionOf(task);
     const { error, end } = task.metadata?.opencode ?? {};
     fill(about, facts([
-      ['Changed', fromNow(Date.parse(task.status.timestamp))],
+      ['Changed', moving(task.status.timestamp)],
       ['Session', session ? exact(session.title ?? session.id) : null],
       ['Model', modelOf(task)],
       ['Usage', usageText(usageOf(task))],
@@ -258,10 +234,9 @@ export function taskView({ watch, person, id, retitled }) {
     fill(message, words ? h('p', { class: state === 'TASK_STATE_FAILED' ? 'trouble' : '' }, exact(words)) : null);
     if (state !== shownState) {
       fill(badge, stateBadge(state));
-      if (shownState !== null) announce(`The task is ${stateName(state)}.`);
+      if (shownState) announce(`The task is ${stateName(state)}.`);
       shownState = state;
       cancel.hidden = hasEnded(state) && state !== 'TASK_STATE_AUTH_REQUIRED';
-      offer(state);
       if (state === 'TASK_STATE_INPUT_REQUIRED' && !watch.pending.some((item) => item.task_id === id)) {
         const waiting = interruptsOf(task);
         watch.titles.set(id, titleOf(task));
@@ -270,26 +245,39 @@ export function taskView({ watch, person, id, retitled }) {
         if (!waiting.length) watch.refresh().catch(() => watch.soon());
       }
     }
+    offer(state);
   }
 
-  /** Offers the next message: to the task where it lacks credentials, else to its conversation. */
+  /**
+   * Offers the next message: to the task where it lacks credentials, else to its conversation. Where that waits, the
+   * server takes any message as the answer.
+   */
   function offer(state) {
     const toTask = state === 'TASK_STATE_AUTH_REQUIRED';
     const kind = toTask ? 'task' : 'context';
     next.hidden = false;
-    if (form === kind) return;
-    form = kind;
+    const items = watch.pending.filter((item) => item.context_id === task.contextId);
+    const permission = items.find((item) => item.interrupt_type === 'permission');
+    if (form?.kind !== kind) form = { kind, ...filled(toTask) };
+    if (permission) form.hold(`A permission waits ${permission.task_id === id ? 'above' : 'in another task of this conversation'}. Answer it there first: a message would reject it.`, true);
+    else form.hold(items.length ? 'A question waits. A message from here is taken as its answer.' : '', false);
+  }
+
+  function filled(toTask) {
     const target = toTask ? { taskId: task.id } : { contextId: task.contextId };
     const onSent = (sent) => {
       watch.soon();
       if (sent.id === id) follow();
       else location.hash = addressOf(sent.id);
     };
-    fill(next, h('h2', null, toTask ? 'Try again' : 'Go on'), messageForm({ label: 'Next message', button: 'Send', target, onSent }));
+    const made = messageForm({ label: 'Next message', button: 'Send', target, onSent });
+    fill(next, h('h2', null, toTask ? 'Try again' : 'Go on'), made.form);
+    return made;
   }
 
   async function canceled() {
     if (!(await confirmed('Cancel this task?', 'Cancel the task', 'Keep it running'))) return;
+    title.focus(); // the button is about to go
     cancel.disabled = true;
     try {
       task = { ...task, ...(await call('CancelTask', { id })) };
@@ -304,12 +292,12 @@ export function taskView({ watch, person, id, retitled }) {
     task = applied(task, response);
     const interrupt = interruptOf(response);
     if (interrupt?.phase === 'asked') watch.add(interrupt);
-    else if (interrupt) watch.settle(interrupt.request_id, `It was ${outcomeOf(interrupt, person.principal)}.`);
+    else if (interrupt) watch.settle(interrupt.request_id, `It was ${outcomeOf(interrupt, person.principal)}.`, interrupt.resolved_at);
     draw();
   }
 
   function onState(state, pause) {
-    const retry = h('button', { type: 'button', onclick: () => subscription.retry() }, 'Try now');
+    const retry = button('Try now', () => subscription.retry());
     if (state === 'lost' && pause > 1000) fill(connection, `The connection is lost. Trying again in ${Math.ceil(pause / 1000)} s. `, retry);
     else fill(connection, state === 'live' ? 'Live' : '');
     if (state === 'ended') watch.soon();
@@ -359,7 +347,7 @@ export function taskView({ watch, person, id, retitled }) {
   }
 
   document.addEventListener('visibilitychange', onVisibility);
-  view.node = h('article', { class: 'task' }, heading, h('p', { class: 'task-line' }, badge, ' ', cancel), connection, prompts, waits.node, askedSection, produced.node, message, about, next);
+  view.node = h('article', { class: 'task' }, title, h('p', { class: 'task-line' }, badge, ' ', cancel), connection, prompts, waits.node, askedSection, produced.node, message, about, next);
   follow();
   return view;
 }

@@ -1,9 +1,9 @@
 // The view of the person's tasks: a table with a filter, page by page.
 
 import { call, inWords } from './api.js';
-import { fill, h, labelled } from './dom.js';
+import { button, fill, h, heading, labelled } from './dom.js';
 import { addressOf, modelOf, sessionOf, stateName, titleOf, usageOf } from './task-state.js';
-import { amount, fromNow, money } from './times.js';
+import { amount, money, moving } from './times.js';
 
 const PAGE = 25;
 const STATES = ['SUBMITTED', 'WORKING', 'INPUT_REQUIRED', 'AUTH_REQUIRED', 'COMPLETED', 'FAILED', 'CANCELED', 'REJECTED'].map((state) => `TASK_STATE_${state}`);
@@ -21,26 +21,26 @@ function row(task) {
     'tr',
     null,
     h('th', { scope: 'row' }, h('a', { href: addressOf(task.id) }, titleOf(task))),
-    h('td', { 'data-label': 'State' }, stateBadge(task.status.state)),
-    h('td', { 'data-label': 'Changed' }, h('time', { dateTime: task.status.timestamp, title: task.status.timestamp }, fromNow(Date.parse(task.status.timestamp)))),
+    cell('State', stateBadge(task.status.state)),
+    cell('Changed', moving(task.status.timestamp)),
     cell('Session', session && (session.title ?? session.id)),
-    cell('Model', model),
+    cell('Model', model?.split(/(?<=\/)/).flatMap((piece) => [piece, h('wbr')]), 'model'),
     cell('Tokens', usage && amount(usage.total_tokens ?? 0), 'right'),
     cell('Cost', usage && money(usage.cost ?? 0), 'right'),
   );
 }
 
-export function tasksView({ watch }) {
+export function tasksView({ watch, id }) {
   const rows = h('tbody');
   const info = h('p', { class: 'hint', role: 'status' });
   const states = h('select', { onchange: () => first() }, h('option', { value: '' }, 'all states'), STATES.map((state) => h('option', { value: state }, stateName(state))));
   const table = h(
     'table',
     { class: 'tasks' },
-    h('thead', null, h('tr', null, ['Task', 'State', 'Changed', 'Session', 'Model', 'Tokens', 'Cost'].map((name) => h('th', { scope: 'col', class: name === 'Tokens' || name === 'Cost' ? 'right' : '' }, name)))),
+    h('thead', null, h('tr', null, ['Task', 'State', 'Changed', 'Session', 'Model', 'Tokens', 'Cost'].map((name) => h('th', { scope: 'col', ...(['Tokens', 'Cost'].includes(name) ? { class: 'right', title: 'for the last message of the turn' } : {}) }, name)))),
     rows,
   );
-  const [previous, next] = [h('button', { type: 'button', onclick: () => turn(-1) }, 'Previous page'), h('button', { type: 'button', onclick: () => turn(1) }, 'Next page')];
+  const [previous, next] = [button('Previous page', () => turn(-1)), button('Next page', () => turn(1))];
   // Tokens of the pages up to the one shown: a token leads forwards only.
   let tokens = [''];
   let following = '';
@@ -66,6 +66,7 @@ export function tasksView({ watch }) {
   }
 
   function first() {
+    history.replaceState(null, '', `#/tasks/${states.value}`); // for a reload, and the way back
     tokens = [''];
     load();
   }
@@ -76,8 +77,9 @@ export function tasksView({ watch }) {
     load();
   }
 
+  states.value = STATES.includes(id) ? id : '';
   watch.addEventListener('tasks', load);
   load();
-  const node = h('section', null, h('h1', { tabIndex: -1 }, 'My tasks'), labelled('State', states), info, table, h('nav', { class: 'actions', 'aria-label': 'Pages' }, previous, next));
+  const node = h('section', null, heading('My tasks'), labelled('State', states), info, table, h('nav', { class: 'actions', 'aria-label': 'Pages' }, previous, next));
   return { title: 'Tasks', node, close: () => watch.removeEventListener('tasks', load) };
 }

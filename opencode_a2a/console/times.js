@@ -1,5 +1,7 @@
 // Times and amounts in words.
 
+import { h } from './dom.js';
+
 const UNITS = [['day', 86_400], ['hour', 3_600], ['minute', 60], ['second', 1]];
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'always' });
 
@@ -8,6 +10,13 @@ export function fromNow(time) {
   const seconds = (time - Date.now()) / 1000;
   const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
   return relative.format(Math.round(seconds / size), unit);
+}
+
+/** A time as seen from now, which `moveOn` keeps right. Takes RFC 3339. */
+export const moving = (time) => h('time', { class: 'moving', dateTime: time, title: clock(time) }, fromNow(Date.parse(time)));
+
+export function moveOn() {
+  if (!document.hidden) for (const node of document.querySelectorAll('time.moving')) node.textContent = fromNow(Date.parse(node.dateTime));
 }
 
 /** A time of day with its date. Takes RFC 3339. */
@@ -20,7 +29,6 @@ export function duration(seconds) {
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
-/** A size in bytes. */
 export function size(bytes) {
   const units = ['bytes', 'KiB', 'MiB', 'GiB'];
   let index = 0;
@@ -33,7 +41,6 @@ export const amount = (number) => number.toLocaleString('en');
 /** US dollars, with as many digits as a small amount needs. */
 export const money = (dollars) => `$${dollars.toFixed(dollars && dollars < 0.1 ? 4 : 2)}`;
 
-/** A file's bytes as base64. */
 export function base64(bytes) {
   let text = '';
   for (let from = 0; from < bytes.length; from += 32_768) text += String.fromCharCode(...bytes.subarray(from, from + 32_768));

@@ -1,7 +1,7 @@
 // Knows what waits for this person: polls the server for changes of tasks, and keeps pending permissions and questions.
 
 import { call, inWords, quota } from './api.js';
-import { titleOf } from './task-state.js';
+import { outcomeOf, resolvedOf, titleOf } from './task-state.js';
 
 // Milliseconds between polls. With the lists of interrupts, a visible page makes some 25 requests a minute of 120.
 const VISIBLE = 4_000;
@@ -18,13 +18,13 @@ export class Watch extends EventTarget {
   /** The words of tasks that wait, by their ids. */
   titles = new Map();
   error = null;
+  principal = null;
   #since = null;
   #seen = new Map();
   #polls = 0;
   #clock = 0;
   #timer = null;
   #isPolling = false;
-  #isStopped = false;
   #answering = new Set();
 
   constructor() {
@@ -37,10 +37,9 @@ export class Watch extends EventTarget {
     return [...this.interrupts.values()].filter(({ outcome }) => !outcome);
   }
 
-  /** Polls now, and then again and again. */
   async soon() {
     clearTimeout(this.#timer);
-    if (this.#isPolling || this.#isStopped) return;
+    if (this.#isPolling) return;
     this.#isPolling = true;
     let wait = document.hidden ? HIDDEN : VISIBLE;
     try {
@@ -52,12 +51,7 @@ export class Watch extends EventTarget {
       wait = Math.max(wait, (error.retryAfter ?? 0) * 1000);
     }
     this.#isPolling = false;
-    if (!this.#isStopped) this.#timer = setTimeout(() => this.soon(), wait);
-  }
-
-  stop() {
-    this.#isStopped = true;
-    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.soon(), wait);
   }
 
   #reached(error) {
@@ -81,7 +75,6 @@ export class Watch extends EventTarget {
     if (changed.length && !isFirst) this.dispatchEvent(new CustomEvent('tasks', { detail: changed }));
   }
 
-  /** Reads all pending requests anew. */
   async refresh() {
     const began = (this.#clock += 1);
     const lists = await Promise.all([call('opencode.permissions.list'), call('opencode.questions.list')]);
@@ -91,8 +84,15 @@ export class Watch extends EventTarget {
     const ids = new Set(items.map((item) => item.request_id));
     for (const item of this.pending) {
       // A stream may have reported it after the list was made.
-      if (!ids.has(item.request_id) && item.clock < began) this.settle(item.request_id, 'It was answered elsewhere, or its task has ended.');
+      if (!ids.has(item.request_id) && item.clock < began) await this.#lookUp(item, 'It was answered elsewhere, or its task has ended.');
     }
+  }
+
+  /** Settles a request by what its task says about its end; by other words where the task says nothing. */
+  async #lookUp({ request_id: id, task_id }, otherwise) {
+    const task = await call('GetTask', { id: task_id, historyLength: 0 }).catch(() => null);
+    const entry = resolvedOf(task).find(({ request_id }) => request_id === id);
+    this.settle(id, entry ? `It was ${outcomeOf(entry, this.principal)}.` : otherwise, entry?.resolved_at);
   }
 
   /** Learns the titles of tasks. Those that are not among the newest that wait keep their ids. */
@@ -104,7 +104,6 @@ export class Watch extends EventTarget {
     }
   }
 
-  /** Adds a request that a list or a stream has reported. */
   add(item) {
     const known = this.interrupts.get(item.request_id);
     if (known?.outcome) return;
@@ -113,16 +112,15 @@ export class Watch extends EventTarget {
     if (isNew) this.dispatchEvent(new CustomEvent('interrupts', { detail: item }));
   }
 
-  /** Records how a request has ended, in words. The first outcome stays. */
-  settle(requestId, outcome) {
+  /** Records how a request has ended, in words, and when (RFC 3339; by default now). The first outcome stays. */
+  settle(requestId, outcome, ended = new Date().toISOString()) {
     const item = this.interrupts.get(requestId);
     // Its stream may report an answer of this page's before the answer itself has come back.
     if (!item || item.outcome || this.#answering.has(requestId)) return;
-    item.outcome = outcome;
+    Object.assign(item, { outcome, ended });
     this.dispatchEvent(new Event('interrupts'));
   }
 
-  /** Forgets requests that have been answered. */
   clear() {
     for (const [id, { outcome }] of this.interrupts) if (outcome) this.interrupts.delete(id);
     this.dispatchEvent(new Event('interrupts'));
@@ -131,17 +129,18 @@ export class Watch extends EventTarget {
   /** Sends an answer. Raises `ApiError` where it may be sent again. */
   async answer(item, method, parameters, outcome) {
     const id = item.request_id;
-    let words = outcome;
+    let late = null;
     this.#answering.add(id);
     try {
       await call(method, { request_id: id, ...parameters });
     } catch (error) {
       if (!['INTERRUPT_REQUEST_NOT_FOUND', 'INTERRUPT_REQUEST_EXPIRED'].includes(error.kind)) throw error;
-      words = inWords(error);
+      late = inWords(error);
     } finally {
       this.#answering.delete(id);
     }
-    this.settle(id, words);
+    if (late) await this.#lookUp(item, late);
+    else this.settle(id, outcome);
     this.soon();
   }
 }

@@ -4,7 +4,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { attributesOf, elements, shown } from './dom.mjs';
 
-const { MarkdownView, markdown, safeUrl } = await import('../../../opencode_a2a/console/markdown.js');
+const { MarkdownView, safeUrl } = await import('../../../opencode_a2a/console/markdown.js');
+const markdown = (source) => {
+  const view = new MarkdownView();
+  view.show(source);
+  return view.node.childNodes;
+};
 const text = (nodes) => nodes.map((node) => (typeof node === 'string' ? node : node.textContent)).join('\n');
 
 const CASES = [

@@ -72,6 +72,8 @@ test('how a request has ended is said in words', () => {
   assert.equal(outcome({ resolution: 'rejected', by: 'timeout' }), 'rejected as nobody answered in time');
   assert.equal(outcome({}), 'answered elsewhere');
   assert.equal(outcome({ type: 'question', by: 'client' }), 'answered by ada');
+  assert.equal(outcome({ type: 'question', by: 'client', answer: 'B' }), 'answered “B” by ada');
+  assert.equal(outcome({ reply: 'reject', by: 'client', answer: 'not now' }), 'rejected by ada, with the reason “not now”');
   assert.equal(outcome({ type: 'question', resolution: 'rejected', by: 'end' }), 'left unanswered as the turn ended');
 });
 

@@ -94,6 +94,18 @@ def test_a_message_may_name_its_model(page: Page) -> None:
     page.sees("standin/scripted")
 
 
+@pytest.mark.parametrize("model", ["nonsense", "/scripted", "standin/", "a b/c d"])
+def test_what_is_no_model_is_refused_in_the_form(page: Page, model: str) -> None:
+    page.click("link", "New task")
+    page.fill("textbox", "Message", "hi")
+    page.fill("combobox", "Model", model)
+    page.click("button", "Start")
+
+    page.sees("Write the model as provider/model, or leave it empty.")
+    assert page.focused == "Model"
+    assert page.run("location.hash") == "#/new"
+
+
 def test_a_tool_call_has_its_input_and_output(page: Page) -> None:
     start(page, "STEPS")
 
@@ -125,10 +137,14 @@ def test_a_permission_stays_with_its_answer_and_who_gave_it(page: Page) -> None:
     start(page, "PERMISSION")
     page.until("document.querySelector('details.tool .state')?.innerText === 'waits for an answer'")
     page.click("button", "Allow once")
-
-    line = "Permission: bash: echo hello-from-tool — allowed once by ada, "
-    page.until(f"{LINE}?.innerText.startsWith({json.dumps(line)})")
     page.until("document.querySelector('.tool .state.completed')")
+    page.until("document.querySelector('.card .outcome + time')?.dateTime")
+    assert "Expires" not in page.text
+    assert page.run(f"{LINE} === undefined")  # its card says it
+
+    page.reload()
+    line = "Permission: bash: echo hello-from-tool — allowed once by ada, at "
+    page.until(f"{LINE}?.innerText.startsWith({json.dumps(line)})")
     time = page.run(f"{LINE}.querySelector('time').dateTime")
     page.reload()
     page.until(f"{LINE}?.innerText.startsWith({json.dumps(line)})")
@@ -136,13 +152,94 @@ def test_a_permission_stays_with_its_answer_and_who_gave_it(page: Page) -> None:
     assert page.run("document.querySelectorAll('.task .card').length") == 0
 
 
+def test_no_message_rejects_a_permission_unawares(page: Page) -> None:
+    start(page, "PERMISSION")
+    page.sees("A permission waits above.")
+    page.fill("textbox", "Next message", "and then the tests")
+    page.run("document.querySelector('form.message').requestSubmit()")
+    assert page.all("button", "Send") == []
+
+    page.click("button", "Allow once")
+    page.find("button", "Send")
+    page.sees_not("A permission waits above.")
+    page.sees(AFTER_TOOL)
+    assert page.run("document.querySelector('form.message textarea').value") == "and then the tests"
+    assert page.run("document.querySelector('.card .outcome').innerText") == "You allowed this once."
+
+
+def test_an_earlier_task_of_a_conversation_that_waits_sends_nothing_either(page: Page, server: Server) -> None:
+    start(page, "COUNT")
+    page.sees("You have said 1 things.")
+    first = page.run("location.hash")
+    page.fill("textbox", "Next message", "PERMISSION")
+    page.click("button", "Send")
+    page.click("button", "Cancel task")
+    page.click("button", "Keep it running")
+    page.sees("A permission waits above.")
+    page.run(f"location.hash = {json.dumps(first)}")
+
+    page.sees("A permission waits in another task of this conversation.")
+    assert page.all("button", "Send") == []
+
+
+def test_a_message_may_answer_a_question(page: Page) -> None:
+    start(page, "QUESTION")
+    page.sees("A question waits. A message from here is taken as its answer.")
+    page.fill("textbox", "Next message", "B")
+    page.click("button", "Send")
+
+    page.until("document.querySelector('.card .outcome')?.innerText === 'It was answered “B” by ada.'")
+    page.sees(AFTER_TOOL)
+
+
+def test_times_move_on(page: Page) -> None:
+    task = start(page, "INSTANT")
+    page.until("document.querySelector('.task .state.completed')")
+    for path, time in ((f"task/{task}", ".task time.moving"), ("tasks", f'tr:has([href$="{task}"]) time.moving')):
+        page.run(f"location.hash = '#/{path}'")
+        page.until(f"document.querySelector('{time}')")
+        page.run(f"document.querySelector('{time}').dateTime = '2020-01-01T00:00:00Z'")
+        page.until(f"document.querySelector('{time}').innerText.endsWith(' days ago')")
+    assert page.run("document.querySelectorAll(':is([aria-live], [role=status], [role=alert]) time').length") == 0
+
+
 def test_what_another_program_rejects_is_recorded_with_its_reason(page: Page, server: Server) -> None:
     task = start(page, "PERMISSION")
     page.sees("Allow once")
     server.send("no", context={"taskId": task})
 
-    page.until(f"{LINE}?.innerText.includes('rejected by ada')")
     page.until("document.querySelector('.card .outcome')?.innerText === 'It was rejected by ada.'")
+    page.reload()
+    page.until(f"{LINE}?.innerText.includes('rejected by ada, at ')")
+
+
+def test_where_no_stream_runs_the_task_says_who_answered(page: Page, server: Server) -> None:
+    task = server.send("PERMISSION")
+    page.until(card_of(task))
+    server.send("not on a Friday", context={"taskId": task})
+
+    outcome = "It was rejected by ada, with the reason “not on a Friday”."
+    page.until(f"{card_of(task)}.querySelector('.outcome')?.innerText === {json.dumps(outcome)}")
+    page.until(f"{card_of(task)}.querySelector('.outcome + time').dateTime")
+    assert page.run(f"{card_of(task)}.innerText.includes('Expires')") is False
+
+
+def test_nothing_moves_below_a_pointer_and_no_gap_stays(page: Page, server: Server) -> None:
+    first = server.send("QUESTION")
+    page.until(card_of(first))
+    second = server.send("PERMISSION")
+    page.until(card_of(second))
+    place = f"{card_of(second)}.offsetTop"
+    before = page.run(place)
+    page.ask("Input.dispatchMouseEvent", type="mouseMoved", x=600, y=400)
+    page.until("document.querySelector('.cards:hover')")
+    server.send("B", context={"taskId": first})
+    page.until(f"{card_of(first)}.matches('.settled')")
+    assert page.run(place) == before
+
+    page.ask("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
+    page.until(f"{place} < {before}")
+    server.call("CancelTask", {"id": second})
 
 
 def test_answers_to_questions_stay_after_a_restart(person: Person, server: Server) -> None:
@@ -157,8 +254,7 @@ def test_answers_to_questions_stay_after_a_restart(person: Person, server: Serve
     page.fill("textbox", "Token", TOKEN)
     page.press("Enter")
 
-    page.until(f"{LINE}?.innerText.includes(' — answered by ada, ')")
-    page.until(f"{LINE}.innerText.endsWith(': B')")
+    page.until(f"{LINE}?.innerText.includes(' — answered “B” by ada, at ')")
 
 
 def test_a_message_that_is_the_title_is_not_repeated(page: Page) -> None:
@@ -268,6 +364,28 @@ def test_a_task_is_canceled_once_the_person_agrees(page: Page) -> None:
     page.click("button", "Cancel the task")
 
     page.until("document.querySelector('.task .state.canceled')")
+    assert page.run("document.activeElement.tagName") == "H1"
+
+
+def test_a_dialog_closes_on_the_way_back(page: Page) -> None:
+    task = start(page, "SLOW")
+    page.click("button", "Cancel task")
+    page.find("button", "Cancel the task")
+    page.run("history.back()")
+
+    page.until("!document.querySelector('dialog') && document.activeElement.innerText === 'New task'")
+    page.run("history.forward()")
+    page.sees("tick3")
+    assert page.run("location.hash").endswith(task)
+    page.click("button", "Cancel task")
+    page.click("button", "Cancel the task")
+    page.until("document.querySelector('.task .state.canceled')")
+
+
+def test_a_login_at_a_view_leads_to_its_heading(person: Person, server: Server) -> None:
+    page = logged_in(person, server, "#/new")
+
+    page.until("document.activeElement.tagName === 'H1' && document.activeElement.innerText === 'New task'")
 
 
 def test_a_conversation_goes_on(page: Page) -> None:
@@ -332,6 +450,7 @@ def test_of_two_tabs_that_answer_one_is_first(page: Page, browser: Browser, serv
     assert outcomes[0] in {
         "Somebody else answered first, or the task has ended.",
         "It was answered elsewhere, or its task has ended.",
+        "It was allowed once by ada.",
     }
     other.leave()
 
@@ -383,6 +502,24 @@ def test_tasks_are_listed_filtered_and_paged(page: Page, server: Server) -> None
     page.run("document.querySelector('select').value = 'TASK_STATE_REJECTED'")
     page.run("document.querySelector('select').dispatchEvent(new Event('change'))")
     page.sees("There are no such tasks.")
+    page.reload()
+    page.sees("There are no such tasks.")
+    assert page.run("document.querySelector('select').value") == "TASK_STATE_REJECTED"
+    page.click("link", "Tasks")
+    page.sees("Page 1;")
+
+
+def test_a_model_is_not_broken_within_its_names(person: Person, server: Server) -> None:
+    page = logged_in(person, server, "#/tasks", width=1280)
+    server.send("INSTANT and a title that is long enough to need all of its column " * 2)
+    page.sees("standin/")
+
+    page.until("[...document.querySelectorAll('td.model')].every(cell => cell.scrollWidth <= cell.clientWidth)")
+    rows = page.run(
+        "[...document.querySelector('td.model').childNodes].map(node => { const range = document.createRange();"
+        " range.selectNode(node); return range.getClientRects().length; })"
+    )
+    assert max(rows) == 1, "a name is on one row"
 
 
 def test_operators_see_the_server(page: Page) -> None:
