@@ -259,7 +259,7 @@ export function taskView({ watch, person, id, retitled }) {
     const items = watch.pending.filter((item) => item.context_id === task.contextId);
     const permission = items.find((item) => item.interrupt_type === 'permission');
     if (form?.kind !== kind) form = { kind, ...filled(toTask) };
-    if (permission) form.hold(`A permission waits ${permission.task_id === id ? 'above' : 'in another task of this conversation'}. Answer it there first: a message would reject it.`, true);
+    if (permission) form.hold(`A permission waits ${permission.task_id === id ? 'above' : 'in another task of this conversation'}. Answer it there first: most messages would reject it.`, true);
     else form.hold(items.length ? 'A question waits. A message from here is taken as its answer.' : '', false);
   }
 
