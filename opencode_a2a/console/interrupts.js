@@ -138,7 +138,7 @@ function card(item, watch, withTask) {
     // Nothing that could be clicked moves below a pointer.
     const list = node.parentElement;
     if (list.matches(':hover')) {
-      node.style.minHeight = `${node.offsetHeight}px`;
+      node.style.minHeight = `${node.getBoundingClientRect().height}px`;
       list.addEventListener('pointerleave', () => (node.style.minHeight = ''), { once: true });
     }
     expiry?.closest('div').remove();
