@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, settings: Settings, runtime: Runtime) -> in
 
 
 async def _demonstrate(options: argparse.Namespace, given: Settings, runtime: Runtime, out: TextIO) -> int:
-    print("Starting a scripted OpenCode, and the server before it ...\n", file=out, flush=True)
+    print(f"Starting a scripted OpenCode, and the server before it, on {given.runtime} ...\n", file=out, flush=True)
     token = secrets.token_urlsafe(18)
     fake_opencode, server = _Address(), _Address()
     opencode = FakeOpenCode(pause=0.05)

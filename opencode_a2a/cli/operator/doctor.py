@@ -25,6 +25,7 @@ from opencode_a2a.server.runtimes import Runtime
 from opencode_a2a.server.store.database.inspection import inspect_store
 from opencode_a2a.server.store.shared.options import SharedOptions
 from opencode_a2a.terminal.output import harmless_json, on_one_line
+from sansio.a2a.counted import counted
 from sansio.doctor.finding import Finding, Outcome, exit_code, fail, worst
 from sansio.doctor.store import judge_store
 
@@ -95,4 +96,5 @@ def _print_rows(findings: Sequence[Finding], out: TextIO) -> None:
         if finding.remedy is not None:
             print(f"{'':<{width + 11}}-> {on_one_line(finding.remedy)}", file=out)
     counts = {outcome: sum(one.outcome is outcome for one in findings) for outcome in Outcome}
-    print(f"\n{counts[Outcome.FAIL]} failed, {counts[Outcome.WARN]} warnings, {counts[Outcome.OK]} ok", file=out)
+    warnings = counted(counts[Outcome.WARN], "warning")
+    print(f"\n{counts[Outcome.FAIL]} failed, {warnings}, {counts[Outcome.OK]} ok", file=out)
