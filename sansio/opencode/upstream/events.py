@@ -16,7 +16,6 @@ from attrs import frozen
 from sansio.a2a.codecs.json_values import integer_at, number_at, object_at, text_at, texts_at
 from sansio.a2a.errors import ErrorKind, ProtocolError
 from sansio.a2a.model import JsonObject, value_class
-from sansio.large_json import Steps, decoded
 
 
 @frozen(kw_only=True)
@@ -443,11 +442,3 @@ class Statuses:
 def decode_statuses(body: bytes) -> Statuses:
     """Parse the answer of `GET /session/status`; raises `ProtocolError` where it is no JSON."""
     return Statuses(object_at(_loads(body)))
-
-
-def statuses_in_steps(body: bytes) -> Steps[Statuses]:
-    """Parse that answer in steps: of 5,000 busy sessions it is 200 kB. Raises `ProtocolError`."""
-    try:
-        return Statuses(object_at((yield from decoded(body))))
-    except ValueError:  # half a character, or no JSON
-        return decode_statuses(body)

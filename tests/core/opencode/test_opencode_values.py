@@ -36,12 +36,10 @@ from sansio.opencode.upstream.events import (
     decode_statuses,
     event_id,
     message_info,
-    statuses_in_steps,
 )
 from sansio.opencode.upstream.faults import TaskFailure, failure_of, failure_of_status, type_of_status
 from sansio.opencode.upstream.requests import Location, PromptOptions, TimeoutClass, UpstreamCall
 from tests.core.recorded import NAMES, lines_of, messages_of
-from tests.steps import counted, taken
 from tests.strategies import json_values
 
 # --- the bus ----------------------------------------------------------------------------------------------
@@ -629,20 +627,10 @@ def test_lists_that_are_none_are_refused(body: bytes) -> None:
         assert f"{name} must be a list" in str(caught.value)
 
 
-def test_the_statuses_of_many_sessions_are_decoded_in_steps() -> None:
-    body = orjson.dumps({f"ses_{number}": {"type": "busy"} for number in range(5000)})
+def test_statuses_may_have_half_a_character_and_what_is_no_json_is_refused() -> None:
+    statuses = decode_statuses(rb'{"ses_1": {"type": "retry", "attempt": 2, "message": "\ud83d"}}')
 
-    statuses, steps = counted(statuses_in_steps(body))
-
-    assert statuses == decode_statuses(body)
-    assert statuses.of("ses_7").type == "busy"
+    assert statuses.of("ses_1") == SessionStatus(session_id="ses_1", type="retry", attempt=2, message="\ufffd")
     assert statuses.of("ses_x").type == "idle"
-    assert steps > 3
-
-
-def test_statuses_with_half_a_character_are_decoded_and_what_is_no_json_is_refused() -> None:
-    cut = rb'{"ses_1": {"type": "busy", "text": "\ud83d"}}'
-
-    assert taken(statuses_in_steps(cut)) == decode_statuses(cut)
     with pytest.raises(ProtocolError):
-        taken(statuses_in_steps(b"{"))
+        decode_statuses(b"{")
