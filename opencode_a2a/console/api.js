@@ -13,7 +13,7 @@ export class ApiError extends Error {
     super(message);
     this.kind = kind;
     this.status = status;
-    this.retryAfter = retryAfter;
+    this.retryAfter = retryAfter && Math.min(retryAfter, 3600); // timers overflow
   }
 
   /** Whether the same request may succeed later. */

@@ -20,7 +20,7 @@ function appended(old, update) {
 function listsAfter({ interrupts = [], resolved_interrupts: resolved = [] }, { phase, ...entry }) {
   const others = (list) => list.filter(({ request_id: id }) => id !== entry.request_id);
   if (phase === 'asked') return { interrupts: [...others(interrupts), entry] };
-  return { interrupts: others(interrupts), resolved_interrupts: [...others(resolved), entry] };
+  return { interrupts: others(interrupts), resolved_interrupts: [...others(resolved), entry].slice(-50) };
 }
 
 /** Returns the task with what an event of its stream changes. Artifacts that do not change stay the same objects. */

@@ -128,6 +128,15 @@ test('a file has a name without a path', () => {
   assert.equal(cleanName(undefined), 'file');
 });
 
+test('as many ended requests are kept as the server keeps', () => {
+  let task = applied(null, { task: TASK });
+  for (let number = 0; number < 60; number += 1) {
+    const interrupt = { phase: 'resolved', request_id: `r${number}`, resolution: 'replied' };
+    task = applied(task, { statusUpdate: { taskId: 't', status: { state: 'TASK_STATE_WORKING' }, metadata: { shared: { interrupt } } } });
+  }
+  assert.deepEqual(resolvedOf(task).map(({ request_id: id }) => id).sort(), Array.from({ length: 50 }, (_, index) => `r${index + 10}`).sort());
+});
+
 test('amounts are short', () => {
   assert.deepEqual([duration(0.25), duration(3.21), duration(300), size(100), size(2048), money(0), money(0.0123), money(1.5)], ['250 ms', '3.2 s', '5 min', '100 bytes', '2 KiB', '$0.00', '$0.0123', '$1.50']);
   const bytes = Uint8Array.from({ length: 70_000 }, (_, index) => index % 256);
@@ -137,6 +146,7 @@ test('amounts are short', () => {
 test('errors have plain words', () => {
   assert.equal(inWords(new ApiError('RATE_LIMITED', 'x', { retryAfter: 3 })), 'Too many requests with this credential. Try again in 3 s.');
   assert.equal(inWords(new ApiError('OTHER', 'as the server has it')), 'as the server has it');
+  assert.deepEqual([null, 3, 1e300].map((retryAfter) => new ApiError('OTHER', 'x', { retryAfter }).retryAfter), [null, 3, 3600]);
   assert.throws(() => resultOf({ error: { code: -32001, message: 'x' } }), { kind: 'TASK_NOT_FOUND' });
   assert.throws(() => resultOf({ error: { code: -32000, message: 'x', data: [{ reason: 'STORE_UNAVAILABLE' }] } }), { kind: 'STORE_UNAVAILABLE', isTemporary: true });
   assert.deepEqual(resultOf({ result: 1 }), 1);
