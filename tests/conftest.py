@@ -12,6 +12,8 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.choosing import keep
+
 # A module of asserts that is no test. It is named here and not in its package, as what installs other people's
 # programs imports that before pytest is there.
 pytest.register_assert_rewrite("tests.real.turn")
@@ -52,13 +54,7 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     expression = config.getoption("markexpr") or ""
     unwanted = [mark for mark in OPT_IN if not is_wanted(mark, expression, os.environ)]
-    kept: list[pytest.Item] = []
-    left_out: list[pytest.Item] = []
-    for item in items:
-        (left_out if any(item.get_closest_marker(mark) for mark in unwanted) else kept).append(item)
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+    keep(config, items, lambda item: not any(item.get_closest_marker(mark) for mark in unwanted))
 
 
 @pytest.hookimpl(trylast=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 
 import pytest
 
+from tests.choosing import keep, number_of, parameters_of
 from tests.interop.agent import READY_MADE, SOCKETS, WAYS, Agent, Way, meets
 from tests.interop.driver import BROWSER, Driver, running_driver
 from tests.interop.matrix import OPERATION, WAY
@@ -37,28 +37,31 @@ def is_chosen(test: str, way: Way, server: str) -> bool:
     if server not in SERVERS:
         return meets(way, server)
     met = [one for one in SERVERS if meets(way, one)]
-    return bool(met) and server == met[(zlib.crc32(test.encode()) + _EVERY_WAY.index(way)) % len(met)]
+    return bool(met) and server == met[(number_of(test, len(met)) + _EVERY_WAY.index(way)) % len(met)]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let the report say which way a test went and what it is about; leave out what no client meets."""
-    kept: list[pytest.Item] = []
-    left_out: list[pytest.Item] = []
     for item in items:
         if item.get_closest_marker("interop") is not None:
             item.add_marker(pytest.mark.timeout(_INSTALLING))
-        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        parameters = parameters_of(item)
         mark = item.get_closest_marker("operation")
         operation = mark.args[0] if mark is not None else parameters.get("operation")
-        way = next((value for value in parameters.values() if isinstance(value, Way)), None)
+        way = _way_of(parameters)
         if way is not None and operation is not None:
             item.user_properties += [(WAY, str(way)), (OPERATION, operation)]
-        server = parameters.get("served")
-        test = item.nodeid.partition("[")[0]
-        (kept if way is None or server is None or is_chosen(test, way, str(server)) else left_out).append(item)
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = kept
+    keep(config, items, _is_kept)
+
+
+def _way_of(parameters: Mapping[str, object]) -> Way | None:
+    return next((value for value in parameters.values() if isinstance(value, Way)), None)
+
+
+def _is_kept(item: pytest.Item) -> bool:
+    parameters = parameters_of(item)
+    way, server = _way_of(parameters), parameters.get("served")
+    return way is None or server is None or is_chosen(item.nodeid.partition("[")[0], way, str(server))
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.choosing import keep, number_of, parameters_of
 from tests.real.adapter import Adapter, running_adapter
 from tests.real.installation import UnavailableError, opencode_binary
 from tests.real.model_server import running_model
@@ -35,17 +35,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     `tests/shell` has the same turns on all of them before a scripted OpenCode.
     """
     here = Path(__file__).parent  # the items are those of all folders
-    left_out = [item for item in items if item.path.is_relative_to(here) and not _is_kept(item)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    keep(config, items, lambda item: not item.path.is_relative_to(here) or _is_kept(item))
 
 
 def _is_kept(item: pytest.Item) -> bool:
-    parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    places = [values.index(parameters[name]) for name, values in FACTORS.items() if name in parameters]
-    chance = zlib.crc32(item.nodeid.partition("[")[0].encode())
-    return len(places) < 2 or (sum(places) + chance) % 2 == 0
+    parameters = parameters_of(item)
+    places = [values.index(str(parameters[name])) for name, values in FACTORS.items() if name in parameters]
+    return len(places) < 2 or (sum(places) + number_of(item.nodeid.partition("[")[0], 2)) % 2 == 0
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,13 @@ socket and the service: codecs, bindings, dispatch. What lies behind it does not
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pytest
 
 from sansio.a2a.versions import VERSIONS
+from tests.choosing import number_of
 from tests.shell.harness import (
     ALL_WIRES,
     GRPC_03,
@@ -44,8 +44,7 @@ _IN_TURN = (
 
 
 def _number(test: Callable[..., Any], count: int) -> int:
-    """A number below `count` that a test's name gives: the same in every process, unlike `hash`."""
-    return zlib.crc32(f"{test.__module__}.{test.__name__}".encode()) % count
+    return number_of(f"{test.__module__}.{test.__name__}", count)
 
 
 def _run_on(test: _Test, cases: list[tuple[str, Wire]]) -> _Test:
@@ -107,7 +106,7 @@ def _on_one_runtime(test: _Test, wires: Sequence[Wire]) -> _Test:
 
 def runtime_in_turn(test: str) -> str:
     """Choose one of the runtimes for a test by its name, where what it shows lies above the event loop."""
-    return _RUNTIMES[zlib.crc32(test.encode()) % len(_RUNTIMES)]
+    return _RUNTIMES[number_of(test, len(_RUNTIMES))]
 
 
 full_product = pytest.mark.parametrize("wire", HTTP_WIRES, ids=str)

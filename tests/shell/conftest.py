@@ -15,6 +15,7 @@ from opencode_a2a.agent.turns import turn_runner
 from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.cards.parse import SERVED
+from tests.choosing import keep
 from tests.shell import harness, on_three_servers
 from tests.shell.harness import WIRES, Agent, Serving, agent_before
 from tests.shell.postgresql_server import running_postgresql
@@ -97,6 +98,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep the tests that can run on three servers, where that is asked for."""
     if config.getoption("--replicas"):
-        kept = on_three_servers.runnable(items, whole=config.getoption("--replicas") == "whole")
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
+        kept = frozenset(on_three_servers.runnable(items, whole=config.getoption("--replicas") == "whole"))
+        keep(config, items, kept.__contains__)

@@ -11,16 +11,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 
 import anyio
-import anyio.lowlevel
 from attrs import frozen
 
 from opencode_a2a.agent.turns.running_turn import RunningTurn
 from opencode_a2a.agent.turns.turn_metrics import InterruptTotals
-from opencode_a2a.agent.turns.turn_runner import TurnRunner
+from opencode_a2a.agent.turns.turn_runner import LOOKED_AT_ONCE, TurnRunner
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
+from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.store.store_errors import store_failure
 from opencode_a2a.server.tasks.active_task import ActiveTask
+from sansio.a2a.bindings.json_output import Steps
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.model import JsonObject, Message
 from sansio.a2a.timestamps import epoch_ms
@@ -39,7 +40,6 @@ from sansio.opencode.upstream.events import InterruptAsked
 
 _log = logging.getLogger(__name__)
 
-_LOOKED_AT_ONCE = 512  # turns in one step of the loop
 _LOOK = 1.0  # seconds between two looks for requests that nobody has answered in time
 
 
@@ -156,7 +156,7 @@ class InterruptService:
             now = self._wall()
             while self._given_up and next(iter(self._given_up.values()))[1] < now:
                 self._given_up.popitem(last=False)
-            for found in await self._overdue(now):
+            for found in await in_turns(self._overdue(now)):
                 request_id = found.asked.request_id
                 self._given_up[request_id] = (found.run.active.facts.principal, now + self._memory)
                 try:
@@ -164,11 +164,12 @@ class InterruptService:
                 except (ProtocolError, StoreError) as exc:
                     _log.warning("request %s cannot be given up: %s", request_id, exc)
 
-    async def _overdue(self, now: float) -> list[_Waiting]:
+    def _overdue(self, now: float) -> Steps[list[_Waiting]]:
+        """Find the requests whose patience has ended, in steps."""
         found: list[_Waiting] = []
         for number, run in enumerate(tuple(self._turns.running.values()), 1):
-            if number % _LOOKED_AT_ONCE == 0:
-                await anyio.lowlevel.checkpoint()
+            if number % LOOKED_AT_ONCE == 0:
+                yield
             found += [one for one in self._waiting_in(run) if self._ends_at(one) < now]
         return found
 

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 from attrs import evolve
 
 from opencode_a2a.agent.sessions.session_choice import Sessions
@@ -27,12 +26,14 @@ from opencode_a2a.agent.turns.turn_sink import TurnSink
 from opencode_a2a.agent.upstream.event_bus import EventBus
 from opencode_a2a.agent.upstream.upstream import Upstream, UpstreamError
 from opencode_a2a.metrics.meters import NO_METERS, Meters
+from opencode_a2a.server.steps import in_turns
 from opencode_a2a.server.store import StoreError
 from opencode_a2a.server.tasks.active_task import ActiveTask
 from opencode_a2a.server.tasks.keyed_lock import Key, Lock, Locks
 from opencode_a2a.server.tasks.task_publisher import TaskPublisher
 from opencode_a2a.wakeup import Wakeup
 from sansio.a2a.backoff import Backoff
+from sansio.a2a.bindings.json_output import Steps
 from sansio.a2a.errors import ProtocolError
 from sansio.a2a.tasks.task_log import LogEvent, MetadataChanged
 from sansio.a2a.timestamps import timestamp
@@ -53,6 +54,9 @@ _log = logging.getLogger(__name__)
 REREADS = Backoff((0.25, 0.5, 1.0, 2.0))
 """Seconds between looks at a session that is idle without an answer."""
 
+LOOKED_AT_ONCE = 512
+"""Turns that are looked at in one step of the loop."""
+
 _CONNECT_WAIT = 5.0  # seconds to wait for the event bus before a prompt
 _LOOKS_AT_ONCE = (
     16  # after a restart or a gap, thousands of turns look at their sessions: the loop is not theirs alone
@@ -61,7 +65,6 @@ _LOOKING = 30.0  # seconds that one look at a session may take, however many rea
 _ABORTS = (0.0, 0.5, 1.0, 2.0)  # seconds before each request to stop, until OpenCode has taken one
 _LOST = TaskFailure(text="OpenCode went away and did not come back", type=UNREACHABLE)
 _LOOK_EVERY = 0.1  # seconds between two looks at the turns
-_LOOKED_AT_ONCE = 512  # turns in one step of the loop
 _LOOKS_AT_PLACES = 10  # looks at the turns, of which one looks at their directories too
 _REMOVED = TaskFailure(text="The directory of the session was removed", type="UPSTREAM_RESOURCE_NOT_FOUND")
 _STOPPED = TaskFailure(text="The server was stopped before the answer was complete", type=STOPPED)
@@ -221,18 +224,19 @@ class TurnRunner:
             await anyio.sleep(_LOOK_EVERY)
             looks += 1
             try:
-                await self._end_quiet()
+                await in_turns(self._end_quiet())
                 if looks % _LOOKS_AT_PLACES == 0:
                     await self._watch_locations()
             except Exception:
                 _log.exception("watching the turns")
 
-    async def _end_quiet(self) -> None:
+    def _end_quiet(self) -> Steps[None]:
+        """End the turns that OpenCode has left or says nothing of, in steps."""
         now = self._wall()
         silence = math.inf if self._silence is None else self._silence
         for number, run in enumerate(tuple(self.running.values()), 1):
-            if number % _LOOKED_AT_ONCE == 0:
-                await anyio.lowlevel.checkpoint()
+            if number % LOOKED_AT_ONCE == 0:
+                yield
             active, sink = run.active, run.sink
             if sink is None:
                 continue

@@ -34,7 +34,7 @@ class _Noted:
         """Return whether a request ended by this answer, and not by another one that was faster."""
         mine = self.answer.ended
         known = ((ended.reply, mine.reply), (ended.answer, mine.answer))
-        return ended.resolution == mine.resolution and all(None in pair or len({*pair}) == 1 for pair in known)
+        return ended.resolution == mine.resolution and all(None in (a, b) or a == b for a, b in known)
 
 
 @define(eq=False)
