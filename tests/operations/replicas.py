@@ -45,6 +45,13 @@ def _script(_: Prompt) -> Script:
     return Script(((Say(words(text)), asked), (Say(words("That is all.")),)))
 
 
+def scripted_opencode() -> processes.Server:
+    """OpenCode as a process, to enter."""
+    return processes.Server(
+        processes.python("tests.operations.replicas", "--be-opencode"), processes.clean_environment({})
+    )
+
+
 def serve_fake() -> None:
     """Be OpenCode, until it is ended."""
     runtime = find_runtime("asyncio")
@@ -197,10 +204,9 @@ def main() -> int:
     if options.be_opencode:
         serve_fake()
         return 0
-    command = processes.python("tests.operations.replicas", "--be-opencode")
     wrong: list[str] = []
     try:
-        with postgresql() as url, processes.Server(command, processes.clean_environment({})) as upstream:
+        with postgresql() as url, scripted_opencode() as upstream:
             for runtime in options.runtime or RUNTIMES:
                 wrong += transcript(runtime, options.lease, upstream.url, url)
     except processes.StartError as error:
