@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.choosing import keep, number_of, parameters_of
+from tests.choosing import in_turn, keep, number_of, parameters_of
 from tests.interop.agent import READY_MADE, SOCKETS, WAYS, Agent, Way, meets
 from tests.interop.driver import BROWSER, Driver, running_driver
 from tests.interop.matrix import OPERATION, WAY
@@ -19,6 +19,7 @@ from tests.real.installation import UnavailableError
 _INSTALLING = 600.0  # seconds: the first test that needs a client or an agent installs it, within its own time
 
 
+PAGES = "tests/interop/console/"
 _EVERY_WAY = (*WAYS, *READY_MADE, *SOCKETS)
 
 
@@ -51,7 +52,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         way = _way_of(parameters)
         if way is not None and operation is not None:
             item.user_properties += [(WAY, str(way)), (OPERATION, operation)]
-    keep(config, items, _is_kept)
+    # A page sees HTTP, and no event loop.
+    of_pages = [item for item in items if item.nodeid.startswith(PAGES)]
+    left_out = frozenset(of_pages) - in_turn(of_pages)
+    keep(config, items, lambda item: item not in left_out and _is_kept(item))
 
 
 def _way_of(parameters: Mapping[str, object]) -> Way | None:
@@ -60,7 +64,7 @@ def _way_of(parameters: Mapping[str, object]) -> Way | None:
 
 def _is_kept(item: pytest.Item) -> bool:
     parameters = parameters_of(item)
-    way, server = _way_of(parameters), parameters.get("served")
+    way, server = _way_of(parameters), parameters.get("served", parameters.get("server"))
     return way is None or server is None or is_chosen(item.nodeid.partition("[")[0], way, str(server))
 
 

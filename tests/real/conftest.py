@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.choosing import keep, number_of, parameters_of
+from tests.choosing import RUNTIMES, in_turn, keep, number_of, parameters_of
 from tests.real.adapter import Adapter, running_adapter
 from tests.real.installation import UnavailableError, opencode_binary
 from tests.real.model_server import running_model
@@ -21,27 +21,27 @@ SHARED = "urn:opencode-a2a:extension:session-binding:v1, urn:opencode-a2a:extens
 """The extensions by which version 1.0 tells what version 0.3 tells unasked."""
 
 
-FACTORS: Mapping[str, Sequence[str]] = {
-    "adapter": ("asyncio", "trio"),
-    "version": ("0.3", "1.0"),
-    "mode": ("send", "stream"),
-}
-"""Parameters with two values each, of which OpenCode sees nothing."""
+FACTORS: Sequence[Sequence[str]] = (RUNTIMES, ("0.3", "1.0"), ("send", "stream"))
+"""What a test may vary of which OpenCode sees nothing: the runtime, the version, and whether an answer streams."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep half of the combinations of a test: each pair of values of two of three factors, each value of two.
+    """Leave out combinations of these factors, as `tests/shell` has all of them before a scripted OpenCode.
 
-    `tests/shell` has the same turns on all of them before a scripted OpenCode.
+    A test of one factor runs on one runtime in turn; one of several as two cases that differ in every factor.
     """
-    here = Path(__file__).parent  # the items are those of all folders
-    keep(config, items, lambda item: not item.path.is_relative_to(here) or _is_kept(item))
+    here = Path(__file__).parent.relative_to(config.rootpath)  # the items are those of all folders
+    ours = [item for item in items if item.nodeid.startswith(f"{here}/")]
+    left_out = frozenset(ours) - in_turn([item for item in ours if is_chosen(item)])
+    keep(config, items, lambda item: item not in left_out)
 
 
-def _is_kept(item: pytest.Item) -> bool:
-    parameters = parameters_of(item)
-    places = [values.index(str(parameters[name])) for name, values in FACTORS.items() if name in parameters]
-    return len(places) < 2 or (sum(places) + number_of(item.nodeid.partition("[")[0], 2)) % 2 == 0
+def is_chosen(item: pytest.Item) -> bool:
+    """Whether a case is one of the two that a test of several factors runs as: it sees each value of each."""
+    parameters = parameters_of(item).values()
+    places = [values.index(str(value)) for values in FACTORS for value in parameters if value in values]
+    flipped = number_of(item.nodeid.partition("[")[0], 2 ** max(len(places) - 1, 0))
+    return len({(place ^ (flipped >> bit)) & 1 for bit, place in enumerate(places)}) <= 1
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from opencode_a2a.fake_opencode import FakeOpenCode
 from sansio.a2a.backoff import Backoff
 from sansio.a2a.cards.parse import SERVED
 from tests.choosing import keep
-from tests.shell import harness, on_three_servers
+from tests.shell import above_the_loop, harness, on_three_servers
 from tests.shell.harness import WIRES, Agent, Serving, agent_before
 from tests.shell.postgresql_server import running_postgresql
 from tests.shell.round_robin import Replicas
@@ -96,7 +96,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests that can run on three servers, where that is asked for."""
+    """Keep the tests that can run on three servers, where that is asked for; else one of two cases above the loop."""
     if config.getoption("--replicas"):
         kept = frozenset(on_three_servers.runnable(items, whole=config.getoption("--replicas") == "whole"))
         keep(config, items, kept.__contains__)
+    else:
+        left_out = above_the_loop.left_out(items)
+        keep(config, items, lambda item: item not in left_out)

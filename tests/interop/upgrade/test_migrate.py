@@ -33,7 +33,8 @@ from tests.real.adapter import environment, running_adapter
 pytestmark = pytest.mark.interop
 
 VERSIONS = ("0.3", "1.0")
-RUNS = [(version, runtime) for version in RELEASES for runtime in ("asyncio", "trio")]
+RUNS = tuple(zip(RELEASES, ("asyncio", "trio"), strict=True))
+"""Each release, and the runtime of the server that goes on: what is imported comes by no event loop."""
 
 
 @frozen(kw_only=True)

@@ -7,6 +7,7 @@ memory, is the business of the tests.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import Final
 
 import anyio
@@ -33,6 +34,7 @@ def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
+@cache
 def block(*more: tuple[str, str], path: str = GET, te: str = "trailers") -> bytes:
     """A header block that leaves the decoder's table as it is, so that it can be sent again and again."""
     fields = [(":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "agent")]
